@@ -1,0 +1,52 @@
+# Every target works on a fresh clone: what it needs, it sets up first. `make help` lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/ready
+TREE   := build/tree
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run stop test lint format lock catalogue clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Make .venv from requirements.lock
+
+$(READY): requirements.lock requirements-setup.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || \
+	  { echo "Penstock needs Python 3.11 to 3.13; $(PYTHON) is $$($(PYTHON) -V 2>&1). Try: make setup PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { echo "This Python cannot make a virtual environment. On Debian or Ubuntu: apt install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-setup.lock
+	$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+lint: setup tree ## Check style, types, layers, and that generated files are current
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	MYPYPATH=$(TREE) $(BIN)/mypy -p penstock
+	PYTHONPATH=$(TREE) $(BIN)/lint-imports
+
+# The checkers read a tree, not setuptools' mapping: give them the one that an install has.
+.PHONY: tree
+tree:
+	@rm -rf $(TREE) && mkdir -p $(TREE)/penstock
+	@cp -R penstock/. components pipelines $(TREE)/penstock/
+
+format: setup ## Rewrite the code in the house style
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: setup ## Run every test that can run here
+	$(BIN)/pytest
+
+lock: setup ## Resolve requirements.lock again from pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --all-extras \
+	  --no-header pyproject.toml --output-file requirements.lock
+	echo uv | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	  --no-header - --output-file requirements-setup.lock
+
+clean: ## Remove what the other targets made
+	rm -rf $(VENV) build

@@ -1,0 +1,1 @@
+"""The face of each step for Kubeflow Pipelines."""

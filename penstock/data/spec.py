@@ -1,0 +1,51 @@
+"""The project file's sections on where rows come from and how they are split."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from penstock.records.dataset import ColumnType
+from penstock.records.spec import Spec
+
+NA_VALUES = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?")
+
+
+class SourceSpec(Spec):
+    """Where the table comes from and how to read it."""
+
+    uri: str = Field(
+        min_length=1,
+        description="A file, folder or glob (local, http(s)://, s3://, gs://, abfs://), or, with "
+        "`query`, a database as a SQLAlchemy URL. CSV, Parquet and JSON Lines are read, "
+        "compressed or not",
+    )
+    query: str = Field(default="", description="SQL to run when `uri` is a database")
+    format: Literal["auto", "csv", "parquet", "jsonl"] = Field(
+        default="auto", description="auto goes by the file name"
+    )
+    delimiter: str = Field(default="", max_length=1, description="CSV: empty means detect it")
+    encoding: str = Field(default="", description="Text files: empty means detect it")
+    na_values: tuple[str, ...] = Field(
+        default=NA_VALUES, description="Texts that stand for a missing value"
+    )
+    strip: bool = Field(default=True, description="Remove white space around names and text values")
+    types: dict[str, ColumnType] = Field(
+        default_factory=dict,
+        description="Storage types to use instead of the inferred: integer, number, boolean, "
+        "string or datetime, by column",
+    )
+
+
+class SplitSpec(Spec):
+    """How rows are divided into the training part and the holdout."""
+
+    method: Literal["auto", "stratified", "random", "time", "group"] = Field(
+        default="auto",
+        description="auto is stratified by the target for a classification and random for a "
+        "regression",
+    )
+    column: str = Field(default="", description="The time column of `time`, the group of `group`")
+    holdout: float = Field(default=0.2, gt=0, lt=1, description="Share of rows held out")
+    seed: int = Field(default=20, ge=0, description="Seed of the draw")

@@ -1,0 +1,40 @@
+"""What can go wrong, said so that a reader knows what, where and what to do."""
+
+from __future__ import annotations
+
+
+class PenstockError(Exception):
+    """A failure that its reader can act on.
+
+    Args:
+        what: What is wrong, with the offending value.
+        where: The file, field, column or address it was found at.
+        remedy: What to do about it, as an imperative sentence.
+    """
+
+    def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+        super().__init__(what, where, remedy)
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f" {self.remedy}" if self.remedy else ""
+        return f"{place}{self.what.rstrip('.')}.{advice}"
+
+
+class InputError(PenstockError):
+    """Data, a file or a setting that came from outside is not usable."""
+
+
+class IntegrityError(PenstockError):
+    """An artifact is not the one that a record speaks of."""
+
+
+class NotApprovedError(PenstockError):
+    """A step that needs an approving decision was not given one."""
+
+
+class ServiceError(PenstockError):
+    """A service (registry, store, server, webhook) did not answer as it must."""

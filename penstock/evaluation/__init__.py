@@ -1,0 +1,1 @@
+"""Metrics on the holdout, and the comparison with the champion."""

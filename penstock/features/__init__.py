@@ -1,0 +1,1 @@
+"""The one transformer that training and serving share."""

@@ -1,0 +1,115 @@
+"""Files that are either whole or absent, and what identifies them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from penstock.errors import InputError
+
+_BLOCK = 1 << 20
+
+
+def canonical_json(value: Any) -> str:
+    """Return `value` as JSON with sorted keys and no spaces: equal values give equal text.
+
+    Raises:
+        ValueError: If the value holds NaN or an infinity, which JSON cannot.
+    """
+    return json.dumps(
+        value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+
+
+def digest_of_text(text: str) -> str:
+    """Return `sha256:<hex>` of the UTF-8 bytes of `text`."""
+    return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def digest_of_file(path: Path) -> str:
+    """Return `sha256:<hex>` of a file's bytes, read in blocks."""
+    state = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK):
+            state.update(block)
+    return "sha256:" + state.hexdigest()
+
+
+def digest_of_folder(folder: Path) -> str:
+    """Return `sha256:<hex>` over the relative name and content of every file below `folder`.
+
+    Names are sorted, so the order in which a file system lists them does not matter; dates, owners
+    and empty folders do not count. A symbolic link is refused, because what it leads to can change
+    without the folder changing.
+
+    Raises:
+        InputError: If the folder is absent, empty, or holds a symbolic link.
+    """
+    if not folder.is_dir():
+        raise InputError("the folder does not exist", where=str(folder))
+    listing = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            raise InputError(
+                "a symbolic link cannot be digested",
+                where=str(path),
+                remedy="Replace the link by the file it leads to.",
+            )
+        if path.is_file():
+            listing[path.relative_to(folder).as_posix()] = digest_of_file(path)
+    if not listing:
+        raise InputError("the folder holds no file", where=str(folder))
+    return digest_of_text(canonical_json(listing))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees all of it or none: beside first, then renamed over."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+            stream.write(text)
+            stream.flush()
+            os.fsync(stream.fileno())
+        # mkstemp makes private files; what a step writes is read by other users' processes.
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def whole_folder(target: Path) -> Iterator[Path]:
+    """Yield a folder to fill; it becomes `target` only when the block ends without an error.
+
+    Kubeflow makes an output's folder before the step runs, so an existing empty `target` is
+    replaced.
+
+    Raises:
+        InputError: If `target` already holds something.
+    """
+    if target.is_dir() and any(target.iterdir()):
+        raise InputError(
+            "the output folder already holds files",
+            where=str(target),
+            remedy="Name a folder that does not exist yet, or empty this one.",
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield beside
+        beside.chmod(0o755)
+        if target.is_dir():
+            target.rmdir()
+        beside.rename(target)
+    except BaseException:
+        shutil.rmtree(beside, ignore_errors=True)
+        raise

@@ -1,0 +1,1 @@
+"""Policy and evaluation in, decision out. Pure."""

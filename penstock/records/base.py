@@ -1,0 +1,96 @@
+"""The ground of every record: a checked, immutable value with one way to JSON and back."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from penstock import files
+from penstock.errors import InputError, IntegrityError
+
+
+def explain(error: ValidationError) -> str:
+    """Return pydantic's findings as one line: each field, what is wrong with it, the value."""
+    findings = []
+    for item in error.errors(include_url=False):
+        field = ".".join(str(part) for part in item["loc"]) or "the whole"
+        value = "" if item["type"] == "missing" else f", got {item['input']!r:.80}"
+        findings.append(f"{field}: {item['msg']}{value}")
+    return "; ".join(findings)
+
+
+class Value(BaseModel):
+    """An immutable part of a record; a field that is not declared is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Record(Value):
+    """A versioned JSON document that one step writes and later steps rely on.
+
+    A subclass names its `KIND` and `VERSION`; both are written into the file and checked when it
+    is read, so a record of another kind or of a newer release is refused by name.
+    """
+
+    KIND: ClassVar[str]
+    VERSION: ClassVar[int] = 1
+
+    def payload(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values, its kind and version first."""
+        return {
+            "record": f"penstock/{self.KIND}",
+            "version": self.VERSION,
+            **self.model_dump(mode="json"),
+        }
+
+    def digest(self) -> str:
+        """Return `sha256:<hex>` of the record's canonical JSON."""
+        return files.digest_of_text(files.canonical_json(self.payload()))
+
+    def write(self, path: Path) -> None:
+        """Write the record as indented JSON, whole or not at all."""
+        text = json.dumps(self.payload(), indent=2, ensure_ascii=False, allow_nan=False)
+        files.write_text(path, text + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a record back.
+
+        Raises:
+            InputError: If the file is absent, not JSON, or does not have the record's fields.
+            IntegrityError: If it is a record of another kind or version.
+        """
+        try:
+            raw = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(
+                f"the {cls.KIND} record cannot be read: {error.strerror}", where=str(path)
+            ) from error
+        except ValueError as error:
+            raise InputError(
+                f"the {cls.KIND} record is not JSON: {error}", where=str(path)
+            ) from error
+        return cls.parse(raw, where=str(path))
+
+    @classmethod
+    def parse(cls, raw: object, *, where: str) -> Self:
+        """Build a record from what `payload` returned; `where` is named in an error."""
+        if not isinstance(raw, dict):
+            raise InputError(f"a {cls.KIND} record is a JSON object", where=where)
+        fields = dict(raw)
+        kind, version = fields.pop("record", None), fields.pop("version", None)
+        if kind != f"penstock/{cls.KIND}" or version != cls.VERSION:
+            raise IntegrityError(
+                f"expected record penstock/{cls.KIND} version {cls.VERSION}, "
+                f"found {kind!r} version {version!r}",
+                where=where,
+            )
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise InputError(
+                f"not a valid {cls.KIND} record: {explain(error)}", where=where
+            ) from error

@@ -1,0 +1,115 @@
+"""What is known of a dataset: its columns, its digest, where it came from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from penstock.records.base import Record, Value
+
+ColumnType = Literal["integer", "number", "boolean", "string", "datetime"]
+"""How a column is stored: int64, float64, bool, UTF-8 text, or timestamp in microseconds, UTC."""
+
+FILE_NAME = "dataset.json"
+
+
+class Level(Value):
+    """A value of a column and how many rows hold it."""
+
+    value: str
+    rows: int
+
+
+class Profile(Value):
+    """Figures of one column, over the rows where it is not null.
+
+    `minimum`, `maximum`, `mean`, `deviation` (sample standard deviation) and `quantiles` (at 5, 25,
+    50, 75 and 95 %, approximate) are there for numbers; a boolean counts as 0 and 1; for a datetime
+    only `earliest` and `latest` are; for text `shortest` and `longest` are lengths in characters.
+    """
+
+    nulls: int
+    distinct: int = Field(description="Number of different values; approximate above 10,000")
+    minimum: float | None = None
+    maximum: float | None = None
+    mean: float | None = None
+    deviation: float | None = None
+    quantiles: tuple[float, ...] = ()
+    earliest: datetime | None = None
+    latest: datetime | None = None
+    shortest: int | None = None
+    longest: int | None = None
+    top: tuple[Level, ...] = Field(default=(), description="The commonest values, at most ten")
+
+
+class Column(Value):
+    """A column's name and storage type."""
+
+    name: str
+    type: ColumnType
+
+
+class ProfiledColumn(Column):
+    """A column with what was seen in it."""
+
+    profile: Profile
+
+
+class DataFile(Value):
+    """One Parquet file of a dataset."""
+
+    name: str
+    rows: int
+    bytes: int
+
+
+class Dataset(Record):
+    """`dataset.json`: the record beside the Parquet files of a dataset.
+
+    `digest` is the data version: it depends on the column names, their types and the multiset of
+    rows, and not on the order of files or rows, on how the rows are cut into files, or on the
+    Parquet encoding.
+    """
+
+    KIND: ClassVar[str] = "dataset"
+
+    content: str = Field(description="Content digest, `<algorithm>:<hex>`: the data version")
+    rows: int
+    columns: tuple[ProfiledColumn, ...]
+    files: tuple[DataFile, ...]
+    source: str = Field(description="Where the rows came from, without credentials")
+    created: datetime
+    notes: tuple[str, ...] = Field(
+        default=(), description="What a reader should know: detected dialect, encoding, simulated …"
+    )
+    parent: str | None = Field(
+        default=None, description="Content digest of the dataset that this one is a part of"
+    )
+    part: Literal["train", "holdout"] | None = None
+
+    def column(self, name: str) -> ProfiledColumn | None:
+        """Return the column called `name`, or None."""
+        return next((column for column in self.columns if column.name == name), None)
+
+
+class Split(Record):
+    """What was proved of a split into a training part and a holdout."""
+
+    KIND: ClassVar[str] = "split"
+
+    method: Literal["stratified", "random", "time", "group"]
+    column: str = Field(
+        default="", description="The time or group column, where the method has one"
+    )
+    seed: int
+    parent: str
+    train: str
+    holdout: str
+    train_rows: int
+    holdout_rows: int
+    duplicate_rows: int = Field(description="Rows that repeat an earlier row exactly")
+    rows_in_both: int = Field(description="Distinct rows present on both sides; 0 unless by time")
+    groups_in_both: int = Field(description="Groups present on both sides; 0 or the split fails")
+    boundary: datetime | None = Field(default=None, description="First time in the holdout")

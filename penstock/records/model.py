@@ -1,0 +1,55 @@
+"""What is known of a model: what it takes, what it gives, what it was trained from."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from penstock.records.base import Record, Value
+from penstock.records.dataset import Column
+
+Task = Literal["binary", "multiclass", "regression"]
+Label = bool | int | str
+
+FILE_NAME = "penstock.json"
+"""Where a model folder holds its record, beside MLflow's own `MLmodel`."""
+
+
+class Level(Value):
+    """Values of a category that the model was trained with."""
+
+    column: str
+    values: tuple[str, ...]
+
+
+class Model(Record):
+    """`penstock.json` inside an MLflow model folder.
+
+    `columns` are the raw input columns in training order: the model needs no other preparation.
+    """
+
+    KIND: ClassVar[str] = "model"
+
+    name: str = Field(description="The estimator's name in the project file, for people")
+    task: Task
+    target: str
+    classes: tuple[Label, ...] = Field(default=(), description="In the order of predict_proba")
+    positive: Label | None = Field(default=None, description="Binary task: the class scored")
+    threshold: float | None = Field(
+        default=None,
+        description="Binary task: score from which the positive class is predicted, chosen on "
+        "out-of-fold predictions of the training part",
+    )
+    columns: tuple[Column, ...]
+    metric: str = Field(description="The metric that the search optimised")
+    score: float = Field(description="Its mean over the folds of the training part")
+    parameters: dict[str, bool | int | float | str | None]
+    dataset: str = Field(description="Content digest of the training part")
+    seed: int
+    commit: str = Field(default="", description="Git commit of the code that trained, if known")
+    libraries: dict[str, str]
+    trusted_types: tuple[str, ...] = Field(
+        description="What skops may load besides its own defaults; checked against a fixed list"
+    )
+    mlflow_run: str = Field(default="", description="MLflow run that tracked the training")

@@ -1,0 +1,39 @@
+"""What a validation found."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+
+from penstock.records.base import Record, Value
+
+
+class Finding(Value):
+    """One check and its result."""
+
+    check: str = Field(description="The expectation's type, or schema_missing, schema_extra, …")
+    column: str = ""
+    severity: Literal["error", "warn"]
+    passed: bool
+    sentence: str = Field(description="The result in words")
+    kwargs: dict[str, Any] = Field(default_factory=dict)
+    checked: int | None = Field(default=None, description="Values checked")
+    unexpected: int | None = Field(default=None, description="Values that broke the expectation")
+    samples: tuple[str, ...] = Field(default=(), description="At most 20 of those, as text")
+
+
+class Validation(Record):
+    """The result of an expectation suite and the schema checks on one dataset."""
+
+    KIND: ClassVar[str] = "validation"
+
+    dataset: str = Field(description="Content digest of the dataset that was checked")
+    suite: str = Field(description="Digest of the expectation suite")
+    rows: int
+    passed: bool = Field(description="True when no finding of severity error failed")
+    findings: tuple[Finding, ...]
+
+    def failures(self, severity: Literal["error", "warn"]) -> tuple[Finding, ...]:
+        """Return the findings of one severity that did not pass."""
+        return tuple(f for f in self.findings if not f.passed and f.severity == severity)

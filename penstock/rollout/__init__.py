@@ -1,0 +1,1 @@
+"""Bringing a registered version to users."""

@@ -1,0 +1,1 @@
+"""What a rollout drives: one module for each kind of service."""

@@ -1,0 +1,111 @@
+"""MLflow tracking: which store, which experiment, which run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from penstock.errors import InputError, ServiceError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+def resolve_uri(tracking_uri: str = "") -> str:
+    """Return the tracking URI: the one given, else `MLFLOW_TRACKING_URI`.
+
+    Raises:
+        InputError: If neither names a store. MLflow's own default, a store in the current folder,
+            would lose versions without a word.
+    """
+    uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not uri:
+        raise InputError(
+            "no MLflow tracking URI",
+            where="tracking_uri",
+            remedy="Pass tracking_uri or set MLFLOW_TRACKING_URI, for example sqlite:///mlflow.db.",
+        )
+    return uri
+
+
+def client(tracking_uri: str = "") -> MlflowClient:
+    """Return an MLflow client whose store has been reached once.
+
+    A request to a server that is down fails after one retry instead of MLflow's default of
+    several minutes.
+
+    Raises:
+        ServiceError: If the store does not answer.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    import mlflow
+    from mlflow import MlflowClient
+
+    uri = resolve_uri(tracking_uri)
+    _make_store_folder(uri)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    reached = MlflowClient(tracking_uri=uri, registry_uri=uri)
+    try:
+        reached.search_experiments(max_results=1)
+    except Exception as error:
+        raise ServiceError(
+            f"MLflow does not answer: {str(error).splitlines()[0]:.200}",
+            where=_without_password(uri),
+            remedy="Start the server or correct MLFLOW_TRACKING_URI.",
+        ) from error
+    return reached
+
+
+def experiment_id(store: MlflowClient, name: str) -> str:
+    """Return the id of the experiment called `name`, made if it is not there.
+
+    With an embedded SQLite store the artifacts go beside the database file, not into whatever
+    folder the process happens to run in.
+    """
+    found = store.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    database = _sqlite_path(store.tracking_uri)
+    place = (database.parent / "artifacts").as_uri() if database else None
+    return str(store.create_experiment(name, artifact_location=place))
+
+
+@contextlib.contextmanager
+def run(store: MlflowClient, *, experiment: str, name: str) -> Iterator[str]:
+    """Yield the id of the MLflow run to log to, active for the block.
+
+    Kubeflow Pipelines >= 2.16 injects `MLFLOW_RUN_ID`; that run is reused where it is set.
+    Otherwise a new one is started, and ended as FAILED if the block raises.
+    """
+    import mlflow
+
+    injected = os.environ.get("MLFLOW_RUN_ID", "")
+    if injected:
+        with mlflow.start_run(run_id=injected):
+            yield injected
+        return
+    with mlflow.start_run(experiment_id=experiment_id(store, experiment), run_name=name) as active:
+        yield str(active.info.run_id)
+
+
+def _sqlite_path(uri: str) -> Path | None:
+    if not uri.startswith("sqlite:///"):
+        return None
+    return Path(uri.removeprefix("sqlite:///")).resolve()
+
+
+def _make_store_folder(uri: str) -> None:
+    database = _sqlite_path(uri)
+    if database is not None:
+        database.parent.mkdir(parents=True, exist_ok=True)
+
+
+def _without_password(uri: str) -> str:
+    parts = urlsplit(uri)
+    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri

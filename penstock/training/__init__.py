@@ -1,0 +1,1 @@
+"""Estimators, baselines, search, tracking."""

@@ -1,0 +1,1 @@
+"""Compositions of the components, and what is done with them."""
