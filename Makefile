@@ -27,7 +27,7 @@ lint: setup tree ## Check style, types, layers, and that generated files are cur
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=$(TREE) $(BIN)/mypy -p penstock
-	PYTHONPATH=$(TREE) $(BIN)/lint-imports
+	cd $(TREE) && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
 
 # The checkers read a tree, not setuptools' mapping: give them the one that an install has.
 .PHONY: tree
