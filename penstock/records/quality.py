@@ -37,3 +37,17 @@ class Validation(Record):
     def failures(self, severity: Literal["error", "warn"]) -> tuple[Finding, ...]:
         """Return the findings of one severity that did not pass."""
         return tuple(f for f in self.findings if not f.passed and f.severity == severity)
+
+    def reason(self) -> str:
+        """Return in one or two sentences why the data passed or did not."""
+        failed = self.failures("error")
+        if self.passed:
+            warned = len(self.failures("warn"))
+            also = f"; {warned} only warn" if warned else ""
+            return f"The data passed: {len(self.findings) - warned} checks hold{also}."
+        more = f" And {len(failed) - 3} more." if len(failed) > 3 else ""
+        return (
+            f"The data failed {len(failed)} checks: "
+            + " ".join(finding.sentence for finding in failed[:3])
+            + more
+        )

@@ -1,0 +1,45 @@
+"""Component `decide`."""
+
+from kfp import dsl
+
+from penstock.components._image import image
+
+
+@dsl.component(base_image=image("train"), install_kfp_package=False)
+def decide(
+    evaluation: dsl.Input[dsl.Artifact],
+    decision: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+    name: str = "model",
+    policy: dict = {},  # noqa: B006
+) -> bool:
+    """Apply the gate's policy to an evaluation.
+
+    Returns whether the candidate is approved, to branch on. The branch is a convenience:
+    `register` and `deploy` take the decision itself and refuse a model that it does not approve.
+
+    Args:
+        evaluation: What `evaluate` wrote.
+        name: The project's name, for the report.
+        policy: Fields of the project file's `gate` section. By default the candidate must beat the
+            majority class or mean, and must not be worse than the champion by more than a margin.
+        decision: Decision record (JSON): digests of model, holdout, evaluation and policy, and
+            each rule with its value, bound and verdict in words.
+        report: The same for a reviewer.
+
+    Fails when:
+        The policy has an unknown field or a value out of range.
+    """
+    from pathlib import Path
+
+    from penstock.gate.decide import run
+    from penstock.gate.spec import Policy
+
+    result = run(
+        Path(evaluation.path),
+        policy=Policy.parse(policy, where="gate"),
+        name=name,
+        output=Path(decision.path),
+        report=Path(report.path),
+    )
+    return result.approved

@@ -1,0 +1,42 @@
+"""Component `engineer_features`."""
+
+from kfp import dsl
+
+from penstock.components._image import image
+
+
+@dsl.component(base_image=image("train"), install_kfp_package=False)
+def engineer_features(
+    train: dsl.Input[dsl.Dataset],
+    target: str,
+    features: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+    options: dict = {},  # noqa: B006
+):
+    """Fit the feature transformer on the training part alone.
+
+    Kinds are inferred (number, category, boolean, datetime, text) unless declared. The fitted
+    object is the one that ends up inside the model, so training and serving cannot differ.
+
+    Args:
+        train: The training part that `split` wrote.
+        target: The column to predict; it never becomes a feature.
+        options: Fields of the project file's `features` section.
+        features: The fitted transformer (skops) and features.json.
+        report: What became of each column, and why.
+
+    Fails when:
+        No usable column is left, or a declared kind does not fit its column.
+    """
+    from pathlib import Path
+
+    from penstock.features.fit import fit_features
+    from penstock.features.spec import FeaturesSpec
+
+    fit_features(
+        Path(train.path),
+        target=target,
+        spec=FeaturesSpec.parse(options, where="features"),
+        output=Path(features.path),
+        report=Path(report.path),
+    )

@@ -1,0 +1,72 @@
+"""Component `evaluate`."""
+
+from kfp import dsl
+
+from penstock.components._image import image
+
+
+@dsl.component(base_image=image("train"), install_kfp_package=False)
+def evaluate(
+    holdout: dsl.Input[dsl.Dataset],
+    model: dsl.Input[dsl.Model],
+    baselines: dsl.Input[dsl.Model],
+    evaluation: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    curves: dsl.Output[dsl.ClassificationMetrics],
+    report: dsl.Output[dsl.HTML],
+    name: str = "",
+    options: dict = {},  # noqa: B006
+    tracking_uri: str = "",
+):
+    """Measure a model on the holdout, beside the baselines and the champion on the same rows.
+
+    Args:
+        holdout: The part that `split` held out.
+        model: The candidate.
+        baselines: What `train` wrote beside it.
+        name: Registered model whose champion is the one to beat; empty compares with none.
+        options: Fields of the project file's `evaluation` section.
+        tracking_uri: MLflow store of the champion; empty takes MLFLOW_TRACKING_URI.
+        evaluation: Evaluation record (JSON): metrics with bootstrap intervals, and the candidate's
+            advantage over each of the others. The gate reads it.
+        metrics: The candidate's metrics, for Kubeflow's run comparison.
+        curves: ROC curve and confusion matrix, for Kubeflow's UI.
+        report: All of it for people, with plots.
+
+    Fails when:
+        The dataset is not a holdout, or there is a champion that cannot be loaded or compared.
+    """
+    import tempfile
+    from pathlib import Path
+
+    from penstock.evaluation.evaluate import evaluate as measure
+    from penstock.evaluation.spec import EvaluationSpec
+
+    with tempfile.TemporaryDirectory() as scratch:
+        champion, champion_uri = None, ""
+        if name:
+            from penstock.registry.versions import champion as find
+            from penstock.registry.versions import fetch
+
+            found = find(name, tracking_uri=tracking_uri)
+            if found is not None:
+                champion_uri = found.uri
+                destination = Path(scratch) / "champion"
+                champion = fetch(found.uri, tracking_uri=tracking_uri, destination=destination)
+        judgement = measure(
+            Path(holdout.path),
+            model=Path(model.path),
+            baselines=Path(baselines.path),
+            champion=champion,
+            champion_uri=champion_uri,
+            spec=EvaluationSpec.parse(options, where="evaluation"),
+            output=Path(evaluation.path),
+            report=Path(report.path),
+        )
+    candidate = judgement.evaluation.scores_of("candidate")
+    for metric, estimate in candidate.metrics.items():
+        metrics.log_metric(metric, estimate.value)
+    if judgement.roc is not None:
+        curves.log_roc_curve(*judgement.roc)
+    if judgement.confusion is not None:
+        curves.log_confusion_matrix(*judgement.confusion)

@@ -1,0 +1,30 @@
+"""Component `notify`."""
+
+from kfp import dsl
+
+from penstock.components._image import image
+
+
+@dsl.component(base_image=image("data"), install_kfp_package=False)
+def notify(status: dsl.PipelineTaskFinalStatus, name: str, webhook: str = "", file: str = ""):
+    """Post how a run ended; made to be a pipeline's exit handler.
+
+    A message that cannot be delivered is reported in the task's log and never changes how the run
+    ended.
+
+    Args:
+        status: The run's final status, which Kubeflow gives to an exit handler.
+        name: The project's name.
+        webhook: Address that takes a Slack-compatible JSON body; empty takes PENSTOCK_WEBHOOK.
+        file: File to which one line of JSON is appended.
+
+    Fails when:
+        Never.
+    """
+    from penstock.notice import outcome_text, post
+    from penstock.progress import say
+
+    text = outcome_text(name=name, state=status.state, error=status.error_message or "")
+    for problem in post(text, state=status.state, webhook=webhook, file=file):
+        print(problem)  # noqa: T201
+    say(text)

@@ -1,0 +1,52 @@
+"""Component `split`."""
+
+from kfp import dsl
+
+from penstock.components._image import image
+
+
+@dsl.component(base_image=image("data"), install_kfp_package=False)
+def split(
+    dataset: dsl.Input[dsl.Dataset],
+    target: str,
+    train: dsl.Output[dsl.Dataset],
+    holdout: dsl.Output[dsl.Dataset],
+    proof: dsl.Output[dsl.Artifact],
+    task: str = "auto",
+    options: dict = {},  # noqa: B006
+):
+    """Divide a dataset into a training part and a holdout, and prove that they do not overlap.
+
+    Args:
+        dataset: What `ingest` wrote.
+        target: The column to predict.
+        task: binary, multiclass, regression, or auto to infer it from the target.
+        options: Fields of the project file's `split` section: method, column, holdout, seed.
+        train: The part to learn from.
+        holdout: The part to judge on; no step before `evaluate` reads it.
+        proof: Split record (JSON): digests and rows of both parts, exact duplicates, groups and
+            rows found on both sides.
+
+    Fails when:
+        The target is absent, has nulls or is constant; a class would be on one side only; a group
+        or, unless split by time, a row would be on both sides.
+    """
+    from pathlib import Path
+
+    from penstock.data.spec import SplitSpec
+    from penstock.data.split import split as divide
+    from penstock.data.table import read_dataset
+    from penstock.data.task import resolve_task
+
+    folder = Path(dataset.path)
+    record = divide(
+        folder,
+        SplitSpec.parse(options, where="split"),
+        target=target,
+        task=resolve_task(read_dataset(folder), target=target, task=task),
+        train=Path(train.path),
+        holdout=Path(holdout.path),
+    )
+    record.write(Path(proof.path))
+    train.metadata.update(digest=record.train, rows=record.train_rows)
+    holdout.metadata.update(digest=record.holdout, rows=record.holdout_rows)

@@ -1,0 +1,67 @@
+"""Component `train`."""
+
+from kfp import dsl
+
+from penstock.components._image import image
+
+
+@dsl.component(base_image=image("train"), install_kfp_package=False)
+def train(
+    train: dsl.Input[dsl.Dataset],
+    features: dsl.Input[dsl.Artifact],
+    proof: dsl.Input[dsl.Artifact],
+    target: str,
+    experiment: str,
+    model: dsl.Output[dsl.Model],
+    baselines: dsl.Output[dsl.Model],
+    report: dsl.Output[dsl.HTML],
+    task: str = "auto",
+    positive: str = "",
+    options: dict = {},  # noqa: B006
+    tracking_uri: str = "",
+):
+    """Train baselines, then search candidates by cross-validation, tracked in MLflow.
+
+    A majority (or mean) and a linear baseline always come first. The model starts at the raw
+    columns: the fitted features travel inside it.
+
+    Args:
+        train: The training part that `split` wrote.
+        features: What `engineer_features` fitted on it.
+        proof: The split record; folds respect its time order or groups.
+        target: The column to predict.
+        experiment: MLflow experiment.
+        task: binary, multiclass, regression, or auto.
+        positive: Two classes: the one that is scored; empty takes 1, true or else the rarer.
+        options: Fields of the project file's `training` section.
+        tracking_uri: MLflow store; empty takes the environment's MLFLOW_TRACKING_URI. An injected
+            MLFLOW_RUN_ID is reused.
+        model: MLflow model folder (skops) with penstock.json.
+        baselines: The baselines in the same form, one folder each.
+        report: Leaderboard, and how the threshold was chosen.
+
+    Fails when:
+        The target is absent or constant, the features were fitted on other data, or MLflow does
+        not answer.
+    """
+    from pathlib import Path
+
+    from penstock.records.dataset import Split
+    from penstock.training.spec import TrainingSpec
+    from penstock.training.train import train as fit
+
+    record = fit(
+        Path(train.path),
+        features=Path(features.path),
+        split=Split.read(Path(proof.path)),
+        target=target,
+        task=task,
+        positive=positive,
+        spec=TrainingSpec.parse(options, where="training"),
+        model=Path(model.path),
+        baselines=Path(baselines.path),
+        report=Path(report.path),
+        experiment=experiment,
+        tracking_uri=tracking_uri,
+    )
+    model.metadata.update(estimator=record.name, metric=record.metric, score=record.score)

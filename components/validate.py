@@ -1,0 +1,45 @@
+"""Component `validate`."""
+
+from kfp import dsl
+
+from penstock.components._image import image
+
+
+@dsl.component(base_image=image("data"), install_kfp_package=False)
+def validate(
+    dataset: dsl.Input[dsl.Dataset],
+    results: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
+    contract: dict = {},  # noqa: B006
+    expectations: list = [],  # noqa: B006
+) -> bool:
+    """Check a dataset against its schema and a Great Expectations suite.
+
+    Returns True when no check of severity critical failed. Data that fail do not fail the task:
+    the report is written, and what follows decides, so branch on the output.
+
+    Args:
+        dataset: What `ingest` wrote.
+        contract: Fields of the project file's `contract` section: the columns that must be there.
+        expectations: Great Expectations expectations as `{type, kwargs, severity}` objects.
+            Severity critical fails the data; warning and info are reported.
+        results: Validation record (JSON): each check, counts of unexpected values, samples.
+        report: The same for people.
+
+    Fails when:
+        An expectation names a column that is not there, is not known, or cannot be evaluated.
+    """
+    from pathlib import Path
+
+    from penstock.quality.check import validate as check
+    from penstock.quality.spec import Contract
+    from penstock.quality.suite import from_parameter
+
+    validation = check(
+        Path(dataset.path),
+        contract=Contract.parse(contract, where="contract"),
+        expectations=from_parameter(expectations),
+        results=Path(results.path),
+        report=Path(report.path),
+    )
+    return validation.passed

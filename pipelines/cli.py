@@ -1,0 +1,200 @@
+"""The command line: `penstock init`, `run`, `compile`, `example`, `stop`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock import __version__
+from penstock.errors import PenstockError
+
+if TYPE_CHECKING:
+    from penstock.pipelines.run import Outcome
+
+EXIT_CODES: dict[Outcome, int] = {"released": 0, "failed": 1, "refused": 3}
+"""What `penstock run` ends with; wrong usage ends with 2, as is the custom."""
+
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.command(options))
+    except PenstockError as error:
+        print(f"penstock: {error}", file=sys.stderr)
+        return EXIT_CODES["failed"]
+    except KeyboardInterrupt:
+        print("penstock: interrupted", file=sys.stderr)
+        return _INTERRUPTED
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="penstock",
+        description="Lead a table to a served model; nothing passes without a recorded decision.",
+    )
+    parser.add_argument("--version", action="version", version=f"penstock {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_init(commands)
+    _add_run(commands)
+    _add_compile(commands)
+    _add_example(commands)
+    _add_stop(commands)
+    return parser
+
+
+def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "init", help="write a project file for a table", description=_init.__doc__
+    )
+    command.add_argument("table", help="file, folder, glob, URL or SQLAlchemy URL")
+    command.add_argument("--target", required=True, help="the column to predict")
+    command.add_argument("--name", default="", help="project name (default: from the table's name)")
+    command.add_argument(
+        "--task", default="auto", choices=("auto", "binary", "multiclass", "regression")
+    )
+    command.add_argument("--query", default="", help="SQL, when TABLE is a database")
+    command.add_argument("-o", "--output", type=Path, default=Path("project.yaml"))
+    command.add_argument("--force", action="store_true", help="write over an existing file")
+    command.set_defaults(command=_init)
+
+
+def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "run",
+        help="run the release pipeline on this machine",
+        description=_run.__doc__,
+        epilog="Exit codes: 0 released, 3 refused by a gate, 1 failed, 2 wrong usage.",
+    )
+    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    command.set_defaults(command=_run)
+
+
+def _add_compile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "compile", help="write the pipeline as YAML for Kubeflow", description=_compile.__doc__
+    )
+    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    command.add_argument("-o", "--output", type=Path, default=Path("release.yaml"))
+    command.add_argument(
+        "--kubernetes-manifest",
+        action="store_true",
+        help="write Pipeline and PipelineVersion resources for kubectl apply",
+    )
+    command.set_defaults(command=_compile)
+
+
+def _add_example(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "example", help="write a simulated table and its project", description=_example.__doc__
+    )
+    command.add_argument("folder", type=Path, nargs="?", default=Path("example"))
+    command.add_argument("--rows", type=int, default=50_000)
+    command.add_argument("--seed", type=int, default=20)
+    command.add_argument(
+        "--drift", type=float, default=0.0, help="0 to 1: how far the stream changes over time"
+    )
+    command.add_argument(
+        "--label-noise", type=float, default=0.0, help="share of labels flipped, 0 to 0.5"
+    )
+    command.set_defaults(command=_example)
+
+
+def _add_stop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "stop", help="end what a run left serving", description=_stop.__doc__
+    )
+    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    command.set_defaults(command=_stop)
+
+
+def _init(options: argparse.Namespace) -> int:
+    """Look at a table and write a project file for it, with every field explained."""
+    from penstock.pipelines.init import write_project
+
+    written = write_project(
+        options.table,
+        target=options.target,
+        output=options.output,
+        name=options.name,
+        task=options.task,
+        query=options.query,
+        force=options.force,
+    )
+    print(f"Wrote {written}. Look through it, then: penstock run {written}")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Run the whole release pipeline on this machine and leave the model served on loopback."""
+    from rich.console import Console
+
+    from penstock import project
+    from penstock.pipelines.run import run_release
+    from penstock.pipelines.summary import summary, write_summary
+
+    loaded = project.load(options.project)
+    result = run_release(
+        loaded, folder=options.project.absolute().parent, console=Console(file=sys.stdout)
+    )
+    write_summary(result)
+    print(summary(result, target=loaded.target), end="")
+    return EXIT_CODES[result.outcome]
+
+
+def _compile(options: argparse.Namespace) -> int:
+    """Write the release pipeline as KFP v2 YAML, with the project's values as defaults."""
+    from penstock import project
+    from penstock.pipelines.compile import compile_release
+
+    loaded = project.load(options.project)
+    compile_release(loaded, output=options.output, kubernetes_manifest=options.kubernetes_manifest)
+    print(f"Wrote {options.output}.")
+    if project.is_local(loaded.source.uri):
+        print(
+            f"Its table, {loaded.source.uri}, is a path of this machine: give the parameter uri an "
+            "address that the cluster can reach when you submit it."
+        )
+    return 0
+
+
+def _example(options: argparse.Namespace) -> int:
+    """Write a simulated stream of card transactions (fraud) and a project file for it."""
+    from penstock.examples import transactions
+    from penstock.pipelines.init import write_project
+
+    table = options.folder / "transactions.csv"
+    frauds = transactions.write(
+        table,
+        rows=options.rows,
+        seed=options.seed,
+        drift=options.drift,
+        label_noise=options.label_noise,
+    )
+    written = write_project(
+        str(table),
+        target=transactions.TARGET,
+        output=options.folder / "project.yaml",
+        split={"method": "time", "column": transactions.TIME},
+        force=True,
+    )
+    print(
+        f"Wrote {table}: {options.rows:,} SIMULATED card transactions, {frauds:,} of them labelled "
+        f"fraud. Project: {written}"
+    )
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    """End the servers that runs of this project left on this machine."""
+    from penstock.pipelines.run import home_of
+    from penstock.rollout.routers.local import stop
+
+    stopped = stop(home_of(options.project.absolute().parent))
+    print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was being served.")
+    return 0

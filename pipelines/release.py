@@ -1,0 +1,144 @@
+"""The release pipeline: a table in, a served model out, two gates between."""
+
+from kfp import dsl
+
+from penstock.components.decide import decide
+from penstock.components.deploy import deploy
+from penstock.components.engineer_features import engineer_features
+from penstock.components.evaluate import evaluate
+from penstock.components.fail import fail
+from penstock.components.ingest import ingest
+from penstock.components.notify import notify
+from penstock.components.register import register
+from penstock.components.split import split
+from penstock.components.train import train
+from penstock.components.validate import validate
+from penstock.pipelines._tasks import light, network, sized
+
+NAME = "penstock-release"
+
+
+@dsl.pipeline(name=NAME, description="Table to served model; nothing passes without a decision.")
+def release(
+    name: str,
+    uri: str,
+    target: str,
+    task: str = "auto",
+    positive: str = "",
+    source: dict = {},  # noqa: B006
+    contract: dict = {},  # noqa: B006
+    expectations: list = [],  # noqa: B006
+    split_options: dict = {},  # noqa: B006
+    features: dict = {},  # noqa: B006
+    training: dict = {},  # noqa: B006
+    evaluation: dict = {},  # noqa: B006
+    policy: dict = {},  # noqa: B006
+    deployment: dict = {},  # noqa: B006
+    tracking_uri: str = "",
+    notify_webhook: str = "",
+    notify_file: str = "",
+):
+    """Lead a table to a served model.
+
+    Every parameter but the first three has a default; the objects hold fields of the project
+    file's section of that name.
+    """
+    told = light(notify(name=name, webhook=notify_webhook, file=notify_file), "Notify")
+    with dsl.ExitHandler(told, name="release"):
+        read = network(sized(ingest(uri=uri, options=source), "Ingest", memory="2Gi"))
+        read.set_caching_options(enable_caching=False)  # the rows behind an address may change
+        checked = sized(
+            validate(dataset=read.outputs["dataset"], contract=contract, expectations=expectations),
+            "Validate",
+            memory="4Gi",
+        )
+        with dsl.If(checked.outputs["Output"] == True, name="data is valid"):  # noqa: E712
+            parts = sized(
+                split(
+                    dataset=read.outputs["dataset"],
+                    target=target,
+                    task=task,
+                    options=split_options,
+                ),
+                "Split",
+                memory="2Gi",
+            )
+            fitted = sized(
+                engineer_features(train=parts.outputs["train"], target=target, options=features),
+                "Engineer features",
+                memory="4Gi",
+            )
+            trained = sized(
+                train(
+                    train=parts.outputs["train"],
+                    features=fitted.outputs["features"],
+                    proof=parts.outputs["proof"],
+                    target=target,
+                    task=task,
+                    positive=positive,
+                    experiment=name,
+                    options=training,
+                    tracking_uri=tracking_uri,
+                ),
+                "Train",
+                cpu="2",
+                memory="8Gi",
+            )
+            measured = sized(
+                evaluate(
+                    holdout=parts.outputs["holdout"],
+                    model=trained.outputs["model"],
+                    baselines=trained.outputs["baselines"],
+                    name=name,
+                    options=evaluation,
+                    tracking_uri=tracking_uri,
+                ),
+                "Evaluate",
+                memory="4Gi",
+            )
+            measured.set_caching_options(enable_caching=False)  # the champion may have changed
+            decided = light(
+                decide(evaluation=measured.outputs["evaluation"], name=name, policy=policy),
+                "Decide",
+            )
+            with dsl.If(decided.outputs["Output"] == True, name="gate approves"):  # noqa: E712
+                registered = network(
+                    light(
+                        register(
+                            model=trained.outputs["model"],
+                            decision=decided.outputs["decision"],
+                            evaluation=measured.outputs["evaluation"],
+                            name=name,
+                            tracking_uri=tracking_uri,
+                            pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                        ),
+                        "Register",
+                    )
+                )
+                registered.set_caching_options(enable_caching=False)
+                deployed = light(
+                    deploy(
+                        registration=registered.outputs["registration"],
+                        decision=decided.outputs["decision"],
+                        holdout=parts.outputs["holdout"],
+                        options=deployment,
+                        tracking_uri=tracking_uri,
+                    ),
+                    "Deploy",
+                )
+                deployed.set_caching_options(enable_caching=False)
+            with dsl.If(decided.outputs["Output"] == False, name="gate refuses"):  # noqa: E712
+                refused = light(
+                    fail(
+                        evidence=decided.outputs["decision"],
+                        reason="The gate refused the candidate.",
+                    ),
+                    "Refused by the gate",
+                )
+                refused.set_caching_options(enable_caching=False)
+        with dsl.If(checked.outputs["Output"] == False, name="data is not valid"):  # noqa: E712
+            stopped = light(
+                fail(evidence=checked.outputs["results"], reason="The data were refused."),
+                "Refused data",
+            )
+            stopped.set_caching_options(enable_caching=False)

@@ -1,0 +1,263 @@
+"""The release pipeline on this machine: `kfp.local` underneath, a result that can be trusted."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+from penstock.errors import InputError, PenstockError
+from penstock.pipelines.parameters import for_run
+from penstock.pipelines.view import LogTee, RunView
+from penstock.project import Project
+from penstock.records.base import Record
+from penstock.records.dataset import Dataset
+from penstock.records.decision import Decision
+from penstock.records.evaluation import Evaluation
+from penstock.records.quality import Validation
+from penstock.records.release import Deployment, Registration
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+R = TypeVar("R", bound=Record)
+
+Outcome = Literal["released", "refused", "failed"]
+
+STEPS = (
+    "ingest",
+    "validate",
+    "split",
+    "engineer-features",
+    "train",
+    "evaluate",
+    "decide",
+    "register",
+    "deploy",
+)
+"""The tasks of a release in their order, by their names in Kubeflow."""
+
+_QUIET = ("notify", "fail", "fail-2")
+_REPORTS = {
+    "validate": "validation",
+    "engineer-features": "features",
+    "train": "training",
+    "evaluate": "evaluation",
+    "decide": "decision",
+}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended, and what it left.
+
+    `outcome` is "released" only if the deployment record of this run is there and names the very
+    model that this run's decision approves; that Kubeflow reports success is not enough.
+    """
+
+    outcome: Outcome
+    reason: str
+    folder: Path
+    log: Path
+    home: Path
+    tracking_uri: str
+    dataset: Dataset | None = None
+    validation: Validation | None = None
+    evaluation: Evaluation | None = None
+    decision: Decision | None = None
+    registration: Registration | None = None
+    deployment: Deployment | None = None
+    holdout: Path | None = None
+    reports: Mapping[str, Path] = field(default_factory=dict)
+
+
+def home_of(folder: Path) -> Path:
+    """Return where a project keeps runs, tracking store and serving state on this machine."""
+    return (folder / ".penstock").resolve()
+
+
+def run_release(project: Project, *, folder: Path, console: Console) -> RunResult:
+    """Run the release pipeline on this machine and say how it ended.
+
+    Args:
+        project: The project.
+        folder: Where the project file is; relative paths start here, and `.penstock` is made here.
+        console: Where progress is drawn.
+
+    Raises:
+        InputError: If a path or value cannot be passed through `kfp.local`.
+    """
+    home = home_of(folder)
+    where = _new_run_folder(home)
+    parameters = for_run(project, folder=folder)
+    _refuse_python3(parameters, where=str(where))
+    log = where / "kfp.log"
+    view = RunView(console, steps=STEPS, quiet=_QUIET)
+    environment = {"PENSTOCK_HOME": str(home)}
+    if not (project.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")):
+        environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{home / 'mlflow.db'}"
+    with _environment(environment):
+        tracking_uri = project.tracking_uri or os.environ["MLFLOW_TRACKING_URI"]
+        with view, log.open("w", encoding="utf-8") as stream:
+            finished = _execute(parameters, root=where, tee=LogTee(stream, view))
+    return _result(
+        view, finished=finished, where=where, log=log, home=home, tracking_uri=tracking_uri
+    )
+
+
+def _execute(parameters: dict[str, Any], *, root: Path, tee: LogTee) -> bool:
+    from kfp import local
+
+    from penstock.pipelines.release import release
+
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(root / "kfp"),
+        raise_on_error=True,
+    )
+    with (
+        contextlib.redirect_stdout(tee),
+        contextlib.redirect_stderr(tee),
+        warnings.catch_warnings(),
+    ):
+        # Our images are not called python, and local runs ignore resource settings: both are meant.
+        warnings.simplefilter("ignore")
+        try:
+            release(**parameters)
+        except RuntimeError as error:
+            tee.write(f"\n{error}\n")
+            return False
+    return True
+
+
+def _result(
+    view: RunView, *, finished: bool, where: Path, log: Path, home: Path, tracking_uri: str
+) -> RunResult:
+    found = _Outputs(where / "kfp")
+    decision = found.record(Decision, "decide", "decision")
+    validation = found.record(Validation, "validate", "results")
+    registration = found.record(Registration, "register", "registration")
+    deployment = found.record(Deployment, "deploy", "deployment")
+    outcome, reason = _outcome(
+        view,
+        finished=finished,
+        validation=validation,
+        decision=decision,
+        registration=registration,
+        deployment=deployment,
+    )
+    return RunResult(
+        outcome=outcome,
+        reason=reason,
+        folder=where,
+        log=log,
+        home=home,
+        tracking_uri=tracking_uri,
+        dataset=found.record(Dataset, "ingest", "dataset/dataset.json"),
+        validation=validation,
+        evaluation=found.record(Evaluation, "evaluate", "evaluation"),
+        decision=decision,
+        registration=registration,
+        deployment=deployment,
+        holdout=found.path("split", "holdout"),
+        reports=_collect_reports(found, where / "reports"),
+    )
+
+
+def _outcome(
+    view: RunView,
+    *,
+    finished: bool,
+    validation: Validation | None,
+    decision: Decision | None,
+    registration: Registration | None,
+    deployment: Deployment | None,
+) -> tuple[Outcome, str]:
+    failed = view.failed()
+    if failed is not None and failed.name.startswith("fail"):
+        if validation is not None and not validation.passed:
+            return "refused", f"The data were refused. {validation.reason()}"
+        if decision is not None and not decision.approved:
+            return "refused", decision.reason()
+    if failed is not None:
+        return "failed", f"{failed.title} failed: {failed.raised or 'see the log'}"
+    if not finished:
+        return "failed", "The pipeline failed outside of its steps; see the log"
+    if decision is None or registration is None or deployment is None:
+        return "failed", "Kubeflow reports success, but nothing was deployed: a gate was skipped"
+    try:
+        decision.require_approval_of(deployment.model)
+    except PenstockError as error:
+        return "failed", f"What is served is not what was approved: {error}"
+    return "released", decision.reason()
+
+
+class _Outputs:
+    """Finds what the tasks of one local run wrote: <root>/<pipeline and time>/<task>/<output>."""
+
+    def __init__(self, root: Path) -> None:
+        runs = sorted(path for path in root.glob("*") if path.is_dir())
+        self._run = runs[-1] if runs else root
+
+    def path(self, task: str, output: str) -> Path | None:
+        path = self._run / task / output
+        return path if path.exists() else None
+
+    def record(self, kind: type[R], task: str, output: str) -> R | None:
+        path = self.path(task, output)
+        return kind.read(path) if path is not None else None
+
+
+def _collect_reports(found: _Outputs, folder: Path) -> dict[str, Path]:
+    reports = {}
+    for task, name in _REPORTS.items():
+        written = found.path(task, "report")
+        if written is not None and written.is_file():
+            folder.mkdir(exist_ok=True)
+            # Kubeflow's outputs have no suffix, and a browser shows a file without one as text.
+            reports[name] = Path(shutil.copyfile(written, folder / f"{name}.html"))
+    return reports
+
+
+def _new_run_folder(home: Path) -> Path:
+    stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
+    for attempt in range(100):
+        folder = home / "runs" / (f"{stamp}.{attempt}" if attempt else stamp)
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise InputError(f"cannot be made: {error.strerror}", where=str(folder)) from error
+        return folder
+    raise InputError("too many runs began in this second", where=str(home / "runs"))
+
+
+def _refuse_python3(parameters: Mapping[str, Any], *, where: str) -> None:
+    for name, value in {**parameters, "the run folder": where}.items():
+        if "python3" in str(value):
+            raise InputError(
+                f"{value!s:.200} holds the text 'python3', which kfp.local rewrites",
+                where=name,
+                remedy="Rename the folder, file or column.",
+            )
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,189 @@
+"""What a person sees while a pipeline runs: one line a step."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TextIO
+
+from penstock.progress import MARK
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.live import Live
+
+State = Literal["waiting", "running", "done", "failed"]
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_STARTED = re.compile(r"INFO - Executing task '([^']+)'$")
+_FINISHED = re.compile(r"(?:INFO|ERROR) - Task '([^']+)' finished with status (SUCCESS|FAILURE)$")
+_RETRIED = re.compile(r"Task \S+ failed \(attempt (\d+)/(\d+)\)\. Retrying")
+_RAISED = re.compile(r"^\s*(?:penstock\.errors\.\w+|\w*(?:Error|Exception|Interrupt)): (.+)$")
+
+
+@dataclass
+class Step:
+    """One task of the pipeline and how it stands."""
+
+    name: str
+    state: State = "waiting"
+    began: float = 0.0
+    took: float = 0.0
+    figure: str = ""
+    raised: str = ""
+
+    def seconds(self) -> float:
+        """Return how long the step took, or has taken so far."""
+        return time.monotonic() - self.began if self.state == "running" else self.took
+
+    @property
+    def title(self) -> str:
+        """The step's name for people."""
+        return self.name.replace("-", " ").capitalize()
+
+
+class RunView:
+    """Follows a run by the lines that kfp.local writes, and draws it.
+
+    Args:
+        console: Where to draw. On a terminal the lines are redrawn in place; elsewhere each step's
+            line is printed when the step ends.
+        steps: The names of the expected tasks, in order.
+        quiet: Tasks that are shown only if they fail.
+    """
+
+    def __init__(
+        self, console: Console, *, steps: Sequence[str], quiet: Sequence[str] = ()
+    ) -> None:
+        self._console = console
+        self._quiet = quiet
+        self._live: Live | None = None
+        self._failing: Step | None = None
+        self.steps = [Step(name) for name in steps]
+
+    def __enter__(self) -> RunView:
+        if self._console.is_terminal:
+            from rich.live import Live
+
+            self._live = Live(
+                get_renderable=self._table, console=self._console, refresh_per_second=8
+            )
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._print_failure()
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def line(self, text: str) -> None:
+        """Take one line of the raw log, without colours."""
+        if started := _STARTED.search(text):
+            self._start(started[1])
+        elif finished := _FINISHED.search(text):
+            self._finish(finished[1], ok=finished[2] == "SUCCESS")
+        elif retried := _RETRIED.search(text):
+            self._note(f"attempt {retried[1]} of {retried[2]} failed, trying again")
+        elif MARK in text:
+            self._note(text.split(MARK, 1)[1])
+        elif raised := _RAISED.search(text):
+            self._running_or_last().raised = raised[1]
+
+    def failed(self) -> Step | None:
+        """Return the first step that failed for good, or None."""
+        return next((step for step in self.steps if step.state == "failed"), None)
+
+    def _start(self, name: str) -> None:
+        if self._failing is not None and self._failing.name != name:
+            self._print_failure()
+        step = next((step for step in self.steps if step.name == name), None)
+        if step is None:
+            step = Step(name)
+            self.steps.append(step)
+        if step.state == "waiting":
+            step.began = time.monotonic()
+        step.state, step.raised, self._failing = "running", "", None
+
+    def _finish(self, name: str, *, ok: bool) -> None:
+        step = next(step for step in self.steps if step.name == name)
+        step.took = step.seconds()
+        step.state = "done" if ok else "failed"
+        if ok:
+            self._print(step)
+        else:
+            # Whether it is tried again is known only with the next line of the log.
+            self._failing = step
+
+    def _print_failure(self) -> None:
+        if self._failing is not None:
+            self._failing.figure = self._failing.raised or "see the log"
+            self._print(self._failing)
+            self._failing = None
+
+    def _print(self, step: Step) -> None:
+        if self._live is None and self._shown(step):
+            self._console.print(self._plain(step), highlight=False, markup=False, soft_wrap=True)
+
+    def _note(self, text: str) -> None:
+        self._running_or_last().figure = text
+
+    def _running_or_last(self) -> Step:
+        touched = [step for step in self.steps if step.state != "waiting"]
+        running = [step for step in touched if step.state == "running"]
+        return (running or touched or self.steps)[-1]
+
+    def _shown(self, step: Step) -> bool:
+        return step.name not in self._quiet or step.state == "failed"
+
+    def _plain(self, step: Step) -> str:
+        mark = {"done": "ok    ", "failed": "FAILED", "running": "...   "}.get(step.state, "-     ")
+        return f"{mark}  {step.title:<18} {step.seconds():7.1f} s  {step.figure}".rstrip()
+
+    def _table(self) -> RenderableType:
+        from rich.table import Table
+        from rich.text import Text
+
+        marks = {
+            "waiting": ("·", "dim"),
+            "running": ("⠿", "cyan"),
+            "done": ("✓", "green"),
+            "failed": ("✗", "red"),
+        }
+        table = Table.grid(padding=(0, 2))
+        for step in filter(self._shown, self.steps):
+            mark, style = marks[step.state]
+            seconds = "" if step.state == "waiting" else f"{step.seconds():.1f} s"
+            table.add_row(
+                Text(mark, style=style),
+                Text(step.title, style="dim" if step.state == "waiting" else ""),
+                Text(seconds, justify="right", style="dim"),
+                Text(step.figure or ("running" if step.state == "running" else "")),
+            )
+        return table
+
+
+class LogTee(io.TextIOBase):
+    """A stand-in for standard output: every line goes to the raw log and to the view."""
+
+    def __init__(self, log: TextIO, view: RunView) -> None:
+        self._log = log
+        self._view = view
+        self._partial = ""
+
+    def writable(self) -> bool:
+        """Return True."""
+        return True
+
+    def write(self, text: str, /) -> int:
+        """Take some text; whole lines are passed on without terminal colours."""
+        *lines, self._partial = (self._partial + text).split("\n")
+        for line in lines:
+            clean = _COLOURS.sub("", line)
+            self._log.write(clean + "\n")
+            self._view.line(clean)
+        self._log.flush()
+        return len(text)

@@ -1,0 +1,178 @@
+"""Write components/README.md and docs/project-file.md from what the code says of itself.
+
+With --check, write nothing and exit with 1 if either is not current.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from penstock.project import Project
+from penstock.records.spec import Spec
+
+ROOT = Path(__file__).resolve().parent.parent
+ORDER = (
+    "ingest", "validate", "split", "engineer_features", "train", "evaluate", "decide",
+    "register", "deploy", "fail", "notify",
+)  # fmt: skip
+_NOTE = "<!-- Made by `make catalogue`; edit the docstrings instead. -->"
+
+
+def main() -> int:
+    """Write or check both documents."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    stale = []
+    for path, text in (
+        (ROOT / "components/README.md", _components()),
+        (ROOT / "docs/project-file.md", _project_file()),
+    ):
+        if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
+            stale.append(str(path.relative_to(ROOT)))
+        elif not check:
+            path.write_text(text, encoding="utf-8")
+    for name in stale:
+        print(f"{name} is not current: run `make catalogue`.")
+    return 1 if stale else 0
+
+
+def _components() -> str:
+    faces = sorted(
+        (p.stem for p in (ROOT / "components").glob("[a-z]*.py")),
+        key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name),
+    )
+    lines = [
+        "# Components",
+        "",
+        _NOTE,
+        "",
+        "Each is usable alone: `from penstock.components.ingest import ingest`. Objects named",
+        "`options`, `contract`, `expectations` and `policy` hold fields of the",
+        "[project file](../docs/project-file.md)'s section of that name.",
+        "",
+        "| component | what it does |",
+        "|---|---|",
+    ]
+    parsed = {name: _face(name) for name in faces}
+    lines += [f"| [{name}](#{name}) | {face['summary']} |" for name, face in parsed.items()]
+    for name, face in parsed.items():
+        lines += ["", *_component(name, face)]
+    return "\n".join(lines) + "\n"
+
+
+def _component(name: str, face: dict[str, Any]) -> Iterator[str]:
+    yield f"## {name}"
+    yield ""
+    yield face["summary"]
+    if face["body"]:
+        yield ""
+        yield face["body"]
+    yield ""
+    yield "| name | kind | default | meaning |"
+    yield "|---|---|---|---|"
+    for argument, (kind, default) in face["signature"].items():
+        yield f"| `{argument}` | {kind} | {default} | {face['arguments'].get(argument, '')} |"
+    if face["returns"]:
+        yield f"| *returned* | {face['returns']} | | to branch on |"
+    yield ""
+    yield f"**Fails when:** {face['fails']}"
+
+
+def _face(name: str) -> dict[str, Any]:
+    tree = ast.parse((ROOT / "components" / f"{name}.py").read_text(encoding="utf-8"))
+    function = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name)
+    head, _, rest = (ast.get_docstring(function) or "").partition("\n\nArgs:\n")
+    arguments, _, fails = rest.partition("\n\nFails when:\n")
+    summary, _, body = head.partition("\n\n")
+    return {
+        "summary": " ".join(summary.split()),
+        "body": "\n".join(line.strip() for line in body.splitlines()),
+        "arguments": dict(_entries(arguments)),
+        "signature": dict(_signature(function)),
+        "returns": ast.unparse(function.returns) if function.returns else "",
+        "fails": " ".join(fails.split()),
+    }
+
+
+def _entries(text: str) -> Iterator[tuple[str, str]]:
+    for entry in re.split(r"\n(?=    \w+:)", text):
+        name, _, meaning = entry.strip().partition(":")
+        yield name, " ".join(meaning.split())
+
+
+def _signature(function: ast.FunctionDef) -> Iterator[tuple[str, tuple[str, str]]]:
+    arguments = function.args.args
+    defaults = [None] * (len(arguments) - len(function.args.defaults)) + list(
+        function.args.defaults
+    )
+    for argument, default in zip(arguments, defaults, strict=True):
+        kind = ast.unparse(argument.annotation) if argument.annotation else ""
+        kind = re.sub(r"dsl\.(Input|Output)\[dsl\.(\w+)\]", r"\1 \2", kind).replace("dsl.", "")
+        yield argument.arg, (kind, f"`{ast.unparse(default)}`" if default is not None else "")
+
+
+def _project_file() -> str:
+    lines = [
+        "# The project file",
+        "",
+        _NOTE,
+        "",
+        "One YAML for one model. `penstock init TABLE --target COLUMN` writes a first one. Only",
+        "`name`, `target` and `source.uri` must be given; an unknown field is an error.",
+        "",
+        "## Top level",
+        "",
+        *_table(Project, skip_sections=True),
+    ]
+    for title, kind in _sections():
+        summary = (kind.__doc__ or "").strip().splitlines()[0]
+        lines += ["", f"## {title}", "", summary, "", *_table(kind)]
+    return "\n".join(lines) + "\n"
+
+
+def _sections() -> Iterator[tuple[str, type[Spec]]]:
+    from penstock.gate.spec import Floor, MarginRule
+    from penstock.quality.spec import ContractColumn, Expectation
+
+    nested: dict[str, list[tuple[str, type[Spec]]]] = {
+        "contract": [("contract.columns[]", ContractColumn), ("expectations[]", Expectation)],
+        "gate": [("gate.baseline, linear, champion", MarginRule), ("gate.floors[]", Floor)],
+    }
+    for name, field in Project.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Spec):
+            yield name, field.annotation
+            yield from nested.get(name, [])
+
+
+def _table(kind: type[Spec], *, skip_sections: bool = False) -> Iterator[str]:
+    yield "| field | default | meaning |"
+    yield "|---|---|---|"
+    for name, field in kind.model_fields.items():
+        section = isinstance(field.annotation, type) and issubclass(field.annotation, Spec)
+        if section and skip_sections:
+            continue
+        default = (
+            "**required**"
+            if field.is_required()
+            else _default(field.get_default(call_default_factory=True))
+        )
+        meaning = (field.description or "").replace("|", "\\|")
+        yield f"| `{name}` | {default} | {meaning} |"
+
+
+def _default(value: object) -> str:
+    plain = to_jsonable_python(value)
+    return f"`{plain!r}`".replace("|", "\\|")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
