@@ -6,7 +6,7 @@ READY  := $(VENV)/ready
 TREE   := build/tree
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint format lock catalogue clean
+.PHONY: help setup run stop test lint format lock catalogue bench bench-release bench-ingest bench-compile clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -23,11 +23,22 @@ $(READY): requirements.lock requirements-setup.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
+run: setup ## Release a model of the built-in example and leave it served on loopback
+	$(BIN)/penstock example example
+	$(BIN)/penstock run example/project.yaml
+
+stop: ## End what `make run` left serving
+	$(BIN)/penstock stop example/project.yaml
+
+test: setup ## Run every test that can run here
+	$(BIN)/pytest
+
 lint: setup tree ## Check style, types, layers, and that generated files are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	MYPYPATH=$(TREE) $(BIN)/mypy -p penstock
 	cd $(TREE) && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
+	$(BIN)/python scripts/catalogue.py --check
 
 # The checkers read a tree, not setuptools' mapping: give them the one that an install has.
 .PHONY: tree
@@ -39,8 +50,19 @@ format: setup ## Rewrite the code in the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: setup ## Run every test that can run here
-	$(BIN)/pytest
+catalogue: setup ## Write the documents that are generated from the code
+	$(BIN)/python scripts/catalogue.py
+
+bench: bench-release bench-ingest bench-compile ## Run every benchmark
+
+bench-release: setup ## CPU of a release on Adult against one bare script
+	$(BIN)/python benchmarks/bench_release.py
+
+bench-ingest: setup ## ingest against DuckDB and polars, at 1 and 10 million rows
+	$(BIN)/python benchmarks/bench_ingest.py
+
+bench-compile: setup ## Seconds and size of a compiled pipeline
+	$(BIN)/python benchmarks/bench_compile.py
 
 lock: setup ## Resolve requirements.lock again from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --all-extras \

@@ -1,0 +1,183 @@
+"""The gate: every rule is seen to pass and to block, and nothing passes for lack of a figure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from penstock.errors import InputError, IntegrityError, NotApprovedError
+from penstock.gate.decide import decide, run
+from penstock.gate.spec import Policy
+from penstock.records.decision import Decision
+from penstock.records.evaluation import Comparison, Estimate, Evaluation, Scores
+
+
+def estimate(value: float, spread: float = 0.01) -> Estimate:
+    return Estimate(value=value, low=value - spread, high=value + spread)
+
+
+def evaluation(
+    *,
+    baseline: float | None = 0.3,
+    linear: float = 0.05,
+    champion: float | None = None,
+    spread: float = 0.01,
+) -> Evaluation:
+    comparisons = [Comparison(against="linear", metric="roc_auc", advantage=estimate(linear))]
+    scores = [
+        Scores(
+            name="candidate",
+            description="trees",
+            model="sha256:c",
+            metrics={"roc_auc": estimate(0.9), "log_loss": estimate(0.3)},
+        )
+    ]
+    if baseline is not None:
+        scores.append(Scores(name="majority", description="", model="sha256:m", metrics={}))
+        comparisons.append(
+            Comparison(against="majority", metric="roc_auc", advantage=estimate(baseline, spread))
+        )
+    if champion is not None:
+        comparisons.append(
+            Comparison(against="champion", metric="roc_auc", advantage=estimate(champion, spread))
+        )
+    return Evaluation(
+        task="binary",
+        metric="roc_auc",
+        higher_is_better={"roc_auc": True, "log_loss": False},
+        dataset="rows:1",
+        model="sha256:c",
+        rows=1000,
+        confidence=0.95,
+        resamples=1000,
+        seed=1,
+        champion="models:/m/1" if champion is not None else "",
+        scores=tuple(scores),
+        comparisons=tuple(comparisons),
+    )
+
+
+def verdicts(decision: Decision) -> dict[str, str]:
+    return {rule.rule: rule.verdict for rule in decision.rules}
+
+
+def test_a_clear_improvement_is_approved_and_tied_to_what_was_judged() -> None:
+    measured = evaluation()
+    decision = decide(measured, policy=Policy())
+    assert decision.approved
+    assert verdicts(decision) == {
+        "baseline": "pass",
+        "linear": "pass",
+        "champion": "not applicable",
+    }
+    assert decision.model == measured.model
+    assert decision.evaluation == measured.digest()
+
+
+@pytest.mark.parametrize(
+    ("figures", "policy", "blocker"),
+    [
+        ({"baseline": 0.005}, {}, "baseline"),  # its interval reaches below 0
+        ({"baseline": None}, {}, "baseline"),  # not measured is not passed
+        ({"champion": -0.02}, {}, "champion"),
+        ({"champion": -0.001, "spread": 0.02}, {}, "champion"),  # inconclusive is no pass
+        ({"linear": -0.03}, {"linear": {"margin": 0.02, "severity": "block"}}, "linear"),
+        ({}, {"floors": [{"metric": "roc_auc", "at_least": 0.95}]}, "floor roc_auc"),
+        (
+            {},
+            {"floors": [{"metric": "roc_auc", "at_least": 0.895, "on": "interval"}]},
+            "floor roc_auc",
+        ),
+        ({}, {"floors": [{"metric": "log_loss", "at_most": 0.2}]}, "floor log_loss"),
+        ({}, {"floors": [{"metric": "unheard_of", "at_least": 0.0}]}, "floor unheard_of"),
+    ],
+)
+def test_each_rule_blocks(figures: dict, policy: dict, blocker: str) -> None:
+    decision = decide(evaluation(**figures), policy=Policy.parse(policy, where="gate"))
+    assert not decision.approved
+    assert verdicts(decision)[blocker] == "fail"
+    assert decision.reason().startswith("Refused: ")
+    with pytest.raises(NotApprovedError, match="refuses this model"):
+        decision.require_approval_of("sha256:c")
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"floors": [{"metric": "roc_auc", "at_least": 0.9}]},
+        {"floors": [{"metric": "log_loss", "at_most": 0.31, "on": "interval"}]},
+        {"linear": {"margin": 0.02, "severity": "block"}},
+        {"champion": {"margin": 0.05}},
+    ],
+)
+def test_each_rule_passes(policy: dict) -> None:
+    measured = evaluation(champion=-0.01)
+    strict = Policy.parse({"champion": {"margin": 0.05}, **policy}, where="gate")
+    assert decide(measured, policy=strict).approved
+
+
+def test_a_warning_does_not_block() -> None:
+    decision = decide(evaluation(linear=-0.5), policy=Policy())
+    assert decision.approved
+    assert verdicts(decision)["linear"] == "fail"
+
+
+def test_a_policy_in_which_nothing_blocks_approves_nothing() -> None:
+    warn = {"margin": 0.0, "severity": "warn"}
+    policy = Policy.parse({"baseline": warn, "linear": warn, "champion": warn}, where="gate")
+    assert not decide(evaluation(), policy=policy).approved
+
+
+def test_an_edited_approval_opens_nothing(tmp_path: Path) -> None:
+    refused = decide(evaluation(baseline=0.0), policy=Policy())
+    refused.write(tmp_path / "decision.json")
+    edited = json.loads((tmp_path / "decision.json").read_text())
+    edited["approved"] = True
+    (tmp_path / "decision.json").write_text(json.dumps(edited))
+    forged = Decision.read(tmp_path / "decision.json")
+    with pytest.raises(NotApprovedError, match="its own rules do not"):
+        forged.require_approval_of("sha256:c")
+
+
+def test_an_approval_is_for_one_model() -> None:
+    decision = decide(evaluation(), policy=Policy())
+    decision.require_approval_of("sha256:c")
+    with pytest.raises(NotApprovedError, match="not this one"):
+        decision.require_approval_of("sha256:other")
+
+
+def test_the_page_says_why(tmp_path: Path) -> None:
+    evaluation(baseline=0.0).write(tmp_path / "evaluation.json")
+    run(
+        tmp_path / "evaluation.json",
+        policy=Policy(),
+        name="m",
+        output=tmp_path / "decision.json",
+        report=tmp_path / "decision.html",
+    )
+    page = (tmp_path / "decision.html").read_text()
+    assert "Refused" in page
+    assert "does not lie above" in page
+    assert not Decision.read(tmp_path / "decision.json").approved
+
+
+@pytest.mark.parametrize(
+    ("policy", "message"),
+    [
+        ({"florrs": []}, "florrs.*Known fields here: .*floors"),
+        ({"baseline": {"margin": "high"}}, "baseline.margin.*'high'"),
+        ({"floors": [{"metric": "f1"}]}, "exactly one of at_least and at_most"),
+        ({"baseline": {"margin": float("inf")}}, "baseline.margin.*finite"),
+    ],
+)
+def test_a_bad_policy_is_named(policy: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        Policy.parse(policy, where="gate")
+
+
+def test_a_record_of_another_kind_is_refused(tmp_path: Path) -> None:
+    evaluation().write(tmp_path / "evaluation.json")
+    with pytest.raises(IntegrityError, match="expected record penstock/decision"):
+        Decision.read(tmp_path / "evaluation.json")

@@ -1,0 +1,33 @@
+"""What is imported when: the command line and the faces stay light."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("sklearn", "mlflow", "great_expectations", "kserve", "pandas", "matplotlib", "pyarrow")
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        "penstock.pipelines.cli",
+        "penstock.pipelines.run",
+        "penstock.project",
+        "penstock.gate.decide",
+        "penstock.data.ingest",
+        "penstock.data.split",
+        "penstock.quality.check",
+        "penstock.features.fit",
+        "penstock.training.train",
+        "penstock.evaluation.evaluate",
+        "penstock.registry.register",
+        "penstock.rollout.release",
+    ],
+)
+def test_a_module_imports_nothing_heavy(module: str) -> None:
+    code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
