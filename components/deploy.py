@@ -13,7 +13,7 @@ def deploy(
     deployment: dsl.Output[dsl.Artifact],
     options: dict = {},  # noqa: B006
     tracking_uri: str = "",
-):
+) -> None:
     """Serve a registered version and, once it answers as it must, make it the champion.
 
     A new server is started and probed, answers to holdout rows must equal the model's own, and

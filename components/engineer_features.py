@@ -12,7 +12,7 @@ def engineer_features(
     features: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
     options: dict = {},  # noqa: B006
-):
+) -> None:
     """Fit the feature transformer on the training part alone.
 
     Kinds are inferred (number, category, boolean, datetime, text) unless declared. The fitted

@@ -17,7 +17,7 @@ def evaluate(
     name: str = "",
     options: dict = {},  # noqa: B006
     tracking_uri: str = "",
-):
+) -> None:
     """Measure a model on the holdout, beside the baselines and the champion on the same rows.
 
     Args:

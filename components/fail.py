@@ -6,7 +6,7 @@ from penstock.components._image import image
 
 
 @dsl.component(base_image=image("data"), install_kfp_package=False)
-def fail(evidence: dsl.Input[dsl.Artifact], reason: str):
+def fail(evidence: dsl.Input[dsl.Artifact], reason: str) -> None:
     """End the run as failed, with the reason as its message.
 
     Args:

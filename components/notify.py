@@ -6,7 +6,9 @@ from penstock.components._image import image
 
 
 @dsl.component(base_image=image("data"), install_kfp_package=False)
-def notify(status: dsl.PipelineTaskFinalStatus, name: str, webhook: str = "", file: str = ""):
+def notify(
+    status: dsl.PipelineTaskFinalStatus, name: str, webhook: str = "", file: str = ""
+) -> None:
     """Post how a run ended; made to be a pipeline's exit handler.
 
     A message that cannot be delivered is reported in the task's log and never changes how the run

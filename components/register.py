@@ -14,7 +14,7 @@ def register(
     registration: dsl.Output[dsl.Artifact],
     tracking_uri: str = "",
     pipeline_run: str = "",
-):
+) -> None:
     """Register a model that a decision approves, as the challenger.
 
     The version carries the signature, an input example, and by tags its lineage: digests of

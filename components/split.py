@@ -14,7 +14,7 @@ def split(
     proof: dsl.Output[dsl.Artifact],
     task: str = "auto",
     options: dict = {},  # noqa: B006
-):
+) -> None:
     """Divide a dataset into a training part and a holdout, and prove that they do not overlap.
 
     Args:

@@ -19,7 +19,7 @@ def train(
     positive: str = "",
     options: dict = {},  # noqa: B006
     tracking_uri: str = "",
-):
+) -> None:
     """Train baselines, then search candidates by cross-validation, tracked in MLflow.
 
     A majority (or mean) and a linear baseline always come first. The model starts at the raw

@@ -37,7 +37,7 @@ def release(
     tracking_uri: str = "",
     notify_webhook: str = "",
     notify_file: str = "",
-):
+) -> None:
     """Lead a table to a served model.
 
     Every parameter but the first three has a default; the objects hold fields of the project

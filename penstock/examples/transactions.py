@@ -78,12 +78,11 @@ def transactions(
             "first_time_merchant": draw.random(rows) < 0.22,
         }
     )
-    frame["email_domain"] = np.where(
-        online,
-        draw.choice(["mail.example", "post.example", "quick.example"], rows, p=[0.6, 0.3, 0.1]),
-        None,
+    domains = draw.choice(
+        ["mail.example", "post.example", "quick.example"], rows, p=[0.6, 0.3, 0.1]
     )
-    frame["pin_entered"] = np.where(online, None, draw.random(rows) < 0.5)
+    frame["email_domain"] = pd.Series(domains, dtype=object).where(online, None)
+    frame["pin_entered"] = pd.Series(draw.random(rows) < 0.5, dtype=object).mask(online, None)
     fraud = draw.random(rows) < _probability(frame, age=age, drift=drift)
     frame[TARGET] = fraud ^ (draw.random(rows) < label_noise)
     frame.loc[draw.random(rows) < 0.04, "distance_km"] = np.nan

@@ -1,0 +1,272 @@
+"""The release pipeline as a stranger runs it: every branch both ways, by the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from penstock.records.decision import Decision
+from penstock.records.evaluation import Evaluation
+
+pytestmark = pytest.mark.slow
+
+QUICK = {"trials": 2, "folds": 2, "candidates": ["linear", "hist_gradient_boosting"]}
+
+
+def prepare(shell, folder: str, *, rows: int = 6_000, **changes: object) -> Path:
+    """Make the example, quick and on a free port, and return its project file."""
+    made = shell("example", folder, "--rows", str(rows))
+    assert made.returncode == 0, made.stderr
+    assert "SIMULATED" in made.stdout
+    path = shell.folder / folder / "project.yaml"
+    project = yaml.safe_load(path.read_text())
+    project |= {"training": QUICK, "deployment": {"port": 0}} | changes
+    path.write_text(yaml.safe_dump(project))
+    return path
+
+
+def last_run(project: Path) -> Path:
+    return sorted((project.parent / ".penstock" / "runs").iterdir())[-1]
+
+
+def tasks_that_ran(project: Path) -> set[str]:
+    run = next((last_run(project) / "kfp").iterdir())
+    return {path.name for path in run.iterdir()}
+
+
+def summary_of(project: Path) -> dict:
+    return json.loads((last_run(project) / "summary.json").read_text())
+
+
+def registered_versions(project: Path) -> list:
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{project.parent / '.penstock' / 'mlflow.db'}"
+    return list(MlflowClient(tracking_uri=uri, registry_uri=uri).search_model_versions())
+
+
+def record(project: Path, kind: type, task: str, name: str):
+    return kind.read(next((last_run(project) / "kfp").glob(f"*/{task}/{name}")))
+
+
+def serving(project: Path) -> list[Path]:
+    return list((project.parent / ".penstock").glob("serving/*/state.json"))
+
+
+@pytest.fixture(scope="module")
+def released(shell) -> tuple[Path, str]:
+    project = prepare(shell, "good", notify={"file": str(shell.folder / "outcomes.jsonl")})
+    done = shell("run", str(project))
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project, done.stdout
+
+
+def test_the_summary_names_everything(released: tuple[Path, str]) -> None:
+    project, text = released
+    assert "RELEASED  Approved" in text
+    summary = summary_of(project)
+    assert summary["data_version"] in text
+    assert "models:/transactions/1" in text
+    assert re.search(r"pass +baseline: ", text)
+    assert re.search(r"not applicable +champion: There is no champion yet", text)
+    assert "mlflow ui --backend-store-uri sqlite:///" in text
+    steps = [line.split()[1] for line in text.splitlines() if line.startswith("ok ")]
+    assert steps == [
+        "Ingest", "Validate", "Split", "Engineer", "Train", "Evaluate", "Decide", "Register",
+        "Deploy",
+    ]  # fmt: skip
+
+
+def test_the_curl_line_works_when_pasted(released: tuple[Path, str]) -> None:
+    line = re.search(r"curl -s .*", released[1])
+    assert line is not None
+    answer = subprocess.run(
+        ["/bin/sh", "-c", line[0]], capture_output=True, text=True, check=True, timeout=30
+    )
+    body = json.loads(answer.stdout)
+    assert len(body["predictions"]) == 1
+    assert body["model_version"] == "1"
+
+
+def test_every_report_is_whole_and_needs_no_network(released: tuple[Path, str]) -> None:
+    reports = summary_of(released[0])["reports"]
+    assert set(reports) == {"validation", "features", "training", "evaluation", "decision"}
+    for path in reports.values():
+        html = Path(path).read_text()
+        assert html.rstrip().endswith("</html>")
+        assert not re.search(r"(?:src|href)=[\"']?https?:|url\(", html)
+
+
+def test_the_raw_log_and_the_notice_are_there(released: tuple[Path, str]) -> None:
+    project, _ = released
+    assert "Executing task 'ingest'" in (last_run(project) / "kfp.log").read_text()
+    outcome = json.loads((project.parent.parent / "outcomes.jsonl").read_text().splitlines()[-1])
+    assert outcome["state"] == "SUCCEEDED"
+    assert "released" in outcome["text"]
+
+
+def test_the_champion_is_the_released_version(released: tuple[Path, str]) -> None:
+    versions = registered_versions(released[0])
+    assert len(versions) == 1
+    from mlflow import MlflowClient
+
+    uri = f"sqlite:///{released[0].parent / '.penstock' / 'mlflow.db'}"
+    champion = MlflowClient(tracking_uri=uri, registry_uri=uri).get_model_version_by_alias(
+        "transactions", "champion"
+    )
+    assert int(champion.version) == 1
+
+
+def test_the_compiled_yaml_runs_with_the_same_outcome(released: tuple[Path, str], shell) -> None:
+    project, _ = released
+    before = record(project, Evaluation, "evaluate", "evaluation")
+    first_data = summary_of(project)["data_version"]
+    compiled = shell("compile", str(project), "-o", "release.yaml")
+    assert compiled.returncode == 0, compiled.stderr
+    text = (shell.folder / "release.yaml").read_text()
+    assert "pip install" not in text
+    assert ":latest" not in text
+    for place in (str(shell.folder), str(Path(__file__).parents[2]), str(Path.home())):
+        assert place not in text
+
+    run_yaml(shell.folder / "release.yaml", project=project, overrides={})
+    run = sorted((shell.folder / "yaml-run").iterdir())[-1]
+    after = Evaluation.read(run / "evaluate" / "evaluation")
+    assert json.loads((run / "ingest/dataset/dataset.json").read_text())["content"] == first_data
+    ours = {s.name: s.metrics for s in before.scores}
+    theirs = {s.name: s.metrics for s in after.scores}
+    assert theirs["candidate"] == ours["candidate"]
+    assert after.champion == "models:/transactions/1"
+    assert theirs["champion"] == ours["candidate"]
+    assert Decision.read(run / "decide" / "decision").approved
+    assert (run / "deploy" / "deployment").exists()
+    assert len(registered_versions(project)) == 2
+
+
+def run_yaml(compiled: Path, *, project: Path, overrides: dict) -> None:
+    """Run a compiled pipeline by kfp.local in a process of its own, as another program would."""
+    code = f"""
+import os
+os.environ["PENSTOCK_HOME"] = {str(project.parent / ".penstock")!r}
+os.environ["MLFLOW_TRACKING_URI"] = "sqlite:///" + os.environ["PENSTOCK_HOME"] + "/mlflow.db"
+os.chdir({str(project.parent)!r})
+from kfp import components, local
+root = {str(compiled.parent / "yaml-run")!r}
+local.init(local.SubprocessRunner(use_venv=False), pipeline_root=root)
+components.load_component_from_file({str(compiled)!r})(**{overrides!r})
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=400
+    )
+    (compiled.parent / "yaml-run.log").write_text(done.stdout + done.stderr)
+    if done.returncode:
+        raise RuntimeError(done.stdout[-3000:] + done.stderr[-3000:])
+
+
+def test_the_kubernetes_manifest_is_two_resources(released: tuple[Path, str], shell) -> None:
+    done = shell("compile", str(released[0]), "-o", "k8s.yaml", "--kubernetes-manifest")
+    assert done.returncode == 0, done.stderr
+    kinds = [doc["kind"] for doc in yaml.safe_load_all((shell.folder / "k8s.yaml").read_text())]
+    assert kinds == ["Pipeline", "PipelineVersion"]
+
+
+class TestRefusedByTheGate:
+    """Labels without meaning: the gate says no, and no way around it registers anything."""
+
+    @pytest.fixture(scope="class")
+    def refused(self, tmp_path_factory: pytest.TempPathFactory, shell) -> tuple[Path, str]:
+        project = prepare(shell, "clean")
+        folder = tmp_path_factory.mktemp("shuffled")
+        inner = type(shell)(folder)
+        table = project.parent / "transactions.csv"
+        import pandas as pd
+
+        frame = pd.read_csv(table)
+        frame["fraud"] = frame["fraud"].sample(frac=1, random_state=1).to_numpy()
+        frame.to_csv(folder / "transactions.csv", index=False)
+        copied = folder / "project.yaml"
+        copied.write_text(project.read_text())
+        done = inner("run", "project.yaml")
+        assert done.returncode == 3, done.stdout + done.stderr
+        return copied, done.stdout
+
+    def test_the_reason_is_said(self, refused: tuple[Path, str]) -> None:
+        project, text = refused
+        assert "REFUSED  Refused: On average_precision the candidate's advantage over" in text
+        assert "does not lie above" in Path(summary_of(project)["reports"]["decision"]).read_text()
+
+    def test_nothing_is_registered_or_served(self, refused: tuple[Path, str]) -> None:
+        project, text = refused
+        assert registered_versions(project) == []
+        assert serving(project) == []
+        assert "curl" not in text
+        assert tasks_that_ran(project) >= {"decide", "fail"}
+        assert not tasks_that_ran(project) & {"register", "deploy"}
+
+    def test_forcing_the_flag_registers_nothing(self, refused: tuple[Path, str], shell) -> None:
+        project, _ = refused
+        inner = type(shell)(project.parent)
+        assert inner("compile", "project.yaml", "-o", "release.yaml").returncode == 0
+        text = (project.parent / "release.yaml").read_text()
+        forced = text.replace("return result.approved", "return True")
+        assert forced != text
+        (project.parent / "forced.yaml").write_text(forced)
+        with pytest.raises(RuntimeError):
+            run_yaml(project.parent / "forced.yaml", project=project, overrides={})
+        log = (project.parent / "yaml-run.log").read_text()
+        assert "Executing task" in log
+        assert re.search(r"NotApprovedError: the decision refuses this model", log)
+        assert registered_versions(project) == []
+        assert serving(project) == []
+
+
+def test_refused_data_stop_before_the_split(tmp_path: Path, shell) -> None:
+    expectation = {
+        "type": "expect_column_values_to_be_between",
+        "kwargs": {"column": "amount", "max_value": 5},
+    }
+    project = prepare(shell, "dear", rows=2_000, expectations=[expectation])
+    done = shell("run", str(project))
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "REFUSED  The data were refused." in done.stdout
+    assert "amount" in done.stdout
+    assert "Traceback" not in done.stdout + done.stderr
+    assert tasks_that_ran(project) & {"validate", "split"} == {"validate"}
+    assert Path(summary_of(project)["reports"]["validation"]).exists()
+
+
+def test_a_step_that_fails_is_named_and_notified(shell) -> None:
+    project = prepare(
+        shell, "gone", rows=2_000, notify={"file": str(shell.folder / "failures.jsonl")}
+    )
+    (project.parent / "transactions.csv").unlink()
+    done = shell("run", str(project))
+    assert done.returncode == 1
+    assert re.search(r"FAILED +Ingest .*transactions.csv", done.stdout)
+    assert "FAILED  Ingest failed: " in done.stdout
+    outcome = json.loads((shell.folder / "failures.jsonl").read_text().splitlines()[-1])
+    assert outcome["state"] == "FAILED"
+    assert "not released" in outcome["text"]
+
+
+def test_a_lost_notice_changes_nothing(shell) -> None:
+    project = prepare(shell, "deaf", rows=2_000, notify={"webhook": "http://127.0.0.1:9/hook"})
+    (project.parent / "transactions.csv").unlink()
+    done = shell("run", str(project))
+    assert done.returncode == 1
+    assert "FAILED  Ingest failed: " in done.stdout
+    assert "webhook at 127.0.0.1:9 did not take it" in (last_run(project) / "kfp.log").read_text()
+
+
+def test_stop_ends_what_serves(released: tuple[Path, str], shell) -> None:
+    project, _ = released
+    done = shell("stop", str(project))
+    assert done.returncode == 0
+    assert "Stopped transactions" in done.stdout
+    assert shell("stop", str(project)).stdout == "Nothing was being served.\n"

@@ -1,0 +1,64 @@
+"""The run view: one line a step, in place on a terminal, plainly elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+from rich.console import Console
+
+from penstock.pipelines.view import LogTee, RunView
+
+RAW = """\
+02:00:00.1 - INFO - Executing task \x1b[96m'ingest'\x1b[0m
+02:00:00.2 - INFO - Streamed logs:
+    penstock| 50,000 rows, 13 columns
+02:00:01.0 - INFO - Task \x1b[96m'ingest'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m
+02:00:01.1 - INFO - Executing task \x1b[96m'deploy'\x1b[0m
+    Traceback (most recent call last):
+    penstock.errors.ServiceError: port 8080 is taken. Free it.
+02:00:02.0 - ERROR - Task \x1b[96m'deploy'\x1b[0m finished with status \x1b[91mFAILURE\x1b[0m
+"""
+RETRY = "02:00:02.1 - INFO - Task deploy failed (attempt 1/3). Retrying in 5.0s...\n"
+AGAIN = """\
+02:00:07.1 - INFO - Executing task \x1b[96m'deploy'\x1b[0m
+    penstock| version 3 on http://127.0.0.1:8080
+02:00:09.0 - INFO - Task \x1b[96m'deploy'\x1b[0m finished with status \x1b[92mSUCCESS\x1b[0m
+"""
+
+
+def follow(text: str, *, terminal: bool = False) -> tuple[str, str, RunView]:
+    screen, log = io.StringIO(), io.StringIO()
+    console = Console(file=screen, force_terminal=terminal, width=100)
+    view = RunView(console, steps=("ingest", "deploy"))
+    with view:
+        tee = LogTee(log, view)
+        for start in range(0, len(text), 7):  # writes come in pieces
+            tee.write(text[start : start + 7])
+    return screen.getvalue(), log.getvalue(), view
+
+
+def test_without_a_terminal_each_step_is_one_line() -> None:
+    screen, log, view = follow(RAW)
+    first, second = screen.splitlines()
+    assert first.startswith("ok      Ingest ")
+    assert first.endswith("50,000 rows, 13 columns")
+    assert second.startswith("FAILED  Deploy ")
+    assert second.endswith("port 8080 is taken. Free it.")
+    assert "\x1b" not in log
+    failed = view.failed()
+    assert failed is not None
+    assert failed.name == "deploy"
+
+
+def test_a_step_that_succeeds_at_the_second_try_is_not_called_failed() -> None:
+    screen, _, view = follow(RAW + RETRY + AGAIN)
+    assert "FAILED" not in screen
+    assert screen.splitlines()[-1].endswith("version 3 on http://127.0.0.1:8080")
+    assert view.failed() is None
+
+
+def test_on_a_terminal_every_step_is_shown_from_the_start() -> None:
+    screen, _, _ = follow(RAW, terminal=True)
+    assert "✓" in screen
+    assert "✗" in screen
+    assert "Deploy" in screen
