@@ -48,7 +48,7 @@ def transactions(
         distance_km (from the last purchase; missing for about 4 %), hour_gap (hours since the last
         purchase), card_age_days, purchases_24h, first_time_merchant (boolean), email_domain
         (online only, else missing), pin_entered (boolean, missing online) and fraud (boolean,
-        about 1.5 % true).
+        about 2 % true).
 
     Raises:
         InputError: If an argument is out of range.

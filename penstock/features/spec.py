@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field
 
+from penstock.records.features import FeatureKind
 from penstock.records.spec import Spec
-
-FeatureKind = Literal["number", "category", "boolean", "datetime", "text", "drop"]
 
 
 class FeaturesSpec(Spec):

@@ -41,13 +41,20 @@ class Validation(Record):
     def reason(self) -> str:
         """Return in one or two sentences why the data passed or did not."""
         failed = self.failures("error")
+        looked = any(finding.check.startswith("expect_") for finding in self.findings)
+        only = "" if looked else " There were no expectations: only the schema was checked."
         if self.passed:
             warned = len(self.failures("warn"))
             also = f"; {warned} only warn" if warned else ""
-            return f"The data passed: {len(self.findings) - warned} checks hold{also}."
+            return f"The data passed: {_checks(len(self.findings) - warned)} hold{also}.{only}"
         more = f" And {len(failed) - 3} more." if len(failed) > 3 else ""
         return (
-            f"The data failed {len(failed)} checks: "
+            f"The data failed {_checks(len(failed))}: "
             + " ".join(finding.sentence for finding in failed[:3])
             + more
+            + only
         )
+
+
+def _checks(number: int) -> str:
+    return f"{number} check" if number == 1 else f"{number} checks"
