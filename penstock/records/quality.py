@@ -45,8 +45,9 @@ class Validation(Record):
         only = "" if looked else " There were no expectations: only the schema was checked."
         if self.passed:
             warned = len(self.failures("warn"))
+            held = len(self.findings) - warned
             also = f"; {warned} only warn" if warned else ""
-            return f"The data passed: {_checks(len(self.findings) - warned)} hold{also}.{only}"
+            return f"The data passed: {_checks(held)} hold{'s' * (held == 1)}{also}.{only}"
         more = f" And {len(failed) - 3} more." if len(failed) > 3 else ""
         return (
             f"The data failed {_checks(len(failed))}: "

@@ -1,0 +1,333 @@
+"""Runs expectations by Great Expectations 1.x on a dataset, a few columns at a time.
+
+Great Expectations copies the whole frame for nearly every expectation, and one error while it
+resolves its metrics takes the whole suite with it. So expectations are run in groups that speak of
+the same columns, each on a frame of these columns alone: memory stays that of a column, and what
+goes wrong in one group leaves the others.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock.data.table import read_table
+from penstock.errors import InputError
+from penstock.quality.spec import Expectation
+from penstock.quality.wording import figure
+from penstock.records.dataset import Dataset
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+MAX_SAMPLES = 20
+_SAMPLE_LENGTH = 120
+
+# Great Expectations hands out at most 200 unexpected values; the different ones of these are shown.
+_DRAWN = 200
+
+# Beyond this a double skips integers.
+_EXACT = 2**53
+
+_POSITION = "penstock_position"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What Great Expectations said of one expectation.
+
+    Args:
+        passed: Whether it holds; never when `error` is set.
+        checked: Values looked at, for an expectation about single values.
+        unexpected: How many of them broke it: all are counted.
+        samples: At most 20 different ones, as text.
+        observed: The figure found, for an expectation about a whole column or table.
+        error: Why it could not be checked.
+    """
+
+    passed: bool
+    checked: int | None = None
+    unexpected: int | None = None
+    samples: tuple[str, ...] = ()
+    observed: str = ""
+    error: str = ""
+
+
+def named_columns(expectation: Expectation) -> tuple[str, ...]:
+    """Return the columns whose values an expectation speaks of."""
+    if _is_about_the_table(expectation):
+        return ()
+    kwargs = expectation.kwargs
+    single = [kwargs.get(key) for key in ("column", "column_A", "column_B")]
+    several = kwargs.get("column_list")
+    names = [*single, *(several if isinstance(several, list) else [])]
+    return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
+
+
+def run(
+    folder: Path, dataset: Dataset, expectations: Mapping[int, Expectation]
+) -> dict[int, Outcome]:
+    """Check expectations and return the outcome of each.
+
+    Args:
+        folder: The dataset.
+        dataset: Its record.
+        expectations: By position in the suite, which errors name. Their columns are all there.
+
+    Raises:
+        InputError: If Great Expectations does not know an expectation or refuses its arguments.
+    """
+    _switch_off_analytics()
+    typed = {at: _with_times(expectations[at], dataset) for at in expectations}
+    built = {at: _build(expectation, at) for at, expectation in typed.items()}
+    outcomes: dict[int, Outcome] = {}
+    for names, positions in _groups(expectations, dataset).items():
+        frame = _frame(folder, dataset, names)
+        outcomes.update(_run_group(frame, {at: built[at] for at in positions}))
+    return outcomes
+
+
+def _switch_off_analytics() -> None:
+    # 1.24 has no analytics left; earlier and later 1.x read this when they are imported.
+    os.environ["GX_ANALYTICS_ENABLED"] = "false"
+
+
+def _is_about_the_table(expectation: Expectation) -> bool:
+    return expectation.type.startswith("expect_table_") or (
+        expectation.type == "expect_column_to_exist"
+    )
+
+
+def _groups(
+    expectations: Mapping[int, Expectation], dataset: Dataset
+) -> dict[tuple[str, ...], list[int]]:
+    """Return which expectations run on a frame of which columns; () stands for the bare table."""
+    everything = tuple(column.name for column in dataset.columns)
+    groups: dict[tuple[str, ...], list[int]] = {}
+    for at, expectation in expectations.items():
+        names = named_columns(expectation)
+        unclear = not names and not _is_about_the_table(expectation)
+        # A row condition may speak of any column.
+        if unclear or expectation.kwargs.get("row_condition"):
+            names = everything
+        groups.setdefault(tuple(sorted(names)), []).append(at)
+    return groups
+
+
+def _build(expectation: Expectation, at: int) -> Any:
+    from great_expectations.exceptions import ExpectationNotFoundError
+    from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
+
+    where = f"expectations[{at}]"
+    _refuse_parameters(expectation, where)
+    configuration = ExpectationConfiguration(
+        type=expectation.type, kwargs=dict(expectation.kwargs), meta={_POSITION: at}
+    )
+    try:
+        return configuration.to_domain_obj()
+    except ExpectationNotFoundError as error:
+        raise InputError(
+            f"Great Expectations knows no {expectation.type!r}",
+            where=f"{where}.type",
+            remedy=_suggestion(expectation.type),
+        ) from error
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{expectation.type} refuses its arguments: {_complaints(error)}",
+            where=f"{where}.kwargs",
+            remedy="Correct them as the expectation's documentation says.",
+        ) from error
+
+
+def _refuse_parameters(expectation: Expectation, where: str) -> None:
+    for key, value in expectation.kwargs.items():
+        if isinstance(value, Mapping) and "$PARAMETER" in value:
+            raise InputError(
+                f"the suite parameter {value['$PARAMETER']!r} has no value here",
+                where=f"{where}.kwargs.{key}",
+                remedy="Write the value itself.",
+            )
+
+
+def _suggestion(unknown: str) -> str:
+    from great_expectations.expectations.registry import (
+        list_registered_expectation_implementations,
+    )
+
+    close = difflib.get_close_matches(unknown, list_registered_expectation_implementations(), n=1)
+    return f"Did you mean {close[0]}?" if close else "Look it up in Great Expectations' gallery."
+
+
+def _complaints(error: Exception) -> str:
+    listed = getattr(error, "errors", None)
+    if not callable(listed):
+        return " ".join(str(error).split())[:300]
+    found: dict[str, list[str]] = {}
+    for item in listed():
+        field = ".".join(str(part) for part in item["loc"] if part != "__root__")
+        found.setdefault(field, []).append(item["msg"])
+    return "; ".join(
+        f"{field}: {' or '.join(messages)}" if field else " or ".join(messages)
+        for field, messages in found.items()
+    )
+
+
+def _run_group(frame: pd.DataFrame, built: Mapping[int, Any]) -> dict[int, Outcome]:
+    import great_expectations as gx
+
+    # Not from the environment: a GX_HOME there would be read and written.
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    batch = (
+        context.data_sources.add_pandas("penstock")
+        .add_dataframe_asset("rows")
+        .add_batch_definition_whole_dataframe("all")
+        .get_batch(batch_parameters={"dataframe": frame})
+    )
+    suite = gx.ExpectationSuite(name="penstock", expectations=list(built.values()))
+    try:
+        # batch.validate, because a Checkpoint raises on results that JSON cannot hold.
+        answers = batch.validate(
+            suite, result_format={"result_format": "BASIC", "partial_unexpected_count": _DRAWN}
+        ).results
+    except Exception as error:  # Whatever it is, it is not a pass.
+        return dict.fromkeys(built, Outcome(passed=False, error=_first_line(str(error))))
+    outcomes = {answer.expectation_config.meta[_POSITION]: _outcome(answer) for answer in answers}
+    lost = Outcome(passed=False, error="Great Expectations returned no result")
+    return {at: outcomes.get(at, lost) for at in built}
+
+
+def _outcome(answer: Any) -> Outcome:
+    error = _exception(answer.exception_info)
+    if error:
+        return Outcome(passed=False, error=error)
+    result = answer.result or {}
+    passed = bool(answer.success)
+    if "element_count" not in result:
+        drawn = result.get("partial_unexpected_list") or []
+        return Outcome(passed=passed, samples=_samples(drawn), observed=_observed(result))
+    return Outcome(
+        passed=passed,
+        checked=int(result["element_count"]) - int(result.get("missing_count") or 0),
+        unexpected=int(result.get("unexpected_count") or 0),
+        samples=_samples(result.get("partial_unexpected_list") or []),
+    )
+
+
+def _exception(info: Any) -> str:
+    """Return the message of an error, whether it is recorded flat or by metric; empty if none."""
+    if not info:
+        return ""
+    if "raised_exception" in info:
+        raised = [info] if info["raised_exception"] else []
+    else:
+        raised = list(info.values())
+    if not raised:
+        return ""
+    first = raised[0]
+    message = first["exception_message"] if isinstance(first, Mapping) else first.exception_message
+    return _first_line(str(message))
+
+
+def _first_line(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[0][:300] if lines else "no reason given"
+
+
+def _observed(result: Mapping[str, Any]) -> str:
+    value = result.get("observed_value")
+    if value is None:
+        return ""
+    if hasattr(value, "item"):
+        value = value.item()
+    return figure(value) if isinstance(value, int | float) else _text(value)
+
+
+def _samples(drawn: Sequence[Any]) -> tuple[str, ...]:
+    import pandas as pd
+
+    values = (
+        _text(value) for value in drawn if not (pd.api.types.is_scalar(value) and pd.isna(value))
+    )
+    return tuple(dict.fromkeys(values))[:MAX_SAMPLES]
+
+
+def _text(value: Any) -> str:
+    """Return a value as text, without the dress that pandas and numpy give it."""
+    if isinstance(value, Mapping):
+        text = ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
+    elif isinstance(value, list | tuple):
+        text = ", ".join(_text(item) for item in value)
+    elif isinstance(value, datetime):
+        text = value.isoformat()
+    elif hasattr(value, "item"):
+        return _text(value.item())
+    elif isinstance(value, float) and value.is_integer():
+        text = str(int(value))
+    else:
+        text = str(value)
+    return text if len(text) <= _SAMPLE_LENGTH else text[: _SAMPLE_LENGTH - 1] + "…"
+
+
+def _with_times(expectation: Expectation, dataset: Dataset) -> Expectation:
+    """Return an expectation about a datetime column with bounds that can be compared to it.
+
+    A text without an offset means UTC, as everywhere in a dataset; Great Expectations would refuse
+    to compare it.
+    """
+    column = dataset.column(str(expectation.kwargs.get("column", "")))
+    if column is None or column.type != "datetime":
+        return expectation
+    kwargs = dict(expectation.kwargs)
+    for key in {"min_value", "max_value"} & kwargs.keys():
+        kwargs[key] = _in_utc(kwargs[key])
+    if isinstance(kwargs.get("value_set"), list):
+        kwargs["value_set"] = [_in_utc(value) for value in kwargs["value_set"]]
+    return expectation.model_copy(update={"kwargs": kwargs})
+
+
+def _in_utc(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        return value
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _frame(folder: Path, dataset: Dataset, names: Sequence[str]) -> pd.DataFrame:
+    """Return columns as a frame; without names, one of all columns in which only names count."""
+    import numpy as np
+    import pandas as pd
+
+    if not names:
+        empty = np.zeros(dataset.rows, dtype=bool)
+        return pd.DataFrame({column.name: empty for column in dataset.columns}, copy=False)
+    table = read_table(folder, names)
+    return pd.DataFrame(dict(_series(table)), columns=list(names), copy=False)
+
+
+def _series(table: pa.Table) -> Iterator[tuple[str, pd.Series]]:
+    import pandas as pd
+    import pyarrow as pa
+
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_integer(column.type) and column.null_count and _outgrows_doubles(column):
+            yield name, column.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+        else:
+            yield name, column.to_pandas()
+
+
+def _outgrows_doubles(column: pa.ChunkedArray) -> bool:
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(column).as_py()
+    return ends["min"] is not None and max(abs(ends["min"]), abs(ends["max"])) > _EXACT

@@ -1,0 +1,193 @@
+"""Checks a dataset against its contract and its expectations, and reports."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from penstock import files
+from penstock.data.table import read_dataset
+from penstock.errors import InputError
+from penstock.progress import say
+from penstock.quality import _gx, wording
+from penstock.quality.report import validation_page
+from penstock.quality.spec import Contract, ContractColumn, Expectation
+from penstock.quality.suite import digest_of, save_suite
+from penstock.records.dataset import Dataset
+from penstock.records.quality import Finding, Validation
+
+Severity = Literal["error", "warn"]
+
+
+def validate(
+    folder: Path,
+    *,
+    contract: Contract,
+    expectations: Sequence[Expectation],
+    results: Path,
+    report: Path,
+    suite: Path | None = None,
+) -> Validation:
+    """Check a dataset, write what was found as a record and as a page, and return it.
+
+    The schema is checked first: columns that are missing, extra or of another type. Then the rows,
+    by Great Expectations; without expectations it is not even imported. An expectation of severity
+    critical fails the data, any other only warns. One that raises an error inside Great
+    Expectations fails the data, whatever its severity.
+
+    Args:
+        folder: The dataset.
+        contract: The columns it must have.
+        expectations: What its values must be like, see `penstock.quality.suite`.
+        results: Where to write `validation.json`.
+        report: Where to write the HTML page.
+        suite: Where to write the expectations used, as a suite of Great Expectations.
+
+    Raises:
+        InputError: If there is no readable dataset, or an expectation cannot be meant: an unknown
+            type, arguments that it does not take, a column that is neither in the table nor in the
+            contract.
+        IntegrityError: If the dataset's files are not those of its record.
+    """
+    dataset = read_dataset(folder)
+    findings = (
+        *_schema_findings(dataset, contract),
+        *_row_findings(folder, dataset, contract, expectations),
+    )
+    validation = Validation(
+        dataset=dataset.content,
+        suite=digest_of(expectations),
+        rows=dataset.rows,
+        passed=all(f.passed or f.severity == "warn" for f in findings),
+        findings=findings,
+    )
+    page = validation_page(validation, dataset=dataset, expectations=expectations)
+    if suite is not None:
+        save_suite(expectations, suite)
+    files.write_text(report, page)
+    validation.write(results)
+    say(validation.reason())
+    return validation
+
+
+def _schema_findings(dataset: Dataset, contract: Contract) -> list[Finding]:
+    findings: list[Finding] = []
+    if not contract.columns:
+        return findings
+    due = {column.name: column for column in contract.columns}
+    extra = [column.name for column in dataset.columns if column.name not in due]
+    for column in contract.columns:
+        found = dataset.column(column.name)
+        if found is None:
+            findings.append(_missing(column, extra))
+        elif found.type != column.type and (found.type, column.type) != ("integer", "number"):
+            findings.append(_retyped(column, found.type))
+    if not findings:
+        findings.append(_schema("schema", "", True, _complete(len(due))))
+    if contract.extra != "ignore":
+        findings.extend(_extra(name, contract.extra) for name in extra)
+    return findings
+
+
+def _schema(
+    check: str, column: str, passed: bool, sentence: str, severity: Severity = "error"
+) -> Finding:
+    return Finding(check=check, column=column, severity=severity, passed=passed, sentence=sentence)
+
+
+def _complete(columns: int) -> str:
+    return f"All {columns} columns of the contract are there, each with its type."
+
+
+def _missing(column: ContractColumn, extra: Sequence[str]) -> Finding:
+    close = difflib.get_close_matches(column.name, extra, n=1)
+    hint = f" Is it now called {close[0]!r}?" if close else ""
+    sentence = f"The column {column.name!r} ({column.type}) is missing.{hint}"
+    return _schema("schema_missing", column.name, False, sentence)
+
+
+def _retyped(column: ContractColumn, found: str) -> Finding:
+    sentence = f"The column {column.name!r} holds {found} values; the contract says {column.type}."
+    return _schema("schema_retyped", column.name, False, sentence)
+
+
+def _extra(name: str, severity: Severity) -> Finding:
+    sentence = f"The column {name!r} is not in the contract."
+    return _schema("schema_extra", name, False, sentence, severity)
+
+
+def _row_findings(
+    folder: Path, dataset: Dataset, contract: Contract, expectations: Sequence[Expectation]
+) -> list[Finding]:
+    lacking = [
+        _lacking(expectation, at, dataset, contract) for at, expectation in enumerate(expectations)
+    ]
+    present = {at: expectations[at] for at, names in enumerate(lacking) if not names}
+    outcomes = _gx.run(folder, dataset, present) if present else {}
+    return [
+        _finding(expectation, outcomes.get(at) or _unchecked(lacking[at]))
+        for at, expectation in enumerate(expectations)
+    ]
+
+
+def _lacking(
+    expectation: Expectation, at: int, dataset: Dataset, contract: Contract
+) -> tuple[str, ...]:
+    """Return the columns that an expectation speaks of and the data lack, by the contract's word.
+
+    Raises:
+        InputError: If such a column is not in the contract either: then the suite is wrong.
+    """
+    lacking = tuple(name for name in _gx.named_columns(expectation) if dataset.column(name) is None)
+    known = {column.name for column in contract.columns}
+    for name in lacking:
+        if name not in known:
+            columns = [column.name for column in dataset.columns]
+            close = difflib.get_close_matches(name, columns, n=1)
+            guess = f"Did you mean {close[0]!r}? " if close else ""
+            raise InputError(
+                f"{expectation.type} speaks of the column {name!r}, which is not in the table",
+                where=f"expectations[{at}]",
+                remedy=f"{guess}The columns are: {', '.join(columns)}.",
+            )
+    return lacking
+
+
+def _unchecked(lacking: Sequence[str]) -> _gx.Outcome:
+    return _gx.Outcome(passed=False, error=f"the column {lacking[0]!r} is missing")
+
+
+def _finding(expectation: Expectation, outcome: _gx.Outcome) -> Finding:
+    unsure = bool(outcome.error)
+    return Finding(
+        check=expectation.type,
+        column=", ".join(_gx.named_columns(expectation)),
+        severity="error" if unsure or expectation.severity == "critical" else "warn",
+        passed=outcome.passed,
+        sentence=_sentence(expectation, outcome),
+        kwargs=expectation.kwargs,
+        checked=outcome.checked,
+        unexpected=outcome.unexpected,
+        samples=outcome.samples,
+    )
+
+
+def _sentence(expectation: Expectation, outcome: _gx.Outcome) -> str:
+    demand = wording.requirement(expectation)
+    if outcome.error:
+        return f"{demand}: this could not be checked, because {outcome.error.rstrip('.')}."
+    if outcome.checked is not None and outcome.unexpected is not None:
+        counted = wording.counted(
+            passed=outcome.passed,
+            checked=outcome.checked,
+            unexpected=outcome.unexpected,
+            samples=outcome.samples,
+        )
+        return f"{demand}: {counted}"
+    if outcome.observed:
+        return f"{demand}: found {outcome.observed}."
+    if outcome.samples:
+        return f"{demand}: found {wording.examples(outcome.samples)}."
+    return f"{demand}: {'it does' if outcome.passed else 'it does not'}."
