@@ -35,8 +35,8 @@ def deploy(
 
     from penstock.records.decision import Decision
     from penstock.records.release import Registration
+    from penstock.rollout.home import local_home
     from penstock.rollout.release import deploy as release
-    from penstock.rollout.release import local_home
     from penstock.rollout.spec import DeploymentSpec
 
     release(

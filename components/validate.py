@@ -27,7 +27,7 @@ def validate(
         report: The same for people.
 
     Fails when:
-        An expectation names a column that is not there, is not known, or cannot be evaluated.
+        An expectation is not known or names a column that is neither there nor in the contract.
     """
     from pathlib import Path
 

@@ -143,7 +143,7 @@ def _run(options: argparse.Namespace) -> int:
         loaded, folder=options.project.absolute().parent, console=Console(file=sys.stdout)
     )
     write_summary(result)
-    print(summary(result, target=loaded.target), end="")
+    print(summary(result), end="")
     return EXIT_CODES[result.outcome]
 
 
@@ -193,7 +193,7 @@ def _example(options: argparse.Namespace) -> int:
 def _stop(options: argparse.Namespace) -> int:
     """End the servers that runs of this project left on this machine."""
     from penstock.pipelines.run import home_of
-    from penstock.rollout.routers.local import stop
+    from penstock.rollout.routers.services import stop
 
     stopped = stop(home_of(options.project.absolute().parent))
     print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was being served.")

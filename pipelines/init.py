@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import tempfile
@@ -73,7 +75,8 @@ def write_project(
 
     with tempfile.TemporaryDirectory(prefix="penstock-init-") as scratch:
         table = Path(scratch) / "dataset"
-        data = ingest(SourceSpec(uri=uri, query=query), output=table)
+        with contextlib.redirect_stdout(io.StringIO()):  # the step's own line for a run's log
+            data = ingest(SourceSpec(uri=uri, query=query), output=table)
         resolved = resolve_task(data, target=target, task=task)
         positive = resolve_positive(data, target=target) if resolved == "binary" else None
         expectations = propose(table, target=target)

@@ -8,22 +8,17 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from penstock.pipelines.run import RunResult
+from penstock.rollout.smoke import curl_line
 
 _VERDICTS = {"released": "RELEASED", "refused": "REFUSED", "failed": "FAILED"}
 _LABEL = 13
 
 
-def summary(result: RunResult, *, target: str) -> str:
-    """Return the end of a run in words: data version, gate, version, address, reports.
-
-    Args:
-        result: How the run ended.
-        target: The column that is predicted; it is left out of the example request.
-    """
-    return "\n".join(_lines(result, target=target)) + "\n"
+def summary(result: RunResult) -> str:
+    """Return the end of a run in words: data version, gate, version, address, reports."""
+    return "\n".join(_lines(result)) + "\n"
 
 
 def write_summary(result: RunResult) -> None:
@@ -48,17 +43,7 @@ def write_summary(result: RunResult) -> None:
     )
 
 
-def request_line(result: RunResult, *, target: str) -> str:
-    """Return a `curl` line that asks the served model about one row of the holdout."""
-    if result.deployment is None or result.holdout is None:
-        return ""
-    row = _example_row(result.holdout, target=target)
-    body = json.dumps({"instances": [row]}, ensure_ascii=False, allow_nan=False)
-    url = f"{result.deployment.url}/v1/models/{result.deployment.service}:predict"
-    return f"curl -s {url} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
-
-
-def _lines(result: RunResult, *, target: str) -> Iterator[str]:
+def _lines(result: RunResult) -> Iterator[str]:
     yield ""
     yield f"{_VERDICTS[result.outcome]}  {result.reason}"
     yield ""
@@ -71,9 +56,9 @@ def _lines(result: RunResult, *, target: str) -> Iterator[str]:
     yield from _gate(result)
     if result.registration is not None:
         yield _entry("Registered", result.registration.uri)
-    if result.outcome == "released" and result.deployment is not None:
+    if result.outcome == "released" and result.deployment and result.holdout:
         yield _entry("Served at", f"{result.deployment.url}  (end it with: penstock stop)")
-        yield _entry("Try it", request_line(result, target=target))
+        yield _entry("Try it", curl_line(result.deployment, holdout=result.holdout))
     for name, path in result.reports.items():
         yield _entry("Reports" if name == next(iter(result.reports)) else "", _near(path))
     if result.evaluation is not None:
@@ -105,14 +90,3 @@ def _mlflow_ui(result: RunResult) -> str:
 def _near(path: Path) -> str:
     relative = os.path.relpath(path)
     return str(path) if relative.startswith("..") else relative
-
-
-def _example_row(holdout: Path, *, target: str) -> dict[str, Any]:
-    from penstock.data.table import iter_batches
-
-    row = next(iter(iter_batches(holdout, rows=1))).to_pylist()[0]
-    return {name: _json_value(value) for name, value in row.items() if name != target}
-
-
-def _json_value(value: Any) -> Any:
-    return value.isoformat() if hasattr(value, "isoformat") else value

@@ -19,7 +19,7 @@ def decision_page(decision: Decision, *, evaluation: Evaluation, name: str) -> s
         title=f"Gate: {name}",
         kind="Decision",
         status="good" if decision.approved else "bad",
-        verdict=decision.reason(),
+        verdict=decision.reason().partition(": ")[2],
         facts=[
             ("Primary metric", evaluation.metric),
             ("Holdout rows", f"{evaluation.rows:,}"),

@@ -42,7 +42,7 @@ class Record(Value):
         """Return the record as JSON-ready values, its kind and version first."""
         return {
             "record": f"penstock/{self.KIND}",
-            "version": self.VERSION,
+            "schema_version": self.VERSION,
             **self.model_dump(mode="json"),
         }
 
@@ -81,7 +81,7 @@ class Record(Value):
         if not isinstance(raw, dict):
             raise InputError(f"a {cls.KIND} record is a JSON object", where=where)
         fields = dict(raw)
-        kind, version = fields.pop("record", None), fields.pop("version", None)
+        kind, version = fields.pop("record", None), fields.pop("schema_version", None)
         if kind != f"penstock/{cls.KIND}" or version != cls.VERSION:
             raise IntegrityError(
                 f"expected record penstock/{cls.KIND} version {cls.VERSION}, "
