@@ -43,6 +43,8 @@ def client(tracking_uri: str = "") -> MlflowClient:
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "30")
+    # Its progress bars would be all that a step leaves in its log.
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     import mlflow
     from mlflow import MlflowClient
 
@@ -55,8 +57,8 @@ def client(tracking_uri: str = "") -> MlflowClient:
         reached.search_experiments(max_results=1)
     except Exception as error:
         raise ServiceError(
-            f"MLflow does not answer: {str(error).splitlines()[0]:.200}",
-            where=_without_password(uri),
+            f"MLflow does not answer: {reason(error, uri=uri)}",
+            where=without_password(uri, uri=uri),
             remedy="Start the server or correct MLFLOW_TRACKING_URI.",
         ) from error
     return reached
@@ -106,6 +108,13 @@ def _make_store_folder(uri: str) -> None:
         database.parent.mkdir(parents=True, exist_ok=True)
 
 
-def _without_password(uri: str) -> str:
-    parts = urlsplit(uri)
-    return uri.replace(f":{parts.password}@", ":***@") if parts.password else uri
+def reason(error: BaseException, *, uri: str) -> str:
+    """Return the first line of what MLflow says, without the password that `uri` may hold."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return f"{without_password(lines[0], uri=uri):.300}"
+
+
+def without_password(text: str, *, uri: str) -> str:
+    """Return a text as it may be shown: the password that `uri` may hold is blotted out."""
+    password = urlsplit(uri).password
+    return text.replace(f":{password}@", ":***@") if password else text

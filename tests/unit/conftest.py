@@ -20,6 +20,11 @@ COLUMNS = (
 )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    # MLflow warns of a type hint of its own when its pyfunc module is imported.
+    config.addinivalue_line("filterwarnings", "ignore:.*is inferred as AnyType:UserWarning")
+
+
 def table(rows: int = 120, *, seed: int = 0) -> dict[str, list[Any]]:
     """Rows as lists of values by column, nulls included."""
     import numpy as np

@@ -1,0 +1,231 @@
+"""Registered versions: which one serves, its files, and moving the alias `champion`."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock import files, tracking
+from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+PREVIOUS = "previous"
+"""Alias of the version that was champion before: what a rollback goes back to."""
+
+MODEL_DIGEST = "penstock.model_digest"
+DECISION_DIGEST = "penstock.decision_digest"
+DATASET = "penstock.dataset"
+
+_URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[^/@]+))")
+# MLflow writes this beside a model that is downloaded by name; it is not part of the model.
+_ADDED_BY_MLFLOW = "registered_model_meta"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model.
+
+    Attributes:
+        name: The registered model.
+        version: Its number.
+        uri: `models:/name/version`.
+        model: Digest of its folder, as it was registered.
+        dataset: Content digest of the training part.
+        run: The MLflow run it belongs to.
+        tags: All its tags.
+    """
+
+    name: str
+    version: int
+    uri: str
+    model: str
+    dataset: str
+    run: str
+    tags: Mapping[str, str]
+
+
+def champion(name: str, *, tracking_uri: str) -> Version | None:
+    """Return the version that carries the alias `champion`; None when there is none yet.
+
+    Raises:
+        ServiceError: If the registry does not answer: that is not the same as no champion.
+        IntegrityError: If the champion was not registered by Penstock.
+    """
+    return by_alias(name, CHAMPION, tracking_uri=tracking_uri)
+
+
+def by_alias(name: str, alias: str, *, tracking_uri: str) -> Version | None:
+    """Return the version that carries `alias`, or None if the model or the alias is not there."""
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        number = aliases(store, name).get(alias)
+        return None if number is None else version_of(store, name, number)
+
+
+def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:
+    """Download a version's folder and check that it is the one that was registered.
+
+    Args:
+        uri: `models:/name/3` or `models:/name@alias`.
+        tracking_uri: The MLflow store.
+        destination: The folder to make; it must not hold anything yet.
+
+    Returns:
+        `destination`.
+
+    Raises:
+        InputError: If `uri` is of another form, or names nothing.
+        IntegrityError: If the version has no digest, or what was downloaded has another one;
+            nothing is left at `destination`.
+        ServiceError: If the registry or its artifact store does not answer.
+    """
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        version = _resolve(store, uri)
+    with files.whole_folder(destination) as folder:
+        with answers(tracking_uri):
+            _download(version.uri, folder, tracking_uri=store.tracking_uri)
+        found = files.digest_of_folder(folder)
+        if found != version.model:
+            raise IntegrityError(
+                f"its files have the digest {found}, but {version.model} was registered",
+                where=version.uri,
+                remedy="The artifact was altered after it was registered: release again.",
+            )
+    return destination
+
+
+def set_champion(name: str, version: int, *, tracking_uri: str) -> None:
+    """Move the alias `champion` to `version`, and `previous` to the one that had it.
+
+    Nothing changes if `version` has it already. The alias `challenger` is taken from `version`.
+
+    Raises:
+        ServiceError: If the alias could not be moved.
+    """
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        before = aliases(store, name)
+        if before.get(CHAMPION) == version:
+            return
+        if CHAMPION in before:
+            # First, so that there is never a champion without a way back.
+            store.set_registered_model_alias(name, PREVIOUS, str(before[CHAMPION]))
+        try:
+            store.set_registered_model_alias(name, CHAMPION, str(version))
+        except Exception:
+            # An answer that got lost on its way is not a move that failed.
+            if aliases(store, name).get(CHAMPION) != version:
+                raise
+    if before.get(CHALLENGER) == version:
+        # The release stands by now; a champion that is still called challenger harms nobody.
+        with contextlib.suppress(Exception):
+            store.delete_registered_model_alias(name, CHALLENGER)
+
+
+@contextlib.contextmanager
+def answers(tracking_uri: str) -> Iterator[None]:
+    """Turn what MLflow raises inside the block into a ServiceError that names the store."""
+    try:
+        yield
+    except PenstockError:
+        raise
+    except Exception as error:  # Artifact stores raise the exceptions of their own libraries.
+        uri = tracking.resolve_uri(tracking_uri)
+        raise ServiceError(
+            f"MLflow could not do it: {tracking.reason(error, uri=uri)}",
+            where=tracking.without_password(uri, uri=uri),
+            remedy="Check that the server and its artifact store are up, then run the step again.",
+        ) from error
+
+
+def aliases(store: MlflowClient, name: str) -> dict[str, int]:
+    """Return the aliases of a registered model; empty when the model does not exist."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        model = store.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return {}
+        raise
+    return {alias: int(number) for alias, number in model.aliases.items()}
+
+
+def version_of(store: MlflowClient, name: str, number: int) -> Version:
+    """Return one version that is known to exist.
+
+    Raises:
+        IntegrityError: If it carries no digest of its folder.
+    """
+    return as_version(store.get_model_version(name, str(number)))
+
+
+def as_version(found: Any) -> Version:
+    """Return MLflow's model version as ours."""
+    tags = dict(found.tags)
+    uri = f"models:/{found.name}/{found.version}"
+    if MODEL_DIGEST not in tags:
+        raise IntegrityError(
+            f"the version has no tag {MODEL_DIGEST}, so its files cannot be checked",
+            where=uri,
+            remedy="Register the model with Penstock.",
+        )
+    return Version(
+        name=found.name,
+        version=int(found.version),
+        uri=uri,
+        model=tags[MODEL_DIGEST],
+        dataset=tags.get(DATASET, ""),
+        run=found.run_id or "",
+        tags=tags,
+    )
+
+
+def _resolve(store: MlflowClient, uri: str) -> Version:
+    from mlflow.exceptions import MlflowException
+
+    match = _URI.fullmatch(uri)
+    if match is None:
+        raise InputError(
+            "not the address of a registered model",
+            where=uri,
+            remedy="Write models:/name/3 or models:/name@champion.",
+        )
+    name, alias = match["name"], match["alias"]
+    number = aliases(store, name).get(alias) if alias else int(match["version"])
+    if number is None:
+        raise InputError(f"there is no model {name!r} with the alias {alias!r}", where=uri)
+    try:
+        return version_of(store, name, number)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            raise InputError("there is no such version in the registry", where=uri) from error
+        raise
+
+
+def _download(uri: str, folder: Path, *, tracking_uri: str) -> None:
+    from mlflow.artifacts import download_artifacts
+
+    got = Path(
+        download_artifacts(
+            artifact_uri=uri,
+            dst_path=str(folder),
+            tracking_uri=tracking_uri,
+            registry_uri=tracking_uri,
+        )
+    )
+    if got.resolve() != folder.resolve():
+        for path in got.iterdir():
+            shutil.move(path, folder / path.name)
+        got.rmdir()
+    (folder / _ADDED_BY_MLFLOW).unlink(missing_ok=True)

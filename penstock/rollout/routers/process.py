@@ -1,0 +1,184 @@
+"""Processes that outlive the one that started them, and ports on loopback."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock.errors import ServiceError
+from penstock.records.base import Value
+
+if TYPE_CHECKING:
+    import psutil
+
+LOOPBACK = "127.0.0.1"
+_SAME_START = 2.0
+"""Seconds by which two readings of one process's start may differ when the clock is corrected."""
+
+
+class ProcessRef(Value):
+    """A process, told apart from a later one that was given the same id.
+
+    `started` is the time it was started, in seconds since 1970.
+    """
+
+    pid: int
+    started: float
+
+
+def start(
+    module: str, arguments: Sequence[str], *, log: Path, sockets: Sequence[socket.socket] = ()
+) -> ProcessRef:
+    """Start `python -m module` in a session of its own, so that it survives this process.
+
+    Args:
+        module: The module to run, with the interpreter that runs this.
+        arguments: Its arguments.
+        log: File that its output is appended to.
+        sockets: Sockets that it inherits under their own numbers.
+    """
+    import psutil
+
+    # -P: a folder called penstock in the working directory must not be taken for the package.
+    command = [sys.executable, "-P", "-m", module, *arguments]
+    with log.open("ab") as output:
+        child = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=log.parent,
+            start_new_session=True,
+            pass_fds=[held.fileno() for held in sockets],
+        )
+    return ProcessRef(pid=child.pid, started=psutil.Process(child.pid).create_time())
+
+
+def is_alive(ref: ProcessRef) -> bool:
+    """Return whether the process still runs: itself, not another one under its id."""
+    return _find(ref) is not None
+
+
+def stop(ref: ProcessRef, *, grace: float) -> bool:
+    """Ask the process to end, and end it after `grace` seconds; return whether it was running."""
+    import psutil
+
+    process = _find(ref)
+    if process is None:
+        return False
+    try:
+        process.terminate()
+        process.wait(grace)
+    except psutil.TimeoutExpired:
+        process.kill()
+        process.wait(grace)
+    except psutil.NoSuchProcess:
+        pass
+    return True
+
+
+def strays(folder: Path, *, known: Sequence[ProcessRef]) -> Iterator[ProcessRef]:
+    """Yield Penstock processes that serve from `folder` and that `known` does not list.
+
+    There is one if the process that started it was killed before it could write it down.
+    """
+    import psutil
+
+    pids = {ref.pid for ref in known}
+    for process in psutil.process_iter(["pid", "cmdline", "create_time"]):
+        words = process.info["cmdline"] or []
+        ours = any(word.startswith("penstock.") for word in words[:5])
+        if ours and process.pid not in pids and any(_is_below(word, folder) for word in words[5:]):
+            yield ProcessRef(pid=process.pid, started=process.info["create_time"])
+
+
+def hold_port(port: int) -> socket.socket:
+    """Return a socket bound to `port` on loopback (0: a free one), not listening yet.
+
+    While it is held, no other process is given the port; the one that inherits it, or that binds
+    the same port with SO_REUSEADDR, may listen.
+
+    Raises:
+        OSError: If another process listens there.
+    """
+    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind((LOOPBACK, port))
+    except BaseException:
+        held.close()
+        raise
+    return held
+
+
+def wait_until_ready(
+    url: str,
+    ref: ProcessRef,
+    *,
+    timeout: float,
+    log: Path,
+    what: str,
+    headers: Mapping[str, str] | None = None,
+) -> None:
+    """Return when `url` answers 200.
+
+    Raises:
+        ServiceError: If the process ends before, or `timeout` seconds pass; the message ends with
+            the last lines of its log.
+    """
+    import httpx
+
+    deadline = time.monotonic() + timeout
+    with httpx.Client(trust_env=False, timeout=5, headers=headers) as client:
+        while True:
+            if not is_alive(ref):
+                raise ServiceError(
+                    f"{what} ended before it was ready. Its log ends: {tail(log)}", where=str(log)
+                )
+            try:
+                if client.get(url).status_code == 200:
+                    return
+            except httpx.TransportError:
+                pass
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"{what} was not ready within {timeout:g} s. Its log ends: {tail(log)}",
+                    where=str(log),
+                    remedy="Raise deployment.ready_timeout if it only needs longer.",
+                )
+            time.sleep(0.05)
+
+
+def tail(log: Path, *, lines: int = 8) -> str:
+    """Return the last lines of a log file, joined by ` | `."""
+    if not log.is_file():
+        return "(no log)"
+    with log.open(encoding="utf-8", errors="replace") as stream:
+        kept = deque((line.strip() for line in stream if line.strip()), maxlen=lines)
+    return " | ".join(kept) or "(empty)"
+
+
+def _find(ref: ProcessRef) -> psutil.Process | None:
+    import psutil
+
+    try:
+        process = psutil.Process(ref.pid)
+        if abs(process.create_time() - ref.started) > _SAME_START:
+            return None
+        if process.status() == psutil.STATUS_ZOMBIE:
+            # Ended, and a child of ours that nobody has asked after yet.
+            process.wait(0)
+            return None
+    except (psutil.NoSuchProcess, psutil.TimeoutExpired):
+        return None
+    return process
+
+
+def _is_below(word: str, folder: Path) -> bool:
+    return word == str(folder) or word.startswith(f"{folder}/")

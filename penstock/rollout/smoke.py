@@ -1,0 +1,153 @@
+"""Ask a server real questions, and compare its answers with the model's own."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock.errors import InputError, ServiceError
+from penstock.records.dataset import FILE_NAME, Dataset
+from penstock.records.release import Deployment
+from penstock.rollout.routers.process import tail
+from penstock.serving.answer import Answer, answer_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from penstock.model import LoadedModel
+
+TOLERANCE = 1e-9
+"""How far a probability may be from the model's own; a regression's value likewise, relatively."""
+
+
+def sample_rows(holdout: Path, *, rows: int) -> pa.Table:
+    """Return up to `rows` rows of a dataset, evenly spread over it.
+
+    Raises:
+        InputError: If the folder is not a dataset or holds no row.
+    """
+    import pyarrow.dataset
+
+    record = Dataset.read(holdout / FILE_NAME)
+    if record.rows == 0:
+        raise InputError("the holdout holds no row", where=str(holdout))
+    paths = [str(holdout / part.name) for part in record.files]
+    count = min(rows, record.rows)
+    chosen = [index * record.rows // count for index in range(count)]
+    try:
+        return pyarrow.dataset.dataset(paths, format="parquet").take(chosen)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the holdout cannot be read: {error}", where=str(holdout)) from error
+
+
+def check(
+    url: str, *, service: str, loaded: LoadedModel, sample: pa.Table, log: Path | None = None
+) -> int:
+    """Send rows to a server and compare its answers with the model's; return how many.
+
+    Labels must be equal, probabilities equal within 1e-9.
+
+    Args:
+        url: The server that is asked, for example `http://127.0.0.1:40001`.
+        service: The model's name in requests.
+        loaded: The same model in this process.
+        sample: Raw rows, as `sample_rows` returned them.
+        log: The server's log, quoted when it fails.
+
+    Raises:
+        ServiceError: Naming the first row whose answer differs, or what the server said instead.
+    """
+    names = [column.name for column in loaded.record.columns]
+    expected = answer_of(loaded, loaded.frame(sample))
+    answered = _ask(url, service=service, instances=as_instances(sample.select(names)), log=log)
+    got = Answer(labels=answered["predictions"], probabilities=answered.get("probabilities"))
+    rows: int = sample.num_rows
+    for row in range(rows):
+        difference = _difference(got, expected, row)
+        if difference:
+            raise ServiceError(
+                f"the server's answer differs from the model's own on row {row + 1} of "
+                f"{rows}: {difference}",
+                where=url,
+                remedy="Server and release step must have the same libraries; compare versions.",
+            )
+    return rows
+
+
+def as_instances(sample: pa.Table) -> list[dict[str, Any]]:
+    """Return rows as a v1 request carries them."""
+    return [{name: _plain(value) for name, value in row.items()} for row in sample.to_pylist()]
+
+
+def curl_line(deployment: Deployment, *, holdout: Path) -> str:
+    """Return a line that, pasted into a shell, asks the deployment about one holdout row.
+
+    Raises:
+        ServiceError: If the deployment does not answer.
+    """
+    import httpx
+
+    address = f"{deployment.url}/v2/models/{deployment.service}"
+    try:
+        response = httpx.Client(trust_env=False, timeout=30).get(address).raise_for_status()
+    except httpx.HTTPError as error:
+        raise ServiceError(f"the service does not answer: {error}", where=address) from error
+    names = [tensor["name"] for tensor in response.json()["inputs"]]
+    instances = as_instances(sample_rows(holdout, rows=1).select(names))
+    body = json.dumps({"instances": instances}, ensure_ascii=False)
+    return f"curl -s {_predict_url(deployment.url, deployment.service)} -d {shlex.quote(body)}"
+
+
+def _ask(
+    url: str, *, service: str, instances: list[dict[str, Any]], log: Path | None
+) -> dict[str, Any]:
+    import httpx
+
+    ending = f" Its log ends: {tail(log)}" if log else ""
+    with httpx.Client(trust_env=False, timeout=60) as client:
+        try:
+            response = client.post(_predict_url(url, service), json={"instances": instances})
+        except httpx.HTTPError as error:
+            raise ServiceError(
+                f"the server does not answer: {error}.{ending}", where=url
+            ) from error
+    if response.status_code != 200:
+        raise ServiceError(
+            f"the server answered {response.status_code} to holdout rows: {response.text:.300}."
+            f"{ending}",
+            where=url,
+        )
+    answered: dict[str, Any] = response.json()
+    return answered
+
+
+def _predict_url(url: str, service: str) -> str:
+    return f"{url}/v1/models/{service}:predict"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+        return moment.isoformat()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _difference(got: Answer, expected: Answer, row: int) -> str:
+    try:
+        label, score = got.labels[row], got.probabilities[row] if got.probabilities else []
+    except IndexError:
+        return "it was not answered"
+    if expected.probabilities is None:
+        same = math.isclose(label, expected.labels[row], rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+        return "" if same else f"{label!r} instead of {expected.labels[row]!r}"
+    if label != expected.labels[row]:
+        return f"label {label!r} instead of {expected.labels[row]!r}"
+    wanted = expected.probabilities[row]
+    close = [abs(a - b) <= TOLERANCE for a, b in zip(score, wanted, strict=False)]
+    if len(score) != len(wanted) or not all(close):
+        return f"probabilities {score} instead of {wanted}"
+    return ""
