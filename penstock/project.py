@@ -27,7 +27,9 @@ class NotifySpec(Spec):
         description="An address that takes a Slack-compatible body; the environment variable "
         "PENSTOCK_WEBHOOK does the same and keeps the address out of this file",
     )
-    file: str = Field(default="", description="A file to which one line of JSON is appended")
+    file: str = Field(
+        default="", description="A file to which one line of JSON is appended, relative to this one"
+    )
 
 
 class Project(Spec):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from penstock.project import Project, is_local, resolved_uri
+from penstock.project import Project, resolved_uri
 
 _SECTIONS = {
     "contract": "contract",
@@ -25,20 +25,31 @@ def for_run(project: Project, *, folder: Path) -> dict[str, Any]:
         project: The project.
         folder: Where the project file is; its paths are relative to it.
     """
-    return {**_common(project), "uri": resolved_uri(project, folder=folder)}
+    parameters = {**_common(project), "uri": resolved_uri(project, folder=folder)}
+    if project.notify.file:
+        parameters["notify_file"] = str((folder / project.notify.file).resolve())
+    return parameters
 
 
 def for_file(project: Project) -> dict[str, Any]:
     """Return the parameters to compile in as defaults.
 
-    An absolute path of this machine means nothing elsewhere, so it is left out: whoever submits
-    the file then has to give `uri`.
+    An absolute path of this machine means nothing elsewhere, so it is left out: where it was the
+    table's, whoever submits the file has to give `uri`.
     """
-    parameters = _common(project)
-    uri = project.source.uri
-    if not (is_local(uri) and Path(uri.removeprefix("file://")).is_absolute()):
-        parameters["uri"] = uri
-    return parameters
+    parameters = {**_common(project), "uri": project.source.uri}
+    return {
+        name: value
+        for name, value in parameters.items()
+        if not (isinstance(value, str) and _is_absolute_path(value))
+    }
+
+
+def _is_absolute_path(value: str) -> bool:
+    scheme, mark, rest = value.partition("://")
+    if not mark:
+        return Path(value).is_absolute()
+    return scheme == "file" or (scheme in ("sqlite", "duckdb") and rest.startswith("//"))
 
 
 def _common(project: Project) -> dict[str, Any]:
