@@ -1,0 +1,149 @@
+"""Measure a candidate on the holdout, beside the baselines and the champion."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from penstock import files
+from penstock.errors import InputError
+from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout, read_holdout
+from penstock.evaluation.report import evaluation_page
+from penstock.evaluation.spec import EvaluationSpec
+from penstock.evaluation.words import advantage_text, description_of, figure_text
+from penstock.metrics import METRICS
+from penstock.progress import say
+from penstock.records.evaluation import Evaluation, Scores
+
+MATRIX_CLASSES = 50
+"""Classes up to which Kubeflow is given the confusion matrix."""
+
+UNSEEN = "(unseen class)"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was measured, and the curves that Kubeflow draws.
+
+    Args:
+        evaluation: The record that the gate reads.
+        roc: Binary: false positive rates, true positive rates and thresholds, from the highest
+            threshold down, at most 200 points, all finite. Otherwise None.
+        confusion: Classification of at most 50 classes: their names, and how often each (row) was
+            predicted as each (column). Classes that the model does not know are one more name.
+            Otherwise None.
+    """
+
+    evaluation: Evaluation
+    roc: tuple[list[float], list[float], list[float]] | None
+    confusion: tuple[list[str], list[list[int]]] | None
+
+
+def evaluate(
+    holdout: Path,
+    *,
+    model: Path,
+    baselines: Path | None,
+    champion: Path | None = None,
+    champion_uri: str = "",
+    spec: EvaluationSpec,
+    output: Path,
+    report: Path,
+) -> Judgement:
+    """Measure a model on the holdout and write the evaluation record and its page.
+
+    Every metric of the task that the rows define is given with a percentile bootstrap interval, for
+    the candidate and every other model on the same resamples. The primary metric is the one that
+    the candidate's search optimised, the threshold the one that its training chose.
+
+    Args:
+        holdout: The part of the dataset that training did not see.
+        model: The candidate's folder.
+        baselines: A folder with a model folder for each baseline; None for no baselines.
+        champion: The champion's folder; None while there is none.
+        champion_uri: `models:/name/version` of the champion.
+        spec: Confidence, resamples, seed.
+        output: Where to write the record (JSON).
+        report: Where to write the page (HTML).
+
+    Raises:
+        InputError: If the dataset is not a holdout of the candidate, its target cannot be judged
+            on, or a model cannot be compared on these rows. Nothing is written then.
+        IntegrityError: If a model folder is not whole or not trusted.
+    """
+    if champion is None and champion_uri:
+        raise InputError(
+            f"the champion {champion_uri} is named but not given",
+            where="champion",
+            remedy="Give its folder too; without it the gate would take it for absent.",
+        )
+    from penstock.evaluation._measurement import measure_all
+
+    rows = read_holdout(holdout, model=model, baselines=baselines, champion=champion)
+    measured = measure_all(rows, spec)
+    evaluation = Evaluation(
+        task=rows.record.task,
+        metric=rows.record.metric,
+        higher_is_better={m: METRICS[m].higher_is_better for m in measured.metrics[CANDIDATE]},
+        dataset=rows.dataset.content,
+        model=rows.models[CANDIDATE].digest,
+        rows=rows.rows,
+        confidence=spec.confidence,
+        resamples=spec.resamples,
+        seed=spec.seed,
+        threshold=rows.record.threshold,
+        champion=_champion(rows, champion_uri),
+        scores=tuple(
+            Scores(
+                name=name,
+                description=description_of(loaded.record),
+                model=loaded.digest,
+                metrics=measured.metrics[name],
+            )
+            for name, loaded in rows.models.items()
+        ),
+        comparisons=measured.comparisons,
+        notes=(*rows.notes, *measured.notes),
+    )
+    files.write_text(report, evaluation_page(evaluation, rows))
+    evaluation.write(output)
+    say(_line(evaluation))
+    return Judgement(evaluation=evaluation, roc=_roc(rows), confusion=_confusion(rows))
+
+
+def _champion(rows: Holdout, uri: str) -> str:
+    """Return the champion's name; a nameless one still counts, or the gate would not see it."""
+    champion = rows.models.get(CHAMPION)
+    return "" if champion is None else uri or champion.digest
+
+
+def _line(evaluation: Evaluation) -> str:
+    candidate = evaluation.scores_of(CANDIDATE)
+    primary = candidate.metrics.get(evaluation.metric) if candidate else None
+    if primary is None:
+        return f"{evaluation.metric} is not defined on these {evaluation.rows:,} rows"
+    versus = evaluation.comparison(against=CHAMPION, metric=evaluation.metric)
+    beside = f", {advantage_text(versus.advantage)} over the champion" if versus else ""
+    return f"{evaluation.metric} {figure_text(primary)} on {evaluation.rows:,} rows{beside}"
+
+
+def _roc(rows: Holdout) -> tuple[list[float], list[float], list[float]] | None:
+    if rows.record.task != "binary":
+        return None
+    from penstock.evaluation._curves import cuts
+
+    thin = cuts(rows.truth == 1, rows.scores[CANDIDATE]).thinned()
+    return thin.fall_out.tolist(), thin.recall.tolist(), thin.threshold.tolist()
+
+
+def _confusion(rows: Holdout) -> tuple[list[str], list[list[int]]] | None:
+    names = list(rows.labels())
+    if not 0 < len(names) <= MATRIX_CLASSES:
+        return None
+    from penstock.evaluation._curves import confusion
+
+    counts = confusion(rows.truth, rows.predicted(CANDIDATE), classes=len(names)).tolist()
+    if not any(counts[-1]):
+        return names, counts[:-1]
+    # Kubeflow takes a square matrix: nothing was ever predicted as the unseen class.
+    return [*names, UNSEEN], [[*line, 0] for line in counts]

@@ -1,0 +1,298 @@
+"""The holdout as the models see it: checked, read once in batches, scored by each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock import model as models
+from penstock.data.table import iter_batches, read_dataset
+from penstock.errors import InputError
+from penstock.model import LoadedModel
+from penstock.records.dataset import ColumnType, Dataset
+from penstock.records.model import FILE_NAME, Model
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pyarrow as pa
+
+CANDIDATE = "candidate"
+CHAMPION = "champion"
+
+FEW_ROWS = 30
+
+_NUMBERS: tuple[ColumnType, ...] = ("integer", "number")
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """What is true of the held-out rows, and what each model says of them.
+
+    Args:
+        dataset: The holdout's record.
+        record: The candidate's record; every other model has its task, target and classes.
+        truth: Shape (n,). Regression: the target. Binary: 1 for the positive class, 0 for the
+            other. Multiclass: the position in `record.classes`. A class that the models do not
+            know is `len(record.classes)`.
+        scores: By model, as `LoadedModel.scores` returns them, finite.
+        models: The models, the candidate first.
+        notes: What a reader of the figures must know.
+    """
+
+    dataset: Dataset
+    record: Model
+    truth: np.ndarray
+    scores: dict[str, np.ndarray]
+    models: dict[str, LoadedModel]
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return len(self.truth)
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the names of the classes in the order of the codes in `truth`."""
+        classes = self.record.classes
+        if self.record.task == "binary":
+            ordered = sorted(classes, key=lambda label: label == self.record.positive)
+            return tuple(map(str, ordered))
+        return tuple(map(str, classes))
+
+    def predicted(self, name: str) -> np.ndarray:
+        """Return the codes that a model predicts, or for a regression the values; shape (n,)."""
+        import numpy as np
+
+        scores = self.scores[name]
+        if self.record.task == "regression":
+            return scores
+        if self.record.task == "multiclass":
+            return np.asarray(scores.argmax(axis=1), dtype=np.int64)
+        return np.asarray(scores >= self.models[name].record.threshold, dtype=np.int64)
+
+
+def read_holdout(
+    folder: Path, *, model: Path, baselines: Path | None, champion: Path | None
+) -> Holdout:
+    """Load the models, check that they can be compared on the holdout, and let them score it.
+
+    Args:
+        folder: The holdout.
+        model: The candidate's folder.
+        baselines: A folder of model folders, named as the comparison names them; None for none.
+        champion: The champion's folder; None for none.
+
+    Raises:
+        InputError: If the dataset is not a holdout of the candidate; if the target is absent, null
+            in some row or constant; if a model takes a column that the holdout does not have or
+            has in another type, or answers another question than the candidate.
+    """
+    dataset = read_dataset(folder)
+    loaded = _load(model, baselines=baselines, champion=champion)
+    record = loaded[CANDIDATE].record
+    _check_part(dataset, record, where=str(folder))
+    _check_target(dataset, record, where=str(folder))
+    for name, other in loaded.items():
+        _check_same_question(name, other.record, record)
+        _check_columns(name, other.record, dataset)
+    target, scores = _score(folder, loaded, target=record.target)
+    truth = _truth(target, record, where=str(folder))
+    _check_finite(scores)
+    return Holdout(
+        dataset=dataset,
+        record=record,
+        truth=truth,
+        scores=scores,
+        models=loaded,
+        notes=(*_row_notes(target, truth, record), *_champion_notes(loaded, dataset)),
+    )
+
+
+def _load(model: Path, *, baselines: Path | None, champion: Path | None) -> dict[str, LoadedModel]:
+    loaded = {CANDIDATE: models.load(model)}
+    if champion is not None:
+        loaded[CHAMPION] = models.load(champion)
+    if baselines is not None:
+        folders = sorted(path.parent for path in baselines.glob(f"*/{FILE_NAME}"))
+        if not folders:
+            raise InputError(
+                "the folder of baselines holds no model",
+                where=str(baselines),
+                remedy="Give the baselines that the train step wrote.",
+            )
+        loaded |= {folder.name: models.load(folder) for folder in folders}
+    return loaded
+
+
+def _check_part(dataset: Dataset, record: Model, *, where: str) -> None:
+    if dataset.part not in (None, "holdout"):
+        raise InputError(
+            f"the dataset says that it is the {dataset.part} part, not the holdout",
+            where=where,
+            remedy="Evaluate on the holdout that the split step wrote.",
+        )
+    if dataset.content == record.dataset:
+        raise InputError(
+            f"the dataset is the one that the model was trained on ({dataset.content})",
+            where=where,
+            remedy="Evaluate on rows that training did not see.",
+        )
+
+
+def _check_target(dataset: Dataset, record: Model, *, where: str) -> None:
+    column = dataset.column(record.target)
+    if column is None:
+        raise InputError(
+            f"the holdout has no column {record.target!r}, which the model predicts",
+            where=where,
+            remedy=f"Its columns are: {', '.join(c.name for c in dataset.columns)}.",
+        )
+    place = f"{where}, column {record.target!r}"
+    if column.profile.nulls:
+        raise InputError(
+            f"{column.profile.nulls:,} of {dataset.rows:,} rows have no target",
+            where=place,
+            remedy="Leave out rows whose outcome is not known.",
+        )
+    if record.task == "regression" and column.type not in _NUMBERS:
+        raise InputError(
+            f"the model predicts numbers, but the target is a {column.type} column", where=place
+        )
+    if column.profile.distinct < 2:
+        raise InputError(
+            f"every row has the same target, {column.profile.top[0].value!r}",
+            where=place,
+            remedy="A model can only be judged on a holdout that has more than one outcome: hold "
+            "out more rows, or split by strata.",
+        )
+
+
+def _check_same_question(name: str, other: Model, record: Model) -> None:
+    """Refuse a model that predicts something else: its figures could not be compared."""
+    for field in ("task", "target", "classes", "positive"):
+        theirs, ours = getattr(other, field), getattr(record, field)
+        if theirs != ours:
+            raise InputError(
+                f"its {field} is {theirs!r}, the candidate's is {ours!r}",
+                where=f"the {name}",
+                remedy=_remedy(name),
+            )
+
+
+def _check_columns(name: str, record: Model, dataset: Dataset) -> None:
+    absent = [column.name for column in record.columns if dataset.column(column.name) is None]
+    if absent:
+        raise InputError(
+            f"it takes columns that the holdout does not have: {', '.join(map(repr, absent))}",
+            where=f"the {name}",
+            remedy=_remedy(name),
+        )
+    for column in record.columns:
+        found = dataset.column(column.name)
+        if found is None or found.type == column.type:
+            continue
+        if not {found.type, column.type} <= set(_NUMBERS):
+            raise InputError(
+                f"it takes column {column.name!r} as {column.type}, the holdout has it as "
+                f"{found.type}",
+                where=f"the {name}",
+                remedy=_remedy(name),
+            )
+
+
+def _remedy(name: str) -> str:
+    if name == CHAMPION:
+        return (
+            "It cannot be compared on the same rows. Release under another name, or take the "
+            "alias champion from the registered version if it is to be replaced unseen."
+        )
+    return "Train again on the part that was split off together with this holdout."
+
+
+def _score(
+    folder: Path, loaded: Mapping[str, LoadedModel], *, target: str
+) -> tuple[pa.ChunkedArray, dict[str, np.ndarray]]:
+    import numpy as np
+    import pyarrow as pa
+
+    names = {column.name: None for m in loaded.values() for column in m.record.columns}
+    truth: list[pa.Array] = []
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in loaded}
+    for batch in iter_batches(folder, list(names | {target: None})):
+        truth.append(batch.column(target))
+        for name, one in loaded.items():
+            parts[name].append(one.scores(one.frame(batch)))
+    return pa.chunked_array(truth), {name: np.concatenate(part) for name, part in parts.items()}
+
+
+def _truth(target: pa.ChunkedArray, record: Model, *, where: str) -> np.ndarray:
+    import numpy as np
+
+    if record.task == "regression":
+        return np.asarray(target.to_numpy(), dtype=np.float64)
+    unknown = len(record.classes)
+    codes: dict[object, int] = {label: code for code, label in enumerate(record.classes)}
+    if record.task == "binary":
+        codes = {label: int(label == record.positive) for label in record.classes}
+    encoded = target.combine_chunks().dictionary_encode()
+    of_level = np.array([codes.get(v, unknown) for v in encoded.dictionary.to_pylist()])
+    truth = np.asarray(of_level[encoded.indices.to_numpy()], dtype=np.int64)
+    known = np.unique(truth[truth < unknown])
+    if len(known) == 0 or (record.task == "binary" and len(known) == 1):
+        raise InputError(
+            f"the holdout has rows of {len(known)} of the model's {unknown} classes: "
+            f"{', '.join(map(repr, encoded.dictionary.to_pylist()[:5]))}",
+            where=f"{where}, column {record.target!r}",
+            remedy=f"The model knows {', '.join(map(repr, record.classes[:10]))}: hold out rows "
+            "of each.",
+        )
+    return truth
+
+
+def _check_finite(scores: Mapping[str, np.ndarray]) -> None:
+    import numpy as np
+
+    for name, values in scores.items():
+        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+        if not finite.all():
+            raise InputError(
+                f"it gives no finite prediction in {int((~finite).sum()):,} rows, the first of "
+                f"them row {int((~finite).argmax()) + 1:,}",
+                where=f"the {name}",
+                remedy="Look at that row: a feature there is far outside what it was trained on.",
+            )
+
+
+def _row_notes(target: pa.ChunkedArray, truth: np.ndarray, record: Model) -> list[str]:
+    notes = []
+    if len(truth) < FEW_ROWS:
+        notes.append(
+            f"The holdout has only {len(truth)} rows: with so few, intervals by resampling are "
+            "narrower than they should be."
+        )
+    if record.task != "regression" and (unseen := int((truth == len(record.classes)).sum())):
+        levels = target.filter(truth == len(record.classes)).unique().to_pylist()
+        shown = ", ".join(map(repr, levels[:5])) + (", …" if len(levels) > 5 else "")
+        notes.append(
+            f"{unseen:,} rows hold a class that the models have never seen ({shown}). They count "
+            "as wrong, whatever is predicted, and as rows of none of the known classes."
+        )
+    return notes
+
+
+def _champion_notes(loaded: Mapping[str, LoadedModel], dataset: Dataset) -> list[str]:
+    champion = loaded.get(CHAMPION)
+    if champion is None:
+        return []
+    if champion.digest == loaded[CANDIDATE].digest:
+        return ["The champion is this very model."]
+    if champion.record.dataset == dataset.content:
+        return ["The champion was trained on this holdout: its figures flatter it."]
+    if champion.record.dataset != loaded[CANDIDATE].record.dataset:
+        return [
+            "The champion was trained on another dataset, which may hold rows of this holdout. "
+            "That could only flatter the champion."
+        ]
+    return []

@@ -1,0 +1,217 @@
+"""The evaluation as a page for people. It measures and does not judge: that is the gate's."""
+
+from __future__ import annotations
+
+from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
+from penstock.evaluation.words import (
+    MEANINGS,
+    advantage_text,
+    digits_of,
+    figure_text,
+    has_width,
+    percent,
+    plain,
+    reading,
+    title_of,
+    value_text,
+)
+from penstock.records.evaluation import Estimate, Evaluation
+from penstock.reports.page import Cell, Section, Tone, page, paragraph, table
+
+_TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "no clear difference": "plain"}
+
+
+def evaluation_page(evaluation: Evaluation, holdout: Holdout) -> str:
+    """Return the page of an evaluation and of the rows it was made on."""
+    sections = [
+        Section("Figures", _figures(evaluation), _figures_lead(evaluation)),
+        Section(
+            "Beside the others",
+            _advantages(evaluation),
+            "By how much the candidate is better on the same rows; below 0 it is worse.",
+        ),
+        *_plots(holdout),
+        Section("How this was measured", _method(evaluation, holdout)),
+    ]
+    if evaluation.notes:
+        notes = "".join(paragraph(note) for note in evaluation.notes)
+        sections.insert(2, Section("Mind this", notes))
+    return page(
+        title=f"{holdout.record.name} for {holdout.record.target}",
+        kind="Evaluation",
+        status="plain",
+        verdict=headline(evaluation, holdout),
+        facts=_facts(evaluation, holdout),
+        sections=sections,
+    )
+
+
+def headline(evaluation: Evaluation, holdout: Holdout) -> str:
+    """Return in two or three sentences how good the candidate is, and beside what."""
+    candidate = evaluation.scores_of(CANDIDATE)
+    assert candidate is not None
+    primary = candidate.metrics.get(evaluation.metric)
+    if primary is None:
+        return (
+            f"{evaluation.metric}, the metric that the search optimised, could not be measured on "
+            f"these {evaluation.rows:,} rows."
+        )
+    sentences = [
+        f"{evaluation.metric} is {value_text(primary)} on {evaluation.rows:,} rows that training "
+        f"did not see; with {evaluation.confidence:.0%} confidence between "
+        f"{figure_text(primary).partition('(')[2].rstrip(')').replace(' to ', ' and ')}.",
+        *_in_words(evaluation, holdout, primary),
+        *_beside(evaluation),
+    ]
+    return " ".join(sentences)
+
+
+def _in_words(evaluation: Evaluation, holdout: Holdout, primary: Estimate) -> list[str]:
+    candidate = evaluation.scores_of(CANDIDATE)
+    assert candidate is not None
+    if evaluation.task == "regression":
+        median = candidate.metrics.get("median_absolute_error")
+        told = []
+        if evaluation.metric == "r2":
+            told.append(
+                f"It accounts for {percent(primary.value)} of the variation of "
+                f"{holdout.record.target}."
+                if primary.value > 0
+                else f"It accounts for nothing of the variation of {holdout.record.target}."
+            )
+        if median is not None:
+            told.append(f"Half of its predictions are off by less than {value_text(median)}.")
+        return told
+    accuracy = candidate.metrics.get("accuracy")
+    if accuracy is None:
+        return []
+    trivial = evaluation.scores_of("majority")
+    beside = ""
+    if trivial is not None and "accuracy" in trivial.metrics:
+        share = percent(trivial.metrics["accuracy"].value)
+        beside = f"; always answering with the commonest class is right on {share}"
+    return [f"It is right on {percent(accuracy.value)} of them{beside}."]
+
+
+def _beside(evaluation: Evaluation) -> list[str]:
+    told = []
+    for other in (CHAMPION, "linear"):
+        comparison = evaluation.comparison(against=other, metric=evaluation.metric)
+        if comparison is None:
+            continue
+        name = "the champion" if other == CHAMPION else "a plain linear model"
+        found = reading(comparison.advantage)
+        difference = advantage_text(comparison.advantage)
+        if found == "no clear difference":
+            told.append(f"Beside {name} these rows show no clear difference: {difference}.")
+        else:
+            told.append(f"It is {found} than {name}: {difference}.")
+    return told
+
+
+def _facts(evaluation: Evaluation, holdout: Holdout) -> list[tuple[str, str]]:
+    candidate = evaluation.scores_of(CANDIDATE)
+    assert candidate is not None
+    facts = [
+        ("Model", candidate.description),
+        ("Task", f"{evaluation.task}, target {holdout.record.target}"),
+        ("Rows", f"{evaluation.rows:,}"),
+        ("Champion", evaluation.champion or "none yet"),
+    ]
+    if holdout.record.positive is not None:
+        facts.insert(2, ("Positive class", str(holdout.record.positive)))
+    if evaluation.threshold is not None:
+        facts.insert(3, ("Threshold", plain(evaluation.threshold)))
+    return [
+        *facts,
+        ("Holdout", evaluation.dataset),
+        ("Model digest", evaluation.model),
+        ("Evaluation digest", evaluation.digest()),
+    ]
+
+
+def _figures_lead(evaluation: Evaluation) -> str:
+    return (
+        f"Each figure with its {evaluation.confidence:.0%} interval: other rows of the same kind "
+        "would be expected to give a figure in that range."
+    )
+
+
+def _figures(evaluation: Evaluation) -> str:
+    names = [title_of(scores.name) for scores in evaluation.scores]
+    rows, said = [], []
+    for metric, higher in evaluation.higher_is_better.items():
+        main = metric == evaluation.metric
+        figures = [scores.metrics[metric] for scores in evaluation.scores]
+        digits = digits_of(next(filter(has_width, figures), figures[0]))
+        texts = (metric, *(figure_text(figure, digits=digits) for figure in figures))
+        rows.append([Cell(text, strong=main) for text in texts])
+        said.append([metric, "higher" if higher else "lower", MEANINGS.get(metric, "")])
+    return (
+        table(["Metric", *names], rows, numeric=range(1, 1 + len(names)))
+        + paragraph(
+            f"In heavier type: {evaluation.metric}, which the search optimised and the gate "
+            "compares."
+        )
+        + table(["Metric", "Better is", "What it says"], said)
+    )
+
+
+def _advantages(evaluation: Evaluation) -> str:
+    others = [scores.name for scores in evaluation.scores if scores.name != CANDIDATE]
+    if not others:
+        return paragraph("There is no other model to compare with.")
+    rows = []
+    for metric in evaluation.higher_is_better:
+        cells: list[str | Cell] = [Cell(metric, strong=metric == evaluation.metric)]
+        for other in others:
+            comparison = evaluation.comparison(against=other, metric=metric)
+            if comparison is None:
+                cells.append("")
+                continue
+            tone = _TONES[reading(comparison.advantage)]
+            cells.append(Cell(advantage_text(comparison.advantage), tone=tone))
+        rows.append(cells)
+    headers = ["Metric", *(f"over: {title_of(other)}" for other in others)]
+    return table(headers, rows, numeric=range(1, len(headers))) + paragraph(
+        "Green: the whole interval lies above 0, so the candidate is better. Red: below 0, so it "
+        "is worse. Neither: these rows show no clear difference."
+    )
+
+
+def _plots(holdout: Holdout) -> list[Section]:
+    if holdout.record.task == "regression":
+        from penstock.evaluation._regression import regression_sections
+
+        return regression_sections(holdout)
+    if holdout.record.task == "binary":
+        from penstock.evaluation._binary import binary_sections
+
+        return binary_sections(holdout)
+    from penstock.evaluation._multiclass import multiclass_sections
+
+    return multiclass_sections(holdout)
+
+
+def _method(evaluation: Evaluation, holdout: Holdout) -> str:
+    described = table(
+        ["Compared", "What it is", "Digest"],
+        [
+            [title_of(scores.name), scores.description, f"{scores.model[:19]}…"]
+            for scores in evaluation.scores
+        ],
+    )
+    text = (
+        f"The rows were held out before training. Intervals are percentiles of "
+        f"{evaluation.resamples:,} bootstrap resamples (seed {evaluation.seed}): as many rows as "
+        "there are, drawn with replacement, all models measured on the same draw, so that what "
+        "they all find hard cancels in their differences (Efron and Tibshirani 1993). The draw is "
+        "not stratified. It takes rows for independent: where several belong together, for "
+        "example to one customer, the intervals are too narrow."
+    )
+    if holdout.record.task == "binary":
+        text += (
+            " Each model predicts at its own threshold, chosen in its training. Precision counts "
+            "as 0 where nothing is called positive."
+        )
+    return described + paragraph(text)

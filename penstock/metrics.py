@@ -1,0 +1,207 @@
+"""The metrics a model is searched, judged and released by: one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from penstock.errors import InputError
+from penstock.records.model import Label, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric, named as scikit-learn names it.
+
+    Args:
+        name: For example `roc_auc`.
+        tasks: Where it is defined.
+        needs: `scores` for probabilities (binary: shape (n,); multiclass: (n, k)) or a
+            regression's values; `labels` for predicted classes, as codes.
+        higher_is_better: False for an error or a loss.
+        of: The function: `of(truth, given)`, both as `codes` or floats. A binary truth is 1 for
+            the positive class and 0 for the other, a multiclass one is the index into `classes`.
+    """
+
+    name: str
+    tasks: tuple[Task, ...]
+    needs: Literal["scores", "labels"]
+    higher_is_better: bool
+    of: Callable[[np.ndarray, np.ndarray], float]
+
+    def oriented(self, value: float) -> float:
+        """Return `value` turned so that more is better."""
+        return value if self.higher_is_better else -value
+
+
+def metric_for(name: str, *, task: Task) -> Metric:
+    """Return the metric called `name`.
+
+    Raises:
+        InputError: If it is not known or not defined for the task; the message lists what is.
+    """
+    found = METRICS.get(name)
+    if found is None or task not in found.tasks:
+        raise InputError(
+            f"{name!r} is not a metric for a {task} task",
+            where="training.metric",
+            remedy=f"Use one of: auto, {', '.join(names_for(task))}.",
+        )
+    return found
+
+
+def names_for(task: Task) -> tuple[str, ...]:
+    """Return the names of every metric that is defined for the task, the commonest first."""
+    return tuple(name for name, metric in METRICS.items() if task in metric.tasks)
+
+
+def codes(
+    values: Sequence[Any] | np.ndarray, *, classes: Sequence[Label], positive: Label | None = None
+) -> np.ndarray:
+    """Return labels as the integers that metrics compare.
+
+    Args:
+        values: Labels, shape (n,).
+        classes: Every class, in the model's order.
+        positive: Binary task: the class that becomes 1; the other becomes 0.
+
+    Raises:
+        InputError: If a value is none of the classes.
+    """
+    import numpy as np
+
+    if positive is not None:
+        table = {label: int(label == positive) for label in classes}
+    else:
+        table = {label: index for index, label in enumerate(classes)}
+    try:
+        return np.fromiter((table[v] for v in values), dtype=np.int64, count=len(values))
+    except KeyError as error:
+        raise InputError(
+            f"{error.args[0]!r} is not a class of the model",
+            where="target",
+            remedy=f"Known classes: {', '.join(map(str, classes))}.",
+        ) from error
+
+
+def _roc_auc(truth: np.ndarray, given: np.ndarray) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    return float(roc_auc_score(truth, given))
+
+
+def _average_precision(truth: np.ndarray, given: np.ndarray) -> float:
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(truth, given))
+
+
+def _log_loss(truth: np.ndarray, given: np.ndarray) -> float:
+    from sklearn.metrics import log_loss
+
+    count = 2 if given.ndim == 1 else given.shape[1]
+    return float(log_loss(truth, given, labels=range(count)))
+
+
+def _accuracy(truth: np.ndarray, given: np.ndarray) -> float:
+    return float((truth == given).mean())
+
+
+def _balanced_accuracy(truth: np.ndarray, given: np.ndarray) -> float:
+    """Return the mean over the classes in `truth` of the share of each that was found."""
+    import numpy as np
+
+    rows = np.bincount(truth)
+    found = np.bincount(truth[truth == given], minlength=len(rows))
+    return float((found[rows > 0] / rows[rows > 0]).mean())
+
+
+def _f1(truth: np.ndarray, given: np.ndarray) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(truth, given, zero_division=0.0))
+
+
+def _f1_macro(truth: np.ndarray, given: np.ndarray) -> float:
+    from sklearn.metrics import f1_score
+
+    return float(f1_score(truth, given, average="macro", zero_division=0.0))
+
+
+def _r2(truth: np.ndarray, given: np.ndarray) -> float:
+    from sklearn.metrics import r2_score
+
+    return float(r2_score(truth, given))
+
+
+def _rmse(truth: np.ndarray, given: np.ndarray) -> float:
+    return float(((truth - given) ** 2).mean() ** 0.5)
+
+
+def _mae(truth: np.ndarray, given: np.ndarray) -> float:
+    return float(abs(truth - given).mean())
+
+
+def _precision(truth: np.ndarray, given: np.ndarray) -> float:
+    from sklearn.metrics import precision_score
+
+    return float(precision_score(truth, given, zero_division=0.0))
+
+
+def _recall(truth: np.ndarray, given: np.ndarray) -> float:
+    from sklearn.metrics import recall_score
+
+    return float(recall_score(truth, given, zero_division=0.0))
+
+
+def _brier(truth: np.ndarray, given: np.ndarray) -> float:
+    return float(((truth - given) ** 2).mean())
+
+
+def _roc_auc_ovr(truth: np.ndarray, given: np.ndarray) -> float:
+    """Return the mean over the classes of the ROC area of each against the rest."""
+    import numpy as np
+    from sklearn.metrics import roc_auc_score
+
+    areas = [roc_auc_score(truth == code, given[:, code]) for code in range(given.shape[1])]
+    return float(np.mean(areas))
+
+
+def _median_absolute_error(truth: np.ndarray, given: np.ndarray) -> float:
+    import numpy as np
+
+    return float(np.median(abs(truth - given)))
+
+
+def _mape(truth: np.ndarray, given: np.ndarray) -> float:
+    """Return the mean absolute error as a share of the truth, which must not be 0."""
+    return float(abs((truth - given) / truth).mean())
+
+
+_CLASSES: tuple[Task, ...] = ("binary", "multiclass")
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric("roc_auc", ("binary",), "scores", True, _roc_auc),
+        Metric("average_precision", ("binary",), "scores", True, _average_precision),
+        Metric("accuracy", _CLASSES, "labels", True, _accuracy),
+        Metric("balanced_accuracy", _CLASSES, "labels", True, _balanced_accuracy),
+        Metric("f1", ("binary",), "labels", True, _f1),
+        Metric("f1_macro", _CLASSES, "labels", True, _f1_macro),
+        Metric("precision", ("binary",), "labels", True, _precision),
+        Metric("recall", ("binary",), "labels", True, _recall),
+        Metric("roc_auc_ovr", ("multiclass",), "scores", True, _roc_auc_ovr),
+        Metric("log_loss", _CLASSES, "scores", False, _log_loss),
+        Metric("brier", ("binary",), "scores", False, _brier),
+        Metric("r2", ("regression",), "scores", True, _r2),
+        Metric("rmse", ("regression",), "scores", False, _rmse),
+        Metric("mae", ("regression",), "scores", False, _mae),
+        Metric("median_absolute_error", ("regression",), "scores", False, _median_absolute_error),
+        Metric("mape", ("regression",), "scores", False, _mape),
+    )
+}
