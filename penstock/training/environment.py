@@ -1,0 +1,54 @@
+"""What a model was trained with: code, libraries, image, pipeline run."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+_TRACKED = ("mlflow", "numpy", "optuna", "pandas", "pyarrow", "scikit-learn", "scipy", "skops")
+_SERVED = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
+
+
+def commit(code: Path = Path(__file__)) -> str:
+    """Return the git commit that `code` is at, `-dirty` behind it if files differ, or empty.
+
+    Empty where there is no git, or `code` is not itself in a repository: an environment that
+    happens to lie inside another project's repository must not lend that one's commit.
+    """
+    git = shutil.which("git")
+    folder, name = code.resolve().parent, code.name
+    if git is None or not _git(git, folder, "ls-files", "--error-unmatch", name):
+        return ""
+    return _git(git, folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+
+
+def libraries() -> dict[str, str]:
+    """Return the installed versions of what training uses, by distribution name, with Python's."""
+    installed = {name: metadata.version(name) for name in _TRACKED}
+    return {"python": platform.python_version(), **installed}
+
+
+def requirements() -> list[str]:
+    """Return what MLflow writes down as needed for loading the model, pinned to the installed."""
+    return [f"{name}=={metadata.version(name)}" for name in ("mlflow", *_SERVED)]
+
+
+def image() -> str:
+    """Return the image that this runs in, from `PENSTOCK_IMAGE`, or empty."""
+    return os.environ.get("PENSTOCK_IMAGE", "")
+
+
+def pipeline_run() -> str:
+    """Return the id of the pipeline run, from `PENSTOCK_PIPELINE_RUN`, or empty."""
+    return os.environ.get("PENSTOCK_PIPELINE_RUN", "")
+
+
+def _git(git: str, folder: Path, *arguments: str) -> str:
+    done = subprocess.run(  # noqa: S603 - fixed arguments, no shell
+        [git, *arguments], cwd=folder, capture_output=True, text=True, check=False, timeout=30
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""

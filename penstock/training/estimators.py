@@ -1,0 +1,200 @@
+"""The families of estimators: their default settings, what is searched, how they are built."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from penstock.records.model import Task
+from penstock.training.spec import CandidateName
+
+if TYPE_CHECKING:
+    from optuna.trial import Trial
+
+ClassWeight = Literal["none", "balanced"]
+Parameters = Mapping[str, bool | int | float | str | None]
+
+SIMPLEST_FIRST: tuple[CandidateName, ...] = (
+    "linear",
+    "hist_gradient_boosting",
+    "extra_trees",
+    "random_forest",
+)
+"""Of two families that score the same the one named first wins: a smaller and faster model."""
+
+
+@dataclass(frozen=True)
+class Number:
+    """A range that is searched, ends included; `log` draws evenly over the orders of magnitude."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A range of whole numbers that is searched, ends included."""
+
+    low: int
+    high: int
+    log: bool = True
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """A set of values that is searched."""
+
+    values: tuple[float | str, ...]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is known of a family for one task.
+
+    Args:
+        defaults: The setting of its first trial, by scikit-learn's parameter names.
+        space: What is searched, by the same names.
+    """
+
+    defaults: Parameters
+    space: Mapping[str, Number | Whole | OneOf]
+
+
+def family(name: CandidateName, *, task: Task) -> Family:
+    """Return a family's defaults and search space for a task. docs/training.md has them all."""
+    return _FAMILIES[name](task)
+
+
+def suggest(trial: Trial, name: CandidateName, *, task: Task) -> dict[str, Any]:
+    """Let Optuna choose a setting of a family."""
+    return {
+        parameter: _suggest(trial, f"{name}.{parameter}", space)
+        for parameter, space in family(name, task=task).space.items()
+    }
+
+
+def build(
+    name: CandidateName,
+    parameters: Parameters,
+    *,
+    task: Task,
+    seed: int,
+    class_weight: ClassWeight = "none",
+) -> Any:
+    """Return an unfitted estimator that takes features with NaN where a number is missing.
+
+    Args:
+        name: The family.
+        parameters: A setting of it.
+        task: A regression gets the family's regressor.
+        seed: Seeds whatever is drawn at random.
+        class_weight: Classification: `balanced` weighs rows by the rarity of their class.
+    """
+    weight = {} if task == "regression" else {"class_weight": _WEIGHTS[class_weight]}
+    return _BUILDERS[name](task, {**parameters, **weight}, seed)
+
+
+def baseline(task: Task) -> Any:
+    """Return the estimator that ignores the features: class shares, or the mean."""
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    return DummyRegressor() if task == "regression" else DummyClassifier(strategy="prior")
+
+
+_WEIGHTS = {"none": None, "balanced": "balanced"}
+
+
+def _suggest(trial: Trial, label: str, space: Number | Whole | OneOf) -> Any:
+    if isinstance(space, OneOf):
+        return trial.suggest_categorical(label, space.values)
+    if isinstance(space, Whole):
+        return trial.suggest_int(label, int(space.low), int(space.high), log=space.log)
+    return trial.suggest_float(label, space.low, space.high, log=space.log)
+
+
+def _linear_family(task: Task) -> Family:
+    if task == "regression":
+        return Family({"alpha": 1.0}, {"alpha": Number(1e-3, 1e3, log=True)})
+    return Family({"C": 1.0}, {"C": Number(1e-3, 1e2, log=True)})
+
+
+def _boosting_family(task: Task) -> Family:
+    # Each round of boosting grows one tree a class.
+    rounds = Whole(20, 80) if task == "multiclass" else Whole(30, 120)
+    return Family(
+        {
+            "learning_rate": 0.1,
+            "max_iter": 50 if task == "multiclass" else 100,
+            "max_leaf_nodes": 31,
+            "min_samples_leaf": 20,
+            "l2_regularization": 0.001,
+        },
+        {
+            "learning_rate": Number(0.03, 0.3, log=True),
+            "max_iter": rounds,
+            "max_leaf_nodes": Whole(6, 48),
+            "min_samples_leaf": Whole(3, 100),
+            "l2_regularization": Number(1e-3, 10.0, log=True),
+        },
+    )
+
+
+def _forest_family(task: Task) -> Family:
+    shares = (0.3, 0.6, 1.0) if task == "regression" else ("sqrt", "log2", 0.2)
+    return Family(
+        {"max_features": 0.6 if task == "regression" else "sqrt", "min_samples_leaf": 2},
+        {"max_features": OneOf(shares), "min_samples_leaf": Whole(1, 20)},
+    )
+
+
+def _linear(task: Task, parameters: Parameters, seed: int) -> Any:
+    from sklearn.impute import SimpleImputer
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import Pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if task == "regression":
+        model: Any = Ridge(**parameters, random_state=seed)
+    else:
+        model = LogisticRegression(**parameters, max_iter=1000, random_state=seed)
+    impute = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
+    return Pipeline([("impute", impute), ("scale", StandardScaler()), ("model", model)])
+
+
+def _boosting(task: Task, parameters: Parameters, seed: int) -> Any:
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
+    # Early stopping would set rows aside; the number of rounds is searched instead.
+    return kind(**parameters, early_stopping=False, random_state=seed)
+
+
+def _random_forest(task: Task, parameters: Parameters, seed: int) -> Any:
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    kind = RandomForestRegressor if task == "regression" else RandomForestClassifier
+    return kind(**parameters, n_estimators=100, random_state=seed)
+
+
+def _extra_trees(task: Task, parameters: Parameters, seed: int) -> Any:
+    from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
+
+    kind = ExtraTreesRegressor if task == "regression" else ExtraTreesClassifier
+    return kind(**parameters, n_estimators=100, random_state=seed)
+
+
+_FAMILIES: dict[CandidateName, Callable[[Task], Family]] = {
+    "linear": _linear_family,
+    "hist_gradient_boosting": _boosting_family,
+    "random_forest": _forest_family,
+    "extra_trees": _forest_family,
+}
+
+_BUILDERS: dict[CandidateName, Callable[[Task, Parameters, int], Any]] = {
+    "linear": _linear,
+    "hist_gradient_boosting": _boosting,
+    "random_forest": _random_forest,
+    "extra_trees": _extra_trees,
+}

@@ -1,0 +1,179 @@
+"""Cross-validation folds that respect how the holdout was cut off, with their features ready."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from penstock.errors import InputError
+from penstock.training.inputs import Problem
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    Indices = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One fold, with features that were fitted on its own training rows.
+
+    Args:
+        x: Features of its training rows, float64, shape (rows, features).
+        y: Their target, as estimators take it.
+        x_out: Features of the rows held out of it.
+        truth_out: Their target, as metrics take it.
+        rows_out: Their positions in the training part.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    x_out: np.ndarray
+    truth_out: np.ndarray
+    rows_out: np.ndarray
+
+
+def make_folds(
+    problem: Problem, *, folds: int, seed: int
+) -> tuple[tuple[Fold, ...], tuple[str, ...]]:
+    """Return the folds, features computed once, and what a reader should know of them.
+
+    Classification folds are stratified. After a split by group no group is in two folds; after
+    a split by time every fold is scored on rows later than those it was fitted on.
+
+    Args:
+        problem: The training part.
+        folds: How many; fewer when the rarest class, the groups or the times do not suffice.
+        seed: Seed of the shuffle.
+
+    Raises:
+        InputError: If not even two folds can be made in which every class can be learned.
+    """
+    indices, notes = _indices(problem, folds=folds, seed=seed)
+    usable = [pair for pair in indices if _is_usable(problem, pair)]
+    if len(usable) < 2:
+        raise InputError(
+            f"only {len(usable)} of {len(indices)} cross-validation folds hold every class",
+            where=f"target {problem.target!r}",
+            remedy="Bring more rows of the rarest class, or split by another method.",
+        )
+    if len(usable) < len(indices):
+        notes = (*notes, f"{len(indices) - len(usable)} fold(s) without every class were left out.")
+    return tuple(_prepare(problem, pair) for pair in usable), notes
+
+
+def _indices(problem: Problem, *, folds: int, seed: int) -> tuple[list[Indices], tuple[str, ...]]:
+    method = problem.split.method if problem.split is not None else "random"
+    if method == "time":
+        return _by_time(problem, folds)
+    if method == "group":
+        return _by_group(problem, folds, seed)
+    return _by_chance(problem, folds, seed)
+
+
+def _by_chance(problem: Problem, folds: int, seed: int) -> tuple[list[Indices], tuple[str, ...]]:
+    import numpy as np
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    rows = np.zeros((len(problem.y), 1))
+    if problem.task == "regression":
+        count, notes = _fewer(folds, len(problem.y) // 2, "there are only {} pairs of rows")
+        return list(KFold(count, shuffle=True, random_state=seed).split(rows)), notes
+    label, rarest = _rarest(problem)
+    if rarest < 2:
+        raise InputError(
+            f"the class {label!r} has only {rarest} row, cross-validation needs 2 at least",
+            where=f"target {problem.target!r}",
+            remedy="Bring more rows of this class, merge it with another, or leave it out.",
+        )
+    count, notes = _fewer(folds, rarest, f"the class {label!r} has only {{}} rows")
+    cut = StratifiedKFold(count, shuffle=True, random_state=seed)
+    return list(cut.split(rows, problem.y)), notes
+
+
+def _by_group(problem: Problem, folds: int, seed: int) -> tuple[list[Indices], tuple[str, ...]]:
+    import numpy as np
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    groups = problem.split_values
+    assert groups is not None
+    distinct = len(np.unique(groups))
+    limit = distinct
+    if problem.task != "regression":
+        # A class found in one group alone can be learned or tested, never both.
+        limit = min(distinct, _rarest(problem)[1])
+    if limit < 2:
+        raise InputError(
+            f"{distinct} group(s) cannot be cut into two folds with every class",
+            where=f"column {problem.split.column!r}" if problem.split else "",
+            remedy="Split by another column, or bring more groups.",
+        )
+    count, notes = _fewer(folds, limit, "the groups and classes allow only {} folds")
+    rows = np.zeros((len(problem.y), 1))
+    if problem.task == "regression":
+        cut = GroupKFold(count, shuffle=True, random_state=seed)
+    else:
+        cut = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    return list(cut.split(rows, problem.y, groups)), (*notes, "Folds keep groups whole.")
+
+
+def _by_time(problem: Problem, folds: int) -> tuple[list[Indices], tuple[str, ...]]:
+    """Cut the rows, ordered by time, into folds + 1 blocks; rows of one time share a block."""
+    import numpy as np
+
+    times = problem.split_values
+    assert times is not None
+    order = np.argsort(times, kind="stable")
+    ordered = times[order]
+    wanted = [len(order) * part // (folds + 1) for part in range(1, folds + 1)]
+    cuts = sorted({int(np.searchsorted(ordered, ordered[at])) for at in wanted} - {0})
+    ends = [*cuts[1:], len(order)]
+    pairs = [(order[:cut], order[cut:end]) for cut, end in zip(cuts, ends, strict=True)]
+    _, notes = _fewer(folds, len(pairs), "the times allow only {} folds")
+    return pairs, (*notes, "Every fold is scored on rows later than those it was fitted on.")
+
+
+def _fewer(wanted: int, possible: int, because: str) -> tuple[int, tuple[str, ...]]:
+    if possible >= wanted:
+        return wanted, ()
+    reason = because.format(possible)
+    return possible, (f"{possible} folds instead of {wanted}: {reason}.",)
+
+
+def _rarest(problem: Problem) -> tuple[object, int]:
+    import numpy as np
+
+    labels, rows = np.unique(problem.y, return_counts=True)
+    return labels[rows.argmin()].item(), int(rows.min())
+
+
+def _is_usable(problem: Problem, pair: Indices) -> bool:
+    import numpy as np
+
+    if problem.task == "regression":
+        return len(pair[0]) >= 2 and len(pair[1]) >= 2
+    learned = len(np.unique(problem.y[pair[0]]))
+    scored = len(np.unique(problem.y[pair[1]]))
+    # Which classes are held out matters for two classes only: most metrics need both.
+    return learned == len(problem.classes) and scored >= min(2, len(problem.classes))
+
+
+def _prepare(problem: Problem, pair: Indices) -> Fold:
+    import numpy as np
+    from sklearn.base import clone
+
+    rows, rows_out = pair
+    transformer = clone(problem.transformer)
+    x = np.array(transformer.fit_transform(problem.frame.iloc[rows]), dtype=np.float64)
+    x_out = np.array(transformer.transform(problem.frame.iloc[rows_out]), dtype=np.float64)
+    # A feature known in other folds only tells nothing here, and scikit-learn 1.9's histograms
+    # stumble over a column that is all NaN.
+    empty = np.isnan(x).all(axis=0)
+    x[:, empty] = x_out[:, empty] = 0.0
+    return Fold(
+        x=x,
+        y=problem.y[rows],
+        x_out=x_out,
+        truth_out=problem.truth[rows_out],
+        rows_out=rows_out,
+    )

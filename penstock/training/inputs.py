@@ -1,0 +1,215 @@
+"""What training starts from: rows, target and the fitted features, checked against each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock import files
+from penstock.data.table import read_dataset, read_table
+from penstock.data.task import resolve_positive, resolve_task
+from penstock.errors import InputError, IntegrityError
+from penstock.metrics import codes
+from penstock.model import load_trusted, to_frame
+from penstock.records.dataset import Column, Dataset, Split
+from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, Features
+from penstock.records.model import Label, Task
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import pyarrow as pa
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A training part, ready to learn from.
+
+    Args:
+        task: What the target asks for.
+        target: The target's name.
+        dataset: The training part's record.
+        features: The record of the fitted features.
+        transformer: The fitted transformer itself.
+        frame: Raw rows as the transformer takes them.
+        y: The target as estimators take it, shape (n,): labels, or float64 for a regression.
+        truth: The target as metrics take it: `penstock.metrics.codes`, or float64.
+        classes: Every class, sorted, as `predict_proba` orders them; empty for a regression.
+        positive: Binary task: the class that is scored.
+        split: How the holdout was cut off, if known.
+        split_values: The values of the split's column, if it has one.
+    """
+
+    task: Task
+    target: str
+    dataset: Dataset
+    features: Features
+    transformer: Any
+    frame: pd.DataFrame
+    y: np.ndarray
+    truth: np.ndarray
+    classes: tuple[Label, ...]
+    positive: Label | None
+    split: Split | None
+    split_values: np.ndarray | None
+
+    @property
+    def inputs(self) -> tuple[Column, ...]:
+        """The raw columns that the model takes, in order."""
+        return self.features.inputs()
+
+
+def read_problem(
+    train: Path, *, features: Path, target: str, task: str, positive: str, split: Split | None
+) -> Problem:
+    """Read and check everything that training needs.
+
+    Raises:
+        InputError: If the target is absent, constant, null in some row, infinite or does not fit
+            the task, or the positive class is not one of its values.
+        IntegrityError: If the features were fitted on other data or for another target, or were
+            altered since; or if the split is of another dataset.
+    """
+    dataset = read_dataset(train)
+    resolved = resolve_task(dataset, target=target, task=task)
+    record, transformer = _read_features(features, dataset=dataset, target=target)
+    _check_split(split, dataset=dataset, features=record)
+    table = read_table(train)
+    frame = to_frame(table, record.inputs())
+    y = _target(table.column(target), dataset, target=target, task=resolved)
+    classes: tuple[Label, ...] = ()
+    scored: Label | None = None
+    truth = y
+    if resolved != "regression":
+        classes = tuple(label.item() for label in _unique(y))
+        if resolved == "binary":
+            scored = resolve_positive(dataset, target=target, positive=positive)
+        truth = codes(y, classes=classes, positive=scored)
+    return Problem(
+        task=resolved,
+        target=target,
+        dataset=dataset,
+        features=record,
+        transformer=transformer,
+        frame=frame,
+        y=y,
+        truth=truth,
+        classes=classes,
+        positive=scored,
+        split=split,
+        split_values=_split_values(table, split),
+    )
+
+
+def _unique(values: np.ndarray) -> np.ndarray:
+    import numpy as np
+
+    return np.unique(values)
+
+
+def _read_features(folder: Path, *, dataset: Dataset, target: str) -> tuple[Features, Any]:
+    record = Features.read(folder / FILE_NAME)
+    if record.dataset != dataset.content:
+        raise IntegrityError(
+            f"the features were fitted on dataset {record.dataset}, this one is {dataset.content}",
+            where=str(folder),
+            remedy="Fit the features on this training part: run engineer_features on it.",
+        )
+    if record.target != target:
+        raise IntegrityError(
+            f"the features were fitted for the target {record.target!r}, not {target!r}",
+            where=str(folder),
+            remedy="Fit the features again for this target.",
+        )
+    path = folder / TRANSFORMER_NAME
+    if not path.is_file():
+        raise InputError(f"no {TRANSFORMER_NAME} beside {FILE_NAME}", where=str(folder))
+    found = files.digest_of_file(path)
+    if found != record.transformer:
+        raise IntegrityError(
+            f"the transformer's digest is {found}, its record says {record.transformer}",
+            where=str(path),
+            remedy="It was altered after it was fitted: fit the features again.",
+        )
+    transformer = load_trusted(path)
+    fitted = [str(name) for name in transformer.feature_names_in_]
+    if fitted != [column.name for column in record.inputs()]:
+        raise IntegrityError(
+            f"the transformer takes the columns {fitted}, its record names others",
+            where=str(folder),
+            remedy="Fit the features again.",
+        )
+    return record, transformer
+
+
+def _check_split(split: Split | None, *, dataset: Dataset, features: Features) -> None:
+    if split is None:
+        return
+    if split.train != dataset.content:
+        raise IntegrityError(
+            f"the split record is of training part {split.train}, this one is {dataset.content}",
+            where="split record",
+            remedy="Give the record that was written with this training part.",
+        )
+    if split.method == "group" and split.column in {c.name for c in features.inputs()}:
+        raise InputError(
+            f"the rows were split by {split.column!r}, and it is also a feature",
+            where="features",
+            remedy="Give engineer_features the split record, or declare "
+            f"features.columns: {{{split.column}: drop}}; its values in the holdout are all new.",
+        )
+
+
+def _split_values(table: pa.Table, split: Split | None) -> np.ndarray | None:
+    import pandas as pd
+
+    if split is None or split.method not in ("time", "group"):
+        return None
+    values = table.column(split.column).to_pandas()
+    if values.isna().any():
+        raise InputError(
+            f"{int(values.isna().sum()):,} rows have no value, so they belong to no fold",
+            where=f"column {split.column!r}",
+            remedy="Split by a column without missing values.",
+        )
+    coded: np.ndarray = pd.factorize(values, sort=True)[0]
+    return coded
+
+
+def _target(column: pa.ChunkedArray, dataset: Dataset, *, target: str, task: Task) -> np.ndarray:
+    import numpy as np
+
+    if column.null_count:
+        raise InputError(
+            f"the target is missing in {column.null_count:,} of {len(column):,} rows",
+            where=f"target {target!r}",
+            remedy="Remove these rows from the source, or name another target.",
+        )
+    described = dataset.column(target)
+    assert described is not None
+    values: np.ndarray = column.to_numpy()
+    if task == "regression":
+        numbers = values.astype(np.float64)
+        if not np.isfinite(numbers).all():
+            raise InputError(
+                f"the target is infinite in {int((~np.isfinite(numbers)).sum()):,} rows",
+                where=f"target {target!r}",
+                remedy="Remove these rows or correct their values.",
+            )
+        return numbers
+    if described.type == "string":
+        return values.astype(str)
+    return _whole(values, target) if described.type == "number" else values
+
+
+def _whole(values: np.ndarray, target: str) -> np.ndarray:
+    import numpy as np
+
+    if not (values == np.floor(values)).all():
+        raise InputError(
+            "a class label is a fraction",
+            where=f"target {target!r}",
+            remedy="Use task: regression, or store the labels as text by source.types.",
+        )
+    return values.astype(np.int64)

@@ -1,0 +1,70 @@
+"""A fitted model as a folder: MLflow's form, skops inside, our record beside."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock.model import STEPS, TRUSTED_TYPES
+from penstock.records.model import FILE_NAME, Model, Task
+from penstock.training import environment
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mlflow.models import ModelSignature
+
+EXAMPLE_ROWS = 3
+
+
+def save_model(
+    folder: Path, *, transformer: Any, estimator: Any, record: Model, frame: pd.DataFrame
+) -> Model:
+    """Write a fitted model into a folder that does not exist or is empty.
+
+    Args:
+        folder: Where to write.
+        transformer: The fitted features, the pipeline's first step.
+        estimator: The fitted estimator, its second.
+        record: What is known of the model; `trusted_types` is filled in here.
+        frame: Raw rows as the pipeline takes them; the first few become the input example.
+
+    Returns:
+        The record as it was written, as `penstock.json`.
+    """
+    import mlflow.sklearn
+    from sklearn.pipeline import Pipeline
+    from skops.io import get_untrusted_types
+
+    pipeline = Pipeline(list(zip(STEPS, (transformer, estimator), strict=True)))
+    with warnings.catch_warnings():
+        # MLflow's warning about its own type hints, given when it imports its pyfunc flavour.
+        warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
+        mlflow.sklearn.save_model(
+            pipeline,
+            str(folder),
+            serialization_format="skops",
+            skops_trusted_types=sorted(TRUSTED_TYPES),
+            # Inferring them would import and run the model in another process: 9 seconds.
+            pip_requirements=environment.requirements(),
+            signature=_signature(frame, pipeline, task=record.task),
+            input_example=frame.head(EXAMPLE_ROWS),
+        )
+    found = get_untrusted_types(file=folder / "model.skops")
+    written = record.model_copy(update={"trusted_types": tuple(sorted(found))})
+    written.write(folder / FILE_NAME)
+    return written
+
+
+def _signature(frame: pd.DataFrame, pipeline: Any, *, task: Task) -> ModelSignature:
+    """Return the schema of the pipeline's input frame: all columns, whose values may be missing."""
+    from mlflow.models import ModelSignature
+    from mlflow.types import ColSpec, DataType, Schema
+
+    kinds = {"f": DataType.double, "O": DataType.string, "M": DataType.datetime}
+    labels = {"b": DataType.boolean, "i": DataType.long, "U": DataType.string}
+    output = DataType.double if task == "regression" else labels[pipeline.classes_.dtype.kind]
+    return ModelSignature(
+        inputs=Schema([ColSpec(kinds[frame[name].dtype.kind], name) for name in frame.columns]),
+        outputs=Schema([ColSpec(output)]),
+    )

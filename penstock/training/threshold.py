@@ -1,0 +1,72 @@
+"""From which score on the positive class is predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Objective = Literal["accuracy", "f1", "balanced_accuracy"]
+
+
+def threshold_curve(
+    truth: np.ndarray, scores: np.ndarray, *, objective: Objective
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return every threshold that makes a difference, falling, and the value each one gives.
+
+    Thresholds lie halfway between two neighbouring scores, above all of them (nothing is predicted
+    positive) and at or below all of them (everything is); both arrays have shape (distinct + 1,).
+
+    Args:
+        truth: 1 for the positive class, 0 for the other; shape (n,), both present.
+        scores: Probabilities of the positive class, shape (n,).
+        objective: What is measured.
+    """
+    import numpy as np
+
+    order = np.argsort(-scores, kind="stable")
+    ordered, hits = scores[order], truth[order]
+    last_of_ties = np.flatnonzero(np.append(np.diff(ordered) != 0, True))
+    found = np.append(0, np.cumsum(hits)[last_of_ties])
+    false = np.append(0, last_of_ties + 1) - found
+    cuts = ordered[last_of_ties]
+    above, below = np.nextafter(max(cuts[0], 1.0), 2.0), min(cuts[-1], 0.0)
+    thresholds = np.concatenate([[above], (cuts[:-1] + cuts[1:]) / 2, [below]])
+    positives = int(truth.sum())
+    return thresholds, _VALUE[objective](found, false, positives, len(truth) - positives)
+
+
+def best_threshold(
+    truth: np.ndarray, scores: np.ndarray, *, objective: Objective
+) -> tuple[float, float]:
+    """Return the threshold that maximises `objective`, and the value it reaches.
+
+    Of equally good thresholds the one nearest to 0.5 wins. See `threshold_curve` for the arguments.
+    """
+    import numpy as np
+
+    thresholds, values = threshold_curve(truth, scores, objective=objective)
+    ties = np.flatnonzero(values >= values.max() - 1e-12)
+    chosen = ties[np.abs(thresholds[ties] - 0.5).argmin()]
+    return float(thresholds[chosen]), float(values[chosen])
+
+
+def _accuracy(found: Any, false: Any, positives: int, negatives: int) -> Any:
+    return (found + negatives - false) / (positives + negatives)
+
+
+def _f1(found: Any, false: Any, positives: int, negatives: int) -> Any:  # noqa: ARG001
+    return 2 * found / (found + false + positives)
+
+
+def _balanced_accuracy(found: Any, false: Any, positives: int, negatives: int) -> Any:
+    return (found / positives + (negatives - false) / negatives) / 2
+
+
+_VALUE: dict[Objective, Callable[[Any, Any, int, int], Any]] = {
+    "accuracy": _accuracy,
+    "f1": _f1,
+    "balanced_accuracy": _balanced_accuracy,
+}

@@ -1,0 +1,319 @@
+"""Train: baselines first, then a search, then the best setting on the whole training part."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock import files, tracking
+from penstock.errors import InputError
+from penstock.metrics import Metric, metric_for
+from penstock.progress import say
+from penstock.records.dataset import Split
+from penstock.records.model import Model
+from penstock.training import environment, estimators
+from penstock.training.crossval import Attempt, CrossValidation, Evaluated
+from penstock.training.folds import make_folds
+from penstock.training.inputs import Problem, read_problem
+from penstock.training.report import Outcome, render
+from penstock.training.saving import save_model
+from penstock.training.search import Search, run_search
+from penstock.training.spec import TrainingSpec
+from penstock.training.threshold import Objective, best_threshold
+from penstock.training.tracked import Tracker, common_tags
+
+if TYPE_CHECKING:
+    import numpy as np
+
+RARE = 0.1
+"""Share of the rarer of two classes below which accuracy says little."""
+
+
+def train(
+    train: Path,
+    *,
+    features: Path,
+    target: str,
+    task: str,
+    positive: str,
+    spec: TrainingSpec,
+    model: Path,
+    baselines: Path,
+    report: Path,
+    experiment: str,
+    tracking_uri: str = "",
+    split: Split | None = None,
+) -> Model:
+    """Train baselines and the best model that the search finds, tracked in MLflow.
+
+    Everything is chosen by cross-validation on the training part; the holdout is not looked at.
+    The same input gives the same model, on any number of cores.
+
+    Args:
+        train: The training part.
+        features: What `penstock.features.fit.fit_features` wrote for it.
+        target: The column to predict.
+        task: `binary`, `multiclass`, `regression`, or `auto`.
+        positive: Two classes: the one that is scored; empty takes 1, true or else the rarer.
+        spec: Candidates, budget, metric, threshold.
+        model: Folder to make: an MLflow model with `penstock.json`.
+        baselines: Folder to make: `majority` (or `mean`) and `linear`, in the same form.
+        report: HTML file to write.
+        experiment: MLflow experiment.
+        tracking_uri: MLflow store; empty takes `MLFLOW_TRACKING_URI`.
+        split: How the holdout was cut off: the folds respect its time order or its groups.
+
+    Returns:
+        The model's record.
+
+    Raises:
+        InputError: If the data, the metric or a setting does not fit the task; nothing is written.
+        IntegrityError: If the features were fitted on other data.
+        ServiceError: If MLflow does not answer; this is found out before the search starts.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from threadpoolctl import threadpool_limits
+
+    problem = read_problem(
+        train, features=features, target=target, task=task, positive=positive, split=split
+    )
+    plan = _plan(problem, spec)
+    store = tracking.client(tracking_uri)
+    with (
+        files.whole_folder(baselines) as baselines_beside,
+        files.whole_folder(model) as model_beside,
+        # Sums in linear algebra depend in their last digits on the number of threads.
+        threadpool_limits(1),
+        warnings.catch_warnings(),
+        tracking.run(store, experiment=experiment, name=f"train {target}") as run_id,
+    ):
+        # A linear model that stopped early is scored as it is, like any other setting.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        tags = common_tags(dataset=problem.dataset.content, target=target)
+        tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
+        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id)
+        outcome = training.run(model=model_beside, baselines=baselines_beside)
+        files.write_text(report, render(outcome))
+    best = outcome.search.best.attempt
+    say(
+        f"{best.family}: {plan.metric.name} {best.mean:.4f} ± {best.deviation:.4f} in "
+        f"cross-validation, best of {len(outcome.search.attempts)} settings"
+    )
+    return outcome.record
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """The settings of a training once `auto` is resolved.
+
+    Args:
+        metric: What the search optimises.
+        objective: What the threshold maximises; None where the threshold is given or there is none.
+        threshold: The threshold, where it is given.
+    """
+
+    metric: Metric
+    objective: Objective | None
+    threshold: float | None
+
+
+def _plan(problem: Problem, spec: TrainingSpec) -> _Plan:
+    rare = problem.task == "binary" and _share_of_rarer(problem.truth) < RARE
+    automatic = {
+        "binary": "average_precision" if rare else "roc_auc",
+        "multiclass": "accuracy",
+        "regression": "r2",
+    }[problem.task]
+    metric = metric_for(automatic if spec.metric == "auto" else spec.metric, task=problem.task)
+    if problem.task == "regression" and spec.class_weight != "none":
+        raise InputError(
+            f"class_weight is {spec.class_weight!r}, but a regression has no classes",
+            where="training.class_weight",
+            remedy="Leave it at none.",
+        )
+    if problem.task != "binary":
+        if spec.threshold != "auto":
+            raise InputError(
+                f"threshold is {spec.threshold!r}, but only two classes have one",
+                where="training.threshold",
+                remedy=f"Leave it at auto for a {problem.task} task.",
+            )
+        return _Plan(metric, None, None)
+    if isinstance(spec.threshold, str):
+        chosen: Objective = "f1" if rare else "accuracy"
+        return _Plan(metric, chosen if spec.threshold == "auto" else spec.threshold, None)
+    if not 0 <= spec.threshold <= 1:
+        raise InputError(
+            f"threshold is {spec.threshold}, but scores are probabilities",
+            where="training.threshold",
+            remedy="Give a number from 0 to 1, or auto.",
+        )
+    return _Plan(metric, None, spec.threshold)
+
+
+def _share_of_rarer(truth: np.ndarray) -> float:
+    share = float(truth.mean())
+    return min(share, 1 - share)
+
+
+class _Training:
+    """One training between its parts: what is fitted, on what, and who is told."""
+
+    def __init__(
+        self, problem: Problem, plan: _Plan, *, spec: TrainingSpec, tracker: Tracker, run_id: str
+    ) -> None:
+        import numpy as np
+
+        self._problem = problem
+        self._plan = plan
+        self._spec = spec
+        self._tracker = tracker
+        self._run_id = run_id
+        self._commit = environment.commit()
+        folds, self._notes = make_folds(problem, folds=spec.folds, seed=spec.seed)
+        cut = 0.5 if plan.threshold is None else plan.threshold
+        self._validation = CrossValidation(problem, folds, plan.metric, cut)
+        self._x = np.asarray(problem.transformer.transform(problem.frame), dtype=np.float64)
+
+    def run(self, *, model: Path, baselines: Path) -> Outcome:
+        """Fit and write the baselines, search, fit and write the winner."""
+        trivial, linear = self._baselines(baselines)
+        search = run_search(
+            self._validation, spec=self._spec, first=linear, done=self._note_attempt
+        )
+        best = search.best
+        threshold, reached = self._threshold(best)
+        estimator = estimators.build(
+            best.attempt.family,  # type: ignore[arg-type]
+            best.attempt.parameters,
+            task=self._problem.task,
+            seed=self._spec.seed,
+            class_weight=self._spec.class_weight,
+        )
+        record = self._save(
+            model, estimator, best.attempt, threshold=threshold, run_id=self._run_id
+        )
+        self._tracker.parent(best.attempt, parameters=self._parameters(record))
+        return Outcome(
+            record=record,
+            baselines=(trivial.attempt, linear.attempt),
+            search=search,
+            metric=self._plan.metric,
+            folds=len(self._validation.folds),
+            rows=len(self._problem.y),
+            features=self._x.shape[1],
+            objective=self._plan.objective,
+            reached=reached,
+            truth=self._problem.truth[best.rows],
+            predictions=best.predictions,
+            notes=(*self._notes, *_untried(search)),
+        )
+
+    def _baselines(self, folder: Path) -> tuple[Evaluated, Evaluated]:
+        task = self._problem.task
+        trivial_name = "mean" if task == "regression" else "majority"
+        defaults = estimators.family("linear", task=task).defaults
+        linear_model = estimators.build(
+            "linear",
+            defaults,
+            task=task,
+            seed=self._spec.seed,
+            class_weight=self._spec.class_weight,
+        )
+        # The linear default is also the first setting of the search: it is scored once.
+        trivial = self._validation.evaluate(
+            estimators.baseline(task), number=0, family=trivial_name, parameters={}
+        )
+        linear = self._validation.evaluate(
+            linear_model, number=1, family="linear", parameters=defaults
+        )
+        run_id = self._tracker.nested(trivial.attempt, name=f"baseline: {trivial_name}")
+        self._save(
+            folder / trivial_name,
+            estimators.baseline(task),
+            trivial.attempt,
+            # A constant score has no threshold to choose: the commoner class is predicted.
+            threshold=0.5 if task == "binary" else None,
+            run_id=run_id,
+        )
+        run_id = self._tracker.nested(linear.attempt, name="baseline: linear")
+        self._save(
+            folder / "linear",
+            linear_model,
+            linear.attempt,
+            threshold=self._threshold(linear)[0],
+            run_id=run_id,
+        )
+        return trivial, linear
+
+    def _note_attempt(self, attempt: Attempt) -> None:
+        if attempt.complete and attempt.number > 1:
+            self._tracker.nested(attempt, name=f"{attempt.number}: {attempt.family}")
+
+    def _threshold(self, evaluated: Evaluated) -> tuple[float | None, float | None]:
+        if self._plan.objective is None:
+            return self._plan.threshold, None
+        return best_threshold(
+            self._problem.truth[evaluated.rows],
+            evaluated.predictions,
+            objective=self._plan.objective,
+        )
+
+    def _save(
+        self,
+        folder: Path,
+        estimator: Any,
+        attempt: Attempt,
+        *,
+        threshold: float | None,
+        run_id: str,
+    ) -> Model:
+        problem = self._problem
+        record = Model(
+            name=attempt.family,
+            task=problem.task,
+            target=problem.target,
+            classes=problem.classes,
+            positive=problem.positive,
+            threshold=threshold,
+            columns=problem.inputs,
+            metric=self._plan.metric.name,
+            score=attempt.mean,
+            parameters=dict(attempt.parameters),
+            dataset=problem.dataset.content,
+            seed=self._spec.seed,
+            commit=self._commit,
+            libraries=environment.libraries(),
+            trusted_types=(),
+            mlflow_run=run_id,
+        )
+        return save_model(
+            folder,
+            transformer=problem.transformer,
+            estimator=estimator.fit(self._x, problem.y),
+            record=record,
+            frame=problem.frame,
+        )
+
+    def _parameters(self, record: Model) -> dict[str, Any]:
+        return {
+            "task": record.task,
+            "target": record.target,
+            "metric": record.metric,
+            "trials": self._spec.trials,
+            "folds": len(self._validation.folds),
+            "seed": record.seed,
+            "class_weight": self._spec.class_weight,
+            "candidates": ", ".join(self._spec.candidates),
+            "family": record.name,
+            **({} if record.threshold is None else {"threshold": record.threshold}),
+            **record.parameters,
+        }
+
+
+def _untried(search: Search) -> tuple[str, ...]:
+    if not search.untried:
+        return ()
+    return (f"Not tried, because the number of trials left no room: {', '.join(search.untried)}.",)

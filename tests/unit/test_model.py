@@ -1,0 +1,263 @@
+"""Loading a model checks before it trusts, and rows become the frame the pipeline was fitted on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from penstock import files
+from penstock.errors import InputError, IntegrityError
+from penstock.model import load, load_trusted, to_frame
+from penstock.records.dataset import Column
+from penstock.records.model import FILE_NAME
+
+Models = Callable[..., Path]
+
+COLUMNS = (
+    Column(name="n", type="integer"),
+    Column(name="a b", type="number"),
+    Column(name="ok", type="boolean"),
+    Column(name="job", type="string"),
+    Column(name="at", type="datetime"),
+)
+NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+@pytest.fixture
+def copy(models: Models, tmp_path: Path) -> Path:
+    folder = tmp_path / "model"
+    shutil.copytree(models("binary"), folder)
+    return folder
+
+
+def edit_record(folder: Path, **change: Any) -> None:
+    path = folder / FILE_NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+
+
+def rows(count: int = 2) -> dict[str, list[Any]]:
+    return {
+        "n": [3, None][:count],
+        "a b": [1.5, None][:count],
+        "ok": [True, None][:count],
+        "job": ["nurse", None][:count],
+        "at": [NOON, None][:count],
+    }
+
+
+ARROW = pa.schema(
+    [
+        ("n", pa.int64()),
+        ("a b", pa.float64()),
+        ("ok", pa.bool_()),
+        ("job", pa.string()),
+        ("at", pa.timestamp("us", tz="UTC")),
+    ]
+)
+
+
+def as_arrow() -> pa.Table:
+    return pa.table(rows(), schema=ARROW)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        rows(),
+        as_arrow(),
+        as_arrow().to_batches()[0],
+        as_arrow().to_pandas(),
+        as_arrow().to_pandas(types_mapper=pd.ArrowDtype),
+        as_arrow().to_pandas().convert_dtypes(),
+        {name: list(reversed(values))[::-1] for name, values in rows().items()} | {"extra": [1, 2]},
+        rows() | {"at": ["2026-11-21T13:00:00+01:00", None]},
+        rows() | {"at": ["2026-11-21 12:00", float("nan")]},
+        rows() | {"n": np.array([3.0, np.nan]), "ok": [1, float("nan")]},
+    ],
+    ids=[
+        "lists",
+        "table",
+        "batch",
+        "pandas",
+        "arrow-dtypes",
+        "nullable",
+        "extra",
+        "zone",
+        "iso",
+        "floats",
+    ],
+)
+def test_the_same_rows_give_the_same_frame_however_they_come(given: Any) -> None:
+    frame = to_frame(given, COLUMNS)
+    assert list(frame.columns) == [column.name for column in COLUMNS]
+    assert [str(kind) for kind in frame.dtypes] == [
+        "float64",
+        "float64",
+        "float64",
+        "object",
+        "datetime64[us]",
+    ]
+    first, second = frame.iloc[0].tolist(), frame.iloc[1].tolist()
+    assert first == [3.0, 1.5, 1.0, "nurse", pd.Timestamp("2026-11-21 12:00")]
+    assert frame["job"].tolist()[1] is None
+    assert all(pd.isna(value) for value in second)
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "message"),
+    [
+        ({"n": ["12", 3]}, "'n'", "'12' in row 1 is not a number"),
+        ({"n": [3, True]}, "'n'", "'True' in row 2 is not a number"),
+        ({"a b": [1.0, float("inf")]}, "'a b'", "1 infinite value.* row 2"),
+        ({"a b": np.array([-np.inf, np.inf])}, "'a b'", "2 infinite value.* row 1"),
+        ({"ok": ["yes", None]}, "'ok'", "'yes' in row 1 is not true or false"),
+        ({"ok": np.array([2, 1])}, "'ok'", "'2' in row 1 is not true or false"),
+        ({"job": ["x", 7]}, "'job'", "'7' in row 2 is not text"),
+        ({"at": ["soon", None]}, "'at'", "'soon' in row 1 is not a time"),
+        ({"at": [1.5, None]}, "'at'", "'1.5' in row 1 is not a time"),
+    ],
+)
+def test_a_value_that_does_not_fit_is_named(
+    change: dict[str, Any], place: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        to_frame(rows() | change, COLUMNS)
+    assert place in caught.value.where
+    assert caught.value.remedy
+
+
+def test_missing_columns_are_all_named() -> None:
+    with pytest.raises(InputError, match="missing columns: 'a b', 'job'"):
+        to_frame({k: v for k, v in rows().items() if k not in ("a b", "job")}, COLUMNS)
+
+
+def test_rows_must_be_there_and_of_one_length() -> None:
+    with pytest.raises(InputError, match="there is no row"):
+        to_frame({name: [] for name in rows()}, COLUMNS)
+    with pytest.raises(InputError, match="different lengths"):
+        to_frame(rows() | {"n": [1]}, COLUMNS)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_scores_and_labels_of_each_task(
+    models: Models, instances: list[dict[str, Any]], task: str
+) -> None:
+    loaded = load(models(task))
+    given = {name: [row[name] for row in instances] for name in instances[0]}
+    frame = loaded.frame(given)
+    scores, labels = loaded.scores(frame), loaded.labels(frame)
+    if task == "binary":
+        positive = list(loaded.pipeline.classes_).index(loaded.record.positive)
+        assert np.array_equal(scores, loaded.pipeline.predict_proba(frame)[:, positive])
+        assert loaded.record.threshold == 0.4
+        assert labels.tolist() == ["yes" if score >= 0.4 else "no" for score in scores]
+        assert set(labels) == {"yes", "no"}
+    elif task == "multiclass":
+        assert np.array_equal(scores, loaded.pipeline.predict_proba(frame))
+        assert np.array_equal(labels, loaded.pipeline.predict(frame))
+    else:
+        assert np.array_equal(scores, loaded.pipeline.predict(frame))
+        assert np.array_equal(labels, scores)
+
+
+def test_a_score_at_the_threshold_is_positive(models: Models) -> None:
+    labels = load(models("binary")).labels_of(np.array([0.4, np.nextafter(0.4, 0)]))
+    assert labels.tolist() == ["yes", "no"]
+
+
+def test_the_digest_is_compared_before_anything_is_loaded(copy: Path) -> None:
+    good = files.digest_of_folder(copy)
+    assert load(copy, expected_digest=good).digest == good
+    (copy / "model.skops").write_bytes(b"not even a zip file")
+    with pytest.raises(IntegrityError, match=f"expected {good}"):
+        load(copy, expected_digest=good)
+    with pytest.raises(IntegrityError, match="not a readable skops file"):
+        load(copy)
+
+
+class Foreign:
+    """A type that no model of ours holds."""
+
+
+def test_a_type_that_is_not_listed_is_refused_by_name(copy: Path) -> None:
+    from skops.io import dump
+
+    dump(Foreign(), copy / "model.skops")
+    with pytest.raises(IntegrityError, match=r"not trusted: .*Foreign"):
+        load(copy)
+    with pytest.raises(IntegrityError, match=r"not trusted: .*Foreign"):
+        load_trusted(copy / "model.skops")
+
+
+def test_a_record_cannot_widen_the_list(copy: Path) -> None:
+    edit_record(copy, trusted_types=["os.system"])
+    with pytest.raises(IntegrityError, match=r"not trusted: os\.system"):
+        load(copy)
+
+
+def test_a_pickle_is_refused(copy: Path) -> None:
+    path = copy / "MLmodel"
+    text = path.read_text().replace("serialization_format: skops", "serialization_format: pickle")
+    path.write_text(text)
+    with pytest.raises(IntegrityError, match="stored as pickle"):
+        load(copy)
+
+
+def test_a_model_file_outside_the_folder_is_refused(copy: Path) -> None:
+    path = copy / "MLmodel"
+    path.write_text(path.read_text().replace("pickled_model: model.skops", "pickled_model: ../x"))
+    with pytest.raises(IntegrityError, match="only skops beside MLmodel"):
+        load(copy)
+
+
+@pytest.mark.parametrize("name", ["MLmodel", FILE_NAME])
+def test_a_folder_that_lacks_a_part_says_which(copy: Path, name: str) -> None:
+    (copy / name).unlink()
+    with pytest.raises(InputError, match=f"no {name} in the model folder"):
+        load(copy)
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no MLmodel in the model folder") as caught:
+        load(tmp_path / "nowhere")
+    assert "nowhere" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"columns": [{"name": "age", "type": "integer"}]}, r"names the columns \['age'\]"),
+        ({"classes": ["no", "maybe"]}, "names the classes"),
+        ({"threshold": None}, "needs a threshold"),
+        ({"positive": "maybe"}, "needs a threshold and a positive class"),
+    ],
+)
+def test_a_record_that_does_not_fit_the_pipeline(
+    copy: Path, change: dict[str, Any], message: str
+) -> None:
+    edit_record(copy, **change)
+    with pytest.raises(IntegrityError, match=message):
+        load(copy)
+
+
+def test_another_minor_release_is_refused_and_a_patch_is_not(copy: Path) -> None:
+    import sklearn
+
+    major, minor = sklearn.__version__.split(".")[:2]
+    edit_record(copy, libraries={"scikit-learn": f"{major}.{minor}.99"})
+    assert load(copy).record.task == "binary"
+    edit_record(copy, libraries={"scikit-learn": f"{major}.{int(minor) - 1}.0"})
+    with pytest.raises(IntegrityError, match=r"trained with scikit-learn .* is installed"):
+        load(copy)
+    edit_record(copy, libraries={})
+    with pytest.raises(IntegrityError, match="trained with scikit-learn unknown"):
+        load(copy)

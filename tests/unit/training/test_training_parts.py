@@ -1,0 +1,310 @@
+"""Folds, search, threshold and environment: the parts that the whole relies on."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from penstock.data.table import read_dataset, read_table
+from penstock.errors import InputError, IntegrityError
+from penstock.metrics import METRICS
+from penstock.model import load
+from penstock.records.dataset import Split
+from penstock.training import environment
+from penstock.training.crossval import Attempt, CrossValidation, Evaluated
+from penstock.training.estimators import baseline, build, family
+from penstock.training.folds import make_folds
+from penstock.training.inputs import Problem, read_problem
+from penstock.training.search import run_search
+from penstock.training.spec import TrainingSpec
+from penstock.training.threshold import best_threshold, threshold_curve
+
+Tables = Callable[..., dict[str, Any]]
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def split_of(bench: Any, method: Any, column: str) -> Split:
+    content = read_dataset(bench.folder / "train").content
+    return Split(
+        method=method, column=column, seed=1, parent="p", train=content, holdout="h", train_rows=1,
+        holdout_rows=1, duplicate_rows=0, rows_in_both=0, groups_in_both=0,
+    )  # fmt: skip
+
+
+def problem(bench: Any, *, target: str = "y", split: Split | None = None) -> Problem:
+    return read_problem(
+        bench.folder / "train",
+        features=bench.folder / "features",
+        target=target,
+        task="auto",
+        positive="",
+        split=split,
+    )
+
+
+def test_folds_cover_every_row_once_and_keep_the_classes(bench: Any, make_table: Tables) -> None:
+    bench.prepare(make_table())
+    given = problem(bench)
+    folds, notes = make_folds(given, folds=4, seed=7)
+    assert notes == ()
+    assert sorted(np.concatenate([fold.rows_out for fold in folds])) == list(range(240))
+    for fold in folds:
+        assert len(fold.y) + len(fold.rows_out) == 240
+        assert fold.truth_out.mean() == pytest.approx(given.truth.mean(), abs=0.01)
+    again, _ = make_folds(given, folds=4, seed=7)
+    other, _ = make_folds(given, folds=4, seed=8)
+    assert np.array_equal(folds[0].rows_out, again[0].rows_out)
+    assert not np.array_equal(folds[0].rows_out, other[0].rows_out)
+
+
+def test_features_are_fitted_inside_each_fold(bench: Any, make_table: Tables) -> None:
+    """A level found in one row only must be unknown where that row is held out."""
+    table = make_table()
+    table["job"][3] = "beekeeper"
+    bench.prepare(table, rare_share=0.0)
+    given = problem(bench)
+    whole = given.transformer.transform(given.frame)
+    folds, _ = make_folds(given, folds=3, seed=0)
+    holding = [3 in fold.rows_out for fold in folds]
+    widths = [fold.x.shape[1] for fold in folds]
+    assert [width < whole.shape[1] for width in widths] == holding
+
+
+def test_folds_of_a_group_split_keep_groups_whole(bench: Any, make_table: Tables) -> None:
+    table = make_table() | {"customer": [f"c{i % 30}" for i in range(240)]}
+    bench.prepare(table)
+    split = split_of(bench, "group", "customer")
+    with pytest.raises(InputError, match="split by 'customer', and it is also a feature"):
+        problem(bench, split=split)
+    (bench.folder / "features").rename(bench.folder / "unused")
+    bench.fit(split=split)
+    folds, notes = make_folds(problem(bench, split=split), folds=3, seed=0)
+    assert notes == ("Folds keep groups whole.",)
+    groups = np.arange(240) % 30
+    assert sorted(np.concatenate([fold.rows_out for fold in folds])) == list(range(240))
+    for fold in folds:
+        held = set(groups[fold.rows_out])
+        assert not held & set(np.delete(groups, fold.rows_out))
+
+
+def test_folds_of_a_time_split_look_forward_only(bench: Any, make_table: Tables) -> None:
+    random = np.random.default_rng(5)
+    # Unordered, and many rows share a time.
+    hours = random.integers(0, 40, 240)
+    table = make_table() | {"at": [START + timedelta(hours=int(hour)) for hour in hours]}
+    bench.prepare(table)
+    split = split_of(bench, "time", "at")
+    given = problem(bench, split=split)
+    folds, notes = make_folds(given, folds=4, seed=0)
+    assert len(folds) == 4
+    assert "later than those it was fitted on" in notes[-1]
+    seen: list[int] = []
+    for fold in folds:
+        fitted = len(fold.y)
+        first = min(hours[fold.rows_out])
+        assert fitted == (hours < first).sum()
+        assert not set(seen) & set(fold.rows_out)
+        seen += list(fold.rows_out)
+    record = bench.train(trials=1, split=split)
+    assert record.threshold is not None
+
+
+def test_a_split_of_other_data_is_refused(bench: Any, make_table: Tables) -> None:
+    bench.prepare(make_table(60))
+    other = split_of(bench, "random", "").model_copy(update={"train": "xxh3-128:0"})
+    with pytest.raises(IntegrityError, match="the split record is of training part xxh3-128:0"):
+        problem(bench, split=other)
+
+
+def test_fewer_folds_than_asked_are_said(bench: Any, make_table: Tables) -> None:
+    table = make_table(60) | {"y": ["a"] * 57 + ["b"] * 3}
+    bench.prepare(table)
+    folds, notes = make_folds(problem(bench), folds=5, seed=0)
+    assert len(folds) == 3
+    assert notes == ("3 folds instead of 5: the class 'b' has only 3 rows.",)
+    bench.train(trials=1, folds=5)
+    assert "3 folds instead of 5" in (bench.folder / "model.html").read_text()
+
+
+def test_classes_that_no_two_folds_share_are_refused(bench: Any, make_table: Tables) -> None:
+    late = ["a"] * 230 + ["b"] * 10
+    table = make_table() | {"y": late, "at": [START + timedelta(hours=i) for i in range(240)]}
+    bench.prepare(table)
+    with pytest.raises(InputError, match="only 0 of 4 cross-validation folds hold every class"):
+        make_folds(problem(bench, split=split_of(bench, "time", "at")), folds=4, seed=0)
+
+
+def searched(bench: Any, **spec: Any) -> Any:
+    given = problem(bench)
+    settings = TrainingSpec(**spec)
+    folds, _ = make_folds(given, folds=3, seed=settings.seed)
+    validation = CrossValidation(given, folds, METRICS["roc_auc"])
+    defaults = family("linear", task="binary").defaults
+    first = validation.evaluate(
+        build("linear", defaults, task="binary", seed=settings.seed),
+        number=1,
+        family="linear",
+        parameters=defaults,
+    )
+    done: list[Attempt] = []
+    return run_search(validation, spec=settings, first=first, done=done.append), done, first
+
+
+def test_each_family_starts_from_its_default_and_weak_settings_are_given_up(
+    bench: Any, make_table: Tables
+) -> None:
+    bench.prepare(make_table(), columns={"kind": "drop", "amount": "drop"})
+    names = ("hist_gradient_boosting", "extra_trees")
+    search, done, first = searched(bench, trials=12, candidates=names)
+    assert [attempt.number for attempt in search.attempts] == list(range(1, 13))
+    assert search.attempts[0] is first.attempt
+    assert search.untried == ()
+    for attempt, name in zip(search.attempts, ("linear", *names), strict=False):
+        assert (attempt.family, attempt.complete) == (name, True)
+        assert dict(attempt.parameters) == dict(family(name, task="binary").defaults)  # type: ignore[arg-type]
+    ended = [attempt for attempt in search.attempts if not attempt.complete]
+    assert ended
+    assert all(1 <= len(attempt.scores) < 3 for attempt in ended)
+    assert sorted(done, key=lambda attempt: attempt.number) == list(search.attempts)
+    complete = [attempt for attempt in search.attempts if attempt.complete]
+    assert search.best.attempt.mean == max(attempt.mean for attempt in complete)
+    assert len(search.best.predictions) == len(search.best.rows) == 240
+
+
+def test_a_budget_smaller_than_the_families_is_said(bench: Any, make_table: Tables) -> None:
+    bench.prepare(make_table(60), columns={"kind": "drop", "amount": "drop"})
+    search, _, _ = searched(bench, trials=2, candidates=("hist_gradient_boosting", "random_forest"))
+    assert len(search.attempts) == 2
+    assert search.untried == ("random_forest",)
+    bench.train(trials=1, candidates=("random_forest",))
+    assert "left no room: random_forest" in (bench.folder / "model.html").read_text()
+
+
+def test_of_equal_scores_the_simpler_wins(bench: Any) -> None:
+    x = [i / 100 for i in range(100)]
+    bench.prepare({"x": x, "y": [int(value >= 0.5) for value in x]})
+    search, _, _ = searched(bench, trials=3, candidates=("random_forest", "hist_gradient_boosting"))
+    perfect = [attempt for attempt in search.attempts if attempt.mean == 1.0]
+    assert len(perfect) > 1
+    assert search.best.attempt.family == "linear"
+
+
+def test_losses_are_minimised(bench: Any, make_table: Tables) -> None:
+    bench.prepare(make_table(), target="amount", columns={"y": "drop", "kind": "drop"})
+    record = bench.train(target="amount", metric="rmse", trials=6)
+    trivial = load(bench.folder / "model-baselines" / "mean").record
+    linear = load(bench.folder / "model-baselines" / "linear").record
+    assert 0 < record.score <= linear.score < trivial.score
+
+
+SCIKIT = {"accuracy": accuracy_score, "f1": f1_score, "balanced_accuracy": balanced_accuracy_score}
+
+
+@pytest.mark.parametrize("objective", list(SCIKIT))
+def test_the_threshold_is_the_best_there_is(objective: Any) -> None:
+    random = np.random.default_rng(11)
+    for rows in (2, 3, 30):
+        truth = np.append([0, 1], random.integers(0, 2, rows - 2))
+        scores = np.round(random.random(rows), 1)
+        threshold, value = best_threshold(truth, scores, objective=objective)
+        tried = [0.0, *(np.arange(21) - 0.5) / 20, 1.01]
+        values = [SCIKIT[objective](truth, (scores >= t).astype(int)) for t in tried]
+        assert value == pytest.approx(max(values))
+        assert SCIKIT[objective](truth, (scores >= threshold).astype(int)) == pytest.approx(value)
+        thresholds, curve = threshold_curve(truth, scores, objective=objective)
+        for t, expected in zip(thresholds, curve, strict=True):
+            assert SCIKIT[objective](truth, (scores >= t).astype(int)) == pytest.approx(expected)
+
+
+def test_of_equal_thresholds_the_middle_one_is_taken() -> None:
+    truth, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.6, 0.9])
+    assert best_threshold(truth, scores, objective="accuracy") == (pytest.approx(0.4), 1.0)
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+@pytest.mark.parametrize(
+    "name", ["linear", "hist_gradient_boosting", "random_forest", "extra_trees"]
+)
+def test_every_family_takes_missing_numbers_for_every_task(name: Any, task: Any) -> None:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(60, 3))
+    x[::7, 0] = np.nan
+    x[:, 2] = np.nan
+    y = {"binary": x[:, 1] > 0, "multiclass": np.arange(60) % 3, "regression": x[:, 1]}[task]
+    known = family(name, task=task)
+    assert known.defaults.keys() == known.space.keys()
+    fitted = build(name, known.defaults, task=task, seed=1).fit(x, y)
+    x[::5, 1] = np.nan
+    assert np.isfinite(fitted.predict(x)).all()
+
+
+def test_an_attempt_is_summed_up_by_mean_and_sample_deviation() -> None:
+    attempt = Attempt(1, "linear", {}, (0.5, 0.7, 0.9), complete=True, seconds=1.0)
+    assert attempt.mean == pytest.approx(0.7)
+    assert attempt.deviation == pytest.approx(0.2)
+
+
+def test_a_metric_that_is_not_a_number_is_an_error(bench: Any, make_table: Tables) -> None:
+    bench.prepare(make_table(60), target="amount", columns={"y": "drop", "kind": "drop"})
+    given = problem(bench, target="amount")
+    folds, _ = make_folds(given, folds=3, seed=0)
+    broken = METRICS["r2"].__class__(
+        "r2", ("regression",), "scores", True, lambda truth, values: float("nan")
+    )
+    validation = CrossValidation(given, folds, broken)
+    with pytest.raises(InputError, match="r2 of mean is nan on a fold"):
+        validation.evaluate(baseline("regression"), number=0, family="mean", parameters={})
+
+
+def git(folder: Path, *arguments: str) -> str:
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    done = subprocess.run(
+        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
+    code = tmp_path / "code.py"
+    code.write_text("x = 1\n")
+    assert environment.commit(code) == ""
+    git(tmp_path, "init", "--quiet")
+    assert environment.commit(code) == ""
+    git(tmp_path, "add", "code.py")
+    git(tmp_path, "commit", "--quiet", "--no-verify", "--message", "first")
+    head = git(tmp_path, "rev-parse", "HEAD")
+    assert environment.commit(code) == head
+    stranger = tmp_path / "installed.py"
+    stranger.write_text("")
+    assert environment.commit(stranger) == ""
+    code.write_text("x = 2\n")
+    assert environment.commit(code) == f"{head}-dirty"
+
+
+ADULT = Path(__file__).parents[4] / "shared" / "data"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not ADULT.is_dir(), reason="the folder ../shared/data is not there")
+def test_adult_is_learned_well_by_the_default_settings(bench: Any) -> None:
+    from penstock.data.ingest import ingest
+    from penstock.data.spec import SourceSpec
+
+    for name, part in (("train", "train"), ("test", "holdout")):
+        ingest(SourceSpec(uri=str(ADULT / f"adult-{name}.csv")), output=bench.folder / part)
+    bench.fit(target="income")
+    record = bench.train(target="income", trials=2, folds=2, positive=">50K")
+    assert record.name == "hist_gradient_boosting"
+    loaded = load(bench.folder / "model")
+    rows = read_table(bench.folder / "holdout")
+    truth = np.array([label.rstrip(".") for label in rows.column("income").to_pylist()])
+    error = (loaded.labels(loaded.frame(rows)) != truth).mean()
+    # NBTree, the best published in 1996, has 14.1 %.
+    assert error < 0.135
