@@ -1,0 +1,226 @@
+"""A text file as UTF-8 blocks of whole rows."""
+
+from __future__ import annotations
+
+import bz2
+import codecs
+import gzip
+import lzma
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import BinaryIO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.data.signals import NotUtf8
+from penstock.data.sources import SourceFile
+from penstock.errors import InputError
+
+BLOCK = 4 << 20
+"""Bytes of a block, unless one row is longer."""
+
+MAX_ROW = 256 << 20
+"""Bytes up to which a row may go on."""
+
+_NEWLINE, _RETURN = 10, 13
+
+
+@dataclass(frozen=True)
+class Block:
+    """Whole rows of a file.
+
+    Attributes:
+        data: UTF-8 bytes.
+        offset: Where they begin in the decoded file.
+    """
+
+    data: bytes
+    offset: int
+
+
+def open_bytes(file: SourceFile) -> BinaryIO:
+    """Open a file for reading what it holds once decompressed."""
+    if file.compression == ".gz":
+        return cast("BinaryIO", gzip.open(file.path))
+    if file.compression == ".bz2":
+        return cast("BinaryIO", bz2.open(file.path))
+    if file.compression == ".xz":
+        return cast("BinaryIO", lzma.open(file.path))
+    if file.compression == ".zst":
+        import pyarrow as pa
+
+        return cast("BinaryIO", pa.CompressedInputStream(pa.OSFile(str(file.path)), "zstd"))
+    return file.path.open("rb")
+
+
+def read(stream: BinaryIO, size: int, *, where: str) -> bytes:
+    """Read at most `size` bytes.
+
+    Raises:
+        InputError: If the file is damaged or cut short.
+    """
+    try:
+        return bytes(stream.read(size))
+    except (EOFError, zlib.error, lzma.LZMAError, OSError, ValueError) as error:
+        raise InputError(
+            f"the file is damaged or cut short: {error}",
+            where=where,
+            remedy="Fetch or write it again.",
+        ) from error
+
+
+class Utf8Stream:
+    """A file's text as UTF-8 bytes, without byte order mark, lines ending in a newline.
+
+    Args:
+        file: The file.
+        encoding: Its encoding.
+        returns: Its lines end in a carriage return alone.
+    """
+
+    def __init__(self, file: SourceFile, *, encoding: str, returns: bool = False) -> None:
+        self._where = file.name
+        self._stream = open_bytes(file)
+        self._plain = encoding in ("utf-8", "ascii")
+        self._decoder = codecs.getincrementaldecoder(encoding)()
+        self._encoding = encoding
+        self._returns = returns
+        self._begun = False
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    def read(self, size: int) -> bytes:
+        """Return about `size` bytes; empty at the end of the file."""
+        while True:
+            raw = read(self._stream, size, where=self._where)
+            data = raw if self._plain else self._decoded(raw)
+            if not self._begun and data:
+                data = data.removeprefix(codecs.BOM_UTF8)
+                self._begun = True
+            if self._returns:
+                data = data.replace(b"\r", b"\n")
+            if data or not raw:
+                return data
+
+    def _decoded(self, raw: bytes) -> bytes:
+        try:
+            return self._decoder.decode(raw, final=not raw).encode()
+        except UnicodeError as error:
+            raise InputError(
+                f"the bytes are not valid {self._encoding}: {error}",
+                where=self._where,
+                remedy="Name the right encoding, or remove the setting to have it detected.",
+            ) from error
+
+
+def check_utf8(file: SourceFile, block: Block, *, given: str, line: Callable[[], int]) -> None:
+    """Check that a block is UTF-8.
+
+    Args:
+        file: Where it comes from.
+        block: The block.
+        given: The encoding that the user names, empty if UTF-8 was detected.
+        line: Finds the number of the block's first line.
+
+    Raises:
+        NotUtf8: If it is not and UTF-8 was detected from the first bytes only.
+        InputError: If it is not and UTF-8 was given.
+    """
+    data = block.data
+    if data.isascii():
+        return
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        if not given:
+            raise NotUtf8(file, data[max(0, error.start - 4096) : error.start + 65_536]) from error
+        above = data.count(b"\n", 0, error.start)
+        raise InputError(
+            f"line {line() + above}: byte 0x{data[error.start]:02x} is not valid in the given "
+            f"encoding {given!r}",
+            where=file.name,
+            remedy="Remove the setting to have the encoding detected.",
+        ) from error
+
+
+def row_blocks(
+    stream: Utf8Stream, *, where: str, quote: str = "", delimiter: str = "", size: int = BLOCK
+) -> Iterator[Block]:
+    """Cut a stream into blocks that end where a row does.
+
+    Args:
+        stream: The text.
+        where: The file's name.
+        quote: The quotation mark inside of which a newline ends no row; empty when there is none.
+        delimiter: What stands before an opening quotation mark.
+        size: Bytes to read at a time.
+
+    Raises:
+        InputError: If a row is longer than 256 MB.
+    """
+    offset, rest = 0, b""
+    while chunk := stream.read(max(size, len(rest))):
+        data = rest + chunk
+        cut = last_row_end(data, quote=quote, delimiter=delimiter)
+        if cut:
+            yield Block(data[:cut], offset)
+            offset += cut
+        rest = data[cut:]
+        if len(rest) > MAX_ROW:
+            raise InputError(
+                f"the row that begins at byte {offset:,} is longer than {MAX_ROW >> 20} MB",
+                where=where,
+                remedy="A quotation mark may never be closed; check the file there.",
+            )
+    if rest:
+        yield Block(rest, offset)
+
+
+def last_row_end(data: bytes, *, quote: str, delimiter: str) -> int:
+    """Return the end of the last whole row in data that begins with a row, or 0 if none ends."""
+    end = data.rfind(b"\n")
+    mark = quote.encode()
+    if end < 0 or not mark or mark not in data:
+        return end + 1
+    quotes = _structural_quotes(data, ord(quote), ord(delimiter))
+    while end >= 0:
+        before = int(np.searchsorted(quotes, end))
+        if before % 2 == 0:
+            return end + 1
+        end = data.rfind(b"\n", 0, int(quotes[before - 1]))
+    return 0
+
+
+def _structural_quotes(data: bytes, quote: int, delimiter: int) -> npt.NDArray[np.int64]:
+    """Return where quotation marks open or close; one amid an unquoted cell is only a letter."""
+    raw = np.frombuffer(data, dtype=np.uint8)
+    places = np.flatnonzero(raw == quote)
+    edges = np.zeros(256, dtype=np.bool_)
+    edges[[quote, delimiter, _NEWLINE, _RETURN]] = True
+    before = raw[np.maximum(places[0::2] - 1, 0)]
+    after = raw[np.minimum(places[1::2] + 1, len(raw) - 1)]
+    opening = edges[before] | (places[0::2] == 0)
+    if opening.all() and edges[after].all():
+        return places
+    return _walk(data, places, quote, edges)
+
+
+def _walk(
+    data: bytes, places: npt.NDArray[np.int64], quote: int, edges: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """Do the same mark by mark, as a parser would."""
+    kept: list[int] = []
+    skipped = -1
+    for place in places.tolist():
+        if place == skipped:
+            continue
+        inside = len(kept) % 2 == 1
+        if inside and place + 1 < len(data) and data[place + 1] == quote:
+            skipped = place + 1
+        elif inside or place == 0 or edges[data[place - 1]]:
+            kept.append(place)
+    return np.array(kept, dtype=np.int64)

@@ -1,0 +1,171 @@
+"""The parts of a profile: sampled rows, moments, counts of values, and what is told of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.data.digest import Hashes, mix
+from penstock.records.dataset import Level
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MAX_LEVEL = 200
+"""Characters of a level that go into the profile; a longer one is cut."""
+
+_SAMPLE = 65_536
+_TOP = 10
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class RowSampler:
+    """Draws the same random rows for every column of a table, the same ones in every run.
+
+    A row is in the sample when the hash of its number is below a bound, which is halved whenever
+    the sample outgrows its limit.
+    """
+
+    def __init__(self) -> None:
+        self._rows = 0
+        self._bound = np.uint64(2**64 - 1)
+        self._ranks = np.empty(0, dtype=np.uint64)
+
+    def draw(self, rows: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Return which rows of the next batch to take, and then which of all taken to keep."""
+        ranks = mix(np.arange(self._rows, self._rows + rows, dtype=np.uint64))
+        self._rows += rows
+        taken = np.flatnonzero(ranks <= self._bound)
+        self._ranks = np.concatenate([self._ranks, ranks[taken]])
+        everything = self._ranks
+        while len(self._ranks) > _SAMPLE:
+            self._bound >>= np.uint64(1)
+            self._ranks = self._ranks[self._ranks <= self._bound]
+        return taken, everything <= self._bound
+
+
+@dataclass
+class Moments:
+    """Count, mean, sum of squared deviations and bounds, merged by Chan's formula (1979)."""
+
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, values: npt.NDArray[Any], counts: npt.NDArray[np.int64] | None = None) -> None:
+        """Add finite numbers, each once or as often as `counts` says."""
+        count = len(values) if counts is None else int(counts.sum())
+        if not count:
+            return
+        numbers = values.astype(np.float64, copy=False)
+        # Sums, not dot products: those go to BLAS, whose threads cost more than they bring here.
+        mean = float((numbers if counts is None else numbers * counts).sum()) / count
+        off = numbers - mean
+        np.multiply(off, off, out=off)
+        squares = float((off if counts is None else off * counts).sum())
+        gap, total = mean - self.mean, self.count + count
+        self.squares += squares + gap * gap * self.count * count / total
+        self.mean += gap * count / total
+        self.count = total
+        self.low = min(self.low, float(numbers.min()))
+        self.high = max(self.high, float(numbers.max()))
+
+
+@dataclass
+class Counter:
+    """How often each value occurs, keyed by its hash."""
+
+    keys: Hashes = field(default_factory=lambda: np.empty(0, dtype=np.uint64))
+    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    values: Any = None
+
+    def add(self, keys: Hashes, counts: npt.NDArray[np.int64], values: pa.Array) -> None:
+        """Add values that differ from one another, and how often each occurs."""
+        import pyarrow as pa
+
+        if len(self.keys):
+            place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+            if np.array_equal(self.keys[place], keys):
+                self.counts[place] += counts
+                return
+        merged = pa.concat_arrays([self.values, values]) if self.values is not None else values
+        self.keys, first, place = np.unique(
+            np.concatenate([self.keys, keys]), return_index=True, return_inverse=True
+        )
+        weights = np.concatenate([self.counts, counts])
+        self.counts = np.zeros(len(self.keys), dtype=np.int64)
+        np.add.at(self.counts, place, weights)
+        self.values = merged.take(pa.array(first))
+
+
+def level_text(value: bool | int | float | str | datetime) -> str:
+    """Return a value as the profile writes it: `true`, `5`, `0.25`, text, or ISO 8601 time."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, float):
+        return repr(value + 0.0)
+    text = str(value)
+    return text if len(text) <= MAX_LEVEL else text[:MAX_LEVEL] + "…"
+
+
+def is_dictionary(array: pa.Array) -> bool:
+    """Whether an array is dictionary-encoded."""
+    import pyarrow as pa
+
+    return bool(pa.types.is_dictionary(array.type))
+
+
+def numbers_of(valid: pa.Array) -> npt.NDArray[Any]:
+    """Return values without nulls as numbers; a datetime as microseconds since 1970."""
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(valid.type):
+        valid = valid.view(pa.int64())
+    if pa.types.is_boolean(valid.type):
+        valid = valid.cast(pa.uint8())
+    return np.asarray(valid.to_numpy(zero_copy_only=False))
+
+
+def quantiles(
+    numbers: npt.NDArray[Any], counts: npt.NDArray[np.int64] | None = None
+) -> tuple[float, ...]:
+    """Return observed values at the five shares, over what is finite."""
+    finite = np.isfinite(numbers)
+    numbers = numbers[finite].astype(np.float64)
+    if not len(numbers):
+        return ()
+    if counts is None:
+        return tuple(float(q) for q in np.quantile(numbers, _QUANTILES, method="inverted_cdf"))
+    order = np.argsort(numbers)
+    reached = np.cumsum(counts[finite][order])
+    places = np.searchsorted(reached, np.array(_QUANTILES) * reached[-1])
+    return tuple(float(q) for q in numbers[order][np.minimum(places, len(order) - 1)])
+
+
+def top_levels(counter: Counter) -> tuple[Level, ...]:
+    """Return the commonest values, equally common ones in ascending order."""
+    order = np.argsort(-counter.counts, kind="stable")
+    # Only what ties with the tenth needs comparing by value.
+    least = counter.counts[order[min(_TOP, len(order)) - 1]]
+    likely = np.flatnonzero(counter.counts >= least)
+    values = counter.values.take(likely).to_pylist()
+    ranked = sorted(zip(values, counter.counts[likely], strict=True), key=lambda p: (-p[1], p[0]))
+    return tuple(Level(value=level_text(value), rows=int(rows)) for value, rows in ranked[:_TOP])
+
+
+def moment(microseconds: float) -> datetime | None:
+    """Return a time, or None where Python's calendar (years 1 to 9999) does not reach."""
+    try:
+        return _EPOCH + timedelta(microseconds=microseconds)
+    except OverflowError:
+        return None

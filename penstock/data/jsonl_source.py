@@ -1,0 +1,218 @@
+"""JSON Lines files as record batches: one object a line, its fields plain values."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from penstock.data.blocks import (
+    BLOCK,
+    Block,
+    Utf8Stream,
+    check_utf8,
+    open_bytes,
+    read,
+    row_blocks,
+)
+from penstock.data.columns import check_declared
+from penstock.data.dialect import detect_encoding, guess_encoding
+from penstock.data.inference import convert
+from penstock.data.signals import Misfit, NotUtf8
+from penstock.data.sources import SourceFile
+from penstock.data.spec import SourceSpec
+from penstock.data.storage import arrow_type
+from penstock.data.values import Kinds, first_misfit, settle_all, to_array
+from penstock.errors import InputError
+from penstock.records.dataset import ColumnType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_SAMPLE = 1 << 20
+_FIRST = 1 << 19
+"""Bytes from which types are inferred at first."""
+
+
+class JsonlReader:
+    """Reads files of JSON objects; a field that an object lacks is missing there.
+
+    Args:
+        files: The files.
+        source: How to read them.
+
+    Raises:
+        InputError: If a file is empty or not text.
+    """
+
+    def __init__(self, files: Sequence[SourceFile], source: SourceSpec) -> None:
+        self._files = files
+        self._source = source
+        self._encodings = {file: self._encoding(file) for file in files}
+        self._types: dict[str, ColumnType | None] = {}
+
+    def notes(self) -> list[str]:
+        """Return how the files were read."""
+        encodings = sorted(set(self._encodings.values()))
+        return [f"JSON Lines, encoding {', '.join(encodings)}"]
+
+    def infer(self, *, whole: bool) -> None:
+        """Settle the fields and their types from the first block, or from all rows."""
+        kinds: dict[str, Kinds] = {}
+        for file, block, line in self._blocks(size=BLOCK if whole else _FIRST):
+            for number, row in _objects(file, block, line):
+                for name, value in row.items():
+                    found = kinds.setdefault(name, Kinds())
+                    if name not in self._source.types:
+                        found.add(value, f"{file.name}: line {number}: field {name!r}")
+            if not whole:
+                break
+        check_declared(self._source.types, list(kinds), where=self._files[0].name)
+        self._types = settle_all(kinds, self._source.types)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows.
+
+        Raises:
+            Misfit: If a value does not have its field's type, or a field was not there before.
+            InputError: If a line is no JSON object.
+        """
+        for file, block, line in self._blocks():
+            yield self._parsed(block) or self._built(file, block, line)
+
+    def explain(self, misfit: Misfit) -> InputError:
+        """Return the error for a value that does not have its field's declared type."""
+        name = misfit.column
+        kind, declared = self._types.get(name), name in self._source.types
+        for file, block, line in self._blocks():
+            rows = list(_objects(file, block, line))
+            values = [row.get(name) for _, row in rows]
+            at = first_misfit(values, kind, declared=declared)
+            if at is not None:
+                return InputError(
+                    f"{values[at]!r:.80} is not of type {kind}",
+                    where=f"{file.name}: line {rows[at][0]}: field {name!r}",
+                    remedy="Correct the line, or declare another type under types.",
+                )
+        raise AssertionError(f"no value of {name!r} misfits {kind}")
+
+    def recode(self, found: NotUtf8) -> None:
+        """Take another encoding for a file that was taken for UTF-8."""
+        self._encodings[found.file] = guess_encoding(found.sample, where=found.file.name)
+
+    def _encoding(self, file: SourceFile) -> str:
+        with contextlib.closing(open_bytes(file)) as stream:
+            raw = read(stream, _SAMPLE, where=file.name)
+        if not raw.strip():
+            raise InputError("the file is empty", where=file.name, remedy="Name a file with rows.")
+        if raw.lstrip()[:1] == b"[":
+            raise InputError(
+                "this is one JSON array, not an object on every line",
+                where=file.name,
+                remedy="Convert it, for example by: jq -c '.[]' in.json > out.jsonl",
+            )
+        whole = len(raw) < _SAMPLE
+        return detect_encoding(raw, given=self._source.encoding, whole=whole, where=file.name)
+
+    def _blocks(self, size: int = BLOCK) -> Iterator[tuple[SourceFile, Block, int]]:
+        """Yield each file's blocks with the number of their first line."""
+        for file in self._files:
+            line, encoding = 1, self._encodings[file]
+            with contextlib.closing(Utf8Stream(file, encoding=encoding)) as stream:
+                for block in row_blocks(stream, where=file.name, size=size):
+                    if not block.data.isspace():
+                        first = functools.partial(int, line)
+                        check_utf8(file, block, given=self._source.encoding, line=first)
+                        yield file, block, line
+                    line += block.data.count(b"\n")
+
+    def _parsed(self, block: Block) -> pa.RecordBatch | None:
+        """Read a block by Arrow, or return None where it does not simply fit the types."""
+        import pyarrow as pa
+        from pyarrow import json as arrow_json
+
+        fields = {
+            name: pa.string() if kind == "datetime" else arrow_type(kind)
+            for name, kind in self._types.items()
+            if kind is not None
+        }
+        if len(fields) < len(self._types):
+            return None
+        try:
+            table = arrow_json.read_json(
+                pa.BufferReader(block.data),
+                read_options=arrow_json.ReadOptions(
+                    use_threads=False, block_size=len(block.data) + 1
+                ),
+                parse_options=arrow_json.ParseOptions(
+                    explicit_schema=pa.schema(list(fields.items())),
+                    unexpected_field_behavior="error",
+                ),
+            )
+            batch = table.combine_chunks().to_batches()[0]
+            arrays = [
+                _times(batch.column(name), name)
+                if self._types[name] == "datetime"
+                else batch.column(name)
+                for name in fields
+            ]
+        except (pa.ArrowInvalid, Misfit):
+            return None
+        return pa.RecordBatch.from_arrays(arrays, list(fields))
+
+    def _built(self, file: SourceFile, block: Block, line: int) -> pa.RecordBatch:
+        """Read a block line by line."""
+        import pyarrow as pa
+
+        rows = [row for _, row in _objects(file, block, line)]
+        unknown = next((name for row in rows for name in row if name not in self._types), None)
+        if unknown is not None:
+            raise Misfit(unknown)
+        arrays = [
+            to_array(
+                [row.get(name) for row in rows],
+                kind,
+                name=name,
+                declared=name in self._source.types,
+            )
+            for name, kind in self._types.items()
+        ]
+        return pa.RecordBatch.from_arrays(arrays, list(self._types))
+
+
+def _times(texts: pa.Array, name: str) -> pa.Array:
+    """Convert times that all have no zone, or all have one."""
+    import pyarrow as pa
+
+    try:
+        return convert(texts, pa.timestamp("us"), name=name)
+    except Misfit:
+        return convert(texts, pa.timestamp("us", "UTC"), name=name)
+
+
+def _objects(file: SourceFile, block: Block, line: int) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the objects of a block with their line numbers.
+
+    Raises:
+        InputError: If a line is not one JSON object.
+    """
+    for number, text in enumerate(block.data.split(b"\n"), start=line):
+        if not text or text.isspace():
+            continue
+        try:
+            row = json.loads(text)
+        except ValueError as error:
+            raise InputError(
+                f"line {number} is not JSON: {error}",
+                where=file.name,
+                remedy="Write one JSON object on every line.",
+            ) from error
+        if not isinstance(row, dict):
+            raise InputError(
+                f"line {number} is not a JSON object: {text.decode()!r:.80}",
+                where=file.name,
+                remedy="Write one JSON object on every line.",
+            )
+        yield number, row

@@ -1,0 +1,113 @@
+"""The five storage types and how Arrow's types are brought to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from penstock.data.columns import check_unique
+from penstock.errors import InputError
+from penstock.records.dataset import Column, ColumnType
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
+    """Return the Arrow schema in which columns are stored."""
+    import pyarrow as pa
+
+    return pa.schema([(column.name, arrow_type(column.type)) for column in columns])
+
+
+def arrow_type(storage: ColumnType) -> pa.DataType:
+    """Return the Arrow type of a storage type."""
+    import pyarrow as pa
+
+    return {
+        "integer": pa.int64(),
+        "number": pa.float64(),
+        "boolean": pa.bool_(),
+        "string": pa.string(),
+        "datetime": pa.timestamp("us", tz="UTC"),
+    }[storage]
+
+
+def storage_type(arrow: pa.DataType) -> ColumnType | None:
+    """Return the storage type that holds an Arrow type's values, or None if none does."""
+    import pyarrow as pa
+
+    if pa.types.is_dictionary(arrow):
+        return storage_type(arrow.value_type)
+    kinds: tuple[tuple[ColumnType, tuple[object, ...]], ...] = (
+        ("boolean", (pa.types.is_boolean,)),
+        ("integer", (pa.types.is_integer,)),
+        ("number", (pa.types.is_floating, pa.types.is_decimal)),
+        ("datetime", (pa.types.is_timestamp, pa.types.is_date)),
+        (
+            "string",
+            (
+                pa.types.is_string,
+                pa.types.is_large_string,
+                pa.types.is_string_view,
+                pa.types.is_null,
+            ),
+        ),
+    )
+    for kind, tests in kinds:
+        if any(test(arrow) for test in tests):  # type: ignore[operator]
+            return kind
+    return None
+
+
+def to_storage(array: pa.Array, column: Column) -> pa.Array:
+    """Return an array in its column's storage type, NaN as null; text may stay dictionary-encoded.
+
+    Raises:
+        InputError: If a value does not fit, for example an unsigned integer above 2^63.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = arrow_type(column.type)
+    if array.type == pa.dictionary(pa.int32(), wanted):
+        return array
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    if array.type != wanted:
+        # Nanoseconds are cut to microseconds and decimals rounded to doubles, as the types say.
+        loose = pa.types.is_timestamp(array.type) or pa.types.is_decimal(array.type)
+        try:
+            array = pc.cast(array, wanted, safe=not loose)
+        except pa.ArrowInvalid as error:
+            raise InputError(
+                f"values of type {array.type} cannot be stored as {column.type}: {error}",
+                where=f"column {column.name!r}",
+                remedy=f"Declare another type by types: {{{column.name}: string}}.",
+            ) from error
+    if column.type == "number":
+        nans = pc.is_nan(array)
+        if pc.any(nans).as_py():
+            array = pc.if_else(nans, pa.scalar(None, wanted), array)
+    return array
+
+
+def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
+    """Return the columns in which a schema's values are stored.
+
+    Raises:
+        InputError: If a name occurs twice, or a type (nested, binary …) has no storage type.
+    """
+    columns = []
+    for field in schema:
+        kind = storage_type(field.type)
+        if kind is None:
+            raise InputError(
+                f"a column of type {field.type} cannot be stored",
+                where=f"column {field.name!r}",
+                remedy="Flatten or drop it before ingesting; numbers, booleans, text, dates and "
+                "times are stored.",
+            )
+        columns.append(Column(name=field.name, type=kind))
+    check_unique([column.name for column in columns], where="schema")
+    return tuple(columns)

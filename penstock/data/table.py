@@ -1,0 +1,149 @@
+"""Datasets on disk: the one writer, and the readers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from penstock import files
+from penstock.data.disk import disk_errors
+from penstock.data.storage import arrow_schema
+from penstock.errors import InputError, IntegrityError
+from penstock.records.dataset import FILE_NAME, Column, Dataset
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_ROWS = 65_536
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Read a dataset's record and check that its files are the ones it lists.
+
+    Args:
+        folder: The folder with `dataset.json` and the Parquet files.
+
+    Raises:
+        InputError: If there is no readable record.
+        IntegrityError: If a listed file is absent or has another size or number of rows. (Equal
+            sizes with other content are found only by digesting the rows again, as `split` does.)
+    """
+    import pyarrow.parquet as pq
+
+    dataset = Dataset.read(folder / FILE_NAME)
+    for listed in dataset.files:
+        path = folder / listed.name
+        if not path.is_file():
+            raise IntegrityError(
+                f"the data file {listed.name!r} is missing",
+                where=str(folder),
+                remedy="Ingest the data again.",
+            )
+        size = path.stat().st_size
+        rows = pq.read_metadata(path).num_rows if size == listed.bytes else -1
+        if rows != listed.rows:
+            found = f"{size:,} bytes" if rows < 0 else f"{rows:,} rows"
+            raise IntegrityError(
+                f"the file has {found}, its record says {listed.bytes:,} bytes and "
+                f"{listed.rows:,} rows",
+                where=str(path),
+                remedy="It was changed after it was written: ingest the data again.",
+            )
+    return dataset
+
+
+def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a dataset as one Arrow table, its rows in the order of the files.
+
+    Args:
+        folder: The dataset.
+        columns: Which columns, in which order; None for all.
+
+    Raises:
+        InputError: If there is no record, or a column is not in it.
+        IntegrityError: See `read_dataset`.
+    """
+    import pyarrow as pa
+
+    dataset = read_dataset(folder)
+    schema = arrow_schema(_select(dataset, columns, folder))
+    return pa.Table.from_batches(_batches(folder, dataset, schema, _ROWS), schema)
+
+
+def iter_batches(
+    folder: Path, columns: Sequence[str] | None = None, rows: int = _ROWS
+) -> Iterator[pa.RecordBatch]:
+    """Yield a dataset's rows in batches of at most `rows`; memory does not grow with the dataset.
+
+    Raises:
+        InputError: If there is no record, or a column is not in it.
+        IntegrityError: See `read_dataset`.
+    """
+    dataset = read_dataset(folder)
+    yield from _batches(folder, dataset, arrow_schema(_select(dataset, columns, folder)), rows)
+
+
+def write_dataset(
+    batches: Iterable[pa.RecordBatch | pa.Table],
+    *,
+    output: Path,
+    source: str,
+    notes: Sequence[str] = (),
+    parent: str | None = None,
+    part: Literal["train", "holdout"] | None = None,
+) -> Dataset:
+    """Write batches of rows as a dataset: Parquet files, and a record with digest and profile.
+
+    All batches have the columns of the first. Integers, floats and decimals of any width,
+    booleans, text, dates and timestamps are brought to the five storage types; NaN becomes null.
+
+    Args:
+        batches: The rows.
+        output: The folder to make; must not hold anything.
+        source: Where the rows came from, for people, without credentials.
+        notes: What a reader of the record should know.
+        parent: Content digest of the dataset that this one is a part of.
+        part: Which part.
+
+    Raises:
+        InputError: If there are no rows, a column cannot be stored, a number is infinite, or the
+            disk is full. Nothing is left behind then.
+    """
+    from penstock.data.writer import Writer
+
+    with disk_errors(output), files.whole_folder(output) as folder:
+        with contextlib.closing(Writer(folder)) as writer:
+            for batch in batches:
+                writer.add(batch)
+            dataset = writer.finish(source=source, notes=notes, parent=parent, part=part)
+        dataset.write(folder / FILE_NAME)
+    return dataset
+
+
+def _select(dataset: Dataset, names: Sequence[str] | None, folder: Path) -> list[Column]:
+    if names is None:
+        return list(dataset.columns)
+    chosen: list[Column] = []
+    for name in names:
+        column = dataset.column(name)
+        if column is None:
+            raise InputError(
+                f"the dataset has no column {name!r}",
+                where=str(folder),
+                remedy=f"Its columns are: {', '.join(c.name for c in dataset.columns)}.",
+            )
+        chosen.append(column)
+    return chosen
+
+
+def _batches(
+    folder: Path, dataset: Dataset, schema: pa.Schema, rows: int
+) -> Iterator[pa.RecordBatch]:
+    import pyarrow.parquet as pq
+
+    for listed in dataset.files:
+        with pq.ParquetFile(folder / listed.name) as file:
+            for batch in file.iter_batches(batch_size=rows, columns=schema.names):
+                yield batch.select(schema.names).cast(schema)
