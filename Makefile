@@ -55,19 +55,19 @@ catalogue: setup ## Write the documents that are generated from the code
 
 bench: bench-release bench-ingest bench-compile ## Run every benchmark
 
-bench-release: setup ## CPU of a release on Adult against one bare script
-	$(BIN)/python benchmarks/bench_release.py
+bench-release: setup | build ## CPU of a release on Adult against one bare script
+	$(BIN)/python benchmarks/bench_release.py --json build/bench-release.json
 
 bench-ingest: setup ## ingest against DuckDB and polars, at 1 and 10 million rows
-	$(BIN)/python benchmarks/bench_ingest.py
+	$(BIN)/python benchmarks/bench_ingest.py --json build/bench-ingest.json
 
 bench-compile: setup ## Seconds and size of a compiled pipeline
-	$(BIN)/python benchmarks/bench_compile.py
+	$(BIN)/python benchmarks/bench_compile.py --json build/bench-compile.json
 
 lock: setup ## Resolve requirements.lock again from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --all-extras \
 	  --no-header pyproject.toml --output-file requirements.lock
-	echo uv | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	printf 'uv\nsetuptools>=77\n' | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	  --no-header - --output-file requirements-setup.lock
 
 clean: ## Remove what the other targets made

@@ -187,6 +187,6 @@ def _without_width(holdout: Holdout, metrics: dict[str, Estimate]) -> list[str]:
         return []
     return [
         f"The interval of {', '.join(flat)} has no width, because every resample gives the same "
-        "figure. That is not certainty: faults rarer than about 3 in "
-        f"{holdout.rows:,} rows can hide from a holdout of this size (rule of three)."
+        "figure. That is not certainty: a fault can be missed that is rarer than about 3 in the "
+        f"rows that the figure rests on, which are at most {holdout.rows:,} (rule of three)."
     ]

@@ -85,6 +85,8 @@ def reading(advantage: Estimate) -> str:
 
 def percent(share: float) -> str:
     """Return `12.3 %`, with more digits near 0 and 100, where they tell."""
+    if 0 < share < 1e-5:
+        return "<0.001 %"
     edge = min(abs(share), abs(1 - share))
     digits = 1 if edge >= 0.005 else 2 if edge >= 0.0005 else 3 if edge else 0
     return f"{100 * share:.{digits}f} %"
