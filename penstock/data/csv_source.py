@@ -49,8 +49,6 @@ _FIRST = 1 << 20
 """Bytes from which types are inferred at first."""
 
 _SPACES = " \t"
-_REPEATED = 0.2
-"""Different texts per row up to which a column is read as a dictionary."""
 
 _TRUE = ("true", "True", "TRUE")
 _FALSE = ("false", "False", "FALSE")
@@ -101,13 +99,10 @@ class CsvReader:
         Raises:
             InputError: If a column is nearly all numbers but not quite.
         """
-        import pyarrow as pa
-
         tallies = {name: Tally() for name in self.names}
-        levels: dict[str, int] = {}
         for layout in self._layouts if whole else self._layouts[:1]:
             for block in self._blocks(layout, size=BLOCK if whole else _FIRST):
-                levels = self._tally(layout, block, tallies)
+                self._tally(layout, block, tallies)
                 if not whole:
                     break
         mixed = [n for n, t in tallies.items() if t.is_mixed() and n not in self._source.types]
@@ -119,8 +114,6 @@ class CsvReader:
         for name, tally in tallies.items():
             declared = self._source.types.get(name)
             kind = inference.declared_arrow(declared, tally) if declared else tally.arrow()
-            if pa.types.is_string(kind) and levels.get(name, 0) <= tally.total * _REPEATED:
-                kind = pa.dictionary(pa.int32(), pa.string())
             self._plan[name] = kind
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -270,8 +263,6 @@ class CsvReader:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        if pa.types.is_dictionary(array.type):
-            return self._trimmed(array.dictionary).take(array.indices).dictionary_encode()
         if not pa.types.is_string(array.type):
             return array
         if self._source.strip:
@@ -296,16 +287,14 @@ class CsvReader:
         columns = [pa.array(cells, pa.string()) for cells in zip(*rows, strict=True)]
         return pa.RecordBatch.from_arrays(columns, list(layout.names))
 
-    def _tally(self, layout: Layout, block: Block, tallies: dict[str, Tally]) -> dict[str, int]:
-        """Count what a block's cells could be; return the number of different ones by column."""
+    def _tally(self, layout: Layout, block: Block, tallies: dict[str, Tally]) -> None:
+        """Count what a block's cells could be."""
         import pyarrow.compute as pc
 
         batch = self._texts(layout, block)
-        levels = {}
         for name in self.names:
             encoded = batch.column(name).dictionary_encode()
             values, tally = encoded.dictionary, tallies[name]
-            levels[name] = len(values)
             places = encoded.indices.fill_null(len(values)).to_numpy()
             counts = np.bincount(places, minlength=len(values) + 1)[: len(values)]
             if layout.dialect.decimal != ".":
@@ -316,7 +305,6 @@ class CsvReader:
                 numbers = tally.add(values, counts)
             if not tally.stranger and not numbers.all():
                 tally.stranger = values[int(np.flatnonzero(~numbers)[0])].as_py()
-        return levels
 
     def _mixed(self, name: str, tally: Tally) -> InputError:
         """Return the error for a column of numbers with a few other values."""

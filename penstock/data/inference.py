@@ -26,6 +26,7 @@ _BOOLEAN = r"^(true|false|True|False|TRUE|FALSE)$"
 _CLOCK = r"[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
 NAIVE = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}({_CLOCK})?$"
 ZONED = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}{_CLOCK}(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$"
+_TYPED = f"{_BOOLEAN}|{NAIVE}|{ZONED}"
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Tally:
         self.integers += int(counts[integers].sum())
         self.numbers += int(counts[numbers].sum())
         self.too_large = self.too_large or not _fit(values, integers)
-        if numbers.all():
+        if numbers.all() or not _matches(values, _TYPED).any():
             return numbers
         self.booleans += int(counts[_matches(values, _BOOLEAN)].sum())
         self.naive += int(counts[_matches(values, NAIVE)].sum())
@@ -116,8 +117,8 @@ def convert(texts: pa.Array, wanted: pa.DataType, *, name: str, decimal: str = "
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    if pa.types.is_string(wanted) or pa.types.is_dictionary(wanted):
-        return texts.dictionary_encode() if pa.types.is_dictionary(wanted) else texts
+    if pa.types.is_string(wanted):
+        return texts
     # An empty cell is no number, whatever na_values says.
     if texts.null_count < len(texts):
         texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)

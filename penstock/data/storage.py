@@ -61,7 +61,7 @@ def storage_type(arrow: pa.DataType) -> ColumnType | None:
 
 
 def to_storage(array: pa.Array, column: Column) -> pa.Array:
-    """Return an array in its column's storage type, NaN as null; text may stay dictionary-encoded.
+    """Return an array in its column's storage type, NaN as null.
 
     Raises:
         InputError: If a value does not fit, for example an unsigned integer above 2^63.
@@ -70,8 +70,6 @@ def to_storage(array: pa.Array, column: Column) -> pa.Array:
     import pyarrow.compute as pc
 
     wanted = arrow_type(column.type)
-    if array.type == pa.dictionary(pa.int32(), wanted):
-        return array
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
     if array.type != wanted:

@@ -81,7 +81,7 @@ class Kinds:
         value, place = self.first[rare]
         raise InputError(
             f"values of several types ({listing}); the first {rare} is {value!r:.80}",
-            where=f"{place}: column {name!r}",
+            where=place,
             remedy=f"Correct the source, or declare types: {{{name}: string}}.",
         )
 

@@ -63,8 +63,8 @@ class Writer:
         import pyarrow as pa
 
         stored = [to_storage(piece.column(c.name), c) for c in self._columns]
-        written = profiler.add(stored)
-        self._pending.append(pa.RecordBatch.from_arrays(written, [c.name for c in self._columns]))
+        profiler.add(stored)
+        self._pending.append(pa.RecordBatch.from_arrays(stored, [c.name for c in self._columns]))
         if sum(waiting.num_rows for waiting in self._pending) >= GROUP_ROWS:
             self._flush(profiler)
 
@@ -80,18 +80,16 @@ class Writer:
 
         if self._parquet is None:
             name = f"part-{len(self._rows):05d}.parquet"
-            # Without Arrow's own schema in the file, dictionaries read back as the plain text.
             self._parquet = pq.ParquetWriter(
                 self._folder / name,
                 group[0].schema,
-                store_schema=False,
                 compression="snappy",
                 write_statistics=False,
                 use_dictionary=repetitive,
             )
             self._rows.append(0)
-        table = pa.Table.from_batches([_recode(batch, self._parquet.schema) for batch in group])
-        self._parquet.write_table(table.unify_dictionaries(), row_group_size=table.num_rows)
+        table = pa.Table.from_batches(group)
+        self._parquet.write_table(table, row_group_size=table.num_rows)
         self._rows[-1] += table.num_rows
         if self._rows[-1] >= PART_ROWS:
             self._close_file()
@@ -165,20 +163,3 @@ def _warnings(columns: Sequence[ProfiledColumn], rows: int) -> list[str]:
         for column in columns
         if column.profile.nulls == rows
     ]
-
-
-def _recode(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
-    """Bring text to the form, plain or dictionary-encoded, that a file was begun with."""
-    import pyarrow as pa
-
-    if batch.schema.equals(schema):
-        return batch
-    arrays = []
-    for array, field in zip(batch.columns, schema, strict=True):
-        if array.type == field.type:
-            arrays.append(array)
-        elif pa.types.is_dictionary(field.type):
-            arrays.append(array.dictionary_encode())
-        else:
-            arrays.append(array.dictionary_decode())
-    return pa.RecordBatch.from_arrays(arrays, schema=schema)

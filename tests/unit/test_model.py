@@ -76,6 +76,7 @@ def as_arrow() -> pa.Table:
         as_arrow(),
         as_arrow().to_batches()[0],
         as_arrow().to_pandas(),
+        as_arrow().to_pandas().assign(at=lambda f: f["at"].dt.tz_convert("Asia/Tokyo")),
         as_arrow().to_pandas(types_mapper=pd.ArrowDtype),
         as_arrow().to_pandas().convert_dtypes(),
         {name: list(reversed(values))[::-1] for name, values in rows().items()} | {"extra": [1, 2]},

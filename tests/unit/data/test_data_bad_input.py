@@ -327,8 +327,11 @@ def test_a_mixed_json_field_far_down(table: Callable[..., Path], refuse: Refuse)
 
     message = refuse(table("".join(lines), "t.jsonl"), InputError)
 
-    assert "line 59999: field 'a': column 'a': values of several types" in message
+    assert "line 59999: field 'a': values of several types" in message
     assert "declare types: {a: string}" in message
+    lines[59_998] = '{"a": 1, "b": 2}\n'
+    message = refuse(table("".join(lines), "t.jsonl"), InputError)
+    assert "line 59999: field 'b': values of several types" in message
 
 
 def free_port() -> int:
@@ -381,7 +384,7 @@ def database(tmp_path: Path) -> str:
         ("select a from t where a > 9", "there are no rows"),
         ("create table u (c)", "the query returns no table"),
         ("select a, b as a from t", "the column name 'a' occurs 2 times"),
-        ("select b from t", "row 3: column 'b': column 'b': values of several types"),
+        ("select b from t", "row 3: column 'b': values of several types"),
         ("select x'00ff' as c", "a value of type bytes cannot be stored"),
     ],
 )

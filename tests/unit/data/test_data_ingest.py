@@ -177,6 +177,21 @@ def test_small_blocks_give_the_same_rows(
     assert read_table(output).to_pylist() == ROWS
 
 
+@pytest.mark.parametrize("size", [7, 20, 33, 64])
+def test_quotation_marks_at_any_block_end(
+    size: int, tmp_path: Path, read: Read, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Quoted line ends, doubled marks, and marks that are only letters amid an unquoted cell.
+    monkeypatch.setattr(csv_source.CsvReader._blocks, "__defaults__", (size,))
+    cells = ['"two\nlines"', '5" pipe', '"say ""a\n"",b"', "plain", '""', 'a"b"', '"x"']
+    text = "a,b\n" + "".join(f"{n},{cell}\n" for n, cell in enumerate(cells * 5))
+
+    read(as_text(tmp_path / "t.csv", text))
+
+    expected = ["two\nlines", '5" pipe', 'say "a\n",b', "plain", None, 'a"b"', "x"]
+    assert read_table(output)["b"].to_pylist() == expected * 5
+
+
 def test_a_glob_names_files_of_one_format(stored: Callable[[str], Path], read: Read) -> None:
     path = stored("t.csv")
     stored("u.parquet")
@@ -290,6 +305,12 @@ def test_spaces_and_missing_values(tmp_path: Path, read: Read, output: Path) -> 
     }
 
 
+def test_spaces_around_text_alone(tmp_path: Path, read: Read, output: Path) -> None:
+    read(as_text(tmp_path / "t.csv", "a, b\n1, x\n2,y \n3,\tx\n"))
+
+    assert read_table(output).to_pydict() == {"a": [1, 2, 3], "b": ["x", "y", "x"]}
+
+
 def test_strip_and_na_values_can_be_set(tmp_path: Path, read: Read, output: Path) -> None:
     path = as_text(tmp_path / "t.csv", "a,b\n x,-1\n,2\nNA,3\n")
 
@@ -336,14 +357,14 @@ def test_a_later_value_widens_the_type(
 def test_a_field_that_comes_late_is_missing_before(
     tmp_path: Path, read: Read, output: Path
 ) -> None:
-    lines = ['{"a": 1, "t": "2026-01-01T00:00:00Z"}\n'] * 30_000 + ['{"b": 2.5, "a": 1.5}\n']
+    lines = ['{"a": 1, "t": "2026-01-01T00:00:00Z"}\n'] * 30_000 + ['{"b": 2.5, "a": 2}\n']
 
     dataset = read(as_text(tmp_path / "t.jsonl", "".join(lines)))
 
-    assert types(dataset) == {"a": "number", "t": "datetime", "b": "number"}
+    assert types(dataset) == {"a": "integer", "t": "datetime", "b": "number"}
     assert read_table(output).slice(29_999).to_pylist() == [
-        {"a": 1.0, "t": datetime(2026, 1, 1, tzinfo=UTC), "b": None},
-        {"a": 1.5, "t": None, "b": 2.5},
+        {"a": 1, "t": datetime(2026, 1, 1, tzinfo=UTC), "b": None},
+        {"a": 2, "t": None, "b": 2.5},
     ]
 
 

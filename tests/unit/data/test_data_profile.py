@@ -92,6 +92,21 @@ def test_many_values_are_estimated_well() -> None:
     assert [(level.value, level.rows) for level in found.top] == [("0.0", 133_334)]
 
 
+def test_batches_that_differ_from_one_another() -> None:
+    values = np.arange(60_000) / 7
+
+    found = profile(pa.array(values), 10_000)
+
+    assert found.mean == pytest.approx(values.mean())
+    assert found.deviation == pytest.approx(values.std(ddof=1))
+
+
+def test_nulls_are_no_value_of_their_own() -> None:
+    words = [f"w{n}" if n % 7 else None for n in range(14_000)]
+
+    assert profile(words, 1_000).distinct == 12_000
+
+
 def test_many_texts() -> None:
     words = [f"word {n}" if n % 5 else None for n in range(120_000)]
 

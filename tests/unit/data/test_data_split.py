@@ -165,6 +165,16 @@ def test_a_draw_depends_on_seed_and_content_alone(settings: Any, bench: Bench) -
     assert other.holdout != first.holdout
 
 
+def test_the_cut_in_time_is_the_nearest_possible(bench: Bench) -> None:
+    times = [1, 1, 2, 3, 4, 5, 6, 7, 7, 8, 8, 9]
+    bench.write(pa.table({"t": times, "y": [n / 3 for n in range(12)]}))
+
+    record = bench.split(target="y", task="regression", method="time", column="t", holdout=0.25)
+
+    assert [row["t"] for row in bench.parts()[1]] == [8, 8, 9]
+    assert record.holdout_rows == 3
+
+
 def test_the_figure_that_matters(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
     bench.split()
 
@@ -294,6 +304,27 @@ def test_the_proof_finds_a_faulty_writer(
 
     with pytest.raises(IntegrityError, match=said):
         bench.split()
+
+    assert [path.name for path in bench.folder.iterdir()] == ["d"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({}, "rows are on both sides"),
+        ({"method": "group", "column": "group"}, "values of 'group' are on both sides"),
+        ({"method": "time", "column": "at"}, "are on both sides"),
+    ],
+)
+def test_the_proof_finds_a_faulty_draw(
+    arguments: Any, said: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Likewise: a draw that looks neither at content nor at groups or times.
+    bench.write(pa.concat_tables([make(601)] * 2))
+    monkeypatch.setattr(division, "draw", lambda facts, *_: np.arange(len(facts.rows)) % 5 == 0)
+
+    with pytest.raises(IntegrityError, match=said):
+        bench.split(**arguments)
 
     assert [path.name for path in bench.folder.iterdir()] == ["d"]
 

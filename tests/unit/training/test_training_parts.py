@@ -235,6 +235,9 @@ def test_the_threshold_is_the_best_there_is(objective: Any) -> None:
 def test_of_equal_thresholds_the_middle_one_is_taken() -> None:
     truth, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.6, 0.9])
     assert best_threshold(truth, scores, objective="accuracy") == (pytest.approx(0.4), 1.0)
+    # 0.8 and 0.325 are right three times of four each; the second is nearer to 0.5.
+    truth, scores = np.array([1, 0, 1, 0]), np.array([0.9, 0.7, 0.55, 0.1])
+    assert best_threshold(truth, scores, objective="accuracy") == (pytest.approx(0.325), 0.75)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
