@@ -8,6 +8,7 @@ from penstock.components._image import image
 @dsl.component(base_image=image("train"), install_kfp_package=False)
 def engineer_features(
     train: dsl.Input[dsl.Dataset],
+    proof: dsl.Input[dsl.Artifact],
     target: str,
     features: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
@@ -20,6 +21,7 @@ def engineer_features(
 
     Args:
         train: The training part that `split` wrote.
+        proof: The split record; the column that groups were split by never becomes a feature.
         target: The column to predict; it never becomes a feature.
         options: Fields of the project file's `features` section.
         features: The fitted transformer (skops) and features.json.
@@ -32,10 +34,12 @@ def engineer_features(
 
     from penstock.features.fit import fit_features
     from penstock.features.spec import FeaturesSpec
+    from penstock.records.dataset import Split
 
     fit_features(
         Path(train.path),
         target=target,
+        split=Split.read(Path(proof.path)),
         spec=FeaturesSpec.parse(options, where="features"),
         output=Path(features.path),
         report=Path(report.path),

@@ -63,8 +63,7 @@ def evaluate(
             output=Path(evaluation.path),
             report=Path(report.path),
         )
-    candidate = judgement.evaluation.scores_of("candidate")
-    for metric, estimate in candidate.metrics.items():
+    for metric, estimate in judgement.evaluation.candidate.metrics.items():
         metrics.log_metric(metric, estimate.value)
     if judgement.roc is not None:
         curves.log_roc_curve(*judgement.roc)

@@ -33,6 +33,7 @@ def register(
     Fails when:
         The decision does not approve this very model, or MLflow does not answer.
     """
+    import os
     from pathlib import Path
 
     from penstock.records.decision import Decision
@@ -45,6 +46,6 @@ def register(
         evaluation=Evaluation.read(Path(evaluation.path)),
         name=name,
         tracking_uri=tracking_uri,
-        lineage={"pipeline_run": pipeline_run},
+        lineage={"pipeline_run": pipeline_run, "image": os.environ.get("PENSTOCK_IMAGE", "")},
     )
     record.write(Path(registration.path))

@@ -64,7 +64,12 @@ def release(
                 memory="2Gi",
             )
             fitted = sized(
-                engineer_features(train=parts.outputs["train"], target=target, options=features),
+                engineer_features(
+                    train=parts.outputs["train"],
+                    proof=parts.outputs["proof"],
+                    target=target,
+                    options=features,
+                ),
                 "Engineer features",
                 memory="4Gi",
             )

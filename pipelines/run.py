@@ -100,7 +100,11 @@ def run_release(project: Project, *, folder: Path, console: Console) -> RunResul
     log = where / "kfp.log"
     view = RunView(console, steps=STEPS, quiet=_QUIET)
     # Waiting OpenMP threads spin by default; on a machine that is shared, that costs tenfold.
-    environment = {"PENSTOCK_HOME": str(home), "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {
+        "PENSTOCK_HOME": str(home),
+        "PENSTOCK_PIPELINE_RUN": where.name,
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
     if not (project.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")):
         environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{home / 'mlflow.db'}"
     with _environment(environment):

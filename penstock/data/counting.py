@@ -118,13 +118,6 @@ def level_text(value: bool | int | float | str | datetime) -> str:
     return text if len(text) <= MAX_LEVEL else text[:MAX_LEVEL] + "…"
 
 
-def is_dictionary(array: pa.Array) -> bool:
-    """Whether an array is dictionary-encoded."""
-    import pyarrow as pa
-
-    return bool(pa.types.is_dictionary(array.type))
-
-
 def numbers_of(valid: pa.Array) -> npt.NDArray[Any]:
     """Return values without nulls as numbers; a datetime as microseconds since 1970."""
     import pyarrow as pa

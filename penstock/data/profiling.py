@@ -21,7 +21,6 @@ from penstock.data.counting import (
     Counter,
     Moments,
     RowSampler,
-    is_dictionary,
     moment,
     numbers_of,
     quantiles,
@@ -69,25 +68,24 @@ class ColumnProfiler:
         array: pa.Array,
         taken: npt.NDArray[np.int64],
         kept: npt.NDArray[np.bool_],
-    ) -> tuple[Hashes, pa.Array]:
+    ) -> Hashes:
         """Take in a batch.
 
         Args:
-            array: The column's values in its storage type, plain or dictionary-encoded.
+            array: The column's values in its storage type.
             taken: Rows of this batch for the sample.
             kept: Which of all sampled rows stay.
 
         Returns:
-            One hash a row, and the array in the form that is cheaper to write.
+            One hash a row.
         """
         self._rows += len(array)
         self._nulls += array.null_count
-        encoded = self._encode(array)
-        add = self._add_encoded if is_dictionary(encoded) else self._add_plain
-        hashes = add(encoded)
         if self.column.type in ("integer", "number"):
             self._add_sample(array, taken, kept)
-        return hashes, encoded if self.column.type == "string" else array
+        if self._counter is None:
+            return self._add_to_estimate(array)
+        return self._count(array, self._counter)
 
     def profile(self) -> Profile:
         """Return the column's profile over all batches.
@@ -114,38 +112,24 @@ class ColumnProfiler:
         """Whether there were at most 10,000 different values so far."""
         return self._counter is not None
 
-    def _encode(self, array: pa.Array) -> pa.Array:
-        """Dictionary-encode while values are counted; decode once they are not."""
-        if self._counter is None:
-            return array.dictionary_decode() if is_dictionary(array) else array
-        return array if is_dictionary(array) else array.dictionary_encode()
-
-    def _add_encoded(self, array: pa.DictionaryArray) -> Hashes:
-        values = array.dictionary
-        size = len(values)
+    def _count(self, array: pa.Array, counter: Counter) -> Hashes:
+        """Count each value of a batch, or give up where there are too many different ones."""
+        encoded = array.dictionary_encode()
+        values, size = encoded.dictionary, len(encoded.dictionary)
         keys = self.hasher.hashes(values)
-        indices = array.indices.fill_null(size) if array.null_count else array.indices
+        indices = encoded.indices.fill_null(size) if array.null_count else encoded.indices
         places = indices.to_numpy()
-        hashes: Hashes = np.append(keys, self.hasher.missing)[places]
-        counts = np.bincount(places, minlength=size + 1)[:size]
-        # A dictionary may list values that no row holds.
-        used = np.flatnonzero(counts)
-        if len(used) < size:
-            keys, counts, values = keys[used], counts[used], values.take(used)
-        counter = self._counter
-        if counter is not None:
-            counter.add(keys, counts, values)
-            if len(counter.keys) > MAX_EXACT:
-                self._give_up_counting(counter)
-        return hashes
+        counter.add(keys, np.bincount(places, minlength=size + 1)[:size], values)
+        if len(counter.keys) > MAX_EXACT:
+            self._give_up_counting(counter)
+        return np.asarray(np.append(keys, self.hasher.missing)[places])
 
-    def _add_plain(self, array: pa.Array) -> Hashes:
+    def _add_to_estimate(self, array: pa.Array) -> Hashes:
         hashes = self.hasher.hashes(array)
         self._add_to_sketch(hashes)
         for entry in self._heavy:
             entry[1] += int(np.count_nonzero(hashes == np.uint64(entry[0])))
-        valid = array.drop_null() if array.null_count else array
-        self._measure(valid)
+        self._measure(array.drop_null() if array.null_count else array)
         return hashes
 
     def _measure(self, valid: pa.Array, counts: npt.NDArray[np.int64] | None = None) -> None:
@@ -206,10 +190,8 @@ class ColumnProfiler:
     ) -> None:
         """Add the sampled rows, a null as NaN."""
         if len(taken):
-            part = array.take(taken)
-            part = part.dictionary_decode() if is_dictionary(part) else part
-            numbers = part.cast("float64", safe=False).to_numpy(zero_copy_only=False)
-            self._sample = np.concatenate([self._sample, numbers])
+            part = array.take(taken).cast("float64", safe=False)
+            self._sample = np.concatenate([self._sample, part.to_numpy(zero_copy_only=False)])
         self._sample = self._sample[kept]
 
     def _exact(self, counter: Counter) -> dict[str, Any]:
@@ -253,17 +235,14 @@ class TableProfiler:
         self._profilers = [ColumnProfiler(column) for column in columns]
         self._sampler = RowSampler()
 
-    def add(self, arrays: Sequence[pa.Array]) -> list[pa.Array]:
-        """Take in a batch, one array a column; return the arrays in the form cheaper to write."""
+    def add(self, arrays: Sequence[pa.Array]) -> None:
+        """Take in a batch, one array a column."""
         count = len(arrays[0])
         taken, kept = self._sampler.draw(count)
-        rows, written = RowHashes(count), []
+        rows = RowHashes(count)
         for profiler, array in zip(self._profilers, arrays, strict=True):
-            hashes, encoded = profiler.add(array, taken, kept)
-            rows.add(hashes, profiler.hasher.weight)
-            written.append(encoded)
+            rows.add(profiler.add(array, taken, kept), profiler.hasher.weight)
         self.digest.add(rows)
-        return written
 
     def repetitive(self) -> list[str]:
         """Return the columns whose values are still few enough to be counted one by one."""

@@ -28,9 +28,9 @@ class SourceSpec(Spec):
     delimiter: str = Field(default="", max_length=1, description="CSV: empty means detect it")
     encoding: str = Field(default="", description="Text files: empty means detect it")
     na_values: tuple[str, ...] = Field(
-        default=NA_VALUES, description="Texts that stand for a missing value"
+        default=NA_VALUES, description="CSV: texts that stand for a missing value"
     )
-    strip: bool = Field(default=True, description="Remove white space around names and text values")
+    strip: bool = Field(default=True, description="CSV: remove white space around names and values")
     types: dict[str, ColumnType] = Field(
         default_factory=dict,
         description="Storage types to use instead of the inferred: integer, number, boolean, "

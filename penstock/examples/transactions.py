@@ -81,8 +81,10 @@ def transactions(
     domains = draw.choice(
         ["mail.example", "post.example", "quick.example"], rows, p=[0.6, 0.3, 0.1]
     )
-    frame["email_domain"] = pd.Series(domains, dtype=object).where(online, None)
-    frame["pin_entered"] = pd.Series(draw.random(rows) < 0.5, dtype=object).mask(online, None)
+    frame["email_domain"] = pd.Series(domains, dtype=object)
+    frame["pin_entered"] = pd.Series(draw.random(rows) < 0.5, dtype=object)
+    frame.loc[~online, "email_domain"] = None
+    frame.loc[online, "pin_entered"] = None
     fraud = draw.random(rows) < _probability(frame, age=age, drift=drift)
     frame[TARGET] = fraud ^ (draw.random(rows) < label_noise)
     frame.loc[draw.random(rows) < 0.04, "distance_km"] = np.nan

@@ -115,8 +115,7 @@ def _linear(evaluation: Evaluation, rule: MarginRule) -> RuleResult:
 
 def _floor(evaluation: Evaluation, floor: Floor) -> RuleResult:
     name = f"floor {floor.metric}"
-    candidate = evaluation.scores_of("candidate")
-    estimate = candidate.metrics.get(floor.metric) if candidate else None
+    estimate = evaluation.candidate.metrics.get(floor.metric)
     if estimate is None:
         bound = floor.at_least if floor.at_least is not None else floor.at_most
         return _not_measured(name, floor.severity, floor.metric, bound=bound)

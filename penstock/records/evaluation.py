@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from penstock.errors import InputError
 from penstock.records.base import Record, Value
 from penstock.records.model import Task
 
@@ -57,6 +58,18 @@ class Evaluation(Record):
     scores: tuple[Scores, ...]
     comparisons: tuple[Comparison, ...]
     notes: tuple[str, ...] = ()
+
+    @property
+    def candidate(self) -> Scores:
+        """The candidate's scores.
+
+        Raises:
+            InputError: If there are none.
+        """
+        scores = self.scores_of("candidate")
+        if scores is None:
+            raise InputError("the evaluation has no scores of the candidate")
+        return scores
 
     def scores_of(self, name: str) -> Scores | None:
         """Return the scores of one model by its name here, or None."""

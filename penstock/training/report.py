@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 
 _CURVE_POINTS = 400
 
+_NAMES = {
+    "majority": "Majority class",
+    "mean": "Mean",
+    "linear": "Linear model",
+    "hist_gradient_boosting": "Gradient boosting",
+    "extra_trees": "Extra trees",
+    "random_forest": "Random forest",
+}
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -56,9 +65,10 @@ def render(outcome: Outcome) -> str:
     """Return the training report as a whole HTML document."""
     record, best = outcome.record, outcome.search.best.attempt
     trivial = outcome.baselines[0]
-    sections = [_leaderboard(outcome), _progress(outcome), _chosen(outcome)]
+    sections = [_leaderboard(outcome), _progress(outcome)]
     if record.task == "binary":
-        sections.insert(2, _threshold(outcome))
+        sections.append(_threshold(outcome))
+    sections += [_chosen(outcome), *_given_up(outcome)]
     if outcome.notes:
         body = "".join(paragraph(note) for note in outcome.notes)
         sections.append(Section(title="Notes", body=body))
@@ -66,14 +76,15 @@ def render(outcome: Outcome) -> str:
         title=f"Training for {record.target}",
         kind="Training",
         status="plain",
-        verdict=f"{_words(best.family)} won with {_figure(best, outcome.metric)} in "
-        f"cross-validation; {_words(trivial.family)} alone gives {trivial.mean:.4f}.",
+        verdict=f"{_words(best.family)} won: {outcome.metric.name} {best.mean:.4f} ± "
+        f"{best.deviation:.4f} in cross-validation, against {trivial.mean:.4f} without features.",
         facts=(
             ("Target", record.target),
             ("Task", record.task),
             ("Metric", f"{record.metric}, {_direction(outcome.metric)}"),
-            ("Rows and features", f"{outcome.rows:,} and {outcome.features:,}"),
-            ("Settings and folds", f"{len(outcome.search.attempts)} and {outcome.folds}"),
+            ("Rows", f"{outcome.rows:,}"),
+            ("Features", f"{outcome.features:,}"),
+            ("Settings tried", str(len(outcome.search.attempts))),
             ("Seed", str(record.seed)),
             ("Dataset", record.dataset),
             ("Code", record.commit or "not in a repository"),
@@ -84,53 +95,72 @@ def render(outcome: Outcome) -> str:
 
 
 def _leaderboard(outcome: Outcome) -> Section:
-    best = outcome.search.best.attempt
+    metric, best = outcome.metric, outcome.search.best.attempt
     complete = [a for a in outcome.search.attempts if a.complete]
-    ordered = sorted(complete, key=lambda a: -outcome.metric.oriented(a.mean))
-    ended = [a for a in outcome.search.attempts if not a.complete]
-    rows = [
-        _attempt_row(
-            a, "winner" if a is best else "baseline" if a is outcome.baselines[1] else "complete"
+    ordered = sorted(complete, key=lambda a: -metric.oriented(a.mean))
+    rows: list[list[str | Cell]] = []
+    for attempt in (*ordered, outcome.baselines[0]):
+        won = attempt is best
+        rows.append(
+            [
+                str(attempt.number or ""),
+                Cell(_words(attempt.family), strong=won),
+                _role(attempt, outcome),
+                Cell(f"{attempt.mean:.4f}", strong=won),
+                f"{attempt.deviation:.4f}",
+                f"{attempt.seconds:.1f}",
+                _parameters(attempt),
+            ]
         )
-        for a in ordered
-    ]
-    rows.append(_attempt_row(outcome.baselines[0], "baseline"))
-    rows += [_attempt_row(a, "given up") for a in sorted(ended, key=lambda a: a.number)]
     return Section(
         title="Leaderboard",
-        lead="Mean and standard deviation over the folds of the training part. A setting that "
-        "was given up is shown with the folds it reached, which cannot be compared with the rest.",
+        lead=f"Mean and standard deviation over the {outcome.folds} folds of the training part; "
+        f"{_direction(metric)}.",
         body=table(
-            (
-                "Setting",
-                "Estimator",
-                outcome.metric.name,
-                "±",
-                "Folds",
-                "Seconds",
-                "State",
-                "Parameters",
-            ),
+            ("Setting", "Estimator", "", metric.name, "±", "Seconds", "Parameters"),
             rows,
-            numeric=(0, 2, 3, 4, 5),
+            numeric=(0, 3, 4, 5),
         ),
     )
 
 
-def _attempt_row(attempt: Attempt, state: str) -> list[str | Cell]:
-    winner = state == "winner"
-    tones = {"winner": "good", "baseline": "plain", "complete": "plain", "given up": "warn"}
-    parameters = ", ".join(f"{k} {_short(v)}" for k, v in attempt.parameters.items())
-    return [
-        str(attempt.number or ""),
-        Cell(_words(attempt.family), strong=winner),
-        Cell(f"{attempt.mean:.4f}", strong=winner),
-        f"{attempt.deviation:.4f}",
-        str(len(attempt.scores)),
-        f"{attempt.seconds:.1f}",
-        Cell(state, tone=tones[state], strong=winner),  # type: ignore[arg-type]
-        parameters or "none",
+def _role(attempt: Attempt, outcome: Outcome) -> Cell:
+    if attempt is outcome.search.best.attempt:
+        return Cell("winner", tone="good", strong=True)
+    return Cell("baseline" if attempt in outcome.baselines else "")
+
+
+def _given_up(outcome: Outcome) -> list[Section]:
+    ended = [a for a in outcome.search.attempts if not a.complete]
+    if not ended:
+        return []
+    rows = [
+        [
+            str(attempt.number),
+            _words(attempt.family),
+            f"{attempt.mean:.4f}",
+            f"{len(attempt.scores)} of {outcome.folds}",
+            f"{attempt.seconds:.1f}",
+            _parameters(attempt),
+        ]
+        for attempt in ended
     ]
+    return [
+        Section(
+            title="Settings given up",
+            lead="Each lay behind the complete settings on the folds it reached. Folds differ, so "
+            "these means cannot be compared with those of the leaderboard.",
+            body=table(
+                ("Setting", "Estimator", outcome.metric.name, "Folds", "Seconds", "Parameters"),
+                rows,
+                numeric=(0, 2, 3, 4),
+            ),
+        )
+    ]
+
+
+def _parameters(attempt: Attempt) -> str:
+    return ", ".join(f"{k} {_short(v)}" for k, v in attempt.parameters.items()) or "none"
 
 
 def _progress(outcome: Outcome) -> Section:
@@ -166,8 +196,7 @@ def _progress(outcome: Outcome) -> Section:
     )
     return Section(
         title="Search",
-        lead=f"Each family starts from its default setting; then Optuna proposes. {metric.name}: "
-        f"{_direction(metric)}.",
+        lead="Each family starts from its default setting; then Optuna proposes others.",
         body=row(
             figure(drawn, caption="Settings that were scored on every fold"),
             figure(spent, caption="Where the time went"),
@@ -230,16 +259,12 @@ def _chosen(outcome: Outcome) -> Section:
     )
 
 
-def _figure(attempt: Attempt, metric: Metric) -> str:
-    return f"{metric.name} {attempt.mean:.4f} ± {attempt.deviation:.4f}"
-
-
 def _direction(metric: Metric) -> str:
     return "more is better" if metric.higher_is_better else "less is better"
 
 
 def _words(family: str) -> str:
-    return family.replace("_", " ")
+    return _NAMES[family]
 
 
 def _short(value: object) -> str:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from penstock import tracking
 from penstock.errors import ServiceError
 from penstock.metrics import Metric
 from penstock.training import environment
@@ -102,8 +103,9 @@ def _told(store: MlflowClient) -> Iterator[None]:
     try:
         yield
     except (MlflowException, OSError) as error:
+        uri = str(store.tracking_uri)
         raise ServiceError(
-            f"MLflow did not take the training's results: {str(error).splitlines()[0]:.200}",
-            where=str(store.tracking_uri).split("@")[-1],
+            f"MLflow did not take the training's results: {tracking.reason(error, uri=uri)}",
+            where=tracking.without_password(uri, uri=uri),
             remedy="See the server's log, then train again.",
         ) from error

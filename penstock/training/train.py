@@ -99,7 +99,7 @@ def train(
     best = outcome.search.best.attempt
     say(
         f"{best.family}: {plan.metric.name} {best.mean:.4f} ± {best.deviation:.4f} in "
-        f"cross-validation, best of {len(outcome.search.attempts)} settings"
+        f"cross-validation, best of {len(outcome.search.attempts)} setting(s)"
     )
     return outcome.record
 

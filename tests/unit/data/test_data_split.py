@@ -309,18 +309,18 @@ def test_the_proof_finds_a_faulty_writer(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("times", "arguments", "said"),
     [
-        ({}, "rows are on both sides"),
-        ({"method": "group", "column": "group"}, "values of 'group' are on both sides"),
-        ({"method": "time", "column": "at"}, "are on both sides"),
+        (2, {}, "rows are on both sides"),
+        (1, {"method": "group", "column": "group"}, "values of 'group' are on both sides"),
+        (1, {"method": "time", "column": "at"}, "values of 'at' are on both sides"),
     ],
 )
 def test_the_proof_finds_a_faulty_draw(
-    arguments: Any, said: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+    times: int, arguments: Any, said: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Likewise: a draw that looks neither at content nor at groups or times.
-    bench.write(pa.concat_tables([make(601)] * 2))
+    bench.write(pa.concat_tables([make(601)] * times))
     monkeypatch.setattr(division, "draw", lambda facts, *_: np.arange(len(facts.rows)) % 5 == 0)
 
     with pytest.raises(IntegrityError, match=said):

@@ -93,7 +93,7 @@ def test_the_report_stands_alone_and_escapes_the_data(binary: tuple[Any, Model])
     assert "good &lt;b&gt;" in page
     assert "good <b>" not in page
     assert "<script" not in page
-    for words in ("Leaderboard", "majority", "winner", "Threshold", "best so far"):
+    for words in ("Leaderboard", "Majority class", "winner", "Threshold", "best so far"):
         assert words in page
 
 
