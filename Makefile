@@ -31,7 +31,7 @@ stop: ## End what `make run` left serving
 	$(BIN)/penstock stop example/project.yaml
 
 test: setup ## Run every test that can run here
-	$(BIN)/pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist loadgroup
 
 lint: setup tree ## Check style, types, layers, and that generated files are current
 	$(BIN)/ruff check .

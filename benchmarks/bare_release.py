@@ -138,7 +138,7 @@ def search(x: pd.DataFrame, y: np.ndarray) -> tuple[Any, list[dict[str, Any]], A
     study = optuna.create_study(
         direction="maximize",
         sampler=optuna.samplers.TPESampler(seed=SEED, n_startup_trials=8),
-        pruner=optuna.pruners.PercentilePruner(25.0, n_startup_trials=3),
+        pruner=optuna.pruners.PercentilePruner(33.3, n_startup_trials=3),
     )
     for start in STARTS:
         study.enqueue_trial(start)
@@ -173,8 +173,8 @@ def propose(trial: Any) -> Any:
     if family == "boosting":
         return HistGradientBoostingClassifier(
             learning_rate=trial.suggest_float("boosting.learning_rate", 0.03, 0.3, log=True),
-            max_iter=trial.suggest_int("boosting.max_iter", 50, 200, log=True),
-            max_leaf_nodes=trial.suggest_int("boosting.max_leaf_nodes", 6, 63, log=True),
+            max_iter=trial.suggest_int("boosting.max_iter", 30, 120, log=True),
+            max_leaf_nodes=trial.suggest_int("boosting.max_leaf_nodes", 6, 48, log=True),
             min_samples_leaf=trial.suggest_int("boosting.min_samples_leaf", 3, 100, log=True),
             l2_regularization=trial.suggest_float(
                 "boosting.l2_regularization", 1e-3, 10.0, log=True

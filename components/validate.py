@@ -10,6 +10,7 @@ def validate(
     dataset: dsl.Input[dsl.Dataset],
     results: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
+    suite: dsl.Output[dsl.Artifact],
     contract: dict = {},  # noqa: B006
     expectations: list = [],  # noqa: B006
 ) -> bool:
@@ -25,6 +26,7 @@ def validate(
             Severity critical fails the data; warning and info are reported.
         results: Validation record (JSON): each check, counts of unexpected values, samples.
         report: The same for people.
+        suite: The expectations that were checked, as a Great Expectations suite (JSON).
 
     Fails when:
         An expectation is not known or names a column that is neither there nor in the contract.
@@ -41,5 +43,6 @@ def validate(
         expectations=from_parameter(expectations),
         results=Path(results.path),
         report=Path(report.path),
+        suite=Path(suite.path),
     )
     return validation.passed

@@ -73,33 +73,37 @@ def release(
                 "Engineer features",
                 memory="4Gi",
             )
-            trained = sized(
-                train(
-                    train=parts.outputs["train"],
-                    features=fitted.outputs["features"],
-                    proof=parts.outputs["proof"],
-                    target=target,
-                    task=task,
-                    positive=positive,
-                    experiment=name,
-                    options=training,
-                    tracking_uri=tracking_uri,
-                ),
-                "Train",
-                cpu="2",
-                memory="8Gi",
+            trained = network(
+                sized(
+                    train(
+                        train=parts.outputs["train"],
+                        features=fitted.outputs["features"],
+                        proof=parts.outputs["proof"],
+                        target=target,
+                        task=task,
+                        positive=positive,
+                        experiment=name,
+                        options=training,
+                        tracking_uri=tracking_uri,
+                    ),
+                    "Train",
+                    cpu="2",
+                    memory="8Gi",
+                )
             )
-            measured = sized(
-                evaluate(
-                    holdout=parts.outputs["holdout"],
-                    model=trained.outputs["model"],
-                    baselines=trained.outputs["baselines"],
-                    name=name,
-                    options=evaluation,
-                    tracking_uri=tracking_uri,
-                ),
-                "Evaluate",
-                memory="4Gi",
+            measured = network(
+                sized(
+                    evaluate(
+                        holdout=parts.outputs["holdout"],
+                        model=trained.outputs["model"],
+                        baselines=trained.outputs["baselines"],
+                        name=name,
+                        options=evaluation,
+                        tracking_uri=tracking_uri,
+                    ),
+                    "Evaluate",
+                    memory="4Gi",
+                )
             )
             measured.set_caching_options(enable_caching=False)  # the champion may have changed
             decided = light(
@@ -121,15 +125,17 @@ def release(
                     )
                 )
                 registered.set_caching_options(enable_caching=False)
-                deployed = light(
-                    deploy(
-                        registration=registered.outputs["registration"],
-                        decision=decided.outputs["decision"],
-                        holdout=parts.outputs["holdout"],
-                        options=deployment,
-                        tracking_uri=tracking_uri,
-                    ),
-                    "Deploy",
+                deployed = network(
+                    light(
+                        deploy(
+                            registration=registered.outputs["registration"],
+                            decision=decided.outputs["decision"],
+                            holdout=parts.outputs["holdout"],
+                            options=deployment,
+                            tracking_uri=tracking_uri,
+                        ),
+                        "Deploy",
+                    )
                 )
                 deployed.set_caching_options(enable_caching=False)
             with dsl.If(decided.outputs["Output"] == False, name="gate refuses"):  # noqa: E712

@@ -121,6 +121,7 @@ def _execute(parameters: dict[str, Any], *, root: Path, tee: LogTee) -> bool:
 
     from penstock.pipelines.release import release
 
+    _drop_retries(release.pipeline_spec)
     local.init(
         runner=local.SubprocessRunner(use_venv=False),
         pipeline_root=str(root / "kfp"),
@@ -139,6 +140,13 @@ def _execute(parameters: dict[str, Any], *, root: Path, tee: LogTee) -> bool:
             tee.write(f"\n{error}\n")
             return False
     return True
+
+
+def _drop_retries(spec: Any) -> None:
+    """Let a step fail at once: whoever watches wants to know, and can run again."""
+    for component in (spec.root, *spec.components.values()):
+        for task in component.dag.tasks.values():
+            task.ClearField("retry_policy")
 
 
 def _result(

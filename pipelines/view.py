@@ -20,7 +20,6 @@ State = Literal["waiting", "running", "done", "failed"]
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"INFO - Executing task '([^']+)'$")
 _FINISHED = re.compile(r"(?:INFO|ERROR) - Task '([^']+)' finished with status (SUCCESS|FAILURE)$")
-_RETRIED = re.compile(r"Task \S+ failed \(attempt (\d+)/(\d+)\)\. Retrying")
 _RAISED = re.compile(r"^\s*(?:penstock\.errors\.\w+|\w*(?:Error|Exception|Interrupt)): (.+)$")
 
 
@@ -61,7 +60,6 @@ class RunView:
         self._console = console
         self._quiet = quiet
         self._live: Live | None = None
-        self._failing: Step | None = None
         self.steps = [Step(name) for name in steps]
 
     def __enter__(self) -> RunView:
@@ -75,7 +73,6 @@ class RunView:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._print_failure()
         if self._live is not None:
             self._live.stop()
             self._live = None
@@ -86,45 +83,29 @@ class RunView:
             self._start(started[1])
         elif finished := _FINISHED.search(text):
             self._finish(finished[1], ok=finished[2] == "SUCCESS")
-        elif retried := _RETRIED.search(text):
-            self._note(f"attempt {retried[1]} of {retried[2]} failed, trying again")
         elif MARK in text:
             self._note(text.split(MARK, 1)[1])
         elif raised := _RAISED.search(text):
             self._running_or_last().raised = raised[1]
 
     def failed(self) -> Step | None:
-        """Return the first step that failed for good, or None."""
+        """Return the first step that failed, or None."""
         return next((step for step in self.steps if step.state == "failed"), None)
 
     def _start(self, name: str) -> None:
-        if self._failing is not None and self._failing.name != name:
-            self._print_failure()
         step = next((step for step in self.steps if step.name == name), None)
         if step is None:
             step = Step(name)
             self.steps.append(step)
-        if step.state == "waiting":
-            step.began = time.monotonic()
-        step.state, step.raised, self._failing = "running", "", None
+        step.began = time.monotonic()
+        step.state = "running"
 
     def _finish(self, name: str, *, ok: bool) -> None:
         step = next(step for step in self.steps if step.name == name)
         step.took = step.seconds()
         step.state = "done" if ok else "failed"
-        if ok:
-            self._print(step)
-        else:
-            # Whether it is tried again is known only with the next line of the log.
-            self._failing = step
-
-    def _print_failure(self) -> None:
-        if self._failing is not None:
-            self._failing.figure = self._failing.raised or "see the log"
-            self._print(self._failing)
-            self._failing = None
-
-    def _print(self, step: Step) -> None:
+        if not ok:
+            step.figure = step.raised or "see the log"
         if self._live is None and self._shown(step):
             self._console.print(self._plain(step), highlight=False, markup=False, soft_wrap=True)
 

@@ -14,7 +14,8 @@ import yaml
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
 
-pytestmark = pytest.mark.slow
+# One worker for all: the tests share what a run left.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("release")]
 
 QUICK = {"trials": 2, "folds": 2, "candidates": ["linear", "hist_gradient_boosting"]}
 
