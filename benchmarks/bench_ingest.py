@@ -216,9 +216,7 @@ def _warn_of_small_machine() -> None:
             f"WARNING: {memory:.1f} GB OF MEMORY. The tables do not stay cached; disks are timed."
         )
     if load > cores / 2:
-        print(
-            f"WARNING: THE MACHINE IS BUSY (load {load:.1f} on {cores} cores). Look at CPU, not wall."
-        )
+        print(f"WARNING: THE MACHINE IS BUSY (load {load:.1f} on {cores} cores): look at CPU.")
 
 
 if __name__ == "__main__":

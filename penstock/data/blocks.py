@@ -34,10 +34,12 @@ class Block:
     Attributes:
         data: UTF-8 bytes.
         offset: Where they begin in the decoded file.
+        unfinished: The file ends amid a row.
     """
 
     data: bytes
     offset: int
+    unfinished: bool = False
 
 
 def open_bytes(file: SourceFile) -> BinaryIO:
@@ -148,15 +150,14 @@ def check_utf8(file: SourceFile, block: Block, *, given: str, line: Callable[[],
 
 
 def row_blocks(
-    stream: Utf8Stream, *, where: str, quote: str = "", delimiter: str = "", size: int = BLOCK
+    stream: Utf8Stream, *, where: str, cut: Callable[[bytes], int], size: int = BLOCK
 ) -> Iterator[Block]:
     """Cut a stream into blocks that end where a row does.
 
     Args:
         stream: The text.
         where: The file's name.
-        quote: The quotation mark inside of which a newline ends no row; empty when there is none.
-        delimiter: What stands before an opening quotation mark.
+        cut: Finds the end of the last whole row in bytes that begin with a row, or 0.
         size: Bytes to read at a time.
 
     Raises:
@@ -165,11 +166,11 @@ def row_blocks(
     offset, rest = 0, b""
     while chunk := stream.read(max(size, len(rest))):
         data = rest + chunk
-        cut = last_row_end(data, quote=quote, delimiter=delimiter)
-        if cut:
-            yield Block(data[:cut], offset)
-            offset += cut
-        rest = data[cut:]
+        end = cut(data)
+        if end:
+            yield Block(data[:end], offset)
+            offset += end
+        rest = data[end:]
         if len(rest) > MAX_ROW:
             raise InputError(
                 f"the row that begins at byte {offset:,} is longer than {MAX_ROW >> 20} MB",
@@ -177,16 +178,26 @@ def row_blocks(
                 remedy="A quotation mark may never be closed; check the file there.",
             )
     if rest:
-        yield Block(rest, offset)
+        yield Block(rest, offset, unfinished=not cut(rest + b"\n"))
+
+
+def last_line_end(data: bytes) -> int:
+    """Return the end of the last whole line, or 0 if none ends."""
+    return data.rfind(b"\n") + 1
 
 
 def last_row_end(data: bytes, *, quote: str, delimiter: str) -> int:
-    """Return the end of the last whole row in data that begins with a row, or 0 if none ends."""
+    """Return the end of the last whole row, or 0; a line end in quotation marks ends none.
+
+    Args:
+        data: Bytes that begin with a row.
+        quote: The quotation mark.
+        delimiter: What stands before an opening quotation mark.
+    """
     end = data.rfind(b"\n")
-    mark = quote.encode()
-    if end < 0 or not mark or mark not in data:
+    if end < 0 or quote.encode() not in data:
         return end + 1
-    quotes = _structural_quotes(data, ord(quote), ord(delimiter))
+    quotes = structural_quotes(data, quote=quote, delimiter=delimiter)
     while end >= 0:
         before = int(np.searchsorted(quotes, end))
         if before % 2 == 0:
@@ -195,18 +206,18 @@ def last_row_end(data: bytes, *, quote: str, delimiter: str) -> int:
     return 0
 
 
-def _structural_quotes(data: bytes, quote: int, delimiter: int) -> npt.NDArray[np.int64]:
+def structural_quotes(data: bytes, *, quote: str, delimiter: str) -> npt.NDArray[np.int64]:
     """Return where quotation marks open or close; one amid an unquoted cell is only a letter."""
     raw = np.frombuffer(data, dtype=np.uint8)
-    places = np.flatnonzero(raw == quote)
+    places = np.flatnonzero(raw == ord(quote))
     edges = np.zeros(256, dtype=np.bool_)
-    edges[[quote, delimiter, _NEWLINE, _RETURN]] = True
+    edges[[ord(quote), ord(delimiter), _NEWLINE, _RETURN]] = True
     before = raw[np.maximum(places[0::2] - 1, 0)]
     after = raw[np.minimum(places[1::2] + 1, len(raw) - 1)]
     opening = edges[before] | (places[0::2] == 0)
     if opening.all() and edges[after].all():
         return places
-    return _walk(data, places, quote, edges)
+    return _walk(data, places, ord(quote), edges)
 
 
 def _walk(

@@ -9,6 +9,7 @@ import functools
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +21,15 @@ from penstock.data.blocks import (
     Block,
     Utf8Stream,
     check_utf8,
-    row_blocks,
 )
 from penstock.data.columns import check_declared, check_same_columns
 from penstock.data.csv_layout import (
+    SPACES,
     Layout,
     arrow_read,
+    blocks_of,
     by_python,
+    check_lines,
     has_margins,
     layout_of,
     line_at,
@@ -37,7 +40,7 @@ from penstock.data.csv_layout import (
 )
 from penstock.data.dialect import guess_encoding
 from penstock.data.inference import Tally
-from penstock.data.signals import Misfit, NotUtf8
+from penstock.data.signals import Misfit, Misread, NotUtf8
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError
@@ -48,7 +51,6 @@ if TYPE_CHECKING:
 _FIRST = 1 << 20
 """Bytes from which types are inferred at first."""
 
-_SPACES = " \t"
 
 _TRUE = ("true", "True", "TRUE")
 _FALSE = ("false", "False", "FALSE")
@@ -152,26 +154,23 @@ class CsvReader:
 
     def _blocks(self, layout: Layout, size: int = BLOCK) -> Iterator[Block]:
         """Yield a file's rows below its header."""
-        dialect = layout.dialect
         stream = Utf8Stream(layout.file, encoding=layout.encoding, returns=layout.returns)
         with contextlib.closing(stream):
-            blocks = row_blocks(
-                stream,
-                where=layout.file.name,
-                quote=dialect.quote,
-                delimiter=dialect.delimiter,
-                size=size,
-            )
-            for block in blocks:
-                if block.offset < layout.start:
-                    data = block.data[layout.start - block.offset :]
-                    block = Block(data, layout.start)
-                if block.data and not block.data.isspace():
-                    self._check(layout, block)
-                    yield block
+            for block in blocks_of(layout, stream, size):
+                data = block.data[max(0, layout.start - block.offset) :]
+                if data and not data.isspace():
+                    rows = Block(data, max(layout.start, block.offset), block.unfinished)
+                    self._check(layout, rows)
+                    yield rows
 
     def _check(self, layout: Layout, block: Block) -> None:
-        """Check that a file read as UTF-8 is."""
+        """Check that a block read as UTF-8 is, and that its last row ends."""
+        if block.unfinished:
+            raise InputError(
+                f"line {line_at(layout, block.offset)}: a quotation mark is never closed",
+                where=layout.file.name,
+                remedy="Close it, or double it if it belongs to the text.",
+            )
         if layout.encoding == "utf-8" and not block.data.isascii():
             given = "" if layout.detected else self._source.encoding
             line = functools.partial(line_at, layout, block.offset)
@@ -203,9 +202,8 @@ class CsvReader:
             except pa.ArrowInvalid:
                 batch = None
             if batch is not None:
-                trim = self._source.strip and has_margins(block, layout.dialect)
-                arrays = [batch.column(name) for name in self.names]
-                arrays = [self._trimmed(array) for array in arrays] if trim else arrays
+                check_lines(layout, block, batch.num_rows)
+                arrays = [self._stripped(batch.column(name)) for name in self.names]
                 return pa.RecordBatch.from_arrays(arrays, list(self.names))
         texts = self._texts(layout, block)
         decimal = layout.dialect.decimal
@@ -254,28 +252,42 @@ class CsvReader:
             try:
                 batch = arrow_read(block, layout, options)
             except pa.ArrowInvalid as error:
+                # Where a row was cut in two, its halves are ragged.
+                check_lines(layout, block, -1)
                 raise ragged_error(layout, block, str(error)) from error
+        check_lines(layout, block, batch.num_rows)
         arrays = [self._trimmed(batch.column(name)) for name in self.names]
         return pa.RecordBatch.from_arrays(arrays, list(self.names))
+
+    def _stripped(self, array: pa.Array) -> pa.Array:
+        """Trim a column that was parsed directly, if it is text that needs it."""
+        import pyarrow as pa
+
+        if self._source.strip and pa.types.is_string(array.type) and has_margins(array):
+            return self._trimmed(array)
+        return array
 
     def _trimmed(self, array: pa.Array) -> pa.Array:
         """Return texts without white space around them, null where they mean a missing value."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        if not pa.types.is_string(array.type):
-            return array
         if self._source.strip:
-            array = pc.utf8_trim(array, characters=_SPACES)
+            array = pc.utf8_trim(array, characters=SPACES)
         missing = pa.array(self._source.na_values, pa.string())
         return pc.if_else(pc.is_in(array, missing), pa.scalar(None, pa.string()), array)
 
-    def recode(self, found: NotUtf8) -> None:
-        """Take another encoding for a file that was taken for UTF-8."""
+    def adapt(self, found: Misread) -> None:
+        """Read a file in another encoding, or as one with rows of several lines."""
         for at, layout in enumerate(self._layouts):
-            if layout.file == found.file:
+            if layout.file != found.file:
+                continue
+            if isinstance(found, NotUtf8):
                 encoding = guess_encoding(found.sample, where=layout.file.name)
-                self._layouts[at] = layout_of(layout.file, self._source, encoding)
+                known = layout_of(layout.file, self._source, encoding)
+                self._layouts[at] = replace(known, multiline=layout.multiline)
+            else:
+                self._layouts[at] = replace(layout, multiline=True)
 
     def _python_read(self, layout: Layout, block: Block) -> pa.RecordBatch:
         import pyarrow as pa

@@ -7,7 +7,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from penstock.errors import InputError
@@ -250,15 +250,18 @@ def _fitness(sample: str, dialect: Dialect) -> tuple[float, int]:
 def _refine(sample: str, dialect: Dialect) -> Dialect:
     """Look for spaces before quotes, backslash escapes and a decimal comma."""
     mark, quote = re.escape(dialect.delimiter), re.escape(dialect.quote)
-    spaced = re.search(rf"{mark}[ \t]+{quote}[^{quote}\n]*{quote}[ \t]*({mark}|\r|\n)", sample)
-    escaped = re.search(rf"\\{quote}", sample)
-    rival = Dialect(dialect.delimiter, dialect.quote, bool(escaped), bool(spaced))
-    plain = Dialect(dialect.delimiter, dialect.quote)
-    chosen = rival if _fitness(sample, rival) > _fitness(sample, plain) or spaced else plain
-    comma = dialect.delimiter != "," and _has_decimal_commas(sample, chosen)
-    return Dialect(
-        chosen.delimiter, chosen.quote, chosen.escape, chosen.spaced, "," if comma else "."
-    )
+    spaced = (False, True) if re.search(rf"{mark}[ \t]+{quote}", sample) else (False,)
+    escaped = (False, True) if re.search(rf"\\{quote}", sample) else (False,)
+    rivals = [
+        replace(dialect, spaced=space, escape=escape) for space in spaced for escape in escaped
+    ]
+    # Of equals the first: plain.
+    chosen = max(rivals, key=lambda rival: _fitness(sample, rival))
+    if re.search(rf"{mark}[ \t]+{quote}[^{quote}\n]*{quote}[ \t]*({mark}|\r|\n)", sample):
+        chosen = replace(chosen, spaced=True)
+    if dialect.delimiter != "," and _has_decimal_commas(sample, chosen):
+        return replace(chosen, decimal=",")
+    return chosen
 
 
 def _has_decimal_commas(sample: str, dialect: Dialect) -> bool:

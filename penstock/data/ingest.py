@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from penstock.data.disk import disk_errors
-from penstock.data.signals import Misfit, NotUtf8
+from penstock.data.signals import Misfit, Misread
 from penstock.data.sources import SourceFile, local_files, redacted
 from penstock.data.spec import SourceSpec
 from penstock.data.table import write_dataset
@@ -31,8 +31,8 @@ class Reader(Protocol):
     def explain(self, misfit: Misfit) -> InputError:
         """Return what to tell about a value that no inferred or declared type admits."""
 
-    def recode(self, found: NotUtf8) -> None:
-        """Read a text file that turned out not to be UTF-8 in another encoding from here on."""
+    def adapt(self, found: Misread) -> None:
+        """Read a text file from here on as it turned out to be written."""
 
     def notes(self) -> list[str]:
         """Return how the source was read."""
@@ -95,5 +95,5 @@ def _write(reader: Reader, source: SourceSpec, output: Path) -> Dataset:
             if whole or misfit.column in source.types:
                 raise reader.explain(misfit) from misfit
             whole = True
-        except NotUtf8 as found:
-            reader.recode(found)
+        except Misread as found:
+            reader.adapt(found)

@@ -13,6 +13,7 @@ from penstock.data.blocks import (
     Block,
     Utf8Stream,
     check_utf8,
+    last_line_end,
     open_bytes,
     read,
     row_blocks,
@@ -20,7 +21,7 @@ from penstock.data.blocks import (
 from penstock.data.columns import check_declared
 from penstock.data.dialect import detect_encoding, guess_encoding
 from penstock.data.inference import convert
-from penstock.data.signals import Misfit, NotUtf8
+from penstock.data.signals import Misfit, Misread, NotUtf8
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.storage import arrow_type
@@ -98,9 +99,10 @@ class JsonlReader:
                 )
         raise AssertionError(f"no value of {name!r} misfits {kind}")
 
-    def recode(self, found: NotUtf8) -> None:
+    def adapt(self, found: Misread) -> None:
         """Take another encoding for a file that was taken for UTF-8."""
-        self._encodings[found.file] = guess_encoding(found.sample, where=found.file.name)
+        if isinstance(found, NotUtf8):
+            self._encodings[found.file] = guess_encoding(found.sample, where=found.file.name)
 
     def _encoding(self, file: SourceFile) -> str:
         with contextlib.closing(open_bytes(file)) as stream:
@@ -121,7 +123,7 @@ class JsonlReader:
         for file in self._files:
             line, encoding = 1, self._encodings[file]
             with contextlib.closing(Utf8Stream(file, encoding=encoding)) as stream:
-                for block in row_blocks(stream, where=file.name, size=size):
+                for block in row_blocks(stream, where=file.name, cut=last_line_end, size=size):
                     if not block.data.isspace():
                         first = functools.partial(int, line)
                         check_utf8(file, block, given=self._source.encoding, line=first)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from penstock.data.columns import check_declared, check_same_columns
-from penstock.data.signals import Misfit, NotUtf8
+from penstock.data.signals import Misfit, Misread
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.storage import arrow_type, columns_of, storage_type
@@ -64,8 +64,8 @@ class ParquetReader:
         """Return an error; never called, since `_cast` raises its own."""
         return InputError("a value does not have the declared type", where=misfit.column)
 
-    def recode(self, found: NotUtf8) -> None:
-        """Do nothing: only text files have an encoding."""
+    def adapt(self, found: Misread) -> None:
+        """Do nothing: only text files can be misread."""
 
     def _schema(self, file: SourceFile) -> tuple[Column, ...]:
         with self._opened(file) as parquet:

@@ -13,10 +13,21 @@ class Misfit(Exception):  # noqa: N818 - no error to show
         self.column = column
 
 
-class NotUtf8(Exception):  # noqa: N818 - no error to show
+class Misread(Exception):  # noqa: N818 - no error to show
+    """A file is not written as its first bytes let expect."""
+
+    def __init__(self, file: SourceFile) -> None:
+        super().__init__()
+        self.file = file
+
+
+class NotUtf8(Misread):
     """Bytes taken for UTF-8 are not."""
 
     def __init__(self, file: SourceFile, sample: bytes) -> None:
-        super().__init__()
-        self.file = file
+        super().__init__(file)
         self.sample = sample
+
+
+class Multiline(Misread):
+    """A row goes on over several lines."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from penstock.data.columns import check_declared, check_unique
-from penstock.data.signals import Misfit, NotUtf8
+from penstock.data.signals import Misfit, Misread
 from penstock.data.sources import redacted
 from penstock.data.spec import SourceSpec
 from penstock.data.values import Kinds, first_misfit, settle_all, to_array
@@ -83,8 +83,8 @@ class SqlReader:
             "the result changes from one run of the query to the next", where=self._where
         )
 
-    def recode(self, found: NotUtf8) -> None:
-        """Do nothing: only text files have an encoding."""
+    def adapt(self, found: Misread) -> None:
+        """Do nothing: only text files can be misread."""
 
     def _declared(self, name: str) -> bool:
         return name in self._source.types

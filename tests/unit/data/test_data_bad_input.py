@@ -78,9 +78,7 @@ def test_a_header_alone(text: str, table: Callable[..., Path], refuse: Refuse) -
     assert "at least one row" in message
 
 
-@pytest.mark.parametrize(
-    ("row", "cells"), [("4", 1), ("4,5,6", 3), ('"un,closed', 1), ('4,"5",6,7', 4)]
-)
+@pytest.mark.parametrize(("row", "cells"), [("4", 1), ("4,5,6", 3), ('4,"5",6,7', 4)])
 def test_a_ragged_row(row: str, cells: int, table: Callable[..., Path], refuse: Refuse) -> None:
     path = table(f'a,b\n1,"two\nlines"\n\n{row}\n')
 
@@ -89,6 +87,15 @@ def test_a_ragged_row(row: str, cells: int, table: Callable[..., Path], refuse: 
     assert message.startswith(f"{path}: line 5: {cells} cell")
     assert "where the header has 2" in message
     assert "quotation marks" in message
+
+
+@pytest.mark.parametrize("row", ['"un,closed', '5,"unclosed', '5,"unclosed\n6,7'])
+def test_a_quotation_mark_that_is_never_closed(
+    row: str, table: Callable[..., Path], refuse: Refuse
+) -> None:
+    path = table(f'a,b\n1,"two\nlines"\n\n{row}\n')
+
+    assert refuse(path, InputError).startswith(f"{path}: line 5: a quotation mark is never closed")
 
 
 def test_a_ragged_row_far_down(table: Callable[..., Path], refuse: Refuse) -> None:

@@ -192,6 +192,54 @@ def test_quotation_marks_at_any_block_end(
     assert read_table(output)["b"].to_pylist() == expected * 5
 
 
+@pytest.mark.parametrize("gap", ["", "\n"])
+def test_a_row_of_several_lines_that_comes_late(
+    gap: str, tmp_path: Path, read: Read, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Blocks are cut at any line's end until one is found that lies inside a cell.
+    monkeypatch.setattr(csv_source.CsvReader._blocks, "__defaults__", (4_000,))
+    plain = "".join(f'{n},"row {n}"\n{gap}' for n in range(2_000))
+    text = f'a,b\n{plain}7,"' + "two\n\nlines\n" * 900 + f'"\n{plain}'
+
+    dataset = read(as_text(tmp_path / "t.csv", text))
+
+    assert dataset.rows == 4_001
+    assert read_table(output)["b"][2_000].as_py() == "two\n\nlines\n" * 900
+
+
+@pytest.mark.parametrize("size", range(8, 40))
+def test_lines_that_look_like_rows(
+    size: int, tmp_path: Path, read: Read, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Cut at the line's end inside it, this cell gives two halves that both parse as rows.
+    monkeypatch.setattr(csv_source.CsvReader._blocks, "__defaults__", (size,))
+    plain = '0,"z"\n' * 3
+
+    read(as_text(tmp_path / "t.csv", f'a,b\n{plain}1,"x\n5,y"\n{plain}'))
+
+    assert read_table(output)["b"].to_pylist() == [*"zzz", "x\n5,y", *"zzz"]
+
+
+@pytest.mark.parametrize(("space", "mark"), [(" ", '""'), ("", '\\"')])
+def test_large_files_of_the_rarer_dialects(
+    space: str,
+    mark: str,
+    tmp_path: Path,
+    read: Read,
+    output: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(csv_source.CsvReader._blocks, "__defaults__", (4_000,))
+    cells = [f"say {mark}x\ny{mark}, {n}" for n in range(30_000)]
+    first = f'0,{space}"{mark}hi{mark}, all"\n'
+    text = first + "".join(f'{n},{space}"{cell}"\n' for n, cell in enumerate(cells))
+
+    read(as_text(tmp_path / "t.csv", f"a,{space}b\n{text}"))
+
+    expected = [cell.replace(mark, '"') for cell in cells]
+    assert read_table(output)["b"].to_pylist() == ['"hi", all', *expected]
+
+
 def test_a_glob_names_files_of_one_format(stored: Callable[[str], Path], read: Read) -> None:
     path = stored("t.csv")
     stored("u.parquet")
@@ -248,6 +296,7 @@ def test_the_dialect_is_detected(
         ("a;b\n1,5;x\n-2,25;y\n3;z\n", {"a": [1.5, -2.25, 3.0], "b": ["x", "y", "z"]}, "decimal"),
         ("a,b\n'x, y',1\n'z',2\n", {"a": ["x, y", "z"], "b": [1, 2]}, "quote '"),
         ('a, b\n1, "x, y"\n2, "z"\n', {"a": [1, 2], "b": ["x, y", "z"]}, "comma"),
+        ('a, b\n1, "x"\n2, "y"\n', {"a": [1, 2], "b": ["x", "y"]}, "comma"),
         ('a,b\n1,"say \\"hi\\", all"\n', {"a": [1], "b": ['say "hi", all']}, "backslash"),
         ('a,b\n1,"two\nlines"\n2,5" pipe\n', {"a": [1, 2], "b": ["two\nlines", '5" pipe']}, ""),
         ("a\n1\n2\n", {"a": [1, 2]}, "comma"),
