@@ -6,12 +6,12 @@ from penstock.components._image import image
 
 
 @dsl.component(base_image=image("data"), install_kfp_package=False)
-def fail(evidence: dsl.Input[dsl.Artifact], reason: str) -> None:
+def fail(reason: str, evidence: dsl.Input[dsl.Artifact] = None) -> None:
     """End the run as failed, with the reason as its message.
 
     Args:
-        evidence: A decision or validation record; its own words follow the reason.
         reason: What happened, for example `The gate refused the candidate.`
+        evidence: A decision or validation record, if there is one; its words follow the reason.
 
     Fails when:
         Always: that is what it is for.
@@ -21,4 +21,5 @@ def fail(evidence: dsl.Input[dsl.Artifact], reason: str) -> None:
     from penstock.errors import NotApprovedError
     from penstock.notice import reason_of
 
-    raise NotApprovedError(f"{reason} {reason_of(Path(evidence.path))}")
+    why = reason_of(Path(evidence.path)) if evidence else ""
+    raise NotApprovedError(f"{reason} {why}".strip())

@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from penstock.reports._svg import Drawing
-    from penstock.reports.plots import Reference
+
+Colour = Literal["ink", "muted", "line", "accent", "accent-2", "good", "bad", "warn"]
+
+Dashes = Literal["solid", "dashed", "dotted"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A thin line to compare with: level or upright `at` a value, or diagonal, where x = y."""
+
+    kind: Literal["horizontal", "vertical", "diagonal"]
+    at: float = 0.0
+    label: str = ""
+    colour: Colour = "muted"
+
 
 _LONGEST_LABEL = 26
 LEGEND_LINE = 42

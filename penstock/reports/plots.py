@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from penstock.reports._axes import (
     LEGEND_LINE,
@@ -20,6 +20,9 @@ from penstock.reports._axes import (
     label_text,
     logarithmic,
 )
+from penstock.reports._axes import Colour as Colour
+from penstock.reports._axes import Dashes as Dashes
+from penstock.reports._axes import Reference as Reference
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,10 +31,6 @@ if TYPE_CHECKING:
     from penstock.reports._svg import Drawing
 
     Numbers = Sequence[float] | np.ndarray
-
-Colour = Literal["ink", "muted", "line", "accent", "accent-2", "good", "bad", "warn"]
-
-Dashes = Literal["solid", "dashed", "dotted"]
 
 WIDTH = 4.5
 HEIGHT = 3.4
@@ -73,16 +72,6 @@ class Band:
     high: Numbers
     label: str = ""
     colour: Colour = "accent"
-
-
-@dataclass(frozen=True)
-class Reference:
-    """A thin line to compare with: level or upright `at` a value, or diagonal, where x = y."""
-
-    kind: Literal["horizontal", "vertical", "diagonal"]
-    at: float = 0.0
-    label: str = ""
-    colour: Colour = "muted"
 
 
 @dataclass(frozen=True)

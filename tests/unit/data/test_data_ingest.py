@@ -213,6 +213,7 @@ def test_lines_that_look_like_rows(
 ) -> None:
     # Cut at the line's end inside it, this cell gives two halves that both parse as rows.
     monkeypatch.setattr(csv_source.CsvReader._blocks, "__defaults__", (size,))
+    monkeypatch.setattr(csv_source, "_FIRST", size)
     plain = '0,"z"\n' * 3
 
     read(as_text(tmp_path / "t.csv", f'a,b\n{plain}1,"x\n5,y"\n{plain}'))
