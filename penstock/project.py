@@ -18,6 +18,9 @@ from penstock.records.spec import Spec
 from penstock.rollout.spec import DeploymentSpec
 from penstock.training.spec import TrainingSpec
 
+FILE_DATABASES = ("sqlite", "duckdb")
+"""Schemes of SQLAlchemy URLs that name a file."""
+
 
 class NotifySpec(Spec):
     """Who hears how a run ended."""
@@ -126,7 +129,7 @@ def resolved_uri(project: Project, *, folder: Path) -> str:
     if is_local(uri) and not project.source.query:
         return str((folder / uri).resolve())
     scheme, mark, rest = uri.partition(":///")
-    if project.source.query and scheme in ("sqlite", "duckdb") and rest and rest != ":memory:":
+    if project.source.query and scheme in FILE_DATABASES and rest and rest != ":memory:":
         return f"{scheme}{mark}{(folder / rest).resolve()}"
     return uri
 

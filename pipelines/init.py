@@ -21,7 +21,7 @@ from penstock.errors import InputError
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.spec import FeaturesSpec
 from penstock.gate.spec import Policy
-from penstock.project import NotifySpec, Project, is_local
+from penstock.project import FILE_DATABASES, NotifySpec, Project, is_local
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
 from penstock.rollout.spec import DeploymentSpec
@@ -83,7 +83,7 @@ def write_project(
     text = _render(
         data,
         name=name or _name_from(uri),
-        uri=_relative_uri(uri, folder=output.parent) if is_local(uri) else uri,
+        uri=_relative_uri(uri, folder=output.parent),
         query=query,
         target=target,
         task=resolved,
@@ -237,5 +237,13 @@ def _name_from(uri: str) -> str:
 
 
 def _relative_uri(uri: str, *, folder: Path) -> str:
-    path = Path(uri.removeprefix("file://"))
-    return os.path.relpath(path.absolute(), folder.absolute())
+    if is_local(uri):
+        return _relative(uri.removeprefix("file://"), folder=folder)
+    scheme, mark, path = uri.partition(":///")
+    if scheme in FILE_DATABASES and path and not path.startswith(("/", ":")):
+        return f"{scheme}{mark}{_relative(path, folder=folder)}"
+    return uri
+
+
+def _relative(path: str, *, folder: Path) -> str:
+    return os.path.relpath(Path(path).absolute(), folder.absolute())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from penstock.project import Project, resolved_uri
+from penstock.project import FILE_DATABASES, Project, resolved_uri
 
 _SECTIONS = {
     "contract": "contract",
@@ -49,7 +49,7 @@ def _is_absolute_path(value: str) -> bool:
     scheme, mark, rest = value.partition("://")
     if not mark:
         return Path(value).is_absolute()
-    return scheme == "file" or (scheme in ("sqlite", "duckdb") and rest.startswith("//"))
+    return scheme == "file" or (scheme in FILE_DATABASES and rest.startswith("//"))
 
 
 def _common(project: Project) -> dict[str, Any]:

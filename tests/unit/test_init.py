@@ -1,0 +1,83 @@
+"""The first project file: whole, explained, and refused with a reason when it cannot be written."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+import yaml
+
+from penstock import project
+from penstock.errors import InputError
+from penstock.pipelines.init import write_project
+
+ROWS = "".join(f"{n},{'red' if n % 3 else 'blue'},{n % 2}\n" for n in range(120))
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    path = tmp_path / "Wine Tasting 2.csv"
+    path.write_text("x,colour,good\n" + ROWS)
+    return path
+
+
+def test_it_loads_and_names_what_was_inferred(table: Path, tmp_path: Path) -> None:
+    written = write_project(str(table), target="good", output=tmp_path / "sub" / "project.yaml")
+    loaded = project.load(written)
+    assert (loaded.name, loaded.task, loaded.positive) == ("wine-tasting-2", "binary", "1")
+    assert [column.name for column in loaded.contract.columns] == ["x", "colour", "good"]
+    assert loaded.expectations
+    assert project.resolved_uri(loaded, folder=written.parent) == str(table)
+
+
+def test_every_field_is_explained(table: Path, tmp_path: Path) -> None:
+    text = write_project(str(table), target="good", output=tmp_path / "p.yaml").read_text()
+    for section in project.Project.model_fields:
+        assert f"{section}:" in text
+    for field in ("# folds: 4", "# holdout: 0.2", "# na_values:", "margin: 0.01", "# port: 8080"):
+        assert field in text
+    # A default that is uncommented as it stands must load.
+    bare = text.replace("  # port: 8080", "  port: 8080").replace("deployment: {}", "deployment:")
+    assert project.Project.parse(yaml.safe_load(bare), where="p").deployment.port == 8080
+
+
+def test_a_database_is_found_from_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with sqlite3.connect("wine.db") as database:
+        database.execute("create table t (x integer, good integer)")
+        database.executemany("insert into t values (?, ?)", [(n, n % 2) for n in range(120)])
+    database.close()
+    written = write_project(
+        "sqlite:///wine.db",
+        query="select * from t",
+        target="good",
+        output=tmp_path / "sub" / "p.yaml",
+    )
+    loaded = project.load(written)
+    assert project.resolved_uri(loaded, folder=written.parent) == f"sqlite:///{tmp_path}/wine.db"
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [("goood", r"goood.*(good|columns)"), ("constant", "constant|one value|same")],
+)
+def test_a_target_that_does_not_fit_leaves_nothing(
+    tmp_path: Path, target: str, message: str
+) -> None:
+    table = tmp_path / "t.csv"
+    table.write_text("x,constant\n" + "".join(f"{n},7\n" for n in range(50)))
+    with pytest.raises(InputError, match=message):
+        write_project(str(table), target=target, output=tmp_path / "p.yaml")
+    assert [path.name for path in tmp_path.iterdir()] == ["t.csv"]
+
+
+def test_a_project_that_is_there_is_kept(table: Path, tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text("mine")
+    with pytest.raises(InputError, match="--force"):
+        write_project(str(table), target="good", output=tmp_path / "p.yaml")
+    assert (tmp_path / "p.yaml").read_text() == "mine"
+    write_project(str(table), target="good", output=tmp_path / "p.yaml", force=True)
+    assert "target: good" in (tmp_path / "p.yaml").read_text()
