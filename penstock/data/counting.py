@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from penstock.data import arrow
 from penstock.data.digest import Hashes, mix
 from penstock.records.dataset import Level
 
@@ -103,7 +104,7 @@ class Counter:
         weights = np.concatenate([self.counts, counts])
         self.counts = np.zeros(len(self.keys), dtype=np.int64)
         np.add.at(self.counts, place, weights)
-        self.values = merged.take(pa.array(first))
+        self.values = merged.take(arrow.integers(first))
 
 
 def level_text(value: bool | int | float | str | datetime) -> str:
@@ -126,7 +127,7 @@ def numbers_of(valid: pa.Array) -> npt.NDArray[Any]:
         valid = valid.view(pa.int64())
     if pa.types.is_boolean(valid.type):
         valid = valid.cast(pa.uint8())
-    return np.asarray(valid.to_numpy(zero_copy_only=False))
+    return arrow.numbers(valid)
 
 
 def quantiles(
@@ -151,7 +152,7 @@ def top_levels(counter: Counter) -> tuple[Level, ...]:
     # Only what ties with the tenth needs comparing by value.
     least = counter.counts[order[min(_TOP, len(order)) - 1]]
     likely = np.flatnonzero(counter.counts >= least)
-    values = counter.values.take(likely).to_pylist()
+    values = counter.values.take(arrow.integers(likely)).to_pylist()
     ranked = sorted(zip(values, counter.counts[likely], strict=True), key=lambda p: (-p[1], p[0]))
     return tuple(Level(value=level_text(value), rows=int(rows)) for value, rows in ranked[:_TOP])
 

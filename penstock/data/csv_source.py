@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from penstock.data import inference
+from penstock.data import arrow, inference
 from penstock.data.blocks import (
     BLOCK,
     MAX_ROW,
@@ -274,8 +274,8 @@ class CsvReader:
 
         if self._source.strip:
             array = pc.utf8_trim(array, characters=SPACES)
-        missing = pa.array(self._source.na_values, pa.string())
-        return pc.if_else(pc.is_in(array, missing), pa.scalar(None, pa.string()), array)
+        missing = arrow.texts(self._source.na_values)
+        return pc.if_else(pc.is_in(array, missing), arrow.null(pa.string()), array)
 
     def adapt(self, found: Misread) -> None:
         """Read a file in another encoding, or as one with rows of several lines."""
@@ -307,7 +307,7 @@ class CsvReader:
         for name in self.names:
             encoded = batch.column(name).dictionary_encode()
             values, tally = encoded.dictionary, tallies[name]
-            places = encoded.indices.fill_null(len(values)).to_numpy()
+            places = arrow.numbers(encoded.indices, null=len(values))
             counts = np.bincount(places, minlength=len(values) + 1)[: len(values)]
             if layout.dialect.decimal != ".":
                 # Only for counting: the text itself is converted by its own rules.

@@ -31,6 +31,7 @@ import numpy.typing as npt
 import xxhash
 
 from penstock import files
+from penstock.data import arrow
 from penstock.records.dataset import Column
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def plus(left: tuple[int, int], right: tuple[int, int]) -> tuple[int, int]:
 
 
 def _null_mask(array: pa.Array) -> npt.NDArray[np.bool_]:
-    return np.asarray(array.is_null().to_numpy(zero_copy_only=False))
+    return arrow.flags(array.is_null())
 
 
 def _bits(array: pa.Array) -> Hashes:
@@ -146,7 +147,7 @@ def _bits(array: pa.Array) -> Hashes:
     import pyarrow as pa
 
     if pa.types.is_boolean(array.type):
-        flags = array.cast(pa.uint8()).fill_null(0).to_numpy()
+        flags = arrow.numbers(array.cast(pa.uint8()))
         return np.asarray(flags).astype(np.uint64)
     stored = np.frombuffer(array.buffers()[1], dtype=np.uint64)
     window = stored[array.offset : array.offset + len(array)]

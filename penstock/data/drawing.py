@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from penstock.data import arrow
 from penstock.data.digest import CellHasher, Hashes, RowDigest, RowHashes, mix
 from penstock.data.spec import SplitSpec
 from penstock.data.table import iter_batches
@@ -103,9 +104,7 @@ def _draw_by_time(times: npt.NDArray[Any], spec: SplitSpec) -> npt.NDArray[np.bo
 
 def filtered(folder: Path, mask: npt.NDArray[np.bool_]) -> Iterator[pa.RecordBatch]:
     """Yield the rows of a dataset for which `mask` is true."""
-    import pyarrow as pa
-
     start = 0
     for batch in iter_batches(folder):
-        yield batch.filter(pa.array(mask[start : start + batch.num_rows]))
+        yield batch.filter(arrow.booleans(mask[start : start + batch.num_rows]))
         start += batch.num_rows

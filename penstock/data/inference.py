@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from penstock.data import arrow
 from penstock.data.signals import Misfit
 from penstock.errors import InputError
 from penstock.records.dataset import ColumnType
@@ -121,7 +122,7 @@ def convert(texts: pa.Array, wanted: pa.DataType, *, name: str, decimal: str = "
         return texts
     # An empty cell is no number, whatever na_values says.
     if texts.null_count < len(texts):
-        texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+        texts = pc.if_else(pc.equal(pc.binary_length(texts), 0), arrow.null(pa.string()), texts)
     if pa.types.is_null(wanted):
         if texts.null_count < len(texts):
             raise Misfit(name)
@@ -160,7 +161,7 @@ def _matches(values: pa.Array, pattern: str) -> npt.NDArray[np.bool_]:
     import pyarrow.compute as pc
 
     matched: Any = pc.match_substring_regex(values, pattern=pattern)
-    return np.asarray(matched.to_numpy(zero_copy_only=False), dtype=np.bool_)
+    return arrow.flags(matched)
 
 
 def _fit(values: pa.Array, integers: npt.NDArray[np.bool_]) -> bool:
@@ -168,7 +169,7 @@ def _fit(values: pa.Array, integers: npt.NDArray[np.bool_]) -> bool:
     import pyarrow as pa
 
     try:
-        values.filter(pa.array(integers)).cast(pa.int64())
+        values.filter(arrow.booleans(integers)).cast(pa.int64())
     except pa.ArrowInvalid:
         return False
     return True

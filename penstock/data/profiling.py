@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from penstock.data import arrow
 from penstock.data.counting import (
     Counter,
     Moments,
@@ -117,8 +118,7 @@ class ColumnProfiler:
         encoded = array.dictionary_encode()
         values, size = encoded.dictionary, len(encoded.dictionary)
         keys = self.hasher.hashes(values)
-        indices = encoded.indices.fill_null(size) if array.null_count else encoded.indices
-        places = indices.to_numpy()
+        places = arrow.numbers(encoded.indices, null=size)
         counter.add(keys, np.bincount(places, minlength=size + 1)[:size], values)
         if len(counter.keys) > MAX_EXACT:
             self._give_up_counting(counter)
@@ -163,7 +163,7 @@ class ColumnProfiler:
         self._add_to_sketch(counter.keys)
         heavy = np.flatnonzero(counter.counts >= _HEAVY * self._rows)
         self._heavy = [[int(counter.keys[at]), int(counter.counts[at])] for at in heavy]
-        self._heavy_values = counter.values.take(heavy)
+        self._heavy_values = counter.values.take(arrow.integers(heavy))
 
     def _add_to_sketch(self, hashes: Hashes) -> None:
         self._waiting.append(hashes[hashes <= self._bound])
@@ -190,8 +190,8 @@ class ColumnProfiler:
     ) -> None:
         """Add the sampled rows, a null as NaN."""
         if len(taken):
-            part = array.take(taken).cast("float64", safe=False)
-            self._sample = np.concatenate([self._sample, part.to_numpy(zero_copy_only=False)])
+            part = array.take(arrow.integers(taken)).cast("float64", safe=False)
+            self._sample = np.concatenate([self._sample, arrow.numbers(part, null=np.nan)])
         self._sample = self._sample[kept]
 
     def _exact(self, counter: Counter) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from penstock.data import arrow
 from penstock.data.columns import check_unique
 from penstock.errors import InputError
 from penstock.records.dataset import Column, ColumnType
@@ -86,7 +87,7 @@ def to_storage(array: pa.Array, column: Column) -> pa.Array:
     if column.type == "number":
         nans = pc.is_nan(array)
         if pc.any(nans).as_py():
-            array = pc.if_else(nans, pa.scalar(None, wanted), array)
+            array = pc.if_else(nans, arrow.null(wanted), array)
     return array
 
 
