@@ -152,9 +152,19 @@ def top_levels(counter: Counter) -> tuple[Level, ...]:
     # Only what ties with the tenth needs comparing by value.
     least = counter.counts[order[min(_TOP, len(order)) - 1]]
     likely = np.flatnonzero(counter.counts >= least)
-    values = counter.values.take(arrow.integers(likely)).to_pylist()
-    ranked = sorted(zip(values, counter.counts[likely], strict=True), key=lambda p: (-p[1], p[0]))
+    values = _as_python(counter.values.take(arrow.integers(likely)))
+    pairs = zip(values, counter.counts[likely], strict=True)
+    ranked = sorted((p for p in pairs if p[0] is not None), key=lambda p: (-p[1], p[0]))
     return tuple(Level(value=level_text(value), rows=int(rows)) for value, rows in ranked[:_TOP])
+
+
+def _as_python(values: pa.Array) -> list[Any]:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(values.type):
+        # Arrow's own way imports pandas.
+        return [moment(int(at)) for at in arrow.numbers(values.view(pa.int64()))]
+    return list(values.to_pylist())
 
 
 def moment(microseconds: float) -> datetime | None:
