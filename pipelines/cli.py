@@ -168,7 +168,7 @@ def _example(options: argparse.Namespace) -> int:
     from penstock.examples import transactions
     from penstock.pipelines.init import write_project
 
-    table = options.folder / "transactions.csv"
+    table = options.folder / "simulated-transactions.csv"
     frauds = transactions.write(
         table,
         rows=options.rows,

@@ -73,7 +73,7 @@ def test_the_summary_names_everything(released: tuple[Path, str]) -> None:
     assert "RELEASED  Approved" in text
     summary = summary_of(project)
     assert summary["data_version"] in text
-    assert "models:/transactions/1" in text
+    assert "models:/simulated-transactions/1" in text
     assert re.search(r"pass +baseline: ", text)
     assert re.search(r"not applicable +champion: There is no champion yet", text)
     assert "mlflow ui --backend-store-uri sqlite:///" in text
@@ -119,7 +119,7 @@ def test_the_champion_is_the_released_version(released: tuple[Path, str]) -> Non
 
     uri = f"sqlite:///{released[0].parent / '.penstock' / 'mlflow.db'}"
     champion = MlflowClient(tracking_uri=uri, registry_uri=uri).get_model_version_by_alias(
-        "transactions", "champion"
+        "simulated-transactions", "champion"
     )
     assert int(champion.version) == 1
 
@@ -143,7 +143,7 @@ def test_the_compiled_yaml_runs_with_the_same_outcome(released: tuple[Path, str]
     ours = {s.name: s.metrics for s in before.scores}
     theirs = {s.name: s.metrics for s in after.scores}
     assert theirs["candidate"] == ours["candidate"]
-    assert after.champion == "models:/transactions/1"
+    assert after.champion == "models:/simulated-transactions/1"
     assert theirs["champion"] == ours["candidate"]
     assert Decision.read(run / "decide" / "decision").approved
     assert (run / "deploy" / "deployment").exists()
@@ -185,12 +185,12 @@ class TestRefusedByTheGate:
         project = prepare(shell, "clean")
         folder = tmp_path_factory.mktemp("shuffled")
         inner = type(shell)(folder)
-        table = project.parent / "transactions.csv"
+        table = project.parent / "simulated-transactions.csv"
         import pandas as pd
 
         frame = pd.read_csv(table)
         frame["fraud"] = frame["fraud"].sample(frac=1, random_state=1).to_numpy()
-        frame.to_csv(folder / "transactions.csv", index=False)
+        frame.to_csv(folder / "simulated-transactions.csv", index=False)
         copied = folder / "project.yaml"
         copied.write_text(project.read_text())
         done = inner("run", "project.yaml")
@@ -244,10 +244,10 @@ def test_refused_data_stop_before_the_split(tmp_path: Path, shell) -> None:
 
 def test_a_step_that_fails_is_named_and_notified(shell) -> None:
     project = prepare(shell, "gone", rows=2_000, notify={"file": "failures.jsonl"})
-    (project.parent / "transactions.csv").unlink()
+    (project.parent / "simulated-transactions.csv").unlink()
     done = shell("run", str(project))
     assert done.returncode == 1
-    assert re.search(r"FAILED +Ingest .*transactions.csv", done.stdout)
+    assert re.search(r"FAILED +Ingest .*simulated-transactions.csv", done.stdout)
     assert "FAILED  Ingest failed: " in done.stdout
     outcome = json.loads((project.parent / "failures.jsonl").read_text().splitlines()[-1])
     assert outcome["state"] == "FAILED"
@@ -256,7 +256,7 @@ def test_a_step_that_fails_is_named_and_notified(shell) -> None:
 
 def test_a_lost_notice_changes_nothing(shell) -> None:
     project = prepare(shell, "deaf", rows=2_000, notify={"webhook": "http://127.0.0.1:9/hook"})
-    (project.parent / "transactions.csv").unlink()
+    (project.parent / "simulated-transactions.csv").unlink()
     done = shell("run", str(project))
     assert done.returncode == 1
     assert "FAILED  Ingest failed: " in done.stdout
@@ -267,5 +267,5 @@ def test_stop_ends_what_serves(released: tuple[Path, str], shell) -> None:
     project, _ = released
     done = shell("stop", str(project))
     assert done.returncode == 0
-    assert "Stopped transactions" in done.stdout
+    assert "Stopped simulated-transactions" in done.stdout
     assert shell("stop", str(project)).stdout == "Nothing was being served.\n"
