@@ -1,0 +1,49 @@
+"""What `kubectl apply` is given fits Kubeflow's own resource definitions, to the last field."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import yaml
+
+from penstock.pipelines.compile import compile_release
+from penstock.project import Project
+
+CRDS = Path(__file__).parents[3] / "shared" / "crds"
+
+
+def strict(schema: Any) -> Any:
+    """Return a schema in which a field that is not declared is an error."""
+    if isinstance(schema, list):
+        return [strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {key: strict(value) for key, value in schema.items()}
+    if "properties" in made and not made.get("x-kubernetes-preserve-unknown-fields"):
+        made.setdefault("additionalProperties", False)
+    return made
+
+
+def test_both_resources_fit_their_definitions(tmp_path: Path) -> None:
+    if not CRDS.is_dir():
+        pytest.skip(f"resource definitions are not here: {CRDS}")
+    project = Project.parse(
+        {"name": "wine", "target": "quality", "source": {"uri": "s3://b/wine.csv"}}, where="test"
+    )
+    compile_release(project, output=tmp_path / "p.yaml", kubernetes_manifest=True)
+    documents = list(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))
+    assert [document["kind"] for document in documents] == ["Pipeline", "PipelineVersion"]
+    for document in documents:
+        name = f"pipelines.kubeflow.org_{document['kind'].lower()}s.yaml"
+        definition = yaml.safe_load((CRDS / name).read_text())
+        version = document["apiVersion"].rpartition("/")[2]
+        served = next(v for v in definition["spec"]["versions"] if v["name"] == version)
+        schema = strict(served["schema"]["openAPIV3Schema"])
+        # Kubernetes checks metadata itself; a definition only says that it is there.
+        schema["properties"]["metadata"] = {"type": "object", "required": ["name"]}
+        jsonschema.validate(document, schema)
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**document, "spec": {**document["spec"], "typo": 1}}, schema)
