@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
 import pandas as pd
 
 from penstock.errors import InputError
+from penstock.model import times_of
 from penstock.records.dataset import Column
 
 _EXPECTED = {
@@ -23,6 +24,20 @@ _EXPECTED = {
 def convert(values: Any, column: Column) -> np.ndarray:
     """Return one column's values as `penstock.model.to_frame` describes."""
     return _CONVERTERS[column.type](_array(values), column)
+
+
+def checked_frame(columns: Mapping[str, Any], wanted: Sequence[Column]) -> pd.DataFrame:
+    """Return `penstock.model.LoadedModel.scores_of`'s columns as the pipeline's input frame."""
+    taken = {column.name: _checked(columns[column.name], column) for column in wanted}
+    return pd.DataFrame(taken, copy=False)
+
+
+def _checked(values: Any, column: Column) -> np.ndarray:
+    if column.type == "string":
+        return np.array(values, dtype=object)
+    if column.type != "datetime":
+        return np.asarray(values, dtype=np.float64)
+    return times_of(values)
 
 
 def _array(values: Any) -> np.ndarray:

@@ -38,3 +38,7 @@ class NotApprovedError(PenstockError):
 
 class ServiceError(PenstockError):
     """A service (registry, store, server, webhook) did not answer as it must."""
+
+
+class LeaseLostError(ServiceError):
+    """Another controller has taken a service over; whoever sees this must not act on it again."""

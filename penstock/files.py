@@ -42,12 +42,16 @@ def digest_of_file(path: Path) -> str:
     return "sha256:" + state.hexdigest()
 
 
-def digest_of_folder(folder: Path) -> str:
+def digest_of_folder(folder: Path, *, without: str = "") -> str:
     """Return `sha256:<hex>` over the relative name and content of every file below `folder`.
 
     Names are sorted, so the order in which a file system lists them does not matter; dates, owners
     and empty folders do not count. A symbolic link is refused, because what it leads to can change
     without the folder changing.
+
+    Args:
+        folder: The folder.
+        without: A folder or file directly in it that does not count; empty: everything counts.
 
     Raises:
         InputError: If the folder is absent, empty, or holds a symbolic link.
@@ -56,6 +60,8 @@ def digest_of_folder(folder: Path) -> str:
         raise InputError("the folder does not exist", where=str(folder))
     listing = {}
     for path in sorted(folder.rglob("*")):
+        if without and path.relative_to(folder).parts[0] == without:
+            continue
         if path.is_symlink():
             raise InputError(
                 "a symbolic link cannot be digested",

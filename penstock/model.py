@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from penstock import files
 from penstock.errors import InputError, IntegrityError
+from penstock.records import export
 from penstock.records.dataset import Column
 from penstock.records.model import FILE_NAME, Model
 
@@ -34,7 +37,12 @@ TRUSTED_TYPES = frozenset(
 )
 """What a model file may hold besides skops' own defaults. Loading refuses anything else."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
 STEPS = ("features", "estimator")
+
+BACKGROUND_NAME = "background.json"
 
 
 @dataclass(frozen=True)
@@ -47,9 +55,27 @@ class LoadedModel:
         pipeline: The fitted scikit-learn pipeline, which starts at the raw columns.
     """
 
+    runtime: ClassVar[str] = "sklearn"
+
     record: Model
     digest: str
     pipeline: Any
+
+    def scores_of(self, columns: Mapping[str, Any]) -> np.ndarray:
+        """Return what `scores` does, of columns whose values have been checked already.
+
+        Args:
+            columns: By the record's names, all n > 0 long. integer, number, boolean: a float64
+                array, NaN for missing; string: a list of text or None; datetime: a list of aware
+                datetimes or None, or a datetime64[us] array in UTC, NaT for missing.
+
+        Raises:
+            InputError: If a column is absent, or the columns have different lengths.
+        """
+        from penstock._convert import checked_frame
+
+        check_rows(columns, self.record.columns)
+        return self.scores(checked_frame(columns, self.record.columns))
 
     def frame(self, rows: Rows) -> pd.DataFrame:
         """Return the pipeline's input: the record's columns, in order, converted.
@@ -77,7 +103,7 @@ class LoadedModel:
             scores = np.asarray(self.pipeline.predict_proba(frame), dtype=np.float64)
         if self.record.task == "multiclass":
             return scores
-        return scores[:, self._positive_index()]
+        return scores[:, positive_index(self.record)]
 
     def labels(self, frame: pd.DataFrame) -> np.ndarray:
         """Return the predicted class of every row, or for a regression the value.
@@ -88,18 +114,60 @@ class LoadedModel:
 
     def labels_of(self, scores: np.ndarray) -> np.ndarray:
         """Return the labels that `scores`, as `scores()` returned them, amount to."""
-        import numpy as np
+        return labels_of(self.record, scores)
 
-        if self.record.task == "regression":
-            return scores
-        classes: np.ndarray = np.asarray(self.pipeline.classes_)
-        if self.record.task == "multiclass":
-            return np.asarray(classes[scores.argmax(axis=1)])
-        positive = self._positive_index()
-        return classes[np.where(scores >= self.record.threshold, positive, 1 - positive)]
 
-    def _positive_index(self) -> int:
-        return self.record.classes.index(self.record.positive)
+def digest_of(folder: Path) -> str:
+    """Return the digest that identifies a model: of its folder without what was exported from it.
+
+    Raises:
+        InputError: See `penstock.files.digest_of_folder`.
+    """
+    return files.digest_of_folder(folder, without=export.FOLDER)
+
+
+def background(folder: Path) -> dict[str, list[Any]]:
+    """Return rows of the training part that a model was saved with, to set other rows against.
+
+    Returns:
+        Up to 50 values by column, all of one length: JSON values, times as ISO 8601 text, None for
+        missing. Empty if the model was saved without any.
+
+    Raises:
+        IntegrityError: If the file is there and does not hold that.
+    """
+    path = folder / BACKGROUND_NAME
+    if not path.is_file():
+        return {}
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        lengths = {len(values) for values in rows.values() if isinstance(values, list)}
+    except (ValueError, AttributeError) as error:
+        raise IntegrityError("not lists of values by column", where=str(path)) from error
+    if len(lengths) != 1 or not all(isinstance(values, list) for values in rows.values()):
+        raise IntegrityError("not lists of one length by column", where=str(path))
+    return dict(rows)
+
+
+def positive_index(record: Model) -> int:
+    """Return where a binary model's positive class stands among its classes."""
+    return record.classes.index(record.positive)
+
+
+def labels_of(record: Model, scores: np.ndarray) -> np.ndarray:
+    """Return the labels that a model's scores amount to; for a regression, the scores.
+
+    Binary: the positive class where the score is at or above `record.threshold`.
+    """
+    import numpy as np
+
+    if record.task == "regression":
+        return scores
+    classes: np.ndarray = np.asarray(record.classes)
+    if record.task == "multiclass":
+        return np.asarray(classes[scores.argmax(axis=1)])
+    positive = positive_index(record)
+    return classes[np.where(scores >= record.threshold, positive, 1 - positive)]
 
 
 @functools.cache
@@ -129,8 +197,10 @@ def load(folder: Path, *, expected_digest: str = "") -> LoadedModel:
             record does not fit the fitted pipeline, or it was trained with another minor release
             of scikit-learn.
     """
-    path = _model_file(folder)
-    digest = files.digest_of_folder(folder)
+    from penstock._model_folder import check_fits, check_release, model_file
+
+    path = model_file(folder)
+    digest = digest_of(folder)
     if expected_digest and digest != expected_digest:
         raise IntegrityError(
             f"the model's digest is {digest}, expected {expected_digest}",
@@ -139,9 +209,9 @@ def load(folder: Path, *, expected_digest: str = "") -> LoadedModel:
         )
     record = Model.read(folder / FILE_NAME)
     _check_listed(record.trusted_types, where=str(folder / FILE_NAME))
-    _check_release(record, where=str(folder / FILE_NAME))
+    check_release(record, where=str(folder / FILE_NAME))
     pipeline = load_trusted(path)
-    _check_fits(record, pipeline, where=str(folder))
+    check_fits(record, pipeline, steps=STEPS, where=str(folder))
     return LoadedModel(record=record, digest=digest, pipeline=pipeline)
 
 
@@ -166,7 +236,7 @@ def load_trusted(path: Path) -> Any:
         ) from error
     _check_listed(foreign, where=str(path))
     with warnings.catch_warnings():
-        # Patch releases differ without harm; `_check_release` has refused the others.
+        # Patch releases differ without harm; `check_release` has refused the others.
         warnings.simplefilter("ignore", InconsistentVersionWarning)
         try:
             return load_skops(path, trusted=foreign)
@@ -175,6 +245,42 @@ def load_trusted(path: Path) -> Any:
                 f"the skops file does not load: {type(error).__name__}: {error!s:.200}",
                 where=str(path),
             ) from error
+
+
+def times_of(values: Sequence[datetime | None] | np.ndarray) -> np.ndarray:
+    """Return aware datetimes, None for missing, as datetime64[us] in UTC, NaT for missing.
+
+    An array of datetime64 is taken as UTC already.
+    """
+    import numpy as np
+
+    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
+        return values.astype("datetime64[us]", copy=False)
+    missing = np.iinfo(np.int64).min
+    counts = [missing if t is None else (t - _EPOCH) // _MICROSECOND for t in values]
+    return np.array(counts, dtype=np.int64).view("datetime64[us]")
+
+
+def check_rows(given: Mapping[str, Any], columns: Sequence[Column]) -> None:
+    """Check that every column that a model takes was given, all of one length.
+
+    Raises:
+        InputError: If one was not; the message names them all. Or if the lengths differ.
+    """
+    _check_names(given, columns)
+    if len({len(given[column.name]) for column in columns}) > 1:
+        lengths = {column.name: len(given[column.name]) for column in columns}
+        raise InputError(f"columns of different lengths: {lengths}", where="input rows")
+
+
+def _check_names(given: Container[str], columns: Sequence[Column]) -> None:
+    absent = [column.name for column in columns if column.name not in given]
+    if absent:
+        raise InputError(
+            f"missing columns: {', '.join(map(repr, absent))}",
+            where="input rows",
+            remedy="Give every column that the model was trained with; a value may be null.",
+        )
 
 
 def to_frame(rows: Rows, columns: Sequence[Column]) -> pd.DataFrame:
@@ -197,19 +303,10 @@ def to_frame(rows: Rows, columns: Sequence[Column]) -> pd.DataFrame:
 
     from penstock._convert import convert
 
-    names = _names(rows)
-    absent = [column.name for column in columns if column.name not in names]
-    if absent:
-        raise InputError(
-            f"missing columns: {', '.join(map(repr, absent))}",
-            where="input rows",
-            remedy="Give every column that the model was trained with; a value may be null.",
-        )
+    _check_names(_names(rows), columns)
     taken = {column.name: convert(rows[column.name], column) for column in columns}
-    lengths = {name: len(values) for name, values in taken.items()}
-    if len(set(lengths.values())) > 1:
-        raise InputError(f"columns of different lengths: {lengths}", where="input rows")
-    if not all(lengths.values()):
+    check_rows(taken, columns)
+    if not all(len(values) for values in taken.values()):
         raise InputError("there is no row", where="input rows")
     return pd.DataFrame(taken, copy=False)
 
@@ -220,33 +317,6 @@ def _names(rows: Rows) -> set[str]:
     return set(rows.keys())
 
 
-def _model_file(folder: Path) -> Path:
-    import yaml
-
-    for name in ("MLmodel", FILE_NAME):
-        if not (folder / name).is_file():
-            raise InputError(
-                f"no {name} in the model folder",
-                where=str(folder),
-                remedy="Give the folder that the train step wrote.",
-            )
-    try:
-        described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
-        flavor = described["flavors"]["sklearn"]
-        kind, name = flavor["serialization_format"], flavor["pickled_model"]
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
-        raise IntegrityError(
-            "MLmodel does not describe a scikit-learn model", where=str(folder / "MLmodel")
-        ) from error
-    if kind != "skops" or Path(name).name != name:
-        raise IntegrityError(
-            f"the model is stored as {kind} in {name!r}; only skops beside MLmodel is loaded",
-            where=str(folder / "MLmodel"),
-            remedy="A pickle can run any code when it is loaded: save the model as skops.",
-        )
-    return folder / str(name)
-
-
 def _check_listed(types: Sequence[str], *, where: str) -> None:
     foreign = sorted(set(types) - TRUSTED_TYPES)
     if foreign:
@@ -254,51 +324,4 @@ def _check_listed(types: Sequence[str], *, where: str) -> None:
             f"the model holds types that are not trusted: {', '.join(foreign)}",
             where=where,
             remedy="Only types listed in penstock.model.TRUSTED_TYPES are loaded.",
-        )
-
-
-def _check_release(record: Model, *, where: str) -> None:
-    """Refuse another minor release of scikit-learn.
-
-    A fitted tree is scikit-learn's internal state, whose meaning may change between minor releases
-    without an error: a model that loads and answers differently is worse than one that does not
-    load. Patch releases keep it.
-    """
-    import sklearn
-
-    trained = record.libraries.get("scikit-learn", "unknown")
-    if trained.split(".")[:2] != sklearn.__version__.split(".")[:2]:
-        raise IntegrityError(
-            f"trained with scikit-learn {trained}, but {sklearn.__version__} is installed",
-            where=where,
-            remedy="Serve the model from the image or lock file that trained it, or train again.",
-        )
-
-
-def _check_fits(record: Model, pipeline: Any, *, where: str) -> None:
-    from sklearn.pipeline import Pipeline
-
-    if not isinstance(pipeline, Pipeline) or tuple(n for n, _ in pipeline.steps) != STEPS:
-        raise IntegrityError(
-            f"the model is not a pipeline of the steps {' and '.join(STEPS)}", where=where
-        )
-    fitted = [str(name) for name in getattr(pipeline.steps[0][1], "feature_names_in_", ())]
-    recorded = [column.name for column in record.columns]
-    if fitted != recorded:
-        raise IntegrityError(
-            f"the record names the columns {recorded}, the pipeline was fitted on {fitted}",
-            where=where,
-        )
-    classes = tuple(getattr(pipeline, "classes_", ()))
-    if classes != record.classes:
-        raise IntegrityError(
-            f"the record names the classes {record.classes}, the pipeline has {classes}",
-            where=where,
-        )
-    if record.task == "binary" and (
-        record.threshold is None or record.positive not in record.classes
-    ):
-        raise IntegrityError(
-            "a binary model's record needs a threshold and a positive class that it knows",
-            where=where,
         )

@@ -12,6 +12,7 @@ from penstock import files
 from penstock.errors import InputError, ServiceError
 from penstock.records.decision import Decision
 from penstock.records.quality import Validation
+from penstock.records.rollout import Rollout
 
 _TIMEOUT = 10.0
 
@@ -28,7 +29,7 @@ def outcome_text(*, name: str, state: str, error: str = "") -> str:
         return f"{name}: released. The run succeeded."
     if state == "FAILED":
         detail = f" {error.rstrip('.')}." if error else ""
-        return f"{name}: not released. The run failed or a gate refused it.{detail}"
+        return f"{name}: not released. The run failed, or a gate or the canary refused it.{detail}"
     return f"{name}: not released. The run ended as {state or 'unknown'}."
 
 
@@ -68,7 +69,7 @@ def reason_of(record: Path) -> str:
     """Return why a gate said what it said, in the words of its own record.
 
     Args:
-        record: The file of a decision or of a validation.
+        record: The file of a decision, a validation or a rollout.
 
     Raises:
         InputError: If it is neither.
@@ -81,8 +82,10 @@ def reason_of(record: Path) -> str:
         return Decision.read(record).reason()
     if kind == f"penstock/{Validation.KIND}":
         return Validation.read(record).reason()
+    if kind == f"penstock/{Rollout.KIND}":
+        return Rollout.read(record).reason
     raise InputError(
-        f"a decision or a validation record is needed, this is {kind!r}", where=str(record)
+        f"a decision, validation or rollout record is needed, this is {kind!r}", where=str(record)
     )
 
 

@@ -52,4 +52,9 @@ class Model(Record):
     trusted_types: tuple[str, ...] = Field(
         description="What skops may load besides its own defaults; checked against a fixed list"
     )
+    levels: tuple[Level, ...] | None = Field(
+        default=None,
+        description="Text columns taken for a category: every value of the training part, the "
+        "rare ones included. None: an older release trained it and did not note them",
+    )
     mlflow_run: str = Field(default="", description="MLflow run that tracked the training")

@@ -22,6 +22,10 @@ class Registration(Record):
     decision: str = Field(description="Digest of the decision that let it in")
     dataset: str = Field(description="Content digest of the training part")
     mlflow_run: str
+    export: str = Field(
+        default="",
+        description="Digest of the ONNX form that the server answers with; empty: there is none",
+    )
 
 
 class Deployment(Record):
@@ -37,4 +41,5 @@ class Deployment(Record):
     url: str = Field(description="Where it answers, for example http://127.0.0.1:8080")
     previous: int | None = Field(default=None, description="The version it took over from")
     smoke_rows: int = Field(description="Holdout rows whose answers equalled in-process ones")
+    rollout: str = Field(default="", description="Digest of the rollout record that promoted it")
     started: datetime

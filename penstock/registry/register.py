@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from penstock import files, progress, tracking
 from penstock.errors import InputError, IntegrityError
+from penstock.export.export import export
+from penstock.model import digest_of
+from penstock.records.dataset import FILE_NAME as DATASET_FILE
+from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
+from penstock.records.export import FOLDER, Export
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Registration
 from penstock.registry import versions
@@ -32,10 +38,15 @@ def register(
     evaluation: Evaluation | None,
     name: str,
     tracking_uri: str,
+    holdout: Path | None = None,
     lineage: Mapping[str, str] = {},
     reports: Sequence[Path] = (),
 ) -> Registration:
     """Register a model that a decision approves, and give it the alias `challenger`.
+
+    With a holdout the model's ONNX form is made too, and kept in the version's folder below
+    `serving/` if it is proven to answer as the model does; otherwise a tag says why there is none.
+    It is made here, after the decision, from the very folder that was decided on.
 
     Registering the same model with the same decision again returns the version that there is.
     The alias moves last: a version that was left half-way carries none.
@@ -46,17 +57,18 @@ def register(
         evaluation: What the decision was made on; its metrics go to the run. None leaves them out.
         name: The registered model.
         tracking_uri: The MLflow store.
+        holdout: The dataset that the decision was made on. None: no ONNX form is made.
         lineage: Further tags by name, for example `image` and `pipeline_run`; each becomes
             `penstock.<name>` on the version.
         reports: Files or folders to keep beside the decision as evidence.
 
     Raises:
         NotApprovedError: If the decision does not approve the folder as it is now.
-        IntegrityError: If `evaluation` is not the one that the decision was made on.
-        InputError: If the folder, its record or a report cannot be read.
+        IntegrityError: If `evaluation` or `holdout` is not the one that the decision was made on.
+        InputError: If the folder, its record, the holdout or a report cannot be read.
         ServiceError: If MLflow does not answer.
     """
-    digest = files.digest_of_folder(model)
+    digest = digest_of(model)
     decision.require_approval_of(digest)
     if evaluation is not None and decision.evaluation != evaluation.digest():
         raise IntegrityError(
@@ -65,6 +77,8 @@ def register(
             where="evaluation",
             remedy="Hand over the evaluation that the decide step was given.",
         )
+    if holdout is not None:
+        _check_holdout(holdout, decision)
     record = Model.read(model / FILE_NAME)
     for report in reports:
         if not report.exists():
@@ -73,12 +87,15 @@ def register(
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
         version = _existing(store, name, tags)
-        if version is None:
+    if version is None:
+        with _prepared(model, holdout) as (folder, exported), answers(tracking_uri):
+            tags |= _export_tags(folder, exported)
             run = _run(store, record, name)
-            _log_evidence(store, run, decision, evaluation, reports)
-            version = _create(store, model, record, name=name, run=run, tags=tags)
+            _log_evidence(store, run, decision, evaluation, exported, reports)
+            version = _create(store, folder, record, name=name, run=run, tags=tags)
+    with answers(tracking_uri):
         _mark_challenger(store, version)
-    progress.say(f"{version.uri}, alias {versions.CHALLENGER}")
+    progress.say(f"{version.uri}, alias {versions.CHALLENGER}; {_served(version)}")
     return Registration(
         name=name,
         version=version.version,
@@ -87,7 +104,53 @@ def register(
         decision=decision.digest(),
         dataset=record.dataset,
         mlflow_run=version.run,
+        export=version.export,
     )
+
+
+def _check_holdout(holdout: Path, decision: Decision) -> None:
+    found = Dataset.read(holdout / DATASET_FILE).content
+    if found != decision.dataset:
+        raise IntegrityError(
+            f"the decision was made on dataset {decision.dataset}, not on this one ({found})",
+            where=str(holdout),
+            remedy="Hand over the holdout that the evaluate step was given.",
+        )
+
+
+@contextlib.contextmanager
+def _prepared(model: Path, holdout: Path | None) -> Iterator[tuple[Path, Export | None]]:
+    """Yield a copy of what was approved, with the ONNX form in it where there is one."""
+
+    def unapproved(folder: str, names: list[str]) -> list[str]:
+        # The digest leaves it out, so nobody has approved what is in it.
+        return [FOLDER] if Path(folder) == model and FOLDER in names else []
+
+    with TemporaryDirectory() as place:
+        copy = Path(place) / "model"
+        shutil.copytree(model, copy, ignore=unapproved)
+        if holdout is None:
+            yield copy, None
+        else:
+            yield copy, export(copy, holdout=holdout, output=copy / FOLDER)
+
+
+def _export_tags(folder: Path, exported: Export | None) -> dict[str, str]:
+    if exported is None:
+        return {versions.EXPORT_REASON: "no holdout was given to check it on"}
+    if not exported.file:
+        return {versions.EXPORT_REASON: exported.reason}
+    return {
+        versions.EXPORT_DIGEST: files.digest_of_folder(folder / FOLDER),
+        versions.EXPORT_MAX_DIFFERENCE: f"{exported.max_difference:.3g}",
+    }
+
+
+def _served(version: Version) -> str:
+    if version.export:
+        figure = version.tags[versions.EXPORT_MAX_DIFFERENCE]
+        return f"served as ONNX, which differs from scikit-learn by {figure} at most"
+    return f"served by scikit-learn: {version.tags.get(versions.EXPORT_REASON, 'no ONNX form')}"
 
 
 def _tags(
@@ -153,10 +216,11 @@ def _log_evidence(
     run: str,
     decision: Decision,
     evaluation: Evaluation | None,
+    exported: Export | None,
     reports: Sequence[Path],
 ) -> None:
     with TemporaryDirectory() as place:
-        records = {"decision": decision, "evaluation": evaluation}
+        records = {"decision": decision, "evaluation": evaluation, "export": exported}
         for title, record in records.items():
             if record is not None:
                 record.write(Path(place) / f"{title}.json")

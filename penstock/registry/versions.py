@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock import files, tracking
+from penstock import files, model, tracking
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
+from penstock.records import export
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -22,8 +23,16 @@ PREVIOUS = "previous"
 """Alias of the version that was champion before: what a rollback goes back to."""
 
 MODEL_DIGEST = "penstock.model_digest"
+EXPORT_DIGEST = "penstock.export_digest"
 DECISION_DIGEST = "penstock.decision_digest"
 DATASET = "penstock.dataset"
+EXPORT_DIGEST = "penstock.export_digest"
+EXPORT_MAX_DIFFERENCE = "penstock.export_max_difference"
+EXPORT_REASON = "penstock.export_reason"
+
+_FIXED = frozenset({MODEL_DIGEST, DECISION_DIGEST, DATASET, EXPORT_DIGEST})
+# What MLflow's stores take.
+_TAG_LENGTH = 5000
 
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[^/@]+))")
 # MLflow writes this beside a model that is downloaded by name; it is not part of the model.
@@ -42,6 +51,7 @@ class Version:
         dataset: Content digest of the training part.
         run: The MLflow run it belongs to.
         tags: All its tags.
+        export: Digest of the folder `serving/` in it, its ONNX form; empty: it has none.
     """
 
     name: str
@@ -51,6 +61,7 @@ class Version:
     dataset: str
     run: str
     tags: Mapping[str, str]
+    export: str = ""
 
 
 def champion(name: str, *, tracking_uri: str) -> Version | None:
@@ -71,6 +82,56 @@ def by_alias(name: str, alias: str, *, tracking_uri: str) -> Version | None:
         return None if number is None else version_of(store, name, number)
 
 
+def find(uri: str, *, tracking_uri: str) -> Version:
+    """Return the version that `models:/name/3` or `models:/name@alias` names.
+
+    Raises:
+        InputError: If `uri` is of another form, or names nothing.
+        IntegrityError: If it was not registered by Penstock.
+        ServiceError: If the registry does not answer.
+    """
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        return _resolve(store, uri)
+
+
+def registered(uri: str, *, tracking_uri: str) -> Version:
+    """Return the version that `models:/name/3` or `models:/name@alias` names.
+
+    Raises:
+        InputError: If `uri` is of another form, or names nothing.
+        IntegrityError: If the version was not registered by Penstock.
+        ServiceError: If the registry does not answer.
+    """
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        return _resolve(store, uri)
+
+
+def tag(name: str, version: int, tags: Mapping[str, str], *, tracking_uri: str) -> None:
+    """Set tags on a version, over any of the same names.
+
+    Args:
+        name: The registered model.
+        version: Its number.
+        tags: Values by name, for example `penstock.rolled_back`.
+        tracking_uri: The MLflow store.
+
+    Raises:
+        InputError: If a tag is one of those by which a version's files are checked.
+        ServiceError: If the registry does not answer, or has no such version.
+    """
+    for key in tags.keys() & _FIXED:
+        raise InputError(
+            f"the tag {key} is set when a version is registered, and stays",
+            where=f"models:/{name}/{version}",
+        )
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        for key, value in tags.items():
+            store.set_model_version_tag(name, str(version), key, value[:_TAG_LENGTH])
+
+
 def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:
     """Download a version's folder and check that it is the one that was registered.
 
@@ -84,24 +145,33 @@ def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:
 
     Raises:
         InputError: If `uri` is of another form, or names nothing.
-        IntegrityError: If the version has no digest, or what was downloaded has another one;
-            nothing is left at `destination`.
+        IntegrityError: If the version has no digest, or the model or its ONNX form that was
+            downloaded has another one; nothing is left at `destination`.
         ServiceError: If the registry or its artifact store does not answer.
     """
+    version = registered(uri, tracking_uri=tracking_uri)
     store = tracking.client(tracking_uri)
-    with answers(tracking_uri):
-        version = _resolve(store, uri)
     with files.whole_folder(destination) as folder:
         with answers(tracking_uri):
             _download(version.uri, folder, tracking_uri=store.tracking_uri)
-        found = files.digest_of_folder(folder)
-        if found != version.model:
+        _check(folder, version)
+    return destination
+
+
+def _check(folder: Path, version: Version) -> None:
+    serving = folder / export.FOLDER
+    found = {
+        "files": (model.digest_of(folder), version.model),
+        "ONNX form": (files.digest_of_folder(serving) if serving.exists() else "", version.export),
+    }
+    for what, (digest, expected) in found.items():
+        if digest != expected:
             raise IntegrityError(
-                f"its files have the digest {found}, but {version.model} was registered",
+                f"the digest of its {what} is {digest or 'none'}, "
+                f"but {expected or 'none'} was registered",
                 where=version.uri,
                 remedy="The artifact was altered after it was registered: release again.",
             )
-    return destination
 
 
 def set_champion(name: str, version: int, *, tracking_uri: str) -> None:
@@ -153,12 +223,12 @@ def aliases(store: MlflowClient, name: str) -> dict[str, int]:
     from mlflow.exceptions import MlflowException
 
     try:
-        model = store.get_registered_model(name)
+        found = store.get_registered_model(name)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return {}
         raise
-    return {alias: int(number) for alias, number in model.aliases.items()}
+    return {alias: int(number) for alias, number in found.aliases.items()}
 
 
 def version_of(store: MlflowClient, name: str, number: int) -> Version:
@@ -188,6 +258,7 @@ def as_version(found: Any) -> Version:
         dataset=tags.get(DATASET, ""),
         run=found.run_id or "",
         tags=tags,
+        export=tags.get(EXPORT_DIGEST, ""),
     )
 
 

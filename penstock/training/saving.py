@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock.model import STEPS, TRUSTED_TYPES
-from penstock.records.model import FILE_NAME, Model, Task
+from penstock import files
+from penstock.model import BACKGROUND_NAME, STEPS, TRUSTED_TYPES
+from penstock.records.dataset import Column, ColumnType
+from penstock.records.model import FILE_NAME, Level, Model, Task
 from penstock.training import environment
 
 if TYPE_CHECKING:
@@ -15,6 +18,9 @@ if TYPE_CHECKING:
     from mlflow.models import ModelSignature
 
 EXAMPLE_ROWS = 3
+
+BACKGROUND_ROWS = 50
+"""Rows that the server sets an explained row against."""
 
 
 def save_model(
@@ -26,8 +32,9 @@ def save_model(
         folder: Where to write.
         transformer: The fitted features, the pipeline's first step.
         estimator: The fitted estimator, its second.
-        record: What is known of the model; `trusted_types` is filled in here.
-        frame: Raw rows as the pipeline takes them; the first few become the input example.
+        record: What is known of the model; `trusted_types` and `levels` are filled in here.
+        frame: Raw rows as the pipeline takes them; the first few become the input example, and
+            some evenly spread ones `background.json`.
 
     Returns:
         The record as it was written, as `penstock.json`.
@@ -51,9 +58,49 @@ def save_model(
             input_example=frame.head(EXAMPLE_ROWS),
         )
     found = get_untrusted_types(file=folder / "model.skops")
-    written = record.model_copy(update={"trusted_types": tuple(sorted(found))})
+    written = record.model_copy(
+        update={"trusted_types": tuple(sorted(found)), "levels": _levels(transformer)}
+    )
     written.write(folder / FILE_NAME)
+    rows = _background(frame, record.columns)
+    files.write_text(folder / BACKGROUND_NAME, files.canonical_json(rows) + "\n")
     return written
+
+
+def _background(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, list[Any]]:
+    """Return evenly spread rows as JSON values by column, null where missing."""
+    import numpy as np
+
+    places = np.linspace(0, len(frame) - 1, min(BACKGROUND_ROWS, len(frame))).astype(int)
+    spread = frame.iloc[places]
+    return {
+        column.name: [
+            None if missing else _PLAIN[column.type](value)
+            for value, missing in zip(spread[column.name], spread[column.name].isna(), strict=True)
+        ]
+        for column in columns
+    }
+
+
+_PLAIN: dict[ColumnType, Callable[[Any], Any]] = {
+    "integer": int,
+    "number": float,
+    "boolean": bool,
+    "string": str,
+    "datetime": lambda time: time.isoformat() + "+00:00",
+}
+
+
+def _levels(transformer: Any) -> tuple[Level, ...]:
+    """Return the values that each text column's encoder was fitted on, as served rows hold them."""
+    from penstock.features.transformers import MISSING
+
+    return tuple(
+        Level(column=name, values=tuple(value for value in values if value != MISSING))
+        for group, fitted, names in transformer.transformers_
+        if group == "categories"
+        for name, values in zip(names, fitted["levels"].categories_, strict=True)
+    )
 
 
 def _signature(frame: pd.DataFrame, pipeline: Any, *, task: Task) -> ModelSignature:

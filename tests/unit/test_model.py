@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 
 from penstock import files
 from penstock.errors import InputError, IntegrityError
-from penstock.model import load, load_trusted, to_frame
+from penstock.model import background, digest_of, load, load_trusted, times_of, to_frame
 from penstock.records.dataset import Column
 from penstock.records.model import FILE_NAME
 
@@ -251,3 +251,108 @@ def test_another_minor_release_is_refused_and_a_patch_is_not(copy: Path) -> None
     edit_record(copy, libraries={})
     with pytest.raises(IntegrityError, match="trained with scikit-learn unknown"):
         load(copy)
+
+
+def test_what_is_exported_from_a_model_does_not_change_its_digest(copy: Path) -> None:
+    before = digest_of(copy)
+    assert before == files.digest_of_folder(copy)
+    (copy / "serving").mkdir()
+    (copy / "serving" / "model.onnx").write_bytes(b"x")
+    assert digest_of(copy) == before
+    assert load(copy, expected_digest=before).digest == before
+    assert files.digest_of_folder(copy) != before
+    (copy / "sub" / "serving").mkdir(parents=True)
+    (copy / "sub" / "serving" / "file").write_bytes(b"x")
+    assert digest_of(copy) != before
+
+
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_columns_that_are_checked_already_score_alike(
+    models: Models, instances: list[dict[str, Any]], task: str
+) -> None:
+    loaded = load(models(task))
+    given = {name: [row[name] for row in instances] for name in instances[0]}
+    frame = loaded.frame(given)
+    columns: dict[str, Any] = {
+        name: values.tolist() if values.dtype == object else values.to_numpy()
+        for name, values in frame.items()
+    }
+    scores = loaded.scores_of(columns)
+    assert np.array_equal(scores, loaded.scores(frame))
+    columns["since"] = [datetime.fromisoformat(text) for text in given["since"]]
+    assert np.array_equal(loaded.scores_of(columns), scores)
+    assert loaded.runtime == "sklearn"
+
+
+def test_times_are_brought_to_utc() -> None:
+    east = timezone(timedelta(hours=9))
+    given = [
+        datetime(1969, 12, 31, 23, 59, 59, 999999, tzinfo=UTC),
+        None,
+        datetime(1, 1, 2, tzinfo=east),
+    ]
+    times = times_of(given)
+    assert times.dtype == "datetime64[us]"
+    assert times.astype(str).tolist() == [
+        "1969-12-31T23:59:59.999999",
+        "NaT",
+        "0001-01-01T15:00:00.000000",
+    ]
+    assert np.array_equal(times_of(times), times, equal_nan=True)
+
+
+def test_background_is_read_and_absent_is_empty(copy: Path) -> None:
+    assert background(copy) == {}
+    path = copy / "background.json"
+    path.write_text('{"n": [1, null], "job": ["a", "b"]}')
+    assert background(copy) == {"n": [1, None], "job": ["a", "b"]}
+    for text in ("[1]", "{", '{"n": [1], "job": []}', '{"n": 3}'):
+        path.write_text(text)
+        with pytest.raises(IntegrityError, match="not lists of"):
+            background(copy)
+
+
+def test_a_saved_model_has_its_background_as_requests_carry_rows(tmp_path: Path) -> None:
+    import sklearn
+    from sklearn.compose import ColumnTransformer
+    from sklearn.linear_model import Ridge
+
+    from penstock.records.model import Model
+    from penstock.training.saving import save_model
+
+    count = 120
+    given = {
+        "n": [None, *range(1, count)],
+        "a b": [index / 7 for index in range(count - 1)] + [None],
+        "ok": [True, False, None] * 40,
+        "job": ["nurse", None] * 60,
+        "at": [NOON + timedelta(days=index) for index in range(count - 1)] + [None],
+    }
+    frame = to_frame(given, COLUMNS)
+    features = ColumnTransformer([("numbers", "passthrough", ["n"])]).fit(frame)
+    record = Model(
+        name="linear",
+        task="regression",
+        target="y",
+        columns=COLUMNS,
+        metric="r2",
+        score=0,
+        parameters={},
+        dataset="rows1:0",
+        seed=0,
+        libraries={"scikit-learn": sklearn.__version__},
+        trusted_types=(),
+    )
+    model = Ridge().fit(np.arange(4.0)[:, None], np.arange(4.0))
+    save_model(tmp_path / "m", transformer=features, estimator=model, record=record, frame=frame)
+    rows = background(tmp_path / "m")
+    assert {len(values) for values in rows.values()} == {50}
+    assert rows["n"][0] is None
+    assert [value for value in rows["n"] if isinstance(value, int)] == rows["n"][1:]
+    assert rows["n"][-1] == 119
+    assert {type(value) for value in rows["ok"]} == {bool, type(None)}
+    assert rows["at"][0] == "2026-11-21T12:00:00+00:00"
+    assert rows["at"][-1] is None
+    again = to_frame(rows, COLUMNS)
+    spread = [0 if index is None else index for index in rows["n"]]
+    assert again.equals(frame.iloc[spread].reset_index(drop=True))

@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from penstock import files
+from penstock import files, onnx_model
+from penstock import model as model_module
 from penstock.errors import InputError, IntegrityError, NotApprovedError, ServiceError
+from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision, RuleResult
 from penstock.records.evaluation import Estimate, Evaluation, Scores
 from penstock.records.model import Model
@@ -118,6 +121,7 @@ def test_a_version_carries_its_lineage_and_evidence(
         "penstock.threshold": "0.4",
         "penstock.image": "penstock:1",
         "penstock.pipeline_run": "r1",
+        "penstock.export_reason": "no holdout was given to check it on",
     }
     assert store.get_registered_model("adult").aliases == {"challenger": 1}
     names = {item.path for item in store.list_artifacts(got.mlflow_run, "evidence")}
@@ -351,3 +355,168 @@ def test_a_store_that_is_down_is_an_error_and_not_an_answer(models: Callable[...
             assert f"127.0.0.1:{port}" in str(caught.value)
             assert "Start the server" in str(caught.value)
             assert "secret" not in str(caught.value)
+
+
+def on(holdout: Path, model: Path) -> Decision:
+    """A decision that was made on a real holdout."""
+    return decision_on(model, dataset=Dataset.read(holdout / "dataset.json").content)
+
+
+def test_a_version_brings_its_onnx_form(
+    models: Callable[..., Path],
+    write_holdout: Callable[..., Path],
+    uri: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    holdout = write_holdout()
+    arguments: dict[str, Any] = {
+        "decision": on(holdout, models()),
+        "evaluation": None,
+        "name": "adult",
+        "tracking_uri": uri,
+    }
+    got = register(models(), holdout=holdout, **arguments)
+    figure = _store(uri).get_model_version("adult", "1").tags["penstock.export_max_difference"]
+    assert float(figure) < 1e-9
+    assert (
+        f"served as ONNX, which differs from scikit-learn by {figure} at" in capsys.readouterr().out
+    )
+    found = versions.registered("models:/adult@challenger", tracking_uri=uri)
+    assert (found.version, found.export) == (1, got.export)
+    assert found.tags[versions.EXPORT_DIGEST] == got.export
+    assert versions.EXPORT_REASON not in found.tags
+
+    fetched = versions.fetch(got.uri, tracking_uri=uri, destination=tmp_path / "fetched")
+    form = onnx_model.load(fetched, expected_digest=got.model, export_digest=got.export)
+    assert form.export.rows == 200
+    assert got.model == model_module.load(fetched, expected_digest=got.model).digest
+    names = {item.path for item in _store(uri).list_artifacts(got.mlflow_run, "evidence")}
+    assert names == {"evidence/decision.json", "evidence/export.json"}
+    assert not (models() / "serving").exists()
+
+    # Again: the same version with the same form, whether or not the holdout is still there.
+    assert register(models(), holdout=holdout, **arguments) == got
+    assert register(models(), **arguments) == got
+
+
+def test_a_model_without_an_onnx_form_says_why(
+    models: Callable[..., Path], write_holdout: Callable[..., Path], uri: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(models("regression"), folder)
+    _scale(folder)
+    holdout = write_holdout()
+    got = register(
+        folder,
+        decision=on(holdout, folder),
+        evaluation=None,
+        name="adult",
+        tracking_uri=uri,
+        holdout=holdout,
+    )
+    assert got.export == ""
+    found = versions.registered(got.uri, tracking_uri=uri)
+    assert found.tags["penstock.export_reason"].startswith("MinMaxScaler has no ONNX form")
+    assert found.export == ""
+    fetched = versions.fetch(got.uri, tracking_uri=uri, destination=tmp_path / "fetched")
+    assert not (fetched / "serving").exists()
+
+
+def _scale(folder: Path) -> None:
+    """Put a step that has no ONNX form here before the model's estimator."""
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MinMaxScaler
+    from skops.io import dump
+
+    pipeline = model_module.load(folder).pipeline
+    (_, features), (_, estimator) = pipeline.steps
+    frame = model_module.to_frame(
+        {c.name: [None] for c in model_module.load(folder).record.columns},
+        model_module.load(folder).record.columns,
+    )
+    scaler = MinMaxScaler().fit(np.arange(2)[:, None] * np.ones(features.transform(frame).shape))
+    pipeline.steps[1] = ("estimator", make_pipeline(scaler, estimator))
+    dump(pipeline, folder / "model.skops")
+
+
+def test_only_what_was_approved_is_registered(
+    models: Callable[..., Path], uri: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(models(), folder)
+    # The model's digest leaves this folder out, so that a decision says nothing of it.
+    (folder / "serving").mkdir()
+    (folder / "serving" / "model.onnx").write_bytes(b"planted")
+    got = register(
+        folder, decision=decision_on(models()), evaluation=None, name="adult", tracking_uri=uri
+    )
+    fetched = versions.fetch(got.uri, tracking_uri=uri, destination=tmp_path / "fetched")
+    assert not (fetched / "serving").exists()
+
+
+def test_another_holdout_is_refused(
+    models: Callable[..., Path], write_holdout: Callable[..., Path], uri: str
+) -> None:
+    with pytest.raises(IntegrityError, match=r"made on dataset xxh3-128:02, not on this one"):
+        register(
+            models(),
+            decision=decision_on(models()),
+            evaluation=None,
+            name="adult",
+            tracking_uri=uri,
+            holdout=write_holdout(),
+        )
+    assert _is_empty(uri)
+
+
+@pytest.mark.parametrize("change", ["alter", "add", "remove", "plant"])
+def test_a_form_that_was_altered_in_the_store_is_not_fetched(
+    models: Callable[..., Path],
+    write_holdout: Callable[..., Path],
+    uri: str,
+    tmp_path: Path,
+    change: str,
+) -> None:
+    holdout = write_holdout()
+    register(
+        models(),
+        decision=on(holdout, models()),
+        evaluation=None,
+        name="adult",
+        tracking_uri=uri,
+        holdout=None if change == "plant" else holdout,
+    )
+    (stored,) = (tmp_path / "artifacts").rglob("MLmodel")
+    serving = stored.parent / "serving"
+    if change == "alter":
+        (serving / "model.onnx").write_bytes(b"altered")
+    elif change == "remove":
+        shutil.rmtree(serving)
+    else:
+        serving.mkdir(exist_ok=True)
+        (serving / "another").write_bytes(b"planted")
+    target = tmp_path / "fetched"
+    with pytest.raises(IntegrityError, match=r"the digest of its ONNX form is .* was registered"):
+        versions.fetch("models:/adult/1", tracking_uri=uri, destination=target)
+    assert not target.exists()
+
+
+def test_a_version_can_be_tagged_but_not_with_another_digest(
+    models: Callable[..., Path], uri: str
+) -> None:
+    got = register(
+        models(), decision=decision_on(models()), evaluation=None, name="adult", tracking_uri=uri
+    )
+    for reason in ("slow", "errors"):
+        versions.tag("adult", 1, {"penstock.rolled_back": reason}, tracking_uri=uri)
+        found = versions.registered(got.uri, tracking_uri=uri)
+        assert found.tags["penstock.rolled_back"] == reason
+    for key in (versions.MODEL_DIGEST, versions.EXPORT_DIGEST):
+        with pytest.raises(InputError, match=f"the tag {key} is set when"):
+            versions.tag("adult", 1, {key: "sha256:0"}, tracking_uri=uri)
+    assert versions.registered(got.uri, tracking_uri=uri).model == got.model
+    with pytest.raises(ServiceError, match="MLflow could not do it"):
+        versions.tag("adult", 9, {"x": "y"}, tracking_uri=uri)
+    with pytest.raises(InputError, match="no such version"):
+        versions.registered("models:/adult/9", tracking_uri=uri)

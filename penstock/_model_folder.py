@@ -1,0 +1,90 @@
+"""Checks of a model folder. Imported only where one is loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from penstock.errors import InputError, IntegrityError
+from penstock.records.model import FILE_NAME, Model
+
+
+def model_file(folder: Path) -> Path:
+    """Return the skops file that a folder's `MLmodel` names.
+
+    Raises:
+        InputError: If `MLmodel` or `penstock.json` is absent.
+        IntegrityError: If the model is stored otherwise, or elsewhere.
+    """
+    import yaml
+
+    for name in ("MLmodel", FILE_NAME):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"no {name} in the model folder",
+                where=str(folder),
+                remedy="Give the folder that the train step wrote.",
+            )
+    try:
+        described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
+        flavor = described["flavors"]["sklearn"]
+        kind, name = flavor["serialization_format"], flavor["pickled_model"]
+    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
+        raise IntegrityError(
+            "MLmodel does not describe a scikit-learn model", where=str(folder / "MLmodel")
+        ) from error
+    if kind != "skops" or Path(name).name != name:
+        raise IntegrityError(
+            f"the model is stored as {kind} in {name!r}; only skops beside MLmodel is loaded",
+            where=str(folder / "MLmodel"),
+            remedy="A pickle can run any code when it is loaded: save the model as skops.",
+        )
+    return folder / str(name)
+
+
+def check_release(record: Model, *, where: str) -> None:
+    """Refuse another minor release of scikit-learn.
+
+    A fitted tree is scikit-learn's internal state, whose meaning may change between minor releases
+    without an error: a model that loads and answers differently is worse than one that does not
+    load. Patch releases keep it.
+    """
+    import sklearn
+
+    trained = record.libraries.get("scikit-learn", "unknown")
+    if trained.split(".")[:2] != sklearn.__version__.split(".")[:2]:
+        raise IntegrityError(
+            f"trained with scikit-learn {trained}, but {sklearn.__version__} is installed",
+            where=where,
+            remedy="Serve the model from the image or lock file that trained it, or train again.",
+        )
+
+
+def check_fits(record: Model, pipeline: Any, *, steps: tuple[str, ...], where: str) -> None:
+    """Refuse a pipeline that is not the one its record speaks of."""
+    from sklearn.pipeline import Pipeline
+
+    if not isinstance(pipeline, Pipeline) or tuple(n for n, _ in pipeline.steps) != steps:
+        raise IntegrityError(
+            f"the model is not a pipeline of the steps {' and '.join(steps)}", where=where
+        )
+    fitted = [str(name) for name in getattr(pipeline.steps[0][1], "feature_names_in_", ())]
+    recorded = [column.name for column in record.columns]
+    if fitted != recorded:
+        raise IntegrityError(
+            f"the record names the columns {recorded}, the pipeline was fitted on {fitted}",
+            where=where,
+        )
+    classes = tuple(getattr(pipeline, "classes_", ()))
+    if classes != record.classes:
+        raise IntegrityError(
+            f"the record names the classes {record.classes}, the pipeline has {classes}",
+            where=where,
+        )
+    if record.task == "binary" and (
+        record.threshold is None or record.positive not in record.classes
+    ):
+        raise IntegrityError(
+            "a binary model's record needs a threshold and a positive class that it knows",
+            where=where,
+        )

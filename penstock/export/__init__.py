@@ -1,0 +1,1 @@
+"""The form of a model that the server answers with: ONNX, checked against scikit-learn."""

@@ -1,0 +1,132 @@
+"""A fitted pipeline as one ONNX model that takes the raw columns and calculates in doubles."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from penstock.errors import PenstockError
+from penstock.model import positive_index
+from penstock.records.export import Input
+from penstock.records.model import Model
+
+if TYPE_CHECKING:
+    from penstock.export._graph import Graph
+
+
+class NotConvertibleError(PenstockError):
+    """A pipeline has something that has no exact ONNX form here."""
+
+
+def convert(pipeline: Any, record: Model) -> tuple[bytes, tuple[Input, ...]]:
+    """Return the ONNX form of a fitted pipeline, and where it takes each raw column from.
+
+    Its only output, `scores`, is what `penstock.model.LoadedModel.scores` returns. Nothing in it
+    is rounded to float32 but what scikit-learn itself rounds: the features that forests take.
+
+    Args:
+        pipeline: A fitted pipeline of the steps `features` and `estimator`, as
+            `penstock.features.fit` and `penstock.training.estimators` build them.
+        record: Its record: columns, task, classes, positive class.
+
+    Raises:
+        NotConvertibleError: If a part of it has no exact form here; the
+            message names the part.
+    """
+    from penstock.export._features import features
+    from penstock.export._graph import Graph
+
+    graph = Graph(record.columns)
+    value = features(graph, pipeline.steps[0][1])
+    scores = _estimator(graph, pipeline.steps[1][1], value, record)
+    if record.task == "multiclass":
+        return graph.finish(scores, shape=[None, len(record.classes)]), graph.inputs
+    import numpy as np
+
+    flat = graph.node("Squeeze", scores, graph.constant(np.array([1])))
+    return graph.finish(flat, shape=[None]), graph.inputs
+
+
+def _estimator(graph: Graph, fitted: Any, value: str, record: Model) -> str:
+    name = type(fitted).__name__
+    if name == "Pipeline":
+        from penstock.export._linear import impute, scale
+
+        steps = {"SimpleImputer": impute, "StandardScaler": scale}
+        *before, (_, last) = fitted.steps
+        for _, step in before:
+            kind = type(step).__name__
+            if kind not in steps:
+                raise NotConvertibleError(f"{kind} has no ONNX form here")
+            value = steps[kind](graph, step, value)
+        return _estimator(graph, last, value, record)
+    if name not in _ESTIMATORS:
+        raise NotConvertibleError(f"{name} has no ONNX form here")
+    return _ESTIMATORS[name](graph, fitted, value, record)
+
+
+def _linear(graph: Graph, fitted: Any, value: str, record: Model) -> str:
+    from penstock.export._linear import decision
+
+    return _probabilities(graph, decision(graph, fitted, value), record)
+
+
+def _boosting(graph: Graph, fitted: Any, value: str, record: Model) -> str:
+    import numpy as np
+
+    from penstock.export._trees import boosted, ensemble
+
+    if record.task == "regression" and fitted.loss not in ("squared_error", "absolute_error"):
+        raise NotConvertibleError(f"boosting with the loss {fitted.loss!r} has no ONNX form here")
+    baseline = np.asarray(fitted._baseline_prediction, dtype=np.float64).reshape(1, -1)
+    total = ensemble(graph, boosted(fitted), value, outputs=baseline.shape[1])
+    return _probabilities(graph, graph.node("Add", total, graph.constant(baseline)), record)
+
+
+def _probabilities(graph: Graph, raw: str, record: Model) -> str:
+    """Return what raw values mean: logit of the second class, logits of all, or the value."""
+    import numpy as np
+
+    if record.task == "regression":
+        return raw
+    if record.task == "multiclass":
+        return graph.node("Softmax", raw, axis=1)
+    second = graph.node("Sigmoid", raw)
+    if positive_index(record) == 1:
+        return second
+    return graph.node("Sub", graph.constant(np.float64(1)), second)
+
+
+def _forest(graph: Graph, fitted: Any, value: str, record: Model) -> str:
+    import numpy as np
+    from onnx import TensorProto
+
+    from penstock.export._trees import ensemble, grown, numbered
+
+    # scikit-learn's forests look at float32 features, and compare them with float64 thresholds.
+    value = graph.double(graph.node("Cast", value, to=TensorProto.FLOAT))
+    count = len(fitted.estimators_)
+    trees = graph.constant(np.float64(count))
+    if record.task != "multiclass":
+        output = positive_index(record) if record.task == "binary" else 0
+        total = ensemble(graph, grown(fitted, output=output), value, outputs=1)
+        return graph.node("Div", total, trees)
+    leaves, values = numbered(fitted)
+    places = ensemble(graph, leaves, value, outputs=count)
+    found = graph.node(
+        "Gather", graph.constant(values), graph.node("Cast", places, to=TensorProto.INT64), axis=0
+    )
+    total = graph.node("ReduceSum", found, graph.constant(np.array([1])), keepdims=0)
+    return graph.node("Div", total, trees)
+
+
+_ESTIMATORS = {
+    "LogisticRegression": _linear,
+    "Ridge": _linear,
+    "HistGradientBoostingClassifier": _boosting,
+    "HistGradientBoostingRegressor": _boosting,
+    "RandomForestClassifier": _forest,
+    "RandomForestRegressor": _forest,
+    "ExtraTreesClassifier": _forest,
+    "ExtraTreesRegressor": _forest,
+}
+"""The families of `penstock.training.estimators`, by scikit-learn's names."""
