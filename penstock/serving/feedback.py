@@ -1,0 +1,174 @@
+"""Labels that come after an answer: joined with it by request and row, and scored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from penstock.records.model import Model
+from penstock.records.rollout import Labelled
+from penstock.serving.mistakes import RequestError, kind, only_fields, show
+
+REMEMBERED = 100_000
+"""Rows that a server remembers by default, so that a label finds its answer."""
+
+MAX_LABELS = 10_000
+"""Labels in one request."""
+
+Arm = Literal["live", "mirror"]
+
+
+@dataclass
+class _Answered:
+    """One request that was answered, and which of its rows have their label."""
+
+    scores: Sequence[float]
+    labels: Sequence[Any]
+    arm: Arm
+    known: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Joined:
+    """What became of the labels of one request.
+
+    Attributes:
+        joined: Labels that found their row.
+        unknown: Labels whose row is not remembered: never answered here, or too long ago.
+        repeated: Labels of rows that had theirs already; these count no second time.
+        sums: The losses of those joined, by whether the row was a user's or a copy.
+        new: Request, row and label of those that are not repeated.
+    """
+
+    joined: int
+    unknown: int
+    repeated: int
+    sums: Mapping[Arm, Labelled]
+    new: Sequence[tuple[str, int, Any]]
+
+
+class Memory:
+    """The last rows that were answered.
+
+    Args:
+        record: The model, which says what a label may be and what a loss is.
+        rows: How many rows to remember, at most; whole requests are forgotten, the oldest first.
+    """
+
+    def __init__(self, record: Model, *, rows: int = REMEMBERED) -> None:
+        self._record = record
+        self._limit = rows
+        self._rows = 0
+        self._answered: dict[str, _Answered] = {}
+
+    def add(
+        self, request_id: str, *, scores: Sequence[float], labels: Sequence[Any], mirrored: bool
+    ) -> None:
+        """Remember one answer. Where an id comes again, its latest answer counts."""
+        former = self._answered.pop(request_id, None)
+        if former is not None:
+            self._rows -= len(former.labels)
+        arm: Arm = "mirror" if mirrored else "live"
+        self._answered[request_id] = _Answered(scores, labels, arm)
+        self._rows += len(labels)
+        while self._rows > self._limit:
+            oldest = next(iter(self._answered))
+            self._rows -= len(self._answered.pop(oldest).labels)
+
+    def join(self, truths: Sequence[tuple[str, int, Any]]) -> Joined:
+        """Join labels, as `parse` returned them, with the rows they belong to."""
+        counts = {"joined": 0, "unknown": 0, "repeated": 0}
+        losses: dict[Arm, list[float]] = {"live": [], "mirror": []}
+        new = []
+        for truth in truths:
+            request_id, row, label = truth
+            answered = self._answered.get(request_id)
+            if answered is not None and row in answered.known:
+                counts["repeated"] += 1
+                continue
+            new.append(truth)
+            if answered is None or row >= len(answered.labels):
+                counts["unknown"] += 1
+                continue
+            answered.known.add(row)
+            counts["joined"] += 1
+            losses[answered.arm].append(
+                loss(self._record, answered.labels[row], answered.scores[row], label)
+            )
+        sums = {arm: _summed(values) for arm, values in losses.items()}
+        return Joined(**counts, sums=sums, new=new)
+
+
+def parse(request: Mapping[str, Any], *, record: Model) -> list[tuple[str, int, Any]]:
+    """Return request, row and label of each label in a feedback request.
+
+    Args:
+        request: `{"labels": [{"request_id": "...", "row": 0, "label": ...}, ...]}`; `row` is 0
+            where it is left out.
+        record: The model, whose classes a label must be one of; for a regression, a number.
+
+    Raises:
+        RequestError: Naming the entry and the field that do not fit.
+    """
+    only_fields(request, required="labels", allowed=frozenset(["labels"]))
+    labels = request["labels"]
+    if not isinstance(labels, list):
+        raise RequestError(f'"labels" must be a list, not {kind(labels)}')
+    if not labels:
+        raise RequestError("the request holds no label")
+    if len(labels) > MAX_LABELS:
+        raise RequestError(
+            f"{len(labels):,} labels in one request; at most {MAX_LABELS:,} are taken", status=413
+        )
+    return [_entry(entry, f"labels[{i}]", record) for i, entry in enumerate(labels)]
+
+
+def loss(record: Model, predicted: Any, score: float, truth: Any) -> float:
+    """Return the loss of one row, in [0, 1], as `penstock.records.rollout.Labelled` defines it."""
+    if record.task == "binary":
+        return (score - float(truth == record.positive)) ** 2
+    if record.task == "multiclass":
+        return float(predicted != truth)
+    # Halved, so that no sum of two finite numbers overflows.
+    scale = abs(score) / 2 + abs(truth) / 2
+    return float(abs(score / 2 - truth / 2) / scale) if scale else 0.0
+
+
+def _entry(entry: Any, where: str, record: Model) -> tuple[str, int, Any]:
+    if not isinstance(entry, dict):
+        raise RequestError(f"{where} must be an object, not {kind(entry)}")
+    unknown = sorted(entry.keys() - {"request_id", "row", "label"})
+    if unknown:
+        raise RequestError(f"{where}: unknown field {show(unknown[0])}")
+    for needed in ("request_id", "label"):
+        if needed not in entry:
+            raise RequestError(f'{where}: the field "{needed}" is missing')
+    request_id, row = entry["request_id"], entry.get("row", 0)
+    if not isinstance(request_id, str):
+        raise RequestError(f"{where}.request_id must be text, not {kind(request_id)}")
+    # 0.0 is as whole a number in JSON as 0.
+    if isinstance(row, bool) or not isinstance(row, int | float) or row < 0 or row % 1:
+        raise RequestError(f"{where}.row must be a row's index, counted from 0, got {show(row)}")
+    return request_id, int(row), _label(entry["label"], f"{where}.label", record)
+
+
+def _label(label: Any, where: str, record: Model) -> Any:
+    if record.task == "regression":
+        if isinstance(label, bool) or not isinstance(label, int | float):
+            raise RequestError(f"{where} must be a number, got {show(label)}")
+        return float(label)
+    # In Python True equals 1, in a model's classes it does not.
+    if not any(type(label) is type(known) and label == known for known in record.classes):
+        known = ", ".join(map(show, record.classes[:20]))
+        raise RequestError(f"{where} must be one of {known}; got {show(label)}")
+    return label
+
+
+def _summed(losses: Sequence[float]) -> Labelled:
+    return Labelled(
+        rows=len(losses),
+        loss=math.fsum(losses),
+        squared=math.fsum(value * value for value in losses),
+    )

@@ -1,0 +1,219 @@
+"""From a command line to a server that answers: find the model, check it, load it, serve it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock.errors import InputError, PenstockError
+
+if TYPE_CHECKING:
+    from penstock.serving.answer import Scorer
+    from penstock.serving.books import Books
+    from penstock.serving.server import Application
+    from penstock.serving.service import Service
+
+    Build = Callable[[Service, Books], Application]
+
+_REGISTERED = "models:/"
+
+
+@dataclass(frozen=True)
+class _Source:
+    """Where the model lies, and what it must be.
+
+    Attributes:
+        folder: Its folder.
+        name: Its name in requests.
+        version: Its version.
+        digest: Digest that the folder must have.
+        export: Digest that the ONNX form in it must have; empty: scikit-learn answers.
+    """
+
+    folder: Path
+    name: str
+    version: str
+    digest: str
+    export: str
+
+
+def parser(prog: str, description: str) -> argparse.ArgumentParser:
+    """Return the command line of a server."""
+    result = argparse.ArgumentParser(prog=prog, description=description)
+    add = result.add_argument
+    add("--model", required=True, help="the model's folder, models:/name/3 or models:/name@alias")
+    add("--name", default="", help="its name in requests (a folder needs it)")
+    add("--version", default="", help="its version in the registry (a folder needs it)")
+    add("--digest", default="", help="sha256:... that the folder must have (a folder needs it)")
+    add("--export", default="", help="sha256:... of its ONNX form, which then answers")
+    add("--tracking-uri", default="", help="MLflow store of models:/; else MLFLOW_TRACKING_URI")
+    add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    add("--port", type=int, required=True, help="port to listen on")
+    add("--max-rows", type=int, default=10_000, help="rows in a request (%(default)s)")
+    add("--max-body", type=int, default=16 << 20, help="bytes in a request (%(default)s)")
+    add(
+        "--unseen",
+        choices=("accept", "reject"),
+        default="accept",
+        help="a category's value that training did not see (%(default)s)",
+    )
+    add("--capture", type=Path, help="folder to keep answers and labels in; left out: none")
+    add("--capture-files", type=int, default=10, help="files of each kind in it (%(default)s)")
+    add("--capture-bytes", type=int, default=64 << 20, help="bytes of a file (%(default)s)")
+    add("--remember", type=int, default=100_000, help="rows that labels may come for (%(default)s)")
+    return result
+
+
+def run(
+    options: argparse.Namespace, *, build: Build | None = None, notes: Mapping[str, Any] = {}
+) -> int:
+    """Load what `options` name and serve it until told to stop; return the exit code.
+
+    Args:
+        options: From `parser`.
+        build: Makes the application; None: `InferenceApp`.
+        notes: Further fields of the model's metadata.
+    """
+    # One row is predicted up to five times faster by one OpenMP thread than by a team of them; the
+    # libraries read this once, when they are loaded.
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    # kserve reads the command line on its own when it is imported, and would take ours for its.
+    del sys.argv[1:]
+    try:
+        with _source(options) as source:
+            service = _service(source, options, notes)
+        books = _books(service, options)
+    except PenstockError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    from penstock.serving.app import InferenceApp
+    from penstock.serving.server import serve
+
+    try:
+        application = (build or InferenceApp)(service, books)
+        serve(application, service, host=options.host, port=options.port)
+    except PenstockError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+    finally:
+        if books.capture is not None:
+            books.capture.close()
+    return 0
+
+
+@contextlib.contextmanager
+def _source(options: argparse.Namespace) -> Iterator[_Source]:
+    if options.model.startswith(_REGISTERED):
+        with tempfile.TemporaryDirectory(prefix="penstock-serving-") as folder:
+            yield _registered(options, Path(folder) / "model")
+        return
+    for option in ("name", "version", "digest"):
+        if not getattr(options, option):
+            raise InputError(
+                f"--{option} is missing",
+                where=f"--model {options.model}",
+                remedy="Give it, or name a registered model (models:/name@alias), which has it.",
+            )
+    yield _Source(
+        folder=Path(options.model),
+        name=options.name,
+        version=options.version,
+        digest=options.digest,
+        export=options.export,
+    )
+
+
+def _registered(options: argparse.Namespace, folder: Path) -> _Source:
+    from penstock.registry import versions
+
+    version = versions.registered(options.model, tracking_uri=options.tracking_uri)
+    versions.fetch(version.uri, tracking_uri=options.tracking_uri, destination=folder)
+    return _Source(
+        folder=folder,
+        name=options.name or version.name,
+        version=options.version or str(version.version),
+        digest=options.digest or version.model,
+        export=options.export or version.tags.get(versions.EXPORT_DIGEST, ""),
+    )
+
+
+def _service(source: _Source, options: argparse.Namespace, notes: Mapping[str, Any]) -> Service:
+    from penstock import model
+    from penstock.records import export
+    from penstock.serving.service import Limits, Service
+
+    scorer = _scorer(source)
+    recorded = source.folder / export.FOLDER / export.FILE_NAME
+    return Service(
+        scorer=scorer,
+        name=source.name,
+        version=source.version,
+        limits=Limits(rows=options.max_rows, body=options.max_body),
+        levels=_levels(scorer, unseen=options.unseen),
+        unseen=options.unseen,
+        background=model.background(source.folder),
+        export=export.Export.read(recorded) if recorded.is_file() else None,
+        notes=notes,
+    )
+
+
+def _scorer(source: _Source) -> Scorer:
+    if source.export:
+        from penstock import onnx_model
+
+        return onnx_model.load(
+            source.folder, expected_digest=source.digest, export_digest=source.export
+        )
+    from penstock import model
+
+    return model.load(source.folder, expected_digest=source.digest)
+
+
+def _levels(scorer: Scorer, *, unseen: str) -> dict[str, frozenset[str]]:
+    levels = scorer.record.levels
+    if levels is None:
+        if unseen == "reject":
+            raise InputError(
+                "this model does not hold the values that its categories were trained with",
+                where="--unseen reject",
+                remedy="Train it again with this release of Penstock, or accept unseen values.",
+            )
+        return {}
+    return {level.column: frozenset(level.values) for level in levels}
+
+
+def _books(service: Service, options: argparse.Namespace) -> Books:
+    from penstock.serving.books import Books
+    from penstock.serving.capture import Bounds, Capture
+    from penstock.serving.feedback import Memory
+    from penstock.serving.meters import Meters
+
+    scorer = service.scorer
+    meters = Meters(
+        name=service.name,
+        version=service.version,
+        record=service.record,
+        runtime=scorer.runtime,
+        digest=scorer.digest,
+    )
+    capture = None
+    if options.capture is not None:
+        capture = Capture(
+            options.capture,
+            bounds=Bounds(file_bytes=options.capture_bytes, files=options.capture_files),
+            written=meters.captured.inc,
+            dropped=meters.dropped.inc,
+        )
+    return Books(
+        meters=meters,
+        memory=Memory(service.record, rows=options.remember),
+        capture=capture,
+    )

@@ -1,0 +1,211 @@
+"""What Prometheus reads at `/metrics`: counted while requests are answered, so every step is cheap.
+
+Everything is counted on the event loop's thread.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.core import HistogramMetricFamily
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from penstock.records.rollout import Labelled
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from penstock.records.model import Model
+
+# A second series for each, of use only to readers of OpenMetrics.
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+LATENCY_EDGES = (
+    *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1),
+    *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
+)
+PROBABILITY_EDGES = tuple(round(0.05 * step, 2) for step in range(1, 21))
+_DECADES = tuple(float(f"{digit}e{power}") for power in range(-3, 10) for digit in (1, 2, 5))
+VALUE_EDGES = (*(-edge for edge in reversed(_DECADES)), 0.0, *_DECADES)
+"""Edges that do not depend on the model, so that versions can be added up and compared."""
+
+Origin = str
+"""Whose request it is: `live`, `mirror` (a copy), `replay` or `smoke` (the release's own probe)."""
+
+
+class Meters:
+    """The figures of one served version.
+
+    Args:
+        name: The model's name.
+        version: Its version.
+        record: The model.
+        runtime: `onnx` or `sklearn`.
+        digest: Digest of the model's folder.
+    """
+
+    def __init__(
+        self, *, name: str, version: str, record: Model, runtime: str, digest: str
+    ) -> None:
+        self._registry = CollectorRegistry()
+        ProcessCollector(registry=self._registry)
+        self._labels = {"model": name, "model_version": version}
+        self._requests = self._counter(
+            "penstock_requests", "Requests answered", "code", "protocol", "origin"
+        )
+        self._seconds = Histogram(
+            "penstock_request_duration_seconds",
+            "Seconds from a request's first byte to its answer's last",
+            [*self._labels, "protocol", "origin"],
+            buckets=LATENCY_EDGES,
+            registry=self._registry,
+        )
+        in_flight = Gauge(
+            "penstock_requests_in_flight",
+            "Requests being answered",
+            [*self._labels],
+            registry=self._registry,
+        )
+        self.in_flight = in_flight.labels(**self._labels)
+        self._missing = self._counter(
+            "penstock_feature_missing", "Rows in which the feature is missing", "feature"
+        )
+        self._unseen = self._counter(
+            "penstock_feature_unseen", "Rows with a value that training did not see", "feature"
+        )
+        rows = self._counter("penstock_labelled_rows", "Rows whose label has come", "origin")
+        loss = self._counter("penstock_labelled_loss", "Sum of their losses, each 0 to 1", "origin")
+        squared = self._counter(
+            "penstock_labelled_loss_squared", "Sum of the squares of their losses", "origin"
+        )
+        self._labelled = {
+            origin: tuple(
+                counter.labels(**self._labels, origin=origin) for counter in (rows, loss, squared)
+            )
+            for origin in ("live", "mirror")
+        }
+        captured = self._counter("penstock_captured_rows", "Rows written to the capture folder")
+        dropped = self._counter(
+            "penstock_capture_dropped_rows", "Rows not captured, because the disk was too slow"
+        )
+        self.captured = captured.labels(**self._labels)
+        self.dropped = dropped.labels(**self._labels)
+        edges = VALUE_EDGES if record.task == "regression" else PROBABILITY_EDGES
+        self._scores = _Scores(edges, self._labels)
+        self._registry.register(self._scores)
+        self._bound: dict[tuple[int, str, Origin], tuple[Counter, Histogram]] = {}
+        self._describe(record, runtime, digest)
+        for column in record.columns:
+            # A rate cannot be taken of a series that begins with its first event.
+            self._missing.labels(**self._labels, feature=column.name)
+            if column.type == "string":
+                self._unseen.labels(**self._labels, feature=column.name)
+
+    def answered(self, code: int, protocol: str, origin: Origin, seconds: float) -> None:
+        """Count one request that has been answered."""
+        key = (code, protocol, origin)
+        bound = self._bound.get(key)
+        if bound is None:
+            labels = {**self._labels, "protocol": protocol, "origin": origin}
+            bound = self._requests.labels(**labels, code=str(code)), self._seconds.labels(**labels)
+            self._bound[key] = bound
+        bound[0].inc()
+        bound[1].observe(seconds)
+
+    def scored(
+        self,
+        scores: np.ndarray,
+        *,
+        origin: Origin,
+        missing: Mapping[str, int],
+        unseen: Mapping[str, int],
+    ) -> None:
+        """Count the rows of one answer.
+
+        Args:
+            scores: One score a row.
+            origin: Whose request it was.
+            missing: Missing values by feature, where there are any.
+            unseen: Values that training did not see by feature, where there are any.
+        """
+        self._scores.add(scores, origin)
+        for name, count in missing.items():
+            self._missing.labels(**self._labels, feature=name).inc(count)
+        for name, count in unseen.items():
+            self._unseen.labels(**self._labels, feature=name).inc(count)
+
+    def labelled(self, origin: Origin, sums: Labelled) -> None:
+        """Count rows whose label has come; `origin` is `live` or `mirror`."""
+        rows, loss, squared = self._labelled[origin]
+        rows.inc(sums.rows)
+        loss.inc(sums.loss)
+        squared.inc(sums.squared)
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """Return everything in the format that an `accept` header asks for, and its type."""
+        encoder, content_type = choose_encoder(accept)
+        return encoder(self._registry), content_type
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, [*self._labels, *labels], registry=self._registry)
+
+    def _describe(self, record: Model, runtime: str, digest: str) -> None:
+        labels = {**self._labels, "task": record.task, "runtime": runtime}
+        labels |= {"digest": digest, "dataset": record.dataset}
+        info = Gauge(
+            "penstock_model_info",
+            "Always 1; its labels say what answers",
+            [*labels],
+            registry=self._registry,
+        )
+        info.labels(**labels).set(1)
+
+
+class _Scores(Collector):
+    """A histogram that takes a whole request's rows; prometheus_client's takes one at a time."""
+
+    def __init__(self, edges: Sequence[float], labels: Mapping[str, str]) -> None:
+        self._edges = edges
+        self._labels = labels
+        self._counts: dict[Origin, list[int]] = {}
+        self._sums: dict[Origin, float] = {}
+
+    def add(self, scores: np.ndarray, origin: Origin) -> None:
+        """Count rows."""
+        counts = self._counts.get(origin)
+        if counts is None:
+            counts = self._counts[origin] = [0] * (len(self._edges) + 1)
+            self._sums[origin] = 0.0
+        values = scores.tolist()
+        for value in values:
+            counts[bisect_left(self._edges, value)] += 1
+        self._sums[origin] += sum(values)
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        """Yield the histogram as it stands."""
+        family = HistogramMetricFamily(
+            "penstock_prediction_score",
+            "Scores of the rows answered: P(positive), P(predicted class), or the value",
+            labels=[*self._labels, "origin"],
+        )
+        names = [*map(str, self._edges), "+Inf"]
+        for origin, counts in self._counts.items():
+            total, buckets = 0, []
+            for name, count in zip(names, counts, strict=True):
+                total += count
+                buckets.append((name, total))
+            family.add_metric(
+                [*self._labels.values(), origin], buckets=buckets, sum_value=self._sums[origin]
+            )
+        yield family

@@ -1,0 +1,224 @@
+"""One version of a model, and what it answers to the bytes of a request. Knows no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from penstock.records.export import Export
+from penstock.records.model import Model
+from penstock.serving import requests, responses, shapley
+from penstock.serving.answer import Answer, Scorer, answer_of, row_scores
+from penstock.serving.columns import Batch, Columns, Intake, UnseenPolicy
+from penstock.serving.mistakes import RequestError, only_fields, parse_object
+
+Protocol = Literal["v1", "v2", "mlflow"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one request may ask for.
+
+    Attributes:
+        rows: Rows in one request.
+        body: Bytes in one request's body.
+        inline: Bytes of a request's body up to which ONNX answers on the event loop itself: a
+            handful of rows cost less than handing them to a thread.
+    """
+
+    rows: int = 10_000
+    body: int = 16 << 20
+    inline: int = 16 << 10
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """An answer, and what is to be noted of it.
+
+    Attributes:
+        body: The response's body.
+        values: The columns, as they were sent.
+        batch: The columns, as they were scored.
+        scores: One score a row.
+        labels: One predicted label a row.
+    """
+
+    body: bytes
+    values: Columns
+    batch: Batch
+    scores: np.ndarray
+    labels: list[Any]
+
+
+@dataclass(frozen=True)
+class Service:
+    """One version of a model under the name that requests use.
+
+    Attributes:
+        scorer: The model.
+        name: Its name in requests.
+        version: Its version.
+        limits: How much one request may ask for.
+        levels: Values that training saw, by column, for the categories.
+        unseen: What becomes of other values in those.
+        background: Rows of the training part to explain against, by column, as JSON values;
+            empty: the model holds none.
+        export: What was exported from it for serving, and how far that is from the model itself.
+        notes: Further fields of the metadata.
+    """
+
+    scorer: Scorer
+    name: str
+    version: str
+    limits: Limits = Limits()
+    levels: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    unseen: UnseenPolicy = "accept"
+    background: Mapping[str, list[Any]] = field(default_factory=dict)
+    export: Export | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict)
+    intake: Intake = field(init=False)
+    _output_names: list[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Prepare what every request needs."""
+        intake = Intake(self.record.columns, levels=self.levels, unseen=self.unseen)
+        object.__setattr__(self, "intake", intake)
+        names = [tensor["name"] for tensor in responses.output_tensors(self.record)]
+        object.__setattr__(self, "_output_names", names)
+
+    @property
+    def record(self) -> Model:
+        """What is known of the model."""
+        return self.scorer.record
+
+    def predict(self, body: bytes, protocol: Protocol) -> Outcome:
+        """Return the answer to a request's body.
+
+        Raises:
+            RequestError: If the body does not fit the protocol or the model.
+        """
+        request = parse_object(body)
+        values, row = _READERS[protocol](request, intake=self.intake, max_rows=self.limits.rows)
+        form = self._v2_form(request) if protocol == "v2" else self._v1_form
+        batch = self.intake.convert(values, row=row)
+        scores = self.scorer.scores_of(batch.arrays)
+        labels = self.scorer.labels_of(scores)
+        answer = answer_of(self.record, labels=labels, scores=scores)
+        return Outcome(
+            body=responses.encode(form(answer)),
+            values=values,
+            batch=batch,
+            scores=row_scores(self.record, scores),
+            labels=answer.labels,
+        )
+
+    def explain(self, body: bytes) -> bytes:
+        """Return the contributions of one row's columns to its score, largest first.
+
+        Raises:
+            RequestError: If the body is not a v1 request of exactly one row, or the model holds
+                nothing to explain against.
+        """
+        if not self.background:
+            raise RequestError(
+                "this model holds no background rows to explain against; train it again with this "
+                "release of Penstock",
+                status=404,
+            )
+        request = parse_object(body)
+        only_fields(request, required="instances", allowed=frozenset(["instances"]))
+        values, row = requests.v1_columns(request, intake=self.intake, max_rows=self.limits.rows)
+        batch = self.intake.convert(values, row=row)
+        if batch.rows != 1:
+            raise RequestError(f"one row is explained at a time; the request holds {batch.rows}")
+        scores = self.scorer.scores_of(batch.arrays)
+        label = self.scorer.labels_of(scores).tolist()[0]
+        found = shapley.explain(self._score_of(label), batch.arrays, self._background())
+        size = sorted(found.contributions.items(), key=lambda item: -abs(item[1]))
+        return responses.encode(
+            {
+                "explanations": [
+                    {"column": name, "value": values[name][0], "contribution": contribution}
+                    for name, contribution in size
+                ],
+                "prediction": label,
+                "score": found.score,
+                "base": found.base,
+                "unit": self._unit(label),
+                "method": found.method,
+                "background_rows": found.background,
+                "model_name": self.name,
+                "model_version": self.version,
+                "dataset": self.record.dataset,
+            }
+        )
+
+    def metadata(self) -> dict[str, Any]:
+        """Return the v2 metadata of the model, and what it was checked for."""
+        record, export = self.record, self.export
+        described: dict[str, Any] = {
+            "name": self.name,
+            "versions": [self.version],
+            "platform": self.scorer.runtime,
+            "inputs": responses.input_tensors(record),
+            "outputs": responses.output_tensors(record),
+            "task": record.task,
+            "digest": self.scorer.digest,
+            "dataset": record.dataset,
+            "threshold": record.threshold,
+            "unseen": self.unseen,
+        }
+        if export is not None:
+            described["export"] = {
+                "max_difference": export.max_difference,
+                "tolerance": export.tolerance,
+                "label_differences": export.label_differences,
+                "rows": export.rows,
+                "probes": export.probes,
+                "reason": export.reason,
+            }
+        return {**described, **self.notes}
+
+    def _v1_form(self, answer: Answer) -> dict[str, Any]:
+        return responses.v1_response(
+            answer, record=self.record, name=self.name, version=self.version
+        )
+
+    def _v2_form(self, request: Mapping[str, Any]) -> Callable[[Answer], dict[str, Any]]:
+        outputs = requests.v2_outputs(request, names=self._output_names)
+        return lambda answer: responses.v2_response(
+            answer,
+            record=self.record,
+            name=self.name,
+            version=self.version,
+            request_id=request.get("id"),
+            outputs=outputs,
+        )
+
+    def _score_of(self, label: Any) -> shapley.Score:
+        """Return what explains the score of a row that got `label`."""
+        if self.record.task != "multiclass":
+            return self.scorer.scores_of
+        index = self.record.classes.index(label)
+        return lambda columns: self.scorer.scores_of(columns)[:, index]
+
+    def _background(self) -> dict[str, Any]:
+        rows = {name: values[: shapley.BACKGROUND_ROWS] for name, values in self.background.items()}
+        accepting = Intake(self.record.columns, levels={})
+        return accepting.convert(rows, row="background row {}").arrays
+
+    def _unit(self, label: Any) -> str:
+        if self.record.task == "regression":
+            return self.record.target
+        named = self.record.positive if self.record.task == "binary" else label
+        return f"probability that {self.record.target} is {named}"
+
+
+_READERS = {
+    "v1": requests.v1_columns,
+    "v2": requests.v2_columns,
+    "mlflow": requests.mlflow_columns,
+}

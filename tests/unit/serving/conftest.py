@@ -1,0 +1,99 @@
+"""Servers that end with the module, and models whose record is changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from serving_process import ROW, Server, Start
+
+from penstock import files
+from penstock.data.ingest import ingest
+from penstock.data.spec import SourceSpec
+from penstock.export.export import export
+from penstock.records.export import FOLDER
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
+    """`start(folder, *options, fault="")` returns a running server that ends with the module."""
+    running: list[Server] = []
+
+    def begin(folder: Path | str, *options: str, fault: str = "", wait: bool = True) -> Server:
+        log = tmp_path_factory.mktemp("server") / "log"
+        running.append(Server(folder, log, *options, fault=fault))
+        return running[-1].wait() if wait else running[-1]
+
+    yield begin
+    for server in running:
+        server.client.close()
+        if server.process.poll() is None:
+            server.process.kill()
+            server.process.wait()
+
+
+@pytest.fixture(scope="session")
+def with_record(
+    models: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., Path]:
+    """`with_record(**changes)` returns a copy of the binary model whose record is changed."""
+
+    def copy(**changes: Any) -> Path:
+        folder = tmp_path_factory.mktemp("changed") / "model"
+        shutil.copytree(models(), folder)
+        path = folder / "penstock.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+        return folder
+
+    return copy
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model's folder with its ONNX form in it.
+
+    Args:
+        folder: The folder.
+        digest: Digest of the ONNX form.
+    """
+
+    folder: Path
+    digest: str
+
+    @property
+    def options(self) -> tuple[str, str]:
+        """What makes a server answer with it."""
+        return ("--export", self.digest)
+
+
+@pytest.fixture(scope="session")
+def exported(
+    models: Callable[..., Path],
+    instances: list[dict[str, Any]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., Exported]:
+    """`exported(task)` returns a copy of a model with its ONNX form, made once."""
+    home = tmp_path_factory.mktemp("exported")
+    table = home / "rows.jsonl"
+    table.write_text(
+        "".join(json.dumps({name: row[name] for name in ROW}) + "\n" for row in instances)
+    )
+    ingest(SourceSpec(uri=str(table)), output=home / "holdout")
+    made: dict[str, Exported] = {}
+
+    def get(task: str = "binary") -> Exported:
+        if task not in made:
+            folder = home / task
+            shutil.copytree(models(task), folder)
+            output = folder / FOLDER
+            record = export(folder, holdout=home / "holdout", output=output)
+            assert record.file, record.reason
+            made[task] = Exported(folder, files.digest_of_folder(output))
+        return made[task]
+
+    return get

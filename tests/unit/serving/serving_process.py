@@ -1,0 +1,105 @@
+"""A server process, and requests for the models of `tests/unit/conftest.py`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from penstock.model import digest_of
+
+ROW: dict[str, Any] = {
+    "age": 30,
+    "hours per-week": 41.5,
+    "member": True,
+    "job": "pilot",
+    "since": "2026-01-01T00:00:00Z",
+}
+DATATYPES = {
+    "age": "INT64",
+    "hours per-week": "FP64",
+    "member": "BOOL",
+    "job": "BYTES",
+    "since": "BYTES",
+}
+
+
+class Server:
+    """A server process and how to reach it."""
+
+    def __init__(self, folder: Path | str, log: Path, *options: str, fault: str = "") -> None:
+        with contextlib.closing(socket.socket()) as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.path = log
+        self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=60)
+        module = "penstock.serving.drill" if fault else "penstock.serving"
+        command = [sys.executable, "-m", module, "--model", str(folder), "--port", str(self.port)]
+        if isinstance(folder, Path):
+            command += ["--name", "adult", "--version", "3", "--digest", digest_of(folder)]
+        if fault:
+            command += ["--fault", fault]
+        # A tracking store of whoever runs the tests is none of ours.
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                [*command, *options], stdout=output, stderr=output, env=environment
+            )
+
+    def wait(self) -> Server:
+        """Wait until it is ready."""
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, self.log()
+            with contextlib.suppress(httpx.TransportError):
+                if self.client.get("/v2/health/ready").status_code == 200:
+                    return self
+            time.sleep(0.05)
+        raise AssertionError(self.log())
+
+    def log(self) -> str:
+        """What it wrote."""
+        return self.path.read_text()
+
+    def predict(self, *rows: dict[str, Any], **headers: str) -> httpx.Response:
+        """Ask for rows by the v1 protocol; `x_request_id=` is the header x-request-id."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        body = {"instances": list(rows)}
+        return self.client.post("/v1/models/adult:predict", json=body, headers=named)
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples that have these labels."""
+        text = self.client.get("/metrics").text
+        total = 0.0
+        for line in text.splitlines():
+            wanted = [f'{label}="{value}"' for label, value in labels.items()]
+            if line.startswith((name + "{", name + " ")) and all(w in line for w in wanted):
+                total += float(line.rpartition(" ")[2])
+        return total
+
+    def stop(self) -> int:
+        """End it gracefully; return its exit code."""
+        self.process.terminate()
+        return self.process.wait(60)
+
+
+Start = Callable[..., Server]
+
+
+def v2_body(rows: list[dict[str, Any]], **changes: Any) -> dict[str, Any]:
+    """Return a v2 request."""
+    return {
+        "inputs": [
+            {"name": n, "datatype": k, "shape": [len(rows)], "data": [r[n] for r in rows]}
+            for n, k in DATATYPES.items()
+        ]
+    } | changes
