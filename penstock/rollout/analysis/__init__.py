@@ -1,0 +1,1 @@
+"""What the evidence of a rollout says: pure functions over summaries."""

@@ -1,0 +1,162 @@
+"""The face of the analysis: what the evidence says, and what follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from penstock.records.rollout import (
+    ArmSummary,
+    Finding,
+    Grids,
+    Interval,
+)
+from penstock.rollout.spec import AbortSpec, RulesSpec
+
+_BURST_INTERVALS = 10
+"""Newest intervals that are put together until there are requests enough to see a burst."""
+
+
+def judge(
+    intervals: Sequence[Interval],
+    *,
+    phase: Literal["shadow", "step"],
+    step: int,
+    rules: RulesSpec,
+    min_samples: int,
+    grids: Grids,
+    task: Literal["binary", "multiclass", "regression"],
+) -> tuple[Finding, ...]:
+    """Return what each rule says of a rollout.
+
+    The shadow phase is judged by mirrored pairs. Steps are judged by what both versions answered
+    in all steps so far, latency and scores by the pairs too: to compare a high quantile or a whole
+    distribution takes more answers than a first step brings. Each interval is a stratum: two
+    versions are only ever compared within one, where they met the same load.
+
+    A failure counts as soon as it is certain; nothing passes before the current stage has
+    `min_samples`. Every verdict holds at the level of `rules.confidence` over all looks together.
+
+    Args:
+        intervals: All intervals of the rollout, oldest first.
+        phase: Where the rollout stands.
+        step: Index of the step; 0 in the shadow phase.
+        rules: The bounds.
+        min_samples: Requests that each version must have answered in this step, or that both must
+            have been asked in the shadow phase.
+        grids: The edges of the histograms.
+        task: The model's task.
+
+    Returns:
+        Findings by the name of the rule: errors, refusals, latency, agreement (in the shadow
+        phase), scores, labels.
+    """
+    # numpy is only needed here, and importing the engine must stay cheap.
+    from penstock.rollout.analysis import _rules
+    from penstock.rollout.analysis._evidence import evidence_of
+
+    stable, candidate = _seen(intervals, phase=phase, step=step)
+    stage = _rules.Stage(
+        phase=phase,
+        min_samples=min_samples,
+        stable=stable,
+        candidate=candidate,
+        alone=phase == "step" and bool(intervals) and intervals[-1].weight == 100,
+    )
+    evidence = evidence_of(intervals, phases=(phase,))
+    everything = (
+        evidence if phase == "shadow" else evidence_of(intervals, phases=("shadow", "step"))
+    )
+    findings = [_rules.labels(evidence, stage, rules)]
+    if evidence is None or everything is None:
+        bounds = {
+            "errors": rules.error_increase,
+            "refusals": rules.refusal_increase,
+            "latency": rules.latency_ratio,
+            "scores": rules.score_ks,
+        }
+        return (
+            *(_rules.nothing_yet(rule, stage, bound=bound) for rule, bound in bounds.items()),
+            *findings,
+        )
+    mirrored = []
+    if phase == "shadow":
+        pairs = [one.pairs for one in intervals if one.phase == "shadow"]
+        rows, agreeing = sum(one.rows for one in pairs), sum(one.agreeing for one in pairs)
+        mirrored = [_rules.agreement(rows, agreeing, stage, rules)]
+    return (
+        _rules.rates("errors", evidence, stage, rules),
+        _rules.rates("refusals", evidence, stage, rules),
+        _rules.latency(everything, stage, rules, grids),
+        *mirrored,
+        _rules.scores(everything, stage, rules, with_labels=task == "multiclass"),
+        *findings,
+    )
+
+
+def verdict_of(findings: Sequence[Finding]) -> Literal["pass", "fail", "inconclusive"]:
+    """Return what the findings amount to.
+
+    Any failure fails. Else anything inconclusive is inconclusive. A pass takes at least one rule
+    that passed: a rollout of which nothing was judged has shown nothing.
+    """
+    verdicts = [finding.verdict for finding in findings]
+    if "fail" in verdicts:
+        return "fail"
+    if "inconclusive" in verdicts or "pass" not in verdicts:
+        return "inconclusive"
+    return "pass"
+
+
+def abort(intervals: Sequence[Interval], *, abort: AbortSpec) -> Finding | None:
+    """Return why the rollout must end at once, or None.
+
+    A burst is a share of 5xx answers of at least `error_burst` in the newest interval; intervals
+    of the same stage are added, ten at most, until there are `burst_requests`. An outage that the
+    stable version shares (half the candidate's share or more) is not the candidate's.
+    """
+    stable, candidate, seconds = ArmSummary(), ArmSummary(), 0.0
+    for interval in reversed(intervals[-_BURST_INTERVALS:]):
+        if (interval.phase, interval.step) != (intervals[-1].phase, intervals[-1].step):
+            break
+        mirrored = interval.phase == "shadow"
+        stable = stable.plus(interval.pairs.stable if mirrored else interval.stable)
+        candidate = candidate.plus(interval.pairs.candidate if mirrored else interval.candidate)
+        seconds += interval.seconds
+        if candidate.requests >= abort.burst_requests:
+            return _burst(stable, candidate, seconds, abort.error_burst)
+    return None
+
+
+def _burst(
+    stable: ArmSummary, candidate: ArmSummary, seconds: float, bound: float
+) -> Finding | None:
+    share = candidate.server_errors / candidate.requests
+    beside = stable.server_errors / stable.requests if stable.requests else 0.0
+    if share < bound or beside >= share / 2:
+        return None
+    return Finding(
+        rule="error burst",
+        verdict="fail",
+        value=share,
+        bound=bound,
+        stable_samples=stable.requests,
+        candidate_samples=candidate.requests,
+        sentence=f"In {seconds:.1f} s the candidate failed {candidate.server_errors:,} of "
+        f"{candidate.requests:,} requests ({100 * share:.0f} %; the stable version "
+        f"{100 * beside:.0f} %): {100 * bound:.0f} % end a rollout at once.",
+    )
+
+
+def _seen(
+    intervals: Sequence[Interval], *, phase: Literal["shadow", "step"], step: int
+) -> tuple[int, int]:
+    """Requests that stable version and candidate have answered in this very stage."""
+    here = [one for one in intervals if (one.phase, one.step) == (phase, step)]
+    arms = [
+        (one.pairs.stable, one.pairs.candidate)
+        if phase == "shadow"
+        else (one.stable, one.candidate)
+        for one in here
+    ]
+    return sum(stable.requests for stable, _ in arms), sum(other.requests for _, other in arms)
