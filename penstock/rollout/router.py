@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+from penstock.records.rollout import ArmSummary, Grids, Pairs
 
 
 @dataclass(frozen=True)
@@ -18,35 +21,72 @@ class Release:
         model: Digest that its folder must have.
         folder: The folder itself, fetched and verified. A router of this machine serves it where
             it lies; a cluster's router takes the artifact from the registry.
+        export: Digest that the ONNX form inside the folder must have; empty: there is none, and
+            scikit-learn answers.
+        drill: The fault to put into its server on purpose; empty: none.
     """
 
     version: int
     uri: str
     model: str
     folder: Path
+    export: str = ""
+    drill: str = ""
 
 
 @dataclass(frozen=True)
-class ArmCounts:
-    """What one version has done since it was brought up.
+class Routing:
+    """How requests find their version, besides the weight.
 
     Attributes:
-        version: The version.
-        weight: Its share of new requests, in percent.
-        requests: Requests given to it, whatever came of them.
-        client_errors: Answers with a 4xx status.
-        server_errors: Answers with a 5xx status, and requests it left without an answer.
-        unreachable: Requests it could not be given because no connection came about.
-        in_flight: Requests it is working on.
+        mirror: Share of the stable version's requests, 0 to 1, of which the candidate gets a copy
+            that nobody sees the answer of.
+        sticky_header: Requests with the same value of this header get the same version as long as
+            the weight stays; when it rises, some move to the candidate and none back. Empty: none.
+        choice_header: A request whose header of this name is `stable` or `candidate` gets that
+            version, the candidate only where its weight is above 0. Empty: none.
+        grids: Edges of the histograms that `observe` returns.
     """
 
-    version: int
-    weight: int
-    requests: int
-    client_errors: int
-    server_errors: int
-    unreachable: int
-    in_flight: int
+    mirror: float = 0.0
+    sticky_header: str = ""
+    choice_header: str = ""
+    grids: Grids = field(default_factory=Grids)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A reading of a router's counters, which only ever grow.
+
+    Attributes:
+        epoch: Another one than before means that the counters began anew (the splitter was
+            restarted): nothing is to be subtracted from this reading.
+        arms: What each version that is up has answered to requests that were its own.
+        pairs: What stable version and candidate answered to mirrored requests, since this
+            candidate was brought up.
+    """
+
+    epoch: str
+    arms: Mapping[int, ArmSummary]
+    pairs: Pairs
+
+
+@dataclass(frozen=True)
+class Health:
+    """How one version's server is.
+
+    Attributes:
+        ready: Whether it answers its readiness probe now.
+        restarts: Times it was found dead since it was brought up, whether or not it was started
+            again.
+        memory: Bytes it holds, where that is known.
+        reason: Why it is not ready, with the end of its log; empty when it is.
+    """
+
+    ready: bool
+    restarts: int
+    memory: int | None
+    reason: str
 
 
 class Router(Protocol):
@@ -54,6 +94,8 @@ class Router(Protocol):
 
     Every action is idempotent: repeated after a crash of its caller, it leads to the same state.
     Actions on traffic return when the new weights are in effect, not when they were asked for.
+    Every action needs `exclusive()` to be held and raises `LeaseLostError`, without having
+    acted, when it is not any more.
     """
 
     @property
@@ -64,6 +106,27 @@ class Router(Protocol):
     @property
     def stable(self) -> int | None:
         """The version that the service falls back to, or None before the first release."""
+        ...
+
+    @property
+    def candidate(self) -> int | None:
+        """The version that is brought up beside it, or None."""
+        ...
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Hold the service's lease, which is renewed until the block ends, and first mend it.
+
+        Raises:
+            ServiceError: If another controller holds the lease and it has not expired.
+        """
+        ...
+
+    def open(self) -> None:
+        """Make sure that the service's address is its own and answers; nobody serves there yet.
+
+        Raises:
+            ServiceError: If it is in use by somebody else, naming by whom where that is known.
+        """
         ...
 
     def deploy(self, release: Release, *, timeout: float) -> str:
@@ -81,12 +144,24 @@ class Router(Protocol):
         """
         ...
 
+    def route(self, routing: Routing) -> None:
+        """Set mirroring and assignment; returns when it is in effect."""
+        ...
+
     def set_weight(self, version: int, percent: int) -> None:
         """Give the candidate `percent` of new requests, and the stable version the rest."""
         ...
 
-    def observe(self) -> Mapping[int, ArmCounts]:
+    def observe(self) -> Observation:
         """Return what each version that is up has done so far."""
+        ...
+
+    def health(self, version: int) -> Health:
+        """Return how one version's server is. Never raises for a server that is dead."""
+        ...
+
+    def mend(self) -> None:
+        """Start again what has died and should run: splitter, stable version, candidate."""
         ...
 
     def promote(self, version: int) -> None:
@@ -100,9 +175,13 @@ class Router(Protocol):
         """Take all traffic from `version` and give it back to the stable version before it.
 
         `version` is the candidate, or the stable version if it was promoted and not cleaned up.
+        Mirroring ends too.
         """
         ...
 
     def clean_up(self) -> None:
-        """Remove every version that has no traffic, once it has answered what it accepted."""
+        """Remove every version that has no traffic, once it has answered what it accepted.
+
+        A candidate that is in its shadow phase has none either: call it when a rollout has ended.
+        """
         ...

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
-from collections.abc import Sequence
 from typing import Any
 
-from penstock.errors import ServiceError
+from penstock.errors import LeaseLostError, ServiceError
+from penstock.records.rollout import ArmSummary, Grids, Pairs
+from penstock.rollout.router import Observation
 from penstock.rollout.routers import process
-from penstock.rollout.routers.process import LOOPBACK, hold_port
-from penstock.rollout.routers.state import Front, ServiceFolder
+from penstock.rollout.routers.loopback import LOOPBACK, ask
+from penstock.rollout.routers.process import hold_port
+from penstock.rollout.routers.state import Front, LocalState, ServiceFolder
 
 _READY_TIMEOUT = 30.0
+_TABLE = "/table"
 
 
-def start_front(folder: ServiceFolder, *, port: int) -> Front:
-    """Start the front on `port` (0: a free one); it serves nobody until it is given arms.
+def start(folder: ServiceFolder, *, port: int) -> Front:
+    """Start the front on `port` (0: a free one); it does not listen until it is given a table.
 
     Raises:
         ServiceError: If the port is in use, naming by whom where that is known, or the front does
@@ -40,7 +44,8 @@ def start_front(folder: ServiceFolder, *, port: int) -> Front:
         front = Front(port=public.getsockname()[1], admin_port=admin.getsockname()[1], process=ref)
     try:
         process.wait_until_ready(
-            _admin_url(front),
+            front.admin_port,
+            _TABLE,
             ref,
             timeout=_READY_TIMEOUT,
             log=log,
@@ -53,46 +58,87 @@ def start_front(folder: ServiceFolder, *, port: int) -> Front:
     return front
 
 
-def set_arms(folder: ServiceFolder, front: Front, arms: Sequence[dict[str, Any]]) -> None:
-    """Replace the front's table; returns when the new weights are in effect.
+def apply(folder: ServiceFolder, front: Front, state: LocalState, *, term: int) -> None:
+    """Make the front do what the state says; returns when it is in effect.
 
     Args:
         folder: The service's folder.
         front: Its front.
-        arms: `version`, `url` and `weight` of each.
+        state: Arms, weight and assignment.
+        term: The lease's: the front refuses one that is lower than it has seen.
+
+    Raises:
+        LeaseLostError: If a later controller has steered it.
+        ServiceError: If it does not answer.
     """
-    _call(folder, front, "PUT", {"arms": arms})
+    assignment = state.assignment
+    arms = [
+        {"role": role, "version": arm.version, "identity": arm.identity, "port": arm.port}
+        for role, arm in state.roles().items()
+    ]
+    table = {
+        "term": term,
+        "arms": arms,
+        "weight": state.weight,
+        "routing": {
+            "mirror": assignment.mirror,
+            "sticky_header": assignment.sticky_header,
+            "choice_header": assignment.choice_header,
+            "grids": (assignment.grids or Grids()).model_dump(),
+        },
+    }
+    _call(folder, front, "PUT", table)
 
 
-def arms_of(folder: ServiceFolder, front: Front) -> list[dict[str, Any]]:
-    """Return the front's table with its counts."""
-    arms: list[dict[str, Any]] = _call(folder, front, "GET")["arms"]
-    return arms
+def read(folder: ServiceFolder, front: Front) -> dict[str, Any]:
+    """Return the front's table and counters.
+
+    Raises:
+        ServiceError: If it does not answer.
+    """
+    return _call(folder, front, "GET")
 
 
-def _admin_url(front: Front) -> str:
-    return f"http://{LOOPBACK}:{front.admin_port}/arms"
+def observe(folder: ServiceFolder, front: Front) -> Observation:
+    """Return the front's counters.
+
+    Raises:
+        ServiceError: If it does not answer.
+    """
+    found = read(folder, front)
+    return Observation(
+        epoch=found["epoch"],
+        arms={arm["version"]: ArmSummary.model_validate(arm["counts"]) for arm in found["arms"]},
+        pairs=Pairs.model_validate(found["pairs"]),
+    )
 
 
 def _call(
-    folder: ServiceFolder, front: Front, method: str, body: dict[str, Any] | None = None
+    folder: ServiceFolder, front: Front, method: str, table: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    import httpx
-
-    with httpx.Client(trust_env=False, timeout=10) as client:
-        try:
-            response = client.request(
-                method, _admin_url(front), json=body, headers=folder.headers()
-            )
-            response.raise_for_status()
-        except httpx.HTTPError as error:
-            raise ServiceError(
-                f"the front process does not obey: {error}",
-                where=f"service {folder.service}",
-                remedy=f"Read {folder.log('front')}.",
-            ) from error
-    answer: dict[str, Any] = response.json()
+    body = json.dumps(table).encode() if table else None
+    try:
+        status, said = ask(front.admin_port, method, _TABLE, body=body, headers=folder.headers())
+    except OSError as error:
+        raise _disobeys(folder, str(error)) from error
+    if status == 409:
+        raise LeaseLostError(
+            "another controller has steered it since",
+            where=f"service {folder.service}",
+            remedy="Look at what it does now with: penstock status.",
+        )
+    if status != 200:
+        raise _disobeys(folder, f"{status}: {said.decode(errors='replace')}")
+    answer: dict[str, Any] = json.loads(said)
     return answer
+
+
+def _disobeys(folder: ServiceFolder, reason: str) -> ServiceError:
+    return ServiceError(
+        f"the front process does not obey: {reason}",
+        where=f"service {folder.service}",
+        remedy=f"Read {folder.log('front')}.",
+    )
 
 
 def _public_socket(folder: ServiceFolder, port: int) -> socket.socket:

@@ -3,52 +3,68 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
 import shutil
-import sys
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from penstock.errors import InputError, PenstockError
-from penstock.rollout.router import ArmCounts, Release
-from penstock.rollout.routers import process
-from penstock.rollout.routers.front import arms_of, set_arms, start_front
-from penstock.rollout.routers.process import LOOPBACK, hold_port
-from penstock.rollout.routers.state import LocalState, ServerArm, ServiceFolder
-
-_log = logging.getLogger(__name__)
-
-_REVIVE_TIMEOUT = 120.0
+from penstock.errors import InputError, ServiceError
+from penstock.records.rollout import Pairs
+from penstock.rollout.router import Health, Observation, Release, Routing
+from penstock.rollout.routers import front, process, servers
+from penstock.rollout.routers.keeper import REVIVE_TIMEOUT, Keeper
+from penstock.rollout.routers.lease import SECONDS, Lease
+from penstock.rollout.routers.loopback import LOOPBACK
+from penstock.rollout.routers.state import (
+    Assignment,
+    LocalState,
+    Origin,
+    Role,
+    ServerArm,
+    ServiceFolder,
+)
 
 
 class LocalRouter:
     """One service on this machine; see `penstock.rollout.router.Router` for the actions.
 
-    Every action needs `exclusive()` to be held, so that two deployers never drive one service.
+    Every change is written to `state.json` before it is made; see `Keeper`.
 
     Args:
         home: Folder below which state, logs and models are kept, in `serving/<service>`.
         service: Name of the service, which is the model's name in requests.
         port: Public port on loopback; 0 takes a free one, or the one that it already has.
         drain: Seconds that a version which is removed may take to answer what it accepted.
+        lease: Seconds after which a controller that fell silent may be taken over from.
 
     Raises:
         InputError: If `service` cannot be the name of a folder and part of an address.
     """
 
-    def __init__(self, home: Path, *, service: str, port: int = 8080, drain: float = 30.0) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        service: str,
+        port: int = 8080,
+        drain: float = 30.0,
+        lease: float = SECONDS,
+    ) -> None:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", service):
             raise InputError(
                 f"{service!r} cannot be the name of a service",
                 remedy="Use letters, digits, dashes, dots and underscores, 63 at most.",
             )
         self._folder = ServiceFolder(home, service)
+        self._lease = Lease(self._folder.path, service=service, seconds=lease)
         self._port = port
         self._drain = drain
-        self._state = LocalState(service=service, port=port)
+        self._keeper = Keeper(self._folder, self._lease, port=port, drain=drain)
+
+    @property
+    def _state(self) -> LocalState:
+        return self._keeper.state
 
     @property
     def models(self) -> Path:
@@ -66,97 +82,163 @@ class LocalRouter:
         return self._state.stable.version if self._state.stable else None
 
     @property
-    def replaced(self) -> int | None:
-        """The version that the stable one took over from."""
-        return self._state.replaced
+    def candidate(self) -> int | None:
+        """The version that is brought up beside it."""
+        return self._state.candidate.version if self._state.candidate else None
 
-    def serves(self, release: Release) -> bool:
-        """Return whether `release` is the stable version and runs."""
-        arm = self._state.stable
-        return arm is not None and _is(arm, release)
+    @property
+    def previous(self) -> int | None:
+        """The version that the stable one took over from; its model's folder is kept."""
+        origin = self._state.retired.origin if self._state.retired else self._state.previous
+        return origin.version if origin else None
 
     def log_of(self, version: int) -> Path:
         """Return the log of a version's server."""
-        return self._folder.log(f"version-{version}")
+        return servers.log_of(self._folder, version)
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the service, and first mend it: restart what died, end what was left behind.
+        """Hold the service's lease, and first mend it: restart what died, end what was left behind.
 
         Raises:
-            ServiceError: If another process holds the service, or its port was taken meanwhile.
+            ServiceError: If another controller holds the lease, or the port was taken meanwhile.
             InputError: If the service answers on another port than the one asked for.
         """
-        with self._folder.locked():
+        self._folder.make()
+        with self._lease.held():
             self._recover()
             yield
 
+    def open(self) -> None:
+        """Make sure that the service's address is its own and answers."""
+        self._lease.check()
+        self._keeper.apply()
+
     def deploy(self, release: Release, *, timeout: float) -> str:
-        """Bring `release` up without traffic and return its own address."""
+        """Bring `release` up as the candidate, without traffic; return its own address."""
+        self.mend()
+        origin = Origin.of(release)
         for arm in (self._state.stable, self._state.candidate):
-            if arm and _is(arm, release):
+            if arm and arm.origin.same(origin):
                 return arm.url
+        if self.stable == release.version:
+            raise InputError(
+                f"version {release.version} is the stable one, from other files or with a drill",
+                where=f"service {self._state.service}",
+                remedy="Register the model as a version of its own.",
+            )
         self._remove_candidate()
         self._remove_retired()
         try:
             # The front first: a port that is taken is found out in no time.
-            self._ensure_front()
-            arm = self._start_server(release, timeout=timeout)
-            self._save(candidate=arm, weight=0)
-            self._apply()
+            self._keeper.apply()
+            arm = servers.bring_up(self._folder, origin, timeout=timeout)
         except BaseException:
-            self.clean_up()
+            with contextlib.suppress(ServiceError):
+                self.clean_up()
             raise
+        self._keeper.adopt(
+            arm, candidate=arm, weight=0, assignment=self._keeper.unmirrored(), lost=None
+        )
+        self._keeper.apply()
         return arm.url
+
+    def route(self, routing: Routing) -> None:
+        """Set mirroring and assignment."""
+        if not 0 <= routing.mirror <= 1:
+            raise InputError(f"a share of {routing.mirror} to mirror", remedy="Give 0 to 1.")
+        self._keeper.save(assignment=Assignment.of(routing))
+        self._keeper.apply()
 
     def set_weight(self, version: int, percent: int) -> None:
         """Give the candidate `percent` of new requests."""
         if not 0 <= percent <= 100:
             raise InputError(f"a weight of {percent} %", remedy="Give 0 to 100.")
+        self._lease.check()
         self._require_candidate(version)
-        self._save(weight=percent)
-        self._apply()
+        self._keeper.save(weight=percent)
+        self._keeper.apply()
 
-    def observe(self) -> Mapping[int, ArmCounts]:
-        """Return what each version has done since the front was started."""
-        arms = arms_of(self._folder, self._state.front) if self._state.front else []
-        counts = [{key: arm[key] for key in arm if key != "url"} for arm in arms]
-        return {fields["version"]: ArmCounts(**fields) for fields in counts}
+    def observe(self) -> Observation:
+        """Return what each version that is up has done since it was brought up."""
+        self._lease.check()
+        if self._state.front is None:
+            return Observation(epoch="", arms={}, pairs=Pairs())
+        return front.observe(self._folder, self._state.front)
+
+    def health(self, version: int) -> Health:
+        """Return how one version's server is; deaths that were not mended yet count too."""
+        self._lease.check()
+        for arm in self._state.arms():
+            if arm.version == version:
+                return servers.health_of(self._folder, arm)
+        lost = self._state.lost
+        if lost and lost.version == version:
+            return Health(ready=False, restarts=lost.restarts, memory=None, reason=lost.reason)
+        return Health(ready=False, restarts=0, memory=None, reason="It is not up.")
+
+    def mend(self) -> None:
+        """Start again what has died and should run.
+
+        A candidate that does not start again is given up, its traffic with it. A stable version
+        that does not is kept as long as there is a candidate, and tried again the next time.
+        """
+        self._lease.check()
+        if not self._state.arms():
+            return
+        # The front first, so that whatever still runs is reached again.
+        self._revive_front()
+        roles: tuple[Role, ...] = ("stable", "candidate", "retired")
+        revived = [self._keeper.revive(role) for role in roles]
+        if any(revived):
+            self._keeper.apply()
 
     def promote(self, version: int) -> None:
-        """Give the candidate all traffic and make it the stable version."""
+        """Make the candidate the stable version, with all traffic."""
+        self._lease.check()
         state = self._state
         if state.candidate is None and self.stable == version:
+            self._keeper.apply()
             return
         candidate = self._require_candidate(version)
-        self._save(
+        self._keeper.save(
             stable=candidate,
             candidate=None,
             retired=state.stable,
             weight=0,
-            replaced=state.stable.version if state.stable else None,
+            assignment=self._keeper.unmirrored(),
         )
-        self._apply()
+        self._keeper.apply()
 
     def rollback(self, version: int) -> None:
-        """Take all traffic from `version` and give it back to the one before."""
-        state = self._state
-        if state.candidate is None and self.stable == version:
-            self._save(stable=state.retired, candidate=state.stable, retired=None, replaced=None)
-        self._save(weight=0)
-        self._apply()
+        """Take all traffic from `version` and give it back to the one before.
+
+        A version that was promoted and cleaned up is rolled back too, where the one before is
+        known and starts again; that takes as long as its start.
+
+        Raises:
+            ServiceError: If the one before does not start; the traffic stays where it is.
+        """
+        self._lease.check()
+        if self.candidate is None and self.stable == version:
+            self._step_back()
+        self._keeper.save(weight=0, assignment=self._keeper.unmirrored())
+        self._keeper.apply()
 
     def clean_up(self) -> None:
         """Stop every version without traffic, and the front too where nothing is left to serve."""
+        self._lease.check()
         if self._state.weight == 0:
             self._remove_candidate()
         self._remove_retired()
         if not self._state.arms():
-            if self._state.front:
-                process.stop(self._state.front.process, grace=self._drain)
-            self._state = LocalState(service=self._state.service, port=self._port)
-            self._folder.write(None)
-        used = {arm.folder for arm in self._state.arms()}
+            self._keeper.close()
+        origins = [arm.origin for arm in self._state.arms()]
+        if self._state.previous:
+            # It has no server any more, but one command brings it back.
+            origins.append(self._state.previous)
+        used = {origin.folder for origin in origins}
+        self._lease.check()
         for folder in self.models.iterdir():
             if str(folder) not in used:
                 shutil.rmtree(folder)
@@ -166,19 +248,16 @@ class LocalRouter:
         parts = [part for part in (state.front, *state.arms()) if part] if state else []
         for stray in process.strays(self._folder.path, known=[part.process for part in parts]):
             process.stop(stray, grace=self._drain)
-        if state is None:
-            return
-        self._state = state
+        if state:
+            self._keeper.state = state
+        else:
+            self._keeper.state = LocalState(service=self._folder.service, port=self._port)
         self._check_port()
-        for role in ("candidate", "retired"):
-            arm = getattr(state, role)
-            if arm and not process.is_alive(arm.process):
-                self._save(**{role: None})
-        if self._state.candidate is None:
-            self._save(weight=0)
-        self._revive_stable()
+        self.mend()
         if self._state.arms():
-            self._apply()
+            self._keeper.apply()
+        elif state:
+            self._keeper.close()
 
     def _check_port(self) -> None:
         state = self._state
@@ -190,120 +269,58 @@ class LocalRouter:
                 where=f"service {state.service}",
                 remedy="Name that port, or stop the service first with: penstock stop.",
             )
-        self._save(port=self._port, front=None)
+        self._keeper.save(port=self._port, front=None)
 
-    def _revive_stable(self) -> None:
-        """Start the stable version again if its process died, as after a restart of the machine."""
-        arm = self._state.stable
-        if not arm or process.is_alive(arm.process):
-            return
-        release = Release(
-            version=arm.version, uri=arm.uri, model=arm.model, folder=Path(arm.folder)
-        )
-        try:
-            revived = self._start_server(release, timeout=_REVIVE_TIMEOUT)
-        except PenstockError as error:
-            # It serves nobody as it is; a new version must not be kept out by that.
-            _log.warning("version %s had died and does not start again: %s", arm.version, error)
-            revived = None
-        self._save(stable=revived)
+    def _revive_front(self) -> None:
+        running = self._state.front
+        if running is None or not process.is_alive(running.process):
+            self._keeper.apply()
 
-    def _start_server(self, release: Release, *, timeout: float) -> ServerArm:
-        service, version = self._state.service, release.version
-        folder = str(release.folder.resolve())
-        log = self.log_of(version)
-        log.unlink(missing_ok=True)
-        with contextlib.closing(hold_port(0)) as held:
-            port = int(held.getsockname()[1])
-            if sys.platform != "linux":
-                # Elsewhere SO_REUSEADDR does not let the server bind a port that is still held.
-                held.close()
-            options = {
-                "--model": folder,
-                "--name": service,
-                "--version": str(version),
-                "--digest": release.model,
-                "--host": LOOPBACK,
-                "--port": str(port),
-            }
-            server = process.start(
-                "penstock.serving", [word for pair in options.items() for word in pair], log=log
-            )
-            arm = ServerArm(
-                version=version,
-                uri=release.uri,
-                model=release.model,
-                folder=folder,
-                port=port,
-                process=server,
-            )
-            try:
-                process.wait_until_ready(
-                    f"{arm.url}/v2/models/{service}/versions/{version}/ready",
-                    server,
-                    timeout=timeout,
-                    log=log,
-                    what=f"the server of version {version}",
-                )
-            except BaseException:
-                process.stop(server, grace=5)
-                raise
-        return arm
-
-    def _ensure_front(self) -> None:
-        front = self._state.front
-        if front is None or not process.is_alive(front.process):
-            front = start_front(self._folder, port=self._state.port)
-            self._save(port=front.port, front=front)
-
-    def _apply(self) -> None:
-        """Make the front's table what the state says."""
-        self._ensure_front()
+    def _step_back(self) -> None:
+        """Swap the stable version with the one before it, which is started if it must be."""
         state = self._state
-        table = [
-            {"version": arm.version, "url": arm.url, "weight": state.weight_of(arm)}
-            for arm in state.arms()
-        ]
-        if state.front:
-            set_arms(self._folder, state.front, table)
+        before = state.retired
+        if before and not process.is_alive(before.process):
+            before = servers.bring_back(self._folder, before, timeout=REVIVE_TIMEOUT)
+        changes: dict[str, Any] = {"candidate": state.stable, "retired": None, "weight": 0}
+        if before is None and state.previous:
+            before = servers.bring_up(self._folder, state.previous, timeout=REVIVE_TIMEOUT)
+            changes["previous"] = None
+        if before is None:
+            self._keeper.save(stable=None, **changes)
+        else:
+            self._keeper.adopt(before, stable=before, **changes)
 
     def _remove_candidate(self) -> None:
         if self._state.candidate:
-            self._save(weight=0)
-            self._remove(self._state.candidate, candidate=None)
+            self._keeper.save(weight=0, assignment=self._keeper.unmirrored())
+            self._keeper.remove(self._state.candidate, candidate=None)
 
     def _remove_retired(self) -> None:
-        if self._state.retired:
-            self._remove(self._state.retired, retired=None)
-
-    def _remove(self, arm: ServerArm, **changes: Any) -> None:
-        """Stop one server: no new requests, drained, out of the table, ended; in this order."""
-        self._apply()
-        deadline = time.monotonic() + self._drain
-        while self._in_flight(arm) and time.monotonic() < deadline:
-            time.sleep(0.05)
-        self._save(**changes)
-        self._apply()
-        process.stop(arm.process, grace=self._drain)
-
-    def _in_flight(self, arm: ServerArm) -> int:
-        arms = arms_of(self._folder, self._state.front) if self._state.front else []
-        return sum(int(fields["in_flight"]) for fields in arms if fields["url"] == arm.url)
+        retired = self._state.retired
+        if retired:
+            self._keeper.remove(retired, retired=None, previous=retired.origin)
 
     def _require_candidate(self, version: int) -> ServerArm:
-        candidate = self._state.candidate
+        candidate, lost = self._state.candidate, self._state.lost
+        where = f"service {self._state.service}"
         if candidate is None or candidate.version != version:
+            if lost and lost.version == version:
+                raise ServiceError(
+                    f"version {version} died and does not start again: {lost.reason}",
+                    where=where,
+                    remedy="Roll it back.",
+                )
             raise InputError(
-                f"version {version} is not the candidate",
-                where=f"service {self._state.service}",
-                remedy="Deploy it first.",
+                f"version {version} is not the candidate", where=where, remedy="Deploy it first."
             )
+        if not process.is_alive(candidate.process):
+            raise ServiceError(f"the server of version {version} has died", where=where)
         return candidate
 
-    def _save(self, **changes: Any) -> None:
-        self._state = self._state.model_copy(update=changes)
-        self._folder.write(self._state)
 
+if TYPE_CHECKING:
+    from penstock.rollout.router import Router
 
-def _is(arm: ServerArm, release: Release) -> bool:
-    return (arm.version, arm.model) == (release.version, release.model)
+    def _is_a_router(router: LocalRouter) -> Router:
+        return router

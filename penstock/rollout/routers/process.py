@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -13,11 +15,16 @@ from typing import TYPE_CHECKING
 
 from penstock.errors import ServiceError
 from penstock.records.base import Value
+from penstock.rollout.routers.loopback import LOOPBACK, ask
 
 if TYPE_CHECKING:
     import psutil
 
-LOOPBACK = "127.0.0.1"
+_MODULES = (
+    "penstock.serving",
+    "penstock.serving.drill",
+    "penstock.rollout.routers.splitter",
+)
 _SAME_START = 2.0
 """Seconds by which two readings of one process's start may differ when the clock is corrected."""
 
@@ -60,6 +67,24 @@ def start(
     return ProcessRef(pid=child.pid, started=psutil.Process(child.pid).create_time())
 
 
+def this() -> ProcessRef:
+    """Return the process that runs this."""
+    import psutil
+
+    return ProcessRef(pid=os.getpid(), started=psutil.Process().create_time())
+
+
+def memory_of(ref: ProcessRef) -> int | None:
+    """Return the bytes that a process holds in memory; None if it does not run."""
+    import psutil
+
+    process = _find(ref)
+    try:
+        return int(process.memory_info().rss) if process else None
+    except psutil.Error:
+        return None
+
+
 def is_alive(ref: ProcessRef) -> bool:
     """Return whether the process still runs: itself, not another one under its id."""
     return _find(ref) is not None
@@ -72,14 +97,11 @@ def stop(ref: ProcessRef, *, grace: float) -> bool:
     process = _find(ref)
     if process is None:
         return False
-    try:
-        process.terminate()
-        process.wait(grace)
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait(grace)
-    except psutil.NoSuchProcess:
-        pass
+    for signal in (process.terminate, process.kill):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            signal()
+        if _ends(ref, within=grace):
+            break
     return True
 
 
@@ -93,7 +115,7 @@ def strays(folder: Path, *, known: Sequence[ProcessRef]) -> Iterator[ProcessRef]
     pids = {ref.pid for ref in known}
     for process in psutil.process_iter(["pid", "cmdline", "create_time"]):
         words = process.info["cmdline"] or []
-        ours = any(word.startswith("penstock.") for word in words[:5])
+        ours = any(word in _MODULES for word in words[:5])
         if ours and process.pid not in pids and any(_is_below(word, folder) for word in words[5:]):
             yield ProcessRef(pid=process.pid, started=process.info["create_time"])
 
@@ -118,7 +140,8 @@ def hold_port(port: int) -> socket.socket:
 
 
 def wait_until_ready(
-    url: str,
+    port: int,
+    path: str,
     ref: ProcessRef,
     *,
     timeout: float,
@@ -126,33 +149,37 @@ def wait_until_ready(
     what: str,
     headers: Mapping[str, str] | None = None,
 ) -> None:
-    """Return when `url` answers 200.
+    """Return when `path` on `port` of this machine answers 200.
 
     Raises:
         ServiceError: If the process ends before, or `timeout` seconds pass; the message ends with
             the last lines of its log.
     """
-    import httpx
-
     deadline = time.monotonic() + timeout
-    with httpx.Client(trust_env=False, timeout=5, headers=headers) as client:
-        while True:
-            if not is_alive(ref):
-                raise ServiceError(
-                    f"{what} ended before it was ready. Its log ends: {tail(log)}", where=str(log)
-                )
-            try:
-                if client.get(url).status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
-            if time.monotonic() > deadline:
-                raise ServiceError(
-                    f"{what} was not ready within {timeout:g} s. Its log ends: {tail(log)}",
-                    where=str(log),
-                    remedy="Raise deployment.ready_timeout if it only needs longer.",
-                )
-            time.sleep(0.05)
+    while True:
+        if not is_alive(ref):
+            raise ServiceError(
+                f"{what} ended before it was ready. Its log ends: {tail(log)}", where=str(log)
+            )
+        if answers(port, path, headers=headers, timeout=5):
+            return
+        if time.monotonic() > deadline:
+            raise ServiceError(
+                f"{what} was not ready within {timeout:g} s. Its log ends: {tail(log)}",
+                where=str(log),
+                remedy="Raise deployment.ready_timeout if it only needs longer.",
+            )
+        time.sleep(0.05)
+
+
+def answers(
+    port: int, path: str, *, headers: Mapping[str, str] | None = None, timeout: float
+) -> bool:
+    """Return whether `path` on `port` of this machine answers 200 within `timeout` seconds."""
+    try:
+        return ask(port, "GET", path, headers=headers, timeout=timeout)[0] == 200
+    except OSError:
+        return False
 
 
 def tail(log: Path, *, lines: int = 8) -> str:
@@ -162,6 +189,16 @@ def tail(log: Path, *, lines: int = 8) -> str:
     with log.open(encoding="utf-8", errors="replace") as stream:
         kept = deque((line.strip() for line in stream if line.strip()), maxlen=lines)
     return " | ".join(kept) or "(empty)"
+
+
+def _ends(ref: ProcessRef, *, within: float) -> bool:
+    # psutil's own wait does not return for a process whose parent does not ask after it.
+    deadline = time.monotonic() + within
+    while is_alive(ref):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.01)
+    return True
 
 
 def _find(ref: ProcessRef) -> psutil.Process | None:

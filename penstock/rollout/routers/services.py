@@ -8,11 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.errors import InputError, PenstockError
-from penstock.rollout.routers import process
-from penstock.rollout.routers.process import LOOPBACK
-from penstock.rollout.routers.state import LocalState, ServiceFolder
+from penstock.rollout.router import Health
+from penstock.rollout.routers import process, servers
+from penstock.rollout.routers.lease import Holder, Lease
+from penstock.rollout.routers.loopback import LOOPBACK
+from penstock.rollout.routers.state import LocalState, Role, ServerArm, ServiceFolder
 
 _GRACE = 30.0
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """What one version is doing.
+
+    Attributes:
+        version: Its number in the registry.
+        role: `stable`, `candidate`, or `retired`: promoted over and not removed yet.
+        weight: Its share of new requests, in percent.
+        url: Where it alone answers.
+        health: How its server is.
+    """
+
+    version: int
+    role: Role
+    weight: int
+    url: str
+    health: Health
 
 
 @dataclass(frozen=True)
@@ -25,6 +46,8 @@ class ServiceStatus:
         running: Whether its front and its stable version run.
         stable: The version that it falls back to, or None.
         weights: Share of new requests by version, in percent.
+        versions: Every version that is up, the stable one first.
+        controller: The process that drives it now, or None.
         logs: Folder of its logs.
     """
 
@@ -33,6 +56,8 @@ class ServiceStatus:
     running: bool
     stable: int | None
     weights: Mapping[int, int]
+    versions: tuple[VersionStatus, ...]
+    controller: Holder | None
     logs: Path
 
 
@@ -42,16 +67,25 @@ def status(home: Path) -> list[ServiceStatus]:
     return [_status(folder, state) for folder, state in states if state]
 
 
-def stop(home: Path, service: str | None = None) -> list[str]:
+def running_controller(home: Path, service: str) -> Holder | None:
+    """Return the process that drives a service now: it holds the lease and is not known dead."""
+    found = Lease(ServiceFolder(home, service).path, service=service).read()
+    return found.running if found else None
+
+
+def stop(home: Path, service: str | None = None, *, force: bool = False) -> list[str]:
     """Stop what was left serving below `home`; return what was stopped, in words.
+
+    Models are removed; logs, captures and journals stay, because they are evidence.
 
     Args:
         home: The folder that deployments were made with.
         service: Only this one; None stops all.
+        force: Stop it even if a controller drives it, which then fails at its next action.
 
     Raises:
         InputError: If there is no service of that name.
-        ServiceError: If a deployment of it is under way.
+        ServiceError: If a controller drives it, naming its process.
     """
     folders = ServiceFolder.all_below(home)
     chosen = [folder for folder in folders if service in (None, folder.service)]
@@ -60,7 +94,7 @@ def stop(home: Path, service: str | None = None) -> list[str]:
         raise InputError(f"no service is called {service!r}", remedy=f"There are: {known}.")
     stopped = []
     for folder in chosen:
-        with folder.locked():
+        with Lease(folder.path, service=folder.service).held(force=force):
             stopped += _stop(folder)
     return stopped
 
@@ -72,8 +106,20 @@ def _status(folder: ServiceFolder, state: LocalState) -> ServiceStatus:
         url=f"http://{LOOPBACK}:{state.port}",
         running=len(needed) == 2 and all(process.is_alive(ref) for ref in needed),
         stable=state.stable.version if state.stable else None,
-        weights={arm.version: state.weight_of(arm) for arm in state.arms()},
+        weights={arm.version: state.weight_of(role) for role, arm in state.roles().items()},
+        versions=tuple(_version(folder, state, role, arm) for role, arm in state.roles().items()),
+        controller=running_controller(folder.path.parent.parent, folder.service),
         logs=folder.path,
+    )
+
+
+def _version(folder: ServiceFolder, state: LocalState, role: Role, arm: ServerArm) -> VersionStatus:
+    return VersionStatus(
+        version=arm.version,
+        role=role,
+        weight=state.weight_of(role),
+        url=arm.url,
+        health=servers.health_of(folder, arm),
     )
 
 

@@ -2,35 +2,94 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from penstock.errors import ServiceError
 from penstock.records.base import Record, Value
-from penstock.rollout.routers.process import LOOPBACK, ProcessRef
+from penstock.records.rollout import Grids
+from penstock.rollout.router import Release, Routing
+from penstock.rollout.routers.loopback import LOOPBACK
+from penstock.rollout.routers.process import ProcessRef
+
+Role = Literal["stable", "candidate", "retired"]
 
 
-class ServerArm(Value):
-    """One version's server process."""
+class Origin(Value):
+    """What a version's server is started from; the fields are `router.Release`'s."""
 
     version: int
     uri: str
     model: str
     folder: str
+    export: str = ""
+    drill: str = ""
+
+    @classmethod
+    def of(cls, release: Release) -> Origin:
+        """Return a release as it is written down."""
+        return cls(
+            version=release.version,
+            uri=release.uri,
+            model=release.model,
+            folder=str(release.folder.resolve()),
+            export=release.export,
+            drill=release.drill,
+        )
+
+    def same(self, other: Origin) -> bool:
+        """Return whether both are one version served one way, wherever its folder lies."""
+        return self.model_copy(update={"folder": other.folder}) == other
+
+
+class ServerArm(Value):
+    """One version's server process."""
+
+    identity: str = Field(description="Another one each time that a version is brought up")
+    origin: Origin
     port: int
     process: ProcessRef
+    restarts: int = Field(default=0, description="Times it was found dead since it was brought up")
+
+    @property
+    def version(self) -> int:
+        """The version that it serves."""
+        return self.origin.version
 
     @property
     def url(self) -> str:
         """Where this version alone answers."""
         return f"http://{LOOPBACK}:{self.port}"
+
+
+class Lost(Value):
+    """A version that was given up because its server did not start again."""
+
+    version: int
+    restarts: int
+    reason: str
+
+
+class Assignment(Value):
+    """How requests find their version besides the weight; the fields are `router.Routing`'s."""
+
+    mirror: float = 0.0
+    sticky_header: str = ""
+    choice_header: str = ""
+    grids: Grids | None = Field(default=None, description="None: the default ones")
+
+    @classmethod
+    def of(cls, routing: Routing) -> Assignment:
+        """Return a routing as it is written down."""
+        return cls(
+            mirror=routing.mirror,
+            sticky_header=routing.sticky_header,
+            choice_header=routing.choice_header,
+            grids=routing.grids if routing.grids != Grids() else None,
+        )
 
 
 class Front(Value):
@@ -45,6 +104,7 @@ class LocalState(Record):
     """`state.json` of one service. `weight` is the candidate's share of requests, in percent."""
 
     KIND: ClassVar[str] = "local-service"
+    VERSION: ClassVar[int] = 2
 
     service: str
     port: int = Field(description="The public port")
@@ -55,23 +115,34 @@ class LocalState(Record):
         default=None, description="Stable before the last promotion, until it is cleaned up"
     )
     weight: int = 0
-    replaced: int | None = Field(
-        default=None, description="The version that the stable one took over from"
+    assignment: Assignment = Assignment()
+    previous: Origin | None = Field(
+        default=None, description="Stable before the one that is; its folder is kept"
     )
+    lost: Lost | None = Field(default=None, description="The candidate that was given up last")
 
     def arms(self) -> tuple[ServerArm, ...]:
         """Return the servers that are up, the stable one first."""
-        return tuple(arm for arm in (self.stable, self.candidate, self.retired) if arm)
+        return tuple(self.roles().values())
 
-    def weight_of(self, arm: ServerArm) -> int:
-        """Return an arm's share of new requests, in percent."""
-        if arm == self.candidate:
+    def roles(self) -> dict[Role, ServerArm]:
+        """Return the servers that are up by what they are for, the stable one first."""
+        every: dict[Role, ServerArm | None] = {
+            "stable": self.stable,
+            "candidate": self.candidate,
+            "retired": self.retired,
+        }
+        return {role: arm for role, arm in every.items() if arm}
+
+    def weight_of(self, role: Role) -> int:
+        """Return a role's share of new requests, in percent."""
+        if role == "candidate":
             return self.weight
-        return 100 - self.weight if arm == self.stable else 0
+        return 100 - self.weight if role == "stable" else 0
 
 
 class ServiceFolder:
-    """The folder of one service: its state, its token, its lock, its models and logs."""
+    """The folder of one service: its state, its token, its lease, its models, logs and captures."""
 
     def __init__(self, home: Path, service: str) -> None:
         self.service = service
@@ -115,25 +186,6 @@ class ServiceFolder:
         """Return the path of one process's log."""
         return self.path / f"{name}.log"
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the service for one process at a time; the lock goes when its holder does.
-
-        Raises:
-            ServiceError: If another process holds it.
-        """
-        self.make()
-        with (self.path / "lock").open("a+", encoding="utf-8") as stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                stream.seek(0)
-                raise ServiceError(
-                    f"process {stream.read().strip() or '?'} is deploying or stopping it",
-                    where=f"service {self.service}",
-                    remedy="Wait until it has ended, then try again.",
-                ) from error
-            stream.truncate(0)
-            stream.write(str(os.getpid()))
-            stream.flush()
-            yield
+    def captures(self, version: int) -> Path:
+        """Return the folder that a version's server captures its answers in."""
+        return self.path / "captures" / f"version-{version}"

@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
 import hashlib
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from aiohttp import web
+from router_parts import PREDICT, Backend, Steered, running_front, serving, until
 
-from penstock.errors import ServiceError
-from penstock.rollout.routers import process
-from penstock.rollout.routers.front import arms_of, set_arms, start_front
-from penstock.rollout.routers.state import Front, ServiceFolder
+from penstock.errors import LeaseLostError, ServiceError
+from penstock.rollout.routers import front, process
+from penstock.rollout.routers.state import ServiceFolder
 
 
-async def _echo(request: web.BaseRequest) -> web.StreamResponse:
+async def _echo(_: Backend, request: web.BaseRequest) -> web.StreamResponse:
     if request.path == "/teapot":
         return web.Response(status=418, headers={"x-kettle": "on", "connection": "x-hop"})
     if request.path == "/gzip":
@@ -53,57 +51,21 @@ async def _echo(request: web.BaseRequest) -> web.StreamResponse:
 
 
 @pytest.fixture(scope="module")
-def backend() -> Iterator[str]:
-    loop = asyncio.new_event_loop()
-    port: list[int] = []
-
-    async def start() -> None:
-        runner = web.ServerRunner(web.Server(_echo))
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        port.append(runner.addresses[0][1])
-
-    loop.run_until_complete(start())
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{port[0]}"
-    loop.call_soon_threadsafe(loop.stop)
-    thread.join()
-
-
-@contextlib.contextmanager
-def running_front(home: Path) -> Iterator[tuple[ServiceFolder, Front, httpx.Client]]:
-    folder = ServiceFolder(home, "adult")
-    folder.make()
-    running = start_front(folder, port=0)
-    url = f"http://127.0.0.1:{running.port}"
-    with httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
-        yield folder, running, client
-    process.stop(running.process, grace=5)
+def backend() -> Iterator[Backend]:
+    with serving(_echo) as (one,):
+        yield one
 
 
 @pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def steered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steered]:
     with running_front(tmp_path_factory.mktemp("front")) as parts:
         yield parts
 
 
 @pytest.fixture
-def front(shared: Any) -> Any:
-    set_arms(shared[0], shared[1], [])
-    return shared
-
-
-def arm(url: str, *, version: int = 1, weight: int = 100) -> dict[str, Any]:
-    return {"version": version, "url": url, "weight": weight}
-
-
-@pytest.fixture
-def client(front: Any, backend: str) -> httpx.Client:
-    set_arms(front[0], front[1], [arm(backend)])
-    passing: httpx.Client = front[2]
-    return passing
+def client(steered: Steered, backend: Backend) -> httpx.Client:
+    steered.arms(backend.port)
+    return steered.client
 
 
 def test_requests_arrive_as_they_were_sent(client: httpx.Client) -> None:
@@ -117,12 +79,24 @@ def test_requests_arrive_as_they_were_sent(client: httpx.Client) -> None:
     assert "content-type" not in arrived
 
 
+def test_a_request_id_is_made_and_a_mark_of_a_copy_is_not_taken(client: httpx.Client) -> None:
+    headers = {"x-penstock-mirror": "1", "x-penstock-replay": "1"}
+    first, second = (dict(client.post("/", headers=headers).json()["headers"]) for _ in range(2))
+    assert "x-penstock-mirror" not in first
+    assert first["x-penstock-replay"] == "1"
+    assert len(first["x-request-id"]) == 32
+    assert first["x-request-id"] != second["x-request-id"]
+
+
 def test_answers_come_back_as_they_were_given(client: httpx.Client) -> None:
     teapot = client.get("/teapot")
     assert (teapot.status_code, teapot.headers["x-kettle"]) == (418, "on")
     zipped = client.get("/gzip")
     assert (zipped.headers["content-encoding"], zipped.text) == ("gzip", "text")
     assert len(client.get("/stream").content) == 3_000_000
+    head = client.head("/")
+    assert (head.status_code, head.content) == (200, b"")
+    assert client.get("/").status_code == 200
 
 
 @pytest.mark.parametrize("size", [0, 10, 3_000_000])
@@ -145,72 +119,88 @@ def test_a_body_that_is_too_large_is_refused(client: httpx.Client, chunked: bool
     assert client.get("/").status_code == 200
 
 
-def test_a_failing_version_is_counted_and_named(front: Any, backend: str) -> None:
-    folder, running, client = front
-    assert client.get("/").status_code == 503
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        set_arms(folder, running, [arm(nobody, version=4)])
-        dead = client.get("/")
-    assert dead.status_code == 502
-    assert "version 4 cannot be reached" in dead.json()["error"]
-    assert arms_of(folder, running)[0]["unreachable"] == 1
-    set_arms(folder, running, [arm(backend, version=5)])
-    broken = client.get("/broken")
-    assert broken.status_code == 502
-    assert "version 5 did not answer" in broken.json()["error"]
-    client.get("/teapot")
-    counts = arms_of(folder, running)[0]
-    assert (counts["requests"], counts["server_errors"], counts["client_errors"]) == (2, 1, 1)
+def test_a_client_that_leaves_is_nobodys_error(steered: Steered, backend: Backend) -> None:
+    steered.arms(backend.port, fresh="left")
+    for size in (1000, 2_000_000):
+        with socket.create_connection(("127.0.0.1", steered.front.port)) as leaving:
+            head = f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n"
+            leaving.sendall(head.encode() + b"x" * 100)
+    assert steered.post().status_code == 200
+    until(lambda: steered.arm().requests >= 1)
+    assert steered.arm().server_errors == 0
+    found = front.read(steered.folder, steered.front)
+    assert [arm["in_flight"] for arm in found["arms"]] == [0]
 
 
-def test_weights_hold_from_the_next_request_on(front: Any, backend: str) -> None:
-    folder, running, client = front
-    other = backend.replace("127.0.0.1", "localhost")
-    set_arms(folder, running, [arm(backend), arm(other, version=2, weight=0)])
-    for _ in range(20):
-        client.get("/")
-    assert [counts["requests"] for counts in arms_of(folder, running)] == [20, 0]
-    set_arms(folder, running, [arm(backend, weight=0), arm(other, version=2)])
-    for _ in range(20):
-        client.get("/")
-    assert [counts["requests"] for counts in arms_of(folder, running)] == [20, 20]
-    set_arms(folder, running, [arm(backend, weight=75), arm(other, version=2, weight=25)])
-    for _ in range(400):
-        client.get("/")
-    split = [counts["requests"] - 20 for counts in arms_of(folder, running)]
+def test_weights_hold_from_the_next_request_on(steered: Steered, backend: Backend) -> None:
+    with serving(_echo) as (other,):
+        steered.arms(backend.port, other.port, weight=0, fresh="w")
+        for weight, expected in ((0, 0), (100, 20)):
+            steered.arms(backend.port, other.port, weight=weight, fresh="w")
+            for _ in range(20):
+                steered.post()
+            assert steered.arm(2).requests == expected
+        assert steered.arm(1).requests == 20
+        steered.arms(backend.port, other.port, weight=25, fresh="w")
+        for _ in range(400):
+            steered.post()
+        split = [steered.arm(version).requests - 20 for version in (1, 2)]
     # Five standard deviations of a binomial draw around 100 of 400.
     assert sum(split) == 400
     assert 57 <= split[1] <= 143
 
 
 def test_what_is_in_flight_is_known_and_answered_before_it_stops(
-    tmp_path: Path, backend: str
+    tmp_path: Path, backend: Backend
 ) -> None:
     got: list[int] = []
-    with running_front(tmp_path) as (folder, running, client):
-        set_arms(folder, running, [arm(backend)])
-        asking = threading.Thread(target=lambda: got.append(client.get("/slow").status_code))
+    with running_front(tmp_path) as own:
+        own.arms(backend.port)
+        asking = threading.Thread(target=lambda: got.append(own.client.get("/slow").status_code))
         asking.start()
-        _until(lambda: arms_of(folder, running)[0]["in_flight"] == 1)
-        assert process.stop(running.process, grace=10)
+        until(lambda: front.read(own.folder, own.front)["arms"][0]["in_flight"] == 1)
+        assert process.stop(own.front.process, grace=10)
         asking.join()
     assert got == [200]
-    assert not process.is_alive(running.process)
+    assert not process.is_alive(own.front.process)
 
 
-def test_only_the_holder_of_the_token_steers(front: Any) -> None:
-    folder, running, _ = front
-    address = f"http://127.0.0.1:{running.admin_port}/arms"
+def test_nobody_is_answered_before_the_first_table(tmp_path: Path, backend: Backend) -> None:
+    with running_front(tmp_path) as own:
+        with pytest.raises(httpx.ConnectError):
+            own.client.get("/")
+        own.arms()
+        empty = own.client.get("/")
+        assert (empty.status_code, "no version" in empty.json()["error"]) == (503, True)
+        own.arms(backend.port)
+        assert own.client.get("/").status_code == 200
+
+
+def test_only_the_holder_of_the_token_steers(steered: Steered, backend: Backend) -> None:
+    address = f"http://127.0.0.1:{steered.front.admin_port}/table"
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": b"Bearer \xff"}):
         assert httpx.get(address, headers=headers, trust_env=False).status_code == 403
-    assert httpx.get(address, headers=folder.headers(), trust_env=False).status_code == 200
-    assert folder.token.stat().st_mode & 0o077 == 0
-    assert folder.path.stat().st_mode & 0o077 == 0
+    right = steered.folder.headers()
+    assert httpx.get(address, headers=right, trust_env=False).status_code == 200
+    for damaged in (b"{", b"[]", b'{"term": 1}', b'{"term": 1, "arms": [], "routing": {}}'):
+        refused = httpx.put(address, content=damaged, headers=right, trust_env=False)
+        assert (refused.status_code, "not a table" in refused.text) == (400, True)
+    steered.arms(backend.port)
+    assert steered.folder.token.stat().st_mode & 0o077 == 0
+    assert steered.folder.path.stat().st_mode & 0o077 == 0
 
 
-def test_a_port_in_use_is_named(tmp_path: Path, front: Any) -> None:
+def test_an_earlier_controller_is_refused(tmp_path: Path, backend: Backend) -> None:
+    with running_front(tmp_path) as own:
+        own.term = 7
+        own.arms(backend.port)
+        own.term = 6
+        with pytest.raises(LeaseLostError, match="another controller has steered it"):
+            own.arms()
+        assert own.client.get("/").status_code == 200
+
+
+def test_a_port_in_use_is_named(tmp_path: Path) -> None:
     other = ServiceFolder(tmp_path / "elsewhere", "wine")
     other.make()
     with socket.socket() as taken:
@@ -218,13 +208,6 @@ def test_a_port_in_use_is_named(tmp_path: Path, front: Any) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ServiceError, match=rf"port {port} on 127.0.0.1 is in use") as caught:
-            start_front(other, port=port)
+            front.start(other, port=port)
     assert "name another port" in str(caught.value)
     assert list(process.strays(other.path, known=[])) == []
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

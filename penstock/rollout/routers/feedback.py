@@ -1,0 +1,127 @@
+"""Labels that come later: sent on to every arm, the losses that they return added up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from multidict import CIMultiDict
+
+from penstock.rollout.routers.table import Arm, Table
+from penstock.rollout.routers.upstream import NoAnswerError, Reply, UnreachableError, Upstream
+
+_log = logging.getLogger("penstock.splitter")
+
+_SUMS = ("rows", "loss", "squared")
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What one arm said of some labels.
+
+    Attributes:
+        arm: The arm.
+        paired: Whether they are of requests that stable version and candidate both answered.
+        said: Its answer.
+    """
+
+    arm: Arm
+    paired: bool
+    said: dict[str, Any]
+
+
+async def fan_out(
+    upstream: Upstream, table: Table, target: str, headers: CIMultiDict[str], body: bytes
+) -> bytes | None:
+    """Send labels to every arm and count their losses; return the answer for the client.
+
+    Which version answered a request is known to that version alone, so each is asked. Labels of
+    mirrored requests go apart from the others, because the two sides of `Pairs` must hold the same
+    rows.
+
+    Returns None where the labels cannot be read or an arm refuses them: the stable version's own
+    answer then says why.
+    """
+    groups = _groups(body, table)
+    if groups is None:
+        return None
+    asked = [
+        _ask(upstream, arm, target, headers, labels, paired=paired)
+        for paired, labels in groups.items()
+        for arm in table.arms.values()
+    ]
+    found = [each for each in await asyncio.gather(*asked) if each]
+    stable = table.arms.get("stable")
+    if not found or (stable and sum(each.arm is stable for each in found) < len(groups)):
+        return None
+    for each in found:
+        _count(each, table)
+    return orjson.dumps(_summary(found, total=sum(map(len, groups.values()))))
+
+
+def _groups(body: bytes, table: Table) -> dict[bool, list[Any]] | None:
+    """Return the labels of requests that were mirrored (True) and of others (False)."""
+    try:
+        groups: dict[bool, list[Any]] = {}
+        for label in orjson.loads(body)["labels"]:
+            groups.setdefault(label["request_id"] in table.pairs.known, []).append(label)
+    except (LookupError, TypeError, ValueError):
+        return None
+    return groups or None
+
+
+async def _ask(
+    upstream: Upstream,
+    arm: Arm,
+    target: str,
+    headers: CIMultiDict[str],
+    labels: Sequence[Any],
+    *,
+    paired: bool,
+) -> _Found | None:
+    body = orjson.dumps({"labels": labels})
+    headers = headers.copy()
+    headers["content-length"] = str(len(body))
+    arm.in_flight += 1
+    try:
+        reply: Reply = await upstream.ask(arm.port, "POST", target, headers, body)
+    except (UnreachableError, NoAnswerError) as failure:
+        _log.warning("version %s was not given %d labels: %s", arm.version, len(labels), failure)
+        return None
+    finally:
+        arm.in_flight -= 1
+    if reply.status != 200 or reply.body is None:
+        return None
+    return _Found(arm=arm, paired=paired, said=orjson.loads(reply.body))
+
+
+def _count(found: _Found, table: Table) -> None:
+    found.arm.tally.add_labelled(found.said["live"])
+    if found.paired and found.arm is table.arms.get("stable"):
+        table.pairs.stable.add_labelled(found.said["live"])
+    if found.paired and found.arm is table.arms.get("candidate"):
+        table.pairs.candidate.add_labelled(found.said["mirrored"])
+
+
+def _summary(found: Sequence[_Found], *, total: int) -> dict[str, Any]:
+    sums = {
+        kind: {key: sum(each.said[kind][key] for each in found) for key in _SUMS}
+        for kind in ("live", "mirrored")
+    }
+    joined = min(total, _known(found, "joined"))
+    repeated = min(total - joined, _known(found, "repeated"))
+    # What one version does not remember another one may; only what is left is unknown to all.
+    counts = {"joined": joined, "unknown": total - joined - repeated, "repeated": repeated}
+    return {**found[0].said, **counts, **sums}
+
+
+def _known(found: Sequence[_Found], key: str) -> int:
+    """Return how many labels found their row anywhere: both versions know one that was mirrored."""
+    paired = [int(each.said.get(key, 0)) for each in found if each.paired]
+    return max(paired, default=0) + sum(
+        int(each.said.get(key, 0)) for each in found if not each.paired
+    )

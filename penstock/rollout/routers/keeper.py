@@ -1,0 +1,131 @@
+"""A service while a controller holds it: its state, and the processes that follow it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from penstock.errors import LeaseLostError, PenstockError
+from penstock.rollout.routers import front, process, servers
+from penstock.rollout.routers.lease import Lease
+from penstock.rollout.routers.state import (
+    Assignment,
+    LocalState,
+    Lost,
+    Role,
+    ServerArm,
+    ServiceFolder,
+)
+
+_log = logging.getLogger(__name__)
+
+REVIVE_TIMEOUT = 120.0
+
+
+class Keeper:
+    """Writes down what should be, and then makes it so.
+
+    Every write is refused once the lease is lost. So whoever takes over finds what should be.
+
+    Args:
+        folder: The service's folder.
+        lease: The lease on it.
+        port: Public port, until the state names one.
+        drain: Seconds that a process may take to answer what it accepted.
+    """
+
+    def __init__(self, folder: ServiceFolder, lease: Lease, *, port: int, drain: float) -> None:
+        self._folder = folder
+        self._lease = lease
+        self._port = port
+        self._drain = drain
+        self.state = LocalState(service=folder.service, port=port)
+
+    def save(self, **changes: Any) -> None:
+        """Write a change of the state down.
+
+        Raises:
+            LeaseLostError: If the lease is lost; nothing is written.
+        """
+        state = self.state.model_copy(update=changes)
+        with self._lease.guarded():
+            self._folder.write(state)
+        self.state = state
+
+    def adopt(self, arm: ServerArm, **changes: Any) -> None:
+        """Write down a server that was started; end it if that cannot be done."""
+        try:
+            self.save(**changes)
+        except BaseException:
+            process.stop(arm.process, grace=5)
+            raise
+
+    def apply(self) -> None:
+        """Make the front's table what the state says; start the front if it does not run."""
+        running = self.state.front
+        if running is None or not process.is_alive(running.process):
+            running = front.start(self._folder, port=self.state.port)
+            try:
+                self.save(port=running.port, front=running)
+            except BaseException:
+                process.stop(running.process, grace=5)
+                raise
+        front.apply(self._folder, running, self.state, term=self._lease.term)
+
+    def revive(self, role: Role) -> bool:
+        """Start a role's server again if it died; return whether anything changed."""
+        arm: ServerArm | None = getattr(self.state, role)
+        if arm is None or process.is_alive(arm.process):
+            return False
+        arm = arm.model_copy(update={"restarts": arm.restarts + 1})
+        self.save(**{role: arm})
+        _log.warning("version %s, the %s one, had died: starting it again", arm.version, role)
+        try:
+            revived = servers.bring_back(self._folder, arm, timeout=REVIVE_TIMEOUT)
+        except LeaseLostError:
+            raise
+        except PenstockError as error:
+            _log.warning("version %s does not start again: %s", arm.version, error)
+            self._give_up(role, arm, reason=str(error))
+        else:
+            self.adopt(revived, **{role: revived})
+        return True
+
+    def _give_up(self, role: Role, arm: ServerArm, *, reason: str) -> None:
+        if role == "candidate":
+            lost = Lost(version=arm.version, restarts=arm.restarts, reason=reason)
+            self.save(candidate=None, weight=0, assignment=self.unmirrored(), lost=lost)
+        elif role == "retired":
+            self.save(retired=None, previous=arm.origin)
+        elif len(self.state.arms()) == 1:
+            # It serves nobody as it is; a new version must not be kept out by that.
+            self.save(stable=None, previous=arm.origin)
+
+    def remove(self, arm: ServerArm, **changes: Any) -> None:
+        """Stop one server: no new requests, drained, out of the table, ended; in this order."""
+        self.apply()
+        deadline = time.monotonic() + self._drain
+        while self._in_flight(arm) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self.save(**changes)
+        self.apply()
+        process.stop(arm.process, grace=self._drain)
+
+    def _in_flight(self, arm: ServerArm) -> int:
+        if self.state.front is None:
+            return 0
+        arms = front.read(self._folder, self.state.front)["arms"]
+        return sum(int(found["in_flight"]) for found in arms if found["identity"] == arm.identity)
+
+    def unmirrored(self) -> Assignment:
+        """Return the assignment without mirroring."""
+        return self.state.assignment.model_copy(update={"mirror": 0.0})
+
+    def close(self) -> None:
+        """Stop the front and forget the state: nothing is served any more."""
+        if self.state.front:
+            process.stop(self.state.front.process, grace=self._drain)
+        with self._lease.guarded():
+            self._folder.write(None)
+        self.state = LocalState(service=self._folder.service, port=self._port)

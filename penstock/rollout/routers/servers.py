@@ -1,0 +1,109 @@
+"""The server processes of a local service: starting one, and looking at it."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import sys
+from pathlib import Path
+
+from penstock.rollout.router import Health
+from penstock.rollout.routers import process
+from penstock.rollout.routers.loopback import LOOPBACK
+from penstock.rollout.routers.process import ProcessRef, hold_port
+from penstock.rollout.routers.state import Origin, ServerArm, ServiceFolder
+
+_PROBE_TIMEOUT = 3.0
+
+
+def bring_up(folder: ServiceFolder, origin: Origin, *, timeout: float) -> ServerArm:
+    """Start a version's server and return when it is ready; its log begins anew.
+
+    Raises:
+        ServiceError: If it does not become ready; nothing is left running.
+    """
+    log = log_of(folder, origin.version)
+    if log.exists():
+        log.replace(log.with_suffix(".log.1"))
+    port, server = _start(folder, origin, timeout=timeout)
+    return ServerArm(identity=secrets.token_hex(8), origin=origin, port=port, process=server)
+
+
+def bring_back(folder: ServiceFolder, arm: ServerArm, *, timeout: float) -> ServerArm:
+    """Start the server of a version that died; its log goes on.
+
+    Raises:
+        ServiceError: If it does not become ready; nothing is left running.
+    """
+    port, server = _start(folder, arm.origin, timeout=timeout)
+    return arm.model_copy(update={"port": port, "process": server})
+
+
+def log_of(folder: ServiceFolder, version: int) -> Path:
+    """Return the log of a version's server."""
+    return folder.log(f"version-{version}")
+
+
+def health_of(folder: ServiceFolder, arm: ServerArm) -> Health:
+    """Return how a server is; a death that nobody has counted yet is counted."""
+    if not process.is_alive(arm.process):
+        ending = process.tail(log_of(folder, arm.version))
+        return Health(
+            ready=False,
+            restarts=arm.restarts + 1,
+            memory=None,
+            reason=f"Its process ended. Its log ends: {ending}",
+        )
+    ready = process.answers(arm.port, _ready_path(folder, arm.version), timeout=_PROBE_TIMEOUT)
+    ending = "" if ready else process.tail(log_of(folder, arm.version))
+    return Health(
+        ready=ready,
+        restarts=arm.restarts,
+        memory=process.memory_of(arm.process),
+        reason="" if ready else f"It does not answer its readiness probe. Its log ends: {ending}",
+    )
+
+
+def _start(folder: ServiceFolder, origin: Origin, *, timeout: float) -> tuple[int, ProcessRef]:
+    log = log_of(folder, origin.version)
+    with contextlib.closing(hold_port(0)) as held:
+        port = int(held.getsockname()[1])
+        if sys.platform != "linux":
+            # Elsewhere SO_REUSEADDR does not let the server bind a port that is still held.
+            held.close()
+        module, options = _command(folder, origin, port=port)
+        server = process.start(module, [word for pair in options.items() for word in pair], log=log)
+        try:
+            process.wait_until_ready(
+                port,
+                _ready_path(folder, origin.version),
+                server,
+                timeout=timeout,
+                log=log,
+                what=f"the server of version {origin.version}",
+            )
+        except BaseException:
+            process.stop(server, grace=5)
+            raise
+    return port, server
+
+
+def _command(folder: ServiceFolder, origin: Origin, *, port: int) -> tuple[str, dict[str, str]]:
+    options = {
+        "--model": origin.folder,
+        "--name": folder.service,
+        "--version": str(origin.version),
+        "--digest": origin.model,
+        "--host": LOOPBACK,
+        "--port": str(port),
+        "--capture": str(folder.captures(origin.version)),
+    }
+    if origin.export:
+        options["--export"] = origin.export
+    if origin.drill:
+        return "penstock.serving.drill", {"--fault": origin.drill, **options}
+    return "penstock.serving", options
+
+
+def _ready_path(folder: ServiceFolder, version: int) -> str:
+    return f"/v2/models/{folder.service}/versions/{version}/ready"

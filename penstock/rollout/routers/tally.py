@@ -1,0 +1,175 @@
+"""What the front counts: `records.rollout.ArmSummary` and `Pairs` while they grow.
+
+The front is a process of its own that must start fast and stay small, so it keeps plain counters;
+whoever reads them makes records of them.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from penstock.rollout.routers.answers import Answered, read
+
+_AGREEING = 0.1
+"""How far two regressions may be apart, relative to the larger one, to agree."""
+
+_KNOWN = 100_000
+"""Mirrored requests that are remembered, so that a label of one counts for both versions."""
+
+_LABELS = 1_000
+"""Different labels that one arm's counter holds; a classifier has fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    """Edges of the histograms; bin i holds what is in `[edges[i-1], edges[i])`."""
+
+    latency: tuple[float, ...] = ()
+    scores: tuple[float, ...] = ()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How one request ended.
+
+    Attributes:
+        status: The answer's; 0: there was none.
+        seconds: From sending the request to having the answer.
+        unreachable: Whether no connection came about.
+        replayed: Whether the request was marked as replayed.
+        body: The answer, where it may tell predictions; else empty.
+    """
+
+    status: int
+    seconds: float = 0.0
+    unreachable: bool = False
+    replayed: bool = False
+    body: bytes = b""
+
+
+@dataclass
+class Tally:
+    """Counters of one arm."""
+
+    requests: int = 0
+    replayed: int = 0
+    client_errors: int = 0
+    server_errors: int = 0
+    unreachable: int = 0
+    latency: Counter[int] = field(default_factory=Counter)
+    scores: Counter[int] = field(default_factory=Counter)
+    labels: Counter[str] = field(default_factory=Counter)
+    labelled: Counter[str] = field(default_factory=Counter)
+
+    def add(self, outcome: Outcome, *, edges: Edges) -> Answered | None:
+        """Count a request that has ended; return what its answer said of its rows."""
+        self.requests += 1
+        self.replayed += outcome.replayed
+        self.unreachable += outcome.unreachable
+        if not 200 <= outcome.status < 300:
+            self.client_errors += 400 <= outcome.status < 500
+            self.server_errors += outcome.status >= 500 or outcome.status == 0
+            return None
+        self.latency[bisect_right(edges.latency, outcome.seconds)] += 1
+        answered = read(outcome.body) if outcome.body else None
+        if answered:
+            self.scores.update(bisect_right(edges.scores, score) for score in answered.scores)
+            if answered.classes and len(self.labels) < _LABELS:
+                self.labels.update(map(str, answered.labels))
+        return answered
+
+    def add_labelled(self, sums: Mapping[str, Any]) -> None:
+        """Add the sums that a server returned for rows whose label has come."""
+        for key in ("rows", "loss", "squared"):
+            self.labelled[key] += sums.get(key, 0)
+
+    def counts(self) -> dict[str, Any]:
+        """Return the fields of an `ArmSummary`, JSON-ready."""
+        return {
+            "requests": self.requests,
+            "replayed": self.replayed,
+            "client_errors": self.client_errors,
+            "server_errors": self.server_errors,
+            "unreachable": self.unreachable,
+            "latency": self.latency,
+            "scores": self.scores,
+            "labels": self.labels,
+            "labelled": self.labelled,
+        }
+
+
+@dataclass
+class PairTally:
+    """Counters of the requests that stable version and candidate were both asked.
+
+    `known` holds the ids of those that both answered with 2xx, the oldest first.
+    """
+
+    stable: Tally = field(default_factory=Tally)
+    candidate: Tally = field(default_factory=Tally)
+    rows: int = 0
+    agreeing: int = 0
+    dropped: int = 0
+    known: dict[str, None] = field(default_factory=dict)
+
+    def add(self, pair: Pair, stable: Outcome, candidate: Outcome) -> None:
+        """Count a request that both have ended."""
+        one = self.stable.add(stable, edges=pair.edges)
+        other = self.candidate.add(candidate, edges=pair.edges)
+        if one and other and len(one.labels) == len(other.labels):
+            self.rows += len(one.labels)
+            self.agreeing += _agreeing(one, other)
+            self.known[pair.request_id] = None
+            if len(self.known) > _KNOWN:
+                del self.known[next(iter(self.known))]
+
+    def counts(self) -> dict[str, Any]:
+        """Return the fields of a `Pairs`, JSON-ready."""
+        return {
+            "stable": self.stable.counts(),
+            "candidate": self.candidate.counts(),
+            "rows": self.rows,
+            "agreeing": self.agreeing,
+            "dropped": self.dropped,
+        }
+
+
+@dataclass
+class Pair:
+    """One request that both are asked, until both have ended it."""
+
+    tally: PairTally
+    edges: Edges
+    request_id: str
+    stable: Outcome | None = None
+    candidate: Outcome | None = None
+
+    def ended(self, *, stable: Outcome | None = None, candidate: Outcome | None = None) -> None:
+        """Note how one side ended; the second one to end counts them both."""
+        self.stable = stable or self.stable
+        self.candidate = candidate or self.candidate
+        if self.stable and self.candidate:
+            self.tally.add(self, self.stable, self.candidate)
+
+
+def _agreeing(one: Answered, other: Answered) -> int:
+    if one.classes or other.classes:
+        return sum(map(_equal, one.labels, other.labels))
+    return sum(map(_close, one.scores, other.scores))
+
+
+def _equal(one: object, other: object) -> bool:
+    return one == other
+
+
+def _close(one: float, other: float) -> bool:
+    return abs(one - other) <= _AGREEING * max(abs(one), abs(other))
+
+
+def edges_of(grids: Mapping[str, Sequence[float]]) -> Edges:
+    """Return the edges that a `records.rollout.Grids` names."""
+    return Edges(latency=tuple(grids["latency"]), scores=tuple(grids["scores"]))

@@ -1,0 +1,189 @@
+"""What the tests of the local router share: small real HTTP servers, and fronts before them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+from aiohttp import web
+
+from penstock.records.rollout import ArmSummary, Grids, Pairs
+from penstock.rollout.router import Observation
+from penstock.rollout.routers import front, process
+from penstock.rollout.routers.state import (
+    Assignment,
+    Front,
+    LocalState,
+    Origin,
+    ServerArm,
+    ServiceFolder,
+)
+
+PREDICT = "/v1/models/adult:predict"
+FEEDBACK = "/v1/models/adult:feedback"
+
+Handler = Callable[["Backend", web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def binary(label: str = "yes", *, score: float = 0.75, rows: int = 1, **more: Any) -> bytes:
+    """The answer of a binary model to a v1 request."""
+    body = {
+        "predictions": [label] * rows,
+        "classes": ["no", "yes"],
+        "probabilities": [[1 - score, score]] * rows,
+        "positive": "yes",
+    }
+    return json.dumps(body | more).encode()
+
+
+@dataclass
+class Backend:
+    """One real HTTP server in a thread of this process.
+
+    `answer` is what it answers with; `seen` holds the headers of what reached it.
+    """
+
+    answer: Handler
+    port: int = 0
+    seen: list[dict[str, str]] = field(default_factory=list)
+    said: bytes = b""
+    status: int = 200
+    delay: float = 0.0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        self.seen.append({name.lower(): value for name, value in request.headers.items()})
+        return await self.answer(self, request)
+
+
+async def says(backend: Backend, request: web.BaseRequest) -> web.StreamResponse:
+    """Answer `said` with `status` after `delay`."""
+    await request.content.read()
+    await asyncio.sleep(backend.delay)
+    return web.Response(
+        status=backend.status, body=backend.said or binary(), content_type="application/json"
+    )
+
+
+@contextlib.contextmanager
+def serving(*handlers: Handler) -> Iterator[list[Backend]]:
+    loop = asyncio.new_event_loop()
+    backends = [Backend(handler) for handler in handlers]
+    runners: list[web.ServerRunner] = []
+
+    async def start() -> None:
+        for backend in backends:
+            server = web.Server(backend.handle, access_log=None)
+            runner = web.ServerRunner(server, shutdown_timeout=0.1)
+            runners.append(runner)
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            backend.port = runner.addresses[0][1]
+
+    async def stop() -> None:
+        for runner in runners:
+            await runner.cleanup()
+
+    loop.run_until_complete(start())
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield backends
+    finally:
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(20)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+@dataclass
+class Steered:
+    """A real front process and what steers it."""
+
+    folder: ServiceFolder
+    front: Front
+    client: httpx.Client
+    term: int = 1
+
+    def arms(
+        self,
+        stable: int | None = None,
+        candidate: int | None = None,
+        *,
+        weight: int = 0,
+        fresh: str = "",
+        retired: int | None = None,
+        **assignment: Any,
+    ) -> None:
+        """Give it arms by their ports; version 1 is stable, 2 the candidate, 3 the retired one."""
+        roles = {"stable": stable, "candidate": candidate, "retired": retired}
+        arms = {
+            role: ServerArm(
+                identity=f"{role}-{port}-{fresh}",
+                origin=Origin(version=version, uri="", model="", folder=""),
+                port=port,
+                process=process.this(),
+            )
+            for version, (role, port) in enumerate(roles.items(), start=1)
+            if port
+        }
+        state = LocalState(
+            service="adult",
+            port=self.front.port,
+            weight=weight,
+            assignment=Assignment(**assignment),
+            **arms,
+        )
+        front.apply(self.folder, self.front, state, term=self.term)
+
+    def observe(self) -> Observation:
+        return front.observe(self.folder, self.front)
+
+    def arm(self, version: int = 1) -> ArmSummary:
+        return self.observe().arms[version]
+
+    def pairs_of(self, requests: int) -> Pairs:
+        """Return the pairs once so many have ended."""
+        until(lambda: self.observe().pairs.candidate.requests >= requests)
+        return self.observe().pairs
+
+    def post(self, path: str = PREDICT, **given: Any) -> httpx.Response:
+        return self.client.post(path, **({"json": {"instances": [{"a": 1}]}} | given))
+
+
+@contextlib.contextmanager
+def running_front(home: Path) -> Iterator[Steered]:
+    folder = ServiceFolder(home, "adult")
+    folder.make()
+    running = front.start(folder, port=0)
+    url = f"http://127.0.0.1:{running.port}"
+    try:
+        with httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
+            yield Steered(folder, running, client)
+    finally:
+        process.stop(running.process, grace=5)
+
+
+def until(holds: Callable[[], bool], *, seconds: float = 20) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come about in time"
+        time.sleep(0.02)
+
+
+def bin_of(edges: tuple[float, ...], value: float) -> int:
+    """The bin that a value belongs to, as `records.rollout.Counts` defines it."""
+    return sum(edge <= value for edge in edges)
+
+
+GRIDS = Grids()

@@ -1,0 +1,540 @@
+"""The local router: what its actions do, and what is left of it whatever is killed."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from router_parts import PREDICT, until
+
+from penstock import model
+from penstock.errors import InputError, ServiceError
+from penstock.records.rollout import ArmSummary, Pairs
+from penstock.rollout.router import Release, Routing
+from penstock.rollout.routers import front, process, servers
+from penstock.rollout.routers.local import LocalRouter
+from penstock.rollout.routers.services import status, stop
+from penstock.rollout.routers.state import LocalState, Origin, ServiceFolder
+
+
+@dataclass
+class Service:
+    """A service whose servers are stubs."""
+
+    home: Path
+
+    @property
+    def folder(self) -> ServiceFolder:
+        return ServiceFolder(self.home, "adult")
+
+    def router(self) -> LocalRouter:
+        return LocalRouter(self.home, service="adult", port=0, drain=5)
+
+    def release(self, version: int, *, drill: str = "") -> Release:
+        folder = self.folder.models / str(version)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "model").write_text(str(version))
+        uri = f"models:/adult/{version}"
+        return Release(
+            version=version, uri=uri, model=f"sha256:{version}", folder=folder, drill=drill
+        )
+
+    def bring(self, router: LocalRouter, version: int) -> str:
+        return router.deploy(self.release(version), timeout=20)
+
+    def state(self) -> LocalState:
+        state = self.folder.read()
+        assert state is not None
+        return state
+
+    def processes(self) -> int:
+        lines = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
+        return sum(str(self.home) in line and " -m " in line for line in lines)
+
+    def ask(self, url: str, times: int = 1) -> Counter[str]:
+        with httpx.Client(trust_env=False, timeout=20) as client:
+            answers = [client.post(url + PREDICT, json={}) for _ in range(times)]
+        return Counter(answer.json().get("model_version") or answer.text for answer in answers)
+
+
+@pytest.fixture
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+    # Stubs in the place of the model servers: see router_stub. Processes, ports, probes, signals
+    # and the front are real; the last test of this file has real servers.
+    command = servers._command
+
+    def stubbed(*args: Any, **kwargs: Any) -> tuple[str, dict[str, str]]:
+        return "router_stub", command(*args, **kwargs)[1]
+
+    monkeypatch.setattr(servers, "_command", stubbed)
+    monkeypatch.setattr(process, "_MODULES", (*process._MODULES, "router_stub"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    made = Service(tmp_path)
+    yield made
+    stop(tmp_path, force=True)
+    assert made.processes() == 0
+
+
+@contextlib.contextmanager
+def load_on(url: str) -> Iterator[Counter[str]]:
+    """Ask without a pause over kept connections and fresh ones, and count the answers."""
+    answers: Counter[str] = Counter()
+    over = threading.Event()
+
+    port = int(url.rpartition(":")[2])
+    body = json.dumps(BODY)
+    headers = {"content-type": "application/json"}
+
+    def ask(keep: bool) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        while not over.is_set():
+            try:
+                connection.request("POST", PREDICT, body=body, headers=headers)
+                response = connection.getresponse()
+                said = json.loads(response.read())
+                said = said.get("model_version", said)
+                answers[f"{response.status} version {said}"] += 1
+                if not keep:
+                    connection.close()
+                # What is tested is what happens meanwhile, and needs the processor too.
+                time.sleep(0.002)
+            except (OSError, http.client.HTTPException) as error:
+                answers[repr(error)] += 1
+                connection.close()
+        connection.close()
+
+    threads = [threading.Thread(target=ask, args=(keep,)) for keep in (True, False)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+BODY: dict[str, Any] = {"instances": []}
+
+
+def kill(ref: process.ProcessRef) -> None:
+    os.kill(ref.pid, signal.SIGKILL)
+    until(lambda: not process.is_alive(ref))
+
+
+def test_a_rollout_from_first_to_promoted(service: Service) -> None:
+    router = service.router()
+    with router.exclusive():
+        assert (router.stable, router.candidate, router.previous) == (None, None, None)
+        router.open()
+        assert httpx.get(router.url, trust_env=False).status_code == 503
+        direct = service.bring(router, 1)
+        assert service.ask(direct) == {"1": 1}
+        assert httpx.get(router.url, trust_env=False).status_code == 503
+        router.promote(1)
+        router.clean_up()
+        assert service.ask(router.url, 5) == {"1": 5}
+        service.bring(router, 2)
+        assert (router.stable, router.candidate) == (1, 2)
+        assert service.ask(router.url, 20) == {"1": 20}
+        router.route(Routing(mirror=1.0))
+        service.ask(router.url, 10)
+        until(lambda: router.observe().pairs.rows == 10)
+        router.set_weight(2, 50)
+        assert set(service.ask(router.url, 40)) == {"1", "2"}
+        router.promote(2)
+        assert (router.stable, router.candidate, router.previous) == (2, None, 1)
+        assert service.ask(router.url, 20) == {"2": 20}
+        assert service.state().assignment.mirror == 0
+        router.clean_up()
+        assert service.processes() == 2
+        # Its folder stays, so that going back is quick; the one before that goes.
+        assert {path.name for path in router.models.iterdir()} == {"1", "2"}
+        service.bring(router, 3)
+        router.promote(3)
+        router.clean_up()
+        assert {path.name for path in router.models.iterdir()} == {"2", "3"}
+        assert router.previous == 2
+
+
+def test_rollback_takes_back_all_traffic_and_can_be_repeated(service: Service) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+        service.bring(router, 2)
+        router.route(Routing(mirror=1.0))
+        router.set_weight(2, 60)
+        for _ in range(2):
+            router.rollback(2)
+            assert service.ask(router.url, 20) == {"1": 20}
+        assert service.state().assignment.mirror == 0
+        router.clean_up()
+        router.rollback(2)
+        assert service.ask(router.url, 5) == {"1": 5}
+        assert {path.name for path in router.models.iterdir()} == {"1"}
+        # Promoted, not cleaned up: one action.
+        service.bring(router, 3)
+        router.promote(3)
+        router.rollback(3)
+        assert (router.stable, router.candidate) == (1, 3)
+        assert service.ask(router.url, 20) == {"1": 20}
+        router.clean_up()
+        # Promoted and cleaned up: the one before is started again.
+        service.bring(router, 4)
+        router.promote(4)
+        router.clean_up()
+        router.rollback(4)
+        assert router.stable == 1
+        assert service.ask(router.url, 5) == {"1": 5}
+        router.clean_up()
+        assert service.processes() == 2
+
+
+def test_a_first_version_that_is_rolled_back_leaves_nothing(service: Service) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+        router.rollback(1)
+        assert httpx.get(router.url, trust_env=False).status_code == 503
+        router.clean_up()
+        assert service.folder.read() is None
+    assert service.processes() == 0
+    assert status(service.home) == []
+
+
+def test_what_does_not_fit_is_refused(service: Service) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+        for act, message in (
+            (lambda: router.set_weight(1, 10), "version 1 is not the candidate"),
+            (lambda: router.set_weight(2, 101), "a weight of 101 %"),
+            (lambda: router.promote(7), "version 7 is not the candidate"),
+            (lambda: router.route(Routing(mirror=1.5)), "a share of 1.5"),
+            (lambda: router.deploy(service.release(1, drill="slow"), timeout=5), "is the stable"),
+        ):
+            with pytest.raises(InputError, match=message):
+                act()
+        with pytest.raises(ServiceError, match=r"version 2 ended before .*told to break"):
+            router.deploy(service.release(2, drill="crash-at-start"), timeout=20)
+        assert router.candidate is None
+        assert service.processes() == 2
+        assert router.health(2).reason == "It is not up."
+        assert service.ask(router.url, 5) == {"1": 5}
+
+
+def test_a_front_that_is_killed_comes_back_where_it_was(service: Service) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+        service.bring(router, 2)
+        router.route(Routing(choice_header="x-version"))
+        router.set_weight(2, 100)
+        before, url = router.observe(), router.url
+        running = service.state().front
+        assert running is not None
+        kill(running.process)
+        with pytest.raises(ServiceError, match="does not obey"):
+            router.observe()
+        router.mend()
+        after = router.observe()
+        assert router.url == url
+        assert after.epoch != before.epoch
+        assert after.arms == {1: ArmSummary(), 2: ArmSummary()}
+        assert service.ask(url, 10) == {"2": 10}
+        chosen = httpx.post(
+            url + PREDICT, json={}, headers={"x-version": "stable"}, trust_env=False
+        )
+        assert chosen.json()["model_version"] == "1"
+
+
+@pytest.mark.parametrize("role", ["stable", "candidate"])
+def test_a_server_that_is_killed_fails_no_request_and_comes_back(
+    service: Service, role: str
+) -> None:
+    router = service.router()
+    version = 1 if role == "stable" else 2
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+        service.bring(router, 2)
+        router.set_weight(2, 50)
+        assert set(service.ask(router.url, 40)) == {"1", "2"}
+        assert router.health(version).restarts == 0
+        assert (router.health(version).memory or 0) > 1_000_000
+        kill(getattr(service.state(), role).process)
+        assert service.ask(router.url, 40) == {str(3 - version): 40}
+        dead = router.health(version)
+        assert (dead.ready, dead.restarts, dead.memory) == (False, 1, None)
+        assert "Its process ended" in dead.reason
+        failing = router.observe().arms[version]
+        assert failing.unreachable == failing.server_errors > 5
+        router.mend()
+        assert router.health(version).ready
+        # Its failures stay counted, and so does its death, also for the next controller.
+        assert router.observe().arms[version] == failing
+        assert set(service.ask(router.url, 40)) == {"1", "2"}
+    with router.exclusive():
+        assert router.health(version).restarts == 1
+        service.bring(router, 3)
+        assert router.health(3).restarts == 0
+        assert router.observe().pairs == Pairs()
+
+
+def test_a_candidate_that_does_not_start_again_is_given_up(service: Service) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+        service.bring(router, 2)
+        router.route(Routing(mirror=0.5))
+        router.set_weight(2, 50)
+        candidate = service.state().candidate
+        assert candidate is not None
+        (service.folder.models / "2" / "broken").touch()
+        kill(candidate.process)
+    with router.exclusive():
+        assert (router.candidate, service.state().weight) == (None, 0)
+        assert service.state().assignment.mirror == 0
+        health = router.health(2)
+        assert (health.ready, health.restarts) == (False, 1)
+        assert "told to break" in health.reason
+        with pytest.raises(ServiceError, match="version 2 died and does not start again"):
+            router.set_weight(2, 50)
+        assert service.ask(router.url, 20) == {"1": 20}
+        router.rollback(2)
+        router.clean_up()
+        assert service.processes() == 2
+
+
+def test_a_stable_version_that_does_not_start_again(service: Service) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+        service.bring(router, 2)
+        router.set_weight(2, 10)
+        stable = service.state().stable
+        assert stable is not None
+        (service.folder.models / "1" / "broken").touch()
+        kill(stable.process)
+        router.mend()
+        # With a candidate it is kept, and those it cannot answer are answered by the candidate.
+        assert router.stable == 1
+        assert service.ask(router.url, 20) == {"2": 20}
+        router.rollback(2)
+        router.clean_up()
+        assert service.ask(router.url, 1) == {'{"error": "version 1 cannot be reached"}': 1}
+    with router.exclusive():
+        # Alone it serves nobody, and a new version is not kept out by it.
+        assert (router.stable, router.previous) == (None, None)
+        service.bring(router, 3)
+        router.promote(3)
+        assert service.ask(router.url, 5) == {"3": 5}
+
+
+def test_a_retired_version_that_died_is_there_when_it_is_needed(service: Service) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+        service.bring(router, 2)
+        router.promote(2)
+        retired = service.state().retired
+        assert retired is not None
+        kill(retired.process)
+        router.rollback(2)
+        assert service.ask(router.url, 10) == {"1": 10}
+
+
+def test_stopping_keeps_the_evidence(service: Service) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+        captured = service.folder.captures(1) / "predictions-1.jsonl"
+        captured.parent.mkdir(parents=True)
+        captured.write_text("{}\n")
+        (found,) = status(service.home)
+        assert found.controller is not None
+        assert found.controller.process.pid == os.getpid()
+        with pytest.raises(ServiceError, match=f"process {os.getpid()} on"):
+            stop(service.home)
+    (found,) = status(service.home)
+    (version,) = found.versions
+    assert (version.version, version.role, version.weight) == (1, "stable", 100)
+    assert (version.health.ready, version.health.restarts, found.controller) == (True, 0, None)
+    assert service.ask(version.url) == {"1": 1}
+    assert stop(service.home) == [f"adult: port {found.url.rpartition(':')[2]}", "adult: version 1"]
+    assert captured.exists()
+    assert router.log_of(1).exists()
+    assert not router.models.exists()
+
+
+def test_a_service_that_is_known_before_it_is_held(service: Service) -> None:
+    with service.router().exclusive():
+        pass
+    assert status(service.home) == []
+    assert stop(service.home) == []
+
+
+class _Killed:
+    """Kills this process before its n-th step outside of it: on a file, a process, the front."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+
+    def __call__(self, step: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            if self._left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            self._left -= 1
+            return step(*args, **kwargs)
+
+        return counted
+
+
+def _controller(service: Service, version: int, *, at: int, ending: str) -> int:
+    """Run a rollout in a process that is killed at a step; return its exit status."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    try:
+        killed = _Killed(at)
+        ServiceFolder.write = killed(ServiceFolder.write)  # type: ignore[method-assign]
+        front.apply = killed(front.apply)
+        process.start = killed(process.start)
+        process.stop = killed(process.stop)
+        process.wait_until_ready = killed(process.wait_until_ready)
+        router = service.router()
+        with router.exclusive():
+            service.bring(router, version)
+            router.route(Routing(mirror=1.0))
+            router.set_weight(version, 40)
+            if ending == "promote":
+                router.promote(version)
+            router.rollback(version) if ending == "rollback" else None
+            router.clean_up()
+    finally:
+        os._exit(0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ending", ["promote", "rollback"])
+def test_a_controller_may_be_killed_at_any_step(service: Service, ending: str) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+    version, at, exited = 1, 0, -signal.SIGKILL
+    with load_on(router.url) as answers:
+        while exited != 0:
+            version += 1
+            stable = _resumed(service)[0]
+            before = Counter(answers)
+            exited = _controller(service, version, at=at, ending=ending)
+            assert exited in (0, -signal.SIGKILL)
+            given = service.state()
+            fresh = {key for key in answers if answers[key] > before[key]}
+            allowed = {f"200 version {stable}", f"200 version {version}"}
+            assert given.stable is not None
+            if (ending, given.weight, given.stable.version) == ("promote", 0, stable):
+                # It never had any weight, so nobody was answered by it.
+                allowed = {f"200 version {stable}"}
+            assert fresh <= allowed, (at, fresh)
+            at += 1
+            _resumed(service)
+    assert at > 15
+    assert all(key.startswith("200 version ") for key in answers), answers
+    assert service.state().stable is not None
+
+
+def _resumed(service: Service) -> tuple[int, int | None]:
+    """Take the service over, and check that it is whole and does what its state says."""
+    router = service.router()
+    with router.exclusive():
+        state = service.state()
+        assert state.stable is not None
+        assert state.front is not None
+        assert all(router.health(arm.version).ready for arm in state.arms())
+        assert service.processes() == 1 + len(state.arms())
+        table = front.read(service.folder, state.front)
+        assert table["weight"] == state.weight
+        roles = {arm["role"]: arm["version"] for arm in table["arms"]}
+        assert roles == {role: arm.version for role, arm in state.roles().items()}
+        expected = {str(state.stable.version)}
+        if state.candidate and state.weight:
+            expected.add(str(state.candidate.version))
+        assert set(service.ask(router.url, 20)) <= expected
+        if state.candidate:
+            router.rollback(state.candidate.version)
+        router.clean_up()
+        assert service.ask(router.url, 3) == {str(router.stable): 3}
+        assert service.processes() == 2
+        assert router.stable is not None
+        return router.stable, router.candidate
+
+
+@pytest.mark.slow
+def test_real_servers_under_load_fail_no_request(
+    tmp_path: Path, models: Callable[..., Path], instances: list[dict[str, Any]]
+) -> None:
+    router = LocalRouter(tmp_path, service="adult", port=0)
+
+    def release(version: int, depth: int) -> Release:
+        folder = router.models / str(version)
+        shutil.copytree(models(depth=depth), folder)
+        digest = model.digest_of(folder)
+        return Release(version=version, uri=f"models:/adult/{version}", model=digest, folder=folder)
+
+    BODY["instances"] = instances[:1]
+    try:
+        with router.exclusive():
+            router.deploy(release(1, 2), timeout=120)
+            router.promote(1)
+            with load_on(router.url) as answers:
+                router.deploy(release(2, 3), timeout=120)
+                router.route(Routing(mirror=1.0))
+                until(lambda: router.observe().pairs.candidate.requests >= 20)
+                for weight in (10, 50, 90):
+                    router.set_weight(2, weight)
+                    before = router.observe().arms[2].requests
+                    until(lambda before=before: router.observe().arms[2].requests > before + 5)
+                found = router.observe()
+                router.promote(2)
+                router.clean_up()
+                seen = answers["200 version 2"]
+                until(lambda: answers["200 version 2"] > seen + 20)
+    finally:
+        BODY["instances"] = []
+        stop(tmp_path, force=True)
+    assert set(answers) == {"200 version 1", "200 version 2"}
+    assert min(answers.values()) > 20
+    assert all(arm.server_errors == arm.client_errors == 0 for arm in found.arms.values())
+    assert found.pairs.rows >= 20
+    assert sum(found.arms[2].scores.values()) == found.arms[2].requests
+
+
+def test_one_version_is_told_from_another() -> None:
+    one = Origin(version=1, uri="models:/a/1", model="sha256:1", folder="/a")
+    assert one.same(one.model_copy(update={"folder": "/b"}))
+    for change in ({"model": "sha256:2"}, {"export": "sha256:3"}, {"drill": "slow"}):
+        assert not one.same(one.model_copy(update=change))
