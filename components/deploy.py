@@ -11,40 +11,59 @@ def deploy(
     decision: dsl.Input[dsl.Artifact],
     holdout: dsl.Input[dsl.Dataset],
     deployment: dsl.Output[dsl.Artifact],
+    rollout: dsl.Output[dsl.Artifact],
+    report: dsl.Output[dsl.HTML],
     options: dict = {},  # noqa: B006
     tracking_uri: str = "",
-) -> None:
-    """Serve a registered version and, once it answers as it must, make it the champion.
+    pipeline_run: str = "",
+) -> bool:
+    """Let a registered version earn its traffic beside the champion, or lose it.
 
-    A new server is started and probed, answers to holdout rows must equal the model's own, and
-    only then does traffic move to it, without a failed request, and the alias `champion` with it.
+    Returns whether it was promoted, to branch on. The candidate's answers to holdout rows must
+    equal the model's own; then it answers copies of requests (shadow), then a growing share of
+    them (steps), and is promoted or rolled back by what was seen. The alias `champion` moves
+    last, if at all. The first version of a service has nothing to be compared with and takes all
+    traffic. A step that was killed goes on where it stood when it is run again.
 
     Args:
         registration: What `register` wrote.
         decision: The decision that approves the version.
-        holdout: Rows for the smoke test.
-        options: Fields of the project file's `deployment` section.
+        holdout: Rows for the first check, and for replayed traffic where the plan asks for it.
+        options: Fields of the project file's `deployment` section; `canary` is the plan.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
+        pipeline_run: Names this run: the same run goes on, another tries again.
         deployment: Deployment record (JSON): version, address, the version it took over from.
+            Absent unless the version was promoted.
+        rollout: Rollout record (JSON): every transition with its evidence.
+        report: The same as a timeline for people.
 
     Fails when:
-        The decision does not approve this version, its files were altered, the port is taken, or
-        the new server is not ready or answers wrongly. What served before goes on serving.
+        The decision does not approve this version, its files were altered, the port is taken,
+        another controller drives the service, or the service can neither be steered nor mended.
     """
     from pathlib import Path
 
     from penstock.records.decision import Decision
     from penstock.records.release import Registration
+    from penstock.records.rollout import Order
     from penstock.rollout.home import local_home
+    from penstock.rollout.release import Outputs
     from penstock.rollout.release import deploy as release
-    from penstock.rollout.spec import DeploymentSpec
 
-    release(
-        Registration.read(Path(registration.path)),
-        decision=Decision.read(Path(decision.path)),
-        holdout=Path(holdout.path),
-        spec=DeploymentSpec.parse(options, where="deployment"),
+    result = release(
+        Order(
+            registration=Registration.read(Path(registration.path)),
+            decision=Decision.read(Path(decision.path)),
+            deployment=options,
+            holdout=holdout.path,
+            tracking_uri=tracking_uri,
+        ),
         home=local_home(),
-        tracking_uri=tracking_uri,
-        output=Path(deployment.path),
+        run=pipeline_run,
+        outputs=Outputs(
+            deployment=Path(deployment.path),
+            rollout=Path(rollout.path),
+            report=Path(report.path),
+        ),
     )
+    return result.outcome == "promoted"

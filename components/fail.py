@@ -11,7 +11,8 @@ def fail(reason: str, evidence: dsl.Input[dsl.Artifact] = None) -> None:
 
     Args:
         reason: What happened, for example `The gate refused the candidate.`
-        evidence: A decision or validation record, if there is one; its words follow the reason.
+        evidence: A decision, validation or rollout record, if there is one; its words follow the
+            reason.
 
     Fails when:
         Always: that is what it is for.

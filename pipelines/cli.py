@@ -1,4 +1,4 @@
-"""The command line: `penstock init`, `run`, `compile`, `example`, `stop`."""
+"""The command line: `penstock init`, `run`, `compile`, `example`, `status`, `stop` and more."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING
 
 from penstock import __version__
 from penstock.errors import PenstockError
+from penstock.pipelines.service import add_service_commands
 
 if TYPE_CHECKING:
     from penstock.pipelines.run import Outcome
 
-EXIT_CODES: dict[Outcome, int] = {"released": 0, "failed": 1, "refused": 3}
+EXIT_CODES: dict[Outcome, int] = {"released": 0, "failed": 1, "refused": 3, "rolled_back": 4}
 """What `penstock run` ends with; wrong usage ends with 2, as is the custom."""
 
 _INTERRUPTED = 130
@@ -45,6 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_compile(commands)
     _add_example(commands)
     _add_stop(commands)
+    add_service_commands(commands)
     return parser
 
 
@@ -69,9 +71,14 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "run",
         help="run the release pipeline on this machine",
         description=_run.__doc__,
-        epilog="Exit codes: 0 released, 3 refused by a gate, 1 failed, 2 wrong usage.",
+        epilog="Exit codes: 0 released, 3 refused by a gate, 4 rolled back, 1 failed, 2 usage.",
     )
     command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    command.add_argument(
+        "--demo",
+        choices=("bad-candidate",),
+        help="roll out a version whose server fails 5 %% of its requests, to see it rolled back",
+    )
     command.set_defaults(command=_run)
 
 
@@ -135,10 +142,12 @@ def _run(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from penstock import project
-    from penstock.pipelines.run import run_release
+    from penstock.pipelines.run import bad_candidate, run_release
     from penstock.pipelines.summary import summary, write_summary
 
     loaded = project.load(options.project)
+    if options.demo:
+        loaded = bad_candidate(loaded)
     result = run_release(
         loaded, folder=options.project.absolute().parent, console=Console(file=sys.stdout)
     )

@@ -112,16 +112,18 @@ def release(
             )
             with dsl.If(decided.outputs["Output"] == True, name="gate approves"):  # noqa: E712
                 registered = network(
-                    light(
+                    sized(
                         register(
                             model=trained.outputs["model"],
                             decision=decided.outputs["decision"],
                             evaluation=measured.outputs["evaluation"],
+                            holdout=parts.outputs["holdout"],
                             name=name,
                             tracking_uri=tracking_uri,
                             pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                         ),
                         "Register",
+                        memory="2Gi",
                     )
                 )
                 registered.set_caching_options(enable_caching=False)
@@ -133,11 +135,21 @@ def release(
                             holdout=parts.outputs["holdout"],
                             options=deployment,
                             tracking_uri=tracking_uri,
+                            pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                         ),
                         "Deploy",
                     )
                 )
                 deployed.set_caching_options(enable_caching=False)
+                with dsl.If(deployed.outputs["Output"] == False, name="rolled back"):  # noqa: E712
+                    undone = light(
+                        fail(
+                            evidence=deployed.outputs["rollout"],
+                            reason="The candidate was rolled back.",
+                        ),
+                        "Rolled back",
+                    )
+                    undone.set_caching_options(enable_caching=False)
             with dsl.If(decided.outputs["Output"] == False, name="gate refuses"):  # noqa: E712
                 refused = light(
                     fail(

@@ -22,13 +22,16 @@ from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
 from penstock.records.quality import Validation
 from penstock.records.release import Deployment, Registration
+from penstock.records.rollout import Rollout
+from penstock.rollout.spec import Drill
+from penstock.rollout.words import headline
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 R = TypeVar("R", bound=Record)
 
-Outcome = Literal["released", "refused", "failed"]
+Outcome = Literal["released", "refused", "rolled_back", "failed"]
 
 STEPS = (
     "ingest",
@@ -43,13 +46,14 @@ STEPS = (
 )
 """The tasks of a release in their order, by their names in Kubeflow."""
 
-_QUIET = ("notify", "fail", "fail-2")
+_QUIET = ("notify", "fail", "fail-2", "fail-3")
 _REPORTS = {
     "validate": "validation",
     "engineer-features": "features",
     "train": "training",
     "evaluate": "evaluation",
     "decide": "decision",
+    "deploy": "rollout",
 }
 
 
@@ -58,7 +62,8 @@ class RunResult:
     """How a run ended, and what it left.
 
     `outcome` is "released" only if the deployment record of this run is there and names the very
-    model that this run's decision approves; that Kubeflow reports success is not enough.
+    model that this run's decision approves, and its rollout promoted it; that Kubeflow reports
+    success is not enough.
     """
 
     outcome: Outcome
@@ -72,6 +77,7 @@ class RunResult:
     evaluation: Evaluation | None = None
     decision: Decision | None = None
     registration: Registration | None = None
+    rollout: Rollout | None = None
     deployment: Deployment | None = None
     holdout: Path | None = None
     reports: Mapping[str, Path] = field(default_factory=dict)
@@ -80,6 +86,21 @@ class RunResult:
 def home_of(folder: Path) -> Path:
     """Return where a project keeps runs, tracking store and serving state on this machine."""
     return (folder / ".penstock").resolve()
+
+
+def bad_candidate(project: Project, *, drill: Drill = "errors") -> Project:
+    """Return the project changed so that its next run rolls a bad candidate out, and back.
+
+    The candidate is trained with another seed, so that it is another version and passes the gate;
+    its server is started with a fault.
+
+    Args:
+        project: The project; its champion serves already, or is brought up first.
+        drill: The fault.
+    """
+    training = project.training.model_copy(update={"seed": project.training.seed + 1})
+    deployment = project.deployment.model_copy(update={"drill": drill})
+    return project.model_copy(update={"training": training, "deployment": deployment})
 
 
 def run_release(project: Project, *, folder: Path, console: Console) -> RunResult:
@@ -156,6 +177,7 @@ def _result(
     decision = found.record(Decision, "decide", "decision")
     validation = found.record(Validation, "validate", "results")
     registration = found.record(Registration, "register", "registration")
+    rollout = found.record(Rollout, "deploy", "rollout")
     deployment = found.record(Deployment, "deploy", "deployment")
     outcome, reason = _outcome(
         view,
@@ -163,6 +185,7 @@ def _result(
         validation=validation,
         decision=decision,
         registration=registration,
+        rollout=rollout,
         deployment=deployment,
     )
     return RunResult(
@@ -177,6 +200,7 @@ def _result(
         evaluation=found.record(Evaluation, "evaluate", "evaluation"),
         decision=decision,
         registration=registration,
+        rollout=rollout,
         deployment=deployment,
         holdout=found.path("split", "holdout"),
         reports=_collect_reports(found, where / "reports"),
@@ -190,6 +214,7 @@ def _outcome(
     validation: Validation | None,
     decision: Decision | None,
     registration: Registration | None,
+    rollout: Rollout | None,
     deployment: Deployment | None,
 ) -> tuple[Outcome, str]:
     failed = view.failed()
@@ -198,17 +223,25 @@ def _outcome(
             return "refused", f"The data were refused. {validation.reason()}"
         if decision is not None and not decision.approved:
             return "refused", decision.reason()
+        if rollout is not None and rollout.outcome == "rolled_back":
+            return "rolled_back", rollout.reason
     if failed is not None:
         return "failed", f"{failed.title} failed: {failed.raised or 'see the log'}"
     if not finished:
         return "failed", "The pipeline failed outside of its steps; see the log"
-    if decision is None or registration is None or deployment is None:
+    if decision is None or registration is None or rollout is None or deployment is None:
         return "failed", "Kubeflow reports success, but nothing was deployed: a gate was skipped"
+    return _checked(decision, rollout, deployment)
+
+
+def _checked(decision: Decision, rollout: Rollout, deployment: Deployment) -> tuple[Outcome, str]:
     try:
         decision.require_approval_of(deployment.model)
     except PenstockError as error:
         return "failed", f"What is served is not what was approved: {error}"
-    return "released", decision.reason()
+    if rollout.outcome != "promoted" or deployment.rollout != rollout.digest():
+        return "failed", "What is served was not promoted by this run's rollout"
+    return "released", f"{decision.reason()} {headline(rollout)}"
 
 
 class _Outputs:

@@ -11,8 +11,14 @@ from pathlib import Path
 
 from penstock.pipelines.run import RunResult
 from penstock.rollout.smoke import curl_line
+from penstock.rollout.words import headline, last_findings
 
-_VERDICTS = {"released": "RELEASED", "refused": "REFUSED", "failed": "FAILED"}
+_VERDICTS = {
+    "released": "RELEASED",
+    "refused": "REFUSED",
+    "rolled_back": "ROLLED BACK",
+    "failed": "FAILED",
+}
 _LABEL = 13
 
 
@@ -34,6 +40,7 @@ def write_summary(result: RunResult) -> None:
                 "data_version": result.dataset.content if result.dataset else None,
                 "decision": result.decision.digest() if result.decision else None,
                 "registered": result.registration.uri if result.registration else None,
+                "rollout": result.rollout.outcome if result.rollout else None,
                 "served": result.deployment.url if result.deployment else None,
                 "reports": {name: str(path) for name, path in result.reports.items()},
             },
@@ -56,6 +63,7 @@ def _lines(result: RunResult) -> Iterator[str]:
     yield from _gate(result)
     if result.registration is not None:
         yield _entry("Registered", result.registration.uri)
+    yield from _rollout(result)
     if result.outcome == "released" and result.deployment and result.holdout:
         yield _entry("Served at", f"{result.deployment.url}  (end it with: penstock stop)")
         yield _entry("Try it", curl_line(result.deployment, holdout=result.holdout))
@@ -75,6 +83,14 @@ def _gate(result: RunResult) -> Iterator[str]:
     for rule in result.decision.rules:
         weight = "" if rule.severity == "block" else " (warns only)"
         yield _entry("", f"{rule.verdict:<14} {rule.rule}{weight}: {rule.sentence}")
+
+
+def _rollout(result: RunResult) -> Iterator[str]:
+    if result.rollout is None:
+        return
+    yield _entry("Rollout", headline(result.rollout))
+    for finding in last_findings(result.rollout):
+        yield _entry("", f"{finding.verdict:<14} {finding.rule}: {finding.sentence}")
 
 
 def _entry(label: str, text: str) -> str:

@@ -20,6 +20,7 @@ Status = Literal["good", "bad", "plain"]
 
 _WORDS = {
     "Decision": ("Approved", "Refused"),
+    "Rollout": ("Promoted", "Rolled back"),
     "": ("Passed", "Failed"),
 }
 _DIGEST = re.compile(r"[a-z0-9_-]+:[0-9a-f]{16,}")
@@ -73,18 +74,20 @@ def page(
     verdict: str,
     facts: Sequence[tuple[str, str]],
     sections: Sequence[Section],
+    notice: str = "",
 ) -> str:
     """Return a whole HTML document.
 
     Args:
         title: What the report is about, plain text.
         kind: What sort of report it is, for example `Validation`.
-        status: `good` and `bad` put a word (Passed or Failed; Approved or Refused for a Decision)
-            over the verdict, `plain` does not judge.
+        status: `good` and `bad` put a word (Passed or Failed; Approved or Refused for a Decision;
+            Promoted or Rolled back for a Rollout) over the verdict, `plain` does not judge.
         verdict: The result in one or two plain sentences.
         facts: Label and value pairs, plain text; a digest is set as code. One labelled `Date` is
             repeated in the footer. Nothing else dates the page.
         sections: The parts, in order.
+        notice: Plain text to be seen before the verdict, which it puts in another light.
     """
     style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     return f"""<!DOCTYPE html>
@@ -104,7 +107,7 @@ def page(
 <header>
 <p class="kind">{escape(kind)}</p>
 <h1>{escape(title)}</h1>
-{_verdict(kind, status, verdict)}
+{_notice(notice)}{_verdict(kind, status, verdict)}
 {_facts(facts)}
 {_contents(sections)}
 </header>
@@ -164,6 +167,16 @@ def paragraph(text: str) -> str:
     return f"<p>{escape(text)}</p>\n"
 
 
+def heading(text: str) -> str:
+    """Return plain text as the title of a part of a section."""
+    return f"<h3>{escape(text)}</h3>\n"
+
+
+def muted(text: str) -> str:
+    """Return plain text as a paragraph that steps back behind its neighbours."""
+    return f'<p class="lead">{escape(text)}</p>\n'
+
+
 def preformatted(text: str) -> str:
     """Return plain text with its line breaks kept, in a fixed-width font."""
     return f'<pre tabindex="0"><code>{escape(text)}</code></pre>\n'
@@ -186,6 +199,11 @@ def figure(svg: str, *, caption: str) -> str:
     return f"<figure>{svg[start:]}<figcaption>{escape(caption)}</figcaption></figure>\n"
 
 
+def by_width(*, wide: str, narrow: str) -> str:
+    """Return one of two pieces of HTML that say the same: `narrow` in a narrow window."""
+    return f'<div class="if-wide">{wide}</div><div class="if-narrow">{narrow}</div>\n'
+
+
 def row(*bodies: str) -> str:
     """Return pieces of HTML side by side, one under another in a narrow window."""
     return '<div class="row">' + "".join(f"<div>{body}</div>" for body in bodies) + "</div>\n"
@@ -200,6 +218,10 @@ def _verdict(kind: str, status: Status, verdict: str) -> str:
     word = {"good": passed, "bad": failed, "plain": ""}[status]
     heading = f"<strong>{word}</strong>" if word else ""
     return f'<div class="verdict {status}">{heading}<p>{escape(verdict)}</p></div>'
+
+
+def _notice(text: str) -> str:
+    return f'<p class="notice">{escape(text)}</p>\n' if text else ""
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:

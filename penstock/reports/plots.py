@@ -121,17 +121,24 @@ def lines(
                 label=label_text(band.label),
             )
         for line in series:
-            axes.plot(
-                line.x,
-                line.y,
-                color=STAND_INS[line.colour],
-                linestyle=line.dashes,
-                drawstyle="steps-post" if line.steps else "default",
-                marker="o" if line.points else "",
-                markersize=4,
-                label=label_text(line.label),
-            )
+            draw(axes, line)
         return finish(sheet, x=x, y=y, xlim=xlim, ylim=ylim, references=references)
+
+
+def draw(axes: Axes, line: Series) -> None:
+    """Draw a line on axes that another module of this package has begun."""
+    from penstock.reports._svg import STAND_INS
+
+    axes.plot(
+        line.x,
+        line.y,
+        color=STAND_INS[line.colour],
+        linestyle=line.dashes,
+        drawstyle="steps-post" if line.steps else "default",
+        marker="o" if line.points else "",
+        markersize=4,
+        label=label_text(line.label),
+    )
 
 
 def scatter(

@@ -1,58 +1,170 @@
-"""The first release of the local router: bring a version up, prove it, switch, move the alias."""
+"""Releasing a registered version: what is checked, brought up and told around its rollout."""
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from penstock import files, model, progress
-from penstock.errors import IntegrityError, NotApprovedError, PenstockError
-from penstock.records.decision import Decision
-from penstock.records.release import Deployment, Registration
+from penstock import files, progress
+from penstock.errors import InputError, IntegrityError, NotApprovedError
+from penstock.records.model import FILE_NAME, Model
+from penstock.records.release import Deployment
+from penstock.records.rollout import Grids, Order, Rollout, Transition
 from penstock.registry import versions
 from penstock.rollout import smoke
+from penstock.rollout.engine import Actions, Controller, give_up
+from penstock.rollout.fetching import fetch
+from penstock.rollout.journal import Journal, journals
+from penstock.rollout.report import render
 from penstock.rollout.router import Release
 from penstock.rollout.routers.local import LocalRouter
-from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.routers.state import ServiceFolder
+from penstock.rollout.spec import CanarySpec, DeploymentSpec
+from penstock.rollout.traffic import replay
+from penstock.rollout.words import headline
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+ORDER = "order.json"
+"""Where a rollout's folder keeps what it was asked for with."""
+
+ROLLED_BACK = "penstock.rolled_back"
+"""Tag of a version that was rolled back: the reason."""
+
+_REPLAYED_ROWS = 5_000
+_FIRST = "First release: there is no version to compare it with."
+_AGAIN = "It is the champion already and was not being served."
+_SERVES = "It serves already."
 
 
-def deploy(
-    registration: Registration,
-    *,
-    decision: Decision,
-    holdout: Path,
-    spec: DeploymentSpec,
-    home: Path,
-    tracking_uri: str,
-    output: Path,
-) -> Deployment:
-    """Serve a registered version on this machine, in the place of the one that serves now.
+@dataclass(frozen=True)
+class Outputs:
+    """Files that a release writes.
 
-    The new version gets traffic only after it has answered holdout rows as the model itself does;
-    the alias `champion` moves only after the traffic. Whatever fails, the version that served
-    before serves on, its alias untouched, and the new one is stopped.
+    Attributes:
+        deployment: The deployment record; absent unless the version was promoted.
+        rollout: The rollout record.
+        report: The timeline, as HTML.
+    """
+
+    deployment: Path
+    rollout: Path
+    report: Path
+
+
+def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
+    """Bring a registered version to users on this machine, and return how that went.
+
+    The first version of a service takes all traffic once it has answered holdout rows as the
+    model itself does. A later one goes through the plan of `deployment.canary` beside the version
+    that serves, and is promoted or rolled back. The alias `champion` moves last, if at all.
+
+    Calling it again with the same order and run goes on where a killed controller stood, or
+    returns what that rollout came to. An unfinished rollout of another version is rolled back.
 
     Args:
-        registration: What `register` returned.
-        decision: The decision that it was registered with.
-        holdout: Dataset folder that the smoke test takes its rows from.
-        spec: The project file's section.
-        home: Folder that keeps what must outlive this process: state, models and logs.
-        tracking_uri: The MLflow store.
-        output: File to write the deployment record to.
+        order: What is to be released, and how.
+        home: Folder that keeps what must outlive this process: state, models, journals, logs.
+        run: Names the pipeline run: another run may try the same version again.
+        outputs: Where to write the records and the report.
 
     Raises:
         NotApprovedError: If the decision does not approve this registration's model.
         IntegrityError: If the registered files are not the ones that were approved.
-        ServiceError: If the registry does not answer, the port is in use, or the new server does
-            not start or answers otherwise than the model.
+        ServiceError: If the port or the service is somebody else's, the registry does not answer,
+            or the service can be neither steered nor mended.
     """
+    registration = order.registration
+    # What an earlier attempt left there must not be taken for the outcome of this one.
+    outputs.deployment.unlink(missing_ok=True)
+    _require_approval(order)
+    spec = DeploymentSpec.parse(order.deployment, where="deployment")
+    router = LocalRouter(home, service=registration.name, port=spec.port)
+    with router.exclusive():
+        service = ServiceFolder(home, registration.name).path
+        journal = Journal(service / "rollouts" / identity(order, run=run))
+        _finish_others(router, service, journal, order=order)
+        if journal.exists and journal.rollout.outcome is not None:
+            rollout = journal.rollout
+        elif not journal.exists and router.stable == registration.version:
+            rollout = _check_again(router, order, spec=spec)
+        else:
+            try:
+                rollout = _roll_out(router, journal, order, spec=spec)
+            finally:
+                if journal.exists:
+                    _write(journal.rollout, outputs)
+        _write(rollout, outputs)
+        if rollout.outcome == "promoted":
+            _deployment(rollout, spec=spec).write(outputs.deployment)
+    progress.say(headline(rollout))
+    return rollout
+
+
+def identity(order: Order, *, run: str) -> str:
+    """Return the name of a rollout: the same for the same version, decision and run."""
+    registration = order.registration
+    digest = files.digest_of_text("\n".join((registration.model, registration.decision, run)))
+    return f"{registration.version}-{digest.removeprefix('sha256:')[:12]}"
+
+
+def go_on(router: LocalRouter, journal: Journal, order: Order, release: Release) -> Rollout:
+    """Run a rollout that has begun to its end, with the traffic that its plan names."""
+    spec = DeploymentSpec.parse(order.deployment, where="deployment")
+    name, version = order.registration.name, release.version
+
+    def prove(address: str) -> None:
+        _prove(address, order, release, log=router.log_of(version), rows=spec.smoke_rows)
+
+    controller = Controller(
+        router=router,
+        journal=journal,
+        release=release,
+        plan=CanarySpec.model_validate(journal.rollout.plan),
+        task=Model.read(release.folder / FILE_NAME).task,
+        actions=Actions(
+            prove=prove,
+            promoted=lambda: versions.set_champion(name, version, tracking_uri=order.tracking_uri),
+            rolled_back=lambda reason: _note(journal.rollout, order, reason),
+        ),
+        ready_timeout=spec.ready_timeout,
+    )
+    with _traffic(router, journal, order, folder=release.folder):
+        return controller.run()
+
+
+def abandon(router: LocalRouter, journal: Journal, *, reason: str) -> Rollout:
+    """Roll back a rollout that has begun and is not done."""
+    order = order_of(journal)
+    return give_up(
+        router,
+        journal,
+        version=journal.rollout.candidate,
+        note=lambda why: _note(journal.rollout, order, why) if order else None,
+        reason=reason,
+    )
+
+
+def order_of(journal: Journal) -> Order | None:
+    """Return what a rollout was asked for with; None for a rollback that a person asked for."""
+    path = journal.folder / ORDER
+    return Order.read(path) if path.exists() else None
+
+
+def _note(rollout: Rollout, order: Order, reason: str) -> None:
+    """Tag a version that was rolled back, and see to it that it is not the champion."""
+    name, store = rollout.service, order.tracking_uri
+    champion = versions.champion(name, tracking_uri=store)
+    if champion and champion.version == rollout.candidate and rollout.stable is not None:
+        versions.set_champion(name, rollout.stable, tracking_uri=store)
+    versions.tag(name, rollout.candidate, {ROLLED_BACK: reason}, tracking_uri=store)
+
+
+def _require_approval(order: Order) -> None:
+    registration, decision = order.registration, order.decision
     decision.require_approval_of(registration.model)
     if registration.decision != decision.digest():
         raise NotApprovedError(
@@ -61,97 +173,174 @@ def deploy(
             where=registration.uri,
             remedy="Hand over the decision that the register step was given.",
         )
-    sample = smoke.sample_rows(holdout, rows=spec.smoke_rows)
-    router = LocalRouter(home, service=registration.name, port=spec.port)
-    with router.exclusive():
-        try:
-            deployment = _release(
-                router,
-                registration,
-                sample=sample,
-                spec=spec,
-                tracking_uri=tracking_uri,
-                output=output,
+
+
+def _roll_out(
+    router: LocalRouter, journal: Journal, order: Order, *, spec: DeploymentSpec
+) -> Rollout:
+    router.open()
+    drill = journal.rollout.drill if journal.exists else spec.drill
+    release = release_of(router, order, drill=drill)
+    if not journal.exists:
+        direct = _restore_champion(router, order, spec=spec)
+        if direct and spec.drill:
+            raise InputError(
+                f"a drill needs a champion beside it. {direct}",
+                where="deployment.drill",
+                remedy="Release a version without a drill first.",
             )
-        finally:
-            router.clean_up()
-    was = f", took over from version {deployment.previous}" if deployment.previous else ""
-    progress.say(f"version {deployment.version} at {deployment.url}{was}")
-    return deployment
+        journal.folder.mkdir(parents=True, exist_ok=True)
+        order.write(journal.folder / ORDER)
+        journal.begin(
+            _planned(router, release, order, spec=spec, name=journal.folder.name, direct=direct),
+            reason="Approved by the gate and registered.",
+        )
+    return go_on(router, journal, order, release)
 
 
-def _release(
+def _planned(
     router: LocalRouter,
-    registration: Registration,
+    release: Release,
+    order: Order,
     *,
-    sample: pa.Table,
     spec: DeploymentSpec,
-    tracking_uri: str,
-    output: Path,
-) -> Deployment:
-    release = _fetch(registration, into=router.models, tracking_uri=tracking_uri)
-    serves_already = router.serves(release)
-    with ThreadPoolExecutor(1) as beside:
-        # Most of loading a model is importing its libraries, and so is most of a server's start.
-        loading = beside.submit(model.load, release.folder, expected_digest=release.model)
-        url = router.deploy(release, timeout=spec.ready_timeout)
-    try:
-        rows = smoke.check(
-            url,
-            service=registration.name,
-            loaded=loading.result(),
-            sample=sample,
-            log=router.log_of(release.version),
-        )
-        router.promote(release.version)
-        deployment = Deployment(
-            service=registration.name,
-            router=spec.router,
-            version=release.version,
-            uri=release.uri,
-            model=release.model,
-            url=router.url,
-            previous=router.replaced,
-            smoke_rows=rows,
-            started=datetime.now(UTC),
-        )
-        deployment.write(output)
-        # Last, because it is what the rest of the world goes by and cannot be taken back unseen.
-        versions.set_champion(registration.name, release.version, tracking_uri=tracking_uri)
-    except BaseException:
-        output.unlink(missing_ok=True)
-        if not serves_already:
-            router.rollback(release.version)
-        raise
-    return deployment
-
-
-def _fetch(registration: Registration, *, into: Path, tracking_uri: str) -> Release:
-    """Return the registered version with its folder here, checked against the registration."""
-    short = registration.model.removeprefix("sha256:")[:12]
-    folder = into / f"{registration.version}-{short}"
-    if not _holds(folder, registration.model):
-        shutil.rmtree(folder, ignore_errors=True)
-        versions.fetch(registration.uri, tracking_uri=tracking_uri, destination=folder)
-    found = files.digest_of_folder(folder)
-    if found != registration.model:
-        raise IntegrityError(
-            f"the registry holds a model with the digest {found}, "
-            f"but {registration.model} was registered",
-            where=registration.uri,
-            remedy="The artifact was altered after the decision: release again.",
-        )
-    return Release(
-        version=registration.version,
-        uri=registration.uri,
-        model=registration.model,
-        folder=folder,
+    name: str,
+    direct: str,
+) -> Rollout:
+    return Rollout(
+        identity=name,
+        service=order.registration.name,
+        router=spec.router,
+        url=router.url,
+        candidate=release.version,
+        stable=router.stable,
+        uri=release.uri,
+        model=release.model,
+        decision=order.registration.decision,
+        drill=spec.drill,
+        direct=direct,
+        started=datetime.now(UTC),
+        plan=spec.canary.model_dump(mode="json"),
+        grids=_grids(Model.read(release.folder / FILE_NAME), Path(order.holdout)),
     )
 
 
-def _holds(folder: Path, digest: str) -> bool:
-    """Return whether the folder is the model already, as when this step is run again."""
-    try:
-        return files.digest_of_folder(folder) == digest
-    except PenstockError:
-        return False
+def _restore_champion(router: LocalRouter, order: Order, *, spec: DeploymentSpec) -> str:
+    """Serve the champion if nothing serves, so that there is something to compare with.
+
+    Returns why the candidate takes all traffic without a comparison; empty: it does not.
+    """
+    if router.stable is not None:
+        return ""
+    name = order.registration.name
+    champion = versions.champion(name, tracking_uri=order.tracking_uri)
+    if champion is None:
+        return _FIRST
+    if champion.version == order.registration.version:
+        return _AGAIN
+    progress.say(f"bringing champion {champion.version} up again, to compare with")
+    release = fetch(champion, into=router.models, tracking_uri=order.tracking_uri)
+    router.deploy(release, timeout=spec.ready_timeout)
+    router.promote(release.version)
+    return ""
+
+
+def release_of(router: LocalRouter, order: Order, *, drill: str = "") -> Release:
+    """Return the version that is ordered, fetched and checked against its registration."""
+    registration = order.registration
+    version = versions.registered(registration.uri, tracking_uri=order.tracking_uri)
+    if (version.model, version.export) != (registration.model, registration.export):
+        raise IntegrityError(
+            f"the registry names model {version.model} and export {version.export or 'none'}, but "
+            f"{registration.model} and {registration.export or 'none'} were registered",
+            where=registration.uri,
+            remedy="Its tags were altered after the decision: release again.",
+        )
+    return fetch(version, into=router.models, tracking_uri=order.tracking_uri, drill=drill)
+
+
+def _prove(address: str, order: Order, release: Release, *, log: Path, rows: int) -> None:
+    with ThreadPoolExecutor(1) as beside:
+        # Most of loading a model is importing its libraries, and reading rows costs as much again.
+        scorer = beside.submit(smoke.scorer_of, release)
+        sample = smoke.sample_rows(Path(order.holdout), rows=rows)
+        smoke.check(
+            address,
+            service=order.registration.name,
+            scorer=scorer.result(),
+            sample=sample,
+            log=log,
+        )
+
+
+def _check_again(router: LocalRouter, order: Order, *, spec: DeploymentSpec) -> Rollout:
+    """Return the record of a release of the version that is stable: nothing moves."""
+    release = release_of(router, order)
+    address = router.deploy(release, timeout=spec.ready_timeout)
+    log = router.log_of(release.version)
+    _prove(address, order, release, log=log, rows=spec.smoke_rows)
+    versions.set_champion(order.registration.name, release.version, tracking_uri=order.tracking_uri)
+    planned = _planned(router, release, order, spec=spec, name="none", direct=_SERVES)
+    now = datetime.now(UTC)
+    moves = [
+        Transition(sequence=index, time=now, phase=phase, weight=100, reason=_SERVES)
+        for index, phase in enumerate(("deploy", "promote", "done"))
+    ]
+    return planned.model_copy(
+        update={"outcome": "promoted", "reason": _SERVES, "transitions": tuple(moves)}
+    )
+
+
+def _finish_others(router: LocalRouter, service: Path, mine: Journal, *, order: Order) -> None:
+    """Roll back what another controller left half-way: it holds the service no more."""
+    for journal in journals(service):
+        if journal.rollout.outcome is not None or journal.folder == mine.folder:
+            continue
+        reason = f"Version {order.registration.version} took its place before it was done."
+        abandon(router, journal, reason=reason)
+
+
+def _traffic(
+    router: LocalRouter, journal: Journal, order: Order, *, folder: Path
+) -> AbstractContextManager[object]:
+    plan = CanarySpec.model_validate(journal.rollout.plan)
+    if plan.traffic.source == "live" or journal.rollout.direct or journal.rollout.outcome:
+        return contextlib.nullcontext()
+    sample = smoke.sample_rows(Path(order.holdout), rows=_REPLAYED_ROWS)
+    names = [column.name for column in Model.read(folder / FILE_NAME).columns]
+    bodies = [
+        json.dumps({"instances": [row]}, ensure_ascii=False).encode()
+        for row in smoke.as_instances(sample.select(names))
+    ]
+    address = smoke.predict_url(router.url, order.registration.name)
+    return replay(address, bodies, rate=plan.traffic.rate)
+
+
+def _grids(record: Model, holdout: Path) -> Grids:
+    """Return the edges for a model's scores: those of a probability, or of the target's values."""
+    if record.task != "regression":
+        return Grids()
+    values = smoke.sample_rows(holdout, rows=_REPLAYED_ROWS).column(record.target).to_pylist()
+    known = sorted(float(value) for value in values if value is not None)
+    cuts = {known[len(known) * index // 50] for index in range(1, 50)} if known else set()
+    return Grids(scores=tuple(sorted(cuts))) if cuts else Grids()
+
+
+def _deployment(rollout: Rollout, *, spec: DeploymentSpec) -> Deployment:
+    return Deployment(
+        service=rollout.service,
+        router=rollout.router,
+        version=rollout.candidate,
+        uri=rollout.uri,
+        model=rollout.model,
+        url=rollout.url,
+        previous=rollout.stable if rollout.stable != rollout.candidate else None,
+        smoke_rows=spec.smoke_rows,
+        started=rollout.last.time,
+        rollout=rollout.digest(),
+    )
+
+
+def _write(rollout: Rollout, outputs: Outputs) -> None:
+    rollout.write(outputs.rollout)
+    files.write_text(outputs.report, render(rollout))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import shlex
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.errors import InputError, ServiceError
-from penstock.records.dataset import FILE_NAME, Dataset
+from penstock.records.dataset import FILE_NAME, Column, Dataset
 from penstock.records.release import Deployment
+from penstock.rollout.router import Release
 from penstock.rollout.routers.process import tail
 from penstock.serving.answer import Answer, answer_of
 
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
     from penstock.model import LoadedModel
+    from penstock.onnx_model import OnnxModel
+
+    Scorer: TypeAlias = LoadedModel | OnnxModel
+
+AGENT = "penstock-smoke"
 
 TOLERANCE = 1e-9
 """How far a probability may be from the model's own; a regression's value likewise, relatively."""
@@ -44,8 +51,25 @@ def sample_rows(holdout: Path, *, rows: int) -> pa.Table:
         raise InputError(f"the holdout cannot be read: {error}", where=str(holdout)) from error
 
 
+def scorer_of(release: Release) -> Scorer:
+    """Load a release in this process, in the form that its server answers with.
+
+    Raises:
+        IntegrityError: If its files are not the ones that were registered.
+    """
+    if release.export:
+        from penstock import onnx_model
+
+        return onnx_model.load(
+            release.folder, expected_digest=release.model, export_digest=release.export
+        )
+    from penstock import model
+
+    return model.load(release.folder, expected_digest=release.model)
+
+
 def check(
-    url: str, *, service: str, loaded: LoadedModel, sample: pa.Table, log: Path | None = None
+    url: str, *, service: str, scorer: Scorer, sample: pa.Table, log: Path | None = None
 ) -> int:
     """Send rows to a server and compare its answers with the model's; return how many.
 
@@ -54,15 +78,16 @@ def check(
     Args:
         url: The server that is asked, for example `http://127.0.0.1:40001`.
         service: The model's name in requests.
-        loaded: The same model in this process.
+        scorer: The same model in this process.
         sample: Raw rows, as `sample_rows` returned them.
         log: The server's log, quoted when it fails.
 
     Raises:
         ServiceError: Naming the first row whose answer differs, or what the server said instead.
     """
-    names = [column.name for column in loaded.record.columns]
-    expected = answer_of(loaded, loaded.frame(sample))
+    names = [column.name for column in scorer.record.columns]
+    scores = scorer.scores_of(_columns(sample, scorer.record.columns))
+    expected = answer_of(scorer.record, labels=scorer.labels_of(scores), scores=scores)
     answered = _ask(url, service=service, instances=as_instances(sample.select(names)), log=log)
     got = Answer(labels=answered["predictions"], probabilities=answered.get("probabilities"))
     rows: int = sample.num_rows
@@ -99,7 +124,19 @@ def curl_line(deployment: Deployment, *, holdout: Path) -> str:
     names = [tensor["name"] for tensor in response.json()["inputs"]]
     instances = as_instances(sample_rows(holdout, rows=1).select(names))
     body = json.dumps({"instances": instances}, ensure_ascii=False)
-    return f"curl -s {_predict_url(deployment.url, deployment.service)} -d {shlex.quote(body)}"
+    return f"curl -s {predict_url(deployment.url, deployment.service)} -d {shlex.quote(body)}"
+
+
+def _columns(sample: pa.Table, columns: Sequence[Column]) -> dict[str, Any]:
+    """Return rows as a scorer takes them; integers, numbers and booleans as float64 arrays."""
+    import numpy as np
+
+    values = {column.name: sample.column(column.name).to_pylist() for column in columns}
+    numeric = {c.name for c in columns if c.type in ("integer", "number", "boolean")}
+    return {
+        name: np.array(column, dtype=np.float64) if name in numeric else column
+        for name, column in values.items()
+    }
 
 
 def _ask(
@@ -108,9 +145,9 @@ def _ask(
     import httpx
 
     ending = f" Its log ends: {tail(log)}" if log else ""
-    with httpx.Client(trust_env=False, timeout=60) as client:
+    with httpx.Client(trust_env=False, timeout=60, headers={"user-agent": AGENT}) as client:
         try:
-            response = client.post(_predict_url(url, service), json={"instances": instances})
+            response = client.post(predict_url(url, service), json={"instances": instances})
         except httpx.HTTPError as error:
             raise ServiceError(
                 f"the server does not answer: {error}.{ending}", where=url
@@ -125,7 +162,8 @@ def _ask(
     return answered
 
 
-def _predict_url(url: str, service: str) -> str:
+def predict_url(url: str, service: str) -> str:
+    """Return where a service takes v1 predictions."""
     return f"{url}/v1/models/{service}:predict"
 
 

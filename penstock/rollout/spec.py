@@ -4,9 +4,158 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from penstock.records.spec import Spec
+
+Drill = Literal[
+    "",
+    "errors",
+    "slow",
+    "crash-at-start",
+    "crash-later",
+    "leak",
+    "shifted-scores",
+    "constant-scores",
+    "refuses-a-category",
+    "wrong-later",
+]
+
+
+class ShadowSpec(Spec):
+    """The dark launch: the candidate gets copies of requests, and nobody sees its answers."""
+
+    share: float = Field(
+        default=1.0, ge=0, le=1, description="Share of requests that is copied; 0 leaves it out"
+    )
+    min_pairs: int = Field(default=300, ge=1, description="Requests both must have been asked")
+    min_seconds: float = Field(default=0, ge=0, description="Seconds it lasts at least")
+    max_wait: float = Field(
+        default=300, gt=0, description="Seconds after which inconclusive means rollback"
+    )
+
+
+class StepSpec(Spec):
+    """One step of the candidate's traffic."""
+
+    weight: int = Field(ge=1, le=100, description="Percent of new requests the candidate gets")
+    min_samples: int = Field(
+        default=300, ge=1, description="Requests of this step that each version must have answered"
+    )
+    min_seconds: float = Field(default=0, ge=0, description="Seconds it lasts at least")
+    max_wait: float = Field(
+        default=600, gt=0, description="Seconds after which inconclusive means rollback"
+    )
+    hold: bool = Field(
+        default=False, description="Wait for `penstock rollout approve` before going on"
+    )
+
+
+class RulesSpec(Spec):
+    """What the candidate must show against the stable version. Inconclusive is never a pass."""
+
+    confidence: float = Field(
+        default=0.99,
+        gt=0.5,
+        lt=1,
+        description="Level of every interval, kept however often one looks (always valid)",
+    )
+    error_increase: float = Field(
+        default=0.02, gt=0, lt=1, description="Share of 5xx answers: how much higher it may be"
+    )
+    refusal_increase: float = Field(
+        default=0.02, gt=0, lt=1, description="Share of 4xx answers: how much higher it may be"
+    )
+    latency_quantile: float = Field(
+        default=0.99, gt=0, lt=1, description="The quantile of latency that is compared"
+    )
+    latency_ratio: float = Field(
+        default=1.5,
+        gt=1,
+        description="How many times the stable version's it may be, that quantile and the median",
+    )
+    agreement: float = Field(
+        default=0.8,
+        ge=0,
+        le=1,
+        description="Share of mirrored rows on which both must agree; 0 leaves it out. For a "
+        "regression: within 10 % of one another",
+    )
+    score_psi: float = Field(
+        default=0.2, gt=0, description="Population stability index of the scores, at most"
+    )
+    score_ks: float = Field(
+        default=0.15, gt=0, le=1, description="Kolmogorov-Smirnov distance of the scores, at most"
+    )
+    label_loss_increase: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Mean loss on rows whose label has come: how much higher it may be",
+    )
+    labels: Literal["optional", "required"] = Field(
+        default="optional",
+        description="optional: judged once min_labels have come; required: no promotion before",
+    )
+    min_labels: int = Field(default=200, ge=1, description="Labelled rows of each version")
+
+
+class AbortSpec(Spec):
+    """What ends a rollout at once, without waiting for a step to end."""
+
+    error_burst: float = Field(
+        default=0.5, gt=0, le=1, description="Share of 5xx answers within one interval"
+    )
+    burst_requests: int = Field(
+        default=10, ge=1, description="Requests of that interval, at least, for it to count"
+    )
+    max_restarts: int = Field(
+        default=0, ge=0, description="Times the candidate may die and be started again"
+    )
+
+
+class TrafficSpec(Spec):
+    """Where requests come from while a rollout is under way."""
+
+    source: Literal["live", "replay", "both"] = Field(
+        default="both",
+        description="live: users alone; replay: rows of the holdout, sent at `rate`; both: both. "
+        "What users sent counts in each case",
+    )
+    rate: float = Field(default=50, gt=0, le=10_000, description="Replayed requests a second")
+
+
+class CanarySpec(Spec):
+    """How a new version earns its traffic."""
+
+    shadow: ShadowSpec = ShadowSpec()
+    steps: tuple[StepSpec, ...] = Field(
+        default=(StepSpec(weight=10), StepSpec(weight=50)),
+        description="The candidate's traffic, step by step; after the last it is promoted",
+    )
+    rules: RulesSpec = RulesSpec()
+    abort: AbortSpec = AbortSpec()
+    traffic: TrafficSpec = TrafficSpec()
+    interval: float = Field(default=1.0, gt=0, description="Seconds between two looks")
+    deadline: float = Field(
+        default=1800, gt=0, description="Seconds after which a rollout that is not done goes back"
+    )
+    sticky_header: str = Field(
+        default="",
+        description="Requests with the same value of this header get the same version",
+    )
+    choice_header: str = Field(
+        default="",
+        description="A/B: a request whose header of this name is `stable` or `candidate` gets that "
+        "version, the candidate only where it has traffic at all",
+    )
+
+    @model_validator(mode="after")
+    def _rising(self) -> CanarySpec:
+        weights = [step.weight for step in self.steps]
+        if not weights or weights != sorted(set(weights)):
+            raise ValueError(f"the weights of the steps must rise, got {weights}")
+        return self
 
 
 class DeploymentSpec(Spec):
@@ -23,4 +172,9 @@ class DeploymentSpec(Spec):
         default=20,
         ge=1,
         description="Holdout rows whose answers must equal the model's own before users see it",
+    )
+    canary: CanarySpec = CanarySpec()
+    drill: Drill = Field(
+        default="",
+        description="A fault to put into the candidate's server on purpose, to see it rolled back",
     )

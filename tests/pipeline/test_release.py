@@ -13,11 +13,22 @@ import yaml
 
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
+from penstock.records.release import Deployment
+from penstock.records.rollout import Rollout
 
 # One worker for all: the tests share what a run left.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("release")]
 
 QUICK = {"trials": 2, "folds": 2, "candidates": ["linear", "hist_gradient_boosting"]}
+
+CANARY = {
+    "interval": 0.5,
+    "shadow": {"min_pairs": 200},
+    "steps": [{"weight": 40, "min_samples": 150}],
+    # The machine that runs the tests is busy with others of them.
+    "rules": {"latency_ratio": 20},
+    "traffic": {"rate": 100},
+}
 
 
 def prepare(shell, folder: str, *, rows: int = 6_000, **changes: object) -> Path:
@@ -97,7 +108,9 @@ def test_the_curl_line_works_when_pasted(released: tuple[Path, str]) -> None:
 
 def test_every_report_is_whole_and_needs_no_network(released: tuple[Path, str]) -> None:
     reports = summary_of(released[0])["reports"]
-    assert set(reports) == {"validation", "features", "training", "evaluation", "decision"}
+    assert set(reports) == {
+        "validation", "features", "training", "evaluation", "decision", "rollout",
+    }  # fmt: skip
     for path in reports.values():
         html = Path(path).read_text()
         assert html.rstrip().endswith("</html>")
@@ -136,7 +149,8 @@ def test_the_compiled_yaml_runs_with_the_same_outcome(released: tuple[Path, str]
     for place in (str(shell.folder), str(Path(__file__).parents[2]), str(Path.home())):
         assert place not in text
 
-    run_yaml(shell.folder / "release.yaml", project=project, overrides={})
+    quick = {"deployment": {"port": 0, "canary": CANARY}}
+    run_yaml(shell.folder / "release.yaml", project=project, overrides=quick)
     run = sorted((shell.folder / "yaml-run").iterdir())[-1]
     after = Evaluation.read(run / "evaluate" / "evaluation")
     assert json.loads((run / "ingest/dataset/dataset.json").read_text())["content"] == first_data
@@ -207,7 +221,7 @@ class TestRefusedByTheGate:
         assert registered_versions(project) == []
         assert serving(project) == []
         assert "curl" not in text
-        assert tasks_that_ran(project) >= {"decide", "fail"}
+        assert tasks_that_ran(project) >= {"decide", "fail-2"}
         assert not tasks_that_ran(project) & {"register", "deploy"}
 
     def test_forcing_the_flag_registers_nothing(self, refused: tuple[Path, str], shell) -> None:
@@ -261,6 +275,62 @@ def test_a_lost_notice_changes_nothing(shell) -> None:
     assert done.returncode == 1
     assert "FAILED  Ingest failed: " in done.stdout
     assert "webhook at 127.0.0.1:9 did not take it" in (last_run(project) / "kfp.log").read_text()
+
+
+def change(project: Path, **changes: object) -> None:
+    path = project
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+
+def test_a_second_run_with_another_candidate_goes_through_the_canary(
+    released: tuple[Path, str], shell
+) -> None:
+    project, _ = released
+    change(
+        project,
+        training=QUICK | {"trials": 4, "seed": 5},
+        deployment={"port": 0, "canary": CANARY},
+    )
+    before = len(registered_versions(project))
+    done = shell("run", str(project))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(registered_versions(project)) == before + 1
+    rollout = record(project, Rollout, "deploy", "rollout")
+    assert rollout.outcome == "promoted"
+    assert [t.phase for t in rollout.transitions] == [
+        "deploy", "shadow", "step", "promote", "done",
+    ]  # fmt: skip
+    assert "fail" not in tasks_that_ran(project)
+    assert f"version {rollout.candidate}" in shell("status", str(project)).stdout
+
+
+def test_a_bad_candidate_is_rolled_back_and_the_report_says_why(
+    released: tuple[Path, str], shell
+) -> None:
+    project, _ = released
+    champion = record(project, Deployment, "deploy", "deployment").version
+    done = shell("run", str(project), "--demo", "bad-candidate")
+    assert done.returncode == 4, done.stdout + done.stderr
+    assert "ROLLED BACK" in done.stdout
+    assert {"register", "deploy", "fail"} <= tasks_that_ran(project)
+    summary = summary_of(project)
+    assert (summary["outcome"], summary["rollout"]) == ("rolled_back", "rolled_back")
+    assert summary["served"] is None
+    rollout = record(project, Rollout, "deploy", "rollout")
+    assert (rollout.stable, rollout.drill) == (champion, "errors")
+    report = Path(summary["reports"]["rollout"]).read_text()
+    assert "drill" in report.lower()
+    assert f"version {champion}: 100 %" in shell("status", str(project)).stdout
+
+
+def test_rollback_goes_to_the_champion_before(released: tuple[Path, str], shell) -> None:
+    project, _ = released
+    done = shell("rollback", str(project))
+    assert done.returncode == 0, done.stderr
+    assert "is the champion" in done.stdout
+    nobody = shell("rollout", "resume", str(project))
+    assert nobody.returncode == 1
+    assert "no rollout is under way" in nobody.stderr
 
 
 def test_stop_ends_what_serves(released: tuple[Path, str], shell) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,24 @@ def instances() -> list[dict[str, Any]]:
     """Twenty rows as v1 requests carry them."""
     columns = table(20, seed=1)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+@pytest.fixture
+def write_holdout(tmp_path: Path) -> Callable[..., Path]:
+    """`write_holdout(**changes)` writes 200 rows for `models` as a dataset and returns its folder.
+
+    `changes` replaces whole columns, by name; None leaves one out.
+    """
+
+    def write(**changes: Any) -> Path:
+        import pyarrow as pa
+
+        from penstock.data.table import write_dataset
+
+        columns = table(200, seed=2)
+        columns["since"] = [datetime.fromisoformat(text) for text in columns["since"]]
+        kept = {name: values for name, values in (columns | changes).items() if values is not None}
+        write_dataset([pa.table(kept)], output=tmp_path / "holdout", source="a test")
+        return tmp_path / "holdout"
+
+    return write

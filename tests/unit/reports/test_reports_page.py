@@ -14,7 +14,10 @@ from penstock.reports.page import (
     Cell,
     Section,
     badge,
+    by_width,
     figure,
+    heading,
+    muted,
     page,
     paragraph,
     preformatted,
@@ -115,6 +118,8 @@ def test_same_input_gives_the_same_page() -> None:
         ("Validation", "bad", "Failed"),
         ("Decision", "good", "Approved"),
         ("Decision", "bad", "Refused"),
+        ("Rollout", "good", "Promoted"),
+        ("Rollout", "bad", "Rolled back"),
     ],
 )
 def test_verdict_says_it_in_a_word(kind: str, status: str, word: str) -> None:
@@ -124,6 +129,28 @@ def test_verdict_says_it_in_a_word(kind: str, status: str, word: str) -> None:
 def test_plain_page_does_not_judge() -> None:
     html = example(status="plain", verdict="Six columns.")
     assert '<div class="verdict plain"><p>Six columns.</p></div>' in html
+
+
+def test_a_notice_comes_before_the_verdict() -> None:
+    assert 'class="notice"' not in example()
+    html = example(notice=EVIL)
+    assert Outline(html).text.count(EVIL) == 14
+    assert html.index('class="notice"') < html.index('class="verdict')
+
+
+def test_parts_of_a_section_are_escaped() -> None:
+    assert Outline(heading(EVIL) + muted(EVIL)).text.count(EVIL) == 2
+
+
+def test_one_of_two_pieces_is_shown() -> None:
+    css = resources.files("penstock.reports").joinpath("page.css").read_text()
+    html = by_width(wide="<p>wide</p>", narrow="<p>narrow</p>")
+    assert html == (
+        '<div class="if-wide"><p>wide</p></div><div class="if-narrow"><p>narrow</p></div>\n'
+    )
+    # Hidden from everybody, a screen reader too, and the wide one is printed.
+    assert ".if-narrow { display: none; }" in css
+    assert re.search(r"@media screen and \(max-width: 48rem\) \{\s+\.if-wide \{ display: none", css)
 
 
 def test_contents_come_with_more_than_three_sections() -> None:

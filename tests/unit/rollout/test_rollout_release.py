@@ -8,128 +8,26 @@ import shutil
 import signal
 import socket
 import subprocess
-import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
+from rollout_world import World, load_on, world_in
 
-from penstock import files, model
+from penstock import model
 from penstock.errors import InputError, IntegrityError, NotApprovedError, ServiceError
-from penstock.records.dataset import DataFile, Dataset
-from penstock.records.decision import Decision, RuleResult
-from penstock.records.release import Deployment, Registration
+from penstock.model import digest_of
+from penstock.records.release import Deployment
+from penstock.records.rollout import Rollout
 from penstock.registry import versions
-from penstock.registry.register import register
 from penstock.rollout import release, smoke
 from penstock.rollout.routers import process
 from penstock.rollout.routers.local import LocalRouter
 from penstock.rollout.routers.services import status, stop
-from penstock.rollout.routers.state import LocalState
-from penstock.rollout.spec import DeploymentSpec
-
-
-def decision_on(folder: Path, **changes: Any) -> Decision:
-    rule = RuleResult(
-        rule="baseline", severity="block", verdict="pass", value=0.1, bound=0, sentence="Better."
-    )
-    fields = {
-        "approved": True,
-        "model": files.digest_of_folder(folder),
-        "dataset": "xxh3-128:02",
-        "evaluation": "sha256:01",
-        "policy": "sha256:03",
-        "rules": (rule,),
-    }
-    return Decision(**(fields | changes))
-
-
-def write_holdout(folder: Path, rows: list[dict[str, Any]]) -> Path:
-    import pyarrow as pa
-    import pyarrow.parquet
-
-    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
-    times = [datetime.fromisoformat(text) for text in columns["since"]]
-    columns["since"] = pa.array(times, pa.timestamp("us", "UTC"))
-    columns["target"] = ["yes"] * len(rows)
-    folder.mkdir()
-    half = len(rows) // 2
-    table = pa.table(columns)
-    parts = [table.slice(0, half), table.slice(half)]
-    names = [f"part-{index}.parquet" for index in range(2)]
-    for name, part in zip(names, parts, strict=True):
-        pyarrow.parquet.write_table(part, folder / name)
-    Dataset(
-        content="xxh3-128:02",
-        rows=len(rows),
-        columns=(),
-        files=tuple(
-            DataFile(name=name, rows=part.num_rows, bytes=1)
-            for name, part in zip(names, parts, strict=True)
-        ),
-        source="test",
-        created=datetime.now(UTC),
-    ).write(folder / "dataset.json")
-    return folder
-
-
-@dataclass
-class World:
-    """A registry, a holdout and a home, and what is released there."""
-
-    home: Path
-    uri: str
-    holdout: Path
-    models: Callable[..., Path]
-    rows: list[dict[str, Any]]
-
-    def registered(self, depth: int, *, name: str = "adult") -> Registration:
-        folder = self.models(depth=depth)
-        return register(
-            folder,
-            decision=decision_on(folder),
-            evaluation=None,
-            name=name,
-            tracking_uri=self.uri,
-        )
-
-    def deploy(self, depth: int, *, name: str = "adult", **changes: Any) -> Deployment:
-        spec = {"port": 0, "ready_timeout": 90} | changes.pop("spec", {})
-        arguments = {
-            "registration": self.registered(depth, name=name),
-            "decision": decision_on(self.models(depth=depth)),
-            "holdout": self.holdout,
-            "spec": DeploymentSpec(**spec),
-            "home": self.home,
-            "tracking_uri": self.uri,
-            "output": self.home / f"{name}-{depth}.json",
-        } | changes
-        return release.deploy(arguments.pop("registration"), **arguments)
-
-    def state(self) -> LocalState:
-        return LocalState.read(self.home / "serving" / "adult" / "state.json")
-
-    def champion(self) -> int | None:
-        found = versions.champion("adult", tracking_uri=self.uri)
-        return found.version if found else None
-
-    def ask(self, url: str) -> str:
-        body = {"instances": self.rows[:1]}
-        answer = httpx.post(f"{url}/v1/models/adult:predict", json=body, trust_env=False)
-        assert answer.status_code == 200, answer.text
-        return str(answer.json()["model_version"])
-
-    def processes(self) -> list[str]:
-        lines = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
-        return [line for line in lines if "-m penstock." in line and str(self.home) in line]
 
 
 @pytest.fixture(scope="module")
@@ -139,18 +37,10 @@ def world(
     instances: list[dict[str, Any]],
 ) -> Iterator[World]:
     home = tmp_path_factory.mktemp("world")
-    built = World(
-        home=home,
-        uri=f"sqlite:///{home / 'mlflow.db'}",
-        holdout=write_holdout(home / "holdout", instances),
-        models=models,
-        rows=instances,
-    )
-    for depth in (2, 3, 4):
-        built.registered(depth)
-    yield built
-    stop(home)
-    assert built.processes() == []
+    with world_in(home, models=models, instances=instances) as built:
+        for depth in (2, 3, 4):
+            built.registered(depth)
+        yield built
 
 
 @pytest.fixture
@@ -158,43 +48,10 @@ def serving(world: World) -> Deployment:
     """Version 1 or what took over from it: the first test that asks for it makes the release."""
     states = status(world.home)
     if states and states[0].running:
-        found = json.loads((world.home / "current.json").read_text())
-        return Deployment.parse(found, where="current.json")
-    deployment = world.deploy(2)
-    deployment.write(world.home / "current.json")
-    return deployment
-
-
-@contextmanager
-def load_on(world: World, url: str) -> Iterator[Counter[str]]:
-    """Ask without a pause over kept connections and fresh ones, and count the answers."""
-    answers: Counter[str] = Counter()
-    over = threading.Event()
-    body = {"instances": world.rows[:1]}
-    address = f"{url}/v1/models/adult:predict"
-
-    def ask(keep: bool) -> None:
-        client = httpx.Client(trust_env=False, timeout=30)
-        while not over.is_set():
-            try:
-                if keep:
-                    response = client.post(address, json=body)
-                else:
-                    response = httpx.post(address, json=body, trust_env=False, timeout=30)
-                said = response.json().get("model_version") or response.text
-                answers[f"{response.status_code} version {said}"] += 1
-            except httpx.HTTPError as error:
-                answers[repr(error)] += 1
-
-    threads = [threading.Thread(target=ask, args=(keep,)) for keep in (True, True, False)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answers
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()
+        return Deployment.read(world.home / "current.json")
+    assert world.release(2).outcome == "promoted"
+    world.deployed(2).write(world.home / "current.json")
+    return world.deployed(2)
 
 
 @pytest.mark.slow
@@ -202,7 +59,10 @@ def test_the_first_release_serves_and_leaves_a_line_to_paste(
     world: World, serving: Deployment
 ) -> None:
     assert (serving.version, serving.previous, serving.smoke_rows) == (1, None, 20)
-    assert Deployment.read(world.home / "adult-2.json") == serving
+    first = Rollout.read(world.outputs("2").rollout)
+    assert first.direct.startswith("First release")
+    assert serving.rollout == first.digest()
+    assert "First release" in world.outputs("2").report.read_text()
     assert world.champion() == 1
     line = smoke.curl_line(serving, holdout=world.holdout)
     pasted = subprocess.run(["bash", "-c", line], capture_output=True, check=True, timeout=30)
@@ -217,13 +77,13 @@ def test_the_first_release_serves_and_leaves_a_line_to_paste(
 def test_without_approval_nothing_is_touched(world: World, serving: Deployment) -> None:
     registration = world.registered(3)
     for decision, message in (
-        (decision_on(world.models(depth=3), approved=False), "refuses this model"),
-        (decision_on(world.models(depth=3), rules=()), "its own rules do not"),
-        (decision_on(world.models(depth=4)), "not this one"),
-        (decision_on(world.models(depth=3), policy="sha256:09"), "was registered with decision"),
+        (world.decision(3, approved=False), "refuses this model"),
+        (world.decision(3, rules=()), "its own rules do not"),
+        (world.decision(4), "not this one"),
+        (world.decision(3, policy="sha256:09"), "was registered with decision"),
     ):
         with pytest.raises(NotApprovedError, match=message):
-            world.deploy(3, registration=registration, decision=decision)
+            world.release(3, registration=registration, decision=decision)
     _assert_untouched(world, serving, 3)
 
 
@@ -232,13 +92,13 @@ def test_a_model_altered_in_the_registry_is_refused(world: World, serving: Deplo
     stored = next(
         path
         for path in (world.home / "artifacts").rglob("artifacts")
-        if path.is_dir() and files.digest_of_folder(path) == registration.model
+        if path.is_dir() and digest_of(path) == registration.model
     )
     before = (stored / "requirements.txt").read_text()
     (stored / "requirements.txt").write_text("altered\n")
     try:
         with pytest.raises(IntegrityError, match="altered after it was registered"):
-            world.deploy(3)
+            world.release(3)
     finally:
         (stored / "requirements.txt").write_text(before)
     _assert_untouched(world, serving, 3)
@@ -247,14 +107,15 @@ def test_a_model_altered_in_the_registry_is_refused(world: World, serving: Deplo
 def test_a_registration_of_other_files_is_refused(world: World, serving: Deployment) -> None:
     claimed = world.registered(3).model_copy(update={"uri": "models:/adult/3"})
     with pytest.raises(IntegrityError, match="altered after the decision"):
-        world.deploy(3, registration=claimed)
+        world.release(3, registration=claimed)
     _assert_untouched(world, serving, 3)
 
 
 def test_a_server_that_is_not_ready_in_time_is_stopped(world: World, serving: Deployment) -> None:
-    with pytest.raises(ServiceError, match=r"version 2 was not ready within 0.2 s.*log") as caught:
-        world.deploy(3, spec={"ready_timeout": 0.2})
-    assert "deployment.ready_timeout" in str(caught.value)
+    rollout = world.release(3, spec={"ready_timeout": 0.2})
+    assert rollout.outcome == "rolled_back"
+    assert "version 2 was not ready within 0.2 s" in rollout.reason
+    assert "deployment.ready_timeout" in rollout.reason
     _assert_untouched(world, serving, 3)
 
 
@@ -265,12 +126,12 @@ def test_a_server_that_answers_otherwise_gets_no_traffic(
     # Server and release step load the same files, so only a broken library makes them differ:
     # another model stands in for that.
     other = model.load(world.models(depth=4))
-    monkeypatch.setattr(model, "load", lambda *_, **__: other)
-    with (
-        load_on(world, serving.url) as answers,
-        pytest.raises(ServiceError, match=r"differs from the model's own on row \d+ of 20"),
-    ):
-        world.deploy(3)
+    monkeypatch.setattr(smoke, "scorer_of", lambda _: other)
+    with load_on(world, serving.url) as answers:
+        rollout = world.release(3)
+    assert rollout.outcome == "rolled_back"
+    assert "differs from the model's own on row" in rollout.reason
+    assert world.tags(2)[release.ROLLED_BACK] == rollout.reason
     assert set(answers) == {"200 version 1"}
     _assert_untouched(world, serving, 3)
 
@@ -282,18 +143,20 @@ def test_traffic_goes_back_if_the_alias_cannot_move(
     registration = world.registered(3)
     check = smoke.check
 
-    def check_and_delete(*args: Any, **kwargs: Any) -> int:
+    def check_and_delete(*args: Any, **kwargs: Any) -> None:
         from mlflow import MlflowClient
 
-        rows = check(*args, **kwargs)
+        check(*args, **kwargs)
         store = MlflowClient(tracking_uri=world.uri, registry_uri=world.uri)
         store.delete_model_version("adult", str(registration.version))
-        return rows
 
     # The registry must lose the version between the fetch and the alias, which takes an accomplice.
     monkeypatch.setattr(smoke, "check", check_and_delete)
-    with load_on(world, serving.url) as answers, pytest.raises(ServiceError, match="MLflow"):
-        world.deploy(3, registration=registration)
+    with load_on(world, serving.url) as answers:
+        rollout = world.release(3, registration=registration)
+    assert rollout.outcome == "rolled_back"
+    assert "The registry did not take the new champion" in rollout.reason
+    assert "could not be told" in rollout.last.reason
     assert set(answers) <= {"200 version 1", f"200 version {registration.version}"}
     _assert_untouched(world, serving, 3)
 
@@ -302,8 +165,9 @@ def test_traffic_goes_back_if_the_alias_cannot_move(
 def test_a_second_release_fails_no_request(world: World, serving: Deployment) -> None:
     old = world.state()
     with load_on(world, serving.url) as answers:
-        second = world.deploy(4)
+        assert world.release(4, run="the second").outcome == "promoted"
         time.sleep(0.5)
+    second = world.deployed(4)
     second.write(world.home / "current.json")
     assert set(answers) == {"200 version 1", f"200 version {second.version}"}
     assert min(answers.values()) > 10
@@ -312,10 +176,12 @@ def test_a_second_release_fails_no_request(world: World, serving: Deployment) ->
     assert old.stable is not None
     assert not process.is_alive(old.stable.process)
     assert len(world.processes()) == 2
-    assert len(list((world.home / "serving" / "adult" / "models").iterdir())) == 1
     # The step is run again, as after a crash of the pipeline: the same outcome, nothing started.
-    again = world.deploy(4)
-    assert (again.version, again.url, again.previous) == (second.version, second.url, 1)
+    world.release(4, run="the second")
+    assert world.deployed(4) == second
+    # And in another run: it serves already.
+    assert world.release(4, run="the third").direct == "It serves already."
+    assert world.deployed(4).url == second.url
     assert len(world.processes()) == 2
 
 
@@ -339,15 +205,15 @@ def test_what_died_is_brought_back(world: World, serving: Deployment) -> None:
 
 def test_two_deployers_do_not_meet(world: World, serving: Deployment) -> None:
     with LocalRouter(world.home, service="adult", port=0).exclusive():
-        for act in (lambda: world.deploy(2), lambda: stop(world.home)):
-            with pytest.raises(ServiceError, match=rf"process {os.getpid()} is deploying"):
+        for act in (lambda: world.release(2), lambda: stop(world.home)):
+            with pytest.raises(ServiceError, match=rf"process {os.getpid()} on .* is deploying"):
                 act()
     assert world.ask(serving.url)
 
 
 def test_another_port_than_the_one_it_has_is_refused(world: World, serving: Deployment) -> None:
     with pytest.raises(InputError, match=r"it answers on port \d+, not on 1.*penstock stop"):
-        world.deploy(2, spec={"port": 1})
+        world.release(2, spec={"port": 1})
     assert world.ask(serving.url)
 
 
@@ -357,10 +223,10 @@ def test_a_port_that_somebody_has_is_named(world: World, serving: Deployment) ->
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ServiceError, match=rf"port {port} on 127.0.0.1 is in use by another"):
-            world.deploy(2, name="wine", spec={"port": port})
+            world.release(2, name="wine", spec={"port": port})
     own = int(serving.url.rpartition(":")[2])
     with pytest.raises(ServiceError, match=rf"port {own} .* by the service 'adult'.*give 0"):
-        world.deploy(2, name="wine", spec={"port": own})
+        world.release(2, name="wine", spec={"port": own})
     assert [found.service for found in status(world.home)] == ["adult"]
     assert len(world.processes()) == 2
     assert versions.champion("wine", tracking_uri=world.uri) is None
@@ -373,7 +239,7 @@ def test_a_process_left_behind_by_a_killed_deployer_is_ended(
     arguments = ["--model", str(folder), "--name", "adult", "--version", "7", "--port", "1"]
     stray = process.start(
         "penstock.serving",
-        [*arguments, "--digest", files.digest_of_folder(folder)],
+        [*arguments, "--digest", digest_of(folder)],
         log=world.home / "stray.log",
     )
     with LocalRouter(world.home, service="adult", port=0).exclusive():
@@ -416,8 +282,7 @@ def _assert_untouched(world: World, serving: Deployment, depth: int) -> None:
     state = world.state()
     assert (state.candidate, state.retired, state.weight) == (None, None, 0)
     assert len(world.processes()) == 2
-    assert not (world.home / f"adult-{depth}.json").exists()
-    assert len(list((world.home / "serving" / "adult" / "models").iterdir())) == 1
+    assert not world.outputs(str(depth)).deployment.exists()
 
 
 def _until(holds: Callable[[], bool]) -> None:

@@ -1,0 +1,46 @@
+"""A registered version's folder on this machine, checked against what was registered."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from penstock import files, model
+from penstock.errors import PenstockError
+from penstock.records.export import FOLDER
+from penstock.registry import versions
+from penstock.registry.versions import Version
+from penstock.rollout.router import Release
+
+
+def fetch(version: Version, *, into: Path, tracking_uri: str, drill: str = "") -> Release:
+    """Return a version as a router takes it, its folder downloaded unless it is here already.
+
+    Raises:
+        IntegrityError: If its files are not the ones that were registered.
+        ServiceError: If the registry or its artifact store does not answer.
+    """
+    short = version.model.removeprefix("sha256:")[:12]
+    folder = into / f"{version.version}-{short}"
+    if not _holds(folder, version):
+        shutil.rmtree(folder, ignore_errors=True)
+        versions.fetch(version.uri, tracking_uri=tracking_uri, destination=folder)
+    return Release(
+        version=version.version,
+        uri=version.uri,
+        model=version.model,
+        folder=folder,
+        export=version.export,
+        drill=drill,
+    )
+
+
+def _holds(folder: Path, version: Version) -> bool:
+    """Return whether the folder is that version, as when a step is run again."""
+    try:
+        if model.digest_of(folder) != version.model:
+            return False
+        exported = folder / FOLDER
+        return not version.export or files.digest_of_folder(exported) == version.export
+    except PenstockError:
+        return False

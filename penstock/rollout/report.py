@@ -1,0 +1,297 @@
+"""The rollout as a page for people: what was decided, on what evidence, and what to do now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from penstock.records.rollout import Finding, Rollout, Verdict, total
+from penstock.reports.page import (
+    Cell,
+    Section,
+    Status,
+    Tone,
+    heading,
+    muted,
+    page,
+    paragraph,
+    preformatted,
+    table,
+)
+from penstock.rollout import words
+from penstock.rollout.spec import CanarySpec
+
+_TONES: dict[Verdict, Tone] = {
+    "pass": "good",
+    "fail": "bad",
+    "inconclusive": "warn",
+    "not judged": "plain",
+}
+_LOG = re.compile(r"/\S+\.log\b")
+_PAUSE = 5.0
+"""Seconds without measurement, in looks and at least, from which on a line is broken."""
+
+
+def render(record: Rollout) -> str:
+    """Return a rollout, finished or under way, as one self-contained HTML page.
+
+    Args:
+        record: The rollout.
+
+    Raises:
+        InputError: If the plan in the record is not one that this release understands.
+    """
+    plan = words.plan_of(record)
+    status: dict[str | None, Status] = {"promoted": "good", "rolled_back": "bad"}
+    return page(
+        title=f"{record.service}, version {record.candidate}",
+        kind="Rollout",
+        status=status.get(record.outcome, "plain"),
+        verdict=_verdict(record),
+        notice=_drill(record),
+        facts=_facts(record, plan),
+        sections=[
+            Section("What this means now", _now(record)),
+            *_measured(record, plan),
+            Section(
+                "Decisions",
+                "".join(_decision(record, number) for number in range(len(record.transitions))),
+                "Every move, with the evidence it was made on. It was written down before it was "
+                "acted on.",
+            ),
+            _reading(record, plan),
+        ],
+    )
+
+
+def _measured(record: Rollout, plan: CanarySpec) -> list[Section]:
+    if not record.transitions:
+        return []
+    from penstock.rollout import report_plots
+    from penstock.rollout.report_points import points_of
+    from penstock.rollout.report_scene import scene_of
+
+    points = points_of(record, pause=_PAUSE * max(plan.interval, 1.0))
+    scene = scene_of(record, plan, points)
+    sections: list[Section | None] = [report_plots.timeline(scene)]
+    if any(point.stable.requests + point.candidate.requests for point in points):
+        sections += [
+            report_plots.errors(scene),
+            report_plots.latency(scene),
+            report_plots.scores(scene),
+            report_plots.quality(scene),
+        ]
+    return [section for section in sections if section is not None]
+
+
+def _verdict(record: Rollout) -> str:
+    reason = " ".join(record.reason.partition("\n")[0].split())
+    told = words.state(record)
+    # The headline has the reason's first sentence; here is room for what follows it.
+    rest = reason[len(words.first_sentence(reason)) :].lstrip(". ")
+    return f"{told} {rest}" if rest and "…" not in told else told
+
+
+def _drill(record: Rollout) -> str:
+    if not record.drill:
+        return ""
+    what = words.DRILLS.get(record.drill)
+    meaning = f": {what}" if what else ""
+    return (
+        f'This was a drill. The fault "{record.drill}" was put into the candidate\'s server on '
+        f"purpose{meaning}. The model itself was not at fault."
+    )
+
+
+def _facts(record: Rollout, plan: CanarySpec) -> list[tuple[str, str]]:
+    everything = total(arm for i in record.intervals for arm in (i.stable, i.candidate))
+    copies = sum(interval.pairs.candidate.requests for interval in record.intervals)
+    length = (words.ended(record) - record.started).total_seconds()
+    return [
+        ("Service", record.service),
+        ("Candidate", f"version {record.candidate}"),
+        ("Stable", "none yet" if record.stable is None else f"version {record.stable}"),
+        ("Lasted" if record.outcome else "So far", words.duration(length)),
+        ("Users' requests", f"{everything.requests - everything.replayed:,}"),
+        ("Replayed requests", f"{everything.replayed:,}"),
+        ("Copies to the candidate", f"{copies:,}"),
+        ("Router", record.router),
+        ("Date", words.clock(record.started)),
+        ("Address", record.url),
+        ("Plan", "all at once, without a comparison" if record.direct else _plan_text(plan)),
+        *([] if record.direct else [("Traffic", _traffic_text(plan))]),
+        ("Candidate's model", record.model),
+        ("Decision", record.decision),
+    ]
+
+
+def _now(record: Rollout) -> str:
+    stable = f"Version {record.stable}"
+    if record.outcome is None:
+        parts = [paragraph("It is not over: this page shows what was known when it was made.")]
+    elif record.outcome == "promoted":
+        parts = [
+            paragraph(
+                f"Version {record.candidate} answers every request at {record.url}, and the "
+                "registry's alias champion names it."
+            )
+        ]
+    else:
+        serving = (
+            "No version serves, and the registry's alias champion names none"
+            if record.stable is None
+            else f"{stable} answers every request at {record.url}, as before, and the registry's "
+            "alias champion was not moved"
+        )
+        parts = [
+            paragraph(f"{serving}. Version {record.candidate} has no traffic. {_met(record)}"),
+            _against(record),
+        ]
+    end = words.last(record)
+    if end is not None and end.phase == "done":
+        parts.append(paragraph(f"The controller's last word: {end.reason}"))
+    logs = _LOG.findall(" ".join(t.reason for t in record.transitions))
+    if logs:
+        parts.append(
+            paragraph("The candidate's log:") + preformatted("\n".join(dict.fromkeys(logs)))
+        )
+    commands = words.next_commands(record)
+    if commands:
+        shown = "\n".join(f"{command:<26}# {meaning}" for command, meaning in commands)
+        parts.append(preformatted(shown))
+    return "".join(parts)
+
+
+def _against(record: Rollout) -> str:
+    """Return what decided, where it was the rules."""
+    decided = [t for t in record.transitions if t.phase == "rollback"]
+    seen = [finding for transition in decided for finding in transition.findings]
+    failed = [finding for finding in seen if finding.verdict == "fail"]
+    found = failed or [finding for finding in seen if finding.verdict == "inconclusive"]
+    if not found:
+        return paragraph("The reason is above. Release again once it is mended.")
+    return _findings(found) + paragraph(
+        "This is what it was rolled back for. The plots show when it began. Release again once "
+        "it is mended."
+    )
+
+
+def _met(record: Rollout) -> str:
+    """Return how many users the candidate got at."""
+    arm = total(interval.candidate for interval in record.intervals)
+    users = arm.requests - arm.replayed
+    if not users:
+        return "It was given none of users' requests."
+    return f"It was given {users:,} of users' requests."
+
+
+def _decision(record: Rollout, number: int) -> str:
+    transition = record.transitions[number]
+    steps = len(words.plan_of(record).steps)
+    places = [words.place_of(t, steps=steps) for t in record.transitions[: number + 1]]
+    went = " → ".join(places[-2:])
+    # To be done changes no weight.
+    acted = record.transitions[number - 1] if transition.phase == "done" else transition
+    weight = f"{acted.weight}\N{NO-BREAK SPACE}%"
+    spent = (transition.time - record.started).total_seconds()
+    moment = f"{words.clock(transition.time)}, {words.duration(max(spent, 0.0))} after the start"
+    first, _, rest = transition.reason.strip().partition("\n")
+    parts = [
+        heading(f"{number + 1}. {went[0].upper()}{went[1:]}, candidate at {weight}"),
+        muted(moment),
+        paragraph(first),
+    ]
+    if rest.strip():
+        parts.append(preformatted(rest.strip("\n")))
+    if transition.findings:
+        parts.append(_findings(transition.findings))
+    return "".join(parts)
+
+
+def _findings(findings: Sequence[Finding]) -> str:
+    headers = ["Rule", "Verdict", "Why", "Figure", "Bound", "Samples"]
+    return table(headers, [_finding(finding) for finding in words.in_order(findings)])
+
+
+def _finding(finding: Finding) -> list[str | Cell]:
+    return [
+        Cell(words.rule_title(finding), strong=True),
+        Cell(finding.verdict, tone=_TONES[finding.verdict]),
+        finding.sentence,
+        words.figure_text(finding),
+        words.bound_text(finding),
+        f"{finding.stable_samples:,} / {finding.candidate_samples:,}",
+    ]
+
+
+def _plan_text(plan: CanarySpec) -> str:
+    weights = [f"{step.weight} %" + (" (held)" if step.hold else "") for step in plan.steps]
+    shadow = ["copies only"] if plan.shadow.share else []
+    return ", then ".join([*shadow, *weights, "all"])
+
+
+def _traffic_text(plan: CanarySpec) -> str:
+    replay = f"holdout rows replayed at {plan.traffic.rate:g} a second"
+    return {
+        "live": "users' requests alone",
+        "replay": replay,
+        "both": f"users' requests and {replay}",
+    }[plan.traffic.source]
+
+
+def _reading(record: Rollout, plan: CanarySpec) -> Section:
+    if record.direct:
+        return Section("Terms", _terms())
+    return Section("Plan and terms", _plan(plan) + _terms())
+
+
+def _plan(plan: CanarySpec) -> str:
+    rows: list[list[str | Cell]] = []
+    if plan.shadow.share:
+        rows.append(
+            [
+                Cell("Shadow", strong=True),
+                f"copies of {words.percent(plan.shadow.share)}",
+                f"{plan.shadow.min_pairs:,}",
+                words.duration(plan.shadow.min_seconds),
+                words.duration(plan.shadow.max_wait),
+            ]
+        )
+    for number, step in enumerate(plan.steps, start=1):
+        rows.append(
+            [
+                Cell(f"Step {number}", strong=True),
+                f"{step.weight} %" + (", held for approval" if step.hold else ""),
+                f"{step.min_samples:,}",
+                words.duration(step.min_seconds),
+                words.duration(step.max_wait),
+            ]
+        )
+    headers = ["Phase", "Candidate's traffic", "Least requests", "Least time", "Back after"]
+    return table(headers, rows, numeric=(2, 3, 4)) + paragraph(
+        f"Back after: where the rules have not all passed by then, the candidate is rolled back. "
+        f"So is the whole rollout after {words.duration(plan.deadline)}. Too little evidence is "
+        "never a pass."
+    )
+
+
+def _terms() -> str:
+    rows: list[list[str | Cell]] = [
+        [Cell(term, strong=True), meaning]
+        for term, meaning in (
+            ("Candidate", "The new version, which has to earn its traffic."),
+            ("Stable", "The version that served before, with which it is compared."),
+            ("Shadow", "The candidate gets copies of requests; users get the stable one's answer."),
+            ("Step", "The candidate answers a share of users' requests: its weight."),
+            (
+                "Replayed",
+                "Rows of the holdout, sent as requests so that there is something to judge.",
+            ),
+            ("Figure", "What was measured, with the interval in which the truth is expected."),
+            ("Bound", "The most, or the least, that the figure may be."),
+            ("Samples", "What the figure is made of: of the stable version / of the candidate."),
+            ("inconclusive", "Not enough was seen to tell. It is not a pass."),
+            ("not judged", "The rule does not apply, or has nothing to go by, and blocks nothing."),
+        )
+    ]
+    return table(["Term", "What it means here"], rows)

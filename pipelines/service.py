@@ -1,0 +1,128 @@
+"""The commands on what serves: `penstock status`, `rollback`, `rollout resume|approve|abort`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penstock.project import Project
+    from penstock.records.rollout import Rollout
+
+_ROLLED_BACK = 4
+
+
+def add_service_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands to the parser of `penstock`."""
+    status = commands.add_parser(
+        "status",
+        help="what serves, at which weight, what the rules say",
+        description=_status.__doc__,
+    )
+    _with_project(status)
+    status.set_defaults(command=_status)
+
+    rollback = commands.add_parser(
+        "rollback", help="serve the previous champion again", description=_rollback.__doc__
+    )
+    _with_project(rollback)
+    rollback.add_argument("--to", type=int, metavar="VERSION", help="this version instead")
+    rollback.set_defaults(command=_rollback)
+
+    rollout = commands.add_parser("rollout", help="resume, approve or abort a rollout")
+    actions = rollout.add_subparsers(title="actions", required=True, metavar="ACTION")
+    resume = actions.add_parser(
+        "resume", help="go on where a killed controller stood", description=_resume.__doc__
+    )
+    resume.set_defaults(command=_resume)
+    approve = actions.add_parser(
+        "approve", help="let a step with `hold: true` go on", description=_approve.__doc__
+    )
+    approve.set_defaults(command=_approve)
+    abort = actions.add_parser(
+        "abort", help="roll back what is under way", description=_abort.__doc__
+    )
+    abort.add_argument("--reason", default="no reason was given")
+    abort.set_defaults(command=_abort)
+    for action in (resume, approve, abort):
+        _with_project(action)
+
+
+def _with_project(command: argparse.ArgumentParser) -> None:
+    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+
+
+def _status(options: argparse.Namespace) -> int:
+    """Say what serves, at which weight, at which step, and what the rules say."""
+    from penstock.rollout.control import standing
+
+    _, home = _project(options)
+    found = standing(home)
+    for each in found:
+        print("\n".join(each.lines()))
+    if not found:
+        print("Nothing is being served.")
+    return 0
+
+
+def _rollback(options: argparse.Namespace) -> int:
+    """Serve the previous champion (or a named version) again: all traffic, and the alias."""
+    from penstock.rollout.control import roll_back
+
+    project, home = _project(options)
+    rollout = roll_back(
+        home, service=project.name, tracking_uri=project.tracking_uri, to=options.to
+    )
+    print(f"Version {rollout.candidate} serves at {rollout.url} and is the champion.")
+    return 0
+
+
+def _resume(options: argparse.Namespace) -> int:
+    """Go on with the rollout of a controller that was killed, to its end."""
+    from penstock.rollout.control import resume
+
+    project, home = _project(options)
+    return _ended(resume(home, service=project.name))
+
+
+def _approve(options: argparse.Namespace) -> int:
+    """Let a rollout that holds at a step go on."""
+    from penstock.rollout.control import approve
+
+    project, home = _project(options)
+    print(f"Approved {approve(home, service=project.name)}.")
+    return 0
+
+
+def _abort(options: argparse.Namespace) -> int:
+    """Roll back the rollout that is under way."""
+    from penstock.rollout.control import abort
+
+    project, home = _project(options)
+    rollout = abort(home, service=project.name, reason=options.reason)
+    if rollout is None:
+        print("Asked its controller to roll back; it does at its next look.")
+        return 0
+    print(rollout.reason)
+    return 0
+
+
+def _ended(rollout: Rollout) -> int:
+    from penstock.rollout.words import headline
+
+    print(headline(rollout))
+    return 0 if rollout.outcome == "promoted" else _ROLLED_BACK
+
+
+def _project(options: argparse.Namespace) -> tuple[Project, Path]:
+    """Return the project and its home, with the tracking store that a run of it has."""
+    from penstock import project
+    from penstock.pipelines.run import home_of
+
+    loaded = project.load(options.project)
+    home = home_of(options.project.absolute().parent)
+    if not loaded.tracking_uri:
+        os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}")
+    return loaded, home

@@ -1,0 +1,191 @@
+"""A registry, a holdout and a home, for tests that release real models to real servers."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+
+from penstock.model import digest_of
+from penstock.records.dataset import Dataset
+from penstock.records.decision import Decision, RuleResult
+from penstock.records.release import Deployment, Registration
+from penstock.records.rollout import Order, Rollout
+from penstock.registry import versions
+from penstock.registry.register import register
+from penstock.rollout import release
+from penstock.rollout.release import Outputs
+from penstock.rollout.routers.services import stop
+from penstock.rollout.routers.state import LocalState
+
+QUICK: dict[str, Any] = {
+    "interval": 0.25,
+    "shadow": {"min_pairs": 100, "max_wait": 60},
+    "steps": [
+        {"weight": 30, "min_samples": 100, "max_wait": 90},
+        {"weight": 60, "min_samples": 100, "max_wait": 90},
+    ],
+    # Other tests run beside this one: quantiles of a busy machine are not what is tested here, and
+    # a server that leaks on one is hundreds of times slower before it dies.
+    "rules": {"latency_ratio": 10**6, "score_psi": 20, "score_ks": 0.9, "agreement": 0},
+    "traffic": {"source": "replay", "rate": 120},
+}
+"""A plan whose rules judge errors alone; a test adds what it is about."""
+
+
+def decision_on(folder: Path, *, holdout: Path, **changes: Any) -> Decision:
+    rule = RuleResult(
+        rule="baseline", severity="block", verdict="pass", value=0.1, bound=0, sentence="Better."
+    )
+    fields = {
+        "approved": True,
+        "model": digest_of(folder),
+        "dataset": Dataset.read(holdout / "dataset.json").content,
+        "evaluation": "sha256:01",
+        "policy": "sha256:03",
+        "rules": (rule,),
+    }
+    return Decision(**(fields | changes))
+
+
+def write_holdout(folder: Path, rows: list[dict[str, Any]]) -> Path:
+    import pyarrow as pa
+
+    from penstock.data.table import write_dataset
+
+    columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+    columns["since"] = [datetime.fromisoformat(text) for text in columns["since"]]
+    columns["target"] = ["yes"] * len(rows)
+    write_dataset([pa.table(columns)], output=folder, source="a test")
+    return folder
+
+
+@dataclass
+class World:
+    """A registry, a holdout and a home, and what is released there."""
+
+    home: Path
+    uri: str
+    holdout: Path
+    models: Callable[..., Path]
+    rows: list[dict[str, Any]]
+    runs: Iterator[int] = field(default_factory=lambda: iter(range(10**6)))
+
+    def registered(self, depth: int, *, name: str = "adult") -> Registration:
+        folder = self.models(depth=depth)
+        return register(
+            folder,
+            decision=self.decision(depth),
+            evaluation=None,
+            name=name,
+            tracking_uri=self.uri,
+            holdout=self.holdout,
+        )
+
+    def decision(self, depth: int, **changes: Any) -> Decision:
+        return decision_on(self.models(depth=depth), holdout=self.holdout, **changes)
+
+    def outputs(self, name: str) -> Outputs:
+        folder = self.home / "outputs" / name
+        return Outputs(folder / "deployment.json", folder / "rollout.json", folder / "report.html")
+
+    def order(self, depth: int, *, name: str = "adult", **changes: Any) -> Order:
+        """An order of the model of that depth; `spec` and `canary` change the deployment."""
+        canary = QUICK | changes.pop("canary", {})
+        spec = {"port": 0, "ready_timeout": 90, "canary": canary} | changes.pop("spec", {})
+        fields = {
+            "registration": changes.pop("registration", None) or self.registered(depth, name=name),
+            "decision": self.decision(depth),
+            "deployment": spec,
+            "holdout": str(self.holdout),
+            "tracking_uri": self.uri,
+        }
+        return Order(**(fields | changes))
+
+    def release(self, depth: int, *, run: str = "", **changes: Any) -> Rollout:
+        run = run or f"run-{next(self.runs)}"
+        return release.deploy(
+            self.order(depth, **changes), home=self.home, run=run, outputs=self.outputs(str(depth))
+        )
+
+    def deployed(self, depth: int) -> Deployment:
+        return Deployment.read(self.outputs(str(depth)).deployment)
+
+    def state(self) -> LocalState:
+        return LocalState.read(self.home / "serving" / "adult" / "state.json")
+
+    def champion(self) -> int | None:
+        found = versions.champion("adult", tracking_uri=self.uri)
+        return found.version if found else None
+
+    def tags(self, version: int) -> dict[str, str]:
+        found = versions.registered(f"models:/adult/{version}", tracking_uri=self.uri)
+        return dict(found.tags)
+
+    def ask(self, url: str) -> str:
+        body = {"instances": self.rows[:1]}
+        answer = httpx.post(f"{url}/v1/models/adult:predict", json=body, trust_env=False)
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["model_version"])
+
+    def processes(self) -> list[str]:
+        lines = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
+        return [line for line in lines if "-m penstock." in line and str(self.home) in line]
+
+
+@contextmanager
+def world_in(
+    home: Path, *, models: Callable[..., Path], instances: list[dict[str, Any]]
+) -> Iterator[World]:
+    """Yield a world in which nothing is registered yet, and stop what it serves."""
+    built = World(
+        home=home,
+        uri=f"sqlite:///{home / 'mlflow.db'}",
+        holdout=write_holdout(home / "holdout", instances),
+        models=models,
+        rows=instances,
+    )
+    yield built
+    stop(home)
+    assert built.processes() == []
+
+
+@contextmanager
+def load_on(world: World, url: str) -> Iterator[Counter[str]]:
+    """Ask without a pause over kept connections and fresh ones, and count the answers."""
+    answers: Counter[str] = Counter()
+    over = threading.Event()
+    body = {"instances": world.rows[:1]}
+    address = f"{url}/v1/models/adult:predict"
+
+    def ask(keep: bool) -> None:
+        client = httpx.Client(trust_env=False, timeout=30)
+        while not over.is_set():
+            try:
+                if keep:
+                    response = client.post(address, json=body)
+                else:
+                    response = httpx.post(address, json=body, trust_env=False, timeout=30)
+                said = response.json().get("model_version") or response.text
+                answers[f"{response.status_code} version {said}"] += 1
+            except httpx.HTTPError as error:
+                answers[repr(error)] += 1
+            over.wait(0.005)
+
+    threads = [threading.Thread(target=ask, args=(keep,)) for keep in (True, True, False)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()

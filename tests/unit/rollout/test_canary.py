@@ -1,0 +1,372 @@
+"""Canaries on this machine: real registry, real model servers, real traffic, real faults."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from rollout_world import QUICK, World, load_on, world_in
+
+from penstock.records.rollout import Rollout, total
+from penstock.rollout import control
+from penstock.rollout.journal import Journal, journals
+from penstock.rollout.release import ROLLED_BACK
+
+pytestmark = pytest.mark.slow
+
+STRICT: dict[str, Any] = {"latency_ratio": 20, "score_psi": 0.25, "score_ks": 0.2, "agreement": 0}
+
+
+@pytest.fixture(scope="module")
+def world(
+    tmp_path_factory: pytest.TempPathFactory,
+    models: Callable[..., Path],
+    instances: list[dict[str, Any]],
+) -> Iterator[World]:
+    """Version 1 serves and is the champion; nothing else runs."""
+    home = tmp_path_factory.mktemp("canary")
+    with world_in(home, models=models, instances=instances) as built:
+        assert built.release(2).outcome == "promoted"
+        yield built
+
+
+def assert_untouched(world: World, rollout: Rollout, *, served: int = 1) -> None:
+    """The stable version serves alone and is the champion; the candidate says why it is not."""
+    assert rollout.outcome == "rolled_back"
+    assert world.champion() == served
+    state = world.state()
+    assert state.stable is not None
+    assert (state.stable.version, state.candidate, state.retired) == (served, None, None)
+    assert world.ask(rollout.url) == str(served)
+    assert len(world.processes()) == 2
+    assert world.tags(rollout.candidate)[ROLLED_BACK] == rollout.reason
+    outputs = world.outputs("3")
+    assert not outputs.deployment.exists()
+    assert Rollout.read(outputs.rollout) == rollout
+    assert "<html" in outputs.report.read_text()
+
+
+def failed_rules(rollout: Rollout) -> list[str]:
+    return [f.rule for f in rollout.transitions[-2].findings if f.verdict == "fail"]
+
+
+@pytest.mark.xdist_group("canary-good")
+def test_a_good_candidate_is_promoted_and_no_request_fails(world: World) -> None:
+    with load_on(world, world.deployed(2).url) as answers:
+        rollout = world.release(3)
+        time.sleep(0.5)
+
+    assert rollout.outcome == "promoted", rollout.reason
+    assert [t.phase for t in rollout.transitions] == [
+        "deploy", "shadow", "step", "step", "promote", "done",
+    ]  # fmt: skip
+    assert set(answers) == {"200 version 1", f"200 version {rollout.candidate}"}
+    assert world.champion() == rollout.candidate
+    assert world.deployed(3).previous == 1
+    assert len(world.processes()) == 2
+    steps = rollout.of_phase("step")
+    seen = total(interval.candidate for interval in steps)
+    assert seen.requests > seen.replayed > 0
+    assert total(interval.candidate for interval in rollout.of_phase("shadow")).requests == 0
+
+    back = control.roll_back(world.home, service="adult", tracking_uri=world.uri)
+    assert (back.candidate, world.champion(), world.ask(rollout.url)) == (1, 1, "1")
+    assert "by hand to version 1" in world.tags(rollout.candidate)[ROLLED_BACK]
+    assert len(world.processes()) == 2
+
+
+BAD: list[Any] = [
+    pytest.param("errors", {}, "errors", id="5 % extra 500s"),
+    pytest.param("slow", {"latency_ratio": 1.5, "agreement": 0.9}, "latency", id="3x latency"),
+    pytest.param("shifted-scores", STRICT, "scores", id="scores shifted"),
+    pytest.param("constant-scores", STRICT, "scores", id="scores constant"),
+    pytest.param("refuses-a-category", {}, "refusals", id="refuses one category"),
+]
+
+
+@pytest.mark.xdist_group("canary-bad")
+@pytest.mark.parametrize(("drill", "rules", "rule"), BAD)
+def test_a_bad_candidate_is_rolled_back_for_the_right_reason(
+    world: World, drill: str, rules: dict[str, Any], rule: str
+) -> None:
+    canary = {"rules": QUICK["rules"] | rules, "shadow": {"min_pairs": 300, "max_wait": 120}}
+    rollout = world.release(3, canary=canary, spec={"drill": drill})
+    assert failed_rules(rollout) == [rule], rollout.reason
+    assert rollout.last.weight == 0
+    assert_untouched(world, rollout)
+
+
+@pytest.mark.xdist_group("canary-bad")
+def test_what_is_only_slower_is_said_to_agree(world: World) -> None:
+    rules = QUICK["rules"] | {"latency_ratio": 1.5, "agreement": 0.5}
+    rollout = world.release(3, canary={"rules": rules}, spec={"drill": "slow"})
+    verdicts = {f.rule: f.verdict for f in rollout.transitions[-2].findings}
+    assert verdicts["latency"] == "fail"
+    assert verdicts["agreement"] in ("pass", "inconclusive")
+    assert_untouched(world, rollout)
+
+
+@pytest.mark.xdist_group("canary-crash")
+@pytest.mark.parametrize(
+    ("drill", "words"),
+    [
+        ("crash-at-start", "did not come up"),
+        ("crash-later", "server died"),
+        ("leak", "server died"),
+    ],
+)
+def test_a_candidate_that_crashes_is_rolled_back_at_once(
+    world: World, drill: str, words: str
+) -> None:
+    canary = {"shadow": {"min_pairs": 10**6, "max_wait": 300}}
+    with load_on(world, world.deployed(2).url) as answers:
+        rollout = world.release(3, canary=canary, spec={"drill": drill})
+    assert words in rollout.reason
+    assert set(answers) == {"200 version 1"}
+    assert_untouched(world, rollout)
+
+
+@pytest.mark.xdist_group("canary-crash")
+def test_a_candidate_that_crashes_in_a_step_is_rolled_back(world: World) -> None:
+    canary = {
+        "shadow": {"share": 0},
+        "steps": [{"weight": 50, "min_samples": 10**6, "max_wait": 300}],
+    }
+    rollout = world.release(3, canary=canary, spec={"drill": "crash-later"})
+    assert "died" in rollout.reason or "errors" in failed_rules(rollout)
+    assert_untouched(world, rollout)
+
+
+@contextmanager
+def labelled_load(world: World, url: str) -> Iterator[None]:
+    """Users' requests, and a little later what they turned out to be."""
+    over = threading.Event()
+    rows = world.rows
+    truth = ["yes" if r["hours per-week"] + 10 * r["member"] > 45 else "no" for r in rows]
+
+    def ask(worker: int) -> None:
+        with httpx.Client(trust_env=False, timeout=30, base_url=url) as client:
+            number = 0
+            while not over.is_set():
+                row, name = number % len(rows), f"{worker}-{number}"
+                number += 1
+                answer = client.post(
+                    "/v1/models/adult:predict",
+                    json={"instances": [rows[row]]},
+                    headers={"x-request-id": name},
+                )
+                assert answer.headers["x-request-id"] == name
+                told = {"labels": [{"request_id": name, "label": truth[row]}]}
+                client.post("/v1/models/adult:feedback", json=told)
+                over.wait(0.01)
+
+    threads = [threading.Thread(target=ask, args=(n,), daemon=True) for n in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.mark.xdist_group("canary-bad")
+def test_labels_that_arrive_tell_what_the_holdout_did_not(world: World) -> None:
+    canary = {
+        "shadow": {"min_pairs": 10**6, "max_wait": 120},
+        "rules": QUICK["rules"] | {"labels": "required", "label_loss_increase": 0.01},
+        "traffic": {"source": "live"},
+    }
+    with labelled_load(world, world.deployed(2).url):
+        rollout = world.release(3, canary=canary, spec={"drill": "wrong-later"})
+    assert failed_rules(rollout) == ["labels"], rollout.reason
+    assert_untouched(world, rollout)
+
+
+@pytest.mark.xdist_group("canary-low")
+def test_twenty_requests_are_no_evidence(world: World) -> None:
+    url = world.deployed(2).url
+    canary = {"deadline": 12, "traffic": {"source": "live"}}
+    asked = threading.Timer(1, lambda: [world.ask(url) for _ in range(20)])
+    asked.start()
+    rollout = world.release(3, canary=canary)
+    asked.join()
+    assert "deadline of 12 s" in rollout.reason
+    assert [t.phase for t in rollout.transitions] == ["deploy", "shadow", "rollback", "done"]
+    assert "inconclusive" in {f.verdict for f in rollout.transitions[-2].findings}
+    assert rollout.transitions[-2].findings[0].verdict != "pass"
+    assert_untouched(world, rollout)
+
+
+CONTROLLER = """
+import sys
+from pathlib import Path
+from penstock.records.rollout import Order
+from penstock.rollout.release import Outputs, deploy
+order, home, run, to = sys.argv[1:]
+folder = Path(to)
+deploy(
+    Order.read(Path(order)), home=Path(home), run=run,
+    outputs=Outputs(folder / "deployment.json", folder / "rollout.json", folder / "report.html"),
+)
+"""
+
+
+@contextmanager
+def controller(world: World, run: str, **changes: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A release in a process of its own, that may be killed."""
+    order = world.home / f"{run}.json"
+    world.order(3, **changes).write(order)
+    command = [sys.executable, "-c", CONTROLLER, str(order), str(world.home), run]
+    with (world.home / f"{run}.log").open("wb") as log:
+        process = subprocess.Popen(
+            [*command, str(world.home / "outputs" / "3")], stdout=log, stderr=log
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait()
+
+
+def newest(world: World) -> Journal | None:
+    found = journals(world.home / "serving" / "adult")
+    return found[-1] if found else None
+
+
+def wait_for(holds: Callable[[], bool], *, seconds: float = 120) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.01)
+
+
+def at(world: World, phase: str, step: int, *, before: int) -> bool:
+    """Whether a rollout that began after the first `before` ones has come to a transition."""
+    found = journals(world.home / "serving" / "adult")[before:]
+    return any((t.phase, t.step) == (phase, step) for j in found for t in j.rollout.transitions)
+
+
+@pytest.mark.xdist_group("canary-kill")
+@pytest.mark.parametrize(
+    ("phase", "step", "drill"),
+    [
+        ("deploy", 0, ""),
+        ("shadow", 0, ""),
+        ("step", 0, ""),
+        ("step", 1, ""),
+        ("promote", 0, ""),
+        ("rollback", 0, "errors"),
+        ("done", 0, ""),
+    ],
+)
+def test_a_controller_killed_at_a_transition_is_taken_up(
+    world: World, phase: str, step: int, drill: str
+) -> None:
+    before, run = len(journals(world.home / "serving" / "adult")), f"kill-{phase}-{step}"
+    expected = "rolled_back" if drill else "promoted"
+    was = world.champion()
+    with load_on(world, world.deployed(2).url) as answers:
+        with controller(world, run, spec={"drill": drill}) as process:
+            wait_for(lambda: at(world, phase, step, before=before))
+            process.send_signal(signal.SIGKILL)
+        rollout = world.release(3, run=run, spec={"drill": drill})
+
+    assert rollout.outcome == expected, rollout.reason
+    assert len(journals(world.home / "serving" / "adult")) == before + 1
+    phases = [t.phase for t in rollout.transitions]
+    assert phases[0] == "deploy"
+    assert phases[-1] == "done"
+    serves = rollout.candidate if expected == "promoted" else was
+    state = world.state()
+    assert state.stable is not None
+    assert (state.stable.version, state.candidate, world.champion()) == (serves, None, serves)
+    assert len(world.processes()) == 2
+    if not drill:
+        assert set(answers) <= {"200 version 1", f"200 version {rollout.candidate}"}
+        control.roll_back(world.home, service="adult", tracking_uri=world.uri, to=1)
+
+
+@pytest.mark.xdist_group("canary-kill")
+@pytest.mark.parametrize("part", ["front", "stable", "candidate"])
+def test_a_part_killed_in_a_step_leaves_a_legal_state(world: World, part: str) -> None:
+    before = len(journals(world.home / "serving" / "adult"))
+    steps = [{"weight": 50, "min_samples": 300, "max_wait": 120, "min_seconds": 3}]
+    canary = {"shadow": {"share": 0}, "steps": steps, "abort": {"max_restarts": 1}}
+    run = f"part-{part}"
+    with controller(world, run, canary=canary) as process:
+        wait_for(lambda: at(world, "step", 0, before=before))
+        time.sleep(1)
+        victim = getattr(world.state(), part)
+        os.kill(victim.process.pid, signal.SIGKILL)
+        process.wait(timeout=180)
+    rollout = newest(world)
+    assert rollout is not None
+    assert rollout.rollout.outcome in ("promoted", "rolled_back")
+    serves = 1 if rollout.rollout.outcome == "rolled_back" else rollout.rollout.candidate
+    assert world.champion() == serves
+    assert world.ask(rollout.rollout.url) == str(serves)
+    assert len(world.processes()) == 2
+    if serves != 1:
+        control.roll_back(world.home, service="adult", tracking_uri=world.uri, to=1)
+
+
+@pytest.mark.xdist_group("canary-kill")
+def test_another_version_takes_the_place_of_what_was_left_half_way(world: World) -> None:
+    before = len(journals(world.home / "serving" / "adult"))
+    with controller(world, "left") as process:
+        wait_for(lambda: at(world, "step", 0, before=before))
+        process.send_signal(signal.SIGKILL)
+    rollout = world.release(4)
+    assert rollout.outcome == "promoted", rollout.reason
+    left = journals(world.home / "serving" / "adult")[before].rollout
+    assert left.outcome == "rolled_back"
+    assert f"Version {rollout.candidate} took its place" in left.reason
+    control.roll_back(world.home, service="adult", tracking_uri=world.uri, to=1)
+
+
+@pytest.mark.xdist_group("canary-kill")
+def test_two_controllers_never_drive_one_service(world: World) -> None:
+    before = len(journals(world.home / "serving" / "adult"))
+    with controller(world, "first") as process:
+        wait_for(lambda: at(world, "shadow", 0, before=before))
+        with pytest.raises(Exception, match=rf"process {process.pid}"):
+            world.release(4)
+        process.send_signal(signal.SIGKILL)
+    resumed = control.resume(world.home, service="adult")
+    assert resumed.outcome == "promoted"
+    control.roll_back(world.home, service="adult", tracking_uri=world.uri, to=1)
+
+
+@pytest.mark.xdist_group("canary-low")
+def test_a_person_can_abort_and_approve(world: World) -> None:
+    before = len(journals(world.home / "serving" / "adult"))
+    steps = [{"weight": 50, "min_samples": 50, "max_wait": 120, "hold": True}]
+    with controller(world, "abort", canary={"steps": steps}) as process:
+        wait_for(lambda: at(world, "step", 0, before=before))
+        assert control.abort(world.home, service="adult", reason="a customer called") is None
+        assert process.wait(timeout=60) == 0
+    journal = newest(world)
+    assert journal is not None
+    assert "a customer called" in journal.rollout.reason
+    with controller(world, "approve", canary={"steps": steps}) as process:
+        wait_for(lambda: at(world, "step", 0, before=before + 1))
+        assert "beyond 50 %" in control.approve(world.home, service="adult")
+        assert process.wait(timeout=120) == 0
+    journal = newest(world)
+    assert journal is not None
+    assert journal.rollout.outcome == "promoted"
+    (found,) = control.standing(world.home)
+    assert any(f"version {journal.rollout.candidate}: 100 %" in line for line in found.lines())
+    control.roll_back(world.home, service="adult", tracking_uri=world.uri, to=1)
