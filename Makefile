@@ -6,7 +6,7 @@ READY  := $(VENV)/ready
 TREE   := build/tree
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint format lock catalogue bench bench-release bench-ingest bench-compile clean
+.PHONY: help setup run stop test lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-serving clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -53,16 +53,25 @@ format: setup ## Rewrite the code in the house style
 catalogue: setup ## Write the documents that are generated from the code
 	$(BIN)/python scripts/catalogue.py
 
-bench: bench-release bench-ingest bench-compile ## Run every benchmark
+bench: bench-release bench-ingest bench-compile bench-canary bench-serving ## Run every benchmark
 
 bench-release: setup | build ## CPU of a release on Adult against one bare script
 	$(BIN)/python benchmarks/bench_release.py --json build/bench-release.json
 
-bench-ingest: setup ## ingest against DuckDB and polars, at 1 and 10 million rows
+bench-ingest: setup | build ## ingest against DuckDB and polars, at 1 and 10 million rows
 	$(BIN)/python benchmarks/bench_ingest.py --json build/bench-ingest.json
 
-bench-compile: setup ## Seconds and size of a compiled pipeline
+bench-compile: setup | build ## Seconds and size of a compiled pipeline
 	$(BIN)/python benchmarks/bench_compile.py --json build/bench-compile.json
+
+bench-canary: setup | build ## Right and wrong decisions of a canary, simulated, beside its peers; half an hour
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_canary.py --json build/bench-canary.json
+
+bench-serving: setup | build ## The server against mlflow, MLServer and kserve, in 12 minutes
+	$(BIN)/python benchmarks/bench_serving.py --json build/bench-serving.json
+
+build:
+	@mkdir -p $@
 
 lock: setup ## Resolve requirements.lock again from pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --all-extras \

@@ -1,0 +1,265 @@
+"""Penstock's server beside MLflow's, MLServer and a bare kserve server: same models, one run.
+
+Each server runs alone on the same pipeline; before anything is timed, its answers must equal
+scikit-learn's (labels equal, probabilities within 1e-6). Load comes in short stretches that go
+round the servers in turn, so that what else the machine does falls on all alike. CPU is user and
+system time of a server's whole process tree, divided by its requests. Connections are kept alive
+and every request has other rows; 1 and 100 rows a request, 1 and 8 requests at once.
+
+    python benchmarks/bench_serving.py --models hist_gradient_boosting --seconds 0.5
+
+Peers get what favours them: see serving_servers.py. Their environments are made below build/peers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from serving_models import FAMILIES, Served, Workshop
+from serving_report import SHAPES, conclude, print_model, print_rest, print_versions
+from serving_running import (
+    Running,
+    ServerError,
+    Stretches,
+    check,
+    load,
+    running,
+    write_bodies,
+)
+from serving_servers import NAME, ONNX, ROOT, SERVERS, InstallError, Server, install
+
+from penstock.errors import PenstockError
+
+POOL = 1000
+"""Rows of the holdout that requests are made of."""
+
+COLD_MODEL = "hist_gradient_boosting"
+
+
+def main() -> int:
+    """Print tables and, with --json, write the figures."""
+    options = _options()
+    _warn_of_small_machine()
+    report: dict[str, Any] = {"machine": _machine(), "versions": {}, "absent": {}, "models": {}}
+    with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
+        bench = Bench(Path(name), report, seconds=options.seconds, rounds=options.rounds)
+        bench.install(ROOT / "build" / "peers")
+        print_versions(report)
+        for family in options.models:
+            bench.model(family)
+            print_model(family, report["models"][family])
+        cold = COLD_MODEL if COLD_MODEL in options.models else options.models[0]
+        bench.cold_starts(cold, times=options.starts)
+        bench.splitter(cold)
+    report["targets"] = conclude(report)
+    print_rest(report)
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(report, indent=2) + "\n")
+    return 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--models", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("--seconds", type=float, default=1.5, help="one stretch of load")
+    parser.add_argument("--rounds", type=int, default=3, help="stretches of each kind")
+    parser.add_argument("--starts", type=int, default=3, help="cold starts of each server")
+    return parser.parse_args()
+
+
+class Bench:
+    """The benchmark's steps; each writes its figures into the report."""
+
+    def __init__(
+        self, folder: Path, report: dict[str, Any], *, seconds: float, rounds: int
+    ) -> None:
+        self._folder = folder
+        self._report = report
+        self._seconds = seconds
+        self._rounds = rounds
+        self._programs: dict[str, Path] = {}
+        self._workshop = Workshop(folder / "models")
+        self._rows = self._workshop.rows(POOL)
+        self._made: dict[str, Served] = {}
+
+    def install(self, folder: Path) -> None:
+        """Make the peers' environments; one that cannot be made is reported, not left out."""
+        for server in SERVERS:
+            try:
+                programs, versions = install(server, folder)
+            except InstallError as error:
+                self._report["absent"][server.name] = f"CANNOT BE INSTALLED: {error}"
+                continue
+            self._programs[server.name] = programs
+            self._report["versions"][server.name] = versions
+
+    def model(self, family: str) -> None:
+        """Load every server with one model."""
+        served = self._workshop.make(family)
+        self._made[family] = served
+        figures: dict[str, Any] = {}
+        self._report["models"][family] = figures
+        truth = self._workshop.truth(served, self._rows)
+        with ExitStack() as stack:
+            up = []
+            for server in SERVERS:
+                figures[server.name] = {}
+                try:
+                    one = self._bring_up(stack, server, served)
+                    difference = check(one, self._rows[:200], truth[:200], _classes(served))
+                except ServerError as error:
+                    figures[server.name]["problem"] = str(error)
+                    continue
+                figures[server.name] |= {
+                    "max_difference": difference,
+                    "ready_seconds": one.ready_seconds,
+                }
+                up.append(one)
+            self._load(up, figures)
+            for one in up:
+                figures[one.server.name]["memory_mb"] = one.memory() / 2**20
+
+    def _bring_up(self, stack: ExitStack, server: Server, served: Served) -> Running:
+        if server.name in self._report["absent"]:
+            raise ServerError(self._report["absent"][server.name])
+        if server is ONNX and not served.export:
+            raise ServerError(f"the pipeline does not convert: {served.refusal}")
+        return stack.enter_context(
+            running(
+                server,
+                served,
+                programs=self._programs[server.name].absolute(),
+                folder=self._run_folder(server, served),
+            )
+        )
+
+    def _run_folder(self, server: Server, served: Served) -> Path:
+        return self._folder / "runs" / served.family / server.name.replace(" ", "-")
+
+    def _load(self, up: list[Running], figures: dict[str, Any]) -> None:
+        for rows, concurrency in SHAPES:
+            bodies = {
+                one.server.name: write_bodies(
+                    one.server, self._rows, per_request=rows, folder=one.log.parent
+                )
+                for one in up
+            }
+            stretches = {one.server.name: Stretches() for one in up}
+            for turn in range(self._rounds + 1):
+                shift = turn % len(up) if up else 0
+                for one in up[shift:] + up[:shift]:
+                    before = one.cpu()
+                    result = load(
+                        one.port,
+                        path=one.server.path,
+                        bodies=bodies[one.server.name],
+                        concurrency=concurrency,
+                        seconds=self._seconds if turn else min(0.5, self._seconds),
+                    )
+                    # The first turn is the warm-up.
+                    if turn:
+                        stretches[one.server.name].add(result, cpu=one.cpu() - before)
+            for name, found in stretches.items():
+                figures[name][f"{rows}x{concurrency}"] = found.figures(rows=rows)
+                if found.failures:
+                    figures[name]["problem"] = (
+                        f"{found.failures} failed requests, the first: {found.first_failure}"
+                    )
+
+    def cold_starts(self, family: str, *, times: int) -> None:
+        """Start every server several times, in turn; seconds from exec to ready."""
+        served = self._made[family]
+        taken: dict[str, list[float]] = {}
+        for _ in range(times):
+            for server in SERVERS:
+                if "problem" in self._report["models"][family][server.name]:
+                    continue
+                with ExitStack() as stack:
+                    one = self._bring_up(stack, server, served)
+                    taken.setdefault(server.name, []).append(one.ready_seconds)
+                    cpu = one.cpu()
+                taken.setdefault(f"{server.name} CPU", []).append(cpu)
+        medians = {name: statistics.median(values) for name, values in taken.items()}
+        self._report["cold_start"] = {"model": family, "seconds": medians, "times": times}
+
+    def splitter(self, family: str) -> None:
+        """Ask one server directly and through the local router's front, in turn."""
+        from penstock.rollout.router import Release
+        from penstock.rollout.routers import services
+        from penstock.rollout.routers.local import LocalRouter
+
+        served, home = self._made[family], self._folder / "router"
+        release = Release(
+            version=1,
+            uri=f"models:/{NAME}/1",
+            model=served.digest,
+            folder=served.penstock,
+            export=served.export,
+        )
+        router = LocalRouter(home, service=NAME, port=0)
+        try:
+            with router.exclusive():
+                direct = router.deploy(release, timeout=120)
+                router.promote(1)
+            self._report["splitter"] = self._compare(direct, router.url)
+        except (PenstockError, ServerError) as error:
+            self._report["splitter"] = {"problem": str(error)}
+        finally:
+            services.stop(home)
+
+    def _compare(self, direct: str, front: str) -> dict[str, Any]:
+        folder = self._folder / "router"
+        bodies = write_bodies(ONNX, self._rows, per_request=1, folder=folder)
+        found = {"direct": Stretches(), "front": Stretches()}
+        added = []
+        for turn in range(2 * self._rounds + 1):
+            medians = {}
+            for name, url in (("direct", direct), ("front", front)):
+                result = load(
+                    int(url.rpartition(":")[2]),
+                    path=ONNX.path,
+                    bodies=bodies,
+                    concurrency=1,
+                    seconds=self._seconds if turn else 0.5,
+                )
+                if turn:
+                    found[name].add(result, cpu=0.0)
+                medians[name] = float(np.median(result["latencies"])) / 1000
+            if turn:
+                added.append(medians["front"] - medians["direct"])
+        return {
+            **{name: one.figures(rows=1) for name, one in found.items()},
+            "added_p50_ms": statistics.median(added),
+        }
+
+
+def _classes(served: Served) -> list[str]:
+    return [str(name) for name in served.pipeline.classes_]
+
+
+def _machine() -> dict[str, Any]:
+    load_now = os.getloadavg()[0]
+    return {"cores": os.cpu_count(), "load": load_now, "python": sys.version.split()[0]}
+
+
+def _warn_of_small_machine() -> None:
+    cores, busy = os.cpu_count() or 1, os.getloadavg()[0]
+    if cores < 2:
+        print("WARNING: ONE CORE ONLY. Client and server share it; latencies say little.")
+    if busy > cores / 2:
+        print(f"WARNING: THE MACHINE IS BUSY (load {busy:.1f} on {cores} cores): look at ratios.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
