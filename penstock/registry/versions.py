@@ -26,7 +26,6 @@ MODEL_DIGEST = "penstock.model_digest"
 EXPORT_DIGEST = "penstock.export_digest"
 DECISION_DIGEST = "penstock.decision_digest"
 DATASET = "penstock.dataset"
-EXPORT_DIGEST = "penstock.export_digest"
 EXPORT_MAX_DIFFERENCE = "penstock.export_max_difference"
 EXPORT_REASON = "penstock.export_reason"
 
@@ -80,19 +79,6 @@ def by_alias(name: str, alias: str, *, tracking_uri: str) -> Version | None:
     with answers(tracking_uri):
         number = aliases(store, name).get(alias)
         return None if number is None else version_of(store, name, number)
-
-
-def find(uri: str, *, tracking_uri: str) -> Version:
-    """Return the version that `models:/name/3` or `models:/name@alias` names.
-
-    Raises:
-        InputError: If `uri` is of another form, or names nothing.
-        IntegrityError: If it was not registered by Penstock.
-        ServiceError: If the registry does not answer.
-    """
-    store = tracking.client(tracking_uri)
-    with answers(tracking_uri):
-        return _resolve(store, uri)
 
 
 def registered(uri: str, *, tracking_uri: str) -> Version:

@@ -193,4 +193,4 @@ def test_a_registered_model_is_found_checked_and_served(
         ("models:/adult/2/3", "not the address of a registered model"),
     ):
         with pytest.raises(InputError, match=message):
-            versions.find(uri, tracking_uri=store)
+            versions.registered(uri, tracking_uri=store)
