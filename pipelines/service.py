@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from penstock.project import Project
     from penstock.records.rollout import Rollout
+    from penstock.rollout.place import Place
 
 _ROLLED_BACK = 4
 
@@ -58,8 +59,8 @@ def _status(options: argparse.Namespace) -> int:
     """Say what serves, at which weight, at which step, and what the rules say."""
     from penstock.rollout.control import standing
 
-    _, home = _project(options)
-    found = standing(home)
+    _, place = _project(options)
+    found = standing(place)
     for each in found:
         print("\n".join(each.lines()))
     if not found:
@@ -71,9 +72,9 @@ def _rollback(options: argparse.Namespace) -> int:
     """Serve the previous champion (or a named version) again: all traffic, and the alias."""
     from penstock.rollout.control import roll_back
 
-    project, home = _project(options)
+    project, place = _project(options)
     rollout = roll_back(
-        home, service=project.name, tracking_uri=project.tracking_uri, to=options.to
+        place, spec=project.deployment, tracking_uri=project.tracking_uri, to=options.to
     )
     print(f"Version {rollout.candidate} serves at {rollout.url} and is the champion.")
     return 0
@@ -83,16 +84,16 @@ def _resume(options: argparse.Namespace) -> int:
     """Go on with the rollout of a controller that was killed, to its end."""
     from penstock.rollout.control import resume
 
-    project, home = _project(options)
-    return _ended(resume(home, service=project.name))
+    _, place = _project(options)
+    return _ended(resume(place))
 
 
 def _approve(options: argparse.Namespace) -> int:
     """Let a rollout that holds at a step go on."""
     from penstock.rollout.control import approve
 
-    project, home = _project(options)
-    print(f"Approved {approve(home, service=project.name)}.")
+    _, place = _project(options)
+    print(f"Approved {approve(place)}.")
     return 0
 
 
@@ -100,8 +101,8 @@ def _abort(options: argparse.Namespace) -> int:
     """Roll back the rollout that is under way."""
     from penstock.rollout.control import abort
 
-    project, home = _project(options)
-    rollout = abort(home, service=project.name, reason=options.reason)
+    _, place = _project(options)
+    rollout = abort(place, reason=options.reason)
     if rollout is None:
         print("Asked its controller to roll back; it does at its next look.")
         return 0
@@ -116,13 +117,17 @@ def _ended(rollout: Rollout) -> int:
     return 0 if rollout.outcome == "promoted" else _ROLLED_BACK
 
 
-def _project(options: argparse.Namespace) -> tuple[Project, Path]:
-    """Return the project and its home, with the tracking store that a run of it has."""
+def _project(options: argparse.Namespace) -> tuple[Project, Place]:
+    """Return the project and where its service lives, with the tracking store of its runs."""
     from penstock import project
     from penstock.pipelines.run import home_of
+    from penstock.rollout.place import place_of
 
     loaded = project.load(options.project)
     home = home_of(options.project.absolute().parent)
     if not loaded.tracking_uri:
         os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}")
-    return loaded, home
+    # Whatever port it has, it keeps.
+    spec = loaded.deployment.model_copy(update={"port": 0})
+    place = place_of(spec, service=loaded.name, home=home, tracking_uri=loaded.tracking_uri)
+    return loaded, place

@@ -52,8 +52,7 @@ class Record(Value):
 
     def write(self, path: Path) -> None:
         """Write the record as indented JSON, whole or not at all."""
-        text = json.dumps(self.payload(), indent=2, ensure_ascii=False, allow_nan=False)
-        files.write_text(path, text + "\n")
+        files.write_text(path, self.dumps())
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -64,16 +63,27 @@ class Record(Value):
             IntegrityError: If it is a record of another kind or version.
         """
         try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise InputError(
                 f"the {cls.KIND} record cannot be read: {error.strerror}", where=str(path)
             ) from error
+        except UnicodeDecodeError as error:
+            raise _not_json(cls.KIND, error, where=str(path)) from error
+        return cls.loads(text, where=str(path))
+
+    @classmethod
+    def loads(cls, text: str, *, where: str) -> Self:
+        """Build a record from its JSON; `where` is named in an error, of `read`'s kinds."""
+        try:
+            raw = json.loads(text)
         except ValueError as error:
-            raise InputError(
-                f"the {cls.KIND} record is not JSON: {error}", where=str(path)
-            ) from error
-        return cls.parse(raw, where=str(path))
+            raise _not_json(cls.KIND, error, where=where) from error
+        return cls.parse(raw, where=where)
+
+    def dumps(self) -> str:
+        """Return the record as indented JSON."""
+        return json.dumps(self.payload(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
     def parse(cls, raw: object, *, where: str) -> Self:
@@ -94,3 +104,7 @@ class Record(Value):
             raise InputError(
                 f"not a valid {cls.KIND} record: {explain(error)}", where=where
             ) from error
+
+
+def _not_json(kind: str, error: ValueError, *, where: str) -> InputError:
+    return InputError(f"the {kind} record is not JSON: {error}", where=where)

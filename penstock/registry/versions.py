@@ -144,6 +144,17 @@ def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:
     return destination
 
 
+def artifacts_of(name: str, version: int, *, tracking_uri: str) -> str:
+    """Return the address of a version's folder, as the artifact store has it.
+
+    Raises:
+        ServiceError: If the registry does not answer, or has no such version.
+    """
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        return str(store.get_model_version_download_uri(name, str(version)))
+
+
 def _check(folder: Path, version: Version) -> None:
     serving = folder / export.FOLDER
     found = {

@@ -1,11 +1,10 @@
-"""What people do to a service on this machine: look, go back, resume, approve, abort."""
+"""What people do to a service: look, go back, resume, approve, abort."""
 
 from __future__ import annotations
 
 import getpass
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 from penstock import progress
 from penstock.errors import InputError, ServiceError
@@ -15,15 +14,12 @@ from penstock.registry import versions
 from penstock.registry.versions import Version
 from penstock.rollout.engine import Actions, Controller
 from penstock.rollout.fetching import fetch
-from penstock.rollout.journal import Journal, journals
-from penstock.rollout.release import ROLLED_BACK, abandon, go_on, order_of, release_of
-from penstock.rollout.routers.local import LocalRouter
-from penstock.rollout.routers.services import ServiceStatus, running_controller, status
-from penstock.rollout.routers.state import ServiceFolder
-from penstock.rollout.spec import CanarySpec
+from penstock.rollout.journal import Journal
+from penstock.rollout.place import Place, history, unfinished
+from penstock.rollout.release import ROLLED_BACK, abandon, go_on, release_of
+from penstock.rollout.router import ServiceStatus
+from penstock.rollout.spec import CanarySpec, DeploymentSpec
 from penstock.rollout.words import headline, status_lines
-
-_READY_TIMEOUT = 120.0
 
 
 @dataclass(frozen=True)
@@ -46,60 +42,60 @@ class Standing:
         return lines + (status_lines(self.rollout) if self.rollout else [])
 
 
-def standing(home: Path) -> list[Standing]:
-    """Return every service below `home` that serves or died serving."""
-    found = []
-    for service in status(home):
-        past = journals(ServiceFolder(home, service.service).path)
-        found.append(Standing(service=service, rollout=past[-1].rollout if past else None))
-    return found
+def standing(place: Place) -> list[Standing]:
+    """Return what serves or died serving."""
+    past = history(place)
+    newest = past[-1].rollout if past else None
+    return [
+        Standing(service=each, rollout=newest if each.service == place.service else None)
+        for each in place.standing()
+    ]
 
 
-def resume(home: Path, *, service: str) -> Rollout:
+def resume(place: Place) -> Rollout:
     """Go on with the rollout that a killed controller left.
 
     Raises:
         InputError: If there is none.
         ServiceError: If its controller still runs.
     """
-    journal = _unfinished(home, service)
-    order = order_of(journal)
+    journal = _unfinished(place)
+    order = journal.order
     if order is None:
         raise InputError(
             "a rollback that was asked for by hand was cut short",
-            where=f"service {service}",
+            where=f"service {place.service}",
             remedy="Ask for it again: penstock rollback.",
         )
-    router = LocalRouter(home, service=service, port=0)
-    with router.exclusive():
-        router.open()
-        release = release_of(router, order, drill=journal.rollout.drill)
-        rollout = go_on(router, journal, order, release)
+    with place.router.exclusive():
+        place.router.open()
+        release = release_of(place, order, drill=journal.rollout.drill)
+        rollout = go_on(place.router, journal, order, release)
     progress.say(headline(rollout))
     return rollout
 
 
-def approve(home: Path, *, service: str) -> str:
+def approve(place: Place) -> str:
     """Let a rollout that holds at a step go on; return what was approved, in words.
 
     Raises:
         InputError: If there is none, or it does not hold now.
     """
-    journal = _unfinished(home, service)
+    journal = _unfinished(place)
     here = journal.rollout.last
     plan = CanarySpec.model_validate(journal.rollout.plan)
     if here.phase != "step" or not plan.steps[here.step].hold:
         raise InputError(
             f"the rollout of version {journal.rollout.candidate} is at {here.phase} and waits for "
             "nobody",
-            where=f"service {service}",
+            where=f"service {place.service}",
             remedy="Only a step with `hold: true` takes an approval.",
         )
     journal.approve(here.step, by=getpass.getuser())
     return f"version {journal.rollout.candidate} beyond {here.weight} %"
 
 
-def abort(home: Path, *, service: str, reason: str) -> Rollout | None:
+def abort(place: Place, *, reason: str) -> Rollout | None:
     """Roll back the rollout that is under way.
 
     Returns its record, or None where its controller still runs: it was asked to, and does it at
@@ -108,21 +104,22 @@ def abort(home: Path, *, service: str, reason: str) -> Rollout | None:
     Raises:
         InputError: If no rollout is under way.
     """
-    journal = _unfinished(home, service)
-    if running_controller(home, service) is not None:
+    journal = _unfinished(place)
+    if place.driven():
         journal.ask_to_abort(reason)
         return None
-    router = LocalRouter(home, service=service, port=0)
-    with router.exclusive():
-        return abandon(router, journal, reason=f"Asked to abort: {reason}")
+    with place.router.exclusive():
+        return abandon(place.router, journal, reason=f"Asked to abort: {reason}")
 
 
-def roll_back(home: Path, *, service: str, tracking_uri: str, to: int | None = None) -> Rollout:
+def roll_back(
+    place: Place, *, spec: DeploymentSpec, tracking_uri: str, to: int | None = None
+) -> Rollout:
     """Serve the previous champion again, or a named version, with all traffic and the alias.
 
     Args:
-        home: The folder that the service was deployed with.
-        service: Its name, which is the registered model's.
+        place: Where the service lives.
+        spec: How it is deployed.
         tracking_uri: The MLflow store.
         to: A version; None takes the one that was champion before.
 
@@ -132,17 +129,18 @@ def roll_back(home: Path, *, service: str, tracking_uri: str, to: int | None = N
         ServiceError: If a rollout is under way, or the version does not come up; what served
             before serves on.
     """
-    target = _target(service, to=to, tracking_uri=tracking_uri)
-    router = LocalRouter(home, service=service, port=0)
+    where = f"service {place.service}"
+    target = _target(place.service, to=to, tracking_uri=tracking_uri)
+    router = place.router
     with router.exclusive():
         router.open()
         if router.stable == target.version:
-            raise InputError(f"version {target.version} serves already", where=f"service {service}")
-        for unfinished in _open_journals(home, service):
-            abandon(router, unfinished, reason="A rollback was asked for.")
-        release = fetch(target, into=router.models, tracking_uri=tracking_uri)
+            raise InputError(f"version {target.version} serves already", where=where)
+        for under_way in unfinished(place):
+            abandon(router, under_way, reason="A rollback was asked for.")
+        release = fetch(target, into=place.models, tracking_uri=tracking_uri)
         before = router.stable
-        journal = _begin_rollback(home, router, target, service=service)
+        journal = _begin_rollback(place, target, spec=spec)
         controller = Controller(
             router=router,
             journal=journal,
@@ -154,24 +152,25 @@ def roll_back(home: Path, *, service: str, tracking_uri: str, to: int | None = N
                 promoted=lambda: _champion_again(target, before, tracking_uri=tracking_uri),
                 rolled_back=lambda _: None,
             ),
-            ready_timeout=_READY_TIMEOUT,
+            ready_timeout=spec.ready_timeout,
         )
         rollout = controller.run()
     if rollout.outcome != "promoted":
-        raise ServiceError(rollout.reason, where=f"service {service}")
+        raise ServiceError(rollout.reason, where=where)
     return rollout
 
 
-def _begin_rollback(home: Path, router: LocalRouter, target: Version, *, service: str) -> Journal:
+def _begin_rollback(place: Place, target: Version, *, spec: DeploymentSpec) -> Journal:
     now = datetime.now(UTC)
     name = f"{target.version}-rollback-{now:%Y%m%dT%H%M%S}"
+    router = place.router
     reason = f"Rollback by {getpass.getuser()}, from version {router.stable or 'none'}."
-    journal = Journal(ServiceFolder(home, service).path / "rollouts" / name)
+    journal = Journal(place.store(name))
     journal.begin(
         Rollout(
             identity=name,
-            service=service,
-            router="local",
+            service=place.service,
+            router=spec.router,
             url=router.url,
             candidate=target.version,
             stable=router.stable,
@@ -207,17 +206,12 @@ def _target(service: str, *, to: int | None, tracking_uri: str) -> Version:
     return previous
 
 
-def _unfinished(home: Path, service: str) -> Journal:
-    unfinished = _open_journals(home, service)
-    if not unfinished:
+def _unfinished(place: Place) -> Journal:
+    found = unfinished(place)
+    if not found:
         raise InputError(
             "no rollout is under way",
-            where=f"service {service}",
+            where=f"service {place.service}",
             remedy="Look at what serves with: penstock status.",
         )
-    return unfinished[-1]
-
-
-def _open_journals(home: Path, service: str) -> list[Journal]:
-    folder = ServiceFolder(home, service).path
-    return [journal for journal in journals(folder) if journal.rollout.outcome is None]
+    return found[-1]

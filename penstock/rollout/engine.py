@@ -19,7 +19,7 @@ from penstock.records.model import Task
 from penstock.records.rollout import Finding, Phase, Rollout, Transition
 from penstock.rollout.analysis.judge import abort, judge, verdict_of
 from penstock.rollout.journal import Journal
-from penstock.rollout.router import Release, Router, Routing
+from penstock.rollout.router import Address, Release, Router, Routing
 from penstock.rollout.spec import CanarySpec, StepSpec
 from penstock.rollout.watch import Watch, persistently
 
@@ -41,7 +41,7 @@ class Actions:
         rolled_back: Notes at the candidate's version why it was rolled back. Idempotent.
     """
 
-    prove: Callable[[str], None]
+    prove: Callable[[Address], None]
     promoted: Callable[[], None]
     rolled_back: Callable[[str], None]
 

@@ -3,45 +3,45 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from penstock import files
 from penstock.errors import InputError, IntegrityError
 from penstock.records.base import explain
-from penstock.records.rollout import Finding, Interval, Phase, Rollout, Transition
+from penstock.records.rollout import Finding, Interval, Order, Phase, Rollout, Transition
+from penstock.rollout.store import Store
 
-_FILE = "journal.jsonl"
+_ORDER = "order.json"
 _APPROVED = "approved"
 _ABORT = "abort"
 
 
 class Journal:
-    """One rollout's folder: `journal.jsonl`, and what people said to it in between.
+    """One rollout: the lines of its store, and what people said to it in between.
 
     The first line is the rollout as it was planned; each line after it is a transition or an
-    interval. A line that a crash cut short was not acted on: it is left out, and cut off before
-    the next one is written.
+    interval. A line that a crash cut short was not acted on, and does not count.
 
     Args:
-        folder: `<service>/rollouts/<identity>`.
+        store: What keeps it.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self._path = folder / _FILE
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._rollout: Rollout | None = None
-        self._end: int | None = None
+
+    @property
+    def name(self) -> str:
+        """The rollout's identity."""
+        return self._store.name
 
     @property
     def exists(self) -> bool:
         """Whether the rollout has begun."""
-        return bool(_whole_lines(self._path))
+        return self._rollout is not None or bool(self._store.lines())
 
     @property
     def rollout(self) -> Rollout:
@@ -52,14 +52,20 @@ class Journal:
             IntegrityError: If a line in it is not what this release writes.
         """
         if self._rollout is None:
-            self._rollout = _fold(_whole_lines(self._path), where=str(self._path))
+            self._rollout = _fold(self._store.lines(), where=self._store.where)
         return self._rollout
 
-    def begin(self, planned: Rollout, *, reason: str) -> None:
-        """Write the plan and the first transition, `deploy`."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._path.unlink(missing_ok=True)
-        self._end = None
+    @property
+    def order(self) -> Order | None:
+        """What the rollout was asked for with; None for a rollback that a person asked for."""
+        text = self._store.note(_ORDER)
+        return Order.loads(text, where=f"{self._store.where}, {_ORDER}") if text else None
+
+    def begin(self, planned: Rollout, *, reason: str, order: Order | None = None) -> None:
+        """Write the order, the plan and the first transition, `deploy`."""
+        self._store.clear()
+        if order is not None:
+            self._store.leave(_ORDER, order.dumps())
         self._append({"rollout": planned.payload()})
         self._rollout = planned
         self.go("deploy", reason=reason)
@@ -90,57 +96,37 @@ class Journal:
 
     def saw(self, interval: Interval) -> None:
         """Append what was seen in an interval."""
-        self._append({"interval": interval.model_dump(mode="json", exclude_defaults=True)})
+        seen = interval.model_dump(mode="json", exclude_defaults=True)
+        self._append({"interval": seen}, evidence=True)
         rollout = self.rollout
         self._rollout = rollout.model_copy(update={"intervals": (*rollout.intervals, interval)})
 
     def approve(self, step: int, *, by: str) -> None:
         """Let a rollout that holds at a step go on."""
-        files.write_text(self.folder / f"{_APPROVED}-{step}", by)
+        self._store.leave(f"{_APPROVED}-{step}", by)
 
     def approval_of(self, step: int) -> str | None:
         """Return who approved a step that holds, or None."""
-        return _text(self.folder / f"{_APPROVED}-{step}")
+        return self._store.note(f"{_APPROVED}-{step}")
 
     def ask_to_abort(self, reason: str) -> None:
         """Ask whoever runs this rollout to roll it back."""
-        files.write_text(self.folder / _ABORT, reason)
+        self._store.leave(_ABORT, reason)
 
     @property
     def abort_asked(self) -> str | None:
         """Why somebody asked to abort, or None."""
-        return _text(self.folder / _ABORT)
+        return self._store.note(_ABORT)
 
-    def _append(self, line: dict[str, Any]) -> None:
+    def _append(self, line: dict[str, Any], *, evidence: bool = False) -> None:
         text = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        new = not self._path.exists()
-        if self._end is None:
-            self._end = sum(len(whole) for whole in _whole_lines(self._path))
-        with self._path.open("xb" if new else "r+b") as stream:
-            stream.truncate(self._end)
-            stream.seek(self._end)
-            stream.write(text.encode() + b"\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-            self._end = stream.tell()
-        if new:
-            _sync_folder(self.folder)
+        self._store.append(text.encode() + b"\n", evidence=evidence)
 
 
-def journals(service: Path) -> list[Journal]:
-    """Return the rollouts of a service that have begun, the oldest first.
-
-    Args:
-        service: The service's folder.
-    """
-    found = [Journal(path.parent) for path in (service / "rollouts").glob(f"*/{_FILE}")]
+def journals(stores: Iterable[Store]) -> list[Journal]:
+    """Return the rollouts that have begun, the oldest first."""
+    found = [Journal(store) for store in stores]
     return sorted((j for j in found if j.exists), key=lambda j: j.rollout.started)
-
-
-def _whole_lines(path: Path) -> list[bytes]:
-    if not path.is_file():
-        return []
-    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
 
 def _fold(lines: list[bytes], *, where: str) -> Rollout:
@@ -191,19 +177,3 @@ def _with_transition(rollout: Rollout, transition: Transition) -> Rollout:
         changes["outcome"] = "promoted" if before.phase == "promote" else "rolled_back"
         changes["reason"] = before.reason
     return rollout.model_copy(update=changes)
-
-
-def _text(path: Path) -> str | None:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return None
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a new file's name last through a power cut, as fsync of the file alone does not."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -19,17 +19,12 @@ from penstock.registry import versions
 from penstock.rollout import smoke
 from penstock.rollout.engine import Actions, Controller, give_up
 from penstock.rollout.fetching import fetch
-from penstock.rollout.journal import Journal, journals
+from penstock.rollout.journal import Journal
+from penstock.rollout.place import Place, place_of, unfinished
 from penstock.rollout.report import render
-from penstock.rollout.router import Release
-from penstock.rollout.routers.local import LocalRouter
-from penstock.rollout.routers.state import ServiceFolder
+from penstock.rollout.router import Address, Release, Router
 from penstock.rollout.spec import CanarySpec, DeploymentSpec
-from penstock.rollout.traffic import replay
 from penstock.rollout.words import headline
-
-ORDER = "order.json"
-"""Where a rollout's folder keeps what it was asked for with."""
 
 ROLLED_BACK = "penstock.rolled_back"
 """Tag of a version that was rolled back: the reason."""
@@ -56,7 +51,7 @@ class Outputs:
 
 
 def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
-    """Bring a registered version to users on this machine, and return how that went.
+    """Bring a registered version to users, and return how that went.
 
     The first version of a service takes all traffic once it has answered holdout rows as the
     model itself does. A later one goes through the plan of `deployment.canary` beside the version
@@ -67,7 +62,8 @@ def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
 
     Args:
         order: What is to be released, and how.
-        home: Folder that keeps what must outlive this process: state, models, journals, logs.
+        home: Folder that keeps what must outlive this process where it serves on this machine:
+            state, models, journals, logs. A service on a cluster keeps them there.
         run: Names the pipeline run: another run may try the same version again.
         outputs: Where to write the records and the report.
 
@@ -82,18 +78,17 @@ def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
     outputs.deployment.unlink(missing_ok=True)
     _require_approval(order)
     spec = DeploymentSpec.parse(order.deployment, where="deployment")
-    router = LocalRouter(home, service=registration.name, port=spec.port)
-    with router.exclusive():
-        service = ServiceFolder(home, registration.name).path
-        journal = Journal(service / "rollouts" / identity(order, run=run))
-        _finish_others(router, service, journal, order=order)
+    place = place_of(spec, service=registration.name, home=home, tracking_uri=order.tracking_uri)
+    with place.router.exclusive():
+        journal = Journal(place.store(identity(order, run=run)))
+        _finish_others(place, journal, order=order)
         if journal.exists and journal.rollout.outcome is not None:
             rollout = journal.rollout
-        elif not journal.exists and router.stable == registration.version:
-            rollout = _check_again(router, order, spec=spec)
+        elif not journal.exists and place.router.stable == registration.version:
+            rollout = _check_again(place, order, spec=spec)
         else:
             try:
-                rollout = _roll_out(router, journal, order, spec=spec)
+                rollout = _roll_out(place, journal, order, spec=spec)
             finally:
                 if journal.exists:
                     _write(journal.rollout, outputs)
@@ -111,13 +106,10 @@ def identity(order: Order, *, run: str) -> str:
     return f"{registration.version}-{digest.removeprefix('sha256:')[:12]}"
 
 
-def go_on(router: LocalRouter, journal: Journal, order: Order, release: Release) -> Rollout:
+def go_on(router: Router, journal: Journal, order: Order, release: Release) -> Rollout:
     """Run a rollout that has begun to its end, with the traffic that its plan names."""
     spec = DeploymentSpec.parse(order.deployment, where="deployment")
     name, version = order.registration.name, release.version
-
-    def prove(address: str) -> None:
-        _prove(address, order, release, log=router.log_of(version), rows=spec.smoke_rows)
 
     controller = Controller(
         router=router,
@@ -126,7 +118,7 @@ def go_on(router: LocalRouter, journal: Journal, order: Order, release: Release)
         plan=CanarySpec.model_validate(journal.rollout.plan),
         task=Model.read(release.folder / FILE_NAME).task,
         actions=Actions(
-            prove=prove,
+            prove=lambda address: _prove(router, address, order, release, rows=spec.smoke_rows),
             promoted=lambda: versions.set_champion(name, version, tracking_uri=order.tracking_uri),
             rolled_back=lambda reason: _note(journal.rollout, order, reason),
         ),
@@ -136,9 +128,9 @@ def go_on(router: LocalRouter, journal: Journal, order: Order, release: Release)
         return controller.run()
 
 
-def abandon(router: LocalRouter, journal: Journal, *, reason: str) -> Rollout:
+def abandon(router: Router, journal: Journal, *, reason: str) -> Rollout:
     """Roll back a rollout that has begun and is not done."""
-    order = order_of(journal)
+    order = journal.order
     return give_up(
         router,
         journal,
@@ -146,12 +138,6 @@ def abandon(router: LocalRouter, journal: Journal, *, reason: str) -> Rollout:
         note=lambda why: _note(journal.rollout, order, why) if order else None,
         reason=reason,
     )
-
-
-def order_of(journal: Journal) -> Order | None:
-    """Return what a rollout was asked for with; None for a rollback that a person asked for."""
-    path = journal.folder / ORDER
-    return Order.read(path) if path.exists() else None
 
 
 def _note(rollout: Rollout, order: Order, reason: str) -> None:
@@ -175,31 +161,28 @@ def _require_approval(order: Order) -> None:
         )
 
 
-def _roll_out(
-    router: LocalRouter, journal: Journal, order: Order, *, spec: DeploymentSpec
-) -> Rollout:
-    router.open()
+def _roll_out(place: Place, journal: Journal, order: Order, *, spec: DeploymentSpec) -> Rollout:
+    place.router.open()
     drill = journal.rollout.drill if journal.exists else spec.drill
-    release = release_of(router, order, drill=drill)
+    release = release_of(place, order, drill=drill)
     if not journal.exists:
-        direct = _restore_champion(router, order, spec=spec)
+        direct = _restore_champion(place, order, spec=spec)
         if direct and spec.drill:
             raise InputError(
                 f"a drill needs a champion beside it. {direct}",
                 where="deployment.drill",
                 remedy="Release a version without a drill first.",
             )
-        journal.folder.mkdir(parents=True, exist_ok=True)
-        order.write(journal.folder / ORDER)
         journal.begin(
-            _planned(router, release, order, spec=spec, name=journal.folder.name, direct=direct),
+            _planned(place.router, release, order, spec=spec, name=journal.name, direct=direct),
             reason="Approved by the gate and registered.",
+            order=order,
         )
-    return go_on(router, journal, order, release)
+    return go_on(place.router, journal, order, release)
 
 
 def _planned(
-    router: LocalRouter,
+    router: Router,
     release: Release,
     order: Order,
     *,
@@ -225,12 +208,12 @@ def _planned(
     )
 
 
-def _restore_champion(router: LocalRouter, order: Order, *, spec: DeploymentSpec) -> str:
+def _restore_champion(place: Place, order: Order, *, spec: DeploymentSpec) -> str:
     """Serve the champion if nothing serves, so that there is something to compare with.
 
     Returns why the candidate takes all traffic without a comparison; empty: it does not.
     """
-    if router.stable is not None:
+    if place.router.stable is not None:
         return ""
     name = order.registration.name
     champion = versions.champion(name, tracking_uri=order.tracking_uri)
@@ -239,13 +222,13 @@ def _restore_champion(router: LocalRouter, order: Order, *, spec: DeploymentSpec
     if champion.version == order.registration.version:
         return _AGAIN
     progress.say(f"bringing champion {champion.version} up again, to compare with")
-    release = fetch(champion, into=router.models, tracking_uri=order.tracking_uri)
-    router.deploy(release, timeout=spec.ready_timeout)
-    router.promote(release.version)
+    release = fetch(champion, into=place.models, tracking_uri=order.tracking_uri)
+    place.router.deploy(release, timeout=spec.ready_timeout)
+    place.router.promote(release.version)
     return ""
 
 
-def release_of(router: LocalRouter, order: Order, *, drill: str = "") -> Release:
+def release_of(place: Place, order: Order, *, drill: str = "") -> Release:
     """Return the version that is ordered, fetched and checked against its registration."""
     registration = order.registration
     version = versions.registered(registration.uri, tracking_uri=order.tracking_uri)
@@ -256,10 +239,10 @@ def release_of(router: LocalRouter, order: Order, *, drill: str = "") -> Release
             where=registration.uri,
             remedy="Its tags were altered after the decision: release again.",
         )
-    return fetch(version, into=router.models, tracking_uri=order.tracking_uri, drill=drill)
+    return fetch(version, into=place.models, tracking_uri=order.tracking_uri, drill=drill)
 
 
-def _prove(address: str, order: Order, release: Release, *, log: Path, rows: int) -> None:
+def _prove(router: Router, address: Address, order: Order, release: Release, *, rows: int) -> None:
     with ThreadPoolExecutor(1) as beside:
         # Most of loading a model is importing its libraries, and reading rows costs as much again.
         scorer = beside.submit(smoke.scorer_of, release)
@@ -269,18 +252,17 @@ def _prove(address: str, order: Order, release: Release, *, log: Path, rows: int
             service=order.registration.name,
             scorer=scorer.result(),
             sample=sample,
-            log=log,
+            log=lambda: router.log(release.version),
         )
 
 
-def _check_again(router: LocalRouter, order: Order, *, spec: DeploymentSpec) -> Rollout:
+def _check_again(place: Place, order: Order, *, spec: DeploymentSpec) -> Rollout:
     """Return the record of a release of the version that is stable: nothing moves."""
-    release = release_of(router, order)
-    address = router.deploy(release, timeout=spec.ready_timeout)
-    log = router.log_of(release.version)
-    _prove(address, order, release, log=log, rows=spec.smoke_rows)
+    release = release_of(place, order)
+    address = place.router.deploy(release, timeout=spec.ready_timeout)
+    _prove(place.router, address, order, release, rows=spec.smoke_rows)
     versions.set_champion(order.registration.name, release.version, tracking_uri=order.tracking_uri)
-    planned = _planned(router, release, order, spec=spec, name="none", direct=_SERVES)
+    planned = _planned(place.router, release, order, spec=spec, name="none", direct=_SERVES)
     now = datetime.now(UTC)
     moves = [
         Transition(sequence=index, time=now, phase=phase, weight=100, reason=_SERVES)
@@ -291,17 +273,16 @@ def _check_again(router: LocalRouter, order: Order, *, spec: DeploymentSpec) -> 
     )
 
 
-def _finish_others(router: LocalRouter, service: Path, mine: Journal, *, order: Order) -> None:
+def _finish_others(place: Place, mine: Journal, *, order: Order) -> None:
     """Roll back what another controller left half-way: it holds the service no more."""
-    for journal in journals(service):
-        if journal.rollout.outcome is not None or journal.folder == mine.folder:
-            continue
-        reason = f"Version {order.registration.version} took its place before it was done."
-        abandon(router, journal, reason=reason)
+    reason = f"Version {order.registration.version} took its place before it was done."
+    for journal in unfinished(place):
+        if journal.name != mine.name:
+            abandon(place.router, journal, reason=reason)
 
 
 def _traffic(
-    router: LocalRouter, journal: Journal, order: Order, *, folder: Path
+    router: Router, journal: Journal, order: Order, *, folder: Path
 ) -> AbstractContextManager[object]:
     plan = CanarySpec.model_validate(journal.rollout.plan)
     if plan.traffic.source == "live" or journal.rollout.direct or journal.rollout.outcome:
@@ -312,8 +293,7 @@ def _traffic(
         json.dumps({"instances": [row]}, ensure_ascii=False).encode()
         for row in smoke.as_instances(sample.select(names))
     ]
-    address = smoke.predict_url(router.url, order.registration.name)
-    return replay(address, bodies, rate=plan.traffic.rate)
+    return router.replay(bodies, rate=plan.traffic.rate)
 
 
 def _grids(record: Model, holdout: Path) -> Grids:

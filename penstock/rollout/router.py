@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from penstock.records.rollout import ArmSummary, Grids, Pairs
 
@@ -32,6 +32,19 @@ class Release:
     folder: Path
     export: str = ""
     drill: str = ""
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where requests are sent.
+
+    Attributes:
+        url: Scheme, host and port.
+        headers: What each request carries besides, to get where it is meant to.
+    """
+
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,48 @@ class Health:
     reason: str
 
 
+@dataclass(frozen=True)
+class VersionStatus:
+    """What one version is doing.
+
+    Attributes:
+        version: Its number in the registry.
+        role: `stable`, `candidate`, or `retired`: promoted over and not removed yet.
+        weight: Its share of new requests, in percent.
+        url: Where it alone answers.
+        health: How its server is.
+    """
+
+    version: int
+    role: Literal["stable", "candidate", "retired"]
+    weight: int
+    url: str
+    health: Health
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """What one service is doing.
+
+    Attributes:
+        service: Its name.
+        url: Where it answers.
+        running: Whether its stable version is reached there.
+        stable: The version that it falls back to, or None.
+        weights: Share of new requests by version, in percent.
+        versions: Every version that is up, the stable one first.
+        logs: Where its logs are, in words.
+    """
+
+    service: str
+    url: str
+    running: bool
+    stable: int | None
+    weights: Mapping[int, int]
+    versions: tuple[VersionStatus, ...]
+    logs: str
+
+
 class Router(Protocol):
     """One service: a stable version, and at most one candidate beside it.
 
@@ -129,8 +184,8 @@ class Router(Protocol):
         """
         ...
 
-    def deploy(self, release: Release, *, timeout: float) -> str:
-        """Bring `release` up as the candidate, without traffic; return its own address.
+    def deploy(self, release: Release, *, timeout: float) -> Address:
+        """Bring `release` up as the candidate, without traffic; return where it alone answers.
 
         Returns when it is ready. What serves is not touched. A candidate of another version is
         removed first; a version that is up already is returned as it is.
@@ -158,6 +213,19 @@ class Router(Protocol):
 
     def health(self, version: int) -> Health:
         """Return how one version's server is. Never raises for a server that is dead."""
+        ...
+
+    def log(self, version: int) -> str:
+        """Return the end of the log of one version's server; empty where none can be had."""
+        ...
+
+    def replay(self, bodies: Sequence[bytes], *, rate: float) -> AbstractContextManager[None]:
+        """Send prediction requests at a steady rate until the block ends; `observe` counts them.
+
+        Args:
+            bodies: KServe v1 requests, sent in turn, over and over.
+            rate: Requests a second.
+        """
         ...
 
     def mend(self) -> None:

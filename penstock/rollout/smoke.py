@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from penstock.errors import InputError, ServiceError
 from penstock.records.dataset import FILE_NAME, Column, Dataset
 from penstock.records.release import Deployment
-from penstock.rollout.router import Release
-from penstock.rollout.routers.process import tail
+from penstock.rollout.router import Address, Release
+from penstock.rollout.traffic import predict_url
 from penstock.serving.answer import Answer, answer_of
 
 if TYPE_CHECKING:
@@ -69,18 +69,23 @@ def scorer_of(release: Release) -> Scorer:
 
 
 def check(
-    url: str, *, service: str, scorer: Scorer, sample: pa.Table, log: Path | None = None
+    address: Address,
+    *,
+    service: str,
+    scorer: Scorer,
+    sample: pa.Table,
+    log: Callable[[], str] = lambda: "",
 ) -> int:
     """Send rows to a server and compare its answers with the model's; return how many.
 
     Labels must be equal, probabilities equal within 1e-9.
 
     Args:
-        url: The server that is asked, for example `http://127.0.0.1:40001`.
+        address: The server that is asked, for example `Address("http://127.0.0.1:40001")`.
         service: The model's name in requests.
         scorer: The same model in this process.
         sample: Raw rows, as `sample_rows` returned them.
-        log: The server's log, quoted when it fails.
+        log: Returns the end of the server's log, which is quoted when it fails.
 
     Raises:
         ServiceError: Naming the first row whose answer differs, or what the server said instead.
@@ -88,7 +93,7 @@ def check(
     names = [column.name for column in scorer.record.columns]
     scores = scorer.scores_of(_columns(sample, scorer.record.columns))
     expected = answer_of(scorer.record, labels=scorer.labels_of(scores), scores=scores)
-    answered = _ask(url, service=service, instances=as_instances(sample.select(names)), log=log)
+    answered = _ask(address, service=service, instances=as_instances(sample.select(names)), log=log)
     got = Answer(labels=answered["predictions"], probabilities=answered.get("probabilities"))
     rows: int = sample.num_rows
     for row in range(rows):
@@ -97,7 +102,7 @@ def check(
             raise ServiceError(
                 f"the server's answer differs from the model's own on row {row + 1} of "
                 f"{rows}: {difference}",
-                where=url,
+                where=address.url,
                 remedy="Server and release step must have the same libraries; compare versions.",
             )
     return rows
@@ -140,31 +145,35 @@ def _columns(sample: pa.Table, columns: Sequence[Column]) -> dict[str, Any]:
 
 
 def _ask(
-    url: str, *, service: str, instances: list[dict[str, Any]], log: Path | None
+    address: Address,
+    *,
+    service: str,
+    instances: list[dict[str, Any]],
+    log: Callable[[], str],
 ) -> dict[str, Any]:
     import httpx
 
-    ending = f" Its log ends: {tail(log)}" if log else ""
-    with httpx.Client(trust_env=False, timeout=60, headers={"user-agent": AGENT}) as client:
+    headers = {"user-agent": AGENT, **address.headers}
+    with httpx.Client(trust_env=False, timeout=60, headers=headers) as client:
         try:
-            response = client.post(predict_url(url, service), json={"instances": instances})
+            response = client.post(predict_url(address.url, service), json={"instances": instances})
         except httpx.HTTPError as error:
             raise ServiceError(
-                f"the server does not answer: {error}.{ending}", where=url
+                f"the server does not answer: {error}.{_ending(log)}", where=address.url
             ) from error
     if response.status_code != 200:
         raise ServiceError(
             f"the server answered {response.status_code} to holdout rows: {response.text:.300}."
-            f"{ending}",
-            where=url,
+            f"{_ending(log)}",
+            where=address.url,
         )
     answered: dict[str, Any] = response.json()
     return answered
 
 
-def predict_url(url: str, service: str) -> str:
-    """Return where a service takes v1 predictions."""
-    return f"{url}/v1/models/{service}:predict"
+def _ending(log: Callable[[], str]) -> str:
+    ending = log()
+    return f" Its log ends: {ending}" if ending else ""
 
 
 def _plain(value: Any) -> Any:

@@ -158,13 +158,52 @@ class CanarySpec(Spec):
         return self
 
 
+class KserveSpec(Spec):
+    """Where a router of a cluster serves, and with what."""
+
+    namespace: str = Field(
+        default="penstock", description="Namespace of the model servers, the route and the gateway"
+    )
+    gateway: str = Field(default="penstock", description="The Gateway, `name` or `namespace/name`")
+    address: str = Field(
+        default="",
+        description="URL at which this step reaches the gateway; empty: what its status says",
+    )
+    hostname: str = Field(
+        default="", description="Host that users call it by; empty: any, told apart by the path"
+    )
+    runtime: str = Field(default="penstock", description="ServingRuntime of the model servers")
+    service_account: str = Field(
+        default="penstock-server",
+        description="Their service account, which carries the credentials of the object store",
+    )
+    replicas: int = Field(default=1, ge=1, description="Model servers of each version, at least")
+    artifacts: dict[str, str] = Field(
+        default={},
+        description="Where KServe reads what MLflow names otherwise, by prefix: "
+        "`mlflow-artifacts:/` to `pvc://mlflow/artifacts/`, for example",
+    )
+    context: str = Field(
+        default="",
+        description="Context of the kubeconfig; empty: its current one, or the pod's own",
+    )
+
+
 class DeploymentSpec(Spec):
     """How a registered version is brought to users."""
 
-    router: Literal["local"] = Field(default="local", description="local: this machine, loopback")
-    port: int = Field(
-        default=8080, ge=0, le=65535, description="Where it answers; 0 takes a free port"
+    router: Literal["local", "kserve-gateway"] = Field(
+        default="local",
+        description="local: this machine, loopback; kserve-gateway: KServe on Kubernetes, weighed "
+        "by an HTTPRoute of the Gateway API",
     )
+    port: int = Field(
+        default=8080,
+        ge=0,
+        le=65535,
+        description="Where it answers on this machine; 0 takes a free port",
+    )
+    kserve: KserveSpec = KserveSpec()
     ready_timeout: float = Field(
         default=120, gt=0, description="Seconds a new server may take to become ready"
     )

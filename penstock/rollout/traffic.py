@@ -14,6 +14,11 @@ _UNDER_WAY = 64
 """Requests at a time; beyond it one is skipped: replay must not pile up on a slow service."""
 
 
+def predict_url(url: str, service: str) -> str:
+    """Return where a service takes KServe v1 predictions."""
+    return f"{url}/v1/models/{service}:predict"
+
+
 @contextlib.contextmanager
 def replay(address: str, bodies: Sequence[bytes], *, rate: float) -> Iterator[None]:
     """Send requests at a steady rate until the block ends.

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import InputError, ServiceError
 from penstock.records.rollout import Pairs
-from penstock.rollout.router import Health, Observation, Release, Routing
+from penstock.rollout.router import Address, Health, Observation, Release, Routing
 from penstock.rollout.routers import front, process, servers
 from penstock.rollout.routers.keeper import REVIVE_TIMEOUT, Keeper
 from penstock.rollout.routers.lease import SECONDS, Lease
@@ -24,6 +25,7 @@ from penstock.rollout.routers.state import (
     ServerArm,
     ServiceFolder,
 )
+from penstock.rollout.traffic import predict_url, replay
 
 
 class LocalRouter:
@@ -92,10 +94,6 @@ class LocalRouter:
         origin = self._state.retired.origin if self._state.retired else self._state.previous
         return origin.version if origin else None
 
-    def log_of(self, version: int) -> Path:
-        """Return the log of a version's server."""
-        return servers.log_of(self._folder, version)
-
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
         """Hold the service's lease, and first mend it: restart what died, end what was left behind.
@@ -114,13 +112,13 @@ class LocalRouter:
         self._lease.check()
         self._keeper.apply()
 
-    def deploy(self, release: Release, *, timeout: float) -> str:
-        """Bring `release` up as the candidate, without traffic; return its own address."""
+    def deploy(self, release: Release, *, timeout: float) -> Address:
+        """Bring `release` up as the candidate, without traffic; return where it alone answers."""
         self.mend()
         origin = Origin.of(release)
         for arm in (self._state.stable, self._state.candidate):
             if arm and arm.origin.same(origin):
-                return arm.url
+                return Address(arm.url)
         if self.stable == release.version:
             raise InputError(
                 f"version {release.version} is the stable one, from other files or with a drill",
@@ -141,7 +139,7 @@ class LocalRouter:
             arm, candidate=arm, weight=0, assignment=self._keeper.unmirrored(), lost=None
         )
         self._keeper.apply()
-        return arm.url
+        return Address(arm.url)
 
     def route(self, routing: Routing) -> None:
         """Set mirroring and assignment."""
@@ -176,6 +174,14 @@ class LocalRouter:
         if lost and lost.version == version:
             return Health(ready=False, restarts=lost.restarts, memory=None, reason=lost.reason)
         return Health(ready=False, restarts=0, memory=None, reason="It is not up.")
+
+    def log(self, version: int) -> str:
+        """Return the end of the log of a version's server."""
+        return process.tail(servers.log_of(self._folder, version))
+
+    def replay(self, bodies: Sequence[bytes], *, rate: float) -> AbstractContextManager[None]:
+        """Send requests through the front, which counts them as it counts users'."""
+        return replay(predict_url(self.url, self._folder.service), bodies, rate=rate)
 
     def mend(self) -> None:
         """Start again what has died and should run.

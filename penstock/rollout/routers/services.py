@@ -3,62 +3,16 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.errors import InputError, PenstockError
-from penstock.rollout.router import Health
+from penstock.rollout.router import ServiceStatus, VersionStatus
 from penstock.rollout.routers import process, servers
 from penstock.rollout.routers.lease import Holder, Lease
 from penstock.rollout.routers.loopback import LOOPBACK
 from penstock.rollout.routers.state import LocalState, Role, ServerArm, ServiceFolder
 
 _GRACE = 30.0
-
-
-@dataclass(frozen=True)
-class VersionStatus:
-    """What one version is doing.
-
-    Attributes:
-        version: Its number in the registry.
-        role: `stable`, `candidate`, or `retired`: promoted over and not removed yet.
-        weight: Its share of new requests, in percent.
-        url: Where it alone answers.
-        health: How its server is.
-    """
-
-    version: int
-    role: Role
-    weight: int
-    url: str
-    health: Health
-
-
-@dataclass(frozen=True)
-class ServiceStatus:
-    """What one service is doing.
-
-    Attributes:
-        service: Its name.
-        url: Where it answers.
-        running: Whether its front and its stable version run.
-        stable: The version that it falls back to, or None.
-        weights: Share of new requests by version, in percent.
-        versions: Every version that is up, the stable one first.
-        controller: The process that drives it now, or None.
-        logs: Folder of its logs.
-    """
-
-    service: str
-    url: str
-    running: bool
-    stable: int | None
-    weights: Mapping[int, int]
-    versions: tuple[VersionStatus, ...]
-    controller: Holder | None
-    logs: Path
 
 
 def status(home: Path) -> list[ServiceStatus]:
@@ -108,8 +62,7 @@ def _status(folder: ServiceFolder, state: LocalState) -> ServiceStatus:
         stable=state.stable.version if state.stable else None,
         weights={arm.version: state.weight_of(role) for role, arm in state.roles().items()},
         versions=tuple(_version(folder, state, role, arm) for role, arm in state.roles().items()),
-        controller=running_controller(folder.path.parent.parent, folder.service),
-        logs=folder.path,
+        logs=str(folder.path),
     )
 
 

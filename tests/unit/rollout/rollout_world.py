@@ -22,9 +22,11 @@ from penstock.records.rollout import Order, Rollout
 from penstock.registry import versions
 from penstock.registry.register import register
 from penstock.rollout import release
+from penstock.rollout.place import Place, place_of
 from penstock.rollout.release import Outputs
 from penstock.rollout.routers.services import stop
 from penstock.rollout.routers.state import LocalState
+from penstock.rollout.spec import DeploymentSpec
 
 QUICK: dict[str, Any] = {
     "interval": 0.25,
@@ -129,6 +131,10 @@ class World:
     def tags(self, version: int) -> dict[str, str]:
         found = versions.registered(f"models:/adult/{version}", tracking_uri=self.uri)
         return dict(found.tags)
+
+    def place(self) -> Place:
+        spec = DeploymentSpec(port=0)
+        return place_of(spec, service="adult", home=self.home, tracking_uri=self.uri)
 
     def ask(self, url: str) -> str:
         body = {"instances": self.rows[:1]}

@@ -19,8 +19,10 @@ from rollout_world import QUICK, World, load_on, world_in
 
 from penstock.records.rollout import Rollout, total
 from penstock.rollout import control
-from penstock.rollout.journal import Journal, journals
+from penstock.rollout.journal import Journal
+from penstock.rollout.place import history
 from penstock.rollout.release import ROLLED_BACK
+from penstock.rollout.spec import DeploymentSpec
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +81,7 @@ def test_a_good_candidate_is_promoted_and_no_request_fails(world: World) -> None
     assert seen.requests > seen.replayed > 0
     assert total(interval.candidate for interval in rollout.of_phase("shadow")).requests == 0
 
-    back = control.roll_back(world.home, service="adult", tracking_uri=world.uri)
+    back = control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri)
     assert (back.candidate, world.champion(), world.ask(rollout.url)) == (1, 1, "1")
     assert "by hand to version 1" in world.tags(rollout.candidate)[ROLLED_BACK]
     assert len(world.processes()) == 2
@@ -241,7 +243,7 @@ def controller(world: World, run: str, **changes: Any) -> Iterator[subprocess.Po
 
 
 def newest(world: World) -> Journal | None:
-    found = journals(world.home / "serving" / "adult")
+    found = history(world.place())
     return found[-1] if found else None
 
 
@@ -254,7 +256,7 @@ def wait_for(holds: Callable[[], bool], *, seconds: float = 120) -> None:
 
 def at(world: World, phase: str, step: int, *, before: int) -> bool:
     """Whether a rollout that began after the first `before` ones has come to a transition."""
-    found = journals(world.home / "serving" / "adult")[before:]
+    found = history(world.place())[before:]
     return any((t.phase, t.step) == (phase, step) for j in found for t in j.rollout.transitions)
 
 
@@ -274,7 +276,7 @@ def at(world: World, phase: str, step: int, *, before: int) -> bool:
 def test_a_controller_killed_at_a_transition_is_taken_up(
     world: World, phase: str, step: int, drill: str
 ) -> None:
-    before, run = len(journals(world.home / "serving" / "adult")), f"kill-{phase}-{step}"
+    before, run = len(history(world.place())), f"kill-{phase}-{step}"
     expected = "rolled_back" if drill else "promoted"
     was = world.champion()
     with load_on(world, world.deployed(2).url) as answers:
@@ -284,7 +286,7 @@ def test_a_controller_killed_at_a_transition_is_taken_up(
         rollout = world.release(3, run=run, spec={"drill": drill})
 
     assert rollout.outcome == expected, rollout.reason
-    assert len(journals(world.home / "serving" / "adult")) == before + 1
+    assert len(history(world.place())) == before + 1
     phases = [t.phase for t in rollout.transitions]
     assert phases[0] == "deploy"
     assert phases[-1] == "done"
@@ -295,13 +297,13 @@ def test_a_controller_killed_at_a_transition_is_taken_up(
     assert len(world.processes()) == 2
     if not drill:
         assert set(answers) <= {"200 version 1", f"200 version {rollout.candidate}"}
-        control.roll_back(world.home, service="adult", tracking_uri=world.uri, to=1)
+        control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)
 
 
 @pytest.mark.xdist_group("canary-kill")
 @pytest.mark.parametrize("part", ["front", "stable", "candidate"])
 def test_a_part_killed_in_a_step_leaves_a_legal_state(world: World, part: str) -> None:
-    before = len(journals(world.home / "serving" / "adult"))
+    before = len(history(world.place()))
     steps = [{"weight": 50, "min_samples": 300, "max_wait": 120, "min_seconds": 3}]
     canary = {"shadow": {"share": 0}, "steps": steps, "abort": {"max_restarts": 1}}
     run = f"part-{part}"
@@ -319,54 +321,54 @@ def test_a_part_killed_in_a_step_leaves_a_legal_state(world: World, part: str) -
     assert world.ask(rollout.rollout.url) == str(serves)
     assert len(world.processes()) == 2
     if serves != 1:
-        control.roll_back(world.home, service="adult", tracking_uri=world.uri, to=1)
+        control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)
 
 
 @pytest.mark.xdist_group("canary-kill")
 def test_another_version_takes_the_place_of_what_was_left_half_way(world: World) -> None:
-    before = len(journals(world.home / "serving" / "adult"))
+    before = len(history(world.place()))
     with controller(world, "left") as process:
         wait_for(lambda: at(world, "step", 0, before=before))
         process.send_signal(signal.SIGKILL)
     rollout = world.release(4)
     assert rollout.outcome == "promoted", rollout.reason
-    left = journals(world.home / "serving" / "adult")[before].rollout
+    left = history(world.place())[before].rollout
     assert left.outcome == "rolled_back"
     assert f"Version {rollout.candidate} took its place" in left.reason
-    control.roll_back(world.home, service="adult", tracking_uri=world.uri, to=1)
+    control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)
 
 
 @pytest.mark.xdist_group("canary-kill")
 def test_two_controllers_never_drive_one_service(world: World) -> None:
-    before = len(journals(world.home / "serving" / "adult"))
+    before = len(history(world.place()))
     with controller(world, "first") as process:
         wait_for(lambda: at(world, "shadow", 0, before=before))
         with pytest.raises(Exception, match=rf"process {process.pid}"):
             world.release(4)
         process.send_signal(signal.SIGKILL)
-    resumed = control.resume(world.home, service="adult")
+    resumed = control.resume(world.place())
     assert resumed.outcome == "promoted"
-    control.roll_back(world.home, service="adult", tracking_uri=world.uri, to=1)
+    control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)
 
 
 @pytest.mark.xdist_group("canary-low")
 def test_a_person_can_abort_and_approve(world: World) -> None:
-    before = len(journals(world.home / "serving" / "adult"))
+    before = len(history(world.place()))
     steps = [{"weight": 50, "min_samples": 50, "max_wait": 120, "hold": True}]
     with controller(world, "abort", canary={"steps": steps}) as process:
         wait_for(lambda: at(world, "step", 0, before=before))
-        assert control.abort(world.home, service="adult", reason="a customer called") is None
+        assert control.abort(world.place(), reason="a customer called") is None
         assert process.wait(timeout=60) == 0
     journal = newest(world)
     assert journal is not None
     assert "a customer called" in journal.rollout.reason
     with controller(world, "approve", canary={"steps": steps}) as process:
         wait_for(lambda: at(world, "step", 0, before=before + 1))
-        assert "beyond 50 %" in control.approve(world.home, service="adult")
+        assert "beyond 50 %" in control.approve(world.place())
         assert process.wait(timeout=120) == 0
     journal = newest(world)
     assert journal is not None
     assert journal.rollout.outcome == "promoted"
-    (found,) = control.standing(world.home)
+    (found,) = control.standing(world.place())
     assert any(f"version {journal.rollout.candidate}: 100 %" in line for line in found.lines())
-    control.roll_back(world.home, service="adult", tracking_uri=world.uri, to=1)
+    control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)

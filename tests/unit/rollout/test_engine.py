@@ -8,7 +8,8 @@ be killed in turn, which needs hundreds of rollouts: the router below keeps the 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,8 +21,9 @@ from penstock.errors import LeaseLostError, ServiceError
 from penstock.records.rollout import ArmSummary, Pairs, Rollout
 from penstock.rollout.engine import Actions, Controller, give_up
 from penstock.rollout.journal import Journal
-from penstock.rollout.router import Health, Observation, Release, Router, Routing
+from penstock.rollout.router import Address, Health, Observation, Release, Router, Routing
 from penstock.rollout.spec import CanarySpec
+from penstock.rollout.store import FolderStore
 
 STABLE, CANDIDATE = 1, 2
 EACH = 4000
@@ -57,11 +59,11 @@ class Memory:
     def open(self) -> None:
         self._called("open")
 
-    def deploy(self, release: Release, *, timeout: float) -> str:
+    def deploy(self, release: Release, *, timeout: float) -> Address:
         self._called("deploy")
         if self.stable != release.version:
             self.candidate = release.version
-        return "http://127.0.0.1:2"
+        return Address("http://127.0.0.1:2")
 
     def route(self, routing: Routing) -> None:
         self._called("route")
@@ -88,6 +90,12 @@ class Memory:
         self._called("health")
         ready = not self.unready()
         return Health(ready=ready, restarts=self.restarts, memory=None, reason="" if ready else "?")
+
+    def log(self, version: int) -> str:
+        return ""
+
+    def replay(self, bodies: Sequence[bytes], *, rate: float) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def mend(self) -> None:
         self._called("mend")
@@ -140,13 +148,13 @@ class World:
     router: Memory = field(default_factory=Memory)
     champion: int = STABLE
     tags: list[str] = field(default_factory=list)
-    prove: Callable[[str], None] = lambda _: None
+    prove: Callable[[Address], None] = lambda _: None
     registry: Callable[[str], None] = lambda _: None
 
     @property
     def journal(self) -> Journal:
         """As another process reads it."""
-        return Journal(self.folder)
+        return Journal(FolderStore(self.folder))
 
     def begin(self, **changes: Any) -> None:
         fields = {
@@ -286,8 +294,8 @@ def test_a_candidate_that_does_not_come_up_gets_no_traffic(world: World) -> None
 
 
 def test_a_candidate_that_answers_otherwise_gets_no_traffic(world: World) -> None:
-    def prove(address: str) -> None:
-        assert address == "http://127.0.0.1:2"
+    def prove(address: Address) -> None:
+        assert address.url == "http://127.0.0.1:2"
         raise ServiceError("the answer differs from the model's own")
 
     world.prove = prove

@@ -14,6 +14,7 @@ import pytest
 from penstock.errors import InputError, IntegrityError
 from penstock.records.rollout import ArmSummary, Finding, Interval, Rollout
 from penstock.rollout.journal import Journal, journals
+from penstock.rollout.store import FolderStore
 
 FOUND = Finding(rule="errors", verdict="pass", value=0.001, bound=0.02, sentence="Few errors.")
 
@@ -36,7 +37,7 @@ def planned(**changes: object) -> Rollout:
 
 
 def begun(folder: Path) -> Journal:
-    journal = Journal(folder)
+    journal = Journal(FolderStore(folder))
     journal.begin(planned(), reason="Approved.")
     return journal
 
@@ -53,7 +54,7 @@ def test_another_reader_sees_what_was_written(tmp_path: Path) -> None:
     journal.saw(interval())
     journal.go("step", reason="Passed.", step=0, weight=10, findings=(FOUND,))
 
-    read = Journal(tmp_path / "r").rollout
+    read = Journal(FolderStore(tmp_path / "r")).rollout
 
     assert read == journal.rollout
     assert [t.phase for t in read.transitions] == ["deploy", "shadow", "step"]
@@ -73,7 +74,7 @@ def test_the_outcome_is_what_was_last_done(tmp_path: Path, last: str, outcome: s
         journal.go("rollback", reason="The registry did not answer.")
     journal.go("done", reason="It serves.")
 
-    read = Journal(tmp_path / "r").rollout
+    read = Journal(FolderStore(tmp_path / "r")).rollout
 
     assert read.outcome == outcome
     assert read.reason == journal.rollout.transitions[-2].reason
@@ -85,11 +86,11 @@ def test_a_torn_line_was_not_acted_on(tmp_path: Path, cut: int) -> None:
     path = tmp_path / "r" / "journal.jsonl"
     path.write_bytes(path.read_bytes()[:-cut])
 
-    torn = Journal(tmp_path / "r")
+    torn = Journal(FolderStore(tmp_path / "r"))
     assert torn.rollout.last.phase == "deploy"
     torn.go("rollback", reason="Killed.")
 
-    read = Journal(tmp_path / "r").rollout
+    read = Journal(FolderStore(tmp_path / "r")).rollout
     assert [t.phase for t in read.transitions] == ["deploy", "rollback"]
 
 
@@ -99,24 +100,25 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('"phase":"deploy"', '"phase":"party"'))
 
     with pytest.raises(IntegrityError, match=r"line 2 of the journal is damaged.*penstock status"):
-        _ = Journal(tmp_path / "r").rollout
+        _ = Journal(FolderStore(tmp_path / "r")).rollout
 
 
 def test_a_journal_that_never_began_does_not_exist(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "r")
+    journal = Journal(FolderStore(tmp_path / "r"))
     assert not journal.exists
     with pytest.raises(InputError, match="no rollout has begun"):
         _ = journal.rollout
     begun(tmp_path / "r")
     (tmp_path / "r" / "journal.jsonl").write_bytes(b'{"rollout"')
-    assert not Journal(tmp_path / "r").exists
-    assert journals(tmp_path) == []
+    assert not Journal(FolderStore(tmp_path / "r")).exists
+    assert journals(FolderStore.all_below(tmp_path / "rollouts")) == []
 
 
 def test_rollouts_are_listed_oldest_first(tmp_path: Path) -> None:
     for name in ("z", "a"):
         begun(tmp_path / "rollouts" / name)
-    assert [journal.folder.name for journal in journals(tmp_path)] == ["z", "a"]
+    found = journals(FolderStore.all_below(tmp_path / "rollouts"))
+    assert [journal.name for journal in found] == ["z", "a"]
 
 
 def test_a_kill_between_two_lines_loses_neither(tmp_path: Path) -> None:
@@ -124,8 +126,9 @@ def test_a_kill_between_two_lines_loses_neither(tmp_path: Path) -> None:
 import os, signal
 from pathlib import Path
 from penstock.rollout.journal import Journal
+from penstock.rollout.store import FolderStore
 from test_journal import planned
-journal = Journal(Path({str(tmp_path / "r")!r}))
+journal = Journal(FolderStore(Path({str(tmp_path / "r")!r})))
 journal.begin(planned(), reason="Approved.")
 journal.go("shadow", reason="Ready.")
 os.kill(os.getpid(), signal.SIGKILL)
@@ -133,7 +136,7 @@ os.kill(os.getpid(), signal.SIGKILL)
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
     ended = subprocess.run([sys.executable, "-c", script], env=environment)
     assert ended.returncode == -signal.SIGKILL
-    assert Journal(tmp_path / "r").rollout.last.phase == "shadow"
+    assert Journal(FolderStore(tmp_path / "r")).rollout.last.phase == "shadow"
 
 
 def test_words_of_people_are_kept_beside_it(tmp_path: Path) -> None:
@@ -142,7 +145,7 @@ def test_words_of_people_are_kept_beside_it(tmp_path: Path) -> None:
     assert journal.abort_asked is None
     journal.approve(0, by="ada")
     journal.ask_to_abort("enough")
-    again = Journal(tmp_path / "r")
+    again = Journal(FolderStore(tmp_path / "r"))
     assert again.approval_of(0) == "ada"
     assert again.approval_of(1) is None
     assert again.abort_asked == "enough"

@@ -1,0 +1,1 @@
+"""Routers that steer KServe on a Kubernetes cluster."""

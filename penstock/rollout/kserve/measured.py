@@ -1,0 +1,191 @@
+"""Replaying the holdout through a gateway, and measuring here what comes of it.
+
+A gateway's answers do not say which version failed where none answered, so each request names the
+arm it is for: its share of the requests is the weight, and what becomes of it is counted where it
+belongs. That users' requests are shared by the same weights is the prober's to show.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from penstock.records.rollout import ArmSummary, Pairs
+from penstock.rollout.kserve.prober import VERSION_HEADER
+from penstock.rollout.router import Observation
+from penstock.rollout.routers.tally import Edges, Outcome, Pair, PairTally, Tally
+from penstock.rollout.traffic import AGENT, REPLAY_HEADER
+
+if TYPE_CHECKING:
+    import aiohttp
+
+_UNDER_WAY = 64
+"""Requests at a time; beyond it one is skipped: replay must not pile up on a slow service."""
+_TIMEOUT = 30.0
+
+
+@dataclass(frozen=True)
+class Steering:
+    """Which arm the next request is for.
+
+    Attributes:
+        headers: By version, what a request carries to get there.
+        stable: The stable version.
+        candidate: The candidate.
+        weight: The candidate's share, in percent.
+        mirror: Share of the stable version's requests that the candidate is asked too.
+        edges: Of the histograms.
+    """
+
+    headers: Mapping[int, Mapping[str, str]]
+    stable: int | None = None
+    candidate: int | None = None
+    weight: int = 0
+    mirror: float = 0.0
+    edges: Edges = field(default_factory=Edges)
+
+
+class Measured:
+    """Counts what it sends.
+
+    Args:
+        url: Where a body is posted to.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._lock = threading.Lock()
+        self._epoch = secrets.token_hex(8)
+        self._steering = Steering(headers={})
+        self._arms: dict[int, Tally] = {}
+        self._pairs = PairTally()
+
+    def steer(self, steering: Steering) -> None:
+        """Send what follows as `steering` says; pairs of another candidate are dropped."""
+        with self._lock:
+            if steering.candidate != self._steering.candidate and steering.candidate is not None:
+                self._pairs = PairTally()
+            self._steering = steering
+
+    def observe(self) -> Observation:
+        """Return what was counted so far."""
+        with self._lock:
+            return Observation(
+                epoch=self._epoch,
+                arms={
+                    version: ArmSummary.model_validate(tally.counts())
+                    for version, tally in self._arms.items()
+                },
+                pairs=Pairs.model_validate(self._pairs.counts()),
+            )
+
+    @contextlib.contextmanager
+    def replay(self, bodies: Sequence[bytes], *, rate: float) -> Iterator[None]:
+        """Send requests at a steady rate until the block ends."""
+        stopped = threading.Event()
+        sender = threading.Thread(
+            target=lambda: asyncio.run(self._send(bodies, rate=rate, stopped=stopped)),
+            name="replay",
+            daemon=True,
+        )
+        sender.start()
+        try:
+            yield
+        finally:
+            stopped.set()
+            sender.join()
+
+    async def _send(
+        self, bodies: Sequence[bytes], *, rate: float, stopped: threading.Event
+    ) -> None:
+        import aiohttp
+
+        headers = {"content-type": "application/json", "user-agent": AGENT, REPLAY_HEADER: "1"}
+        timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
+        clock = asyncio.get_running_loop().time
+        under_way: set[asyncio.Task[None]] = set()
+        shares = _Shares()
+        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
+            due, sent = clock(), 0
+            while not stopped.is_set():
+                steering = self._steering
+                if len(under_way) < _UNDER_WAY and steering.stable is not None:
+                    work = self._one(session, bodies[sent % len(bodies)], steering, shares)
+                    task = asyncio.create_task(work)
+                    under_way.add(task)
+                    task.add_done_callback(under_way.discard)
+                    sent += 1
+                # What a pause of this machine delayed is not made up for by a burst.
+                due = max(due + 1 / rate, clock() - 1 / rate)
+                await asyncio.sleep(max(0.0, due - clock()))
+            if under_way:
+                await asyncio.wait(under_way)
+
+    async def _one(
+        self, session: aiohttp.ClientSession, body: bytes, steering: Steering, shares: _Shares
+    ) -> None:
+        stable, candidate = steering.stable, steering.candidate
+        assert stable is not None
+        if candidate is None:
+            await self._ask(session, stable, body, steering)
+        elif shares.due("mirror", steering.mirror):
+            # Both at once, so that each has the other as its load and both meet the same moment.
+            one, other = await asyncio.gather(
+                self._ask(session, stable, body, steering),
+                self._post(session, candidate, body, steering),
+            )
+            with self._lock:
+                if self._steering.candidate == candidate:
+                    pair = Pair(self._pairs, steering.edges, secrets.token_hex(8))
+                    pair.ended(stable=one, candidate=other)
+        else:
+            chosen = shares.due("weight", steering.weight / 100)
+            await self._ask(session, candidate if chosen else stable, body, steering)
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, version: int, body: bytes, steering: Steering
+    ) -> Outcome:
+        outcome = await self._post(session, version, body, steering)
+        with self._lock:
+            self._arms.setdefault(version, Tally()).add(outcome, edges=steering.edges)
+        return outcome
+
+    async def _post(
+        self, session: aiohttp.ClientSession, version: int, body: bytes, steering: Steering
+    ) -> Outcome:
+        import aiohttp
+
+        begun = time.perf_counter()
+        outcome = Outcome(0, replayed=True)
+        try:
+            headers = steering.headers[version]
+            async with session.post(self._url, data=body, headers=headers) as response:
+                outcome.body = await response.read()
+                # An answer of the gateway's own, or of another version, is none of this one's.
+                if response.headers.get(VERSION_HEADER) == str(version):
+                    outcome.status = response.status
+        except aiohttp.ClientConnectorError:
+            outcome.unreachable = True
+        except (aiohttp.ClientError, TimeoutError):
+            outcome.status = 0
+        outcome.seconds = time.perf_counter() - begun
+        return outcome
+
+
+class _Shares:
+    """Turns a share into a yes or no for each request, evenly: chance would bring runs of either."""
+
+    def __init__(self) -> None:
+        self._owed: dict[str, float] = {}
+
+    def due(self, name: str, share: float) -> bool:
+        owed = self._owed.get(name, 0.0) + share
+        chosen = owed >= 1 - 1e-9
+        self._owed[name] = owed - chosen
+        return chosen

@@ -1,0 +1,141 @@
+"""Asking through the gateway which version answers: what is in effect, not what was asked for."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+
+import httpx
+
+from penstock.errors import ServiceError
+from penstock.rollout.traffic import AGENT
+
+VERSION_HEADER = "x-penstock-version"
+
+_TIMEOUT = 5.0
+_PAUSE = 0.1
+_SURE = 1e-4
+"""Chance that a split which is there is taken for one that is not, or the other way round."""
+_TRIES = 60
+_LEAST = 0.2
+"""Share of an equal split's answers that each version must have given: fewer of 60 than that come
+with a chance of 2e-7 where the split is there."""
+
+
+class Prober:
+    """Asks for the model's metadata, which no counter counts.
+
+    Args:
+        url: The gateway.
+        service: The service.
+        headers: What every request to it carries, the host's name for example.
+    """
+
+    def __init__(self, url: str, *, service: str, headers: Mapping[str, str]) -> None:
+        self._url = f"{url}/v2/models/{service}"
+        self._http = httpx.Client(
+            timeout=_TIMEOUT, trust_env=False, headers={"user-agent": AGENT, **headers}
+        )
+
+    def version(self, headers: Mapping[str, str] = {}) -> str:
+        """Return the version that answers now, or in words what came instead."""
+        try:
+            response = self._http.get(self._url, headers=dict(headers))
+        except httpx.HTTPError as error:
+            return f"no answer ({error})"
+        found = response.headers.get(VERSION_HEADER)
+        return str(found) if found else f"status {response.status_code}: {response.text[:200]}"
+
+    def wait_for(self, version: int, *, headers: Mapping[str, str], timeout: float) -> None:
+        """Return once `version` answers requests with these headers.
+
+        Raises:
+            ServiceError: If it does not within `timeout` seconds; what does is in the message.
+        """
+        self._until(
+            lambda found: found == str(version),
+            headers=headers,
+            timeout=timeout,
+            what=f"version {version} is not reached through the gateway",
+        )
+
+    def wait_for_weight(self, candidate: int, *, percent: int, timeout: float) -> None:
+        """Return once users' requests are shared as they should be, as far as a few can tell.
+
+        Above 0 the candidate must answer once; at 0 or 100 so many answers in a row must be of one
+        version that no smaller or greater share would have given them by chance.
+
+        Args:
+            candidate: The version.
+            percent: Its weight.
+            timeout: Seconds.
+
+        Raises:
+            ServiceError: If it does not come to be.
+        """
+        mine = str(candidate)
+        if 0 < percent < 100:
+            self._until(
+                lambda found: found == mine,
+                headers={},
+                timeout=timeout,
+                what=f"version {candidate} gets no request at a weight of {percent} %",
+            )
+            return
+        # A share of 5 % would have shown by then.
+        wanted = math.ceil(math.log(_SURE) / math.log(0.95))
+        in_a_row = 0
+
+        def settled(found: str) -> bool:
+            nonlocal in_a_row
+            fits = (found == mine) == (percent == 100) and found.isdigit()
+            in_a_row = in_a_row + 1 if fits else 0
+            return in_a_row >= wanted
+
+        self._until(
+            settled,
+            headers={},
+            timeout=timeout,
+            what=f"the gateway does not keep to a weight of {percent} % for version {candidate}",
+        )
+
+    def require_split(self, stable: int, candidate: int, *, headers: Mapping[str, str]) -> None:
+        """Return if requests with these headers are shared equally by both versions.
+
+        Raises:
+            ServiceError: If one of them gets too few: the weights have no effect.
+        """
+        found = [self.version(headers) for _ in range(_TRIES)]
+        for version in (stable, candidate):
+            if found.count(str(version)) < _LEAST * _TRIES:
+                counts = {answer: found.count(answer) for answer in sorted(set(found))}
+                raise ServiceError(
+                    f"the gateway does not split traffic: {_TRIES} requests at equal weights were "
+                    f"answered by {counts}",
+                    where=self._url,
+                    remedy="Look at the conditions of the HTTPRoute and of its Gateway.",
+                )
+
+    def _until(
+        self,
+        fits: Callable[[str], bool],
+        *,
+        headers: Mapping[str, str],
+        timeout: float,
+        what: str,
+    ) -> None:
+        deadline = time.monotonic() + timeout
+        while True:
+            found = self.version(headers)
+            if fits(found):
+                return
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"{what} after {timeout:g} s; the last answer was of "
+                    + (f"version {found}" if found.isdigit() else found),
+                    where=self._url,
+                    remedy="Look at the conditions of the HTTPRoute and of its Gateway.",
+                )
+            if not found.isdigit():
+                time.sleep(_PAUSE)

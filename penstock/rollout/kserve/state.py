@@ -1,0 +1,86 @@
+"""What a service on a cluster consists of, kept in the annotations of its HTTPRoute.
+
+State and traffic are one object: a write changes both or neither, and a write on a version of it
+that somebody else has changed is refused by the API server.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import Field
+
+from penstock.records.base import Record, Value
+from penstock.rollout.router import Release
+
+Role = Literal["stable", "candidate", "retired"]
+
+
+class Arm(Value):
+    """One version, and the InferenceService that serves it."""
+
+    version: int
+    name: str = Field(description="Of the InferenceService")
+    uri: str = Field(description="`models:/name/version`")
+    model: str = Field(description="Digest that its folder must have")
+    export: str = Field(default="", description="Digest of its ONNX form; empty: it has none")
+    drill: str = Field(default="", description="The fault put in on purpose; empty: none")
+    storage: str = Field(description="Where KServe reads the folder from")
+
+    @classmethod
+    def of(cls, release: Release, *, service: str, storage: str) -> Arm:
+        """Return a release as it is served."""
+        return cls(
+            version=release.version,
+            name=f"{service}-v{release.version}",
+            uri=release.uri,
+            model=release.model,
+            export=release.export,
+            drill=release.drill,
+            storage=storage,
+        )
+
+    @property
+    def backend(self) -> str:
+        """The Service that KServe makes for it in Standard mode."""
+        return f"{self.name}-predictor"
+
+
+class ClusterState(Record):
+    """One service. `weight` is the candidate's share of requests, in percent."""
+
+    KIND: ClassVar[str] = "cluster-service"
+
+    service: str
+    term: int = Field(default=0, description="Of the lease of whoever wrote it last")
+    token: str = Field(description="What the rollout's own requests name an arm with")
+    stable: Arm | None = None
+    candidate: Arm | None = None
+    retired: Arm | None = Field(
+        default=None, description="Stable before the last promotion, until it is cleaned up"
+    )
+    previous: Arm | None = Field(default=None, description="Stable before the one that is")
+    weight: int = 0
+    mirror: float = 0.0
+    choice_header: str = ""
+
+    def roles(self) -> dict[Role, Arm]:
+        """Return the versions that are up by what they are for, the stable one first."""
+        every: dict[Role, Arm | None] = {
+            "stable": self.stable,
+            "candidate": self.candidate,
+            "retired": self.retired,
+        }
+        return {role: arm for role, arm in every.items() if arm}
+
+    def weight_of(self, role: Role) -> int:
+        """Return a role's share of new requests, in percent."""
+        if role == "retired":
+            return 0
+        if role == "candidate":
+            return self.weight
+        return 100 - (self.weight if self.candidate else 0)
+
+    def arm(self, version: int) -> Arm | None:
+        """Return the version if it is up."""
+        return next((arm for arm in self.roles().values() if arm.version == version), None)

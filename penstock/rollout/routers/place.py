@@ -1,0 +1,60 @@
+"""A service on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from penstock.rollout.router import Router, ServiceStatus
+from penstock.rollout.routers.local import LocalRouter
+from penstock.rollout.routers.services import running_controller, status
+from penstock.rollout.routers.state import ServiceFolder
+from penstock.rollout.store import FolderStore, Store
+
+
+class LocalPlace:
+    """See `penstock.rollout.place.Place`.
+
+    Args:
+        home: Folder below which all services of this machine are kept.
+        service: The service.
+        port: Its public port; 0 takes a free one, or the one that it has.
+
+    Raises:
+        InputError: If `service` cannot be the name of a folder and part of an address.
+    """
+
+    def __init__(self, home: Path, *, service: str, port: int = 0) -> None:
+        self._home, self._service = home, service
+        self._router = LocalRouter(home, service=service, port=port)
+        self._rollouts = ServiceFolder(home, service).path / "rollouts"
+
+    @property
+    def service(self) -> str:
+        """Its name."""
+        return self._service
+
+    @property
+    def router(self) -> Router:
+        """Server processes behind one front process."""
+        return self._router
+
+    @property
+    def models(self) -> Path:
+        """The folder that its servers read from."""
+        return self._router.models
+
+    def store(self, identity: str) -> Store:
+        """Return the folder of a rollout."""
+        return FolderStore(self._rollouts / identity)
+
+    def stores(self) -> list[Store]:
+        """Return the folders of those that have begun."""
+        return list(FolderStore.all_below(self._rollouts))
+
+    def driven(self) -> bool:
+        """Return whether a process that is not known to be dead holds the lease."""
+        return running_controller(self._home, self._service) is not None
+
+    def standing(self) -> list[ServiceStatus]:
+        """Return every service below the home that serves or died serving."""
+        return status(self._home)
