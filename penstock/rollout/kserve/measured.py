@@ -179,7 +179,7 @@ class Measured:
 
 
 class _Shares:
-    """Turns a share into a yes or no for each request, evenly: chance would bring runs of either."""
+    """Turns a share into yes or no for each request, evenly: chance would bring runs of either."""
 
     def __init__(self) -> None:
         self._owed: dict[str, float] = {}
