@@ -267,12 +267,10 @@ class GatewayRouter:
         """
         deadline = time.monotonic() + timeout
         self._create(arm)
-        while True:
-            health = pods.health_of(self._kube, self._spec.namespace, arm)
-            if health.ready:
-                return
-            why = pods.hopeless(pods.pods_of(self._kube, self._spec.namespace, arm))
+        while not pods.is_up(self._kube, self._spec.namespace, arm):
+            why = pods.hopeless(self._kube, self._spec.namespace, arm)
             if why or time.monotonic() > deadline:
+                health = pods.health_of(self._kube, self._spec.namespace, arm)
                 raise ServiceError(
                     f"version {arm.version} did not become ready"
                     + ("" if why else f" within {timeout:g} s")

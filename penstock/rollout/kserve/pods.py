@@ -33,7 +33,7 @@ def health_of(kube: Kube, namespace: str, arm: Arm) -> Health:
     pods = pods_of(kube, namespace, arm)
     containers = [one for pod in pods for one in _containers(pod)]
     restarts = sum(int(one.get("restartCount", 0)) for one in containers)
-    ready = is_ready(found) and any(map(_serves, pods))
+    ready = _ready(found) and any(map(_serves, pods))
     return Health(
         ready=ready,
         restarts=restarts,
@@ -42,23 +42,15 @@ def health_of(kube: Kube, namespace: str, arm: Arm) -> Health:
     )
 
 
-def is_ready(service: Manifest) -> bool:
-    """Return whether KServe calls this generation of an InferenceService ready."""
-    status = service.get("status", {})
-    current = service["metadata"].get("generation", 0)
-    if int(status.get("observedGeneration", current)) < current:
-        return False
-    return condition(status.get("conditions", []), "Ready").get("status") == "True"
+def is_up(kube: Kube, namespace: str, arm: Arm) -> bool:
+    """Return whether a version's servers are ready."""
+    found = kube.get(INFERENCE_SERVICES.path(namespace, arm.name))
+    return bool(found and _ready(found) and any(map(_serves, pods_of(kube, namespace, arm))))
 
 
-def hopeless(pods: list[Manifest]) -> str:
+def hopeless(kube: Kube, namespace: str, arm: Arm) -> str:
     """Return why there is nothing to wait for, in words; empty: it may still come up."""
-    for pod in pods:
-        for one in _containers(pod):
-            waiting = one.get("state", {}).get("waiting", {})
-            if waiting.get("reason") in HOPELESS:
-                return f"{waiting['reason']}: {waiting.get('message', '')}".strip(" :")
-    return ""
+    return _hopeless(pods_of(kube, namespace, arm))
 
 
 def pods_of(kube: Kube, namespace: str, arm: Arm) -> list[Manifest]:
@@ -78,8 +70,26 @@ def log_of(kube: Kube, namespace: str, arm: Arm) -> str:
     return ""
 
 
+def _ready(service: Manifest) -> bool:
+    """Return whether KServe calls this generation of an InferenceService ready."""
+    status = service.get("status", {})
+    current = service["metadata"].get("generation", 0)
+    if int(status.get("observedGeneration", current)) < current:
+        return False
+    return condition(status.get("conditions", []), "Ready").get("status") == "True"
+
+
+def _hopeless(pods: list[Manifest]) -> str:
+    for pod in pods:
+        for one in _containers(pod):
+            waiting = one.get("state", {}).get("waiting", {})
+            if waiting.get("reason") in HOPELESS:
+                return f"{waiting['reason']}: {waiting.get('message', '')}".strip(" :")
+    return ""
+
+
 def _reason(kube: Kube, namespace: str, arm: Arm, found: Manifest, pods: list[Manifest]) -> str:
-    said = [hopeless(pods), *map(_ended, pods)]
+    said = [_hopeless(pods), *map(_ended, pods)]
     failed = found.get("status", {}).get("modelStatus", {}).get("lastFailureInfo", {})
     ready = condition(found.get("status", {}).get("conditions", []), "Ready")
     said += [str(failed.get("message", "")), str(ready.get("message", ""))]

@@ -1,0 +1,513 @@
+"""A Kubernetes API server, KServe and a gateway, as far as a router meets them, on loopback.
+
+The API server keeps objects with their resource versions and generations, refuses conflicts, checks
+what is written against the real resource definitions where they are here, and fails on demand.
+KServe is a status that is worked out when it is read; the gateway is a real HTTP proxy that follows
+the HTTPRoutes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import copy
+import json
+import random
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import jsonschema
+import yaml
+from aiohttp import ClientError, ClientSession, web
+
+CRDS = Path(__file__).parents[4] / "shared" / "crds"
+NAMESPACE = "penstock"
+GATEWAY = {
+    "metadata": {"name": "penstock", "namespace": NAMESPACE, "generation": 1},
+    "spec": {"listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+    "status": {
+        "addresses": [{"type": "IPAddress", "value": "127.0.0.1"}],
+        "conditions": [
+            {"type": kind, "status": "True", "message": ""} for kind in ("Accepted", "Programmed")
+        ],
+    },
+}
+DISCOVERY = {
+    "/apis/serving.kserve.io/v1beta1": ["inferenceservices"],
+    "/apis/serving.kserve.io/v1alpha1": ["servingruntimes"],
+    "/apis/gateway.networking.k8s.io/v1": ["httproutes", "gateways"],
+}
+_PATH = re.compile(
+    r"/(api|apis/[^/]+)/(?P<version>[^/]+)/namespaces/(?P<namespace>[^/]+)"
+    r"/(?P<plural>[^/]+)(/(?P<name>[^/]+))?(/(?P<sub>log))?"
+)
+
+Key = tuple[str, str, str]
+
+
+class Server(Protocol):
+    """What answers for one version."""
+
+    ready: bool
+    restarts: int
+    reason: str
+
+    async def answer(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]: ...
+
+    def stop(self) -> None: ...
+
+
+@dataclass
+class Scripted:
+    """Answers as it is told to, in this process."""
+
+    version: str
+    ready: bool = True
+    restarts: int = 0
+    reason: str = ""
+    errors: float = 0.0
+    delay: float = 0.0
+    label: str = "yes"
+    asked: int = 0
+    chance: random.Random = field(default_factory=lambda: random.Random(7))
+
+    async def answer(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        mine = {"x-penstock-version": self.version, "content-type": "application/json"}
+        if method == "GET":
+            return 200, mine, b"{}"
+        self.asked += 1
+        await asyncio.sleep(self.delay)
+        if self.chance.random() < self.errors:
+            return 500, mine, b'{"error": "on purpose"}'
+        score = 0.75 if self.label == "yes" else 0.25
+        fields = {
+            "predictions": [self.label],
+            "classes": ["no", "yes"],
+            "probabilities": [[1 - score, score]],
+            "positive": "yes",
+            "model_version": self.version,
+        }
+        return 200, mine, json.dumps(fields).encode()
+
+    def stop(self) -> None:
+        self.ready = False
+
+
+@dataclass
+class Fault:
+    """What the API server does instead of obeying, `times` times.
+
+    Attributes:
+        method: Of the requests it meets.
+        path: A part of their path.
+        status: What is answered; 0: the request is done, and the connection ends without an answer.
+        message: The Status object's.
+        headers: Of the answer.
+    """
+
+    method: str
+    path: str
+    status: int
+    message: str = "on purpose"
+    times: int = 1
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass
+class Cluster:
+    """The emulated cluster; `start` makes the server of an InferenceService."""
+
+    start: Callable[[dict[str, Any]], Server]
+    objects: dict[Key, dict[str, Any]] = field(default_factory=dict)
+    servers: dict[str, Server] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    discovery: dict[str, list[str]] = field(default_factory=lambda: copy.deepcopy(DISCOVERY))
+    lag: float = 0.0
+    ignore_weights: bool = False
+    refusal: str = ""
+    url: str = ""
+    gateway_url: str = ""
+    _version: int = 100
+    _written: dict[Key, float] = field(default_factory=dict)
+    _effective: dict[str, dict[str, Any]] = field(default_factory=dict)
+    _chance: random.Random = field(default_factory=lambda: random.Random(3))
+    _copies: list[asyncio.Task[Any]] = field(default_factory=list)
+
+    def get(self, plural: str, name: str) -> dict[str, Any] | None:
+        return self.objects.get((plural, NAMESPACE, name))
+
+    def put(self, plural: str, manifest: dict[str, Any]) -> None:
+        """Place an object there as somebody else would."""
+        self._store((plural, NAMESPACE, manifest["metadata"]["name"]), copy.deepcopy(manifest))
+
+    def delete(self, plural: str, name: str) -> None:
+        self._drop((plural, NAMESPACE, name))
+
+    # The API server.
+
+    async def api(self, request: web.Request) -> web.StreamResponse:
+        method, path = request.method, request.path
+        self.calls.append((method, path))
+        body = await request.json() if request.can_read_body else None
+        fault = next((f for f in self.faults if f.method == method and f.path in path), None)
+        if fault:
+            fault.times -= 1
+            if not fault.times:
+                self.faults.remove(fault)
+            if fault.status:
+                return _status(fault.status, fault.message, headers=fault.headers)
+            self._obey(method, path, body, request)
+            assert request.transport is not None
+            request.transport.close()
+            return web.Response()
+        return self._obey(method, path, body, request)
+
+    def _obey(
+        self, method: str, path: str, body: dict[str, Any] | None, request: web.Request
+    ) -> web.Response:
+        if path in self.discovery:
+            return web.json_response({"resources": [{"name": n} for n in self.discovery[path]]})
+        match = _PATH.fullmatch(path)
+        if match is None:
+            return _status(404, f"the server could not find {path}")
+        key = (match["plural"], match["namespace"], match["name"] or "")
+        if match["sub"]:
+            return web.Response(text="its log\n")
+        if method == "GET":
+            return self._list(key, request) if not match["name"] else self._read(key)
+        if method == "POST":
+            assert body is not None
+            return self._create((key[0], key[1], body["metadata"]["name"]), body)
+        if key not in self.objects:
+            return _status(404, f"{key[0]} {key[2]!r} not found")
+        if method == "DELETE":
+            self._drop(key)
+            return _status(200, "deleted")
+        assert body is not None
+        return self._change(key, body, merge=method == "PATCH")
+
+    def _read(self, key: Key) -> web.Response:
+        found = self.objects.get(key)
+        if found is None:
+            return _status(404, f"{key[0]} {key[2]!r} not found")
+        return web.json_response(self._with_status(key, found))
+
+    def _list(self, key: Key, request: web.Request) -> web.Response:
+        wanted = dict(
+            pair.split("=") for pair in request.query.get("labelSelector", "").split(",") if pair
+        )
+        if key[0] == "pods":
+            items = self._pods()
+        else:
+            items = [
+                self._with_status(k, found) for k, found in self.objects.items() if k[:2] == key[:2]
+            ]
+        items = [
+            item
+            for item in items
+            if wanted.items() <= (item["metadata"].get("labels") or {}).items()
+        ]
+        return web.json_response({"items": items})
+
+    def _create(self, key: Key, body: dict[str, Any]) -> web.Response:
+        if key in self.objects:
+            return _status(409, f"{key[0]} {key[2]!r} already exists", reason="AlreadyExists")
+        refused = self._check(key, body)
+        if refused:
+            return refused
+        return web.json_response(self._store(key, _without_status(body)), status=201)
+
+    def _change(self, key: Key, body: dict[str, Any], *, merge: bool) -> web.Response:
+        before = self.objects[key]
+        new = _merged(before, body) if merge else body
+        given = body["metadata"].get("resourceVersion") if "metadata" in body else None
+        if given is not None and given != before["metadata"]["resourceVersion"]:
+            return _status(409, "the object has been modified", reason="Conflict")
+        refused = self._check(key, new)
+        if refused:
+            return refused
+        return web.json_response(self._store(key, _without_status(new)))
+
+    def _check(self, key: Key, body: dict[str, Any]) -> web.Response | None:
+        if self.refusal and key[0] == "inferenceservices":
+            said = f'admission webhook "inferenceservice.kserve" denied the request: {self.refusal}'
+            return _status(400, said)
+        checked = schema(key[0])
+        if checked is not None:
+            whole = {k: v for k, v in body.items() if k != "status"}
+            problem = next(iter(checked.iter_errors(whole)), None)
+            if problem:
+                return _status(422, f"{problem.json_path}: {problem.message:.300}")
+        return None
+
+    def _store(self, key: Key, body: dict[str, Any]) -> dict[str, Any]:
+        before = self.objects.get(key)
+        self._version += 1
+        changed = before is None or before.get("spec") != body.get("spec")
+        generation = before["metadata"]["generation"] if before else 0
+        metadata = {
+            **body["metadata"],
+            "namespace": key[1],
+            "uid": before["metadata"]["uid"] if before else f"uid-{self._version}",
+            "resourceVersion": str(self._version),
+            "generation": generation + changed,
+        }
+        self.objects[key] = stored = {**body, "metadata": metadata}
+        self._written[key] = time.monotonic()
+        if key[0] == "inferenceservices" and before is None:
+            self.servers[key[2]] = self.start(stored)
+        return stored
+
+    def _drop(self, key: Key) -> None:
+        self.objects.pop(key, None)
+        server = self.servers.pop(key[2], None) if key[0] == "inferenceservices" else None
+        if server:
+            server.stop()
+
+    # What controllers say.
+
+    def _with_status(self, key: Key, found: dict[str, Any]) -> dict[str, Any]:
+        if key[0] == "inferenceservices":
+            server = self.servers[key[2]]
+            ready = {
+                "type": "Ready",
+                "status": str(server.ready),
+                "message": server.reason,
+            }
+            status = {
+                "observedGeneration": found["metadata"]["generation"],
+                "conditions": [ready],
+            }
+            return {**found, "status": status}
+        if key[0] == "httproutes" and "status" not in found:
+            return {**found, "status": {"parents": [self._parent(key, found)]}}
+        return found
+
+    def _parent(self, key: Key, route: dict[str, Any]) -> dict[str, Any]:
+        generation = route["metadata"]["generation"]
+        if time.monotonic() < self._written[key] + self.lag:
+            generation -= 1
+        known = {f"{name}-predictor" for name in self.servers}
+        named = {
+            backend["name"]
+            for rule in route["spec"]["rules"]
+            for backend in rule.get("backendRefs", [])
+        }
+        lost = ", ".join(sorted(named - known))
+        return {
+            "parentRef": route["spec"]["parentRefs"][0],
+            "conditions": [
+                {"type": "Accepted", "status": "True", "observedGeneration": generation},
+                {
+                    "type": "ResolvedRefs",
+                    "status": str(not lost),
+                    "message": f"no Service {lost}",
+                    "observedGeneration": generation,
+                },
+            ],
+        }
+
+    def _pods(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "metadata": {
+                    "name": f"{name}-pod",
+                    "labels": {"serving.kserve.io/inferenceservice": name},
+                },
+                "status": {
+                    "conditions": [{"type": "Ready", "status": str(server.ready)}],
+                    "containerStatuses": [_container(server)],
+                },
+            }
+            for name, server in self.servers.items()
+        ]
+
+    # The gateway.
+
+    async def gateway(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        headers = {name.lower(): value for name, value in request.headers.items()}
+        rule = self._rule(request.method, request.path, headers)
+        if rule is None:
+            return web.Response(status=404)
+        for each in rule.get("filters", []):
+            mirror = each["requestMirror"]
+            if self._chance.random() * 1000 < mirror["fraction"]["numerator"]:
+                name = mirror["backendRef"]["name"].removesuffix("-predictor")
+                server = self.servers[name]
+                answer = server.answer(request.method, request.path, headers, body)
+                self._copies.append(asyncio.create_task(answer))
+        backends = rule.get("backendRefs", [])
+        weights = [1 if self.ignore_weights else backend["weight"] for backend in backends]
+        if self.ignore_weights:
+            weights = [1] + [0] * (len(weights) - 1)
+        if not sum(weights):
+            return web.Response(status=500)
+        (chosen,) = self._chance.choices(backends, weights)
+        server = self.servers.get(chosen["name"].removesuffix("-predictor"))
+        if server is None or not server.ready:
+            return web.Response(status=503, text="no healthy upstream")
+        status, given, said = await server.answer(request.method, request.path, headers, body)
+        return web.Response(status=status, headers=given, body=said)
+
+    def _rule(self, method: str, path: str, headers: dict[str, str]) -> dict[str, Any] | None:
+        """Pick as the Gateway API orders: exact paths, longer ones, more headers."""
+        found = []
+        for key, route in self.objects.items():
+            if key[0] != "httproutes":
+                continue
+            if time.monotonic() < self._written[key] + self.lag:
+                route = self._effective.get(key[2], route)
+            else:
+                self._effective[key[2]] = route
+            hosts = route["spec"].get("hostnames", [])
+            if hosts and headers.get("host", "").partition(":")[0] not in hosts:
+                continue
+            for number, rule in enumerate(route["spec"]["rules"]):
+                for match in rule["matches"]:
+                    wanted = match["path"]["value"]
+                    exact = match["path"]["type"] == "Exact"
+                    fits = path == wanted if exact else (path + "/").startswith(wanted + "/")
+                    told = match.get("headers", [])
+                    if fits and all(headers.get(h["name"].lower()) == h["value"] for h in told):
+                        found.append(((exact, len(wanted), len(told), -number), rule))
+        return max(found, key=lambda each: each[0])[1] if found else None
+
+
+@contextlib.contextmanager
+def running(start: Callable[[dict[str, Any]], Server] | None = None) -> Iterator[Cluster]:
+    """Yield a cluster on loopback, with a gateway and a serving runtime in it."""
+    cluster = Cluster(start or scripted)
+    loop = asyncio.new_event_loop()
+    runners: list[web.AppRunner] = []
+
+    async def serve(handler: Any) -> str:
+        app = web.Application(client_max_size=2**24)
+        app.router.add_route("*", "/{rest:.*}", handler)
+        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+
+    async def stop() -> None:
+        for runner in runners:
+            await runner.cleanup()
+
+    cluster.url = loop.run_until_complete(serve(cluster.api))
+    cluster.gateway_url = loop.run_until_complete(serve(cluster.gateway))
+    gateway = copy.deepcopy(GATEWAY)
+    gateway["spec"]["listeners"][0]["port"] = int(cluster.gateway_url.rpartition(":")[2])
+    cluster.put("gateways", gateway)
+    cluster.put("servingruntimes", {"metadata": {"name": "penstock"}})
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        yield cluster
+    finally:
+        for server in cluster.servers.values():
+            server.stop()
+        asyncio.run_coroutine_threadsafe(stop(), loop).result(20)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+
+
+def scripted(service: dict[str, Any]) -> Server:
+    """Return a server that answers at once."""
+    return Scripted(version=service["metadata"]["labels"]["penstock/version"])
+
+
+async def proxied(
+    port: int, method: str, path: str, headers: dict[str, str], body: bytes
+) -> tuple[int, dict[str, str], bytes]:
+    """Pass a request on to a real server."""
+    kept = {name: value for name, value in headers.items() if name != "host"}
+    address = f"http://127.0.0.1:{port}{path}"
+    try:
+        async with (
+            ClientSession() as session,
+            session.request(method, address, data=body, headers=kept) as response,
+        ):
+            said = await response.read()
+            given = {
+                name: value
+                for name, value in response.headers.items()
+                if name.lower().startswith("x-") or name.lower() == "content-type"
+            }
+            return response.status, given, said
+    except ClientError as error:
+        return 503, {}, str(error).encode()
+
+
+@cache
+def schema(plural: str) -> jsonschema.Draft202012Validator | None:
+    """Return the strict schema of a kind, or None where it is not here or not a custom one."""
+    found = list(CRDS.glob(f"*_{plural}.yaml")) if CRDS.is_dir() else []
+    if not found:
+        return None
+    definition = yaml.load(found[0].read_text(), Loader=yaml.CSafeLoader)
+    served = next(v for v in definition["spec"]["versions"] if v["served"])
+    made = _strict(served["schema"]["openAPIV3Schema"])
+    made["properties"]["metadata"] = {"type": "object", "required": ["name"]}
+    return jsonschema.Draft202012Validator(made)
+
+
+def _strict(part: Any) -> Any:
+    """Return a schema in which a field that is not declared is an error."""
+    if isinstance(part, list):
+        return [_strict(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    made = {key: _strict(value) for key, value in part.items()}
+    if made.pop("x-kubernetes-int-or-string", None):
+        made.pop("anyOf", None)
+        made["type"] = ["integer", "string"]
+    if "properties" in made and not made.get("x-kubernetes-preserve-unknown-fields"):
+        made.setdefault("additionalProperties", False)
+    return made
+
+
+def _container(server: Server) -> dict[str, Any]:
+    state: dict[str, Any] = {"running": {}}
+    if not server.ready and server.reason:
+        state = {"waiting": {"reason": server.reason, "message": "it does not start"}}
+    return {"name": "kserve-container", "restartCount": server.restarts, "state": state}
+
+
+def _without_status(body: dict[str, Any]) -> dict[str, Any]:
+    """Return an object as the API server takes it: its status is for controllers to write."""
+    return {field: value for field, value in body.items() if field != "status"}
+
+
+def _merged(old: Any, new: Any) -> Any:
+    if not isinstance(old, dict) or not isinstance(new, dict):
+        return new
+    made = dict(old)
+    for key, value in new.items():
+        made[key] = _merged(made.get(key), value)
+    return made
+
+
+def _status(
+    code: int, message: str, *, reason: str = "", headers: dict[str, str] | None = None
+) -> web.Response:
+    said = {
+        "kind": "Status",
+        "code": code,
+        "message": message,
+        "reason": reason,
+        "at": datetime.now(UTC).isoformat(),
+    }
+    return web.json_response(said, status=code, headers=headers)

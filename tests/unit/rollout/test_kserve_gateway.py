@@ -1,0 +1,493 @@
+"""The router of the Gateway API on an emulated cluster: what it writes, and waits for."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from cluster_emulator import CRDS, Cluster, Fault, Scripted, running
+
+from penstock.errors import InputError, LeaseLostError, ServiceError
+from penstock.kube import Kube, RefusedError
+from penstock.records.rollout import Grids
+from penstock.rollout.kserve import storage
+from penstock.rollout.kserve.gateway import GatewayRouter
+from penstock.rollout.kserve.lease import ClusterLease
+from penstock.rollout.router import Address, Release, Routing
+from penstock.rollout.spec import KserveSpec
+
+V2 = "/v2/models/adult"
+BODIES = [b'{"instances": [{"age": 1}]}']
+
+
+def release(version: int, *, folder: Path = Path(), **changes: Any) -> Release:
+    fields = {
+        "version": version,
+        "uri": f"models:/adult/{version}",
+        "model": f"sha256:{version:064}",
+        "folder": folder,
+        "export": "sha256:ee",
+    }
+    return Release(**(fields | changes))
+
+
+@dataclass
+class Driver:
+    cluster: Cluster
+
+    def kube(self, *, patience: float = 5.0) -> Kube:
+        return Kube(self.cluster.url, patience=patience)
+
+    def router(self, *, seconds: int = 30, **spec: Any) -> GatewayRouter:
+        kube = self.kube()
+        namespace = "penstock"
+        return GatewayRouter(
+            kube,
+            service="adult",
+            spec=KserveSpec(**spec),
+            tracking_uri="sqlite://",
+            lease=ClusterLease(
+                kube,
+                namespace=namespace,
+                service="adult",
+                name="penstock-adult",
+                seconds=seconds,
+            ),
+        )
+
+    def server(self, version: int) -> Scripted:
+        found = self.cluster.servers[f"adult-v{version}"]
+        assert isinstance(found, Scripted)
+        return found
+
+    def ask(self, times: int = 1, **headers: str) -> Counter[str]:
+        with httpx.Client(trust_env=False) as client:
+            return Counter(
+                client.get(self.cluster.gateway_url + V2, headers=headers).headers.get(
+                    "x-penstock-version", "none"
+                )
+                for _ in range(times)
+            )
+
+    def at(self, address: Address) -> str:
+        response = httpx.get(address.url + V2, headers=dict(address.headers), trust_env=False)
+        return response.headers["x-penstock-version"]
+
+
+@pytest.fixture(autouse=True)
+def stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What MLflow says of an artifact is tested in test_kserve_release.py, on a real store.
+    monkeypatch.setattr(
+        storage.versions,
+        "artifacts_of",
+        lambda name, version, **_: f"s3://models/{name}/{version}",
+    )
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    with running() as cluster:
+        yield Driver(cluster)
+
+
+def serve(router: GatewayRouter, version: int) -> None:
+    router.open()
+    router.deploy(release(version), timeout=10)
+    router.promote(version)
+    router.clean_up()
+
+
+def until(true: Callable[[], object], *, timeout: float = 15) -> None:
+    deadline = time.monotonic() + timeout
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_definitions_are_checked() -> None:
+    if not CRDS.is_dir():
+        pytest.skip(f"resource definitions are not here, so nothing is checked by them: {CRDS}")
+    with running() as cluster:
+        kube = Kube(cluster.url)
+        path = "/apis/gateway.networking.k8s.io/v1/namespaces/penstock/httproutes"
+        manifest = {"metadata": {"name": "x"}, "spec": {"rulez": []}}
+        with pytest.raises(RefusedError, match="rulez"):
+            kube.create(path, manifest)
+
+
+def test_a_rollout_from_first_to_promoted(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        assert (router.stable, router.candidate) == (None, None)
+        router.open()
+        assert driver.ask() == {"none": 1}
+        address = router.deploy(release(1), timeout=10)
+        assert driver.at(address) == "1"
+        assert driver.ask() == {"none": 1}
+        router.promote(1)
+        router.clean_up()
+        assert driver.ask(20) == {"1": 20}
+
+        beside = router.deploy(release(2), timeout=10)
+        assert (router.stable, router.candidate) == (1, 2)
+        assert driver.at(beside) == "2"
+        assert driver.ask(50) == {"1": 50}
+        router.route(Routing())
+        router.set_weight(2, 30)
+        assert 60 < driver.ask(400)["2"] < 180
+        router.promote(2)
+        assert driver.ask(50) == {"2": 50}
+        assert set(driver.cluster.servers) == {"adult-v1", "adult-v2"}
+        router.clean_up()
+        assert set(driver.cluster.servers) == {"adult-v2"}
+        assert (router.stable, router.candidate) == (2, None)
+    again = driver.router()
+    with again.exclusive():
+        assert (again.stable, again.state.previous and again.state.previous.version) == (2, 1)
+
+
+def test_what_is_written(driver: Driver) -> None:
+    router = driver.router(hostname="adult.example.com", replicas=2)
+    with router.exclusive():
+        router.open()
+        router.deploy(release(1, drill="errors"), timeout=10)
+        found = driver.cluster.get("inferenceservices", "adult-v1")
+    assert found is not None
+    assert found["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
+    assert found["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
+    predictor = found["spec"]["predictor"]
+    assert (predictor["serviceAccountName"], predictor["minReplicas"]) == ("penstock-server", 2)
+    assert predictor["model"] == {
+        "modelFormat": {"name": "penstock", "version": "1"},
+        "runtime": "penstock",
+        "storageUri": "s3://models/adult/1",
+        "args": [
+            "--name=adult",
+            "--version=1",
+            f"--digest=sha256:{1:064}",
+            "--export=sha256:ee",
+        ],
+        "command": ["python", "-m", "penstock.serving.drill", "--fault=errors"],
+    }
+    route = driver.cluster.get("httproutes", "adult")
+    assert route is not None
+    assert route["spec"]["hostnames"] == ["adult.example.com"]
+    assert router.url == "http://adult.example.com"
+
+
+def test_a_rollback_takes_the_candidate_away(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        router.route(Routing(mirror=0.5))
+        router.set_weight(2, 50)
+        router.rollback(2)
+        assert driver.ask(50) == {"1": 50}
+        router.clean_up()
+        assert set(driver.cluster.servers) == {"adult-v1"}
+        assert (router.stable, router.candidate) == (1, None)
+
+
+def test_a_promoted_version_is_taken_back_before_and_after_the_clean_up(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        for clean in (False, True):
+            router.deploy(release(2), timeout=10)
+            router.promote(2)
+            if clean:
+                router.clean_up()
+                assert set(driver.cluster.servers) == {"adult-v2"}
+            router.rollback(2)
+            assert driver.ask(50) == {"1": 50}
+            assert router.stable == 1
+            router.clean_up()
+            assert set(driver.cluster.servers) == {"adult-v1"}
+
+
+def test_users_choose_by_a_header_once_the_candidate_has_traffic(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        router.route(Routing(choice_header="x-variant"))
+        assert driver.ask(10, **{"x-variant": "candidate"}) == {"1": 10}
+        router.set_weight(2, 10)
+        assert driver.ask(10, **{"x-variant": "candidate"}) == {"2": 10}
+        assert driver.ask(10, **{"x-variant": "stable"}) == {"1": 10}
+
+
+def test_pairs_are_measured_in_the_shadow_phase_and_arms_in_steps(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        driver.server(2).errors = 0.5
+        router.route(Routing(mirror=1.0, grids=Grids()))
+        with router.replay(BODIES, rate=200):
+            until(lambda: router.observe().pairs.candidate.requests > 40)
+            seen = router.observe().pairs
+            assert seen.stable.requests == seen.candidate.requests
+            assert 0.2 < seen.candidate.server_errors / seen.candidate.requests < 0.8
+            assert seen.stable.server_errors == 0
+            assert 0 < seen.agreeing == seen.rows <= seen.candidate.requests
+            assert 2 not in router.observe().arms
+
+            router.route(Routing())
+            router.set_weight(2, 25)
+            until(lambda: sum(a.requests for a in router.observe().arms.values()) > 300)
+        arms = router.observe().arms
+        assert arms[2].server_errors > 5
+        assert arms[1].server_errors == 0
+        assert arms[1].replayed == arms[1].requests
+        assert sum(arms[1].latency.values()) == arms[1].requests
+
+
+def test_what_the_gateway_answers_itself_counts_against_the_arm(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        router.route(Routing())
+        router.set_weight(2, 50)
+        driver.server(2).ready = False
+        with router.replay(BODIES, rate=200):
+            until(lambda: 2 in router.observe().arms and router.observe().arms[2].requests > 20)
+        arms = router.observe().arms
+        assert arms[2].server_errors == arms[2].requests
+        assert arms[1].server_errors == 0
+
+
+def test_users_requests_are_mirrored(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        router.route(Routing(mirror=1.0))
+        for _ in range(20):
+            said = httpx.post(
+                f"{driver.cluster.gateway_url}/v1/models/adult:predict", content=BODIES[0]
+            )
+            assert said.headers["x-penstock-version"] == "1"
+        until(lambda: driver.server(2).asked == 20)
+        router.set_weight(2, 50)
+        router.rollback(2)
+        asked = driver.server(2).asked
+        httpx.post(f"{driver.cluster.gateway_url}/v1/models/adult:predict", content=BODIES[0])
+        assert driver.server(2).asked == asked
+
+
+def test_a_split_that_is_not_there_is_found_before_users_meet_it(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        driver.cluster.ignore_weights = True
+        with pytest.raises(ServiceError, match="does not split traffic"):
+            router.deploy(release(2), timeout=10)
+        assert router.candidate is None
+        assert set(driver.cluster.servers) == {"adult-v1"}
+        assert driver.ask(20) == {"1": 20}
+
+
+def test_a_change_is_waited_for_at_the_gateway(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        driver.cluster.lag = 1.0
+        router.deploy(release(2), timeout=10)
+        router.set_weight(2, 50)
+        assert driver.ask(100)["2"] > 20
+        router.rollback(2)
+        assert driver.ask(100) == {"1": 100}
+
+
+@pytest.mark.parametrize(
+    ("ready", "reason", "match"),
+    [
+        (False, "CrashLoopBackOff", "did not become ready: CrashLoopBackOff: it does not start"),
+        (False, "ImagePullBackOff", "ImagePullBackOff"),
+        (False, "", "did not become ready within 1 s"),
+    ],
+)
+def test_a_candidate_that_does_not_come_up_leaves_nothing(
+    driver: Driver, ready: bool, reason: str, match: str
+) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+
+        def start(service: dict[str, Any]) -> Scripted:
+            return Scripted("2", ready=ready, reason=reason)
+
+        driver.cluster.start = start
+        with pytest.raises(ServiceError, match=match):
+            router.deploy(release(2), timeout=1)
+        assert set(driver.cluster.servers) == {"adult-v1"}
+        assert driver.ask(10) == {"1": 10}
+
+
+def test_a_webhook_s_words_reach_the_user(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        router.open()
+        driver.cluster.refusal = "the storageUri is not supported"
+        with pytest.raises(RefusedError, match=r"denied the request: the storageUri is not"):
+            router.deploy(release(1), timeout=5)
+
+
+def test_health_tells_of_restarts_and_deletion(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        assert router.health(2).ready
+        driver.server(2).restarts = 1
+        health = router.health(2)
+        assert (health.ready, health.restarts) == (True, 1)
+        assert "its log" in health.reason
+        driver.cluster.delete("inferenceservices", "adult-v2")
+        assert "was deleted" in router.health(2).reason
+        assert router.health(7).reason == "It is not up."
+        assert "its log" in router.log(1)
+
+
+def test_what_others_delete_or_alter_is_written_again(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        driver.cluster.delete("inferenceservices", "adult-v1")
+        router.mend()
+        assert set(driver.cluster.servers) == {"adult-v1"}
+        driver.cluster.delete("httproutes", "adult")
+        router.mend()
+        assert driver.ask(5) == {"1": 5}
+        route = driver.cluster.get("httproutes", "adult")
+        assert route is not None
+        driver.cluster.put("httproutes", {**route, "spec": {**route["spec"], "rules": []}})
+        router.mend()
+        assert driver.ask(5) == {"1": 5}
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("PUT", "httproutes", 409, times=3),
+        Fault("PUT", "httproutes", 429, times=2, headers={"retry-after": "1"}),
+        Fault("GET", "httproutes", 500, times=2),
+        Fault("POST", "inferenceservices", 503, times=1),
+        Fault("POST", "inferenceservices", 0, times=1),
+        Fault("PUT", "httproutes", 0, times=1),
+    ],
+    ids=lambda fault: f"{fault.method} {fault.path} {fault.status}",
+)
+def test_an_api_server_that_fails_for_a_moment_is_asked_again(driver: Driver, fault: Fault) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        driver.cluster.faults.append(fault)
+        router.deploy(release(2), timeout=10)
+        router.set_weight(2, 50)
+        assert not driver.cluster.faults
+        assert driver.ask(100)["2"] > 20
+
+
+def test_an_api_server_that_stays_away_is_named(driver: Driver) -> None:
+    kube = driver.kube(patience=0.5)
+    driver.cluster.faults.append(Fault("GET", "configmaps", 503, times=100))
+    with pytest.raises(ServiceError, match="does not answer: 503: on purpose"):
+        kube.get("/api/v1/namespaces/penstock/configmaps/x")
+    with pytest.raises(ServiceError, match="Check the cluster"):
+        Kube("http://127.0.0.1:9", patience=0.2).get("/x")
+
+
+def test_two_controllers_never_drive_one_service(driver: Driver) -> None:
+    first, second = driver.router(seconds=3), driver.router(seconds=3)
+    with first.exclusive():
+        serve(first, 1)
+        with pytest.raises(ServiceError, match="is deploying it"), second.exclusive():
+            pass
+    with second.exclusive():
+        assert second.stable == 1
+
+
+def test_a_controller_that_fell_silent_is_taken_over_from(driver: Driver) -> None:
+    first, second = driver.router(seconds=2), driver.router(seconds=2)
+    with first.exclusive():
+        serve(first, 1)
+        # Its renewals get lost from now on, as when its node is cut off.
+        driver.cluster.faults.append(Fault("PUT", "leases", 403, times=10))
+        until(lambda: not driver.cluster.faults or _expired(first), timeout=20)
+        driver.cluster.faults.clear()
+        with pytest.raises(LeaseLostError):
+            first.set_weight(1, 10)
+    with second.exclusive():
+        assert second.stable == 1
+
+
+def _expired(router: GatewayRouter) -> bool:
+    try:
+        router.observe()
+    except LeaseLostError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize(
+    ("break_it", "match"),
+    [
+        (
+            lambda c: c.discovery.pop("/apis/serving.kserve.io/v1beta1"),
+            "KServe is not installed",
+        ),
+        (
+            lambda c: c.discovery.pop("/apis/gateway.networking.k8s.io/v1"),
+            "the Gateway API is not installed",
+        ),
+        (lambda c: c.delete("servingruntimes", "penstock"), "there is no ServingRuntime penstock"),
+        (lambda c: c.delete("gateways", "penstock"), "there is no such gateway"),
+        (
+            lambda c: c.get("gateways", "penstock")["status"].update(conditions=[]),
+            "it is not accepted: no controller has said anything",
+        ),
+    ],
+)
+def test_what_a_cluster_lacks_is_named(
+    driver: Driver, break_it: Callable[[Cluster], Any], match: str
+) -> None:
+    break_it(driver.cluster)
+    with pytest.raises(ServiceError, match=match), driver.router().exclusive():
+        pass
+    assert driver.cluster.get("httproutes", "adult") is None
+
+
+def test_a_route_of_somebody_else_is_left_alone(driver: Driver) -> None:
+    theirs = {"metadata": {"name": "adult"}, "spec": {"parentRefs": [{"name": "x"}], "rules": []}}
+    driver.cluster.put("httproutes", theirs)
+    with pytest.raises(ServiceError, match="was not made by Penstock"), driver.router().exclusive():
+        pass
+    found = driver.cluster.get("httproutes", "adult")
+    assert found is not None
+    assert found["spec"] == theirs["spec"]
+
+
+def test_wrong_figures_and_versions_are_refused(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        wrong: list[tuple[Callable[[], Any], str]] = [
+            (lambda: router.set_weight(2, 101), "101 %"),
+            (lambda: router.route(Routing(mirror=2)), "2 to mirror"),
+            (lambda: router.set_weight(3, 10), "version 3 is not the candidate"),
+            (lambda: router.deploy(release(1, drill="slow"), timeout=5), "is the stable one"),
+        ]
+        for act, match in wrong:
+            with pytest.raises(InputError, match=match):
+                act()

@@ -1,0 +1,264 @@
+"""Releases to an emulated cluster whose model servers are real processes, from the registry on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cluster_emulator import Cluster, proxied, running
+from rollout_world import World, world_in
+
+from penstock.errors import InputError, ServiceError
+from penstock.records.release import Deployment
+from penstock.records.rollout import Rollout
+from penstock.rollout import control
+from penstock.rollout.place import Place, history, place_of
+from penstock.rollout.release import ROLLED_BACK
+from penstock.rollout.spec import DeploymentSpec
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve")]
+
+
+@dataclass
+class Process:
+    """A pod: a real model server, started again when it dies, as a kubelet does."""
+
+    command: list[str]
+    port: int
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    restarts: int = 0
+    reason: str = ""
+    _up: bool = False
+
+    def __post_init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        with self.log.open("ab") as stream:
+            self.process = subprocess.Popen(self.command, stdout=stream, stderr=stream)
+
+    @property
+    def ready(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            self.restarts += 1
+            self._up = False
+            self._start()
+        if not self._up:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                self._up = True
+        return self._up
+
+    async def answer(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        return await proxied(self.port, method, path, headers, body)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+
+@dataclass
+class Site:
+    """A world whose services live on a cluster."""
+
+    world: World
+    cluster: Cluster
+    spec: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        artifacts = {f"file://{self.world.home}": "pvc://models"}
+        self.spec = {"router": "kserve-gateway", "kserve": {"artifacts": artifacts}}
+
+    def release(self, depth: int, *, canary: dict[str, Any] | None = None, **spec: Any) -> Rollout:
+        changes = {"deadline": 400} | (canary or {})
+        return self.world.release(depth, spec=self.spec | spec, canary=changes)
+
+    def place(self) -> Place:
+        spec = DeploymentSpec.model_validate(self.spec)
+        uri = self.world.uri
+        return place_of(spec, service="adult", home=self.world.home, tracking_uri=uri)
+
+    def ask(self) -> str:
+        return self.world.ask(self.cluster.gateway_url)
+
+
+@pytest.fixture(scope="module")
+def site(
+    tmp_path_factory: pytest.TempPathFactory,
+    models: Callable[..., Path],
+    instances: list[dict[str, Any]],
+) -> Iterator[Site]:
+    home = tmp_path_factory.mktemp("kserve")
+    kubeconfig = home / "kubeconfig"
+
+    def start(service: dict[str, Any]) -> Process:
+        model = service["spec"]["predictor"]["model"]
+        folder = model["storageUri"].replace("pvc://models", str(home))
+        with socket.socket() as held:
+            held.bind(("127.0.0.1", 0))
+            port = held.getsockname()[1]
+        command = model.get("command", ["python", "-m", "penstock.serving"])
+        return Process(
+            command=[
+                sys.executable,
+                *command[1:],
+                "--model",
+                folder,
+                *model["args"],
+                "--port",
+                str(port),
+            ],
+            port=port,
+            log=home / f"{service['metadata']['name']}.log",
+        )
+
+    with world_in(home, models=models, instances=instances) as world, running(start) as cluster:
+        kubeconfig.write_text(yaml.safe_dump(_kubeconfig(cluster.url)))
+        before = os.environ.get("KUBECONFIG")
+        os.environ["KUBECONFIG"] = str(kubeconfig)
+        try:
+            yield Site(world, cluster)
+        finally:
+            os.environ.pop("KUBECONFIG")
+            if before is not None:
+                os.environ["KUBECONFIG"] = before
+
+
+def _kubeconfig(server: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+
+
+def test_a_good_candidate_is_promoted_and_a_bad_one_rolled_back(site: Site) -> None:
+    world = site.world
+    first = site.release(2)
+    assert (first.outcome, first.router) == ("promoted", "kserve-gateway"), first.reason
+    assert site.ask() == "1"
+    assert Deployment.read(world.outputs("2").deployment).router == "kserve-gateway"
+
+    second = site.release(3)
+    assert second.outcome == "promoted", second.reason
+    phases = [move.phase for move in second.transitions]
+    assert phases == ["deploy", "shadow", "step", "step", "promote", "done"]
+    assert all(interval.candidate.replayed for interval in second.of_phase("step")[2:-1])
+    assert (site.ask(), world.champion()) == ("2", 2)
+    assert set(site.cluster.servers) == {"adult-v2"}
+
+    third = site.release(4, drill="errors")
+    assert third.outcome == "rolled_back"
+    assert "server errors" in third.reason or "failed" in third.reason
+    assert (site.ask(), world.champion()) == ("2", 2)
+    assert world.tags(3)[ROLLED_BACK] == third.reason
+    assert set(site.cluster.servers) == {"adult-v2"}
+
+    # What was read from the cluster is what the release returned.
+    kept = [journal.rollout for journal in history(site.place())]
+    assert [(r.candidate, r.outcome) for r in kept] == [
+        (1, "promoted"),
+        (2, "promoted"),
+        (3, "rolled_back"),
+    ]
+    assert kept[1].transitions == second.transitions
+
+    (found,) = control.standing(site.place())
+    assert any("version 2: 100 %" in line for line in found.lines())
+    spec = DeploymentSpec.model_validate(site.spec)
+    back = control.roll_back(site.place(), spec=spec, tracking_uri=world.uri)
+    assert (back.candidate, world.champion(), site.ask()) == (1, 1, "1")
+
+
+def test_a_candidate_that_crashes_is_rolled_back(site: Site) -> None:
+    canary = {"shadow": {"min_pairs": 10**6, "max_wait": 300}}
+    rollout = site.release(5, drill="crash-later", canary=canary)
+    assert rollout.outcome == "rolled_back"
+    assert "server died" in rollout.reason or "failed" in rollout.reason, rollout.reason
+    assert site.ask() == "1"
+
+
+def test_a_killed_controller_is_resumed_from_elsewhere(site: Site) -> None:
+    world = site.world
+    canary = {"steps": [{"weight": 50, "hold": True}], "deadline": 400}
+    order = world.order(3, spec=site.spec, canary=canary)
+    order.write(world.home / "order.json")
+    script = f"""
+from pathlib import Path
+from penstock.records.rollout import Order
+from penstock.rollout.release import Outputs, deploy
+home = Path({str(world.home)!r})
+outputs = Outputs(home / "d.json", home / "r.json", home / "r.html")
+deploy(Order.read(home / "order.json"), home=home, run="killed", outputs=outputs)
+"""
+    controller = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 120
+    while not _at(site, "step"):
+        assert time.monotonic() < deadline
+        assert controller.poll() is None
+        time.sleep(0.2)
+    assert control.approve(site.place()).endswith("beyond 50 %")
+    controller.kill()
+    controller.wait()
+    resumed = control.resume(site.place())
+    assert resumed.outcome == "promoted", resumed.reason
+    assert site.ask() == str(resumed.candidate)
+
+
+def _at(site: Site, phase: str) -> bool:
+    under_way = [j.rollout for j in history(site.place()) if j.rollout.outcome is None]
+    return bool(under_way) and under_way[-1].last.phase == phase
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"canary": {"traffic": {"source": "live"}}}, "live traffic alone shows nothing"),
+        ({"canary": {"sticky_header": "x-user"}}, "no assignment by the value of a header"),
+        ({"canary": {"rules": {"labels": "required"}}}, "labels that come during a rollout"),
+        ({"canary": {"interval": 0.5, "deadline": 36_000}}, "do not fit into a ConfigMap"),
+    ],
+)
+def test_what_a_gateway_cannot_do_is_refused(
+    site: Site, changes: dict[str, Any], match: str
+) -> None:
+    spec = DeploymentSpec.model_validate(site.spec | changes)
+    with pytest.raises(InputError, match=match):
+        place_of(spec, service="adult", home=site.world.home, tracking_uri=site.world.uri)
+
+
+def test_names_and_clusters_that_cannot_be_are_refused(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = DeploymentSpec.model_validate(site.spec)
+    with pytest.raises(InputError, match="cannot be the name of a service on Kubernetes"):
+        place_of(spec, service="Adult_1", home=site.world.home, tracking_uri="")
+    monkeypatch.setenv("KUBECONFIG", str(site.world.home / "absent"))
+    with pytest.raises(ServiceError, match="no Kubernetes cluster is known here"):
+        place_of(spec, service="adult", home=site.world.home, tracking_uri="")
+
+
+def test_an_artifact_that_the_cluster_cannot_read_is_named(site: Site) -> None:
+    spec = {"router": "kserve-gateway", "kserve": {}}
+    rollout = site.world.release(2, spec=spec, canary={"deadline": 400})
+    assert rollout.outcome == "rolled_back"
+    assert "KServe cannot read the model from" in rollout.reason
