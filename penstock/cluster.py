@@ -46,7 +46,9 @@ class SecretSpec(Spec):
     steps: tuple[StepName, ...] = Field(
         default=(), description="The only steps that get it; none named means all"
     )
-    optional: bool = Field(default=False, description="Let a step start when there is no such Secret")
+    optional: bool = Field(
+        default=False, description="Let a step start when there is no such Secret"
+    )
 
     @model_validator(mode="after")
     def _reaches_a_step(self) -> Self:
