@@ -15,7 +15,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-_CONDITION = re.compile(r"inputs\.parameter_values\['pipelinechannel--(.+)-Output'\] == (true|false)")
+_CONDITION = re.compile(
+    r"inputs\.parameter_values\['pipelinechannel--(.+)-Output'\] == (true|false)"
+)
 _LAUNCHER = "system-container-impl"
 _DAG = "system-container-executor"
 

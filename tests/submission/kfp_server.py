@@ -211,7 +211,9 @@ class KfpServer:
 
     async def _list_experiments(self, request: web.Request) -> web.Response:
         self._namespace(request.query.get("namespace"))
-        return self._page(request, "V2beta1ListExperimentsResponse", "experiments", self.experiments)
+        return self._page(
+            request, "V2beta1ListExperimentsResponse", "experiments", self.experiments
+        )
 
     async def _create_run(self, request: web.Request) -> web.Response:
         body = check("V2beta1Run", await request.json())
@@ -233,7 +235,9 @@ class KfpServer:
     async def _get_run(self, request: web.Request) -> web.Response:
         run_id = request.match_info["id"]
         if run_id not in self.runs:
-            raise ApiError(404, 5, f"Failed to get a run: ResourceNotFoundError: Run {run_id} not found.")
+            raise ApiError(
+                404, 5, f"Failed to get a run: ResourceNotFoundError: Run {run_id} not found."
+            )
         self.workflows[run_id].advance(self.pace)
         return self._answer("V2beta1Run", self._run(run_id))
 
@@ -326,9 +330,7 @@ class KfpServer:
         pipeline, name = request.query["pipelineid"], request.query["name"]
         if pipeline not in self.pipelines:
             return web.json_response({"error_message": "Failed to create"}, status=400)
-        taken = (pipeline, name) in {
-            (v["pipeline_id"], v["name"]) for v in self.versions.values()
-        }
+        taken = (pipeline, name) in {(v["pipeline_id"], v["name"]) for v in self.versions.values()}
         if taken:
             return web.json_response({"error_message": "Failed to create"}, status=409)
         return self._answer("V2beta1PipelineVersion", self._new_version(pipeline, name, spec))
@@ -346,10 +348,10 @@ class KfpServer:
         return made
 
     async def _list_versions(self, request: web.Request) -> web.Response:
-        of = {k: v for k, v in self.versions.items() if v["pipeline_id"] == request.match_info["id"]}
-        return self._page(
-            request, "V2beta1ListPipelineVersionsResponse", "pipeline_versions", of
-        )
+        of = {
+            k: v for k, v in self.versions.items() if v["pipeline_id"] == request.match_info["id"]
+        }
+        return self._page(request, "V2beta1ListPipelineVersionsResponse", "pipeline_versions", of)
 
     async def _create_recurring(self, request: web.Request) -> web.Response:
         body = check("V2beta1RecurringRun", await request.json())

@@ -95,7 +95,10 @@ def test_a_service_account_that_is_not_there_is_suspected(submitted) -> None:
         (Scenario(skipped=("gate approves",)), "deployed nothing"),
         (Scenario(skipped=("data is valid",)), "deployed nothing"),
         # deploy rolled the candidate back, and what should have said so was skipped.
-        (Scenario(outputs={"deploy": False}, skipped=("rolled back",)), "never came to 'rolled back'"),
+        (
+            Scenario(outputs={"deploy": False}, skipped=("rolled back",)),
+            "never came to 'rolled back'",
+        ),
         (Scenario(skipped=("gate refuses",)), "never came to 'gate refuses'"),
         (Scenario(skipped=("deploy",)), "deployed nothing"),
         (Scenario(cached=("deploy",)), "deployed nothing"),
