@@ -68,13 +68,11 @@ def version_name(project: Project, compiled: str) -> str:
 def _options(project: Project, *, version: str) -> Any:
     from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
-    from penstock import __version__
-
     return KubernetesManifestOptions(
         pipeline_name=project.name,
         pipeline_display_name=project.name,
         pipeline_version_name=version,
-        pipeline_version_display_name=f"{version} (Penstock {__version__})",
+        pipeline_version_display_name=version,  # by which `penstock schedule` finds it
         include_pipeline_manifest=True,
     )
 

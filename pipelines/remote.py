@@ -145,6 +145,8 @@ def _submit(options: argparse.Namespace) -> int:
     from penstock.pipelines.timing import duration
 
     timeout = duration(options.timeout) if options.timeout else None
+    if timeout and not options.wait:
+        raise UsageError("--timeout goes with --wait")
     project = _project(options)
     endpoint = _endpoint(options, namespace=project.cluster.namespace)
     made = package(project, parameters=options.parameter)

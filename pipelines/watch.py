@@ -31,7 +31,7 @@ _STATES: dict[str, State] = {
     "RUNNING": "running",
     "PENDING": "running",
 }
-_VERDICTS: dict[str, tuple[Outcome, str]] = {
+ENDINGS: dict[str, tuple[Outcome, str]] = {
     "fail": ("rolled_back", "The candidate was rolled back"),
     "fail-2": ("refused", "The gate refused the candidate"),
     "fail-3": ("refused", "The data were refused"),
@@ -81,7 +81,7 @@ class Watch:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         looks = 0
-        with RunView(console, steps=STEPS, quiet=("notify", *_VERDICTS)) as view:
+        with RunView(console, steps=STEPS, quiet=("notify", *ENDINGS)) as view:
             while True:
                 run = self._patience.ask(self._look)
                 nodes = Nodes(run)
@@ -115,7 +115,7 @@ class Watch:
 
     def _draw(self, nodes: Nodes, view: RunView) -> None:
         drawn = {step.name: step.state for step in view.steps}
-        for name in (*STEPS, "notify", *_VERDICTS):
+        for name in (*STEPS, "notify", *ENDINGS):
             state = nodes.state(name)
             if state == "waiting" or drawn.get(name) == state:
                 continue
@@ -127,16 +127,16 @@ class Watch:
             view.see(name, state=state, seconds=nodes.seconds(name), figure=figure)
 
     def _outcome(self, nodes: Nodes) -> tuple[Outcome, str]:
-        for name, (outcome, words) in _VERDICTS.items():
+        for name, (outcome, words) in ENDINGS.items():
             if nodes.state(name) == "failed":
                 return outcome, self._reason(nodes, name) or f"{words}; see its log in Kubeflow"
-        failed = next((name for name in STEPS if nodes.state(name) == "failed"), None)
+        if nodes.canceled():
+            return "failed", "The run was terminated"
+        failed = next((name for name in (*STEPS, "notify") if nodes.state(name) == "failed"), None)
         if failed is not None:
             title = failed.replace("-", " ").capitalize()
             reason = self._reason(nodes, failed) or "see its log in Kubeflow"
             return "failed", f"{title} failed: {reason}"
-        if nodes.canceled():
-            return "failed", "The run was terminated"
         if nodes.run.state != "SUCCEEDED":
             return "failed", self._before_any_step(nodes)
         if not nodes.ran("deploy"):

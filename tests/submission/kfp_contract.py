@@ -1,4 +1,4 @@
-"""KFP's own contract, from the models that its OpenAPI made: unknown fields and types are errors."""
+"""KFP's own contract, from the models of its OpenAPI: unknown fields and types are errors."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ import pytest
 from kfp_argo import Scenario
 
 from penstock.pipelines.submit import package
-from penstock.pipelines.watch import _VERDICTS
+from penstock.pipelines.watch import ENDINGS
 from penstock.project import load
 
 RAISED = "Traceback (most recent call last):\n  File x\npenstock.errors.{0}\n"
@@ -81,6 +81,12 @@ def test_a_step_whose_pod_was_never_made_is_named(submitted) -> None:
     assert "FAILED  Train failed: see its log in Kubeflow" in done.out
 
 
+def test_a_lost_notice_is_not_called_a_release(submitted) -> None:
+    done = submitted(Scenario(fails=("notify",)))
+    assert done.code == 1
+    assert "FAILED  Notify failed" in done.out
+
+
 def test_a_service_account_that_is_not_there_is_suspected(submitted) -> None:
     done = submitted(Scenario(never_starts=True), "--service-account", "nobody")
     assert done.code == 1
@@ -128,8 +134,8 @@ def test_the_names_that_tell_the_outcome_are_the_pipelines_own(project_file) -> 
         "fail-2": "Refused by the gate",
         "fail-3": "Refused data",
     }
-    assert _VERDICTS.keys() == titles.keys()
-    assert [outcome for outcome, _ in _VERDICTS.values()] == ["rolled_back", "refused", "refused"]
+    assert ENDINGS.keys() == titles.keys()
+    assert [outcome for outcome, _ in ENDINGS.values()] == ["rolled_back", "refused", "refused"]
 
 
 def test_a_terminated_run_is_told_as_such(kfp_server, project_file, start_penstock, penstock):
@@ -141,8 +147,7 @@ def test_a_terminated_run_is_told_as_such(kfp_server, project_file, start_pensto
     assert penstock("terminate", run_id, "--host", kfp_server.host).code == 0
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "FAILED" in out
-    assert "terminated" in out
+    assert "FAILED  The run was terminated" in out
     gone = penstock("terminate", "nope", "--host", kfp_server.host)
     assert gone.code == 1
     assert "Run nope not found" in gone.err
