@@ -67,6 +67,8 @@ class Node:
 
     @property
     def pod(self) -> str:
+        if self.name == self.workflow:
+            return self.workflow
         return f"{self.workflow}-{self.template}-{self.hash}"
 
 
@@ -109,6 +111,7 @@ class Workflow:
     def _play(self) -> Iterator[None]:
         self.state = "RUNNING"
         yield
+        whole = self._node(self.name, "entrypoint", "")
         driver = self._node("root-driver", "system-dag-driver", "")
         yield
         driver.state = "FAILED" if self._scenario.never_starts else "SUCCEEDED"
@@ -122,7 +125,7 @@ class Workflow:
         settled = [(node, node.state) for node in late]
         for node in late:
             node.state = "RUNNING"
-        self.state = "SUCCEEDED" if ok else "FAILED"
+        self.state = whole.state = "SUCCEEDED" if ok else "FAILED"
         yield
         for node, state in settled:
             node.state = state

@@ -40,7 +40,7 @@ def test_a_run_that_deployed_is_released(submitted, kfp_server) -> None:
         "Ingest", "Validate", "Split", "Engineer", "Train", "Evaluate", "Decide", "Register",
         "Deploy",
     ]  # fmt: skip
-    assert re.search(r"ok +Split .*from the cache", done.out)
+    assert re.search(r"ok +Split +7\.0 s  from the cache", done.out)
     assert done.err == ""
 
 
