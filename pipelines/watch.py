@@ -39,6 +39,7 @@ ENDINGS: dict[str, tuple[Outcome, str]] = {
 """What it means when the task of this name ran."""
 
 _LATE = 5  # looks: Kubeflow writes a run's end down before its tasks'
+_LOG_SECONDS = (5, 10)  # to connect, to answer: nobody waits for a log
 _TAIL = 1 << 16  # bytes
 _PIECES = 512  # 32 MiB: more is not worth the wait for one line
 
@@ -189,6 +190,7 @@ class Watch:
                 auth_settings=["Bearer"],
                 _return_http_data_only=True,
                 _preload_content=False,
+                _request_timeout=_LOG_SECONDS,
             )
             text, pieces = b"", 0
             for piece in answer.stream(_TAIL):

@@ -81,7 +81,10 @@ def _leave_nothing(name: str) -> Iterator[None]:
         warnings.simplefilter("ignore")
         credentials = ServiceAccountTokenVolumeCredentials(TOKEN) if TOKEN else None
         client = Client(host=HOST, credentials=credentials, namespace=NAMESPACE or "kubeflow")
-    experiment = client.get_experiment(experiment_name=name, namespace=NAMESPACE or None)
+    try:
+        experiment = client.get_experiment(experiment_name=name, namespace=NAMESPACE or None)
+    except ValueError:  # nothing was ever begun
+        return
     every = client.list_runs(experiment_id=experiment.experiment_id, page_size=100).runs or []
     for each in every:
         client.delete_run(each.run_id)

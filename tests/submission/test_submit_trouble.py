@@ -83,6 +83,13 @@ def test_the_time_to_wait_may_be_limited(kfp_server, project_file, penstock) -> 
     assert "the run goes on" in done.err
 
 
+def test_a_time_to_wait_without_waiting_is_wrong_usage(kfp_server, project_file, penstock) -> None:
+    done = penstock("submit", project_file(), "--host", kfp_server.host, "--timeout", "1s")
+    assert done.code == 2
+    assert "--timeout goes with --wait" in done.err
+    assert kfp_server.requests == []
+
+
 def test_ctrl_c_leaves_the_run_going(kfp_server, project_file, start_penstock) -> None:
     kfp_server.scenario = Scenario(hangs_at="train")
     process = start_penstock(
