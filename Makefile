@@ -6,7 +6,7 @@ READY  := $(VENV)/ready
 TREE   := build/tree
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-serving clean
+.PHONY: help setup run stop test test-cluster lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-serving clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ stop: ## End what `make run` left serving
 
 test: setup ## Run every test that can run here
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist loadgroup
+
+test-cluster: setup ## Submit to a real Kubeflow; needs KUBECONFIG and PENSTOCK_KFP_HOST
+	$(BIN)/pytest -v tests/cluster
 
 lint: setup tree ## Check style, types, layers, and that generated files are current
 	$(BIN)/ruff check .

@@ -28,6 +28,10 @@ class InputError(PenstockError):
     """Data, a file or a setting that came from outside is not usable."""
 
 
+class UsageError(InputError):
+    """A command was given something that it cannot use."""
+
+
 class IntegrityError(PenstockError):
     """An artifact is not the one that a record speaks of."""
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field
 
+from penstock.cluster import ClusterSpec
 from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError
 from penstock.evaluation.spec import EvaluationSpec
@@ -70,6 +71,7 @@ class Project(Spec):
         "in .penstock beside this file",
     )
     notify: NotifySpec = NotifySpec()
+    cluster: ClusterSpec = ClusterSpec()
 
 
 class _StrictLoader(yaml.SafeLoader):

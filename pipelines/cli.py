@@ -6,19 +6,12 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from penstock import __version__
-from penstock.errors import PenstockError
+from penstock.errors import PenstockError, UsageError
+from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED, USAGE
+from penstock.pipelines.remote import add_remote_commands
 from penstock.pipelines.service import add_service_commands
-
-if TYPE_CHECKING:
-    from penstock.pipelines.run import Outcome
-
-EXIT_CODES: dict[Outcome, int] = {"released": 0, "failed": 1, "refused": 3, "rolled_back": 4}
-"""What `penstock run` ends with; wrong usage ends with 2, as is the custom."""
-
-_INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -28,10 +21,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(options.command(options))
     except PenstockError as error:
         print(f"penstock: {error}", file=sys.stderr)
-        return EXIT_CODES["failed"]
+        return USAGE if isinstance(error, UsageError) else EXIT_CODES["failed"]
     except KeyboardInterrupt:
         print("penstock: interrupted", file=sys.stderr)
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -47,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_example(commands)
     _add_stop(commands)
     add_service_commands(commands)
+    add_remote_commands(commands)
     return parser
 
 

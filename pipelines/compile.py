@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import tempfile
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from penstock import files
 from penstock.errors import InputError
 from penstock.pipelines.parameters import for_file
 from penstock.project import Project
 
+_DIGITS = 12
+
 
 def compile_release(project: Project, *, output: Path, kubernetes_manifest: bool = False) -> None:
     """Write the release pipeline with the project's values as its defaults.
+
+    Settings of the project's `cluster` section that tasks carry make a second YAML document, or the
+    field `platformSpec` of the manifest.
 
     Args:
         project: The project.
@@ -26,28 +37,58 @@ def compile_release(project: Project, *, output: Path, kubernetes_manifest: bool
         raise InputError(
             f"{output.name} does not end in .yaml", where="--output", remedy="Name a .yaml file."
         )
-    import tempfile
+    text = _compiled(project)
+    if kubernetes_manifest:
+        text = _compiled(
+            project,
+            kubernetes_manifest_format=True,
+            kubernetes_manifest_options=_options(project, version=version_name(project, text)),
+        )
+    files.write_text(output, text)
 
-    from kfp import compiler
+
+def version_name(project: Project, compiled: str) -> str:
+    """Return the name of a compiled pipeline's version, another for another content.
+
+    A name that stays while the content changes would let Kubeflow go on running the old content.
+
+    Args:
+        project: The project.
+        compiled: The text that `compile_release` writes.
+
+    Returns:
+        The project's name and 12 hexadecimal digits: at most 63 characters, valid by RFC 1123.
+    """
+    # Not of the text: the order within kfp's leading comment changes from process to process.
+    content = json.dumps(list(yaml.safe_load_all(compiled)), sort_keys=True)
+    digest = hashlib.sha256(content.encode()).hexdigest()
+    return f"{project.name}-{digest[:_DIGITS]}"
+
+
+def _options(project: Project, *, version: str) -> Any:
     from kfp.compiler.compiler_utils import KubernetesManifestOptions
 
-    from penstock import __version__
-    from penstock.pipelines.release import release
-
-    options = KubernetesManifestOptions(
+    return KubernetesManifestOptions(
         pipeline_name=project.name,
         pipeline_display_name=project.name,
-        pipeline_version_name=f"{project.name}-{__version__.replace('.', '-')}",
-        pipeline_version_display_name=f"{project.name} (Penstock {__version__})",
+        pipeline_version_name=version,
+        pipeline_version_display_name=version,  # by which `penstock schedule` finds it
         include_pipeline_manifest=True,
     )
+
+
+def _compiled(project: Project, **options: Any) -> str:
+    from kfp import compiler
+
+    from penstock.pipelines._cluster import on_cluster
+    from penstock.pipelines.release import release
+
     with tempfile.TemporaryDirectory() as scratch:
         made = Path(scratch) / "release.yaml"
         compiler.Compiler().compile(
-            release,
+            on_cluster(release, project.cluster),
             str(made),
             pipeline_parameters=for_file(project),
-            kubernetes_manifest_format=kubernetes_manifest,
-            kubernetes_manifest_options=options if kubernetes_manifest else None,
+            **options,
         )
-        files.write_text(output, made.read_text(encoding="utf-8"))
+        return made.read_text(encoding="utf-8")

@@ -16,6 +16,7 @@ import yaml
 from pydantic_core import to_jsonable_python
 
 from penstock import files
+from penstock.cluster import ClusterSpec
 from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError
 from penstock.evaluation.spec import EvaluationSpec
@@ -140,6 +141,7 @@ def _render(
         ("gate", Policy()),
         ("deployment", DeploymentSpec()),
         ("notify", NotifySpec()),
+        ("cluster", ClusterSpec()),
     )
     for title, spec in sections:
         lines += ["", *_section(title, spec)]

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
-from penstock.project import FILE_DATABASES, Project, resolved_uri
+from penstock.errors import UsageError
+from penstock.project import FILE_DATABASES, Project, is_local, resolved_uri
 
 _SECTIONS = {
     "contract": "contract",
@@ -43,6 +46,63 @@ def for_file(project: Project) -> dict[str, Any]:
         for name, value in parameters.items()
         if not (isinstance(value, str) and _is_absolute_path(value))
     }
+
+
+def given(texts: Iterable[str], *, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return parameters given as `name=value`, each with the type of the pipeline's input.
+
+    Args:
+        texts: For example `uri=s3://bucket/table.parquet` or `training={"trials": 5}`; objects,
+            lists and booleans are JSON.
+        inputs: `root.inputDefinitions.parameters` of a compiled pipeline.
+
+    Raises:
+        UsageError: If a name is unknown, or a value is not of its input's type.
+    """
+    parameters = {}
+    for text in texts:
+        name, mark, value = text.partition("=")
+        if not mark or name not in inputs:
+            raise UsageError(
+                f"{name!r} is not a parameter of the pipeline" if mark else f"no = in {text!r}",
+                where="--parameter",
+                remedy=f"Write name=value; the names are {', '.join(sorted(inputs))}.",
+            )
+        parameters[name] = _typed(name, value, inputs[name]["parameterType"])
+    return parameters
+
+
+_KINDS: dict[str, tuple[type, str]] = {
+    "STRUCT": (dict, 'a JSON object, for example {"trials": 5}'),
+    "LIST": (list, "a JSON list, for example [1, 2]"),
+    "BOOLEAN": (bool, "true or false"),
+    "NUMBER_INTEGER": (int, "a whole number"),
+    "NUMBER_DOUBLE": (float, "a number"),
+}
+
+
+def _typed(name: str, text: str, kind: str) -> Any:
+    if kind == "STRING":
+        return text
+    wanted, words = _KINDS[kind]
+    try:
+        value = json.loads(text, parse_constant=_no_number)
+    except ValueError:
+        value = None
+    if wanted is float and type(value) is int:
+        return float(value)
+    if type(value) is not wanted:
+        raise UsageError(f"{text!r} is not {words}", where=f"--parameter {name}")
+    return value
+
+
+def _no_number(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def stays_here(uri: str) -> bool:
+    """Return whether an address means this machine: a path, or a database in a file."""
+    return is_local(uri) or uri.partition("://")[0].partition("+")[0] in FILE_DATABASES
 
 
 def _is_absolute_path(value: str) -> bool:

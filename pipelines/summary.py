@@ -9,16 +9,18 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from penstock.pipelines.run import RunResult
+from penstock.pipelines.run import Outcome, RunResult
 from penstock.rollout.smoke import curl_line
 from penstock.rollout.words import headline, last_findings
 
-_VERDICTS = {
+VERDICTS: dict[Outcome, str] = {
     "released": "RELEASED",
     "refused": "REFUSED",
     "rolled_back": "ROLLED BACK",
     "failed": "FAILED",
 }
+"""How a run ended, as its first word to people."""
+
 _LABEL = 13
 
 
@@ -52,7 +54,7 @@ def write_summary(result: RunResult) -> None:
 
 def _lines(result: RunResult) -> Iterator[str]:
     yield ""
-    yield f"{_VERDICTS[result.outcome]}  {result.reason}"
+    yield f"{VERDICTS[result.outcome]}  {result.reason}"
     yield ""
     if result.dataset is not None:
         data = result.dataset

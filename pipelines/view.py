@@ -23,6 +23,12 @@ _FINISHED = re.compile(r"(?:INFO|ERROR) - Task '([^']+)' finished with status (S
 _RAISED = re.compile(r"^\s*(?:penstock\.errors\.\w+|\w*(?:Error|Exception|Interrupt)): (.+)$")
 
 
+def raised_in(line: str) -> str:
+    """Return the message of the exception that a line of a log ends with, or nothing."""
+    raised = _RAISED.search(_COLOURS.sub("", line))
+    return raised[1] if raised else ""
+
+
 @dataclass
 class Step:
     """One task of the pipeline and how it stands."""
@@ -85,18 +91,41 @@ class RunView:
             self._finish(finished[1], ok=finished[2] == "SUCCESS")
         elif MARK in text:
             self._note(text.split(MARK, 1)[1])
-        elif raised := _RAISED.search(text):
-            self._running_or_last().raised = raised[1]
+        elif raised := raised_in(text):
+            self._running_or_last().raised = raised
+
+    def see(self, name: str, *, state: State, seconds: float = 0.0, figure: str = "") -> None:
+        """Take how a step stands from elsewhere than a log; saying the same again changes nothing.
+
+        Args:
+            name: The step.
+            state: How it stands.
+            seconds: How long it took, once it is over.
+            figure: What to write beside it.
+        """
+        step = self._step(name)
+        if step.state == state:
+            return
+        step.began = time.monotonic()
+        step.state = state
+        step.took = seconds
+        step.figure = figure
+        if state in ("done", "failed"):
+            self._tell(step)
 
     def failed(self) -> Step | None:
         """Return the first step that failed, or None."""
         return next((step for step in self.steps if step.state == "failed"), None)
 
-    def _start(self, name: str) -> None:
+    def _step(self, name: str) -> Step:
         step = next((step for step in self.steps if step.name == name), None)
         if step is None:
             step = Step(name)
             self.steps.append(step)
+        return step
+
+    def _start(self, name: str) -> None:
+        step = self._step(name)
         step.began = time.monotonic()
         step.state = "running"
 
@@ -106,6 +135,9 @@ class RunView:
         step.state = "done" if ok else "failed"
         if not ok:
             step.figure = step.raised or "see the log"
+        self._tell(step)
+
+    def _tell(self, step: Step) -> None:
         if self._live is None and self._shown(step):
             self._console.print(self._plain(step), highlight=False, markup=False, soft_wrap=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import yaml
 from penstock.pipelines.compile import compile_release
 from penstock.project import Project
 
+NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123
 CRDS = Path(__file__).parents[3] / "shared" / "crds"
 
 
@@ -27,12 +29,16 @@ def strict(schema: Any) -> Any:
     return made
 
 
-def test_both_resources_fit_their_definitions(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "cluster",
+    [{}, {"node_selector": {"disk": "ssd"}, "secrets": [{"name": "s3", "mount_path": "/s3"}]}],
+    ids=("plain", "with cluster settings"),
+)
+def test_both_resources_fit_their_definitions(tmp_path: Path, cluster: dict[str, Any]) -> None:
     if not CRDS.is_dir():
         pytest.skip(f"resource definitions are not here: {CRDS}")
-    project = Project.parse(
-        {"name": "wine", "target": "quality", "source": {"uri": "s3://b/wine.csv"}}, where="test"
-    )
+    raw = {"name": "wine", "target": "quality", "source": {"uri": "s3://b/wine.csv"}}
+    project = Project.parse({**raw, "cluster": cluster}, where="test")
     compile_release(project, output=tmp_path / "p.yaml", kubernetes_manifest=True)
     documents = list(yaml.safe_load_all((tmp_path / "p.yaml").read_text()))
     assert [document["kind"] for document in documents] == ["Pipeline", "PipelineVersion"]
@@ -45,5 +51,6 @@ def test_both_resources_fit_their_definitions(tmp_path: Path) -> None:
         # Kubernetes checks metadata itself; a definition only says that it is there.
         schema["properties"]["metadata"] = {"type": "object", "required": ["name"]}
         jsonschema.validate(document, schema)
+        assert NAME.fullmatch(document["metadata"]["name"])
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate({**document, "spec": {**document["spec"], "typo": 1}}, schema)

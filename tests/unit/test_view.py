@@ -49,3 +49,20 @@ def test_on_a_terminal_every_step_is_shown_from_the_start() -> None:
     assert "✓" in screen
     assert "✗" in screen
     assert "Deploy" in screen
+
+
+def test_a_step_may_be_seen_instead_of_read() -> None:
+    for terminal, marks in ((False, ("ok      Ingest", "FAILED  Deploy")), (True, ("✓", "✗"))):
+        screen = io.StringIO()
+        console = Console(file=screen, force_terminal=terminal, width=100)
+        with RunView(console, steps=("ingest", "deploy")) as view:
+            view.see("ingest", state="running")
+            view.see("ingest", state="done", seconds=7, figure="12 rows")
+            view.see("ingest", state="done", seconds=9, figure="told twice")
+            view.see("deploy", state="failed", figure="no port")
+        text = screen.getvalue()
+        for expected in (*marks, "7.0 s", "12 rows", "no port"):
+            assert expected in text
+        assert "told twice" not in text
+        if not terminal:
+            assert len(text.splitlines()) == 2

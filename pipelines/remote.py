@@ -1,0 +1,315 @@
+"""The commands on Kubeflow: `penstock submit`, `terminate` and `schedule`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock.errors import PenstockError, UsageError
+from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED
+
+if TYPE_CHECKING:
+    from penstock.pipelines._client import Endpoint
+    from penstock.pipelines.submit import Submission
+    from penstock.project import Project
+
+_Commands = Any  # argparse's own type is private
+
+
+def add_remote_commands(commands: _Commands) -> None:
+    """Add the commands to the parser of `penstock`."""
+    _add_submit(commands)
+    terminate = commands.add_parser(
+        "terminate", help="end a run on Kubeflow", description=_terminate.__doc__
+    )
+    terminate.add_argument("run", help="the run's id")
+    _with_endpoint(terminate)
+    terminate.set_defaults(command=_terminate)
+    _add_schedule(commands)
+
+
+def _add_submit(commands: _Commands) -> None:
+    command = commands.add_parser(
+        "submit",
+        help="run the release pipeline on Kubeflow",
+        description=_submit.__doc__,
+        epilog="Exit codes with --wait: 0 released, 3 refused by a gate, 4 rolled back, 1 failed, "
+        "2 usage, 130 interrupted (the run goes on).",
+    )
+    _with_project(command)
+    command.add_argument("--run-name", default="", help="default: the project's name and the time")
+    command.add_argument("--wait", action="store_true", help="follow the run to its end")
+    command.add_argument("--timeout", metavar="TIME", help="wait at most this long, like 90m or 6h")
+    command.add_argument(
+        "--interval", default=5.0, type=_seconds, metavar="SECONDS", help="between looks (5)"
+    )
+    command.add_argument(
+        "--patience",
+        default=300.0,
+        type=_seconds,
+        metavar="SECONDS",
+        help="how long the server may be away while we wait (300)",
+    )
+    command.set_defaults(command=_submit)
+
+
+def _add_schedule(commands: _Commands) -> None:
+    schedule = commands.add_parser("schedule", help="run the release pipeline again and again")
+    actions = schedule.add_subparsers(title="actions", required=True, metavar="ACTION")
+    create = actions.add_parser(
+        "create", help="create or replace a schedule", description=_create.__doc__
+    )
+    _with_project(create)
+    create.add_argument("--name", default="", help="the schedule's name (default: the project's)")
+    when = create.add_mutually_exclusive_group(required=True)
+    when.add_argument("--cron", default="", help="five fields as in crontab, or six with seconds")
+    when.add_argument("--every", default="", metavar="TIME", help="a duration: 90m, 12h, 7d")
+    create.add_argument("--start", default="", metavar="MOMENT", help="not before: 2026-12-01")
+    create.add_argument("--end", default="", metavar="MOMENT", help="not after")
+    create.add_argument(
+        "--max-concurrency", type=int, default=1, metavar="N", help="runs at once, 1 to 10 (1)"
+    )
+    create.add_argument(
+        "--catch-up",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="make up for every run that was missed, not only the latest",
+    )
+    create.set_defaults(command=_create)
+
+    listed = actions.add_parser("list", help="show the schedules", description=_list.__doc__)
+    _with_endpoint(listed)
+    listed.set_defaults(command=_list)
+    for name, words in (
+        ("pause", "start no more runs"),
+        ("resume", "start runs again"),
+        ("delete", "delete a schedule; its runs stay"),
+    ):
+        action = actions.add_parser(name, help=words, description=_change.__doc__)
+        action.add_argument("schedule", help="its name or id")
+        _with_endpoint(action)
+        action.set_defaults(command=_change, action=name)
+
+
+def _with_project(command: argparse.ArgumentParser) -> None:
+    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    command.add_argument(
+        "-p",
+        "--parameter",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="instead of the project's value; objects and lists as JSON",
+    )
+    command.add_argument("--experiment", default="", help="default: the project's name")
+    command.add_argument("--service-account", default="", help="of the steps' pods")
+    command.add_argument(
+        "--no-cache", action="store_true", help="run every step, even on the same inputs"
+    )
+    _with_endpoint(command)
+
+
+def _with_endpoint(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--host",
+        default="",
+        metavar="URL",
+        help="Kubeflow Pipelines; default: KF_PIPELINES_ENDPOINT",
+    )
+    command.add_argument(
+        "--namespace", default="", help="profile namespace, where there are several"
+    )
+    command.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="a bearer token, read for every request"
+    )
+    command.add_argument(
+        "--cookie-file", type=Path, metavar="FILE", help="the Cookie header of a session"
+    )
+    command.add_argument(
+        "--ca-cert", type=Path, metavar="FILE", help="PEM of the authority that signed the server"
+    )
+    command.add_argument(
+        "--insecure",
+        action="store_true",
+        help="do not check the server's certificate: whoever is in between can read the token and "
+        "change what runs",
+    )
+
+
+def _submit(options: argparse.Namespace) -> int:
+    """Compile the project and begin a run of it on Kubeflow; with --wait, follow it to its end."""
+    from penstock.pipelines._client import connect
+    from penstock.pipelines.submit import package, submit
+    from penstock.pipelines.timing import duration
+
+    timeout = duration(options.timeout) if options.timeout else None
+    if timeout and not options.wait:
+        raise UsageError("--timeout goes with --wait")
+    project = _project(options)
+    endpoint = _endpoint(options, namespace=project.cluster.namespace)
+    made = package(project, parameters=options.parameter)
+    client = connect(endpoint)
+    submission = submit(project, made, client=client, endpoint=endpoint, name=options.run_name)
+    print(f"Run {submission.run}: {submission.link}", flush=True)
+    if not options.wait:
+        return 0
+    try:
+        return _follow(submission, client, endpoint, options, timeout=timeout)
+    except (KeyboardInterrupt, PenstockError) as error:
+        if isinstance(error, PenstockError):
+            print(f"penstock: {error}", file=sys.stderr)
+        print(
+            "Stopped looking; unless it is over, the run goes on. End it with: "
+            f"penstock terminate {submission.run} --host {endpoint.address()}",
+            file=sys.stderr,
+        )
+        return INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_CODES["failed"]
+
+
+def _follow(
+    submission: Submission,
+    client: Any,
+    endpoint: Endpoint,
+    options: argparse.Namespace,
+    *,
+    timeout: float | None,
+) -> int:
+    from rich.console import Console
+
+    from penstock.pipelines._client import Patience
+    from penstock.pipelines.summary import VERDICTS
+    from penstock.pipelines.watch import Watch
+
+    def notice(reason: str) -> None:
+        print(f"Asking again for {options.patience:g} s: {reason}", file=sys.stderr, flush=True)
+
+    patience = Patience(endpoint, seconds=options.patience, notice=notice)
+    watch = Watch(submission, client=client, patience=patience, interval=options.interval)
+    outcome, reason = watch.to_end(Console(file=sys.stdout), timeout=timeout)
+    print(f"\n{VERDICTS[outcome]}  {reason}\n  {submission.link}")
+    return EXIT_CODES[outcome]
+
+
+def _terminate(options: argparse.Namespace) -> int:
+    """End a run on Kubeflow; its steps are killed where they are."""
+    from penstock.pipelines._client import connect
+    from penstock.pipelines.submit import terminate
+
+    endpoint = _endpoint(options)
+    terminate(options.run, client=connect(endpoint), endpoint=endpoint)
+    print(f"Run {options.run} is being terminated.")
+    return 0
+
+
+def _create(options: argparse.Namespace) -> int:
+    """Let Kubeflow run the project by the clock; a schedule of the same name is replaced."""
+    from penstock.pipelines._client import connect
+    from penstock.pipelines.schedule import Plan, Schedules, is_paused, trigger_words
+    from penstock.pipelines.submit import package
+    from penstock.pipelines.timing import cron, duration, moment
+
+    plan = Plan(
+        cron=cron(options.cron) if options.cron else "",
+        every=duration(options.every) if options.every else 0,
+        start=moment(options.start) if options.start else None,
+        end=moment(options.end) if options.end else None,
+        at_once=options.max_concurrency,
+        catch_up=options.catch_up,
+    )
+    plan.check()
+    project = _project(options)
+    made = package(project, parameters=options.parameter)
+    endpoint = _endpoint(options, namespace=project.cluster.namespace)
+    if plan.cron and plan.cron != options.cron:
+        print(f"Cron {options.cron!r} became {plan.cron!r}: Kubeflow wants the second first.")
+    schedules = Schedules(connect(endpoint), endpoint)
+    change, made_run = schedules.create(project, made, plan, name=options.name or project.name)
+    version = version_of(made_run)
+    print(
+        f"Schedule {made_run.display_name} {change}: {trigger_words(made_run)}, version {version}."
+    )
+    if is_paused(made_run):
+        print("It is paused, as it was before; start it with: penstock schedule resume.")
+    if plan.cron:
+        print("Its clock is Kubeflow's: UTC, unless CRON_SCHEDULE_TIMEZONE is set there.")
+    print(endpoint.link(f"recurringrun/details/{made_run.recurring_run_id}"))
+    return 0
+
+
+def version_of(schedule: Any) -> str:
+    """Return the pipeline version's id that a recurring run is pinned to."""
+    reference = schedule.pipeline_version_reference
+    return str(reference.pipeline_version_id) if reference else "none"
+
+
+def _list(options: argparse.Namespace) -> int:
+    """Show the schedules of a Kubeflow: name, state, when, pipeline version, id."""
+    from penstock.pipelines._client import connect
+    from penstock.pipelines.schedule import Schedules, is_paused, trigger_words
+
+    endpoint = _endpoint(options)
+    every = Schedules(connect(endpoint), endpoint).every()
+    for each in every:
+        state = "paused" if is_paused(each) else "on"
+        print(f"{each.display_name}  {state}  {trigger_words(each)}  {each.recurring_run_id}")
+    if not every:
+        print("There are no schedules.")
+    return 0
+
+
+def _change(options: argparse.Namespace) -> int:
+    """Change one schedule, by its name or id."""
+    from penstock.pipelines._client import connect
+    from penstock.pipelines.schedule import Schedules
+
+    endpoint = _endpoint(options)
+    schedules = Schedules(connect(endpoint), endpoint)
+    found = getattr(schedules, options.action)(options.schedule)
+    done = {"pause": "paused", "resume": "resumed", "delete": "deleted"}[options.action]
+    print(f"Schedule {found.display_name} {done}.")
+    return 0
+
+
+def _project(options: argparse.Namespace) -> Project:
+    """Load the project, with what the options say of its cluster."""
+    from penstock import project
+    from penstock.cluster import ClusterSpec
+
+    loaded = project.load(options.project)
+    given = {
+        name: value
+        for name in ("service_account", "experiment", "namespace")
+        if (value := getattr(options, name))
+    }
+    if options.no_cache:
+        given["caching"] = False
+    raw = loaded.cluster.model_dump() | given
+    cluster = ClusterSpec.parse(raw, where="the options")
+    return loaded.model_copy(update={"cluster": cluster})
+
+
+def _endpoint(options: argparse.Namespace, *, namespace: str = "") -> Endpoint:
+    from penstock.pipelines._client import Endpoint
+
+    endpoint = Endpoint(
+        host=options.host,
+        namespace=options.namespace or namespace,
+        token_file=options.token_file,
+        cookie_file=options.cookie_file,
+        ca_cert=options.ca_cert,
+        insecure=options.insecure,
+    )
+    if endpoint.insecure and endpoint.ca_cert:
+        raise UsageError("--ca-cert and --insecure exclude one another")
+    if endpoint.insecure:
+        print("The server's certificate is not checked (--insecure).", file=sys.stderr)
+    return endpoint
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a time above 0")
+    return value

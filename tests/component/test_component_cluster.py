@@ -1,0 +1,200 @@
+"""The project file's `cluster` section in the compiled pipeline, field by field."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from penstock.errors import InputError
+from penstock.pipelines.compile import compile_release, version_name
+from penstock.project import Project
+
+STEPS = {
+    "ingest", "validate", "split", "engineer-features", "train", "evaluate", "decide", "register",
+    "deploy", "notify",
+}  # fmt: skip
+FAILS = {"fail", "fail-2", "fail-3"}
+
+
+def project(**cluster: Any) -> Project:
+    plain = {"name": "wine", "target": "quality", "source": {"uri": "s3://b/wine.csv"}}
+    return Project.parse(plain | {"cluster": cluster}, where="test")
+
+
+def compiled(folder: Path, **cluster: Any) -> tuple[dict, dict[str, dict]]:
+    """Return the pipeline spec, and what each task's executor has of the platform."""
+    compile_release(project(**cluster), output=folder / "p.yaml")
+    spec, *platform = yaml.safe_load_all((folder / "p.yaml").read_text())
+    if not platform:
+        return spec, {}
+    executors = platform[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return spec, {name.removeprefix("exec-"): value for name, value in executors.items()}
+
+
+def test_without_settings_there_is_one_document(tmp_path: Path) -> None:
+    spec, platform = compiled(tmp_path)
+    assert platform == {}
+    for run_only in ({"service_account": "x"}, {"experiment": "x"}, {"namespace": "x"}):
+        assert compiled(tmp_path, **run_only) == (spec, {})
+
+
+@pytest.mark.parametrize(
+    ("cluster", "field", "value"),
+    [
+        ({"image_pull_policy": "Always"}, "imagePullPolicy", "Always"),
+        ({"node_selector": {"disk": "ssd"}}, "nodeSelector", {"labels": {"disk": "ssd"}}),
+        (
+            {"tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute",
+                              "seconds": 30}, {"key": "a", "value": "b"}, {"operator": "Exists"}]},
+            "tolerations",
+            [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": "30"},
+             {"key": "a", "operator": "Equal", "value": "b"}, {"operator": "Exists"}],
+        ),
+        (
+            {"image_pull_secrets": ["one", "two"]},
+            "imagePullSecret",
+            [{"secretName": n, "secretNameParameter": {"runtimeValue": {"constant": n}}}
+             for n in ("one", "two")],
+        ),
+        (
+            {"secrets": [{"name": "s3", "environment": {"id": "AWS_ID"}}]},
+            "secretAsEnv",
+            [{"secretName": "s3", "secretNameParameter": {"runtimeValue": {"constant": "s3"}},
+              "keyToEnv": [{"secretKey": "id", "envVar": "AWS_ID"}], "optional": False}],
+        ),
+        (
+            {"secrets": [{"name": "ca", "mount_path": "/etc/ca", "optional": True}]},
+            "secretAsVolume",
+            [{"secretName": "ca", "secretNameParameter": {"runtimeValue": {"constant": "ca"}},
+              "mountPath": "/etc/ca", "optional": True}],
+        ),
+    ],
+)  # fmt: skip
+def test_every_task_carries_a_setting(tmp_path: Path, cluster: Any, field: str, value: Any) -> None:
+    _, platform = compiled(tmp_path, **cluster)
+    assert platform == {name: {field: value} for name in STEPS | FAILS}
+
+
+def test_a_secret_may_be_for_named_steps_alone(tmp_path: Path) -> None:
+    secret = {"name": "s3", "environment": {"id": "AWS_ID"}, "mount_path": "/s", "steps": ["train"]}
+    _, platform = compiled(tmp_path, secrets=[secret])
+    assert platform.keys() == {"train"}
+    assert platform["train"].keys() == {"secretAsEnv", "secretAsVolume"}
+
+
+def test_variables_and_caching_are_in_the_pipeline_itself(tmp_path: Path) -> None:
+    spec, platform = compiled(tmp_path, environment={"A": "b"}, caching=False)
+    assert platform == {}
+    for executor in spec["deploymentSpec"]["executors"].values():
+        assert executor["container"]["env"] == [{"name": "A", "value": "b"}]
+    cached = [
+        name
+        for component in (spec["root"], *spec["components"].values())
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
+        if task.get("cachingOptions")
+    ]
+    assert cached == []
+
+
+def test_the_pipeline_is_otherwise_the_same(tmp_path: Path) -> None:
+    plain, _ = compiled(tmp_path)
+    placed, _ = compiled(tmp_path, node_selector={"disk": "ssd"})
+    assert placed == plain
+    again, platform = compiled(tmp_path)
+    assert (again, platform) == (plain, {}), "one project's settings stay out of the next"
+
+
+@pytest.mark.parametrize(
+    ("cluster", "words"),
+    [
+        ({"nodeselector": {}}, "nodeselector"),
+        ({"image_pull_policy": "Sometimes"}, "image_pull_policy"),
+        ({"service_account": "Not Valid"}, "service_account"),
+        ({"secrets": [{"name": "s3"}]}, "no step sees the Secret"),
+        ({"secrets": [{"name": "s3", "environment": {"a": "1A"}}]}, "environment"),
+        ({"secrets": [{"name": "s3", "mount_path": "etc"}]}, "mount_path"),
+        ({"secrets": [{"name": "s3", "mount_path": "/e", "steps": ["trian"]}]}, "trian"),
+        ({"tolerations": [{"operator": "Exists", "value": "x"}]}, "Exists takes any value"),
+        ({"tolerations": [{"value": "x"}]}, "Equal needs a key"),
+        ({"tolerations": [{"key": "x", "seconds": 3}]}, "NoExecute"),
+    ],
+)
+def test_a_wrong_setting_is_refused_when_the_project_is_loaded(cluster: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        project(**cluster)
+
+
+def test_a_version_is_named_by_its_content(tmp_path: Path) -> None:
+    def manifest(**changes: Any) -> dict:
+        changed = project().model_copy(update=changes)
+        compile_release(changed, output=tmp_path / "k.yaml", kubernetes_manifest=True)
+        return list(yaml.safe_load_all((tmp_path / "k.yaml").read_text()))[1]
+
+    plain = manifest()["metadata"]["name"]
+    assert plain == manifest()["metadata"]["name"]
+    assert plain.startswith("wine-")
+    assert plain != manifest(target="colour")["metadata"]["name"]
+    placed = manifest(cluster=project(node_selector={"disk": "ssd"}).cluster)
+    assert plain != placed["metadata"]["name"]
+    assert "nodeSelector" in str(placed["spec"]["platformSpec"])
+    assert placed["spec"]["displayName"] == placed["metadata"]["name"]
+    longest = project().model_copy(update={"name": "w" * 50})
+    assert len(version_name(longest, "a: 1")) <= 63
+
+
+def test_a_version_has_one_name_in_every_process(tmp_path: Path) -> None:
+    """kfp's leading comment changes with the process; the name must not."""
+    code = """
+from pathlib import Path
+from penstock.pipelines.compile import compile_release, version_name
+from penstock.project import Project
+project = Project.parse({"name": "wine", "target": "q", "source": {"uri": "s3://b/w.csv"},
+    "training": {"trials": 3, "folds": 2, "seed": 4, "candidates": ["linear"]}}, where="test")
+compile_release(project, output=Path("p.yaml"))
+print(version_name(project, Path("p.yaml").read_text()))
+"""
+    names = {
+        subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for _ in range(4)
+    }
+    assert len(names) == 1
+
+
+def test_a_local_run_of_the_compiled_file_ignores_the_cluster(tmp_path: Path) -> None:
+    """kfp.local reads both documents; the settings neither change the run nor make it warn."""
+    compile_release(
+        project(
+            node_selector={"tier": "gold42"},
+            secrets=[{"name": "gold43", "environment": {"a": "B"}}],
+        ),
+        output=tmp_path / "p.yaml",
+    )
+    code = """
+import sys
+from kfp import components, local
+local.init(local.SubprocessRunner(use_venv=False), pipeline_root="out", raise_on_error=False)
+components.load_component_from_file("p.yaml")(uri="nothing.csv")
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "default::UserWarning", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    output = done.stdout + done.stderr
+    assert "Executing task" in output
+    assert "nothing.csv" in output
+    for word in ("gold42", "gold43", "platform_spec", "platform spec", "ubernetes"):
+        assert word not in output

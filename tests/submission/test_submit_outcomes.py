@@ -1,0 +1,153 @@
+"""`penstock submit --wait`: each way a run can end on Kubeflow, told as it is."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from kfp_argo import Scenario
+
+from penstock.pipelines.submit import package
+from penstock.pipelines.watch import ENDINGS
+from penstock.project import load
+
+RAISED = "Traceback (most recent call last):\n  File x\npenstock.errors.{0}\n"
+
+
+@pytest.fixture
+def submitted(kfp_server, project_file, penstock):
+    """Submit a run of a scenario, wait for its end, and return what the command did."""
+
+    def run(scenario: Scenario, *options: object):
+        kfp_server.scenario = scenario
+        return penstock(
+            "submit", project_file(), "--host", kfp_server.host, "--wait", "--interval", "0.02",
+            *options,
+        )  # fmt: skip
+
+    return run
+
+
+def test_a_run_that_deployed_is_released(submitted, kfp_server) -> None:
+    said = {"deploy": "noise\npenstock| Version 4 was promoted after 3 steps.\nmore noise\n"}
+    done = submitted(Scenario(logs=said, retried=("ingest",), cached=("split",)))
+    assert done.code == 0, done.out + done.err
+    assert "RELEASED  Version 4 was promoted after 3 steps." in done.out
+    run_id = next(iter(kfp_server.runs))
+    assert f"{kfp_server.host}/#/runs/details/{run_id}" in done.out.splitlines()[0]
+    steps = [line.split()[1] for line in done.out.splitlines() if line.startswith("ok ")]
+    assert steps == [
+        "Ingest", "Validate", "Split", "Engineer", "Train", "Evaluate", "Decide", "Register",
+        "Deploy",
+    ]  # fmt: skip
+    assert re.search(r"ok +Split +7\.0 s  from the cache", done.out)
+    assert done.err == ""
+
+
+@pytest.mark.parametrize(
+    ("outputs", "task", "code", "words"),
+    [
+        ({"validate": False}, "fail-3", 3, "REFUSED  The data were refused. amount is too dear"),
+        ({"decide": False}, "fail-2", 3, "REFUSED  The gate refused the candidate. Too weak"),
+        ({"deploy": False}, "fail", 4, "ROLLED BACK  The candidate was rolled back. 5 % errors"),
+    ],
+)
+def test_a_gate_ends_a_run_with_its_own_code(submitted, outputs, task, code, words) -> None:
+    reason = words.partition("  ")[2]
+    log = RAISED.format(f"NotApprovedError: {reason}")
+    done = submitted(Scenario(outputs=outputs, logs={task: log}))
+    assert done.code == code, done.out + done.err
+    assert words in done.out
+
+
+def test_without_logs_the_outcome_is_the_same(submitted, kfp_server) -> None:
+    kfp_server.logs = False
+    done = submitted(Scenario(outputs={"decide": False}))
+    assert done.code == 3
+    assert "REFUSED  The gate refused the candidate; see its log in Kubeflow" in done.out
+
+
+def test_a_failed_step_is_named_with_its_message(submitted) -> None:
+    log = RAISED.format("InputError: s3://bucket/wine.csv: there is no such file.")
+    done = submitted(Scenario(fails=("ingest",), retried=("ingest",), logs={"ingest": log}))
+    assert done.code == 1
+    assert "FAILED  Ingest failed: s3://bucket/wine.csv: there is no such file." in done.out
+    assert re.search(r"^FAILED +Ingest ", done.out, re.MULTILINE)
+
+
+def test_a_step_whose_pod_was_never_made_is_named(submitted) -> None:
+    done = submitted(Scenario(driver_fails=("train",)))
+    assert done.code == 1
+    assert "FAILED  Train failed: see its log in Kubeflow" in done.out
+
+
+def test_a_lost_notice_is_not_called_a_release(submitted) -> None:
+    done = submitted(Scenario(fails=("notify",)))
+    assert done.code == 1
+    assert "FAILED  Notify failed" in done.out
+
+
+def test_a_service_account_that_is_not_there_is_suspected(submitted) -> None:
+    done = submitted(Scenario(never_starts=True), "--service-account", "nobody")
+    assert done.code == 1
+    assert "could not start the first step" in done.out
+    assert "service account nobody" in done.out
+
+
+@pytest.mark.parametrize(
+    ("scenario", "words"),
+    [
+        # The gate is skipped with everything behind it, and KFP is content.
+        (Scenario(skipped=("gate approves",)), "deployed nothing"),
+        (Scenario(skipped=("data is valid",)), "deployed nothing"),
+        # deploy rolled the candidate back, and what should have said so was skipped.
+        (
+            Scenario(outputs={"deploy": False}, skipped=("rolled back",)),
+            "never came to 'rolled back'",
+        ),
+        (Scenario(skipped=("gate refuses",)), "never came to 'gate refuses'"),
+        (Scenario(skipped=("deploy",)), "deployed nothing"),
+        (Scenario(cached=("deploy",)), "deployed nothing"),
+        # Both conditions on the decision were looked at, and neither held.
+        (Scenario(outputs={"decide": None}), "deployed nothing"),
+    ],
+    ids=("gate", "data", "rollback", "refusal", "no-deploy", "cached-deploy", "neither"),
+)
+def test_success_without_a_deployment_is_never_released(submitted, scenario, words) -> None:
+    done = submitted(scenario)
+    assert done.code == 1, done.out
+    assert "RELEASED" not in done.out
+    assert "Kubeflow reports success" in done.out
+    assert words in done.out
+
+
+def test_the_names_that_tell_the_outcome_are_the_pipelines_own(project_file) -> None:
+    spec = package(load(project_file())).spec
+    titles = {
+        name: task["taskInfo"]["name"]
+        for component in (spec["root"], *spec["components"].values())
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
+        if task["componentRef"]["name"].startswith("comp-fail")
+    }
+    assert titles == {
+        "fail": "Rolled back",
+        "fail-2": "Refused by the gate",
+        "fail-3": "Refused data",
+    }
+    assert ENDINGS.keys() == titles.keys()
+    assert [outcome for outcome, _ in ENDINGS.values()] == ["rolled_back", "refused", "refused"]
+
+
+def test_a_terminated_run_is_told_as_such(kfp_server, project_file, start_penstock, penstock):
+    kfp_server.scenario = Scenario(hangs_at="train")
+    process = start_penstock(
+        "submit", project_file(), "--host", kfp_server.host, "--wait", "--interval", "0.05"
+    )
+    run_id = re.search(r"Run (\S+):", process.stdout.readline())[1]
+    assert penstock("terminate", run_id, "--host", kfp_server.host).code == 0
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "FAILED  The run was terminated" in out
+    gone = penstock("terminate", "nope", "--host", kfp_server.host)
+    assert gone.code == 1
+    assert "Run nope not found" in gone.err
