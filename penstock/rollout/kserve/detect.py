@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from penstock.errors import InputError, ServiceError
+from penstock.errors import ServiceError
 from penstock.kube import (
     GATEWAYS,
     HTTP_ROUTES,
@@ -32,6 +32,15 @@ def require(kube: Kube, spec: KserveSpec) -> str:
         kube, HTTP_ROUTES, "the Gateway API", "Install its CRDs and an implementation of it."
     )
     _require_runtime(kube, spec)
+    return gateway_address(kube, spec)
+
+
+def gateway_address(kube: Kube, spec: KserveSpec) -> str:
+    """Return where the gateway is reached, after seeing that its controller has taken it.
+
+    Raises:
+        ServiceError: If it is not there, was not taken, or its status names no address.
+    """
     gateway = _gateway(kube, spec)
     return spec.address.rstrip("/") or _address(gateway, spec)
 
@@ -124,7 +133,7 @@ def _address(gateway: Manifest, spec: KserveSpec) -> str:
     namespace, name = namespace_and_name(spec)
     addresses: list[dict[str, Any]] = gateway.get("status", {}).get("addresses", [])
     if not addresses:
-        raise InputError(
+        raise ServiceError(
             "its status names no address",
             where=f"Gateway {namespace}/{name}",
             remedy="Give the URL at which it is reached in deployment.kserve.address.",

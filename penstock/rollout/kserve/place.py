@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from penstock import kube
-from penstock.errors import InputError
+from penstock.errors import InputError, ServiceError
 from penstock.kube import CONFIG_MAPS
 from penstock.rollout.kserve import detect, pods
 from penstock.rollout.kserve.gateway import GatewayRouter
@@ -98,10 +98,14 @@ class ClusterPlace:
 
     def standing(self) -> list[ServiceStatus]:
         """Return what the service does; none if there is no such service."""
-        address = detect.require(self._kube, self._spec)
         if not self._router.refresh():
             return []
         state = self._router.state
+        try:
+            address = detect.gateway_address(self._kube, self._spec)
+        except ServiceError as error:
+            # What serves can be told all the same.
+            address = f"(not reached: {error})"
         versions = tuple(
             self._version(state, role, arm, address) for role, arm in state.roles().items()
         )
