@@ -6,12 +6,17 @@ from kubectl, refuse it.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonschema import Draft202012Validator
+from referencing import Registry
+from referencing import Resource as Contents
 
 from manifests_check.parts import Finding, Resource
 
@@ -27,7 +32,10 @@ class Schemas:
     """
 
     def __init__(self, *, kubernetes: str, folders: Sequence[Path] = ()) -> None:
-        self._kubernetes = kubernetes
+        self._folder = _kubernetes(kubernetes)
+        definitions = (self._folder / "_definitions.json").read_text(encoding="utf-8")
+        self._registry: Registry[Any] = Contents.from_contents(json.loads(definitions)) @ Registry()
+        self._known: dict[tuple[str, str], list[Check]] = {}
         self._custom = dict(_definitions(folders))
 
     def check(self, resource: Resource) -> list[Finding] | None:
@@ -35,7 +43,8 @@ class Schemas:
         group, kind = resource["apiVersion"], resource["kind"]
         checks: list[Check] = []
         if (group, kind) in self._custom:
-            checks.append(_by_schema(self._custom[group, kind]))
+            schema = strict(self._custom[group, kind], top=True)
+            checks.append(_by_validator(Draft202012Validator(schema)))
         if group.startswith("serving.kserve.io/"):
             checks.append(_by_client)
         if "." not in group or re.search(r"[^.]*\.k8s\.io/|^(apps|batch|policy)/", group):
@@ -45,16 +54,29 @@ class Schemas:
         return [finding for check in checks for finding in check(resource)]
 
     def _core(self, resource: Resource) -> list[Check]:
-        from kubernetes_validate import SchemaNotFoundError, ValidationError, validate
+        key = resource["apiVersion"], resource["kind"]
+        if key not in self._known:
+            self._known[key] = self._core_check(*key)
+        return self._known[key]
 
-        try:
-            validate(dict(resource), self._kubernetes, strict=True)
-        except SchemaNotFoundError:
+    def _core_check(self, group: str, kind: str) -> list[Check]:
+        # kubernetes_validate's own `validate` reads 2 MB of definitions for each resource.
+        group = re.sub(r"^([^./]*)(?:\.[^/]*)?/", r"\1-", group)
+        path = self._folder / f"{kind.lower()}-{group}.json"
+        if not path.exists():
             return []
-        except ValidationError as error:
-            finding = Finding(resource, _field(error.path), error.message)
-            return [lambda _: iter([finding])]
-        return [lambda _: iter(())]
+        schema = json.loads(path.read_text(encoding="utf-8"))
+        registry = Contents.from_contents(schema) @ self._registry
+        return [_by_validator(Draft202012Validator(schema, registry=registry))]
+
+
+def _kubernetes(version: str) -> Path:
+    minor = ".".join(version.split(".")[:2])
+    home = Path(str(resources.files("kubernetes_validate"))) / "kubernetes-json-schema"
+    folder = home / f"v{minor}.0-local-strict"
+    if not folder.is_dir():
+        raise FileNotFoundError(f"kubernetes-validate has no schemas of Kubernetes {version}")
+    return folder
 
 
 def _definitions(folders: Sequence[Path]) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
@@ -74,11 +96,7 @@ def _definitions(folders: Sequence[Path]) -> Iterator[tuple[tuple[str, str], dic
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def _by_schema(schema: Mapping[str, Any]) -> Check:
-    from jsonschema import Draft202012Validator
-
-    validator = Draft202012Validator(strict(schema, top=True))
-
+def _by_validator(validator: Draft202012Validator) -> Check:
     def check(resource: Resource) -> Iterator[Finding]:
         for error in validator.iter_errors(resource):
             yield Finding(resource, _field(error.absolute_path), error.message)
