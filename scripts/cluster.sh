@@ -14,7 +14,7 @@ NAME=${CLUSTER_NAME:-penstock}
 FILES=${CLUSTER_FILES:-build/cluster} # downloads
 PATIENCE=${CLUSTER_PATIENCE:-600}     # seconds that a step's pods may take
 PAUSE=${CLUSTER_PAUSE:-10}            # seconds between attempts
-KFP_SOURCE=${KFP_SOURCE:-https://github.com/kubeflow/pipelines}
+KFP_SOURCE=${KFP_SOURCE:-github.com/kubeflow/pipelines} # or a folder that holds a checkout of it
 
 kube() { kubectl --context "$CONTEXT" "$@"; }
 
@@ -171,12 +171,19 @@ configure_kserve() {
   kube rollout status deployment/kserve-controller-manager --namespace kserve --timeout="${PATIENCE}s"
 }
 
+kfp() { # part
+  if [ -d "$KFP_SOURCE" ]; then
+    echo "$KFP_SOURCE/manifests/kustomize/$1"
+  else
+    echo "$KFP_SOURCE/manifests/kustomize/$1?ref=$KFP_COMMIT"
+  fi
+}
+
 pipelines() {
-  local base="$KFP_SOURCE/manifests/kustomize"
   if ! installed kubeflow "$KFP_COMMIT"; then
-    apply -k "$base/cluster-scoped-resources?ref=$KFP_COMMIT"
+    apply -k "$(kfp cluster-scoped-resources)"
     kube wait --for=condition=Established crd/applications.app.k8s.io --timeout=60s
-    apply -k "$base/env/platform-agnostic?ref=$KFP_COMMIT"
+    apply -k "$(kfp env/platform-agnostic)"
   fi
   available kubeflow
   mark kubeflow "$KFP_COMMIT"
