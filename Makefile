@@ -82,5 +82,25 @@ lock: setup ## Resolve requirements.lock again from pyproject.toml
 	printf 'uv\nsetuptools>=77\n' | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	  --no-header - --output-file requirements-setup.lock
 
+# -- manifests and local clusters --------------------------------------------------------------------
+.PHONY: manifests-check cluster-up cluster-down
+CLUSTER ?= kind
+CRDS    ?=
+STRICT  ?=
+
+manifests-check: setup build/crds ## Build every overlay; check it by strict schemas and policies
+	$(BIN)/shellcheck --external-sources scripts/*.sh
+	PYTHONPATH=scripts $(BIN)/python -m manifests_check --crds build/crds $(addprefix --crds ,$(CRDS)) $(STRICT)
+
+build/crds: manifests/versions.env scripts/manifests_crds.sh | build
+	@rm -rf $@
+	@scripts/manifests_crds.sh $@ || echo "The definitions could not be fetched: what they describe stays unchecked."
+
+cluster-up: ## Make a local cluster with everything on it: CLUSTER=kind or minikube
+	scripts/cluster.sh up $(CLUSTER)
+
+cluster-down: ## Take it away again
+	scripts/cluster.sh down $(CLUSTER)
+
 clean: ## Remove what the other targets made
 	rm -rf $(VENV) build

@@ -1,0 +1,47 @@
+# shellcheck shell=bash
+# For scripts/cluster.sh: what is not ready, in words. Needs `kube`.
+
+# Say what failed, where, and what is known of the pods that are not ready there.
+diagnose() { # step, namespace
+  {
+    printf '\nerror: the step "%s" failed; what is not ready in namespace %s:\n' "$1" "$2"
+    if ! kube get namespace "$2" >/dev/null 2>&1; then
+      echo "  The cluster does not answer, or has no such namespace: what the step itself printed says why."
+    else
+      troubled "$2" | while read -r pod; do explain "$2" "$pod"; done
+      printf '\n-- warnings in %s, latest last\n' "$2"
+      kube get events --namespace "$2" --field-selector type=Warning --sort-by=.lastTimestamp 2>&1 | tail -n 10
+    fi
+    printf '\nMend it and run the same command again: what is done already stays done.\n'
+  } >&2 || true
+}
+
+# Print the pods that are neither ready nor finished.
+troubled() {
+  kube get pods --namespace "$1" --no-headers 2>/dev/null |
+    awk '{ split($2, n, "/"); if ($3 != "Completed" && (n[1] != n[2] || $3 != "Running")) print $1 }'
+}
+
+explain() { # namespace, pod
+  local state
+  state=$(kube get pod "$2" --namespace "$1" --no-headers 2>/dev/null | awk '{ print $3 }')
+  printf '\n-- pod %s/%s is %s\n' "$1" "$2" "${state:-gone}"
+  advice "$state"
+  kube describe pod "$2" --namespace "$1" 2>&1 | sed -n '/^Events:/,$p' | tail -n 8
+  case $state in
+    *CrashLoop* | *Error* | Running)
+      echo "   the last lines of its log:"
+      kube logs "$2" --namespace "$1" --all-containers --prefix --tail=15 2>&1
+      ;;
+  esac
+}
+
+advice() { # state
+  case $1 in
+    *ImagePull* | *ErrImage*) echo "   Its image cannot be pulled. Ours: make images, then this command again. Others: the node needs a way to their registry." ;;
+    *CreateContainerConfig*) echo "   A Secret or ConfigMap that it names is missing: docs/cluster.md says how to make it." ;;
+    Pending) echo "   No node takes it: too little CPU or memory is free, or its volume cannot be made." ;;
+    *CrashLoop* | *Error*) echo "   It starts and dies." ;;
+    Running) echo "   It runs, but its readiness probe fails." ;;
+  esac
+}

@@ -1,0 +1,1 @@
+"""`make manifests-check`: what the overlays build to, against schemas and policies."""

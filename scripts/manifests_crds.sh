@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Fetch the definitions of the custom resources that manifests/ holds, at the versions of versions.env,
+# from the Go modules that publish them (Go checks their sums). KServe's are in its Python client.
+#   scripts/manifests_crds.sh FOLDER
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=manifests/versions.env
+. manifests/versions.env
+folder=${1:?usage: $0 FOLDER}
+
+if ! command -v go >/dev/null; then
+  echo "Go is not here, so Gateway, EnvoyProxy, PodMonitor and PrometheusRule have no schema to be checked against." >&2
+  exit 0
+fi
+
+# Print the folder of a module at a version.
+module() {
+  (cd / && go mod download -json "$1@v$2") | sed -n 's/^[[:space:]]*"Dir": "\(.*\)".*/\1/p'
+}
+
+partial=$(mktemp -d)
+trap 'rm -rf "$partial"' EXIT
+gateway=$(module sigs.k8s.io/gateway-api "$GATEWAY_API_VERSION")
+cp "$gateway"/config/crd/standard/gateway.networking.k8s.io_{gateways,gatewayclasses,httproutes}.yaml "$partial"
+prometheus=$(module github.com/prometheus-operator/prometheus-operator "$PROMETHEUS_OPERATOR_VERSION")
+cp "$prometheus"/example/prometheus-operator-crd/monitoring.coreos.com_{podmonitors,prometheusrules}.yaml "$partial"
+envoy=$(module github.com/envoyproxy/gateway "$ENVOY_GATEWAY_VERSION")
+# A chart's template: without its `if`, it is the definition.
+sed '/^{{/d' "$envoy/charts/gateway-crds-helm/templates/generated/gateway.envoyproxy.io_envoyproxies.yaml" \
+  >"$partial/gateway.envoyproxy.io_envoyproxies.yaml"
+chmod -R u+w "$partial"
+mkdir -p "$folder"
+mv "$partial"/*.yaml "$folder"
+echo "definitions: $(find "$folder" -name '*.yaml' | wc -l) in $folder"

@@ -1,0 +1,304 @@
+"""What the manifests say, held against the parts that it is about."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from manifests_check.__main__ import CannotCheckError, builder, documents, main, read_versions
+
+import penstock
+from penstock.records.model import Model
+from penstock.serving import launch
+from penstock.serving.meters import Meters
+
+ROOT = Path(__file__).parents[3]
+MANIFESTS = ROOT / "manifests"
+OVERLAYS = ("kind", "minikube", "production")
+Rights = dict[tuple[str, str], set[str]]
+
+
+@pytest.fixture(scope="module")
+def build() -> Callable[[str], list[dict[str, Any]]]:
+    """`build(overlay)` gives its resources; what builds them is an ordinary tool, not a library."""
+    try:
+        built = builder()
+    except CannotCheckError as error:
+        pytest.skip(f"OVERLAYS NOT BUILT: {error}")
+    return lambda overlay: [dict(r) for r in documents(built(MANIFESTS / "overlays" / overlay))]
+
+
+def one(resources: list[dict[str, Any]], kind: str, name: str, place: str | None) -> dict[str, Any]:
+    (found,) = (
+        r
+        for r in resources
+        if (r["kind"], r["metadata"]["name"], r["metadata"].get("namespace")) == (kind, name, place)
+    )
+    return found
+
+
+def rights(resources: list[dict[str, Any]], account: tuple[str, str]) -> dict[str, Rights]:
+    """What an account may do, by namespace."""
+    result: dict[str, Rights] = {}
+    for binding in (r for r in resources if r["kind"] == "RoleBinding"):
+        subjects = {(s["namespace"], s["name"]) for s in binding["subjects"]}
+        if account not in subjects:
+            continue
+        place = binding["metadata"]["namespace"]
+        role = one(resources, "Role", binding["roleRef"]["name"], place)
+        for rule in role["rules"]:
+            for resource in rule["resources"]:
+                (group,) = rule["apiGroups"]
+                names = ",".join(rule.get("resourceNames", ()))
+                key = (group, f"{resource}:{names}" if names else resource)
+                result.setdefault(place, {}).setdefault(key, set()).update(rule["verbs"])
+    return result
+
+
+RUN: Rights = {
+    ("argoproj.io", "workflowtaskresults"): {"create", "patch"},
+    ("", "pods"): {"get"},
+    ("", "configmaps:kfp-launcher"): {"get"},
+    ("", "secrets:mlpipeline-minio-artifact"): {"get"},
+}
+ALL = {"get", "list", "watch", "create", "update", "patch", "delete"}
+READ = {"get", "list", "watch"}
+TABLE: dict[tuple[str, str], dict[str, Rights]] = {
+    ("kubeflow", "penstock-pipeline"): {"kubeflow": RUN},
+    ("kubeflow", "penstock-deployer"): {
+        "kubeflow": RUN,
+        "kserve": {("", "configmaps:inferenceservice-config"): {"get"}},
+        "penstock": {
+            ("serving.kserve.io", "inferenceservices"): ALL,
+            ("serving.kserve.io", "servingruntimes"): {"get", "list"},
+            ("gateway.networking.k8s.io", "httproutes"): ALL,
+            ("gateway.networking.k8s.io", "gateways"): {"get"},
+            ("coordination.k8s.io", "leases"): {"get", "create", "update"},
+            ("", "configmaps"): ALL - {"watch"},
+            ("", "services"): {"get"},
+            ("", "pods"): {"get", "list"},
+            ("", "pods/log"): {"get"},
+            ("", "events"): {"list"},
+        },
+    },
+    ("penstock", "penstock-monitor"): {
+        "penstock": {
+            ("serving.kserve.io", "inferenceservices"): READ,
+            ("gateway.networking.k8s.io", "httproutes"): READ,
+            ("coordination.k8s.io", "leases"): READ,
+            ("", "configmaps"): READ,
+            ("", "pods"): READ,
+            ("", "events"): READ,
+        }
+    },
+    ("penstock", "penstock-server"): {},
+    ("penstock", "penstock-mlflow"): {},
+}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_each_account_has_exactly_these_rights(
+    overlay: str, build: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    resources = build(overlay)
+    accounts = {
+        (r["metadata"]["namespace"], r["metadata"]["name"])
+        for r in resources
+        if r["kind"] == "ServiceAccount"
+    }
+    assert {account: rights(resources, account) for account in accounts} == TABLE
+
+
+def test_every_overlay_passes_the_check(
+    build: Callable[[str], list[dict[str, Any]]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([]) == 0, capsys.readouterr().out
+    said = capsys.readouterr().out
+    for overlay in OVERLAYS:
+        assert f"manifests/overlays/{overlay}: " in said
+    # Without their definitions, these must be named: nobody may take them for checked.
+    assert "NOT CHECKED AGAINST A SCHEMA: gateway.networking.k8s.io/v1 Gateway" in said
+
+
+def test_what_no_schema_was_found_for_is_a_problem_when_strict(
+    build: Callable[[str], list[dict[str, Any]]],
+) -> None:
+    assert main(["--strict", str(MANIFESTS / "overlays/kind")]) == 1
+
+
+def test_a_folder_of_definitions_is_used_strictly(
+    build: Callable[[str], list[dict[str, Any]]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spec: dict[str, Any] = {
+        "type": "object",
+        "properties": {"gatewayClassName": {"type": "string"}},
+    }
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": spec}}}
+    definition = {
+        "kind": "CustomResourceDefinition",
+        "spec": {
+            "group": "gateway.networking.k8s.io",
+            "names": {"kind": "Gateway"},
+            "versions": [{"name": "v1", "schema": schema}],
+        },
+    }
+    (tmp_path / "gateways.yaml").write_text(yaml.safe_dump(definition))
+    overlay = str(MANIFESTS / "overlays/production")
+    assert main(["--crds", str(tmp_path), overlay]) == 1
+    said = capsys.readouterr().out
+    assert "Gateway penstock/penstock: spec: Additional properties are not allowed" in said
+    spec["x-kubernetes-preserve-unknown-fields"] = True
+    (tmp_path / "gateways.yaml").write_text(yaml.safe_dump(definition))
+    assert main(["--crds", str(tmp_path), overlay]) == 0
+
+
+def test_nothing_is_checked_in_silence_where_no_tool_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert main([]) == 2
+    assert (
+        "neither kustomize nor kubectl is here, so nothing was checked" in capsys.readouterr().err
+    )
+
+
+def test_a_kustomize_that_is_too_old_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "kustomize").write_text("#!/bin/sh\necho v4.5.7\n")
+    (tmp_path / "kustomize").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert main([]) == 2
+    assert "kustomize has kustomize 4.5.7, older than" in capsys.readouterr().err
+
+
+def test_production_has_tls_alone_and_two_of_what_must_not_stop(
+    build: Callable[[str], list[dict[str, Any]]],
+) -> None:
+    resources = build("production")
+    gateway = one(resources, "Gateway", "penstock", "penstock")
+    assert [listener["protocol"] for listener in gateway["spec"]["listeners"]] == ["HTTPS"]
+    assert one(resources, "Deployment", "mlflow", "penstock")["spec"]["replicas"] == 2
+    server = one(resources, "ServiceAccount", "penstock-server", "penstock")
+    assert server["secrets"] == [{"name": "penstock-object-store"}]
+    assert server["automountServiceAccountToken"] is False
+    assert not [r for r in resources if r["kind"] == "PersistentVolumeClaim"]
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_no_route_is_in_the_manifests(
+    overlay: str, build: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    # The rollout's router owns a route's weights: an apply would reset them.
+    assert not [r for r in build(overlay) if r["kind"] in ("HTTPRoute", "InferenceService")]
+
+
+def runtime() -> dict[str, Any]:
+    (resource,) = documents((MANIFESTS / "base/serving-runtime.yaml").read_text())
+    return dict(resource)
+
+
+def test_the_server_takes_the_runtimes_arguments() -> None:
+    (container,) = runtime()["spec"]["containers"]
+    given = ["--name", "m", "--version", "3", "--digest", "sha256:a", "--export", "sha256:b"]
+    options = launch.parser("server", "").parse_args([*container["args"], *given])
+    assert (str(options.model), options.host) == ("/mnt/models", "0.0.0.0")
+    assert [options.port] == [port["containerPort"] for port in container["ports"]]
+
+
+def test_the_probes_ask_what_the_server_answers() -> None:
+    from penstock.serving import app
+
+    (container,) = runtime()["spec"]["containers"]
+    source = Path(app.__file__).read_text()
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        assert f'"{container[probe]["httpGet"]["path"]}"' in source
+
+
+def test_the_clusters_runtime_is_the_namespaces() -> None:
+    text = (MANIFESTS / "components/cluster-serving-runtime/runtime.yaml").read_text()
+    (cluster,) = documents(text)
+    assert cluster["spec"] == runtime()["spec"]
+
+
+def rules() -> list[dict[str, Any]]:
+    (resource,) = documents((MANIFESTS / "components/monitoring/rules.yaml").read_text())
+    return [rule for group in resource["spec"]["groups"] for rule in group["rules"]]
+
+
+@pytest.fixture(scope="module")
+def exposed() -> dict[str, set[str]]:
+    """Each series of a real server and its labels."""
+    import numpy as np
+
+    from penstock.records.dataset import Column
+
+    record = Model(
+        name="m", task="binary", target="t", classes=("a", "b"), positive="b", threshold=0.5,
+        columns=(Column(name="job", type="string"),), metric="roc_auc", score=0.9, parameters={},
+        dataset="xxh3-128:00000000000000000000000000000001", seed=0, commit="c", libraries={},
+        trusted_types=(),
+    )  # fmt: skip
+    meters = Meters(name="m", version="1", record=record, runtime="onnx", digest="sha256:a")
+    meters.answered(500, "v1", "live", 0.1)
+    meters.scored(np.array([0.5]), origin="live", missing={"job": 1}, unseen={"job": 1})
+    series: dict[str, set[str]] = {}
+    for line in meters.exposition("text/plain")[0].decode().splitlines():
+        if not line.startswith("#"):
+            name, _, labels = line.partition("{")
+            series.setdefault(name.split()[0], set()).update(re.findall(r'(\w+)="', labels))
+    return series
+
+
+@pytest.mark.parametrize("rule", rules(), ids=lambda rule: str(rule["alert"]))
+def test_alerts_speak_of_series_and_labels_that_a_server_has(
+    rule: dict[str, Any], exposed: dict[str, set[str]]
+) -> None:
+    named = set(re.findall(r"\bpenstock_\w+", rule["expr"]))
+    assert named
+    assert named <= exposed.keys()
+    known = set.union(*(exposed[name] for name in named)) | {"namespace"}
+    grouped = {x for g in re.findall(r"by \(([^)]*)\)", rule["expr"]) for x in g.split(", ")}
+    matched = set(re.findall(r"(\w+)(?:=~|!=|=)\"", rule["expr"]))
+    assert grouped | matched <= known
+    shown = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
+    assert shown <= grouped
+
+
+def test_versions_are_those_of_the_lock_and_of_each_other() -> None:
+    versions = read_versions()
+    lock = (ROOT / "requirements.lock").read_text()
+    for name, package in (("MLFLOW", "mlflow"), ("KSERVE", "kserve"), ("KFP", "kfp")):
+        assert f"\n{package}=={versions[f'{name}_VERSION']} " in f"\n{lock}"
+    kubernetes = versions["KUBERNETES_VERSION"]
+    assert versions["KIND_NODE_IMAGE"].startswith(f"kindest/node:v{kubernetes}@sha256:")
+    assert kubernetes.startswith(versions["POD_SECURITY_VERSION"] + ".")
+    labels = next(documents((MANIFESTS / "base/namespace.yaml").read_text()))["metadata"]["labels"]
+    levels = {value for key, value in labels.items() if key.endswith("-version")}
+    assert levels == {f"v{versions['POD_SECURITY_VERSION']}"}
+    for name in ("CERT_MANAGER", "ENVOY_GATEWAY", "KSERVE"):
+        assert f"/v{versions[f'{name}_VERSION']}/" in versions[f"{name}_URL"]
+        assert re.fullmatch(r"([0-9a-f]{64})?", versions[f"{name}_SHA256"])
+    assert re.fullmatch(r"[0-9a-f]{40}", versions["KFP_COMMIT"])
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlays_images_are_named_in_one_place_with_our_version(overlay: str) -> None:
+    text = (MANIFESTS / "overlays" / overlay / "kustomization.yaml").read_text()
+    images = yaml.safe_load(text)["images"]
+    assert [(i["name"], i["newTag"]) for i in images] == [
+        ("penstock/mlflow", penstock.__version__),
+        ("penstock/serving", penstock.__version__),
+    ]
+
+
+def test_no_opening_leads_to_a_clouds_metadata_service() -> None:
+    for path in MANIFESTS.glob("**/*.yaml"):
+        for resource in documents(path.read_text()):
+            for rule in resource.get("spec", {}).get("egress", ()) if "spec" in resource else ():
+                for block in (peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer):
+                    assert "169.254.0.0/16" in block["except"], path

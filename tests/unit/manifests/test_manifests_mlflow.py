@@ -1,0 +1,233 @@
+"""MLflow as the overlays for one node run it: a real process with the manifest's own arguments."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[3]
+MANIFESTS = ROOT / "manifests"
+ADMIN = {"username": "admin", "password": "the-administrators", "flask-secret-key": "a-key"}
+PASSWORD = "the-pipelines-own"
+
+pytestmark = pytest.mark.slow
+
+
+def container(path: str) -> dict[str, Any]:
+    deployment = yaml.safe_load((MANIFESTS / path).read_text())
+    result: dict[str, Any] = deployment["spec"]["template"]["spec"]["containers"][0]
+    return result
+
+
+@dataclass
+class Tracking:
+    """The server, and where the paths of its pod lie here."""
+
+    address: str
+    log: Path
+    home: Path
+
+    def status(self, *, user: str = "", host: str = "", path: str = "experiments/search") -> int:
+        request = urllib.request.Request(
+            f"{self.address}/api/2.0/mlflow/{path}",
+            data=json.dumps({"max_results": 1}).encode(),
+            headers={"content-type": "application/json"},
+        )
+        if user:
+            request.add_header("authorization", "Basic " + base64.b64encode(user.encode()).decode())
+        if host:
+            request.add_header("host", host)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as response:
+                return int(response.status)
+        except urllib.error.HTTPError as error:
+            return error.code
+
+    def make_user(self, name: str, password: str) -> subprocess.CompletedProcess[str]:
+        """As cluster-up does, by the script that it runs in the pod."""
+        environment = {
+            "PATH": os.environ["PATH"],
+            "MLFLOW_SERVER_URL": self.address,
+            "MLFLOW_AUTH_ADMIN_USERNAME": ADMIN["username"],
+            "MLFLOW_AUTH_ADMIN_PASSWORD": ADMIN["password"],
+        }
+        return subprocess.run(
+            [sys.executable, "-c", (ROOT / "scripts/mlflow_user.py").read_text()],
+            input=f"{name}\n{password}\n", env=environment, capture_output=True, text=True,
+            timeout=120,
+        )  # fmt: skip
+
+    def client(self, user: str, code: str) -> subprocess.CompletedProcess[str]:
+        name, password = user.split(":")
+        environment = {
+            **{k: v for k, v in os.environ.items() if not k.startswith("MLFLOW")},
+            "MLFLOW_TRACKING_URI": self.address,
+            "MLFLOW_TRACKING_USERNAME": name,
+            "MLFLOW_TRACKING_PASSWORD": password,
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        }
+        return subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment, cwd=self.home, capture_output=True, text=True, timeout=300,
+        )  # fmt: skip
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
+    home = tmp_path_factory.mktemp("mlflow")
+    base, local = container("base/mlflow/deployment.yaml"), container(
+        "components/mlflow-local/deployment.yaml"
+    )  # fmt: skip
+    config = (MANIFESTS / "components/mlflow-local/basic_auth.ini").read_text()
+    (home / "config").mkdir()
+    (home / "config/basic_auth.ini").write_text(config.replace("/var/lib", str(home)))
+    (home / "mlflow").mkdir()
+
+    def here(text: str) -> str:
+        return text.replace("/var/lib", str(home)).replace("/etc/mlflow", str(home / "config"))
+
+    environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
+    for variable in (*base["env"], *local["env"]):
+        reference = variable.get("valueFrom", {}).get("secretKeyRef")
+        value = ADMIN[reference["key"]] if reference else here(variable["value"])
+        environment[variable["name"]] = value
+    port = free_port()
+    swaps = {"--host=0.0.0.0": "--host=127.0.0.1", "--port=5000": f"--port={port}"}
+    arguments = [swaps.pop(argument, argument) for argument in base["args"]]
+    assert not swaps
+    log = home / "log"
+    with log.open("w") as stream:
+        process = subprocess.Popen(
+            [*base["command"], *arguments],
+            env=environment, cwd="/", stdout=stream, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    made = Tracking(f"http://127.0.0.1:{port}", log, home)
+    try:
+        _wait(made, process)
+        yield made
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _wait(server: Tracking, process: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        assert process.poll() is None, server.log.read_text()
+        try:
+            with urllib.request.urlopen(f"{server.address}/health", timeout=5):
+                return
+        except OSError:
+            time.sleep(1)
+    raise AssertionError(server.log.read_text())
+
+
+def test_nobody_gets_in_without_a_password(tracking: Tracking) -> None:
+    assert tracking.status() == 401
+    assert tracking.status(user="admin:wrong") == 401
+    assert tracking.status(user="admin:the-administrators") == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("mlflow.penstock.svc:5000", 200),
+        ("mlflow.penstock:5000", 200),
+        ("mlflow:5000", 200),
+        ("mlflow.penstock.svc.cluster.local:5000", 200),
+        ("mlflow.evil.example:5000", 403),
+        ("evil.example", 403),
+    ],
+)
+def test_it_answers_to_its_own_names_alone(tracking: Tracking, host: str, status: int) -> None:
+    assert tracking.status(user="admin:the-administrators", host=host) == status
+
+
+def test_probes_need_neither_name_nor_password(tracking: Tracking) -> None:
+    request = urllib.request.Request(
+        f"{tracking.address}/health", headers={"host": "10.1.2.3:5000"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:
+        assert response.status == 200
+
+
+WORK = """
+import mlflow
+from mlflow import MlflowClient
+mlflow.set_experiment("fraud")
+with mlflow.start_run() as run:
+    mlflow.log_metric("auc", 0.9)
+    mlflow.log_text("hello", "model/MLmodel")
+client = MlflowClient()
+client.create_registered_model("fraud")
+version = client.create_model_version("fraud", f"runs:/{run.info.run_id}/model", run.info.run_id)
+client.set_registered_model_alias("fraud", "champion", version.version)
+print(client.get_model_version_by_alias("fraud", "champion").version, run.info.artifact_uri)
+"""
+PEEK = """
+from mlflow import MlflowClient
+try:
+    MlflowClient().get_registered_model("fraud")
+except Exception as error:
+    print(error)
+else:
+    print("SEEN")
+"""
+
+
+def test_the_pipelines_user_works_and_others_see_nothing_of_it(tracking: Tracking) -> None:
+    made = tracking.make_user("penstock", "another-password")
+    assert made.returncode == 0, made.stdout + made.stderr
+    # Again, with another password: it takes that.
+    assert tracking.make_user("penstock", PASSWORD).returncode == 0
+    assert tracking.status(user="penstock:another-password") == 401
+    done = tracking.client(f"penstock:{PASSWORD}", WORK)
+    assert done.returncode == 0, done.stderr
+    version, location = done.stdout.split()[-2:]
+    assert version == "1"
+    # As docs/cluster.md says: what is mlflow-artifacts:/X lies at X of the volume.
+    assert location.startswith("mlflow-artifacts:/")
+    path = tracking.home / "artifacts" / location.removeprefix("mlflow-artifacts:/")
+    stored = path / "model/MLmodel"
+    assert stored.read_text() == "hello"
+    # A model server has another user id and no common group: it must be able to read.
+    assert stored.stat().st_mode & 0o004
+    assert tracking.make_user("stranger", "the-strangers-own").returncode == 0
+    seen = tracking.client("stranger:the-strangers-own", PEEK)
+    assert "SEEN" not in seen.stdout
+    assert "ermission" in seen.stdout, seen.stdout + seen.stderr
+
+
+def test_a_wrong_administrator_is_told_apart(tracking: Tracking) -> None:
+    environment = {
+        "PATH": os.environ["PATH"],
+        "MLFLOW_SERVER_URL": tracking.address,
+        "MLFLOW_AUTH_ADMIN_USERNAME": "admin",
+        "MLFLOW_AUTH_ADMIN_PASSWORD": "wrong",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", (ROOT / "scripts/mlflow_user.py").read_text()],
+        input="a\nb\n", env=environment, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "MLflow answered 401" in done.stdout
