@@ -49,8 +49,8 @@ images-scan: images ## Look for known vulnerabilities with trivy or grype, which
 	else echo "Nothing was scanned: install trivy (https://trivy.dev) or grype (https://github.com/anchore/grype)."; exit 1; fi; \
 	exit $${failed:-0}
 
-test-images: setup ## Run each component, and the server, in its image
-	$(BIN)/pytest tests/image
+test-images: setup images ## Run each component, and the server, in its image
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest tests/image
 
 lock-images: setup ## Derive images/locks from requirements.lock
 	$(BIN)/python scripts/image_locks.py

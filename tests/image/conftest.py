@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import subprocess
 import sys
@@ -18,7 +19,28 @@ from penstock.components._image import Image, image
 if TYPE_CHECKING:
     import docker
 
+ROOT = Path(__file__).parents[2]
 IMAGES: tuple[Image, ...] = ("data", "train", "deploy", "serving")
+
+
+LIBRARY = """
+import hashlib, pathlib, penstock
+root = pathlib.Path(penstock.__file__).parent
+found = sorted((p.relative_to(root).as_posix(), p.read_bytes()) for p in root.rglob("*.py"))
+print(hashlib.sha256(repr(found).encode()).hexdigest())
+"""
+
+
+def _library() -> str:
+    """Return what `LIBRARY` prints where this checkout is installed."""
+    folders = {"": ROOT / "penstock", "components/": ROOT / "components"}
+    folders["pipelines/"] = ROOT / "pipelines"
+    found = sorted(
+        (prefix + path.relative_to(folder).as_posix(), path.read_bytes())
+        for prefix, folder in folders.items()
+        for path in folder.rglob("*.py")
+    )
+    return hashlib.sha256(repr(found).encode()).hexdigest()
 
 
 @pytest.fixture(scope="session")
@@ -36,6 +58,9 @@ def engine() -> Iterator[docker.DockerClient]:
             client.images.get(image(name))
         except docker.errors.ImageNotFound:
             pytest.skip(f"{image(name)} is not built: run `make images`")
+        held = client.containers.run(image(name), ["-c", LIBRARY], entrypoint="python", remove=True)
+        if held.decode().strip() != _library():
+            pytest.skip(f"{image(name)} holds other code than this checkout: run `make images`")
     yield client
     client.close()
 
@@ -76,13 +101,14 @@ def mlflow_uri(bridge: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     import httpx
 
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline and server.poll() is None:
         try:
             if httpx.get(url, trust_env=False).status_code == 200:
                 return
         except httpx.TransportError:
-            time.sleep(0.2)
+            pass
+        time.sleep(0.2)
     pytest.fail(f"MLflow does not answer at {url}: {log.read_text()}")
 
 
@@ -102,4 +128,4 @@ def released(
 @pytest.fixture(scope="session")
 def locks() -> Path:
     """Where the images' locks are."""
-    return Path(__file__).parents[2] / "images" / "locks"
+    return ROOT / "images" / "locks"

@@ -14,6 +14,7 @@ from penstock import project
 from penstock.components.decide import decide
 from penstock.components.engineer_features import engineer_features
 from penstock.components.evaluate import evaluate
+from penstock.components.fail import fail
 from penstock.components.ingest import ingest
 from penstock.components.notify import notify
 from penstock.components.register import register
@@ -97,6 +98,12 @@ def table_to_version(
             name=name,
             tracking_uri=tracking_uri,
         )
+
+
+@dsl.pipeline(name="refusal")
+def refusal(reason: str) -> None:
+    """What a refused run ends with."""
+    fail(reason=reason)
 
 
 def release(root: Path, *, runner: Any, tracking_uri: str) -> Released:
