@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import socket
 import subprocess
 import sys
@@ -88,6 +89,8 @@ def mlflow_uri(bridge: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
                 "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
                 "--artifacts-destination", str(folder / "artifacts"),
             ],
+            # Six processes that nothing here has work for.
+            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
             cwd=folder, stdout=log, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:

@@ -13,6 +13,7 @@ from image_pipeline import Released, hardened
 from penstock.components._image import image
 from penstock.records.release import Registration
 from penstock.registry import versions
+from penstock.rollout import smoke
 
 if TYPE_CHECKING:
     import docker
@@ -96,13 +97,18 @@ def ask(server: Container, path: str, **body: Any) -> httpx.Response:
         return client.request("POST" if body else "GET", f"http://127.0.0.1:{port}{path}", **body)
 
 
-def test_it_answers_both_protocols(healthy: Container, registration: Registration) -> None:
+def test_it_answers_rows_of_the_holdout(
+    healthy: Container, registration: Registration, released: Released
+) -> None:
     assert ask(healthy, "/v2/health/ready").json() == {"ready": True}
     described = ask(healthy, f"/v2/models/{registration.name}").json()
-    assert str(registration.version) in described["versions"]
-    row = {tensor["name"]: None for tensor in described["inputs"]}
-    answer = ask(healthy, f"/v1/models/{registration.name}:predict", json={"instances": [row]})
-    assert answer.status_code in (200, 422), answer.text
+    assert described["versions"] == [str(registration.version)]
+    names = [tensor["name"] for tensor in described["inputs"]]
+    sample = smoke.sample_rows(released.tasks["split"] / "holdout", rows=3).select(names)
+    path = f"/v1/models/{registration.name}:predict"
+    answer = ask(healthy, path, json={"instances": smoke.as_instances(sample)})
+    assert answer.status_code == 200, answer.text
+    assert len(answer.json()["predictions"]) == 3
     assert ask(healthy, "/metrics").status_code == 200
 
 
@@ -143,6 +149,22 @@ def test_it_refuses_a_model_that_is_not_the_registered_one(
         )
     assert refused.value.exit_status == 1
     assert "error: " in refused.value.stderr.decode()
+
+
+def test_a_registered_name_is_answered_with_what_to_do(engine: docker.DockerClient) -> None:
+    import docker
+
+    with pytest.raises(docker.errors.ContainerError) as refused:
+        engine.containers.run(
+            image("serving"),
+            ["--model=models:/fraud@champion"],
+            remove=True,
+            **hardened(engine, image("serving")),
+        )
+    assert refused.value.exit_status == 1
+    said = refused.value.stderr.decode()
+    assert said.startswith("error: --model models:/fraud@champion: the MLflow client")
+    assert "Traceback" not in said
 
 
 def test_it_ends_when_it_is_told_to(healthy: Container) -> None:
