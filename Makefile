@@ -9,7 +9,7 @@ TREE   := build/tree
 .PHONY: help setup run stop test test-cluster lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-serving clean
 
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-16s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Make .venv from requirements.lock
 
@@ -42,6 +42,7 @@ lint: setup tree ## Check style, types, layers, and that generated files are cur
 	MYPYPATH=$(TREE) $(BIN)/mypy -p penstock
 	cd $(TREE) && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
 	$(BIN)/python scripts/catalogue.py --check
+	$(BIN)/python scripts/image_locks.py --check
 
 # The checkers read a tree, not setuptools' mapping: give them the one that an install has.
 .PHONY: tree
@@ -81,6 +82,9 @@ lock: setup ## Resolve requirements.lock again from pyproject.toml
 	  --no-header pyproject.toml --output-file requirements.lock
 	printf 'uv\nsetuptools>=77\n' | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	  --no-header - --output-file requirements-setup.lock
+	$(BIN)/python scripts/image_locks.py
+
+include images/images.mk
 
 # -- manifests and local clusters --------------------------------------------------------------------
 .PHONY: manifests-check cluster-up cluster-down

@@ -11,6 +11,12 @@ from pathlib import Path
 
 import pytest
 
+# Components read where their images are when they are imported: what somebody pushed from here must
+# not change what the tests see.
+for _name in [name for name in os.environ if name.startswith("PENSTOCK_IMAGE")]:
+    del os.environ[_name]
+os.environ["PENSTOCK_IMAGE_PREFIX"] = "penstock"
+
 BIN = Path(sys.executable).parent
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
@@ -49,3 +55,20 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"real tables are not here: {SHARED}")
     return SHARED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say it where nobody misses it when the images were not tested."""
+    skipped = [
+        report
+        for report in terminalreporter.getreports("skipped")
+        if report.nodeid.startswith("tests/image/")
+    ]
+    if not skipped:
+        return
+    terminalreporter.section("THE IMAGES WERE NOT TESTED", sep="!", red=True, bold=True)
+    for reason in sorted({str(report.longrepr[2]) for report in skipped}):
+        terminalreporter.write_line(reason.removeprefix("Skipped: "), red=True)
+    terminalreporter.write_line(
+        f"{len(skipped)} tests of them did not run: make test-images", red=True
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib.util
 import os
 import sys
 import tempfile
@@ -132,6 +133,12 @@ def _source(options: argparse.Namespace) -> Iterator[_Source]:
 
 
 def _registered(options: argparse.Namespace, folder: Path) -> _Source:
+    if importlib.util.find_spec("mlflow") is None:
+        raise InputError(
+            "the MLflow client, which finds registered models, is not installed here",
+            where=f"--model {options.model}",
+            remedy="Give the version's folder, with --name, --version, --digest and --export.",
+        )
     from penstock.registry import versions
 
     version = versions.registered(options.model, tracking_uri=options.tracking_uri)

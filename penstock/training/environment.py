@@ -16,9 +16,13 @@ _SERVED = ("numpy", "pandas", "scikit-learn", "scipy", "skops")
 def commit(code: Path = Path(__file__)) -> str:
     """Return the git commit that `code` is at, `-dirty` behind it if files differ, or empty.
 
-    Empty where there is no git, or `code` is not itself in a repository: an environment that
-    happens to lie inside another project's repository must not lend that one's commit.
+    An image has no git and says in `PENSTOCK_COMMIT` what it was built from. Otherwise it is empty
+    where there is no git, or `code` is not itself in a repository: an environment that happens to
+    lie inside another project's repository must not lend that one's commit.
     """
+    built_from = os.environ.get("PENSTOCK_COMMIT", "")
+    if built_from:
+        return built_from
     git = shutil.which("git")
     folder, name = code.resolve().parent, code.name
     if git is None or not _git(git, folder, "ls-files", "--error-unmatch", name):

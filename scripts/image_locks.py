@@ -1,0 +1,124 @@
+"""Write images/locks/*.txt, what each image installs, from its extra and requirements.lock.
+
+With --check, need no network, write nothing, and exit with 1 if a lock pins what requirements.lock
+does not, or lacks what its extra names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCK = ROOT / "requirements.lock"
+LOCKS = ROOT / "images" / "locks"
+IMAGES = {"data": True, "train": True, "deploy": True, "serving": False, "mlflow": False}
+"""The images, and whether components run in them."""
+
+# What executes a component is kfp alone: its dependencies are for compiling and submitting, and
+# their pins would reach every image.
+_KFP = "kfp"
+
+
+@dataclass(frozen=True)
+class Pin:
+    """One release in a lock.
+
+    Attributes:
+        name: The distribution, in normal form.
+        version: Its version.
+        hashes: Of its files.
+        text: The lines of the lock, without where it comes from.
+    """
+
+    name: str
+    version: str
+    hashes: frozenset[str]
+    text: str
+
+
+def main() -> int:
+    """Write or check the locks."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    if parser.parse_args().check:
+        problems = [problem for image in IMAGES for problem in _problems(image)]
+        for problem in problems:
+            print(f"{problem}: run `make lock-images`.")
+        return 1 if problems else 0
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    for image in IMAGES:
+        _write(image)
+    return 0
+
+
+def _write(image: str) -> None:
+    path = LOCKS / f"{image}.txt"
+    # Without an old one to prefer, the constraint alone decides.
+    path.unlink(missing_ok=True)
+    command = [
+        Path(sys.executable).with_name("uv"), "pip", "compile", "--quiet", "--universal",
+        "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate",
+        "--extra", image, "--constraint", LOCK.name, "pyproject.toml",
+        "--output-file", path.relative_to(ROOT),
+    ]  # fmt: skip
+    subprocess.run(command, cwd=ROOT, check=True)
+    if IMAGES[image]:
+        pin = next(pin for pin in _pins(LOCK) if pin.name == _KFP)
+        with path.open("a", encoding="utf-8") as lock:
+            lock.write(pin.text)
+
+
+def _problems(image: str) -> Iterator[str]:
+    path = LOCKS / f"{image}.txt"
+    title = path.relative_to(ROOT)
+    if not path.exists():
+        yield f"{title} is not there"
+        return
+    known = {(pin.name, pin.version): pin for pin in _pins(LOCK)}
+    pinned: dict[str, list[str]] = {}
+    for pin in _pins(path):
+        pinned.setdefault(pin.name, []).append(pin.version)
+        origin = known.get((pin.name, pin.version))
+        if origin is None:
+            yield f"{title} pins {pin.name} {pin.version}, which requirements.lock does not"
+        elif not pin.hashes or pin.hashes - origin.hashes:
+            yield f"{title} has other hashes of {pin.name} than requirements.lock"
+    for wanted in _wanted(image):
+        versions = pinned.get(canonicalize_name(wanted.name), [])
+        if not versions or not all(wanted.specifier.contains(version) for version in versions):
+            yield f"{title} lacks {wanted}, which pyproject.toml asks for"
+    if IMAGES[image] and _KFP not in pinned:
+        yield f"{title} lacks {_KFP}, which executes the components"
+
+
+def _wanted(image: str) -> list[Requirement]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = [*project["dependencies"], *project["optional-dependencies"][image]]
+    return [Requirement(name) for name in names]
+
+
+def _pins(path: Path) -> Iterator[Pin]:
+    for entry in re.split(r"\n(?=[A-Za-z0-9])", path.read_text(encoding="utf-8")):
+        found = re.match(r"([A-Za-z0-9._-]+)==(\S+)", entry)
+        if found:
+            lines = [line for line in entry.splitlines() if not line.strip().startswith("#")]
+            yield Pin(
+                name=canonicalize_name(found[1]),
+                version=found[2],
+                hashes=frozenset(re.findall(r"--hash=(\S+)", entry)),
+                text="\n".join(lines) + "\n",
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,72 @@
+"""Where a component's image is said to be: environment, digest file, version, in that order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import penstock
+from penstock.components._image import image
+from penstock.errors import InputError
+
+DIGEST = "registry.internal/ml/data@sha256:" + "a" * 64
+
+
+@pytest.fixture(autouse=True)
+def _nothing_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PREFIX", "DIGESTS", "DATA"):
+        monkeypatch.delenv(f"PENSTOCK_IMAGE_{name}", raising=False)
+
+
+@pytest.fixture
+def digests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """`digests(content)` writes a digest file and names it."""
+
+    def write(content: object) -> Path:
+        path = tmp_path / "digests.json"
+        path.write_text(content if isinstance(content, str) else json.dumps(content))
+        monkeypatch.setenv("PENSTOCK_IMAGE_DIGESTS", str(path))
+        return path
+
+    return write
+
+
+def test_the_nearest_word_wins(
+    digests: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests({"version": penstock.__version__, "images": {"data": DIGEST}})
+    assert image("data") == DIGEST
+    monkeypatch.setenv("PENSTOCK_IMAGE_PREFIX", "elsewhere/ml/")
+    assert image("data") == f"elsewhere/ml/data:{penstock.__version__}"
+    monkeypatch.setenv("PENSTOCK_IMAGE_DATA", "one/data@sha256:0")
+    assert image("data") == "one/data@sha256:0"
+
+
+def test_digests_of_another_version_are_refused(digests: Callable[..., Path]) -> None:
+    path = digests({"version": "0.0.9", "images": {"data": DIGEST}})
+    with pytest.raises(InputError, match=r"is of Penstock 0.0.9, this is") as refused:
+        image("data")
+    assert refused.value.where == str(path)
+
+
+@pytest.mark.parametrize(
+    "content", ["not json", [], {"version": penstock.__version__}, {"images": {"data": DIGEST}}]
+)
+def test_a_digest_file_that_cannot_be_read_is_named(
+    digests: Callable[..., Path], content: object
+) -> None:
+    path = digests(content)
+    with pytest.raises(InputError, match="cannot be read") as refused:
+        image("data")
+    assert refused.value.where == str(path)
+
+
+def test_a_digest_file_that_is_named_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PENSTOCK_IMAGE_DIGESTS", str(tmp_path / "none.json"))
+    with pytest.raises(InputError, match="cannot be read"):
+        image("data")

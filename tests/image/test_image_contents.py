@@ -1,0 +1,119 @@
+"""What is in each image, and what is not: checked in the image, not in the file that builds it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from image_pipeline import hardened
+from packaging.requirements import Requirement
+
+import penstock
+from penstock.components._image import Image, image
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import docker
+
+IMAGES: tuple[Image, ...] = ("data", "train", "deploy", "serving")
+
+ABSENT = {
+    "data": {"scikit-learn", "mlflow", "kserve", "onnx"},
+    "train": {"great-expectations", "duckdb", "kserve"},
+    "deploy": {"scikit-learn", "skops", "mlflow", "great-expectations", "kserve", "optuna"},
+    "serving": {"great-expectations", "kfp", "mlflow", "optuna", "matplotlib", "pyarrow"},
+}
+"""Large, and of no use there."""
+
+# kfp's own dependencies are for those who compile and submit.
+NOWHERE = {"pip", "uv", "kfp-pipeline-spec", "kfp-server-api", "pytest", "rich"}
+
+LOOK = """
+import importlib.metadata as m, importlib.util as u, json, os, pathlib, platform, re, shutil, sys
+def compiled(module):
+    return os.path.exists(u.cache_from_source(u.find_spec(module).origin))
+print(json.dumps({
+    "installed": {re.sub("[-_.]+", "-", d.name.lower()): d.version for d in m.distributions()},
+    "tools": [t for t in "pip pip3 uv gcc cc g++ c++ make git curl".split() if shutil.which(t)],
+    "compiled": [compiled(n) for n in ("json.decoder", "penstock.records.dataset", "yaml.loader")],
+    "tests": [str(p) for p in pathlib.Path("/opt/penstock").rglob("tests")],
+    "caches": [p for p in ("/root/.cache", "/tmp/.cache", "/var/cache/apt/archives/lock")
+               if os.path.exists(p)],
+    "writable": [p for p in ("/", "/opt", "/opt/penstock", "/usr", "/etc", "/home", "/root", "/tmp")
+                 if os.access(p, os.W_OK)],
+    "home": os.path.expanduser("~"),
+    "markers": [f"{sys.version_info[0]}.{sys.version_info[1]}", platform.machine()],
+}))
+"""
+
+
+@pytest.fixture(scope="module", params=IMAGES)
+def name(request: pytest.FixtureRequest) -> Image:
+    """One image of the family."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def found(engine: docker.DockerClient, name: Image) -> dict[str, Any]:
+    """What Python sees in it, as whoever may run it."""
+    confined = hardened(engine, image(name))
+    said = engine.containers.run(
+        image(name), ["-c", LOOK], entrypoint="python", remove=True, **confined
+    )
+    return json.loads(said)
+
+
+def test_it_holds_exactly_what_its_lock_names(
+    found: dict[str, Any], name: Image, locks: Path
+) -> None:
+    version, machine = found["markers"]
+    where = {"python_version": version, "python_full_version": f"{version}.99"}
+    where |= {"platform_machine": machine, "sys_platform": "linux"}
+    locked = {}
+    for line in (locks / f"{name}.txt").read_text().splitlines():
+        if line[:1].isalnum():
+            pin = Requirement(line.rstrip("\\ "))
+            if pin.marker is None or pin.marker.evaluate(where):
+                locked[pin.name] = str(pin.specifier).removeprefix("==")
+    assert found["installed"] == locked | {"penstock": penstock.__version__}
+
+
+def test_it_lacks_what_it_does_not_need(found: dict[str, Any], name: Image) -> None:
+    assert found["installed"].keys().isdisjoint(ABSENT[name] | NOWHERE)
+    assert found["tools"] == []
+    assert found["tests"] == []
+    assert found["caches"] == []
+
+
+def test_it_is_compiled(found: dict[str, Any]) -> None:
+    assert found["compiled"] == [True, True, True]
+
+
+def test_any_user_has_a_home_and_may_write_there_alone(found: dict[str, Any]) -> None:
+    assert found["writable"] == ["/tmp"]
+    assert found["home"] == "/tmp"
+
+
+def test_its_own_user_is_not_root(engine: docker.DockerClient, name: Image) -> None:
+    user, _, group = engine.images.get(image(name)).attrs["Config"]["User"].partition(":")
+    assert int(user) > 0
+    assert group == "0"
+
+
+def test_it_says_what_it_is(engine: docker.DockerClient, name: Image) -> None:
+    config = engine.images.get(image(name)).attrs["Config"]
+    labels = {
+        key.removeprefix("org.opencontainers.image."): value
+        for key, value in config["Labels"].items()
+    }
+    assert labels["title"] == f"penstock/{name}"
+    assert labels["version"] == penstock.__version__
+    assert labels["licenses"] == "Apache-2.0"
+    assert labels["description"]
+    assert labels["base.name"]
+    assert labels["penstock.writable"] == "/tmp"
+    environment = dict(entry.split("=", 1) for entry in config["Env"])
+    assert environment["PENSTOCK_IMAGE"] == f"penstock/{name}:{penstock.__version__}"
+    assert environment["PENSTOCK_COMMIT"] == labels["revision"]

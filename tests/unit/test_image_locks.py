@@ -1,0 +1,80 @@
+"""The lock of each image is part of requirements.lock, and a check says so when it is not."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def check(tmp_path: Path) -> Callable[..., str]:
+    """`check(path, old, new)` replaces text of a copy of the locks, and returns what is said."""
+    for name in ("pyproject.toml", "requirements.lock"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "images" / "locks", tmp_path / "images" / "locks")
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
+
+    def run(path: str = "", old: str = "", new: str = "") -> str:
+        if path:
+            changed = tmp_path / path
+            text = changed.read_text()
+            assert re.search(old, text)
+            changed.write_text(re.sub(old, new, text, count=1))
+        done = subprocess.run(
+            [sys.executable, "scripts/image_locks.py", "--check"],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == (1 if done.stdout else 0), done.stderr
+        return done.stdout
+
+    return run
+
+
+def test_the_locks_are_current(check: Callable[..., str]) -> None:
+    assert check() == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "said"),
+    [
+        ("images/locks/data.txt", r"pandas==\S+", "pandas==2.3.1", "data.txt pins pandas 2.3.1"),
+        ("images/locks/train.txt", r"sha256:.{8}", "sha256:00000000", "train.txt has other hashes"),
+        ("images/locks/deploy.txt", r"mlflow-skinny==(.|\n    )*\n", "", "lacks mlflow-skinny"),
+        ("images/locks/deploy.txt", r"kfp==(.|\n    )*\n", "", "deploy.txt lacks kfp"),
+        ("pyproject.toml", r"kserve>=0.21", "kserve>=99", "serving.txt lacks kserve"),
+    ],
+)
+def test_a_lock_that_is_not_is_named(
+    check: Callable[..., str], path: str, old: str, new: str, said: str
+) -> None:
+    answer = check(path, old, new)
+    assert said in answer
+    assert len(answer.splitlines()) == 1
+    assert "make lock-images" in answer
+
+
+@pytest.mark.parametrize(
+    ("image", "absent"),
+    [
+        ("deploy", ("scikit-learn", "mlflow", "skops", "great-expectations", "kserve")),
+        ("serving", ("kfp", "great-expectations", "mlflow", "optuna")),
+        ("train", ("great-expectations", "duckdb", "kserve")),
+        ("data", ("scikit-learn", "mlflow", "kserve")),
+    ],
+)
+def test_what_an_image_does_not_need_is_not_locked_for_it(
+    image: str, absent: tuple[str, ...]
+) -> None:
+    lock = (ROOT / "images" / "locks" / f"{image}.txt").read_text()
+    for name in absent:
+        assert not re.search(rf"^{name}==", lock, flags=re.MULTILINE)
