@@ -16,7 +16,7 @@ from penstock import files
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGESTS = ROOT / "images" / "digests.json"
-IMAGES = ("data", "train", "deploy", "serving")
+IMAGES = ("data", "train", "deploy", "serving", "mlflow")
 
 
 def main() -> int:

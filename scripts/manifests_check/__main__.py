@@ -158,7 +158,7 @@ def _key(version: str) -> tuple[int, ...]:
 
 
 def _output(*command: str) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise CannotCheckError(f"{' '.join(command)} failed: {done.stderr.strip()}")
     return done.stdout
