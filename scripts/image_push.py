@@ -36,7 +36,7 @@ def main() -> int:
         references[name] = _digest(options.docker, tag, repository)
     content = {"version": penstock.__version__, "images": references}
     files.write_text(options.output, json.dumps(content, indent=2) + "\n")
-    print(f"Wrote {options.output}: components and manifests now name these digests.")
+    print(f"Wrote {options.output}: components now name these digests. Overlays name theirs.")
     return 0
 
 

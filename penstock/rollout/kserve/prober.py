@@ -17,6 +17,10 @@ _TIMEOUT = 5.0
 _PAUSE = 0.1
 _SURE = 1e-4
 """Chance that a split which is there is taken for one that is not, or the other way round."""
+_REMEDY = (
+    "Look at the conditions of the HTTPRoute and of its Gateway; if this address is not reached from "
+    "here, name one that is in deployment.kserve.address."
+)
 _TRIES = 60
 _LEAST = 0.2
 """Share of an equal split's answers that each version must have given: fewer of 60 than that come
@@ -114,7 +118,7 @@ class Prober:
                     f"the gateway does not split traffic: {_TRIES} requests at equal weights were "
                     f"answered by {counts}",
                     where=self._url,
-                    remedy="Look at the conditions of the HTTPRoute and of its Gateway.",
+                    remedy=_REMEDY,
                 )
 
     def _until(
@@ -135,7 +139,7 @@ class Prober:
                     f"{what} after {timeout:g} s; the last answer was of "
                     + (f"version {found}" if found.isdigit() else found),
                     where=self._url,
-                    remedy="Look at the conditions of the HTTPRoute and of its Gateway.",
+                    remedy=_REMEDY,
                 )
             if not found.isdigit():
                 time.sleep(_PAUSE)

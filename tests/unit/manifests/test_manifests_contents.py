@@ -65,30 +65,27 @@ RUN: Rights = {
     ("", "configmaps:kfp-launcher"): {"get"},
     ("", "secrets:mlpipeline-minio-artifact"): {"get"},
 }
-ALL = {"get", "list", "watch", "create", "update", "patch", "delete"}
 READ = {"get", "list", "watch"}
 TABLE: dict[tuple[str, str], dict[str, Rights]] = {
     ("kubeflow", "penstock-pipeline"): {"kubeflow": RUN},
     ("kubeflow", "penstock-deployer"): {
         "kubeflow": RUN,
-        "kserve": {("", "configmaps:inferenceservice-config"): {"get"}},
         "penstock": {
-            ("serving.kserve.io", "inferenceservices"): ALL,
-            ("serving.kserve.io", "servingruntimes"): {"get", "list"},
-            ("gateway.networking.k8s.io", "httproutes"): ALL,
+            ("serving.kserve.io", "inferenceservices"): {"get", "create", "delete"},
+            ("serving.kserve.io", "servingruntimes"): {"get"},
+            ("gateway.networking.k8s.io", "httproutes"): {"get", "create", "update", "delete"},
             ("gateway.networking.k8s.io", "gateways"): {"get"},
             ("coordination.k8s.io", "leases"): {"get", "create", "update"},
-            ("", "configmaps"): ALL - {"watch"},
-            ("", "services"): {"get"},
-            ("", "pods"): {"get", "list"},
+            ("", "configmaps"): {"get", "list", "create", "update", "patch", "delete"},
+            ("", "pods"): {"list"},
             ("", "pods/log"): {"get"},
-            ("", "events"): {"list"},
         },
     },
     ("penstock", "penstock-monitor"): {
         "penstock": {
             ("serving.kserve.io", "inferenceservices"): READ,
             ("gateway.networking.k8s.io", "httproutes"): READ,
+            ("gateway.networking.k8s.io", "gateways"): {"get"},
             ("coordination.k8s.io", "leases"): READ,
             ("", "configmaps"): READ,
             ("", "pods"): READ,
