@@ -18,8 +18,8 @@ _PAUSE = 0.1
 _SURE = 1e-4
 """Chance that a split which is there is taken for one that is not, or the other way round."""
 _REMEDY = (
-    "Look at the conditions of the HTTPRoute and of its Gateway; if this address is not reached from "
-    "here, name one that is in deployment.kserve.address."
+    "Look at the conditions of the HTTPRoute and of its Gateway; if this address is not reached "
+    "from here, name one that is in deployment.kserve.address."
 )
 _TRIES = 60
 _LEAST = 0.2
