@@ -192,10 +192,10 @@ class KserveSpec(Spec):
 class DeploymentSpec(Spec):
     """How a registered version is brought to users."""
 
-    router: Literal["local", "kserve-gateway"] = Field(
+    router: Literal["local", "kserve-gateway", "kserve-native"] = Field(
         default="local",
         description="local: this machine, loopback; kserve-gateway: KServe on Kubernetes, weighed "
-        "by an HTTPRoute of the Gateway API",
+        "by our HTTPRoute; kserve-native: by KServe's own canary",
     )
     port: int = Field(
         default=8080,

@@ -19,21 +19,115 @@ STATE = "penstock/state"
 """Annotation of an HTTPRoute that holds a `ClusterState`."""
 
 LABELS = {"app.kubernetes.io/managed-by": "penstock"}
+VISIBILITY = "networking.kserve.io/visibility"
+"""Label of an InferenceService that keeps KServe from making a route to it."""
 _SERVICE = "penstock/service"
 _PORT = 80
 _MODULE = ["python", "-m"]
 
 
 def inference_service(arm: Arm, *, service: str, spec: KserveSpec) -> Manifest:
-    """Return the InferenceService of one version.
+    """Return the InferenceService of one version alone.
 
     It gets no route of its own (its visibility is cluster-local): the only way to it is the one
     whose weights the rollout sets.
     """
+    return _inference_service(
+        arm.name,
+        service=service,
+        spec=spec,
+        hidden=True,
+        annotations={"penstock/model": arm.uri, "penstock/digest": arm.model},
+        body={
+            "predictor": {
+                "minReplicas": spec.replicas,
+                "maxReplicas": spec.replicas,
+                **_predictor(arm, service=service, spec=spec),
+            }
+        },
+    )
+
+
+def native_service(state: ClusterState, *, spec: KserveSpec) -> Manifest:
+    """Return the one InferenceService of a service whose versions are its predictor and canaries.
+
+    What is not the stable version is a canary, the retired one at 0 %. Before there is a stable
+    version the candidate is the predictor, and KServe is told to make no route to it.
+    """
+    service = state.service
+    first = state.stable or state.candidate
+    assert first is not None
+    beside = [(arm, state.weight_of(role)) for role, arm in state.roles().items() if arm != first]
+    body: dict[str, Any] = {
+        "predictor": {
+            "name": _variant(first),
+            "minReplicas": spec.replicas,
+            "maxReplicas": spec.replicas,
+            **_predictor(first, service=service, spec=spec),
+        }
+    }
+    if beside:
+        body["canary"] = [
+            {
+                "trafficPercent": weight,
+                # One, because KServe takes as many from the stable version's.
+                "predictor": {
+                    "name": _variant(arm),
+                    "minReplicas": 1,
+                    **_predictor(arm, service=service, spec=spec),
+                },
+            }
+            for arm, weight in beside
+        ]
+    return _inference_service(
+        service,
+        service=service,
+        spec=spec,
+        hidden=state.stable is None,
+        annotations={
+            f"penstock/digest-{_variant(arm)}": arm.model for arm in state.roles().values()
+        },
+        body=body,
+    )
+
+
+def _inference_service(
+    name: str,
+    *,
+    service: str,
+    spec: KserveSpec,
+    hidden: bool,
+    annotations: dict[str, str],
+    body: dict[str, Any],
+) -> Manifest:
+    return {
+        "apiVersion": INFERENCE_SERVICES.api,
+        "kind": "InferenceService",
+        "metadata": {
+            "name": name,
+            "namespace": spec.namespace,
+            "labels": {
+                **LABELS,
+                _SERVICE: service,
+                VISIBILITY: "cluster-local" if hidden else "",
+            },
+            "annotations": {
+                "serving.kserve.io/deploymentMode": "Standard",
+                "serving.kserve.io/autoscalerClass": "none",
+                **annotations,
+            },
+        },
+        "spec": body,
+    }
+
+
+def _predictor(arm: Arm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
     arguments = [f"--name={service}", f"--version={arm.version}", f"--digest={arm.model}"]
     if arm.export:
         arguments.append(f"--export={arm.export}")
     model: dict[str, Any] = {
+        # Of a canary's model KServe's definition asks for the container's name.
+        "name": "kserve-container",
         "modelFormat": {"name": "penstock", "version": "1"},
         "runtime": spec.runtime,
         "storageUri": arm.storage,
@@ -41,55 +135,59 @@ def inference_service(arm: Arm, *, service: str, spec: KserveSpec) -> Manifest:
     }
     if arm.drill:
         model["command"] = [*_MODULE, "penstock.serving.drill", f"--fault={arm.drill}"]
-    return {
-        "apiVersion": INFERENCE_SERVICES.api,
-        "kind": "InferenceService",
-        "metadata": {
-            "name": arm.name,
-            "namespace": spec.namespace,
-            "labels": {
-                **LABELS,
-                _SERVICE: service,
-                "penstock/version": str(arm.version),
-                "networking.kserve.io/visibility": "cluster-local",
-            },
-            "annotations": {
-                "serving.kserve.io/deploymentMode": "Standard",
-                "serving.kserve.io/autoscalerClass": "none",
-                "penstock/model": arm.uri,
-                "penstock/digest": arm.model,
-            },
-        },
-        "spec": {
-            "predictor": {
-                "serviceAccountName": spec.service_account,
-                "minReplicas": spec.replicas,
-                "maxReplicas": spec.replicas,
-                "model": model,
-            }
-        },
-    }
+    return {"serviceAccountName": spec.service_account, "model": model}
+
+
+def _variant(arm: Arm) -> str:
+    return f"v{arm.version}"
 
 
 def http_route(state: ClusterState, *, spec: KserveSpec) -> Manifest:
     """Return the route of a service: how requests find their version, and the state itself."""
-    gateway, _, name = spec.gateway.rpartition("/")
-    parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": name or spec.gateway}
+    hosts = [spec.hostname] if spec.hostname else []
+    rules = [*_own_rules(state), *_chosen_rules(state), _users_rule(state)]
+    return _http_route(state, state.service, spec=spec, hosts=hosts, rules=rules)
+
+
+def arms_route(state: ClusterState, *, name: str, host: str, spec: KserveSpec) -> Manifest:
+    """Return a route for the rollout's own requests alone, and the state itself.
+
+    Args:
+        state: The service.
+        name: The route's name.
+        host: Host by which it is told from the route that users take.
+        spec: Where it serves.
+    """
+    # A route without a rule is not taken; this one leads nowhere.
+    nobody = _rule(state, [], header=(ARM_HEADER, arm_value(state, "nobody")))
+    return _http_route(state, name, spec=spec, hosts=[host], rules=_own_rules(state) or [nobody])
+
+
+def _http_route(
+    state: ClusterState,
+    name: str,
+    *,
+    spec: KserveSpec,
+    hosts: list[str],
+    rules: list[dict[str, Any]],
+) -> Manifest:
+    gateway, _, parent = spec.gateway.rpartition("/")
+    reference = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": parent}
     if gateway:
-        parent["namespace"] = gateway
+        reference["namespace"] = gateway
     return {
         "apiVersion": HTTP_ROUTES.api,
         "kind": "HTTPRoute",
         "metadata": {
-            "name": state.service,
+            "name": name,
             "namespace": spec.namespace,
             "labels": {**LABELS, _SERVICE: state.service},
             "annotations": {STATE: json.dumps(state.payload(), separators=(",", ":"))},
         },
         "spec": {
-            "parentRefs": [parent],
-            **({"hostnames": [spec.hostname]} if spec.hostname else {}),
-            "rules": _rules(state),
+            "parentRefs": [reference],
+            **({"hostnames": hosts} if hosts else {}),
+            "rules": rules,
         },
     }
 
@@ -99,7 +197,7 @@ def arm_value(state: ClusterState, arm: str) -> str:
     return f"{state.token}-{arm}"
 
 
-def _rules(state: ClusterState) -> list[dict[str, Any]]:
+def _own_rules(state: ClusterState) -> list[dict[str, Any]]:
     stable, candidate = state.stable, state.candidate
     own: list[tuple[str, list[tuple[Arm, int]]]] = []
     if stable:
@@ -108,23 +206,30 @@ def _rules(state: ClusterState) -> list[dict[str, Any]]:
         own.append(("candidate", [(candidate, 1)]))
     if stable and candidate:
         own.append((SPLIT, [(stable, 50), (candidate, 50)]))
-    rules = [
+    return [
         _rule(state, backends, header=(ARM_HEADER, arm_value(state, name)))
         for name, backends in own
     ]
-    chosen = state.choice_header
-    if chosen and stable:
-        rules.append(_rule(state, [(stable, 1)], header=(chosen, "stable")))
-    if chosen and candidate and state.weight:
-        rules.append(_rule(state, [(candidate, 1)], header=(chosen, "candidate")))
-    up: dict[Role, Arm | None] = {"stable": stable, "candidate": candidate}
+
+
+def _chosen_rules(state: ClusterState) -> list[dict[str, Any]]:
+    header, rules = state.choice_header, []
+    if header and state.stable:
+        rules.append(_rule(state, [(state.stable, 1)], header=(header, "stable")))
+    if header and state.candidate and state.weight:
+        rules.append(_rule(state, [(state.candidate, 1)], header=(header, "candidate")))
+    return rules
+
+
+def _users_rule(state: ClusterState) -> dict[str, Any]:
+    up: dict[Role, Arm | None] = {"stable": state.stable, "candidate": state.candidate}
     rule = _rule(state, [(arm, state.weight_of(role)) for role, arm in up.items() if arm])
-    if candidate and state.mirror:
+    if state.candidate and state.mirror:
         # Thousandths are as fine as a share is worth asking for.
         share = {"numerator": round(1000 * state.mirror), "denominator": 1000}
-        mirror = {"backendRef": _backend(candidate), "fraction": share}
+        mirror = {"backendRef": _backend(state.candidate), "fraction": share}
         rule["filters"] = [{"type": "RequestMirror", "requestMirror": mirror}]
-    return [*rules, rule]
+    return rule
 
 
 def _rule(

@@ -13,12 +13,14 @@ from penstock.kube import CONFIG_MAPS
 from penstock.rollout.kserve import detect, pods
 from penstock.rollout.kserve.gateway import GatewayRouter
 from penstock.rollout.kserve.lease import ClusterLease
+from penstock.rollout.kserve.native import NativeRouter
 from penstock.rollout.kserve.state import Arm, ClusterState, Role
 from penstock.rollout.kserve.store import LONGEST, ConfigMapStore, identity_of
 from penstock.rollout.router import Router, ServiceStatus, VersionStatus
-from penstock.rollout.spec import CanarySpec, DeploymentSpec
+from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.store import Store
 
+_ROUTERS = {"kserve-gateway": GatewayRouter, "kserve-native": NativeRouter}
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
@@ -43,7 +45,7 @@ class ClusterPlace:
                 where="name",
                 remedy="Use small letters, digits and dashes, beginning with a letter, at most 40.",
             )
-        _require_feasible(spec.canary)
+        _require_feasible(spec)
         self._spec = spec.kserve
         self._service = service
         self._kube = kube.connect(spec.kserve.context)
@@ -53,7 +55,7 @@ class ClusterPlace:
             service=service,
             name=f"penstock-{service}",
         )
-        self._router = GatewayRouter(
+        self._router = _ROUTERS[spec.router](
             self._kube,
             service=service,
             spec=self._spec,
@@ -68,7 +70,7 @@ class ClusterPlace:
 
     @property
     def router(self) -> Router:
-        """Two InferenceServices behind one HTTPRoute."""
+        """What weighs its versions."""
         return self._router
 
     @cached_property
@@ -112,7 +114,7 @@ class ClusterPlace:
         return [
             ServiceStatus(
                 service=self._service,
-                url=f"http://{self._spec.hostname}" if self._spec.hostname else address,
+                url=self._router.url_at(address),
                 running=any(each.role == "stable" and each.health.ready for each in versions),
                 stable=self._router.stable,
                 weights={arm.version: state.weight_of(role) for role, arm in state.roles().items()},
@@ -132,9 +134,15 @@ class ClusterPlace:
         )
 
 
-def _require_feasible(plan: CanarySpec) -> None:
-    """Refuse what a gateway cannot do, instead of leaving it out in silence."""
-    where = "deployment.canary"
+def _require_feasible(spec: DeploymentSpec) -> None:
+    """Refuse what a router cannot do, instead of leaving it out in silence."""
+    plan, where = spec.canary, "deployment.canary"
+    if plan.choice_header and spec.router == "kserve-native":
+        raise InputError(
+            "KServe's own canary has no choice of a version by a header",
+            where=f"{where}.choice_header",
+            remedy="Leave it out, or take router: kserve-gateway.",
+        )
     if plan.traffic.source == "live":
         raise InputError(
             "a gateway does not tell which version answered a user, so live traffic alone shows "

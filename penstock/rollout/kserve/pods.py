@@ -33,7 +33,7 @@ def health_of(kube: Kube, namespace: str, arm: Arm) -> Health:
     pods = pods_of(kube, namespace, arm)
     containers = [one for pod in pods for one in _containers(pod)]
     restarts = sum(int(one.get("restartCount", 0)) for one in containers)
-    ready = _ready(found) and any(map(_serves, pods))
+    ready = any(map(_serves, pods))
     return Health(
         ready=ready,
         restarts=restarts,
@@ -44,8 +44,7 @@ def health_of(kube: Kube, namespace: str, arm: Arm) -> Health:
 
 def is_up(kube: Kube, namespace: str, arm: Arm) -> bool:
     """Return whether a version's servers are ready."""
-    found = kube.get(INFERENCE_SERVICES.path(namespace, arm.name))
-    return bool(found and _ready(found) and any(map(_serves, pods_of(kube, namespace, arm))))
+    return any(map(_serves, pods_of(kube, namespace, arm)))
 
 
 def hopeless(kube: Kube, namespace: str, arm: Arm) -> str:
@@ -55,7 +54,7 @@ def hopeless(kube: Kube, namespace: str, arm: Arm) -> str:
 
 def pods_of(kube: Kube, namespace: str, arm: Arm) -> list[Manifest]:
     """Return the pods that serve a version."""
-    selector = f"serving.kserve.io/inferenceservice={arm.name}"
+    selector = f"app=isvc.{arm.backend}"
     return kube.items(PODS.path(namespace), labelSelector=selector)
 
 
@@ -68,15 +67,6 @@ def log_of(kube: Kube, namespace: str, arm: Arm) -> str:
         if said:
             return " | ".join(line.strip() for line in said.splitlines() if line.strip())
     return ""
-
-
-def _ready(service: Manifest) -> bool:
-    """Return whether KServe calls this generation of an InferenceService ready."""
-    status = service.get("status", {})
-    current = service["metadata"].get("generation", 0)
-    if int(status.get("observedGeneration", current)) < current:
-        return False
-    return condition(status.get("conditions", []), "Ready").get("status") == "True"
 
 
 def _hopeless(pods: list[Manifest]) -> str:

@@ -33,14 +33,11 @@ class Prober:
     Args:
         url: The gateway.
         service: The service.
-        headers: What every request to it carries, the host's name for example.
     """
 
-    def __init__(self, url: str, *, service: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, url: str, *, service: str) -> None:
         self._url = f"{url}/v2/models/{service}"
-        self._http = httpx.Client(
-            timeout=_TIMEOUT, trust_env=False, headers={"user-agent": AGENT, **headers}
-        )
+        self._http = httpx.Client(timeout=_TIMEOUT, trust_env=False, headers={"user-agent": AGENT})
 
     def version(self, headers: Mapping[str, str] = {}) -> str:
         """Return the version that answers now, or in words what came instead."""
@@ -64,7 +61,9 @@ class Prober:
             what=f"version {version} is not reached through the gateway",
         )
 
-    def wait_for_weight(self, candidate: int, *, percent: int, timeout: float) -> None:
+    def wait_for_weight(
+        self, candidate: int, *, percent: int, headers: Mapping[str, str], timeout: float
+    ) -> None:
         """Return once users' requests are shared as they should be, as far as a few can tell.
 
         Above 0 the candidate must answer once; at 0 or 100 so many answers in a row must be of one
@@ -73,6 +72,7 @@ class Prober:
         Args:
             candidate: The version.
             percent: Its weight.
+            headers: Of a user's request.
             timeout: Seconds.
 
         Raises:
@@ -82,7 +82,7 @@ class Prober:
         if 0 < percent < 100:
             self._until(
                 lambda found: found == mine,
-                headers={},
+                headers=headers,
                 timeout=timeout,
                 what=f"version {candidate} gets no request at a weight of {percent} %",
             )
@@ -99,7 +99,7 @@ class Prober:
 
         self._until(
             settled,
-            headers={},
+            headers=headers,
             timeout=timeout,
             what=f"the gateway does not keep to a weight of {percent} % for version {candidate}",
         )

@@ -21,6 +21,7 @@ class Arm(Value):
 
     version: int
     name: str = Field(description="Of the InferenceService")
+    backend: str = Field(description="Of the Service that KServe makes for it")
     uri: str = Field(description="`models:/name/version`")
     model: str = Field(description="Digest that its folder must have")
     export: str = Field(default="", description="Digest of its ONNX form; empty: it has none")
@@ -28,22 +29,18 @@ class Arm(Value):
     storage: str = Field(description="Where KServe reads the folder from")
 
     @classmethod
-    def of(cls, release: Release, *, service: str, storage: str) -> Arm:
+    def of(cls, release: Release, *, name: str, backend: str, storage: str) -> Arm:
         """Return a release as it is served."""
         return cls(
             version=release.version,
-            name=f"{service}-v{release.version}",
+            name=name,
+            backend=backend,
             uri=release.uri,
             model=release.model,
             export=release.export,
             drill=release.drill,
             storage=storage,
         )
-
-    @property
-    def backend(self) -> str:
-        """The Service that KServe makes for it in Standard mode."""
-        return f"{self.name}-predictor"
 
 
 class ClusterState(Record):

@@ -71,7 +71,7 @@ TABLE: dict[tuple[str, str], dict[str, Rights]] = {
     ("kubeflow", "penstock-deployer"): {
         "kubeflow": RUN,
         "penstock": {
-            ("serving.kserve.io", "inferenceservices"): {"get", "create", "delete"},
+            ("serving.kserve.io", "inferenceservices"): {"get", "create", "update", "delete"},
             ("serving.kserve.io", "servingruntimes"): {"get"},
             ("gateway.networking.k8s.io", "httproutes"): {"get", "create", "update", "delete"},
             ("gateway.networking.k8s.io", "gateways"): {"get"},

@@ -126,9 +126,13 @@ class Fault:
 
 @dataclass
 class Cluster:
-    """The emulated cluster; `start` makes the server of an InferenceService."""
+    """The emulated cluster; `start` makes the server of a predictor of that name.
 
-    start: Callable[[dict[str, Any]], Server]
+    `servers` are by name: `<service>` or, of a named predictor or canary, `<service>-<name>`.
+    `native` is whether KServe knows `spec.canary`, and `splits` whether its route shares by it.
+    """
+
+    start: Callable[[str, dict[str, Any]], Server]
     objects: dict[Key, dict[str, Any]] = field(default_factory=dict)
     servers: dict[str, Server] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
@@ -136,6 +140,8 @@ class Cluster:
     discovery: dict[str, list[str]] = field(default_factory=lambda: copy.deepcopy(DISCOVERY))
     lag: float = 0.0
     ignore_weights: bool = False
+    native: bool = True
+    splits: bool = True
     refusal: str = ""
     url: str = ""
     gateway_url: str = ""
@@ -143,6 +149,7 @@ class Cluster:
     _written: dict[Key, float] = field(default_factory=dict)
     _effective: dict[str, dict[str, Any]] = field(default_factory=dict)
     _chance: random.Random = field(default_factory=lambda: random.Random(3))
+    _owners: dict[str, str] = field(default_factory=dict)
     _copies: list[asyncio.Task[Any]] = field(default_factory=list)
 
     def get(self, plural: str, name: str) -> dict[str, Any] | None:
@@ -227,7 +234,7 @@ class Cluster:
         refused = self._check(key, body)
         if refused:
             return refused
-        return web.json_response(self._store(key, _without_status(body)), status=201)
+        return web.json_response(self._store(key, self._taken(body)), status=201)
 
     def _change(self, key: Key, body: dict[str, Any], *, merge: bool) -> web.Response:
         before = self.objects[key]
@@ -238,7 +245,7 @@ class Cluster:
         refused = self._check(key, new)
         if refused:
             return refused
-        return web.json_response(self._store(key, _without_status(new)))
+        return web.json_response(self._store(key, self._taken(new)))
 
     def _check(self, key: Key, body: dict[str, Any]) -> web.Response | None:
         if self.refusal and key[0] == "inferenceservices":
@@ -251,6 +258,13 @@ class Cluster:
             if problem:
                 return _status(422, f"{problem.json_path}: {problem.message:.300}")
         return None
+
+    def _taken(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return an object as it is taken: without its status and what is not known."""
+        taken = {name: value for name, value in body.items() if name != "status"}
+        if not self.native and "canary" in taken.get("spec", {}):
+            taken["spec"] = {k: v for k, v in taken["spec"].items() if k != "canary"}
+        return taken
 
     def _store(self, key: Key, body: dict[str, Any]) -> dict[str, Any]:
         before = self.objects.get(key)
@@ -266,30 +280,71 @@ class Cluster:
         }
         self.objects[key] = stored = {**body, "metadata": metadata}
         self._written[key] = time.monotonic()
-        if key[0] == "inferenceservices" and before is None:
-            self.servers[key[2]] = self.start(stored)
+        if key[0] == "inferenceservices":
+            self._reconcile(key[2], stored)
         return stored
 
     def _drop(self, key: Key) -> None:
         self.objects.pop(key, None)
-        server = self.servers.pop(key[2], None) if key[0] == "inferenceservices" else None
-        if server:
-            server.stop()
+        if key[0] == "inferenceservices":
+            self._reconcile(key[2], None)
 
-    # What controllers say.
+    # What controllers do and say.
+
+    def _reconcile(self, name: str, service: dict[str, Any] | None) -> None:
+        """Start and stop servers as an InferenceService says, and make its route."""
+        predictors: dict[str, dict[str, Any]] = {}
+        if service:
+            spec = service["spec"]
+            for each in (spec["predictor"], *(c["predictor"] for c in spec.get("canary", []))):
+                predictors[f"{name}-{each['name']}" if each.get("name") else name] = each
+        mine = {key for key, owner in self._owners.items() if owner == name}
+        for gone in mine - predictors.keys():
+            del self._owners[gone]
+            self.servers.pop(gone).stop()
+        for new in predictors.keys() - mine:
+            self._owners[new] = name
+            self.servers[new] = self.start(new, predictors[new])
+        key = ("httproutes", NAMESPACE, name)
+        if service and not _hidden(service) and service["spec"]["predictor"].get("name"):
+            self._store(key, self._native_route(name, service))
+        elif self.objects.get(key, {}).get("made") == "kserve":
+            self.objects.pop(key)
+
+    def _native_route(self, name: str, service: dict[str, Any]) -> dict[str, Any]:
+        spec = service["spec"]
+        weights = {
+            f"{name}-{c['predictor']['name']}-predictor": c["trafficPercent"]
+            for c in spec.get("canary", [])
+            if self.splits
+        }
+        stable = f"{name}-{spec['predictor']['name']}-predictor"
+        backends = {stable: 100 - sum(weights.values()), **weights}
+        return {
+            "made": "kserve",
+            "metadata": {"name": name},
+            "spec": {
+                "parentRefs": [{"name": "penstock"}],
+                "hostnames": [f"{name}-{NAMESPACE}.example.com"],
+                "rules": [
+                    {
+                        "matches": [{"path": {"type": "PathPrefix", "value": ""}}],
+                        "backendRefs": [
+                            {"name": each, "weight": weight} for each, weight in backends.items()
+                        ],
+                    }
+                ],
+            },
+        }
 
     def _with_status(self, key: Key, found: dict[str, Any]) -> dict[str, Any]:
         if key[0] == "inferenceservices":
-            server = self.servers[key[2]]
-            ready = {
-                "type": "Ready",
-                "status": str(server.ready),
-                "message": server.reason,
-            }
-            status = {
-                "observedGeneration": found["metadata"]["generation"],
-                "conditions": [ready],
-            }
+            mine = [server for each, server in self.servers.items() if self._owners[each] == key[2]]
+            ready = {"type": "Ready", "status": str(all(server.ready for server in mine))}
+            host = f"{key[2]}-{NAMESPACE}.example.com"
+            if _hidden(found):
+                host = f"{key[2]}.{NAMESPACE}.svc.cluster.local"
+            status = {"conditions": [ready], "url": f"http://{host}"}
             return {**found, "status": status}
         if key[0] == "httproutes" and "status" not in found:
             return {**found, "status": {"parents": [self._parent(key, found)]}}
@@ -324,7 +379,7 @@ class Cluster:
             {
                 "metadata": {
                     "name": f"{name}-pod",
-                    "labels": {"serving.kserve.io/inferenceservice": name},
+                    "labels": {"app": f"isvc.{name}-predictor"},
                 },
                 "status": {
                     "conditions": [{"type": "Ready", "status": str(server.ready)}],
@@ -387,7 +442,7 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(start: Callable[[dict[str, Any]], Server] | None = None) -> Iterator[Cluster]:
+def running(start: Callable[[str, dict[str, Any]], Server] | None = None) -> Iterator[Cluster]:
     """Yield a cluster on loopback, with a gateway and a serving runtime in it."""
     cluster = Cluster(start or scripted)
     loop = asyncio.new_event_loop()
@@ -424,9 +479,14 @@ def running(start: Callable[[dict[str, Any]], Server] | None = None) -> Iterator
         thread.join()
 
 
-def scripted(service: dict[str, Any]) -> Server:
+def scripted(name: str, predictor: dict[str, Any]) -> Server:
     """Return a server that answers at once."""
-    return Scripted(version=service["metadata"]["labels"]["penstock/version"])
+    told = dict(each.removeprefix("--").split("=") for each in predictor["model"]["args"])
+    return Scripted(version=told["version"])
+
+
+def _hidden(service: dict[str, Any]) -> bool:
+    return service["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
 
 
 async def proxied(
@@ -484,11 +544,6 @@ def _container(server: Server) -> dict[str, Any]:
     if not server.ready and server.reason:
         state = {"waiting": {"reason": server.reason, "message": "it does not start"}}
     return {"name": "kserve-container", "restartCount": server.restarts, "state": state}
-
-
-def _without_status(body: dict[str, Any]) -> dict[str, Any]:
-    """Return an object as the API server takes it: its status is for controllers to write."""
-    return {field: value for field, value in body.items() if field != "status"}
 
 
 def _merged(old: Any, new: Any) -> Any:

@@ -1,83 +1,23 @@
-"""The router of the Gateway API on an emulated cluster: what it writes, and waits for."""
+"""The routers of KServe on an emulated cluster: what they write, and wait for."""
 
 from __future__ import annotations
 
-import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from cluster_emulator import CRDS, Cluster, Fault, Scripted, running
+from kserve_world import BODIES, Driver, release, serve, until
 
 from penstock.errors import InputError, LeaseLostError, ServiceError
 from penstock.kube import Kube, RefusedError
 from penstock.records.rollout import Grids
 from penstock.rollout.kserve import storage
 from penstock.rollout.kserve.gateway import GatewayRouter
-from penstock.rollout.kserve.lease import ClusterLease
-from penstock.rollout.router import Address, Release, Routing
-from penstock.rollout.spec import KserveSpec
-
-V2 = "/v2/models/adult"
-BODIES = [b'{"instances": [{"age": 1}]}']
-
-
-def release(version: int, *, folder: Path = Path(), **changes: Any) -> Release:
-    fields = {
-        "version": version,
-        "uri": f"models:/adult/{version}",
-        "model": f"sha256:{version:064}",
-        "folder": folder,
-        "export": "sha256:ee",
-    }
-    return Release(**(fields | changes))
-
-
-@dataclass
-class Driver:
-    cluster: Cluster
-
-    def kube(self, *, patience: float = 5.0) -> Kube:
-        return Kube(self.cluster.url, patience=patience)
-
-    def router(self, *, seconds: int = 30, **spec: Any) -> GatewayRouter:
-        kube = self.kube()
-        namespace = "penstock"
-        return GatewayRouter(
-            kube,
-            service="adult",
-            spec=KserveSpec(**spec),
-            tracking_uri="sqlite://",
-            lease=ClusterLease(
-                kube,
-                namespace=namespace,
-                service="adult",
-                name="penstock-adult",
-                seconds=seconds,
-            ),
-        )
-
-    def server(self, version: int) -> Scripted:
-        found = self.cluster.servers[f"adult-v{version}"]
-        assert isinstance(found, Scripted)
-        return found
-
-    def ask(self, times: int = 1, **headers: str) -> Counter[str]:
-        with httpx.Client(trust_env=False) as client:
-            return Counter(
-                client.get(self.cluster.gateway_url + V2, headers=headers).headers.get(
-                    "x-penstock-version", "none"
-                )
-                for _ in range(times)
-            )
-
-    def at(self, address: Address) -> str:
-        response = httpx.get(address.url + V2, headers=dict(address.headers), trust_env=False)
-        return response.headers["x-penstock-version"]
+from penstock.rollout.kserve.native import NativeRouter
+from penstock.rollout.kserve.service import KserveService
+from penstock.rollout.router import Routing
 
 
 @pytest.fixture(autouse=True)
@@ -92,22 +32,16 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def driver() -> Iterator[Driver]:
+    """Of our own route."""
     with running() as cluster:
         yield Driver(cluster)
 
 
-def serve(router: GatewayRouter, version: int) -> None:
-    router.open()
-    router.deploy(release(version), timeout=10)
-    router.promote(version)
-    router.clean_up()
-
-
-def until(true: Callable[[], object], *, timeout: float = 15) -> None:
-    deadline = time.monotonic() + timeout
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+@pytest.fixture(params=[GatewayRouter, NativeRouter])
+def either(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """Of either router."""
+    with running() as cluster:
+        yield Driver(cluster, request.param)
 
 
 def test_the_definitions_are_checked() -> None:
@@ -121,33 +55,33 @@ def test_the_definitions_are_checked() -> None:
             kube.create(path, manifest)
 
 
-def test_a_rollout_from_first_to_promoted(driver: Driver) -> None:
-    router = driver.router()
+def test_a_rollout_from_first_to_promoted(either: Driver) -> None:
+    router = either.router()
     with router.exclusive():
         assert (router.stable, router.candidate) == (None, None)
         router.open()
-        assert driver.ask() == {"none": 1}
+        assert either.ask() == {"none": 1}
         address = router.deploy(release(1), timeout=10)
-        assert driver.at(address) == "1"
-        assert driver.ask() == {"none": 1}
+        assert either.at(address) == "1"
+        assert either.ask() == {"none": 1}
         router.promote(1)
         router.clean_up()
-        assert driver.ask(20) == {"1": 20}
+        assert either.ask(20) == {"1": 20}
 
         beside = router.deploy(release(2), timeout=10)
         assert (router.stable, router.candidate) == (1, 2)
-        assert driver.at(beside) == "2"
-        assert driver.ask(50) == {"1": 50}
+        assert either.at(beside) == "2"
+        assert either.ask(50) == {"1": 50}
         router.route(Routing())
         router.set_weight(2, 30)
-        assert 60 < driver.ask(400)["2"] < 180
+        assert 60 < either.ask(400)["2"] < 180
         router.promote(2)
-        assert driver.ask(50) == {"2": 50}
-        assert set(driver.cluster.servers) == {"adult-v1", "adult-v2"}
+        assert either.ask(50) == {"2": 50}
+        assert set(either.cluster.servers) == {"adult-v1", "adult-v2"}
         router.clean_up()
-        assert set(driver.cluster.servers) == {"adult-v2"}
+        assert set(either.cluster.servers) == {"adult-v2"}
         assert (router.stable, router.candidate) == (2, None)
-    again = driver.router()
+    again = either.router()
     with again.exclusive():
         assert (again.stable, again.state.previous and again.state.previous.version) == (2, 1)
 
@@ -164,6 +98,7 @@ def test_what_is_written(driver: Driver) -> None:
     predictor = found["spec"]["predictor"]
     assert (predictor["serviceAccountName"], predictor["minReplicas"]) == ("penstock-server", 2)
     assert predictor["model"] == {
+        "name": "kserve-container",
         "modelFormat": {"name": "penstock", "version": "1"},
         "runtime": "penstock",
         "storageUri": "s3://models/adult/1",
@@ -181,22 +116,22 @@ def test_what_is_written(driver: Driver) -> None:
     assert router.url == "http://adult.example.com"
 
 
-def test_a_rollback_takes_the_candidate_away(driver: Driver) -> None:
-    router = driver.router()
+def test_a_rollback_takes_the_candidate_away(either: Driver) -> None:
+    router = either.router()
     with router.exclusive():
         serve(router, 1)
         router.deploy(release(2), timeout=10)
         router.route(Routing(mirror=0.5))
         router.set_weight(2, 50)
         router.rollback(2)
-        assert driver.ask(50) == {"1": 50}
+        assert either.ask(50) == {"1": 50}
         router.clean_up()
-        assert set(driver.cluster.servers) == {"adult-v1"}
+        assert set(either.cluster.servers) == {"adult-v1"}
         assert (router.stable, router.candidate) == (1, None)
 
 
-def test_a_promoted_version_is_taken_back_before_and_after_the_clean_up(driver: Driver) -> None:
-    router = driver.router()
+def test_a_promoted_version_is_taken_back_before_and_after_the_clean_up(either: Driver) -> None:
+    router = either.router()
     with router.exclusive():
         serve(router, 1)
         for clean in (False, True):
@@ -204,12 +139,12 @@ def test_a_promoted_version_is_taken_back_before_and_after_the_clean_up(driver: 
             router.promote(2)
             if clean:
                 router.clean_up()
-                assert set(driver.cluster.servers) == {"adult-v2"}
+                assert set(either.cluster.servers) == {"adult-v2"}
             router.rollback(2)
-            assert driver.ask(50) == {"1": 50}
+            assert either.ask(50) == {"1": 50}
             assert router.stable == 1
             router.clean_up()
-            assert set(driver.cluster.servers) == {"adult-v1"}
+            assert set(either.cluster.servers) == {"adult-v1"}
 
 
 def test_users_choose_by_a_header_once_the_candidate_has_traffic(driver: Driver) -> None:
@@ -224,12 +159,12 @@ def test_users_choose_by_a_header_once_the_candidate_has_traffic(driver: Driver)
         assert driver.ask(10, **{"x-variant": "stable"}) == {"1": 10}
 
 
-def test_pairs_are_measured_in_the_shadow_phase_and_arms_in_steps(driver: Driver) -> None:
-    router = driver.router()
+def test_pairs_are_measured_in_the_shadow_phase_and_arms_in_steps(either: Driver) -> None:
+    router = either.router()
     with router.exclusive():
         serve(router, 1)
         router.deploy(release(2), timeout=10)
-        driver.server(2).errors = 0.5
+        either.server(2).errors = 0.5
         router.route(Routing(mirror=1.0, grids=Grids()))
         with router.replay(BODIES, rate=200):
             until(lambda: router.observe().pairs.candidate.requests > 40)
@@ -250,14 +185,14 @@ def test_pairs_are_measured_in_the_shadow_phase_and_arms_in_steps(driver: Driver
         assert sum(arms[1].latency.values()) == arms[1].requests
 
 
-def test_what_the_gateway_answers_itself_counts_against_the_arm(driver: Driver) -> None:
-    router = driver.router()
+def test_what_the_gateway_answers_itself_counts_against_the_arm(either: Driver) -> None:
+    router = either.router()
     with router.exclusive():
         serve(router, 1)
         router.deploy(release(2), timeout=10)
         router.route(Routing())
         router.set_weight(2, 50)
-        driver.server(2).ready = False
+        either.server(2).ready = False
         with router.replay(BODIES, rate=200):
             until(lambda: 2 in router.observe().arms and router.observe().arms[2].requests > 20)
         arms = router.observe().arms
@@ -296,16 +231,16 @@ def test_a_split_that_is_not_there_is_found_before_users_meet_it(driver: Driver)
         assert driver.ask(20) == {"1": 20}
 
 
-def test_a_change_is_waited_for_at_the_gateway(driver: Driver) -> None:
-    router = driver.router()
+def test_a_change_is_waited_for_at_the_gateway(either: Driver) -> None:
+    router = either.router()
     with router.exclusive():
         serve(router, 1)
-        driver.cluster.lag = 1.0
+        either.cluster.lag = 1.0
         router.deploy(release(2), timeout=10)
         router.set_weight(2, 50)
-        assert driver.ask(100)["2"] > 20
+        assert either.ask(100)["2"] > 20
         router.rollback(2)
-        assert driver.ask(100) == {"1": 100}
+        assert either.ask(100) == {"1": 100}
 
 
 @pytest.mark.parametrize(
@@ -323,7 +258,7 @@ def test_a_candidate_that_does_not_come_up_leaves_nothing(
     with router.exclusive():
         serve(router, 1)
 
-        def start(service: dict[str, Any]) -> Scripted:
+        def start(name: str, predictor: dict[str, Any]) -> Scripted:
             return Scripted("2", ready=ready, reason=reason)
 
         driver.cluster.start = start
@@ -333,11 +268,11 @@ def test_a_candidate_that_does_not_come_up_leaves_nothing(
         assert driver.ask(10) == {"1": 10}
 
 
-def test_a_webhook_s_words_reach_the_user(driver: Driver) -> None:
-    router = driver.router()
+def test_a_webhook_s_words_reach_the_user(either: Driver) -> None:
+    router = either.router()
     with router.exclusive():
         router.open()
-        driver.cluster.refusal = "the storageUri is not supported"
+        either.cluster.refusal = "the storageUri is not supported"
         with pytest.raises(RefusedError, match=r"denied the request: the storageUri is not"):
             router.deploy(release(1), timeout=5)
 
@@ -375,6 +310,20 @@ def test_what_others_delete_or_alter_is_written_again(driver: Driver) -> None:
         assert driver.ask(5) == {"1": 5}
 
 
+def test_what_others_delete_of_kserve_s_own_canary_is_written_again(driver: Driver) -> None:
+    driver.kind = NativeRouter
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        beside = router.deploy(release(2), timeout=10)
+        driver.cluster.delete("inferenceservices", "adult")
+        router.mend()
+        assert set(driver.cluster.servers) == {"adult-v1", "adult-v2"}
+        driver.cluster.delete("httproutes", "adult-arms")
+        router.mend()
+        assert (driver.at(beside), driver.ask(5)) == ("2", {"1": 5})
+
+
 @pytest.mark.parametrize(
     "fault",
     [
@@ -407,8 +356,8 @@ def test_an_api_server_that_stays_away_is_named(driver: Driver) -> None:
         Kube("http://127.0.0.1:9", patience=0.2).get("/x")
 
 
-def test_two_controllers_never_drive_one_service(driver: Driver) -> None:
-    first, second = driver.router(seconds=3), driver.router(seconds=3)
+def test_two_controllers_never_drive_one_service(either: Driver) -> None:
+    first, second = either.router(seconds=3), either.router(seconds=3)
     with first.exclusive():
         serve(first, 1)
         with pytest.raises(ServiceError, match="is deploying it"), second.exclusive():
@@ -431,7 +380,7 @@ def test_a_controller_that_fell_silent_is_taken_over_from(driver: Driver) -> Non
         assert second.stable == 1
 
 
-def _expired(router: GatewayRouter) -> bool:
+def _expired(router: KserveService) -> bool:
     try:
         router.observe()
     except LeaseLostError:
@@ -491,3 +440,50 @@ def test_wrong_figures_and_versions_are_refused(driver: Driver) -> None:
         for act, match in wrong:
             with pytest.raises(InputError, match=match):
                 act()
+
+
+def test_kserve_s_own_canary_as_it_is_written(driver: Driver) -> None:
+    driver.kind = NativeRouter
+    router = driver.router(replicas=2)
+    with router.exclusive():
+        router.open()
+        router.deploy(release(1), timeout=10)
+        first = driver.cluster.get("inferenceservices", "adult")
+        assert first is not None
+        # Nobody but the rollout reaches a first version before it has shown its answers.
+        assert first["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
+        router.promote(1)
+        router.deploy(release(2, drill="errors"), timeout=10)
+        router.route(Routing())
+        router.set_weight(2, 20)
+        found = driver.cluster.get("inferenceservices", "adult")
+        assert found is not None
+        (canary,) = found["spec"]["canary"]
+        assert (canary["trafficPercent"], canary["predictor"]["name"]) == (20, "v2")
+        assert canary["predictor"]["model"]["command"][-1] == "--fault=errors"
+        assert (found["spec"]["predictor"]["name"], router.url) == (
+            "v1",
+            "http://adult-penstock.example.com",
+        )
+        assert found["metadata"]["annotations"]["penstock/digest-v2"] == f"sha256:{2:064}"
+
+
+@pytest.mark.parametrize(
+    ("lack", "match"),
+    [({"native": False}, "does not know spec.canary"), ({"splits": False}, "but no split")],
+)
+def test_a_kserve_without_its_canary_or_its_split_is_found_out(
+    driver: Driver, lack: dict[str, bool], match: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.rollout.kserve.native.EFFECT", 1.0)
+    driver.kind = NativeRouter
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        for name, value in lack.items():
+            setattr(driver.cluster, name, value)
+        with pytest.raises(ServiceError, match=match):
+            router.deploy(release(2), timeout=10)
+        assert (router.stable, router.candidate) == (1, None)
+        assert set(driver.cluster.servers) == {"adult-v1"}
+        assert driver.ask(20) == {"1": 20}

@@ -107,8 +107,8 @@ def site(
     home = tmp_path_factory.mktemp("kserve")
     kubeconfig = home / "kubeconfig"
 
-    def start(service: dict[str, Any]) -> Process:
-        model = service["spec"]["predictor"]["model"]
+    def start(name: str, predictor: dict[str, Any]) -> Process:
+        model = predictor["model"]
         folder = model["storageUri"].replace("pvc://models", str(home))
         with socket.socket() as held:
             held.bind(("127.0.0.1", 0))
@@ -125,7 +125,7 @@ def site(
                 str(port),
             ],
             port=port,
-            log=home / f"{service['metadata']['name']}.log",
+            log=home / f"{name}.log",
         )
 
     with world_in(home, models=models, instances=instances) as world, running(start) as cluster:

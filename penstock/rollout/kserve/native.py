@@ -1,0 +1,169 @@
+"""The router of KServe's own canary: one InferenceService with `spec.canary[]`, KServe >= 0.20.
+
+KServe weighs users' requests in a route that it makes. A second route of ours, on the same gateway
+and another host, holds the state and leads the rollout's own requests to each version. KServe
+0.20.0 makes the pods of a canary without the split, and older releases drop the field, so the
+split is looked for before any user meets it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from penstock.errors import ServiceError
+from penstock.kube import HTTP_ROUTES, INFERENCE_SERVICES, ConflictError, Manifest
+from penstock.rollout.kserve import manifests
+from penstock.rollout.kserve.inference import delete, wait_until_up
+from penstock.rollout.kserve.route import EFFECT, POLL, over
+from penstock.rollout.kserve.service import KserveService
+from penstock.rollout.kserve.state import Arm, ClusterState
+from penstock.rollout.router import Release
+
+_ATTEMPTS = 20
+_LOCAL = ".svc.cluster.local"
+
+
+class NativeRouter(KserveService):
+    """One service of a cluster, weighed by KServe."""
+
+    def _route_name(self) -> str:
+        return f"{self._service}-arms"
+
+    def _route(self, state: ClusterState) -> Manifest:
+        return manifests.arms_route(
+            state, name=self._route_name(), host=self._own()["host"], spec=self._spec
+        )
+
+    def _own(self) -> dict[str, str]:
+        return {"host": f"{self._service}-arms.{self._spec.namespace}.penstock.internal"}
+
+    def _users(self) -> dict[str, str]:
+        found = self._kube.get(self._path)
+        url = (found or {}).get("status", {}).get("url", "")
+        host = urlsplit(url).hostname or ""
+        return {"host": host} if host and not host.endswith(_LOCAL) else {}
+
+    def _arm(self, release: Release, *, storage: str) -> Arm:
+        backend = f"{self._service}-v{release.version}-predictor"
+        return Arm.of(release, name=self._service, backend=backend, storage=storage)
+
+    def _start(self, arm: Arm, *, timeout: float) -> None:
+        if arm not in self._state.roles().values():
+            self._apply(self._state.model_copy(update={"candidate": arm, "weight": 0}))
+        wait_until_up(
+            self._kube, self._spec.namespace, arm, timeout=timeout, check=self._lease.check
+        )
+
+    def _stop(self, arm: Arm) -> None:  # noqa: ARG002
+        # What the state names no more has left the InferenceService, and KServe ends it.
+        self._follow()
+
+    def _follow(self) -> None:
+        if self._state.roles():
+            self._apply(self._state)
+        else:
+            delete(self._kube, self._spec.namespace, self._service)
+
+    def _missing(self) -> bool:
+        if not self._state.roles():
+            return False
+        found = self._kube.get(self._path)
+        wanted = manifests.native_service(self._state, spec=self._spec)
+        return found is None or _view(found) != _view(wanted)
+
+    def _require_split(self, arm: Arm) -> None:
+        path = HTTP_ROUTES.path(self._spec.namespace, self._service)
+        deadline = time.monotonic() + EFFECT
+        while not _splits(self._kube.get(path), arm):
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"KServe made the servers of version {arm.version} but no split: its HTTPRoute "
+                    "does not name them",
+                    where=f"InferenceService {self._spec.namespace}/{self._service}",
+                    remedy="KServe 0.20.0 does so: take a newer one, or router: kserve-gateway.",
+                )
+            time.sleep(POLL)
+
+    def _wait_for_weight(self, version: int, *, percent: int) -> None:
+        deadline = time.monotonic() + EFFECT
+        while not self._users():
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    "KServe gives it no address outside of the cluster",
+                    where=f"InferenceService {self._spec.namespace}/{self._service}",
+                    remedy="Is enableGatewayApi set in ConfigMap kserve/inferenceservice-config?",
+                )
+            time.sleep(POLL)
+        super()._wait_for_weight(version, percent=percent)
+
+    @property
+    def _path(self) -> str:
+        return INFERENCE_SERVICES.path(self._spec.namespace, self._service)
+
+    def _apply(self, state: ClusterState) -> None:
+        wanted = manifests.native_service(state, spec=self._spec)
+        for _ in range(_ATTEMPTS):
+            found = self._kube.get(self._path)
+            try:
+                if found is None:
+                    taken = self._kube.create(INFERENCE_SERVICES.path(self._spec.namespace), wanted)
+                elif _view(found) == _view(wanted):
+                    return
+                else:
+                    self._require_mine(found)
+                    taken = self._kube.replace(self._path, over(found, wanted))
+            except ConflictError:
+                continue
+            if "canary" in wanted["spec"] and not taken["spec"].get("canary"):
+                raise ServiceError(
+                    "this KServe does not know spec.canary and has dropped it",
+                    where=f"InferenceService {self._spec.namespace}/{self._service}",
+                    remedy="Take KServe 0.20 or newer, or router: kserve-gateway.",
+                )
+            return
+        raise ServiceError(
+            "somebody else writes it all the time",
+            where=f"InferenceService {self._spec.namespace}/{self._service}",
+            remedy="Let only Penstock write it: keep it out of GitOps tools.",
+        )
+
+    def _require_mine(self, found: Manifest) -> None:
+        labels = found["metadata"].get("labels") or {}
+        if not manifests.LABELS.items() <= labels.items():
+            raise ServiceError(
+                "it was not made by Penstock",
+                where=f"InferenceService {self._spec.namespace}/{self._service}",
+                remedy="Delete or rename it, or give the project another name.",
+            )
+
+
+def _view(service: Manifest) -> tuple[object, ...]:
+    """Return what the router decides about an InferenceService; KServe fills in the rest."""
+    spec, labels = service["spec"], service["metadata"].get("labels") or {}
+    canaries = [(one["trafficPercent"], *_of(one["predictor"])) for one in spec.get("canary") or []]
+    return labels.get(manifests.VISIBILITY, ""), _of(spec["predictor"]), canaries
+
+
+def _of(predictor: dict[str, Any]) -> tuple[object, ...]:
+    model = predictor["model"]
+    return (
+        predictor.get("name"),
+        model.get("storageUri"),
+        model.get("args"),
+        model.get("command"),
+    )
+
+
+def _splits(route: Manifest | None, arm: Arm) -> bool:
+    rules = route["spec"].get("rules", []) if route else []
+    named = [{backend["name"] for backend in rule.get("backendRefs", [])} for rule in rules]
+    return bool(named) and all(arm.backend in names for names in named)
+
+
+if TYPE_CHECKING:
+    from penstock.rollout.router import Router
+
+    def _is_a_router(router: NativeRouter) -> Router:
+        return router

@@ -1,0 +1,346 @@
+"""What the routers of KServe have in common: a state, a route that keeps it, and the actions.
+
+How a version is brought up, and how users' requests are weighed, is a router's own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any
+
+from penstock import progress
+from penstock.errors import InputError, ServiceError
+from penstock.kube import Kube, Manifest
+from penstock.rollout.kserve import detect, manifests, pods
+from penstock.rollout.kserve.lease import ClusterLease
+from penstock.rollout.kserve.measured import Measured, Steering
+from penstock.rollout.kserve.prober import Prober
+from penstock.rollout.kserve.route import EFFECT, Route
+from penstock.rollout.kserve.state import Arm, ClusterState
+from penstock.rollout.kserve.storage import storage_uri
+from penstock.rollout.router import Address, Health, Observation, Release, Routing
+from penstock.rollout.routers.tally import Edges, edges_of
+from penstock.rollout.spec import KserveSpec
+from penstock.rollout.traffic import predict_url
+
+_RESTORE = 300.0
+"""Seconds that a version which was removed may take to come up again for a rollback."""
+
+
+class KserveService(ABC):
+    """One service of a cluster; see `penstock.rollout.router.Router` for the actions.
+
+    Args:
+        kube: The cluster.
+        service: The service, which is the registered model.
+        spec: Where it serves.
+        tracking_uri: The MLflow store, which knows where a version's folder lies.
+        lease: The right to drive it.
+    """
+
+    def __init__(
+        self, kube: Kube, *, service: str, spec: KserveSpec, tracking_uri: str, lease: ClusterLease
+    ) -> None:
+        self._kube = kube
+        self._service = service
+        self._spec = spec
+        self._tracking_uri = tracking_uri
+        self._lease = lease
+        self._route_of = Route(kube, spec=spec, name=self._route_name(), lease=lease)
+        self._edges = Edges()
+        self._gateway = ""
+        self._opened: tuple[Prober, Measured] | None = None
+        self._state = ClusterState(service=service, token=secrets.token_hex(8))
+
+    @abstractmethod
+    def _route_name(self) -> str:
+        """Return the name of the route that keeps the state."""
+
+    @abstractmethod
+    def _route(self, state: ClusterState) -> Manifest:
+        """Return that route."""
+
+    @abstractmethod
+    def _arm(self, release: Release, *, storage: str) -> Arm:
+        """Return a release as it is served here."""
+
+    @abstractmethod
+    def _start(self, arm: Arm, *, timeout: float) -> None:
+        """Bring a version up without traffic; return when it is ready.
+
+        Raises:
+            ServiceError: If it does not become ready; it is left for the caller to stop.
+        """
+
+    @abstractmethod
+    def _stop(self, arm: Arm) -> None:
+        """Remove a version that the state names no more."""
+
+    @abstractmethod
+    def _follow(self) -> None:
+        """Make everything else as the state says, which was just written."""
+
+    @abstractmethod
+    def _missing(self) -> bool:
+        """Return whether somebody has deleted a server that the state names."""
+
+    @abstractmethod
+    def _require_split(self, arm: Arm) -> None:
+        """Return if weights between the stable version and this candidate would have effect.
+
+        Raises:
+            ServiceError: If they would not.
+        """
+
+    @abstractmethod
+    def _users(self) -> dict[str, str]:
+        """Return the headers of a user's request."""
+
+    @abstractmethod
+    def _own(self) -> dict[str, str]:
+        """Return the headers by which the rollout's own requests reach the route's rules."""
+
+    @property
+    def url(self) -> str:
+        """Where users reach the service."""
+        return self.url_at(self._gateway)
+
+    def url_at(self, gateway: str) -> str:
+        """Return where users reach the service, given the gateway's address."""
+        host = self._users().get("host")
+        return f"{gateway.partition('://')[0]}://{host}" if host else gateway
+
+    @property
+    def stable(self) -> int | None:
+        """The version that the service falls back to."""
+        return self._state.stable.version if self._state.stable else None
+
+    @property
+    def candidate(self) -> int | None:
+        """The version that is brought up beside it."""
+        return self._state.candidate.version if self._state.candidate else None
+
+    @property
+    def state(self) -> ClusterState:
+        """What the service consists of, as it was read or written last."""
+        return self._state
+
+    def refresh(self) -> bool:
+        """Read the service's state; return whether there is a service."""
+        found = self._route_of.read()
+        self._state = found or self._state
+        return found is not None
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Hold the service's lease, and first mend it."""
+        with self._lease.held():
+            self._gateway = detect.require(self._kube, self._spec)
+            if self.refresh():
+                self._connect()
+                self.mend()
+            yield
+
+    def open(self) -> None:
+        """Make sure that the service's route is its own and that the gateway has taken it."""
+        self._connect()
+        self._save()
+
+    def deploy(self, release: Release, *, timeout: float) -> Address:
+        """Bring `release` up as the candidate, without traffic; return where it alone answers."""
+        self.mend()
+        storage = storage_uri(
+            self._service,
+            release.version,
+            tracking_uri=self._tracking_uri,
+            replaced=self._spec.artifacts,
+        )
+        arm = self._arm(release, storage=storage)
+        for role, found in self._state.roles().items():
+            if role != "retired" and found == arm:
+                return Address(self._gateway, self._headers(role))
+        if self.stable == release.version:
+            raise InputError(
+                f"version {release.version} is the stable one, from other files or with a drill",
+                where=f"service {self._service}",
+                remedy="Register the model as a version of its own.",
+            )
+        self._remove_candidate()
+        self._remove_retired()
+        try:
+            self._start(arm, timeout=timeout)
+            self._save(candidate=arm, weight=0, mirror=0.0)
+            self._probe.wait_for(arm.version, headers=self._headers("candidate"), timeout=EFFECT)
+            if self._state.stable:
+                self._require_split(arm)
+        except BaseException:
+            with contextlib.suppress(ServiceError):
+                self.clean_up()
+                self._stop(arm)
+            raise
+        return Address(self._gateway, self._headers("candidate"))
+
+    def route(self, routing: Routing) -> None:
+        """Set mirroring and assignment."""
+        if not 0 <= routing.mirror <= 1:
+            raise InputError(f"a share of {routing.mirror} to mirror", remedy="Give 0 to 1.")
+        self._edges = edges_of(routing.grids.model_dump())
+        self._save(mirror=routing.mirror, choice_header=routing.choice_header)
+
+    def set_weight(self, version: int, percent: int) -> None:
+        """Give the candidate `percent` of new requests."""
+        if not 0 <= percent <= 100:
+            raise InputError(f"a weight of {percent} %", remedy="Give 0 to 100.")
+        self._require_candidate(version)
+        self._save(weight=percent)
+        self._wait_for_weight(version, percent=percent)
+
+    def observe(self) -> Observation:
+        """Return what came of the requests that were replayed."""
+        self._lease.check()
+        return self._measure.observe()
+
+    def health(self, version: int) -> Health:
+        """Return how one version's servers are."""
+        self._lease.check()
+        arm = self._state.arm(version)
+        if arm is None:
+            return Health(ready=False, restarts=0, memory=None, reason="It is not up.")
+        return pods.health_of(self._kube, self._spec.namespace, arm)
+
+    def log(self, version: int) -> str:
+        """Return the end of the log of one version's server."""
+        arm = self._state.arm(version)
+        return pods.log_of(self._kube, self._spec.namespace, arm) if arm else ""
+
+    def replay(self, bodies: Sequence[bytes], *, rate: float) -> AbstractContextManager[None]:
+        """Send requests through the gateway, each to the arm that the weights give it."""
+        return self._measure.replay(bodies, rate=rate)
+
+    def mend(self) -> None:
+        """Write again what somebody else has deleted or altered.
+
+        A server that died is KServe's and Kubernetes' to start again.
+        """
+        self._lease.check()
+        again = f"{self._service} was altered from outside: writing it again"
+        if self._missing():
+            progress.say(again)
+            # First, because a route to servers that are not there is not accepted.
+            self._follow()
+        if self._route_of.altered():
+            progress.say(again)
+            self._save()
+
+    def promote(self, version: int) -> None:
+        """Make the candidate the stable version, with all traffic."""
+        state = self._state
+        if not (state.candidate is None and self.stable == version):
+            candidate = self._require_candidate(version)
+            self._save(stable=candidate, candidate=None, retired=state.stable, weight=0, mirror=0.0)
+        self._wait_for_weight(version, percent=100)
+
+    def rollback(self, version: int) -> None:
+        """Take all traffic from `version` and give it back to the one before."""
+        self._lease.check()
+        if self.candidate is None and self.stable == version:
+            self._step_back()
+        self._save(weight=0, mirror=0.0)
+        if self.stable is not None and self.stable != version:
+            self._wait_for_weight(version, percent=0)
+
+    def clean_up(self) -> None:
+        """Delete every version without traffic, and the route too where nothing is left."""
+        self._lease.check()
+        if self._state.weight == 0:
+            self._remove_candidate()
+        self._remove_retired()
+        if not self._state.roles():
+            self._route_of.delete()
+
+    @property
+    def _probe(self) -> Prober:
+        return self._connected()[0]
+
+    @property
+    def _measure(self) -> Measured:
+        return self._connected()[1]
+
+    def _connected(self) -> tuple[Prober, Measured]:
+        assert self._opened is not None, "exclusive() and open() come first"
+        return self._opened
+
+    def _connect(self) -> None:
+        if self._opened is None:
+            prober = Prober(self._gateway, service=self._service)
+            self._opened = prober, Measured(predict_url(self._gateway, self._service))
+
+    def _headers(self, arm: str) -> dict[str, str]:
+        return {**self._own(), manifests.ARM_HEADER: manifests.arm_value(self._state, arm)}
+
+    def _wait_for_weight(self, version: int, *, percent: int) -> None:
+        self._probe.wait_for_weight(version, percent=percent, headers=self._users(), timeout=EFFECT)
+
+    def _save(self, **changes: Any) -> None:
+        """Write state and traffic, wait until they are in effect, and steer by them."""
+        self._lease.check()
+        state = self._state.model_copy(update={**changes, "term": self._lease.term})
+        self._route_of.write(self._route(state))
+        self._state = state
+        self._follow()
+        self._measure.steer(
+            Steering(
+                headers={
+                    arm.version: self._headers(role)
+                    for role, arm in state.roles().items()
+                    if role != "retired"
+                },
+                stable=self.stable,
+                candidate=self.candidate,
+                weight=state.weight,
+                mirror=state.mirror,
+                edges=self._edges,
+            )
+        )
+
+    def _step_back(self) -> None:
+        """Swap the stable version with the one before it, which is brought up if it must be."""
+        state = self._state
+        before = state.retired or state.previous
+        if before is not None:
+            self._start(before, timeout=_RESTORE)
+        self._save(
+            stable=before,
+            candidate=state.stable,
+            retired=None,
+            previous=None if before is state.previous else state.previous,
+            weight=0,
+            mirror=0.0,
+        )
+
+    def _remove_candidate(self) -> None:
+        candidate = self._state.candidate
+        if candidate:
+            self._save(candidate=None, weight=0, mirror=0.0)
+            self._stop(candidate)
+
+    def _remove_retired(self) -> None:
+        retired = self._state.retired
+        if retired:
+            self._save(retired=None, previous=retired)
+            self._stop(retired)
+
+    def _require_candidate(self, version: int) -> Arm:
+        self._lease.check()
+        candidate = self._state.candidate
+        if candidate is None or candidate.version != version:
+            raise InputError(
+                f"version {version} is not the candidate",
+                where=f"service {self._service}",
+                remedy="Deploy it first.",
+            )
+        return candidate
