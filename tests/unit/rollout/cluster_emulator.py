@@ -137,6 +137,7 @@ class Cluster:
     servers: dict[str, Server] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    tokens: list[str] = field(default_factory=list)
     discovery: dict[str, list[str]] = field(default_factory=lambda: copy.deepcopy(DISCOVERY))
     lag: float = 0.0
     ignore_weights: bool = False
@@ -167,6 +168,7 @@ class Cluster:
     async def api(self, request: web.Request) -> web.StreamResponse:
         method, path = request.method, request.path
         self.calls.append((method, path))
+        self.tokens.append(request.headers.get("authorization", ""))
         body = await request.json() if request.can_read_body else None
         fault = next((f for f in self.faults if f.method == method and f.path in path), None)
         if fault:
