@@ -10,9 +10,10 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from penstock import progress
 from penstock.errors import LeaseLostError, PenstockError, ServiceError
 from penstock.kube import LEASES, ConflictError, Kube, Manifest
 
@@ -67,10 +68,14 @@ class ClusterLease:
         """The term that is held; 0 while none is."""
         return self._mine.term if self._mine else 0
 
-    def holder(self) -> Holder | None:
-        """Return who holds it, or held it when it died; None once it was given back."""
+    def driven(self) -> bool:
+        """Return whether somebody holds it and has renewed it lately, by this machine's clock."""
         found = self._kube.get(self._path)
-        return _holder(found) if found else None
+        if found is None or _holder(found) is None:
+            return False
+        renewed = datetime.fromisoformat(found["spec"]["renewTime"])
+        # Twice the duration, because clocks differ.
+        return datetime.now(UTC) - renewed < timedelta(seconds=2 * self._seconds)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -133,6 +138,8 @@ class ClusterLease:
                     return mine
                 seen, since = None, time.monotonic()
                 continue
+            if seen is None:
+                progress.say(f"waiting for {holder.identity} to end, or to be silent long enough")
             seen = found
             time.sleep(_POLL)
 
@@ -161,7 +168,8 @@ class ClusterLease:
                 )
         except ConflictError:
             # An answer that got lost on its way is not a lease that somebody else took.
-            return self.holder() == mine
+            found = self._kube.get(self._path)
+            return found is not None and _holder(found) == mine
         return True
 
     def _renew(self, mine: Holder, ended: threading.Event) -> None:

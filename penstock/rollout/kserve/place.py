@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import re
+import shutil
 import tempfile
 from functools import cached_property
 from pathlib import Path
@@ -76,7 +78,9 @@ class ClusterPlace:
     @cached_property
     def models(self) -> Path:
         """A folder for as long as this process lives: the cluster fetches its own."""
-        return Path(tempfile.mkdtemp(prefix="penstock-models-"))
+        folder = tempfile.mkdtemp(prefix="penstock-models-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
 
     def store(self, identity: str) -> Store:
         """Return the ConfigMap of a rollout."""
@@ -95,8 +99,8 @@ class ClusterPlace:
         return [self.store(identity_of(each)) for each in found]
 
     def driven(self) -> bool:
-        """Return whether a controller holds the lease, dead or alive."""
-        return self._lease.holder() is not None
+        """Return whether a controller holds the lease and has renewed it lately."""
+        return self._lease.driven()
 
     def standing(self) -> list[ServiceStatus]:
         """Return what the service does; none if there is no such service."""

@@ -217,10 +217,12 @@ deploy(Order.read(home / "order.json"), home=home, run="killed", outputs=outputs
         assert controller.poll() is None
         time.sleep(0.2)
     assert control.approve(site.place()).endswith("beyond 50 %")
+    assert site.place().driven()
     controller.kill()
     controller.wait()
     resumed = control.resume(site.place())
     assert resumed.outcome == "promoted", resumed.reason
+    assert not site.place().driven()
     assert site.ask() == str(resumed.candidate)
 
 
