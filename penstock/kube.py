@@ -207,10 +207,14 @@ def connect(context: str = "") -> Kube:
 
     settings = Configuration()
     try:
-        if os.environ.get(_IN_CLUSTER) and not os.environ.get("KUBECONFIG") and not context:
+        # Named, because the client reads the variable only once, when it is imported.
+        kubeconfig = os.environ.get("KUBECONFIG")
+        if os.environ.get(_IN_CLUSTER) and not kubeconfig and not context:
             config.load_incluster_config(client_configuration=settings)
         else:
-            config.load_kube_config(context=context or None, client_configuration=settings)
+            config.load_kube_config(
+                kubeconfig, context=context or None, client_configuration=settings
+            )
     except (ConfigException, OSError) as error:
         raise ServiceError(
             f"no Kubernetes cluster is known here: {error}",
