@@ -248,7 +248,8 @@ def _error(response: httpx.Response, path: str) -> ServiceError:
     said = _message(response)
     if response.status_code == 409:
         return ConflictError(said, where=path)
-    if response.status_code in (401, 403):
+    # A webhook's refusal is a 403 too.
+    if response.status_code in (401, 403) and "denied the request" not in said:
         return ForbiddenError(
             f"this account may not do it: {said}",
             where=path,

@@ -94,7 +94,9 @@ def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
                     _write(journal.rollout, outputs)
         _write(rollout, outputs)
         if rollout.outcome == "promoted":
-            _deployment(rollout, spec=spec).write(outputs.deployment)
+            # A cluster may give a service its address only now.
+            made = _deployment(rollout, url=place.router.url, spec=spec)
+            made.write(outputs.deployment)
     progress.say(headline(rollout))
     return rollout
 
@@ -306,14 +308,14 @@ def _grids(record: Model, holdout: Path) -> Grids:
     return Grids(scores=tuple(sorted(cuts))) if cuts else Grids()
 
 
-def _deployment(rollout: Rollout, *, spec: DeploymentSpec) -> Deployment:
+def _deployment(rollout: Rollout, *, url: str, spec: DeploymentSpec) -> Deployment:
     return Deployment(
         service=rollout.service,
         router=rollout.router,
         version=rollout.candidate,
         uri=rollout.uri,
         model=rollout.model,
-        url=rollout.url,
+        url=url,
         previous=rollout.stable if rollout.stable != rollout.candidate else None,
         smoke_rows=spec.smoke_rows,
         started=rollout.last.time,

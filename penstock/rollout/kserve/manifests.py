@@ -68,15 +68,7 @@ def native_service(state: ClusterState, *, spec: KserveSpec) -> Manifest:
     }
     if beside:
         body["canary"] = [
-            {
-                "trafficPercent": weight,
-                # One, because KServe takes as many from the stable version's.
-                "predictor": {
-                    "name": _variant(arm),
-                    "minReplicas": 1,
-                    **_predictor(arm, service=service, spec=spec),
-                },
-            }
+            {"trafficPercent": weight, "predictor": _canary(arm, service=service, spec=spec)}
             for arm, weight in beside
         ]
     return _inference_service(
@@ -126,8 +118,6 @@ def _predictor(arm: Arm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
     if arm.export:
         arguments.append(f"--export={arm.export}")
     model: dict[str, Any] = {
-        # Of a canary's model KServe's definition asks for the container's name.
-        "name": "kserve-container",
         "modelFormat": {"name": "penstock", "version": "1"},
         "runtime": spec.runtime,
         "storageUri": arm.storage,
@@ -136,6 +126,14 @@ def _predictor(arm: Arm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
     if arm.drill:
         model["command"] = [*_MODULE, "penstock.serving.drill", f"--fault={arm.drill}"]
     return {"serviceAccountName": spec.service_account, "model": model}
+
+
+def _canary(arm: Arm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
+    predictor = _predictor(arm, service=service, spec=spec)
+    # KServe's definition asks for the container's name here, and its webhook refuses it elsewhere.
+    predictor["model"]["name"] = "kserve-container"
+    # One replica, because KServe takes as many from the stable version's.
+    return {"name": _variant(arm), "minReplicas": 1, **predictor}
 
 
 def _variant(arm: Arm) -> str:

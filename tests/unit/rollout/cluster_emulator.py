@@ -252,7 +252,9 @@ class Cluster:
     def _check(self, key: Key, body: dict[str, Any]) -> web.Response | None:
         if self.refusal and key[0] == "inferenceservices":
             said = f'admission webhook "inferenceservice.kserve" denied the request: {self.refusal}'
-            return _status(400, said)
+            return _status(403, said)
+        if key[0] == "inferenceservices" and "name" in body["spec"]["predictor"]["model"]:
+            return _status(403, "admission webhook denied the request: 'name' is not allowed")
         checked = schema(key[0])
         if checked is not None:
             whole = {k: v for k, v in body.items() if k != "status"}

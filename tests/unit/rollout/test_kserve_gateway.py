@@ -98,7 +98,6 @@ def test_what_is_written(driver: Driver) -> None:
     predictor = found["spec"]["predictor"]
     assert (predictor["serviceAccountName"], predictor["minReplicas"]) == ("penstock-server", 2)
     assert predictor["model"] == {
-        "name": "kserve-container",
         "modelFormat": {"name": "penstock", "version": "1"},
         "runtime": "penstock",
         "storageUri": "s3://models/adult/1",
