@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from penstock.errors import InputError
-from penstock.model import times_of
 from penstock.records.dataset import Column
+from penstock.times import times_of
 
 _EXPECTED = {
     "integer": "a number",

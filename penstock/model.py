@@ -7,7 +7,6 @@ import json
 import warnings
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -37,8 +36,6 @@ TRUSTED_TYPES = frozenset(
 )
 """What a model file may hold besides skops' own defaults. Loading refuses anything else."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 
 STEPS = ("features", "estimator")
 
@@ -245,20 +242,6 @@ def load_trusted(path: Path) -> Any:
                 f"the skops file does not load: {type(error).__name__}: {error!s:.200}",
                 where=str(path),
             ) from error
-
-
-def times_of(values: Sequence[datetime | None] | np.ndarray) -> np.ndarray:
-    """Return aware datetimes, None for missing, as datetime64[us] in UTC, NaT for missing.
-
-    An array of datetime64 is taken as UTC already.
-    """
-    import numpy as np
-
-    if isinstance(values, np.ndarray) and values.dtype.kind == "M":
-        return values.astype("datetime64[us]", copy=False)
-    missing = np.iinfo(np.int64).min
-    counts = [missing if t is None else (t - _EPOCH) // _MICROSECOND for t in values]
-    return np.array(counts, dtype=np.int64).view("datetime64[us]")
 
 
 def check_rows(given: Mapping[str, Any], columns: Sequence[Column]) -> None:

@@ -12,6 +12,7 @@ from penstock.errors import InputError, IntegrityError
 from penstock.records import export
 from penstock.records.export import MISSING_TEXT, MODEL_NAME, Export, Input
 from penstock.records.model import FILE_NAME, Model
+from penstock.times import times_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -195,7 +196,7 @@ def _times(names: tuple[str, ...]) -> Callable[[Columns], np.ndarray]:
 
     def feed(columns: Columns) -> np.ndarray:
         rows = len(columns[names[0]])
-        flat = np.concatenate([model.times_of(columns[name]) for name in names])
+        flat = np.concatenate([times_of(columns[name]) for name in names])
         return flat.view(np.int64).reshape(len(names), rows).T
 
     return feed

@@ -9,7 +9,7 @@ import numpy as np
 
 from penstock.export._graph import ML, Graph
 from penstock.export._times import calendar
-from penstock.export.convert import NotConvertibleError
+from penstock.export.errors import NotConvertibleError
 from penstock.records.export import MISSING_TEXT
 
 

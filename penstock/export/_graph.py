@@ -10,7 +10,7 @@ import onnx
 from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, helper, numpy_helper
 
-from penstock.export.convert import NotConvertibleError
+from penstock.export.errors import NotConvertibleError
 from penstock.onnx_model import OUTPUT
 from penstock.records.dataset import Column, ColumnType
 from penstock.records.export import Input

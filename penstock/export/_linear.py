@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from penstock.export._graph import Graph
-from penstock.export.convert import NotConvertibleError
+from penstock.export.errors import NotConvertibleError
 
 
 def impute(graph: Graph, fitted: Any, value: str) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from onnx import numpy_helper
 
 from penstock.export._graph import ML, Graph
-from penstock.export.convert import NotConvertibleError
+from penstock.export.errors import NotConvertibleError
 
 _SUM, _NO_TRANSFORM, _LESS_OR_EQUAL = 1, 0, 0
 

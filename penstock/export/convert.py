@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from penstock.errors import PenstockError
+from penstock.export.errors import NotConvertibleError
 from penstock.model import positive_index
 from penstock.records.export import Input
 from penstock.records.model import Model
 
 if TYPE_CHECKING:
     from penstock.export._graph import Graph
-
-
-class NotConvertibleError(PenstockError):
-    """A pipeline has something that has no exact ONNX form here."""
 
 
 def convert(pipeline: Any, record: Model) -> tuple[bytes, tuple[Input, ...]]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from penstock import files, model
 from penstock.data.table import iter_batches, read_dataset
 from penstock.errors import IntegrityError
-from penstock.export.convert import NotConvertibleError, convert
+from penstock.export.convert import convert
+from penstock.export.errors import NotConvertibleError
 from penstock.onnx_model import runner
 from penstock.records.dataset import Dataset
 from penstock.records.export import FILE_NAME, MODEL_NAME, Export

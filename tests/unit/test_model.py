@@ -16,9 +16,10 @@ import pytest
 
 from penstock import files
 from penstock.errors import InputError, IntegrityError
-from penstock.model import background, digest_of, load, load_trusted, times_of, to_frame
+from penstock.model import background, digest_of, load, load_trusted, to_frame
 from penstock.records.dataset import Column
 from penstock.records.model import FILE_NAME
+from penstock.times import times_of
 
 Models = Callable[..., Path]
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from export_world import Pair, paired, record, strange, table
 
-from penstock.export.convert import NotConvertibleError
+from penstock.export.errors import NotConvertibleError
 from penstock.model import to_frame
 from penstock.records.dataset import Column
 
