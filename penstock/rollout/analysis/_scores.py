@@ -135,11 +135,12 @@ def stability_index(scores: Scores, *, alpha: float, fail: float, bound: float) 
 def one_value_only(scores: Scores, *, alpha: float) -> bool:
     """Whether the candidate gives one score to all rows, which the stable version does not.
 
-    Were both alike, all n scores would fall in one bin with probability at most share**n.
+    Were both alike, all n scores would fall in one bin with probability at most share**n. Where the
+    stable version gives one score too, whoever asks may ask about one row only.
     """
     candidate, stable = scores.candidate.sum(axis=0), scores.stable.sum(axis=0)
     n_c, n_s = candidate.sum(), stable.sum()
-    if n_c < _WARM or n_s < _WARM or (candidate > 0).sum() != 1:
+    if n_c < _WARM or n_s < _WARM or (candidate > 0).sum() != 1 or (stable > 0).sum() == 1:
         return False
     share = (float(stable[np.argmax(candidate)]) + 1) / (float(n_s) + 2)
     return bool(n_c * math.log(share) < math.log(alpha))

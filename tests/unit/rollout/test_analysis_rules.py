@@ -248,6 +248,16 @@ def test_both_constant_is_no_difference() -> None:
     assert findings(both)["scores"].verdict == "pass"
 
 
+def test_requests_about_one_row_do_not_make_a_candidate_constant() -> None:
+    mixed = []
+    for interval in shadow(seconds=1):
+        stable = interval.pairs.stable.model_copy(update={"scores": {24: 20}})
+        candidate = interval.pairs.candidate.model_copy(update={"scores": {30: 20}})
+        pairs = interval.pairs.model_copy(update={"stable": stable, "candidate": candidate})
+        mixed.append(interval.model_copy(update={"pairs": pairs}))
+    assert "the same score" not in findings(mixed)["scores"].sentence
+
+
 def test_multiclass_labels_count_and_binary_labels_do_not() -> None:
     even, odd = {"a": 0.4, "b": 0.3, "c": 0.3}, {"a": 0.1, "b": 0.6, "c": 0.3}
     intervals = shadow(seconds=40, stable_labels=even, labels=odd)
