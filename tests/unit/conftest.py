@@ -122,7 +122,17 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 @pytest.fixture(scope="session")
 def instances() -> list[dict[str, Any]]:
     """Twenty rows as v1 requests carry them."""
-    columns = table(20, seed=1)
+    return _instances(20, seed=1)
+
+
+@pytest.fixture
+def many_instances() -> list[dict[str, Any]]:
+    """Five hundred rows as v1 requests carry them."""
+    return _instances(500, seed=3)
+
+
+def _instances(rows: int, *, seed: int) -> list[dict[str, Any]]:
+    columns = table(rows, seed=seed)
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 

@@ -150,10 +150,9 @@ def test_a_candidate_that_crashes_in_a_step_is_rolled_back(world: World) -> None
 
 
 @contextmanager
-def labelled_load(world: World, url: str) -> Iterator[None]:
+def labelled_load(url: str, rows: list[dict[str, Any]]) -> Iterator[None]:
     """Users' requests, and a little later what they turned out to be."""
     over = threading.Event()
-    rows = world.rows
     truth = ["yes" if r["hours per-week"] + 10 * r["member"] > 45 else "no" for r in rows]
 
     def ask(worker: int) -> None:
@@ -184,13 +183,16 @@ def labelled_load(world: World, url: str) -> Iterator[None]:
 
 
 @pytest.mark.xdist_group("canary-bad")
-def test_labels_that_arrive_tell_what_the_holdout_did_not(world: World) -> None:
+def test_labels_that_arrive_tell_what_the_holdout_did_not(
+    world: World, many_instances: list[dict[str, Any]]
+) -> None:
+    # Many rows: of twenty, half exchanged among themselves may all keep their label by chance.
     canary = {
         "shadow": {"min_pairs": 10**6, "max_wait": 120},
         "rules": QUICK["rules"] | {"labels": "required", "label_loss_increase": 0.01},
         "traffic": {"source": "live"},
     }
-    with labelled_load(world, world.deployed(2).url):
+    with labelled_load(world.deployed(2).url, many_instances):
         rollout = world.release(3, canary=canary, spec={"drill": "wrong-later"})
     assert failed_rules(rollout) == ["labels"], rollout.reason
     assert_untouched(world, rollout)
