@@ -387,7 +387,7 @@ class Cluster:
             self._reconcile(key[2], found)
             return {**found, "status": self._knative_status(key[2])}
         if key[0] == "inferenceservices":
-            mine = [server for each, server in self.servers.items() if self._owners[each] == key[2]]
+            mine = [server for each, server in self.servers.items() if self._owners.get(each) == key[2]]
             ready = {"type": "Ready", "status": str(all(server.ready for server in mine))}
             host = f"{key[2]}-{NAMESPACE}.example.com"
             if _hidden(found):
@@ -488,10 +488,10 @@ class Cluster:
         return await _answered(server, request, headers, body)
 
     def _revision(self, host: str) -> Any:
+        self.knative.lag = self.lag
         for key, service in list(self.objects.items()):
             if key[0] == "inferenceservices" and self._in_knative(service):
                 self._reconcile(key[2], service)
-        self.knative.lag = self.lag
         return self.knative.server_at(host)
 
     def _rule(self, method: str, path: str, headers: dict[str, str]) -> dict[str, Any] | None:

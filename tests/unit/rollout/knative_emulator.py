@@ -113,8 +113,6 @@ class Knative:
     def server_at(self, host: str) -> Any:
         """Return the server that a request with this host reaches; None: nobody knows the host."""
         for ksvc in self.services.values():
-            if ksvc.changed + self.lag < time.monotonic():
-                ksvc.effective = ksvc.traffic
             for target in ksvc.effective:
                 if "tag" in target and host == ksvc.tagged(target["tag"]):
                     return self._reached(target["revisionName"])
@@ -166,7 +164,9 @@ class Knative:
             self.seen.append(
                 {target["revisionName"]: target["percent"] for target in reversed(traffic)}
             )
-        routed = {target["revisionName"] for target in traffic}
+        if ksvc.changed + self.lag < time.monotonic():
+            ksvc.effective = ksvc.traffic
+        routed = {target["revisionName"] for target in (*traffic, *ksvc.effective)}
         for revision in ksvc.revisions:
             if revision.name in routed:
                 self._run(revision)
