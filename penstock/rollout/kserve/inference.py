@@ -43,7 +43,7 @@ def wait_until_up(
                 f"version {arm.version} did not become ready"
                 + ("" if why else f" within {timeout:g} s")
                 + f": {health.reason or why or 'its newest revision is not ready'}",
-                where=f"InferenceService {namespace}/{arm.name}",
+                where=_where(namespace, arm.name),
                 remedy=f"kubectl -n {namespace} describe isvc {arm.name}",
             )
         check()
@@ -70,7 +70,7 @@ def put(
         ServiceError: If somebody else made it, or writes it all the time.
     """
     name = wanted["metadata"]["name"]
-    path, where = INFERENCE_SERVICES.path(namespace, name), f"InferenceService {namespace}/{name}"
+    path, where = INFERENCE_SERVICES.path(namespace, name), _where(namespace, name)
     for _ in range(ATTEMPTS):
         found = kube.get(path)
         try:
@@ -91,7 +91,7 @@ def delete(kube: Kube, namespace: str, name: str) -> None:
     Raises:
         ServiceError: If somebody else made it, or it stays.
     """
-    path, where = INFERENCE_SERVICES.path(namespace, name), f"InferenceService {namespace}/{name}"
+    path, where = INFERENCE_SERVICES.path(namespace, name), _where(namespace, name)
     found = kube.get(path)
     if found is None:
         return
@@ -106,6 +106,33 @@ def delete(kube: Kube, namespace: str, name: str) -> None:
                 remedy="Look whether KServe's controller runs.",
             )
         time.sleep(POLL)
+
+
+def require_kept(kube: Kube, namespace: str, name: str, *, keeper: str) -> None:
+    """Return if there is no InferenceService of that name: for a service without a state.
+
+    Args:
+        kube: The cluster.
+        namespace: Where it would be.
+        name: Its name.
+        keeper: The address of what would keep the state.
+
+    Raises:
+        ServiceError: If there is one: made anew it would be taken from users.
+    """
+    found, where = kube.get(INFERENCE_SERVICES.path(namespace, name)), _where(namespace, name)
+    if found is None:
+        return
+    _require_mine(found, where)
+    raise ServiceError(
+        f"it serves, but what keeps its state is gone: {keeper}",
+        where=where,
+        remedy="Restore that object, or delete the InferenceService to begin anew.",
+    )
+
+
+def _where(namespace: str, name: str) -> str:
+    return f"InferenceService {namespace}/{name}"
 
 
 def _require_mine(found: Manifest, where: str) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from penstock.errors import InputError, ServiceError
 from penstock.kube import CONFIG_MAPS, INFERENCE_SERVICES, Manifest
 from penstock.rollout.kserve import detect, manifests
-from penstock.rollout.kserve.inference import delete, put, wait_until_up
+from penstock.rollout.kserve.inference import delete, put, require_kept, wait_until_up
 from penstock.rollout.kserve.keeper import EFFECT, POLL, Keeper
 from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.state import Arm, ClusterState
@@ -46,6 +46,14 @@ class KnativeRouter(KserveService):
     def url_at(self, gateway: str) -> str:
         """Return where users reach the service."""
         return self._status().get("url", "") or gateway
+
+    def open(self) -> None:
+        """Make sure that what keeps the state is the service's own and has taken effect."""
+        if not self.refresh():
+            namespace, service = self._spec.namespace, self._service
+            keeper = self.kept_at(namespace, service)
+            require_kept(self._kube, namespace, service, keeper=keeper)
+        super().open()
 
     def set_weight(self, version: int, percent: int) -> None:
         """Give the candidate `percent` of new requests."""
@@ -205,7 +213,8 @@ class KnativeRouter(KserveService):
         found = self._found()
         revision = secrets.token_hex(4)
         if found and _files(found) == self._files_of(arm):
-            revision = found["spec"]["predictor"]["annotations"][manifests.REVISION]
+            marks = found["spec"]["predictor"].get("annotations") or {}
+            revision = marks.get(manifests.REVISION, revision)
         wanted = self._manifest(arm, percent=percent, revision=revision)
         put(
             self._kube,

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from penstock.errors import ServiceError
 from penstock.kube import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.rollout.kserve import manifests
-from penstock.rollout.kserve.inference import delete, put, wait_until_up
+from penstock.rollout.kserve.inference import delete, put, require_kept, wait_until_up
 from penstock.rollout.kserve.keeper import EFFECT, POLL, Keeper
 from penstock.rollout.kserve.route import Route
 from penstock.rollout.kserve.service import KserveService
@@ -32,6 +32,14 @@ class NativeRouter(KserveService):
     def kept_at(cls, namespace: str, service: str) -> str:
         """Return the address of what keeps a service's state."""
         return HTTP_ROUTES.path(namespace, f"{service}-arms")
+
+    def open(self) -> None:
+        """Make sure that what keeps the state is the service's own and has taken effect."""
+        if not self.refresh():
+            namespace, service = self._spec.namespace, self._service
+            keeper = self.kept_at(namespace, service)
+            require_kept(self._kube, namespace, service, keeper=keeper)
+        super().open()
 
     def _keeper(self) -> Keeper:
         return Route(self._kube, spec=self._spec, name=self._name, lease=self._lease)

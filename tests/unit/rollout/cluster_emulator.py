@@ -387,7 +387,9 @@ class Cluster:
             self._reconcile(key[2], found)
             return {**found, "status": self._knative_status(key[2])}
         if key[0] == "inferenceservices":
-            mine = [server for each, server in self.servers.items() if self._owners.get(each) == key[2]]
+            mine = [
+                server for each, server in self.servers.items() if self._owners.get(each) == key[2]
+            ]
             ready = {"type": "Ready", "status": str(all(server.ready for server in mine))}
             host = f"{key[2]}-{NAMESPACE}.example.com"
             if _hidden(found):

@@ -1,7 +1,8 @@
 """KServe in Knative mode, as far as a router meets it: revisions, and who gets which share.
 
-The rules are those of KServe's controller (`createKnativeService`, `PropagateStatus`) and of Knative's
-(the newest revision that is ready; a route follows it). Controllers work when somebody looks.
+The rules are those of KServe's controller (`createKnativeService`, `PropagateStatus`) and of
+Knative's (the newest revision that is ready; a route follows it). Controllers work when somebody
+looks.
 """
 
 from __future__ import annotations
@@ -79,8 +80,8 @@ class Ksvc:
 class Knative:
     """Everything of Knative in a cluster.
 
-    `torn` is how often KServe looks at a service after Knative has moved the route and before it has
-    taken in the new template, which are two controllers.
+    `torn` is how often KServe looks at a service after Knative has moved the route and before it
+    has taken in the new template, which are two controllers.
     """
 
     start: Callable[[str, dict[str, Any]], Any]

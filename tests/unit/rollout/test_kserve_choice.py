@@ -155,7 +155,10 @@ def test_a_service_of_two_routers_is_not_guessed_at(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("forbid", "words"),
     [
-        (False, "KServe's version: v0.20.0; its default mode: Standard; its enableGatewayApi: True"),
+        (
+            False,
+            "KServe's version: v0.20.0; its default mode: Standard; its enableGatewayApi: True",
+        ),
         (True, "KServe's version: not to be read by this account; its default mode: not to be"),
     ],
 )

@@ -123,9 +123,7 @@ def test_a_killed_controller_s_rollout_is_gone_on_with_or_ended(site: Site, word
         ({"kserve": {"hostname": "adult.example.org"}}, "KServe names the host"),
     ],
 )
-def test_what_knative_cannot_do_is_refused(
-    site: Site, changes: dict[str, Any], match: str
-) -> None:
+def test_what_knative_cannot_do_is_refused(site: Site, changes: dict[str, Any], match: str) -> None:
     spec = DeploymentSpec.model_validate(site.spec | {"router": "kserve-knative"} | changes)
     with pytest.raises(InputError, match=match):
         _ = place_of(spec, service="adult", home=site.world.home, tracking_uri="").router
