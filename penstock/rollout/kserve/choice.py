@@ -73,7 +73,7 @@ def fitting(kube: Kube, spec: DeploymentSpec) -> tuple[str, str]:
             require_feasible(spec, kind)
             look()
         except PenstockError as error:
-            reasons.append(f"{kind}: {error}")
+            reasons.append(f"{kind}: {str(error).rstrip('.')}")
         else:
             return kind, "; ".join([*reasons, detect.known_of(kube)])
     reasons.append("kserve-native: never chosen by itself")

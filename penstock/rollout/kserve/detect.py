@@ -60,9 +60,7 @@ def require_knative(kube: Kube, spec: KserveSpec) -> None:
     )
     runtime = _require_runtime(kube, spec)
     for container in runtime["spec"]["containers"] if runtime else []:
-        port = next(iter(container.get("ports", [])), {}).get("name", "")
-        wrong = [f"a port named {port}"] * (port not in _KNATIVE_PORTS)
-        wrong += ["a lifecycle"] * ("lifecycle" in container)
+        wrong = _refused_by_knative(container)
         if wrong:
             raise ServiceError(
                 f"Knative refuses containers with {' and '.join(wrong)}",
@@ -75,14 +73,18 @@ def require_knative(kube: Kube, spec: KserveSpec) -> None:
 def known_of(kube: Kube) -> str:
     """Return in words what this account may read of KServe's version and settings."""
     controller = _peek(kube, DEPLOYMENTS.path(_NAMESPACE, "kserve-controller-manager"))
-    settings = (_peek(kube, CONFIG_MAPS.path(_NAMESPACE, "inferenceservice-config")) or {}).get(
-        "data", {}
-    )
-    unknown = "not to be read by this account"
-    version = _tag(controller) or unknown
-    mode = _setting(settings, "deploy", "defaultDeploymentMode") or unknown
-    gateway = _setting(settings, "ingress", "enableGatewayApi") or unknown
-    return f"KServe's version: {version}; its default mode: {mode}; its enableGatewayApi: {gateway}"
+    found = _peek(kube, CONFIG_MAPS.path(_NAMESPACE, "inferenceservice-config"))
+    settings: dict[str, str] = (found or {}).get("data") or {}
+    facts = {
+        "version": _tag(controller),
+        "default mode": _setting(settings, "deploy", "defaultDeploymentMode"),
+        "enableGatewayApi": _setting(settings, "ingress", "enableGatewayApi"),
+    }
+    read = [f"{name} {value}" for name, value in facts.items() if value]
+    hidden = [name for name, value in facts.items() if not value]
+    if hidden:
+        read.append(f"{', '.join(hidden)} not to be read by this account")
+    return f"KServe: {'; '.join(read)}"
 
 
 def gateway_address(kube: Kube, spec: KserveSpec) -> str:
@@ -156,6 +158,13 @@ def _require_runtime(kube: Kube, spec: KserveSpec) -> Manifest | None:
             remedy="Apply manifests/, or name another in deployment.kserve.runtime.",
         )
     return found
+
+
+def _refused_by_knative(container: Manifest) -> list[str]:
+    ports: list[Manifest] = container.get("ports") or []
+    names = [port.get("name", "") for port in ports[:1]]
+    wrong = [f"a port named {name}" for name in names if name not in _KNATIVE_PORTS]
+    return wrong + ["a lifecycle"] * ("lifecycle" in container)
 
 
 def _peek(kube: Kube, path: str) -> Manifest | None:

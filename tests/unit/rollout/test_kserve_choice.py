@@ -91,7 +91,9 @@ def test_kserve_s_own_canary_is_never_chosen(cluster: Cluster) -> None:
 def test_a_plan_that_only_one_can_follow_decides(cluster: Cluster) -> None:
     cluster.install_knative()
     cluster.delete("gateways", "penstock")
-    with pytest.raises(ServiceError, match="kserve-knative: revisions have no choice of a version"):
+    with pytest.raises(
+        ServiceError, match=r"kserve-knative: .*revisions have no choice of a version"
+    ):
         _ = place(canary={"choice_header": "x-variant"}).router
     # What none of them can do is the plan's fault, not the cluster's.
     with pytest.raises(InputError, match="live traffic alone"):
@@ -129,6 +131,7 @@ def test_a_rollout_that_has_begun_keeps_its_router(cluster: Cluster) -> None:
         router="kserve-knative",
         url="http://adult",
         candidate=2,
+        stable=1,
         uri="models:/adult/2",
         model="sha256:1",
         decision="sha256:2",
@@ -155,11 +158,8 @@ def test_a_service_of_two_routers_is_not_guessed_at(cluster: Cluster) -> None:
 @pytest.mark.parametrize(
     ("forbid", "words"),
     [
-        (
-            False,
-            "KServe's version: v0.20.0; its default mode: Standard; its enableGatewayApi: True",
-        ),
-        (True, "KServe's version: not to be read by this account; its default mode: not to be"),
+        (False, "(KServe: version v0.20.0; default mode Standard; enableGatewayApi True)"),
+        (True, "(KServe: version, default mode, enableGatewayApi not to be read by this account)"),
     ],
 )
 def test_what_may_be_read_of_kserve_is_told(
