@@ -176,7 +176,7 @@ def _roll_out(place: Place, journal: Journal, order: Order, *, spec: DeploymentS
                 remedy="Release a version without a drill first.",
             )
         journal.begin(
-            _planned(place.router, release, order, spec=spec, name=journal.name, direct=direct),
+            _planned(place, release, order, spec=spec, name=journal.name, direct=direct),
             reason="Approved by the gate and registered.",
             order=order,
         )
@@ -184,7 +184,7 @@ def _roll_out(place: Place, journal: Journal, order: Order, *, spec: DeploymentS
 
 
 def _planned(
-    router: Router,
+    place: Place,
     release: Release,
     order: Order,
     *,
@@ -195,10 +195,10 @@ def _planned(
     return Rollout(
         identity=name,
         service=order.registration.name,
-        router=spec.router,
-        url=router.url,
+        router=place.kind,
+        url=place.router.url,
         candidate=release.version,
-        stable=router.stable,
+        stable=place.router.stable,
         uri=release.uri,
         model=release.model,
         decision=order.registration.decision,
@@ -264,7 +264,7 @@ def _check_again(place: Place, order: Order, *, spec: DeploymentSpec) -> Rollout
     address = place.router.deploy(release, timeout=spec.ready_timeout)
     _prove(place.router, address, order, release, rows=spec.smoke_rows)
     versions.set_champion(order.registration.name, release.version, tracking_uri=order.tracking_uri)
-    planned = _planned(place.router, release, order, spec=spec, name="none", direct=_SERVES)
+    planned = _planned(place, release, order, spec=spec, name="none", direct=_SERVES)
     now = datetime.now(UTC)
     moves = [
         Transition(sequence=index, time=now, phase=phase, weight=100, reason=_SERVES)

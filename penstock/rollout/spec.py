@@ -164,13 +164,19 @@ class KserveSpec(Spec):
     namespace: str = Field(
         default="penstock", description="Namespace of the model servers, the route and the gateway"
     )
-    gateway: str = Field(default="penstock", description="The Gateway, `name` or `namespace/name`")
+    gateway: str = Field(
+        default="penstock",
+        description="The Gateway, `name` or `namespace/name`; kserve-knative has none",
+    )
     address: str = Field(
         default="",
-        description="URL at which this step reaches the gateway; empty: what its status says",
+        description="URL at which this step reaches the gateway; empty: what its status says, or "
+        "that of the InferenceService for kserve-knative",
     )
     hostname: str = Field(
-        default="", description="Host that users call it by; empty: any, told apart by the path"
+        default="",
+        description="Host that users call it by; empty: any, told apart by the path. "
+        "kserve-gateway only: elsewhere KServe names it",
     )
     runtime: str = Field(default="penstock", description="ServingRuntime of the model servers")
     service_account: str = Field(
@@ -192,10 +198,12 @@ class KserveSpec(Spec):
 class DeploymentSpec(Spec):
     """How a registered version is brought to users."""
 
-    router: Literal["local", "kserve-gateway", "kserve-native"] = Field(
+    router: Literal["local", "kserve", "kserve-gateway", "kserve-knative", "kserve-native"] = Field(
         default="local",
         description="local: this machine, loopback; kserve-gateway: KServe on Kubernetes, weighed "
-        "by our HTTPRoute; kserve-native: by KServe's own canary",
+        "by our HTTPRoute; kserve-knative: by Knative, where KServe has it; kserve-native: by "
+        "KServe's own canary; kserve: the one that a service has already, else the first of "
+        "kserve-gateway and kserve-knative that the cluster has all for",
     )
     port: int = Field(
         default=8080,

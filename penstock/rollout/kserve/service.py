@@ -1,4 +1,4 @@
-"""What the routers of KServe have in common: a state, a route that keeps it, and the actions.
+"""What the routers of KServe have in common: a state, an object that keeps it, and the actions.
 
 How a version is brought up, and how users' requests are weighed, is a router's own.
 """
@@ -16,10 +16,10 @@ from penstock import progress
 from penstock.errors import InputError, ServiceError
 from penstock.kube import Kube, Manifest
 from penstock.rollout.kserve import detect, manifests, pods
+from penstock.rollout.kserve.keeper import EFFECT, Keeper
 from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.kserve.measured import Measured, Steering
 from penstock.rollout.kserve.prober import Prober
-from penstock.rollout.kserve.route import EFFECT, Route
 from penstock.rollout.kserve.state import Arm, ClusterState
 from penstock.rollout.kserve.storage import storage_uri
 from penstock.rollout.router import Address, Health, Observation, Release, Routing
@@ -50,19 +50,24 @@ class KserveService(ABC):
         self._spec = spec
         self._tracking_uri = tracking_uri
         self._lease = lease
-        self._route_of = Route(kube, spec=spec, name=self._route_name(), lease=lease)
+        self._state_in = self._keeper()
         self._edges = Edges()
         self._gateway = ""
         self._opened: tuple[Prober, Measured] | None = None
         self._state = ClusterState(service=service, token=secrets.token_hex(8))
 
+    @classmethod
     @abstractmethod
-    def _route_name(self) -> str:
-        """Return the name of the route that keeps the state."""
+    def kept_at(cls, namespace: str, service: str) -> str:
+        """Return the address of what keeps a service's state."""
 
     @abstractmethod
-    def _route(self, state: ClusterState) -> Manifest:
-        """Return that route."""
+    def _keeper(self) -> Keeper:
+        """Return what keeps the state."""
+
+    @abstractmethod
+    def _kept(self, state: ClusterState) -> Manifest:
+        """Return the object in which it is kept."""
 
     @abstractmethod
     def _arm(self, release: Release, *, storage: str) -> Arm:
@@ -104,6 +109,18 @@ class KserveService(ABC):
     def _own(self) -> dict[str, str]:
         """Return the headers by which the rollout's own requests reach the route's rules."""
 
+    def reach(self) -> str:
+        """Return the gateway's address.
+
+        Raises:
+            ServiceError: If the gateway is not there, or its status names no address.
+        """
+        return detect.gateway_address(self._kube, self._spec)
+
+    def _require(self) -> str:
+        """Return the gateway's address, after seeing that the cluster has what a release needs."""
+        return detect.require(self._kube, self._spec)
+
     @property
     def url(self) -> str:
         """Where users reach the service."""
@@ -131,7 +148,7 @@ class KserveService(ABC):
 
     def refresh(self) -> bool:
         """Read the service's state; return whether there is a service."""
-        found = self._route_of.read()
+        found = self._state_in.read()
         self._state = found or self._state
         return found is not None
 
@@ -139,15 +156,13 @@ class KserveService(ABC):
     def exclusive(self) -> Iterator[None]:
         """Hold the service's lease, and first mend it."""
         with self._lease.held():
-            self._gateway = detect.require(self._kube, self._spec)
+            self._gateway = self._require()
             if self.refresh():
-                self._connect()
                 self.mend()
             yield
 
     def open(self) -> None:
-        """Make sure that the service's route is its own and that the gateway has taken it."""
-        self._connect()
+        """Make sure that what keeps the state is the service's own and has taken effect."""
         self._save()
 
     def deploy(self, release: Release, *, timeout: float) -> Address:
@@ -232,7 +247,7 @@ class KserveService(ABC):
             progress.say(again)
             # First, because a route to servers that are not there is not accepted.
             self._follow()
-        if self._route_of.altered():
+        if self._state_in.altered():
             progress.say(again)
             self._save()
 
@@ -260,7 +275,7 @@ class KserveService(ABC):
             self._remove_candidate()
         self._remove_retired()
         if not self._state.roles():
-            self._route_of.delete()
+            self._state_in.delete()
 
     @property
     def _probe(self) -> Prober:
@@ -271,13 +286,11 @@ class KserveService(ABC):
         return self._connected()[1]
 
     def _connected(self) -> tuple[Prober, Measured]:
-        assert self._opened is not None, "exclusive() and open() come first"
-        return self._opened
-
-    def _connect(self) -> None:
+        assert self._gateway, "exclusive() comes first"
         if self._opened is None:
             prober = Prober(self._gateway, service=self._service)
             self._opened = prober, Measured(predict_url(self._gateway, self._service))
+        return self._opened
 
     def _headers(self, arm: str) -> dict[str, str]:
         return {**self._own(), manifests.ARM_HEADER: manifests.arm_value(self._state, arm)}
@@ -289,9 +302,13 @@ class KserveService(ABC):
         """Write state and traffic, wait until they are in effect, and steer by them."""
         self._lease.check()
         state = self._state.model_copy(update={**changes, "term": self._lease.term})
-        self._route_of.write(self._route(state))
+        self._state_in.write(self._kept(state))
         self._state = state
         self._follow()
+        self._steer()
+
+    def _steer(self) -> None:
+        state = self._state
         self._measure.steer(
             Steering(
                 headers={
