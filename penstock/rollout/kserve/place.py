@@ -18,6 +18,7 @@ from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.kserve.native import NativeRouter
 from penstock.rollout.kserve.state import Arm, ClusterState, Role
 from penstock.rollout.kserve.store import LONGEST, ConfigMapStore, identity_of
+from penstock.rollout.kserve.users import Source, Users
 from penstock.rollout.router import Router, ServiceStatus, VersionStatus
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.store import Store
@@ -63,6 +64,7 @@ class ClusterPlace:
             spec=self._spec,
             tracking_uri=tracking_uri,
             lease=self._lease,
+            users=_users(spec, service),
         )
 
     @property
@@ -138,6 +140,57 @@ class ClusterPlace:
         )
 
 
+def _users(spec: DeploymentSpec, service: str) -> Users | None:
+    """Return what counts users' requests, where they are to count."""
+    source = spec.canary.traffic.source
+    if not spec.kserve.prometheus.url or source == "replay":
+        return None
+    return Users(
+        Source(
+            spec=spec.kserve.prometheus,
+            namespace=spec.kserve.namespace,
+            service=service,
+            alone=source == "live",
+        )
+    )
+
+
+def _require_live(spec: DeploymentSpec, *, where: str) -> None:
+    """Refuse a plan that users' requests alone can never fulfil."""
+    plan = spec.canary
+    if not spec.kserve.prometheus.url:
+        raise InputError(
+            "a gateway does not tell which version answered a user, so live traffic alone shows "
+            "nothing",
+            where=f"{where}.traffic.source",
+            remedy="Set it to replay or to both, or name a Prometheus that scrapes the pods in "
+            "deployment.kserve.prometheus.url.",
+        )
+    if plan.shadow.share and spec.router == "kserve-native":
+        raise InputError(
+            "KServe's own canary copies no requests, so live traffic alone shows nothing of a "
+            "shadow phase",
+            where=f"{where}.shadow.share",
+            remedy="Set it to 0, or traffic.source to both.",
+        )
+    if plan.shadow.share and plan.rules.agreement:
+        raise InputError(
+            "answers to copies of live traffic are counted, not compared row by row",
+            where=f"{where}.rules.agreement",
+            remedy="Set it to 0, or shadow.share to 0, or traffic.source to both.",
+        )
+
+
+def _joins_labels(spec: DeploymentSpec) -> bool:
+    """Return whether a label finds the pod that answered its row, and is counted there."""
+    prometheus = spec.kserve.prometheus
+    return (
+        spec.router == "kserve-gateway"
+        and spec.canary.traffic.source != "replay"
+        and bool(prometheus.url and prometheus.queries.labelled_rows)
+    )
+
+
 def _require_feasible(spec: DeploymentSpec) -> None:
     """Refuse what a router cannot do, instead of leaving it out in silence."""
     plan, where = spec.canary, "deployment.canary"
@@ -148,23 +201,19 @@ def _require_feasible(spec: DeploymentSpec) -> None:
             remedy="Leave it out, or take router: kserve-gateway.",
         )
     if plan.traffic.source == "live":
-        raise InputError(
-            "a gateway does not tell which version answered a user, so live traffic alone shows "
-            "nothing",
-            where=f"{where}.traffic.source",
-            remedy="Set it to replay, or to both.",
-        )
+        _require_live(spec, where=where)
     if plan.sticky_header:
         raise InputError(
             "the Gateway API has no assignment by the value of a header",
             where=f"{where}.sticky_header",
             remedy="Leave it out, or choose versions by choice_header.",
         )
-    if plan.rules.labels == "required":
+    if plan.rules.labels == "required" and not _joins_labels(spec):
         raise InputError(
-            "labels that come during a rollout are not joined on a cluster",
+            "labels that come during a rollout are not counted here",
             where=f"{where}.rules.labels",
-            remedy="Set it to optional.",
+            remedy="Set it to optional, or take router: kserve-gateway, traffic.source: both and "
+            "kserve.prometheus.",
         )
     if plan.deadline / plan.interval > LONGEST:
         raise InputError(

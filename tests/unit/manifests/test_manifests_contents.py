@@ -242,7 +242,7 @@ def exposed() -> dict[str, set[str]]:
     )  # fmt: skip
     meters = Meters(name="m", version="1", record=record, runtime="onnx", digest="sha256:a")
     meters.answered(500, "v1", "live", 0.1)
-    meters.scored(np.array([0.5]), origin="live", missing={"job": 1}, unseen={"job": 1})
+    meters.scored(np.array([0.5]), ["yes"], origin="live", missing={"job": 1}, unseen={"job": 1})
     series: dict[str, set[str]] = {}
     for line in meters.exposition("text/plain")[0].decode().splitlines():
         if not line.startswith("#"):
