@@ -67,6 +67,10 @@ class Source:
         return [name for name in names if getattr(self.spec.queries, name)]
 
 
+class _UnknownError(ServiceError):
+    """A pod is there that Prometheus knows nothing of: new, or not scraped at all."""
+
+
 class Users:
     """Counts users' requests of the stable version and the candidate.
 
@@ -86,6 +90,7 @@ class Users:
         self._blind = ""
         self._failed = ""
         self._next = 0.0
+        self._steered = 0.0
 
     def steer(self, steering: Steering) -> None:
         """Begin anew: what was answered before this traffic was set counts no more."""
@@ -93,6 +98,7 @@ class Users:
             self._pairs = Pairs()
         self._steering = steering
         self._since, self._counting = None, False
+        self._steered = time.monotonic()
         self._blind = _WAITING if self._versions else ""
 
     def look(self, pods: Pods) -> None:
@@ -111,9 +117,12 @@ class Users:
             self._advance(ready)
             self._tell("")
         except ServiceError as error:
-            self._tell(str(error))
             self._blind = f"Users' requests are not counted: {error}"
             pause = _AFTER_FAILURE
+            waited = time.monotonic() - self._steered
+            # A pod that has just come up is found by Prometheus a little later.
+            if not isinstance(error, _UnknownError) or waited > self._source.spec.stale_after:
+                self._tell(str(error))
         self._next = time.monotonic() + pause
 
     def added_to(self, seen: Observation) -> Observation:
@@ -198,7 +207,8 @@ class Users:
         missing = sorted(set(pods) - last.keys())
         if not pods or missing:
             lost = f"{', '.join(missing)} of " if missing else "a ready pod of "
-            raise self._error(f"nothing is known of {lost}version {version}", query)
+            what = f"nothing is known of {lost}version {version}"
+            raise _UnknownError(what, where=f"Prometheus {self._source.spec.url}, query {query}")
         oldest = min(last, key=lambda pod: last[pod])
         age = now - last[oldest]
         if age > self._source.spec.stale_after:

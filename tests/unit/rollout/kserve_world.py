@@ -17,6 +17,7 @@ from penstock.rollout.kserve.gateway import GatewayRouter
 from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.kserve.native import NativeRouter
 from penstock.rollout.kserve.service import KserveService
+from penstock.rollout.kserve.users import Users
 from penstock.rollout.router import Address, Release
 from penstock.rollout.spec import KserveSpec
 
@@ -45,7 +46,9 @@ class Driver:
     def kube(self, *, patience: float = 5.0) -> Kube:
         return Kube(self.cluster.url, patience=patience)
 
-    def router(self, *, seconds: int = 30, **spec: Any) -> KserveService:
+    def router(
+        self, *, seconds: int = 30, users: Users | None = None, **spec: Any
+    ) -> KserveService:
         kube = self.kube()
         namespace = "penstock"
         return self.kind(
@@ -53,6 +56,7 @@ class Driver:
             service="adult",
             spec=KserveSpec(**spec),
             tracking_uri="sqlite://",
+            users=users,
             lease=ClusterLease(
                 kube,
                 namespace=namespace,

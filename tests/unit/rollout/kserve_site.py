@@ -1,0 +1,146 @@
+"""Releases to an emulated cluster whose model servers are real processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cluster_emulator import Cluster, proxied, running
+from rollout_world import World, world_in
+
+from penstock.records.rollout import Rollout
+from penstock.rollout.place import Place, place_of
+from penstock.rollout.spec import DeploymentSpec
+
+
+@dataclass
+class Process:
+    """A pod: a real model server, started again when it dies, as a kubelet does."""
+
+    command: list[str]
+    port: int
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+    restarts: int = 0
+    reason: str = ""
+    _up: bool = False
+
+    def __post_init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        with self.log.open("ab") as stream:
+            self.process = subprocess.Popen(self.command, stdout=stream, stderr=stream)
+
+    @property
+    def ready(self) -> bool:
+        assert self.process is not None
+        if self.process.poll() is not None:
+            self.restarts += 1
+            self._up = False
+            self._start()
+        if not self._up:
+            with contextlib.suppress(OSError):
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                self._up = True
+        return self._up
+
+    async def answer(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        return await proxied(self.port, method, path, headers, body)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(30)
+
+
+@dataclass
+class Site:
+    """A world whose services live on a cluster."""
+
+    world: World
+    cluster: Cluster
+    spec: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        artifacts = {f"file://{self.world.home}": "pvc://models"}
+        self.spec = {"router": "kserve-gateway", "kserve": {"artifacts": artifacts}}
+
+    def release(self, depth: int, *, canary: dict[str, Any] | None = None, **spec: Any) -> Rollout:
+        changes = {"deadline": 400} | (canary or {})
+        return self.world.release(depth, spec=self.spec | spec, canary=changes)
+
+    def has_served(self) -> None:
+        """Release a first version, if no other test has."""
+        if not self.place().standing():
+            assert self.release(2).outcome == "promoted"
+
+    def place(self) -> Place:
+        spec = DeploymentSpec.model_validate(self.spec)
+        uri = self.world.uri
+        return place_of(spec, service="adult", home=self.world.home, tracking_uri=uri)
+
+    def ask(self) -> str:
+        return self.world.ask(self.cluster.gateway_url)
+
+
+@contextlib.contextmanager
+def site_in(
+    home: Path, *, models: Callable[..., Path], instances: list[dict[str, Any]]
+) -> Iterator[Site]:
+    """Yield a site in that folder, which the kubeconfig names meanwhile."""
+    kubeconfig = home / "kubeconfig"
+
+    def start(name: str, predictor: dict[str, Any]) -> Process:
+        model = predictor["model"]
+        folder = model["storageUri"].replace("pvc://models", str(home))
+        with socket.socket() as held:
+            held.bind(("127.0.0.1", 0))
+            port = held.getsockname()[1]
+        command = model.get("command", ["python", "-m", "penstock.serving"])
+        return Process(
+            command=[
+                sys.executable,
+                *command[1:],
+                "--model",
+                folder,
+                *model["args"],
+                "--port",
+                str(port),
+            ],
+            port=port,
+            log=home / f"{name}.log",
+        )
+
+    with world_in(home, models=models, instances=instances) as world, running(start) as cluster:
+        kubeconfig.write_text(yaml.safe_dump(_kubeconfig(cluster.url)))
+        before = os.environ.get("KUBECONFIG")
+        os.environ["KUBECONFIG"] = str(kubeconfig)
+        try:
+            yield Site(world, cluster)
+        finally:
+            os.environ.pop("KUBECONFIG")
+            if before is not None:
+                os.environ["KUBECONFIG"] = before
+
+
+def _kubeconfig(server: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
