@@ -1,7 +1,7 @@
 """A Prometheus as far as a rollout asks it, on loopback, by the contract of its HTTP API.
 
-It scrapes on its own, or takes what a test lays down as scraped; it keeps the newest sample of
-each series, and ends the series of a target that is gone. It fails on demand.
+It scrapes on its own, or takes what a test lays down as scraped; it ends the series of a target
+that is gone. It fails on demand.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from aiohttp import web
 from prometheus_client.parser import text_string_to_metric_families
 
 Labels = frozenset[tuple[str, str]]
+
+_KEPT = 50
+"""Samples of a series."""
 
 _SELECTOR = re.compile(r"(?P<outer>timestamp\()?(?P<name>\w+)\{(?P<matchers>.*)\}\)?")
 _MATCHER = re.compile(r'(\w+)(=~|=)"([^"]*)",?')
@@ -42,36 +45,38 @@ class SmallPrometheus:
     asked: list[str] = field(default_factory=list)
     authorizations: list[str] = field(default_factory=list)
     holding: bool = False
-    _samples: dict[Labels, tuple[float, float]] = field(default_factory=dict)
+    _http: httpx.Client = field(default_factory=lambda: httpx.Client(trust_env=False, timeout=10))
+    _samples: dict[Labels, list[tuple[float, float | None]]] = field(default_factory=dict)
 
     def now(self) -> float:
         return time.time() if self.clock is None else self.clock
 
     def lay_down(self, target: Labels, samples: Mapping[Labels, float]) -> None:
-        """Take samples for those of one scrape of a target; what it had before ends."""
-        kept = {k: v for k, v in self._samples.items() if not target <= k}
+        """Take samples for those of one scrape of a target; a series that is not there ends."""
         moment = self.now()
-        self._samples = kept | {target | key: (moment, value) for key, value in samples.items()}
+        made = {target | key: value for key, value in samples.items()}
+        for key in made.keys() | {key for key in list(self._samples) if target <= key}:
+            kept = self._samples.get(key, [])[-_KEPT:]
+            self._samples[key] = [*kept, (moment, made.get(key))]
 
     def forget(self, target: Labels) -> None:
         self.lay_down(target, {})
 
     def scrape(self) -> None:
         targets = dict(self.targets())
-        for target in {key & {*key} for key in self._targets_known()} - targets.keys():
+        known = {
+            frozenset(pair for pair in key if pair[0] in ("namespace", "pod"))
+            for key in list(self._samples)
+        }
+        for target in known - targets.keys():
             self.forget(target)
         for target, address in targets.items():
             try:
-                text = httpx.get(f"{address}/metrics", trust_env=False, timeout=5).text
+                text = self._http.get(f"{address}/metrics").text
             except httpx.HTTPError:
                 self.forget(target)
                 continue
             self.lay_down(target, samples_of(text))
-
-    def _targets_known(self) -> set[Labels]:
-        return {
-            frozenset((k, v) for k, v in key if k in ("namespace", "pod")) for key in self._samples
-        }
 
     async def answer(self, request: web.Request) -> web.Response:
         assert request.path == "/api/v1/query"
@@ -91,9 +96,10 @@ class SmallPrometheus:
         assert found is not None, query
         wanted = [("__name__", "=", found["name"]), *_MATCHER.findall(found["matchers"])]
         result = []
-        for key, (scraped, value) in list(self._samples.items()):
+        for key, samples in list(self._samples.items()):
             labels = dict(key)
-            if scraped > moment or scraped < moment - 300:
+            scraped, value = next((s for s in reversed(samples) if s[0] <= moment), (0.0, None))
+            if value is None or scraped < moment - 300:
                 continue
             if all(_fits(labels.get(name, ""), kind, text) for name, kind, text in wanted):
                 told = labels

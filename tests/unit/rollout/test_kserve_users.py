@@ -430,13 +430,19 @@ def test_what_comes_between_two_queries_waits_for_the_next_look(desk: Desk) -> N
         if "requests" in query:
             desk.prometheus.fault = lambda _: None
             desk.candidate.answers(90)
-            desk.prometheus._samples |= {  # a scrape of this very moment, which comes in late
-                desk.candidate.target | key: (desk.prometheus.now() - 1, value)
-                for key, value in desk.candidate.figures.items()
-            }
+            # A scrape of a moment ago, which comes in late.
+            assert desk.prometheus.clock is not None
+            desk.prometheus.clock -= 0.5
+            desk.prometheus.lay_down(desk.candidate.target, desk.candidate.figures)
+            desk.prometheus.clock += 0.5
 
     desk.prometheus.fault = scrape_meanwhile
-    assert desk.scraped().arms == {}
+    assert desk.prometheus.clock is not None
+    for pod in desk.pods:
+        desk.prometheus.clock += 15
+        desk.prometheus.lay_down(pod.target, pod.figures)
+    desk.prometheus.clock += 1
+    assert desk.seen().arms == {}
     assert desk.seen().arms[2].requests == 100
 
 
