@@ -160,41 +160,41 @@ def test_a_real_prometheus_leads_to_promotion_and_to_rollback(site: Site, tmp_pa
     with real_prometheus(site, tmp_path) as url:
         _reads(site, url)
         site.has_served()
-        _promoted_and_rolled_back(site)
+        _promoted_and_rolled_back(site, good=3, bad=4)
 
 
 def test_users_requests_lead_to_promotion_and_to_rollback(
     site: Site, small: SmallPrometheus
 ) -> None:
-    _promoted_and_rolled_back(site)
+    _promoted_and_rolled_back(site, good=9, bad=10)
 
 
-def _promoted_and_rolled_back(site: Site) -> None:
+def _promoted_and_rolled_back(site: Site, *, good: int, bad: int) -> None:
     before = site.ask()
     with users_of(site) as answers:
-        good = site.release(3, canary=LIVE)
+        sound = site.release(good, canary=LIVE)
         answered = dict(answers)
-        bad = site.release(4, canary=LIVE | {"shadow": {"share": 0}}, drill="errors")
-    assert good.outcome == "promoted", good.reason
-    phases = [move.phase for move in good.transitions]
+        faulty = site.release(bad, canary=LIVE | {"shadow": {"share": 0}}, drill="errors")
+    assert sound.outcome == "promoted", sound.reason
+    phases = [move.phase for move in sound.transitions]
     assert phases == ["deploy", "shadow", "step", "step", "promote", "done"]
-    stable, candidate = counted(good)
+    stable, candidate = counted(sound)
     assert (stable.replayed, candidate.replayed) == (0, 0)
     # Every request counts once at most, and in its own arm.
-    assert 200 <= candidate.requests <= answered[f"200 {good.candidate}"]
+    assert 200 <= candidate.requests <= answered[f"200 {sound.candidate}"]
     assert 200 <= stable.requests <= answered[f"200 {before}"]
-    copies = total(interval.pairs.candidate for interval in good.intervals)
+    copies = total(interval.pairs.candidate for interval in sound.intervals)
     assert copies.requests >= 100
-    judged = {f.rule: f for f in good.transitions[3].findings}
+    judged = {f.rule: f for f in sound.transitions[3].findings}
     assert judged["latency"].verdict == judged["scores"].verdict == "pass"
     assert sum(candidate.latency.values()) == candidate.requests
     assert sum(candidate.scores.values()) == sum(candidate.labels.values()) > 0
 
-    assert bad.outcome == "rolled_back"
-    assert "the candidate failed" in bad.reason, bad.reason
-    stable, candidate = counted(bad)
+    assert faulty.outcome == "rolled_back"
+    assert "the candidate failed" in faulty.reason, faulty.reason
+    stable, candidate = counted(faulty)
     assert candidate.server_errors > 0 == stable.server_errors
-    assert site.ask() == str(good.candidate)
+    assert site.ask() == str(sound.candidate)
 
 
 def test_without_users_nothing_is_promoted(site: Site, small: SmallPrometheus) -> None:
