@@ -236,8 +236,7 @@ class KserveService(ABC):
         if found == str(version):
             return health
         said = f"version {found}" if found.isdigit() else found
-        reason = f"The gateway answers for it with {said}. {health.reason}".strip()
-        return replace(health, ready=False, reason=reason)
+        return replace(health, ready=False, reason=f"The gateway answers for it with {said}.")
 
     def log(self, version: int) -> str:
         """Return the end of the log of one version's server."""
