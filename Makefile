@@ -33,8 +33,10 @@ stop: ## End what `make run` left serving
 test: setup ## Run every test that can run here
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist loadgroup
 
-test-cluster: setup ## Submit to a real Kubeflow; needs KUBECONFIG and PENSTOCK_KFP_HOST
-	$(BIN)/pytest -v tests/cluster
+test-cluster: setup ## The whole journey on the cluster of KUBECONFIG (docs/existing-cluster.md)
+	@test -n "$(KUBECONFIG)" || { echo "Say on which cluster: make test-cluster KUBECONFIG=FILE"; exit 1; }
+	@command -v kubectl >/dev/null || { echo "kubectl is not here"; exit 1; }
+	KUBECONFIG="$(KUBECONFIG)" PENSTOCK_TEST_CLUSTER=1 $(BIN)/pytest -v tests/cluster
 
 lint: setup tree ## Check style, types, layers, and that generated files are current
 	$(BIN)/ruff check .
