@@ -89,7 +89,7 @@ lock: setup ## Resolve requirements.lock again from pyproject.toml
 include images/images.mk
 
 # -- manifests and local clusters --------------------------------------------------------------------
-.PHONY: manifests-check cluster-up cluster-down
+.PHONY: manifests-check cluster-up cluster-table cluster-diagnosis cluster-down
 CLUSTER ?= kind
 CRDS    ?=
 STRICT  ?=
@@ -104,6 +104,12 @@ build/crds: manifests/versions.env scripts/manifests_crds.sh | build
 
 cluster-up: ## Make a local cluster with everything on it: CLUSTER=kind or minikube
 	scripts/cluster.sh up $(CLUSTER)
+
+cluster-table: ## Put TABLE=FILE (at most 1 MB) where the steps of its pipelines reach it
+	scripts/cluster_table.sh $(if $(filter minikube,$(CLUSTER)),penstock,kind-penstock) "$(TABLE)"
+
+cluster-diagnosis: ## Say what of it is not ready, and why
+	scripts/cluster.sh diagnose $(CLUSTER)
 
 cluster-down: ## Take it away again
 	scripts/cluster.sh down $(CLUSTER)
