@@ -36,7 +36,7 @@ test: setup ## Run every test that can run here
 test-cluster: setup ## The whole journey on the cluster of KUBECONFIG (docs/existing-cluster.md)
 	@test -n "$(KUBECONFIG)" || { echo "Say on which cluster: make test-cluster KUBECONFIG=FILE"; exit 1; }
 	@command -v kubectl >/dev/null || { echo "kubectl is not here"; exit 1; }
-	KUBECONFIG="$(KUBECONFIG)" PENSTOCK_TEST_CLUSTER=1 $(BIN)/pytest -v tests/cluster
+	KUBECONFIG="$(KUBECONFIG)" PENSTOCK_TEST_CLUSTER=1 $(BIN)/pytest -vv tests/cluster
 
 lint: setup tree ## Check style, types, layers, and that generated files are current
 	$(BIN)/ruff check .

@@ -26,7 +26,7 @@ def write_table(path: Path) -> dict[str, Any]:
 
     random = np.random.default_rng(7)
     a, b, c = random.normal(size=(3, 2_000))
-    score = c + 2 * np.sign(a * b) + random.normal(scale=0.3, size=2_000)
+    score = 1.5 * c + 1.5 * np.sign(a * b) + random.normal(scale=0.3, size=2_000)
     table = pd.DataFrame({"a": a, "b": b, "c": c, "bought": np.where(score > 0, "yes", "no")})
     table.round(4).to_csv(path, index=False)
     return {"a": 0.5, "b": -0.5, "c": 0.1}

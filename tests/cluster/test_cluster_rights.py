@@ -104,6 +104,11 @@ SPECIAL = {
 """Verbs that discovery does not tell."""
 
 
+VERBS = frozenset(
+    ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
+)
+
+
 @dataclass(frozen=True, order=True)
 class Right:
     """One verb on one kind of object; an empty namespace means the whole cluster."""
@@ -182,18 +187,15 @@ def offered() -> dict[str, tuple[bool, frozenset[str]]]:
 
 def questions() -> Iterator[Right]:
     """Yield every verb of every resource, in both namespaces and over the whole cluster."""
-    named = {right.resource for account in TABLE for right in table_of(account)
-             if "/" in right.resource}  # fmt: skip
     for name, (namespaced, verbs) in offered().items():
-        for verb in verbs:
-            yield Right("", name, verb)
-            if namespaced:
-                yield Right(NAMESPACE, name, verb)
-                yield Right(PIPELINES, name, verb)
-    for name in named:
-        for verb in offered()[name.partition("/")[0]][1]:
-            yield Right(NAMESPACE, name, verb)
-            yield Right(PIPELINES, name, verb)
+        places = ("", NAMESPACE, PIPELINES) if namespaced else ("",)
+        yield from (Right(place, name, verb) for place in places for verb in verbs)
+    named = {right.resource for account in TABLE for right in table_of(account)}
+    for name in named - offered().keys():
+        # One object of a kind, or a kind that this server does not know: Argo's without Kubeflow.
+        verbs = offered().get(name.partition("/")[0], (True, VERBS))[1]
+        places = (NAMESPACE, PIPELINES)
+        yield from (Right(place, name, verb) for place in places for verb in verbs)
 
 
 def manifests_say(account: str) -> set[Right]:
