@@ -105,7 +105,7 @@ SPECIAL = {
 
 
 VERBS = frozenset(
-    ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
+    ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")
 )
 
 
