@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from cluster_site import NAMESPACE, NEEDS_CLUSTER, PIPELINES, built
+from cluster_site import NAMESPACE, NEEDS_CLUSTER, PIPELINES, built, objects
 
 from penstock.kube import Kube, connect
 
@@ -267,8 +267,13 @@ def test_no_account_may_do_the_notable(kube: Kube, account: str) -> None:
         for verb, resource in REFUSED
         for namespace in (NAMESPACE, PIPELINES, "kube-system", "")
     ]
-    rights += [Right(NAMESPACE, f"secrets/{name}", "get") for name in ("mlflow-admin",)]
-    rights += [Right(PIPELINES, "secrets/penstock-mlflow", "get")]
+    every = [
+        Right(namespace, f"secrets/{item['metadata']['name']}", "get")
+        for namespace in (NAMESPACE, PIPELINES)
+        for item in objects("secrets", namespace)
+    ]
+    assert every
+    rights += set(every) - table_of(account)
     found, _ = allowed(kube, account, ACCOUNTS[account], rights)
     assert told(found) == []
 
