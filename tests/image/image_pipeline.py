@@ -30,6 +30,7 @@ CHANGES: dict[str, Any] = {
         "kserve": {"artifacts": {"mlflow-artifacts:/": f"{CLAIM}/"}},
         "canary": {
             "interval": 0.5,
+            "deadline": 900,
             "shadow": {"min_pairs": 200},
             "steps": [{"weight": 40, "min_samples": 150}],
             # The machine that runs the tests is busy with others of them.
