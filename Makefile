@@ -85,6 +85,7 @@ lock: setup ## Resolve requirements.lock again from pyproject.toml
 	printf 'uv\nsetuptools>=77\n' | $(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	  --no-header - --output-file requirements-setup.lock
 	$(BIN)/python scripts/image_locks.py
+	$(BIN)/python scripts/image_locks.py --wheels
 
 include images/images.mk
 
