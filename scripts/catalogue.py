@@ -140,14 +140,18 @@ def _project_file() -> str:
 
 
 def _sections() -> Iterator[tuple[str, type[Spec]]]:
-    from penstock.cluster import SecretSpec, TolerationSpec
+    from penstock.cluster import ResourcesSpec, SecretSpec, TolerationSpec
     from penstock.gate.spec import Floor, MarginRule
     from penstock.quality.spec import ContractColumn, Expectation
 
     nested: dict[str, list[tuple[str, type[Spec]]]] = {
         "contract": [("contract.columns[]", ContractColumn), ("expectations[]", Expectation)],
         "gate": [("gate.baseline, linear, champion", MarginRule), ("gate.floors[]", Floor)],
-        "cluster": [("cluster.secrets[]", SecretSpec), ("cluster.tolerations[]", TolerationSpec)],
+        "cluster": [
+            ("cluster.resources.STEP", ResourcesSpec),
+            ("cluster.secrets[]", SecretSpec),
+            ("cluster.tolerations[]", TolerationSpec),
+        ],
     }
     for name, field in Project.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Spec):
