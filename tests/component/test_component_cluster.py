@@ -81,7 +81,9 @@ def test_every_task_carries_a_setting(tmp_path: Path, cluster: Any, field: str, 
 
 
 def resources(spec: dict, step: str) -> dict[str, str]:
-    asked: dict[str, str] = spec["deploymentSpec"]["executors"][f"exec-{step}"]["container"]["resources"]
+    asked: dict[str, str] = spec["deploymentSpec"]["executors"][f"exec-{step}"]["container"][
+        "resources"
+    ]
     return {name: value for name, value in asked.items() if name.startswith("resource")}
 
 
