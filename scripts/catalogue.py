@@ -140,7 +140,7 @@ def _project_file() -> str:
 
 
 def _sections() -> Iterator[tuple[str, type[Spec]]]:
-    from penstock.cluster import SecretSpec, TolerationSpec
+    from penstock.cluster import ResourcesSpec, SecretSpec, TolerationSpec
     from penstock.gate.spec import Floor, MarginRule
     from penstock.quality.spec import ContractColumn, Expectation
     from penstock.rollout import spec as rollout
@@ -159,7 +159,11 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
             ("deployment.canary.abort", rollout.AbortSpec),
             ("deployment.canary.traffic", rollout.TrafficSpec),
         ],
-        "cluster": [("cluster.secrets[]", SecretSpec), ("cluster.tolerations[]", TolerationSpec)],
+        "cluster": [
+            ("cluster.resources.STEP", ResourcesSpec),
+            ("cluster.secrets[]", SecretSpec),
+            ("cluster.tolerations[]", TolerationSpec),
+        ],
     }
     for name, field in Project.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Spec):
