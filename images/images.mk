@@ -3,8 +3,8 @@ DOCKER           ?= docker
 BASE             ?= python:3.11-slim-bookworm
 BUILD_FLAGS      ?=
 PLATFORMS        ?= linux/amd64,linux/arm64
-KIND_CLUSTER     ?= kind
-MINIKUBE_PROFILE ?= minikube
+KIND_CLUSTER     ?= penstock
+MINIKUBE_PROFILE ?= penstock
 IMAGES           := data train deploy serving mlflow
 VERSION          := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION          = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
@@ -14,25 +14,46 @@ BUILD             = build --file images/Dockerfile --build-arg BASE=$(BASE) \
 
 .PHONY: images push push-all-platforms kind-load minikube-load images-sizes images-sbom images-scan test-images lock-images
 
+# What is missing is said before the minutes that the images take.
+.PHONY: need-engine need-buildx need-registry need-kind need-minikube need-scanner
+missing = { echo "$(1)"; exit 1; }
+
+need-engine:
+	@command -v $(DOCKER) >/dev/null || $(call missing,There is no $(DOCKER) here: see https://docs.docker.com/engine/install or name another client by DOCKER=.)
+
+need-buildx: need-engine
+	@$(DOCKER) buildx version >/dev/null 2>&1 || $(call missing,$(DOCKER) has no buildx: see https://github.com/docker/buildx.)
+
+need-registry:
+	@test -n "$(REGISTRY)" || $(call missing,Say where to: REGISTRY=registry.internal:5000/ml)
+
+need-kind:
+	@command -v kind >/dev/null || $(call missing,There is no kind here: see https://kind.sigs.k8s.io.)
+
+need-minikube:
+	@command -v minikube >/dev/null || $(call missing,There is no minikube here: see https://minikube.sigs.k8s.io.)
+
+need-scanner:
+	@command -v trivy >/dev/null || command -v grype >/dev/null || \
+	  $(call missing,Nothing was scanned: install trivy (https://trivy.dev) or grype (https://github.com/anchore/grype).)
+
 images: $(IMAGES:%=image-%) ## Build the container images; BASE=image@sha256:... names their base
 
-image-%:
+image-%: need-engine
 	$(DOCKER) $(BUILD) --target $* --tag penstock/$*:$(VERSION) .
 
-push: setup images ## Push them to REGISTRY=..., and name their digests in images/digests.json
-	@test -n "$(REGISTRY)" || { echo "Say where to: make push REGISTRY=registry.internal:5000/ml"; exit 1; }
+push: need-registry setup images ## Push them to REGISTRY=..., and name their digests in images/digests.json
 	$(BIN)/python scripts/image_push.py "$(REGISTRY)" --docker $(DOCKER)
 
-push-all-platforms: ## Build for PLATFORMS by buildx and push to REGISTRY=..., tagged with the version
-	@test -n "$(REGISTRY)" || { echo "Say where to: make push-all-platforms REGISTRY=registry.internal:5000/ml"; exit 1; }
+push-all-platforms: need-registry need-buildx ## Build for PLATFORMS by buildx and push to REGISTRY=..., tagged with the version
 	for image in $(IMAGES); do \
 	  $(DOCKER) buildx $(BUILD) --platform $(PLATFORMS) --target $$image --push --tag $(REGISTRY)/$$image:$(VERSION) . || exit 1; \
 	done
 
-kind-load: images ## Load them into the kind cluster KIND_CLUSTER
+kind-load: need-kind images ## Load them into the kind cluster KIND_CLUSTER
 	kind load docker-image $(REFERENCES) --name $(KIND_CLUSTER)
 
-minikube-load: images ## Load them into the minikube profile MINIKUBE_PROFILE
+minikube-load: need-minikube images ## Load them into the minikube profile MINIKUBE_PROFILE
 	for image in $(REFERENCES); do minikube --profile $(MINIKUBE_PROFILE) image load $$image || exit 1; done
 
 images-sizes: images image-everything ## Size of each beside one image with everything
@@ -43,10 +64,9 @@ images-sizes: images image-everything ## Size of each beside one image with ever
 images-sbom: setup images ## Write build/sbom/*.json (CycloneDX) of what is in each
 	$(BIN)/python scripts/image_sbom.py $(REFERENCES) --docker $(DOCKER)
 
-images-scan: images ## Look for known vulnerabilities with trivy or grype, whichever is installed
+images-scan: need-scanner images ## Look for known vulnerabilities with trivy or grype, whichever is installed
 	@if command -v trivy >/dev/null; then for image in $(REFERENCES); do trivy image --exit-code 1 --ignore-unfixed $$image || failed=1; done; \
-	elif command -v grype >/dev/null; then for image in $(REFERENCES); do grype --only-fixed --fail-on high docker:$$image || failed=1; done; \
-	else echo "Nothing was scanned: install trivy (https://trivy.dev) or grype (https://github.com/anchore/grype)."; exit 1; fi; \
+	else for image in $(REFERENCES); do grype --only-fixed --fail-on high docker:$$image || failed=1; done; fi; \
 	exit $${failed:-0}
 
 test-images: setup images ## Run each component, and the server, in its image
@@ -54,3 +74,4 @@ test-images: setup images ## Run each component, and the server, in its image
 
 lock-images: setup ## Derive images/locks from requirements.lock
 	$(BIN)/python scripts/image_locks.py
+	$(BIN)/python scripts/image_locks.py --wheels

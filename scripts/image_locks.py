@@ -1,7 +1,8 @@
 """Write images/locks/*.txt, what each image installs, from its extra and requirements.lock.
 
 With --check, need no network, write nothing, and exit with 1 if a lock pins what requirements.lock
-does not, or lacks what its extra names.
+does not, or lacks what its extra names. With --wheels, ask the package index whether each lock can
+be installed from wheels on both platforms, download none, and exit with 1 if one cannot.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import re
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,6 +29,9 @@ IMAGES = {"data": True, "train": True, "deploy": True, "serving": False, "mlflow
 # What executes a component is kfp alone: its dependencies are for compiling and submitting, and
 # their pins would reach every image.
 _KFP = "kfp"
+
+# What images/Dockerfile compiles where the index has no wheel of it.
+_COMPILED = {"x86_64-unknown-linux-gnu": [], "aarch64-unknown-linux-gnu": ["--no-binary", "psutil"]}
 
 
 @dataclass(frozen=True)
@@ -50,10 +55,13 @@ def main() -> int:
     """Write or check the locks."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
-    if parser.parse_args().check:
-        problems = [problem for image in IMAGES for problem in _problems(image)]
+    parser.add_argument("--wheels", action="store_true")
+    options = parser.parse_args()
+    if options.check or options.wheels:
+        look = _problems if options.check else _without_wheels
+        problems = [problem for image in IMAGES for problem in look(image)]
         for problem in problems:
-            print(f"{problem}: run `make lock-images`.")
+            print(problem)
         return 1 if problems else 0
     LOCKS.mkdir(parents=True, exist_ok=True)
     for image in IMAGES:
@@ -79,6 +87,27 @@ def _write(image: str) -> None:
 
 
 def _problems(image: str) -> Iterator[str]:
+    for problem in _differences(image):
+        yield f"{problem}: run `make lock-images`."
+
+
+def _without_wheels(image: str) -> Iterator[str]:
+    path = LOCKS / f"{image}.txt"
+    for platform, compiled in _COMPILED.items():
+        with tempfile.TemporaryDirectory() as place:
+            command = [
+                Path(sys.executable).with_name("uv"), "pip", "sync", "--dry-run", "--quiet",
+                "--python", sys.executable, "--python-version", "3.11",
+                "--python-platform", platform, "--only-binary", ":all:", *compiled,
+                "--require-hashes", "--target", place, path,
+            ]  # fmt: skip
+            done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            said = " ".join(done.stderr.split())
+            yield f"{path.relative_to(ROOT)} on {platform} with Python 3.11: {said}"
+
+
+def _differences(image: str) -> Iterator[str]:
     path = LOCKS / f"{image}.txt"
     title = path.relative_to(ROOT)
     if not path.exists():

@@ -23,10 +23,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("images", nargs="+", help="references of images that are built")
     parser.add_argument("--docker", default="docker", help="the client to use (%(default)s)")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="folder (%(default)s)")
     options = parser.parse_args()
-    OUTPUT.mkdir(parents=True, exist_ok=True)
+    options.output.mkdir(parents=True, exist_ok=True)
     for image in options.images:
-        path = OUTPUT / f"{image.rpartition('/')[2].partition(':')[0]}.json"
+        path = options.output / f"{image.rpartition('/')[2].partition(':')[0]}.json"
         if shutil.which("syft"):
             _run("syft", f"docker:{image}", "--output", f"cyclonedx-json={path}")
             held = "whole image"

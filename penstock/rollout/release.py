@@ -14,7 +14,7 @@ from penstock import files, progress
 from penstock.errors import InputError, IntegrityError, NotApprovedError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Deployment
-from penstock.records.rollout import Grids, Order, Rollout, Transition
+from penstock.records.rollout import SERVED_LATENCY, Grids, Order, Rollout, Transition
 from penstock.registry import versions
 from penstock.rollout import smoke
 from penstock.rollout.engine import Actions, Controller, give_up
@@ -206,7 +206,7 @@ def _planned(
         direct=direct,
         started=datetime.now(UTC),
         plan=spec.canary.model_dump(mode="json"),
-        grids=_grids(Model.read(release.folder / FILE_NAME), Path(order.holdout)),
+        grids=_grids(Model.read(release.folder / FILE_NAME), Path(order.holdout), spec=spec),
     )
 
 
@@ -298,10 +298,21 @@ def _traffic(
     return router.replay(bodies, rate=plan.traffic.rate)
 
 
-def _grids(record: Model, holdout: Path) -> Grids:
-    """Return the edges for a model's scores: those of a probability, or of the target's values."""
+def _grids(record: Model, holdout: Path, *, spec: DeploymentSpec) -> Grids:
+    """Return the edges for a model's scores: those of a probability, or of the target's values.
+
+    Where nothing is measured but what a cluster's servers count, latency has their edges.
+    """
+    live = spec.router != "local" and spec.canary.traffic.source == "live"
     if record.task != "regression":
-        return Grids()
+        served = spec.kserve.prometheus.latency_edges or SERVED_LATENCY
+        return Grids(latency=served) if live else Grids()
+    if live:
+        raise InputError(
+            "the scores of a regression are too coarse in a server's figures to be compared",
+            where="deployment.canary.traffic.source",
+            remedy="Set it to both.",
+        )
     values = smoke.sample_rows(holdout, rows=_REPLAYED_ROWS).column(record.target).to_pylist()
     known = sorted(float(value) for value in values if value is not None)
     cuts = {known[len(known) * index // 50] for index in range(1, 50)} if known else set()

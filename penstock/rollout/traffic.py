@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any
+
+from penstock.rollout.beside import beside
+
+if TYPE_CHECKING:
+    import aiohttp
+
+Ask = Callable[["aiohttp.ClientSession", int], Coroutine[Any, Any, None]]
 
 REPLAY_HEADER = "x-penstock-replay"
 AGENT = "penstock-replay"
 
 _UNDER_WAY = 64
 """Requests at a time; beyond it one is skipped: replay must not pile up on a slow service."""
+_TIMEOUT = 30.0
 
 
 def predict_url(url: str, service: str) -> str:
@@ -19,8 +28,9 @@ def predict_url(url: str, service: str) -> str:
     return f"{url}/v1/models/{service}:predict"
 
 
-@contextlib.contextmanager
-def replay(address: str, bodies: Sequence[bytes], *, rate: float) -> Iterator[None]:
+def replay(
+    address: str, bodies: Sequence[bytes], *, rate: float
+) -> contextlib.AbstractContextManager[None]:
     """Send requests at a steady rate until the block ends.
 
     What comes of them is counted by the router, not here: it counts users' requests alike.
@@ -30,34 +40,40 @@ def replay(address: str, bodies: Sequence[bytes], *, rate: float) -> Iterator[No
         bodies: One request each, sent in turn, over and over.
         rate: Requests a second.
     """
-    stopped = threading.Event()
-    sender = threading.Thread(
-        target=lambda: asyncio.run(_send(address, bodies, rate=rate, stopped=stopped)),
-        name="replay",
-        daemon=True,
-    )
-    sender.start()
-    try:
-        yield
-    finally:
-        stopped.set()
-        sender.join()
+
+    async def post(session: aiohttp.ClientSession, number: int) -> None:
+        import aiohttp
+
+        # A failed request is evidence that the router has already counted.
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+            async with session.post(address, data=bodies[number % len(bodies)]) as response:
+                await response.read()
+
+    return paced(post, rate=rate)
 
 
-async def _send(
-    address: str, bodies: Sequence[bytes], *, rate: float, stopped: threading.Event
-) -> None:
+def paced(ask: Ask, *, rate: float) -> contextlib.AbstractContextManager[None]:
+    """Call `ask` at a steady rate, in a thread, until the block ends.
+
+    Args:
+        ask: Gets a session and the number of the call, counted from 0. Calls overlap.
+        rate: Calls a second.
+    """
+    return beside(lambda over: asyncio.run(_pace(ask, rate=rate, over=over)), name="replay")
+
+
+async def _pace(ask: Ask, *, rate: float, over: threading.Event) -> None:
     import aiohttp
 
     headers = {"content-type": "application/json", "user-agent": AGENT, REPLAY_HEADER: "1"}
-    timeout = aiohttp.ClientTimeout(total=30)
+    timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
     clock = asyncio.get_running_loop().time
     under_way: set[asyncio.Task[None]] = set()
     async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
         due, sent = clock(), 0
-        while not stopped.is_set():
+        while not over.is_set():
             if len(under_way) < _UNDER_WAY:
-                task = asyncio.create_task(_post(session, address, bodies[sent % len(bodies)]))
+                task = asyncio.create_task(ask(session, sent))
                 under_way.add(task)
                 task.add_done_callback(under_way.discard)
                 sent += 1
@@ -66,13 +82,3 @@ async def _send(
             await asyncio.sleep(max(0.0, due - clock()))
         if under_way:
             await asyncio.wait(under_way)
-
-
-async def _post(session: object, address: str, body: bytes) -> None:
-    import aiohttp
-
-    assert isinstance(session, aiohttp.ClientSession)
-    # A failed request is evidence that the router has already counted.
-    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-        async with session.post(address, data=body) as response:
-            await response.read()

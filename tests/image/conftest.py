@@ -1,19 +1,16 @@
-"""A container engine, the images, an MLflow server that containers reach, and a release in them."""
+"""A container engine, the images, and a release in them."""
 
 from __future__ import annotations
 
 import hashlib
-import os
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from image_pipeline import Released, hardened, release
+from image_pipeline import Released, by_images, by_run, by_submission, write_project
+from image_site import Site, hardened, offered, site_at
 
 from penstock.components._image import Image, image
 
@@ -62,6 +59,9 @@ def engine() -> Iterator[docker.DockerClient]:
         held = client.containers.run(image(name), ["-c", LIBRARY], entrypoint="python", remove=True)
         if held.decode().strip() != _library():
             pytest.skip(f"{image(name)} holds other code than this checkout: run `make images`")
+    mlflow = image("data").replace("/data:", "/mlflow:")
+    if not client.images.list(mlflow):
+        pytest.skip(f"{mlflow} is not built: run `make images`")
     yield client
     client.close()
 
@@ -75,57 +75,56 @@ def bridge(engine: docker.DockerClient) -> str:
 
 
 @pytest.fixture(scope="session")
-def mlflow_uri(bridge: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real MLflow server, on the bridge's address alone."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as listener:
-        listener.bind((bridge, 0))
-        port = listener.getsockname()[1]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            [
-                Path(sys.executable).with_name("mlflow"), "server", "--workers", "1",
-                "--host", bridge, "--port", str(port),
-                "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
-                "--artifacts-destination", str(folder / "artifacts"),
-            ],
-            # Six processes that nothing here has work for.
-            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            cwd=folder, stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        _wait_for(f"http://{bridge}:{port}/health", server, folder / "log")
-        yield f"http://{bridge}:{port}"
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    import httpx
-
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and server.poll() is None:
-        try:
-            if httpx.get(url, trust_env=False).status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    pytest.fail(f"MLflow does not answer at {url}: {log.read_text()}")
+def project_file(bridge: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The one project, whose table is read over HTTP by whoever runs it."""
+    folder = tmp_path_factory.mktemp("project")
+    with offered(folder, host=bridge) as address:
+        yield write_project(folder, address=address)
 
 
 @pytest.fixture(scope="session")
-def released(
-    engine: docker.DockerClient, mlflow_uri: str, tmp_path_factory: pytest.TempPathFactory
-) -> Released:
-    """The example, from its table to a registered version, each step in its own image."""
-    from kfp import local
+def site(
+    engine: docker.DockerClient, bridge: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """The store and the cluster of what runs in the images."""
+    with site_at(tmp_path_factory.mktemp("in-images"), engine=engine, host=bridge) as made:
+        yield made
 
-    # Containers see this folder alone, at the same path.
-    root = tmp_path_factory.mktemp("in-images")
-    runner = local.DockerRunner(**hardened(engine, image("train")))
-    return release(root, runner=runner, tracking_uri=mlflow_uri)
+
+@pytest.fixture(scope="session")
+def confined(engine: docker.DockerClient) -> dict[str, Any]:
+    """How the containers of steps are confined."""
+    return hardened(engine, image("train"))
+
+
+@pytest.fixture(scope="session")
+def released(project_file: Path, site: Site, confined: dict[str, Any]) -> Released:
+    """The project, from its table to the version that serves, each step in its own image."""
+    return by_images(project_file, site=site, confined=confined)
+
+
+@pytest.fixture(scope="session")
+def run_here(
+    engine: docker.DockerClient,
+    bridge: str,
+    project_file: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Released:
+    """The same by `penstock run`."""
+    with site_at(tmp_path_factory.mktemp("here"), engine=engine, host=bridge) as own:
+        return by_run(project_file, site=own)
+
+
+@pytest.fixture(scope="session")
+def submitted(
+    engine: docker.DockerClient,
+    bridge: str,
+    project_file: Path,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Released:
+    """The same by what arrives at Kubeflow."""
+    with site_at(tmp_path_factory.mktemp("submitted"), engine=engine, host=bridge) as own:
+        return by_submission(project_file, site=own)
 
 
 @pytest.fixture(scope="session")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from image_pipeline import Released, hardened, refusal, release
+from image_pipeline import Released, refusal
+from image_site import hardened
 
 from penstock.components._image import image
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
-from penstock.records.evaluation import Evaluation
 from penstock.records.model import Model
 from penstock.records.quality import Validation
 from penstock.records.release import Registration
@@ -86,38 +86,9 @@ def test_a_model_names_the_image_and_the_code_that_trained_it(
 
 
 def test_the_exit_handler_told_how_it_ended(released: Released) -> None:
-    told = (released.tasks["ingest"].parents[1] / "runs" / "ended.jsonl").read_text().splitlines()
+    told = (released.folder / "ended.jsonl").read_text().splitlines()
     assert len(told) == 1
     assert json.loads(told[0])["state"] == "SUCCEEDED"
-
-
-@pytest.mark.filterwarnings("ignore:You may be attemping:RuntimeWarning")
-def test_processes_of_this_machine_come_to_the_same(released: Released, tmp_path: Path) -> None:
-    from kfp import local
-
-    here = release(
-        tmp_path / "here",
-        runner=local.SubprocessRunner(use_venv=False),
-        tracking_uri=f"sqlite:///{tmp_path}/mlflow.db",
-    )
-    there = released.tasks
-    for part in ("train", "holdout"):
-        assert (
-            Dataset.read(here.tasks["split"] / part / "dataset.json").content
-            == Dataset.read(there["split"] / part / "dataset.json").content
-        )
-    mine = Evaluation.read(here.tasks["evaluate"] / "evaluation").scores_of("candidate")
-    theirs = Evaluation.read(there["evaluate"] / "evaluation").scores_of("candidate")
-    assert mine is not None
-    assert theirs is not None
-    assert mine.metrics.keys() == theirs.metrics.keys()
-    for metric, estimate in mine.metrics.items():
-        assert theirs.metrics[metric].value == pytest.approx(estimate.value, abs=1e-9)
-    rules = [
-        [(rule.rule, rule.verdict) for rule in Decision.read(tasks["decide"] / "decision").rules]
-        for tasks in (here.tasks, there)
-    ]
-    assert rules[0] == rules[1]
 
 
 def test_fail_fails_with_its_reason(
@@ -125,7 +96,7 @@ def test_fail_fails_with_its_reason(
 ) -> None:
     from kfp import local
 
-    root = released.tasks["ingest"].parents[1] / "refusal"
+    root = released.folder / "refusal"
     root.mkdir()
     root.chmod(0o777)
     runner = local.DockerRunner(**hardened(engine, image("data")))

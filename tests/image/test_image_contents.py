@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from image_pipeline import hardened
+from image_site import hardened
 from packaging.requirements import Requirement
 
 import penstock

@@ -1,4 +1,4 @@
-"""The server in its image, on the model that the images registered, asked by the deploy image."""
+"""The server in its image, on the model that the images registered."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from image_pipeline import Released, hardened
+from image_pipeline import Released
+from image_site import hardened
 
 from penstock.components._image import image
 from penstock.records.release import Registration
@@ -20,23 +21,6 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("images")]
-
-# What the deploy step does with a version that its router has brought up.
-PROVE = """
-import sys
-from pathlib import Path
-from penstock.registry import versions
-from penstock.rollout import smoke
-from penstock.rollout.fetching import fetch
-
-uri, store, url, holdout = sys.argv[1:]
-version = versions.registered(uri, tracking_uri=store)
-release = fetch(version, into=Path.home() / "models", tracking_uri=store)
-scorer = smoke.scorer_of(release)
-sample = smoke.sample_rows(Path(holdout), rows=50)
-print(scorer.runtime, smoke.check(url, service=version.name, scorer=scorer, sample=sample))
-versions.set_champion(version.name, version.version, tracking_uri=store)
-"""
 
 
 @pytest.fixture(scope="module")
@@ -110,26 +94,6 @@ def test_it_answers_rows_of_the_holdout(
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["predictions"]) == 3
     assert ask(healthy, "/metrics").status_code == 200
-
-
-def test_the_deploy_image_finds_its_answers_equal_to_the_models_own(
-    engine: docker.DockerClient, healthy: Container, registration: Registration, released: Released
-) -> None:
-    holdout = released.tasks["split"] / "holdout"
-    address = healthy.attrs["NetworkSettings"]["IPAddress"]
-    said = engine.containers.run(
-        image("deploy"),
-        ["python", "-c", PROVE, registration.uri, released.tracking_uri,
-         f"http://{address}:8080", "/mnt/holdout"],
-        remove=True,
-        volumes={str(holdout): {"bind": "/mnt/holdout", "mode": "ro"}},
-        **hardened(engine, image("deploy")),
-    )  # fmt: skip
-    assert said.decode().splitlines()[-1].startswith("onnx")
-    assert said.decode().split()[-1] == "50"
-    champion = versions.champion(registration.name, tracking_uri=released.tracking_uri)
-    assert champion is not None
-    assert champion.version == registration.version
 
 
 def test_it_refuses_a_model_that_is_not_the_registered_one(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,14 +24,14 @@ def check(tmp_path: Path) -> Callable[..., str]:
     shutil.copytree(ROOT / "images" / "locks", tmp_path / "images" / "locks")
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
 
-    def run(path: str = "", old: str = "", new: str = "") -> str:
+    def run(path: str = "", old: str = "", new: str = "", *, option: str = "--check") -> str:
         if path:
             changed = tmp_path / path
             text = changed.read_text()
             assert re.search(old, text)
             changed.write_text(re.sub(old, new, text, count=1))
         done = subprocess.run(
-            [sys.executable, "scripts/image_locks.py", "--check"],
+            [sys.executable, "scripts/image_locks.py", option],
             cwd=tmp_path,
             capture_output=True,
             text=True,
@@ -61,6 +63,32 @@ def test_a_lock_that_is_not_is_named(
     assert said in answer
     assert len(answer.splitlines()) == 1
     assert "make lock-images" in answer
+
+
+@pytest.mark.parametrize(
+    ("kind", "lacking"),
+    [("py3-none-any", []), ("cp311-cp311-manylinux_2_17_x86_64", ["aarch64-unknown-linux-gnu"])],
+)
+def test_a_lock_without_a_wheel_for_a_platform_is_named(
+    check: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    lacking: list[str],
+) -> None:
+    wheel = tmp_path / f"thing-1.0-{kind}.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("thing-1.0.dist-info/METADATA", "Name: thing\nVersion: 1.0\n")
+        archive.writestr("thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
+    pin = f"thing==1.0 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}\n"
+    for lock in (tmp_path / "images" / "locks").iterdir():
+        lock.write_text(pin)
+    monkeypatch.setenv("UV_NO_INDEX", "1")
+    monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
+    said = check(option="--wheels").splitlines()
+    assert re.findall(r"data.txt on (\S+)", "\n".join(said)) == lacking
+    assert len(said) == 5 * len(lacking)
+    assert all("no wheels with a matching platform tag" in line for line in said)
 
 
 @pytest.mark.parametrize(

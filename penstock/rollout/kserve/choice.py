@@ -12,7 +12,7 @@ from penstock.rollout.kserve.knative import KnativeRouter
 from penstock.rollout.kserve.native import NativeRouter
 from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.store import LONGEST
-from penstock.rollout.spec import CanarySpec, DeploymentSpec, KserveSpec
+from penstock.rollout.spec import DeploymentSpec, KserveSpec
 
 ROUTERS: dict[str, type[KserveService]] = {
     "kserve-gateway": GatewayRouter,
@@ -91,7 +91,7 @@ def require_feasible(spec: DeploymentSpec, kind: str) -> None:
         InputError: Naming the field.
     """
     plan = spec.canary
-    _require_evidence(plan)
+    _require_evidence(spec, kind)
     if plan.choice_header and kind in ("kserve-knative", "kserve-native"):
         whose = "KServe's own canary has" if kind == "kserve-native" else "revisions have"
         raise InputError(
@@ -115,26 +115,23 @@ def require_feasible(spec: DeploymentSpec, kind: str) -> None:
         )
 
 
-def _require_evidence(plan: CanarySpec) -> None:
-    """Refuse what no router of a cluster can do."""
+def _require_evidence(spec: DeploymentSpec, kind: str) -> None:
+    """Refuse what no router of a cluster can do, or what nothing would ever be shown of."""
+    plan = spec.canary
     if plan.traffic.source == "live":
-        raise InputError(
-            "a gateway does not tell which version answered a user, so live traffic alone shows "
-            "nothing",
-            where=f"{_WHERE}.traffic.source",
-            remedy="Set it to replay, or to both.",
-        )
+        _require_live(spec, kind)
     if plan.sticky_header:
         raise InputError(
             "the Gateway API has no assignment by the value of a header, nor has Knative",
             where=f"{_WHERE}.sticky_header",
             remedy="Leave it out, or choose versions by choice_header.",
         )
-    if plan.rules.labels == "required":
+    if plan.rules.labels == "required" and not _joins_labels(spec, kind):
         raise InputError(
-            "labels that come during a rollout are not joined on a cluster",
+            "labels that come during a rollout are not counted here",
             where=f"{_WHERE}.rules.labels",
-            remedy="Set it to optional.",
+            remedy="Set it to optional, or take router: kserve-gateway, traffic.source: both and "
+            "kserve.prometheus.",
         )
     if plan.deadline / plan.interval > LONGEST:
         raise InputError(
@@ -143,6 +140,42 @@ def _require_evidence(plan: CanarySpec) -> None:
             where=f"{_WHERE}.interval",
             remedy=f"Look every {plan.deadline / LONGEST:.0f} s, or sooner reach the deadline.",
         )
+
+
+def _require_live(spec: DeploymentSpec, kind: str) -> None:
+    """Refuse a plan that users' requests alone can never fulfil."""
+    plan = spec.canary
+    if not spec.kserve.prometheus.url:
+        raise InputError(
+            "a gateway does not tell which version answered a user, so live traffic alone shows "
+            "nothing",
+            where=f"{_WHERE}.traffic.source",
+            remedy="Set it to replay or to both, or name a Prometheus that scrapes the pods in "
+            "deployment.kserve.prometheus.url.",
+        )
+    if plan.shadow.share and kind in ("kserve-knative", "kserve-native"):
+        raise InputError(
+            "only kserve-gateway copies users' requests, so live traffic alone shows nothing of a "
+            "shadow phase",
+            where=f"{_WHERE}.shadow.share",
+            remedy="Set it to 0, or traffic.source to both.",
+        )
+    if plan.shadow.share and plan.rules.agreement:
+        raise InputError(
+            "answers to copies of live traffic are counted, not compared row by row",
+            where=f"{_WHERE}.rules.agreement",
+            remedy="Set it to 0, or shadow.share to 0, or traffic.source to both.",
+        )
+
+
+def _joins_labels(spec: DeploymentSpec, kind: str) -> bool:
+    """Return whether a label finds the pod that answered its row, and is counted there."""
+    prometheus = spec.kserve.prometheus
+    return (
+        kind in (OPEN, "kserve-gateway")
+        and spec.canary.traffic.source != "replay"
+        and bool(prometheus.url and prometheus.queries.labelled_rows)
+    )
 
 
 def _is_state(kube: Kube, path: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from penstock import progress
 from penstock.errors import LeaseLostError, PenstockError, ServiceError
 from penstock.kube import LEASES, ConflictError, Kube, Manifest
+from penstock.rollout.beside import beside
 
 _log = logging.getLogger(__name__)
 
@@ -85,17 +86,12 @@ class ClusterLease:
             ServiceError: If another controller holds it and is alive.
         """
         mine = self._acquire()
-        ended = threading.Event()
-        renewing = threading.Thread(
-            target=self._renew, args=(mine, ended), name=f"lease-{self._service}", daemon=True
-        )
         self._mine = mine
-        renewing.start()
         try:
-            yield
+            name = f"lease-{self._service}"
+            with beside(lambda over: self._renew(mine, over), name=name):
+                yield
         finally:
-            ended.set()
-            renewing.join()
             self._mine = None
             self._release(mine)
 
@@ -172,8 +168,8 @@ class ClusterLease:
             return found is not None and _holder(found) == mine
         return True
 
-    def _renew(self, mine: Holder, ended: threading.Event) -> None:
-        while not ended.wait(self._seconds / 3):
+    def _renew(self, mine: Holder, over: threading.Event) -> None:
+        while not over.wait(self._seconds / 3):
             asked = time.monotonic()
             try:
                 found = self._kube.get(self._path)

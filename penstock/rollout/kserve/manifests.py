@@ -220,7 +220,8 @@ def _variant(arm: Arm) -> str:
 def http_route(state: ClusterState, *, spec: KserveSpec) -> Manifest:
     """Return the route of a service: how requests find their version, and the state itself."""
     hosts = [spec.hostname] if spec.hostname else []
-    rules = [*_own_rules(state), *_chosen_rules(state), _users_rule(state)]
+    labels = _labels_rules(state) if spec.prometheus.url else []
+    rules = [*_own_rules(state), *_chosen_rules(state), *labels, _users_rule(state)]
     return _http_route(state, state.service, spec=spec, hosts=hosts, rules=rules)
 
 
@@ -296,14 +297,36 @@ def _chosen_rules(state: ClusterState) -> list[dict[str, Any]]:
     return rules
 
 
+def _labels_rules(state: ClusterState) -> list[dict[str, Any]]:
+    """Send users' labels to both versions: which one answered the row is known to that one alone.
+
+    It stands before the rule for users, which has the same path: of equals the first is taken.
+    """
+    if not (state.stable and state.candidate):
+        return []
+    path = {"path": {"type": "Exact", "value": f"/v1/models/{state.service}:feedback"}}
+    backend = {**_backend(state.stable), "weight": 1}
+    return [
+        {
+            "matches": [path],
+            "backendRefs": [backend],
+            "filters": [_mirror(state.candidate, share=1.0)],
+        }
+    ]
+
+
+def _mirror(arm: Arm, *, share: float) -> dict[str, Any]:
+    # Thousandths are as fine as a share is worth asking for.
+    fraction = {"numerator": round(1000 * share), "denominator": 1000}
+    mirror = {"backendRef": _backend(arm), "fraction": fraction}
+    return {"type": "RequestMirror", "requestMirror": mirror}
+
+
 def _users_rule(state: ClusterState) -> dict[str, Any]:
     up: dict[Role, Arm | None] = {"stable": state.stable, "candidate": state.candidate}
     rule = _rule(state, [(arm, state.weight_of(role)) for role, arm in up.items() if arm])
     if state.candidate and state.mirror:
-        # Thousandths are as fine as a share is worth asking for.
-        share = {"numerator": round(1000 * state.mirror), "denominator": 1000}
-        mirror = {"backendRef": _backend(state.candidate), "fraction": share}
-        rule["filters"] = [{"type": "RequestMirror", "requestMirror": mirror}]
+        rule["filters"] = [_mirror(state.candidate, share=state.mirror)]
     return rule
 
 

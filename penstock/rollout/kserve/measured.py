@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,14 +21,14 @@ from penstock.records.rollout import ArmSummary, Pairs
 from penstock.rollout.kserve.prober import VERSION_HEADER
 from penstock.rollout.router import Observation
 from penstock.rollout.routers.tally import Edges, Outcome, Pair, PairTally, Tally
-from penstock.rollout.traffic import AGENT, REPLAY_HEADER
+from penstock.rollout.traffic import paced
 
 if TYPE_CHECKING:
     import aiohttp
 
-_UNDER_WAY = 64
-"""Requests at a time; beyond it one is skipped: replay must not pile up on a slow service."""
-_TIMEOUT = 30.0
+# Drawn, not dealt in turn: rows are sent round and round, and a pattern of its own would give each
+# version other rows, whose scores differ whatever the versions do.
+_random = random.Random()  # noqa: S311
 
 
 @dataclass(frozen=True)
@@ -85,56 +86,24 @@ class Measured:
                 pairs=Pairs.model_validate(self._pairs.counts()),
             )
 
-    @contextlib.contextmanager
-    def replay(self, bodies: Sequence[bytes], *, rate: float) -> Iterator[None]:
+    def replay(
+        self, bodies: Sequence[bytes], *, rate: float
+    ) -> contextlib.AbstractContextManager[None]:
         """Send requests at a steady rate until the block ends."""
-        stopped = threading.Event()
-        sender = threading.Thread(
-            target=lambda: asyncio.run(self._send(bodies, rate=rate, stopped=stopped)),
-            name="replay",
-            daemon=True,
-        )
-        sender.start()
-        try:
-            yield
-        finally:
-            stopped.set()
-            sender.join()
 
-    async def _send(
-        self, bodies: Sequence[bytes], *, rate: float, stopped: threading.Event
-    ) -> None:
-        import aiohttp
+        async def ask(session: aiohttp.ClientSession, number: int) -> None:
+            steering = self._steering
+            if steering.stable is not None:
+                await self._one(session, bodies[number % len(bodies)], steering)
 
-        headers = {"content-type": "application/json", "user-agent": AGENT, REPLAY_HEADER: "1"}
-        timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
-        clock = asyncio.get_running_loop().time
-        under_way: set[asyncio.Task[None]] = set()
-        shares = _Shares()
-        async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
-            due, sent = clock(), 0
-            while not stopped.is_set():
-                steering = self._steering
-                if len(under_way) < _UNDER_WAY and steering.stable is not None:
-                    work = self._one(session, bodies[sent % len(bodies)], steering, shares)
-                    task = asyncio.create_task(work)
-                    under_way.add(task)
-                    task.add_done_callback(under_way.discard)
-                    sent += 1
-                # What a pause of this machine delayed is not made up for by a burst.
-                due = max(due + 1 / rate, clock() - 1 / rate)
-                await asyncio.sleep(max(0.0, due - clock()))
-            if under_way:
-                await asyncio.wait(under_way)
+        return paced(ask, rate=rate)
 
-    async def _one(
-        self, session: aiohttp.ClientSession, body: bytes, steering: Steering, shares: _Shares
-    ) -> None:
+    async def _one(self, session: aiohttp.ClientSession, body: bytes, steering: Steering) -> None:
         stable, candidate = steering.stable, steering.candidate
         assert stable is not None
         if candidate is None:
             await self._ask(session, stable, body, steering)
-        elif shares.due("mirror", steering.mirror):
+        elif _random.random() < steering.mirror:
             # Both at once, so that each has the other as its load and both meet the same moment.
             one, other = await asyncio.gather(
                 self._ask(session, stable, body, steering),
@@ -145,7 +114,7 @@ class Measured:
                     pair = Pair(self._pairs, steering.edges, secrets.token_hex(8))
                     pair.ended(stable=one, candidate=other)
         else:
-            chosen = shares.due("weight", steering.weight / 100)
+            chosen = _random.random() * 100 < steering.weight
             await self._ask(session, candidate if chosen else stable, body, steering)
 
     async def _ask(
@@ -176,16 +145,3 @@ class Measured:
             outcome.status = 0
         outcome.seconds = time.perf_counter() - begun
         return outcome
-
-
-class _Shares:
-    """Turns a share into yes or no for each request, evenly: chance would bring runs of either."""
-
-    def __init__(self) -> None:
-        self._owed: dict[str, float] = {}
-
-    def due(self, name: str, share: float) -> bool:
-        owed = self._owed.get(name, 0.0) + share
-        chosen = owed >= 1 - 1e-9
-        self._owed[name] = owed - chosen
-        return chosen

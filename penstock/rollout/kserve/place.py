@@ -19,6 +19,7 @@ from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.state import Arm, ClusterState, Role
 from penstock.rollout.kserve.store import ConfigMapStore, identity_of
+from penstock.rollout.kserve.users import Source, Users
 from penstock.rollout.router import Router, ServiceStatus, VersionStatus
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.store import Store
@@ -88,6 +89,7 @@ class ClusterPlace:
             spec=self._spec,
             tracking_uri=self._tracking_uri,
             lease=self._lease,
+            users=_users(self._deployment, self._service),
         )
 
     @cached_property
@@ -162,3 +164,18 @@ class ClusterPlace:
             url=url,
             health=pods.health_of(self._kube, self._spec.namespace, arm),
         )
+
+
+def _users(spec: DeploymentSpec, service: str) -> Users | None:
+    """Return what counts users' requests, where they are to count."""
+    source = spec.canary.traffic.source
+    if not spec.kserve.prometheus.url or source == "replay":
+        return None
+    return Users(
+        Source(
+            spec=spec.kserve.prometheus,
+            namespace=spec.kserve.namespace,
+            service=service,
+            alone=source == "live",
+        )
+    )

@@ -58,6 +58,12 @@ def pods_of(kube: Kube, namespace: str, arm: Arm) -> list[Manifest]:
     return kube.items(PODS.path(namespace), labelSelector=manifests.pods_selector(arm))
 
 
+def ready_names(kube: Kube, namespace: str, arm: Arm) -> frozenset[str]:
+    """Return the names of the pods that serve a version now."""
+    found = filter(_serves, pods_of(kube, namespace, arm))
+    return frozenset(str(pod["metadata"]["name"]) for pod in found)
+
+
 def log_of(kube: Kube, namespace: str, arm: Arm) -> str:
     """Return the end of a server's log; of the one before, where it was started again."""
     for pod in pods_of(kube, namespace, arm):

@@ -10,6 +10,7 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from penstock import progress
@@ -22,6 +23,7 @@ from penstock.rollout.kserve.measured import Measured, Steering
 from penstock.rollout.kserve.prober import Prober
 from penstock.rollout.kserve.state import Arm, ClusterState
 from penstock.rollout.kserve.storage import storage_uri
+from penstock.rollout.kserve.users import Users
 from penstock.rollout.router import Address, Health, Observation, Release, Routing
 from penstock.rollout.routers.tally import Edges, edges_of
 from penstock.rollout.spec import KserveSpec
@@ -40,16 +42,25 @@ class KserveService(ABC):
         spec: Where it serves.
         tracking_uri: The MLflow store, which knows where a version's folder lies.
         lease: The right to drive it.
+        users: Counts users' requests during a rollout; None: they are no evidence.
     """
 
     def __init__(
-        self, kube: Kube, *, service: str, spec: KserveSpec, tracking_uri: str, lease: ClusterLease
+        self,
+        kube: Kube,
+        *,
+        service: str,
+        spec: KserveSpec,
+        tracking_uri: str,
+        lease: ClusterLease,
+        users: Users | None = None,
     ) -> None:
         self._kube = kube
         self._service = service
         self._spec = spec
         self._tracking_uri = tracking_uri
         self._lease = lease
+        self._users_counted = users
         self._state_in = self._keeper()
         self._edges = Edges()
         self._gateway = ""
@@ -215,17 +226,32 @@ class KserveService(ABC):
         self._wait_for_weight(version, percent=percent)
 
     def observe(self) -> Observation:
-        """Return what came of the requests that were replayed."""
+        """Return what came of the requests that were replayed, and of users' where they count."""
         self._lease.check()
-        return self._measure.observe()
+        seen = self._measure.observe()
+        if self._users_counted is None:
+            return seen
+        self._users_counted.look(self._ready_pods)
+        return self._users_counted.added_to(seen)
 
     def health(self, version: int) -> Health:
-        """Return how one version's servers are."""
+        """Return how one version's servers are.
+
+        Where users' requests are evidence, a candidate with traffic must answer through the
+        gateway too: what the gateway answers in its stead is in no figure of the pods.
+        """
         self._lease.check()
         arm = self._state.arm(version)
         if arm is None:
             return Health(ready=False, restarts=0, memory=None, reason="It is not up.")
-        return pods.health_of(self._kube, self._spec.namespace, arm)
+        health = pods.health_of(self._kube, self._spec.namespace, arm)
+        if not (self._users_counted and health.ready and version == self.candidate):
+            return health
+        found = self._probe.version(self._headers("candidate"))
+        if found == str(version):
+            return health
+        said = f"version {found}" if found.isdigit() else found
+        return replace(health, ready=False, reason=f"The gateway answers for it with {said}.")
 
     def log(self, version: int) -> str:
         """Return the end of the log of one version's server."""
@@ -309,20 +335,25 @@ class KserveService(ABC):
 
     def _steer(self) -> None:
         state = self._state
-        self._measure.steer(
-            Steering(
-                headers={
-                    arm.version: self._headers(role)
-                    for role, arm in state.roles().items()
-                    if role != "retired"
-                },
-                stable=self.stable,
-                candidate=self.candidate,
-                weight=state.weight,
-                mirror=state.mirror,
-                edges=self._edges,
-            )
+        steering = Steering(
+            headers={
+                arm.version: self._headers(role)
+                for role, arm in state.roles().items()
+                if role != "retired"
+            },
+            stable=self.stable,
+            candidate=self.candidate,
+            weight=state.weight,
+            mirror=state.mirror,
+            edges=self._edges,
         )
+        self._measure.steer(steering)
+        if self._users_counted is not None:
+            self._users_counted.steer(steering)
+
+    def _ready_pods(self, version: int) -> frozenset[str]:
+        arm = self._state.arm(version)
+        return pods.ready_names(self._kube, self._spec.namespace, arm) if arm else frozenset()
 
     def _step_back(self) -> None:
         """Swap the stable version with the one before it, which is brought up if it must be."""

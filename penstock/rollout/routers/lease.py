@@ -18,6 +18,7 @@ from pydantic import Field
 
 from penstock.errors import LeaseLostError, PenstockError, ServiceError
 from penstock.records.base import Record, Value
+from penstock.rollout.beside import beside
 from penstock.rollout.routers import process
 from penstock.rollout.routers.process import ProcessRef
 
@@ -93,17 +94,12 @@ class Lease:
             ServiceError: If another controller, or another block of this one, holds it.
         """
         mine = self._acquire(force=force)
-        ended = threading.Event()
-        renewing = threading.Thread(
-            target=self._renew, args=(mine, ended), name=f"lease-{self._service}", daemon=True
-        )
         self._mine = mine
-        renewing.start()
         try:
-            yield
+            name = f"lease-{self._service}"
+            with beside(lambda over: self._renew(mine, over), name=name):
+                yield
         finally:
-            ended.set()
-            renewing.join()
             self._mine = None
             self._release(mine)
 
@@ -156,8 +152,8 @@ class Lease:
             mine.write(self._path)
         return mine
 
-    def _renew(self, mine: LeaseRecord, ended: threading.Event) -> None:
-        while not ended.wait(self._seconds / 3):
+    def _renew(self, mine: LeaseRecord, over: threading.Event) -> None:
+        while not over.wait(self._seconds / 3):
             try:
                 with self._locked():
                     if not _same(self.read(), mine):

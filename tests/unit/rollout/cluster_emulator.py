@@ -521,8 +521,10 @@ class Cluster:
 
 
 @contextlib.contextmanager
-def running(start: Callable[[str, dict[str, Any]], Server] | None = None) -> Iterator[Cluster]:
-    """Yield a cluster on loopback, with a gateway and a serving runtime in it."""
+def running(
+    start: Callable[[str, dict[str, Any]], Server] | None = None, *, host: str = "127.0.0.1"
+) -> Iterator[Cluster]:
+    """Yield a cluster on an address of this machine, with a gateway and a serving runtime in it."""
     cluster = Cluster(start or scripted)
     loop = asyncio.new_event_loop()
     runners: list[web.AppRunner] = []
@@ -533,8 +535,8 @@ def running(start: Callable[[str, dict[str, Any]], Server] | None = None) -> Ite
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         runners.append(runner)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        return f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await web.TCPSite(runner, host, 0).start()
+        return f"http://{host}:{runner.addresses[0][1]}"
 
     async def stop() -> None:
         for runner in runners:
@@ -543,6 +545,7 @@ def running(start: Callable[[str, dict[str, Any]], Server] | None = None) -> Ite
     cluster.url = loop.run_until_complete(serve(cluster.api))
     cluster.gateway_url = loop.run_until_complete(serve(cluster.gateway))
     gateway = copy.deepcopy(GATEWAY)
+    gateway["status"]["addresses"][0]["value"] = host
     gateway["spec"]["listeners"][0]["port"] = int(cluster.gateway_url.rpartition(":")[2])
     cluster.put("gateways", gateway)
     cluster.put("servingruntimes", RUNTIME)

@@ -18,6 +18,7 @@ from penstock.rollout.kserve.knative import KnativeRouter
 from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.kserve.native import NativeRouter
 from penstock.rollout.kserve.service import KserveService
+from penstock.rollout.kserve.users import Users
 from penstock.rollout.router import Address, Release
 from penstock.rollout.spec import KserveSpec
 
@@ -46,7 +47,9 @@ class Driver:
     def kube(self, *, patience: float = 5.0) -> Kube:
         return Kube(self.cluster.url, patience=patience)
 
-    def router(self, *, seconds: int = 30, **spec: Any) -> KserveService:
+    def router(
+        self, *, seconds: int = 30, users: Users | None = None, **spec: Any
+    ) -> KserveService:
         kube = self.kube()
         namespace = "penstock"
         return self.kind(
@@ -54,6 +57,7 @@ class Driver:
             service="adult",
             spec=KserveSpec(**(self.spec_of() | spec)),
             tracking_uri="sqlite://",
+            users=users,
             lease=ClusterLease(
                 kube,
                 namespace=namespace,

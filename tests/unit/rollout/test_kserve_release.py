@@ -19,6 +19,8 @@ from penstock.rollout.place import history, place_of
 from penstock.rollout.release import ROLLED_BACK
 from penstock.rollout.spec import DeploymentSpec
 
+READ = {"prometheus": {"url": "http://127.0.0.1:9"}}
+REPLAY = {"source": "replay"}
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve")]
 
 
@@ -104,6 +106,27 @@ def test_a_killed_controller_is_resumed_from_elsewhere(site: Site) -> None:
     ("changes", "match"),
     [
         ({"canary": {"traffic": {"source": "live"}}}, "live traffic alone shows nothing"),
+        ({"canary": {"traffic": {"source": "live"}}, "kserve": READ}, "not compared row by row"),
+        (
+            {
+                "canary": {"traffic": {"source": "live"}},
+                "kserve": READ,
+                "router": "kserve-native",
+            },
+            "only kserve-gateway copies users' requests",
+        ),
+        (
+            {"canary": {"rules": {"labels": "required"}, "traffic": REPLAY}, "kserve": READ},
+            "labels",
+        ),
+        (
+            {
+                "canary": {"rules": {"labels": "required"}},
+                "kserve": READ,
+                "router": "kserve-native",
+            },
+            "labels that come",
+        ),
         ({"canary": {"sticky_header": "x-user"}}, "no assignment by the value of a header"),
         ({"canary": {"rules": {"labels": "required"}}}, "labels that come during a rollout"),
         ({"canary": {"interval": 0.5, "deadline": 36_000}}, "do not fit into a ConfigMap"),

@@ -1,0 +1,210 @@
+"""What a release in containers needs around it: a table, a store and a cluster that they reach."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import http.server
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import yaml
+from cluster_emulator import Cluster, Server, proxied, running
+
+from penstock.components._image import image
+
+if TYPE_CHECKING:
+    import docker
+    from docker.models.containers import Container
+
+USER = os.getuid() or 12345
+"""Whoever runs the tests, or a user that no image knows."""
+
+CLAIM = "pvc://models"
+"""Where the emulated cluster has MLflow's artifacts."""
+
+RUNTIME = Path(__file__).parents[2] / "manifests" / "base" / "serving-runtime.yaml"
+
+
+def hardened(client: docker.DockerClient, reference: str) -> dict[str, Any]:
+    """Return how a container is confined: it writes to what the image declares, and nowhere else.
+
+    Group 0 with any user id is what OpenShift gives.
+    """
+    writable = client.images.get(reference).labels["penstock.writable"].split()
+    return {
+        "read_only": True,
+        "user": f"{USER}:0",
+        "cap_drop": ["ALL"],
+        "security_opt": ["no-new-privileges"],
+        "tmpfs": dict.fromkeys(writable, ""),
+    }
+
+
+@dataclass
+class Pod:
+    """A pod of the emulated cluster: the model server in its image. One that died stays dead."""
+
+    container: Container
+    port: int
+    restarts: int = 0
+    reason: str = ""
+    _up: bool = False
+
+    @property
+    def ready(self) -> bool:
+        if not self._up:
+            with contextlib.suppress(httpx.TransportError):
+                url = f"http://127.0.0.1:{self.port}/v2/health/ready"
+                self._up = httpx.get(url, trust_env=False, timeout=1).status_code == 200
+        return self._up
+
+    async def answer(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        return await proxied(self.port, method, path, headers, body)
+
+    def stop(self) -> None:
+        self.container.remove(force=True)
+
+
+def _starter(
+    engine: docker.DockerClient, artifacts: Path
+) -> Callable[[str, dict[str, Any]], Server]:
+    """Return what starts a predictor as KServe does: the runtime's container, the model mounted."""
+    runtime = yaml.safe_load(RUNTIME.read_text())["spec"]["containers"][0]
+    reference = image("serving")
+
+    def start(name: str, predictor: dict[str, Any]) -> Server:
+        model = predictor["model"]
+        folder = model["storageUri"].replace(CLAIM, str(artifacts))
+        container = engine.containers.run(
+            reference,
+            [*runtime["args"], *model["args"]],
+            entrypoint=model.get("command"),
+            detach=True,
+            volumes={folder: {"bind": "/mnt/models", "mode": "ro"}},
+            ports={"8080/tcp": ("127.0.0.1", None)},
+            **hardened(engine, reference),
+        )
+        container.reload()
+        port = container.attrs["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"]
+        return Pod(container, int(port))
+
+    return start
+
+
+@dataclass(frozen=True)
+class Site:
+    """A folder, a store and a cluster that nobody else uses. Containers see the folder."""
+
+    folder: Path
+    tracking_uri: str
+    cluster: Cluster
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Where the store and the cluster are, for whoever works here."""
+        return {
+            "MLFLOW_TRACKING_URI": self.tracking_uri,
+            "KUBECONFIG": str(self.folder / "kubeconfig"),
+        }
+
+    def take(self, project: Path) -> Path:
+        """Return a copy of the project file that lies here."""
+        return Path(shutil.copy(project, self.folder))
+
+    def answering(self, service: str) -> str:
+        """Return the version that answers users at the gateway."""
+        url = f"{self.cluster.gateway_url}/v2/models/{service}"
+        return httpx.get(url, trust_env=False).headers["x-penstock-version"]
+
+
+@contextlib.contextmanager
+def site_at(folder: Path, *, engine: docker.DockerClient, host: str) -> Iterator[Site]:
+    """Yield a site whose servers listen on `host`; the models are served from their image."""
+    folder.chmod(0o777)
+    artifacts = folder / "artifacts"
+    with (
+        _mlflow(folder, artifacts=artifacts, host=host) as uri,
+        running(_starter(engine, artifacts), host=host) as cluster,
+    ):
+        (folder / "kubeconfig").write_text(yaml.safe_dump(_kubeconfig(cluster.url)))
+        yield Site(folder, uri, cluster)
+
+
+def _kubeconfig(server: str) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }
+
+
+@contextlib.contextmanager
+def _mlflow(folder: Path, *, artifacts: Path, host: str) -> Iterator[str]:
+    """Yield the address of a real MLflow server."""
+    with socket.socket() as listener:
+        listener.bind((host, 0))
+        port = listener.getsockname()[1]
+    log = folder / "mlflow.log"
+    with log.open("w") as stream:
+        server = subprocess.Popen(
+            [
+                Path(sys.executable).with_name("mlflow"), "server", "--workers", "1",
+                "--host", host, "--port", str(port),
+                "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
+                "--artifacts-destination", str(artifacts),
+            ],
+            # Six processes that nothing here has work for.
+            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+            cwd=folder, stdout=stream, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+    try:
+        _wait_for(f"http://{host}:{port}/health", server, log)
+        yield f"http://{host}:{port}"
+    finally:
+        server.terminate()
+        server.wait(30)
+
+
+def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline and server.poll() is None:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(url, trust_env=False).status_code == 200:
+                return
+        time.sleep(0.2)
+    raise RuntimeError(f"MLflow does not answer at {url}: {log.read_text()}")
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def offered(folder: Path, *, host: str) -> Iterator[str]:
+    """Yield the address at which the files of a folder are read over HTTP."""
+    handler = functools.partial(_Quiet, directory=folder)
+    with http.server.ThreadingHTTPServer((host, 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://{host}:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()

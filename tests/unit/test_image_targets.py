@@ -1,0 +1,198 @@
+"""What `make` asks of the container tools: stand-ins write down what they are called with.
+
+A mock, because kind, minikube, scanners and registries are not where these tests run; that docker
+builds and runs the images is tests/image.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import penstock
+
+ROOT = Path(__file__).parents[2]
+NAMES = ("data", "train", "deploy", "serving", "mlflow")
+TAGS = [f"penstock/{name}:{penstock.__version__}" for name in NAMES]
+
+pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+
+
+@dataclass
+class Tools:
+    """A PATH that holds what `make` needs, and stand-ins."""
+
+    folder: Path
+
+    def add(self, name: str, script: str = "") -> None:
+        path = self.folder / name
+        path.write_text(f'#!/bin/sh\necho "{name} $*" >> "{self.folder}/calls"\n{script}\n')
+        path.chmod(0o755)
+
+    def calls(self) -> list[str]:
+        written = self.folder / "calls"
+        return written.read_text().splitlines() if written.exists() else []
+
+    def run(self, *command: str | Path) -> subprocess.CompletedProcess[str]:
+        # Variables of a `make` that runs these tests would count for this one too.
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+        return subprocess.run(
+            command, cwd=ROOT, env=kept | {"PATH": str(self.folder)}, capture_output=True, text=True
+        )
+
+    def make(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        # The environment that runs this is the one that `setup` would make.
+        given = ["-o", "setup", f"BIN={Path(sys.executable).parent}"]
+        return self.run("make", *given, *arguments)
+
+
+@pytest.fixture
+def tools(tmp_path: Path) -> Tools:
+    """With a container engine and nothing else."""
+    for name in ("make", "sh", "sed", "git", "awk"):
+        found = shutil.which(name)
+        assert found is not None
+        (tmp_path / name).symlink_to(found)
+    made = Tools(tmp_path)
+    made.add("docker")
+    return made
+
+
+def built(calls: list[str]) -> list[str]:
+    return [call.split()[-2] for call in calls if call.startswith("docker build ")]
+
+
+def test_images_are_built_of_the_base_and_version_that_are_named(tools: Tools) -> None:
+    done = tools.make("images", "BASE=mine@sha256:0")
+    assert done.returncode == 0, done.stderr
+    assert built(tools.calls()) == TAGS
+    for call in tools.calls():
+        assert f"--build-arg BASE=mine@sha256:0 --build-arg VERSION={penstock.__version__}" in call
+
+
+def test_kind_is_given_every_image(tools: Tools) -> None:
+    tools.add("kind")
+    done = tools.make("kind-load", "KIND_CLUSTER=mine")
+    assert done.returncode == 0, done.stderr
+    assert built(tools.calls()) == TAGS
+    assert tools.calls()[-1] == f"kind load docker-image {' '.join(TAGS)} --name mine"
+
+
+def test_minikube_is_given_every_image(tools: Tools) -> None:
+    tools.add("minikube")
+    done = tools.make("minikube-load", "MINIKUBE_PROFILE=mine")
+    assert done.returncode == 0, done.stderr
+    assert built(tools.calls()) == TAGS
+    assert tools.calls()[-5:] == [f"minikube --profile mine image load {tag}" for tag in TAGS]
+
+
+def test_an_image_that_minikube_does_not_take_is_not_passed_over(tools: Tools) -> None:
+    tools.add("minikube", 'case "$*" in *train*) exit 7 ;; esac')
+    assert tools.make("minikube-load").returncode != 0
+    assert tools.calls()[-1] == f"minikube --profile minikube image load {TAGS[1]}"
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("kind-load", "There is no kind here: see https://"),
+        ("minikube-load", "There is no minikube here: see https://"),
+        ("images-scan", "Nothing was scanned: install trivy (https://"),
+        ("push", "Say where to: REGISTRY="),
+        ("push-all-platforms", "Say where to: REGISTRY="),
+    ],
+)
+def test_what_is_missing_is_said_before_anything_is_built(
+    tools: Tools, target: str, said: str
+) -> None:
+    done = tools.make(target)
+    assert done.returncode != 0
+    assert done.stdout.startswith(said)
+    assert tools.calls() == []
+
+
+def test_an_engine_that_is_missing_is_said(tools: Tools) -> None:
+    for target in ("images", "kind-load"):
+        tools.add("kind")
+        done = tools.make(target, "DOCKER=podman")
+        assert done.returncode != 0
+        assert done.stdout.startswith("There is no podman here: see https://")
+    tools.add("docker", "exit 1")
+    done = tools.make("push-all-platforms", "REGISTRY=here")
+    assert done.returncode != 0
+    assert done.stdout.startswith("docker has no buildx: see https://")
+    assert tools.calls() == ["docker buildx version"]
+
+
+@pytest.mark.parametrize(
+    ("scanner", "call"),
+    [
+        ("trivy", "trivy image --exit-code 1 --ignore-unfixed {}"),
+        ("grype", "grype --only-fixed --fail-on high docker:{}"),
+    ],
+)
+def test_every_image_is_scanned_and_one_finding_fails(
+    tools: Tools, scanner: str, call: str
+) -> None:
+    tools.add(scanner)
+    assert tools.make("images-scan").returncode == 0
+    assert tools.calls()[-5:] == [call.format(tag) for tag in TAGS]
+    tools.add(scanner, 'case "$*" in *data*) exit 1 ;; esac')
+    assert tools.make("images-scan").returncode != 0
+    assert tools.calls()[-5:] == [call.format(tag) for tag in TAGS]
+
+
+def test_a_push_writes_the_digests_that_the_registry_gave(tools: Tools, tmp_path: Path) -> None:
+    digest = "sha256:" + "b" * 64
+    # An image that was pushed elsewhere before has that registry's digest too.
+    tools.add(
+        "docker",
+        'case "$*" in *inspect*) tag="${5%:*}"; '
+        f'echo "[\\"elsewhere/x@sha256:0\\", \\"$tag@{digest}\\"]" ;; esac',
+    )
+    written = tmp_path / "digests.json"
+    push = [sys.executable, "scripts/image_push.py", "here:5000/ml/", "--output", str(written)]
+    done = tools.run(*push)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(written.read_text()) == {
+        "version": penstock.__version__,
+        "images": {name: f"here:5000/ml/{name}@{digest}" for name in NAMES},
+    }
+    pushed = [call for call in tools.calls() if call.startswith("docker push")]
+    assert pushed == [f"docker push here:5000/ml/{name}:{penstock.__version__}" for name in NAMES]
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ('case "$*" in push*serving*) exit 1 ;; *inspect*) tag="${5%:*}"; '
+         'echo "[\\"$tag@sha256:1\\"]" ;; esac', "failed: docker push here/serving"),
+        ('case "$*" in *inspect*) echo null ;; esac', "here/data named no digest"),
+    ],
+)  # fmt: skip
+def test_a_push_that_fails_leaves_the_old_digests(
+    tools: Tools, tmp_path: Path, script: str, said: str
+) -> None:
+    tools.add("docker", script)
+    written = tmp_path / "digests.json"
+    written.write_text("as it was")
+    done = tools.run(sys.executable, "scripts/image_push.py", "here", "--output", str(written))
+    assert done.returncode != 0
+    assert said in done.stderr
+    assert written.read_text() == "as it was"
+
+
+def test_syft_lists_the_whole_image_where_it_is_installed(tools: Tools, tmp_path: Path) -> None:
+    tools.add("syft", 'echo \'{"components": [1, 2]}\' > "${3#*=}"')
+    output = tmp_path / "sbom"
+    done = tools.run(sys.executable, "scripts/image_sbom.py", *TAGS, "--output", str(output))
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.stem for path in output.iterdir()) == sorted(NAMES)
+    assert done.stdout.count("2 components (whole image)") == 5
