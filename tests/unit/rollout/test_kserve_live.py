@@ -235,7 +235,7 @@ def _weight(site: Site) -> int:
 def test_replayed_rows_and_users_requests_count_together(
     site: Site, small: SmallPrometheus
 ) -> None:
-    plan = LIVE | {"traffic": {"source": "both", "rate": 40}, "shadow": {"min_pairs": 50}}
+    plan = LIVE | {"traffic": {"source": "both", "rate": 20}, "shadow": {"min_pairs": 50}}
     with users_of(site):
         rollout = site.release(7, canary=plan)
     assert rollout.outcome == "promoted", rollout.reason
