@@ -81,7 +81,8 @@ class Knative:
     """Everything of Knative in a cluster.
 
     `torn` is how often KServe looks at a service after Knative has moved the route and before it
-    has taken in the new template, which are two controllers.
+    has taken in the new template, which are two controllers. While it is `paused` KServe does not
+    look at all, and sees then only what was written last.
     """
 
     start: Callable[[str, dict[str, Any]], Any]
@@ -90,11 +91,14 @@ class Knative:
     labels: dict[str, dict[str, str]] = field(default_factory=dict)
     lag: float = 0.0
     torn: int = 0
+    paused: bool = False
     chance: random.Random = field(default_factory=lambda: random.Random(11))
     seen: list[dict[str, int]] = field(default_factory=list)
 
     def reconcile(self, service: dict[str, Any]) -> None:
         """Bring everything to where KServe's and Knative's controllers would."""
+        if self.paused:
+            return
         metadata = service["metadata"]
         ksvc = self.services.setdefault(
             metadata["name"], Ksvc(metadata["name"], metadata["namespace"])

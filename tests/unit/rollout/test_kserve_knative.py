@@ -168,6 +168,25 @@ def test_files_that_come_back_serve_only_once_they_are_ready(driver: Driver) -> 
     assert driver.cluster.knative.seen[seen:][-1] == {"adult-predictor-00003": 100}
 
 
+def test_files_that_knative_never_saw_are_taken_back_too(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.rollout.kserve.knative._RESTORE", 15.0)
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        driver.cluster.knative.paused = True
+        again = threading.Timer(3, lambda: setattr(driver.cluster.knative, "paused", False))
+        again.start()
+        with pytest.raises(ServiceError, match="did not become ready within 1 s"):
+            router.deploy(release(2), timeout=1)
+        again.join()
+        assert served_by(driver) == ("s3://models/adult/1", None)
+        assert driver.ask(10) == {"1": 10}
+    revisions = driver.cluster.knative.services["adult"].revisions
+    assert [each.template["labels"]["penstock/version"] for each in revisions] == ["1", "1"]
+
+
 def ready_soon(servers: list[Scripted]) -> None:
     def come_up() -> None:
         until(lambda: servers)
