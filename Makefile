@@ -33,8 +33,10 @@ stop: ## End what `make run` left serving
 test: setup ## Run every test that can run here
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist loadgroup
 
-test-cluster: setup ## Submit to a real Kubeflow; needs KUBECONFIG and PENSTOCK_KFP_HOST
-	$(BIN)/pytest -v tests/cluster
+test-cluster: setup ## The whole journey on the cluster of KUBECONFIG (docs/existing-cluster.md)
+	@test -n "$(KUBECONFIG)" || { echo "Say on which cluster: make test-cluster KUBECONFIG=FILE"; exit 1; }
+	@command -v kubectl >/dev/null || { echo "kubectl is not here"; exit 1; }
+	KUBECONFIG="$(KUBECONFIG)" PENSTOCK_TEST_CLUSTER=1 $(BIN)/pytest -vv tests/cluster
 
 lint: setup tree ## Check style, types, layers, and that generated files are current
 	$(BIN)/ruff check .
@@ -88,7 +90,7 @@ lock: setup ## Resolve requirements.lock again from pyproject.toml
 include images/images.mk
 
 # -- manifests and local clusters --------------------------------------------------------------------
-.PHONY: manifests-check cluster-up cluster-down
+.PHONY: manifests-check cluster-up cluster-table cluster-diagnosis cluster-down
 CLUSTER ?= kind
 CRDS    ?=
 STRICT  ?=
@@ -103,6 +105,12 @@ build/crds: manifests/versions.env scripts/manifests_crds.sh | build
 
 cluster-up: ## Make a local cluster with everything on it: CLUSTER=kind or minikube
 	scripts/cluster.sh up $(CLUSTER)
+
+cluster-table: ## Put TABLE=FILE (at most 1 MB) where the steps of its pipelines reach it
+	scripts/cluster_table.sh $(if $(filter minikube,$(CLUSTER)),penstock,kind-penstock) "$(TABLE)"
+
+cluster-diagnosis: ## Say what of it is not ready, and why
+	scripts/cluster.sh diagnose $(CLUSTER)
 
 cluster-down: ## Take it away again
 	scripts/cluster.sh down $(CLUSTER)

@@ -3,8 +3,8 @@ DOCKER           ?= docker
 BASE             ?= python:3.11-slim-bookworm
 BUILD_FLAGS      ?=
 PLATFORMS        ?= linux/amd64,linux/arm64
-KIND_CLUSTER     ?= kind
-MINIKUBE_PROFILE ?= minikube
+KIND_CLUSTER     ?= penstock
+MINIKUBE_PROFILE ?= penstock
 IMAGES           := data train deploy serving mlflow
 VERSION          := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION          = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)

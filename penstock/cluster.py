@@ -57,6 +57,27 @@ class SecretSpec(Spec):
         return self
 
 
+class ResourcesSpec(Spec):
+    """What one step asks of a node, instead of the pipeline's own figures."""
+
+    cpu: str = Field(
+        default="",
+        pattern=r"^([1-9]\d*m?|\d+\.\d+)?$",
+        description="Cores requested, like 500m or 2; never limited. Empty leaves it",
+    )
+    memory: str = Field(
+        default="",
+        pattern=r"^([1-9]\d*(Mi|Gi|Ti))?$",
+        description="Memory requested, and a step that takes more is killed: 16Gi. Empty leaves it",
+    )
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not (self.cpu or self.memory):
+            raise ValueError("give cpu, memory or both")
+        return self
+
+
 class TolerationSpec(Spec):
     """A taint that the steps' pods put up with."""
 
@@ -109,6 +130,9 @@ class ClusterSpec(Spec):
     )
     tolerations: tuple[TolerationSpec, ...] = Field(
         default=(), description="Taints that the steps put up with"
+    )
+    resources: dict[StepName, ResourcesSpec] = Field(
+        default_factory=dict, description="What a step asks of its node, by step"
     )
     secrets: tuple[SecretSpec, ...] = Field(
         default=(), description="Secrets that steps read as environment variables or files"

@@ -63,6 +63,8 @@ INFERENCE_SERVICES = Resource("serving.kserve.io/v1beta1", "inferenceservices")
 SERVING_RUNTIMES = Resource("serving.kserve.io/v1alpha1", "servingruntimes")
 HTTP_ROUTES = Resource("gateway.networking.k8s.io/v1", "httproutes")
 GATEWAYS = Resource("gateway.networking.k8s.io/v1", "gateways")
+DEPLOYMENTS = Resource("apps/v1", "deployments")
+KNATIVE_SERVICES = Resource("serving.knative.dev/v1", "services")
 
 
 class Kube:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from penstock.cluster import ClusterSpec, SecretSpec
+from penstock.cluster import ClusterSpec, ResourcesSpec, SecretSpec
 
 if TYPE_CHECKING:
     from kfp import dsl
@@ -65,9 +65,19 @@ def _place(task: dsl.PipelineTask, *, name: str, cluster: ClusterSpec) -> None:
             effect=toleration.effect or None,
             toleration_seconds=toleration.seconds,
         )
+    if name in cluster.resources:
+        _size(task, cluster.resources[name])
     for secret in cluster.secrets:
         if not secret.steps or name in secret.steps:
             _give(task, secret)
+
+
+def _size(task: dsl.PipelineTask, resources: ResourcesSpec) -> None:
+    if resources.cpu:
+        task.set_cpu_request(resources.cpu)
+    if resources.memory:
+        task.set_memory_request(resources.memory)
+        task.set_memory_limit(resources.memory)
 
 
 def _give(task: dsl.PipelineTask, secret: SecretSpec) -> None:

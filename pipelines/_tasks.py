@@ -3,25 +3,34 @@
 from kfp import dsl
 
 
-def sized(task: dsl.PipelineTask, title: str, *, memory: str, cpu: str = "1") -> dsl.PipelineTask:
+def sized(
+    task: dsl.PipelineTask,
+    title: str,
+    *,
+    limit: str,
+    memory: str = "1Gi",
+    cpu: str = "500m",
+) -> dsl.PipelineTask:
     """Return the task, named for people and with what it asks of a node.
 
     Args:
         task: The task.
         title: Its name in Kubeflow's graph.
-        memory: Requested and at most used, as a Kubernetes quantity.
+        limit: Memory at most used, as a Kubernetes quantity.
+        memory: Memory requested: what a table of some ten thousand rows takes. A node that has not
+            so much to give away never runs the step, so it is far below the limit.
         cpu: Requested; not limited, because a limit only slows a step down.
     """
     task.set_display_name(title)
     task.set_cpu_request(cpu)
     task.set_memory_request(memory)
-    task.set_memory_limit(memory)
+    task.set_memory_limit(limit)
     return task
 
 
 def light(task: dsl.PipelineTask, title: str) -> dsl.PipelineTask:
     """Return the task sized for a step that computes little."""
-    return sized(task, title, memory="1Gi", cpu="500m")
+    return sized(task, title, limit="1Gi", memory="512Mi", cpu="250m")
 
 
 def network(task: dsl.PipelineTask) -> dsl.PipelineTask:

@@ -45,12 +45,12 @@ def release(
     """
     told = light(notify(name=name, webhook=notify_webhook, file=notify_file), "Notify")
     with dsl.ExitHandler(told, name="release"):
-        read = network(sized(ingest(uri=uri, options=source), "Ingest", memory="2Gi"))
+        read = network(sized(ingest(uri=uri, options=source), "Ingest", limit="2Gi"))
         read.set_caching_options(enable_caching=False)  # the rows behind an address may change
         checked = sized(
             validate(dataset=read.outputs["dataset"], contract=contract, expectations=expectations),
             "Validate",
-            memory="4Gi",
+            limit="4Gi",
         )
         with dsl.If(checked.outputs["Output"] == True, name="data is valid"):  # noqa: E712
             parts = sized(
@@ -61,7 +61,7 @@ def release(
                     options=split_options,
                 ),
                 "Split",
-                memory="2Gi",
+                limit="2Gi",
             )
             fitted = sized(
                 engineer_features(
@@ -71,7 +71,7 @@ def release(
                     options=features,
                 ),
                 "Engineer features",
-                memory="4Gi",
+                limit="4Gi",
             )
             trained = network(
                 sized(
@@ -87,8 +87,9 @@ def release(
                         tracking_uri=tracking_uri,
                     ),
                     "Train",
-                    cpu="2",
-                    memory="8Gi",
+                    limit="8Gi",
+                    memory="2Gi",
+                    cpu="1",
                 )
             )
             measured = network(
@@ -102,7 +103,7 @@ def release(
                         tracking_uri=tracking_uri,
                     ),
                     "Evaluate",
-                    memory="4Gi",
+                    limit="4Gi",
                 )
             )
             measured.set_caching_options(enable_caching=False)  # the champion may have changed
@@ -123,7 +124,7 @@ def release(
                             pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                         ),
                         "Register",
-                        memory="2Gi",
+                        limit="2Gi",
                     )
                 )
                 registered.set_caching_options(enable_caching=False)

@@ -140,14 +140,30 @@ def _project_file() -> str:
 
 
 def _sections() -> Iterator[tuple[str, type[Spec]]]:
-    from penstock.cluster import SecretSpec, TolerationSpec
+    from penstock.cluster import ResourcesSpec, SecretSpec, TolerationSpec
     from penstock.gate.spec import Floor, MarginRule
     from penstock.quality.spec import ContractColumn, Expectation
+    from penstock.rollout import spec as rollout
 
     nested: dict[str, list[tuple[str, type[Spec]]]] = {
         "contract": [("contract.columns[]", ContractColumn), ("expectations[]", Expectation)],
         "gate": [("gate.baseline, linear, champion", MarginRule), ("gate.floors[]", Floor)],
-        "cluster": [("cluster.secrets[]", SecretSpec), ("cluster.tolerations[]", TolerationSpec)],
+        "deployment": [
+            ("deployment.kserve", rollout.KserveSpec),
+            ("deployment.kserve.prometheus", rollout.PrometheusSpec),
+            ("deployment.kserve.prometheus.queries", rollout.QueriesSpec),
+            ("deployment.canary", rollout.CanarySpec),
+            ("deployment.canary.shadow", rollout.ShadowSpec),
+            ("deployment.canary.steps[]", rollout.StepSpec),
+            ("deployment.canary.rules", rollout.RulesSpec),
+            ("deployment.canary.abort", rollout.AbortSpec),
+            ("deployment.canary.traffic", rollout.TrafficSpec),
+        ],
+        "cluster": [
+            ("cluster.resources.STEP", ResourcesSpec),
+            ("cluster.secrets[]", SecretSpec),
+            ("cluster.tolerations[]", TolerationSpec),
+        ],
     }
     for name, field in Project.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Spec):
@@ -168,6 +184,8 @@ def _table(kind: type[Spec], *, skip_sections: bool = False) -> Iterator[str]:
             else _default(field.get_default(call_default_factory=True))
         )
         meaning = (field.description or "").replace("|", "\\|")
+        if section and kind.__module__ == "penstock.rollout.spec":
+            default, meaning = "", meaning or "its own table below"
         yield f"| `{name}` | {default} | {meaning} |"
 
 

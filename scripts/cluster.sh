@@ -2,6 +2,7 @@
 # Make a cluster on this machine that pipelines and models run on, or take it away:
 #   scripts/cluster.sh up kind|minikube
 #   scripts/cluster.sh down kind|minikube
+#   scripts/cluster.sh diagnose kind|minikube
 # What is there already is left alone, so a run that failed is mended and run again. Every kubectl names
 # the context: the current one is never used. CLUSTER_NAME (penstock) names the cluster.
 set -euo pipefail
@@ -175,7 +176,8 @@ kfp() { # part
   if [ -d "$KFP_SOURCE" ]; then
     echo "$KFP_SOURCE/manifests/kustomize/$1"
   else
-    echo "$KFP_SOURCE/manifests/kustomize/$1?ref=$KFP_COMMIT"
+    # A large repository: kustomize gives git 27 seconds if nothing is said.
+    echo "$KFP_SOURCE/manifests/kustomize/$1?ref=$KFP_COMMIT&timeout=300s"
   fi
 }
 
@@ -208,16 +210,26 @@ secrets() {
   printf 'MLFLOW_TRACKING_USERNAME=penstock\nMLFLOW_TRACKING_PASSWORD=%s\n' "$(random)" | secret kubeflow penstock-mlflow
 }
 
-# The images of this overlay, from the local engine onto the cluster's node: nothing can pull them.
+# What the overlay runs, and what the steps of a pipeline run.
+references() {
+  local manifests version
+  manifests=$(kubectl kustomize "manifests/overlays/$CLUSTER") || return
+  version=$(sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
+  { sed -n 's/^ *image: //p' <<<"$manifests"; printf "penstock/%s:$version\n" data train deploy; } | sort -u
+}
+
+# From the local engine onto the cluster's node, all at once, for they share layers: nothing can pull them.
 images() {
-  local image
-  for image in $(kubectl kustomize "manifests/overlays/$CLUSTER" | sed -n 's/^ *image: //p' | sort -u); do
+  local image images
+  images=$(references)
+  for image in $images; do
     docker image inspect "$image" >/dev/null 2>&1 || fail "image $image is not on this machine" "Run: make images"
-    case $CLUSTER in
-      kind) kind load docker-image "$image" --name "$NAME" ;;
-      minikube) minikube image load "$image" -p "$NAME" ;;
-    esac
   done
+  # shellcheck disable=SC2086 # one word each
+  case $CLUSTER in
+    kind) kind load docker-image $images --name "$NAME" ;;
+    minikube) for image in $images; do minikube image load "$image" -p "$NAME"; done ;;
+  esac
 }
 
 penstock() {
@@ -280,6 +292,19 @@ down() {
   esac
 }
 
+# What is not ready anywhere, for whoever was not looking.
+diagnosis() {
+  need kubectl; need "$CLUSTER"
+  exists || fail "no $CLUSTER cluster $NAME is there" "Run: scripts/cluster.sh up $CLUSTER"
+  same_cluster
+  kube get pods --all-namespaces --output wide
+  local namespace
+  for namespace in kube-system cert-manager envoy-gateway-system kserve kubeflow penstock; do
+    say "what is not ready in $namespace"
+    unready "$namespace"
+  done
+}
+
 CLUSTER=${2:-}
 case $CLUSTER in
   kind) CONTEXT=kind-$NAME ;;
@@ -289,5 +314,6 @@ esac
 case ${1:-} in
   up) up ;;
   down) down ;;
-  *) fail "'${1:-}' is neither up nor down" "Run: scripts/cluster.sh up $CLUSTER" ;;
+  diagnose) diagnosis ;;
+  *) fail "'${1:-}' is neither up, down nor diagnose" "Run: scripts/cluster.sh up $CLUSTER" ;;
 esac

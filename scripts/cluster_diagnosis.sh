@@ -5,15 +5,19 @@
 diagnose() { # step, namespace
   {
     printf '\nerror: the step "%s" failed; what is not ready in namespace %s:\n' "$1" "$2"
-    if ! kube get namespace "$2" >/dev/null 2>&1; then
-      echo "  The cluster does not answer, or has no such namespace: what the step itself printed says why."
-    else
-      troubled "$2" | while read -r pod; do explain "$2" "$pod"; done
-      printf '\n-- warnings in %s, latest last\n' "$2"
-      kube get events --namespace "$2" --field-selector type=Warning --sort-by=.lastTimestamp 2>&1 | tail -n 10
-    fi
+    unready "$2"
     printf '\nMend it and run the same command again: what is done already stays done.\n'
   } >&2 || true
+}
+
+unready() { # namespace
+  if ! kube get namespace "$1" >/dev/null 2>&1; then
+    echo "  The cluster does not answer, or has no such namespace: what the step itself printed says why."
+    return
+  fi
+  troubled "$1" | while read -r pod; do explain "$1" "$pod"; done
+  printf '\n-- warnings in %s, latest last\n' "$1"
+  kube get events --namespace "$1" --field-selector type=Warning --sort-by=.lastTimestamp 2>&1 | tail -n 10
 }
 
 # Print the pods that are neither ready nor finished.

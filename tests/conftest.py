@@ -57,18 +57,32 @@ def shared_data() -> Path:
     return SHARED
 
 
+LOUD = {
+    "tests/image/": ("THE IMAGES WERE NOT TESTED", "make test-images"),
+    "tests/cluster/": ("NOT TESTED ON A CLUSTER", "KUBECONFIG=FILE make test-cluster"),
+}
+"""What must not be skipped in silence: what to say of it, and how it is run."""
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say it where nobody misses it when the images were not tested."""
-    skipped = [
-        report
-        for report in terminalreporter.getreports("skipped")
-        if report.nodeid.startswith("tests/image/")
-    ]
-    if not skipped:
-        return
-    terminalreporter.section("THE IMAGES WERE NOT TESTED", sep="!", red=True, bold=True)
-    for reason in sorted({str(report.longrepr[2]) for report in skipped}):
-        terminalreporter.write_line(reason.removeprefix("Skipped: "), red=True)
-    terminalreporter.write_line(
-        f"{len(skipped)} tests of them did not run: make test-images", red=True
-    )
+    """Say it where nobody misses it when the images, or a cluster, were not tested."""
+    for folder, (title, command) in LOUD.items():
+        skipped: dict[str, list[str]] = {}
+        for report in terminalreporter.getreports("skipped"):
+            if report.nodeid.startswith(folder):
+                reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+                skipped.setdefault(reason, []).append(report.nodeid.rpartition("::")[2])
+        if skipped:
+            _say(terminalreporter, title, skipped=skipped, command=command)
+
+
+def _say(
+    reporter: pytest.TerminalReporter, title: str, *, skipped: dict[str, list[str]], command: str
+) -> None:
+    reporter.section(title, sep="!", red=True, bold=True)
+    for reason, names in sorted(skipped.items()):
+        reporter.write_line(f"{reason}  ({len(names)} tests)", red=True)
+        for name in dict.fromkeys(name.partition("[")[0] for name in names):
+            reporter.write_line(f"  {name}", red=True)
+    count = sum(map(len, skipped.values()))
+    reporter.write_line(f"{count} tests of them did not run: {command}", red=True)

@@ -33,6 +33,18 @@ def _latency_edges() -> tuple[float, ...]:
     return tuple(round(1e-4 * 1.05**step, 9) for step in range(280))
 
 
+_E12 = (1.0, 1.2, 1.5, 1.8, 2.2, 2.7, 3.3, 3.9, 4.7, 5.6, 6.8, 8.2)
+
+SERVED_LATENCY = tuple(
+    edge
+    for edge in (float(f"{digit}e{power}") for power in range(-4, 2) for digit in _E12)
+    if edge <= 10
+)
+"""Seconds; upper edges of the model server's own histogram, from 0.1 ms to 10 s: the preferred
+numbers E12, about 20 % apart, since two latencies whose ratio is smaller than a bin's are not told
+apart."""
+
+
 class Grids(Value):
     """The edges that all histograms of one rollout share.
 
@@ -164,6 +176,9 @@ class Interval(Value):
     stable: ArmSummary = ArmSummary()
     candidate: ArmSummary = ArmSummary()
     pairs: Pairs = Pairs()
+    blind: str = Field(
+        default="", description="Why users' requests could not be counted; empty: they could"
+    )
 
 
 class Finding(Value):

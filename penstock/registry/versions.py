@@ -16,6 +16,7 @@ from penstock.records import export
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
 CHAMPION = "champion"
 CHALLENGER = "challenger"
@@ -222,10 +223,21 @@ def aliases(store: MlflowClient, name: str) -> dict[str, int]:
     try:
         found = store.get_registered_model(name)
     except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST" or _unseen(store, name, error):
             return {}
         raise
     return {alias: int(number) for alias, number in found.aliases.items()}
+
+
+def _unseen(store: MlflowClient, name: str, error: MlflowException) -> bool:
+    """Return whether a server with users forbids a name because there is no such model for ours.
+
+    It forbids one that does not exist as it forbids one of somebody else's; a list holds neither.
+    Nothing can be registered into somebody else's, so nothing passes for a first version there.
+    """
+    if error.error_code != "PERMISSION_DENIED":
+        return False
+    return not store.search_registered_models(f"name = '{name}'")
 
 
 def version_of(store: MlflowClient, name: str, number: int) -> Version:

@@ -140,7 +140,7 @@ def roll_back(
             abandon(router, under_way, reason="A rollback was asked for.")
         release = fetch(target, into=place.models, tracking_uri=tracking_uri)
         before = router.stable
-        journal = _begin_rollback(place, target, spec=spec)
+        journal = _begin_rollback(place, target)
         controller = Controller(
             router=router,
             journal=journal,
@@ -160,7 +160,7 @@ def roll_back(
     return rollout
 
 
-def _begin_rollback(place: Place, target: Version, *, spec: DeploymentSpec) -> Journal:
+def _begin_rollback(place: Place, target: Version) -> Journal:
     now = datetime.now(UTC)
     name = f"{target.version}-rollback-{now:%Y%m%dT%H%M%S}"
     router = place.router
@@ -170,7 +170,7 @@ def _begin_rollback(place: Place, target: Version, *, spec: DeploymentSpec) -> J
         Rollout(
             identity=name,
             service=place.service,
-            router=spec.router,
+            router=place.kind,
             url=router.url,
             candidate=target.version,
             stable=router.stable,

@@ -208,19 +208,23 @@ class Controller:
             task=self._task,
         )
         verdict = verdict_of(findings)
+        blind = rollout.intervals[-1].blind
         if verdict == "fail":
             return Move("rollback", _sentences(findings, "fail"), findings=findings)
         waited = _seconds_since(here.time)
         if _seconds_since(rollout.started) > plan.deadline:
-            return Move("rollback", _too_late(findings, "deadline", plan.deadline), 0, 0, findings)
-        if verdict == "pass" and waited >= stage.min_seconds:
+            reason = _too_late(findings, "deadline", plan.deadline, blind)
+            return Move("rollback", reason, 0, 0, findings)
+        # What passed before may not hold any more where users' requests are not seen now.
+        if verdict == "pass" and waited >= stage.min_seconds and not blind:
             held = isinstance(stage, StepSpec) and stage.hold
             approved = self._journal.approval_of(here.step) if held else "the plan"
             if approved is not None:
                 following = 0 if phase == "shadow" else here.step + 1
                 return self._step(following, _passed(findings, held, approved), findings)
         if waited > stage.max_wait:
-            return Move("rollback", _too_late(findings, "max_wait", stage.max_wait), 0, 0, findings)
+            reason = _too_late(findings, "max_wait", stage.max_wait, blind)
+            return Move("rollback", reason, 0, 0, findings)
         return None
 
     def _gone(self) -> Move:
@@ -304,8 +308,9 @@ def _passed(findings: tuple[Finding, ...], held: bool, approved: str) -> str:
     return f"{passed} rules passed and none is open.{by}"
 
 
-def _too_late(findings: tuple[Finding, ...], limit: str, seconds: float) -> str:
-    missing = _sentences(findings, "inconclusive") or "It was not approved in time."
+def _too_late(findings: tuple[Finding, ...], limit: str, seconds: float, blind: str) -> str:
+    missing = _sentences(findings, "inconclusive")
+    missing = " ".join(filter(None, (blind, missing))) or "It was not approved in time."
     return f"Nothing was shown within the {limit} of {seconds:g} s. {missing}"
 
 

@@ -20,6 +20,15 @@ class Place(Protocol):
         ...
 
     @property
+    def kind(self) -> str:
+        """Its router as `deployment.router` names it, chosen where that leaves it open.
+
+        Raises:
+            ServiceError: If it is left open and the cluster has not what any of them needs.
+        """
+        ...
+
+    @property
     def router(self) -> Router:
         """What carries its traffic."""
         ...

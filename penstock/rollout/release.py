@@ -14,7 +14,7 @@ from penstock import files, progress
 from penstock.errors import InputError, IntegrityError, NotApprovedError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Deployment
-from penstock.records.rollout import Grids, Order, Rollout, Transition
+from penstock.records.rollout import SERVED_LATENCY, Grids, Order, Rollout, Transition
 from penstock.registry import versions
 from penstock.rollout import smoke
 from penstock.rollout.engine import Actions, Controller, give_up
@@ -176,7 +176,7 @@ def _roll_out(place: Place, journal: Journal, order: Order, *, spec: DeploymentS
                 remedy="Release a version without a drill first.",
             )
         journal.begin(
-            _planned(place.router, release, order, spec=spec, name=journal.name, direct=direct),
+            _planned(place, release, order, spec=spec, name=journal.name, direct=direct),
             reason="Approved by the gate and registered.",
             order=order,
         )
@@ -184,7 +184,7 @@ def _roll_out(place: Place, journal: Journal, order: Order, *, spec: DeploymentS
 
 
 def _planned(
-    router: Router,
+    place: Place,
     release: Release,
     order: Order,
     *,
@@ -195,10 +195,10 @@ def _planned(
     return Rollout(
         identity=name,
         service=order.registration.name,
-        router=spec.router,
-        url=router.url,
+        router=place.kind,
+        url=place.router.url,
         candidate=release.version,
-        stable=router.stable,
+        stable=place.router.stable,
         uri=release.uri,
         model=release.model,
         decision=order.registration.decision,
@@ -206,7 +206,7 @@ def _planned(
         direct=direct,
         started=datetime.now(UTC),
         plan=spec.canary.model_dump(mode="json"),
-        grids=_grids(Model.read(release.folder / FILE_NAME), Path(order.holdout)),
+        grids=_grids(Model.read(release.folder / FILE_NAME), Path(order.holdout), spec=spec),
     )
 
 
@@ -264,7 +264,7 @@ def _check_again(place: Place, order: Order, *, spec: DeploymentSpec) -> Rollout
     address = place.router.deploy(release, timeout=spec.ready_timeout)
     _prove(place.router, address, order, release, rows=spec.smoke_rows)
     versions.set_champion(order.registration.name, release.version, tracking_uri=order.tracking_uri)
-    planned = _planned(place.router, release, order, spec=spec, name="none", direct=_SERVES)
+    planned = _planned(place, release, order, spec=spec, name="none", direct=_SERVES)
     now = datetime.now(UTC)
     moves = [
         Transition(sequence=index, time=now, phase=phase, weight=100, reason=_SERVES)
@@ -298,10 +298,21 @@ def _traffic(
     return router.replay(bodies, rate=plan.traffic.rate)
 
 
-def _grids(record: Model, holdout: Path) -> Grids:
-    """Return the edges for a model's scores: those of a probability, or of the target's values."""
+def _grids(record: Model, holdout: Path, *, spec: DeploymentSpec) -> Grids:
+    """Return the edges for a model's scores: those of a probability, or of the target's values.
+
+    Where nothing is measured but what a cluster's servers count, latency has their edges.
+    """
+    live = spec.router != "local" and spec.canary.traffic.source == "live"
     if record.task != "regression":
-        return Grids()
+        served = spec.kserve.prometheus.latency_edges or SERVED_LATENCY
+        return Grids(latency=served) if live else Grids()
+    if live:
+        raise InputError(
+            "the scores of a regression are too coarse in a server's figures to be compared",
+            where="deployment.canary.traffic.source",
+            remedy="Set it to both.",
+        )
     values = smoke.sample_rows(holdout, rows=_REPLAYED_ROWS).column(record.target).to_pylist()
     known = sorted(float(value) for value in values if value is not None)
     cuts = {known[len(known) * index // 50] for index in range(1, 50)} if known else set()

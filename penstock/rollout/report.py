@@ -28,6 +28,8 @@ _TONES: dict[Verdict, Tone] = {
     "not judged": "plain",
 }
 _LOG = re.compile(r"/\S+\.log\b")
+_COUNTS_ALL = "local"
+"""The router that every request of users passes, and that counts it."""
 _PAUSE = 5.0
 """Seconds without measurement, in looks and at least, from which on a line is broken."""
 
@@ -112,7 +114,11 @@ def _facts(record: Rollout, plan: CanarySpec) -> list[tuple[str, str]]:
         ("Candidate", f"version {record.candidate}"),
         ("Stable", "none yet" if record.stable is None else f"version {record.stable}"),
         ("Lasted" if record.outcome else "So far", words.duration(length)),
-        ("Users' requests", f"{everything.requests - everything.replayed:,}"),
+        (
+            "Users' requests",
+            f"{everything.requests - everything.replayed:,}"
+            + ("" if record.router == _COUNTS_ALL else " were counted"),
+        ),
         ("Replayed requests", f"{everything.replayed:,}"),
         ("Copies to the candidate", f"{copies:,}"),
         ("Router", record.router),
@@ -180,6 +186,9 @@ def _met(record: Rollout) -> str:
     """Return how many users the candidate got at."""
     arm = total(interval.candidate for interval in record.intervals)
     users = arm.requests - arm.replayed
+    if record.router != _COUNTS_ALL:
+        # Behind a gateway only those of the pods' figures are known, from scrape to scrape.
+        return f"Of users' requests to it {users:,} were counted; there may have been more."
     if not users:
         return "It was given none of users' requests."
     return f"It was given {users:,} of users' requests."

@@ -77,11 +77,13 @@ class Observation:
         arms: What each version that is up has answered to requests that were its own.
         pairs: What stable version and candidate answered to mirrored requests, since this
             candidate was brought up.
+        blind: Why users' requests that should be in here are not; empty: they are.
     """
 
     epoch: str
     arms: Mapping[int, ArmSummary]
     pairs: Pairs
+    blind: str = ""
 
 
 @dataclass(frozen=True)

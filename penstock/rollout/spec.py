@@ -120,7 +120,8 @@ class TrafficSpec(Spec):
     source: Literal["live", "replay", "both"] = Field(
         default="both",
         description="live: users alone; replay: rows of the holdout, sent at `rate`; both: both. "
-        "What users sent counts in each case",
+        "What users sent counts in each case; on a cluster with live and both, where "
+        "`kserve.prometheus` names one",
     )
     rate: float = Field(default=50, gt=0, le=10_000, description="Replayed requests a second")
 
@@ -158,19 +159,122 @@ class CanarySpec(Spec):
         return self
 
 
+_SERVER = 'namespace="{namespace}",model="{service}",model_version="{version}"'
+_USERS = f'{_SERVER},origin="live"'
+_PREDICTIONS = f'{_USERS},protocol=~"v1|v2|mlflow"'
+
+
+class QueriesSpec(Spec):
+    """What Prometheus is asked of users' requests, in PromQL.
+
+    `{namespace}`, `{service}` and `{version}` are put in. Counters are asked for as they are, one
+    series or more for each pod, each with the label `pod`; how they grew is worked out here.
+    """
+
+    scraped: str = Field(
+        default=f"timestamp(penstock_model_info{{{_SERVER}}})",
+        description="Unix time at which each pod of the version was scraped last",
+    )
+    requests: str = Field(
+        default=f"penstock_requests_total{{{_PREDICTIONS}}}",
+        description="Requests answered, by the label `code`: the status, 0 for none",
+    )
+    seconds: str = Field(
+        default=f"penstock_request_duration_seconds_bucket{{{_PREDICTIONS}}}",
+        description="Histogram of seconds, by `le`, read with traffic.source: live alone; empty: "
+        "latency is not known, and never passes",
+    )
+    scores: str = Field(
+        default=f"penstock_prediction_score_bucket{{{_USERS}}}",
+        description="Histogram of the scores of a classifier, by `le`; empty: not read",
+    )
+    predicted: str = Field(
+        default=f"penstock_predicted_rows_total{{{_USERS}}}",
+        description="Rows by predicted label, in the label `label`, read where scores are",
+    )
+    labelled_rows: str = Field(
+        default=f"penstock_labelled_rows_total{{{_USERS}}}",
+        description="Rows whose true label has come; empty: not read",
+    )
+    labelled_loss: str = Field(
+        default=f"penstock_labelled_loss_total{{{_USERS}}}", description="Sum of their losses"
+    )
+    labelled_squared: str = Field(
+        default=f"penstock_labelled_loss_squared_total{{{_USERS}}}",
+        description="Sum of the squares of their losses",
+    )
+
+    @model_validator(mode="after")
+    def _by_version(self) -> QueriesSpec:
+        for name, query in self:
+            if query and "{version}" not in query:
+                raise ValueError(f"{name}: {query!r} does not say {{version}}: it has no arms")
+        for together in (
+            {"scraped": self.scraped},
+            {"requests": self.requests},
+            {name: query for name, query in self if name.startswith("labelled")},
+            {"scores": self.scores, "predicted": self.predicted},
+        ):
+            empty = [name for name, query in together.items() if not query]
+            if empty and (len(together) == 1 or len(empty) < len(together)):
+                raise ValueError(f"{empty[0]} is empty, and cannot be left out alone")
+        return self
+
+
+class PrometheusSpec(Spec):
+    """Where the figures of users' requests are read during a rollout."""
+
+    url: str = Field(
+        default="", description="For example http://prometheus.monitoring:9090; empty: none"
+    )
+    token_file: str = Field(
+        default="", description="File with a bearer token, read anew each time; empty: none"
+    )
+    ca_file: str = Field(
+        default="", description="Certificates (PEM) to check its own against; empty: the system's"
+    )
+    stale_after: float = Field(
+        default=90,
+        gt=0,
+        description="Seconds without a scrape after which a pod's figures count no more; more than "
+        "two scrape intervals",
+    )
+    latency_edges: tuple[float, ...] = Field(
+        default=(),
+        description="Edges in seconds that the histogram `queries.seconds` has, at least these; "
+        "empty: those of the model server",
+    )
+    queries: QueriesSpec = QueriesSpec()
+
+    @model_validator(mode="after")
+    def _rising(self) -> PrometheusSpec:
+        edges = list(self.latency_edges)
+        if len(edges) == 1 or edges != sorted(set(edges)) or min(edges, default=1) <= 0:
+            raise ValueError("latency_edges must be above 0 and rise, two at least")
+        if self.url and not self.url.startswith(("http://", "https://")):
+            raise ValueError(f"url must begin with http:// or https://, got {self.url!r}")
+        return self
+
+
 class KserveSpec(Spec):
     """Where a router of a cluster serves, and with what."""
 
     namespace: str = Field(
         default="penstock", description="Namespace of the model servers, the route and the gateway"
     )
-    gateway: str = Field(default="penstock", description="The Gateway, `name` or `namespace/name`")
+    gateway: str = Field(
+        default="penstock",
+        description="The Gateway, `name` or `namespace/name`; kserve-knative has none",
+    )
     address: str = Field(
         default="",
-        description="URL at which this step reaches the gateway; empty: what its status says",
+        description="URL at which this step reaches the gateway; empty: what its status says, or "
+        "that of the InferenceService for kserve-knative",
     )
     hostname: str = Field(
-        default="", description="Host that users call it by; empty: any, told apart by the path"
+        default="",
+        description="Host that users call it by; empty: any, told apart by the path. "
+        "kserve-gateway only: elsewhere KServe names it",
     )
     runtime: str = Field(default="penstock", description="ServingRuntime of the model servers")
     service_account: str = Field(
@@ -187,15 +291,18 @@ class KserveSpec(Spec):
         default="",
         description="Context of the kubeconfig; empty: its current one, or the pod's own",
     )
+    prometheus: PrometheusSpec = PrometheusSpec()
 
 
 class DeploymentSpec(Spec):
     """How a registered version is brought to users."""
 
-    router: Literal["local", "kserve-gateway", "kserve-native"] = Field(
+    router: Literal["local", "kserve", "kserve-gateway", "kserve-knative", "kserve-native"] = Field(
         default="local",
         description="local: this machine, loopback; kserve-gateway: KServe on Kubernetes, weighed "
-        "by our HTTPRoute; kserve-native: by KServe's own canary",
+        "by our HTTPRoute; kserve-knative: by Knative, where KServe has it; kserve-native: by "
+        "KServe's own canary; kserve: the one that a service has already, else the first of "
+        "kserve-gateway and kserve-knative that the cluster has all for",
     )
     port: int = Field(
         default=8080,

@@ -72,6 +72,7 @@ class Watch:
                 "seconds": seconds,
                 **self._marks,
                 **arms,
+                "blind": now.blind,
                 "pairs": now.pairs.minus(before.pairs)
                 if now.pairs.candidate.requests >= before.pairs.candidate.requests
                 else now.pairs,

@@ -101,6 +101,9 @@ def status_lines(record: Rollout, *, findings: Sequence[Finding] = ()) -> list[s
     ]
     for name, arm in _arms(record):
         lines.append(_entry("Answered" if len(lines) == 2 else "", f"{name}: {_answered(arm)}"))
+    blind = record.intervals[-1].blind if record.intervals and not record.outcome else ""
+    if blind:
+        lines.append(_entry("", _line(blind)))
     judged = in_order(findings or last_findings(record))
     for number, finding in enumerate(judged):
         verdict = f"{finding.verdict:<12} {rule_title(finding)}: {_line(finding.sentence)}"

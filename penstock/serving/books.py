@@ -79,6 +79,7 @@ class Books:
         """Note an answer before it is sent, so that a label cannot come before it."""
         self.meters.scored(
             outcome.scores,
+            outcome.labels,
             origin=exchange.origin,
             missing=outcome.batch.missing,
             unseen=outcome.batch.unseen,

@@ -6,6 +6,7 @@ Everything is counted on the event loop's thread.
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from penstock.records.rollout import Labelled
+from penstock.records.rollout import SERVED_LATENCY, Labelled
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,11 +32,8 @@ if TYPE_CHECKING:
 # A second series for each, of use only to readers of OpenMetrics.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-LATENCY_EDGES = (
-    *(0.0005, 0.001, 0.002, 0.003, 0.005, 0.0075, 0.01, 0.015, 0.025, 0.05, 0.1),
-    *(0.25, 0.5, 1.0, 2.5, 5.0, 10.0),
-)
-PROBABILITY_EDGES = tuple(round(0.05 * step, 2) for step in range(1, 21))
+PROBABILITY_EDGES = tuple(round(0.02 * step, 2) for step in range(1, 51))
+"""Those of a rollout's `Grids`, so that users' scores can be put to the replayed ones."""
 _DECADES = tuple(float(f"{digit}e{power}") for power in range(-3, 10) for digit in (1, 2, 5))
 VALUE_EDGES = (*(-edge for edge in reversed(_DECADES)), 0.0, *_DECADES)
 """Edges that do not depend on the model, so that versions can be added up and compared."""
@@ -68,7 +66,7 @@ class Meters:
             "penstock_request_duration_seconds",
             "Seconds from a request's first byte to its answer's last",
             [*self._labels, "protocol", "origin"],
-            buckets=LATENCY_EDGES,
+            buckets=SERVED_LATENCY,
             registry=self._registry,
         )
         in_flight = Gauge(
@@ -84,6 +82,11 @@ class Meters:
         self._unseen = self._counter(
             "penstock_feature_unseen", "Rows with a value that training did not see", "feature"
         )
+        self._predicted: Counter | None = None
+        if record.task != "regression":
+            self._predicted = self._counter(
+                "penstock_predicted_rows", "Rows by predicted label", "label", "origin"
+            )
         rows = self._counter("penstock_labelled_rows", "Rows whose label has come", "origin")
         loss = self._counter("penstock_labelled_loss", "Sum of their losses, each 0 to 1", "origin")
         squared = self._counter(
@@ -105,6 +108,7 @@ class Meters:
         self._scores = _Scores(edges, self._labels)
         self._registry.register(self._scores)
         self._bound: dict[tuple[int, str, Origin], tuple[Counter, Histogram]] = {}
+        self._bound_labels: dict[tuple[str, Origin], Counter] = {}
         self._describe(record, runtime, digest)
         for column in record.columns:
             # A rate cannot be taken of a series that begins with its first event.
@@ -126,6 +130,7 @@ class Meters:
     def scored(
         self,
         scores: np.ndarray,
+        labels: Sequence[object],
         *,
         origin: Origin,
         missing: Mapping[str, int],
@@ -135,11 +140,15 @@ class Meters:
 
         Args:
             scores: One score a row.
+            labels: One predicted label a row.
             origin: Whose request it was.
             missing: Missing values by feature, where there are any.
             unseen: Values that training did not see by feature, where there are any.
         """
         self._scores.add(scores, origin)
+        if self._predicted is not None:
+            for label, rows in Tally(map(str, labels)).items():
+                self._predictions_of(label, origin).inc(rows)
         for name, count in missing.items():
             self._missing.labels(**self._labels, feature=name).inc(count)
         for name, count in unseen.items():
@@ -156,6 +165,14 @@ class Meters:
         """Return everything in the format that an `accept` header asks for, and its type."""
         encoder, content_type = choose_encoder(accept)
         return encoder(self._registry), content_type
+
+    def _predictions_of(self, label: str, origin: Origin) -> Counter:
+        bound = self._bound_labels.get((label, origin))
+        if bound is None:
+            assert self._predicted is not None
+            bound = self._predicted.labels(**self._labels, label=label, origin=origin)
+            self._bound_labels[label, origin] = bound
+        return bound
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, [*self._labels, *labels], registry=self._registry)

@@ -1,10 +1,4 @@
-"""Submission to a real Kubeflow Pipelines: `make test-cluster`.
-
-KUBECONFIG names the cluster and PENSTOCK_KFP_HOST its KFP API. PENSTOCK_KFP_TABLE and
-PENSTOCK_KFP_TARGET name a table that the cluster reaches, for a release to the end. Further, where
-they are needed: PENSTOCK_KFP_NAMESPACE (a profile), PENSTOCK_KFP_PODS (the namespace of the pods,
-`kubeflow` unless there is a profile), PENSTOCK_KFP_TOKEN_FILE and PENSTOCK_KFP_ACCOUNT.
-"""
+"""Submission to a real Kubeflow Pipelines: `make test-cluster`; see cluster_kfp.py."""
 
 from __future__ import annotations
 
@@ -12,35 +6,23 @@ import os
 import re
 import subprocess
 import sys
-import uuid
-import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cluster_kfp import NAMESPACE, NEEDS_KFP, PODS, forget, signed
+from cluster_site import new_name
 
-HOST = os.environ.get("PENSTOCK_KFP_HOST", "")
-NAMESPACE = os.environ.get("PENSTOCK_KFP_NAMESPACE", "")
-PODS = os.environ.get("PENSTOCK_KFP_PODS") or NAMESPACE or "kubeflow"
-TOKEN = os.environ.get("PENSTOCK_KFP_TOKEN_FILE", "")
-TABLE = os.environ.get("PENSTOCK_KFP_TABLE", "")
-
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(
-        not (HOST and os.environ.get("KUBECONFIG")),
-        reason="NOT RUN against a real Kubeflow: set KUBECONFIG and PENSTOCK_KFP_HOST",
-    ),
-]
+pytestmark = [pytest.mark.slow, NEEDS_KFP]
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 @pytest.fixture(scope="module")
 def name() -> str:
-    return f"penstock-test-{uuid.uuid4().hex[:8]}"
+    return new_name()
 
 
 @pytest.fixture
@@ -48,8 +30,8 @@ def project(tmp_path: Path, name: str) -> Path:
     path = tmp_path / "project.yaml"
     raw: dict[str, Any] = {
         "name": name,
-        "target": os.environ.get("PENSTOCK_KFP_TARGET", "target"),
-        "source": {"uri": TABLE or "http://127.0.0.1:9/there-is-no-such-table.csv"},
+        "target": "target",
+        "source": {"uri": "http://127.0.0.1:9/there-is-no-such-table.csv"},
         "training": {"trials": 2, "folds": 2},
         "cluster": {
             "namespace": NAMESPACE,
@@ -63,8 +45,7 @@ def project(tmp_path: Path, name: str) -> Path:
 @pytest.fixture
 def run() -> Run:
     def call(*arguments: object) -> subprocess.CompletedProcess[str]:
-        signed = ["--token-file", TOKEN] if TOKEN else []
-        command = [Path(sys.executable).parent / "penstock", *arguments, "--host", HOST, *signed]
+        command = [Path(sys.executable).parent / "penstock", *arguments, *signed()]
         return subprocess.run(
             list(map(str, command)), capture_output=True, text=True, timeout=3600, check=False
         )
@@ -75,24 +56,7 @@ def run() -> Run:
 @pytest.fixture(scope="module", autouse=True)
 def _leave_nothing(name: str) -> Iterator[None]:
     yield
-    from kfp.client import Client, ServiceAccountTokenVolumeCredentials
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        credentials = ServiceAccountTokenVolumeCredentials(TOKEN) if TOKEN else None
-        client = Client(host=HOST, credentials=credentials, namespace=NAMESPACE or "kubeflow")
-    try:
-        experiment = client.get_experiment(experiment_name=name, namespace=NAMESPACE or None)
-    except ValueError:  # nothing was ever begun
-        return
-    every = client.list_runs(experiment_id=experiment.experiment_id, page_size=100).runs or []
-    for each in every:
-        client.delete_run(each.run_id)
-    client.delete_experiment(experiment.experiment_id)
-    if pipeline := client.get_pipeline_id(name):
-        for version in client.list_pipeline_versions(pipeline).pipeline_versions or []:
-            client.delete_pipeline_version(pipeline, version.pipeline_version_id)
-        client.delete_pipeline(pipeline)
+    forget(name)
 
 
 def test_a_run_is_taken_followed_and_told(run: Run, project: Path) -> None:
@@ -108,13 +72,6 @@ def test_a_run_is_taken_followed_and_told(run: Run, project: Path) -> None:
     config.load_kube_config()
     label = f"pipeline/runid={taken[1]}"
     assert client.CoreV1Api().list_namespaced_pod(PODS, label_selector=label).items
-
-
-@pytest.mark.skipif(not TABLE, reason="NOT RUN to a release: set PENSTOCK_KFP_TABLE and _TARGET")
-def test_a_table_that_the_cluster_reaches_is_released(run: Run, project: Path) -> None:
-    done = run("submit", project, "--wait", "--timeout", "55m")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "RELEASED" in done.stdout
 
 
 def test_a_schedule_lives_and_is_deleted(run: Run, project: Path, name: str) -> None:

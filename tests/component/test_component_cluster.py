@@ -80,6 +80,41 @@ def test_every_task_carries_a_setting(tmp_path: Path, cluster: Any, field: str, 
     assert platform == {name: {field: value} for name in STEPS | FAILS}
 
 
+def resources(spec: dict, step: str) -> dict[str, str]:
+    asked: dict[str, str] = spec["deploymentSpec"]["executors"][f"exec-{step}"]["container"][
+        "resources"
+    ]
+    return {name: value for name, value in asked.items() if name.startswith("resource")}
+
+
+def test_a_step_may_ask_for_more_than_the_pipeline_does(tmp_path: Path) -> None:
+    plain, _ = compiled(tmp_path)
+    spec, platform = compiled(
+        tmp_path, resources={"train": {"cpu": "4", "memory": "32Gi"}, "split": {"memory": "900Mi"}}
+    )
+    assert platform == {}
+    assert resources(spec, "train") == {
+        "resourceCpuRequest": "4",
+        "resourceMemoryRequest": "32Gi",
+        "resourceMemoryLimit": "32Gi",
+    }
+    assert resources(spec, "split") == {
+        **resources(plain, "split"),
+        "resourceMemoryRequest": "900Mi",
+        "resourceMemoryLimit": "900Mi",
+    }
+    assert resources(spec, "evaluate") == resources(plain, "evaluate")
+
+
+def test_a_small_node_has_room_for_every_step(tmp_path: Path) -> None:
+    """KFP's own installation asks for 0.7 cores and 3.1 GiB: what is left of 10 is enough."""
+    spec, _ = compiled(tmp_path)
+    for name in STEPS | FAILS:
+        asked = resources(spec, name)
+        assert asked["resourceCpuRequest"] in ("1", "500m", "250m"), name
+        assert asked["resourceMemoryRequest"] in ("2Gi", "1Gi", "512Mi"), name
+
+
 def test_a_secret_may_be_for_named_steps_alone(tmp_path: Path) -> None:
     secret = {"name": "s3", "environment": {"id": "AWS_ID"}, "mount_path": "/s", "steps": ["train"]}
     _, platform = compiled(tmp_path, secrets=[secret])
@@ -115,6 +150,10 @@ def test_the_pipeline_is_otherwise_the_same(tmp_path: Path) -> None:
         ({"nodeselector": {}}, "nodeselector"),
         ({"image_pull_policy": "Sometimes"}, "image_pull_policy"),
         ({"service_account": "Not Valid"}, "service_account"),
+        ({"resources": {"train": {}}}, "give cpu, memory or both"),
+        ({"resources": {"training": {"cpu": "1"}}}, "resources"),
+        ({"resources": {"train": {"cpu": "0m"}}}, "resources.train.cpu"),
+        ({"resources": {"train": {"memory": "8 GB"}}}, "resources.train.memory"),
         ({"secrets": [{"name": "s3"}]}, "no step sees the Secret"),
         ({"secrets": [{"name": "s3", "environment": {"a": "1A"}}]}, "environment"),
         ({"secrets": [{"name": "s3", "mount_path": "etc"}]}, "mount_path"),

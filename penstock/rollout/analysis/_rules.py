@@ -63,12 +63,15 @@ class Stage:
 
 def nothing_yet(rule: str, stage: Stage, *, bound: float) -> Finding:
     """Return the finding of a rule that has no evidence."""
+    need = f"{count(stage.missing)} requests are missing."
+    if not stage.missing:
+        need = "none of the requests so far came with the figures for it."
     return Finding(
         rule=rule,
         verdict="inconclusive",
         value=None,
         bound=bound,
-        sentence=f"Nothing to judge {rule} by yet: {count(stage.missing)} requests are missing.",
+        sentence=f"Nothing to judge {rule} by yet: {need}",
     )
 
 
@@ -135,7 +138,9 @@ def latency(evidence: Evidence, stage: Stage, rules: RulesSpec, grids: Grids) ->
         bound=bound,
         stable_samples=round(n_s),
         candidate_samples=round(n_c),
-        sentence=_latency_sentence(ratios, told, n_c, bound) + _rest(verdict, stage, passes=passes),
+        sentence=_latency_sentence(ratios, told, n_c, bound)
+        + _unmeasured(evidence)
+        + _rest(verdict, stage, passes=passes),
     )
 
 
@@ -294,6 +299,16 @@ def _latency_sentence(
         f"and {span(ratio.stable)} with the stable version, {times(ratio.value)} times: {lies}, "
         f"{bound:g} allowed." + "".join(others)
     )
+
+
+def _unmeasured(evidence: Evidence) -> str:
+    """Say how many answers are left out, because they were not measured where the others were."""
+    arms = (*evidence.stable, *evidence.candidate)
+    answered = sum(arm.requests - arm.client_errors - arm.server_errors for arm in arms)
+    without = answered - sum(sum(arm.latency.values()) for arm in arms)
+    if without <= 0:
+        return ""
+    return f" {count(without)} answers of both are not in it: they were not measured alike."
 
 
 def _errors(arm: ArmSummary) -> int:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
 from penstock.errors import ServiceError
 from penstock.kube import (
+    CONFIG_MAPS,
+    DEPLOYMENTS,
     GATEWAYS,
     HTTP_ROUTES,
     INFERENCE_SERVICES,
+    KNATIVE_SERVICES,
     SERVING_RUNTIMES,
     ForbiddenError,
     Kube,
@@ -18,6 +22,11 @@ from penstock.kube import (
     Resource,
 )
 from penstock.rollout.spec import KserveSpec
+
+_INSTALL = "Install KServe 0.20 or newer."
+_NAMESPACE = "kserve"
+_KNATIVE_PORTS = ("", "http1", "h2c")
+"""Names that Knative's webhook takes for the port of a container."""
 
 
 def require(kube: Kube, spec: KserveSpec) -> str:
@@ -27,12 +36,55 @@ def require(kube: Kube, spec: KserveSpec) -> str:
         ServiceError: Naming the first thing that is missing, and what to do about it.
         ForbiddenError: If this account may not look.
     """
-    _require_kind(kube, INFERENCE_SERVICES, "KServe", "Install KServe 0.20 or newer.")
+    _require_kind(kube, INFERENCE_SERVICES, "KServe", _INSTALL)
     _require_kind(
         kube, HTTP_ROUTES, "the Gateway API", "Install its CRDs and an implementation of it."
     )
     _require_runtime(kube, spec)
     return gateway_address(kube, spec)
+
+
+def require_knative(kube: Kube, spec: KserveSpec) -> None:
+    """Return if the cluster has what a release to revisions of Knative needs.
+
+    Raises:
+        ServiceError: Naming the first thing that is missing, and what to do about it.
+        ForbiddenError: If this account may not look.
+    """
+    _require_kind(kube, INFERENCE_SERVICES, "KServe", _INSTALL)
+    _require_kind(
+        kube,
+        KNATIVE_SERVICES,
+        "Knative Serving",
+        "Install it and start KServe's controller again, or take router: kserve-gateway.",
+    )
+    runtime = _require_runtime(kube, spec)
+    for container in runtime["spec"]["containers"] if runtime else []:
+        wrong = _refused_by_knative(container)
+        if wrong:
+            raise ServiceError(
+                f"Knative refuses containers with {' and '.join(wrong)}",
+                where=f"ServingRuntime {spec.runtime}, container {container['name']}",
+                remedy="Apply manifests/ with the component knative, or name another in "
+                "deployment.kserve.runtime.",
+            )
+
+
+def known_of(kube: Kube) -> str:
+    """Return in words what this account may read of KServe's version and settings."""
+    controller = _peek(kube, DEPLOYMENTS.path(_NAMESPACE, "kserve-controller-manager"))
+    found = _peek(kube, CONFIG_MAPS.path(_NAMESPACE, "inferenceservice-config"))
+    settings: dict[str, str] = (found or {}).get("data") or {}
+    facts = {
+        "version": _tag(controller),
+        "default mode": _setting(settings, "deploy", "defaultDeploymentMode"),
+        "enableGatewayApi": _setting(settings, "ingress", "enableGatewayApi"),
+    }
+    read = [f"{name} {value}" for name, value in facts.items() if value]
+    hidden = [name for name, value in facts.items() if not value]
+    if hidden:
+        read.append(f"{', '.join(hidden)} not to be read by this account")
+    return f"KServe: {'; '.join(read)}"
 
 
 def gateway_address(kube: Kube, spec: KserveSpec) -> str:
@@ -88,22 +140,51 @@ def _require_kind(kube: Kube, resource: Resource, what: str, remedy: str) -> Non
         )
 
 
-def _require_runtime(kube: Kube, spec: KserveSpec) -> None:
-    name, where = spec.runtime, f"namespace {spec.namespace}"
-    if kube.get(SERVING_RUNTIMES.path(spec.namespace, name)) is not None:
-        return
+def _require_runtime(kube: Kube, spec: KserveSpec) -> Manifest | None:
+    """Return the runtime; None where this account may not look for one of the whole cluster."""
+    name = spec.runtime
+    found = kube.get(SERVING_RUNTIMES.path(spec.namespace, name))
+    if found is not None:
+        return found
     try:
-        path = f"/apis/{SERVING_RUNTIMES.api}/clusterservingruntimes/{name}"
-        if kube.get(path) is not None:
-            return
+        found = kube.get(f"/apis/{SERVING_RUNTIMES.api}/clusterservingruntimes/{name}")
     except ForbiddenError:
         # Whoever may not look for one of the whole cluster may still use it; KServe will tell.
-        return
-    raise ServiceError(
-        f"there is no ServingRuntime {name}",
-        where=where,
-        remedy="Apply manifests/, or name another in deployment.kserve.runtime.",
-    )
+        return None
+    if found is None:
+        raise ServiceError(
+            f"there is no ServingRuntime {name}",
+            where=f"namespace {spec.namespace}",
+            remedy="Apply manifests/, or name another in deployment.kserve.runtime.",
+        )
+    return found
+
+
+def _refused_by_knative(container: Manifest) -> list[str]:
+    ports: list[Manifest] = container.get("ports") or []
+    names = [port.get("name", "") for port in ports[:1]]
+    wrong = [f"a port named {name}" for name in names if name not in _KNATIVE_PORTS]
+    return wrong + ["a lifecycle"] * ("lifecycle" in container)
+
+
+def _peek(kube: Kube, path: str) -> Manifest | None:
+    try:
+        return kube.get(path)
+    except ForbiddenError:
+        return None
+
+
+def _tag(controller: Manifest | None) -> str:
+    containers = controller["spec"]["template"]["spec"]["containers"] if controller else []
+    image = next((one["image"] for one in containers if one["name"] == "manager"), "")
+    return str(image).rpartition("/")[2].partition("@")[0].partition(":")[2]
+
+
+def _setting(settings: dict[str, str], part: str, name: str) -> str:
+    try:
+        return str(json.loads(settings[part])[name])
+    except (KeyError, ValueError, TypeError):
+        return ""
 
 
 def _gateway(kube: Kube, spec: KserveSpec) -> Manifest:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock.kube import INFERENCE_SERVICES, ConflictError, Manifest
+from penstock.kube import HTTP_ROUTES, INFERENCE_SERVICES, ConflictError, Manifest
 from penstock.rollout.kserve import manifests
 from penstock.rollout.kserve.inference import delete, wait_until_up
+from penstock.rollout.kserve.keeper import Keeper
+from penstock.rollout.kserve.route import Route
 from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.state import Arm, ClusterState
 from penstock.rollout.router import Release
@@ -19,10 +21,15 @@ from penstock.rollout.router import Release
 class GatewayRouter(KserveService):
     """One service of a cluster, weighed by an HTTPRoute of ours."""
 
-    def _route_name(self) -> str:
-        return self._service
+    @classmethod
+    def kept_at(cls, namespace: str, service: str) -> str:
+        """Return the address of what keeps a service's state."""
+        return HTTP_ROUTES.path(namespace, service)
 
-    def _route(self, state: ClusterState) -> Manifest:
+    def _keeper(self) -> Keeper:
+        return Route(self._kube, spec=self._spec, name=self._service, lease=self._lease)
+
+    def _kept(self, state: ClusterState) -> Manifest:
         return manifests.http_route(state, spec=self._spec)
 
     def _users(self) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from penstock.kube import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
+from penstock.kube import CONFIG_MAPS, HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.rollout.kserve.state import Arm, ClusterState, Role
 from penstock.rollout.spec import KserveSpec
 
@@ -16,12 +16,16 @@ SPLIT = "split"
 """Names, in that header, both arms at equal weights: how a split is tried before users meet it."""
 
 STATE = "penstock/state"
-"""Annotation of an HTTPRoute that holds a `ClusterState`."""
+"""Annotation that holds a `ClusterState`."""
+
+REVISION = "penstock/revision"
+"""Annotation of a predictor that is another one in each revision of it."""
 
 LABELS = {"app.kubernetes.io/managed-by": "penstock"}
 VISIBILITY = "networking.kserve.io/visibility"
 """Label of an InferenceService that keeps KServe from making a route to it."""
 _SERVICE = "penstock/service"
+_VERSION = "penstock/version"
 _PORT = 80
 _MODULE = ["python", "-m"]
 
@@ -36,8 +40,8 @@ def inference_service(arm: Arm, *, service: str, spec: KserveSpec) -> Manifest:
         arm.name,
         service=service,
         spec=spec,
-        hidden=True,
-        annotations={"penstock/model": arm.uri, "penstock/digest": arm.model},
+        labels=_visible(False),
+        annotations={**_STANDARD, **_identity(arm)},
         body={
             "predictor": {
                 "minReplicas": spec.replicas,
@@ -75,12 +79,75 @@ def native_service(state: ClusterState, *, spec: KserveSpec) -> Manifest:
         service,
         service=service,
         spec=spec,
-        hidden=state.stable is None,
+        labels=_visible(state.stable is not None),
         annotations={
-            f"penstock/digest-{_variant(arm)}": arm.model for arm in state.roles().values()
+            **_STANDARD,
+            **{f"penstock/digest-{_variant(arm)}": arm.model for arm in state.roles().values()},
         },
         body=body,
     )
+
+
+def knative_service(
+    arm: Arm, *, percent: int | None, revision: str, service: str, spec: KserveSpec
+) -> Manifest:
+    """Return the InferenceService of a service whose versions are revisions of Knative.
+
+    KServe passes its labels and annotations on to the revision, so what changes with the traffic
+    must not be in them: each change would be a revision of its own.
+
+    Args:
+        arm: The version that its newest revision serves.
+        percent: Its share of users' requests; the rest goes to the revision that had all of them
+            last. None: all, and the one before is forgotten.
+        revision: What makes this revision differ from all others.
+        service: The service.
+        spec: Where it serves.
+    """
+    share = {} if percent is None else {"canaryTrafficPercent": percent}
+    return _inference_service(
+        service,
+        service=service,
+        spec=spec,
+        labels={},
+        annotations={
+            "serving.kserve.io/deploymentMode": "Knative",
+            "serving.kserve.io/enable-tag-routing": "true",
+            **_identity(arm),
+        },
+        body={
+            "predictor": {
+                **share,
+                "minReplicas": spec.replicas,
+                "maxReplicas": spec.replicas,
+                "labels": {_VERSION: str(arm.version)},
+                "annotations": {REVISION: revision},
+                **_predictor(arm, service=service, spec=spec),
+            }
+        },
+    )
+
+
+def state_map(state: ClusterState, *, name: str, spec: KserveSpec) -> Manifest:
+    """Return a ConfigMap that holds nothing but the state."""
+    return {
+        "apiVersion": CONFIG_MAPS.api,
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": name,
+            "namespace": spec.namespace,
+            # Not the label of a service: by that one its journals are found.
+            "labels": LABELS,
+            "annotations": {STATE: _packed(state)},
+        },
+    }
+
+
+def pods_selector(arm: Arm) -> str:
+    """Return the label selector of a version's pods."""
+    if arm.backend:
+        return f"app=isvc.{arm.backend}"
+    return f"{_SERVICE}={arm.name},{_VERSION}={arm.version}"
 
 
 def _inference_service(
@@ -88,7 +155,7 @@ def _inference_service(
     *,
     service: str,
     spec: KserveSpec,
-    hidden: bool,
+    labels: dict[str, str],
     annotations: dict[str, str],
     body: dict[str, Any],
 ) -> Manifest:
@@ -98,19 +165,29 @@ def _inference_service(
         "metadata": {
             "name": name,
             "namespace": spec.namespace,
-            "labels": {
-                **LABELS,
-                _SERVICE: service,
-                VISIBILITY: "cluster-local" if hidden else "",
-            },
-            "annotations": {
-                "serving.kserve.io/deploymentMode": "Standard",
-                "serving.kserve.io/autoscalerClass": "none",
-                **annotations,
-            },
+            "labels": {**LABELS, _SERVICE: service, **labels},
+            "annotations": annotations,
         },
         "spec": body,
     }
+
+
+_STANDARD = {
+    "serving.kserve.io/deploymentMode": "Standard",
+    "serving.kserve.io/autoscalerClass": "none",
+}
+
+
+def _visible(visible: bool) -> dict[str, str]:
+    return {VISIBILITY: "" if visible else "cluster-local"}
+
+
+def _identity(arm: Arm) -> dict[str, str]:
+    return {"penstock/model": arm.uri, "penstock/digest": arm.model}
+
+
+def _packed(state: ClusterState) -> str:
+    return json.dumps(state.payload(), separators=(",", ":"))
 
 
 def _predictor(arm: Arm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
@@ -143,7 +220,8 @@ def _variant(arm: Arm) -> str:
 def http_route(state: ClusterState, *, spec: KserveSpec) -> Manifest:
     """Return the route of a service: how requests find their version, and the state itself."""
     hosts = [spec.hostname] if spec.hostname else []
-    rules = [*_own_rules(state), *_chosen_rules(state), _users_rule(state)]
+    labels = _labels_rules(state) if spec.prometheus.url else []
+    rules = [*_own_rules(state), *_chosen_rules(state), *labels, _users_rule(state)]
     return _http_route(state, state.service, spec=spec, hosts=hosts, rules=rules)
 
 
@@ -180,7 +258,7 @@ def _http_route(
             "name": name,
             "namespace": spec.namespace,
             "labels": {**LABELS, _SERVICE: state.service},
-            "annotations": {STATE: json.dumps(state.payload(), separators=(",", ":"))},
+            "annotations": {STATE: _packed(state)},
         },
         "spec": {
             "parentRefs": [reference],
@@ -219,14 +297,36 @@ def _chosen_rules(state: ClusterState) -> list[dict[str, Any]]:
     return rules
 
 
+def _labels_rules(state: ClusterState) -> list[dict[str, Any]]:
+    """Send users' labels to both versions: which one answered the row is known to that one alone.
+
+    It stands before the rule for users, which has the same path: of equals the first is taken.
+    """
+    if not (state.stable and state.candidate):
+        return []
+    path = {"path": {"type": "Exact", "value": f"/v1/models/{state.service}:feedback"}}
+    backend = {**_backend(state.stable), "weight": 1}
+    return [
+        {
+            "matches": [path],
+            "backendRefs": [backend],
+            "filters": [_mirror(state.candidate, share=1.0)],
+        }
+    ]
+
+
+def _mirror(arm: Arm, *, share: float) -> dict[str, Any]:
+    # Thousandths are as fine as a share is worth asking for.
+    fraction = {"numerator": round(1000 * share), "denominator": 1000}
+    mirror = {"backendRef": _backend(arm), "fraction": fraction}
+    return {"type": "RequestMirror", "requestMirror": mirror}
+
+
 def _users_rule(state: ClusterState) -> dict[str, Any]:
     up: dict[Role, Arm | None] = {"stable": state.stable, "candidate": state.candidate}
     rule = _rule(state, [(arm, state.weight_of(role)) for role, arm in up.items() if arm])
     if state.candidate and state.mirror:
-        # Thousandths are as fine as a share is worth asking for.
-        share = {"numerator": round(1000 * state.mirror), "denominator": 1000}
-        mirror = {"backendRef": _backend(state.candidate), "fraction": share}
-        rule["filters"] = [{"type": "RequestMirror", "requestMirror": mirror}]
+        rule["filters"] = [_mirror(state.candidate, share=state.mirror)]
     return rule
 
 

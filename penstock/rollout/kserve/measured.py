@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import secrets
 import threading
 import time
@@ -24,6 +25,10 @@ from penstock.rollout.traffic import paced
 
 if TYPE_CHECKING:
     import aiohttp
+
+# Drawn, not dealt in turn: rows are sent round and round, and a pattern of its own would give each
+# version other rows, whose scores differ whatever the versions do.
+_random = random.Random()  # noqa: S311
 
 
 @dataclass(frozen=True)
@@ -85,23 +90,20 @@ class Measured:
         self, bodies: Sequence[bytes], *, rate: float
     ) -> contextlib.AbstractContextManager[None]:
         """Send requests at a steady rate until the block ends."""
-        shares = _Shares()
 
         async def ask(session: aiohttp.ClientSession, number: int) -> None:
             steering = self._steering
             if steering.stable is not None:
-                await self._one(session, bodies[number % len(bodies)], steering, shares)
+                await self._one(session, bodies[number % len(bodies)], steering)
 
         return paced(ask, rate=rate)
 
-    async def _one(
-        self, session: aiohttp.ClientSession, body: bytes, steering: Steering, shares: _Shares
-    ) -> None:
+    async def _one(self, session: aiohttp.ClientSession, body: bytes, steering: Steering) -> None:
         stable, candidate = steering.stable, steering.candidate
         assert stable is not None
         if candidate is None:
             await self._ask(session, stable, body, steering)
-        elif shares.due("mirror", steering.mirror):
+        elif _random.random() < steering.mirror:
             # Both at once, so that each has the other as its load and both meet the same moment.
             one, other = await asyncio.gather(
                 self._ask(session, stable, body, steering),
@@ -112,7 +114,7 @@ class Measured:
                     pair = Pair(self._pairs, steering.edges, secrets.token_hex(8))
                     pair.ended(stable=one, candidate=other)
         else:
-            chosen = shares.due("weight", steering.weight / 100)
+            chosen = _random.random() * 100 < steering.weight
             await self._ask(session, candidate if chosen else stable, body, steering)
 
     async def _ask(
@@ -143,16 +145,3 @@ class Measured:
             outcome.status = 0
         outcome.seconds = time.perf_counter() - begun
         return outcome
-
-
-class _Shares:
-    """Turns a share into yes or no for each request, evenly: chance would bring runs of either."""
-
-    def __init__(self) -> None:
-        self._owed: dict[str, float] = {}
-
-    def due(self, name: str, share: float) -> bool:
-        owed = self._owed.get(name, 0.0) + share
-        chosen = owed >= 1 - 1e-9
-        self._owed[name] = owed - chosen
-        return chosen

@@ -13,31 +13,44 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from penstock.errors import ServiceError
-from penstock.kube import HTTP_ROUTES, INFERENCE_SERVICES, ConflictError, Manifest
+from penstock.kube import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.rollout.kserve import manifests
-from penstock.rollout.kserve.inference import delete, wait_until_up
-from penstock.rollout.kserve.route import EFFECT, POLL, over
+from penstock.rollout.kserve.inference import delete, put, require_kept, wait_until_up
+from penstock.rollout.kserve.keeper import EFFECT, POLL, Keeper
+from penstock.rollout.kserve.route import Route
 from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.state import Arm, ClusterState
 from penstock.rollout.router import Release
 
-_ATTEMPTS = 20
 _LOCAL = ".svc.cluster.local"
 
 
 class NativeRouter(KserveService):
     """One service of a cluster, weighed by KServe."""
 
-    def _route_name(self) -> str:
-        return f"{self._service}-arms"
+    @classmethod
+    def kept_at(cls, namespace: str, service: str) -> str:
+        """Return the address of what keeps a service's state."""
+        return HTTP_ROUTES.path(namespace, f"{service}-arms")
 
-    def _route(self, state: ClusterState) -> Manifest:
+    def open(self) -> None:
+        """Make sure that what keeps the state is the service's own and has taken effect."""
+        if not self.refresh():
+            namespace, service = self._spec.namespace, self._service
+            keeper = self.kept_at(namespace, service)
+            require_kept(self._kube, namespace, service, keeper=keeper)
+        super().open()
+
+    def _keeper(self) -> Keeper:
+        return Route(self._kube, spec=self._spec, name=self._name, lease=self._lease)
+
+    def _kept(self, state: ClusterState) -> Manifest:
         return manifests.arms_route(
-            state, name=self._route_name(), host=self._own()["host"], spec=self._spec
+            state, name=self._name, host=self._own()["host"], spec=self._spec
         )
 
     def _own(self) -> dict[str, str]:
-        return {"host": f"{self._service}-arms.{self._spec.namespace}.penstock.internal"}
+        return {"host": f"{self._name}.{self._spec.namespace}.penstock.internal"}
 
     def _users(self) -> dict[str, str]:
         found = self._kube.get(self._path)
@@ -99,43 +112,21 @@ class NativeRouter(KserveService):
         super()._wait_for_weight(version, percent=percent)
 
     @property
+    def _name(self) -> str:
+        return f"{self._service}-arms"
+
+    @property
     def _path(self) -> str:
         return INFERENCE_SERVICES.path(self._spec.namespace, self._service)
 
     def _apply(self, state: ClusterState) -> None:
         wanted = manifests.native_service(state, spec=self._spec)
-        for _ in range(_ATTEMPTS):
-            found = self._kube.get(self._path)
-            try:
-                if found is None:
-                    taken = self._kube.create(INFERENCE_SERVICES.path(self._spec.namespace), wanted)
-                elif _view(found) == _view(wanted):
-                    return
-                else:
-                    self._require_mine(found)
-                    taken = self._kube.replace(self._path, over(found, wanted))
-            except ConflictError:
-                continue
-            if "canary" in wanted["spec"] and not taken["spec"].get("canary"):
-                raise ServiceError(
-                    "this KServe does not know spec.canary and has dropped it",
-                    where=f"InferenceService {self._spec.namespace}/{self._service}",
-                    remedy="Take KServe 0.20 or newer, or router: kserve-gateway.",
-                )
-            return
-        raise ServiceError(
-            "somebody else writes it all the time",
-            where=f"InferenceService {self._spec.namespace}/{self._service}",
-            remedy="Let only Penstock write it: keep it out of GitOps tools.",
-        )
-
-    def _require_mine(self, found: Manifest) -> None:
-        labels = found["metadata"].get("labels") or {}
-        if not manifests.LABELS.items() <= labels.items():
+        taken = put(self._kube, self._spec.namespace, wanted, view=_view)
+        if "canary" in wanted["spec"] and not taken["spec"].get("canary"):
             raise ServiceError(
-                "it was not made by Penstock",
+                "this KServe does not know spec.canary and has dropped it",
                 where=f"InferenceService {self._spec.namespace}/{self._service}",
-                remedy="Delete or rename it, or give the project another name.",
+                remedy="Take KServe 0.20 or newer, or router: kserve-gateway.",
             )
 
 

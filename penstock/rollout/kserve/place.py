@@ -9,20 +9,21 @@ import tempfile
 from functools import cached_property
 from pathlib import Path
 
-from penstock import kube
+from penstock import kube, progress
 from penstock.errors import InputError, ServiceError
 from penstock.kube import CONFIG_MAPS
-from penstock.rollout.kserve import detect, pods
-from penstock.rollout.kserve.gateway import GatewayRouter
+from penstock.rollout.journal import journals
+from penstock.rollout.kserve import pods
+from penstock.rollout.kserve.choice import OPEN, ROUTERS, fitting, require_feasible, standing
 from penstock.rollout.kserve.lease import ClusterLease
-from penstock.rollout.kserve.native import NativeRouter
+from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.state import Arm, ClusterState, Role
-from penstock.rollout.kserve.store import LONGEST, ConfigMapStore, identity_of
+from penstock.rollout.kserve.store import ConfigMapStore, identity_of
+from penstock.rollout.kserve.users import Source, Users
 from penstock.rollout.router import Router, ServiceStatus, VersionStatus
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.store import Store
 
-_ROUTERS = {"kserve-gateway": GatewayRouter, "kserve-native": NativeRouter}
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
@@ -47,9 +48,11 @@ class ClusterPlace:
                 where="name",
                 remedy="Use small letters, digits and dashes, beginning with a letter, at most 40.",
             )
-        _require_feasible(spec)
+        require_feasible(spec, spec.router)
+        self._deployment = spec
         self._spec = spec.kserve
         self._service = service
+        self._tracking_uri = tracking_uri
         self._kube = kube.connect(spec.kserve.context)
         self._lease = ClusterLease(
             self._kube,
@@ -57,23 +60,48 @@ class ClusterPlace:
             service=service,
             name=f"penstock-{service}",
         )
-        self._router = _ROUTERS[spec.router](
-            self._kube,
-            service=service,
-            spec=self._spec,
-            tracking_uri=tracking_uri,
-            lease=self._lease,
-        )
 
     @property
     def service(self) -> str:
         """Its name."""
         return self._service
 
+    @cached_property
+    def kind(self) -> str:
+        """The router that is named, or that the service has, or that fits the cluster."""
+        found = self._standing
+        if not found:
+            found, why = fitting(self._kube, self._deployment)
+            progress.say(f"router {found} ({why})")
+        require_feasible(self._deployment, found)
+        return found
+
     @property
     def router(self) -> Router:
         """What weighs its versions."""
         return self._router
+
+    @cached_property
+    def _router(self) -> KserveService:
+        return ROUTERS[self.kind](
+            self._kube,
+            service=self._service,
+            spec=self._spec,
+            tracking_uri=self._tracking_uri,
+            lease=self._lease,
+            users=_users(self._deployment, self._service),
+        )
+
+    @cached_property
+    def _standing(self) -> str:
+        """The router that is settled; empty: none is, and nothing serves."""
+        if self._deployment.router != OPEN:
+            return self._deployment.router
+        return standing(self._kube, self._spec, service=self._service, begun=self._begun)
+
+    def _begun(self) -> list[str]:
+        rollouts = [journal.rollout for journal in journals(self.stores())]
+        return [rollout.router for rollout in rollouts if rollout.outcome is None]
 
     @cached_property
     def models(self) -> Path:
@@ -104,11 +132,11 @@ class ClusterPlace:
 
     def standing(self) -> list[ServiceStatus]:
         """Return what the service does; none if there is no such service."""
-        if not self._router.refresh():
+        if not self._standing or not self._router.refresh():
             return []
         state = self._router.state
         try:
-            address = detect.gateway_address(self._kube, self._spec)
+            address = self._router.reach()
         except ServiceError as error:
             # What serves can be told all the same.
             address = f"(not reached: {error})"
@@ -138,38 +166,16 @@ class ClusterPlace:
         )
 
 
-def _require_feasible(spec: DeploymentSpec) -> None:
-    """Refuse what a router cannot do, instead of leaving it out in silence."""
-    plan, where = spec.canary, "deployment.canary"
-    if plan.choice_header and spec.router == "kserve-native":
-        raise InputError(
-            "KServe's own canary has no choice of a version by a header",
-            where=f"{where}.choice_header",
-            remedy="Leave it out, or take router: kserve-gateway.",
+def _users(spec: DeploymentSpec, service: str) -> Users | None:
+    """Return what counts users' requests, where they are to count."""
+    source = spec.canary.traffic.source
+    if not spec.kserve.prometheus.url or source == "replay":
+        return None
+    return Users(
+        Source(
+            spec=spec.kserve.prometheus,
+            namespace=spec.kserve.namespace,
+            service=service,
+            alone=source == "live",
         )
-    if plan.traffic.source == "live":
-        raise InputError(
-            "a gateway does not tell which version answered a user, so live traffic alone shows "
-            "nothing",
-            where=f"{where}.traffic.source",
-            remedy="Set it to replay, or to both.",
-        )
-    if plan.sticky_header:
-        raise InputError(
-            "the Gateway API has no assignment by the value of a header",
-            where=f"{where}.sticky_header",
-            remedy="Leave it out, or choose versions by choice_header.",
-        )
-    if plan.rules.labels == "required":
-        raise InputError(
-            "labels that come during a rollout are not joined on a cluster",
-            where=f"{where}.rules.labels",
-            remedy="Set it to optional.",
-        )
-    if plan.deadline / plan.interval > LONGEST:
-        raise InputError(
-            f"{plan.deadline / plan.interval:,.0f} intervals do not fit into a ConfigMap; it holds "
-            f"{LONGEST:,}",
-            where=f"{where}.interval",
-            remedy=f"Look every {plan.deadline / LONGEST:.0f} s, or sooner reach the deadline.",
-        )
+    )

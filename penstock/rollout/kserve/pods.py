@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.kube import INFERENCE_SERVICES, PODS, Kube, Manifest
+from penstock.rollout.kserve import manifests
 from penstock.rollout.kserve.detect import condition
 from penstock.rollout.kserve.state import Arm
 from penstock.rollout.router import Health
@@ -54,8 +55,13 @@ def hopeless(kube: Kube, namespace: str, arm: Arm) -> str:
 
 def pods_of(kube: Kube, namespace: str, arm: Arm) -> list[Manifest]:
     """Return the pods that serve a version."""
-    selector = f"app=isvc.{arm.backend}"
-    return kube.items(PODS.path(namespace), labelSelector=selector)
+    return kube.items(PODS.path(namespace), labelSelector=manifests.pods_selector(arm))
+
+
+def ready_names(kube: Kube, namespace: str, arm: Arm) -> frozenset[str]:
+    """Return the names of the pods that serve a version now."""
+    found = filter(_serves, pods_of(kube, namespace, arm))
+    return frozenset(str(pod["metadata"]["name"]) for pod in found)
 
 
 def log_of(kube: Kube, namespace: str, arm: Arm) -> str:

@@ -1,4 +1,4 @@
-"""What the routers of KServe have in common: a state, a route that keeps it, and the actions.
+"""What the routers of KServe have in common: a state, an object that keeps it, and the actions.
 
 How a version is brought up, and how users' requests are weighed, is a router's own.
 """
@@ -10,18 +10,20 @@ import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any
 
 from penstock import progress
 from penstock.errors import InputError, ServiceError
 from penstock.kube import Kube, Manifest
 from penstock.rollout.kserve import detect, manifests, pods
+from penstock.rollout.kserve.keeper import EFFECT, Keeper
 from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.kserve.measured import Measured, Steering
 from penstock.rollout.kserve.prober import Prober
-from penstock.rollout.kserve.route import EFFECT, Route
 from penstock.rollout.kserve.state import Arm, ClusterState
 from penstock.rollout.kserve.storage import storage_uri
+from penstock.rollout.kserve.users import Users
 from penstock.rollout.router import Address, Health, Observation, Release, Routing
 from penstock.rollout.routers.tally import Edges, edges_of
 from penstock.rollout.spec import KserveSpec
@@ -40,29 +42,43 @@ class KserveService(ABC):
         spec: Where it serves.
         tracking_uri: The MLflow store, which knows where a version's folder lies.
         lease: The right to drive it.
+        users: Counts users' requests during a rollout; None: they are no evidence.
     """
 
     def __init__(
-        self, kube: Kube, *, service: str, spec: KserveSpec, tracking_uri: str, lease: ClusterLease
+        self,
+        kube: Kube,
+        *,
+        service: str,
+        spec: KserveSpec,
+        tracking_uri: str,
+        lease: ClusterLease,
+        users: Users | None = None,
     ) -> None:
         self._kube = kube
         self._service = service
         self._spec = spec
         self._tracking_uri = tracking_uri
         self._lease = lease
-        self._route_of = Route(kube, spec=spec, name=self._route_name(), lease=lease)
+        self._users_counted = users
+        self._state_in = self._keeper()
         self._edges = Edges()
         self._gateway = ""
         self._opened: tuple[Prober, Measured] | None = None
         self._state = ClusterState(service=service, token=secrets.token_hex(8))
 
+    @classmethod
     @abstractmethod
-    def _route_name(self) -> str:
-        """Return the name of the route that keeps the state."""
+    def kept_at(cls, namespace: str, service: str) -> str:
+        """Return the address of what keeps a service's state."""
 
     @abstractmethod
-    def _route(self, state: ClusterState) -> Manifest:
-        """Return that route."""
+    def _keeper(self) -> Keeper:
+        """Return what keeps the state."""
+
+    @abstractmethod
+    def _kept(self, state: ClusterState) -> Manifest:
+        """Return the object in which it is kept."""
 
     @abstractmethod
     def _arm(self, release: Release, *, storage: str) -> Arm:
@@ -104,6 +120,18 @@ class KserveService(ABC):
     def _own(self) -> dict[str, str]:
         """Return the headers by which the rollout's own requests reach the route's rules."""
 
+    def reach(self) -> str:
+        """Return the gateway's address.
+
+        Raises:
+            ServiceError: If the gateway is not there, or its status names no address.
+        """
+        return detect.gateway_address(self._kube, self._spec)
+
+    def _require(self) -> str:
+        """Return the gateway's address, after seeing that the cluster has what a release needs."""
+        return detect.require(self._kube, self._spec)
+
     @property
     def url(self) -> str:
         """Where users reach the service."""
@@ -131,7 +159,7 @@ class KserveService(ABC):
 
     def refresh(self) -> bool:
         """Read the service's state; return whether there is a service."""
-        found = self._route_of.read()
+        found = self._state_in.read()
         self._state = found or self._state
         return found is not None
 
@@ -139,15 +167,13 @@ class KserveService(ABC):
     def exclusive(self) -> Iterator[None]:
         """Hold the service's lease, and first mend it."""
         with self._lease.held():
-            self._gateway = detect.require(self._kube, self._spec)
+            self._gateway = self._require()
             if self.refresh():
-                self._connect()
                 self.mend()
             yield
 
     def open(self) -> None:
-        """Make sure that the service's route is its own and that the gateway has taken it."""
-        self._connect()
+        """Make sure that what keeps the state is the service's own and has taken effect."""
         self._save()
 
     def deploy(self, release: Release, *, timeout: float) -> Address:
@@ -200,17 +226,32 @@ class KserveService(ABC):
         self._wait_for_weight(version, percent=percent)
 
     def observe(self) -> Observation:
-        """Return what came of the requests that were replayed."""
+        """Return what came of the requests that were replayed, and of users' where they count."""
         self._lease.check()
-        return self._measure.observe()
+        seen = self._measure.observe()
+        if self._users_counted is None:
+            return seen
+        self._users_counted.look(self._ready_pods)
+        return self._users_counted.added_to(seen)
 
     def health(self, version: int) -> Health:
-        """Return how one version's servers are."""
+        """Return how one version's servers are.
+
+        Where users' requests are evidence, a candidate with traffic must answer through the
+        gateway too: what the gateway answers in its stead is in no figure of the pods.
+        """
         self._lease.check()
         arm = self._state.arm(version)
         if arm is None:
             return Health(ready=False, restarts=0, memory=None, reason="It is not up.")
-        return pods.health_of(self._kube, self._spec.namespace, arm)
+        health = pods.health_of(self._kube, self._spec.namespace, arm)
+        if not (self._users_counted and health.ready and version == self.candidate):
+            return health
+        found = self._probe.version(self._headers("candidate"))
+        if found == str(version):
+            return health
+        said = f"version {found}" if found.isdigit() else found
+        return replace(health, ready=False, reason=f"The gateway answers for it with {said}.")
 
     def log(self, version: int) -> str:
         """Return the end of the log of one version's server."""
@@ -232,7 +273,7 @@ class KserveService(ABC):
             progress.say(again)
             # First, because a route to servers that are not there is not accepted.
             self._follow()
-        if self._route_of.altered():
+        if self._state_in.altered():
             progress.say(again)
             self._save()
 
@@ -260,7 +301,7 @@ class KserveService(ABC):
             self._remove_candidate()
         self._remove_retired()
         if not self._state.roles():
-            self._route_of.delete()
+            self._state_in.delete()
 
     @property
     def _probe(self) -> Prober:
@@ -271,13 +312,11 @@ class KserveService(ABC):
         return self._connected()[1]
 
     def _connected(self) -> tuple[Prober, Measured]:
-        assert self._opened is not None, "exclusive() and open() come first"
-        return self._opened
-
-    def _connect(self) -> None:
+        assert self._gateway, "exclusive() comes first"
         if self._opened is None:
             prober = Prober(self._gateway, service=self._service)
             self._opened = prober, Measured(predict_url(self._gateway, self._service))
+        return self._opened
 
     def _headers(self, arm: str) -> dict[str, str]:
         return {**self._own(), manifests.ARM_HEADER: manifests.arm_value(self._state, arm)}
@@ -289,23 +328,32 @@ class KserveService(ABC):
         """Write state and traffic, wait until they are in effect, and steer by them."""
         self._lease.check()
         state = self._state.model_copy(update={**changes, "term": self._lease.term})
-        self._route_of.write(self._route(state))
+        self._state_in.write(self._kept(state))
         self._state = state
         self._follow()
-        self._measure.steer(
-            Steering(
-                headers={
-                    arm.version: self._headers(role)
-                    for role, arm in state.roles().items()
-                    if role != "retired"
-                },
-                stable=self.stable,
-                candidate=self.candidate,
-                weight=state.weight,
-                mirror=state.mirror,
-                edges=self._edges,
-            )
+        self._steer()
+
+    def _steer(self) -> None:
+        state = self._state
+        steering = Steering(
+            headers={
+                arm.version: self._headers(role)
+                for role, arm in state.roles().items()
+                if role != "retired"
+            },
+            stable=self.stable,
+            candidate=self.candidate,
+            weight=state.weight,
+            mirror=state.mirror,
+            edges=self._edges,
         )
+        self._measure.steer(steering)
+        if self._users_counted is not None:
+            self._users_counted.steer(steering)
+
+    def _ready_pods(self, version: int) -> frozenset[str]:
+        arm = self._state.arm(version)
+        return pods.ready_names(self._kube, self._spec.namespace, arm) if arm else frozenset()
 
     def _step_back(self) -> None:
         """Swap the stable version with the one before it, which is brought up if it must be."""

@@ -1,7 +1,7 @@
-"""What a service on a cluster consists of, kept in the annotations of its HTTPRoute.
+"""What a service on a cluster consists of, kept in the annotation of one object.
 
-State and traffic are one object: a write changes both or neither, and a write on a version of it
-that somebody else has changed is refused by the API server.
+Where that is the HTTPRoute, state and traffic are one: a write changes both or neither, and a write
+on a version of it that somebody else has changed is refused by the API server.
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ class Arm(Value):
 
     version: int
     name: str = Field(description="Of the InferenceService")
-    backend: str = Field(description="Of the Service that KServe makes for it")
+    backend: str = Field(
+        description="Of the Service that KServe makes for it; empty: for none alone"
+    )
     uri: str = Field(description="`models:/name/version`")
     model: str = Field(description="Digest that its folder must have")
     export: str = Field(default="", description="Digest of its ONNX form; empty: it has none")

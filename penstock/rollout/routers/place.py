@@ -34,6 +34,11 @@ class LocalPlace:
         return self._service
 
     @property
+    def kind(self) -> str:
+        """The one router of this machine."""
+        return "local"
+
+    @property
     def router(self) -> Router:
         """Server processes behind one front process."""
         return self._router

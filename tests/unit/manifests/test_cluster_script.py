@@ -172,9 +172,45 @@ def test_an_image_that_was_not_built_is_named(machine: Machine) -> None:
     machine.write("no-images", "")
     done = machine("up", "kind")
     assert done.returncode != 0
-    assert "image penstock/mlflow:0.1.0 is not on this machine" in done.stderr
+    assert "image penstock/data:0.1.0 is not on this machine" in done.stderr
     assert "make images" in done.stderr
     assert "what is not ready" not in done.stderr
+
+
+@pytest.mark.parametrize("cluster", ["kind", "minikube"])
+def test_what_models_and_what_steps_run_is_loaded(machine: Machine, cluster: str) -> None:
+    assert machine("up", cluster).returncode == 0
+    wanted = [f"penstock/{name}:0.1.0" for name in ("data", "deploy", "mlflow", "serving", "train")]
+    loads = {
+        "kind": [f"kind load docker-image {' '.join(wanted)} --name penstock"],
+        "minikube": [f"minikube image load {image} -p penstock" for image in wanted],
+    }
+    assert [c for c in machine.calls() if " load " in c] == loads[cluster]
+
+
+def test_an_overlay_that_cannot_be_built_ends_it(machine: Machine) -> None:
+    done = machine("up", "kind", fail="^kubectl kustomize")
+    assert done.returncode != 0
+    assert not [c for c in machine.calls() if " load " in c]
+
+
+def test_a_diagnosis_says_what_is_not_ready_everywhere(machine: Machine) -> None:
+    assert machine("up", "kind").returncode == 0
+    machine.calls()
+    machine.write("pods", "good-1 1/1 Running 0 1m\npull-1 0/1 ImagePullBackOff 0 1m\n")
+    done = machine("diagnose", "kind")
+    assert done.returncode == 0, done.stderr
+    for namespace in ("kubeflow", "penstock", "kserve", "envoy-gateway-system"):
+        assert f"what is not ready in {namespace}" in done.stdout
+        assert f"pod {namespace}/pull-1 is ImagePullBackOff" in done.stdout
+    assert "good-1 is" not in done.stdout
+    assert not [c for c in machine.calls() if " apply " in c or " create " in c]
+
+
+def test_a_diagnosis_of_nothing_says_so(machine: Machine) -> None:
+    done = machine("diagnose", "kind")
+    assert done.returncode != 0
+    assert "no kind cluster penstock is there" in done.stderr
 
 
 def test_a_download_that_fails_leaves_nothing_that_looks_whole(machine: Machine) -> None:
@@ -228,7 +264,7 @@ def test_down_takes_it_away_once(machine: Machine, cluster: str) -> None:
     [
         (("up", "eks"), "CLUSTER is 'eks'"),
         (("up",), "CLUSTER is ''"),
-        (("on", "kind"), "'on' is neither"),
+        (("on", "kind"), "'on' is neither up, down nor diagnose"),
     ],
 )
 def test_other_words_are_refused(

@@ -13,6 +13,7 @@ from manifests_check.__main__ import CannotCheckError, builder, documents, main,
 
 import penstock
 from penstock.records.model import Model
+from penstock.rollout.spec import PrometheusSpec, QueriesSpec
 from penstock.serving import launch
 from penstock.serving.meters import Meters
 
@@ -242,7 +243,7 @@ def exposed() -> dict[str, set[str]]:
     )  # fmt: skip
     meters = Meters(name="m", version="1", record=record, runtime="onnx", digest="sha256:a")
     meters.answered(500, "v1", "live", 0.1)
-    meters.scored(np.array([0.5]), origin="live", missing={"job": 1}, unseen={"job": 1})
+    meters.scored(np.array([0.5]), ["yes"], origin="live", missing={"job": 1}, unseen={"job": 1})
     series: dict[str, set[str]] = {}
     for line in meters.exposition("text/plain")[0].decode().splitlines():
         if not line.startswith("#"):
@@ -264,6 +265,25 @@ def test_alerts_speak_of_series_and_labels_that_a_server_has(
     assert grouped | matched <= known
     shown = set(re.findall(r"\$labels\.(\w+)", str(rule["annotations"])))
     assert shown <= grouped
+
+
+def test_a_rollout_asks_prometheus_for_what_the_pods_have(exposed: dict[str, set[str]]) -> None:
+    """The PodMonitor itself adds `namespace` and `pod`, as its operator does to each target."""
+    needed = {"requests": "code", "seconds": "le", "scores": "le", "predicted": "label"}
+    for name, query in QueriesSpec():
+        metric, _, matchers = query.removeprefix("timestamp(").partition("{")
+        matched = set(re.findall(r"(\w+)=~?\"", matchers))
+        assert matched <= exposed[metric] | {"namespace"}, name
+        assert {"namespace", "model", "model_version"} <= matched, name
+        assert needed.get(name, "model") in exposed[metric], name
+    (monitor,) = documents((MANIFESTS / "components/monitoring/scrape.yaml").read_text())
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    seconds = int(endpoint["interval"].removesuffix("s"))
+    assert 2 * seconds < PrometheusSpec().stale_after
+    # Any of these could take away what tells pods and versions apart.
+    assert not {"honorLabels", "relabelings", "metricRelabelings"} & endpoint.keys()
+    selected = monitor["spec"]["selector"]["matchLabels"]
+    assert selected.items() <= runtime()["spec"]["labels"].items()
 
 
 def test_versions_are_those_of_the_lock_and_of_each_other() -> None:

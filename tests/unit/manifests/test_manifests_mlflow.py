@@ -218,6 +218,46 @@ def test_the_pipelines_user_works_and_others_see_nothing_of_it(tracking: Trackin
     assert "ermission" in seen.stdout, seen.stdout + seen.stderr
 
 
+CHAMPION = """
+import os
+from mlflow import MlflowClient
+from penstock.registry import versions
+print("champion", versions.champion("loans", tracking_uri=os.environ["MLFLOW_TRACKING_URI"]))
+"""
+REGISTER = """
+import mlflow
+client = MlflowClient()
+mlflow.set_experiment(os.environ["MLFLOW_TRACKING_USERNAME"])
+with mlflow.start_run() as run:
+    mlflow.log_text("hello", "model/MLmodel")
+try:
+    client.create_registered_model("loans")
+except Exception as error:
+    print(error)
+source, digest = f"runs:/{run.info.run_id}/model", {"penstock.model_digest": "d"}
+client.create_model_version("loans", source, run.info.run_id, tags=digest)
+client.set_registered_model_alias("loans", "champion", "1")
+"""
+
+
+def test_a_name_that_is_not_there_has_no_champion_and_one_of_others_takes_no_version(
+    tracking: Tracking,
+) -> None:
+    for user in ("first", "other"):
+        assert tracking.make_user(user, PASSWORD).returncode == 0
+    # MLflow forbids, to a user, what it would not find for its administrator.
+    for user in (f"first:{PASSWORD}", "admin:the-administrators"):
+        before = tracking.client(user, CHAMPION)
+        assert before.stdout.strip() == "champion None", before.stderr
+    made = tracking.client(f"first:{PASSWORD}", CHAMPION + REGISTER + CHAMPION)
+    assert "champion Version(name='loans', version=1" in made.stdout, made.stderr
+    others = tracking.client(f"other:{PASSWORD}", CHAMPION + REGISTER)
+    assert "champion None" in others.stdout
+    assert "RESOURCE_ALREADY_EXISTS" in others.stdout
+    assert others.returncode != 0
+    assert "Permission denied" in others.stderr
+
+
 def test_a_wrong_administrator_is_told_apart(tracking: Tracking) -> None:
     environment = {
         "PATH": os.environ["PATH"],

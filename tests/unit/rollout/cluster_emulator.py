@@ -26,6 +26,7 @@ from typing import Any, Protocol
 import jsonschema
 import yaml
 from aiohttp import ClientError, ClientSession, web
+from knative_emulator import Knative, is_knative
 
 CRDS = Path(__file__).parents[4] / "shared" / "crds"
 NAMESPACE = "penstock"
@@ -37,6 +38,26 @@ GATEWAY = {
         "conditions": [
             {"type": kind, "status": "True", "message": ""} for kind in ("Accepted", "Programmed")
         ],
+    },
+}
+RUNTIME: dict[str, Any] = {
+    "metadata": {"name": "penstock"},
+    "spec": {
+        "containers": [
+            {
+                "name": "kserve-container",
+                "ports": [{"name": "http", "containerPort": 8080}],
+                "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
+            }
+        ]
+    },
+}
+KNATIVE_RUNTIME: dict[str, Any] = {
+    "metadata": {"name": "penstock"},
+    "spec": {
+        "containers": [
+            {"name": "kserve-container", "ports": [{"name": "http1", "containerPort": 8080}]}
+        ]
     },
 }
 DISCOVERY = {
@@ -130,6 +151,7 @@ class Cluster:
 
     `servers` are by name: `<service>` or, of a named predictor or canary, `<service>-<name>`.
     `native` is whether KServe knows `spec.canary`, and `splits` whether its route shares by it.
+    `standard` is whether KServe takes every InferenceService for one of Standard mode.
     """
 
     start: Callable[[str, dict[str, Any]], Server]
@@ -143,6 +165,7 @@ class Cluster:
     ignore_weights: bool = False
     native: bool = True
     splits: bool = True
+    standard: bool = False
     refusal: str = ""
     url: str = ""
     gateway_url: str = ""
@@ -152,6 +175,15 @@ class Cluster:
     _chance: random.Random = field(default_factory=lambda: random.Random(3))
     _owners: dict[str, str] = field(default_factory=dict)
     _copies: list[asyncio.Task[Any]] = field(default_factory=list)
+    knative: Knative = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.knative = Knative(lambda name, template: self.start(name, template), self.servers)
+
+    def install_knative(self) -> None:
+        """Have Knative Serving there, and a runtime that it takes."""
+        self.discovery["/apis/serving.knative.dev/v1"] = ["services"]
+        self.put("servingruntimes", KNATIVE_RUNTIME)
 
     def get(self, plural: str, name: str) -> dict[str, Any] | None:
         return self.objects.get((plural, NAMESPACE, name))
@@ -297,6 +329,12 @@ class Cluster:
 
     def _reconcile(self, name: str, service: dict[str, Any] | None) -> None:
         """Start and stop servers as an InferenceService says, and make its route."""
+        if service is None:
+            self.knative.drop(name)
+        elif self._in_knative(service):
+            if "/apis/serving.knative.dev/v1" in self.discovery:
+                self.knative.reconcile(service)
+            return
         predictors: dict[str, dict[str, Any]] = {}
         if service:
             spec = service["spec"]
@@ -341,18 +379,48 @@ class Cluster:
             },
         }
 
+    def _in_knative(self, service: dict[str, Any]) -> bool:
+        return is_knative(service) and not self.standard
+
     def _with_status(self, key: Key, found: dict[str, Any]) -> dict[str, Any]:
+        if key[0] == "inferenceservices" and self._in_knative(found):
+            self._reconcile(key[2], found)
+            return {**found, "status": self._knative_status(key[2])}
         if key[0] == "inferenceservices":
-            mine = [server for each, server in self.servers.items() if self._owners[each] == key[2]]
+            mine = [
+                server for each, server in self.servers.items() if self._owners.get(each) == key[2]
+            ]
             ready = {"type": "Ready", "status": str(all(server.ready for server in mine))}
             host = f"{key[2]}-{NAMESPACE}.example.com"
             if _hidden(found):
                 host = f"{key[2]}.{NAMESPACE}.svc.cluster.local"
-            status = {"conditions": [ready], "url": f"http://{host}"}
+            status = {
+                "conditions": [ready],
+                "url": f"http://{host}",
+                "deploymentMode": "Standard",
+            }
             return {**found, "status": status}
         if key[0] == "httproutes" and "status" not in found:
             return {**found, "status": {"parents": [self._parent(key, found)]}}
         return found
+
+    def _knative_status(self, name: str) -> dict[str, Any]:
+        status: dict[str, Any] = {"deploymentMode": "Knative", "conditions": []}
+        ksvc = self.knative.services.get(name)
+        if ksvc is None:
+            return status
+        up = ksvc.newest == ksvc.newest_ready
+        status["conditions"] = [
+            {
+                "type": "Ready",
+                "status": str(up),
+                "message": "" if up else f"Revision {ksvc.newest} is not ready.",
+            }
+        ]
+        status["components"] = {"predictor": ksvc.component()}
+        if ksvc.newest_ready:
+            status["url"] = f"http://{ksvc.host}"
+        return status
 
     def _parent(self, key: Key, route: dict[str, Any]) -> dict[str, Any]:
         generation = route["metadata"]["generation"]
@@ -383,7 +451,7 @@ class Cluster:
             {
                 "metadata": {
                     "name": f"{name}-pod",
-                    "labels": {"app": f"isvc.{name}-predictor"},
+                    "labels": self.knative.labels.get(name, {"app": f"isvc.{name}-predictor"}),
                 },
                 "status": {
                     "conditions": [{"type": "Ready", "status": str(server.ready)}],
@@ -398,6 +466,9 @@ class Cluster:
     async def gateway(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
         headers = {name.lower(): value for name, value in request.headers.items()}
+        revision = self._revision(headers.get("host", "").partition(":")[0])
+        if revision is not None:
+            return await _answered(revision, request, headers, body)
         rule = self._rule(request.method, request.path, headers)
         if rule is None:
             return web.Response(status=404)
@@ -416,10 +487,14 @@ class Cluster:
             return web.Response(status=500)
         (chosen,) = self._chance.choices(backends, weights)
         server = self.servers.get(chosen["name"].removesuffix("-predictor"))
-        if server is None or not server.ready:
-            return web.Response(status=503, text="no healthy upstream")
-        status, given, said = await server.answer(request.method, request.path, headers, body)
-        return web.Response(status=status, headers=given, body=said)
+        return await _answered(server, request, headers, body)
+
+    def _revision(self, host: str) -> Any:
+        self.knative.lag = self.lag
+        for key, service in list(self.objects.items()):
+            if key[0] == "inferenceservices" and self._in_knative(service):
+                self._reconcile(key[2], service)
+        return self.knative.server_at(host)
 
     def _rule(self, method: str, path: str, headers: dict[str, str]) -> dict[str, Any] | None:
         """Pick as the Gateway API orders: exact paths, longer ones, more headers."""
@@ -473,7 +548,7 @@ def running(
     gateway["status"]["addresses"][0]["value"] = host
     gateway["spec"]["listeners"][0]["port"] = int(cluster.gateway_url.rpartition(":")[2])
     cluster.put("gateways", gateway)
-    cluster.put("servingruntimes", {"metadata": {"name": "penstock"}})
+    cluster.put("servingruntimes", RUNTIME)
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     try:
@@ -486,6 +561,15 @@ def running(
         thread.join()
 
 
+async def _answered(
+    server: Any, request: web.Request, headers: dict[str, str], body: bytes
+) -> web.Response:
+    if server is None or not server.ready:
+        return web.Response(status=503, text="no healthy upstream")
+    status, given, said = await server.answer(request.method, request.path, headers, body)
+    return web.Response(status=status, headers=given, body=said)
+
+
 def scripted(name: str, predictor: dict[str, Any]) -> Server:
     """Return a server that answers at once."""
     told = dict(each.removeprefix("--").split("=") for each in predictor["model"]["args"])
@@ -493,7 +577,8 @@ def scripted(name: str, predictor: dict[str, Any]) -> Server:
 
 
 def _hidden(service: dict[str, Any]) -> bool:
-    return service["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
+    labels = service["metadata"]["labels"]
+    return labels.get("networking.kserve.io/visibility") == "cluster-local"
 
 
 async def proxied(

@@ -14,9 +14,11 @@ from cluster_emulator import Cluster, Scripted
 
 from penstock.kube import Kube
 from penstock.rollout.kserve.gateway import GatewayRouter
+from penstock.rollout.kserve.knative import KnativeRouter
 from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.kserve.native import NativeRouter
 from penstock.rollout.kserve.service import KserveService
+from penstock.rollout.kserve.users import Users
 from penstock.rollout.router import Address, Release
 from penstock.rollout.spec import KserveSpec
 
@@ -45,14 +47,17 @@ class Driver:
     def kube(self, *, patience: float = 5.0) -> Kube:
         return Kube(self.cluster.url, patience=patience)
 
-    def router(self, *, seconds: int = 30, **spec: Any) -> KserveService:
+    def router(
+        self, *, seconds: int = 30, users: Users | None = None, **spec: Any
+    ) -> KserveService:
         kube = self.kube()
         namespace = "penstock"
         return self.kind(
             kube,
             service="adult",
-            spec=KserveSpec(**spec),
+            spec=KserveSpec(**(self.spec_of() | spec)),
             tracking_uri="sqlite://",
+            users=users,
             lease=ClusterLease(
                 kube,
                 namespace=namespace,
@@ -62,8 +67,17 @@ class Driver:
             ),
         )
 
+    def spec_of(self) -> dict[str, Any]:
+        """Return what a router of this kind must be told of the cluster."""
+        return {"address": self.cluster.gateway_url} if self.kind is KnativeRouter else {}
+
     def server(self, version: int) -> Scripted:
-        found = self.cluster.servers[f"adult-v{version}"]
+        """Return the server of a version; of its newest revision, where it has several."""
+        found = self.cluster.servers.get(f"adult-v{version}")
+        for name in sorted(self.cluster.servers):
+            one = self.cluster.servers[name]
+            if isinstance(one, Scripted) and one.version == str(version):
+                found = one
         assert isinstance(found, Scripted)
         return found
 
@@ -71,6 +85,8 @@ class Driver:
         """Ask as users do, and count the versions that answer."""
         if self.kind is NativeRouter:
             headers["host"] = "adult-penstock.example.com"
+        if self.kind is KnativeRouter:
+            headers["host"] = "adult.penstock.example.com"
         with httpx.Client(trust_env=False) as client:
             return Counter(
                 client.get(self.cluster.gateway_url + V2, headers=headers).headers.get(
@@ -78,6 +94,11 @@ class Driver:
                 )
                 for _ in range(times)
             )
+
+    def versions(self) -> set[str]:
+        """Return the versions that have a server."""
+        servers = self.cluster.servers.values()
+        return {server.version for server in servers if isinstance(server, Scripted)}
 
     def at(self, address: Address) -> str:
         response = httpx.get(address.url + V2, headers=dict(address.headers), trust_env=False)

@@ -50,6 +50,7 @@ class Memory:
     pairs: Pairs = field(default_factory=Pairs)
     unready: Callable[[], bool] = lambda: False
     restarts: int = 0
+    blind: str = ""
     calls: list[str] = field(default_factory=list)
     url: str = "http://127.0.0.1:1"
 
@@ -84,7 +85,9 @@ class Memory:
         for version, arm in ((self.stable, good), (self.candidate, bad)):
             if version is not None and (version == self.stable or self.weight):
                 self.answered[version] = self.answered.get(version, ArmSummary()).plus(arm)
-        return Observation(epoch=self.epoch, arms=dict(self.answered), pairs=self.pairs)
+        return Observation(
+            epoch=self.epoch, arms=dict(self.answered), pairs=self.pairs, blind=self.blind
+        )
 
     def health(self, version: int) -> Health:
         self._called("health")
@@ -245,6 +248,35 @@ def test_every_passage_carries_its_evidence(world: World) -> None:
             assert transition.findings
             assert all(f.verdict in ("pass", "not judged") for f in transition.findings)
     assert {interval.weight for interval in rollout.intervals} == {0, 10, 50}
+
+
+def test_nothing_passes_while_users_requests_are_not_seen(world: World) -> None:
+    world.plan = plan(shadow={"share": 0}, steps=[{"weight": 10, "max_wait": 1}])
+    world.router.blind = "Prometheus does not answer."
+    world.begin()
+    rollout = world.run()
+    assert rollout.outcome == "rolled_back"
+    assert rollout.reason.startswith("Nothing was shown within the max_wait of 1 s. Prometheus")
+    assert {interval.blind for interval in rollout.intervals} == {"Prometheus does not answer."}
+    world.assert_legal()
+
+
+def test_a_look_without_users_requests_only_delays(world: World) -> None:
+    def see(name: str) -> None:
+        if name == "observe" and world.router.calls.count("observe") > 60:
+            world.router.blind = ""
+
+    world.router.blind, world.router.script = "Not yet.", see
+    world.begin()
+    rollout = world.run()
+    assert rollout.outcome == "promoted"
+    assert len([i for i in rollout.intervals if i.blind]) >= 50
+
+
+def test_harm_counts_though_users_requests_are_not_seen(world: World) -> None:
+    world.router.blind, world.router.errors = "Prometheus does not answer.", EACH // 5
+    world.begin()
+    assert "failed" in world.run().reason
 
 
 def test_what_is_done_was_written_before(world: World) -> None:

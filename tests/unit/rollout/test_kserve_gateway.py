@@ -17,7 +17,9 @@ from penstock.rollout.kserve import storage
 from penstock.rollout.kserve.gateway import GatewayRouter
 from penstock.rollout.kserve.native import NativeRouter
 from penstock.rollout.kserve.service import KserveService
+from penstock.rollout.kserve.users import Source, Users
 from penstock.rollout.router import Routing
+from penstock.rollout.spec import PrometheusSpec
 
 
 @pytest.fixture(autouse=True)
@@ -290,6 +292,45 @@ def test_health_tells_of_restarts_and_deletion(driver: Driver) -> None:
         assert "was deleted" in router.health(2).reason
         assert router.health(7).reason == "It is not up."
         assert "its log" in router.log(1)
+
+
+def test_where_users_count_the_gateway_must_reach_the_candidate(driver: Driver) -> None:
+    spec = PrometheusSpec(url="http://127.0.0.1:9")
+    users = Users(Source(spec, namespace="penstock", service="adult", alone=True))
+    router = driver.router(users=users)
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        assert router.health(2).ready
+        driver.server(2).version = "9"
+        health = router.health(2)
+        assert not health.ready
+        assert "The gateway answers for it with version 9" in health.reason
+        assert router.health(1).ready
+
+
+def test_labels_go_to_both_versions_where_they_count(driver: Driver) -> None:
+    address = f"{driver.cluster.gateway_url}/v1/models/adult:feedback"
+    for url, to_both in (("", False), ("http://127.0.0.1:9", True)):
+        router = driver.router(prometheus={"url": url})
+        with router.exclusive():
+            serve(router, 1)
+            router.deploy(release(2), timeout=10)
+            router.set_weight(2, 40)
+            before = driver.server(1).asked, driver.server(2).asked
+            for _ in range(50):
+                assert httpx.post(address, content=b"{}").status_code == 200
+            if to_both:
+                until(lambda before=before: driver.server(2).asked == before[1] + 50)
+                assert driver.server(1).asked == before[0] + 50
+            else:
+                until(lambda before=before: _asked(driver) == sum(before) + 50)
+            router.rollback(2)
+            router.clean_up()
+
+
+def _asked(driver: Driver) -> int:
+    return driver.server(1).asked + driver.server(2).asked
 
 
 def test_what_others_delete_or_alter_is_written_again(driver: Driver) -> None:

@@ -2,105 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
-from cluster_emulator import Cluster, proxied, running
-from rollout_world import World, world_in
+from kserve_site import Site, site_in
 
 from penstock.errors import InputError, ServiceError
 from penstock.records.release import Deployment
-from penstock.records.rollout import Rollout
 from penstock.rollout import control
-from penstock.rollout.place import Place, history, place_of
+from penstock.rollout.place import history, place_of
 from penstock.rollout.release import ROLLED_BACK
 from penstock.rollout.spec import DeploymentSpec
 
+READ = {"prometheus": {"url": "http://127.0.0.1:9"}}
+REPLAY = {"source": "replay"}
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve")]
-
-
-@dataclass
-class Process:
-    """A pod: a real model server, started again when it dies, as a kubelet does."""
-
-    command: list[str]
-    port: int
-    log: Path
-    process: subprocess.Popen[bytes] | None = None
-    restarts: int = 0
-    reason: str = ""
-    _up: bool = False
-
-    def __post_init__(self) -> None:
-        self._start()
-
-    def _start(self) -> None:
-        with self.log.open("ab") as stream:
-            self.process = subprocess.Popen(self.command, stdout=stream, stderr=stream)
-
-    @property
-    def ready(self) -> bool:
-        assert self.process is not None
-        if self.process.poll() is not None:
-            self.restarts += 1
-            self._up = False
-            self._start()
-        if not self._up:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                self._up = True
-        return self._up
-
-    async def answer(
-        self, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
-        return await proxied(self.port, method, path, headers, body)
-
-    def stop(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
-
-
-@dataclass
-class Site:
-    """A world whose services live on a cluster."""
-
-    world: World
-    cluster: Cluster
-    spec: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        artifacts = {f"file://{self.world.home}": "pvc://models"}
-        self.spec = {"router": "kserve-gateway", "kserve": {"artifacts": artifacts}}
-
-    def release(self, depth: int, *, canary: dict[str, Any] | None = None, **spec: Any) -> Rollout:
-        changes = {"deadline": 400} | (canary or {})
-        return self.world.release(depth, spec=self.spec | spec, canary=changes)
-
-    def has_served(self) -> None:
-        """Release a first version, if no other test has."""
-        if not self.place().standing():
-            assert self.release(2).outcome == "promoted"
-
-    def place(self) -> Place:
-        spec = DeploymentSpec.model_validate(self.spec)
-        uri = self.world.uri
-        return place_of(spec, service="adult", home=self.world.home, tracking_uri=uri)
-
-    def ask(self) -> str:
-        return self.world.ask(self.cluster.gateway_url)
 
 
 @pytest.fixture(scope="module")
@@ -109,51 +30,8 @@ def site(
     models: Callable[..., Path],
     instances: list[dict[str, Any]],
 ) -> Iterator[Site]:
-    home = tmp_path_factory.mktemp("kserve")
-    kubeconfig = home / "kubeconfig"
-
-    def start(name: str, predictor: dict[str, Any]) -> Process:
-        model = predictor["model"]
-        folder = model["storageUri"].replace("pvc://models", str(home))
-        with socket.socket() as held:
-            held.bind(("127.0.0.1", 0))
-            port = held.getsockname()[1]
-        command = model.get("command", ["python", "-m", "penstock.serving"])
-        return Process(
-            command=[
-                sys.executable,
-                *command[1:],
-                "--model",
-                folder,
-                *model["args"],
-                "--port",
-                str(port),
-            ],
-            port=port,
-            log=home / f"{name}.log",
-        )
-
-    with world_in(home, models=models, instances=instances) as world, running(start) as cluster:
-        kubeconfig.write_text(yaml.safe_dump(_kubeconfig(cluster.url)))
-        before = os.environ.get("KUBECONFIG")
-        os.environ["KUBECONFIG"] = str(kubeconfig)
-        try:
-            yield Site(world, cluster)
-        finally:
-            os.environ.pop("KUBECONFIG")
-            if before is not None:
-                os.environ["KUBECONFIG"] = before
-
-
-def _kubeconfig(server: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
+    with site_in(tmp_path_factory.mktemp("kserve"), models=models, instances=instances) as made:
+        yield made
 
 
 def test_a_good_candidate_is_promoted_and_a_bad_one_rolled_back(site: Site) -> None:
@@ -207,21 +85,10 @@ def test_a_candidate_that_crashes_is_rolled_back(site: Site) -> None:
 
 def test_a_killed_controller_is_resumed_from_elsewhere(site: Site) -> None:
     site.has_served()
-    world = site.world
-    canary = {"steps": [{"weight": 50, "hold": True}], "deadline": 400}
-    order = world.order(3, spec=site.spec, canary=canary)
-    order.write(world.home / "order.json")
-    script = f"""
-from pathlib import Path
-from penstock.records.rollout import Order
-from penstock.rollout.release import Outputs, deploy
-home = Path({str(world.home)!r})
-outputs = Outputs(home / "d.json", home / "r.json", home / "r.html")
-deploy(Order.read(home / "order.json"), home=home, run="killed", outputs=outputs)
-"""
+    script = site.write_script(3, canary={"steps": [{"weight": 50, "hold": True}]})
     controller = subprocess.Popen([sys.executable, "-c", script])
     deadline = time.monotonic() + 120
-    while not _at(site, "step"):
+    while not site.at("step"):
         assert time.monotonic() < deadline
         assert controller.poll() is None
         time.sleep(0.2)
@@ -235,15 +102,31 @@ deploy(Order.read(home / "order.json"), home=home, run="killed", outputs=outputs
     assert site.ask() == str(resumed.candidate)
 
 
-def _at(site: Site, phase: str) -> bool:
-    under_way = [j.rollout for j in history(site.place()) if j.rollout.outcome is None]
-    return bool(under_way) and under_way[-1].last.phase == phase
-
-
 @pytest.mark.parametrize(
     ("changes", "match"),
     [
         ({"canary": {"traffic": {"source": "live"}}}, "live traffic alone shows nothing"),
+        ({"canary": {"traffic": {"source": "live"}}, "kserve": READ}, "not compared row by row"),
+        (
+            {
+                "canary": {"traffic": {"source": "live"}},
+                "kserve": READ,
+                "router": "kserve-native",
+            },
+            "only kserve-gateway copies users' requests",
+        ),
+        (
+            {"canary": {"rules": {"labels": "required"}, "traffic": REPLAY}, "kserve": READ},
+            "labels",
+        ),
+        (
+            {
+                "canary": {"rules": {"labels": "required"}},
+                "kserve": READ,
+                "router": "kserve-native",
+            },
+            "labels that come",
+        ),
         ({"canary": {"sticky_header": "x-user"}}, "no assignment by the value of a header"),
         ({"canary": {"rules": {"labels": "required"}}}, "labels that come during a rollout"),
         ({"canary": {"interval": 0.5, "deadline": 36_000}}, "do not fit into a ConfigMap"),

@@ -152,6 +152,13 @@ def test_what_a_server_said_is_shown_and_not_obeyed() -> None:
     assert html.count("<svg") == 2
 
 
+def test_a_cluster_s_report_does_not_say_that_users_were_spared() -> None:
+    record = STORIES["crashed_at_start"]().model_copy(update={"router": "kserve-gateway"})
+    seen = Page(render(record))
+    assert "of users' requests." not in seen.text
+    assert "Of users' requests to it 0 were counted; there may have been more." in seen.text
+
+
 def test_a_first_release_has_nothing_to_go_back_to() -> None:
     seen = page_of("first_release")
     assert "none yet" in seen.of("dd")

@@ -82,6 +82,13 @@ def test_status_says_where_it_stands_and_what_each_rule_says() -> None:
     assert re.search(r"Next +penstock rollout approve", text)
 
 
+def test_status_says_why_users_are_not_counted() -> None:
+    record = under_way()
+    blind = record.intervals[-1].model_copy(update={"blind": "Prometheus is away."})
+    lines = status_lines(record.model_copy(update={"intervals": (*record.intervals, blind)}))
+    assert any("Prometheus is away." in line for line in lines)
+
+
 def test_status_takes_what_the_rules_say_now() -> None:
     now = (finding("latency"), finding("agreement", "fail", "Now it fails."))
     lines = status_lines(under_way(), findings=now)

@@ -1,0 +1,131 @@
+"""The object that keeps a service's state: written only by whoever holds the lease."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+
+from penstock.errors import ServiceError
+from penstock.kube import ConflictError, Kube, Manifest, Resource
+from penstock.rollout.kserve import manifests
+from penstock.rollout.kserve.lease import ClusterLease
+from penstock.rollout.kserve.state import ClusterState
+
+EFFECT = 60.0
+"""Seconds within which a change must be in effect where users' requests come in."""
+POLL = 0.5
+ATTEMPTS = 20
+"""Times that an object which somebody else writes too is written again."""
+
+
+class Keeper:
+    """One object, whose annotation is the service's state.
+
+    Args:
+        kube: The cluster.
+        resource: The kind of object.
+        kind: Its name, for messages.
+        namespace: Where it is.
+        name: The object's name.
+        lease: The right to write it.
+    """
+
+    def __init__(
+        self,
+        kube: Kube,
+        *,
+        resource: Resource,
+        kind: str,
+        namespace: str,
+        name: str,
+        lease: ClusterLease,
+    ) -> None:
+        self._kube = kube
+        self._lease = lease
+        self._collection = resource.path(namespace)
+        self._path = resource.path(namespace, name)
+        self._where = f"{kind} {namespace}/{name}"
+        self._written: Manifest | None = None
+
+    def read(self) -> ClusterState | None:
+        """Return the service's state, or None if there is no such object.
+
+        Raises:
+            ServiceError: If somebody else made it.
+        """
+        found = self._kube.get(self._path)
+        self._written = found
+        return self._state_of(found) if found else None
+
+    def write(self, wanted: Manifest) -> None:
+        """Write it over the one that is there.
+
+        Raises:
+            LeaseLostError: If another controller has written since; nothing is written.
+            RefusedError: If the API server or a webhook refuses it.
+            ServiceError: If somebody else made it.
+        """
+        self._lease.check()
+        self._written = self._put(wanted)
+
+    def altered(self) -> bool:
+        """Return whether somebody has changed or deleted it since it was read or written here."""
+        if self._written is None:
+            return False
+        found = self._kube.get(self._path)
+        if found is None:
+            return True
+        self._require_mine(found)
+        return bool(found.get("spec") != self._written.get("spec"))
+
+    def delete(self) -> None:
+        """Delete it, and the state with it."""
+        self._lease.check()
+        self._kube.delete(self._path)
+        self._written = None
+
+    def _put(self, wanted: Manifest) -> Manifest:
+        for _ in range(ATTEMPTS):
+            found = self._kube.get(self._path)
+            with contextlib.suppress(ConflictError):
+                if found is None:
+                    return self._kube.create(self._collection, wanted)
+                self._require_mine(found)
+                return self._kube.replace(self._path, over(found, wanted))
+        raise contended(self._where)
+
+    def _require_mine(self, found: Manifest) -> None:
+        if self._state_of(found).term > self._lease.term:
+            raise self._lease.lost("a later controller has steered it")
+
+    def _state_of(self, found: Manifest) -> ClusterState:
+        text = (found["metadata"].get("annotations") or {}).get(manifests.STATE)
+        if text is None:
+            raise stranger(self._where)
+        return ClusterState.parse(json.loads(text), where=self._where)
+
+
+def over(found: Manifest, wanted: Manifest) -> Manifest:
+    """Return an object as wanted, with what others have put into the metadata of the one found."""
+    metadata = {**found["metadata"], **wanted["metadata"]}
+    for key in ("labels", "annotations"):
+        metadata[key] = {**(found["metadata"].get(key) or {}), **wanted["metadata"].get(key, {})}
+    return {**found, **wanted, "metadata": metadata}
+
+
+def contended(where: str) -> ServiceError:
+    """Return the error for an object that cannot be written for somebody else's writing."""
+    return ServiceError(
+        "somebody else writes it all the time",
+        where=where,
+        remedy="Let only Penstock write it: keep it out of GitOps tools.",
+    )
+
+
+def stranger(where: str) -> ServiceError:
+    """Return the error for an object of somebody else under a name of ours."""
+    return ServiceError(
+        "it was not made by Penstock",
+        where=where,
+        remedy="Delete or rename it, or give the project another name.",
+    )

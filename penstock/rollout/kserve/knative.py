@@ -1,0 +1,343 @@
+"""The router of KServe in Knative mode: one InferenceService, whose versions are its revisions.
+
+KServe gives `canaryTrafficPercent` of users' requests to the newest revision that is ready and the
+rest to the one that had all of them last. It passes an InferenceService's annotations on to each
+revision, so the state is kept in a ConfigMap beside it (docs/adr/0013), written first, and the
+InferenceService follows. A version leaves in two steps, because the newest *ready* revision gets
+what no percentage withholds from it: the other version's files first, at 0 %, and only once their
+own revision is ready all requests.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from penstock.errors import InputError, ServiceError
+from penstock.kube import CONFIG_MAPS, INFERENCE_SERVICES, Manifest
+from penstock.rollout.kserve import detect, manifests
+from penstock.rollout.kserve.inference import delete, put, require_kept, wait_until_up
+from penstock.rollout.kserve.keeper import EFFECT, POLL, Keeper
+from penstock.rollout.kserve.service import KserveService
+from penstock.rollout.kserve.state import Arm, ClusterState
+from penstock.rollout.router import Release
+
+_NEWEST, _BEFORE = "latest", "prev"
+"""Tags by which KServe's routes to single revisions are told apart."""
+_RESTORE = 300.0
+"""Seconds that a version which served before may take to be ready again."""
+_MODES = ("", "Knative", "Serverless")
+
+
+class KnativeRouter(KserveService):
+    """One service of a cluster, weighed by Knative."""
+
+    @classmethod
+    def kept_at(cls, namespace: str, service: str) -> str:
+        """Return the address of what keeps a service's state."""
+        return CONFIG_MAPS.path(namespace, _kept_name(service))
+
+    def reach(self) -> str:
+        """Return where requests are sent: as it was told, or the service's own address."""
+        return self._spec.address.rstrip("/") or self._status().get("url", "")
+
+    def url_at(self, gateway: str) -> str:
+        """Return where users reach the service."""
+        return self._status().get("url", "") or gateway
+
+    def open(self) -> None:
+        """Make sure that what keeps the state is the service's own and has taken effect."""
+        if not self.refresh():
+            namespace, service = self._spec.namespace, self._service
+            keeper = self.kept_at(namespace, service)
+            require_kept(self._kube, namespace, service, keeper=keeper)
+        super().open()
+
+    def set_weight(self, version: int, percent: int) -> None:
+        """Give the candidate `percent` of new requests."""
+        if percent == 100:
+            raise InputError(
+                "at 100 % KServe keeps no way back to the version before",
+                where="deployment.canary.steps",
+                remedy="End below 100: the promotion gives it the rest.",
+            )
+        super().set_weight(version, percent)
+
+    def _require(self) -> str:
+        detect.require_knative(self._kube, self._spec)
+        return self.reach()
+
+    def _keeper(self) -> Keeper:
+        return Keeper(
+            self._kube,
+            resource=CONFIG_MAPS,
+            kind="ConfigMap",
+            namespace=self._spec.namespace,
+            name=_kept_name(self._service),
+            lease=self._lease,
+        )
+
+    def _kept(self, state: ClusterState) -> Manifest:
+        return manifests.state_map(state, name=_kept_name(self._service), spec=self._spec)
+
+    def _arm(self, release: Release, *, storage: str) -> Arm:
+        return Arm.of(release, name=self._service, backend="", storage=storage)
+
+    def _users(self) -> dict[str, str]:
+        return _host(self._status().get("url", ""))
+
+    def _own(self) -> dict[str, str]:
+        return {}
+
+    def _headers(self, arm: str) -> dict[str, str]:
+        beside = self._state.stable is not None and self._state.candidate is not None
+        tag = _BEFORE if beside and arm == "stable" else _NEWEST
+        deadline = time.monotonic() + EFFECT
+        while not (found := _host(self._tagged(tag).get("url", ""))):
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"KServe names no address of the {arm} version alone (tag {tag})",
+                    where=self._where,
+                    remedy="Look at its status.components.predictor.traffic.",
+                )
+            time.sleep(POLL)
+        return found
+
+    def _start(self, arm: Arm, *, timeout: float) -> None:
+        if self._state.stable is None:
+            self._write(arm, percent=None)
+            self._wait_for(arm, timeout=timeout)
+            return
+        before = self._require_revisions()
+        self._write(arm, percent=0)
+        self._wait_for(arm, newer_than=before, kept=before, timeout=timeout)
+
+    def _stop(self, arm: Arm) -> None:  # noqa: ARG002
+        # What the state names no more leaves the InferenceService, and Knative ends it.
+        self._follow()
+
+    def _follow(self) -> None:
+        stable, candidate = self._state.stable, self._state.candidate
+        alone = stable or candidate
+        if alone is None:
+            delete(self._kube, self._spec.namespace, self._service)
+            return
+        if self._found() is None:
+            self._write(alone, percent=None)
+            self._wait_for(alone, timeout=_RESTORE)
+        if stable is not None and candidate is not None:
+            if _files(self._found()) != self._files_of(candidate):
+                self._require_revisions()
+            self._write(candidate, percent=self._state.weight)
+        else:
+            self._give_all_to(alone)
+
+    def _give_all_to(self, arm: Arm) -> None:
+        """Serve one version alone, without a moment in which another one gets its requests."""
+        found = self._found()
+        before = ""
+        if _files(found) != self._files_of(arm):
+            before = self._rolled_out()
+            self._write(arm, percent=0)
+        elif _percent(found) is None:
+            return
+        self._wait_for(arm, newer_than=before, timeout=_RESTORE)
+        self._write(arm, percent=None)
+        self._wait_until_rolled_out()
+
+    def _missing(self) -> bool:
+        if not self._state.roles():
+            return False
+        found, wanted = self._found(), self._state.candidate or self._state.stable
+        assert wanted is not None
+        return _files(found) != self._files_of(wanted) or _percent(found) != self._percent()
+
+    def _require_split(self, arm: Arm) -> None:
+        assert self._state.stable is not None
+        stable = self._state.stable.version
+        self._probe.wait_for(stable, headers=self._headers("stable"), timeout=EFFECT)
+        self._wait_for_weight(arm.version, percent=0)
+
+    def _step_back(self) -> None:
+        before = self._state.retired or self._state.previous
+        if before is None:
+            super()._step_back()
+            return
+        # The version that is to go serves on until the one before is ready.
+        self._start(before, timeout=_RESTORE)
+        previous = None if before == self._state.previous else self._state.previous
+        self._save(stable=before, candidate=None, retired=None, previous=previous)
+
+    def _steer(self) -> None:
+        if self._state.roles():
+            self._gateway = self._gateway or self.reach()
+            super()._steer()
+
+    @property
+    def _where(self) -> str:
+        return f"InferenceService {self._spec.namespace}/{self._service}"
+
+    def _found(self) -> Manifest | None:
+        return self._kube.get(INFERENCE_SERVICES.path(self._spec.namespace, self._service))
+
+    def _status(self) -> dict[str, Any]:
+        status: dict[str, Any] = (self._found() or {}).get("status") or {}
+        return status
+
+    def _predictor(self) -> dict[str, Any]:
+        return _predictor_of(self._status())
+
+    def _rolled_out(self) -> str:
+        return str(self._predictor().get("latestRolledoutRevision", ""))
+
+    def _tagged(self, tag: str) -> dict[str, Any]:
+        targets = self._predictor().get("traffic", [])
+        return next((one for one in targets if one.get("tag") == tag), {})
+
+    def _percent(self) -> int | None:
+        both = self._state.stable is not None and self._state.candidate is not None
+        return self._state.weight if both else None
+
+    def _files_of(self, arm: Arm) -> tuple[object, ...]:
+        return _files(self._manifest(arm, percent=None, revision=""))
+
+    def _manifest(self, arm: Arm, *, percent: int | None, revision: str) -> Manifest:
+        return manifests.knative_service(
+            arm, percent=percent, revision=revision, service=self._service, spec=self._spec
+        )
+
+    def _write(self, arm: Arm, *, percent: int | None) -> None:
+        """Write a version and its share; one that is there already stays the revision it is."""
+        found = self._found()
+        revision = secrets.token_hex(4)
+        if found and _files(found) == self._files_of(arm):
+            marks = found["spec"]["predictor"].get("annotations") or {}
+            revision = marks.get(manifests.REVISION, revision)
+        wanted = self._manifest(arm, percent=percent, revision=revision)
+        put(
+            self._kube,
+            self._spec.namespace,
+            wanted,
+            view=lambda one: (_files(one), _percent(one)),
+        )
+
+    def _require_revisions(self) -> str:
+        """Return the revision that users get, which KServe leaves them while another comes up.
+
+        Raises:
+            ServiceError: If there is none: then a new version would get all requests at once.
+        """
+        self._require_mode(self._status())
+        revision = self._rolled_out()
+        if not revision:
+            raise self._not_knative("has no revision that users get")
+        return revision
+
+    def _require_mode(self, status: dict[str, Any]) -> None:
+        mode = status.get("deploymentMode", "")
+        if mode not in _MODES:
+            raise self._not_knative(f"is in {mode} mode")
+
+    def _not_knative(self, what: str) -> ServiceError:
+        return ServiceError(
+            f"it {what}, where KServe ignores canaryTrafficPercent and gives users' requests to a "
+            "new version at once",
+            where=self._where,
+            remedy="Take router: kserve-gateway; or install Knative Serving, start KServe's "
+            "controller again, and release to a service of another name.",
+        )
+
+    def _wait_for(self, arm: Arm, *, timeout: float, newer_than: str = "", kept: str = "") -> None:
+        """Return when the newest revision is ready and answers as a version.
+
+        Args:
+            arm: The version.
+            timeout: Seconds.
+            newer_than: The revision that must not be taken for it.
+            kept: The revision that must not lose users' requests meanwhile; empty: any may.
+        """
+        wait_until_up(
+            self._kube,
+            self._spec.namespace,
+            arm,
+            timeout=timeout,
+            check=self._lease.check,
+            ready=lambda: self._is_ready(arm, newer_than=newer_than, kept=kept),
+        )
+
+    def _is_ready(self, arm: Arm, *, newer_than: str, kept: str) -> bool:
+        status = self._status()
+        self._require_mode(status)
+        predictor = _predictor_of(status)
+        rolled_out = predictor.get("latestRolledoutRevision", "")
+        if kept and rolled_out != kept:
+            raise ServiceError(
+                f"KServe gives users' requests to revision {rolled_out}, not to {kept}",
+                where=self._where,
+                remedy="KServe does so, rarely, if it looks at Knative between two of its steps. "
+                "The version before gets them back; then release again.",
+            )
+        newest = predictor.get("latestReadyRevision", "")
+        if not newest:
+            up = detect.condition(status.get("conditions", []), "Ready")
+            if up.get("status") == "True":
+                raise self._not_knative("is ready without a revision")
+            return False
+        if newest == newer_than or newest != predictor.get("latestCreatedRevision"):
+            return False
+        host = _host(self._tagged(_NEWEST).get("url", ""))
+        self._gateway = self._gateway or self.reach()
+        return bool(host and self._gateway) and self._probe.version(host) == str(arm.version)
+
+    def _wait_until_rolled_out(self) -> None:
+        deadline = time.monotonic() + EFFECT
+        while True:
+            found = self._predictor()
+            newest = found.get("latestReadyRevision")
+            if newest == found.get("latestRolledoutRevision"):
+                return
+            if time.monotonic() > deadline:
+                raise ServiceError(
+                    f"KServe does not give all requests to revision {newest}",
+                    where=self._where,
+                    remedy="Look at status.components.predictor.traffic of it.",
+                )
+            time.sleep(POLL)
+
+
+def _kept_name(service: str) -> str:
+    return f"penstock-service-{service}"
+
+
+def _predictor_of(status: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = (status.get("components") or {}).get("predictor") or {}
+    return found
+
+
+def _host(url: str) -> dict[str, str]:
+    host = urlsplit(url).netloc
+    return {"host": host} if host else {}
+
+
+def _files(service: Manifest | None) -> tuple[object, ...]:
+    """Return what makes a revision of an InferenceService what it is."""
+    if service is None:
+        return ()
+    model = service["spec"]["predictor"].get("model") or {}
+    return model.get("storageUri"), model.get("args"), model.get("command")
+
+
+def _percent(service: Manifest | None) -> int | None:
+    found: int | None = (service or {"spec": {"predictor": {}}})["spec"]["predictor"].get(
+        "canaryTrafficPercent"
+    )
+    return found
+
+
+if TYPE_CHECKING:
+    from penstock.rollout.router import Router
+
+    def _is_a_router(router: KnativeRouter) -> Router:
+        return router

@@ -1,0 +1,287 @@
+"""An existing cluster that tests are run on, and what takes everything of them away again.
+
+`KUBECONFIG=FILE make test-cluster` is enough where the cluster is as manifests/overlays/kind makes
+it. What is otherwise on yours is said by the variables PENSTOCK_CLUSTER_... of
+docs/existing-cluster.md.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import penstock
+
+ROOT = Path(__file__).parents[2]
+ASKED = bool(os.environ.get("PENSTOCK_TEST_CLUSTER") and os.environ.get("KUBECONFIG"))
+
+NEEDS_CLUSTER = pytest.mark.skipif(
+    not ASKED, reason="NOT RUN on a cluster: KUBECONFIG=FILE make test-cluster"
+)
+"""Whoever has a KUBECONFIG may not want to be tested on what it names: `make test-cluster` asks."""
+
+
+def setting(name: str, default: str = "") -> str:
+    return os.environ.get(f"PENSTOCK_CLUSTER_{name}", default)
+
+
+NAMESPACE = setting("NAMESPACE", "penstock")
+PIPELINES = setting("PIPELINES", "kubeflow")
+DEPLOYER = f"system:serviceaccount:{PIPELINES}:penstock-deployer"
+MLFLOW_INSIDE = setting("MLFLOW_INSIDE", "http://mlflow.penstock:5000")
+OVERLAY = ROOT / setting("OVERLAY", "manifests/overlays/kind")
+SECRET = "penstock-mlflow"
+
+
+def image(name: str) -> str:
+    return setting(f"{name.upper()}_IMAGE", f"penstock/{name}:{penstock.__version__}")
+
+
+def new_name() -> str:
+    return f"penstock-test-{uuid.uuid4().hex[:8]}"
+
+
+def kubectl(*arguments: str, stdin: str = "", check: bool = True) -> str:
+    """Run kubectl as whoever KUBECONFIG names, and return what it prints."""
+    done = asked(*arguments, stdin=stdin)
+    if check:
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def asked(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["kubectl", *arguments], input=stdin, capture_output=True, text=True, timeout=300
+    )
+
+
+def objects(kinds: str, namespace: str, selector: str = "") -> list[dict[str, Any]]:
+    found = kubectl("get", kinds, "-n", namespace, "-l", selector, "-o", "json")
+    items: list[dict[str, Any]] = json.loads(found)["items"]
+    return items
+
+
+def built(overlay: Path = OVERLAY) -> list[dict[str, Any]]:
+    """Return the objects of an overlay."""
+    return [found for found in yaml.safe_load_all(kubectl("kustomize", str(overlay))) if found]
+
+
+def until(true: Any, *, what: str, timeout: float = 300, every: float = 1.0) -> Any:
+    deadline = time.monotonic() + timeout
+    while not (found := true()):
+        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
+        time.sleep(every)
+    return found
+
+
+@contextlib.contextmanager
+def forwarded(target: str, port: int, *, namespace: str, log: Path) -> Iterator[str]:
+    """Yield the address of this machine that leads to a port of the cluster."""
+    command = ["kubectl", "port-forward", "-n", namespace, "--address", "127.0.0.1", target]
+    with log.open("w") as stream:
+        process = subprocess.Popen([*command, f":{port}"], stdout=stream, stderr=stream)
+    try:
+
+        def local() -> str:
+            assert process.poll() is None, f"{command}\n{log.read_text()}"
+            return log.read_text().partition("127.0.0.1:")[2].partition(" ")[0]
+
+        yield f"http://127.0.0.1:{until(local, what=' '.join(command), timeout=30, every=0.2)}"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def account_kubeconfig(path: Path, account: str, *, namespace: str) -> Path:
+    """Write a kubeconfig that acts as a service account for two hours, and return it."""
+    token = kubectl("create", "token", account, "-n", namespace, "--duration=2h").strip()
+    config = yaml.safe_load(kubectl("config", "view", "--minify", "--flatten", "--raw"))
+    config["users"] = [{"name": account, "user": {"token": token}}]
+    config["contexts"][0]["context"]["user"] = account
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def _credentials() -> dict[str, str]:
+    names = ("MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD")
+    if all(name in os.environ for name in names):
+        return {name: os.environ[name] for name in names}
+    found = asked("get", "secret", SECRET, "-n", PIPELINES, "-o", "json")
+    if found.returncode != 0:
+        return {}
+    data = json.loads(found.stdout)["data"]
+    return {name: base64.b64decode(data[name]).decode() for name in names}
+
+
+@dataclass
+class Site:
+    """The cluster as this machine reaches it, and one service of the tests' own on it."""
+
+    folder: Path
+    address: str
+    mlflow: str
+    name: str = field(default_factory=new_name)
+    credentials: dict[str, str] = field(default_factory=_credentials)
+
+    def __post_init__(self) -> None:
+        self.deployer = self._acting("penstock-deployer", PIPELINES)
+        self.monitor = self._acting("penstock-monitor", NAMESPACE)
+
+    def _acting(self, account: str, namespace: str) -> Path:
+        return account_kubeconfig(self.folder / account, account, namespace=namespace)
+
+    def kserve(self, address: str) -> dict[str, Any]:
+        """Return `deployment.kserve` for whoever reaches the gateway at `address`."""
+        pairs = setting("ARTIFACTS", "mlflow-artifacts:/=pvc://mlflow-artifacts/").split(",")
+        return {
+            "namespace": NAMESPACE,
+            "gateway": setting("GATEWAY", "penstock"),
+            "address": address,
+            "artifacts": dict(pair.split("=", 1) for pair in pairs if pair),
+        }
+
+    @property
+    def inside(self) -> dict[str, Any]:
+        return self.kserve(setting("ADDRESS_INSIDE"))
+
+    def left(self) -> list[str]:
+        """Return what of the service is on the cluster."""
+        own = f"penstock/service={self.name}"
+        found = objects("inferenceservices,httproutes,configmaps", NAMESPACE, own)
+        for label in ("penstock-test", "penstock/table"):
+            found += objects("jobs,configmaps,pods,services", PIPELINES, f"{label}={self.name}")
+        leases = objects("leases", NAMESPACE)
+        found += [lease for lease in leases if lease["metadata"]["name"] == f"penstock-{self.name}"]
+        return [f"{item['kind']}/{item['metadata']['name']}" for item in found]
+
+    def clean_up(self) -> None:
+        """Take away everything of the service, whatever state it is in."""
+        both = ("--ignore-not-found", "--wait=true", "--timeout=180s")
+        mine = ("-n", PIPELINES, "-l", f"penstock-test={self.name}")
+        kubectl("delete", "jobs,pods,configmaps", *mine, *both)
+        table = ("-n", PIPELINES, "-l", f"penstock/table={self.name}")
+        kubectl("delete", "pods,services,configmaps", *table, *both)
+        # The route first: what it leads to must not go before it.
+        for kind in ("httproutes", "inferenceservices", "configmaps"):
+            kubectl("delete", kind, "-n", NAMESPACE, "-l", f"penstock/service={self.name}", *both)
+        kubectl("delete", "lease", f"penstock-{self.name}", "-n", NAMESPACE, *both)
+        Registry(self.mlflow, self.credentials).forget(self.name)
+        assert self.left() == []
+
+
+@dataclass
+class Registry:
+    """MLflow, asked over its REST API."""
+
+    url: str
+    credentials: dict[str, str]
+
+    def call(self, method: str, path: str, **body: Any) -> dict[str, Any]:
+        """Return the answer; empty where there is no such thing."""
+        import httpx
+
+        signed = tuple(self.credentials.values())
+        given: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
+        response = httpx.request(
+            method,
+            f"{self.url}/api/2.0/mlflow/{path}",
+            auth=(signed[0], signed[1]) if signed else None,
+            trust_env=False,
+            timeout=60,
+            **given,
+        )
+        if response.status_code == 404:
+            return {}
+        assert response.is_success, f"{method} {path}: {response.status_code} {response.text}"
+        found: dict[str, Any] = response.json()
+        return found
+
+    def alias(self, name: str, alias: str) -> str:
+        """Return the version that bears an alias, or nothing."""
+        found = self.call("GET", "registered-models/alias", name=name, alias=alias)
+        return str(found.get("model_version", {}).get("version", ""))
+
+    def tags(self, name: str, version: int) -> dict[str, str]:
+        found = self.call("GET", "model-versions/get", name=name, version=str(version))
+        return {tag["key"]: tag["value"] for tag in found["model_version"].get("tags", [])}
+
+    def forget(self, name: str) -> None:
+        """Delete a model with its versions, and its experiment with runs and artifacts."""
+        for model in self._search("registered-models", name):
+            self.call("DELETE", "registered-models/delete", name=model["name"])
+        for experiment in self._search("experiments", name):
+            self.call("POST", "experiments/delete", experiment_id=experiment["experiment_id"])
+            _purge(experiment["experiment_id"])
+        assert not self._search("registered-models", name)
+        assert not self._search("experiments", name)
+
+    def _search(self, kind: str, name: str) -> list[dict[str, Any]]:
+        # To ask for one by its name is forbidden, not empty, where MLflow has users.
+        found = self.call("GET", f"{kind}/search", filter=f"name = '{name}'", max_results="10")
+        items: list[dict[str, Any]] = found.get(kind.replace("-", "_"), [])
+        return items
+
+
+def _purge(experiment: str) -> None:
+    """Remove a deleted experiment for good, where MLflow is the one of our manifests."""
+    if asked("get", "deployment", "mlflow", "-n", NAMESPACE).returncode != 0:
+        print(f"MLflow's experiment {experiment} is deleted; its files stay until `mlflow gc`.")
+        return
+    script = (
+        "MLFLOW_TRACKING_USERNAME=$MLFLOW_AUTH_ADMIN_USERNAME "
+        "MLFLOW_TRACKING_PASSWORD=$MLFLOW_AUTH_ADMIN_PASSWORD "
+        "MLFLOW_TRACKING_URI=http://127.0.0.1:5000 "
+        f"mlflow gc --backend-store-uri $MLFLOW_BACKEND_STORE_URI --experiment-ids {experiment}"
+    )
+    kubectl("exec", "-n", NAMESPACE, "deployment/mlflow", "--", "sh", "-c", script)
+
+
+@contextlib.contextmanager
+def site_in(folder: Path) -> Iterator[Site]:
+    """Yield the cluster that KUBECONFIG names, reached; leave nothing of the tests on it."""
+    with contextlib.ExitStack() as stack:
+        address, mlflow = setting("ADDRESS"), setting("MLFLOW")
+        if not mlflow:
+            mlflow = stack.enter_context(
+                forwarded("svc/mlflow", 5000, namespace=NAMESPACE, log=folder / "mlflow.log")
+            )
+        if not address:
+            service = _proxy()
+            place = service["metadata"]
+            address = stack.enter_context(
+                forwarded(
+                    f"svc/{place['name']}",
+                    service["spec"]["ports"][0]["port"],
+                    namespace=place["namespace"],
+                    log=folder / "gateway.log",
+                )
+            )
+        made = Site(folder, address=address.rstrip("/"), mlflow=mlflow.rstrip("/"))
+        try:
+            yield made
+        finally:
+            made.clean_up()
+
+
+def _proxy() -> dict[str, Any]:
+    """Return the Service of Envoy Gateway's proxies for the gateway."""
+    namespace, _, name = setting("GATEWAY", "penstock").rpartition("/")
+    owning = "gateway.envoyproxy.io/owning-gateway"
+    selector = f"{owning}-name={name},{owning}-namespace={namespace or NAMESPACE}"
+    found = json.loads(kubectl("get", "services", "-A", "-l", selector, "-o", "json"))["items"]
+    assert found, "no Envoy Gateway's proxy is there: say PENSTOCK_CLUSTER_ADDRESS"
+    service: dict[str, Any] = found[0]
+    return service

@@ -1,0 +1,530 @@
+"""The router of KServe in Knative mode on an emulated cluster: what it writes, and waits for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from cluster_emulator import RUNTIME, Cluster, Fault, Scripted, running
+from kserve_world import BODIES, Driver, release, serve, until
+
+from penstock.errors import InputError, ServiceError
+from penstock.kube import RefusedError
+from penstock.records.rollout import Grids
+from penstock.rollout.kserve import storage
+from penstock.rollout.kserve.knative import KnativeRouter
+from penstock.rollout.kserve.service import KserveService
+from penstock.rollout.router import Routing
+
+
+@pytest.fixture(autouse=True)
+def stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What MLflow says of an artifact is tested in test_kserve_release.py, on a real store.
+    monkeypatch.setattr(
+        storage.versions,
+        "artifacts_of",
+        lambda name, version, **_: f"s3://models/{name}/{version}",
+    )
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    with running() as cluster:
+        cluster.install_knative()
+        yield Driver(cluster, KnativeRouter)
+
+
+def predictor_of(driver: Driver) -> dict[str, Any]:
+    found = driver.cluster.get("inferenceservices", "adult")
+    assert found is not None
+    return dict(found["spec"]["predictor"])
+
+
+def served_by(driver: Driver) -> tuple[str, int | None]:
+    """Return the files and the share in the InferenceService."""
+    predictor = predictor_of(driver)
+    return predictor["model"]["storageUri"], predictor.get("canaryTrafficPercent")
+
+
+def never_served(driver: Driver, version: int) -> bool:
+    """Return whether no route of Knative's ever gave a revision of this version a request."""
+    ksvc = driver.cluster.knative.services["adult"]
+    mine = {
+        revision.name
+        for revision in ksvc.revisions
+        if revision.template["labels"]["penstock/version"] == str(version)
+    }
+    assert mine
+    return not any(
+        share
+        for shares in driver.cluster.knative.seen
+        for name, share in shares.items()
+        if name in mine
+    )
+
+
+def test_a_rollout_from_first_to_promoted(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        assert (router.stable, router.candidate) == (None, None)
+        router.open()
+        assert driver.ask() == {"none": 1}
+        address = router.deploy(release(1), timeout=10)
+        assert driver.at(address) == "1"
+        router.promote(1)
+        router.clean_up()
+        assert driver.ask(20) == {"1": 20}
+        assert served_by(driver) == ("s3://models/adult/1", None)
+
+        beside = router.deploy(release(2), timeout=10)
+        assert (router.stable, router.candidate) == (1, 2)
+        assert driver.at(beside) == "2"
+        assert driver.ask(50) == {"1": 50}
+        assert served_by(driver) == ("s3://models/adult/2", 0)
+        router.route(Routing())
+        router.set_weight(2, 30)
+        assert 60 < driver.ask(400)["2"] < 180
+        router.promote(2)
+        assert driver.ask(50) == {"2": 50}
+        router.clean_up()
+        assert served_by(driver) == ("s3://models/adult/2", None)
+        assert driver.versions() == {"2"}
+        assert (router.stable, router.candidate) == (2, None)
+        assert router.url == "http://adult.penstock.example.com"
+    assert len(driver.cluster.knative.services["adult"].revisions) == 2
+    again = driver.router()
+    with again.exclusive():
+        assert (again.stable, again.state.previous and again.state.previous.version) == (2, 1)
+
+
+def test_what_is_written(driver: Driver) -> None:
+    router = driver.router(replicas=2)
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2, drill="errors"), timeout=10)
+        router.route(Routing(mirror=0.5))
+        router.set_weight(2, 20)
+    found = driver.cluster.get("inferenceservices", "adult")
+    assert found is not None
+    annotations = found["metadata"]["annotations"]
+    assert annotations["serving.kserve.io/deploymentMode"] == "Knative"
+    assert annotations["serving.kserve.io/enable-tag-routing"] == "true"
+    assert annotations["penstock/digest"] == f"sha256:{2:064}"
+    predictor = found["spec"]["predictor"]
+    assert (predictor["canaryTrafficPercent"], predictor["minReplicas"]) == (20, 2)
+    assert predictor["model"]["command"][-1] == "--fault=errors"
+    # What changes with the traffic is in no revision, and none of it makes a new one.
+    assert len(driver.cluster.knative.services["adult"].revisions) == 2
+    state = driver.cluster.get("configmaps", "penstock-service-adult")
+    assert state is not None
+    assert '"mirror":0.5' in state["metadata"]["annotations"]["penstock/state"]
+    # By this label journals are found, and it is none.
+    assert "penstock/service" not in state["metadata"]["labels"]
+
+
+def test_a_rollback_ends_with_the_good_files_in_the_spec(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        router.set_weight(2, 50)
+        router.rollback(2)
+        # First the traffic, while the bad files are still there.
+        assert served_by(driver) == ("s3://models/adult/2", 0)
+        assert driver.ask(50) == {"1": 50}
+        router.clean_up()
+        assert served_by(driver) == ("s3://models/adult/1", None)
+        found = driver.cluster.get("inferenceservices", "adult")
+        assert found is not None
+        assert found["metadata"]["annotations"]["penstock/digest"] == f"sha256:{1:064}"
+        assert driver.ask(50) == {"1": 50}
+        assert driver.versions() == {"1"}
+        assert (router.stable, router.candidate) == (1, None)
+
+
+def test_files_that_come_back_serve_only_once_they_are_ready(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        slow: list[Scripted] = []
+
+        def start(name: str, predictor: dict[str, Any]) -> Scripted:
+            slow.append(Scripted("1", ready=False))
+            return slow[-1]
+
+        router.rollback(2)
+        driver.cluster.start = start
+        seen = len(driver.cluster.knative.seen)
+        ready_soon(slow)
+        router.clean_up()
+        assert served_by(driver) == ("s3://models/adult/1", None)
+    assert never_served(driver, 2)
+    # The revision of the first release gave its requests to the restored one, and no other had any.
+    assert driver.cluster.knative.seen[seen:][-1] == {"adult-predictor-00003": 100}
+
+
+def ready_soon(servers: list[Scripted]) -> None:
+    def come_up() -> None:
+        until(lambda: servers)
+        time.sleep(1.5)
+        servers[0].ready = True
+
+    threading.Thread(target=come_up, daemon=True).start()
+
+
+@pytest.mark.parametrize("clean", [False, True])
+def test_a_promoted_version_is_taken_back(driver: Driver, clean: bool) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        router.promote(2)
+        if clean:
+            router.clean_up()
+        router.rollback(2)
+        assert driver.ask(50) == {"1": 50}
+        assert router.stable == 1
+        router.rollback(2)
+        router.clean_up()
+        assert driver.versions() == {"1"}
+        assert served_by(driver) == ("s3://models/adult/1", None)
+
+
+def test_a_first_version_that_is_taken_back_leaves_nothing(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        router.open()
+        router.deploy(release(1), timeout=10)
+        router.promote(1)
+        router.rollback(1)
+        router.clean_up()
+    assert driver.cluster.get("inferenceservices", "adult") is None
+    assert driver.cluster.get("configmaps", "penstock-service-adult") is None
+    assert not driver.cluster.servers
+
+
+def test_pairs_are_measured_in_the_shadow_phase_and_arms_in_steps(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        driver.server(2).errors = 0.5
+        router.route(Routing(mirror=1.0, grids=Grids()))
+        with router.replay(BODIES, rate=200):
+            until(lambda: router.observe().pairs.candidate.requests > 40)
+            seen = router.observe().pairs
+            assert seen.stable.requests == seen.candidate.requests
+            assert 0.2 < seen.candidate.server_errors / seen.candidate.requests < 0.8
+            assert seen.stable.server_errors == 0
+            router.route(Routing())
+            router.set_weight(2, 25)
+            until(lambda: sum(a.requests for a in router.observe().arms.values()) > 300)
+        arms = router.observe().arms
+        assert arms[2].server_errors > 5
+        assert arms[1].server_errors == 0
+
+
+@pytest.mark.parametrize(
+    ("ready", "reason", "match"),
+    [
+        (False, "CrashLoopBackOff", "did not become ready: CrashLoopBackOff: it does not start"),
+        (False, "", "did not become ready within 1 s: Revision adult-predictor-00002 is not ready"),
+    ],
+)
+def test_a_candidate_that_does_not_come_up_gets_nothing(
+    driver: Driver, ready: bool, reason: str, match: str
+) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        starts = driver.cluster.start
+
+        def start(name: str, predictor: dict[str, Any]) -> Any:
+            if "--version=1" in predictor["model"]["args"]:
+                return starts(name, predictor)
+            return Scripted("2", ready=ready, reason=reason)
+
+        driver.cluster.start = start
+        with pytest.raises(ServiceError, match=match):
+            router.deploy(release(2), timeout=1)
+        assert served_by(driver) == ("s3://models/adult/1", None)
+        assert driver.versions() == {"1"}
+        assert driver.ask(10) == {"1": 10}
+        assert router.candidate is None
+    assert never_served(driver, 2)
+
+
+def test_a_service_in_standard_mode_is_found_out_before_it_is_written(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        before = driver.cluster.get("inferenceservices", "adult")
+        driver.cluster.standard = True
+        with pytest.raises(ServiceError, match=r"is in Standard mode.*ignores canaryTrafficPer"):
+            router.deploy(release(2), timeout=10)
+        assert driver.cluster.get("inferenceservices", "adult") == before
+        assert router.candidate is None
+
+
+def test_a_first_version_in_standard_mode_is_removed_again(driver: Driver) -> None:
+    driver.cluster.standard = True
+    router = driver.router()
+    with router.exclusive():
+        router.open()
+        with pytest.raises(ServiceError, match="is in Standard mode"):
+            router.deploy(release(1), timeout=10)
+    assert driver.cluster.get("inferenceservices", "adult") is None
+
+
+def test_a_revision_that_kserve_picks_wrongly_is_noticed(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        router.promote(2)
+        router.clean_up()
+        # It looks between two steps of Knative's, takes a share of 0 % of the revision that serves
+        # for a rollback, and gives users the one before.
+        driver.cluster.knative.torn = 1
+        with pytest.raises(
+            ServiceError, match="gives users' requests to revision adult-predictor-00001"
+        ):
+            router.deploy(release(3), timeout=10)
+        assert driver.ask(30) == {"2": 30}
+        assert served_by(driver) == ("s3://models/adult/2", None)
+        router.deploy(release(3), timeout=10)
+        assert driver.ask(30) == {"2": 30}
+
+
+def test_a_change_is_waited_for(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        driver.cluster.lag = 1.0
+        router.deploy(release(2), timeout=10)
+        router.set_weight(2, 50)
+        assert driver.ask(100)["2"] > 20
+        router.rollback(2)
+        assert driver.ask(100) == {"1": 100}
+        router.clean_up()
+        assert driver.ask(100) == {"1": 100}
+
+
+@pytest.mark.parametrize("alter", ["deleted", "files", "share"])
+def test_what_others_alter_is_written_again(driver: Driver, alter: str) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        found = driver.cluster.get("inferenceservices", "adult")
+        assert found is not None
+        if alter == "deleted":
+            driver.cluster.delete("inferenceservices", "adult")
+        else:
+            predictor = dict(found["spec"]["predictor"])
+            if alter == "files":
+                predictor["model"] = {**predictor["model"], "storageUri": "s3://theirs"}
+            predictor["canaryTrafficPercent"] = 20
+            driver.cluster.put("inferenceservices", {**found, "spec": {"predictor": predictor}})
+        router.mend()
+        assert served_by(driver) == ("s3://models/adult/1", None)
+        assert driver.ask(5) == {"1": 5}
+
+
+def test_what_others_delete_in_a_rollout_is_made_again(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        beside = router.deploy(release(2), timeout=10)
+        router.set_weight(2, 20)
+        driver.cluster.delete("inferenceservices", "adult")
+        assert "was deleted" in router.health(2).reason
+        router.mend()
+        assert driver.at(beside) == "2"
+        router.set_weight(2, 0)
+        assert driver.ask(20) == {"1": 20}
+
+
+def test_health_is_of_a_version_s_own_pods(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        assert router.health(2).ready
+        driver.server(2).restarts = 1
+        assert (router.health(2).ready, router.health(2).restarts) == (True, 1)
+        assert (router.health(1).ready, router.health(1).restarts) == (True, 0)
+        assert "its log" in router.log(2)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("PUT", "inferenceservices", 409, times=3),
+        Fault("PUT", "inferenceservices", 429, times=2, headers={"retry-after": "1"}),
+        Fault("GET", "inferenceservices", 500, times=2),
+        Fault("PUT", "inferenceservices", 0, times=1),
+        Fault("PUT", "configmaps", 409, times=3),
+        Fault("PUT", "configmaps", 0, times=1),
+    ],
+    ids=lambda fault: f"{fault.method} {fault.path} {fault.status}",
+)
+def test_an_api_server_that_fails_for_a_moment_is_asked_again(driver: Driver, fault: Fault) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        driver.cluster.faults.append(fault)
+        router.deploy(release(2), timeout=10)
+        router.set_weight(2, 50)
+        assert not driver.cluster.faults
+        assert driver.ask(100)["2"] > 20
+    assert len(driver.cluster.knative.services["adult"].revisions) == 2
+
+
+def test_a_webhook_s_words_reach_the_user(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        driver.cluster.refusal = "the storageUri is not supported"
+        with pytest.raises(RefusedError, match=r"denied the request: the storageUri is not"):
+            router.deploy(release(2), timeout=5)
+        driver.cluster.refusal = ""
+        assert driver.ask(10) == {"1": 10}
+
+
+STEPS: list[Callable[[KserveService], Any]] = [
+    lambda router: router.deploy(release(2), timeout=10),
+    lambda router: router.set_weight(2, 40),
+    lambda router: router.rollback(2),
+    lambda router: router.clean_up(),
+    lambda router: router.deploy(release(3), timeout=10),
+    lambda router: router.set_weight(3, 40),
+    lambda router: router.promote(3),
+    lambda router: router.clean_up(),
+    lambda router: router.rollback(3),
+    lambda router: router.clean_up(),
+]
+
+
+class KilledError(BaseException):
+    """A controller that is no more: nothing of it may act on this."""
+
+
+@dataclass
+class Mortal:
+    """Lets a router write so often, all but its lease; with the last write it dies."""
+
+    router: KserveService
+    left: int
+
+    def __post_init__(self) -> None:
+        for name in ("create", "replace", "delete"):
+            kube = self.router._kube
+            setattr(kube, name, self._counted(getattr(kube, name)))
+
+    def _counted(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: str, *given: Any) -> Any:
+            if "leases" in path:
+                return write(path, *given)
+            if not self.left:
+                raise KilledError
+            done = write(path, *given)
+            self.left -= 1
+            if not self.left:
+                raise KilledError
+            return done
+
+        return call
+
+
+def test_a_controller_that_dies_at_any_write_is_gone_on_from(driver: Driver) -> None:
+    """Each write in turn is the last one of its controller; a new one does the action again."""
+    first = driver.router()
+    with first.exclusive():
+        serve(first, 1)
+    number, lives, deaths = 0, 1, 0
+    while number < len(STEPS):
+        router = driver.router()
+        with router.exclusive():
+            Mortal(router, left=lives)
+            try:
+                STEPS[number](router)
+                number, lives = number + 1, 1
+            except KilledError:
+                lives, deaths = lives + 1, deaths + 1
+        unproven = {"2"} if number not in (1, 2) else set()
+        assert driver.ask(20).keys() <= {"1", "2", "3"} - unproven, number
+    assert deaths >= 10
+    assert served_by(driver) == ("s3://models/adult/1", None)
+    assert driver.ask(30) == {"1": 30}
+
+
+@pytest.mark.parametrize(
+    ("break_it", "match"),
+    [
+        (lambda c: c.discovery.pop("/apis/serving.kserve.io/v1beta1"), "KServe is not installed"),
+        (lambda c: c.discovery.pop("/apis/serving.knative.dev/v1"), "Knative Serving is not inst"),
+        (lambda c: c.delete("servingruntimes", "penstock"), "there is no ServingRuntime penstock"),
+        (
+            lambda c: c.put("servingruntimes", RUNTIME),
+            "Knative refuses containers with a port named http and a lifecycle",
+        ),
+    ],
+)
+def test_what_a_cluster_lacks_is_named(
+    driver: Driver, break_it: Callable[[Cluster], Any], match: str
+) -> None:
+    break_it(driver.cluster)
+    with pytest.raises(ServiceError, match=match), driver.router().exclusive():
+        pass
+    assert driver.cluster.get("configmaps", "penstock-service-adult") is None
+
+
+def test_an_inferenceservice_of_somebody_else_is_left_alone(driver: Driver) -> None:
+    theirs = {
+        "metadata": {"name": "adult", "labels": {}},
+        "spec": {"predictor": {"model": {"storageUri": "s3://x", "args": ["--version=9"]}}},
+    }
+    driver.cluster.put("inferenceservices", theirs)
+    router = driver.router()
+    with router.exclusive(), pytest.raises(ServiceError, match="was not made by Penstock"):
+        router.open()
+    found = driver.cluster.get("inferenceservices", "adult")
+    assert found is not None
+    assert found["spec"] == theirs["spec"]
+    assert driver.cluster.get("configmaps", "penstock-service-adult") is None
+
+
+def test_a_service_whose_state_is_gone_is_not_taken_from_users(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+    driver.cluster.delete("configmaps", "penstock-service-adult")
+    router = driver.router()
+    with router.exclusive(), pytest.raises(ServiceError, match="keeps its state is gone"):
+        router.open()
+    assert driver.ask(5) == {"1": 5}
+
+
+def test_all_requests_are_given_by_a_promotion_alone(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        with pytest.raises(InputError, match="no way back"):
+            router.set_weight(2, 100)
+
+
+def test_without_an_address_the_service_s_own_is_taken(driver: Driver) -> None:
+    router = driver.router(address="")
+    with router.exclusive():
+        router.open()
+        assert router.url == ""
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+    assert driver.router(address="").reach() == "http://adult.penstock.example.com"

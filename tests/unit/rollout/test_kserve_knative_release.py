@@ -1,0 +1,129 @@
+"""Releases in Knative mode, by a router that was left open, on real model servers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cluster_emulator import GATEWAY
+from kserve_site import Site, site_in
+
+from penstock.errors import InputError
+from penstock.records.release import Deployment
+from penstock.rollout import control
+from penstock.rollout.place import place_of
+from penstock.rollout.release import ROLLED_BACK
+from penstock.rollout.spec import DeploymentSpec
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve-knative")]
+
+
+@pytest.fixture(scope="module")
+def site(
+    tmp_path_factory: pytest.TempPathFactory,
+    models: Callable[..., Path],
+    instances: list[dict[str, Any]],
+) -> Iterator[Site]:
+    with site_in(tmp_path_factory.mktemp("knative"), models=models, instances=instances) as made:
+        made.in_knative("kserve")
+        yield made
+
+
+def _storage(site: Site) -> tuple[str, int | None]:
+    found = site.cluster.get("inferenceservices", "adult")
+    assert found is not None
+    predictor = found["spec"]["predictor"]
+    return predictor["model"]["storageUri"], predictor.get("canaryTrafficPercent")
+
+
+def test_a_good_candidate_is_promoted_and_a_bad_one_leaves_the_good_files(site: Site) -> None:
+    world = site.world
+    first = site.release(2)
+    one = first.candidate
+    assert (first.outcome, first.router) == ("promoted", "kserve-knative"), first.reason
+    assert site.ask() == str(one)
+    deployed = Deployment.read(world.outputs("2").deployment)
+    assert (deployed.router, deployed.url) == (
+        "kserve-knative",
+        "http://adult.penstock.example.com",
+    )
+
+    second = site.release(3)
+    two = second.candidate
+    assert second.outcome == "promoted", second.reason
+    phases = [move.phase for move in second.transitions]
+    assert phases == ["deploy", "shadow", "step", "step", "promote", "done"]
+    assert all(interval.candidate.replayed for interval in second.of_phase("step")[2:-1])
+    assert (site.ask(), world.champion()) == (str(two), two)
+    good = _storage(site)
+
+    third = site.release(4, drill="errors")
+    assert third.outcome == "rolled_back"
+    assert "server errors" in third.reason or "failed" in third.reason
+    assert (site.ask(), world.champion()) == (str(two), two)
+    assert world.tags(third.candidate)[ROLLED_BACK] == third.reason
+    assert _storage(site) == good
+    assert good[1] is None
+
+    (found,) = control.standing(site.place())
+    assert any(f"version {two}: 100 %" in line for line in found.lines())
+    assert found.service.running
+    spec = DeploymentSpec.model_validate(site.spec)
+    back = control.roll_back(site.place(), spec=spec, tracking_uri=world.uri, to=one)
+    assert (back.candidate, back.router) == (one, "kserve-knative")
+    assert (world.champion(), site.ask()) == (one, str(one))
+
+
+@pytest.mark.parametrize("word", ["resume", "abort"])
+def test_a_killed_controller_s_rollout_is_gone_on_with_or_ended(site: Site, word: str) -> None:
+    site.has_served()
+    before, good = site.ask(), _storage(site)
+    depth = {"resume": 5, "abort": 6}[word]
+    script = site.write_script(depth, canary={"steps": [{"weight": 50, "hold": True}]})
+    controller = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 120
+    while not site.at("step"):
+        assert time.monotonic() < deadline
+        assert controller.poll() is None
+        time.sleep(0.2)
+    controller.kill()
+    controller.wait()
+    # A gateway has come meanwhile, which a new service would get.
+    site.cluster.put("gateways", GATEWAY)
+    try:
+        if word == "resume":
+            control.approve(site.place())
+            resumed = control.resume(site.place())
+            assert (resumed.outcome, resumed.router) == ("promoted", "kserve-knative")
+            assert site.ask() == str(resumed.candidate) != before
+        else:
+            # A lease lasts some time after its holder died; abort takes it over when it is over.
+            while site.place().driven():
+                time.sleep(1)
+            ended = control.abort(site.place(), reason="enough")
+            assert ended is not None
+            assert ended.outcome == "rolled_back"
+            assert (site.ask(), _storage(site)) == (before, good)
+    finally:
+        site.cluster.delete("gateways", "penstock")
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"canary": {"choice_header": "x-variant"}}, "no choice of a version by a header"),
+        ({"canary": {"sticky_header": "x-user"}}, "no assignment by the value of a header"),
+        ({"canary": {"traffic": {"source": "live"}}}, "live traffic alone shows nothing"),
+        ({"canary": {"steps": [{"weight": 100}]}}, "keeps no way back"),
+        ({"kserve": {"hostname": "adult.example.org"}}, "KServe names the host"),
+    ],
+)
+def test_what_knative_cannot_do_is_refused(site: Site, changes: dict[str, Any], match: str) -> None:
+    spec = DeploymentSpec.model_validate(site.spec | {"router": "kserve-knative"} | changes)
+    with pytest.raises(InputError, match=match):
+        _ = place_of(spec, service="adult", home=site.world.home, tracking_uri="").router
