@@ -35,7 +35,7 @@ CHANGES: dict[str, Any] = {
             "steps": [{"weight": 40, "min_samples": 150}],
             # The machine that runs the tests is busy with others of them.
             "rules": {"latency_ratio": 10**6},
-            "traffic": {"rate": 100},
+            "traffic": {"rate": 20},
         },
     },
     "notify": {"file": "ended.jsonl"},

@@ -67,13 +67,14 @@ class Prober:
         """Return once users' requests are shared as they should be, as far as a few can tell.
 
         Above 0 the candidate must answer once; at 0 or 100 so many answers in a row must be of one
-        version that no smaller or greater share would have given them by chance.
+        version that no smaller or greater share would have given them by chance. A gateway that
+        takes its time to give them is waited for: only a wrong one after `timeout` is a failure.
 
         Args:
             candidate: The version.
             percent: Its weight.
             headers: Of a user's request.
-            timeout: Seconds.
+            timeout: Seconds until it must be so.
 
         Raises:
             ServiceError: If it does not come to be.
@@ -91,11 +92,11 @@ class Prober:
         wanted = math.ceil(math.log(_SURE) / math.log(0.95))
         in_a_row = 0
 
-        def settled(found: str) -> bool:
+        def settled(found: str) -> bool | None:
             nonlocal in_a_row
             fits = (found == mine) == (percent == 100) and found.isdigit()
             in_a_row = in_a_row + 1 if fits else 0
-            return in_a_row >= wanted
+            return in_a_row >= wanted or (None if fits else False)
 
         self._until(
             settled,
@@ -123,18 +124,20 @@ class Prober:
 
     def _until(
         self,
-        fits: Callable[[str], bool],
+        fits: Callable[[str], bool | None],
         *,
         headers: Mapping[str, str],
         timeout: float,
         what: str,
     ) -> None:
+        """Ask until an answer `fits`; None: it does, and more of them are needed."""
         deadline = time.monotonic() + timeout
         while True:
             found = self.version(headers)
-            if fits(found):
+            verdict = fits(found)
+            if verdict:
                 return
-            if time.monotonic() > deadline:
+            if verdict is False and time.monotonic() > deadline:
                 raise ServiceError(
                     f"{what} after {timeout:g} s; the last answer was of "
                     + (f"version {found}" if found.isdigit() else found),

@@ -1,0 +1,69 @@
+"""How long a split is waited for: on a real HTTP server that is slow, or wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from penstock.errors import ServiceError
+from penstock.rollout.kserve.prober import VERSION_HEADER, Prober
+
+ENOUGH = 180
+"""Answers in a row after which a share of 5 % would have shown: log(1e-4) / log(0.95)."""
+
+
+@contextlib.contextmanager
+def prober(version: Callable[[int], int], *, pause: float) -> Iterator[tuple[Prober, list[int]]]:
+    """Yield a prober of a server whose nth answer is of `version(n)`, and what was answered."""
+    answered: list[int] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            time.sleep(pause)
+            answered.append(version(len(answered)))
+            self.send_response(200)
+            self.send_header(VERSION_HEADER, str(answered[-1]))
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.daemon_threads = True
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield Prober(f"http://127.0.0.1:{server.server_port}", service="s"), answered
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(("percent", "answers"), [(0, 1), (100, 2)])
+def test_a_slow_gateway_that_keeps_to_the_weight_is_waited_for(percent: int, answers: int) -> None:
+    with prober(lambda _: answers, pause=0.002) as (asking, answered):
+        asking.wait_for_weight(2, percent=percent, headers={}, timeout=0.1)
+    assert answered == [answers] * ENOUGH
+
+
+def test_answers_count_from_the_last_wrong_one() -> None:
+    with prober(lambda number: 2 if number < 5 else 1, pause=0) as (asking, answered):
+        asking.wait_for_weight(2, percent=0, headers={}, timeout=30)
+    assert len(answered) == 5 + ENOUGH
+
+
+def test_a_gateway_that_does_not_keep_to_it_is_given_up_after_the_deadline() -> None:
+    with (
+        prober(lambda number: 1 if number % 50 else 2, pause=0.002) as (asking, answered),
+        pytest.raises(ServiceError, match="does not keep to a weight of 0 % for version 2"),
+    ):
+        asking.wait_for_weight(2, percent=0, headers={}, timeout=0.3)
+    assert answered[-1] == 2
