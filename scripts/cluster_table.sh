@@ -47,4 +47,17 @@ spec:
   volumes: [{name: table, configMap: {name: $name}}]
 OBJECTS
 kube wait --for=condition=Ready "pod/$name" --timeout=120s >&2
-echo "http://$name.$namespace/$(basename "$file")"
+url=http://$name.$namespace/$(basename "$file")
+# A node learns of a new Service a little later than of its pod.
+kube exec --stdin "$name" -- python - "$url" "$(wc -c <"$file")" >&2 <<'ASK'
+import sys, time, urllib.request
+for attempt in range(60):
+    try:
+        if len(urllib.request.urlopen(sys.argv[1], timeout=10).read()) == int(sys.argv[2]):
+            sys.exit(0)
+    except OSError as error:
+        print(error)
+    time.sleep(1)
+sys.exit("the table does not come from its address")
+ASK
+echo "$url"

@@ -11,7 +11,9 @@ import base64
 import contextlib
 import json
 import os
+import socket
 import subprocess
+import threading
 import time
 import uuid
 from collections.abc import Iterator
@@ -88,20 +90,41 @@ def until(true: Any, *, what: str, timeout: float = 300, every: float = 1.0) -> 
 
 @contextlib.contextmanager
 def forwarded(target: str, port: int, *, namespace: str, log: Path) -> Iterator[str]:
-    """Yield the address of this machine that leads to a port of the cluster."""
+    """Yield the address of this machine that leads to a port of the cluster.
+
+    kubectl gives up a forward when one connection of it breaks; it is begun again on its port.
+    """
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        local = held.getsockname()[1]
     command = ["kubectl", "port-forward", "-n", namespace, "--address", "127.0.0.1", target]
-    with log.open("w") as stream:
-        process = subprocess.Popen([*command, f":{port}"], stdout=stream, stderr=stream)
+    over = threading.Event()
+
+    def keep() -> None:
+        while not over.is_set():
+            with log.open("a") as stream:
+                process = subprocess.Popen(
+                    [*command, f"{local}:{port}"], stdout=stream, stderr=stream
+                )
+            while process.poll() is None and not over.wait(0.2):
+                pass
+            process.terminate()
+            process.wait(30)
+
+    def open_now() -> bool:
+        with contextlib.suppress(OSError):
+            socket.create_connection(("127.0.0.1", local), timeout=5).close()
+            return True
+        return False
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
     try:
-
-        def local() -> str:
-            assert process.poll() is None, f"{command}\n{log.read_text()}"
-            return log.read_text().partition("127.0.0.1:")[2].partition(" ")[0]
-
-        yield f"http://127.0.0.1:{until(local, what=' '.join(command), timeout=30, every=0.2)}"
+        until(open_now, what=" ".join(command), timeout=60, every=0.2)
+        yield f"http://127.0.0.1:{local}"
     finally:
-        process.terminate()
-        process.wait(30)
+        over.set()
+        keeper.join()
 
 
 def account_kubeconfig(path: Path, account: str, *, namespace: str) -> Path:
@@ -169,17 +192,27 @@ class Site:
 
     def clean_up(self) -> None:
         """Take away everything of the service, whatever state it is in."""
-        both = ("--ignore-not-found", "--wait=true", "--timeout=180s")
-        mine = ("-n", PIPELINES, "-l", f"penstock-test={self.name}")
-        kubectl("delete", "jobs,pods,configmaps", *mine, *both)
-        table = ("-n", PIPELINES, "-l", f"penstock/table={self.name}")
-        kubectl("delete", "pods,services,configmaps", *table, *both)
-        # The route first: what it leads to must not go before it.
-        for kind in ("httproutes", "inferenceservices", "configmaps"):
-            kubectl("delete", kind, "-n", NAMESPACE, "-l", f"penstock/service={self.name}", *both)
-        kubectl("delete", "lease", f"penstock-{self.name}", "-n", NAMESPACE, *both)
-        Registry(self.mlflow, self.credentials).forget(self.name)
+        mine = f"penstock/service={self.name}"
+        with contextlib.ExitStack() as last_first:  # each is called though another failed
+            last_first.callback(self._require_clean)
+            last_first.callback(Registry(self.mlflow, self.credentials).forget, self.name)
+            last_first.callback(_delete, "lease", NAMESPACE, f"penstock-{self.name}")
+            last_first.callback(_delete, "inferenceservices,configmaps", NAMESPACE, "-l", mine)
+            # The route before what it leads to, and who drives it before all.
+            last_first.callback(_delete, "httproutes", NAMESPACE, "-l", mine)
+            for label in ("penstock/table", "penstock-test"):
+                kinds, selector = "jobs,pods,services,configmaps", f"{label}={self.name}"
+                last_first.callback(_delete, kinds, PIPELINES, "-l", selector)
+
+    def _require_clean(self) -> None:
         assert self.left() == []
+
+
+def _delete(kinds: str, namespace: str, *which: str) -> None:
+    kubectl(
+        "delete", kinds, "-n", namespace, *which,
+        "--ignore-not-found", "--wait=true", "--timeout=180s",
+    )  # fmt: skip
 
 
 @dataclass
@@ -195,14 +228,14 @@ class Registry:
 
         signed = tuple(self.credentials.values())
         given: dict[str, Any] = {"params": body} if method == "GET" else {"json": body}
-        response = httpx.request(
-            method,
-            f"{self.url}/api/2.0/mlflow/{path}",
-            auth=(signed[0], signed[1]) if signed else None,
-            trust_env=False,
-            timeout=60,
-            **given,
-        )
+        transport = httpx.HTTPTransport(retries=5)  # of connections: a forwarded port breaks
+        with httpx.Client(transport=transport, trust_env=False, timeout=60) as client:
+            response = client.request(
+                method,
+                f"{self.url}/api/2.0/mlflow/{path}",
+                auth=(signed[0], signed[1]) if signed else None,
+                **given,
+            )
         if response.status_code == 404:
             return {}
         assert response.is_success, f"{method} {path}: {response.status_code} {response.text}"
@@ -223,10 +256,22 @@ class Registry:
         for model in self._search("registered-models", name):
             self.call("DELETE", "registered-models/delete", name=model["name"])
         for experiment in self._search("experiments", name):
-            self.call("POST", "experiments/delete", experiment_id=experiment["experiment_id"])
-            _purge(experiment["experiment_id"])
+            number = experiment["experiment_id"]
+            runs = self._of(number, "runs")
+            models = self._of(number, "logged-models")
+            for model in models:
+                self.call("DELETE", f"logged-models/{model}")
+            self.call("POST", "experiments/delete", experiment_id=number)
+            _purge(number, runs=runs, models=models)
         assert not self._search("registered-models", name)
         assert not self._search("experiments", name)
+
+    def _of(self, experiment: str, kind: str) -> list[str]:
+        """Return the ids of an experiment's runs or logged models."""
+        found = self.call("POST", f"{kind}/search", experiment_ids=[experiment], max_results=50)
+        if kind == "runs":
+            return [run["info"]["run_id"] for run in found.get("runs", [])]
+        return [model["info"]["model_id"] for model in found.get("models", [])]
 
     def _search(self, kind: str, name: str) -> list[dict[str, Any]]:
         # To ask for one by its name is forbidden, not empty, where MLflow has users.
@@ -235,16 +280,21 @@ class Registry:
         return items
 
 
-def _purge(experiment: str) -> None:
-    """Remove a deleted experiment for good, where MLflow is the one of our manifests."""
-    if asked("get", "deployment", "mlflow", "-n", NAMESPACE).returncode != 0:
+def _purge(experiment: str, *, runs: list[str], models: list[str]) -> None:
+    """Remove a deleted experiment for good, where MLflow is the one of our manifests.
+
+    All ids are given: what `mlflow gc` is not told to take it takes of everybody's.
+    """
+    ours = asked("get", "deployment", "mlflow", "-n", NAMESPACE).returncode == 0
+    if not (ours and runs and models):
         print(f"MLflow's experiment {experiment} is deleted; its files stay until `mlflow gc`.")
         return
     script = (
         "MLFLOW_TRACKING_USERNAME=$MLFLOW_AUTH_ADMIN_USERNAME "
         "MLFLOW_TRACKING_PASSWORD=$MLFLOW_AUTH_ADMIN_PASSWORD "
         "MLFLOW_TRACKING_URI=http://127.0.0.1:5000 "
-        f"mlflow gc --backend-store-uri $MLFLOW_BACKEND_STORE_URI --experiment-ids {experiment}"
+        f"mlflow gc --backend-store-uri $MLFLOW_BACKEND_STORE_URI --experiment-ids {experiment} "
+        f"--run-ids {','.join(runs)} --logged-model-ids {','.join(models)}"
     )
     kubectl("exec", "-n", NAMESPACE, "deployment/mlflow", "--", "sh", "-c", script)
 

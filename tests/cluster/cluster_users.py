@@ -79,11 +79,13 @@ class Users:
     def _ask(self, client: httpx.Client) -> str:
         try:
             response = client.post(self._url, json=self._body)
-            said = response.json().get("model_version")
-        except (httpx.HTTPError, ValueError) as error:
+        except httpx.HTTPError as error:
             return repr(error)
-        version = f"version {said}" if said else response.text[:200]
-        return f"{response.status_code} {version}"
+        try:
+            return f"{response.status_code} version {response.json()['model_version']}"
+        except (ValueError, LookupError, TypeError):
+            # A gateway's own answers are no JSON.
+            return f"{response.status_code} {response.text[:200]}"
 
 
 def only_ok(answers: Counter[str]) -> None:

@@ -26,7 +26,7 @@ from penstock.rollout.spec import KserveSpec
 
 pytestmark = [pytest.mark.slow, NEEDS_CLUSTER]
 
-OVERLAYS = ("kind", "minikube", "production")
+OVERLAYS = ("overlays/kind", "overlays/minikube", "overlays/production", "checks/optional")
 UNKNOWN = ("no matches for kind", "the server could not find the requested resource")
 
 
@@ -45,7 +45,7 @@ def known(manifest: Manifest) -> bool:
 
 @pytest.fixture(scope="module", params=OVERLAYS)
 def overlay(request: pytest.FixtureRequest) -> list[Manifest]:
-    return built(ROOT / "manifests/overlays" / request.param)
+    return built(ROOT / "manifests" / request.param)
 
 
 def applied(manifest: Manifest) -> str:

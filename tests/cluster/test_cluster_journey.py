@@ -72,16 +72,19 @@ class Journey:
         self.registry = Registry(site.mlflow, site.credentials)
         self.users = Users(site.address, service=site.name, row=write_table(site.folder / "t.csv"))
         self.project = site.folder / "project.yaml"
-        self.penstock("init", "t.csv", "--target", "bought", "--name", site.name)
-        self._change(
-            tracking_uri=site.mlflow,
-            deployment={
+        plain = {
+            "name": site.name,
+            "target": "bought",
+            "source": {"uri": "t.csv"},
+            "tracking_uri": site.mlflow,
+            "deployment": {
                 "router": "kserve-gateway",
                 "kserve": site.kserve(site.address),
                 "ready_timeout": 300,
                 "canary": CANARY,
             },
-        )
+        }
+        self.project.write_text(yaml.safe_dump(plain))
 
     @cached_property
     def first(self) -> Stage:
@@ -122,7 +125,11 @@ class Journey:
     ) -> subprocess.CompletedProcess[str]:
         """Run the command line as the deployer, or as another account."""
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PENST", "MLFLOW"))}
-        acts = {"KUBECONFIG": str(acting or self.site.deployer)}
+        acts = {
+            "KUBECONFIG": str(acting or self.site.deployer),
+            # A forwarded port breaks now and then.
+            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
+        }
         return subprocess.run(
             [str(PENSTOCK), *arguments],
             cwd=self.site.folder,
