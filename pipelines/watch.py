@@ -3,7 +3,8 @@
 KFP tells of a task what Argo tells of its nodes. For a task `deploy` there are a node
 `deploy-driver`, which evaluates its inputs, a node `deploy`, and under it `executor`, the
 container; a task taken from the cache has a skipped executor. A condition is a node too, with a
-driver, and is skipped when it does not hold.
+driver, and is skipped when it does not hold. KFP 2.17 tells Argo to try every template again after
+an error, and then each of these has its attempts below it: `deploy(0)`, and `executor` under that.
 """
 
 from __future__ import annotations
@@ -233,11 +234,12 @@ class Nodes:
 
     def ran(self, task: str) -> bool:
         """Return whether a task's own container ran in this run and succeeded."""
-        return self.state(task) == "done" and not self.cached(task)
+        succeeded = any(node.state == "SUCCEEDED" for node in self._executors(task))
+        return self.state(task) == "done" and succeeded
 
     def cached(self, task: str) -> bool:
-        """Return whether a task's container was skipped."""
-        return any(node.state != "SUCCEEDED" for node in self._executors(task))
+        """Return whether a task is done though no container of it ran."""
+        return self.state(task) == "done" and not self.ran(task)
 
     def containers(self, task: str) -> list[Any]:
         """Return the nodes of a task's attempts, the last first."""
@@ -272,6 +274,8 @@ class Nodes:
     def _executors(self, task: str) -> list[Any]:
         node = self._named.get(task)
         children = [] if node is None else self._children(node)
+        for attempt in [each for each in children if each.display_name.startswith(f"{task}(")]:
+            children += self._children(attempt)
         return [child for child in children if child.display_name == "executor"]
 
     def _children(self, node: Any) -> list[Any]:

@@ -117,6 +117,15 @@ def test_a_table_that_the_cluster_reaches_is_released(run: Run, project: Path) -
     assert "RELEASED" in done.stdout
 
 
+@pytest.mark.skipif(not TABLE, reason="NOT RUN to a refusal: set PENSTOCK_KFP_TABLE and _TARGET")
+def test_a_candidate_that_the_gate_refuses_is_not_deployed(run: Run, project: Path) -> None:
+    unreachable = ("-p", 'policy={"baseline": {"margin": 2.0}}')
+    done = run("submit", project, "--wait", "--timeout", "55m", *unreachable)
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "REFUSED  The gate refused the candidate" in done.stdout
+    assert "Deploy" not in done.stdout
+
+
 def test_a_schedule_lives_and_is_deleted(run: Run, project: Path, name: str) -> None:
     where = ("--namespace", NAMESPACE) if NAMESPACE else ()
     uri = ("-p", "uri=http://127.0.0.1:9/there-is-no-such-table.csv")
