@@ -11,7 +11,15 @@ from penstock.pipelines.submit import package
 from penstock.pipelines.watch import ENDINGS
 from penstock.project import load
 
-RAISED = "Traceback (most recent call last):\n  File x\npenstock.errors.{0}\n"
+# As it ends on a real KFP 2.17: the launcher and Argo have the last words.
+RAISED = """Traceback (most recent call last):
+  File x
+penstock.errors.{0}
+E1121 19:23:03.675548 15 launcher_v2.go:449] Component failed to execute successfully: exit status 1
+F1121 19:23:03.765637 15 main.go:59] failed to execute component: exit status 1
+time=2026-11-21T19:23:03.973Z level=INFO msg="sub-process exited" argo=true error="exit status 1"
+Error: exit status 1
+"""
 
 
 @pytest.fixture
