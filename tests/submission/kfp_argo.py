@@ -44,6 +44,9 @@ class Scenario:
     attempts: bool = True
     """Whether every node has its attempts below it, as by KFP 2.17's settings of Argo."""
 
+    names_pods: bool = True
+    """Whether the API says which pod a node is; 2.17.0 on a real cluster did not."""
+
     never_starts: bool = False
     """As with a service account that is not there: the first pod cannot be made."""
 

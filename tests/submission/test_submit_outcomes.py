@@ -83,6 +83,16 @@ def test_a_failed_step_is_named_with_its_message(submitted) -> None:
     assert re.search(r"^FAILED +Ingest ", done.out, re.MULTILINE)
 
 
+def test_an_api_that_names_no_pods_still_tells_the_outcome(submitted) -> None:
+    assert submitted(Scenario(names_pods=False)).code == 0
+    refused = submitted(Scenario(names_pods=False, outputs={"decide": False}))
+    assert refused.code == 3
+    assert "REFUSED  The gate refused the candidate; see its log in Kubeflow" in refused.out
+    failed = submitted(Scenario(names_pods=False, fails=("ingest",)))
+    assert failed.code == 1
+    assert "FAILED  Ingest failed: see its log in Kubeflow" in failed.out
+
+
 def test_a_step_whose_pod_was_never_made_is_named(submitted) -> None:
     done = submitted(Scenario(driver_fails=("train",)))
     assert done.code == 1
