@@ -20,7 +20,8 @@ State = Literal["waiting", "running", "done", "failed"]
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _STARTED = re.compile(r"INFO - Executing task '([^']+)'$")
 _FINISHED = re.compile(r"(?:INFO|ERROR) - Task '([^']+)' finished with status (SUCCESS|FAILURE)$")
-_RAISED = re.compile(r"^\s*(?:penstock\.errors\.\w+|\w*(?:Error|Exception|Interrupt)): (.+)$")
+# Not a bare `Error:`: Argo ends the log of a failed step with `Error: exit status 1`.
+_RAISED = re.compile(r"^\s*(?:penstock\.errors\.\w+|\w+Error|\w*(?:Exception|Interrupt)): (.+)$")
 
 
 def raised_in(line: str) -> str:

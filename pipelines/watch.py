@@ -3,7 +3,9 @@
 KFP tells of a task what Argo tells of its nodes. For a task `deploy` there are a node
 `deploy-driver`, which evaluates its inputs, a node `deploy`, and under it `executor`, the
 container; a task taken from the cache has a skipped executor. A condition is a node too, with a
-driver, and is skipped when it does not hold.
+driver, and is skipped when it does not hold. KFP 2.17 tells Argo to try every template again after
+an error, and then each of these has its attempts below it: `deploy(0)`, and `executor` under that.
+A real 2.17.0 was seen to name no pods: then a task's container, and so its log, is not found.
 """
 
 from __future__ import annotations
@@ -214,7 +216,7 @@ class Nodes:
         details = (run.run_details.task_details if run.run_details else None) or []
         self._named = {node.display_name: node for node in details}
         # Children are named by node, nodes by pod; both end in the same hash.
-        self._hashed = {_hash(node.pod_name): node for node in details}
+        self._hashed = {_hash(node.pod_name): node for node in details if node.pod_name}
         self._all = details
 
     def state(self, task: str) -> State:
@@ -232,11 +234,11 @@ class Nodes:
         return driver is not None and driver.state == "SUCCEEDED"
 
     def ran(self, task: str) -> bool:
-        """Return whether a task's own container ran in this run and succeeded."""
+        """Return whether a task is done, and nothing says that its container was skipped."""
         return self.state(task) == "done" and not self.cached(task)
 
     def cached(self, task: str) -> bool:
-        """Return whether a task's container was skipped."""
+        """Return whether a task's container was skipped; where no pod is named, nothing tells."""
         return any(node.state != "SUCCEEDED" for node in self._executors(task))
 
     def containers(self, task: str) -> list[Any]:
@@ -272,6 +274,8 @@ class Nodes:
     def _executors(self, task: str) -> list[Any]:
         node = self._named.get(task)
         children = [] if node is None else self._children(node)
+        for attempt in [each for each in children if each.display_name.startswith(f"{task}(")]:
+            children += self._children(attempt)
         return [child for child in children if child.display_name == "executor"]
 
     def _children(self, node: Any) -> list[Any]:

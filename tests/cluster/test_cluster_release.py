@@ -70,35 +70,56 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             forget(made.name)
 
 
-def test_a_canary_is_promoted_and_a_bad_one_rolled_back(site: Site) -> None:
-    row = write_table(site.folder / "t.csv")
-    plain = project(site, serve_table(site))
+@pytest.fixture(scope="module")
+def row(site: Site) -> dict[str, Any]:
+    return write_table(site.folder / "t.csv")
+
+
+@pytest.fixture(scope="module")
+def plain(site: Site, row: dict[str, Any]) -> dict[str, Any]:
+    """The project of a first release of the table that `row` is of."""
+    assert row
+    return project(site, serve_table(site))
+
+
+def submit(site: Site, written: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    path = site.folder / "project.yaml"
+    path.write_text(yaml.safe_dump(written))
+    command = [str(PENSTOCK), "submit", str(path), "--wait", "--timeout", "55m", *signed()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
+
+
+def test_a_canary_is_promoted_and_a_bad_one_rolled_back(
+    site: Site, plain: dict[str, Any], row: dict[str, Any]
+) -> None:
     users = Users(site.address, service=site.name, row=row)
     registry = Registry(site.mlflow, site.credentials)
-
-    def submit(**changes: Any) -> subprocess.CompletedProcess[str]:
-        path = site.folder / "project.yaml"
-        path.write_text(yaml.safe_dump(plain | changes))
-        command = [str(PENSTOCK), "submit", str(path), "--wait", "--timeout", "55m", *signed()]
-        return subprocess.run(command, capture_output=True, text=True, timeout=3600)
-
-    first = submit()
+    first = submit(site, plain)
     assert first.returncode == 0, first.stdout + first.stderr
     assert "RELEASED" in first.stdout
     assert users.version() == 1
     trees = {"trials": 3, "folds": 2, "candidates": ["hist_gradient_boosting"]}
     with users.asking():
-        second = submit(training=trees)
+        second = submit(site, plain | {"training": trees})
     assert second.returncode == 0, second.stdout + second.stderr
     only_ok(users.answers)
     assert users.answers.keys() == {"200 version 1", "200 version 2"}
     before = users.answers
     with users.asking():
         drill = plain["deployment"] | {"drill": "errors"}
-        third = submit(training=trees | {"seed": 21}, deployment=drill)
+        third = submit(site, plain | {"training": trees | {"seed": 21}, "deployment": drill})
     assert third.returncode == 4, third.stdout + third.stderr
     assert "ROLLED BACK" in third.stdout
     only_ok(users.since(before))
     assert users.since(before).keys() == {"200 version 2"}
     assert users.version() == 2
     assert registry.alias(site.name, "champion") == "2"
+
+
+def test_a_candidate_that_the_gate_refuses_is_not_deployed(
+    site: Site, plain: dict[str, Any]
+) -> None:
+    done = submit(site, plain | {"gate": {"baseline": {"margin": 2.0}}})
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "REFUSED  The gate refused the candidate" in done.stdout
+    assert "Deploy" not in done.stdout

@@ -4,7 +4,8 @@ Written after backend/src/v2/compiler/argocompiler and RetrievePodName of kubefl
 task has a driver node; a container task has a DAG node with an `executor` below it; a retried
 executor has numbered attempts; a condition that does not hold is skipped; what comes after a
 failure is omitted, which KFP reports as a state without a name. Nodes are named by pod, children by
-node, and both end in one hash.
+node, and both end in one hash. KFP 2.17's own settings let Argo try every template again after an
+error, so between `ingest` and its `executor` stands `ingest(0)`: seen on a real one.
 """
 
 from __future__ import annotations
@@ -39,6 +40,12 @@ class Scenario:
 
     logs: dict[str, str] = field(default_factory=dict)
     """Text of the last container of a task."""
+
+    attempts: bool = True
+    """Whether every node has its attempts below it, as by KFP 2.17's settings of Argo."""
+
+    names_pods: bool = True
+    """Whether the API says which pod a node is; 2.17.0 on a real cluster did not."""
 
     never_starts: bool = False
     """As with a service account that is not there: the first pod cannot be made."""
@@ -108,6 +115,11 @@ class Workflow:
             parent.children.append(node.id)
         return node
 
+    def _attempt(self, node: Node) -> Node:
+        if not self._scenario.attempts:
+            return node
+        return self._node(f"{node.name}(0)", node.template, node.path, node)
+
     def _play(self) -> Iterator[None]:
         self.state = "RUNNING"
         yield
@@ -165,11 +177,12 @@ class Workflow:
         if not self._holds(task):
             node.state = "SKIPPED"
             return True
+        inner = self._attempt(node)
         if "dag" in component:
-            ok = yield from self._dag(component["dag"], node)
+            ok = yield from self._dag(component["dag"], inner)
         else:
-            ok = yield from self._container(name, node)
-        node.state = "SUCCEEDED" if ok else "FAILED"
+            ok = yield from self._container(name, inner)
+        inner.state = node.state = "SUCCEEDED" if ok else "FAILED"
         yield
         return ok
 
@@ -179,11 +192,14 @@ class Workflow:
         if name in scenario.cached:
             executor.state = "SKIPPED"
             return True
+        last = self._attempt(executor)
         while name == scenario.hangs_at:
             yield
         ok = name not in scenario.fails and not name.startswith("fail")
-        last = executor
         if name in scenario.retried:
+            if last is not executor:
+                self.nodes.remove(last)
+                executor.children.clear()
             for attempt in range(2):
                 last = self._node(f"executor({attempt})", _LAUNCHER, executor.path, executor)
                 last.log = "penstock.errors.ServiceError: an earlier attempt\n"
@@ -191,7 +207,7 @@ class Workflow:
                 last.state = "SUCCEEDED" if ok and attempt else "FAILED"
         last.log = scenario.logs.get(name, "")
         yield
-        executor.state = "SUCCEEDED" if ok else "FAILED"
+        last.state = executor.state = "SUCCEEDED" if ok else "FAILED"
         return ok
 
     def _holds(self, task: dict[str, Any]) -> bool:

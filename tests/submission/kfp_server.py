@@ -267,7 +267,7 @@ class KfpServer:
                 "start_time": "2026-11-21T12:00:00+00:00",
                 "end_time": _NEVER if node.state == "RUNNING" else "2026-11-21T12:00:07+00:00",
                 "state": "RUNTIME_STATE_UNSPECIFIED" if node.state == "OMITTED" else node.state,
-                "pod_name": node.pod,
+                **({"pod_name": node.pod} if self.scenario.names_pods else {}),
                 "child_tasks": [{"pod_name": child} for child in node.children],
             }
             for node in workflow.nodes

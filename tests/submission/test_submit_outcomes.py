@@ -11,7 +11,15 @@ from penstock.pipelines.submit import package
 from penstock.pipelines.watch import ENDINGS
 from penstock.project import load
 
-RAISED = "Traceback (most recent call last):\n  File x\npenstock.errors.{0}\n"
+# As it ends on a real KFP 2.17: the launcher and Argo have the last words.
+RAISED = """Traceback (most recent call last):
+  File x
+penstock.errors.{0}
+E1121 19:23:03.675548 15 launcher_v2.go:449] Component failed to execute successfully: exit status 1
+F1121 19:23:03.765637 15 main.go:59] failed to execute component: exit status 1
+time=2026-11-21T19:23:03.973Z level=INFO msg="sub-process exited" argo=true error="exit status 1"
+Error: exit status 1
+"""
 
 
 @pytest.fixture
@@ -73,6 +81,16 @@ def test_a_failed_step_is_named_with_its_message(submitted) -> None:
     assert done.code == 1
     assert "FAILED  Ingest failed: s3://bucket/wine.csv: there is no such file." in done.out
     assert re.search(r"^FAILED +Ingest ", done.out, re.MULTILINE)
+
+
+def test_an_api_that_names_no_pods_still_tells_the_outcome(submitted) -> None:
+    assert submitted(Scenario(names_pods=False)).code == 0
+    refused = submitted(Scenario(names_pods=False, outputs={"decide": False}))
+    assert refused.code == 3
+    assert "REFUSED  The gate refused the candidate; see its log in Kubeflow" in refused.out
+    failed = submitted(Scenario(names_pods=False, fails=("ingest",)))
+    assert failed.code == 1
+    assert "FAILED  Ingest failed: see its log in Kubeflow" in failed.out
 
 
 def test_a_step_whose_pod_was_never_made_is_named(submitted) -> None:
