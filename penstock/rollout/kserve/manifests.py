@@ -218,10 +218,15 @@ def _variant(arm: Arm) -> str:
 
 
 def http_route(state: ClusterState, *, spec: KserveSpec) -> Manifest:
-    """Return the route of a service: how requests find their version, and the state itself."""
+    """Return the route of a service: how requests find their version, and the state itself.
+
+    A gateway may know a rule by its place (Envoy Gateway does) and drop what was known by a place
+    before it learns of the new one: requests in between get a 503. So each rule has its place for
+    good, those of users first, and one that has no version leads nowhere instead of leaving.
+    """
     hosts = [spec.hostname] if spec.hostname else []
-    labels = _labels_rules(state) if spec.prometheus.url else []
-    rules = [*_own_rules(state), *_chosen_rules(state), *labels, _users_rule(state)]
+    labels = _labels_rule(state, copied=bool(spec.prometheus.url))
+    rules = [labels, _users_rule(state), *_own_rules(state), *_chosen_rules(state)]
     return _http_route(state, state.service, spec=spec, hosts=hosts, rules=rules)
 
 
@@ -234,9 +239,7 @@ def arms_route(state: ClusterState, *, name: str, host: str, spec: KserveSpec) -
         host: Host by which it is told from the route that users take.
         spec: Where it serves.
     """
-    # A route without a rule is not taken; this one leads nowhere.
-    nobody = _rule(state, [], header=(ARM_HEADER, arm_value(state, "nobody")))
-    return _http_route(state, name, spec=spec, hosts=[host], rules=_own_rules(state) or [nobody])
+    return _http_route(state, name, spec=spec, hosts=[host], rules=_own_rules(state))
 
 
 def _http_route(
@@ -274,45 +277,39 @@ def arm_value(state: ClusterState, arm: str) -> str:
 
 
 def _own_rules(state: ClusterState) -> list[dict[str, Any]]:
-    stable, candidate = state.stable, state.candidate
-    own: list[tuple[str, list[tuple[Arm, int]]]] = []
-    if stable:
-        own.append(("stable", [(stable, 1)]))
-    if candidate:
-        own.append(("candidate", [(candidate, 1)]))
-    if stable and candidate:
-        own.append((SPLIT, [(stable, 50), (candidate, 50)]))
+    stable, candidate = _only(state.stable), _only(state.candidate)
+    both = [(arm, 50) for arm, _ in (*stable, *candidate)] if stable and candidate else []
     return [
         _rule(state, backends, header=(ARM_HEADER, arm_value(state, name)))
-        for name, backends in own
+        for name, backends in (("stable", stable), ("candidate", candidate), (SPLIT, both))
     ]
 
 
 def _chosen_rules(state: ClusterState) -> list[dict[str, Any]]:
-    header, rules = state.choice_header, []
-    if header and state.stable:
-        rules.append(_rule(state, [(state.stable, 1)], header=(header, "stable")))
-    if header and state.candidate and state.weight:
-        rules.append(_rule(state, [(state.candidate, 1)], header=(header, "candidate")))
-    return rules
-
-
-def _labels_rules(state: ClusterState) -> list[dict[str, Any]]:
-    """Send users' labels to both versions: which one answered the row is known to that one alone.
-
-    It stands before the rule for users, which has the same path: of equals the first is taken.
-    """
-    if not (state.stable and state.candidate):
+    """Send users who name a version to it; to the candidate only where it has traffic at all."""
+    header, stable = state.choice_header, _only(state.stable)
+    if not header or not stable:
         return []
-    path = {"path": {"type": "Exact", "value": f"/v1/models/{state.service}:feedback"}}
-    backend = {**_backend(state.stable), "weight": 1}
-    return [
-        {
-            "matches": [path],
-            "backendRefs": [backend],
-            "filters": [_mirror(state.candidate, share=1.0)],
-        }
-    ]
+    candidate = _only(state.candidate) if state.weight else []
+    chosen = {"stable": stable, "candidate": candidate or stable}
+    return [_rule(state, backends, header=(header, name)) for name, backends in chosen.items()]
+
+
+def _only(arm: Arm | None) -> list[tuple[Arm, int]]:
+    return [(arm, 1)] if arm else []
+
+
+def _labels_rule(state: ClusterState, *, copied: bool) -> dict[str, Any]:
+    """Send users' labels to the stable version; `copied`: to the candidate as well.
+
+    Which one answered the row is known to that one alone. It stands before the rule for users,
+    which has the same path: of equals the first is taken.
+    """
+    rule = _rule(state, _only(state.stable) or _shares(state))
+    rule["matches"] = [{"path": {"type": "Exact", "value": f"/v1/models/{state.service}:feedback"}}]
+    if copied and state.stable and state.candidate:
+        rule["filters"] = [_mirror(state.candidate, share=1.0)]
+    return rule
 
 
 def _mirror(arm: Arm, *, share: float) -> dict[str, Any]:
@@ -323,11 +320,15 @@ def _mirror(arm: Arm, *, share: float) -> dict[str, Any]:
 
 
 def _users_rule(state: ClusterState) -> dict[str, Any]:
-    up: dict[Role, Arm | None] = {"stable": state.stable, "candidate": state.candidate}
-    rule = _rule(state, [(arm, state.weight_of(role)) for role, arm in up.items() if arm])
+    rule = _rule(state, _shares(state))
     if state.candidate and state.mirror:
         rule["filters"] = [_mirror(state.candidate, share=state.mirror)]
     return rule
+
+
+def _shares(state: ClusterState) -> list[tuple[Arm, int]]:
+    up: dict[Role, Arm | None] = {"stable": state.stable, "candidate": state.candidate}
+    return [(arm, state.weight_of(role)) for role, arm in up.items() if arm]
 
 
 def _rule(

@@ -117,6 +117,37 @@ def test_what_is_written(driver: Driver) -> None:
     assert router.url == "http://adult.example.com"
 
 
+def test_each_rule_of_the_route_keeps_its_place(driver: Driver) -> None:
+    """A gateway that knows rules by their place fails users' requests while those move."""
+    router = driver.router()
+    seen: list[list[Any]] = []
+
+    def look() -> None:
+        route = driver.cluster.get("httproutes", "adult")
+        assert route is not None
+        seen.append([rule["matches"] for rule in route["spec"]["rules"]])
+
+    with router.exclusive():
+        router.open()
+        router.route(Routing(choice_header="x-version"))
+        serve(router, 1)
+        look()
+        for version, promoted in ((2, True), (3, False)):
+            router.deploy(release(version), timeout=10)
+            look()
+            router.route(Routing(mirror=0.5, choice_header="x-version"))
+            look()
+            router.set_weight(version, 40)
+            look()
+            (router.promote if promoted else router.rollback)(version)
+            look()
+            router.clean_up()
+            look()
+    assert len(seen) == 11
+    assert all(places == seen[0] for places in seen)
+    assert len(seen[0]) == 7
+
+
 def test_a_rollback_takes_the_candidate_away(either: Driver) -> None:
     router = either.router()
     with router.exclusive():
