@@ -96,7 +96,7 @@ def test_minikube_is_given_every_image(tools: Tools) -> None:
 def test_an_image_that_minikube_does_not_take_is_not_passed_over(tools: Tools) -> None:
     tools.add("minikube", 'case "$*" in *train*) exit 7 ;; esac')
     assert tools.make("minikube-load").returncode != 0
-    assert tools.calls()[-1] == f"minikube --profile minikube image load {TAGS[1]}"
+    assert tools.calls()[-1] == f"minikube --profile penstock image load {TAGS[1]}"
 
 
 @pytest.mark.parametrize(
