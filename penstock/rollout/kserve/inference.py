@@ -8,7 +8,7 @@ from collections.abc import Callable
 from penstock.errors import ServiceError
 from penstock.kube import INFERENCE_SERVICES, ConflictError, Kube, Manifest
 from penstock.rollout.kserve import manifests, pods
-from penstock.rollout.kserve.keeper import ATTEMPTS, EFFECT, POLL, contended, over, stranger
+from penstock.rollout.kserve.keeper import ATTEMPTS, POLL, contended, looks, over, stranger
 from penstock.rollout.kserve.state import Arm
 
 
@@ -97,15 +97,12 @@ def delete(kube: Kube, namespace: str, name: str) -> None:
         return
     _require_mine(found, where)
     kube.delete(path)
-    deadline = time.monotonic() + EFFECT
-    while kube.get(path) is not None:
-        if time.monotonic() > deadline:
-            raise ServiceError(
-                "it is not deleted: a finalizer holds it",
-                where=where,
-                remedy="Look whether KServe's controller runs.",
-            )
-        time.sleep(POLL)
+    if not any(kube.get(path) is None for _ in looks()):
+        raise ServiceError(
+            "it is not deleted: a finalizer holds it",
+            where=where,
+            remedy="Look whether KServe's controller runs.",
+        )
 
 
 def require_kept(kube: Kube, namespace: str, name: str, *, keeper: str) -> None:

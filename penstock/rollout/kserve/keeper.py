@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import time
+from collections.abc import Iterator
 
 from penstock.errors import ServiceError
 from penstock.kube import ConflictError, Kube, Manifest, Resource
@@ -16,6 +18,16 @@ EFFECT = 60.0
 POLL = 0.5
 ATTEMPTS = 20
 """Times that an object which somebody else writes too is written again."""
+
+
+def looks() -> Iterator[None]:
+    """Yield at once and then twice a second, for as long as a change may take to be in effect."""
+    deadline = time.monotonic() + EFFECT
+    while True:
+        yield
+        if time.monotonic() > deadline:
+            return
+        time.sleep(POLL)
 
 
 class Keeper:

@@ -11,7 +11,6 @@ own revision is ready all requests.
 from __future__ import annotations
 
 import secrets
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,7 +18,7 @@ from penstock.errors import InputError, ServiceError
 from penstock.kube import CONFIG_MAPS, INFERENCE_SERVICES, Manifest
 from penstock.rollout.kserve import detect, manifests
 from penstock.rollout.kserve.inference import delete, put, require_kept, wait_until_up
-from penstock.rollout.kserve.keeper import EFFECT, POLL, Keeper
+from penstock.rollout.kserve.keeper import EFFECT, Keeper, looks
 from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.state import Arm, ClusterState
 from penstock.rollout.router import Release
@@ -94,16 +93,14 @@ class KnativeRouter(KserveService):
     def _headers(self, arm: str) -> dict[str, str]:
         beside = self._state.stable is not None and self._state.candidate is not None
         tag = _BEFORE if beside and arm == "stable" else _NEWEST
-        deadline = time.monotonic() + EFFECT
-        while not (found := _host(self._tagged(tag).get("url", ""))):
-            if time.monotonic() > deadline:
-                raise ServiceError(
-                    f"KServe names no address of the {arm} version alone (tag {tag})",
-                    where=self._where,
-                    remedy="Look at its status.components.predictor.traffic.",
-                )
-            time.sleep(POLL)
-        return found
+        for _ in looks():
+            if found := _host(self._tagged(tag).get("url", "")):
+                return found
+        raise ServiceError(
+            f"KServe names no address of the {arm} version alone (tag {tag})",
+            where=self._where,
+            remedy="Look at its status.components.predictor.traffic.",
+        )
 
     def _start(self, arm: Arm, *, timeout: float) -> None:
         if self._state.stable is None:
@@ -292,19 +289,17 @@ class KnativeRouter(KserveService):
         return bool(host and self._gateway) and self._probe.version(host) == str(arm.version)
 
     def _wait_until_rolled_out(self) -> None:
-        deadline = time.monotonic() + EFFECT
-        while True:
+        newest = ""
+        for _ in looks():
             found = self._predictor()
-            newest = found.get("latestReadyRevision")
-            if newest == found.get("latestRolledoutRevision"):
+            newest = found.get("latestReadyRevision", "")
+            if newest == found.get("latestRolledoutRevision", ""):
                 return
-            if time.monotonic() > deadline:
-                raise ServiceError(
-                    f"KServe does not give all requests to revision {newest}",
-                    where=self._where,
-                    remedy="Look at status.components.predictor.traffic of it.",
-                )
-            time.sleep(POLL)
+        raise ServiceError(
+            f"KServe does not give all requests to revision {newest}",
+            where=self._where,
+            remedy="Look at status.components.predictor.traffic of it.",
+        )
 
 
 def _kept_name(service: str) -> str:

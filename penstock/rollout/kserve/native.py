@@ -8,7 +8,6 @@ split is looked for before any user meets it.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,7 +15,7 @@ from penstock.errors import ServiceError
 from penstock.kube import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.rollout.kserve import manifests
 from penstock.rollout.kserve.inference import delete, put, require_kept, wait_until_up
-from penstock.rollout.kserve.keeper import EFFECT, POLL, Keeper
+from penstock.rollout.kserve.keeper import Keeper, looks
 from penstock.rollout.kserve.route import Route
 from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.state import Arm, ClusterState
@@ -88,27 +87,22 @@ class NativeRouter(KserveService):
 
     def _require_split(self, arm: Arm) -> None:
         path = HTTP_ROUTES.path(self._spec.namespace, self._service)
-        deadline = time.monotonic() + EFFECT
-        while not _splits(self._kube.get(path), arm):
-            if time.monotonic() > deadline:
-                raise ServiceError(
-                    f"KServe made the servers of version {arm.version} but no split: its HTTPRoute "
-                    "does not name them",
-                    where=f"InferenceService {self._spec.namespace}/{self._service}",
-                    remedy="KServe 0.20.0 does so: take a newer one, or router: kserve-gateway.",
-                )
-            time.sleep(POLL)
+        if any(_splits(self._kube.get(path), arm) for _ in looks()):
+            return
+        raise ServiceError(
+            f"KServe made the servers of version {arm.version} but no split: its HTTPRoute does "
+            "not name them",
+            where=f"InferenceService {self._spec.namespace}/{self._service}",
+            remedy="KServe 0.20.0 does so: take a newer one, or router: kserve-gateway.",
+        )
 
     def _wait_for_weight(self, version: int, *, percent: int) -> None:
-        deadline = time.monotonic() + EFFECT
-        while not self._users():
-            if time.monotonic() > deadline:
-                raise ServiceError(
-                    "KServe gives it no address outside of the cluster",
-                    where=f"InferenceService {self._spec.namespace}/{self._service}",
-                    remedy="Is enableGatewayApi set in ConfigMap kserve/inferenceservice-config?",
-                )
-            time.sleep(POLL)
+        if not any(self._users() for _ in looks()):
+            raise ServiceError(
+                "KServe gives it no address outside of the cluster",
+                where=f"InferenceService {self._spec.namespace}/{self._service}",
+                remedy="Is enableGatewayApi set in ConfigMap kserve/inferenceservice-config?",
+            )
         super()._wait_for_weight(version, percent=percent)
 
     @property

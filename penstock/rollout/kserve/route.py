@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 from penstock.errors import ServiceError
 from penstock.kube import HTTP_ROUTES, Kube, Manifest
 from penstock.rollout.kserve import detect
-from penstock.rollout.kserve.keeper import EFFECT, POLL, Keeper
+from penstock.rollout.kserve.keeper import Keeper, looks
 from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.spec import KserveSpec
 
@@ -42,16 +40,14 @@ class Route(Keeper):
             ServiceError: If somebody else made it, or the gateway does not take it.
         """
         super().write(wanted)
-        deadline = time.monotonic() + EFFECT
-        while True:
+        why = ""
+        for _ in looks():
             found = self._kube.get(self._path)
             why = detect.accepted(found, self._spec) if found else "it was deleted"
             if not why:
                 return
-            if time.monotonic() > deadline:
-                raise ServiceError(
-                    f"the gateway does not take it: {why}",
-                    where=self._where,
-                    remedy="Do the Gateway's listeners allow routes of this namespace?",
-                )
-            time.sleep(POLL)
+        raise ServiceError(
+            f"the gateway does not take it: {why}",
+            where=self._where,
+            remedy="Do the Gateway's listeners allow routes of this namespace?",
+        )

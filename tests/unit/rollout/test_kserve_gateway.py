@@ -547,7 +547,7 @@ def test_kserve_s_own_canary_as_it_is_written(driver: Driver) -> None:
 def test_a_kserve_without_its_canary_or_its_split_is_found_out(
     driver: Driver, lack: dict[str, bool], match: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.rollout.kserve.native.EFFECT", 1.0)
+    monkeypatch.setattr("penstock.rollout.kserve.keeper.EFFECT", 1.0)
     driver.kind = NativeRouter
     router = driver.router()
     with router.exclusive():
