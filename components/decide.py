@@ -21,19 +21,22 @@ def decide(
     Args:
         evaluation: What `evaluate` wrote.
         name: The project's name, for the report.
-        policy: Fields of the project file's `gate` section. By default the candidate must beat the
-            majority class or mean, and must not be worse than the champion by more than a margin.
+        policy: Fields of the project file's `gate` section, the same that `evaluate` was given.
+            By default the candidate must beat the majority class or mean, and must not be worse
+            than the champion by more than a margin.
         decision: Decision record (JSON): digests of model, holdout, evaluation and policy, and
             each rule with its value, bound and verdict in words.
         report: The same for a reviewer.
 
     Fails when:
-        The policy has an unknown field or a value out of range.
+        The policy has an unknown field or a value out of range, or is not the one that the
+        evaluation was made for.
     """
+    import os
     from pathlib import Path
 
     from penstock.gate.decide import run
-    from penstock.gate.spec import Policy
+    from penstock.policy.spec import Policy
 
     result = run(
         Path(evaluation.path),
@@ -41,5 +44,6 @@ def decide(
         name=name,
         output=Path(decision.path),
         report=Path(report.path),
+        image=os.environ.get("PENSTOCK_IMAGE", ""),
     )
     return result.approved

@@ -16,6 +16,7 @@ def evaluate(
     report: dsl.Output[dsl.HTML],
     name: str = "",
     options: dict = {},  # noqa: B006
+    policy: dict = {},  # noqa: B006
     tracking_uri: str = "",
 ) -> None:
     """Measure a model on the holdout, beside the baselines and the champion on the same rows.
@@ -26,6 +27,7 @@ def evaluate(
         baselines: What `train` wrote beside it.
         name: Registered model whose champion is the one to beat; empty compares with none.
         options: Fields of the project file's `evaluation` section.
+        policy: Fields of its `gate` section: whatever the rules ask about is measured.
         tracking_uri: MLflow store of the champion; empty takes MLFLOW_TRACKING_URI.
         evaluation: Evaluation record (JSON): metrics with bootstrap intervals, and the candidate's
             advantage over each of the others. The gate reads it.
@@ -41,6 +43,7 @@ def evaluate(
 
     from penstock.evaluation.evaluate import evaluate as measure
     from penstock.evaluation.spec import EvaluationSpec
+    from penstock.policy.spec import Policy
 
     with tempfile.TemporaryDirectory() as scratch:
         champion, champion_uri = None, ""
@@ -59,6 +62,7 @@ def evaluate(
             baselines=Path(baselines.path),
             champion=champion,
             champion_uri=champion_uri,
+            policy=Policy.parse(policy, where="gate"),
             spec=EvaluationSpec.parse(options, where="evaluation"),
             output=Path(evaluation.path),
             report=Path(report.path),

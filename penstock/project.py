@@ -13,7 +13,7 @@ from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.spec import FeaturesSpec
-from penstock.gate.spec import Policy
+from penstock.policy.spec import Policy
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
 from penstock.rollout.spec import DeploymentSpec

@@ -100,6 +100,7 @@ def release(
                         baselines=trained.outputs["baselines"],
                         name=name,
                         options=evaluation,
+                        policy=policy,
                         tracking_uri=tracking_uri,
                     ),
                     "Evaluate",

@@ -141,13 +141,31 @@ def _project_file() -> str:
 
 def _sections() -> Iterator[tuple[str, type[Spec]]]:
     from penstock.cluster import ResourcesSpec, SecretSpec, TolerationSpec
-    from penstock.gate.spec import Floor, MarginRule
+    from penstock.policy import cost, rules, trust
+    from penstock.policy.approval import ApprovalSpec
+    from penstock.policy.fairness import FairnessRule
+    from penstock.policy.operations import OperationsRule
+    from penstock.policy.slices import SlicesRule
     from penstock.quality.spec import ContractColumn, Expectation
     from penstock.rollout import spec as rollout
 
     nested: dict[str, list[tuple[str, type[Spec]]]] = {
         "contract": [("contract.columns[]", ContractColumn), ("expectations[]", Expectation)],
-        "gate": [("gate.baseline, linear, champion", MarginRule), ("gate.floors[]", Floor)],
+        "gate": [
+            ("gate.baseline, gate.linear", rules.MarginRule),
+            ("gate.champion", rules.ChampionRule),
+            ("gate.floors[]", rules.Floor),
+            ("gate.slices", SlicesRule),
+            ("gate.fairness[]", FairnessRule),
+            ("gate.calibration", trust.CalibrationRule),
+            ("gate.stability", trust.StabilityRule),
+            ("gate.leakage", trust.LeakageRule),
+            ("gate.training_data", trust.TrainingDataRule),
+            ("gate.cost", cost.CostRule),
+            ("gate.cost.matrix", cost.Matrix),
+            ("gate.operations", OperationsRule),
+            ("gate.approval", ApprovalSpec),
+        ],
         "deployment": [
             ("deployment.kserve", rollout.KserveSpec),
             ("deployment.kserve.prometheus", rollout.PrometheusSpec),

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from penstock.evaluation._statistics import Floats, Statistic, measure
-from penstock.records.evaluation import Estimate
+from penstock.records.estimate import Estimate
 
 UNDEFINED_SHARE = 0.05
 """Share of resamples without a value above which a metric has no interval."""

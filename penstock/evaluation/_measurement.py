@@ -28,7 +28,8 @@ from penstock.evaluation.holdout import CANDIDATE, Holdout
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.evaluation.words import has_width
 from penstock.metrics import METRICS, names_for
-from penstock.records.evaluation import Comparison, Estimate
+from penstock.records.estimate import Estimate
+from penstock.records.evaluation import Comparison
 
 OVR_BUDGET = 10_000_000_000
 """Passes over a row (rows x classes x models x resamples) that one metric may take: a minute."""

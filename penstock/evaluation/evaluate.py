@@ -12,6 +12,7 @@ from penstock.evaluation.report import evaluation_page
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.evaluation.words import advantage_text, description_of, figure_text
 from penstock.metrics import METRICS
+from penstock.policy.spec import Policy
 from penstock.progress import say
 from penstock.records.evaluation import Evaluation, Scores
 
@@ -19,6 +20,8 @@ MATRIX_CLASSES = 50
 """Classes up to which Kubeflow is given the confusion matrix."""
 
 UNSEEN = "(unseen class)"
+
+_DEFAULT = Policy()
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ def evaluate(
     baselines: Path | None,
     champion: Path | None = None,
     champion_uri: str = "",
+    policy: Policy = _DEFAULT,
     spec: EvaluationSpec,
     output: Path,
     report: Path,
@@ -62,6 +66,7 @@ def evaluate(
         baselines: A folder with a model folder for each baseline; None for no baselines.
         champion: The champion's folder; None while there is none.
         champion_uri: `models:/name/version` of the champion.
+        policy: What the gate will ask: whatever its rules need is measured here.
         spec: Confidence, resamples, seed.
         output: Where to write the record (JSON).
         report: Where to write the page (HTML).
@@ -93,6 +98,9 @@ def evaluate(
         seed=spec.seed,
         threshold=rows.record.threshold,
         champion=_champion(rows, champion_uri),
+        champion_state="compared" if CHAMPION in rows.models else "none",
+        commit=rows.record.commit,
+        policy=policy.digest(),
         scores=tuple(
             Scores(
                 name=name,

@@ -31,6 +31,7 @@ class Holdout:
     """What is true of the held-out rows, and what each model says of them.
 
     Args:
+        folder: Where the rows are.
         dataset: The holdout's record.
         record: The candidate's record; every other model has its task, target and classes.
         truth: Shape (n,). Regression: the target. Binary: 1 for the positive class, 0 for the
@@ -41,6 +42,7 @@ class Holdout:
         notes: What a reader of the figures must know.
     """
 
+    folder: Path
     dataset: Dataset
     record: Model
     truth: np.ndarray
@@ -101,6 +103,7 @@ def read_holdout(
     truth = _truth(target, record, where=str(folder))
     _check_finite(scores)
     return Holdout(
+        folder=folder,
         dataset=dataset,
         record=record,
         truth=truth,

@@ -15,7 +15,8 @@ from penstock.evaluation.words import (
     title_of,
     value_text,
 )
-from penstock.records.evaluation import Estimate, Evaluation
+from penstock.records.estimate import Estimate
+from penstock.records.evaluation import Evaluation
 from penstock.reports.page import Cell, Section, Tone, page, paragraph, table
 
 _TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "no clear difference": "plain"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from penstock.records.evaluation import Estimate
+from penstock.records.estimate import Estimate
 from penstock.records.model import Model
 
 MEANINGS = {

@@ -21,6 +21,7 @@ class RuleResult(Value):
     value: float | None
     bound: float | None
     sentence: str
+    because: str = Field(default="", description="Why the policy has the rule, in its own words")
 
 
 class Decision(Record):
@@ -33,6 +34,13 @@ class Decision(Record):
     dataset: str = Field(description="Content digest of the holdout")
     evaluation: str = Field(description="Digest of the evaluation record")
     policy: str
+    operations: str = Field(default="", description="Digest of the operations record")
+    champion: str = Field(
+        default="", description="`models:/name/version` that it was compared with; empty: none"
+    )
+    commit: str = Field(default="", description="Git commit of the code that trained the model")
+    code: str = Field(default="", description="Version of Penstock that decided")
+    image: str = Field(default="", description="Image that decided; empty outside of one")
     rules: tuple[RuleResult, ...]
 
     def reason(self) -> str:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from penstock.errors import InputError
 from penstock.records.base import Record, Value
+from penstock.records.estimate import Estimate
+from penstock.records.fairness import Fairness
+from penstock.records.health import Calibration, Disturbed, Leakage, TrainingData
+from penstock.records.kpi import Kpi
 from penstock.records.model import Task
+from penstock.records.slices import Slices
 
-
-class Estimate(Value):
-    """A figure and its bootstrap interval."""
-
-    value: float
-    low: float
-    high: float
+ChampionState = Literal["none", "compared", "unloadable", "different", "gone"]
+"""none: no version was ever champion. compared: measured on the same rows. unloadable: its files
+cannot be loaded. different: it answers another question or takes columns that the holdout lacks.
+gone: versions were promoted, but none is the champion now."""
 
 
 class Scores(Value):
@@ -37,6 +39,10 @@ class Comparison(Value):
     against: str
     metric: str
     advantage: Estimate
+    method: str = Field(default="bootstrap", description="How the interval was made")
+    p_equal: float | None = Field(
+        default=None, description="p-value of `both are equally good`, where a test applies"
+    )
 
 
 class Evaluation(Record):
@@ -55,8 +61,19 @@ class Evaluation(Record):
     seed: int
     threshold: float | None = None
     champion: str = Field(default="", description="`models:/name/version` of the champion, if any")
+    champion_state: ChampionState = "none"
+    champion_note: str = Field(default="", description="Why it was not compared, if it was not")
+    commit: str = Field(default="", description="Git commit of the code that trained the model")
+    policy: str = Field(default="", description="Digest of the policy that this was measured for")
     scores: tuple[Scores, ...]
     comparisons: tuple[Comparison, ...]
+    slices: Slices | None = None
+    fairness: tuple[Fairness, ...] = ()
+    calibration: Calibration | None = None
+    stability: tuple[Disturbed, ...] = ()
+    leakage: Leakage | None = None
+    training_data: TrainingData | None = None
+    kpi: Kpi | None = None
     notes: tuple[str, ...] = ()
 
     @property

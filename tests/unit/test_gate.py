@@ -9,9 +9,10 @@ import pytest
 
 from penstock.errors import InputError, IntegrityError, NotApprovedError
 from penstock.gate.decide import decide, run
-from penstock.gate.spec import Policy
+from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
-from penstock.records.evaluation import Comparison, Estimate, Evaluation, Scores
+from penstock.records.estimate import Estimate
+from penstock.records.evaluation import Comparison, Evaluation, Scores
 
 
 def estimate(value: float, spread: float = 0.01) -> Estimate:
@@ -24,6 +25,7 @@ def evaluation(
     linear: float = 0.05,
     champion: float | None = None,
     spread: float = 0.01,
+    policy: Policy = Policy(),  # noqa: B008
 ) -> Evaluation:
     comparisons = [Comparison(against="linear", metric="roc_auc", advantage=estimate(linear))]
     scores = [
@@ -54,6 +56,8 @@ def evaluation(
         resamples=1000,
         seed=1,
         champion="models:/m/1" if champion is not None else "",
+        champion_state="none" if champion is None else "compared",
+        policy=policy.digest(),
         scores=tuple(scores),
         comparisons=tuple(comparisons),
     )
@@ -95,7 +99,8 @@ def test_a_clear_improvement_is_approved_and_tied_to_what_was_judged() -> None:
     ],
 )
 def test_each_rule_blocks(figures: dict, policy: dict, blocker: str) -> None:
-    decision = decide(evaluation(**figures), policy=Policy.parse(policy, where="gate"))
+    asked = Policy.parse(policy, where="gate")
+    decision = decide(evaluation(**figures, policy=asked), policy=asked)
     assert not decision.approved
     assert verdicts(decision)[blocker] == "fail"
     assert decision.reason().startswith("Refused: ")
@@ -113,9 +118,8 @@ def test_each_rule_blocks(figures: dict, policy: dict, blocker: str) -> None:
     ],
 )
 def test_each_rule_passes(policy: dict) -> None:
-    measured = evaluation(champion=-0.01)
     strict = Policy.parse({"champion": {"margin": 0.05}, **policy}, where="gate")
-    assert decide(measured, policy=strict).approved
+    assert decide(evaluation(champion=-0.01, policy=strict), policy=strict).approved
 
 
 def test_a_warning_does_not_block() -> None:
@@ -127,7 +131,13 @@ def test_a_warning_does_not_block() -> None:
 def test_a_policy_in_which_nothing_blocks_approves_nothing() -> None:
     warn = {"margin": 0.0, "severity": "warn"}
     policy = Policy.parse({"baseline": warn, "linear": warn, "champion": warn}, where="gate")
-    assert not decide(evaluation(), policy=policy).approved
+    assert not decide(evaluation(policy=policy), policy=policy).approved
+
+
+def test_figures_that_were_measured_for_another_policy_are_refused() -> None:
+    softer = Policy.parse({"champion": {"margin": 0.5}}, where="gate")
+    with pytest.raises(IntegrityError, match="made for policy"):
+        decide(evaluation(), policy=softer)
 
 
 def test_an_edited_approval_opens_nothing(tmp_path: Path) -> None:

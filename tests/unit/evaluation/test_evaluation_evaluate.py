@@ -16,8 +16,8 @@ from penstock.errors import InputError
 from penstock.evaluation.evaluate import Judgement, evaluate
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.gate.decide import decide
-from penstock.gate.spec import Policy
 from penstock.metrics import METRICS, names_for
+from penstock.policy.spec import Policy
 from penstock.records.dataset import Column
 from penstock.records.evaluation import Evaluation
 

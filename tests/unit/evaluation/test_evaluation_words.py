@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from penstock.evaluation import words
-from penstock.records.evaluation import Estimate
+from penstock.records.estimate import Estimate
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,8 @@ from penstock import model as model_module
 from penstock.errors import InputError, IntegrityError, NotApprovedError, ServiceError
 from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision, RuleResult
-from penstock.records.evaluation import Estimate, Evaluation, Scores
+from penstock.records.estimate import Estimate
+from penstock.records.evaluation import Evaluation, Scores
 from penstock.records.model import Model
 from penstock.registry import versions
 from penstock.registry.register import register

@@ -1,0 +1,123 @@
+"""The rules on figures over the whole holdout: baseline, linear model, champion, floors."""
+
+from __future__ import annotations
+
+from penstock.gate._results import not_measured, result
+from penstock.policy.rules import ChampionRule, Floor, MarginRule, Rule
+from penstock.policy.spec import Policy
+from penstock.records.decision import RuleResult
+from penstock.records.evaluation import Comparison, Evaluation
+
+_BASELINES = ("majority", "mean")
+
+
+def rules(evaluation: Evaluation, policy: Policy) -> tuple[RuleResult, ...]:
+    """Return what the rules on the whole holdout found."""
+    return (
+        _baseline(evaluation, policy.baseline),
+        _linear(evaluation, policy.linear),
+        _champion(evaluation, policy.champion),
+        *(_floor(evaluation, floor) for floor in policy.floors),
+    )
+
+
+def _baseline(evaluation: Evaluation, rule: MarginRule) -> RuleResult:
+    name = next((n for n in _BASELINES if evaluation.scores_of(n)), _BASELINES[0])
+    return _lower_end_above(
+        "baseline",
+        rule,
+        title=f"the {name} baseline",
+        comparison=evaluation.comparison(against=name, metric=evaluation.metric),
+        bound=rule.margin,
+        confidence=evaluation.confidence,
+    )
+
+
+def _champion(evaluation: Evaluation, rule: ChampionRule) -> RuleResult:
+    if not evaluation.champion:
+        return result(
+            "champion",
+            rule,
+            passed=None,
+            bound=-rule.margin,
+            sentence="There is no champion yet to compare with.",
+        )
+    return _lower_end_above(
+        "champion",
+        rule,
+        title=f"the champion {evaluation.champion}",
+        comparison=evaluation.comparison(against="champion", metric=evaluation.metric),
+        bound=-rule.margin,
+        confidence=evaluation.confidence,
+    )
+
+
+def _linear(evaluation: Evaluation, rule: MarginRule) -> RuleResult:
+    comparison = evaluation.comparison(against="linear", metric=evaluation.metric)
+    if comparison is None:
+        return not_measured("linear", rule, "the linear model", bound=-rule.margin)
+    value = comparison.advantage.value
+    passed = value >= -rule.margin
+    return result(
+        "linear",
+        rule,
+        passed=passed,
+        value=value,
+        bound=-rule.margin,
+        sentence=(
+            f"On {evaluation.metric} the candidate's advantage over a plain linear model is "
+            f"{value:+.4g}, {'not below' if passed else 'below'} {-rule.margin:+.4g}."
+        ),
+    )
+
+
+def _floor(evaluation: Evaluation, floor: Floor) -> RuleResult:
+    name = f"floor {floor.metric}"
+    estimate = evaluation.candidate.metrics.get(floor.metric)
+    if estimate is None:
+        bound = floor.at_least if floor.at_least is not None else floor.at_most
+        return not_measured(name, floor, floor.metric, bound=bound)
+    if floor.at_least is not None:
+        value = estimate.low if floor.on == "interval" else estimate.value
+        passed, bound, must = value >= floor.at_least, floor.at_least, "at least"
+    else:
+        value = estimate.high if floor.on == "interval" else estimate.value
+        bound = floor.at_most if floor.at_most is not None else float("-inf")
+        passed, must = value <= bound, "at most"
+    subject = "The unfavourable end of its interval" if floor.on == "interval" else "It"
+    return result(
+        name,
+        floor,
+        passed=passed,
+        value=value,
+        bound=bound,
+        sentence=f"{floor.metric} must be {must} {bound:.4g}. {subject} is {value:.4g}.",
+    )
+
+
+def _lower_end_above(
+    name: str,
+    rule: Rule,
+    *,
+    title: str,
+    comparison: Comparison | None,
+    bound: float,
+    confidence: float,
+) -> RuleResult:
+    if comparison is None:
+        return not_measured(name, rule, title, bound=bound)
+    advantage = comparison.advantage
+    passed = advantage.low > bound
+    return result(
+        name,
+        rule,
+        passed=passed,
+        value=advantage.low,
+        bound=bound,
+        sentence=(
+            f"On {comparison.metric} the candidate's advantage over {title} is "
+            f"{advantage.value:+.4g} ({confidence:.0%} interval {advantage.low:+.4g} to "
+            f"{advantage.high:+.4g}); its lower end {'lies' if passed else 'does not lie'} above "
+            f"{bound:+.4g}."
+        ),
+    )

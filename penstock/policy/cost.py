@@ -1,0 +1,47 @@
+"""The rule on what decisions are worth: a business figure from costs and benefits."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from penstock.policy.rules import Rule
+from penstock.records.spec import Spec
+
+Worth = float | str
+"""A number, or an expression over the columns of the table, for example `0.9 * amount - 5`."""
+
+
+class Matrix(Spec):
+    """What one decision about a row is worth; a cost is below 0."""
+
+    true_positive: Worth = 0.0
+    false_positive: Worth = 0.0
+    false_negative: Worth = 0.0
+    true_negative: Worth = 0.0
+
+
+class CostRule(Rule):
+    """The worth of decisions: measured on the holdout, and in training what sets the threshold."""
+
+    matrix: Matrix | None = Field(default=None, description="Two classes: worth by outcome")
+    expression: str = Field(
+        default="",
+        description="Any task: worth of a row, over its columns and `truth` and `predicted`, for "
+        "example `-abs(truth - predicted)`",
+    )
+    unit: str = Field(default="", max_length=20, description="For example EUR")
+    at_least: float | None = Field(
+        default=None, description="Worth of 1,000 decisions; null only reports it"
+    )
+    on: Literal["estimate", "interval"] = Field(
+        default="interval",
+        description="estimate compares the figure, interval the lower end of its interval",
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> CostRule:
+        if (self.matrix is None) == (not self.expression):
+            raise ValueError("give exactly one of matrix and expression")
+        return self

@@ -1,0 +1,49 @@
+"""Rules on groups of people: how far figures may lie apart between them."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from penstock.policy.rules import Rule
+
+GroupMetric = Literal[
+    "selection_rate",
+    "true_positive_rate",
+    "false_positive_rate",
+    "equalized_odds",
+    "accuracy",
+    "mean_error",
+    "mean_absolute_error",
+]
+
+
+class FairnessRule(Rule):
+    """A bound on the spread of one figure over the groups of one or more sensitive columns."""
+
+    columns: tuple[str, ...] = Field(
+        min_length=1,
+        description="Sensitive columns; several are crossed. The model need not take them",
+    )
+    metric: GroupMetric = Field(
+        default="selection_rate",
+        description="selection_rate (demographic parity), true_positive_rate (equal opportunity), "
+        "false_positive_rate, equalized_odds (the wider of the last two), accuracy; of a "
+        "regression mean_error or mean_absolute_error",
+    )
+    difference_at_most: float | None = Field(
+        default=None, ge=0, description="Largest minus smallest group"
+    )
+    ratio_at_least: float | None = Field(
+        default=None, ge=0, le=1, description="Smallest over largest group, for example 0.8"
+    )
+    min_rows: int = Field(
+        default=50, ge=1, description="Smaller groups are flagged and left out of the spread"
+    )
+
+    @model_validator(mode="after")
+    def _bounded(self) -> FairnessRule:
+        if self.difference_at_most is None and self.ratio_at_least is None:
+            raise ValueError("give difference_at_most, ratio_at_least or both")
+        return self

@@ -1,0 +1,79 @@
+"""Rules on whether a model's figures can be believed: calibration, stability, leakage, its data."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from penstock.policy.rules import Rule, Severity
+
+
+class CalibrationRule(Rule):
+    """Whether stated probabilities are what happens."""
+
+    brier_at_most: float | None = Field(default=None, gt=0, le=2, description="Brier score")
+    ece_at_most: float | None = Field(
+        default=None, gt=0, le=1, description="Expected calibration error, over equal-mass bins"
+    )
+    bins: int = Field(default=10, ge=2, le=100)
+
+
+class StabilityRule(Rule):
+    """How much of the primary metric may be lost when inputs are slightly off."""
+
+    severity: Severity = "warn"
+    noise: float = Field(
+        default=0.01,
+        ge=0,
+        le=1,
+        description="Noise added to each number, as a share of its standard deviation; 0: none",
+    )
+    missing: float = Field(
+        default=0.05, ge=0, le=1, description="Share of values set to missing; 0: none"
+    )
+    drop_at_most: float = Field(
+        default=0.05, ge=0, description="In units of the primary metric, for either"
+    )
+
+
+class LeakageRule(Rule):
+    """Whether the figures may rest on something that will not be there when the model is used."""
+
+    single_column: float | None = Field(
+        default=0.99,
+        gt=0.5,
+        le=1,
+        description="No column alone may rank the target this well (area under the ROC curve; of a "
+        "regression, squared rank correlation); null looks at none",
+    )
+    not_at_serving: tuple[str, ...] = Field(
+        default=(), description="Columns that are not known when a prediction is made"
+    )
+    overlap: bool = Field(
+        default=True,
+        description="The split must have proved that no holdout row is a training row",
+    )
+
+
+class TrainingDataRule(Rule):
+    """Whether the rows that a model learned from look right."""
+
+    severity: Severity = "warn"
+    label_noise_at_most: float | None = Field(
+        default=0.2,
+        gt=0,
+        le=1,
+        description="Estimated share of wrong labels (confident learning); null looks at none",
+    )
+    poisoned_at_most: float | None = Field(
+        default=0.02,
+        gt=0,
+        le=1,
+        description="Share of rows whose label looks flipped within one part of the data, beyond "
+        "what is so elsewhere; null looks for none",
+    )
+    drift_at_most: float | None = Field(
+        default=0.25,
+        gt=0,
+        description="Population stability index of any column against the champion's training "
+        "data; null compares none",
+    )

@@ -1,0 +1,51 @@
+"""What is kept of a version, so that it can be checked long after."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from penstock.records.base import Record
+
+FOLDER = "evidence"
+
+
+class Evidence(Record):
+    """`manifest.json` of an evidence pack: every file by digest, and what it is all about."""
+
+    KIND: ClassVar[str] = "evidence"
+
+    name: str
+    model: str = Field(description="Digest of the model's folder")
+    export: str = ""
+    dataset: str = Field(description="Content digest of the training part")
+    holdout: str
+    decision: str
+    commit: str
+    code: str = Field(description="Version of Penstock")
+    image: str = ""
+    sbom: str = Field(default="", description="Where the image's bill of materials is")
+    trained_by: str = ""
+    files: dict[str, str] = Field(description="`sha256:<hex>` by file name in the pack")
+
+
+class AuditEntry(Record):
+    """One thing that happened to a registered model, chained to what went before."""
+
+    KIND: ClassVar[str] = "audit-entry"
+
+    time: datetime
+    event: str = Field(
+        description="registered, approved, rejected, promoted, rolled back, champion moved"
+    )
+    uri: str
+    by: str = Field(description="On whose word: a person, or the decision and its rules")
+    means: str = Field(default="", description="How that identity was established")
+    reason: str = ""
+    digests: dict[str, str] = Field(default={}, description="Of the records it rests on, by kind")
+    facts: dict[str, Any] = Field(default={})
+    previous: tuple[str, ...] = Field(
+        default=(), description="Digests of the newest entries that were there before it"
+    )
