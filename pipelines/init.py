@@ -168,12 +168,11 @@ def _section(title: str, spec: Spec) -> Iterator[str]:
 
 def _policy(spec: Spec) -> dict[str, Any]:
     """Return the rules that are asked; those that are not stand below, as defaults."""
-    values = spec.model_dump(mode="json")
-    return {
-        key: {k: v for k, v in value.items() if k != "because"} if isinstance(value, dict) else value
-        for key, value in values.items()
-        if value is not None
-    }
+    rules = {key: rule for key, rule in spec.model_dump(mode="json").items() if rule is not None}
+    for rule in rules.values():
+        if isinstance(rule, dict):
+            rule.pop("because", None)
+    return rules
 
 
 def _contract(contract: Contract) -> Iterator[str]:
