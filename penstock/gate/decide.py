@@ -7,7 +7,7 @@ from pathlib import Path
 import penstock
 from penstock import files
 from penstock.errors import IntegrityError
-from penstock.gate import cost, fairness, performance, serving, slices, trust
+from penstock.gate import cost, fairness, health, performance, serving, slices, trust
 from penstock.gate.report import decision_page
 from penstock.policy.spec import Policy
 from penstock.progress import say
@@ -47,6 +47,7 @@ def decide(
         *slices.rules(evaluation, policy),
         *fairness.rules(evaluation, policy),
         *trust.rules(evaluation, policy),
+        *health.rules(evaluation, policy),
         *cost.rules(evaluation, policy),
         *serving.rules(operations, policy),
     )

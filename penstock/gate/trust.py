@@ -1,4 +1,4 @@
-"""The rules on whether figures can be believed."""
+"""The rules on whether a model can be believed: its probabilities, and how steady it is."""
 
 from __future__ import annotations
 
@@ -9,11 +9,6 @@ from penstock.records.evaluation import Evaluation
 
 
 def rules(evaluation: Evaluation, policy: Policy) -> tuple[RuleResult, ...]:  # noqa: ARG001
-    """Return what the rules on trust found."""
-    asked = {
-        "calibration": policy.calibration,
-        "stability": policy.stability,
-        "leakage": policy.leakage,
-        "training data": policy.training_data,
-    }
+    """Return what the rules on calibration and stability found."""
+    asked = {"calibration": policy.calibration, "stability": policy.stability}
     return tuple(not_measured(name, rule, name) for name, rule in asked.items() if rule is not None)
