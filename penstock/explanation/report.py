@@ -28,7 +28,7 @@ def explanation_page(explanation: Explanation, *, record: Model) -> str:
         ),
         Section(
             "Three rows explained",
-            "".join(_example(example, explanation) for example in explanation.examples),
+            "".join(_example(example) for example in explanation.examples),
             f"Each answer as a sum, in {explanation.unit}.",
         ),
         Section("How this was computed, and what it does not say", _method(explanation)),
@@ -169,7 +169,7 @@ def _wider(span: tuple[float, float] | None) -> tuple[float, float] | None:
     return span[0] - room, span[1] + room
 
 
-def _example(example: ExplainedRow, explanation: Explanation) -> str:
+def _example(example: ExplainedRow) -> str:
     ordered = sorted(example.contributions, key=lambda name: -abs(example.contributions[name]))
     shown, others = ordered[:ROW_COLUMNS], ordered[ROW_COLUMNS:]
     lines = [["What is added to", "", _number(example.base)]]
