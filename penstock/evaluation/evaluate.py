@@ -15,6 +15,7 @@ from penstock.metrics import METRICS
 from penstock.policy.spec import Policy
 from penstock.progress import say
 from penstock.records.evaluation import Evaluation, Scores
+from penstock.records.slices import Slices
 
 MATRIX_CLASSES = 50
 """Classes up to which Kubeflow is given the confusion matrix."""
@@ -111,12 +112,21 @@ def evaluate(
             for name, loaded in rows.models.items()
         ),
         comparisons=measured.comparisons,
+        slices=_slices(rows, policy, spec),
         notes=(*rows.notes, *measured.notes),
     )
     files.write_text(report, evaluation_page(evaluation, rows))
     evaluation.write(output)
     say(_line(evaluation))
     return Judgement(evaluation=evaluation, roc=_roc(rows), confusion=_confusion(rows))
+
+
+def _slices(rows: Holdout, policy: Policy, spec: EvaluationSpec) -> Slices | None:
+    if policy.slices is None:
+        return None
+    from penstock.evaluation.slices import measure_slices
+
+    return measure_slices(rows, policy.slices, confidence=spec.confidence)
 
 
 def _champion(rows: Holdout, uri: str) -> str:
