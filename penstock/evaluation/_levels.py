@@ -149,7 +149,8 @@ def _ranges(column: str, cuts: NDArray[np.generic], *, dated: bool) -> list[str]
 
 
 def _number(value: np.generic) -> str:
-    return f"{value.item():.6g}"
+    number = value.item()
+    return str(int(number)) if number == int(number) else f"{number:.4g}"
 
 
 def _moment(value: np.generic) -> str:

@@ -66,7 +66,7 @@ class Losses:
             return np.ones(slices, dtype=bool)
         rows = np.bincount(codes, minlength=slices)
         rare = np.bincount(codes[self.rare], minlength=slices)
-        return np.minimum(rare, rows - rare) >= _EVIDENCE
+        return np.asarray(np.minimum(rare, rows - rare) >= _EVIDENCE)
 
 
 def slice_metric(asked: str, holdout: Holdout, *, bounded: bool) -> str:
@@ -121,13 +121,15 @@ def losses_of(holdout: Holdout, metric: str) -> Losses:
 def _losses(holdout: Holdout, name: str, metric: str) -> Floats:
     truth, scores = holdout.truth, holdout.scores[name]
     if metric in ("accuracy", "recall"):
-        return (holdout.predicted(name) != truth).astype(np.float64)
+        return np.asarray(holdout.predicted(name) != truth, dtype=np.float64)
     if metric == "brier":
         return np.asarray((scores - (truth == 1)) ** 2)
     if metric == "log_loss":
         return _surprise(holdout, scores)
     error = np.abs(scores - truth)
-    return error if metric == "mae" else error**2 / (truth.var() if metric == "r2" else 1.0)
+    if metric == "mae":
+        return np.asarray(error)
+    return np.asarray(error**2 / (truth.var() if metric == "r2" else 1.0))
 
 
 def _surprise(holdout: Holdout, scores: Floats) -> Floats:

@@ -15,7 +15,6 @@ from penstock.metrics import METRICS
 from penstock.policy.spec import Policy
 from penstock.progress import say
 from penstock.records.evaluation import Evaluation, Scores
-from penstock.records.slices import Slices
 
 MATRIX_CLASSES = 50
 """Classes up to which Kubeflow is given the confusion matrix."""
@@ -84,6 +83,7 @@ def evaluate(
             remedy="Give its folder too; without it the gate would take it for absent.",
         )
     from penstock.evaluation._measurement import measure_all
+    from penstock.evaluation._parts import parts_of
 
     rows = read_holdout(holdout, model=model, baselines=baselines, champion=champion)
     measured = measure_all(rows, spec)
@@ -112,21 +112,13 @@ def evaluate(
             for name, loaded in rows.models.items()
         ),
         comparisons=measured.comparisons,
-        slices=_slices(rows, policy, spec),
+        **parts_of(rows, policy, spec, brier=measured.metrics[CANDIDATE].get("brier")),
         notes=(*rows.notes, *measured.notes),
     )
     files.write_text(report, evaluation_page(evaluation, rows))
     evaluation.write(output)
     say(_line(evaluation))
     return Judgement(evaluation=evaluation, roc=_roc(rows), confusion=_confusion(rows))
-
-
-def _slices(rows: Holdout, policy: Policy, spec: EvaluationSpec) -> Slices | None:
-    if policy.slices is None:
-        return None
-    from penstock.evaluation.slices import measure_slices
-
-    return measure_slices(rows, policy.slices, confidence=spec.confidence)
 
 
 def _champion(rows: Holdout, uri: str) -> str:

@@ -249,7 +249,7 @@ def _slice(entry: _Entry, losses: Losses) -> Slice:
         estimate=_ordered(value, low, high),
         advantage=None
         if tests.difference is None
-        else _ordered(*(-one[level : level + 1] for one in tests.difference)),
+        else _ordered(*(0.0 - one[level : level + 1] for one in tests.difference)),
         p_floor=entry.p_floor,
         p_worse=entry.p_worse,
     )
