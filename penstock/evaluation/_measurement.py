@@ -110,18 +110,18 @@ def statistics(
     if binary:
         positive = truth == 1
         losses = {
-            "log_loss": _surprise(np.where(positive, scores, 1 - scores)),
+            "log_loss": surprise(np.where(positive, scores, 1 - scores)),
             "brier": (scores - positive) ** 2,
         }
         return [Ranking(positive, scores, max_cells=max_cells), labels, Means(losses)]
     given = np.append(scores, np.zeros((len(scores), 1)), axis=1)[np.arange(len(truth)), truth]
-    found: list[Statistic] = [labels, Means({"log_loss": _surprise(given)})]
+    found: list[Statistic] = [labels, Means({"log_loss": surprise(given)})]
     if "roc_auc_ovr" not in skip:
         found.append(OneVersusRest(truth, scores, max_cells=max_cells))
     return found
 
 
-def _surprise(probability: Floats) -> Floats:
+def surprise(probability: Floats) -> Floats:
     """Return -ln of the probability given to what was true, at most 36 as in scikit-learn."""
     smallest = np.finfo(np.float64).eps
     return np.asarray(-np.log(np.clip(probability, smallest, 1 - smallest)))

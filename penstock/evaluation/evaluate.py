@@ -83,6 +83,7 @@ def evaluate(
             remedy="Give its folder too; without it the gate would take it for absent.",
         )
     from penstock.evaluation._measurement import measure_all
+    from penstock.evaluation._parts import parts_of
 
     rows = read_holdout(holdout, model=model, baselines=baselines, champion=champion)
     measured = measure_all(rows, spec)
@@ -111,6 +112,7 @@ def evaluate(
             for name, loaded in rows.models.items()
         ),
         comparisons=measured.comparisons,
+        **parts_of(rows, policy, spec, brier=measured.metrics[CANDIDATE].get("brier")),
         notes=(*rows.notes, *measured.notes),
     )
     files.write_text(report, evaluation_page(evaluation, rows))

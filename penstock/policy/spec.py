@@ -33,7 +33,9 @@ class Policy(Spec):
         "there is no champion",
     )
     floors: tuple[Floor, ...] = Field(default=(), description="Bounds on metrics")
-    slices: SlicesRule | None = Field(default=None, description="Parts of the holdout")
+    slices: SlicesRule | None = Field(
+        default=SlicesRule(severity="warn"), description="Parts of the holdout"
+    )
     fairness: tuple[FairnessRule, ...] = Field(
         default=(), description="Bounds on the spread between groups of people"
     )

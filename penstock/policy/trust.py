@@ -2,19 +2,44 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, model_validator
 
 from penstock.policy.rules import Rule, Severity
 
 
 class CalibrationRule(Rule):
-    """Whether stated probabilities are what happens."""
+    """Whether stated probabilities are what happens.
 
-    brier_at_most: float | None = Field(default=None, gt=0, le=2, description="Brier score")
-    ece_at_most: float | None = Field(
-        default=None, gt=0, le=1, description="Expected calibration error, over equal-mass bins"
+    Of two classes the probability of the positive one is judged; of several, that of the class
+    which is predicted (top label).
+    """
+
+    brier_at_most: float | None = Field(
+        default=None,
+        gt=0,
+        le=2,
+        description="Brier score; of several classes summed over them, up to 2",
     )
-    bins: int = Field(default=10, ge=2, le=100)
+    ece_at_most: float | None = Field(
+        default=None,
+        gt=0,
+        le=1,
+        description="Expected calibration error, over equal-mass bins, freed of what chance alone "
+        "adds to it in few rows",
+    )
+    bins: int = Field(default=10, ge=2, le=100, description="Of the calibration error")
+    on: Literal["estimate", "interval"] = Field(
+        default="estimate",
+        description="estimate compares the figure, interval the upper end of its interval",
+    )
+
+    @model_validator(mode="after")
+    def _bounded(self) -> CalibrationRule:
+        if self.brier_at_most is None and self.ece_at_most is None:
+            raise ValueError("give brier_at_most, ece_at_most or both")
+        return self
 
 
 class StabilityRule(Rule):
@@ -33,6 +58,12 @@ class StabilityRule(Rule):
     drop_at_most: float = Field(
         default=0.05, ge=0, description="In units of the primary metric, for either"
     )
+
+    @model_validator(mode="after")
+    def _disturbs(self) -> StabilityRule:
+        if self.noise == 0 and self.missing == 0:
+            raise ValueError("let noise or missing be above 0")
+        return self
 
 
 class LeakageRule(Rule):

@@ -11,9 +11,20 @@ from penstock.records.estimate import Estimate
 class Calibration(Value):
     """Stated probabilities against what happened."""
 
-    brier: Estimate
-    ece: Estimate = Field(description="Expected calibration error over equal-mass bins")
-    bins: int
+    of: str = Field(
+        description="positive class: its stated probability. top label: of several classes, the "
+        "probability given to the one that is predicted, against whether it is right"
+    )
+    brier: Estimate = Field(
+        description="Mean squared distance of the stated probability from what happened; of "
+        "several classes summed over them, from 0 to 2"
+    )
+    ece: Estimate = Field(
+        description="Expected calibration error over equal-mass bins, freed of what chance alone "
+        "adds to it"
+    )
+    plain_ece: float = Field(description="The same as counted, which is too high in few rows")
+    bins: int = Field(description="How many; fewer than asked for where scores are equal")
 
 
 class Disturbed(Value):
@@ -21,8 +32,13 @@ class Disturbed(Value):
 
     kind: str = Field(description="noise or missing")
     amount: float
-    value: Estimate
-    drop: Estimate = Field(description="How much is lost; oriented, above 0 it is worse")
+    rows: int = Field(description="How many were disturbed: all, or a sample of the holdout")
+    before: float = Field(description="The figure on the same rows undisturbed")
+    value: Estimate | None = Field(default=None, description="None: the model gave no answers")
+    drop: Estimate | None = Field(
+        default=None, description="How much is lost; oriented, above 0 it is worse"
+    )
+    failed: str = Field(default="", description="What the model said instead of answering")
 
 
 class ColumnFigure(Value):
