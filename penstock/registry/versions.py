@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from penstock import files, model, tracking
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
 from penstock.records import export
+from penstock.registry import champion as trail
+from penstock.registry.audit import Word
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,8 +31,14 @@ DECISION_DIGEST = "penstock.decision_digest"
 DATASET = "penstock.dataset"
 EXPORT_MAX_DIFFERENCE = "penstock.export_max_difference"
 EXPORT_REASON = "penstock.export_reason"
+EVIDENCE_DIGEST = "penstock.evidence_digest"
+TRAINED_BY = "penstock.trained_by"
+APPROVAL = "penstock.approval."
+"""Prefix of the tags that hold what people said of a version."""
 
-_FIXED = frozenset({MODEL_DIGEST, DECISION_DIGEST, DATASET, EXPORT_DIGEST})
+_FIXED = frozenset(
+    {MODEL_DIGEST, DECISION_DIGEST, DATASET, EXPORT_DIGEST, EVIDENCE_DIGEST, TRAINED_BY}
+)
 # What MLflow's stores take.
 _TAG_LENGTH = 5000
 
@@ -64,8 +72,57 @@ class Version:
     export: str = ""
 
 
+@dataclass(frozen=True)
+class Champion:
+    """What the registry says of a model's champion.
+
+    Attributes:
+        version: The version that carries the alias; None: none does.
+        problem: Why the alias cannot be believed: it was moved or removed by hand. Empty: it can.
+        note: What a reader should know although it is no problem.
+    """
+
+    version: Version | None
+    problem: str = ""
+    note: str = ""
+
+    def require_told(self, name: str) -> Version | None:
+        """Return the champion, None where there is none, if the trail agrees with the alias.
+
+        Raises:
+            IntegrityError: If it does not.
+        """
+        if self.problem:
+            raise IntegrityError(self.problem, where="champion", remedy=f"{trail.remedy(name)}.")
+        return self.version
+
+
+def checked_champion(name: str, *, tracking_uri: str) -> Champion:
+    """Return the champion, and whether the audit trail agrees with the alias.
+
+    Raises:
+        ServiceError: If the registry does not answer.
+        IntegrityError: If the champion was not registered by Penstock.
+    """
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        model = _registered_model(store, name)
+        if model is None:
+            return Champion(None)
+        number = model.aliases.get(CHAMPION)
+        version = None if number is None else version_of(store, name, int(number))
+    found = trail.standing(
+        model.tags,
+        alias=None if version is None else version.version,
+        kept=version is not None and EVIDENCE_DIGEST in version.tags,
+    )
+    return Champion(version, found.problem, found.note)
+
+
 def champion(name: str, *, tracking_uri: str) -> Version | None:
     """Return the version that carries the alias `champion`; None when there is none yet.
+
+    The alias is believed. What a decision rests on asks `checked_champion`.
 
     Raises:
         ServiceError: If the registry does not answer: that is not the same as no champion.
@@ -172,31 +229,55 @@ def _check(folder: Path, version: Version) -> None:
             )
 
 
-def set_champion(name: str, version: int, *, tracking_uri: str) -> None:
+def set_champion(
+    name: str,
+    version: int,
+    *,
+    tracking_uri: str,
+    event: str = "champion moved",
+    word: Word = Word(by="not stated"),  # noqa: B008
+) -> None:
     """Move the alias `champion` to `version`, and `previous` to the one that had it.
 
-    Nothing changes if `version` has it already. The alias `challenger` is taken from `version`.
+    It is written into the audit trail first. Nothing moves if `version` has the alias already and
+    the trail agrees. The alias `challenger` is taken from `version`.
+
+    Args:
+        name: The registered model.
+        version: The version.
+        tracking_uri: The MLflow store.
+        event: What the trail calls it: promoted, rolled back, champion moved.
+        word: On whose word.
 
     Raises:
-        ServiceError: If the alias could not be moved.
+        ServiceError: If there is no such version, or the alias could not be moved.
     """
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
-        before = aliases(store, name)
-        if before.get(CHAMPION) == version:
-            return
-        if CHAMPION in before:
+        found = version_of(store, name, version)
+        model = store.get_registered_model(name)
+        before = {alias: int(number) for alias, number in model.aliases.items()}
+        alias = before.get(CHAMPION)
+        if alias == version:
+            kept = EVIDENCE_DIGEST in found.tags
+            if not trail.standing(model.tags, alias=alias, kept=kept).problem:
+                trail.confirm(store, name, version=version, before=before.get(PREVIOUS))
+                return
+        trail.begin(store, name, version=version, before=alias, event=event, word=word)
+        if alias is not None and alias != version:
             # First, so that there is never a champion without a way back.
-            store.set_registered_model_alias(name, PREVIOUS, str(before[CHAMPION]))
+            store.set_registered_model_alias(name, PREVIOUS, str(alias))
         try:
             store.set_registered_model_alias(name, CHAMPION, str(version))
         except Exception:
             # An answer that got lost on its way is not a move that failed.
             if aliases(store, name).get(CHAMPION) != version:
                 raise
-    if before.get(CHALLENGER) == version:
-        # The release stands by now; a champion that is still called challenger harms nobody.
-        with contextlib.suppress(Exception):
+    # The release stands by now: a move that is not confirmed and a champion that is still called
+    # challenger harm nobody.
+    with contextlib.suppress(Exception):
+        trail.confirm(store, name, version=version, before=alias)
+        if before.get(CHALLENGER) == version:
             store.delete_registered_model_alias(name, CHALLENGER)
 
 
@@ -218,15 +299,19 @@ def answers(tracking_uri: str) -> Iterator[None]:
 
 def aliases(store: MlflowClient, name: str) -> dict[str, int]:
     """Return the aliases of a registered model; empty when the model does not exist."""
+    found = _registered_model(store, name)
+    return {} if found is None else {alias: int(n) for alias, n in found.aliases.items()}
+
+
+def _registered_model(store: MlflowClient, name: str) -> Any | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        found = store.get_registered_model(name)
+        return store.get_registered_model(name)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST" or _unseen(store, name, error):
-            return {}
+            return None
         raise
-    return {alias: int(number) for alias, number in found.aliases.items()}
 
 
 def _unseen(store: MlflowClient, name: str, error: MlflowException) -> bool:
