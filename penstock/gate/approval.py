@@ -62,9 +62,7 @@ def judge(
         latest[_key(word.by.name)] = word
     uncounted = {name: _uncounted(word, spec=spec, now=now) for name, word in latest.items()}
     rejecting = [
-        word
-        for name, word in latest.items()
-        if word.verdict == "rejected" and not uncounted[name]
+        word for name, word in latest.items() if word.verdict == "rejected" and not uncounted[name]
     ]
     if rejecting:
         why = "; ".join(f"{word.by.name}: {word.reason}" for word in rejecting).rstrip(".")

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from penstock import files, model, tracking
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
 from penstock.records import export
-from penstock.registry import champion as trail
+from penstock.registry import _standing as trail
+from penstock.registry import audit
 from penstock.registry.audit import Word
 
 if TYPE_CHECKING:
@@ -72,57 +73,10 @@ class Version:
     export: str = ""
 
 
-@dataclass(frozen=True)
-class Champion:
-    """What the registry says of a model's champion.
-
-    Attributes:
-        version: The version that carries the alias; None: none does.
-        problem: Why the alias cannot be believed: it was moved or removed by hand. Empty: it can.
-        note: What a reader should know although it is no problem.
-    """
-
-    version: Version | None
-    problem: str = ""
-    note: str = ""
-
-    def require_told(self, name: str) -> Version | None:
-        """Return the champion, None where there is none, if the trail agrees with the alias.
-
-        Raises:
-            IntegrityError: If it does not.
-        """
-        if self.problem:
-            raise IntegrityError(self.problem, where="champion", remedy=f"{trail.remedy(name)}.")
-        return self.version
-
-
-def checked_champion(name: str, *, tracking_uri: str) -> Champion:
-    """Return the champion, and whether the audit trail agrees with the alias.
-
-    Raises:
-        ServiceError: If the registry does not answer.
-        IntegrityError: If the champion was not registered by Penstock.
-    """
-    store = tracking.client(tracking_uri)
-    with answers(tracking_uri):
-        model = _registered_model(store, name)
-        if model is None:
-            return Champion(None)
-        number = model.aliases.get(CHAMPION)
-        version = None if number is None else version_of(store, name, int(number))
-    found = trail.standing(
-        model.tags,
-        alias=None if version is None else version.version,
-        kept=version is not None and EVIDENCE_DIGEST in version.tags,
-    )
-    return Champion(version, found.problem, found.note)
-
-
 def champion(name: str, *, tracking_uri: str) -> Version | None:
     """Return the version that carries the alias `champion`; None when there is none yet.
 
-    The alias is believed. What a decision rests on asks `checked_champion`.
+    The alias is believed. What a decision rests on asks `champion.checked_champion`.
 
     Raises:
         ServiceError: If the registry does not answer: that is not the same as no champion.
@@ -174,6 +128,17 @@ def tag(name: str, version: int, tags: Mapping[str, str], *, tracking_uri: str) 
     with answers(tracking_uri):
         for key, value in tags.items():
             store.set_model_version_tag(name, str(version), key, value[:_TAG_LENGTH])
+
+
+def write_down(name: str, version: int, event: str, *, word: Word, tracking_uri: str) -> None:
+    """Add an entry on a version to the audit trail.
+
+    Raises:
+        ServiceError: If the registry does not take it.
+    """
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        audit.write(store, name, event=event, uri=f"models:/{name}/{version}", word=word)
 
 
 def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:
@@ -255,7 +220,7 @@ def set_champion(
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
         found = version_of(store, name, version)
-        model = store.get_registered_model(name)
+        model = store.getregistered_model(name)
         before = {alias: int(number) for alias, number in model.aliases.items()}
         alias = before.get(CHAMPION)
         if alias == version:
@@ -299,15 +264,16 @@ def answers(tracking_uri: str) -> Iterator[None]:
 
 def aliases(store: MlflowClient, name: str) -> dict[str, int]:
     """Return the aliases of a registered model; empty when the model does not exist."""
-    found = _registered_model(store, name)
+    found = registered_model(store, name)
     return {} if found is None else {alias: int(n) for alias, n in found.aliases.items()}
 
 
-def _registered_model(store: MlflowClient, name: str) -> Any | None:
+def registered_model(store: MlflowClient, name: str) -> Any | None:
+    """Return MLflow's registered model with its aliases and tags; None when it does not exist."""
     from mlflow.exceptions import MlflowException
 
     try:
-        return store.get_registered_model(name)
+        return store.getregistered_model(name)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST" or _unseen(store, name, error):
             return None
