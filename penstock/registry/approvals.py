@@ -13,7 +13,7 @@ from penstock.policy.approval import ApprovalSpec
 from penstock.records.approval import REASON_LENGTH, Approval, Identity
 from penstock.registry import audit, versions
 from penstock.registry.audit import Word
-from penstock.registry.versions import Version, answers
+from penstock.registry.versions import answers
 
 
 def say(
@@ -104,30 +104,31 @@ def read(tags: Mapping[str, str], *, trail: audit.Trail) -> tuple[Approval, ...]
     return tuple(found)
 
 
-def judge_version(version: Version, *, spec: ApprovalSpec, tags: Mapping[str, str]) -> Judgement:
+def judge_tags(
+    uri: str, *, tags: Mapping[str, str], model_tags: Mapping[str, str], spec: ApprovalSpec
+) -> Judgement:
     """Say whether people have approved a version, now.
 
     Args:
-        version: The version.
+        uri: The version, `models:/name/3`.
+        tags: Its tags.
+        model_tags: Those of its registered model, which hold the trail.
         spec: What the policy asks for.
-        tags: Of its registered model, which hold the trail.
 
     Raises:
         NotApprovedError: If what was said was tampered with.
     """
-    if spec.people == 0:
-        return judge((), spec=spec, model="", decision="", trained_by="", now=datetime.now(UTC))
-    trail = audit.read(tags)
+    trail = audit.read(model_tags)
     if trail.problems:
         raise _forged(f"the audit trail is broken. {trail.problems[0]}")
-    said = read(version.tags, trail=trail)
-    _require_all(said, trail=trail, uri=version.uri)
+    said = read(tags, trail=trail)
+    _require_all(said, trail=trail, uri=uri)
     return judge(
         said,
         spec=spec,
-        model=version.model,
-        decision=version.tags.get(versions.DECISION_DIGEST, ""),
-        trained_by=version.tags.get(versions.TRAINED_BY, ""),
+        model=tags.get(versions.MODEL_DIGEST, ""),
+        decision=tags.get(versions.DECISION_DIGEST, ""),
+        trained_by=tags.get(versions.TRAINED_BY, ""),
         now=datetime.now(UTC),
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import penstock
 from penstock import files, tracking
@@ -64,6 +64,34 @@ class Grounds:
     train: Dataset | None = None
     image: str | None = None
     requested_by: str = ""
+
+
+def grounds_of(
+    records: Mapping[str, Path], *, policy: Mapping[str, Any], image: str, requested_by: str
+) -> Grounds:
+    """Return the grounds of a decision from files, as a step is handed them.
+
+    Args:
+        records: Files by the name of a field: operations, validation, explanation, split, train.
+        policy: Fields of the policy.
+        image: The image that this runs in; empty outside of one.
+        requested_by: Who started the run.
+
+    Raises:
+        InputError: If a file or the policy cannot be read.
+        IntegrityError: If a file holds a record of another kind.
+    """
+    kinds: dict[str, type[Record]] = {
+        "operations": Operations,
+        "validation": Validation,
+        "explanation": Explanation,
+        "split": Split,
+        "train": Dataset,
+    }
+    read: dict[str, Any] = {field: kinds[field].read(path) for field, path in records.items()}
+    return Grounds(
+        policy=Policy.parse(policy, where="gate"), image=image, requested_by=requested_by, **read
+    )
 
 
 def folder_of(decision: str) -> str:
@@ -136,11 +164,13 @@ def keep_pack(store: MlflowClient, run: str, pack: Path, *, decision: str) -> No
         store.log_artifacts(run, str(pack), folder_of(decision))
 
 
-def fetch_pack(version: Version, *, tracking_uri: str, into: Path) -> tuple[Path | None, Path]:
+def fetch_pack(
+    version: Version, *, tracking_uri: str, into: Path
+) -> tuple[Path | None, Path | None]:
     """Download a version's pack.
 
     Returns:
-        Its folder, None where there is none, and where the signature is if there is one.
+        Its folder and the signature on it, each None where there is none.
 
     Raises:
         ServiceError: If the registry or its artifact store does not answer.
@@ -148,14 +178,12 @@ def fetch_pack(version: Version, *, tracking_uri: str, into: Path) -> tuple[Path
     store = tracking.client(tracking_uri)
     place = folder_of(version.tags.get(versions.DECISION_DIGEST, ""))
     with answers(tracking_uri):
-        found = {item.path for item in store.list_artifacts(version.run, FOLDER)}
-        if f"{place}.sig" in found:
-            store.download_artifacts(version.run, f"{place}.sig", str(into))
-        if place not in found:
-            return None, into / f"{place}.sig"
-        store.download_artifacts(version.run, place, str(into))
-    # Rollouts came after the manifest and have one of their own.
-    return into / place, into / f"{place}.sig"
+        there = {item.path for item in store.list_artifacts(version.run, FOLDER)}
+        got = [
+            Path(store.download_artifacts(version.run, path, str(into))) if path in there else None
+            for path in (place, f"{place}.sig")
+        ]
+    return got[0], got[1]
 
 
 def keep_rollout(

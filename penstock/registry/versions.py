@@ -162,7 +162,7 @@ def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:
     store = tracking.client(tracking_uri)
     with files.whole_folder(destination) as folder:
         with answers(tracking_uri):
-            _download(version.uri, folder, tracking_uri=store.tracking_uri)
+            download(version.uri, folder, tracking_uri=store.tracking_uri)
         _check(folder, version)
     return destination
 
@@ -220,7 +220,7 @@ def set_champion(
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
         found = version_of(store, name, version)
-        model = store.getregistered_model(name)
+        model = store.get_registered_model(name)
         before = {alias: int(number) for alias, number in model.aliases.items()}
         alias = before.get(CHAMPION)
         if alias == version:
@@ -273,7 +273,7 @@ def registered_model(store: MlflowClient, name: str) -> Any | None:
     from mlflow.exceptions import MlflowException
 
     try:
-        return store.getregistered_model(name)
+        return store.get_registered_model(name)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST" or _unseen(store, name, error):
             return None
@@ -344,7 +344,8 @@ def _resolve(store: MlflowClient, uri: str) -> Version:
         raise
 
 
-def _download(uri: str, folder: Path, *, tracking_uri: str) -> None:
+def download(uri: str, folder: Path, *, tracking_uri: str) -> None:
+    """Download a version's folder as it is, unchecked: what is wrong with it is yet to be seen."""
     from mlflow.artifacts import download_artifacts
 
     got = Path(

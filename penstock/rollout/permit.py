@@ -131,7 +131,9 @@ def _require_people(version: Version, policy: Policy, *, tracking_uri: str) -> N
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
         tags = store.get_registered_model(version.name).tags
-    found = approvals.judge_version(version, spec=policy.approval, tags=tags)
+    found = approvals.judge_tags(
+        version.uri, tags=version.tags, model_tags=tags, spec=policy.approval
+    )
     if not found.approved:
         raise NotApprovedError(
             found.sentence,

@@ -26,22 +26,6 @@ from penstock.registry.evidence import folder_of
 from penstock.registry.register import register
 
 
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store's database with its tables, which take seconds to create."""
-    from penstock import tracking
-
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    tracking.client(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def uri(empty_store: Path, tmp_path: Path) -> str:
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
-
-
 def evaluation_of(model: Path) -> Evaluation:
     accuracy = Estimate(value=0.9, low=0.85, high=0.95)
     scores = Scores(
