@@ -21,7 +21,7 @@ from penstock.records.spec import Spec
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     "ingest", "validate", "split", "engineer_features", "train", "evaluate", "decide",
-    "register", "deploy", "fail", "notify",
+    "register", "approve", "deploy", "fail", "notify",
 )  # fmt: skip
 _NOTE = "<!-- Made by `make catalogue`; edit the docstrings instead. -->"
 
