@@ -101,7 +101,8 @@ class _Asked:
 def _gate(options: argparse.Namespace) -> int:
     """Measure a model on rows that it has not seen and judge it by a policy.
 
-    It does what the steps evaluate and decide do in a pipeline, by the same functions.
+    It does what the steps evaluate, probe_serving and decide do in a pipeline, by the same
+    functions.
     """
     asked = _asked(options.policy)
     if not options.champion and not options.model.startswith(_REGISTERED):
@@ -121,6 +122,7 @@ def _gate(options: argparse.Namespace) -> int:
 def _judge(options: argparse.Namespace, asked: _Asked, *, scratch: Path) -> Decision:
     from penstock.evaluation.evaluate import evaluate
     from penstock.gate.decide import run
+    from penstock.serving.probe import probe
 
     model = _model(options.model, scratch / "model", what="--model")
     champion, uri = _champion(options, scratch / "champion")
@@ -137,12 +139,14 @@ def _judge(options: argparse.Namespace, asked: _Asked, *, scratch: Path) -> Deci
         output=evaluation,
         report=scratch / "evaluation.html",
     )
+    probe(model, holdout=holdout, policy=asked.policy, output=scratch / "operations.json")
     decision = run(
         evaluation,
         policy=asked.policy,
         name=options.name or asked.name or _name(options.model),
         output=scratch / "decision.json",
         report=scratch / "decision.html",
+        operations=scratch / "operations.json",
         image=os.environ.get("PENSTOCK_IMAGE", ""),
     )
     _hand_over(options, scratch)
@@ -232,10 +236,10 @@ def _champion(options: argparse.Namespace, folder: Path) -> tuple[Path | None, s
             # By its number: an alias may name another version tomorrow.
             uri = registered(uri, tracking_uri="").uri
         return _model(uri, folder, what="--champion"), uri
-    from penstock.registry.versions import champion
+    from penstock.registry.champion import checked_champion
 
     name = options.model.removeprefix(_REGISTERED).partition("/")[0].partition("@")[0]
-    found = champion(name, tracking_uri="")
+    found = checked_champion(name, tracking_uri="").require_told(name)
     return (None, "") if found is None else (_model(found.uri, folder, what=name), found.uri)
 
 

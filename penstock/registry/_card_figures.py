@@ -50,7 +50,11 @@ def slices(evaluation: Evaluation | None) -> Part:
         [one.name, f"{one.rows:,}", figure(one.estimate), figure(one.advantage)]
         for one in measured.slices
     ]
-    lead = f"{measured.metric} in each of {measured.looked_at:,} parts looked at; those named here:"
+    lead = (
+        f"{measured.metric}; {measured.looked_at:,} parts were looked at and "
+        f"{measured.too_small:,} were too small. Shown are those that the policy names and the "
+        "weakest that were found."
+    )
     grid = Grid(["Part", "Rows", measured.metric, "Over the champion"], rows, (1, 2, 3))
     return Part("Parts of the data (slices)", [Text(lead), grid, *_notes(measured.notes)])
 
@@ -122,22 +126,30 @@ def health(evaluation: Evaluation | None) -> Part:
     title = "Leakage and health of the training data"
     blocks: list[Block] = []
     leakage = evaluation.leakage if evaluation is not None else None
-    if leakage is not None:
-        overlap = leakage.overlap or "It is proved that no row was both learned from and judged on."
+    if leakage is None:
+        blocks.append(Text("Leakage was not looked for."))
+    else:
+        proved = leakage.proof or "proved"
+        blocks.append(
+            Text(
+                f"It is not proved that no holdout row is a training row: {leakage.overlap}."
+                if leakage.overlap
+                else f"No holdout row is a training row: {proved}."
+            )
+        )
         taken = ", ".join(leakage.not_at_serving) or "none"
-        blocks += [Text(overlap), Text(f"Columns taken though not known at serving: {taken}.")]
+        blocks.append(Text(f"Columns taken that the policy says are unknown in use: {taken}."))
         strongest = [[one.column, number(one.value)] for one in leakage.single_columns[:_SHOWN]]
         if strongest:
-            blocks.append(Grid(["Column alone", "How well it ranks the target"], strongest, (1,)))
-    else:
-        blocks.append(Text("Leakage was not looked for."))
+            blocks.append(Grid(["Column alone", "How well it tells the target"], strongest, (1,)))
     training = evaluation.training_data if evaluation is not None else None
-    if training is not None and training.health is not None:
-        noise = training.health.label_noise
-        share = "not measured" if noise is None else f"{noise:.1%}"
-        blocks.append(Text(f"Estimated share of wrong labels among the training rows: {share}."))
-    else:
+    seen = training.health if training is not None else None
+    if seen is None:
         blocks.append(Text("The labels of the training rows were not looked at."))
+    else:
+        shares = {"wrong": seen.label_noise, "flipped within one part": seen.poisoned}
+        told = [f"{what} {share:.1%}" for what, share in shares.items() if share is not None]
+        blocks.append(Text(f"Estimated shares of training labels: {', '.join(told) or 'none'}."))
     return Part(title, blocks)
 
 

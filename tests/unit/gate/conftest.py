@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,8 +97,6 @@ def train_from(home: Path, name: str, *, store: str, shuffled: bool = False) -> 
         tracking_uri=store,
         split=proof,
     )
-    if not (home / f"{name}-model/dataset.json").exists():
-        shutil.copy(home / f"{name}-train/dataset.json", home / f"{name}-model/dataset.json")
 
 
 @pytest.fixture(scope="session")

@@ -38,6 +38,10 @@ EVERYTHING = {
 }
 
 
+UNASKED = {"slices": None, "leakage": None, "training_data": None}
+"""What the defaults ask that the evaluation here does not measure."""
+
+
 def near(value: float) -> Estimate:
     return Estimate(value=value, low=value - 0.01, high=value + 0.01)
 
@@ -125,7 +129,8 @@ def test_what_is_asked_follows_the_policy(changes: dict[str, Any], words: str) -
 
 def test_an_approval_says_what_passed_and_what_was_warned_of() -> None:
     policy = Policy.parse(
-        {"floors": [{"metric": "log_loss", "at_most": 0.1, "severity": "warn"}]}, where="test"
+        UNASKED | {"floors": [{"metric": "log_loss", "at_most": 0.1, "severity": "warn"}]},
+        where="test",
     )
     decision, page = shown(policy)
     assert decision.approved
@@ -135,7 +140,7 @@ def test_an_approval_says_what_passed_and_what_was_warned_of() -> None:
 
 
 def test_the_policy_on_the_page_is_the_policy() -> None:
-    for given in (EVERYTHING, {}, {"floors": [{"metric": "f1", "at_least": 0.1}]}):
+    for given in (EVERYTHING, UNASKED, {}, {"floors": [{"metric": "f1", "at_least": 0.1}]}):
         policy = Policy.parse(given, where="test")
         decision, page = shown(policy)
         block = html.unescape(re.search(r"<pre[^>]*><code>(.*?)</code>", page, re.S).group(1))
@@ -151,7 +156,7 @@ def test_a_policy_can_be_a_file_of_its_own(tmp_path: Any) -> None:
 
 
 def test_machines_get_counts_and_values() -> None:
-    policy = Policy.parse({"floors": [{"metric": "f1", "at_least": 0.1}]}, where="test")
+    policy = Policy.parse(UNASKED | {"floors": [{"metric": "f1", "at_least": 0.1}]}, where="test")
     decision, _ = shown(policy)
     figures = decision.figures()
     assert figures["rules_passed"] == 2
@@ -164,7 +169,9 @@ def test_machines_get_counts_and_values() -> None:
 
 def test_a_policy_in_which_nothing_passed_says_so() -> None:
     warn = {"margin": 0.0, "severity": "warn"}
-    policy = Policy.parse({"baseline": warn, "linear": warn, "champion": warn}, where="test")
+    policy = Policy.parse(
+        UNASKED | {"baseline": warn, "linear": warn, "champion": warn}, where="test"
+    )
     decision, page = shown(policy)
     assert not decision.approved
     assert "nothing is approved by default" in text(page)
