@@ -106,6 +106,9 @@ def measure_slices(holdout: Holdout, rule: SlicesRule, *, confidence: float) -> 
         too_small=sum(int((~look.judged).sum()) for look in looks),
         omitted=sum(e.accused for e in entries) - sum(e.accused for e in listed),
         compared=losses.champion is not None and rule.margin is not None,
+        floor=bound,
+        margin=rule.margin,
+        alpha=rule.alpha,
         slices=(*(_slice(entry, losses) for entry in listed), *small[:_LISTED]),
         notes=tuple(notes),
     )
