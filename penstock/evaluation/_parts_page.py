@@ -86,7 +86,7 @@ def _family(found: Slices) -> list[str]:
         told = [
             f"Each was held to {' and to '.join(held)}. The last column says what is shown by a "
             f"p-value that allows for all that were looked at (Holm's method): the chance that any "
-            f"slice is marked wrongly is at most {percent(found.alpha)}. What is not marked is not "
+            f"slice is marked wrongly is at most {found.alpha:.0%}. What is not marked is not "
             "proved to be good."
         ]
     told.append(

@@ -143,7 +143,7 @@ def _parts(
     if not rule.find:
         return
     every = [c.name for c in holdout.dataset.columns if c.name != holdout.record.target]
-    telling = [column for column in every if len(levels(column).names) > 1]
+    telling = [column for column in every if _tells(levels(column), rule)]
     taken = {frozenset(columns) for columns in named}
     most = max(1, _PAIRS_BUDGET // holdout.rows)
     paired = telling
@@ -157,6 +157,12 @@ def _parts(
     for columns in [*((column,) for column in telling), *combinations(paired, 2)]:
         if frozenset(columns) not in taken:
             yield tuple(levels(column) for column in columns), True
+
+
+def _tells(levels: Levels, rule: SlicesRule) -> bool:
+    """Return whether a column parts the rows: some slice and the rest are both large enough."""
+    rows = np.bincount(levels.codes)
+    return bool(((rows >= rule.min_rows) & (rows.sum() - rows >= rule.min_rows)).any())
 
 
 def _look(
