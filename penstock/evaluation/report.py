@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.evaluation._parts_page import parts_sections
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
 from penstock.evaluation.words import (
     MEANINGS,
@@ -31,6 +32,7 @@ def evaluation_page(evaluation: Evaluation, holdout: Holdout) -> str:
             _advantages(evaluation),
             "By how much the candidate is better on the same rows; below 0 it is worse.",
         ),
+        *parts_sections(evaluation),
         *_plots(holdout),
         Section("How this was measured", _method(evaluation, holdout)),
     ]

@@ -75,6 +75,7 @@ def test_a_clear_improvement_is_approved_and_tied_to_what_was_judged() -> None:
         "baseline": "pass",
         "linear": "pass",
         "champion": "not applicable",
+        "slices": "fail",  # not measured is not passed, but by default it only warns
     }
     assert decision.model == measured.model
     assert decision.evaluation == measured.digest()
