@@ -214,11 +214,11 @@ def _check_comparable(name: str, other: Model, record: Model, dataset: Dataset) 
 
 def _check_same_question(name: str, other: Model, record: Model) -> None:
     """Refuse a model that predicts something else: its figures could not be compared."""
-    for field in ("task", "target", "classes", "positive"):
-        theirs, ours = getattr(other, field), getattr(record, field)
+    for what in ("task", "target", "classes", "positive"):
+        theirs, ours = getattr(other, what), getattr(record, what)
         if theirs != ours:
             raise InputError(
-                f"its {field} is {theirs!r}, the candidate's is {ours!r}",
+                f"its {what} is {theirs!r}, the candidate's is {ours!r}",
                 where=f"the {name}",
                 remedy=_remedy(name),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import socket
 from pathlib import Path
 
 import pytest
@@ -111,8 +112,9 @@ def test_a_champion_whose_files_cannot_be_had_is_unloadable(
 
 
 def test_a_registry_that_does_not_answer_says_nothing_about_the_champion(tmp_path) -> None:
-    (tmp_path / "broken.db").write_bytes(b"this is no database, whatever is asked of it" * 100)
-    uri = f"sqlite:///{tmp_path / 'broken.db'}"
-    with pytest.raises(ServiceError):
-        contender("m", tracking_uri=uri, destination=tmp_path / "champion")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
+        with pytest.raises(ServiceError):
+            contender("m", tracking_uri=uri, destination=tmp_path / "champion")
     assert not (tmp_path / "champion").exists()
