@@ -9,6 +9,7 @@ from penstock.components._image import image
 def decide(
     evaluation: dsl.Input[dsl.Artifact],
     decision: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
     report: dsl.Output[dsl.HTML],
     name: str = "model",
     policy: dict = {},  # noqa: B006
@@ -26,6 +27,8 @@ def decide(
             than the champion by more than a margin.
         decision: Decision record (JSON): digests of model, holdout, evaluation and policy, and
             each rule with its value, bound and verdict in words.
+        metrics: How many rules passed, failed, warned or did not apply, and what each measured, for
+            Kubeflow's run comparison.
         report: The same for a reviewer.
 
     Fails when:
@@ -46,4 +49,6 @@ def decide(
         report=Path(report.path),
         image=os.environ.get("PENSTOCK_IMAGE", ""),
     )
+    for figure, value in result.figures().items():
+        metrics.log_metric(figure, value)
     return result.approved

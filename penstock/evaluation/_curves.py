@@ -115,16 +115,19 @@ class Reliability:
     high: Floats
 
 
-def reliability(happened: np.ndarray, stated: Floats) -> Reliability:
+def reliability(
+    happened: np.ndarray, stated: Floats, *, bins: int = CALIBRATION_BINS
+) -> Reliability:
     """Compare probabilities with what happened.
 
     Args:
         happened: Whether it did, shape (n,).
         stated: The probability given to it, shape (n,).
+        bins: How many at most; equal probabilities are kept together.
     """
     order = np.argsort(stated, kind="stable")
     ordered = stated[order]
-    edges = np.linspace(0, len(ordered), CALIBRATION_BINS + 1).astype(int)[1:-1]
+    edges = np.linspace(0, len(ordered), bins + 1).astype(int)[1:-1]
     # Equal probabilities belong to one bin: a cut moves to where its value begins.
     starts = np.unique(np.append(0, np.searchsorted(ordered, ordered[edges])))
     rows = np.diff(np.append(starts, len(ordered)))

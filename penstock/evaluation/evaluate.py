@@ -8,8 +8,11 @@ from pathlib import Path
 from penstock import files
 from penstock.errors import InputError
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout, read_holdout
+from penstock.evaluation.kpi import measure_kpi
+from penstock.evaluation.leakage import measure_leakage
 from penstock.evaluation.report import evaluation_page
 from penstock.evaluation.spec import EvaluationSpec
+from penstock.evaluation.training_data import measure_training_data
 from penstock.evaluation.words import advantage_text, description_of, figure_text
 from penstock.metrics import METRICS
 from penstock.policy.spec import Policy
@@ -83,6 +86,7 @@ def evaluate(
             remedy="Give its folder too; without it the gate would take it for absent.",
         )
     from penstock.evaluation._measurement import measure_all
+    from penstock.evaluation._parts import parts_of
 
     rows = read_holdout(holdout, model=model, baselines=baselines, champion=champion)
     measured = measure_all(rows, spec)
@@ -111,6 +115,12 @@ def evaluate(
             for name, loaded in rows.models.items()
         ),
         comparisons=measured.comparisons,
+        **parts_of(rows, policy, spec, brier=measured.metrics[CANDIDATE].get("brier")),
+        leakage=policy.leakage
+        and measure_leakage(rows, policy.leakage, model=model, seed=spec.seed),
+        training_data=policy.training_data
+        and measure_training_data(policy.training_data, model=model, champion=champion),
+        kpi=policy.cost and measure_kpi(rows, policy.cost, spec),
         notes=(*rows.notes, *measured.notes),
     )
     files.write_text(report, evaluation_page(evaluation, rows))

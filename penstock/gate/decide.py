@@ -7,7 +7,7 @@ from pathlib import Path
 import penstock
 from penstock import files
 from penstock.errors import IntegrityError
-from penstock.gate import cost, fairness, performance, serving, slices, trust
+from penstock.gate import cost, fairness, health, performance, serving, slices, trust
 from penstock.gate.report import decision_page
 from penstock.policy.spec import Policy
 from penstock.progress import say
@@ -47,6 +47,7 @@ def decide(
         *slices.rules(evaluation, policy),
         *fairness.rules(evaluation, policy),
         *trust.rules(evaluation, policy),
+        *health.rules(evaluation, policy),
         *cost.rules(evaluation, policy),
         *serving.rules(operations, policy),
     )
@@ -90,7 +91,7 @@ def run(
     measured = Evaluation.read(evaluation)
     served = None if operations is None else Operations.read(operations)
     decision = decide(measured, policy=policy, operations=served, image=image)
-    files.write_text(report, decision_page(decision, evaluation=measured, name=name))
+    files.write_text(report, decision_page(decision, evaluation=measured, policy=policy, name=name))
     decision.write(output)
     say(("approved" if decision.approved else "refused") + f", {len(decision.rules)} rules")
     return decision

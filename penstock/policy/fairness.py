@@ -24,7 +24,8 @@ class FairnessRule(Rule):
 
     columns: tuple[str, ...] = Field(
         min_length=1,
-        description="Sensitive columns; several are crossed. The model need not take them",
+        description="Sensitive columns; several are crossed. The model need not take them. A "
+        "missing value is a group",
     )
     metric: GroupMetric = Field(
         default="selection_rate",
@@ -33,17 +34,29 @@ class FairnessRule(Rule):
         "regression mean_error or mean_absolute_error",
     )
     difference_at_most: float | None = Field(
-        default=None, ge=0, description="Largest minus smallest group"
+        default=None,
+        ge=0,
+        description="Largest minus smallest group. The estimate is compared, its interval is said",
     )
     ratio_at_least: float | None = Field(
-        default=None, ge=0, le=1, description="Smallest over largest group, for example 0.8"
+        default=None,
+        ge=0,
+        le=1,
+        description="Smallest over largest group, for example 0.8. Not for mean_error",
     )
     min_rows: int = Field(
-        default=50, ge=1, description="Smaller groups are flagged and left out of the spread"
+        default=50,
+        ge=1,
+        description="A group in which fewer rows bear on the figure (of a true positive rate: "
+        "fewer positives) is flagged and left out of the spread",
     )
 
     @model_validator(mode="after")
     def _bounded(self) -> FairnessRule:
         if self.difference_at_most is None and self.ratio_at_least is None:
             raise ValueError("give difference_at_most, ratio_at_least or both")
+        if self.metric == "mean_error" and self.ratio_at_least is not None:
+            raise ValueError("mean errors lie above and below 0: give difference_at_most only")
+        if len(set(self.columns)) < len(self.columns):
+            raise ValueError("name each column once")
         return self

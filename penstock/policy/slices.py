@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from penstock.policy.rules import Rule
 
@@ -22,10 +22,15 @@ class SlicesRule(Rule):
     find: int = Field(
         default=5,
         ge=0,
+        le=50,
         description="How many of the weakest slices to look for in all columns and pairs of them",
     )
     metric: str = Field(
-        default="", description="What is measured in each slice; empty takes the primary metric"
+        default="",
+        description="What is measured in each slice: accuracy, recall, log_loss or brier; of "
+        "several classes accuracy or log_loss; of a regression r2 (against the variance of the "
+        "whole holdout), rmse or mae. Empty takes the primary metric if it is one of these, else "
+        "the first of them",
     )
     min_rows: int = Field(default=100, ge=10, description="Smaller slices are listed, not judged")
     levels: int = Field(
@@ -36,12 +41,33 @@ class SlicesRule(Rule):
     margin: float | None = Field(
         default=0.05,
         ge=0,
-        description="No slice may be shown to be worse than the champion by more than this; null "
-        "compares with no champion",
+        description="No slice may be shown to be worse than the champion by more than this, in "
+        "units of the metric; null compares with no champion",
     )
     alpha: float = Field(
         default=0.05,
         gt=0,
         lt=0.5,
-        description="Probability that any slice is called bad though none is (Holm's method)",
+        description="Probability that any slice is called bad though none is, however many are "
+        "looked at (Holm's method). Named and found slices have half of it each",
     )
+
+    @field_validator("columns")
+    @classmethod
+    def _crossed_once(
+        cls, columns: tuple[str | tuple[str, ...], ...]
+    ) -> tuple[str | tuple[str, ...], ...]:
+        for one in columns:
+            if isinstance(one, str):
+                continue
+            if not 1 <= len(one) <= 4 or len(set(one)) < len(one):
+                raise ValueError("cross one to four different columns")
+        return columns
+
+    @model_validator(mode="after")
+    def _asks_something(self) -> SlicesRule:
+        if self.at_least is not None and self.at_most is not None:
+            raise ValueError("give at most one of at_least and at_most")
+        if not self.columns and not self.find:
+            raise ValueError("name columns, or let find be above 0")
+        return self

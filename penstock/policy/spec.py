@@ -33,7 +33,9 @@ class Policy(Spec):
         "there is no champion",
     )
     floors: tuple[Floor, ...] = Field(default=(), description="Bounds on metrics")
-    slices: SlicesRule | None = Field(default=None, description="Parts of the holdout")
+    slices: SlicesRule | None = Field(
+        default=SlicesRule(severity="warn"), description="Parts of the holdout"
+    )
     fairness: tuple[FairnessRule, ...] = Field(
         default=(), description="Bounds on the spread between groups of people"
     )
@@ -44,10 +46,10 @@ class Policy(Spec):
         default=None, description="What small noise and missing values cost"
     )
     leakage: LeakageRule | None = Field(
-        default=None, description="Whether the figures rest on what will not be there"
+        default=LeakageRule(), description="Whether the figures rest on what will not be there"
     )
     training_data: TrainingDataRule | None = Field(
-        default=None, description="Whether the rows learned from look right"
+        default=TrainingDataRule(), description="Whether the rows learned from look right"
     )
     cost: CostRule | None = Field(default=None, description="What decisions are worth")
     operations: OperationsRule | None = Field(

@@ -11,9 +11,12 @@ from penstock.records.estimate import Estimate
 class Group(Value):
     """One group and its figures."""
 
-    name: str
+    name: str = Field(description="In words, for example `sex = Female and race = Black`")
     rows: int
-    small: bool = Field(description="Fewer rows than the policy asks for: left out of the spread")
+    small: bool = Field(
+        description="Fewer rows that the figure rests on than the policy asks for: left out of "
+        "the spread"
+    )
     figures: dict[str, float | None] = Field(
         description="By metric; None where the group does not define it"
     )
@@ -24,9 +27,14 @@ class Fairness(Value):
 
     columns: tuple[str, ...]
     metric: str
-    groups: tuple[Group, ...]
+    min_rows: int = Field(description="Below which a group counts as small")
+    groups: tuple[Group, ...] = Field(description="The smallest figure first, small groups last")
     difference: Estimate | None = Field(
         default=None, description="Largest minus smallest; None: fewer than two groups judged"
     )
-    ratio: Estimate | None = Field(default=None, description="Smallest over largest")
+    ratio: Estimate | None = Field(
+        default=None,
+        description="Smallest over largest; None: fewer than two groups judged, or a metric that "
+        "has none",
+    )
     notes: tuple[str, ...] = ()

@@ -27,6 +27,7 @@ from penstock.rollout.report import render
 from penstock.rollout.router import Address, Release, Router
 from penstock.rollout.spec import CanarySpec, DeploymentSpec
 from penstock.rollout.words import headline
+from penstock.serving import questions
 
 ROLLED_BACK = "penstock.rolled_back"
 """Tag of a version that was rolled back: the reason."""
@@ -269,7 +270,7 @@ def _prove(router: Router, address: Address, order: Order, release: Release, *, 
     with ThreadPoolExecutor(1) as beside:
         # Most of loading a model is importing its libraries, and reading rows costs as much again.
         scorer = beside.submit(smoke.scorer_of, release)
-        sample = smoke.sample_rows(Path(order.holdout), rows=rows)
+        sample = questions.sample_rows(Path(order.holdout), rows=rows)
         smoke.check(
             address,
             service=order.registration.name,
@@ -316,11 +317,11 @@ def _traffic(
     plan = CanarySpec.model_validate(journal.rollout.plan)
     if plan.traffic.source == "live" or journal.rollout.direct or journal.rollout.outcome:
         return contextlib.nullcontext()
-    sample = smoke.sample_rows(Path(order.holdout), rows=_REPLAYED_ROWS)
+    sample = questions.sample_rows(Path(order.holdout), rows=_REPLAYED_ROWS)
     names = [column.name for column in Model.read(folder / FILE_NAME).columns]
     bodies = [
         json.dumps({"instances": [row]}, ensure_ascii=False).encode()
-        for row in smoke.as_instances(sample.select(names))
+        for row in questions.as_instances(sample.select(names))
     ]
     return router.replay(bodies, rate=plan.traffic.rate)
 
@@ -340,7 +341,7 @@ def _grids(record: Model, holdout: Path, *, spec: DeploymentSpec) -> Grids:
             where="deployment.canary.traffic.source",
             remedy="Set it to both.",
         )
-    values = smoke.sample_rows(holdout, rows=_REPLAYED_ROWS).column(record.target).to_pylist()
+    values = questions.sample_rows(holdout, rows=_REPLAYED_ROWS).column(record.target).to_pylist()
     known = sorted(float(value) for value in values if value is not None)
     cuts = {known[len(known) * index // 50] for index in range(1, 50)} if known else set()
     return Grids(scores=tuple(sorted(cuts))) if cuts else Grids()

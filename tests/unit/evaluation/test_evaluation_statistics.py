@@ -7,7 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from penstock.evaluation import _statistics as stats
-from penstock.evaluation._measurement import _surprise
+from penstock.evaluation._measurement import surprise
 from penstock.metrics import METRICS, names_for
 
 ROWS = 150
@@ -38,7 +38,7 @@ def weights(seed: int, copies: int = 6) -> np.ndarray:
 def of_binary(truth, scores, predicted, *, max_cells=None):
     positive = truth == 1
     losses = {
-        "log_loss": _surprise(np.where(positive, scores, 1 - scores)),
+        "log_loss": surprise(np.where(positive, scores, 1 - scores)),
         "brier": (scores - positive) ** 2,
     }
     return [
@@ -78,7 +78,7 @@ def test_multiclass_metrics_equal_scikit_learns_on_repeated_rows(seed: int) -> N
     found = stats.measure(
         [
             stats.Labels(truth, predicted, classes=4, binary=False),
-            stats.Means({"log_loss": _surprise(given)}),
+            stats.Means({"log_loss": surprise(given)}),
             stats.OneVersusRest(truth, scores, max_cells=None),
         ],
         weights(seed),
@@ -138,7 +138,7 @@ def test_they_agree_with_the_table_of_metrics_that_training_uses() -> None:
     found = stats.measure(
         [
             stats.Labels(truth, predicted, classes=4, binary=False),
-            stats.Means({"log_loss": _surprise(scores[np.arange(ROWS), truth])}),
+            stats.Means({"log_loss": surprise(scores[np.arange(ROWS), truth])}),
             stats.OneVersusRest(truth, scores),
         ],
         ones,
