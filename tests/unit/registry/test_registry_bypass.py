@@ -212,7 +212,7 @@ def test_deploy_compares_with_what_was_kept(registry: Registry) -> None:
     with pytest.raises(IntegrityError, match=r"the decision that was kept .* is gone"):
         registry.deploy(registration, decision)
     registry.store().set_model_version_tag("adult", "1", "penstock.decision_digest", "sha256:0")
-    with pytest.raises(NotApprovedError, match=r"tag penstock.decision_digest is sha256:0, the"):
+    with pytest.raises(IntegrityError, match=r"tag penstock.decision_digest is sha256:0, the"):
         registry.deploy(registration, decision)
 
 
