@@ -18,6 +18,7 @@ from penstock.pipelines.exits import EXIT_CODES
 
 if TYPE_CHECKING:
     from penstock.data.spec import SourceSpec
+    from penstock.evaluation.champion import Champion
     from penstock.evaluation.spec import EvaluationSpec
     from penstock.policy.spec import Policy
     from penstock.records.dataset import Column, ColumnType
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 NONE = "none"
 
 _REGISTERED = "models:/"
+_CHAMPION = "@champion"
 
 
 def add_gate_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -125,15 +127,13 @@ def _judge(options: argparse.Namespace, asked: _Asked, *, scratch: Path) -> Deci
     from penstock.serving.probe import probe
 
     model = _model(options.model, scratch / "model", what="--model")
-    champion, uri = _champion(options, scratch / "champion")
     holdout = _data(options.data, model=model, asked=asked, scratch=scratch)
     evaluation = scratch / "evaluation.json"
     evaluate(
         holdout,
         model=model,
         baselines=_baselines(options.baselines, model=model, scratch=scratch),
-        champion=champion,
-        champion_uri=uri,
+        champion=_champion(options, scratch / "champion"),
         policy=asked.policy,
         spec=asked.spec,
         output=evaluation,
@@ -224,23 +224,25 @@ def _model(text: str, folder: Path, *, what: str) -> Path:
     return Path(text)
 
 
-def _champion(options: argparse.Namespace, folder: Path) -> tuple[Path | None, str]:
-    """Return the champion's folder and what it is called; None and nothing if there is none."""
-    if options.champion == NONE:
-        return None, ""
-    if options.champion:
-        uri = options.champion
-        if uri.startswith(_REGISTERED):
-            from penstock.registry.versions import registered
+def _champion(options: argparse.Namespace, folder: Path) -> Champion | None:
+    """Return the champion; None if there is none."""
+    from penstock.evaluation.champion import Champion
 
-            # By its number: an alias may name another version tomorrow.
-            uri = registered(uri, tracking_uri="").uri
-        return _model(uri, folder, what="--champion"), uri
-    from penstock.registry.champion import checked_champion
+    text = options.champion
+    if text == NONE:
+        return None
+    implied = not text or text.endswith(_CHAMPION)
+    if implied:
+        from penstock.registry.contender import contender
 
-    name = options.model.removeprefix(_REGISTERED).partition("/")[0].partition("@")[0]
-    found = checked_champion(name, tracking_uri="").require_told(name)
-    return (None, "") if found is None else (_model(found.uri, folder, what=name), found.uri)
+        name = (text or options.model).removeprefix(_REGISTERED).partition("/")[0].partition("@")[0]
+        return contender(name, tracking_uri="", destination=folder)
+    if text.startswith(_REGISTERED):
+        from penstock.registry.versions import registered
+
+        # By its number: an alias may name another version tomorrow.
+        text = registered(text, tracking_uri="").uri
+    return Champion(uri=text, folder=_model(text, folder, what="--champion"))
 
 
 def _data(text: str, *, model: Path, asked: _Asked, scratch: Path) -> Path:

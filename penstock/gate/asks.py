@@ -37,12 +37,15 @@ def _linear(policy: Policy, _: str) -> str:
     )
 
 
-def _champion(policy: Policy, _: str) -> str:
-    rule = policy.champion
-    better = " It must also be shown to be better." if rule.superiority else ""
+def _champion(policy: Policy, named: str) -> str:
+    if named == "superiority":
+        return (
+            "On the same rows the model must be shown to be better than the champion, the version "
+            "that users have now: even the lower end of its advantage must lie above 0."
+        )
     return (
         "On the same rows the model may be worse than the champion, the version that users have "
-        f"now, by no more than {rule.margin:g}, the lower end of the interval included.{better}"
+        f"now, by no more than {policy.champion.margin:g}, the lower end of the interval included."
     )
 
 
