@@ -117,7 +117,9 @@ def _gate(options: argparse.Namespace) -> int:
         decision = _judge(options, asked, scratch=Path(place))
     for rule in decision.rules:
         print(_line(rule))
-    print(decision.reason() if decision.approved else "Refused.")
+    stopped = [r.rule for r in decision.rules if r.verdict == "fail" and r.severity == "block"]
+    refused = f"Refused: {', '.join(stopped) or 'no rule that can stop a release passed'}."
+    print(decision.reason() if decision.approved else refused)
     return EXIT_CODES["released" if decision.approved else "refused"]
 
 

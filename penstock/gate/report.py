@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from penstock.gate.asks import asks
+from penstock.meanings import MEANINGS
 from penstock.policy.document import text_of
 from penstock.policy.spec import Policy
 from penstock.records.decision import Decision, RuleResult
@@ -50,6 +51,7 @@ def decision_page(decision: Decision, *, evaluation: Evaluation, policy: Policy,
     parts = (
         Section("Every rule", _overview(ordered), _overview_lead(decision)),
         *_told(ordered, policy),
+        *_meanings(evaluation, policy),
         *_notes(evaluation),
         Section(
             "The policy",
@@ -160,7 +162,21 @@ def _tone(rule: RuleResult) -> Tone:
 
 
 def _figure(value: float | None) -> str:
-    return "" if value is None else f"{value:,.4g}".replace("-", "\N{MINUS SIGN}")
+    if value is None:
+        return ""
+    # From a thousand on, four digits would be written with an exponent.
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def _meanings(evaluation: Evaluation, policy: Policy) -> list[Section]:
+    sliced = evaluation.slices.metric if evaluation.slices is not None else ""
+    named = (evaluation.metric, *(floor.metric for floor in policy.floors), sliced)
+    rows = [[name, MEANINGS[name]] for name in dict.fromkeys(named) if name in MEANINGS]
+    if not rows:
+        return []
+    lead = "An advantage is above 0 where the model is better, whichever way a metric runs."
+    return [Section("What the figures mean", table(["Metric", "What it says"], rows), lead)]
 
 
 def _notes(evaluation: Evaluation) -> list[Section]:

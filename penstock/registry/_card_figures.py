@@ -232,7 +232,9 @@ def number(value: float | None) -> str:
     """Return a number of at most four digits, or that there is none."""
     if value is None:
         return "not measured"
-    return f"{value:,.4g}".replace("-", "\N{MINUS SIGN}")
+    # From a thousand on, four digits would be written with an exponent.
+    text = f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return text.replace("-", "\N{MINUS SIGN}")
 
 
 def _notes(notes: tuple[str, ...]) -> list[Block]:

@@ -19,7 +19,7 @@ from penstock.model import digest_of
 from penstock.policy.spec import Policy
 from penstock.records.approval import Approval, Identity
 from penstock.records.model import Model
-from penstock.registry.card import model_card
+from penstock.registry.card import card_of, model_card
 from penstock.registry.spec import CardSpec
 
 
@@ -140,6 +140,20 @@ def test_records_of_different_things_make_no_card(
 def test_the_same_records_make_the_same_card(gate_world: Any, records: dict[str, Any]) -> None:
     first, again = (model_card(**facts(gate_world), spec=SAID, **records) for _ in range(2))
     assert first == again
+
+
+def test_a_model_folder_tells_its_training_part_itself(
+    gate_world: Any, records: dict[str, Any]
+) -> None:
+    card = card_of(
+        gate_world.good,
+        name="loans",
+        holdout=gate_world.holdout,
+        evaluation=records["evaluation"],
+        decision=records["decision"],
+    )
+    assert records["training"].content in card.markdown
+    assert "Held out by the stratified method" in card.markdown
 
 
 def test_the_section_is_part_of_a_project_file(tmp_path: Path) -> None:

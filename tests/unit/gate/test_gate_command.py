@@ -100,7 +100,7 @@ def test_a_bad_model_is_refused_with_3(gate: Gate, gate_world: Any, tmp_path: Pa
     code, out, _ = gate(model=gate_world.bad, baselines=gate_world.baselines)
     assert code == 3
     assert "FAIL  blocks  floor roc_auc: " in out
-    assert out.splitlines()[-1] == "Refused."
+    assert out.splitlines()[-1] == "Refused: floor roc_auc."
     assert not Decision.read(tmp_path / "decision.json").approved
 
 

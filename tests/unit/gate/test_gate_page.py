@@ -107,6 +107,7 @@ def test_each_rule_says_what_it_asks_what_was_found_and_why() -> None:
         assert asks(rule.rule, policy) in body
         assert rule.sentence in body
     assert "Only a few rows." in body
+    assert "Chance that a row of the positive class scores above" in body
 
 
 @pytest.mark.parametrize(
