@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.evaluation.health_sections import health_sections
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
 from penstock.evaluation.words import (
     MEANINGS,
@@ -32,6 +33,7 @@ def evaluation_page(evaluation: Evaluation, holdout: Holdout) -> str:
             "By how much the candidate is better on the same rows; below 0 it is worse.",
         ),
         *_plots(holdout),
+        *health_sections(evaluation),
         Section("How this was measured", _method(evaluation, holdout)),
     ]
     if evaluation.notes:
