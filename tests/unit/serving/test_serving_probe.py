@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -48,36 +49,39 @@ def servers() -> list[int]:
 
 @pytest.fixture(scope="module", params=["binary", "multiclass", "regression"])
 def measured(
-    request: pytest.FixtureRequest, models: Build, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    models: Build,
+    holdout: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Operations:
     folder = tmp_path_factory.mktemp("probe")
     return probe(
         models(request.param),
-        holdout=_holdout(folder / "holdout"),
+        holdout=holdout,
         policy=asked(),
         output=folder / "operations.json",
     )
 
 
-def _holdout(folder: Path) -> Path:
-    from datetime import datetime
-
+def _holdout(folder: Path, rows: list[dict[str, Any]]) -> Path:
     import pyarrow as pa
 
     from penstock.data.table import write_dataset
 
-    sys.path.insert(0, str(Path(__file__).parents[1]))
-    from conftest import table  # type: ignore[attr-defined]
-
-    columns = table(150, seed=2)
-    columns["since"] = [datetime.fromisoformat(text) for text in columns["since"]]
-    write_dataset([pa.table(columns)], output=folder, source="a test")
+    typed = [row | {"since": datetime.fromisoformat(row["since"])} for row in rows]
+    write_dataset([pa.Table.from_pylist(typed)], output=folder, source="a test")
     return folder
+
+
+@pytest.fixture(scope="module")
+def holdout(instances: list[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _holdout(tmp_path_factory.mktemp("rows") / "holdout", instances)
 
 
 def test_a_server_answers_as_the_model_does_and_is_measured(measured: Operations) -> None:
     assert measured.asked
-    assert measured.rows == 100
+    assert measured.rows == 20
+    assert measured.requests == 100
     assert measured.differences == 0
     assert measured.largest < 1e-9
     assert measured.p50 is not None
@@ -112,7 +116,7 @@ def test_each_part_passes_and_blocks(measured: Operations) -> None:
 
 
 def test_an_answer_that_differs_is_found_and_blocks(
-    models: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: Build, holdout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The server is whole: so that it differs, it is held against another model's own answers.
     other = load(models("binary", 3))
@@ -120,7 +124,7 @@ def test_an_answer_that_differs_is_found_and_blocks(
     monkeypatch.setattr(probing, "_prepare", _plain_copy)
     record = probe(
         models("binary"),
-        holdout=_holdout(tmp_path / "holdout"),
+        holdout=holdout,
         policy=asked(),
         output=tmp_path / "operations.json",
     )
@@ -140,7 +144,7 @@ def _plain_copy(model: Path, folder: Path, **_: Any) -> tuple[str, tuple[str, ..
 
 
 def test_without_a_rule_nothing_is_started(
-    models: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: Build, holdout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("something was started")
@@ -148,7 +152,7 @@ def test_without_a_rule_nothing_is_started(
     monkeypatch.setattr(subprocess, "Popen", refuse)
     record = probe(
         models("binary"),
-        holdout=_holdout(tmp_path / "holdout"),
+        holdout=holdout,
         policy=Policy(),
         output=tmp_path / "operations.json",
     )
@@ -171,7 +175,7 @@ def test_a_record_without_figures_does_not_pass() -> None:
 
 
 def test_the_server_ends_when_asking_fails(
-    models: Build, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    models: Build, holdout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
 
@@ -183,7 +187,7 @@ def test_the_server_ends_when_asking_fails(
     with pytest.raises(RuntimeError, match="as if interrupted"):
         probe(
             models("binary"),
-            holdout=_holdout(tmp_path / "holdout"),
+            holdout=holdout,
             policy=asked(),
             output=tmp_path / "operations.json",
         )
