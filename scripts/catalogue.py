@@ -20,10 +20,6 @@ from penstock.records.spec import Spec
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
-    "ingest", "validate", "split", "engineer_features", "train", "evaluate", "decide",
-    "register", "approve", "deploy", "fail", "notify",
->>>>>>>>> Temporary merge branch 2
-=======
     "ingest", "validate", "split", "engineer_features", "train", "evaluate", "probe_serving",
     "explain", "decide", "register", "approve", "deploy", "fail", "notify",
 )  # fmt: skip

@@ -56,13 +56,15 @@ def served(registry: Registry) -> Iterator[str]:
             cwd=registry.folder, stdout=stream, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        for _ in range(120):
+        for _ in range(400):
             assert process.poll() is None, log.read_text()
             try:
                 urllib.request.urlopen(f"{address}/health", timeout=5).close()
                 break
             except OSError:
                 time.sleep(0.5)
+        else:
+            raise AssertionError(log.read_text())
         yield address
     finally:
         process.terminate()
