@@ -21,7 +21,7 @@ from penstock.records.spec import Spec
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     "ingest", "validate", "split", "engineer_features", "train", "evaluate", "probe_serving",
-    "explain", "decide", "register", "approve", "deploy", "fail", "notify",
+    "decide", "explain", "register", "approve", "deploy", "fail", "notify",
 )  # fmt: skip
 _NOTE = "<!-- Made by `make catalogue`; edit the docstrings instead. -->"
 

@@ -22,7 +22,7 @@ from penstock.evaluation._statistics import Floats
 from penstock.records.estimate import Estimate
 from penstock.records.model import Task
 
-MIN_CLASS = 10
+MIN_CLASS = 20
 """Rows of the rarest class below which ranking and probabilities have no honest interval."""
 
 TANGO, DELONG = "Tango's score interval", "DeLong"
@@ -32,7 +32,9 @@ MOVER, DELTA = "square-and-add of both intervals", "delta method"
 _REACH = {"roc_auc": 1.0, "roc_auc_ovr": 1.0, "average_precision": 2.0, "brier": 1.0}
 _REACH["log_loss"] = 36.0
 _SCALES = {"roc_auc": LOGIT, "roc_auc_ovr": LOGIT, "average_precision": LOGIT, "rmse": LOG}
+# Where the influences lean so much to a side that taking it off makes intervals hold better.
 _SKEWED = frozenset({"log_loss", "brier", "mae", "mape", "rmse", "r2"})
+_SKEWED_PAIRS = frozenset({"average_precision"})
 _SHARES = frozenset({"accuracy", "recall", "balanced_accuracy"})
 _RANKED = frozenset({"roc_auc", "roc_auc_ovr", "average_precision"})
 _COMBINED = frozenset({"precision", "f1", "f1_macro", "median_absolute_error"})
@@ -247,7 +249,7 @@ def _smooth(
         moved,
         confidence=confidence,
         scale=PLAIN if paired else _SCALES.get(metric, PLAIN),
-        skewed=metric in _SKEWED,
+        skewed=metric in (_SKEWED_PAIRS if paired else _SKEWED),
     )
 
 

@@ -97,26 +97,21 @@ def answers(holdout: Holdout, name: str) -> Answers:
 def exact(given: Answers) -> Exact:
     """Return every metric of the task on all rows; NaN where they do not define it."""
     ones = np.ones((1, len(given.truth)))
-    found = measure(statistics(given, max_cells=None), ones)
+    found = measure(statistics(given), ones)
     return {metric: float(values[0]) for metric, values in found.items()}
 
 
-def statistics(given: Answers, *, max_cells: int | None) -> list[Statistic]:
-    """Return the task's statistics of one model.
-
-    Args:
-        given: What the model says.
-        max_cells: See `penstock.evaluation._statistics.Ranking`.
-    """
+def statistics(given: Answers) -> list[Statistic]:
+    """Return the task's statistics of one model, which tell all its scores apart."""
     truth, scores = given.truth, given.scores
     if given.task == "regression":
-        return [Errors(truth, scores), MedianError(np.abs(scores - truth), max_cells=max_cells)]
+        return [Errors(truth, scores), MedianError(np.abs(scores - truth), max_cells=None)]
     binary = given.task == "binary"
     labels = Labels(truth, given.predicted, classes=given.classes, binary=binary)
     means = Means(dict(given.losses))
     if binary:
-        return [Ranking(truth == 1, scores, max_cells=max_cells), labels, means]
-    return [labels, means, OneVersusRest(truth, scores, max_cells=max_cells)]
+        return [Ranking(truth == 1, scores, max_cells=None), labels, means]
+    return [labels, means, OneVersusRest(truth, scores, max_cells=None)]
 
 
 def losses(task: Task, truth: NDArray[Any], scores: Floats) -> dict[str, Floats]:

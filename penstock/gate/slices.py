@@ -61,7 +61,7 @@ def _judge(rule: SlicesRule, found: Slices, evaluation: Evaluation) -> RuleResul
     )
     if not measured:
         return not_measured("slices", rule, "every slice that it lists", bound=bound)
-    accused = [one for one in judged if one.accused(rule.alpha)]
+    accused = [one for one in judged if one.accused(alpha=rule.alpha)]
     if accused:
         return result(
             "slices",
