@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from penstock.evaluation.health_sections import health_sections
 from penstock.evaluation._parts_page import parts_sections
+from penstock.evaluation.health_sections import health_sections
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
 from penstock.evaluation.words import (
     MEANINGS,
