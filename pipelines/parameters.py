@@ -18,6 +18,7 @@ _SECTIONS = {
     "evaluation": "evaluation",
     "gate": "policy",
     "deployment": "deployment",
+    "card": "card",
 }
 
 

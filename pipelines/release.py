@@ -37,6 +37,7 @@ def release(
     evaluation: dict = {},  # noqa: B006
     policy: dict = {},  # noqa: B006
     deployment: dict = {},  # noqa: B006
+    card: dict = {},  # noqa: B006
     requested_by: str = "",
     tracking_uri: str = "",
     notify_webhook: str = "",
@@ -149,6 +150,7 @@ def release(
                             holdout=parts.outputs["holdout"],
                             name=name,
                             policy=policy,
+                            card=card,
                             requested_by=requested_by,
                             tracking_uri=tracking_uri,
                             pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock.evaluation._parts_page import parts_sections
+from penstock.evaluation.health_sections import health_sections
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
 from penstock.evaluation.words import (
     MEANINGS,
@@ -53,6 +54,7 @@ def evaluation_page(evaluation: Evaluation, holdout: Holdout) -> str:
         ),
         *parts_sections(evaluation),
         *_plots(holdout),
+        *health_sections(evaluation),
         Section("How this was measured", _method(evaluation, holdout)),
     ]
     if evaluation.notes:

@@ -60,6 +60,9 @@ def a_rollout(registration: Any) -> Rollout:
 
 def test_a_released_version_holds(registry: Registry, tmp_path: Path) -> None:
     registration, _ = registry.registered()
+    card = (registry.pack(registration) / "card.md").read_text()
+    assert "To be tested." in card
+    assert "The gate approved it." in card
     registry.promote(1)
     page = tmp_path / "page.html"
     page.write_text("<p>timeline</p>")
@@ -78,6 +81,7 @@ def test_a_released_version_holds(registry: Registry, tmp_path: Path) -> None:
         "policy.json",
         "evaluation.json",
         "holdout.json",
+        "card.html",
         "decided on evaluation",
         "decided on policy",
         "holdout.json is of",

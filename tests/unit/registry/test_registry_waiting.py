@@ -22,7 +22,6 @@ import pytest
 from penstock.errors import IntegrityError, UsageError
 from penstock.notice import reason_of
 from penstock.policy.approval import ApprovalSpec
-from penstock.policy.spec import Policy
 from penstock.records.approval import ApprovalOutcome, Identity
 from penstock.registry import approvals
 from penstock.registry.identity import whoami
@@ -37,7 +36,7 @@ ALICE = Identity(name="alice", means="stated")
 
 @pytest.fixture
 def asking(registry: Registry) -> Registry:
-    registry.policy = Policy(approval=ApprovalSpec(people=1))
+    registry.policy = registry.policy.model_copy(update={"approval": ApprovalSpec(people=1)})
     return registry
 
 
@@ -57,13 +56,15 @@ def served(registry: Registry) -> Iterator[str]:
             cwd=registry.folder, stdout=stream, stderr=subprocess.STDOUT,
         )  # fmt: skip
     try:
-        for _ in range(120):
+        for _ in range(400):
             assert process.poll() is None, log.read_text()
             try:
                 urllib.request.urlopen(f"{address}/health", timeout=5).close()
                 break
             except OSError:
                 time.sleep(0.5)
+        else:
+            raise AssertionError(log.read_text())
         yield address
     finally:
         process.terminate()
