@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from penstock.errors import IntegrityError
-from penstock.model import digest_of
 from penstock.records.approval import Approval
-from penstock.records.dataset import FILE_NAME as DATASET_NAME
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
 from penstock.records.explanation import Explanation
-from penstock.records.health import SPLIT_NAME
-from penstock.records.model import FILE_NAME, Model
+from penstock.records.model import Model
 from penstock.records.operations import Operations
 from penstock.registry import _card_figures as figures
 from penstock.registry._card_page import Block, Grid, Listed, Part, Text, as_html, as_markdown
@@ -114,57 +110,6 @@ def model_card(
     return Card(
         html=as_html(parts, title=title, verdict=verdict, facts=facts),
         markdown=as_markdown(parts, title=title, verdict=verdict, facts=facts),
-    )
-
-
-def card_of(
-    folder: Path,
-    *,
-    name: str,
-    uri: str = "",
-    spec: CardSpec | None = None,
-    holdout: Path | None = None,
-    evaluation: Evaluation | None = None,
-    decision: Decision | None = None,
-    explanation: Explanation | None = None,
-    operations: Operations | None = None,
-    split: Split | None = None,
-    approvals: Sequence[Approval] = (),
-) -> Card:
-    """Return the card of a model folder, with what the folder itself says of its training part.
-
-    Args:
-        folder: The model's folder.
-        name: See `model_card`, as the others.
-        uri: `models:/name/version`, once there is one.
-        spec: The project file's section `card`.
-        holdout: Folder of the dataset that it was judged on.
-        evaluation: What was measured on the holdout.
-        decision: The gate's word.
-        explanation: What its answers rest on.
-        operations: How it serves.
-        split: What was proved of the split; None takes what the folder carries.
-        approvals: What people said.
-
-    Raises:
-        InputError: If a record cannot be read.
-        IntegrityError: See `model_card`.
-    """
-    training, carried = folder / DATASET_NAME, folder / SPLIT_NAME
-    return model_card(
-        Model.read(folder / FILE_NAME),
-        digest=digest_of(folder),
-        name=name,
-        uri=uri,
-        spec=spec,
-        training=Dataset.read(training) if training.is_file() else None,
-        holdout=Dataset.read(holdout / DATASET_NAME) if holdout is not None else None,
-        split=Split.read(carried) if split is None and carried.is_file() else split,
-        evaluation=evaluation,
-        decision=decision,
-        explanation=explanation,
-        operations=operations,
-        approvals=approvals,
     )
 
 

@@ -6,17 +6,21 @@ import contextlib
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from penstock import files, progress, tracking
 from penstock.errors import InputError
 from penstock.export.export import export
 from penstock.model import digest_of
+from penstock.records.dataset import FILE_NAME as DATASET_NAME
+from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
 from penstock.records.export import FOLDER, Export
+from penstock.records.health import SPLIT_NAME
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Registration
 from penstock.registry import audit, binding, versions
@@ -115,7 +119,7 @@ def register(
                     holdout=holdout,
                     exported=exported,
                     export_digest=tags.get(versions.EXPORT_DIGEST, ""),
-                    grounds=grounds,
+                    grounds=_told_by(model, grounds),
                     trained_by=trained_by,
                     reports=reports,
                 )
@@ -158,6 +162,16 @@ def _write_down(store: MlflowClient, version: Version, *, by: str) -> None:
         digests={kind: version.tags.get(tag, "") for kind, tag in kinds.items()},
     )
     audit.write(store, version.name, event="registered", uri=version.uri, word=word)
+
+
+def _told_by(model: Path, grounds: Grounds) -> Grounds:
+    """Return the grounds, with what the model's folder itself says of its training part."""
+    carried: dict[str, Any] = {}
+    if grounds.train is None and (model / DATASET_NAME).is_file():
+        carried["train"] = Dataset.read(model / DATASET_NAME)
+    if grounds.split is None and (model / SPLIT_NAME).is_file():
+        carried["split"] = Split.read(model / SPLIT_NAME)
+    return replace(grounds, **carried)
 
 
 @contextlib.contextmanager

@@ -18,9 +18,13 @@ from penstock.gate.decide import decide
 from penstock.model import digest_of
 from penstock.policy.spec import Policy
 from penstock.records.approval import Approval, Identity
+from penstock.records.dataset import Dataset
 from penstock.records.model import Model
-from penstock.registry.card import card_of, model_card
+from penstock.registry.card import model_card
+from penstock.registry.evidence import Grounds, fetch_pack
+from penstock.registry.register import register
 from penstock.registry.spec import CardSpec
+from penstock.registry.versions import registered
 
 
 @pytest.fixture(scope="module")
@@ -142,18 +146,25 @@ def test_the_same_records_make_the_same_card(gate_world: Any, records: dict[str,
     assert first == again
 
 
-def test_a_model_folder_tells_its_training_part_itself(
-    gate_world: Any, records: dict[str, Any]
+def test_a_registered_version_has_its_card_with_what_it_was_trained_on(
+    gate_world: Any, records: dict[str, Any], tmp_path: Path
 ) -> None:
-    card = card_of(
+    got = register(
         gate_world.good,
-        name="loans",
-        holdout=gate_world.holdout,
-        evaluation=records["evaluation"],
         decision=records["decision"],
+        evaluation=records["evaluation"],
+        name="carded",
+        tracking_uri=gate_world.store,
+        grounds=Grounds(card=SAID, explanation=records["explanation"]),
     )
-    assert records["training"].content in card.markdown
-    assert "Held out by the stratified method" in card.markdown
+    version = registered(got.uri, tracking_uri=gate_world.store)
+    pack, _ = fetch_pack(version, tracking_uri=gate_world.store, into=tmp_path)
+    assert pack is not None
+    card = (pack / "card.md").read_text()
+    assert "Deciding without a clerk." in card
+    assert records["training"].content in card
+    assert "Held out by the stratified method" in card
+    assert Dataset.read(pack / "train.json") == records["training"]
 
 
 def test_the_section_is_part_of_a_project_file(tmp_path: Path) -> None:
