@@ -35,7 +35,7 @@ def rows(task: str, n: int, *, seed: int) -> dict[str, list[Any]]:
     """Rows of every kind of column: `strong` and `kind` matter, `noise` does not."""
     random = np.random.default_rng(seed)
     strong, weak, noise = random.normal(size=(3, n))
-    kind = random.choice(["a", "b", "c", "rare"], n, p=[0.4, 0.3, 0.295, 0.005])
+    kind = random.choice(["a", "b", "c", "rare", "scarce"], n, p=[0.4, 0.3, 0.288, 0.006, 0.006])
     member = random.random(n) < 0.5
     signal = 2 * strong + 0.4 * weak + 1.5 * (kind == "c") + 0.5 * random.normal(size=n)
     target: Any = (signal * 3 + 10).round(3)
