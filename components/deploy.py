@@ -14,6 +14,7 @@ def deploy(
     rollout: dsl.Output[dsl.Artifact],
     report: dsl.Output[dsl.HTML],
     options: dict = {},  # noqa: B006
+    policy: dict = {},  # noqa: B006
     tracking_uri: str = "",
     pipeline_run: str = "",
 ) -> bool:
@@ -30,6 +31,8 @@ def deploy(
         decision: The decision that approves the version.
         holdout: Rows for the first check, and for replayed traffic where the plan asks for it.
         options: Fields of the project file's `deployment` section; `canary` is the plan.
+        policy: Fields of the `gate` section: must be the ones that the decision was made on. Empty
+            takes what is kept with the version. Whom it asks to approve must have approved.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
         pipeline_run: Names this run: the same run goes on, another tries again.
         deployment: Deployment record (JSON): version, address, the version it took over from.
@@ -38,8 +41,10 @@ def deploy(
         report: The same as a timeline for people.
 
     Fails when:
-        The decision does not approve this version, its files were altered, the port is taken,
-        another controller drives the service, or the service can neither be steered nor mended.
+        The decision does not approve this version, is not the one that was registered, or compared
+        with another champion than there is; people whom the policy asks have not approved; its
+        files were altered, the port is taken, another controller drives the service, or the
+        service can neither be steered nor mended.
     """
     from pathlib import Path
 
@@ -57,6 +62,7 @@ def deploy(
             deployment=options,
             holdout=holdout.path,
             tracking_uri=tracking_uri,
+            policy=policy,
         ),
         home=local_home(),
         run=pipeline_run,

@@ -29,14 +29,14 @@ def evaluate(
         options: Fields of the project file's `evaluation` section.
         policy: Fields of its `gate` section: whatever the rules ask about is measured.
         tracking_uri: MLflow store of the champion; empty takes MLFLOW_TRACKING_URI.
-        evaluation: Evaluation record (JSON): metrics with bootstrap intervals, and the candidate's
-            advantage over each of the others. The gate reads it.
+        evaluation: Evaluation record (JSON): metrics with intervals, and the candidate's advantage
+            over each of the others; of a champion that cannot be compared, why. The gate reads it.
         metrics: The candidate's metrics, for Kubeflow's run comparison.
         curves: ROC curve and confusion matrix, for Kubeflow's UI.
         report: All of it for people, with plots.
 
     Fails when:
-        The dataset is not a holdout, or there is a champion that cannot be loaded or compared.
+        The dataset is not a holdout, or the registry does not answer.
     """
     import tempfile
     from pathlib import Path
@@ -46,22 +46,17 @@ def evaluate(
     from penstock.policy.spec import Policy
 
     with tempfile.TemporaryDirectory() as scratch:
-        champion, champion_uri = None, ""
+        champion = None
         if name:
-            from penstock.registry.versions import champion as find
-            from penstock.registry.versions import fetch
+            from penstock.registry.contender import contender
 
-            found = find(name, tracking_uri=tracking_uri)
-            if found is not None:
-                champion_uri = found.uri
-                destination = Path(scratch) / "champion"
-                champion = fetch(found.uri, tracking_uri=tracking_uri, destination=destination)
+            place = Path(scratch) / "champion"
+            champion = contender(name, tracking_uri=tracking_uri, destination=place)
         judgement = measure(
             Path(holdout.path),
             model=Path(model.path),
             baselines=Path(baselines.path),
             champion=champion,
-            champion_uri=champion_uri,
             policy=Policy.parse(policy, where="gate"),
             spec=EvaluationSpec.parse(options, where="evaluation"),
             output=Path(evaluation.path),

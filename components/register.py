@@ -13,18 +13,27 @@ def register(
     holdout: dsl.Input[dsl.Dataset],
     name: str,
     registration: dsl.Output[dsl.Artifact],
+    policy: dict = {},  # noqa: B006
+    operations: dsl.Input[dsl.Artifact] = None,
+    validation: dsl.Input[dsl.Artifact] = None,
+    explanation: dsl.Input[dsl.Artifact] = None,
+    proof: dsl.Input[dsl.Artifact] = None,
+    card: dict = {},  # noqa: B006
     tracking_uri: str = "",
     pipeline_run: str = "",
+    requested_by: str = "",
 ) -> None:
     """Register a model that a decision approves, as the challenger, with its ONNX form.
+
+    Whatever is handed over is compared with the digests in the decision, the rows of the holdout
+    are digested again, and the gate is asked again: a decision that was edited, is of something
+    else, or compared with a champion that is not the champion any more is refused with the field.
+    All of it is kept with the version as evidence, signed if PENSTOCK_SIGNING_KEY names a key.
 
     The ONNX form is what the model server answers with: the whole pipeline from the raw columns.
     It is compared with the model on every row of the holdout, and kept only if labels are equal
     and probabilities agree within 1e-9; otherwise the version's tags say why there is none.
-
-    The version carries the signature, an input example, and by tags its lineage: digests of
-    training data, model and decision, git commit, image and pipeline run. Registering the same
-    model on the same decision again returns the version that is there.
+    Registering the same model on the same decision again returns the version that is there.
 
     Args:
         model: The candidate.
@@ -32,21 +41,36 @@ def register(
         evaluation: The evaluation that the decision was made on.
         holdout: The dataset that the evaluation was made on.
         name: Registered model.
+        policy: Fields of the project file's `gate` section, the same that `decide` was given.
+        operations: What was measured in the server, where the decision was made on that too.
+        validation: What `validate` found, for the evidence.
+        explanation: What the model's answers rest on, for the evidence.
+        proof: What `split` proved, for the evidence.
+        card: Fields of the section `card`: what the owner says in the model card.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
         pipeline_run: Recorded with the version.
+        requested_by: Who started the run; never the only one to approve it.
         registration: Registration record (JSON): name, version, `models:/` URI, digests.
 
     Fails when:
-        The decision does not approve this very model or was made on another holdout, or MLflow
-        does not answer.
+        The decision does not approve this very model on what is handed over, or MLflow does not
+        answer.
     """
     import os
     from pathlib import Path
 
     from penstock.records.decision import Decision
     from penstock.records.evaluation import Evaluation
+    from penstock.registry.evidence import grounds_of
     from penstock.registry.register import register as add
 
+    here = os.environ.get("PENSTOCK_IMAGE", "")
+    given = {
+        "operations": operations,
+        "validation": validation,
+        "explanation": explanation,
+        "split": proof,
+    }
     record = add(
         Path(model.path),
         decision=Decision.read(Path(decision.path)),
@@ -54,6 +78,13 @@ def register(
         name=name,
         tracking_uri=tracking_uri,
         holdout=Path(holdout.path),
-        lineage={"pipeline_run": pipeline_run, "image": os.environ.get("PENSTOCK_IMAGE", "")},
+        lineage={"pipeline_run": pipeline_run, "image": here},
+        grounds=grounds_of(
+            {kind: Path(artifact.path) for kind, artifact in given.items() if artifact},
+            policy=policy,
+            card=card,
+            image=here,
+            requested_by=requested_by,
+        ),
     )
     record.write(Path(registration.path))

@@ -18,6 +18,7 @@ def train(
     task: str = "auto",
     positive: str = "",
     options: dict = {},  # noqa: B006
+    policy: dict = {},  # noqa: B006
     tracking_uri: str = "",
 ) -> None:
     """Train baselines, then search candidates by cross-validation, tracked in MLflow.
@@ -34,9 +35,11 @@ def train(
         task: binary, multiclass, regression, or auto.
         positive: Two classes: the one that is scored; empty takes 1, true or else the rarer.
         options: Fields of the project file's `training` section.
+        policy: Fields of its `gate` section: the rule on cost, if any, sets the threshold.
         tracking_uri: MLflow store; empty takes the environment's MLFLOW_TRACKING_URI. An injected
             MLFLOW_RUN_ID is reused.
-        model: MLflow model folder (skops) with penstock.json.
+        model: MLflow model folder (skops) with penstock.json, and what is known of the rows that it
+            learned from: label health, distributions, row hashes, the split.
         baselines: The baselines in the same form, one folder each.
         report: Leaderboard, and how the threshold was chosen.
 
@@ -46,6 +49,7 @@ def train(
     """
     from pathlib import Path
 
+    from penstock.policy.spec import Policy
     from penstock.records.dataset import Split
     from penstock.training.spec import TrainingSpec
     from penstock.training.train import train as fit
@@ -63,5 +67,6 @@ def train(
         report=Path(report.path),
         experiment=experiment,
         tracking_uri=tracking_uri,
+        policy=Policy.parse(policy, where="gate"),
     )
     model.metadata.update(estimator=record.name, metric=record.metric, score=record.score)

@@ -123,6 +123,18 @@ def digest_of(folder: Path) -> str:
     return files.digest_of_folder(folder, without=export.FOLDER)
 
 
+def file_of(folder: Path) -> Path:
+    """Return the skops file that a model folder's `MLmodel` names.
+
+    Raises:
+        InputError: If `MLmodel` or `penstock.json` is absent.
+        IntegrityError: If the model is stored otherwise, or elsewhere.
+    """
+    from penstock._model_folder import model_file
+
+    return model_file(folder)
+
+
 def background(folder: Path) -> dict[str, list[Any]]:
     """Return rows of the training part that a model was saved with, to set other rows against.
 

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from penstock import files
 from penstock.errors import InputError, ServiceError
+from penstock.records.approval import ApprovalOutcome
 from penstock.records.decision import Decision
 from penstock.records.quality import Validation
 from penstock.records.rollout import Rollout
@@ -69,10 +70,10 @@ def reason_of(record: Path) -> str:
     """Return why a gate said what it said, in the words of its own record.
 
     Args:
-        record: The file of a decision, a validation or a rollout.
+        record: The file of a decision, a validation, a rollout or an approval's outcome.
 
     Raises:
-        InputError: If it is neither.
+        InputError: If it is none of these.
     """
     try:
         kind = json.loads(record.read_text(encoding="utf-8")).get("record")
@@ -84,6 +85,8 @@ def reason_of(record: Path) -> str:
         return Validation.read(record).reason()
     if kind == f"penstock/{Rollout.KIND}":
         return Rollout.read(record).reason
+    if kind == f"penstock/{ApprovalOutcome.KIND}":
+        return ApprovalOutcome.read(record).reason()
     raise InputError(
         f"a decision, validation or rollout record is needed, this is {kind!r}", where=str(record)
     )

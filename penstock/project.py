@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import yaml
 from pydantic import Field
 
 from penstock.cluster import ClusterSpec
 from penstock.data.spec import SourceSpec, SplitSpec
-from penstock.errors import InputError
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.spec import FeaturesSpec
 from penstock.policy.spec import Policy
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
+from penstock.registry.spec import CardSpec
 from penstock.rollout.spec import DeploymentSpec
 from penstock.training.spec import TrainingSpec
+from penstock.yaml_file import read_mapping
 
 FILE_DATABASES = ("sqlite", "duckdb")
 """Schemes of SQLAlchemy URLs that name a file."""
@@ -64,6 +64,7 @@ class Project(Spec):
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     gate: Policy = Policy()
+    card: CardSpec = CardSpec()
     deployment: DeploymentSpec = DeploymentSpec()
     tracking_uri: str = Field(
         default="",
@@ -72,25 +73,6 @@ class Project(Spec):
     )
     notify: NotifySpec = NotifySpec()
     cluster: ClusterSpec = ClusterSpec()
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """YAML in which a key given twice is an error, not a silent choice of the last."""
-
-
-def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} is given twice", key_node.start_mark
-            )
-        seen.add(key)
-    return loader.construct_mapping(node, deep=True)
-
-
-_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
 def load(path: Path) -> Project:
@@ -102,20 +84,9 @@ def load(path: Path) -> Project:
         InputError: If the file is absent, not YAML, or a field is unknown, missing, of the wrong
             type or out of range; the message names the field, the value and what is allowed.
     """
-    try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506
-    except OSError as error:
-        raise InputError(
-            f"the project file cannot be read: {error.strerror}",
-            where=str(path),
-            remedy="Make one with: penstock init TABLE --target COLUMN",
-        ) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"not valid YAML: {' '.join(str(error).split())}", where=str(path)
-        ) from error
-    if not isinstance(raw, dict):
-        raise InputError("a project file is a mapping of fields", where=str(path))
+    raw = read_mapping(
+        path, what="project file", remedy="Make one with: penstock init TABLE --target COLUMN"
+    )
     project = Project.parse(raw, where=str(path))
     if isinstance(project.expectations, str):
         from penstock.quality.suite import load_suite

@@ -10,6 +10,8 @@ from pathlib import Path
 from penstock import __version__
 from penstock.errors import PenstockError, UsageError
 from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED, USAGE
+from penstock.pipelines.gate import add_gate_command
+from penstock.pipelines.records import add_records_commands
 from penstock.pipelines.remote import add_remote_commands
 from penstock.pipelines.service import add_service_commands
 
@@ -39,8 +41,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_compile(commands)
     _add_example(commands)
     _add_stop(commands)
+    add_gate_command(commands)
     add_service_commands(commands)
     add_remote_commands(commands)
+    add_records_commands(commands)
     return parser
 
 

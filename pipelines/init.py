@@ -25,6 +25,7 @@ from penstock.policy.spec import Policy
 from penstock.project import FILE_DATABASES, NotifySpec, Project, is_local
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
+from penstock.registry.spec import CardSpec
 from penstock.rollout.spec import DeploymentSpec
 from penstock.training.spec import TrainingSpec
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from penstock.records.dataset import Dataset
 
 _WIDTH = 98
+_SHORT = 3
+"""Fields that stand on one line."""
 
 
 def write_project(
@@ -140,6 +143,7 @@ def _render(
         ("evaluation", EvaluationSpec()),
         ("gate", Policy()),
         ("deployment", DeploymentSpec()),
+        ("card", CardSpec()),
         ("notify", NotifySpec()),
         ("cluster", ClusterSpec()),
     )
@@ -153,13 +157,24 @@ def _section(title: str, spec: Spec) -> Iterator[str]:
     kind = type(spec)
     yield from _comment((kind.__doc__ or "").splitlines()[0], indent=0)
     # The gate is what a reviewer looks for first, so its defaults stand in the open.
-    shown = spec.model_dump(mode="json", exclude_defaults=title != "gate")
+    shown = (
+        _policy(spec) if title == "gate" else spec.model_dump(mode="json", exclude_defaults=True)
+    )
     if not shown:
         yield f"{title}: {{}}"
     else:
         yield f"{title}:"
         yield from _fields(kind, shown)
     yield from _defaults(kind, shown=shown)
+
+
+def _policy(spec: Spec) -> dict[str, Any]:
+    """Return the rules that are asked; those that are not stand below, as defaults."""
+    rules = {key: rule for key, rule in spec.model_dump(mode="json").items() if rule is not None}
+    for rule in rules.values():
+        if isinstance(rule, dict):
+            rule.pop("because", None)
+    return rules
 
 
 def _contract(contract: Contract) -> Iterator[str]:
@@ -195,7 +210,17 @@ def _expectations(expectations: Iterable[Expectation]) -> Iterator[str]:
 def _fields(kind: type[Spec], values: Mapping[str, Any], *, indent: int = 2) -> Iterator[str]:
     for key, value in values.items():
         yield from _comment(kind.model_fields[key].description or "", indent=indent)
+        yield from _entry(key, value, indent=indent)
+
+
+def _entry(key: str, value: Any, *, indent: int) -> Iterator[str]:
+    """Yield a field on one line, or one line for each of its own where it has many."""
+    if not isinstance(value, dict) or len(value) <= _SHORT:
         yield " " * indent + f"{key}: {_flow(value)}"
+        return
+    yield " " * indent + f"{key}:"
+    for name, inner in value.items():
+        yield from _entry(name, inner, indent=indent + 2)
 
 
 def _defaults(

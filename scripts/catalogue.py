@@ -20,8 +20,8 @@ from penstock.records.spec import Spec
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
-    "ingest", "validate", "split", "engineer_features", "train", "evaluate", "decide",
-    "register", "deploy", "fail", "notify",
+    "ingest", "validate", "split", "engineer_features", "train", "evaluate", "probe_serving",
+    "decide", "explain", "register", "approve", "deploy", "fail", "notify",
 )  # fmt: skip
 _NOTE = "<!-- Made by `make catalogue`; edit the docstrings instead. -->"
 

@@ -15,9 +15,6 @@ import numpy as np
 from penstock.evaluation._statistics import Floats, Statistic, measure
 from penstock.records.estimate import Estimate
 
-UNDEFINED_SHARE = 0.05
-"""Share of resamples without a value above which a metric has no interval."""
-
 _BLOCK = 100_000
 """Weights held at once, where they fit: blocks that stay in the processor's cache are faster."""
 
@@ -66,11 +63,6 @@ def replicate(
         name: {metric: np.concatenate(blocks) for metric, blocks in metrics.items()}
         for name, metrics in parts.items()
     }
-
-
-def undefined_share(replicates: Floats) -> float:
-    """Return the share of resamples that do not define the metric."""
-    return float(1 - np.isfinite(replicates).mean())
 
 
 def estimate(value: float, replicates: Floats, *, confidence: float) -> Estimate:

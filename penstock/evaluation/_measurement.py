@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from penstock.evaluation._bootstrap import (
-    UNDEFINED_SHARE,
-    estimate,
-    replicate,
-    undefined_share,
+from penstock.evaluation._figures import (
+    MIN_CLASS,
+    Answers,
+    Figure,
+    difference,
+    figures,
+    without_interval,
 )
 from penstock.evaluation._statistics import (
-    MAX_CELLS,
     Errors,
     Floats,
     Labels,
@@ -30,11 +34,9 @@ from penstock.evaluation.words import has_width
 from penstock.metrics import METRICS, names_for
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Comparison
+from penstock.records.model import Task
 
-OVR_BUDGET = 10_000_000_000
-"""Passes over a row (rows x classes x models x resamples) that one metric may take: a minute."""
-
-Figures = dict[str, dict[str, Floats]]
+Exact = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -47,78 +49,83 @@ class Measurement:
 
 
 def measure_all(holdout: Holdout, spec: EvaluationSpec) -> Measurement:
-    """Measure every model on all rows and on the same resamples of them."""
-    names = holdout.models
-    skipped = _over_budget(holdout, spec)
-    ones = np.ones((1, holdout.rows))
-    # One model after another: the exact layout of all of them need not be held at once.
-    exact: Figures = {
-        name: measure(statistics(holdout, name, max_cells=None, skip=skipped), ones)
-        for name in names
-    }
-    resampled = replicate(
-        {name: statistics(holdout, name, max_cells=MAX_CELLS, skip=skipped) for name in names},
-        rows=holdout.rows,
-        resamples=spec.resamples,
-        seed=spec.seed,
-    )
-    kept, notes = _defined(holdout, exact, resampled, spec)
-    notes += [
-        f"{name} is left out: with so many rows and classes its interval would take hours. "
-        "Lower evaluation.resamples to have it."
-        for name in sorted(skipped)
-    ]
-    metrics = {
-        name: {
-            metric: estimate(
-                exact[name][metric][0], resampled[name][metric], confidence=spec.confidence
-            )
+    """Measure every model on the same rows, and the candidate's advantage over each other."""
+    values = {name: exact(answers(holdout, name)) for name in holdout.models}
+    kept, notes = _kept(holdout, values)
+
+    def measured(name: str) -> tuple[dict[str, Figure], Answers]:
+        given = answers(holdout, name)
+        asked = {metric: values[name][metric] for metric in kept}
+        return figures(given, asked, confidence=spec.confidence), given
+
+    ours = measured(CANDIDATE)
+    found = {CANDIDATE: ours[0]}
+    comparisons: list[Comparison] = []
+    for name, model in holdout.models.items():
+        if name == CANDIDATE:
+            continue
+        # One after another: what each row adds to the figures of all need not be held at once.
+        theirs = measured(name)
+        found[name] = {m: replace(figure, influence=None) for m, figure in theirs[0].items()}
+        same = model.digest == holdout.models[CANDIDATE].digest
+        comparisons += (
+            _same(name, metric)
+            if same
+            else _compare(name, metric, ours, theirs, confidence=spec.confidence)
             for metric in kept
-        }
-        for name in names
+        )
+    metrics = {
+        name: {metric: figure.estimate for metric, figure in of.items()}
+        for name, of in found.items()
     }
-    comparisons = tuple(
-        _compare(other, metric, exact, resampled, confidence=spec.confidence)
-        for other in names
-        if other != CANDIDATE
-        for metric in kept
-    )
     notes += _without_width(holdout, metrics[CANDIDATE])
-    return Measurement(metrics=metrics, comparisons=comparisons, notes=tuple(notes))
+    return Measurement(metrics=metrics, comparisons=tuple(comparisons), notes=tuple(notes))
 
 
-def statistics(
-    holdout: Holdout, name: str, *, max_cells: int | None, skip: frozenset[str] = frozenset()
-) -> list[Statistic]:
-    """Return the task's statistics of one model.
+def answers(holdout: Holdout, name: str) -> Answers:
+    """Return what one model says of the rows, as the intervals take it."""
+    return Answers(
+        task=holdout.record.task,
+        truth=holdout.truth,
+        scores=holdout.scores[name],
+        predicted=holdout.predicted(name),
+        classes=len(holdout.record.classes),
+        losses=losses(holdout.record.task, holdout.truth, holdout.scores[name]),
+    )
 
-    Args:
-        holdout: The rows and what the model says of them.
-        name: Which model.
-        max_cells: See `penstock.evaluation._statistics.Ranking`.
-        skip: Metrics to leave out.
-    """
-    truth, scores = holdout.truth, holdout.scores[name]
-    if holdout.record.task == "regression":
-        return [
-            Errors(truth, scores),
-            MedianError(np.abs(scores - truth), max_cells=max_cells),
-        ]
-    classes = len(holdout.record.classes)
-    binary = holdout.record.task == "binary"
-    labels = Labels(truth, holdout.predicted(name), classes=classes, binary=binary)
+
+def exact(given: Answers) -> Exact:
+    """Return every metric of the task on all rows; NaN where they do not define it."""
+    ones = np.ones((1, len(given.truth)))
+    found = measure(statistics(given), ones)
+    return {metric: float(values[0]) for metric, values in found.items()}
+
+
+def statistics(given: Answers) -> list[Statistic]:
+    """Return the task's statistics of one model, which tell all its scores apart."""
+    truth, scores = given.truth, given.scores
+    if given.task == "regression":
+        return [Errors(truth, scores), MedianError(np.abs(scores - truth), max_cells=None)]
+    binary = given.task == "binary"
+    labels = Labels(truth, given.predicted, classes=given.classes, binary=binary)
+    means = Means(dict(given.losses))
     if binary:
+        return [Ranking(truth == 1, scores, max_cells=None), labels, means]
+    return [labels, means, OneVersusRest(truth, scores, max_cells=None)]
+
+
+def losses(task: Task, truth: NDArray[Any], scores: Floats) -> dict[str, Floats]:
+    """Return what each row adds to the metrics of classes that are means, shape (n,) each."""
+    if task == "regression":
+        return {}
+    if task == "binary":
         positive = truth == 1
-        losses = {
+        return {
             "log_loss": surprise(np.where(positive, scores, 1 - scores)),
             "brier": (scores - positive) ** 2,
         }
-        return [Ranking(positive, scores, max_cells=max_cells), labels, Means(losses)]
-    given = np.append(scores, np.zeros((len(scores), 1)), axis=1)[np.arange(len(truth)), truth]
-    found: list[Statistic] = [labels, Means({"log_loss": surprise(given)})]
-    if "roc_auc_ovr" not in skip:
-        found.append(OneVersusRest(truth, scores, max_cells=max_cells))
-    return found
+    padded = np.append(scores, np.zeros((len(scores), 1)), axis=1)
+    return {"log_loss": surprise(padded[np.arange(len(truth)), truth])}
 
 
 def surprise(probability: Floats) -> Floats:
@@ -127,37 +134,22 @@ def surprise(probability: Floats) -> Floats:
     return np.asarray(-np.log(np.clip(probability, smallest, 1 - smallest)))
 
 
-def _over_budget(holdout: Holdout, spec: EvaluationSpec) -> frozenset[str]:
-    classes = len(holdout.record.classes)
-    passes = holdout.rows * classes * len(holdout.models) * spec.resamples
-    wanted = holdout.record.task == "multiclass" and holdout.record.metric != "roc_auc_ovr"
-    return frozenset({"roc_auc_ovr"} if wanted and passes > OVR_BUDGET else ())
-
-
-def _defined(
-    holdout: Holdout, exact: Figures, resampled: Figures, spec: EvaluationSpec
-) -> tuple[list[str], list[str]]:
-    """Return the metrics that have an interval, and what to say of those that lack resamples."""
+def _kept(holdout: Holdout, values: Mapping[str, Exact]) -> tuple[list[str], list[str]]:
+    """Return the metrics that have an interval, and why others do not."""
     kept, notes = [], []
+    too_few = without_interval(answers(holdout, CANDIDATE))
     for metric in names_for(holdout.record.task):
-        if metric not in exact[CANDIDATE]:
+        if metric not in values[CANDIDATE]:
             continue
-        share = max(undefined_share(of[metric]) for of in resampled.values())
-        if not all(np.isfinite(of[metric][0]) for of in exact.values()):
+        if not all(np.isfinite(of[metric]) for of in values.values()):
             notes.append(f"{metric} is left out: these rows do not define it{_why(holdout)}.")
-        elif share > UNDEFINED_SHARE:
+        elif metric in too_few:
             notes.append(
-                f"{metric} is left out: {share:.0%} of the resamples do not define it"
-                f"{_why(holdout)}, too many for an interval."
+                f"{metric} is left out: with fewer than {MIN_CLASS} rows of a class it has no "
+                f"interval that could be trusted{_why(holdout)}. Hold out more rows."
             )
         else:
             kept.append(metric)
-            if share:
-                notes.append(
-                    f"The interval of {metric} is from the resamples that define it: "
-                    f"{round(share * spec.resamples):,} of {spec.resamples:,} do not"
-                    f"{_why(holdout)}."
-                )
     return kept, notes
 
 
@@ -170,15 +162,27 @@ def _why(holdout: Holdout) -> str:
 
 
 def _compare(
-    other: str, metric: str, exact: Figures, resampled: Figures, *, confidence: float
+    other: str,
+    metric: str,
+    ours: tuple[dict[str, Figure], Answers],
+    theirs: tuple[dict[str, Figure], Answers],
+    *,
+    confidence: float,
 ) -> Comparison:
-    sign = 1.0 if METRICS[metric].higher_is_better else -1.0
-    value = sign * (exact[CANDIDATE][metric][0] - exact[other][metric][0])
-    differences = sign * (resampled[CANDIDATE][metric] - resampled[other][metric])
+    pair = [(ours[0][metric], ours[1]), (theirs[0][metric], theirs[1])]
+    if not METRICS[metric].higher_is_better:
+        pair.reverse()
+    advantage, method, p_equal = difference(metric, *pair, confidence=confidence)
     return Comparison(
-        against=other,
-        metric=metric,
-        advantage=estimate(value, differences, confidence=confidence),
+        against=other, metric=metric, advantage=advantage, method=method, p_equal=p_equal
+    )
+
+
+def _same(other: str, metric: str) -> Comparison:
+    """Return the comparison of a model with itself, in which nothing is uncertain."""
+    nothing = Estimate(value=0, low=0, high=0)
+    return Comparison(
+        against=other, metric=metric, advantage=nothing, method="the same model", p_equal=1.0
     )
 
 
@@ -187,7 +191,7 @@ def _without_width(holdout: Holdout, metrics: dict[str, Estimate]) -> list[str]:
     if not flat:
         return []
     return [
-        f"The interval of {', '.join(flat)} has no width, because every resample gives the same "
-        "figure. That is not certainty: a fault can be missed that is rarer than about 3 in the "
-        f"rows that the figure rests on, which are at most {holdout.rows:,} (rule of three)."
+        f"The interval of {', '.join(flat)} has no width, because all rows say the same. That is "
+        "not certainty: a fault can be missed that is rarer than about 3 in the rows that the "
+        f"figure rests on, which are at most {holdout.rows:,} (rule of three)."
     ]

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock import files
-from penstock.errors import InputError
+from penstock.evaluation.champion import Champion
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout, read_holdout
+from penstock.evaluation.kpi import measure_kpi
+from penstock.evaluation.leakage import measure_leakage
 from penstock.evaluation.report import evaluation_page
 from penstock.evaluation.spec import EvaluationSpec
+from penstock.evaluation.training_data import measure_training_data
 from penstock.evaluation.words import advantage_text, description_of, figure_text
 from penstock.metrics import METRICS
 from penstock.policy.spec import Policy
@@ -47,8 +50,7 @@ def evaluate(
     *,
     model: Path,
     baselines: Path | None,
-    champion: Path | None = None,
-    champion_uri: str = "",
+    champion: Champion | None = None,
     policy: Policy = _DEFAULT,
     spec: EvaluationSpec,
     output: Path,
@@ -56,16 +58,17 @@ def evaluate(
 ) -> Judgement:
     """Measure a model on the holdout and write the evaluation record and its page.
 
-    Every metric of the task that the rows define is given with a percentile bootstrap interval, for
-    the candidate and every other model on the same resamples. The primary metric is the one that
-    the candidate's search optimised, the threshold the one that its training chose.
+    Every metric of the task that the rows define is given with an interval, for the candidate and
+    every other model, and so is the candidate's advantage over each on the same rows; which method
+    each has is told in docs/gate-statistics.md. The primary metric is the one that the candidate's
+    search optimised, the threshold the one that its training chose. A champion that cannot be
+    loaded or compared is recorded as that: the gate's rule on it then fails.
 
     Args:
         holdout: The part of the dataset that training did not see.
         model: The candidate's folder.
         baselines: A folder with a model folder for each baseline; None for no baselines.
-        champion: The champion's folder; None while there is none.
-        champion_uri: `models:/name/version` of the champion.
+        champion: The champion; None while there is none.
         policy: What the gate will ask: whatever its rules need is measured here.
         spec: Confidence, resamples, seed.
         output: Where to write the record (JSON).
@@ -73,15 +76,10 @@ def evaluate(
 
     Raises:
         InputError: If the dataset is not a holdout of the candidate, its target cannot be judged
-            on, or a model cannot be compared on these rows. Nothing is written then.
-        IntegrityError: If a model folder is not whole or not trusted.
+            on, or the candidate or a baseline cannot be measured on these rows. Nothing is written
+            then.
+        IntegrityError: If the folder of the candidate or a baseline is not whole or not trusted.
     """
-    if champion is None and champion_uri:
-        raise InputError(
-            f"the champion {champion_uri} is named but not given",
-            where="champion",
-            remedy="Give its folder too; without it the gate would take it for absent.",
-        )
     from penstock.evaluation._measurement import measure_all
     from penstock.evaluation._parts import parts_of
 
@@ -98,8 +96,9 @@ def evaluate(
         resamples=spec.resamples,
         seed=spec.seed,
         threshold=rows.record.threshold,
-        champion=_champion(rows, champion_uri),
-        champion_state="compared" if CHAMPION in rows.models else "none",
+        champion=rows.standing.name,
+        champion_state=rows.standing.state,
+        champion_note=rows.standing.note,
         commit=rows.record.commit,
         policy=policy.digest(),
         scores=tuple(
@@ -107,24 +106,28 @@ def evaluate(
                 name=name,
                 description=description_of(loaded.record),
                 model=loaded.digest,
+                dataset=rows.dataset.content,
                 metrics=measured.metrics[name],
             )
             for name, loaded in rows.models.items()
         ),
         comparisons=measured.comparisons,
         **parts_of(rows, policy, spec, brier=measured.metrics[CANDIDATE].get("brier")),
+        leakage=policy.leakage
+        and measure_leakage(rows, policy.leakage, model=model, seed=spec.seed),
+        training_data=policy.training_data
+        and measure_training_data(
+            policy.training_data,
+            model=model,
+            champion=None if champion is None else champion.folder,
+        ),
+        kpi=policy.cost and measure_kpi(rows, policy.cost, spec),
         notes=(*rows.notes, *measured.notes),
     )
     files.write_text(report, evaluation_page(evaluation, rows))
     evaluation.write(output)
     say(_line(evaluation))
     return Judgement(evaluation=evaluation, roc=_roc(rows), confusion=_confusion(rows))
-
-
-def _champion(rows: Holdout, uri: str) -> str:
-    """Return the champion's name; a nameless one still counts, or the gate would not see it."""
-    champion = rows.models.get(CHAMPION)
-    return "" if champion is None else uri or champion.digest
 
 
 def _line(evaluation: Evaluation) -> str:

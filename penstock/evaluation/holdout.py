@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock import model as models
 from penstock.data.table import iter_batches, read_dataset
-from penstock.errors import InputError
+from penstock.errors import InputError, IntegrityError
+from penstock.evaluation.champion import Champion, Standing, absent
 from penstock.model import LoadedModel
 from penstock.records.dataset import ColumnType, Dataset
 from penstock.records.model import FILE_NAME, Model
@@ -40,6 +41,7 @@ class Holdout:
         scores: By model, as `LoadedModel.scores` returns them, finite.
         models: The models, the candidate first.
         notes: What a reader of the figures must know.
+        standing: Whether the champion is among the models, and why not.
     """
 
     folder: Path
@@ -49,6 +51,7 @@ class Holdout:
     scores: dict[str, np.ndarray]
     models: dict[str, LoadedModel]
     notes: tuple[str, ...]
+    standing: Standing = field(default_factory=Standing)
 
     @property
     def rows(self) -> int:
@@ -76,7 +79,7 @@ class Holdout:
 
 
 def read_holdout(
-    folder: Path, *, model: Path, baselines: Path | None, champion: Path | None
+    folder: Path, *, model: Path, baselines: Path | None, champion: Champion | None
 ) -> Holdout:
     """Load the models, check that they can be compared on the holdout, and let them score it.
 
@@ -84,24 +87,34 @@ def read_holdout(
         folder: The holdout.
         model: The candidate's folder.
         baselines: A folder of model folders, named as the comparison names them; None for none.
-        champion: The champion's folder; None for none.
+        champion: The champion; None for none. One that cannot be loaded or compared is no error:
+            `standing` says so.
 
     Raises:
         InputError: If the dataset is not a holdout of the candidate; if the target is absent, null
-            in some row or constant; if a model takes a column that the holdout does not have or
-            has in another type, or answers another question than the candidate.
+            in some row or constant; if the candidate or a baseline takes a column that the holdout
+            does not have or has in another type, or answers another question, or gives a
+            prediction that is not finite.
+        IntegrityError: If the candidate or a baseline is not whole or not trusted.
     """
     dataset = read_dataset(folder)
-    loaded = _load(model, baselines=baselines, champion=champion)
+    loaded = _load(model, baselines=baselines)
     record = loaded[CANDIDATE].record
     _check_part(dataset, record, where=str(folder))
     _check_target(dataset, record, where=str(folder))
     for name, other in loaded.items():
-        _check_same_question(name, other.record, record)
-        _check_columns(name, other.record, dataset)
+        _check_comparable(name, other.record, record, dataset)
+    standing = _join(loaded, champion, dataset)
     target, scores = _score(folder, loaded, target=record.target)
     truth = _truth(target, record, where=str(folder))
-    _check_finite(scores)
+    for name in tuple(loaded):
+        try:
+            _check_finite(name, scores[name])
+        except InputError as error:
+            if name != CHAMPION:
+                raise
+            standing = Standing("unloadable", standing.name, str(error))
+            del loaded[CHAMPION], scores[CHAMPION]
     return Holdout(
         folder=folder,
         dataset=dataset,
@@ -109,14 +122,17 @@ def read_holdout(
         truth=truth,
         scores=scores,
         models=loaded,
-        notes=(*_row_notes(target, truth, record), *_champion_notes(loaded, dataset)),
+        notes=(
+            *_row_notes(target, truth, record),
+            *_champion_notes(loaded, dataset),
+            *([f"The champion was not compared. {standing.note}"] if standing.note else []),
+        ),
+        standing=standing,
     )
 
 
-def _load(model: Path, *, baselines: Path | None, champion: Path | None) -> dict[str, LoadedModel]:
+def _load(model: Path, *, baselines: Path | None) -> dict[str, LoadedModel]:
     loaded = {CANDIDATE: models.load(model)}
-    if champion is not None:
-        loaded[CHAMPION] = models.load(champion)
     if baselines is not None:
         folders = sorted(path.parent for path in baselines.glob(f"*/{FILE_NAME}"))
         if not folders:
@@ -127,6 +143,25 @@ def _load(model: Path, *, baselines: Path | None, champion: Path | None) -> dict
             )
         loaded |= {folder.name: models.load(folder) for folder in folders}
     return loaded
+
+
+def _join(loaded: dict[str, LoadedModel], champion: Champion | None, dataset: Dataset) -> Standing:
+    """Put the champion after the candidate, if it can be loaded and compared."""
+    if champion is None or champion.folder is None:
+        return absent(champion)
+    try:
+        found = models.load(champion.folder)
+    except (InputError, IntegrityError) as error:
+        return Standing("unloadable", champion.uri, str(error))
+    # A nameless one still counts, or the gate would not see it.
+    name = champion.uri or found.digest
+    try:
+        _check_comparable(CHAMPION, found.record, loaded[CANDIDATE].record, dataset)
+    except InputError as error:
+        return Standing("different", name, str(error))
+    others = {other: loaded.pop(other) for other in tuple(loaded) if other != CANDIDATE}
+    loaded |= {CHAMPION: found} | others
+    return Standing("compared", name)
 
 
 def _check_part(dataset: Dataset, record: Model, *, where: str) -> None:
@@ -172,13 +207,18 @@ def _check_target(dataset: Dataset, record: Model, *, where: str) -> None:
         )
 
 
+def _check_comparable(name: str, other: Model, record: Model, dataset: Dataset) -> None:
+    _check_same_question(name, other, record)
+    _check_columns(name, other, dataset)
+
+
 def _check_same_question(name: str, other: Model, record: Model) -> None:
     """Refuse a model that predicts something else: its figures could not be compared."""
-    for field in ("task", "target", "classes", "positive"):
-        theirs, ours = getattr(other, field), getattr(record, field)
+    for what in ("task", "target", "classes", "positive"):
+        theirs, ours = getattr(other, what), getattr(record, what)
         if theirs != ours:
             raise InputError(
-                f"its {field} is {theirs!r}, the candidate's is {ours!r}",
+                f"its {what} is {theirs!r}, the candidate's is {ours!r}",
                 where=f"the {name}",
                 remedy=_remedy(name),
             )
@@ -254,26 +294,25 @@ def _truth(target: pa.ChunkedArray, record: Model, *, where: str) -> np.ndarray:
     return truth
 
 
-def _check_finite(scores: Mapping[str, np.ndarray]) -> None:
+def _check_finite(name: str, values: np.ndarray) -> None:
     import numpy as np
 
-    for name, values in scores.items():
-        finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
-        if not finite.all():
-            raise InputError(
-                f"it gives no finite prediction in {int((~finite).sum()):,} rows, the first of "
-                f"them row {int((~finite).argmax()) + 1:,}",
-                where=f"the {name}",
-                remedy="Look at that row: a feature there is far outside what it was trained on.",
-            )
+    finite = np.isfinite(values).reshape(len(values), -1).all(axis=1)
+    if not finite.all():
+        raise InputError(
+            f"it gives no finite prediction in {int((~finite).sum()):,} rows, the first of "
+            f"them row {int((~finite).argmax()) + 1:,}",
+            where=f"the {name}",
+            remedy="Look at that row: a feature there is far outside what it was trained on.",
+        )
 
 
 def _row_notes(target: pa.ChunkedArray, truth: np.ndarray, record: Model) -> list[str]:
     notes = []
     if len(truth) < FEW_ROWS:
         notes.append(
-            f"The holdout has only {len(truth)} rows: with so few, intervals by resampling are "
-            "narrower than they should be."
+            f"The holdout has only {len(truth)} rows: with so few, intervals hold "
+            "the true figure less often than they say."
         )
     if record.task != "regression" and (unseen := int((truth == len(record.classes)).sum())):
         levels = target.filter(truth == len(record.classes)).unique().to_pylist()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from penstock.evaluation._parts_page import parts_sections
+from penstock.evaluation.health_sections import health_sections
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
 from penstock.evaluation.words import (
     MEANINGS,
@@ -18,9 +19,28 @@ from penstock.evaluation.words import (
 )
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Evaluation
+from penstock.records.model import Task
 from penstock.reports.page import Cell, Section, Tone, page, paragraph, table
 
 _TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "no clear difference": "plain"}
+
+
+_OF_COUNTS = (
+    "Shares (accuracy, recall, precision) have score intervals (Wilson 1927), and the paired "
+    "difference of two has Tango's (1998). F1 and averages over classes are combined from those "
+    "(Zou and Donner 2008)."
+)
+_METHODS: dict[Task, str] = {
+    "binary": f"{_OF_COUNTS} The area under the ROC curve has DeLong's (1988) on the logit scale; "
+    "average precision, log loss and Brier score have the delta method's, with Student's quantile "
+    "and, where errors lean to a side, Hall's correction (1992).",
+    "multiclass": f"{_OF_COUNTS} The areas under the ROC curves have DeLong's (1988) on the logit "
+    "scale; log loss has the delta method's, with Student's quantile and Hall's correction for "
+    "skewness (1992).",
+    "regression": "The median has the interval of its order statistics; the others have the delta "
+    "method's, with Student's quantile and Hall's correction for skewness (1992). The difference "
+    "of two medians is combined from both (Zou and Donner 2008).",
+}
 
 
 def evaluation_page(evaluation: Evaluation, holdout: Holdout) -> str:
@@ -34,6 +54,7 @@ def evaluation_page(evaluation: Evaluation, holdout: Holdout) -> str:
         ),
         *parts_sections(evaluation),
         *_plots(holdout),
+        *health_sections(evaluation),
         Section("How this was measured", _method(evaluation, holdout)),
     ]
     if evaluation.notes:
@@ -119,7 +140,7 @@ def _facts(evaluation: Evaluation, holdout: Holdout) -> list[tuple[str, str]]:
         ("Model", candidate.description),
         ("Task", f"{evaluation.task}, target {holdout.record.target}"),
         ("Rows", f"{evaluation.rows:,}"),
-        ("Champion", evaluation.champion or "none yet"),
+        ("Champion", _champion(evaluation)),
     ]
     if holdout.record.positive is not None:
         facts.insert(2, ("Positive class", str(holdout.record.positive)))
@@ -131,6 +152,19 @@ def _facts(evaluation: Evaluation, holdout: Holdout) -> list[tuple[str, str]]:
         ("Model digest", evaluation.model),
         ("Evaluation digest", evaluation.digest()),
     ]
+
+
+def _champion(evaluation: Evaluation) -> str:
+    if evaluation.champion_state == "none":
+        return "none yet"
+    name = evaluation.champion or "not known"
+    told = {
+        "compared": name,
+        "unloadable": f"{name}, which could not be loaded and was not compared",
+        "different": f"{name}, which could not be compared on these rows",
+        "gone": "none now, though there was one",
+    }
+    return told[evaluation.champion_state]
 
 
 def _figures_lead(evaluation: Evaluation) -> str:
@@ -205,12 +239,11 @@ def _method(evaluation: Evaluation, holdout: Holdout) -> str:
         ],
     )
     text = (
-        f"The rows were held out before training. Intervals are percentiles of "
-        f"{evaluation.resamples:,} bootstrap resamples (seed {evaluation.seed}): as many rows as "
-        "there are, drawn with replacement, all models measured on the same draw, so that what "
-        "they all find hard cancels in their differences (Efron and Tibshirani 1993). The draw is "
-        "not stratified. It takes rows for independent: where several belong together, for "
-        "example to one customer, the intervals are too narrow."
+        f"The rows were held out before training. Each interval is made to hold the true figure "
+        f"{evaluation.confidence:.0%} of the time. {_METHODS[holdout.record.task]} All models were "
+        "measured on the same rows, and the intervals of advantages make use of it: what they all "
+        "find hard cancels. All intervals take rows for independent: where several belong "
+        "together, for example to one customer, they are too narrow."
     )
     if holdout.record.task == "binary":
         text += (

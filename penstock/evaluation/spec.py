@@ -13,5 +13,9 @@ class EvaluationSpec(Spec):
     confidence: float = Field(
         default=0.95, gt=0.5, lt=1, description="Of every interval in the report"
     )
-    resamples: int = Field(default=1000, ge=100, description="Bootstrap resamples")
+    resamples: int = Field(
+        default=1000,
+        ge=100,
+        description="Bootstrap resamples, for figures of which no interval in closed form is known",
+    )
     seed: int = Field(default=20, ge=0)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from penstock.data.table import iter_batches
-from penstock.evaluation._bootstrap import estimate, replicate
-from penstock.evaluation._measurement import statistics
-from penstock.evaluation._statistics import MAX_CELLS, Floats, measure
+from penstock.evaluation._figures import difference, figures, without_interval
+from penstock.evaluation._measurement import answers, exact
+from penstock.evaluation._statistics import Floats
 from penstock.evaluation.holdout import CANDIDATE, Holdout
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.metrics import METRICS
@@ -34,7 +34,7 @@ def measure_stability(
 
     `noise` adds to every number a draw from the normal distribution whose standard deviation is a
     share of the column's; whole numbers are not kept whole. `missing` takes values away, each with
-    the same probability. The intervals resample rows; the draws are made once.
+    the same probability. The draws are made once.
 
     Args:
         holdout: The rows and what the candidate says of them. Above 20,000 rows a sample is taken.
@@ -121,31 +121,21 @@ def _measure(
     rows: Holdout, amounts: dict[str, float], failed: dict[str, str], spec: EvaluationSpec
 ) -> Iterator[Disturbed]:
     metric = rows.record.metric
-    ones = np.ones((1, rows.rows))
-    exact = {
-        name: measure(statistics(rows, name, max_cells=None), ones).get(metric)
-        for name in rows.scores
-    }
-    resampled = replicate(
-        {name: statistics(rows, name, max_cells=MAX_CELLS) for name in rows.scores},
-        rows=rows.rows,
-        resamples=spec.resamples,
-        seed=spec.seed,
-    )
-    before = exact[_PLAIN]
-    sign = 1.0 if METRICS[metric].higher_is_better else -1.0
+    given = {name: answers(rows, name) for name in rows.scores}
+    values = {name: exact(said)[metric] for name, said in given.items()}
+    if metric in without_interval(given[_PLAIN]) or not np.isfinite(values[_PLAIN]):
+        return
     for kind, amount in amounts.items():
-        if before is None or not np.isfinite(before[0]):
-            return
-        ground = {"kind": kind, "amount": amount, "rows": rows.rows, "before": float(before[0])}
-        after = exact.get(kind)
+        ground = {"kind": kind, "amount": amount, "rows": rows.rows, "before": values[_PLAIN]}
         if kind in failed:
             yield Disturbed(**ground, failed=failed[kind])
-        elif after is not None and np.isfinite(after[0]):
-            drops = sign * (resampled[_PLAIN][metric] - resampled[kind][metric])
-            lost = sign * (before[0] - after[0])
-            yield Disturbed(
-                **ground,
-                value=estimate(after[0], resampled[kind][metric], confidence=spec.confidence),
-                drop=estimate(lost, drops, confidence=spec.confidence),
-            )
+        elif np.isfinite(values.get(kind, np.nan)):
+            pair = [
+                (figures(said, {metric: values[n]}, confidence=spec.confidence)[metric], said)
+                for n, said in ((_PLAIN, given[_PLAIN]), (kind, given[kind]))
+            ]
+            value = pair[1][0].estimate
+            if not METRICS[metric].higher_is_better:
+                pair.reverse()
+            drop, _, _ = difference(metric, *pair, confidence=spec.confidence)
+            yield Disturbed(**ground, value=value, drop=drop)

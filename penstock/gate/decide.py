@@ -91,7 +91,7 @@ def run(
     measured = Evaluation.read(evaluation)
     served = None if operations is None else Operations.read(operations)
     decision = decide(measured, policy=policy, operations=served, image=image)
-    files.write_text(report, decision_page(decision, evaluation=measured, name=name))
+    files.write_text(report, decision_page(decision, evaluation=measured, policy=policy, name=name))
     decision.write(output)
     say(("approved" if decision.approved else "refused") + f", {len(decision.rules)} rules")
     return decision

@@ -16,7 +16,7 @@ def rules(evaluation: Evaluation, policy: Policy) -> tuple[RuleResult, ...]:
     return (
         _baseline(evaluation, policy.baseline),
         _linear(evaluation, policy.linear),
-        _champion(evaluation, policy.champion),
+        *_champion(evaluation, policy.champion),
         *(_floor(evaluation, floor) for floor in policy.floors),
     )
 
@@ -33,23 +33,61 @@ def _baseline(evaluation: Evaluation, rule: MarginRule) -> RuleResult:
     )
 
 
-def _champion(evaluation: Evaluation, rule: ChampionRule) -> RuleResult:
-    if not evaluation.champion:
-        return result(
-            "champion",
-            rule,
-            passed=None,
-            bound=-rule.margin,
-            sentence="There is no champion yet to compare with.",
+def _champion(evaluation: Evaluation, rule: ChampionRule) -> tuple[RuleResult, ...]:
+    """Return whether the candidate is not worse and, if the policy asks, whether it is better."""
+    bounds = [("champion", -rule.margin)]
+    if rule.superiority:
+        bounds.append(("champion superiority", 0.0))
+    return tuple(_beside_champion(evaluation, rule, name, bound) for name, bound in bounds)
+
+
+def _beside_champion(
+    evaluation: Evaluation, rule: ChampionRule, name: str, bound: float
+) -> RuleResult:
+    if evaluation.champion_state == "none" and not evaluation.champion:
+        sentence = "There is no champion yet to compare with."
+        return result(name, rule, passed=None, bound=bound, sentence=sentence)
+    if evaluation.champion_state != "compared":
+        return result(name, rule, passed=False, bound=bound, sentence=_not_compared(evaluation))
+    champion = evaluation.scores_of("champion")
+    if champion is None or {evaluation.candidate.dataset, champion.dataset} != {evaluation.dataset}:
+        sentence = (
+            "The record does not show that the candidate and the champion were measured on the "
+            f"same rows ({evaluation.dataset}), so the rule cannot pass. Evaluate again."
         )
+        return result(name, rule, passed=False, bound=bound, sentence=sentence)
     return _lower_end_above(
-        "champion",
+        name,
         rule,
         title=f"the champion {evaluation.champion}",
         comparison=evaluation.comparison(against="champion", metric=evaluation.metric),
-        bound=-rule.margin,
+        bound=bound,
         confidence=evaluation.confidence,
+        rows=f", both on the same {evaluation.rows:,} rows ({evaluation.dataset}),",
     )
+
+
+def _not_compared(evaluation: Evaluation) -> str:
+    """Return in words why a champion that should be there was not compared, and what to do."""
+    named = f"the champion {evaluation.champion}" if evaluation.champion else "the champion"
+    note = f" {evaluation.champion_note}" if evaluation.champion_note else ""
+    unseen = "so nothing shows that the candidate is not worse."
+    if evaluation.champion_state == "gone":
+        return (
+            f"There was a champion, but no version is it now, {unseen}{note} Give the alias "
+            "champion back to the version that serves, then evaluate again."
+        )
+    if evaluation.champion_state == "unloadable":
+        return (
+            f"It was not possible to load {named}, {unseen}{note} Restore its files or register "
+            "it again; to replace it unseen, take the alias champion from it."
+        )
+    if evaluation.champion_state == "different":
+        return (
+            f"It was not possible to compare {named} on these rows, since it answers another "
+            f"question or takes other columns, {unseen}{note}"
+        )
+    return f"The record names {named} but does not say how it stands, {unseen} Evaluate again."
 
 
 def _linear(evaluation: Evaluation, rule: MarginRule) -> RuleResult:
@@ -103,6 +141,7 @@ def _lower_end_above(
     comparison: Comparison | None,
     bound: float,
     confidence: float,
+    rows: str = "",
 ) -> RuleResult:
     if comparison is None:
         return not_measured(name, rule, title, bound=bound)
@@ -115,7 +154,7 @@ def _lower_end_above(
         value=advantage.low,
         bound=bound,
         sentence=(
-            f"On {comparison.metric} the candidate's advantage over {title} is "
+            f"On {comparison.metric} the candidate's advantage over {title}{rows} is "
             f"{advantage.value:+.4g} ({confidence:.0%} interval {advantage.low:+.4g} to "
             f"{advantage.high:+.4g}); its lower end {'lies' if passed else 'does not lie'} above "
             f"{bound:+.4g}."

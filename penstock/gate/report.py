@@ -1,60 +1,188 @@
-"""The decision as a page for a reviewer."""
+"""The decision as a page for a reviewer, who has nothing but this page and the policy."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
+from penstock.gate.asks import asks
+from penstock.policy.document import text_of
+from penstock.policy.spec import Policy
 from penstock.records.decision import Decision, RuleResult
 from penstock.records.evaluation import Evaluation
-from penstock.reports.page import Cell, Section, page, paragraph, table
+from penstock.reports.page import (
+    Cell,
+    Section,
+    Tone,
+    badge,
+    heading,
+    muted,
+    page,
+    paragraph,
+    preformatted,
+    row,
+    table,
+)
+
+_WORTH = (
+    "It names the model, the holdout, the evaluation and the policy by digest. Registration and "
+    "deployment compute the model's digest again and refuse any other model, so a flag set by "
+    "hand opens nothing.",
+    "It says that this model met this policy on these rows. It does not say that the policy asks "
+    "the right questions, that users will bring rows like these, or that a figure will hold "
+    "tomorrow.",
+)
 
 
-def decision_page(decision: Decision, *, evaluation: Evaluation, name: str) -> str:
-    """Return the decision as self-contained HTML: the verdict, each rule with its reason, what for.
+def decision_page(decision: Decision, *, evaluation: Evaluation, policy: Policy, name: str) -> str:
+    """Return the decision as self-contained HTML.
+
+    The verdict comes first, then every rule in one table, then each in words: what it asks, what
+    was measured, why the policy has it. Rules that stopped the release come before all others. At
+    the end is the policy itself.
 
     Args:
         decision: The gate's decision.
         evaluation: The evaluation it was made on.
+        policy: The policy it was made by.
         name: The project's name.
     """
+    ordered = sorted(decision.rules, key=_rank)
+    parts = (
+        Section("Every rule", _overview(ordered), _overview_lead(decision)),
+        *_told(ordered, policy),
+        *_notes(evaluation),
+        Section(
+            "The policy",
+            preformatted(text_of(policy)),
+            "What was asked, with the defaults filled in. A rule that is not here was not asked.",
+        ),
+        Section("What this decision rests on", _rests_on(decision), "Each is named by its digest."),
+        Section("What this decision is worth", "".join(map(paragraph, _WORTH))),
+    )
     return page(
         title=f"Gate: {name}",
         kind="Decision",
         status="good" if decision.approved else "bad",
-        verdict=decision.reason().partition(": ")[2],
+        verdict=headline(decision),
         facts=[
             ("Primary metric", evaluation.metric),
             ("Holdout rows", f"{evaluation.rows:,}"),
             ("Champion", evaluation.champion or "none yet"),
             ("Model", decision.model),
-            ("Holdout data version", decision.dataset),
             ("Policy", decision.policy),
         ],
-        sections=[
-            Section(
-                title="Rules",
-                lead="A rule that blocks stops the release when it fails; a rule that warns does "
-                "not.",
-                body=table(
-                    ["Rule", "Verdict", "If it fails", "Why"],
-                    [_row(rule) for rule in decision.rules],
-                ),
-            ),
-            Section(
-                title="What this decision is worth",
-                body=paragraph(
-                    "It names the model, the holdout, the evaluation and the policy by digest. "
-                    "Registration and deployment compute the model's digest again and refuse any "
-                    "other model, so a flag set by hand opens nothing."
-                ),
-            ),
-        ],
+        sections=parts,
     )
 
 
-def _row(rule: RuleResult) -> list[str | Cell]:
-    tone = {"pass": "good", "fail": "bad" if rule.severity == "block" else "warn"}
+def headline(decision: Decision) -> str:
+    """Return why the model passed or failed: the rules that decided, by name and in words."""
+    failed = [rule for rule in decision.rules if rule.verdict == "fail"]
+    blocked = [rule for rule in failed if rule.severity == "block"]
+    asked = sum(rule.severity == "block" for rule in decision.rules)
+    if blocked:
+        names = ", ".join(rule.rule for rule in blocked)
+        count = f"{len(blocked)} of the {asked} rules that can stop it failed"
+        return f"{count}: {names}. {blocked[0].sentence}"
+    if not decision.approved:
+        return "No rule that can stop a release passed, and nothing is approved by default."
+    warned = [rule.rule for rule in failed]
+    passed = sum(rule.verdict == "pass" and rule.severity == "block" for rule in decision.rules)
+    told = f"{passed} of the {asked} rules that can stop it passed, none failed."
+    absent = sum(rule.severity == "block" for rule in decision.rules) - passed
+    if absent:
+        told += f" {absent} did not apply."
+    return told + (f" Warned of: {', '.join(warned)}." if warned else "")
+
+
+def _rank(rule: RuleResult) -> int:
+    if rule.verdict == "fail":
+        return 0 if rule.severity == "block" else 1
+    return 2 if rule.verdict == "pass" else 3
+
+
+_GROUPS = (
+    ("What stopped it", "Each of these alone stops the release."),
+    ("Warnings", "These failed, and the policy lets them: it only wants them said."),
+    ("What it passed", ""),
+    ("What did not apply", "Asked by the policy, with nothing here to ask it of."),
+)
+
+
+def _overview_lead(decision: Decision) -> str:
+    if decision.approved:
+        return "A rule that stops the release lets nothing through when it fails; a warning does."
+    return "One failed rule that stops the release is enough."
+
+
+def _overview(rules: Sequence[RuleResult]) -> str:
+    return table(
+        ["Rule", "Verdict", "If it fails", "Measured", "Bound"],
+        [
+            [
+                Cell(rule.rule, strong=True),
+                Cell(rule.verdict, tone=_tone(rule)),
+                "stops it" if rule.severity == "block" else "warns",
+                _figure(rule.value),
+                _figure(rule.bound),
+            ]
+            for rule in rules
+        ],
+        numeric=(3, 4),
+    )
+
+
+def _told(rules: Iterable[RuleResult], policy: Policy) -> list[Section]:
+    groups: dict[int, list[RuleResult]] = {}
+    for rule in rules:
+        groups.setdefault(_rank(rule), []).append(rule)
     return [
-        Cell(rule.rule, strong=True),
-        Cell(rule.verdict, tone=tone.get(rule.verdict, "plain")),  # type: ignore[arg-type]
-        "blocks" if rule.severity == "block" else "warns",
-        rule.sentence,
+        Section(_GROUPS[rank][0], "".join(_rule(rule, policy) for rule in group), _GROUPS[rank][1])
+        for rank, group in sorted(groups.items())
     ]
+
+
+def _rule(rule: RuleResult, policy: Policy) -> str:
+    said = {"What it asks": asks(rule.rule, policy), "What was found": rule.sentence}
+    because = rule.because or "The policy gives no reason for this rule."
+    return (
+        heading(rule.rule)
+        + f"<p>{badge(rule.verdict, _tone(rule))}</p>\n"
+        + row(*(muted(title) + paragraph(text) for title, text in said.items() if text))
+        + muted(f"Why it is asked: {because}")
+    )
+
+
+def _tone(rule: RuleResult) -> Tone:
+    if rule.verdict == "fail":
+        return "bad" if rule.severity == "block" else "warn"
+    return "good" if rule.verdict == "pass" else "plain"
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:,.4g}".replace("-", "\N{MINUS SIGN}")
+
+
+def _notes(evaluation: Evaluation) -> list[Section]:
+    notes = [*evaluation.notes]
+    if evaluation.champion_note:
+        notes.insert(0, evaluation.champion_note)
+    if not notes:
+        return []
+    return [Section("Mind this", "".join(map(paragraph, notes)), "Said by whoever measured.")]
+
+
+def _rests_on(decision: Decision) -> str:
+    named = {
+        "Model": decision.model,
+        "Holdout data": decision.dataset,
+        "Evaluation": decision.evaluation,
+        "Policy": decision.policy,
+        "Operations": decision.operations,
+        "Champion": decision.champion,
+        "Training code (git commit)": decision.commit,
+        "Penstock": decision.code,
+        "Image": decision.image,
+        "This decision": decision.digest(),
+    }
+    return table(["What", "Which"], [[what, which or "none"] for what, which in named.items()])

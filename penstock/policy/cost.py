@@ -6,11 +6,17 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from penstock.errors import InputError
+from penstock.policy.expression import Expression, parse
 from penstock.policy.rules import Rule
 from penstock.records.spec import Spec
 
 Worth = float | str
 """A number, or an expression over the columns of the table, for example `0.9 * amount - 5`."""
+
+TRUTH = "truth"
+PREDICTED = "predicted"
+"""What an expression calls the true label or value, and the predicted one."""
 
 
 class Matrix(Spec):
@@ -20,6 +26,10 @@ class Matrix(Spec):
     false_positive: Worth = 0.0
     false_negative: Worth = 0.0
     true_negative: Worth = 0.0
+
+    def expressions(self) -> dict[str, Expression]:
+        """Return the worth of each outcome as an expression, by the names of the fields."""
+        return {name: parse(str(getattr(self, name))) for name in type(self).model_fields}
 
 
 class CostRule(Rule):
@@ -44,4 +54,20 @@ class CostRule(Rule):
     def _one_form(self) -> CostRule:
         if (self.matrix is None) == (not self.expression):
             raise ValueError("give exactly one of matrix and expression")
+        try:
+            self.names()
+        except InputError as error:
+            raise ValueError(str(error)) from error
         return self
+
+    def text(self) -> str:
+        """Return what the rule computes, for an error."""
+        if self.matrix is None:
+            return self.expression
+        return ", ".join(f"{name.replace('_', ' ')}: {worth}" for name, worth in self.matrix)
+
+    def names(self) -> frozenset[str]:
+        """Return the columns that the worth of a row depends on, besides its outcome."""
+        if self.matrix is None:
+            return parse(self.expression).names - {TRUTH, PREDICTED}
+        return frozenset().union(*(one.names for one in self.matrix.expressions().values()))

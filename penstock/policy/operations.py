@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from penstock.policy.rules import Rule
 
@@ -21,3 +21,9 @@ class OperationsRule(Rule):
         description="The server's answers must equal the model's own on the same rows",
     )
     requests: int = Field(default=300, ge=100, le=100_000, description="Single rows timed")
+
+    @model_validator(mode="after")
+    def _asks(self) -> OperationsRule:
+        if self.p99_at_most is None and self.size_at_most is None and not self.agreement:
+            raise ValueError("give p99_at_most, size_at_most or agreement: nothing is asked")
+        return self

@@ -46,10 +46,10 @@ class Policy(Spec):
         default=None, description="What small noise and missing values cost"
     )
     leakage: LeakageRule | None = Field(
-        default=None, description="Whether the figures rest on what will not be there"
+        default=LeakageRule(), description="Whether the figures rest on what will not be there"
     )
     training_data: TrainingDataRule | None = Field(
-        default=None, description="Whether the rows learned from look right"
+        default=TrainingDataRule(), description="Whether the rows learned from look right"
     )
     cost: CostRule | None = Field(default=None, description="What decisions are worth")
     operations: OperationsRule | None = Field(

@@ -67,26 +67,32 @@ class StabilityRule(Rule):
 
 
 class LeakageRule(Rule):
-    """Whether the figures may rest on something that will not be there when the model is used."""
+    """Whether figures may rest on what will not be there in use: each part is a rule of its own."""
 
     single_column: float | None = Field(
         default=0.99,
         gt=0.5,
         le=1,
-        description="No column alone may rank the target this well (area under the ROC curve; of a "
-        "regression, squared rank correlation); null looks at none",
+        description="No column alone may tell the target this well (area under the ROC curve; of "
+        "a regression, squared rank correlation); null looks at none",
+    )
+    single_column_severity: Severity = Field(
+        default="warn",
+        description="Of that bound alone: in a table that is easy to tell apart, one column may "
+        "tell by right",
     )
     not_at_serving: tuple[str, ...] = Field(
         default=(), description="Columns that are not known when a prediction is made"
     )
     overlap: bool = Field(
         default=True,
-        description="The split must have proved that no holdout row is a training row",
+        description="It must be proved that no holdout row is a training row: by the split that "
+        "made both, or by hashes of the training rows that the model carries",
     )
 
 
 class TrainingDataRule(Rule):
-    """Whether the rows that a model learned from look right."""
+    """Whether the rows that a model learned from look right: each bound is a rule of its own."""
 
     severity: Severity = "warn"
     label_noise_at_most: float | None = Field(
@@ -105,6 +111,6 @@ class TrainingDataRule(Rule):
     drift_at_most: float | None = Field(
         default=0.25,
         gt=0,
-        description="Population stability index of any column against the champion's training "
-        "data; null compares none",
+        description="Population stability index of any column that the model or the champion "
+        "takes, and of the target, against the champion's training data; null compares none",
     )

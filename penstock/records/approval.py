@@ -15,8 +15,12 @@ Means = Literal["platform header", "kubernetes user", "operating system user", "
 class Identity(Value):
     """Who somebody is, and how that was established."""
 
-    name: str = Field(min_length=1)
+    name: str = Field(min_length=1, max_length=200)
     means: Means
+
+
+REASON_LENGTH = 1000
+"""Characters of a reason: a registry's tag holds the whole record in 5,000."""
 
 
 class Approval(Record):
@@ -29,6 +33,27 @@ class Approval(Record):
     decision: str = Field(description="Digest of the decision that let it in")
     verdict: Literal["approved", "rejected"]
     by: Identity
-    reason: str = Field(min_length=1)
+    reason: str = Field(min_length=1, max_length=REASON_LENGTH)
     time: datetime
     expires: datetime
+
+
+class ApprovalOutcome(Record):
+    """What waiting for people's word on a version came to."""
+
+    KIND: ClassVar[str] = "approval-outcome"
+
+    uri: str = Field(description="`models:/name/version`")
+    model: str
+    decision: str
+    approved: bool
+    sentence: str = Field(description="Why, in words")
+    asked: datetime | None = Field(
+        default=None, description="When it was first asked for; None: the policy asks nobody"
+    )
+    deadline: datetime | None = None
+    approvals: tuple[Approval, ...] = Field(default=(), description="What people said")
+
+    def reason(self) -> str:
+        """Return why it ended as it did."""
+        return self.sentence

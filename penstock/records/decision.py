@@ -51,6 +51,21 @@ class Decision(Record):
             return f"Approved: {passed} of {len(self.rules)} rules passed and none blocks."
         return "Refused: " + (" ".join(blocked) or "no rule passed.")
 
+    def figures(self) -> dict[str, float]:
+        """Return how many rules ended how, and what each of them measured, by name.
+
+        `rules_failed` counts those that block, `rules_warned` failed ones that only warn.
+        """
+        failed = [rule.severity for rule in self.rules if rule.verdict == "fail"]
+        counts = {
+            "rules_passed": sum(rule.verdict == "pass" for rule in self.rules),
+            "rules_failed": failed.count("block"),
+            "rules_warned": failed.count("warn"),
+            "rules_not_applicable": sum(r.verdict == "not applicable" for r in self.rules),
+        }
+        measured = {r.rule: r.value for r in self.rules if r.value is not None}
+        return {**{name: float(count) for name, count in counts.items()}, **measured}
+
     def require_approval_of(self, model_digest: str) -> None:
         """Return only if this decision approves the model with `model_digest`.
 

@@ -17,7 +17,8 @@ from penstock.records.slices import Slices
 
 ChampionState = Literal["none", "compared", "unloadable", "different", "gone"]
 """none: no version was ever champion. compared: measured on the same rows. unloadable: its files
-cannot be loaded. different: it answers another question or takes columns that the holdout lacks.
+cannot be loaded, or it gives no finite answer. different: it answers another question or takes
+columns that the holdout lacks.
 gone: versions were promoted, but none is the champion now."""
 
 
@@ -27,11 +28,12 @@ class Scores(Value):
     name: str = Field(description="candidate, majority, mean, linear or champion")
     description: str
     model: str = Field(description="Digest of the model's folder")
+    dataset: str = Field(default="", description="Content digest of the rows it was measured on")
     metrics: dict[str, Estimate]
 
 
 class Comparison(Value):
-    """Candidate against another model on the same rows, resampled together.
+    """Candidate against another model on the same rows.
 
     `advantage` is oriented: above 0 the candidate is better, whatever the metric.
     """
@@ -39,7 +41,7 @@ class Comparison(Value):
     against: str
     metric: str
     advantage: Estimate
-    method: str = Field(default="bootstrap", description="How the interval was made")
+    method: str = Field(default="", description="How the interval was made")
     p_equal: float | None = Field(
         default=None, description="p-value of `both are equally good`, where a test applies"
     )

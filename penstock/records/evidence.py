@@ -10,6 +10,9 @@ from pydantic import Field
 from penstock.records.base import Record
 
 FOLDER = "evidence"
+"""Folder of the run's artifacts below which packs are kept, one for each decision."""
+
+MANIFEST = "manifest.json"
 
 
 class Evidence(Record):
@@ -28,7 +31,21 @@ class Evidence(Record):
     image: str = ""
     sbom: str = Field(default="", description="Where the image's bill of materials is")
     trained_by: str = ""
+    notes: tuple[str, ...] = Field(default=(), description="What is not in it, and why")
     files: dict[str, str] = Field(description="`sha256:<hex>` by file name in the pack")
+
+
+class RolloutEvidence(Record):
+    """`manifest.json` beside the record of one rollout, which came after the pack."""
+
+    KIND: ClassVar[str] = "rollout-evidence"
+
+    uri: str
+    model: str
+    decision: str
+    identity: str = Field(description="Names the rollout")
+    outcome: str
+    files: dict[str, str] = Field(description="`sha256:<hex>` by file name beside it")
 
 
 class AuditEntry(Record):
@@ -38,7 +55,8 @@ class AuditEntry(Record):
 
     time: datetime
     event: str = Field(
-        description="registered, approved, rejected, promoted, rolled back, champion moved"
+        description="registered, approved, rejected, promoted, rolled back, champion moved, "
+        "rollout recorded"
     )
     uri: str
     by: str = Field(description="On whose word: a person, or the decision and its rules")

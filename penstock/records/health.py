@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
-from penstock.records.base import Value
+from penstock.records.base import Record, Value
 from penstock.records.estimate import Estimate
+
+FILE_NAME = "health.json"
+"""Where a model folder holds what its training saw of its rows."""
+
+SPLIT_NAME = "split.json"
+"""Where it holds the record of the split that its training part comes from."""
 
 
 class Calibration(Value):
@@ -52,13 +60,20 @@ class Leakage(Value):
     """What would be absent when the model is used."""
 
     single_columns: tuple[ColumnFigure, ...] = Field(
-        default=(), description="How well each column alone ranks the target, the strongest first"
+        default=(), description="How well each column alone tells the target, the strongest first"
     )
     not_at_serving: tuple[str, ...] = Field(
         default=(), description="Columns that the model takes though the policy rules them out"
     )
+    unknown: tuple[str, ...] = Field(
+        default=(), description="Columns that the policy rules out and the holdout does not have"
+    )
     overlap: str = Field(
         description="Empty: proved that no row is on both sides; else why it is not proved"
+    )
+    proof: str = Field(default="", description="How it was proved, in words")
+    rows_in_both: int | None = Field(
+        default=None, description="Holdout rows known to be training rows; None: not known"
     )
 
 
@@ -70,25 +85,33 @@ class Suspect(Value):
     flipped: float = Field(description="Share of its rows whose label looks wrong")
 
 
-class TrainingHealth(Value):
-    """What training saw of its own rows, by predictions on rows left out of each fit."""
+class TrainingHealth(Record):
+    """`health.json`: what training saw of its rows, by predictions on rows left out of each fit."""
 
-    rows: int
+    KIND: ClassVar[str] = "health"
+
+    rows: int = Field(description="Rows that were predicted while they were left out")
     label_noise: float | None = Field(
         default=None, description="Estimated share of wrong labels; None for a regression"
     )
-    poisoned: float = Field(
-        default=0.0, description="Share of all rows that look flipped beyond what is so elsewhere"
+    poisoned: float | None = Field(
+        default=None,
+        description="Share of the rows that look flipped beyond what is so elsewhere; None for a "
+        "regression",
     )
     suspects: tuple[Suspect, ...] = ()
-    notes: tuple[str, ...] = ()
+    parts: int = Field(default=0, description="Parts of the data that were looked at")
 
 
 class TrainingData(Value):
     """Health of the rows that a model learned from, and their drift from the champion's."""
 
-    health: TrainingHealth | None = None
-    drift: tuple[ColumnFigure, ...] = Field(
-        default=(), description="Population stability index by column, the largest first"
+    health: TrainingHealth | None = Field(
+        default=None, description="None: the model does not carry it"
     )
-    notes: tuple[str, ...] = ()
+    drift: tuple[ColumnFigure, ...] | None = Field(
+        default=None,
+        description="Population stability index by column, less what sampling alone gives, the "
+        "largest first; None: not known",
+    )
+    drift_note: str = Field(default="", description="Why it is not known")

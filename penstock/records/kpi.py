@@ -12,8 +12,10 @@ class Kpi(Value):
     """The worth of 1,000 decisions about rows like the holdout's."""
 
     unit: str
+    expression: str = Field(default="", description="How the worth of a row is computed")
     per_thousand: Estimate
     others: dict[str, Estimate] = Field(
         default={}, description="The same of the champion and the baselines, by their names"
     )
+    rows: int = Field(default=0, description="Rows that have a worth")
     notes: tuple[str, ...] = ()

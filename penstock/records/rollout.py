@@ -256,6 +256,9 @@ class Order(Record):
     deployment: dict[str, object] = Field(description="The project file's section `deployment`")
     holdout: str = Field(description="Folder of the dataset that is replayed")
     tracking_uri: str = ""
+    policy: dict[str, object] = Field(
+        default={}, description="The section `gate`; empty takes what is kept as evidence"
+    )
 
 
 def total(arms: Iterable[ArmSummary]) -> ArmSummary:

@@ -11,24 +11,22 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from penstock import files, progress, tracking
-from penstock.errors import InputError, IntegrityError
+from penstock.errors import InputError
 from penstock.export.export import export
 from penstock.model import digest_of
-from penstock.records.dataset import FILE_NAME as DATASET_FILE
-from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
 from penstock.records.export import FOLDER, Export
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Registration
-from penstock.registry import versions
+from penstock.registry import audit, binding, versions
+from penstock.registry.audit import Word
+from penstock.registry.champion import checked_champion
+from penstock.registry.evidence import Grounds, keep_pack, write_pack
 from penstock.registry.versions import Version, answers
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-EVIDENCE = "evidence"
-"""Folder of the run's artifacts that holds the decision, the evaluation and the reports."""
 
 
 def register(
@@ -41,8 +39,12 @@ def register(
     holdout: Path | None = None,
     lineage: Mapping[str, str] = {},
     reports: Sequence[Path] = (),
+    grounds: Grounds = Grounds(),  # noqa: B008
 ) -> Registration:
     """Register a model that a decision approves, and give it the alias `challenger`.
+
+    Whatever the decision rests on that is handed over is checked against the digest in the
+    decision, and kept with the version as its evidence.
 
     With a holdout the model's ONNX form is made too, and kept in the version's folder below
     `serving/` if it is proven to answer as the model does; otherwise a tag says why there is none.
@@ -61,25 +63,32 @@ def register(
         lineage: Further tags by name, for example `image` and `pipeline_run`; each becomes
             `penstock.<name>` on the version.
         reports: Files or folders to keep beside the decision as evidence.
+        grounds: What else the decision rests on. With the policy the gate is asked again.
 
     Raises:
         NotApprovedError: If the decision does not approve the folder as it is now.
-        IntegrityError: If `evaluation` or `holdout` is not the one that the decision was made on.
+        IntegrityError: If anything handed over is not what the decision was made on, naming the
+            field, or the champion is not the one that it compared with any more.
         InputError: If the folder, its record, the holdout or a report cannot be read.
         ServiceError: If MLflow does not answer.
     """
     digest = digest_of(model)
     decision.require_approval_of(digest)
-    if evaluation is not None and decision.evaluation != evaluation.digest():
-        raise IntegrityError(
-            f"the decision was made on evaluation {decision.evaluation}, "
-            f"not on this one ({evaluation.digest()})",
-            where="evaluation",
-            remedy="Hand over the evaluation that the decide step was given.",
-        )
-    if holdout is not None:
-        _check_holdout(holdout, decision)
     record = Model.read(model / FILE_NAME)
+    binding.require_bound(
+        decision,
+        model=record,
+        evaluation=evaluation,
+        operations=grounds.operations,
+        policy=grounds.policy,
+        image=grounds.image,
+    )
+    if holdout is not None:
+        binding.require_holdout(decision, holdout)
+    if grounds.explanation is not None:
+        binding.require_explanation(decision, grounds.explanation)
+    if grounds.split is not None:
+        binding.require_split(decision, model=record, split=grounds.split)
     for report in reports:
         if not report.exists():
             raise InputError("the report does not exist", where=str(report))
@@ -88,12 +97,36 @@ def register(
     with answers(tracking_uri):
         version = _existing(store, name, tags)
     if version is None:
+        champion = checked_champion(name, tracking_uri=tracking_uri)
+        binding.require_champion(decision, champion=champion, name=name)
+        if champion.note:
+            progress.say(champion.note)
         with _prepared(model, holdout) as (folder, exported), answers(tracking_uri):
             tags |= _export_tags(folder, exported)
-            run = _run(store, record, name)
-            _log_evidence(store, run, decision, evaluation, exported, reports)
+            run, trained_by = _run(store, record, name, requested_by=grounds.requested_by)
+            with TemporaryDirectory() as place:
+                pack = Path(place) / "pack"
+                manifest = write_pack(
+                    pack,
+                    name=name,
+                    model=record,
+                    decision=decision,
+                    evaluation=evaluation,
+                    holdout=holdout,
+                    exported=exported,
+                    export_digest=tags.get(versions.EXPORT_DIGEST, ""),
+                    grounds=grounds,
+                    trained_by=trained_by,
+                    reports=reports,
+                )
+                keep_pack(store, run, pack, decision=decision.digest())
+            tags[versions.EVIDENCE_DIGEST] = manifest.digest()
+            if trained_by:
+                tags[versions.TRAINED_BY] = trained_by
+            _log_metrics(store, run, evaluation)
             version = _create(store, folder, record, name=name, run=run, tags=tags)
     with answers(tracking_uri):
+        _write_down(store, version, by=grounds.requested_by)
         _mark_challenger(store, version)
     progress.say(f"{version.uri}, alias {versions.CHALLENGER}; {_served(version)}")
     return Registration(
@@ -108,14 +141,23 @@ def register(
     )
 
 
-def _check_holdout(holdout: Path, decision: Decision) -> None:
-    found = Dataset.read(holdout / DATASET_FILE).content
-    if found != decision.dataset:
-        raise IntegrityError(
-            f"the decision was made on dataset {decision.dataset}, not on this one ({found})",
-            where=str(holdout),
-            remedy="Hand over the holdout that the evaluate step was given.",
-        )
+def _write_down(store: MlflowClient, version: Version, *, by: str) -> None:
+    """Note the registration in the trail, unless it is there: a step may be run again."""
+    trail = audit.read(store.get_registered_model(version.name).tags)
+    if any(entry.event == "registered" for entry in trail.of(version.uri)):
+        return
+    kinds = {
+        "model": versions.MODEL_DIGEST,
+        "decision": versions.DECISION_DIGEST,
+        "evidence": versions.EVIDENCE_DIGEST,
+    }
+    word = Word(
+        by=by or "the decision and its rules",
+        means="told to the pipeline" if by else "",
+        reason="The gate approved it.",
+        digests={kind: version.tags.get(tag, "") for kind, tag in kinds.items()},
+    )
+    audit.write(store, version.name, event="registered", uri=version.uri, word=word)
 
 
 @contextlib.contextmanager
@@ -195,41 +237,29 @@ def _existing(store: MlflowClient, name: str, tags: Mapping[str, str]) -> Versio
             return None
 
 
-def _run(store: MlflowClient, record: Model, name: str) -> str:
-    """Return the run that trained the model, if this store knows it, else a run for the version."""
+def _run(store: MlflowClient, record: Model, name: str, *, requested_by: str) -> tuple[str, str]:
+    """Return the run that trained the model, if this store knows it, else one for the version.
+
+    Who trained comes with it: who asked for the run, else the user that MLflow noted.
+    """
     from mlflow.exceptions import MlflowException
 
     if record.mlflow_run:
         try:
-            return str(store.get_run(record.mlflow_run).info.run_id)
+            found = store.get_run(record.mlflow_run)
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
+        else:
+            user = found.data.tags.get("mlflow.user", "")
+            return str(found.info.run_id), requested_by or user
     experiment = tracking.experiment_id(store, name)
     run = store.create_run(experiment, run_name=f"register {name}")
     store.set_terminated(run.info.run_id)
-    return str(run.info.run_id)
+    return str(run.info.run_id), requested_by
 
 
-def _log_evidence(
-    store: MlflowClient,
-    run: str,
-    decision: Decision,
-    evaluation: Evaluation | None,
-    exported: Export | None,
-    reports: Sequence[Path],
-) -> None:
-    with TemporaryDirectory() as place:
-        records = {"decision": decision, "evaluation": evaluation, "export": exported}
-        for title, record in records.items():
-            if record is not None:
-                record.write(Path(place) / f"{title}.json")
-        store.log_artifacts(run, place, EVIDENCE)
-    for report in reports:
-        if report.is_dir():
-            store.log_artifacts(run, str(report), f"{EVIDENCE}/{report.name}")
-        else:
-            store.log_artifact(run, str(report), EVIDENCE)
+def _log_metrics(store: MlflowClient, run: str, evaluation: Evaluation | None) -> None:
     scores = evaluation.scores_of("candidate") if evaluation else None
     for metric, estimate in (scores.metrics if scores else {}).items():
         store.log_metric(run, f"holdout_{metric}", estimate.value)

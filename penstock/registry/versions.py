@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Any
 from penstock import files, model, tracking
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
 from penstock.records import export
+from penstock.registry import _standing as trail
+from penstock.registry import audit
+from penstock.registry.audit import Word
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -29,8 +32,14 @@ DECISION_DIGEST = "penstock.decision_digest"
 DATASET = "penstock.dataset"
 EXPORT_MAX_DIFFERENCE = "penstock.export_max_difference"
 EXPORT_REASON = "penstock.export_reason"
+EVIDENCE_DIGEST = "penstock.evidence_digest"
+TRAINED_BY = "penstock.trained_by"
+APPROVAL = "penstock.approval."
+"""Prefix of the tags that hold what people said of a version."""
 
-_FIXED = frozenset({MODEL_DIGEST, DECISION_DIGEST, DATASET, EXPORT_DIGEST})
+_FIXED = frozenset(
+    {MODEL_DIGEST, DECISION_DIGEST, DATASET, EXPORT_DIGEST, EVIDENCE_DIGEST, TRAINED_BY}
+)
 # What MLflow's stores take.
 _TAG_LENGTH = 5000
 
@@ -66,6 +75,8 @@ class Version:
 
 def champion(name: str, *, tracking_uri: str) -> Version | None:
     """Return the version that carries the alias `champion`; None when there is none yet.
+
+    The alias is believed. What a decision rests on asks `champion.checked_champion`.
 
     Raises:
         ServiceError: If the registry does not answer: that is not the same as no champion.
@@ -119,6 +130,17 @@ def tag(name: str, version: int, tags: Mapping[str, str], *, tracking_uri: str) 
             store.set_model_version_tag(name, str(version), key, value[:_TAG_LENGTH])
 
 
+def write_down(name: str, version: int, event: str, *, word: Word, tracking_uri: str) -> None:
+    """Add an entry on a version to the audit trail.
+
+    Raises:
+        ServiceError: If the registry does not take it.
+    """
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        audit.write(store, name, event=event, uri=f"models:/{name}/{version}", word=word)
+
+
 def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:
     """Download a version's folder and check that it is the one that was registered.
 
@@ -140,7 +162,7 @@ def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:
     store = tracking.client(tracking_uri)
     with files.whole_folder(destination) as folder:
         with answers(tracking_uri):
-            _download(version.uri, folder, tracking_uri=store.tracking_uri)
+            download(version.uri, folder, tracking_uri=store.tracking_uri)
         _check(folder, version)
     return destination
 
@@ -172,31 +194,55 @@ def _check(folder: Path, version: Version) -> None:
             )
 
 
-def set_champion(name: str, version: int, *, tracking_uri: str) -> None:
+def set_champion(
+    name: str,
+    version: int,
+    *,
+    tracking_uri: str,
+    event: str = "champion moved",
+    word: Word = Word(by="not stated"),  # noqa: B008
+) -> None:
     """Move the alias `champion` to `version`, and `previous` to the one that had it.
 
-    Nothing changes if `version` has it already. The alias `challenger` is taken from `version`.
+    It is written into the audit trail first. Nothing moves if `version` has the alias already and
+    the trail agrees. The alias `challenger` is taken from `version`.
+
+    Args:
+        name: The registered model.
+        version: The version.
+        tracking_uri: The MLflow store.
+        event: What the trail calls it: promoted, rolled back, champion moved.
+        word: On whose word.
 
     Raises:
-        ServiceError: If the alias could not be moved.
+        ServiceError: If there is no such version, or the alias could not be moved.
     """
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
-        before = aliases(store, name)
-        if before.get(CHAMPION) == version:
-            return
-        if CHAMPION in before:
+        found = version_of(store, name, version)
+        model = store.get_registered_model(name)
+        before = {alias: int(number) for alias, number in model.aliases.items()}
+        alias = before.get(CHAMPION)
+        if alias == version:
+            kept = EVIDENCE_DIGEST in found.tags
+            if not trail.standing(model.tags, alias=alias, kept=kept).problem:
+                trail.confirm(store, name, version=version, before=before.get(PREVIOUS))
+                return
+        trail.begin(store, name, version=version, before=alias, event=event, word=word)
+        if alias is not None and alias != version:
             # First, so that there is never a champion without a way back.
-            store.set_registered_model_alias(name, PREVIOUS, str(before[CHAMPION]))
+            store.set_registered_model_alias(name, PREVIOUS, str(alias))
         try:
             store.set_registered_model_alias(name, CHAMPION, str(version))
         except Exception:
             # An answer that got lost on its way is not a move that failed.
             if aliases(store, name).get(CHAMPION) != version:
                 raise
-    if before.get(CHALLENGER) == version:
-        # The release stands by now; a champion that is still called challenger harms nobody.
-        with contextlib.suppress(Exception):
+    # The release stands by now: a move that is not confirmed and a champion that is still called
+    # challenger harm nobody.
+    with contextlib.suppress(Exception):
+        trail.confirm(store, name, version=version, before=alias)
+        if before.get(CHALLENGER) == version:
             store.delete_registered_model_alias(name, CHALLENGER)
 
 
@@ -218,15 +264,20 @@ def answers(tracking_uri: str) -> Iterator[None]:
 
 def aliases(store: MlflowClient, name: str) -> dict[str, int]:
     """Return the aliases of a registered model; empty when the model does not exist."""
+    found = registered_model(store, name)
+    return {} if found is None else {alias: int(n) for alias, n in found.aliases.items()}
+
+
+def registered_model(store: MlflowClient, name: str) -> Any | None:
+    """Return MLflow's registered model with its aliases and tags; None when it does not exist."""
     from mlflow.exceptions import MlflowException
 
     try:
-        found = store.get_registered_model(name)
+        return store.get_registered_model(name)
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST" or _unseen(store, name, error):
-            return {}
+            return None
         raise
-    return {alias: int(number) for alias, number in found.aliases.items()}
 
 
 def _unseen(store: MlflowClient, name: str, error: MlflowException) -> bool:
@@ -293,7 +344,8 @@ def _resolve(store: MlflowClient, uri: str) -> Version:
         raise
 
 
-def _download(uri: str, folder: Path, *, tracking_uri: str) -> None:
+def download(uri: str, folder: Path, *, tracking_uri: str) -> None:
+    """Download a version's folder as it is, unchecked: what is wrong with it is yet to be seen."""
     from mlflow.artifacts import download_artifacts
 
     got = Path(

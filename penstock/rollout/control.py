@@ -11,6 +11,7 @@ from penstock.errors import InputError, ServiceError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.rollout import Rollout
 from penstock.registry import versions
+from penstock.registry.audit import Word
 from penstock.registry.versions import Version
 from penstock.rollout.engine import Actions, Controller
 from penstock.rollout.fetching import fetch
@@ -187,7 +188,14 @@ def _begin_rollback(place: Place, target: Version) -> Journal:
 
 
 def _champion_again(target: Version, before: int | None, *, tracking_uri: str) -> None:
-    versions.set_champion(target.name, target.version, tracking_uri=tracking_uri)
+    word = Word(
+        by=getpass.getuser(),
+        means="operating system user",
+        reason=f"Rolled back from version {before or 'none'}.",
+    )
+    versions.set_champion(
+        target.name, target.version, tracking_uri=tracking_uri, event="rolled back", word=word
+    )
     if before is not None:
         tags = {ROLLED_BACK: f"Rolled back by hand to version {target.version}."}
         versions.tag(target.name, before, tags, tracking_uri=tracking_uri)

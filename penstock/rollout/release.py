@@ -11,12 +11,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from penstock import files, progress
-from penstock.errors import InputError, IntegrityError, NotApprovedError
+from penstock.errors import InputError, IntegrityError, PenstockError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Deployment
 from penstock.records.rollout import SERVED_LATENCY, Grids, Order, Rollout, Transition
 from penstock.registry import versions
-from penstock.rollout import smoke
+from penstock.registry.audit import Word
+from penstock.registry.evidence import keep_rollout
+from penstock.rollout import permit, smoke
 from penstock.rollout.engine import Actions, Controller, give_up
 from penstock.rollout.fetching import fetch
 from penstock.rollout.journal import Journal
@@ -25,6 +27,7 @@ from penstock.rollout.report import render
 from penstock.rollout.router import Address, Release, Router
 from penstock.rollout.spec import CanarySpec, DeploymentSpec
 from penstock.rollout.words import headline
+from penstock.serving import questions
 
 ROLLED_BACK = "penstock.rolled_back"
 """Tag of a version that was rolled back: the reason."""
@@ -33,6 +36,7 @@ _REPLAYED_ROWS = 5_000
 _FIRST = "First release: there is no version to compare it with."
 _AGAIN = "It is the champion already and was not being served."
 _SERVES = "It serves already."
+_NOT_ONE = "none"
 
 
 @dataclass(frozen=True)
@@ -68,19 +72,23 @@ def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
         outputs: Where to write the records and the report.
 
     Raises:
-        NotApprovedError: If the decision does not approve this registration's model.
-        IntegrityError: If the registered files are not the ones that were approved.
+        NotApprovedError: If the decision does not approve this registration's model, or people
+            whom the policy asks have not.
+        IntegrityError: If the registered files are not the ones that were approved, or the
+            decision is not of what is kept, or the champion is another than it compared with.
         ServiceError: If the port or the service is somebody else's, the registry does not answer,
             or the service can be neither steered nor mended.
     """
     registration = order.registration
     # What an earlier attempt left there must not be taken for the outcome of this one.
     outputs.deployment.unlink(missing_ok=True)
-    _require_approval(order)
+    permit.require(order)
     spec = DeploymentSpec.parse(order.deployment, where="deployment")
     place = place_of(spec, service=registration.name, home=home, tracking_uri=order.tracking_uri)
     with place.router.exclusive():
         journal = Journal(place.store(identity(order, run=run)))
+        if not journal.exists:
+            permit.require_current(order)
         _finish_others(place, journal, order=order)
         if journal.exists and journal.rollout.outcome is not None:
             rollout = journal.rollout
@@ -97,6 +105,7 @@ def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
             # A cluster may give a service its address only now.
             made = _deployment(rollout, url=place.router.url, spec=spec)
             made.write(outputs.deployment)
+        _keep(rollout, outputs, tracking_uri=order.tracking_uri)
     progress.say(headline(rollout))
     return rollout
 
@@ -121,7 +130,13 @@ def go_on(router: Router, journal: Journal, order: Order, release: Release) -> R
         task=Model.read(release.folder / FILE_NAME).task,
         actions=Actions(
             prove=lambda address: _prove(router, address, order, release, rows=spec.smoke_rows),
-            promoted=lambda: versions.set_champion(name, version, tracking_uri=order.tracking_uri),
+            promoted=lambda: versions.set_champion(
+                name,
+                version,
+                tracking_uri=order.tracking_uri,
+                event="promoted",
+                word=_word(order, journal.rollout.last.reason),
+            ),
             rolled_back=lambda reason: _note(journal.rollout, order, reason),
         ),
         ready_timeout=spec.ready_timeout,
@@ -146,21 +161,28 @@ def _note(rollout: Rollout, order: Order, reason: str) -> None:
     """Tag a version that was rolled back, and see to it that it is not the champion."""
     name, store = rollout.service, order.tracking_uri
     champion = versions.champion(name, tracking_uri=store)
+    word = Word(by="the rules of the canary", reason=reason)
     if champion and champion.version == rollout.candidate and rollout.stable is not None:
-        versions.set_champion(name, rollout.stable, tracking_uri=store)
-    versions.tag(name, rollout.candidate, {ROLLED_BACK: reason}, tracking_uri=store)
-
-
-def _require_approval(order: Order) -> None:
-    registration, decision = order.registration, order.decision
-    decision.require_approval_of(registration.model)
-    if registration.decision != decision.digest():
-        raise NotApprovedError(
-            f"version {registration.version} was registered with decision "
-            f"{registration.decision}, not with this one ({decision.digest()})",
-            where=registration.uri,
-            remedy="Hand over the decision that the register step was given.",
+        versions.set_champion(
+            name, rollout.stable, tracking_uri=store, event="rolled back", word=word
         )
+    versions.tag(name, rollout.candidate, {ROLLED_BACK: reason}, tracking_uri=store)
+    versions.write_down(name, rollout.candidate, "rolled back", word=word, tracking_uri=store)
+
+
+def _word(order: Order, reason: str) -> Word:
+    digests = {"model": order.registration.model, "decision": order.registration.decision}
+    return Word(by="the decision and the rules of the canary", reason=reason, digests=digests)
+
+
+def _keep(rollout: Rollout, outputs: Outputs, *, tracking_uri: str) -> None:
+    """Keep the record with the version. A release that stands is not undone for its papers."""
+    if rollout.outcome is None or not rollout.transitions or rollout.identity == _NOT_ONE:
+        return
+    try:
+        keep_rollout(rollout, tracking_uri=tracking_uri, others={"rollout.html": outputs.report})
+    except PenstockError as error:
+        progress.say(f"the rollout's record could not be kept with the version: {error}")
 
 
 def _roll_out(place: Place, journal: Journal, order: Order, *, spec: DeploymentSpec) -> Rollout:
@@ -248,7 +270,7 @@ def _prove(router: Router, address: Address, order: Order, release: Release, *, 
     with ThreadPoolExecutor(1) as beside:
         # Most of loading a model is importing its libraries, and reading rows costs as much again.
         scorer = beside.submit(smoke.scorer_of, release)
-        sample = smoke.sample_rows(Path(order.holdout), rows=rows)
+        sample = questions.sample_rows(Path(order.holdout), rows=rows)
         smoke.check(
             address,
             service=order.registration.name,
@@ -263,8 +285,14 @@ def _check_again(place: Place, order: Order, *, spec: DeploymentSpec) -> Rollout
     release = release_of(place, order)
     address = place.router.deploy(release, timeout=spec.ready_timeout)
     _prove(place.router, address, order, release, rows=spec.smoke_rows)
-    versions.set_champion(order.registration.name, release.version, tracking_uri=order.tracking_uri)
-    planned = _planned(place, release, order, spec=spec, name="none", direct=_SERVES)
+    versions.set_champion(
+        order.registration.name,
+        release.version,
+        tracking_uri=order.tracking_uri,
+        event="promoted",
+        word=_word(order, _SERVES),
+    )
+    planned = _planned(place, release, order, spec=spec, name=_NOT_ONE, direct=_SERVES)
     now = datetime.now(UTC)
     moves = [
         Transition(sequence=index, time=now, phase=phase, weight=100, reason=_SERVES)
@@ -289,11 +317,11 @@ def _traffic(
     plan = CanarySpec.model_validate(journal.rollout.plan)
     if plan.traffic.source == "live" or journal.rollout.direct or journal.rollout.outcome:
         return contextlib.nullcontext()
-    sample = smoke.sample_rows(Path(order.holdout), rows=_REPLAYED_ROWS)
+    sample = questions.sample_rows(Path(order.holdout), rows=_REPLAYED_ROWS)
     names = [column.name for column in Model.read(folder / FILE_NAME).columns]
     bodies = [
         json.dumps({"instances": [row]}, ensure_ascii=False).encode()
-        for row in smoke.as_instances(sample.select(names))
+        for row in questions.as_instances(sample.select(names))
     ]
     return router.replay(bodies, rate=plan.traffic.rate)
 
@@ -313,7 +341,7 @@ def _grids(record: Model, holdout: Path, *, spec: DeploymentSpec) -> Grids:
             where="deployment.canary.traffic.source",
             remedy="Set it to both.",
         )
-    values = smoke.sample_rows(holdout, rows=_REPLAYED_ROWS).column(record.target).to_pylist()
+    values = questions.sample_rows(holdout, rows=_REPLAYED_ROWS).column(record.target).to_pylist()
     known = sorted(float(value) for value in values if value is not None)
     cuts = {known[len(known) * index // 50] for index in range(1, 50)} if known else set()
     return Grids(scores=tuple(sorted(cuts))) if cuts else Grids()

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 import shlex
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from penstock.errors import InputError, ServiceError
-from penstock.records.dataset import FILE_NAME, Column, Dataset
+from penstock.errors import ServiceError
 from penstock.records.release import Deployment
 from penstock.rollout.router import Address, Release
 from penstock.rollout.traffic import predict_url
 from penstock.serving.answer import Answer, answer_of
+from penstock.serving.questions import as_instances, columns_of, difference, sample_rows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,29 +24,6 @@ if TYPE_CHECKING:
     Scorer: TypeAlias = LoadedModel | OnnxModel
 
 AGENT = "penstock-smoke"
-
-TOLERANCE = 1e-9
-"""How far a probability may be from the model's own; a regression's value likewise, relatively."""
-
-
-def sample_rows(holdout: Path, *, rows: int) -> pa.Table:
-    """Return up to `rows` rows of a dataset, evenly spread over it.
-
-    Raises:
-        InputError: If the folder is not a dataset or holds no row.
-    """
-    import pyarrow.dataset
-
-    record = Dataset.read(holdout / FILE_NAME)
-    if record.rows == 0:
-        raise InputError("the holdout holds no row", where=str(holdout))
-    paths = [str(holdout / part.name) for part in record.files]
-    count = min(rows, record.rows)
-    chosen = [index * record.rows // count for index in range(count)]
-    try:
-        return pyarrow.dataset.dataset(paths, format="parquet").take(chosen)
-    except (OSError, ValueError) as error:
-        raise InputError(f"the holdout cannot be read: {error}", where=str(holdout)) from error
 
 
 def scorer_of(release: Release) -> Scorer:
@@ -91,26 +66,21 @@ def check(
         ServiceError: Naming the first row whose answer differs, or what the server said instead.
     """
     names = [column.name for column in scorer.record.columns]
-    scores = scorer.scores_of(_columns(sample, scorer.record.columns))
+    scores = scorer.scores_of(columns_of(sample, scorer.record.columns))
     expected = answer_of(scorer.record, labels=scorer.labels_of(scores), scores=scores)
     answered = _ask(address, service=service, instances=as_instances(sample.select(names)), log=log)
     got = Answer(labels=answered["predictions"], probabilities=answered.get("probabilities"))
     rows: int = sample.num_rows
     for row in range(rows):
-        difference = _difference(got, expected, row)
-        if difference:
+        found = difference(got, expected, row)
+        if found:
             raise ServiceError(
                 f"the server's answer differs from the model's own on row {row + 1} of "
-                f"{rows}: {difference}",
+                f"{rows}: {found}",
                 where=address.url,
                 remedy="Server and release step must have the same libraries; compare versions.",
             )
     return rows
-
-
-def as_instances(sample: pa.Table) -> list[dict[str, Any]]:
-    """Return rows as a v1 request carries them."""
-    return [{name: _plain(value) for name, value in row.items()} for row in sample.to_pylist()]
 
 
 def curl_line(deployment: Deployment, *, holdout: Path) -> str:
@@ -130,18 +100,6 @@ def curl_line(deployment: Deployment, *, holdout: Path) -> str:
     instances = as_instances(sample_rows(holdout, rows=1).select(names))
     body = json.dumps({"instances": instances}, ensure_ascii=False)
     return f"curl -s {predict_url(deployment.url, deployment.service)} -d {shlex.quote(body)}"
-
-
-def _columns(sample: pa.Table, columns: Sequence[Column]) -> dict[str, Any]:
-    """Return rows as a scorer takes them; integers, numbers and booleans as float64 arrays."""
-    import numpy as np
-
-    values = {column.name: sample.column(column.name).to_pylist() for column in columns}
-    numeric = {c.name for c in columns if c.type in ("integer", "number", "boolean")}
-    return {
-        name: np.array(column, dtype=np.float64) if name in numeric else column
-        for name, column in values.items()
-    }
 
 
 def _ask(
@@ -174,27 +132,3 @@ def _ask(
 def _ending(log: Callable[[], str]) -> str:
     ending = log()
     return f" Its log ends: {ending}" if ending else ""
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        moment = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-        return moment.isoformat()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _difference(got: Answer, expected: Answer, row: int) -> str:
-    try:
-        label, score = got.labels[row], got.probabilities[row] if got.probabilities else []
-    except IndexError:
-        return "it was not answered"
-    if expected.probabilities is None:
-        same = math.isclose(label, expected.labels[row], rel_tol=TOLERANCE, abs_tol=TOLERANCE)
-        return "" if same else f"{label!r} instead of {expected.labels[row]!r}"
-    if label != expected.labels[row]:
-        return f"label {label!r} instead of {expected.labels[row]!r}"
-    wanted = expected.probabilities[row]
-    close = [abs(a - b) <= TOLERANCE for a, b in zip(score, wanted, strict=False)]
-    if len(score) != len(wanted) or not all(close):
-        return f"probabilities {score} instead of {wanted}"
-    return ""

@@ -9,9 +9,9 @@ from penstock.metrics import Metric
 from penstock.records.model import Model
 from penstock.reports import plots
 from penstock.reports.page import Cell, Section, figure, page, paragraph, row, table
-from penstock.training.crossval import Attempt
+from penstock.training.crossval import Attempt, Evaluated
 from penstock.training.search import Search
-from penstock.training.threshold import Objective, threshold_curve
+from penstock.training.threshold import Gains, Objective, threshold_curve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,6 +35,7 @@ class Outcome:
     Args:
         record: The model's record, as written.
         baselines: The baseline without features, and the linear one.
+        linear: The linear one, with its predictions.
         search: Every setting that was tried.
         metric: The metric they were compared by.
         folds: Number of folds.
@@ -44,11 +45,14 @@ class Outcome:
         reached: The value it reached.
         truth: Of the rows held out of a fold: 1 for the positive class, or as metrics take it.
         predictions: The winner's scores for the same rows.
+        gains: What the same rows are worth, where the threshold maximises that.
+        unit: Of that worth.
         notes: What a reader should know of the folds and the search.
     """
 
     record: Model
     baselines: tuple[Attempt, Attempt]
+    linear: Evaluated
     search: Search
     metric: Metric
     folds: int
@@ -58,6 +62,8 @@ class Outcome:
     reached: float | None
     truth: np.ndarray
     predictions: np.ndarray
+    gains: Gains | None
+    unit: str
     notes: tuple[str, ...]
 
 
@@ -211,14 +217,18 @@ def _threshold(outcome: Outcome) -> Section:
         body = paragraph(f"The threshold {record.threshold:.4f} was given in training.threshold.")
         return Section(title="Threshold", body=body)
     thresholds, values = threshold_curve(
-        outcome.truth, outcome.predictions, objective=outcome.objective
+        outcome.truth,
+        outcome.predictions,
+        objective=outcome.objective,
+        gains=outcome.gains,
     )
+    aim = _aim(outcome)
     step = max(1, len(thresholds) // _CURVE_POINTS)
     curve = plots.lines(
         [plots.Series(thresholds[::-step], values[::-step])],
-        title=f"{outcome.objective} by threshold",
+        title=f"{aim} by threshold",
         x="Threshold",
-        y=outcome.objective,
+        y=aim,
         xlim=(0.0, 1.0),
         references=[
             plots.Reference("vertical", record.threshold, f"chosen {record.threshold:.3f}", "good")
@@ -238,13 +248,34 @@ def _threshold(outcome: Outcome) -> Section:
     return Section(
         title="Threshold",
         lead=f"{record.positive} is predicted from a score of {record.threshold:.4f} on. That "
-        f"maximises {outcome.objective} ({outcome.reached:.4f}) on predictions for rows that the "
-        "fold's model had not seen; the holdout was not looked at.",
+        f"maximises {aim} ({_reached(outcome)}) on predictions for rows that the "
+        f"fold's model had not seen; the holdout was not looked at.{_because(outcome)}",
         body=row(
-            figure(curve, caption=f"{outcome.objective} at every threshold"),
+            figure(curve, caption=f"{aim} at every threshold"),
             figure(spread, caption="Scores of the rows held out of each fold, log scale"),
         ),
     )
+
+
+def _aim(outcome: Outcome) -> str:
+    if outcome.objective != "cost":
+        return str(outcome.objective)
+    return "worth of 1,000 decisions" + (f" in {outcome.unit}" if outcome.unit else "")
+
+
+def _reached(outcome: Outcome) -> str:
+    assert outcome.reached is not None
+    return f"{outcome.reached:,.2f}" if outcome.objective == "cost" else f"{outcome.reached:.4f}"
+
+
+def _because(outcome: Outcome) -> str:
+    if outcome.gains is None:
+        return ""
+    import numpy as np
+
+    lacking = int((~np.isfinite(outcome.gains[0])).sum())
+    left_out = f" {lacking:,} rows lack a column that it needs and are left out." if lacking else ""
+    return f" The gate's policy says by gate.cost what decisions are worth.{left_out}"
 
 
 def _chosen(outcome: Outcome) -> Section:

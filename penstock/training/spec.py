@@ -27,10 +27,11 @@ class TrainingSpec(Spec):
         description="What to optimise. auto: roc_auc for two classes, average_precision when the "
         "rarer is below 10 %, accuracy for more classes, r2 for numbers",
     )
-    threshold: Literal["auto", "accuracy", "f1", "balanced_accuracy"] | float = Field(
+    threshold: Literal["auto", "accuracy", "f1", "balanced_accuracy", "cost"] | float = Field(
         default="auto",
         description="Two classes: what the score threshold maximises, or the threshold itself. "
-        "auto: accuracy, or f1 when the rarer class is below 10 %",
+        "cost: the worth of decisions by gate.cost. auto: cost where the gate has that rule, else "
+        "accuracy, or f1 when the rarer class is below 10 %",
     )
     class_weight: Literal["none", "balanced"] = Field(
         default="none",

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+from penstock.policy.worth import PER
+
 if TYPE_CHECKING:
     import numpy as np
 
-Objective = Literal["accuracy", "f1", "balanced_accuracy"]
+Objective = Literal["accuracy", "f1", "balanced_accuracy", "cost"]
+
+Gains = tuple["np.ndarray", "np.ndarray"]
+"""What each row is worth if it is predicted positive, and if it is not; shape (n,) each."""
 
 
 def threshold_curve(
-    truth: np.ndarray, scores: np.ndarray, *, objective: Objective
+    truth: np.ndarray, scores: np.ndarray, *, objective: Objective, gains: Gains | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return every threshold that makes a difference, falling, and the value each one gives.
 
@@ -22,7 +27,8 @@ def threshold_curve(
     Args:
         truth: 1 for the positive class, 0 for the other; shape (n,), both present.
         scores: Probabilities of the positive class, shape (n,).
-        objective: What is measured.
+        objective: What is measured; of `cost` the worth of 1,000 decisions.
+        gains: What `cost` adds up; rows of which it is NaN are left out.
     """
     import numpy as np
 
@@ -35,11 +41,17 @@ def threshold_curve(
     above, below = np.nextafter(max(cuts[0], 1.0), 2.0), min(cuts[-1], 0.0)
     thresholds = np.concatenate([[above], (cuts[:-1] + cuts[1:]) / 2, [below]])
     positives = int(truth.sum())
+    if objective == "cost":
+        assert gains is not None
+        known = np.isfinite(gains[0])
+        if_called, if_not = (np.where(known, values, 0.0)[order] for values in gains)
+        change = np.append(0.0, np.cumsum(if_called - if_not)[last_of_ties])
+        return thresholds, PER * (if_not.sum() + change) / max(1, known.sum())
     return thresholds, _VALUE[objective](found, false, positives, len(truth) - positives)
 
 
 def best_threshold(
-    truth: np.ndarray, scores: np.ndarray, *, objective: Objective
+    truth: np.ndarray, scores: np.ndarray, *, objective: Objective, gains: Gains | None = None
 ) -> tuple[float, float]:
     """Return the threshold that maximises `objective`, and the value it reaches.
 
@@ -47,8 +59,8 @@ def best_threshold(
     """
     import numpy as np
 
-    thresholds, values = threshold_curve(truth, scores, objective=objective)
-    ties = np.flatnonzero(values >= values.max() - 1e-12)
+    thresholds, values = threshold_curve(truth, scores, objective=objective, gains=gains)
+    ties = np.flatnonzero(values >= values.max() - 1e-12 * max(1.0, np.abs(values).max()))
     chosen = ties[np.abs(thresholds[ties] - 0.5).argmin()]
     return float(thresholds[chosen]), float(values[chosen])
 
@@ -65,7 +77,7 @@ def _balanced_accuracy(found: Any, false: Any, positives: int, negatives: int) -
     return (found / positives + (negatives - false) / negatives) / 2
 
 
-_VALUE: dict[Objective, Callable[[Any, Any, int, int], Any]] = {
+_VALUE: dict[str, Callable[[Any, Any, int, int], Any]] = {
     "accuracy": _accuracy,
     "f1": _f1,
     "balanced_accuracy": _balanced_accuracy,

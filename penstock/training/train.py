@@ -5,30 +5,37 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from penstock import files, tracking
 from penstock.errors import InputError
 from penstock.metrics import Metric, metric_for
+from penstock.policy.spec import Policy
 from penstock.progress import say
 from penstock.records.dataset import Split
 from penstock.records.model import Model
 from penstock.training import environment, estimators
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
 from penstock.training.folds import make_folds
+from penstock.training.gains import gains_of
+from penstock.training.health import training_health
 from penstock.training.inputs import Problem, read_problem
+from penstock.training.lineage import write_lineage
 from penstock.training.report import Outcome, render
 from penstock.training.saving import save_model
 from penstock.training.search import Search, run_search
 from penstock.training.spec import TrainingSpec
-from penstock.training.threshold import Objective, best_threshold
+from penstock.training.threshold import Gains, Objective, best_threshold
 from penstock.training.tracked import Tracker, common_tags
 
 if TYPE_CHECKING:
     import numpy as np
+    import pandas as pd
 
 RARE = 0.1
 """Share of the rarer of two classes below which accuracy says little."""
+
+_DEFAULT = Policy()
 
 
 def train(
@@ -45,6 +52,7 @@ def train(
     experiment: str,
     tracking_uri: str = "",
     split: Split | None = None,
+    policy: Policy = _DEFAULT,
 ) -> Model:
     """Train baselines and the best model that the search finds, tracked in MLflow.
 
@@ -58,12 +66,14 @@ def train(
         task: `binary`, `multiclass`, `regression`, or `auto`.
         positive: Two classes: the one that is scored; empty takes 1, true or else the rarer.
         spec: Candidates, budget, metric, threshold.
-        model: Folder to make: an MLflow model with `penstock.json`.
+        model: Folder to make: an MLflow model with `penstock.json`, and what is known of the rows
+            it learned from; see `penstock.training.lineage`.
         baselines: Folder to make: `majority` (or `mean`) and `linear`, in the same form.
         report: HTML file to write.
         experiment: MLflow experiment.
         tracking_uri: MLflow store; empty takes `MLFLOW_TRACKING_URI`.
         split: How the holdout was cut off: the folds respect its time order or its groups.
+        policy: What the gate will ask; its rule on cost sets the threshold.
 
     Returns:
         The model's record.
@@ -79,7 +89,7 @@ def train(
     problem = read_problem(
         train, features=features, target=target, task=task, positive=positive, split=split
     )
-    plan = _plan(problem, spec)
+    plan = _plan(problem, spec, policy, train=train)
     store = tracking.client(tracking_uri)
     with (
         files.whole_folder(baselines) as baselines_beside,
@@ -95,6 +105,15 @@ def train(
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
         training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id)
         outcome = training.run(model=model_beside, baselines=baselines_beside)
+        health = training_health(
+            problem,
+            outcome.search.best,
+            linear=outcome.linear,
+            frame=_other_columns(train, problem),
+        )
+        write_lineage(
+            model_beside, train=train, dataset=problem.dataset, split=split, health=health
+        )
         files.write_text(report, render(outcome))
     best = outcome.search.best.attempt
     say(
@@ -112,14 +131,26 @@ class _Plan:
         metric: What the search optimises.
         objective: What the threshold maximises; None where the threshold is given or there is none.
         threshold: The threshold, where it is given.
+        gains: What rows are worth, where the threshold maximises that.
+        unit: Of that worth.
     """
 
     metric: Metric
     objective: Objective | None
     threshold: float | None
+    gains: Gains | None = None
+    unit: str = ""
 
 
-def _plan(problem: Problem, spec: TrainingSpec) -> _Plan:
+def _other_columns(train: Path, problem: Problem) -> pd.DataFrame:
+    """Return all columns but the target."""
+    from penstock.data.frames import read_frame
+
+    names = [c.name for c in problem.dataset.columns if c.name != problem.target]
+    return read_frame(train, names)
+
+
+def _plan(problem: Problem, spec: TrainingSpec, policy: Policy, *, train: Path) -> _Plan:
     rare = problem.task == "binary" and _share_of_rarer(problem.truth) < RARE
     automatic = {
         "binary": "average_precision" if rare else "roc_auc",
@@ -142,8 +173,12 @@ def _plan(problem: Problem, spec: TrainingSpec) -> _Plan:
             )
         return _Plan(metric, None, None)
     if isinstance(spec.threshold, str):
-        chosen: Objective = "f1" if rare else "accuracy"
-        return _Plan(metric, chosen if spec.threshold == "auto" else spec.threshold, None)
+        chosen = _objective(spec.threshold, policy, rare=rare)
+        if chosen != "cost":
+            return _Plan(metric, chosen, None)
+        assert policy.cost is not None
+        gains = gains_of(problem, policy.cost, train=train)
+        return _Plan(metric, chosen, None, gains, policy.cost.unit)
     if not 0 <= spec.threshold <= 1:
         raise InputError(
             f"threshold is {spec.threshold}, but scores are probabilities",
@@ -151,6 +186,20 @@ def _plan(problem: Problem, spec: TrainingSpec) -> _Plan:
             remedy="Give a number from 0 to 1, or auto.",
         )
     return _Plan(metric, None, spec.threshold)
+
+
+def _objective(asked: Literal["auto"] | Objective, policy: Policy, *, rare: bool) -> Objective:
+    if asked == "cost" and policy.cost is None:
+        raise InputError(
+            "threshold is 'cost', but the gate's policy does not say what decisions are worth",
+            where="training.threshold",
+            remedy="Add gate.cost with a matrix or an expression, or leave the threshold at auto.",
+        )
+    if asked != "auto":
+        return asked
+    if policy.cost is not None:
+        return "cost"
+    return "f1" if rare else "accuracy"
 
 
 def _share_of_rarer(truth: np.ndarray) -> float:
@@ -199,6 +248,7 @@ class _Training:
         return Outcome(
             record=record,
             baselines=(trivial.attempt, linear.attempt),
+            linear=linear,
             search=search,
             metric=self._plan.metric,
             folds=len(self._validation.folds),
@@ -208,6 +258,8 @@ class _Training:
             reached=reached,
             truth=self._problem.truth[best.rows],
             predictions=best.predictions,
+            gains=self._gains(best),
+            unit=self._plan.unit,
             notes=(*self._notes, *_untried(search)),
         )
 
@@ -259,7 +311,15 @@ class _Training:
             self._problem.truth[evaluated.rows],
             evaluated.predictions,
             objective=self._plan.objective,
+            gains=self._gains(evaluated),
         )
+
+    def _gains(self, evaluated: Evaluated) -> Gains | None:
+        """Return what the rows held out of the folds are worth."""
+        if self._plan.gains is None:
+            return None
+        if_called, if_not = self._plan.gains
+        return if_called[evaluated.rows], if_not[evaluated.rows]
 
     def _save(
         self,

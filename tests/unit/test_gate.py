@@ -13,6 +13,7 @@ from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Comparison, Evaluation, Scores
+from penstock.records.health import ColumnFigure, Leakage, TrainingData, TrainingHealth
 
 
 def estimate(value: float, spread: float = 0.01) -> Estimate:
@@ -26,6 +27,9 @@ def evaluation(
     champion: float | None = None,
     spread: float = 0.01,
     policy: Policy = Policy(),  # noqa: B008
+    rows_of: str = "rows:1",
+    state: str = "",
+    note: str = "",
 ) -> Evaluation:
     comparisons = [Comparison(against="linear", metric="roc_auc", advantage=estimate(linear))]
     scores = [
@@ -33,6 +37,7 @@ def evaluation(
             name="candidate",
             description="trees",
             model="sha256:c",
+            dataset="rows:1",
             metrics={"roc_auc": estimate(0.9), "log_loss": estimate(0.3)},
         )
     ]
@@ -42,6 +47,9 @@ def evaluation(
             Comparison(against="majority", metric="roc_auc", advantage=estimate(baseline, spread))
         )
     if champion is not None:
+        scores.append(
+            Scores(name="champion", description="", model="sha256:p", dataset=rows_of, metrics={})
+        )
         comparisons.append(
             Comparison(against="champion", metric="roc_auc", advantage=estimate(champion, spread))
         )
@@ -56,10 +64,21 @@ def evaluation(
         resamples=1000,
         seed=1,
         champion="models:/m/1" if champion is not None else "",
-        champion_state="none" if champion is None else "compared",
+        champion_state=state or ("none" if champion is None else "compared"),
+        champion_note=note,
         policy=policy.digest(),
         scores=tuple(scores),
         comparisons=tuple(comparisons),
+        leakage=Leakage(
+            single_columns=(ColumnFigure(column="age", value=0.7),),
+            overlap="",
+            proof="by the split",
+            rows_in_both=0,
+        ),
+        training_data=TrainingData(
+            health=TrainingHealth(rows=900, label_noise=0.01, poisoned=0.0, parts=40),
+            drift=() if champion is None else (ColumnFigure(column="age", value=0.01),),
+        ),
     )
 
 
@@ -76,6 +95,11 @@ def test_a_clear_improvement_is_approved_and_tied_to_what_was_judged() -> None:
         "linear": "pass",
         "champion": "not applicable",
         "slices": "fail",  # not measured is not passed, but by default it only warns
+        "leakage: one column": "pass",
+        "leakage: overlap": "pass",
+        "training data: label noise": "pass",
+        "training data: flipped labels": "pass",
+        "training data: drift": "not applicable",
     }
     assert decision.model == measured.model
     assert decision.evaluation == measured.digest()
@@ -123,6 +147,40 @@ def test_each_rule_passes(policy: dict) -> None:
     assert decide(evaluation(champion=-0.01, policy=strict), policy=strict).approved
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ("unloadable", "not possible to load"),
+        ("different", "not possible to compare"),
+        ("gone", "no version is it now"),
+    ],
+)
+def test_a_champion_that_was_not_compared_blocks_and_says_why(state: str, said: str) -> None:
+    decision = decide(evaluation(state=state, note="Its disk died."), policy=Policy())
+    assert not decision.approved
+    assert said in decision.reason()
+    assert "Its disk died." in decision.reason()
+
+
+def test_a_champion_that_is_named_but_has_no_state_blocks() -> None:
+    measured = evaluation(champion=0.1).model_copy(update={"champion_state": "none"})
+    assert verdicts(decide(measured, policy=Policy()))["champion"] == "fail"
+
+
+def test_models_that_were_measured_on_different_rows_are_not_compared() -> None:
+    decision = decide(evaluation(champion=0.1, rows_of="rows:2"), policy=Policy())
+    assert "measured on the same rows (rows:1)" in decision.reason()
+
+
+@pytest.mark.parametrize(("advantage", "verdict"), [(0.02, "pass"), (0.005, "fail")])
+def test_superiority_needs_an_interval_above_zero(advantage: float, verdict: str) -> None:
+    policy = Policy.parse({"champion": {"superiority": True}}, where="gate")
+    decision = decide(evaluation(champion=advantage, policy=policy), policy=policy)
+    assert verdicts(decision)["champion"] == "pass"
+    assert verdicts(decision)["champion superiority"] == verdict
+    assert decision.approved == (verdict == "pass")
+
+
 def test_a_warning_does_not_block() -> None:
     decision = decide(evaluation(linear=-0.5), policy=Policy())
     assert decision.approved
@@ -131,7 +189,10 @@ def test_a_warning_does_not_block() -> None:
 
 def test_a_policy_in_which_nothing_blocks_approves_nothing() -> None:
     warn = {"margin": 0.0, "severity": "warn"}
-    policy = Policy.parse({"baseline": warn, "linear": warn, "champion": warn}, where="gate")
+    policy = Policy.parse(
+        {"baseline": warn, "linear": warn, "champion": warn, "leakage": {"severity": "warn"}},
+        where="gate",
+    )
     assert not decide(evaluation(policy=policy), policy=policy).approved
 
 

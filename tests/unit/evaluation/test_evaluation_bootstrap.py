@@ -96,4 +96,3 @@ def test_an_estimate_uses_the_defined_resamples() -> None:
     replicates = np.append(np.linspace(0, 1, 101), [np.nan] * 5)
     found = boot.estimate(0.5, replicates, confidence=0.9)
     assert (found.low, found.high) == pytest.approx((0.05, 0.95))
-    assert boot.undefined_share(replicates) == pytest.approx(5 / 106)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from penstock import model as models
 from penstock.data.table import read_dataset, read_table
 from penstock.errors import InputError
+from penstock.evaluation.champion import Champion
 from penstock.evaluation.evaluate import Judgement, evaluate
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.gate.decide import decide
@@ -27,14 +29,15 @@ TASKS = ("binary", "multiclass", "regression")
 
 def run(world, out: Path, *, spec: EvaluationSpec = SPEC, **given) -> Judgement:
     champion = given.pop("champion", world.champion)
-    uri = given.pop("champion_uri", "models:/y/7" if champion else "")
+    if isinstance(champion, Path):
+        champion = Champion(uri=given.pop("champion_uri", "models:/y/7"), folder=champion)
     return evaluate(
         given.pop("holdout", world.holdout),
         model=given.pop("model", world.model),
         baselines=given.pop("baselines", world.baselines),
         champion=champion,
-        champion_uri=uri,
         spec=spec,
+        policy=given.pop("policy", Policy()),
         output=out / "evaluation.json",
         report=out / "report.html",
     )
@@ -115,14 +118,16 @@ def test_two_runs_give_the_same_record_and_the_same_page(worlds, task, tmp_path)
         assert (first / name).read_bytes() == (second / name).read_bytes()
 
 
-def test_the_seed_decides_the_resamples(worlds, tmp_path) -> None:
+def test_an_interval_of_less_confidence_is_narrower(worlds, tmp_path) -> None:
     figures = []
-    for seed in (0, 1):
-        spec = EvaluationSpec(resamples=200, seed=seed)
-        found = run(worlds("binary"), tmp_path / str(seed), spec=spec).evaluation
-        figures.append(found.scores_of("candidate").metrics["roc_auc"])
-    assert figures[0].value == figures[1].value
-    assert figures[0].low != figures[1].low
+    for confidence in (0.99, 0.8):
+        spec = EvaluationSpec(confidence=confidence)
+        found = run(worlds("binary"), tmp_path / str(confidence), spec=spec).evaluation
+        figures.append(found.candidate.metrics)
+    for name in figures[0]:
+        wide, narrow = (of[name] for of in figures)
+        assert wide.value == narrow.value
+        assert wide.low < narrow.low <= narrow.value <= narrow.high < wide.high
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -356,43 +361,75 @@ def test_few_rows_are_said(worlds, make, tmp_path, out) -> None:
     assert any("has only 25 rows" in note for note in found.notes)
 
 
-def test_a_metric_that_many_resamples_do_not_define_is_left_out(
-    worlds, make, tmp_path, out
-) -> None:
+@pytest.mark.parametrize("rows", [2, 19])
+def test_a_metric_without_an_honest_interval_is_left_out(worlds, make, tmp_path, out, rows) -> None:
     raw = make.rows("binary", 200, seed=5)
-    raw["y"] = ["yes"] * 2 + ["no"] * 198
+    raw["y"] = ["yes"] * rows + ["no"] * (200 - rows)
     found = run(worlds("binary"), out, holdout=make.write(tmp_path / "h", raw)).evaluation
-    # Two rows: none is drawn in (1 - 1/100)^200 = 13 % of the resamples.
-    assert {"roc_auc", "average_precision", "recall"}.isdisjoint(found.higher_is_better)
-    assert {"accuracy", "log_loss", "precision"} <= set(found.higher_is_better)
-    said = [note for note in found.notes if note.startswith("roc_auc is left out")]
-    assert len(said) == 1
-    assert "only 2 rows are of class 'yes'" in said[0]
+    without = {"roc_auc", "average_precision", "log_loss", "brier"}
+    assert set(found.higher_is_better) == set(names_for("binary")) - without
+    for metric in without:
+        said = [note for note in found.notes if note.startswith(f"{metric} is left out")]
+        assert len(said) == 1
+        assert "fewer than 20 rows of a class" in said[0]
+        assert f"only {rows} rows are of class 'yes'" in said[0]
     assert "could not be measured" in (out / "report.html").read_text()
     assert not decide(found, policy=Policy()).approved
 
 
-def test_a_few_undefined_resamples_are_set_aside_and_counted(worlds, make, tmp_path, out) -> None:
+def test_twenty_rows_of_a_class_are_enough(worlds, make, tmp_path, out) -> None:
     raw = make.rows("binary", 200, seed=5)
-    raw["y"] = ["yes"] * 4 + ["no"] * 196
-    spec = EvaluationSpec(resamples=1000)
-    holdout = make.write(tmp_path / "h", raw)
-    found = run(worlds("binary"), out, holdout=holdout, spec=spec).evaluation
-    said = [note for note in found.notes if note.startswith("The interval of roc_auc")]
-    assert len(said) == 1
-    counted = int(re.search(r"(\d+) of 1,000 do not", said[0]).group(1))
-    assert 5 <= counted <= 35  # 1.8 % are expected
-    assert "roc_auc" in found.higher_is_better
+    raw["y"] = ["yes"] * 20 + ["no"] * 180
+    found = run(worlds("binary"), out, holdout=make.write(tmp_path / "h", raw)).evaluation
+    assert set(found.higher_is_better) == set(names_for("binary"))
 
 
-def test_an_interval_without_width_is_not_called_certain(worlds, make, tmp_path, out) -> None:
+def test_a_model_that_is_right_on_all_rows_is_not_called_perfect(
+    worlds, make, tmp_path, out
+) -> None:
     raw = make.rows("binary", 100, seed=5)
     loaded = models.load(worlds("binary").model)
     raw["y"] = loaded.labels(loaded.frame(raw)).tolist()
     found = run(worlds("binary"), out, holdout=make.write(tmp_path / "h", raw)).evaluation
-    accuracy = found.scores_of("candidate").metrics["accuracy"]
-    assert (accuracy.low, accuracy.high) == (1, 1)
-    assert any("not certainty" in note and "at most 100 (rule" in note for note in found.notes)
+    metrics = found.candidate.metrics
+    # Wilson's lower end of n of n is n / (n + z^2).
+    assert metrics["accuracy"].low == pytest.approx(100 / (100 + 1.959964**2), rel=1e-6)
+    for name in ("accuracy", "roc_auc", "average_precision", "f1", "f1_macro", "recall"):
+        assert metrics[name].value == pytest.approx(1)
+        assert 0.5 < metrics[name].low < 0.98, name
+
+
+def test_two_models_that_never_differ_may_differ_on_other_rows(worlds, make, tmp_path) -> None:
+    world = worlds("binary")
+    twin = make.save(
+        tmp_path / "twin",
+        "binary",
+        make.estimators("binary")["candidate"],
+        parameters={"C": 0.2},  # Another record, so another digest; the answers are the same.
+    )
+    found = run(world, tmp_path / "out", champion=twin).evaluation
+    for metric in found.higher_is_better:
+        comparison = found.comparison(against="champion", metric=metric)
+        advantage = comparison.advantage
+        assert advantage.value == 0
+        assert advantage.low < 0 < advantage.high, metric
+        assert comparison.method != "the same model"
+
+
+def test_every_comparison_says_its_method(worlds, tmp_path) -> None:
+    for task in TASKS:
+        found = run(worlds(task), tmp_path / task).evaluation
+        for comparison in found.comparisons:
+            assert comparison.method in {
+                "Tango's score interval",
+                "DeLong",
+                "square-and-add of both intervals",
+                "delta method",
+            }
+            assert comparison.p_equal is None or 0 <= comparison.p_equal <= 1
+            excludes = not comparison.advantage.low <= 0 <= comparison.advantage.high
+            if comparison.method == "DeLong":
+                assert excludes == (comparison.p_equal < 0.05)
 
 
 def test_mape_is_left_out_where_the_target_can_be_zero(worlds, make, tmp_path, out) -> None:
@@ -403,7 +440,40 @@ def test_mape_is_left_out_where_the_target_can_be_zero(worlds, make, tmp_path, o
     assert "median_absolute_error" in found.higher_is_better
 
 
-def test_a_champion_that_needs_another_column_is_refused(worlds, make, tmp_path, out) -> None:
+def beside(found: Evaluation, policy: Policy = Policy()):  # noqa: B008
+    """Return what the gate says of the champion, having seen that nothing else was lost."""
+    assert found.candidate.metrics
+    assert found.scores_of("majority") is not None
+    decision = decide(found, policy=policy)
+    return next(rule for rule in decision.rules if rule.rule == "champion")
+
+
+def not_compared(world, out: Path, **given) -> Evaluation:
+    """Return an evaluation whose champion stands beside no figure, which the gate refuses."""
+    found = run(world, out, **given).evaluation
+    assert found.scores_of("champion") is None
+    assert not [c for c in found.comparisons if c.against == "champion"]
+    assert beside(found).verdict == "fail"
+    assert not decide(found, policy=Policy()).approved
+    assert found.champion_note in beside(found).sentence
+    assert any(found.champion_note in note for note in found.notes)
+    return found
+
+
+def test_no_champion_is_a_case_of_its_own(worlds, out) -> None:
+    found = run(worlds("binary"), out, champion=None).evaluation
+    assert (found.champion_state, found.champion, found.champion_note) == ("none", "", "")
+    assert beside(found).verdict == "not applicable"
+
+
+def test_a_champion_on_the_same_rows_is_compared(worlds, out) -> None:
+    found = run(worlds("binary"), out).evaluation
+    assert (found.champion_state, found.champion) == ("compared", "models:/y/7")
+    assert beside(found).verdict == "pass"
+    assert f"both on the same 400 rows ({found.dataset})" in beside(found).sentence
+
+
+def test_a_champion_that_needs_another_column_is_different(worlds, make, tmp_path, out) -> None:
     old = make.save(
         tmp_path / "old",
         "binary",
@@ -411,49 +481,101 @@ def test_a_champion_that_needs_another_column_is_refused(worlds, make, tmp_path,
         columns=(*make.columns, Column(name="bonus", type="number")),
     )
     # The record's columns are checked against the pipeline, so the fit has the column too.
-    error = refused(worlds("binary"), out, champion=old)
-    assert "columns that the holdout does not have: 'bonus'" in error.what
-    assert error.where == "the champion"
-    assert "alias champion" in error.remedy
+    found = not_compared(worlds("binary"), out, champion=old)
+    assert found.champion_state == "different"
+    assert "columns that the holdout does not have: 'bonus'" in found.champion_note
+    assert "alias champion" in found.champion_note
+    assert "could not be compared on these rows" in (out / "report.html").read_text()
 
 
-def test_a_champion_that_takes_another_type_is_refused(worlds, make, tmp_path, out) -> None:
+def test_a_candidate_that_takes_another_type_is_refused(worlds, make, tmp_path, out) -> None:
     raw = make.rows("binary", 100, seed=5)
     raw["x2"] = [None if v is None else f"{v:.2f}" for v in raw["x2"]]
     error = refused(worlds("binary"), out, holdout=make.write(tmp_path / "h", raw))
     assert "takes column 'x2' as number, the holdout has it as string" in error.what
+    assert error.where == "the candidate"
 
 
 @pytest.mark.parametrize(
-    ("field", "facts", "said"),
+    ("facts", "said"),
     [
-        ("target", {"target": "z"}, "its target is 'z', the candidate's is 'y'"),
-        ("positive", {"positive": "no"}, "its positive is 'no', the candidate's is 'yes'"),
+        ({"target": "z"}, "its target is 'z', the candidate's is 'y'"),
+        ({"positive": "no"}, "its positive is 'no', the candidate's is 'yes'"),
         (
-            "classes",
             {"y": ["a", "b"] * 300, "positive": "b"},
             "its classes is ('a', 'b'), the candidate's is ('no', 'yes')",
         ),
     ],
 )
-def test_a_champion_that_answers_another_question_is_refused(
-    worlds, make, field, facts, said, tmp_path, out
+def test_a_champion_that_answers_another_question_is_different(
+    worlds, make, facts, said, tmp_path, out
 ) -> None:
     estimator = make.estimators("binary")["champion"]
     other = make.save(tmp_path / "other", "binary", estimator, **facts)
-    error = refused(worlds("binary"), out, champion=other)
-    assert error.what == said
-    assert error.where == "the champion"
+    found = not_compared(worlds("binary"), out, champion=other)
+    assert found.champion_state == "different"
+    assert said in found.champion_note
 
 
-def test_a_champion_of_another_task_is_refused(worlds, out) -> None:
-    error = refused(worlds("binary"), out, champion=worlds("regression").model)
-    assert "its task is 'regression', the candidate's is 'binary'" in error.what
+def test_a_champion_of_another_task_is_different(worlds, out) -> None:
+    found = not_compared(worlds("binary"), out, champion=worlds("regression").model)
+    assert found.champion_state == "different"
+    assert "its task is 'regression', the candidate's is 'binary'" in found.champion_note
 
 
-def test_a_champion_that_is_named_but_not_given_is_refused(worlds, out) -> None:
-    error = refused(worlds("binary"), out, champion=None, champion_uri="models:/y/7")
-    assert "models:/y/7 is named but not given" in error.what
+def test_a_champion_whose_files_are_broken_is_unloadable(worlds, tmp_path, out) -> None:
+    broken = shutil.copytree(worlds("binary").champion, tmp_path / "broken")
+    next(broken.rglob("*.skops")).write_bytes(b"not a model")
+    found = not_compared(worlds("binary"), out, champion=broken)
+    assert found.champion_state == "unloadable"
+    assert found.champion == "models:/y/7"
+    assert "take the alias champion from it" in beside(found).sentence
+    assert "could not be loaded" in (out / "report.html").read_text()
+
+
+def test_a_champion_without_files_is_unloadable(worlds, out) -> None:
+    champion = Champion(uri="models:/y/7", problem="The store does not hold its files.")
+    found = not_compared(worlds("binary"), out, champion=champion)
+    assert found.champion_state == "unloadable"
+    assert "The store does not hold its files." in beside(found).sentence
+
+
+def test_a_champion_that_is_gone_is_not_the_same_as_none(worlds, out) -> None:
+    champion = Champion(gone=True, problem="Version 7 was champion until yesterday.")
+    found = not_compared(worlds("binary"), out, champion=champion)
+    assert found.champion_state == "gone"
+    assert "There was a champion, but no version is it now" in beside(found).sentence
+    assert "Version 7 was champion until yesterday." in beside(found).sentence
+    assert "none now, though there was one" in (out / "report.html").read_text()
+
+
+def test_a_champion_that_gives_no_finite_answer_is_unloadable(worlds, make, tmp_path, out) -> None:
+    def spoil(fitted) -> None:
+        fitted.coef_ = np.full_like(fitted.coef_, np.nan)
+
+    broken = make.save(
+        tmp_path / "broken", "binary", make.estimators("binary")["candidate"], break_with=spoil
+    )
+    found = not_compared(worlds("binary"), out, champion=broken)
+    assert found.champion_state == "unloadable"
+    assert "no finite prediction in 400 rows" in found.champion_note
+
+
+def test_superiority_is_asked_for_by_itself(worlds, tmp_path) -> None:
+    world = worlds("binary")
+    policy = Policy.parse({"champion": {"superiority": True}}, where="gate")
+    for name, champion, verdict in (
+        ("worse", world.champion, "pass"),
+        ("itself", world.model, "fail"),
+    ):
+        found = run(world, tmp_path / name, champion=champion, policy=policy).evaluation
+        rules = {rule.rule: rule for rule in decide(found, policy=policy).rules}
+        assert rules["champion"].verdict == "pass"
+        assert rules["champion superiority"].verdict == verdict
+        assert rules["champion superiority"].bound == 0
+    assert "champion superiority" not in {
+        r.rule for r in decide(run(world, tmp_path / "plain").evaluation, policy=Policy()).rules
+    }
 
 
 def test_a_folder_without_baselines_is_refused(worlds, tmp_path, out) -> None:

@@ -19,25 +19,11 @@ from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision, RuleResult
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Evaluation, Scores
+from penstock.records.evidence import Evidence
 from penstock.records.model import Model
 from penstock.registry import versions
+from penstock.registry.evidence import folder_of
 from penstock.registry.register import register
-
-
-@pytest.fixture(scope="session")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store's database with its tables, which take seconds to create."""
-    from penstock import tracking
-
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    tracking.client(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def uri(empty_store: Path, tmp_path: Path) -> str:
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 def evaluation_of(model: Path) -> Evaluation:
@@ -123,12 +109,17 @@ def test_a_version_carries_its_lineage_and_evidence(
         "penstock.image": "penstock:1",
         "penstock.pipeline_run": "r1",
         "penstock.export_reason": "no holdout was given to check it on",
+        "penstock.evidence_digest": version.tags["penstock.evidence_digest"],
     }
     assert store.get_registered_model("adult").aliases == {"challenger": 1}
-    names = {item.path for item in store.list_artifacts(got.mlflow_run, "evidence")}
-    assert names == {"evidence/decision.json", "evidence/evaluation.json", "evidence/report.html"}
-    saved = Path(store.download_artifacts(got.mlflow_run, "evidence/decision.json"))
-    assert Decision.read(saved) == decision
+    pack = Path(store.download_artifacts(got.mlflow_run, folder_of(got.decision)))
+    names = {path.name for path in pack.iterdir()}
+    assert names == {"decision.json", "evaluation.json", "report.html", "manifest.json"}
+    assert Decision.read(pack / "decision.json") == decision
+    manifest = Evidence.read(pack / "manifest.json")
+    assert manifest.digest() == version.tags["penstock.evidence_digest"]
+    assert manifest.files.keys() == names - {"manifest.json"}
+    assert (manifest.name, manifest.model, manifest.commit) == ("adult", got.model, "abc123")
     metrics = store.get_run(got.mlflow_run).data.metrics
     assert metrics["holdout_accuracy"] == 0.9
     assert metrics["holdout_accuracy_low"] == 0.85
@@ -392,8 +383,10 @@ def test_a_version_brings_its_onnx_form(
     form = onnx_model.load(fetched, expected_digest=got.model, export_digest=got.export)
     assert form.export.rows == 200
     assert got.model == model_module.load(fetched, expected_digest=got.model).digest
-    names = {item.path for item in _store(uri).list_artifacts(got.mlflow_run, "evidence")}
-    assert names == {"evidence/decision.json", "evidence/export.json"}
+    pack = Path(_store(uri).download_artifacts(got.mlflow_run, folder_of(got.decision)))
+    names = {path.name for path in pack.iterdir()}
+    assert names == {"decision.json", "export.json", "holdout.json", "manifest.json"}
+    assert Evidence.read(pack / "manifest.json").export == got.export
     assert not (models() / "serving").exists()
 
     # Again: the same version with the same form, whether or not the holdout is still there.

@@ -1,0 +1,151 @@
+"""How much each row moves a figure: what standard errors are made of. Imported while evaluating.
+
+The influence of a row is the first-order effect of a little more weight on it, times the number of
+rows (Hampel 1974). The mean of a figure's influences is 0, and their variance over the number of
+rows is the figure's variance. Of two models on the same rows, the influences on the difference of
+their figures are the differences of the influences.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.evaluation._statistics import Codes, Floats
+
+
+def ranking(positive: NDArray[np.bool_], scores: Floats) -> dict[str, Floats]:
+    """Return the influences on the area under the ROC curve and on average precision.
+
+    Those on the area are DeLong's structural components (1988), found by ranks (Sun and Xu 2014).
+
+    Args:
+        positive: Whether a row is of the positive class, shape (n,), both present.
+        scores: Shape (n,).
+    """
+    rows = len(positive)
+    values, ranks = np.unique(scores, return_inverse=True)
+    true = np.bincount(ranks, weights=positive, minlength=len(values))
+    false = np.bincount(ranks, minlength=len(values)) - true
+    positives, negatives = true.sum(), false.sum()
+    # By distinct score, from the lowest: the share of the other class that is ordered right.
+    above = (np.cumsum(false) - false / 2) / negatives
+    below = 1 - (np.cumsum(true) - true / 2) / positives
+    area = float(true @ above / positives)
+    of_area = np.where(
+        positive,
+        (above[ranks] - area) * (rows / positives),
+        (below[ranks] - area) * (rows / negatives),
+    )
+    flagged = np.cumsum((true + false)[::-1])[::-1] / rows
+    precision = np.cumsum(true[::-1])[::-1] / rows / flagged
+    share = positives / rows
+    average = float(true @ precision / positives)
+    # A row counts in the precision at every positive that scores no higher than it does.
+    gain = np.cumsum(true / flagged) / rows
+    loss = np.cumsum(true * precision / flagged) / rows
+    of_average = (positive * (precision + gain - average)[ranks] - loss[ranks]) / share
+    return {"roc_auc": of_area, "average_precision": of_average}
+
+
+def one_versus_rest(truth: Codes, scores: Floats) -> Floats:
+    """Return the influences on the mean over the classes of the area of each against the rest.
+
+    Args:
+        truth: Class codes, shape (n,).
+        scores: Shape (n, k), each class present.
+    """
+    classes = scores.shape[1]
+    total = np.zeros(len(truth))
+    for code in range(classes):
+        total += ranking(truth == code, scores[:, code])["roc_auc"]
+    return np.asarray(total / classes)
+
+
+def mean(losses: Floats) -> Floats:
+    """Return the influences on a mean."""
+    return np.asarray(losses - losses.mean())
+
+
+def precision(truth: Codes, predicted: Codes) -> Floats:
+    """Return the influences on the share of the rows called positive (1) that are."""
+    flagged = predicted == 1
+    if not flagged.any():
+        return np.zeros(len(truth))
+    hit = truth == 1
+    share = hit[flagged].mean()
+    return np.asarray(flagged * (hit - share) / flagged.mean())
+
+
+def f1_of_positive(truth: Codes, predicted: Codes) -> Floats:
+    """Return the influences on the F1 of class 1; zeros where it is neither there nor predicted."""
+    size: Floats = (truth == 1).astype(np.float64) + (predicted == 1)
+    if not size.any():
+        return size
+    hit = (truth == 1) & (predicted == 1)
+    return np.asarray((2 * hit - size * (2 * hit.sum() / size.sum())) / size.mean())
+
+
+def f1(table: Floats) -> Floats:
+    """Return by cell the influences on the mean F1 of the classes that are there or predicted.
+
+    Args:
+        table: Rows by true class (the last: none that the model knows) and predicted class, shape
+            (k + 1, k).
+    """
+    rows, known = table.sum(), table.shape[1]
+    actual, given = table.sum(axis=1), table.sum(axis=0)
+    sizes = actual[:known] + given
+    right = np.diagonal(table)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = np.where(sizes > 0, 2 * right / sizes, 0.0)
+        part = np.where(sizes > 0, rows / sizes, 0.0)
+    of_truth = np.append(scores * part, 0.0)
+    found = -(of_truth[:, None] + (scores * part)[None, :])
+    found[np.arange(known), np.arange(known)] += 2 * part
+    counted = int((sizes > 0).sum()) + bool(actual[known])
+    return np.asarray(found / counted)
+
+
+def f1_correlation(table: Floats) -> Floats:
+    """Return the correlation of the F1 of the classes, shape (k, k), 1 where it is not known.
+
+    A row moves the F1 of two classes at once only where one is taken for the other.
+    """
+    rows, known = table.sum(), table.shape[1]
+    square = table[:known]
+    sizes = table.sum(axis=1)[:known] + table.sum(axis=0)
+    right = np.diagonal(square)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = 2 * right / sizes
+        step = scores * rows / sizes
+        covariance = (square + square.T) / rows * np.outer(step, step)
+        wrong = (sizes - 2 * right) / rows
+        own = right / rows * ((2 - 2 * scores) * rows / sizes) ** 2 + wrong * step**2
+        related = covariance / np.sqrt(np.outer(own, own))
+    related[~np.isfinite(related)] = 1.0
+    np.fill_diagonal(related, 1.0)
+    return np.asarray(np.clip(related, -1, 1))
+
+
+def regression(truth: Floats, predicted: Floats) -> dict[str, Floats]:
+    """Return the influences on what a regression's errors give, where each is defined.
+
+    Args:
+        truth: Shape (n,).
+        predicted: Shape (n,).
+    """
+    error = predicted - truth
+    squares, sizes = error**2, np.abs(error)
+    centred = (truth - truth.mean()) ** 2
+    variance, squared = centred.mean(), squares.mean()
+    found = {"mae": mean(sizes), "rmse": np.zeros(len(truth)), "r2": np.zeros(len(truth))}
+    if squared > 0:
+        found["rmse"] = (squares - squared) / (2 * np.sqrt(squared))
+    if variance > 0:
+        found["r2"] = -(squares - centred * (squared / variance)) / variance
+    if (truth != 0).all():
+        found["mape"] = mean(np.abs(error / truth))
+    # Up to a factor, the density there: enough for a correlation.
+    found["median_absolute_error"] = mean((sizes > np.median(sizes)).astype(float))
+    return found

@@ -1,0 +1,113 @@
+"""Permutation importance of raw columns. Imported only while explaining.
+
+What the primary metric loses when one column's values are shuffled over the rows, so that they say
+nothing any more (Breiman, 2001, "Random forests"; Fisher, Rudin & Dominici, 2019, "All models are
+wrong, but many are useful"). Columns that say the same stand in for one another: each then seems to
+matter little.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from penstock.explanation._sample import Sample
+from penstock.metrics import METRICS, Metric
+from penstock.records.estimate import Estimate
+
+REPEATS = 10
+LEAST_REPEATS = 3
+
+BUDGET = 2_000_000
+"""Rows that may be scored for all columns together, unless that is under three repeats."""
+
+_T = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+"""97.5 % quantile of Student's t by the number of repeats, with one degree of freedom less."""
+
+
+def permutation(sample: Sample, *, seed: int) -> tuple[dict[str, Estimate], list[str]]:
+    """Return what the primary metric loses without each column, and what to know of it.
+
+    The value is the mean over the repeats. Each repeat shuffles anew and also measures on another
+    draw of the rows with replacement; the 95 % interval is Student's, of the spread of these, so
+    that it holds the chance of the rows and that of the shuffle.
+
+    Returns:
+        By column; empty if the rows do not define the metric.
+    """
+    record = sample.model.record
+    metric = METRICS[record.metric]
+    known = np.flatnonzero(
+        np.isfinite(sample.truth) if record.task == "regression" else sample.truth >= 0
+    )
+    whole = _measured(sample, metric, sample.scores, known)
+    if whole is None:
+        return {}, [f"The rows do not define {metric.name}: there is no permutation importance."]
+    cost = max(1, len(sample.columns) * len(sample.frame))
+    repeats = min(REPEATS, max(LEAST_REPEATS, BUDGET // cost))
+    chance = np.random.default_rng(seed)
+    found: dict[str, Estimate] = {}
+    for column in sample.columns:
+        estimate = _column(sample, metric, column, known, whole, repeats, chance)
+        if estimate is not None:
+            found[column] = estimate
+    notes = [] if len(known) == len(sample.truth) else [_left_out(len(sample.truth) - len(known))]
+    if len(found) < len(sample.columns):
+        notes.append(f"Too few resamples of the rows define {metric.name} for some columns.")
+    return found, notes
+
+
+def _left_out(rows: int) -> str:
+    return f"{rows:,} rows without a target that the model knows count for no importance."
+
+
+def _column(
+    sample: Sample,
+    metric: Metric,
+    column: str,
+    known: np.ndarray,
+    whole: float,
+    repeats: int,
+    chance: np.random.Generator,
+) -> Estimate | None:
+    losses, spread = [], []
+    for _ in range(repeats):
+        shuffled = sample.frame.copy(deep=False)
+        order = chance.permutation(len(shuffled))
+        shuffled[column] = shuffled[column].to_numpy()[order]
+        scores = sample.answers(shuffled)
+        without = _measured(sample, metric, scores, known)
+        drawn = chance.choice(known, size=len(known))
+        again = _measured(sample, metric, sample.scores, drawn)
+        again_without = _measured(sample, metric, scores, drawn)
+        if without is not None and again is not None and again_without is not None:
+            losses.append(whole - without)
+            spread.append(again - again_without)
+    if len(losses) < LEAST_REPEATS:
+        return None
+    value = float(np.mean(losses))
+    half = _T[len(losses)] * float(np.std(spread, ddof=1))
+    return Estimate(value=value, low=value - half, high=value + half)
+
+
+def _measured(sample: Sample, metric: Metric, scores: np.ndarray, rows: np.ndarray) -> float | None:
+    """Return the metric over some rows, turned so that more is better; None if not defined."""
+    truth, given = sample.truth[rows], scores[rows]
+    if len(truth) == 0 or (sample.model.record.task != "regression" and np.ptp(truth) == 0):
+        return None
+    if metric.needs == "labels":
+        given = _codes(sample, given)
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        try:
+            value = metric.of(truth, given)
+        except ValueError:
+            return None
+    return metric.oriented(value) if np.isfinite(value) else None
+
+
+def _codes(sample: Sample, scores: np.ndarray) -> np.ndarray:
+    if scores.ndim == 2:
+        return np.asarray(scores.argmax(axis=1))
+    return np.asarray(scores >= sample.model.record.threshold, dtype=np.int64)

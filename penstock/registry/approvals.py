@@ -1,0 +1,155 @@
+"""What people say of a version: written to the registry, and read back with the trail beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from penstock import tracking
+from penstock.errors import InputError, NotApprovedError, PenstockError
+from penstock.gate.approval import Judgement, judge
+from penstock.policy.approval import ApprovalSpec
+from penstock.records.approval import REASON_LENGTH, Approval, Identity
+from penstock.registry import audit, versions
+from penstock.registry.audit import Word
+from penstock.registry.versions import answers
+
+
+def say(
+    uri: str,
+    *,
+    verdict: Literal["approved", "rejected"],
+    by: Identity,
+    reason: str,
+    tracking_uri: str,
+    valid_days: float = 7.0,
+) -> Approval:
+    """Write one person's word on a version into the trail, and then to the version.
+
+    Args:
+        uri: `models:/name/3` or `models:/name@challenger`.
+        verdict: What they say.
+        by: Who says it.
+        reason: Why; 1 to 1,000 characters.
+        tracking_uri: The MLflow store.
+        valid_days: After which an approval expires.
+
+    Raises:
+        InputError: If there is no such version, or the reason is empty or too long.
+        ServiceError: If the registry does not take it.
+    """
+    if not 0 < len(reason.strip()) <= REASON_LENGTH:
+        raise InputError(
+            f"a reason has 1 to {REASON_LENGTH:,} characters, this has {len(reason.strip()):,}",
+            where="reason",
+        )
+    version = versions.registered(uri, tracking_uri=tracking_uri)
+    now = datetime.now(UTC)
+    word = Approval(
+        uri=version.uri,
+        model=version.model,
+        decision=version.tags.get(versions.DECISION_DIGEST, ""),
+        verdict=verdict,
+        by=by,
+        reason=reason.strip(),
+        time=now,
+        expires=now + timedelta(days=valid_days),
+    )
+    store = tracking.client(tracking_uri)
+    key = f"{versions.APPROVAL}{now:%Y%m%dT%H%M%S%f}.{_hex(word.digest())}"
+    with answers(tracking_uri):
+        audit.write(
+            store,
+            version.name,
+            event=verdict,
+            uri=version.uri,
+            word=Word(
+                by=by.name,
+                means=by.means,
+                reason=word.reason,
+                digests={"approval": word.digest(), "decision": word.decision},
+            ),
+        )
+        store.set_model_version_tag(version.name, str(version.version), key, audit.compact(word))
+    return word
+
+
+def read(tags: Mapping[str, str], *, trail: audit.Trail) -> tuple[Approval, ...]:
+    """Return what was said of a version, from its tags.
+
+    Args:
+        tags: Of the version.
+        trail: Of its registered model: a word that is not in it was not said through Penstock.
+
+    Raises:
+        NotApprovedError: If one cannot be read, is not in the trail, or one that is in the trail
+            is not there: somebody wrote or removed it by hand.
+    """
+    found = []
+    for key in sorted(tags):
+        if not key.startswith(versions.APPROVAL):
+            continue
+        try:
+            found.append(Approval.loads(tags[key], where=key))
+        except PenstockError as error:
+            raise _forged(f"the approval {key} cannot be read: {error}") from error
+    told = {entry.digests.get("approval", "") for entry in trail.entries}
+    for word in found:
+        if word.digest() not in told:
+            raise _forged(
+                f"the word of {word.by.name} ({word.verdict}, {word.time:%Y-%m-%d %H:%M} UTC) is "
+                "not in the audit trail as it stands here: it was forged or edited"
+            )
+    return tuple(found)
+
+
+def judge_tags(
+    uri: str, *, tags: Mapping[str, str], model_tags: Mapping[str, str], spec: ApprovalSpec
+) -> Judgement:
+    """Say whether people have approved a version, now.
+
+    Args:
+        uri: The version, `models:/name/3`.
+        tags: Its tags.
+        model_tags: Those of its registered model, which hold the trail.
+        spec: What the policy asks for.
+
+    Raises:
+        NotApprovedError: If what was said was tampered with.
+    """
+    trail = audit.read(model_tags)
+    if trail.problems:
+        raise _forged(f"the audit trail is broken. {trail.problems[0]}")
+    said = read(tags, trail=trail)
+    _require_all(said, trail=trail, uri=uri)
+    return judge(
+        said,
+        spec=spec,
+        model=tags.get(versions.MODEL_DIGEST, ""),
+        decision=tags.get(versions.DECISION_DIGEST, ""),
+        trained_by=tags.get(versions.TRAINED_BY, ""),
+        now=datetime.now(UTC),
+    )
+
+
+def _require_all(said: tuple[Approval, ...], *, trail: audit.Trail, uri: str) -> None:
+    """Refuse where a rejection was taken away: what the trail tells must be there."""
+    there = {word.digest() for word in said}
+    for entry in trail.of(uri):
+        # An approval is told first and written then: one that is missing does not count anyway.
+        if entry.event == "rejected" and entry.digests.get("approval") not in there:
+            raise _forged(f"the rejection by {entry.by} was removed from the version")
+
+
+def _forged(what: str) -> NotApprovedError:
+    return NotApprovedError(
+        what,
+        where="approval",
+        remedy="Look at: penstock audit. Remove what was written by hand, and approve again with: "
+        "penstock approve.",
+    )
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")[:8]

@@ -1,0 +1,218 @@
+"""Waiting for people's word on a version: cheap, with a deadline that a restart does not move."""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+from penstock import files, progress, tracking
+from penstock.errors import IntegrityError, NotApprovedError, ServiceError
+from penstock.gate.approval import Judgement
+from penstock.policy.approval import ApprovalSpec
+from penstock.records.approval import ApprovalOutcome
+from penstock.records.release import Registration
+from penstock.registry import approvals, audit, versions
+
+ASKED = "penstock.approval_asked."
+"""Prefix of the tag that holds when a run first asked: its deadline counts from there."""
+
+_TIMEOUT = 30.0
+_LONGEST = 60.0
+
+
+class Tags(Protocol):
+    """The tags of one version and of its registered model."""
+
+    def read(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Return the version's tags and the registered model's."""
+        ...
+
+    def set(self, key: str, value: str) -> None:
+        """Set a tag on the version."""
+        ...
+
+
+def wait(
+    registration: Registration,
+    *,
+    spec: ApprovalSpec,
+    tracking_uri: str,
+    run: str,
+    pause: float = 10.0,
+) -> ApprovalOutcome:
+    """Wait until people have approved or rejected a version, or the deadline is over.
+
+    Args:
+        registration: The version.
+        spec: Who must say yes, and how long to wait. Where it asks nobody, the registry is not
+            asked either.
+        tracking_uri: The MLflow store. One that is reached by HTTP is asked without MLflow's
+            library, so that little memory is held while nothing happens.
+        run: Names the pipeline run: the same run, started again, keeps its deadline.
+        pause: Seconds before the second look; they grow to a minute.
+
+    Raises:
+        IntegrityError: If the registry's version is not the registered one.
+        ServiceError: If the registry does not answer at the start.
+    """
+    if spec.people == 0:
+        return _outcome(registration, approved=True, sentence="The policy asks nobody.")
+    registry = tags_of(registration.name, registration.version, tracking_uri=tracking_uri)
+    asked = _asked(registry, registration, run=run)
+    deadline = asked + timedelta(hours=spec.wait_hours)
+    progress.say(
+        f"waiting until {deadline:%Y-%m-%d %H:%M} UTC for {spec.people} to say: "
+        f"penstock approve {registration.uri} --reason TEXT"
+    )
+    while True:
+        judged, said = _look(registry, registration, spec=spec)
+        if judged is not None and (judged.approved or judged.rejected):
+            sentence = judged.sentence
+            break
+        if datetime.now(UTC) >= deadline:
+            why = judged.sentence if judged else "The registry did not answer."
+            sentence = f"Nobody has approved it by {deadline:%Y-%m-%d %H:%M} UTC. {why}"
+            break
+        left = (deadline - datetime.now(UTC)).total_seconds()
+        time.sleep(max(0.0, min(pause, left)))
+        pause = min(pause * 1.5, max(pause, _LONGEST))
+    progress.say(sentence)
+    return ApprovalOutcome(
+        uri=registration.uri,
+        model=registration.model,
+        decision=registration.decision,
+        approved=judged is not None and judged.approved,
+        sentence=sentence,
+        asked=asked,
+        deadline=deadline,
+        approvals=said,
+    )
+
+
+def tags_of(name: str, version: int, *, tracking_uri: str) -> Tags:
+    """Return the tags of a version, by HTTP where the store is a server."""
+    uri = tracking.resolve_uri(tracking_uri)
+    if uri.startswith(("http://", "https://")):
+        return _Served(uri, name, version)
+    return _Embedded(uri, name, version)
+
+
+def _asked(registry: Tags, registration: Registration, *, run: str) -> datetime:
+    tags, _ = registry.read()
+    found = (tags.get(versions.MODEL_DIGEST, ""), tags.get(versions.DECISION_DIGEST, ""))
+    if found != (registration.model, registration.decision):
+        raise IntegrityError(
+            f"the registry names model {found[0]} and decision {found[1]}, but "
+            f"{registration.model} and {registration.decision} were registered",
+            where=registration.uri,
+            remedy="Its tags were altered after it was registered: release again.",
+        )
+    digest = files.digest_of_text("\n".join((registration.decision, run)))
+    key = f"{ASKED}{digest.removeprefix('sha256:')[:8]}"
+    if key not in tags:
+        registry.set(key, datetime.now(UTC).isoformat())
+        tags, _ = registry.read()
+    return datetime.fromisoformat(tags[key])
+
+
+def _look(
+    registry: Tags, registration: Registration, *, spec: ApprovalSpec
+) -> tuple[Judgement | None, tuple[Any, ...]]:
+    """Return what was said; None while the registry is away: it may come back in time."""
+    try:
+        tags, model_tags = registry.read()
+    except ServiceError as error:
+        progress.say(f"the registry does not answer, looking again: {error}")
+        return None, ()
+    try:
+        judged = approvals.judge_tags(registration.uri, tags=tags, model_tags=model_tags, spec=spec)
+        said = approvals.read(tags, trail=audit.read(model_tags))
+    except NotApprovedError as error:
+        return Judgement(approved=False, rejected=True, sentence=str(error)), ()
+    return judged, said
+
+
+def _outcome(registration: Registration, *, approved: bool, sentence: str) -> ApprovalOutcome:
+    return ApprovalOutcome(
+        uri=registration.uri,
+        model=registration.model,
+        decision=registration.decision,
+        approved=approved,
+        sentence=sentence,
+    )
+
+
+class _Embedded:
+    """A store in a file, by MLflow's library."""
+
+    def __init__(self, uri: str, name: str, version: int) -> None:
+        self._uri, self._name, self._version = uri, name, str(version)
+        self._store = tracking.client(uri)
+
+    def read(self) -> tuple[dict[str, str], dict[str, str]]:
+        with versions.answers(self._uri):
+            version = self._store.get_model_version(self._name, self._version)
+            model = self._store.get_registered_model(self._name)
+            return dict(version.tags), dict(model.tags)
+
+    def set(self, key: str, value: str) -> None:
+        with versions.answers(self._uri):
+            self._store.set_model_version_tag(self._name, self._version, key, value)
+
+
+class _Served:
+    """A tracking server, by its REST API, with the settings that MLflow's own client takes."""
+
+    def __init__(self, uri: str, name: str, version: int) -> None:
+        import httpx
+
+        self._uri, self._name, self._version = uri, name, str(version)
+        user = os.environ.get("MLFLOW_TRACKING_USERNAME", "")
+        token = os.environ.get("MLFLOW_TRACKING_TOKEN", "")
+        insecure = os.environ.get("MLFLOW_TRACKING_INSECURE_TLS", "").lower() in ("1", "true")
+        authority = os.environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH", "")
+        self._http = httpx.Client(
+            base_url=f"{uri.rstrip('/')}/api/2.0/mlflow/",
+            auth=(user, os.environ.get("MLFLOW_TRACKING_PASSWORD", "")) if user else None,
+            headers={"authorization": f"Bearer {token}"} if token and not user else {},
+            verify=False if insecure else _verification(authority),
+            timeout=_TIMEOUT,
+        )
+
+    def read(self) -> tuple[dict[str, str], dict[str, str]]:
+        version = self._ask(
+            "GET", "model-versions/get", params={"name": self._name, "version": self._version}
+        )
+        model = self._ask("GET", "registered-models/get", params={"name": self._name})
+        return _tags(version["model_version"]), _tags(model["registered_model"])
+
+    def set(self, key: str, value: str) -> None:
+        body = {"name": self._name, "version": self._version, "key": key, "value": value}
+        self._ask("POST", "model-versions/set-tag", json=body)
+
+    def _ask(self, method: str, path: str, **given: Any) -> dict[str, Any]:
+        import httpx
+
+        try:
+            answer = self._http.request(method, path, **given)
+            answer.raise_for_status()
+            found: dict[str, Any] = answer.json()
+        except (httpx.HTTPError, ValueError) as error:
+            raise ServiceError(
+                f"MLflow does not answer: {tracking.reason(error, uri=self._uri)}",
+                where=tracking.without_password(self._uri, uri=self._uri),
+                remedy="Check that the server is up and this account may read the model.",
+            ) from error
+        return found
+
+
+def _verification(authority: str) -> Any:
+    import ssl
+
+    return ssl.create_default_context(cafile=authority) if authority else True
+
+
+def _tags(entity: dict[str, Any]) -> dict[str, str]:
+    return {tag["key"]: tag.get("value", "") for tag in entity.get("tags", [])}

@@ -1,0 +1,154 @@
+"""Measure a candidate in the model server itself, before anybody depends on it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from penstock import files
+from penstock import model as models
+from penstock.policy.operations import OperationsRule
+from penstock.policy.spec import Policy
+from penstock.progress import say
+from penstock.records.dataset import FILE_NAME, Dataset
+from penstock.records.export import FOLDER, MODEL_NAME
+from penstock.records.operations import Operations
+
+if TYPE_CHECKING:
+    from penstock.serving.answer import Answer
+    from penstock.serving.held import Held
+
+WARM_UP = 20
+"""Requests before the first that is timed."""
+
+READY_SECONDS = 120.0
+
+
+def probe(model: Path, *, holdout: Path, policy: Policy, output: Path) -> Operations:
+    """Start the model server with a candidate, ask it single rows, and write what was measured.
+
+    The server is the one that a release starts, with the ONNX form where the model has one that
+    holds. Rows are asked one after another over HTTP on loopback, on one connection; each answer is
+    compared with the model's own, which scores all rows at once. It ends whatever happens.
+
+    Args:
+        model: The candidate's folder.
+        holdout: Rows to ask; as many, evenly spread, as the policy says, and again from the first
+            where there are fewer.
+        policy: Where it has no rule on operations, nothing is started.
+        output: Where to write the record.
+
+    Raises:
+        InputError: If the model or the holdout cannot be read.
+        IntegrityError: If the model is not to be trusted.
+        ServiceError: If the server does not start, or does not answer a row.
+    """
+    digest = models.digest_of(model)
+    content = Dataset.read(holdout / FILE_NAME).content
+    if policy.operations is None:
+        record = Operations(model=digest, dataset=content, asked=False)
+    else:
+        measured = _measure(model, digest=digest, holdout=holdout, rule=policy.operations)
+        record = Operations(model=digest, dataset=content, asked=True, **measured)
+        say(f"{record.runtime} server: p99 {1000 * (record.p99 or 0):.1f} ms, {record.place}")
+    record.write(output)
+    return record
+
+
+def _measure(model: Path, *, digest: str, holdout: Path, rule: OperationsRule) -> dict[str, Any]:
+    from penstock.serving.held import held
+
+    with TemporaryDirectory(prefix="penstock-probe-") as place:
+        scratch = Path(place)
+        folder = scratch / "model"
+        form, notes = _prepare(model, folder, holdout=holdout)
+        arguments = ["--model", str(folder), "--digest", digest]
+        if form:
+            arguments += ["--export", form]
+        with held(arguments, scratch=scratch, timeout=READY_SECONDS) as server:
+            asked = _ask(server, model, holdout=holdout, requests=rule.requests)
+        loaded = folder / FOLDER / MODEL_NAME if form else models.file_of(folder)
+        return {
+            "runtime": "onnx" if form else "sklearn",
+            "requests": rule.requests,
+            "size": loaded.stat().st_size,
+            "start": server.start,
+            "place": _place(),
+            "notes": notes,
+            **asked,
+        }
+
+
+def _prepare(model: Path, folder: Path, *, holdout: Path) -> tuple[str, tuple[str, ...]]:
+    """Copy the model as a registered version holds it; return its ONNX form's digest, and notes."""
+    from penstock.export.export import export
+
+    shutil.copytree(model, folder, ignore=lambda at, _: [FOLDER] if Path(at) == model else [])
+    exported = export(folder, holdout=holdout, output=folder / FOLDER)
+    if not exported.file:
+        return "", (f"It has no ONNX form, so scikit-learn answers: {exported.reason}.",)
+    return files.digest_of_folder(folder / FOLDER), ()
+
+
+def _ask(server: Held, model: Path, *, holdout: Path, requests: int) -> dict[str, Any]:
+    import numpy as np
+    import orjson
+
+    from penstock.serving.answer import Answer, answer_of
+    from penstock.serving.questions import (
+        as_instances,
+        columns_of,
+        difference,
+        distance,
+        sample_rows,
+    )
+
+    loaded = models.load(model)
+    names = [column.name for column in loaded.record.columns]
+    sample = sample_rows(holdout, rows=requests).select(names)
+    scores = loaded.scores_of(columns_of(sample, loaded.record.columns))
+    expected = answer_of(loaded.record, labels=loaded.labels_of(scores), scores=scores)
+    bodies = [orjson.dumps({"instances": [row]}) for row in as_instances(sample)]
+    for number in range(WARM_UP):
+        server.ask(bodies[number % len(bodies)])
+    taken: list[float] = []
+    got: list[Answer] = []
+    for number in range(requests):
+        answer, seconds = server.ask(bodies[number % len(bodies)])
+        taken.append(seconds)
+        got.append(Answer(answer["predictions"], answer.get("probabilities")))
+    own = [_row(expected, number) for number in range(len(bodies))]
+    pairs = [(one, own[number % len(own)]) for number, one in enumerate(got)]
+    found = [difference(one, other, 0) for one, other in pairs]
+    compared = len(bodies)
+    differing = {number % compared for number, text in enumerate(found) if text}
+    return {
+        "p50": float(np.quantile(taken, 0.5)),
+        "p99": float(np.quantile(taken, 0.99, method="higher")),
+        "rows": compared,
+        "differences": len(differing),
+        "largest": max(distance(one, other, 0) for one, other in pairs),
+        "first_difference": _first(found, compared),
+    }
+
+
+def _first(found: Sequence[str], compared: int) -> str:
+    place = next((number for number, text in enumerate(found) if text), None)
+    return "" if place is None else f"row {place % compared + 1} of those asked: {found[place]}"
+
+
+def _row(answer: Answer, row: int) -> Answer:
+    from penstock.serving.answer import Answer
+
+    probabilities = None if answer.probabilities is None else [answer.probabilities[row]]
+    return Answer([answer.labels[row]], probabilities)
+
+
+def _place() -> str:
+    """Return what was measured on; a machine's name is nobody's business."""
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"measured over loopback on a machine with {usable} CPUs"

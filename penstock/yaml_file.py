@@ -1,0 +1,69 @@
+"""YAML that people write, read strictly."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from penstock.errors import InputError
+
+_BOOL = "tag:yaml.org,2002:bool"
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """YAML in which a key given twice is an error, not a silent choice of the last.
+
+    Only true and false are booleans, as in YAML 1.2: in YAML 1.1 the field `on` would be `true`,
+    and so would the class `yes`.
+    """
+
+
+def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} is given twice", key_node.start_mark
+            )
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_StrictLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOL]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_StrictLoader.add_implicit_resolver(
+    _BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_mapping(path: Path, *, what: str, remedy: str = "") -> dict[str, Any]:
+    """Return the fields that a YAML file holds.
+
+    Args:
+        path: The file.
+        what: What it is called in an error, for example `project file`.
+        remedy: What to do if it cannot be read.
+
+    Raises:
+        InputError: If the file is absent, not YAML, not a mapping, or gives a key twice.
+    """
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)  # noqa: S506
+    except OSError as error:
+        raise InputError(
+            f"the {what} cannot be read: {error.strerror}", where=str(path), remedy=remedy
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(
+            f"not valid YAML: {' '.join(str(error).split())}", where=str(path)
+        ) from error
+    if not isinstance(raw, dict):
+        raise InputError(f"a {what} is a mapping of fields", where=str(path))
+    return raw

@@ -1,0 +1,312 @@
+"""The command `penstock gate`: measure one model and judge it, with nothing else around."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock import files
+from penstock.errors import InputError, UsageError
+from penstock.pipelines.exits import EXIT_CODES
+
+if TYPE_CHECKING:
+    from penstock.data.spec import SourceSpec
+    from penstock.evaluation.champion import Champion
+    from penstock.evaluation.spec import EvaluationSpec
+    from penstock.policy.spec import Policy
+    from penstock.records.dataset import Column, ColumnType
+    from penstock.records.decision import Decision, RuleResult
+
+NONE = "none"
+
+_REGISTERED = "models:/"
+_CHAMPION = "@champion"
+
+
+def add_gate_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command to the parser of `penstock`."""
+    command = commands.add_parser(
+        "gate",
+        help="judge one model by a policy, for example in CI",
+        description=_gate.__doc__,
+        epilog="Exit codes: 0 approved, 3 refused, 1 failed, 2 usage.",
+    )
+    command.add_argument(
+        "--policy",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="YAML: the policy itself, or a project file, whose sections gate, evaluation and "
+        "source then count",
+    )
+    command.add_argument(
+        "--model", required=True, help="models:/NAME/VERSION, models:/NAME@ALIAS or a model folder"
+    )
+    command.add_argument(
+        "--data",
+        required=True,
+        help="rows that the model has not seen: a dataset folder, or a table (Parquet, CSV …)",
+    )
+    command.add_argument(
+        "--champion",
+        default="",
+        metavar="MODEL",
+        help="what to compare with, in the form of --model, or none (default: the champion of the "
+        "registered model)",
+    )
+    command.add_argument(
+        "--baselines",
+        type=Path,
+        metavar="FOLDER",
+        help="what train wrote beside the model (default: the trivial baseline, made again from "
+        "the model's record of its training rows)",
+    )
+    command.add_argument("--tracking-uri", default="", help="MLflow store of registered models")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write the decision here")
+    command.add_argument("--html", type=Path, metavar="FILE", help="write the decision's page here")
+    command.add_argument(
+        "--evaluation",
+        type=Path,
+        metavar="FOLDER",
+        help="write what was measured here: evaluation.json and evaluation.html",
+    )
+    command.add_argument("--name", default="", help="what the pages call the model")
+    command.set_defaults(command=_gate)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What the policy's file says.
+
+    Args:
+        policy: The policy.
+        spec: How to measure.
+        source: How to read a table; None: the file is no project file.
+        name: The project's name, or empty.
+        tracking_uri: The project's store, or empty.
+    """
+
+    policy: Policy
+    spec: EvaluationSpec
+    source: SourceSpec | None = None
+    name: str = ""
+    tracking_uri: str = ""
+
+
+def _gate(options: argparse.Namespace) -> int:
+    """Measure a model on rows that it has not seen and judge it by a policy.
+
+    It does what the steps evaluate, probe_serving and decide do in a pipeline, by the same
+    functions.
+    """
+    asked = _asked(options.policy)
+    if not options.champion and not options.model.startswith(_REGISTERED):
+        raise UsageError(
+            "a model folder does not say which champion it would replace",
+            where="--champion",
+            remedy="Name it, for example models:/NAME@champion, or say --champion none.",
+        )
+    with _store(options.tracking_uri or asked.tracking_uri), tempfile.TemporaryDirectory() as place:
+        decision = _judge(options, asked, scratch=Path(place))
+    for rule in decision.rules:
+        print(_line(rule))
+    print(decision.reason() if decision.approved else "Refused.")
+    return EXIT_CODES["released" if decision.approved else "refused"]
+
+
+def _judge(options: argparse.Namespace, asked: _Asked, *, scratch: Path) -> Decision:
+    from penstock.evaluation.evaluate import evaluate
+    from penstock.gate.decide import run
+    from penstock.serving.probe import probe
+
+    model = _model(options.model, scratch / "model", what="--model")
+    holdout = _data(options.data, model=model, asked=asked, scratch=scratch)
+    evaluation = scratch / "evaluation.json"
+    evaluate(
+        holdout,
+        model=model,
+        baselines=_baselines(options.baselines, model=model, scratch=scratch),
+        champion=_champion(options, scratch / "champion"),
+        policy=asked.policy,
+        spec=asked.spec,
+        output=evaluation,
+        report=scratch / "evaluation.html",
+    )
+    probe(model, holdout=holdout, policy=asked.policy, output=scratch / "operations.json")
+    decision = run(
+        evaluation,
+        policy=asked.policy,
+        name=options.name or asked.name or _name(options.model),
+        output=scratch / "decision.json",
+        report=scratch / "decision.html",
+        operations=scratch / "operations.json",
+        image=os.environ.get("PENSTOCK_IMAGE", ""),
+    )
+    _hand_over(options, scratch)
+    return decision
+
+
+def _hand_over(options: argparse.Namespace, scratch: Path) -> None:
+    """Copy what was asked for, only now that all of it is whole."""
+    wanted = [(scratch / "decision.json", options.json), (scratch / "decision.html", options.html)]
+    if options.evaluation:
+        wanted += [
+            (scratch / name, options.evaluation / name)
+            for name in ("evaluation.json", "evaluation.html")
+        ]
+    for made, to in wanted:
+        if to is not None:
+            files.write_text(to, made.read_text(encoding="utf-8"))
+
+
+def _asked(path: Path) -> _Asked:
+    """Read a policy, or a project file that holds one.
+
+    A project file is checked as a whole: a section that is misspelled would leave out its rules.
+    """
+    from penstock import project
+    from penstock.evaluation.spec import EvaluationSpec
+    from penstock.policy import document
+    from penstock.yaml_file import read_mapping
+
+    try:
+        raw = read_mapping(path, what="policy")
+        if not {"name", "target", "source"} & set(raw):
+            return _Asked(policy=document.load(path), spec=EvaluationSpec())
+        loaded = project.load(path)
+    except InputError as error:
+        raise UsageError(error.what, where=error.where, remedy=error.remedy) from error
+    database = path.absolute().parent / ".penstock" / "mlflow.db"
+    given = loaded.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    return _Asked(
+        policy=loaded.gate,
+        spec=loaded.evaluation,
+        source=loaded.source,
+        name=loaded.name,
+        tracking_uri=given or (f"sqlite:///{database}" if database.is_file() else ""),
+    )
+
+
+@contextlib.contextmanager
+def _store(tracking_uri: str) -> Iterator[None]:
+    """Let the block talk to a store; an empty address leaves the environment's."""
+    before = os.environ.get("MLFLOW_TRACKING_URI")
+    if tracking_uri:
+        os.environ["MLFLOW_TRACKING_URI"] = tracking_uri
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop("MLFLOW_TRACKING_URI", None)
+        else:
+            os.environ["MLFLOW_TRACKING_URI"] = before
+
+
+def _model(text: str, folder: Path, *, what: str) -> Path:
+    """Return a model's folder, fetched if it is a registered version."""
+    if text.startswith(_REGISTERED):
+        from penstock.registry.versions import fetch
+
+        return fetch(text, tracking_uri="", destination=folder)
+    if not Path(text).is_dir():
+        raise UsageError(
+            f"there is no folder {text!r}",
+            where=what,
+            remedy="Give a model folder, or a version as models:/NAME/VERSION.",
+        )
+    return Path(text)
+
+
+def _champion(options: argparse.Namespace, folder: Path) -> Champion | None:
+    """Return the champion; None if there is none."""
+    from penstock.evaluation.champion import Champion
+
+    text = options.champion
+    if text == NONE:
+        return None
+    implied = not text or text.endswith(_CHAMPION)
+    if implied:
+        from penstock.registry.contender import contender
+
+        name = (text or options.model).removeprefix(_REGISTERED).partition("/")[0].partition("@")[0]
+        return contender(name, tracking_uri="", destination=folder)
+    if text.startswith(_REGISTERED):
+        from penstock.registry.versions import registered
+
+        # By its number: an alias may name another version tomorrow.
+        text = registered(text, tracking_uri="").uri
+    return Champion(uri=text, folder=_model(text, folder, what="--champion"))
+
+
+def _data(text: str, *, model: Path, asked: _Asked, scratch: Path) -> Path:
+    """Return the rows as a dataset: the one given, or a table read as the project reads its own."""
+    from penstock.data.ingest import ingest
+    from penstock.data.spec import SourceSpec
+    from penstock.records.dataset import FILE_NAME
+
+    if (Path(text) / FILE_NAME).is_file():
+        return Path(text)
+    if "://" not in text and not Path(text).exists():
+        raise UsageError(f"there is no file {text!r}", where="--data")
+    fields = {} if asked.source is None else asked.source.model_dump(exclude={"format", "query"})
+    source = SourceSpec.model_validate(fields | {"uri": text})
+    found = ingest(source, output=scratch / "data")
+    # The pipeline settled types on the whole table; from these rows alone others may be inferred,
+    # and equal rows would have another digest.
+    trained = _types(model)
+    other = {
+        column.name: trained[column.name]
+        for column in found.columns
+        if trained.get(column.name, column.type) != column.type
+    }
+    if not other:
+        return scratch / "data"
+    types = {**other, **source.types}
+    ingest(source.model_copy(update={"types": types}), output=scratch / "retyped")
+    return scratch / "retyped"
+
+
+def _types(model: Path) -> dict[str, ColumnType]:
+    """Return the types of the columns as the model's training part had them, as far as it tells."""
+    from penstock.records import dataset
+    from penstock.records import model as records
+
+    columns: Sequence[Column] = records.Model.read(model / records.FILE_NAME).columns
+    if (model / dataset.FILE_NAME).is_file():
+        columns = dataset.Dataset.read(model / dataset.FILE_NAME).columns
+    return {column.name: column.type for column in columns}
+
+
+def _baselines(given: Path | None, *, model: Path, scratch: Path) -> Path | None:
+    """Return the baselines to beat: those given, else the trivial one, made again."""
+    if given is not None:
+        if not given.is_dir():
+            raise UsageError(f"there is no folder {str(given)!r}", where="--baselines")
+        return given
+    from penstock.training.trivial import trivial_baseline
+
+    made = trivial_baseline(model, output=scratch / "baselines")
+    if made is None:
+        print(
+            "penstock: the model's folder does not say what its training rows were like, so no "
+            "baseline is measured; give --baselines",
+            file=sys.stderr,
+        )
+    return made
+
+
+def _name(model: str) -> str:
+    return model.removeprefix(_REGISTERED) if model.startswith(_REGISTERED) else Path(model).name
+
+
+def _line(rule: RuleResult) -> str:
+    verdict = {"pass": "pass", "fail": "FAIL", "not applicable": "n/a"}[rule.verdict]
+    severity = "blocks" if rule.severity == "block" else "warns"
+    return f"{verdict:<4}  {severity:<6}  {rule.rule}: {rule.sentence}"

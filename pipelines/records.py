@@ -1,0 +1,199 @@
+"""The commands on a version's records: `penstock approve`, `reject`, `audit`, `verify`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from penstock.errors import UsageError
+from penstock.registry import audit, signing, versions
+
+if TYPE_CHECKING:
+    from penstock.policy.approval import ApprovalSpec
+
+_FAILED = 1
+_WIDTHS = (26, 24, 58)
+
+
+def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands to the parser of `penstock`."""
+    for name, told in (("approve", "say yes to a version"), ("reject", "say no to a version")):
+        command = commands.add_parser(name, help=told, description=_say.__doc__)
+        _with_target(command, alias=versions.CHALLENGER)
+        command.add_argument("--reason", required=True, help="why, in your words")
+        command.add_argument("--as", dest="stated", default="", metavar="NAME", help="who you are")
+        if name == "approve":
+            command.add_argument("--days", type=float, help="after which it expires (default 7)")
+        command.set_defaults(command=_say, verdict=f"{name}d" if name == "approve" else "rejected")
+
+    command = commands.add_parser(
+        "audit",
+        help="who released what, when, on whose word",
+        description=_audit.__doc__,
+        epilog="Exit codes: 0 the trail is whole, 1 it is broken or the alias is not as it says.",
+    )
+    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    command.add_argument("--model", default="", metavar="NAME", help="instead of a project")
+    command.add_argument("--tracking-uri", default="")
+    command.add_argument("--json", action="store_true", help="the entries as JSON")
+    command.add_argument(
+        "--champion",
+        type=int,
+        metavar="VERSION",
+        help="put the alias champion on this version, and write down that you did",
+    )
+    command.add_argument("--reason", default="", help="why, with --champion")
+    command.add_argument("--as", dest="stated", default="", metavar="NAME", help="who you are")
+    command.set_defaults(command=_audit)
+
+    command = commands.add_parser(
+        "verify",
+        help="check a version's files, evidence and trail",
+        description=_verify.__doc__,
+        epilog="Exit codes: 0 everything holds, 1 something does not or is missing.",
+    )
+    _with_target(command, alias=versions.CHAMPION)
+    command.add_argument(
+        "--key",
+        type=Path,
+        help=f"public key (PEM); the version must be signed by it (default: {signing.VERIFY_KEY})",
+    )
+    command.add_argument("--json", action="store_true", help="the checks as JSON")
+    command.set_defaults(command=_verify)
+
+
+def _with_target(command: argparse.ArgumentParser, *, alias: str) -> None:
+    command.add_argument(
+        "target",
+        nargs="?",
+        default="project.yaml",
+        help=f"models:/NAME/VERSION, or a project file, whose {alias} is meant",
+    )
+    command.add_argument("--tracking-uri", default="", help="MLflow store")
+    command.set_defaults(alias=alias)
+
+
+def _say(options: argparse.Namespace) -> int:
+    """Put your word on a version into the registry; a rollout that asks for it waits for that.
+
+    Who you are is what --as says, else the platform's user (KUBEFLOW_USERID), else the user that
+    the cluster of KUBECONFIG knows, else the operating system's; how it is known is written too.
+    """
+    from penstock.registry import approvals
+    from penstock.registry.identity import whoami
+
+    uri, tracking_uri, spec = _version(options)
+    verdict: Literal["approved", "rejected"] = options.verdict
+    days = getattr(options, "days", None)
+    if days is not None and days <= 0:
+        raise UsageError(f"an approval is valid for more than 0 days, got {days:g}", where="--days")
+    default = spec.valid_days if spec else 7.0
+    word = approvals.say(
+        uri,
+        verdict=verdict,
+        by=whoami(options.stated),
+        reason=options.reason,
+        tracking_uri=tracking_uri,
+        valid_days=days or default,
+    )
+    until = f", valid until {word.expires:%Y-%m-%d %H:%M} UTC" if verdict == "approved" else ""
+    print(f"{word.by.name} ({word.by.means}) {verdict} {word.uri}{until}.")
+    return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    """List who released what, when, on whose word, and say whether the trail is whole."""
+    from penstock import tracking
+    from penstock.registry.champion import checked_champion
+
+    name, tracking_uri = options.model, options.tracking_uri
+    if not name:
+        name, tracking_uri, _ = _project(options.project, tracking_uri)
+    if options.champion is not None:
+        _move(name, options, tracking_uri=tracking_uri)
+    store = tracking.client(tracking_uri)
+    with versions.answers(tracking_uri):
+        found = versions.registered_model(store, name)
+    trail = audit.read(found.tags if found else {})
+    champion = checked_champion(name, tracking_uri=tracking_uri)
+    problems = [*trail.problems, *([f"{champion.problem}."] if champion.problem else [])]
+    if options.json:
+        told = {"entries": [entry.payload() for entry in trail.entries], "problems": problems}
+        print(json.dumps(told, indent=2, ensure_ascii=False))
+        return _FAILED if problems else 0
+    for entry in trail.entries:
+        means = f" ({entry.means})" if entry.means else ""
+        print(f"{entry.time:%Y-%m-%d %H:%M:%S}  {entry.event:16} {entry.uri}  {entry.by}{means}")
+        if entry.reason:
+            print(f"{'':21}{entry.reason}")
+    if not trail.entries:
+        print(f"No trail is kept of {name!r}.")
+    print(f"Champion: {champion.version.uri if champion.version else 'none'}. {champion.note}")
+    for problem in problems:
+        print(f"BROKEN: {problem[0].upper()}{problem[1:]}")
+    return _FAILED if problems else 0
+
+
+def _move(name: str, options: argparse.Namespace, *, tracking_uri: str) -> None:
+    from penstock.registry.identity import whoami
+
+    if not options.reason.strip():
+        raise UsageError("moving the champion by hand needs a reason", where="--reason")
+    by = whoami(options.stated)
+    versions.set_champion(
+        name,
+        options.champion,
+        tracking_uri=tracking_uri,
+        word=audit.Word(by=by.name, means=by.means, reason=options.reason.strip()),
+    )
+
+
+def _verify(options: argparse.Namespace) -> int:
+    """Compute every digest of a version and its evidence again, and print what holds."""
+    from penstock.registry.verify import verify
+
+    uri, tracking_uri, _ = _version(options)
+    named = os.environ.get(signing.VERIFY_KEY, "")
+    key = options.key or (Path(named) if named else None)
+    version, checks = verify(uri, tracking_uri=tracking_uri, key=key)
+    good = all(check.good for check in checks)
+    if options.json:
+        told: dict[str, Any] = {"uri": version.uri, "holds": good}
+        print(json.dumps(told | {"checks": [vars(check) for check in checks]}, indent=2))
+        return 0 if good else _FAILED
+    print(_row(("check", "expected", "found"), "verdict"))
+    for check in checks:
+        print(_row((check.name, check.expected, check.found), check.verdict))
+    bad = sum(not check.good for check in checks)
+    print(f"{version.uri}: " + (f"{bad} do not hold." if bad else f"all {len(checks)} hold."))
+    return 0 if good else _FAILED
+
+
+def _row(cells: Sequence[str], verdict: str) -> str:
+    cut = (
+        (cell if len(cell) <= width else f"{cell[: width - 1]}…").ljust(width)
+        for cell, width in zip(cells, _WIDTHS, strict=True)
+    )
+    return f"{'  '.join(cut)}  {verdict}"
+
+
+def _version(options: argparse.Namespace) -> tuple[str, str, ApprovalSpec | None]:
+    """Return the version that is meant, the store, and what a project's policy says of approval."""
+    if options.target.startswith("models:/"):
+        return options.target, options.tracking_uri, None
+    name, tracking_uri, spec = _project(Path(options.target), options.tracking_uri)
+    return f"models:/{name}@{options.alias}", tracking_uri, spec
+
+
+def _project(path: Path, tracking_uri: str) -> tuple[str, str, ApprovalSpec]:
+    from penstock import project
+    from penstock.pipelines.run import home_of
+
+    loaded = project.load(path)
+    home = home_of(path.absolute().parent)
+    given = tracking_uri or loaded.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    return loaded.name, given or f"sqlite:///{home / 'mlflow.db'}", loaded.gate.approval

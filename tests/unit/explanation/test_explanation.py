@@ -1,0 +1,356 @@
+"""What answers rest on: contributions that add up to the answer, of every family we train."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from penstock import model as models
+from penstock.data.table import read_table, write_dataset
+from penstock.errors import InputError
+from penstock.explanation.explain import explain
+from penstock.features.fit import fit_features
+from penstock.features.spec import FeaturesSpec
+from penstock.metrics import METRICS
+from penstock.model import load_trusted, to_frame
+from penstock.records.explanation import Explanation
+from penstock.records.features import TRANSFORMER_NAME
+from penstock.records.model import Model
+
+FAMILIES = ("linear", "hist_gradient_boosting", "random_forest", "extra_trees")
+TASKS = ("binary", "multiclass", "regression")
+METRIC = {"binary": "roc_auc", "multiclass": "accuracy", "regression": "r2"}
+
+
+def rows(task: str, n: int, *, seed: int) -> dict[str, list[Any]]:
+    """Rows of every kind of column: `strong` and `kind` matter, `noise` does not."""
+    random = np.random.default_rng(seed)
+    strong, weak, noise = random.normal(size=(3, n))
+    kind = random.choice(["a", "b", "c", "rare"], n, p=[0.4, 0.3, 0.295, 0.005])
+    member = random.random(n) < 0.5
+    signal = 2 * strong + 0.4 * weak + 1.5 * (kind == "c") + 0.5 * random.normal(size=n)
+    target: Any = (signal * 3 + 10).round(3)
+    if task == "binary":
+        # The positive class is the first in order: contributions must be turned.
+        target = np.where(signal > 1.2, "bought", "left")
+    elif task == "multiclass":
+        target = np.digitize(signal, [-0.8, 1.2])
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    times = [start + timedelta(hours=int(h)) for h in random.integers(0, 5000, n)]
+    holes = random.random(n) < 0.1
+    return {
+        "strong": strong.tolist(),
+        "kind": [None if hole else k for k, hole in zip(kind.tolist(), holes, strict=True)],
+        "weak": np.where(holes, None, weak.astype(object)).tolist(),
+        "noise": noise.tolist(),
+        "member": member.tolist(),
+        "when": times,
+        "note": [f"word{w} of {v}" for w, v in random.integers(0, 400, (n, 2)).tolist()],
+        "y": target.tolist(),
+    }
+
+
+@dataclass(frozen=True)
+class World:
+    """A holdout and the folder of a model of each family."""
+
+    task: str
+    train: Path
+    holdout: Path
+    home: Path
+
+    def model(self, name: str, estimator: Any = None) -> Path:
+        """Return the folder of a fitted model, made once."""
+        from penstock.training.environment import libraries
+        from penstock.training.estimators import build, family
+        from penstock.training.saving import save_model
+
+        folder = self.home / name
+        if folder.exists():
+            return folder
+        record = json.loads((self.home / "features" / "features.json").read_text())
+        raw = read_table(self.train)
+        task: Any = self.task
+        columns = [
+            {"name": c["name"], "type": c["type"]} for c in record["columns"] if c["kind"] != "drop"
+        ]
+        from penstock.records.dataset import Column
+
+        used = tuple(Column(**column) for column in columns)
+        transformer = load_trusted(self.home / "features" / TRANSFORMER_NAME)
+        order = list(transformer.feature_names_in_)
+        used = tuple(sorted(used, key=lambda column: order.index(column.name)))
+        frame = to_frame(raw, used)
+        target = np.array(raw.column("y").to_pylist())
+        if estimator is None:
+            chosen: Any = name
+            settings = family(chosen, task=task).defaults
+            estimator = build(chosen, settings, task=task, seed=3)
+        estimator.fit(transformer.transform(frame), target)
+        binary = task == "binary"
+        save_model(
+            folder,
+            transformer=transformer,
+            estimator=estimator,
+            frame=frame,
+            record=Model(
+                name=name,
+                task=task,
+                target="y",
+                classes=tuple(c.item() for c in getattr(estimator, "classes_", ())),
+                positive="bought" if binary else None,
+                threshold=0.4 if binary else None,
+                columns=used,
+                metric=METRIC[task],
+                score=0.5,
+                parameters={},
+                dataset="rows1:00000000000000000000000000000000",
+                seed=3,
+                libraries=libraries(),
+                trusted_types=(),
+            ),
+        )
+        return folder
+
+
+@pytest.fixture(scope="session")
+def worlds(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], World]:
+    import pyarrow as pa
+
+    made: dict[str, World] = {}
+
+    def get(task: str) -> World:
+        if task not in made:
+            home = tmp_path_factory.mktemp(task)
+            train, holdout = home / "train", home / "holdout"
+            write_dataset([pa.table(rows(task, 700, seed=1))], output=train, source="test")
+            write_dataset([pa.table(rows(task, 500, seed=2))], output=holdout, source="test")
+            fit_features(
+                train,
+                target="y",
+                spec=FeaturesSpec(text_buckets=16, rare_share=0.02, columns={"note": "text"}),
+                output=home / "features",
+                report=home / "features.html",
+            )
+            made[task] = World(task=task, train=train, holdout=holdout, home=home)
+        return made[task]
+
+    return get
+
+
+def explained(world: World, folder: Path, out: Path, **options: Any) -> Explanation:
+    found = explain(
+        world.holdout, model=folder, output=out / "e.json", report=out / "e.html", **options
+    )
+    assert Explanation.read(out / "e.json") == found
+    return found
+
+
+def _logit(p: float) -> float:
+    return float(np.log(p / (1 - p)))
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_contributions_add_up_to_the_models_own_answer(
+    worlds: Callable[[str], World], tmp_path: Path, task: str, family: str
+) -> None:
+    world = worlds(task)
+    folder = world.model(family)
+    found = explained(world, folder, tmp_path)
+    assert found.exact
+    assert found.rows == 500
+    assert found.largest_gap < 1e-9 * max(1, max(abs(e.output) for e in found.examples))
+    names = [c.name for c in Model.read(folder / "penstock.json").columns]
+    assert {"strong", "kind", "weak", "noise", "member", "when", "note"} <= set(names)
+    for example in found.examples:
+        assert set(example.contributions) == set(example.values) == set(names)
+        total = example.base + sum(example.contributions.values())
+        assert total == pytest.approx(example.output, abs=1e-9)
+        if task == "binary" and family in ("linear", "hist_gradient_boosting"):
+            assert found.unit == "log-odds of bought"
+            assert example.output == pytest.approx(_logit(example.score), abs=1e-6)
+        elif task != "multiclass" or family.endswith(("forest", "trees")):
+            assert example.output == pytest.approx(example.score, abs=1e-9)
+        if task == "multiclass":
+            assert example.of in ("0", "1", "2")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_what_matters_comes_before_what_does_not(
+    worlds: Callable[[str], World], tmp_path: Path, task: str
+) -> None:
+    world = worlds(task)
+    found = explained(world, world.model("hist_gradient_boosting"), tmp_path)
+    assert found.importances[0].column == "strong"
+    by_name = {i.column: i for i in found.importances}
+    strong, noise = by_name["strong"].permutation, by_name["noise"].permutation
+    assert strong is not None
+    assert noise is not None
+    assert strong.low > 0.1
+    assert noise.low <= 0 < strong.value
+    assert by_name["kind"].attribution > by_name["noise"].attribution
+    for importance in found.importances:
+        assert len(importance.deciles) == 11
+        assert list(importance.deciles) == sorted(importance.deciles)
+    curves = [d for d in found.dependences if d.column == "strong"]
+    assert len(curves) == (3 if task == "multiclass" else 1)
+    if task != "multiclass":
+        assert curves[0].answers[-1] > curves[0].answers[0] + 0.3
+        kinds = next(d for d in found.dependences if d.column == "kind")
+        assert kinds.values[-1] == "(missing)"
+        level = dict(zip(kinds.values, kinds.answers, strict=True))
+        assert level["c"] > level["a"]
+
+
+def test_the_permutation_is_measured_in_the_primary_metric(
+    worlds: Callable[[str], World], tmp_path: Path
+) -> None:
+    world = worlds("binary")
+    folder = world.model("hist_gradient_boosting")
+    found = explained(world, folder, tmp_path)
+    table = read_table(world.holdout)
+    loaded = models.load(folder)
+    frame = loaded.frame(table)
+    truth = np.array([value == "bought" for value in table.column("y").to_pylist()]).astype(int)
+    whole = METRICS["roc_auc"].of(truth, loaded.scores(frame))
+    random, losses = np.random.default_rng(99), []
+    for _ in range(20):
+        shuffled = frame.assign(strong=random.permutation(frame["strong"].to_numpy()))
+        losses.append(whole - METRICS["roc_auc"].of(truth, loaded.scores(shuffled)))
+    strong = next(i for i in found.importances if i.column == "strong")
+    assert strong.permutation is not None
+    assert strong.permutation.value == pytest.approx(np.mean(losses), abs=0.02)
+
+
+def test_the_same_inputs_give_the_same_record(
+    worlds: Callable[[str], World], tmp_path: Path
+) -> None:
+    world = worlds("binary")
+    folder = world.model("extra_trees")
+    first = explained(world, folder, tmp_path / "a", rows=120)
+    again = explained(world, folder, tmp_path / "b", rows=120)
+    other = explained(world, folder, tmp_path / "c", rows=120, seed=21)
+    assert first == again
+    assert first.rows == 120
+    assert (tmp_path / "a/e.html").read_text() == (tmp_path / "b/e.html").read_text()
+    assert first.importances != other.importances
+
+
+def test_the_three_rows_are_rows_of_the_holdout(
+    worlds: Callable[[str], World], tmp_path: Path
+) -> None:
+    world = worlds("binary")
+    folder = world.model("random_forest")
+    found = explained(world, folder, tmp_path)
+    loaded = models.load(folder)
+    scores = loaded.scores(loaded.frame(read_table(world.holdout)))
+    high, near, low = found.examples
+    assert high.score == scores.max()
+    assert low.score == scores.min()
+    assert abs(near.score - 0.4) == pytest.approx(np.abs(scores - 0.4).min())
+    held = read_table(world.holdout).to_pylist()
+    wanted = held[int(scores.argmax())]
+    assert high.values["strong"] == wanted["strong"]
+    assert high.values["when"] == wanted["when"].isoformat()
+
+
+def test_what_shap_does_not_know_is_estimated_and_said_so(
+    worlds: Callable[[str], World], tmp_path: Path
+) -> None:
+    from sklearn.dummy import DummyClassifier
+
+    world = worlds("binary")
+    found = explained(world, world.model("majority", DummyClassifier(strategy="prior")), tmp_path)
+    assert not found.exact
+    assert "drawn orders" in found.method
+    assert all(i.attribution == 0 for i in found.importances)
+    assert "says the same of every row" in (tmp_path / "e.html").read_text()
+
+
+def test_trees_too_large_for_the_budget_are_approximated_and_said_so(
+    worlds: Callable[[str], World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from penstock.explanation import _attribution
+
+    world = worlds("regression")
+    folder = world.model("random_forest")
+    monkeypatch.setattr(_attribution, "BUDGET", 1e6)
+    found = explained(world, folder, tmp_path)
+    assert not found.exact
+    assert "Saabas" in found.method
+    assert found.importances[0].column == "strong"
+    sizes = _attribution._leaves(models.load(folder).pipeline[-1])
+    assert sizes is not None
+    monkeypatch.setattr(_attribution, "BUDGET", 100.5 * sizes[1])
+    fewer = explained(world, folder, tmp_path / "fewer")
+    assert fewer.exact
+    assert fewer.rows == 100
+    assert [e.score for e in fewer.examples] == [e.score for e in found.examples]
+
+
+def test_a_holdout_without_a_column_is_named(
+    worlds: Callable[[str], World], tmp_path: Path
+) -> None:
+    import pyarrow as pa
+
+    world = worlds("binary")
+    table = pa.table(rows("binary", 60, seed=5)).drop_columns(["weak"])
+    write_dataset([table], output=tmp_path / "less", source="test")
+    with pytest.raises(InputError, match="does not have the columns 'weak'"):
+        explain(
+            tmp_path / "less",
+            model=world.model("linear"),
+            output=tmp_path / "e.json",
+            report=tmp_path / "e.html",
+        )
+    assert not (tmp_path / "e.json").exists()
+    assert not (tmp_path / "e.html").exists()
+
+
+def test_it_writes_nothing_outside_of_its_outputs(
+    worlds: Callable[[str], World], tmp_path: Path
+) -> None:
+    """A container may have no home that can be written: numba must not need one for its cache."""
+    world = worlds("binary")
+    folder = world.model("hist_gradient_boosting")
+    home = tmp_path / "home"
+    home.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from penstock.explanation.explain import explain; "
+        "a = [Path(p) for p in sys.argv[1:]]; "
+        "explain(a[0], model=a[1], output=a[2], report=a[3], rows=60)"
+    )
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code, world.holdout, folder, out / "e", out / "r"],
+        cwd=home,
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin", "MPLCONFIGDIR": str(tmp_path / "mpl")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in out.iterdir()) == ["e", "r"]
+    assert [path for path in home.rglob("*") if path.is_file()] == []
+
+
+def test_the_page_says_which_columns_and_how(
+    worlds: Callable[[str], World], tmp_path: Path
+) -> None:
+    world = worlds("binary")
+    explained(world, world.model("linear"), tmp_path)
+    page = (tmp_path / "e.html").read_text()
+    for text in ("strong", "log-odds of bought", "The highest score", "partial dependence"):
+        assert text in page
+    assert "<script" not in page
+    assert 'href="http' not in page
+    assert "src=" not in page
