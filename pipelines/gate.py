@@ -18,6 +18,7 @@ from penstock.pipelines.exits import EXIT_CODES
 
 if TYPE_CHECKING:
     from penstock.data.spec import SourceSpec
+    from penstock.evaluation.champion import Champion
     from penstock.evaluation.spec import EvaluationSpec
     from penstock.policy.spec import Policy
     from penstock.records.dataset import Column, ColumnType
@@ -123,7 +124,7 @@ def _judge(options: argparse.Namespace, asked: _Asked, *, scratch: Path) -> Deci
     from penstock.gate.decide import run
 
     model = _model(options.model, scratch / "model", what="--model")
-    champion, uri = _champion(options, scratch / "champion")
+    champion = _champion(options, scratch / "champion")
     holdout = _data(options.data, model=model, asked=asked, scratch=scratch)
     evaluation = scratch / "evaluation.json"
     evaluate(
@@ -131,7 +132,6 @@ def _judge(options: argparse.Namespace, asked: _Asked, *, scratch: Path) -> Deci
         model=model,
         baselines=_baselines(options.baselines, model=model, scratch=scratch),
         champion=champion,
-        champion_uri=uri,
         policy=asked.policy,
         spec=asked.spec,
         output=evaluation,
@@ -220,23 +220,22 @@ def _model(text: str, folder: Path, *, what: str) -> Path:
     return Path(text)
 
 
-def _champion(options: argparse.Namespace, folder: Path) -> tuple[Path | None, str]:
-    """Return the champion's folder and what it is called; None and nothing if there is none."""
+def _champion(options: argparse.Namespace, folder: Path) -> Champion | None:
+    """Return the champion, or None if there is none."""
+    from penstock.evaluation.champion import Champion
+    from penstock.registry.contender import contender
+    from penstock.registry.versions import registered
+
     if options.champion == NONE:
-        return None, ""
+        return None
     if options.champion:
         uri = options.champion
         if uri.startswith(_REGISTERED):
-            from penstock.registry.versions import registered
-
             # By its number: an alias may name another version tomorrow.
             uri = registered(uri, tracking_uri="").uri
-        return _model(uri, folder, what="--champion"), uri
-    from penstock.registry.versions import champion
-
+        return Champion(uri=uri, folder=_model(uri, folder, what="--champion"))
     name = options.model.removeprefix(_REGISTERED).partition("/")[0].partition("@")[0]
-    found = champion(name, tracking_uri="")
-    return (None, "") if found is None else (_model(found.uri, folder, what=name), found.uri)
+    return contender(name, tracking_uri="", destination=folder)
 
 
 def _data(text: str, *, model: Path, asked: _Asked, scratch: Path) -> Path:

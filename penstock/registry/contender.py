@@ -6,14 +6,16 @@ from pathlib import Path
 
 from penstock.errors import InputError, IntegrityError, ServiceError
 from penstock.evaluation.champion import Champion
-from penstock.registry import versions
+from penstock.registry import _standing, versions
+from penstock.registry.champion import checked_champion
 
 
 def contender(name: str, *, tracking_uri: str, destination: Path) -> Champion | None:
     """Return the champion of a registered model, downloaded; None while there is none.
 
-    A champion whose files are lost, altered or were never Penstock's is returned with the reason
-    and without a folder: that is a statement about it, which the gate's rule then judges.
+    A champion that is gone, or whose files are lost, altered or were never Penstock's, is returned
+    with the reason and without a folder: that is a statement about it, which the gate's rule then
+    judges. An alias that was moved by hand is believed here; `register` refuses it.
 
     Args:
         name: The registered model.
@@ -25,11 +27,13 @@ def contender(name: str, *, tracking_uri: str, destination: Path) -> Champion | 
             about the champion.
     """
     try:
-        found = versions.champion(name, tracking_uri=tracking_uri)
+        checked = checked_champion(name, tracking_uri=tracking_uri)
     except IntegrityError as error:
         return Champion(uri=error.where, problem=str(error))
+    found = checked.version
     if found is None:
-        return None
+        problem = f"{checked.problem}. {_standing.remedy(name)}."
+        return Champion(problem=problem, gone=True) if checked.problem else None
     try:
         versions.fetch(found.uri, tracking_uri=tracking_uri, destination=destination)
     except IntegrityError as error:
