@@ -13,6 +13,7 @@ def decide(
     report: dsl.Output[dsl.HTML],
     name: str = "model",
     policy: dict = {},  # noqa: B006
+    operations: dsl.Input[dsl.Artifact] = None,
 ) -> bool:
     """Apply the gate's policy to an evaluation.
 
@@ -25,6 +26,7 @@ def decide(
         policy: Fields of the project file's `gate` section, the same that `evaluate` was given.
             By default the candidate must beat the majority class or mean, and must not be worse
             than the champion by more than a margin.
+        operations: What `probe_serving` measured, where the policy asks about it.
         decision: Decision record (JSON): digests of model, holdout, evaluation and policy, and
             each rule with its value, bound and verdict in words.
         metrics: How many rules passed, failed, warned or did not apply, and what each measured, for
@@ -47,6 +49,7 @@ def decide(
         name=name,
         output=Path(decision.path),
         report=Path(report.path),
+        operations=Path(operations.path) if operations else None,
         image=os.environ.get("PENSTOCK_IMAGE", ""),
     )
     for figure, value in result.figures().items():

@@ -18,6 +18,7 @@ def register(
     validation: dsl.Input[dsl.Artifact] = None,
     explanation: dsl.Input[dsl.Artifact] = None,
     proof: dsl.Input[dsl.Artifact] = None,
+    card: dict = {},  # noqa: B006
     tracking_uri: str = "",
     pipeline_run: str = "",
     requested_by: str = "",
@@ -45,6 +46,7 @@ def register(
         validation: What `validate` found, for the evidence.
         explanation: What the model's answers rest on, for the evidence.
         proof: What `split` proved, for the evidence.
+        card: Fields of the section `card`: what the owner says in the model card.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
         pipeline_run: Recorded with the version.
         requested_by: Who started the run; never the only one to approve it.
@@ -80,6 +82,7 @@ def register(
         grounds=grounds_of(
             {kind: Path(artifact.path) for kind, artifact in given.items() if artifact},
             policy=policy,
+            card=card,
             image=here,
             requested_by=requested_by,
         ),

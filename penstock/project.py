@@ -14,6 +14,7 @@ from penstock.features.spec import FeaturesSpec
 from penstock.policy.spec import Policy
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
+from penstock.registry.spec import CardSpec
 from penstock.rollout.spec import DeploymentSpec
 from penstock.training.spec import TrainingSpec
 from penstock.yaml_file import read_mapping
@@ -63,6 +64,7 @@ class Project(Spec):
     training: TrainingSpec = TrainingSpec()
     evaluation: EvaluationSpec = EvaluationSpec()
     gate: Policy = Policy()
+    card: CardSpec = CardSpec()
     deployment: DeploymentSpec = DeploymentSpec()
     tracking_uri: str = Field(
         default="",

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 NONE = "none"
 
 _REGISTERED = "models:/"
+_CHAMPION = "@champion"
 
 
 def add_gate_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -102,7 +103,8 @@ class _Asked:
 def _gate(options: argparse.Namespace) -> int:
     """Measure a model on rows that it has not seen and judge it by a policy.
 
-    It does what the steps evaluate and decide do in a pipeline, by the same functions.
+    It does what the steps evaluate, probe_serving and decide do in a pipeline, by the same
+    functions.
     """
     asked = _asked(options.policy)
     if not options.champion and not options.model.startswith(_REGISTERED):
@@ -122,27 +124,29 @@ def _gate(options: argparse.Namespace) -> int:
 def _judge(options: argparse.Namespace, asked: _Asked, *, scratch: Path) -> Decision:
     from penstock.evaluation.evaluate import evaluate
     from penstock.gate.decide import run
+    from penstock.serving.probe import probe
 
     model = _model(options.model, scratch / "model", what="--model")
-    champion = _champion(options, scratch / "champion")
     holdout = _data(options.data, model=model, asked=asked, scratch=scratch)
     evaluation = scratch / "evaluation.json"
     evaluate(
         holdout,
         model=model,
         baselines=_baselines(options.baselines, model=model, scratch=scratch),
-        champion=champion,
+        champion=_champion(options, scratch / "champion"),
         policy=asked.policy,
         spec=asked.spec,
         output=evaluation,
         report=scratch / "evaluation.html",
     )
+    probe(model, holdout=holdout, policy=asked.policy, output=scratch / "operations.json")
     decision = run(
         evaluation,
         policy=asked.policy,
         name=options.name or asked.name or _name(options.model),
         output=scratch / "decision.json",
         report=scratch / "decision.html",
+        operations=scratch / "operations.json",
         image=os.environ.get("PENSTOCK_IMAGE", ""),
     )
     _hand_over(options, scratch)
@@ -221,21 +225,24 @@ def _model(text: str, folder: Path, *, what: str) -> Path:
 
 
 def _champion(options: argparse.Namespace, folder: Path) -> Champion | None:
-    """Return the champion, or None if there is none."""
+    """Return the champion; None if there is none."""
     from penstock.evaluation.champion import Champion
-    from penstock.registry.contender import contender
-    from penstock.registry.versions import registered
 
-    if options.champion == NONE:
+    text = options.champion
+    if text == NONE:
         return None
-    if options.champion:
-        uri = options.champion
-        if uri.startswith(_REGISTERED):
-            # By its number: an alias may name another version tomorrow.
-            uri = registered(uri, tracking_uri="").uri
-        return Champion(uri=uri, folder=_model(uri, folder, what="--champion"))
-    name = options.model.removeprefix(_REGISTERED).partition("/")[0].partition("@")[0]
-    return contender(name, tracking_uri="", destination=folder)
+    implied = not text or text.endswith(_CHAMPION)
+    if implied:
+        from penstock.registry.contender import contender
+
+        name = (text or options.model).removeprefix(_REGISTERED).partition("/")[0].partition("@")[0]
+        return contender(name, tracking_uri="", destination=folder)
+    if text.startswith(_REGISTERED):
+        from penstock.registry.versions import registered
+
+        # By its number: an alias may name another version tomorrow.
+        text = registered(text, tracking_uri="").uri
+    return Champion(uri=text, folder=_model(text, folder, what="--champion"))
 
 
 def _data(text: str, *, model: Path, asked: _Asked, scratch: Path) -> Path:

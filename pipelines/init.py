@@ -25,6 +25,7 @@ from penstock.policy.spec import Policy
 from penstock.project import FILE_DATABASES, NotifySpec, Project, is_local
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
+from penstock.registry.spec import CardSpec
 from penstock.rollout.spec import DeploymentSpec
 from penstock.training.spec import TrainingSpec
 
@@ -142,6 +143,7 @@ def _render(
         ("evaluation", EvaluationSpec()),
         ("gate", Policy()),
         ("deployment", DeploymentSpec()),
+        ("card", CardSpec()),
         ("notify", NotifySpec()),
         ("cluster", ClusterSpec()),
     )

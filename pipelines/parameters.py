@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from penstock.errors import UsageError
+from penstock.errors import PenstockError, UsageError
 from penstock.project import FILE_DATABASES, Project, is_local, resolved_uri
 
 _SECTIONS = {
@@ -18,6 +18,7 @@ _SECTIONS = {
     "evaluation": "evaluation",
     "gate": "policy",
     "deployment": "deployment",
+    "card": "card",
 }
 
 
@@ -28,7 +29,8 @@ def for_run(project: Project, *, folder: Path) -> dict[str, Any]:
         project: The project.
         folder: Where the project file is; its paths are relative to it.
     """
-    parameters = {**_common(project), "uri": resolved_uri(project, folder=folder)}
+    uri = resolved_uri(project, folder=folder)
+    parameters = {**_common(project), "uri": uri, "requested_by": starter()}
     if project.notify.file:
         parameters["notify_file"] = str((folder / project.notify.file).resolve())
     return parameters
@@ -70,6 +72,17 @@ def given(texts: Iterable[str], *, inputs: Mapping[str, Any]) -> dict[str, Any]:
             )
         parameters[name] = _typed(name, value, inputs[name]["parameterType"])
     return parameters
+
+
+def starter() -> str:
+    """Return who starts a run, as `penstock approve` would name them; empty if nobody can say."""
+    from penstock.registry.identity import whoami
+
+    try:
+        return whoami().name
+    except PenstockError:
+        # The run does not need a name: whoever approves it is then told apart from nobody.
+        return ""
 
 
 _KINDS: dict[str, tuple[type, str]] = {

@@ -2,13 +2,16 @@
 
 from kfp import dsl
 
+from penstock.components.approve import approve
 from penstock.components.decide import decide
 from penstock.components.deploy import deploy
 from penstock.components.engineer_features import engineer_features
 from penstock.components.evaluate import evaluate
+from penstock.components.explain import explain
 from penstock.components.fail import fail
 from penstock.components.ingest import ingest
 from penstock.components.notify import notify
+from penstock.components.probe_serving import probe_serving
 from penstock.components.register import register
 from penstock.components.split import split
 from penstock.components.train import train
@@ -34,6 +37,8 @@ def release(
     evaluation: dict = {},  # noqa: B006
     policy: dict = {},  # noqa: B006
     deployment: dict = {},  # noqa: B006
+    card: dict = {},  # noqa: B006
+    requested_by: str = "",
     tracking_uri: str = "",
     notify_webhook: str = "",
     notify_file: str = "",
@@ -84,6 +89,7 @@ def release(
                         positive=positive,
                         experiment=name,
                         options=training,
+                        policy=policy,
                         tracking_uri=tracking_uri,
                     ),
                     "Train",
@@ -108,19 +114,44 @@ def release(
                 )
             )
             measured.set_caching_options(enable_caching=False)  # the champion may have changed
+            probed = sized(
+                probe_serving(
+                    model=trained.outputs["model"], holdout=parts.outputs["holdout"], policy=policy
+                ),
+                "Probe serving",
+                limit="4Gi",
+            )
+            probed.set_caching_options(enable_caching=False)  # another node has another latency
             decided = light(
-                decide(evaluation=measured.outputs["evaluation"], name=name, policy=policy),
+                decide(
+                    evaluation=measured.outputs["evaluation"],
+                    operations=probed.outputs["operations"],
+                    name=name,
+                    policy=policy,
+                ),
                 "Decide",
             )
             with dsl.If(decided.outputs["Output"] == True, name="gate approves"):  # noqa: E712
+                explained = sized(
+                    explain(model=trained.outputs["model"], holdout=parts.outputs["holdout"]),
+                    "Explain",
+                    limit="4Gi",
+                )
                 registered = network(
                     sized(
                         register(
                             model=trained.outputs["model"],
                             decision=decided.outputs["decision"],
                             evaluation=measured.outputs["evaluation"],
+                            operations=probed.outputs["operations"],
+                            explanation=explained.outputs["explanation"],
+                            validation=checked.outputs["results"],
+                            proof=parts.outputs["proof"],
                             holdout=parts.outputs["holdout"],
                             name=name,
+                            policy=policy,
+                            card=card,
+                            requested_by=requested_by,
                             tracking_uri=tracking_uri,
                             pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                         ),
@@ -129,29 +160,52 @@ def release(
                     )
                 )
                 registered.set_caching_options(enable_caching=False)
-                deployed = network(
+                asked = network(
                     light(
-                        deploy(
+                        approve(
                             registration=registered.outputs["registration"],
-                            decision=decided.outputs["decision"],
-                            holdout=parts.outputs["holdout"],
-                            options=deployment,
+                            policy=policy,
                             tracking_uri=tracking_uri,
                             pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                         ),
-                        "Deploy",
+                        "Approve",
                     )
                 )
-                deployed.set_caching_options(enable_caching=False)
-                with dsl.If(deployed.outputs["Output"] == False, name="rolled back"):  # noqa: E712
-                    undone = light(
-                        fail(
-                            evidence=deployed.outputs["rollout"],
-                            reason="The candidate was rolled back.",
-                        ),
-                        "Rolled back",
+                asked.set_caching_options(enable_caching=False)
+                with dsl.If(asked.outputs["Output"] == True, name="approved"):  # noqa: E712
+                    deployed = network(
+                        light(
+                            deploy(
+                                registration=registered.outputs["registration"],
+                                decision=decided.outputs["decision"],
+                                holdout=parts.outputs["holdout"],
+                                options=deployment,
+                                policy=policy,
+                                tracking_uri=tracking_uri,
+                                pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                            ),
+                            "Deploy",
+                        )
                     )
-                    undone.set_caching_options(enable_caching=False)
+                    deployed.set_caching_options(enable_caching=False)
+                    with dsl.If(deployed.outputs["Output"] == False, name="rolled back"):  # noqa: E712
+                        undone = light(
+                            fail(
+                                evidence=deployed.outputs["rollout"],
+                                reason="The candidate was rolled back.",
+                            ),
+                            "Rolled back",
+                        )
+                        undone.set_caching_options(enable_caching=False)
+                with dsl.If(asked.outputs["Output"] == False, name="not approved"):  # noqa: E712
+                    unwanted = light(
+                        fail(
+                            evidence=asked.outputs["outcome"],
+                            reason="The candidate was not approved.",
+                        ),
+                        "Not approved",
+                    )
+                    unwanted.set_caching_options(enable_caching=False)
             with dsl.If(decided.outputs["Output"] == False, name="gate refuses"):  # noqa: E712
                 refused = light(
                     fail(

@@ -16,6 +16,7 @@ from penstock.errors import InputError, PenstockError
 from penstock.pipelines.parameters import for_run
 from penstock.pipelines.view import LogTee, RunView
 from penstock.project import Project
+from penstock.records.approval import ApprovalOutcome
 from penstock.records.base import Record
 from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision
@@ -40,19 +41,23 @@ STEPS = (
     "engineer-features",
     "train",
     "evaluate",
+    "probe-serving",
     "decide",
+    "explain",
     "register",
+    "approve",
     "deploy",
 )
 """The tasks of a release in their order, by their names in Kubeflow."""
 
-_QUIET = ("notify", "fail", "fail-2", "fail-3")
+_QUIET = ("notify", "fail", "fail-2", "fail-3", "fail-4")
 _REPORTS = {
     "validate": "validation",
     "engineer-features": "features",
     "train": "training",
     "evaluate": "evaluation",
     "decide": "decision",
+    "explain": "explanation",
     "deploy": "rollout",
 }
 
@@ -77,6 +82,7 @@ class RunResult:
     evaluation: Evaluation | None = None
     decision: Decision | None = None
     registration: Registration | None = None
+    approval: ApprovalOutcome | None = None
     rollout: Rollout | None = None
     deployment: Deployment | None = None
     holdout: Path | None = None
@@ -177,6 +183,7 @@ def _result(
     decision = found.record(Decision, "decide", "decision")
     validation = found.record(Validation, "validate", "results")
     registration = found.record(Registration, "register", "registration")
+    approval = found.record(ApprovalOutcome, "approve", "outcome")
     rollout = found.record(Rollout, "deploy", "rollout")
     deployment = found.record(Deployment, "deploy", "deployment")
     outcome, reason = _outcome(
@@ -185,6 +192,7 @@ def _result(
         validation=validation,
         decision=decision,
         registration=registration,
+        approval=approval,
         rollout=rollout,
         deployment=deployment,
     )
@@ -200,6 +208,7 @@ def _result(
         evaluation=found.record(Evaluation, "evaluate", "evaluation"),
         decision=decision,
         registration=registration,
+        approval=approval,
         rollout=rollout,
         deployment=deployment,
         holdout=found.path("split", "holdout"),
@@ -214,6 +223,7 @@ def _outcome(
     validation: Validation | None,
     decision: Decision | None,
     registration: Registration | None,
+    approval: ApprovalOutcome | None,
     rollout: Rollout | None,
     deployment: Deployment | None,
 ) -> tuple[Outcome, str]:
@@ -223,6 +233,8 @@ def _outcome(
             return "refused", f"The data were refused. {validation.reason()}"
         if decision is not None and not decision.approved:
             return "refused", decision.reason()
+        if approval is not None and not approval.approved:
+            return "refused", f"The candidate was not approved. {approval.reason()}"
         if rollout is not None and rollout.outcome == "rolled_back":
             return "rolled_back", rollout.reason
     if failed is not None:

@@ -14,7 +14,7 @@ import yaml
 from penstock.errors import UsageError
 from penstock.pipelines._client import Endpoint, asking
 from penstock.pipelines.compile import compile_release
-from penstock.pipelines.parameters import given, stays_here
+from penstock.pipelines.parameters import given, starter, stays_here
 from penstock.project import Project
 
 
@@ -53,7 +53,8 @@ def package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
         compile_release(project, output=compiled)
         text = compiled.read_text(encoding="utf-8")
     spec = next(yaml.safe_load_all(text))
-    arguments = given(parameters, inputs=spec["root"]["inputDefinitions"]["parameters"])
+    inputs = spec["root"]["inputDefinitions"]["parameters"]
+    arguments = {"requested_by": starter(), **given(parameters, inputs=inputs)}
     for name, value, meaning in (
         ("uri", project.source.uri, "the table"),
         ("tracking_uri", project.tracking_uri, "the MLflow store"),

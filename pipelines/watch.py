@@ -35,8 +35,9 @@ _STATES: dict[str, State] = {
 }
 ENDINGS: dict[str, tuple[Outcome, str]] = {
     "fail": ("rolled_back", "The candidate was rolled back"),
-    "fail-2": ("refused", "The gate refused the candidate"),
-    "fail-3": ("refused", "The data were refused"),
+    "fail-2": ("refused", "The candidate was not approved"),
+    "fail-3": ("refused", "The gate refused the candidate"),
+    "fail-4": ("refused", "The data were refused"),
 }
 """What it means when the task of this name ran."""
 

@@ -27,12 +27,27 @@ class Shell:
 
     folder: Path
 
+    @property
+    def environment(self) -> dict[str, str]:
+        return {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "PENST"))}
+
+    def begin(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start a command whose end is not waited for."""
+        return subprocess.Popen(
+            [str(BIN / "penstock"), *arguments],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
     def __call__(self, *arguments: str, timeout: float = 400) -> subprocess.CompletedProcess[str]:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "PENST"))}
         return subprocess.run(
             [str(BIN / "penstock"), *arguments],
             cwd=self.folder,
-            env=environment,
+            env=self.environment,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -59,7 +59,7 @@ def one_versus_rest(truth: Codes, scores: Floats) -> Floats:
     total = np.zeros(len(truth))
     for code in range(classes):
         total += ranking(truth == code, scores[:, code])["roc_auc"]
-    return total / classes
+    return np.asarray(total / classes)
 
 
 def mean(losses: Floats) -> Floats:
@@ -79,7 +79,7 @@ def precision(truth: Codes, predicted: Codes) -> Floats:
 
 def f1_of_positive(truth: Codes, predicted: Codes) -> Floats:
     """Return the influences on the F1 of class 1; zeros where it is neither there nor predicted."""
-    size = (truth == 1).astype(np.float64) + (predicted == 1)
+    size: Floats = (truth == 1).astype(np.float64) + (predicted == 1)
     if not size.any():
         return size
     hit = (truth == 1) & (predicted == 1)
@@ -104,7 +104,7 @@ def f1(table: Floats) -> Floats:
     found = -(of_truth[:, None] + (scores * part)[None, :])
     found[np.arange(known), np.arange(known)] += 2 * part
     counted = int((sizes > 0).sum()) + bool(actual[known])
-    return found / counted
+    return np.asarray(found / counted)
 
 
 def f1_correlation(table: Floats) -> Floats:

@@ -92,8 +92,8 @@ def combined(
     up = share * np.where(share > 0, above, below)
     middle = float(share @ value)
     return (
-        middle - float(np.sqrt(max(down @ related @ down, 0.0))),
-        middle + float(np.sqrt(max(up @ related @ up, 0.0))),
+        middle - float(np.sqrt(max(float(down @ related @ down), 0.0))),
+        middle + float(np.sqrt(max(float(up @ related @ up), 0.0))),
     )
 
 

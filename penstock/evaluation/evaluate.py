@@ -116,7 +116,11 @@ def evaluate(
         leakage=policy.leakage
         and measure_leakage(rows, policy.leakage, model=model, seed=spec.seed),
         training_data=policy.training_data
-        and measure_training_data(policy.training_data, model=model, champion=champion),
+        and measure_training_data(
+            policy.training_data,
+            model=model,
+            champion=None if champion is None else champion.folder,
+        ),
         kpi=policy.cost and measure_kpi(rows, policy.cost, spec),
         notes=(*rows.notes, *measured.notes),
     )

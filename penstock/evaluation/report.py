@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from penstock.evaluation._parts_page import parts_sections
+from penstock.evaluation.health_sections import health_sections
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
 from penstock.evaluation.words import (
     MEANINGS,
@@ -50,7 +52,9 @@ def evaluation_page(evaluation: Evaluation, holdout: Holdout) -> str:
             _advantages(evaluation),
             "By how much the candidate is better on the same rows; below 0 it is worse.",
         ),
+        *parts_sections(evaluation),
         *_plots(holdout),
+        *health_sections(evaluation),
         Section("How this was measured", _method(evaluation, holdout)),
     ]
     if evaluation.notes:

@@ -106,6 +106,9 @@ def measure_slices(holdout: Holdout, rule: SlicesRule, *, confidence: float) -> 
         too_small=sum(int((~look.judged).sum()) for look in looks),
         omitted=sum(e.accused for e in entries) - sum(e.accused for e in listed),
         compared=losses.champion is not None and rule.margin is not None,
+        floor=bound,
+        margin=rule.margin,
+        alpha=rule.alpha,
         slices=(*(_slice(entry, losses) for entry in listed), *small[:_LISTED]),
         notes=tuple(notes),
     )
@@ -140,7 +143,7 @@ def _parts(
     if not rule.find:
         return
     every = [c.name for c in holdout.dataset.columns if c.name != holdout.record.target]
-    telling = [column for column in every if len(levels(column).names) > 1]
+    telling = [column for column in every if _tells(levels(column), rule)]
     taken = {frozenset(columns) for columns in named}
     most = max(1, _PAIRS_BUDGET // holdout.rows)
     paired = telling
@@ -154,6 +157,12 @@ def _parts(
     for columns in [*((column,) for column in telling), *combinations(paired, 2)]:
         if frozenset(columns) not in taken:
             yield tuple(levels(column) for column in columns), True
+
+
+def _tells(levels: Levels, rule: SlicesRule) -> bool:
+    """Return whether a column parts the rows: some slice and the rest are both large enough."""
+    rows = np.bincount(levels.codes)
+    return bool(((rows >= rule.min_rows) & (rows.sum() - rows >= rule.min_rows)).any())
 
 
 def _look(

@@ -38,8 +38,9 @@ def measure_training_data(
 def _drift(model: Path, champion: Path) -> tuple[ColumnFigure, ...]:
     from penstock.data.reference import drift
 
-    record = Model.read(model / MODEL_NAME)
-    looked_at = {record.target, *(column.name for column in record.columns)}
+    records = [Model.read(folder / MODEL_NAME) for folder in (model, champion)]
+    looked_at = {column.name for record in records for column in record.columns}
+    looked_at |= {record.target for record in records}
     found = drift(Reference.read(champion / REFERENCE_NAME), Reference.read(model / REFERENCE_NAME))
     figures = [ColumnFigure(column=c, value=v) for c, v in found.items() if c in looked_at]
     return tuple(sorted(figures, key=lambda figure: (-figure.value, figure.column)))

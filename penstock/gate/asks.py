@@ -17,8 +17,8 @@ def asks(rule: str, policy: Policy) -> str:
         policy: The policy that has the rule.
     """
     for begins, words in _WORDS.items():
-        if rule == begins or rule.startswith(f"{begins} "):
-            return words(policy, rule[len(begins) :].strip())
+        if rule == begins or rule.startswith((f"{begins} ", f"{begins}:")):
+            return words(policy, rule[len(begins) :].strip(" :"))
     return ""
 
 
@@ -37,12 +37,15 @@ def _linear(policy: Policy, _: str) -> str:
     )
 
 
-def _champion(policy: Policy, _: str) -> str:
-    rule = policy.champion
-    better = " It must also be shown to be better." if rule.superiority else ""
+def _champion(policy: Policy, named: str) -> str:
+    if named == "superiority":
+        return (
+            "On the same rows the model must be shown to be better than the champion, the version "
+            "that users have now: even the lower end of its advantage must lie above 0."
+        )
     return (
         "On the same rows the model may be worse than the champion, the version that users have "
-        f"now, by no more than {rule.margin:g}, the lower end of the interval included.{better}"
+        f"now, by no more than {policy.champion.margin:g}, the lower end of the interval included."
     )
 
 
@@ -74,13 +77,20 @@ def _slices(policy: Policy, _: str) -> str:
         told.append(
             f"None may be shown to be worse than under the champion by more than {rule.margin:g}."
         )
-    told.append(f"Parts of fewer than {rule.min_rows:,} rows are not judged.")
+    told.append(
+        f"Parts of fewer than {rule.min_rows:,} rows are not judged. However many are looked at, "
+        f"the chance of accusing any wrongly is {rule.alpha:.0%}."
+    )
     return " ".join(told)
 
 
 def _fairness(policy: Policy, named: str) -> str:
-    rules = [rule for rule in policy.fairness if named.startswith(", ".join(rule.columns))]
-    bounds = "; ".join(map(_fairness_words, rules))
+    rules = [
+        rule
+        for rule in policy.fairness
+        if named == f"{rule.metric} by {' and '.join(rule.columns)}"
+    ]
+    bounds = " ".join(map(_fairness_words, rules))
     return f"The model must treat groups of people alike, within bounds. {bounds}".strip()
 
 
@@ -98,46 +108,67 @@ def _calibration(policy: Policy, _: str) -> str:
     if rule is None:
         return ""
     bounds = {"Brier score": rule.brier_at_most, "calibration error": rule.ece_at_most}
-    asked = [f"{name} at most {bound:g}" for name, bound in bounds.items() if bound is not None]
-    return "What the model calls 30 % must happen in 30 % of the cases" + (
-        f": {', '.join(asked)}." if asked else "."
-    )
+    asked = " and ".join(f"{n} at most {bound:g}" for n, bound in bounds.items() if bound)
+    return f"What the model calls 30 % must happen in 30 % of the cases: {asked}."
 
 
-def _stability(policy: Policy, _: str) -> str:
-    if policy.stability is None:
+def _stability(policy: Policy, named: str) -> str:
+    rule = policy.stability
+    if rule is None:
         return ""
+    disturbed = {
+        "noise": f"noise of {rule.noise:g} of its standard deviation on each number",
+        "missing": f"{rule.missing:.0%} of all values missing",
+    }
     return (
-        "Small errors in what is put in must not undo the model: at most "
-        f"{policy.stability.drop_at_most:g} of the primary metric may be lost."
+        f"Small faults in what is put in must not undo the model: with "
+        f"{disturbed.get(named, 'small faults')}, at most {rule.drop_at_most:g} of the primary "
+        "metric may be lost."
     )
 
 
-def _leakage(policy: Policy, _: str) -> str:
+def _leakage(policy: Policy, named: str) -> str:
     rule = policy.leakage
     if rule is None:
         return ""
-    told = ["The figures must not rest on what will not be there when the model is used."]
+    parts = {"overlap": "It must be proved that no row judged on is a row learned from."}
     if rule.single_column is not None:
-        told.append(f"No column alone may rank the target as well as {rule.single_column:g}.")
+        parts["one column"] = (
+            f"No column alone may tell the target as well as {rule.single_column:g}: it may be the "
+            "answer in disguise."
+        )
     if rule.not_at_serving:
-        told.append(f"It must not take {', '.join(rule.not_at_serving)}.")
-    if rule.overlap:
-        told.append("It must be proved that no row judged on is a row learned from.")
-    return " ".join(told)
+        parts["not at serving"] = (
+            f"It must not take {', '.join(rule.not_at_serving)}, which nobody knows when a "
+            "prediction is made."
+        )
+    whole = "The figures must not rest on what will not be there when the model is used."
+    return parts.get(named, whole)
 
 
-def _training_data(policy: Policy, _: str) -> str:
+def _training_data(policy: Policy, named: str) -> str:
     rule = policy.training_data
     if rule is None:
         return ""
     bounds = {
-        "at most {:.0%} of the labels wrong": rule.label_noise_at_most,
-        "at most {:.0%} flipped within one part": rule.poisoned_at_most,
-        "no column further than {:g} from the champion's training data": rule.drift_at_most,
+        "label noise": (
+            "At most {:.0%} of the training labels may be wrong.",
+            rule.label_noise_at_most,
+        ),
+        "flipped labels": (
+            "At most {:.0%} of the training rows may look as if somebody had flipped their labels.",
+            rule.poisoned_at_most,
+        ),
+        "drift": (
+            "No column may have moved further than {:g} (population stability index) from "
+            "the data that the champion learned from.",
+            rule.drift_at_most,
+        ),
     }
-    asked = [words.format(bound) for words, bound in bounds.items() if bound is not None]
-    return f"The rows that the model learned from must look right: {'; '.join(asked)}."
+    words, bound = bounds.get(named, ("", None))
+    if bound is None:
+        return "The rows that the model learned from must look right."
+    return words.format(bound)
 
 
 def _cost(policy: Policy, _: str) -> str:
@@ -152,18 +183,18 @@ def _cost(policy: Policy, _: str) -> str:
     )
 
 
-def _operations(policy: Policy, _: str) -> str:
+def _operations(policy: Policy, named: str) -> str:
     rule = policy.operations
     if rule is None:
         return ""
-    asked = []
+    parts = {"agreement": "Its server must answer as the model that was judged does."}
     if rule.p99_at_most is not None:
-        asked.append(f"99 of 100 single rows are answered within {rule.p99_at_most:g} seconds")
+        parts["latency"] = (
+            f"99 of 100 single rows must be answered within {rule.p99_at_most:g} seconds."
+        )
     if rule.size_at_most is not None:
-        asked.append(f"what it loads is at most {rule.size_at_most:,} bytes")
-    if rule.agreement:
-        asked.append("its answers are those of the model that was judged")
-    return f"In its server: {'; '.join(asked)}." if asked else "It must serve."
+        parts["size"] = f"What its server loads must be at most {rule.size_at_most:,} bytes."
+    return parts.get(named, "It must serve as it was judged, measured in its own server.")
 
 
 _WORDS: dict[str, Callable[[Policy, str], str]] = {

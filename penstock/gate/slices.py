@@ -61,7 +61,7 @@ def _judge(rule: SlicesRule, found: Slices, evaluation: Evaluation) -> RuleResul
     )
     if not measured:
         return not_measured("slices", rule, "every slice that it lists", bound=bound)
-    accused = [one for one in judged if one.accused(rule.alpha)]
+    accused = [one for one in judged if one.accused(alpha=rule.alpha)]
     if accused:
         return result(
             "slices",
@@ -85,7 +85,9 @@ def _judge(rule: SlicesRule, found: Slices, evaluation: Evaluation) -> RuleResul
 
 def _accusation(accused: list[Slice], found: Slices, rule: SlicesRule, bound: float | None) -> str:
     count = len(accused) + found.omitted
-    told = [_charge(one, found, rule, bound) for one in accused[:_SAID]]
+    # What the policy names comes before what was found.
+    first = sorted(accused, key=lambda one: one.found)[:_SAID]
+    told = [_charge(one, found, rule, bound) for one in first]
     more = f" and {count - len(told):,} more" if count > len(told) else ""
     return (
         f"{count:,} of {found.looked_at:,} slices {'is' if count == 1 else 'are'} shown to be bad: "

@@ -64,7 +64,7 @@ class CostRule(Rule):
         """Return what the rule computes, for an error."""
         if self.matrix is None:
             return self.expression
-        return ", ".join(f"{name}: {worth}" for name, worth in self.matrix)
+        return ", ".join(f"{name.replace('_', ' ')}: {worth}" for name, worth in self.matrix)
 
     def names(self) -> frozenset[str]:
         """Return the columns that the worth of a row depends on, besides its outcome."""

@@ -111,6 +111,6 @@ class TrainingDataRule(Rule):
     drift_at_most: float | None = Field(
         default=0.25,
         gt=0,
-        description="Population stability index of any column that the model takes, and of its "
-        "target, against the champion's training data; null compares none",
+        description="Population stability index of any column that the model or the champion "
+        "takes, and of the target, against the champion's training data; null compares none",
     )

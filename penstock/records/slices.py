@@ -30,7 +30,7 @@ class Slice(Value):
         "margin`, one-sided",
     )
 
-    def accused(self, alpha: float) -> bool:
+    def accused(self, *, alpha: float) -> bool:
         """Return whether a p-value says that the slice is bad."""
         return any(p is not None and p <= alpha for p in (self.p_floor, self.p_worse))
 
@@ -49,5 +49,8 @@ class Slices(Value):
         "because their rows lie within one that is",
     )
     compared: bool = Field(description="Whether each was compared with the champion")
+    floor: float | None = Field(default=None, description="That each was held to")
+    margin: float | None = Field(default=None, description="That each was held to")
+    alpha: float = Field(description="At most which adjusted p-value accuses")
     slices: tuple[Slice, ...]
     notes: tuple[str, ...] = ()

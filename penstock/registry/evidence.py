@@ -29,6 +29,8 @@ from penstock.records.quality import Validation
 from penstock.records.rollout import Rollout
 from penstock.registry import audit, signing, versions
 from penstock.registry.audit import Word
+from penstock.registry.card import model_card
+from penstock.registry.spec import CardSpec
 from penstock.registry.versions import Version, answers
 
 if TYPE_CHECKING:
@@ -53,6 +55,7 @@ class Grounds:
         train: The training part's record.
         image: The image that this runs in, empty outside of one; None: the decision's is not
             compared.
+        card: What the owner says of the model; None: no model card is written.
         requested_by: Who started the run.
     """
 
@@ -63,17 +66,24 @@ class Grounds:
     split: Split | None = None
     train: Dataset | None = None
     image: str | None = None
+    card: CardSpec | None = None
     requested_by: str = ""
 
 
 def grounds_of(
-    records: Mapping[str, Path], *, policy: Mapping[str, Any], image: str, requested_by: str
+    records: Mapping[str, Path],
+    *,
+    policy: Mapping[str, Any],
+    card: Mapping[str, Any],
+    image: str,
+    requested_by: str,
 ) -> Grounds:
     """Return the grounds of a decision from files, as a step is handed them.
 
     Args:
         records: Files by the name of a field: operations, validation, explanation, split, train.
         policy: Fields of the policy.
+        card: Fields of the section `card`.
         image: The image that this runs in; empty outside of one.
         requested_by: Who started the run.
 
@@ -90,7 +100,11 @@ def grounds_of(
     }
     read: dict[str, Any] = {field: kinds[field].read(path) for field, path in records.items()}
     return Grounds(
-        policy=Policy.parse(policy, where="gate"), image=image, requested_by=requested_by, **read
+        policy=Policy.parse(policy, where="gate"),
+        card=CardSpec.parse(card, where="card"),
+        image=image,
+        requested_by=requested_by,
+        **read,
     )
 
 
@@ -132,6 +146,23 @@ def write_pack(
     if grounds.policy is not None:
         text = json.dumps(grounds.policy.model_dump(mode="json"), indent=2, ensure_ascii=False)
         files.write_text(folder / "policy.json", text + "\n")
+    if grounds.card is not None:
+        card = model_card(
+            model,
+            digest=decision.model,
+            name=name,
+            uri=f"models:/{name}, under the number that it gets once this is written",
+            spec=grounds.card,
+            training=grounds.train,
+            holdout=Dataset.read(holdout / DATASET_FILE) if holdout else None,
+            split=grounds.split,
+            evaluation=evaluation,
+            decision=decision,
+            explanation=grounds.explanation,
+            operations=grounds.operations,
+        )
+        files.write_text(folder / "card.html", card.html)
+        files.write_text(folder / "card.md", card.markdown)
     for report in reports:
         _copy(report, folder / report.name)
     kept = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}

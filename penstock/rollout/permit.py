@@ -69,10 +69,10 @@ def _require_tags(version: Version, decision: Decision) -> None:
     for field, (digest, tag) in expected.items():
         found = version.tags.get(tag, "")
         if found != digest:
-            raise NotApprovedError(
+            raise IntegrityError(
                 f"the registry's tag {tag} is {found or 'none'}, the decision's {field} {digest}",
                 where=field,
-                remedy="The tag was altered, or it is another version's decision.",
+                remedy="The tag was altered after the decision, or is another version's.",
             )
 
 

@@ -22,13 +22,13 @@ ALPHA = 0.01
 
 LEAST_ROWS = 30
 
-LEAST_OF_CLASS = 10
+LEAST_OF_CLASS = 5
 """Rows of either class that a part must have for its order to be looked at."""
 
 FAR = 0.1
 """Share of a part's labels that must look flipped beyond elsewhere, however sure that is."""
 
-INFORMED = 0.2
+INFORMED = 0.4
 """How much a model must know of a part to tell a flipped label there: 1 is all, 0 a coin."""
 
 _EVEN = 0.5
@@ -58,19 +58,19 @@ class _View:
         wrong: 1 where the label is not the likeliest class.
         expected: How probable the model thought that.
         informed: By how much a flipped label would make it more probable.
-        scores: Of two classes the probability of the second; else None.
     """
 
     wrong: npt.NDArray[np.float64]
     expected: npt.NDArray[np.float64]
     informed: npt.NDArray[np.float64]
-    scores: npt.NDArray[np.float64] | None
 
 
 def find_flips(
     truth: npt.NDArray[np.int64],
-    probabilities: Sequence[npt.NDArray[np.float64]],
+    probabilities: npt.NDArray[np.float64],
     parts: Sequence[Parts],
+    *,
+    linear: npt.NDArray[np.float64] | None,
 ) -> tuple[list[Flips], float]:
     """Return the suspected parts, the surest first, and the share of all rows that look flipped.
 
@@ -78,17 +78,19 @@ def find_flips(
     would number sum(q) + f sum(1 - q k / (k - 1)), q being the probability that the model gives to
     all other classes and k the number of classes. That gives f in the part and elsewhere; the count
     in the part is held against the binomial distribution with the share of elsewhere. Of two
-    classes the order of the last model's scores is looked at too: a part in which positives score
+    classes the order of the linear model's scores is looked at too: a part in which positives score
     lower than negatives (Mann and Whitney's test) while they score higher elsewhere. The rows of a
     suspect are left out before the next is looked for, so none counts twice.
 
     Args:
         truth: Class codes, shape (n,).
-        probabilities: Of each model that looks, shape (n, classes) each.
+        probabilities: The winner's, shape (n, classes).
         parts: How columns cut the rows into parts.
+        linear: Of two classes the linear model's scores, shape (n,); of more None: flips of most
+            labels of a part, which the winner can learn, are then not found.
     """
-    views = [_view(truth, one) for one in probabilities]
-    family = max(1, (len(views) + 1) * sum(len(part.names) for part in parts))
+    view = _view(truth, probabilities)
+    family = max(1, 2 * sum(len(part.names) for part in parts))
     left = np.ones(len(truth), dtype=bool)
     found: list[Flips] = []
     flipped = 0.0
@@ -97,8 +99,8 @@ def find_flips(
             (suspect, part.codes == place)
             for part in parts
             for place, suspect in (
-                *(one for view in views for one in _suspects(view, part, left)),
-                *_reversed(truth, views[-1], part, left),
+                *_suspects(view, part, left),
+                *_reversed(truth, linear, part, left),
             )
             if suspect.chance * family < ALPHA and suspect.excess >= FAR
         ]
@@ -118,7 +120,6 @@ def _view(truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) 
         wrong=(probabilities.argmax(axis=1) != truth).astype(float),
         expected=expected,
         informed=np.maximum(1 - expected * classes / (classes - 1), 0.0),
-        scores=probabilities[:, 1] if classes == 2 else None,
     )
 
 
@@ -158,14 +159,17 @@ def _suspects(view: _View, part: Parts, left: npt.NDArray[np.bool_]) -> list[tup
 
 
 def _reversed(
-    truth: npt.NDArray[np.int64], view: _View, part: Parts, left: npt.NDArray[np.bool_]
+    truth: npt.NDArray[np.int64],
+    linear: npt.NDArray[np.float64] | None,
+    part: Parts,
+    left: npt.NDArray[np.bool_],
 ) -> list[tuple[int, Flips]]:
     """Return the parts in which the model ranks the classes the wrong way round."""
     from scipy.stats import norm, rankdata
 
-    if view.scores is None:
+    if linear is None:
         return []
-    positive, scores, codes = truth[left] == 1, view.scores[left], part.codes[left]
+    positive, scores, codes = truth[left] == 1, linear[left], part.codes[left]
     found = []
     for place in np.flatnonzero(np.bincount(codes, minlength=1)):
         here = codes == place

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from penstock.records.health import Suspect, TrainingHealth
@@ -19,18 +18,18 @@ MOST_ROWS = 200_000
 
 
 def training_health(
-    problem: Problem, evaluated: Sequence[Evaluated], *, frame: pd.DataFrame
+    problem: Problem, winner: Evaluated, *, linear: Evaluated, frame: pd.DataFrame
 ) -> TrainingHealth:
     """Return the estimated label noise, and the parts of the data whose labels look flipped.
 
     Args:
         problem: The training part.
-        evaluated: The winner and the linear model, scored on the same folds. A flexible model can
-            learn flipped labels of a region; a linear one cannot well, and sees them as errors.
+        winner: The best setting, scored on the folds.
+        linear: The linear model, scored on the same folds. Where most labels of a part were
+            flipped, a flexible model learns it; a linear one has the same slopes everywhere.
         frame: All columns but the target, in the rows of the training part: a part may be one of
             a column that the model does not take.
     """
-    winner = evaluated[0]
     if problem.task == "regression":
         return TrainingHealth(rows=len(winner.rows))
     from penstock.training._flips import find_flips
@@ -40,12 +39,13 @@ def training_health(
     chosen = slice(None, None, 1 + (len(winner.rows) - 1) // MOST_ROWS)
     rows = winner.rows[chosen]
     truth = problem.truth[rows]
-    views = [_matrix(one.predictions[chosen]) for one in evaluated]
+    probabilities = _matrix(winner.predictions[chosen])
     parts = parts_of(frame.iloc[rows])
-    suspects, poisoned = find_flips(truth, views, parts)
+    ordering = linear.predictions[chosen] if problem.task == "binary" else None
+    suspects, poisoned = find_flips(truth, probabilities, parts, linear=ordering)
     return TrainingHealth(
         rows=len(truth),
-        label_noise=label_noise(truth, views[0]),
+        label_noise=label_noise(truth, probabilities),
         poisoned=poisoned,
         suspects=tuple(Suspect(name=s.name, rows=s.rows, flipped=s.flipped) for s in suspects),
         parts=sum(len(part.names) for part in parts),

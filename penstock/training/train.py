@@ -106,7 +106,10 @@ def train(
         training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id)
         outcome = training.run(model=model_beside, baselines=baselines_beside)
         health = training_health(
-            problem, (outcome.search.best, outcome.linear), frame=_other_columns(train, problem)
+            problem,
+            outcome.search.best,
+            linear=outcome.linear,
+            frame=_other_columns(train, problem),
         )
         write_lineage(
             model_beside, train=train, dataset=problem.dataset, split=split, health=health

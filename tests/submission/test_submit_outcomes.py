@@ -45,8 +45,8 @@ def test_a_run_that_deployed_is_released(submitted, kfp_server) -> None:
     assert f"{kfp_server.host}/#/runs/details/{run_id}" in done.out.splitlines()[0]
     steps = [line.split()[1] for line in done.out.splitlines() if line.startswith("ok ")]
     assert steps == [
-        "Ingest", "Validate", "Split", "Engineer", "Train", "Evaluate", "Decide", "Register",
-        "Deploy",
+        "Ingest", "Validate", "Split", "Engineer", "Train", "Evaluate", "Probe", "Decide",
+        "Explain", "Register", "Approve", "Deploy",
     ]  # fmt: skip
     assert re.search(r"ok +Split +7\.0 s  from the cache", done.out)
     assert done.err == ""
@@ -55,8 +55,9 @@ def test_a_run_that_deployed_is_released(submitted, kfp_server) -> None:
 @pytest.mark.parametrize(
     ("outputs", "task", "code", "words"),
     [
-        ({"validate": False}, "fail-3", 3, "REFUSED  The data were refused. amount is too dear"),
-        ({"decide": False}, "fail-2", 3, "REFUSED  The gate refused the candidate. Too weak"),
+        ({"validate": False}, "fail-4", 3, "REFUSED  The data were refused. amount is too dear"),
+        ({"decide": False}, "fail-3", 3, "REFUSED  The gate refused the candidate. Too weak"),
+        ({"approve": False}, "fail-2", 3, "REFUSED  The candidate was not approved. Too early"),
         ({"deploy": False}, "fail", 4, "ROLLED BACK  The candidate was rolled back. 5 % errors"),
     ],
 )
@@ -149,11 +150,12 @@ def test_the_names_that_tell_the_outcome_are_the_pipelines_own(project_file) -> 
     }
     assert titles == {
         "fail": "Rolled back",
-        "fail-2": "Refused by the gate",
-        "fail-3": "Refused data",
+        "fail-2": "Not approved",
+        "fail-3": "Refused by the gate",
+        "fail-4": "Refused data",
     }
     assert ENDINGS.keys() == titles.keys()
-    assert [outcome for outcome, _ in ENDINGS.values()] == ["rolled_back", "refused", "refused"]
+    assert [outcome for outcome, _ in ENDINGS.values()] == ["rolled_back", *["refused"] * 3]
 
 
 def test_a_terminated_run_is_told_as_such(kfp_server, project_file, start_penstock, penstock):

@@ -13,6 +13,7 @@ from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Comparison, Evaluation, Scores
+from penstock.records.health import ColumnFigure, Leakage, TrainingData, TrainingHealth
 
 
 def estimate(value: float, spread: float = 0.01) -> Estimate:
@@ -68,6 +69,16 @@ def evaluation(
         policy=policy.digest(),
         scores=tuple(scores),
         comparisons=tuple(comparisons),
+        leakage=Leakage(
+            single_columns=(ColumnFigure(column="age", value=0.7),),
+            overlap="",
+            proof="by the split",
+            rows_in_both=0,
+        ),
+        training_data=TrainingData(
+            health=TrainingHealth(rows=900, label_noise=0.01, poisoned=0.0, parts=40),
+            drift=() if champion is None else (ColumnFigure(column="age", value=0.01),),
+        ),
     )
 
 
@@ -83,6 +94,12 @@ def test_a_clear_improvement_is_approved_and_tied_to_what_was_judged() -> None:
         "baseline": "pass",
         "linear": "pass",
         "champion": "not applicable",
+        "slices": "fail",  # not measured is not passed, but by default it only warns
+        "leakage: one column": "pass",
+        "leakage: overlap": "pass",
+        "training data: label noise": "pass",
+        "training data: flipped labels": "pass",
+        "training data: drift": "not applicable",
     }
     assert decision.model == measured.model
     assert decision.evaluation == measured.digest()
@@ -172,7 +189,10 @@ def test_a_warning_does_not_block() -> None:
 
 def test_a_policy_in_which_nothing_blocks_approves_nothing() -> None:
     warn = {"margin": 0.0, "severity": "warn"}
-    policy = Policy.parse({"baseline": warn, "linear": warn, "champion": warn}, where="gate")
+    policy = Policy.parse(
+        {"baseline": warn, "linear": warn, "champion": warn, "leakage": {"severity": "warn"}},
+        where="gate",
+    )
     assert not decide(evaluation(policy=policy), policy=policy).approved
 
 

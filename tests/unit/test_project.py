@@ -24,6 +24,17 @@ def test_source_and_target_are_enough(tmp_path: Path) -> None:
     assert project.resolved_uri(loaded, folder=tmp_path) == str(tmp_path / "wine.csv")
 
 
+def test_only_true_and_false_are_booleans(tmp_path: Path) -> None:
+    gate = "gate:\n  floors:\n  - {metric: f1, at_least: 0.5, on: interval}\n"
+    positive = "positive: yes\n"
+    strict = "  champion: {superiority: true}\n  slices: null\n"
+    loaded = project.load(written(tmp_path, GOOD + positive + gate + strict))
+    assert loaded.gate.floors[0].on == "interval"
+    assert loaded.positive == "yes"
+    assert loaded.gate.champion.superiority is True
+    assert loaded.gate.slices is None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -20,6 +20,7 @@ from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
 from penstock.registry.register import register
 from penstock.registry.versions import set_champion
+from penstock.serving.probe import probe
 
 SOFT = "champion:\n  margin: 0.02\nfloors:\n- metric: roc_auc\n  at_least: 0.8\n"
 
@@ -58,7 +59,7 @@ def registered(gate_world: Any, tmp_path_factory: pytest.TempPathFactory) -> str
     home = tmp_path_factory.mktemp("registered")
     for name in ("good", "bad"):
         policy = Policy.parse(
-            {"baseline": {"margin": -1.0}, "linear": {"margin": 1.0, "severity": "warn"}},
+            {"baseline": {"margin": -1.0}, "leakage": None, "training_data": None, "slices": None},
             where="test",
         )
         judged = evaluate(
@@ -121,7 +122,10 @@ def test_it_decides_as_the_steps_of_a_pipeline_do(
         output=tmp_path / "e.json",
         report=tmp_path / "e.html",
     )
-    expected = decide(judged.evaluation, policy=policy)
+    operations = probe(
+        gate_world.good, holdout=gate_world.holdout, policy=policy, output=tmp_path / "o.json"
+    )
+    expected = decide(judged.evaluation, policy=policy, operations=operations)
     assert Decision.read(tmp_path / "decision.json").digest() == expected.digest()
     assert Evaluation.read(tmp_path / "measured/evaluation.json") == judged.evaluation
     assert (tmp_path / "measured/evaluation.html").is_file()

@@ -24,6 +24,7 @@ from penstock.registry.audit import Word
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import Grounds, folder_of
 from penstock.registry.register import register
+from penstock.registry.spec import CardSpec
 from penstock.rollout import release
 from penstock.rollout.release import Outputs
 
@@ -44,6 +45,18 @@ def uri(empty_store: Path, tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
+def plain_policy() -> Policy:
+    """The rules on the whole holdout alone: what is measured besides is no matter of a registry."""
+    kept = {"baseline", "linear", "champion", "approval"}
+    return Policy(
+        **{
+            name: None
+            for name, f in Policy.model_fields.items()
+            if f.default is not None and name not in kept and f.default != ()
+        }
+    )
+
+
 @dataclass
 class Registry:
     """A registry called `adult`, and decisions of the real gate to register with."""
@@ -52,7 +65,7 @@ class Registry:
     uri: str
     holdout: Path
     models: Callable[..., Path]
-    policy: Policy = field(default_factory=Policy)
+    policy: Policy = field(default_factory=plain_policy)
     requested_by: str = "trainer"
 
     def store(self) -> Any:
@@ -102,6 +115,7 @@ class Registry:
         fields: dict[str, Any] = {
             "policy": self.policy,
             "image": "",
+            "card": CardSpec(intended_use="To be tested."),
             "requested_by": self.requested_by,
         }
         return register(

@@ -1,0 +1,74 @@
+"""A release that waits for people: a no ends it, a yes lets it go on, and both are kept."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+QUICK = {"trials": 2, "folds": 2, "candidates": ["linear"]}
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("approval")]
+
+
+@pytest.fixture(scope="module")
+def project(shell) -> Path:
+    assert shell("example", "asked", "--rows", "3000").returncode == 0
+    path: Path = shell.folder / "asked" / "project.yaml"
+    changes = {
+        "training": QUICK,
+        "deployment": {"port": 0},
+        "gate": {"approval": {"people": 1}},
+    }
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+    return path
+
+
+def waits(project: Path, *, run: subprocess.Popen[str]) -> bool:
+    """Whether the run has come to where it waits for people."""
+    for log in project.parent.glob(".penstock/runs/*/kfp.log"):
+        if "penstock approve models:/simulated-transactions/1" in log.read_text():
+            return True
+    assert run.poll() is None, run.communicate()[0]
+    return False
+
+
+def test_a_no_ends_the_run_as_refused_and_a_yes_releases_it(project: Path, shell) -> None:
+    run = shell.begin("run", str(project))
+    try:
+        deadline = time.monotonic() + 400
+        while not waits(project, run=run):
+            assert time.monotonic() < deadline, "it never came to wait for people"
+            time.sleep(1)
+        assert not list(project.parent.glob(".penstock/serving/*/state.json"))
+        no = shell("reject", str(project), "--as", "bea", "--reason", "not before the audit")
+        assert no.returncode == 0, no.stdout + no.stderr
+        said = run.communicate(timeout=120)[0]
+    finally:
+        run.kill()
+    assert run.returncode == 3, said
+    assert "REFUSED  The candidate was not approved." in said
+    assert "not before the audit" in said
+    assert not list(project.parent.glob(".penstock/serving/*/state.json"))
+
+    yes = shell("approve", str(project), "--as", "bea", "--reason", "the audit is done")
+    assert yes.returncode == 0, yes.stdout + yes.stderr
+    done = shell("run", str(project))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "RELEASED" in done.stdout
+
+    trail = shell("audit", str(project))
+    assert trail.returncode == 0, trail.stdout + trail.stderr
+    events = [line.split()[2] for line in trail.stdout.splitlines() if line.startswith("20")]
+    assert events[:3] == ["registered", "rejected", "approved"]
+    assert "promoted" in events
+    assert "the audit is done" in trail.stdout
+
+
+def test_what_was_released_holds_what_is_kept_of_it(project: Path, shell) -> None:
+    held = shell("verify", str(project))
+    assert held.returncode == 0, held.stdout + held.stderr
+    assert "approv" in held.stdout

@@ -1,0 +1,167 @@
+"""Leakage: each part is seen to pass and to block, and what is not known does not pass."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from health_world import Made, customers, dataset, make
+
+from penstock.data import fingerprints
+from penstock.data.table import read_table
+from penstock.policy.spec import Policy
+from penstock.records.dataset import Split
+
+
+@pytest.fixture(scope="module")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return make(tmp_path_factory.mktemp("leakage") / "sound", customers())
+
+
+def test_a_sound_model_passes_and_the_page_says_why(sound: Made) -> None:
+    rules = sound.rules({"leakage": {"not_at_serving": ["closed_at"]}})
+    assert {rules[f"leakage: {part}"].verdict for part in ("one column", "overlap")} == {"pass"}
+    assert "compared every row" in rules["leakage: overlap"].sentence
+    taken = rules["leakage: not at serving"]
+    assert taken.verdict == "pass"
+    assert "no column called closed_at" in taken.sentence
+    page = sound.page()
+    assert "No row of the holdout was trained on" in page
+    assert page.index("age") < page.index("Area under the ROC curve of the column alone")
+
+
+def test_a_column_that_is_not_known_when_serving_blocks(sound: Made) -> None:
+    rule = sound.rules({"leakage": {"not_at_serving": ["spend"]}})["leakage: not at serving"]
+    assert (rule.verdict, rule.severity) == ("fail", "block")
+    assert "The model takes spend" in rule.sentence
+
+
+@pytest.mark.parametrize(
+    "leak",
+    [
+        lambda f, left: 0 * f["age"] + left * 2.0 + 1,  # a number that is the target
+        lambda f, left: -(left * 10 + f["age"] / 1000),  # the other way round
+        lambda f, left: f["age"].where(left == 1),  # known only once the outcome is
+        lambda f, left: (left * 7 + 3) % 5 * 1.0 + np.where(f.index % 2, 100.0, 0.0) * left,
+        lambda f, left: pd.Series(np.where(left == 1, "closed", "open"), f.index),
+    ],
+    ids=["copy", "falling", "by missing", "not monotone", "text"],
+)
+def test_one_column_that_tells_all_is_found(tmp_path: Path, leak) -> None:  # type: ignore[no-untyped-def]
+    frame = customers(600)
+    frame["status"] = leak(frame, (frame["left"] == "yes").astype(int))
+    made = make(tmp_path / "leaking", frame)
+    warned = made.rules({})["leakage: one column"]
+    assert (warned.verdict, warned.severity) == ("fail", "warn")
+    assert "best is status" in warned.sentence
+    strict = made.rules({"leakage": {"single_column_severity": "block"}})["leakage: one column"]
+    assert strict.severity == "block"
+
+
+def test_an_identifier_tells_nothing_alone() -> None:
+    from penstock.evaluation._single import strength
+
+    draw = np.random.default_rng(1)
+    truth = (draw.random(2000) < 0.05).astype(int)
+    names = np.array([f"customer {i}" for i in range(2000)], dtype=object)
+    assert strength(names, truth, task="binary", seed=1) < 0.55
+    assert strength(names, draw.normal(size=2000), task="regression", seed=1) < 0.05
+    many = draw.integers(0, 3, 2000)
+    assert strength(names, many, task="multiclass", seed=1) < 0.55
+
+
+def test_a_regression_and_many_classes_are_told_by_a_column() -> None:
+    from penstock.evaluation._single import strength
+
+    draw = np.random.default_rng(1)
+    target = draw.normal(size=900)
+    assert strength(np.exp(-target), target, task="regression", seed=1) == pytest.approx(1)
+    assert strength(draw.normal(size=900), target, task="regression", seed=1) < 0.05
+    level = np.array([f"{x > 0}" for x in target], dtype=object)
+    assert 0.5 < strength(level, target, task="regression", seed=1) < 0.9
+    codes = draw.integers(0, 4, 900)
+    shuffled = np.array([2.0, 0.0, 3.0, 1.0])[codes]
+    assert strength(shuffled, codes, task="multiclass", seed=1) == pytest.approx(1)
+
+
+def test_a_split_by_time_proves_that_no_row_is_on_both_sides(tmp_path: Path) -> None:
+    made = make(tmp_path / "timed", customers(600), method="time", column="when")
+    assert made.rules({})["leakage: overlap"].verdict == "pass"
+
+
+def test_a_foreign_holdout_is_looked_up_row_by_row(sound: Made, tmp_path: Path) -> None:
+    fresh = dataset(tmp_path / "fresh", customers(400, seed=9))
+    rule = sound.rules({}, holdout=fresh)["leakage: overlap"]
+    assert rule.verdict == "pass"
+    assert "hashes of the training rows" in rule.sentence
+    seen = read_table(sound.folder / "train").slice(0, 3).to_pandas()
+    mixed = dataset(tmp_path / "mixed", pd.concat([customers(400, seed=9), seen]))
+    rule = sound.rules({}, holdout=mixed)["leakage: overlap"]
+    assert (rule.verdict, rule.severity, rule.value) == ("fail", "block", 3)
+    assert "3 of 403 rows" in rule.sentence
+
+
+def test_rows_that_cannot_be_compared_prove_nothing(tmp_path: Path) -> None:
+    frame = customers(600)
+    frame["name"] = [f"c-{i:05}" for i in range(len(frame))]
+    made = make(tmp_path / "named", frame)
+    assert made.rules({})["leakage: overlap"].verdict == "pass"
+    unnamed = dataset(tmp_path / "unnamed", customers(300, seed=9))
+    rule = made.rules({}, holdout=unnamed)["leakage: overlap"]
+    assert rule.verdict == "fail"
+    assert "has no column 'name'" in rule.sentence
+    numbered = dataset(tmp_path / "numbered", customers(300, seed=9).assign(name=1))
+    rule = made.rules({}, holdout=numbered)["leakage: overlap"]
+    assert rule.verdict == "fail"
+    assert "holds as integer the column 'name'" in rule.sentence
+
+
+def test_a_model_that_carries_nothing_does_not_pass(sound: Made, tmp_path: Path) -> None:
+    old = tmp_path / "old"
+    shutil.copytree(sound.model, old)
+    for name in ("split.json", "rows.npy", "reference.json", "health.json", "dataset.json"):
+        (old / name).unlink()
+    rules = sound.rules({}, model=old)
+    assert rules["leakage: overlap"].verdict == "fail"
+    assert "does not carry hashes" in rules["leakage: overlap"].sentence
+    noise = rules["training data: label noise"]
+    assert (noise.verdict, noise.severity) == ("fail", "warn")
+    assert "Train it again" in noise.sentence
+
+
+def test_a_part_of_the_hashes_finds_rows_but_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fingerprints, "LIMIT", 200)
+    made = make(tmp_path / "large", customers(900))
+    fresh = dataset(tmp_path / "fresh", customers(300, seed=9))
+    rule = made.rules({}, holdout=fresh)["leakage: overlap"]
+    assert (rule.verdict, rule.value) == ("fail", None)
+    assert "could be looked up" in rule.sentence
+    seen = read_table(made.folder / "train").to_pandas()
+    mixed = dataset(tmp_path / "mixed", pd.concat([customers(300, seed=9), seen]))
+    rule = made.rules({}, holdout=mixed)["leakage: overlap"]
+    assert rule.value == 200
+    assert "are training rows" in rule.sentence
+
+
+def test_a_split_record_of_another_split_proves_nothing(sound: Made, tmp_path: Path) -> None:
+    forged = tmp_path / "forged"
+    shutil.copytree(sound.model, forged)
+    split = Split.read(forged / "split.json")
+    split.model_copy(update={"holdout": "rows1:" + "0" * 32}).write(forged / "split.json")
+    (forged / "rows.npy").unlink()
+    rule = sound.rules({}, model=forged)["leakage: overlap"]
+    assert rule.verdict == "fail"
+    assert "not proved" in rule.sentence
+
+
+def test_what_was_not_measured_does_not_pass(sound: Made) -> None:
+    from penstock.gate.decide import decide
+
+    measured = sound.evaluation(Policy()).model_copy(update={"leakage": None})
+    rules = {rule.rule: rule for rule in decide(measured, policy=Policy()).rules}
+    assert rules["leakage"].verdict == "fail"
