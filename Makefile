@@ -73,7 +73,7 @@ bench-compile: setup | build ## Seconds and size of a compiled pipeline
 bench-canary: setup | build ## Right and wrong decisions of a canary, simulated, beside its peers; half an hour
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_canary.py --json build/bench-canary.json
 
-bench-gate: setup | build ## How often intervals hold and the gate errs, simulated; a quarter of an hour
+bench-gate: setup | build ## How often intervals hold and the gate errs, simulated; half an hour
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_gate.py --json build/bench-gate.json
 
 bench-serving: setup | build ## The server against mlflow, MLServer and kserve, in 12 minutes
