@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("approval")]
 
 @pytest.fixture(scope="module")
 def project(shell) -> Path:
-    assert shell("example", "asked", "--rows", "3000").returncode == 0
+    assert shell("example", "asked", "--rows", "6000").returncode == 0
     path: Path = shell.folder / "asked" / "project.yaml"
     changes = {
         "training": QUICK,
