@@ -7,7 +7,7 @@ from pathlib import Path
 from penstock import progress
 from penstock.errors import InputError, IntegrityError, ServiceError
 from penstock.evaluation.champion import Champion
-from penstock.registry import versions
+from penstock.registry import _standing, versions
 from penstock.registry.champion import checked_champion
 
 
@@ -15,8 +15,8 @@ def contender(name: str, *, tracking_uri: str, destination: Path) -> Champion | 
     """Return the champion of a registered model, downloaded; None while there is none.
 
     A champion whose files are lost, altered or were never Penstock's, or whose alias is not where
-    the audit trail put it, is returned with the reason
-    and without a folder: that is a statement about it, which the gate's rule then judges.
+    the audit trail put it, is returned with the reason and without a folder: that is a statement
+    about it, which the gate's rule then judges.
 
     Args:
         name: The registered model.
@@ -35,7 +35,7 @@ def contender(name: str, *, tracking_uri: str, destination: Path) -> Champion | 
     if told.problem:
         # The alias was moved or removed by hand: whom it names is not who was promoted.
         uri = found.uri if found else f"models:/{name}@{versions.CHAMPION}"
-        problem = f"{told.problem[0].upper()}{told.problem[1:]}."
+        problem = f"{told.problem[0].upper()}{told.problem[1:]}. {_standing.remedy(name)}."
         return Champion(uri=uri, problem=problem, gone=found is None)
     if told.note:
         progress.say(told.note)
