@@ -9,7 +9,7 @@ a floor and of the champion under Holm. `pandas` splits the rows by `groupby`, t
 accuracy of both models in each slice and an interval of either and of their difference from 100
 bootstrap resamples; it tests nothing. `fairlearn` gives the accuracies of one model by MetricFrame,
 without intervals. `penstock, searched` looks through all columns and pairs besides.
-Target: at most 5 s and 1.5 GB for the 50 slices, and at most half the time of `pandas`.
+Target, at a million rows: at most 5 s and 1.5 GB for the 50 slices, and half the time of `pandas`.
 """
 
 from __future__ import annotations
@@ -159,7 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"  {ratio:.3f} of the time of pandas (target: at most {TARGET_RATIO})")
     if options.json:
         options.json.write_text(json.dumps({"rows": options.rows, "runs": found}, indent=2) + "\n")
-    missed = ours["seconds"] > TARGET_SECONDS or ours["mb"] > TARGET_MB or ratio > TARGET_RATIO
+    missed = options.rows >= 1_000_000 and (
+        ours["seconds"] > TARGET_SECONDS or ours["mb"] > TARGET_MB or ratio > TARGET_RATIO
+    )
     if missed:
         print("  MISSED: a target")
     return int(missed)
