@@ -6,7 +6,7 @@ READY  := $(VENV)/ready
 TREE   := build/tree
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-cluster lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-serving clean
+.PHONY: help setup run stop test test-cluster lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -59,7 +59,7 @@ format: setup ## Rewrite the code in the house style
 catalogue: setup ## Write the documents that are generated from the code
 	$(BIN)/python scripts/catalogue.py
 
-bench: bench-release bench-ingest bench-compile bench-canary bench-serving ## Run every benchmark
+bench: bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving ## Run every benchmark
 
 bench-release: setup | build ## CPU of a release on Adult against one bare script
 	$(BIN)/python benchmarks/bench_release.py --json build/bench-release.json
@@ -73,8 +73,14 @@ bench-compile: setup | build ## Seconds and size of a compiled pipeline
 bench-canary: setup | build ## Right and wrong decisions of a canary, simulated, beside its peers; half an hour
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_canary.py --json build/bench-canary.json
 
+bench-gate: setup | build ## How often intervals hold and the gate errs, simulated; half an hour
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_gate.py --json build/bench-gate.json
+
 bench-serving: setup | build ## The server against mlflow, MLServer and kserve, in 12 minutes
 	$(BIN)/python benchmarks/bench_serving.py --json build/bench-serving.json
+
+bench-slices: setup | build ## 50 slices of a million rows against pandas and fairlearn
+	$(BIN)/python benchmarks/bench_slices.py --json build/bench-slices.json
 
 build:
 	@mkdir -p $@

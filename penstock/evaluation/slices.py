@@ -21,7 +21,7 @@ from penstock.records.slices import Slice, Slices
 
 WHERE = "gate.slices"
 
-_PAIRS_BUDGET = 200_000_000
+_PAIRS_BUDGET = 100_000_000
 """Rows times pairs of columns that are searched: about fifteen seconds."""
 
 _LISTED = 100

@@ -75,7 +75,7 @@ def _not_compared(evaluation: Evaluation) -> str:
     if evaluation.champion_state == "gone":
         return (
             f"There was a champion, but no version is it now, {unseen}{note} Give the alias "
-            "champion back to the version that serves, then evaluate again."
+            "back to the version that serves, then evaluate again."
         )
     if evaluation.champion_state == "unloadable":
         return (

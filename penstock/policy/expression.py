@@ -141,7 +141,7 @@ def _check(node: ast.expr, text: str, names: set[str], *, depth: int) -> None:
         names.add(name)
         return
     parts = _parts(node)
-    if parts is None or any(isinstance(part, ast.Starred) for part in parts):
+    if parts is None:
         raise _wrong(text, f"{ast.unparse(node)!r} is not allowed")
     for part in parts:
         _check(part, text, names, depth=depth + 1)

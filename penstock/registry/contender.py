@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from penstock import progress
 from penstock.errors import InputError, IntegrityError, ServiceError
 from penstock.evaluation.champion import Champion
-from penstock.registry import versions
+from penstock.registry import _standing, versions
+from penstock.registry.champion import checked_champion
 
 
 def contender(name: str, *, tracking_uri: str, destination: Path) -> Champion | None:
     """Return the champion of a registered model, downloaded; None while there is none.
 
-    A champion whose files are lost, altered or were never Penstock's is returned with the reason
-    and without a folder: that is a statement about it, which the gate's rule then judges.
+    A champion whose files are lost, altered or were never Penstock's, or whose alias is not where
+    the audit trail put it, is returned with the reason and without a folder: that is a statement
+    about it, which the gate's rule then judges.
 
     Args:
         name: The registered model.
@@ -25,9 +28,17 @@ def contender(name: str, *, tracking_uri: str, destination: Path) -> Champion | 
             about the champion.
     """
     try:
-        found = versions.champion(name, tracking_uri=tracking_uri)
+        told = checked_champion(name, tracking_uri=tracking_uri)
     except IntegrityError as error:
         return Champion(uri=error.where, problem=str(error))
+    found = told.version
+    if told.problem:
+        # The alias was moved or removed by hand: whom it names is not who was promoted.
+        uri = found.uri if found else f"models:/{name}@{versions.CHAMPION}"
+        problem = f"{told.problem[0].upper()}{told.problem[1:]}. {_standing.remedy(name)}."
+        return Champion(uri=uri, problem=problem, gone=found is None)
+    if told.note:
+        progress.say(told.note)
     if found is None:
         return None
     try:

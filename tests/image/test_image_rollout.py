@@ -31,7 +31,11 @@ def again(released: Released, *, site: Site, name: str) -> dict[str, str]:
     folder = site.folder / name
     folder.mkdir()
     tasks = released.tasks
-    decision = Path(shutil.copy(tasks["decide"] / "decision", folder))
+    decision = folder / "decision"
+    # That run compared with nobody, and a decision on another champion than there is is stale.
+    found = versions.champion(SERVICE, tracking_uri=site.tracking_uri)
+    made = Decision.read(tasks["decide"] / "decision")
+    made.model_copy(update={"champion": found.uri if found else ""}).write(decision)
     holdout = shutil.copytree(tasks["split"] / "holdout", folder / "holdout")
     registration = folder / "registration"
     register(

@@ -17,7 +17,7 @@ from penstock.gate.decide import decide
 from penstock.policy.spec import Policy
 from penstock.records.evaluation import Evaluation
 from penstock.registry.contender import contender
-from penstock.registry.versions import MODEL_DIGEST
+from penstock.registry.versions import MODEL_DIGEST, set_champion
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +108,19 @@ def test_a_champion_whose_files_cannot_be_had_is_unloadable(
     found = measured(world, uri, tmp_path / "out")
     assert (found.champion_state, found.champion) == ("unloadable", "models:/m/1")
     assert said in found.champion_note
+    assert verdict(found) == "fail"
+
+
+def test_a_champion_whose_alias_was_taken_away_by_hand_is_gone(worlds, uri, tmp_path) -> None:
+    world = worlds("binary")
+    crown(uri, world.champion, store=tmp_path / "store")
+    client = tracking.client(uri)
+    client.delete_registered_model_alias("m", "champion")
+    set_champion("m", 1, tracking_uri=uri)
+    client.delete_registered_model_alias("m", "champion")
+    found = measured(world, uri, tmp_path / "out")
+    assert (found.champion_state, found.champion) == ("gone", "")
+    assert "it was removed by hand" in found.champion_note
     assert verdict(found) == "fail"
 
 

@@ -134,3 +134,13 @@ def test_intervals_hold_the_truth_as_often_as_they_say(rows) -> None:
         (mean.loss, 1.0),
     ):
         assert ((low <= truth) & (truth <= high)).mean() == pytest.approx(0.95, abs=0.02)
+
+
+def test_heavy_tails_do_not_accuse_more_often_far_out() -> None:
+    random = np.random.default_rng(8)
+    slices, rows = 8000, 100
+    codes = np.repeat(np.arange(slices), rows)
+    one, two = random.standard_t(5, size=(2, len(codes))) ** 2
+    found = compare_slices(codes, one, slices=slices, champion=two, form="root", margin=0.0)
+    assert (found.p_worse <= 0.001).mean() < 0.004
+    assert (found.p_worse <= 0.05).mean() < 0.08

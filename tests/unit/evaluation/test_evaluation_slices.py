@@ -11,6 +11,7 @@ import pytest
 
 from penstock.data.table import read_table
 from penstock.errors import InputError
+from penstock.evaluation.champion import Champion
 from penstock.evaluation.evaluate import evaluate
 from penstock.evaluation.holdout import read_holdout
 from penstock.evaluation.slices import measure_slices
@@ -57,12 +58,16 @@ def world(make, tmp_path_factory) -> Any:
     return World
 
 
+def standing(world, name: str) -> Champion | None:
+    return Champion(uri="models:/y/1", folder=getattr(world, name)) if name else None
+
+
 def measured(world, *, candidate="good", champion="", **rule: Any) -> Slices:
     holdout = read_holdout(
         world.holdout,
         model=getattr(world, candidate),
         baselines=None,
-        champion=getattr(world, champion) if champion else None,
+        champion=standing(world, champion),
     )
     return measure_slices(holdout, SlicesRule(**rule), confidence=0.95)
 
@@ -75,8 +80,7 @@ def judged(
         world.holdout,
         model=getattr(world, candidate),
         baselines=None,
-        champion=getattr(world, champion) if champion else None,
-        champion_uri="models:/y/1" if champion else "",
+        champion=standing(world, champion),
         policy=policy,
         spec=EvaluationSpec(resamples=100),
         output=folder / "evaluation.json",
@@ -279,7 +283,9 @@ def test_probabilities_are_not_judged_where_a_class_is_hardly_there(world, make,
 @pytest.mark.parametrize("metric", ["", "rmse", "mae"])
 def test_slices_of_a_regression(worlds, metric) -> None:
     world = worlds("regression")
-    rows = read_holdout(world.holdout, model=world.model, baselines=None, champion=world.champion)
+    rows = read_holdout(
+        world.holdout, model=world.model, baselines=None, champion=standing(world, "champion")
+    )
     rule = SlicesRule(columns=["kind"], find=0, metric=metric, margin=0.0)
     found = measure_slices(rows, rule, confidence=0.95)
     assert found.metric == (metric or "r2")

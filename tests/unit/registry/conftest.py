@@ -80,11 +80,12 @@ class Registry:
         found = checked_champion("adult", tracking_uri=self.uri).version
         others = ["majority", "linear", *(["champion"] if found else [])]
         digest = digest_of(model)
+        rows = Dataset.read(self.holdout / "dataset.json").content
         fields: dict[str, Any] = {
             "task": "binary",
             "metric": "accuracy",
             "higher_is_better": {"accuracy": True},
-            "dataset": Dataset.read(self.holdout / "dataset.json").content,
+            "dataset": rows,
             "model": digest,
             "rows": 200,
             "confidence": 0.95,
@@ -95,7 +96,13 @@ class Registry:
             "commit": "abc123",
             "policy": self.policy.digest(),
             "scores": tuple(
-                Scores(name=name, description="", model=digest, metrics={"accuracy": better})
+                Scores(
+                    name=name,
+                    description="",
+                    model=digest,
+                    dataset=rows,
+                    metrics={"accuracy": better},
+                )
                 for name in ("candidate", *others)
             ),
             "comparisons": tuple(

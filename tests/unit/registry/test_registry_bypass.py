@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from penstock.errors import IntegrityError, NotApprovedError, PenstockError
+from penstock.evaluation.champion import Champion
 from penstock.policy.approval import ApprovalSpec
 from penstock.policy.rules import MarginRule
 from penstock.records.approval import Approval, Identity
@@ -18,6 +19,7 @@ from penstock.records.decision import Decision
 from penstock.records.operations import Operations
 from penstock.registry import approvals, audit, versions
 from penstock.registry.champion import checked_champion
+from penstock.registry.contender import contender
 
 Registry = Any
 """The fixture's class lives in conftest.py, which cannot be imported by name."""
@@ -165,6 +167,29 @@ def test_a_champion_that_was_deleted_is_missed(registry: Registry) -> None:
     candidate = registry.decided(depth=3)
     with pytest.raises(IntegrityError, match=words):
         registry.register(*candidate, depth=3)
+
+
+def test_what_evaluates_is_told_that_the_alias_is_not_where_it_was_put(registry: Registry) -> None:
+    first, _ = registry.registered()
+    registry.promote(first.version)
+    registry.registered(depth=3)
+
+    def told(place: str) -> Champion | None:
+        return contender("adult", tracking_uri=registry.uri, destination=registry.folder / place)
+
+    found = told("fine")
+    assert found is not None
+    assert (found.uri, found.problem, found.gone) == ("models:/adult/1", "", False)
+    registry.store().set_registered_model_alias("adult", "champion", "2")
+    moved = told("moved")
+    assert moved is not None
+    assert (moved.uri, moved.folder, moved.gone) == ("models:/adult/2", None, False)
+    assert moved.problem.endswith("the alias was moved by hand.")
+    registry.store().delete_registered_model_alias("adult", "champion")
+    gone = told("gone")
+    assert gone is not None
+    assert (gone.folder, gone.gone) == (None, True)
+    assert gone.problem.endswith("it was removed by hand.")
 
 
 def test_an_alias_that_no_promotion_set_is_not_believed(registry: Registry) -> None:
