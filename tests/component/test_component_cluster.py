@@ -15,10 +15,10 @@ from penstock.pipelines.compile import compile_release, version_name
 from penstock.project import Project
 
 STEPS = {
-    "ingest", "validate", "split", "engineer-features", "train", "evaluate", "decide", "register",
-    "deploy", "notify",
+    "ingest", "validate", "split", "engineer-features", "train", "evaluate", "probe-serving",
+    "decide", "explain", "register", "approve", "deploy", "notify",
 }  # fmt: skip
-FAILS = {"fail", "fail-2", "fail-3"}
+FAILS = {"fail", "fail-2", "fail-3", "fail-4"}
 
 
 def project(**cluster: Any) -> Project:

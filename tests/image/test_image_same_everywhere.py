@@ -32,8 +32,8 @@ from penstock.records.rollout import Rollout
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("images")]
 
 STEPS = {
-    "ingest", "validate", "split", "engineer-features", "train", "evaluate", "decide", "register",
-    "deploy", "notify",
+    "ingest", "validate", "split", "engineer-features", "train", "evaluate", "probe-serving",
+    "decide", "explain", "register", "approve", "deploy", "notify",
 }  # fmt: skip
 
 
@@ -149,4 +149,4 @@ def _evaluation(released: Released) -> dict[str, Any]:
     """Return what was measured, but for the digests of the models' folders."""
     record = Evaluation.read(_task(released, "evaluate/evaluation")).payload()
     scores = [{**each, "model": ""} for each in record["scores"]]
-    return record | {"model": "", "scores": scores}
+    return record | {"model": "", "commit": "", "scores": scores}

@@ -53,7 +53,7 @@ def test_the_locks_are_current(check: Callable[..., str]) -> None:
         ("images/locks/train.txt", r"sha256:.{8}", "sha256:00000000", "train.txt has other hashes"),
         ("images/locks/deploy.txt", r"mlflow-skinny==(.|\n    )*\n", "", "lacks mlflow-skinny"),
         ("images/locks/deploy.txt", r"kfp==(.|\n    )*\n", "", "deploy.txt lacks kfp"),
-        ("pyproject.toml", r"kserve>=0.21", "kserve>=99", "serving.txt lacks kserve"),
+        ("pyproject.toml", r"optuna>=4.5", "optuna>=99", "train.txt lacks optuna"),
     ],
 )
 def test_a_lock_that_is_not_is_named(
@@ -96,7 +96,7 @@ def test_a_lock_without_a_wheel_for_a_platform_is_named(
     [
         ("deploy", ("scikit-learn", "mlflow", "skops", "great-expectations", "kserve")),
         ("serving", ("kfp", "great-expectations", "mlflow", "optuna")),
-        ("train", ("great-expectations", "duckdb", "kserve")),
+        ("train", ("great-expectations", "duckdb", "kfp-kubernetes")),
         ("data", ("scikit-learn", "mlflow", "kserve")),
     ],
 )
