@@ -37,7 +37,17 @@ def result(
     )
 
 
-def not_measured(name: str, rule: Rule, what: str, *, bound: float | None = None) -> RuleResult:
-    """Return a failure for want of a figure: a rule never passes because nothing was measured."""
-    sentence = f"The evaluation does not measure {what}, so the rule cannot pass."
+def not_measured(
+    name: str, rule: Rule, what: str, *, bound: float | None = None, why: str = ""
+) -> RuleResult:
+    """Return a failure for want of a figure: a rule never passes because nothing was measured.
+
+    Args:
+        name: The rule's name in the policy.
+        rule: The rule.
+        what: What was not measured.
+        bound: What it would have been held against.
+        why: Why it was not, in a sentence, if that is known.
+    """
+    sentence = f"The evaluation does not measure {what}, so the rule cannot pass. {why}".strip()
     return result(name, rule, passed=False, sentence=sentence, bound=bound)

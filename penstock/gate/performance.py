@@ -26,10 +26,10 @@ def _baseline(evaluation: Evaluation, rule: MarginRule) -> RuleResult:
     return _lower_end_above(
         "baseline",
         rule,
+        evaluation,
         title=f"the {name} baseline",
         comparison=evaluation.comparison(against=name, metric=evaluation.metric),
         bound=rule.margin,
-        confidence=evaluation.confidence,
     )
 
 
@@ -59,10 +59,10 @@ def _beside_champion(
     return _lower_end_above(
         name,
         rule,
+        evaluation,
         title=f"the champion {evaluation.champion}",
         comparison=evaluation.comparison(against="champion", metric=evaluation.metric),
         bound=bound,
-        confidence=evaluation.confidence,
         rows=f", both on the same {evaluation.rows:,} rows ({evaluation.dataset}),",
     )
 
@@ -93,7 +93,8 @@ def _not_compared(evaluation: Evaluation) -> str:
 def _linear(evaluation: Evaluation, rule: MarginRule) -> RuleResult:
     comparison = evaluation.comparison(against="linear", metric=evaluation.metric)
     if comparison is None:
-        return not_measured("linear", rule, "the linear model", bound=-rule.margin)
+        why = _left_out(evaluation, evaluation.metric)
+        return not_measured("linear", rule, "the linear model", bound=-rule.margin, why=why)
     value = comparison.advantage.value
     passed = value >= -rule.margin
     return result(
@@ -114,7 +115,8 @@ def _floor(evaluation: Evaluation, floor: Floor) -> RuleResult:
     estimate = evaluation.candidate.metrics.get(floor.metric)
     if estimate is None:
         bound = floor.at_least if floor.at_least is not None else floor.at_most
-        return not_measured(name, floor, floor.metric, bound=bound)
+        why = _left_out(evaluation, floor.metric)
+        return not_measured(name, floor, floor.metric, bound=bound, why=why)
     if floor.at_least is not None:
         value = estimate.low if floor.on == "interval" else estimate.value
         passed, bound, must = value >= floor.at_least, floor.at_least, "at least"
@@ -136,15 +138,16 @@ def _floor(evaluation: Evaluation, floor: Floor) -> RuleResult:
 def _lower_end_above(
     name: str,
     rule: Rule,
+    evaluation: Evaluation,
     *,
     title: str,
     comparison: Comparison | None,
     bound: float,
-    confidence: float,
     rows: str = "",
 ) -> RuleResult:
     if comparison is None:
-        return not_measured(name, rule, title, bound=bound)
+        why = _left_out(evaluation, evaluation.metric)
+        return not_measured(name, rule, title, bound=bound, why=why)
     advantage = comparison.advantage
     passed = advantage.low > bound
     return result(
@@ -155,8 +158,13 @@ def _lower_end_above(
         bound=bound,
         sentence=(
             f"On {comparison.metric} the candidate's advantage over {title}{rows} is "
-            f"{advantage.value:+.4g} ({confidence:.0%} interval {advantage.low:+.4g} to "
+            f"{advantage.value:+.4g} ({evaluation.confidence:.0%} interval {advantage.low:+.4g} to "
             f"{advantage.high:+.4g}); its lower end {'lies' if passed else 'does not lie'} above "
             f"{bound:+.4g}."
         ),
     )
+
+
+def _left_out(evaluation: Evaluation, metric: str) -> str:
+    """Return why the evaluation has no figure of a metric; empty if it does not say."""
+    return next((note for note in evaluation.notes if note.startswith(f"{metric} ")), "")

@@ -146,12 +146,12 @@ def _told(rules: Iterable[RuleResult], policy: Policy) -> list[Section]:
 
 def _rule(rule: RuleResult, policy: Policy) -> str:
     said = {"What it asks": asks(rule.rule, policy), "What was found": rule.sentence}
-    because = rule.because or "The policy gives no reason for this rule."
+    because = muted(f"Why it is asked: {rule.because}") if rule.because else ""
     return (
         heading(rule.rule)
         + f"<p>{badge(rule.verdict, _tone(rule))}</p>\n"
         + row(*(muted(title) + paragraph(text) for title, text in said.items() if text))
-        + muted(f"Why it is asked: {because}")
+        + because
     )
 
 

@@ -181,6 +181,14 @@ def test_superiority_needs_an_interval_above_zero(advantage: float, verdict: str
     assert decision.approved == (verdict == "pass")
 
 
+def test_what_was_left_out_of_the_evaluation_is_said_with_its_reason() -> None:
+    why = "roc_auc is left out: only 7 rows are of class yes."
+    measured = evaluation(baseline=None).model_copy(update={"notes": ("A note.", why)})
+    rules = {rule.rule: rule for rule in decide(measured, policy=Policy()).rules}
+    assert rules["baseline"].verdict == "fail"
+    assert rules["baseline"].sentence.endswith(f"so the rule cannot pass. {why}")
+
+
 def test_a_warning_does_not_block() -> None:
     decision = decide(evaluation(linear=-0.5), policy=Policy())
     assert decision.approved
