@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from penstock import files, tracking
-from penstock.errors import InputError
-from penstock.metrics import Metric, metric_for
 from penstock.policy.spec import Policy
 from penstock.progress import say
 from penstock.records.dataset import Split
@@ -17,23 +14,19 @@ from penstock.records.model import Model
 from penstock.training import environment, estimators
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
 from penstock.training.folds import make_folds
-from penstock.training.gains import gains_of
 from penstock.training.health import training_health
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.lineage import write_lineage
+from penstock.training.plan import Plan, plan_of
 from penstock.training.report import Outcome, render
 from penstock.training.saving import save_model
 from penstock.training.search import Search, run_search
 from penstock.training.spec import TrainingSpec
-from penstock.training.threshold import Gains, Objective, best_threshold
+from penstock.training.threshold import Gains, best_threshold
 from penstock.training.tracked import Tracker, common_tags
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
-
-RARE = 0.1
-"""Share of the rarer of two classes below which accuracy says little."""
 
 _DEFAULT = Policy()
 
@@ -89,7 +82,7 @@ def train(
     problem = read_problem(
         train, features=features, target=target, task=task, positive=positive, split=split
     )
-    plan = _plan(problem, spec, policy, train=train)
+    plan = plan_of(problem, spec, policy, train=train)
     store = tracking.client(tracking_uri)
     with (
         files.whole_folder(baselines) as baselines_beside,
@@ -123,25 +116,6 @@ def train(
     return outcome.record
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """The settings of a training once `auto` is resolved.
-
-    Args:
-        metric: What the search optimises.
-        objective: What the threshold maximises; None where the threshold is given or there is none.
-        threshold: The threshold, where it is given.
-        gains: What rows are worth, where the threshold maximises that.
-        unit: Of that worth.
-    """
-
-    metric: Metric
-    objective: Objective | None
-    threshold: float | None
-    gains: Gains | None = None
-    unit: str = ""
-
-
 def _other_columns(train: Path, problem: Problem) -> pd.DataFrame:
     """Return all columns but the target."""
     from penstock.data.frames import read_frame
@@ -150,68 +124,11 @@ def _other_columns(train: Path, problem: Problem) -> pd.DataFrame:
     return read_frame(train, names)
 
 
-def _plan(problem: Problem, spec: TrainingSpec, policy: Policy, *, train: Path) -> _Plan:
-    rare = problem.task == "binary" and _share_of_rarer(problem.truth) < RARE
-    automatic = {
-        "binary": "average_precision" if rare else "roc_auc",
-        "multiclass": "accuracy",
-        "regression": "r2",
-    }[problem.task]
-    metric = metric_for(automatic if spec.metric == "auto" else spec.metric, task=problem.task)
-    if problem.task == "regression" and spec.class_weight != "none":
-        raise InputError(
-            f"class_weight is {spec.class_weight!r}, but a regression has no classes",
-            where="training.class_weight",
-            remedy="Leave it at none.",
-        )
-    if problem.task != "binary":
-        if spec.threshold != "auto":
-            raise InputError(
-                f"threshold is {spec.threshold!r}, but only two classes have one",
-                where="training.threshold",
-                remedy=f"Leave it at auto for a {problem.task} task.",
-            )
-        return _Plan(metric, None, None)
-    if isinstance(spec.threshold, str):
-        chosen = _objective(spec.threshold, policy, rare=rare)
-        if chosen != "cost":
-            return _Plan(metric, chosen, None)
-        assert policy.cost is not None
-        gains = gains_of(problem, policy.cost, train=train)
-        return _Plan(metric, chosen, None, gains, policy.cost.unit)
-    if not 0 <= spec.threshold <= 1:
-        raise InputError(
-            f"threshold is {spec.threshold}, but scores are probabilities",
-            where="training.threshold",
-            remedy="Give a number from 0 to 1, or auto.",
-        )
-    return _Plan(metric, None, spec.threshold)
-
-
-def _objective(asked: Literal["auto"] | Objective, policy: Policy, *, rare: bool) -> Objective:
-    if asked == "cost" and policy.cost is None:
-        raise InputError(
-            "threshold is 'cost', but the gate's policy does not say what decisions are worth",
-            where="training.threshold",
-            remedy="Add gate.cost with a matrix or an expression, or leave the threshold at auto.",
-        )
-    if asked != "auto":
-        return asked
-    if policy.cost is not None:
-        return "cost"
-    return "f1" if rare else "accuracy"
-
-
-def _share_of_rarer(truth: np.ndarray) -> float:
-    share = float(truth.mean())
-    return min(share, 1 - share)
-
-
 class _Training:
     """One training between its parts: what is fitted, on what, and who is told."""
 
     def __init__(
-        self, problem: Problem, plan: _Plan, *, spec: TrainingSpec, tracker: Tracker, run_id: str
+        self, problem: Problem, plan: Plan, *, spec: TrainingSpec, tracker: Tracker, run_id: str
     ) -> None:
         import numpy as np
 
