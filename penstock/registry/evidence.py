@@ -27,9 +27,11 @@ from penstock.records.model import Model
 from penstock.records.operations import Operations
 from penstock.records.quality import Validation
 from penstock.records.rollout import Rollout
+from penstock.records.spec import Spec
 from penstock.registry import audit, signing, versions
 from penstock.registry.audit import Word
-from penstock.registry.card import model_card
+from penstock.registry.card import Card, model_card
+from penstock.registry.final_card import OWNER, final_card
 from penstock.registry.spec import CardSpec
 from penstock.registry.versions import Version, answers
 
@@ -130,6 +132,7 @@ def write_pack(
     """Write the pack into a folder, `manifest.json` last, and return the manifest."""
     folder.mkdir(parents=True)
     records: dict[str, Record | None] = {
+        "model": model,
         "decision": decision,
         "evaluation": evaluation,
         "operations": grounds.operations,
@@ -144,9 +147,9 @@ def write_pack(
         if record is not None:
             record.write(folder / f"{title}.json")
     if grounds.policy is not None:
-        text = json.dumps(grounds.policy.model_dump(mode="json"), indent=2, ensure_ascii=False)
-        files.write_text(folder / "policy.json", text + "\n")
+        _write_spec(folder / "policy.json", grounds.policy)
     if grounds.card is not None:
+        _write_spec(folder / OWNER, grounds.card)
         card = model_card(
             model,
             digest=decision.model,
@@ -161,8 +164,7 @@ def write_pack(
             explanation=grounds.explanation,
             operations=grounds.operations,
         )
-        files.write_text(folder / "card.html", card.html)
-        files.write_text(folder / "card.md", card.markdown)
+        _write_card(folder, card)
     for report in reports:
         _copy(report, folder / report.name)
     kept = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
@@ -241,6 +243,9 @@ def keep_rollout(
         for title, path in others.items():
             if path.exists():
                 shutil.copy(path, folder / title)
+        model_tags = store.get_registered_model(version.name).tags
+        if rollout.outcome == "promoted":
+            _keep_final_card(version, model_tags, tracking_uri=tracking_uri, into=folder)
         manifest = RolloutEvidence(
             uri=rollout.uri,
             model=rollout.model,
@@ -249,7 +254,7 @@ def keep_rollout(
             outcome=rollout.outcome or "",
             files={path.name: files.digest_of_file(path) for path in sorted(folder.iterdir())},
         )
-        trail = audit.read(store.get_registered_model(version.name).tags)
+        trail = audit.read(model_tags)
         if any(
             entry.event == RECORDED and entry.facts.get("identity") == rollout.identity
             for entry in trail.of(rollout.uri)
@@ -275,6 +280,26 @@ def keep_rollout(
 def rollout_folder(identity: str, decision: str) -> str:
     """Return where a run keeps the record of a rollout: beside the pack, which stays as it was."""
     return f"{folder_of(decision)}.rollouts/{identity}"
+
+
+def _keep_final_card(
+    version: Version, model_tags: Mapping[str, str], *, tracking_uri: str, into: Path
+) -> None:
+    with TemporaryDirectory() as place:
+        pack, _ = fetch_pack(version, tracking_uri=tracking_uri, into=Path(place))
+        card = final_card(pack, version=version, model_tags=model_tags) if pack else None
+    if card is not None:
+        _write_card(into, card)
+
+
+def _write_card(folder: Path, card: Card) -> None:
+    files.write_text(folder / "card.html", card.html)
+    files.write_text(folder / "card.md", card.markdown)
+
+
+def _write_spec(path: Path, spec: Spec) -> None:
+    text = json.dumps(spec.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    files.write_text(path, text + "\n")
 
 
 def _copy(report: Path, target: Path) -> None:

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from penstock.pipelines.cli import main
+from penstock.records.approval import Identity
 from penstock.records.evidence import AuditEntry
 from penstock.records.rollout import Rollout, Transition
-from penstock.registry import audit, versions
+from penstock.registry import approvals, audit, versions
 from penstock.registry.evidence import keep_rollout
 from penstock.registry.verify import verify
 
@@ -63,6 +64,14 @@ def test_a_released_version_holds(registry: Registry, tmp_path: Path) -> None:
     card = (registry.pack(registration) / "card.md").read_text()
     assert "To be tested." in card
     assert "The gate approved it." in card
+    assert "The slices look right." not in card
+    approvals.say(
+        registration.uri,
+        verdict="approved",
+        by=Identity(name="ann", means="stated"),
+        reason="The slices look right.",
+        tracking_uri=registry.uri,
+    )
     registry.promote(1)
     page = tmp_path / "page.html"
     page.write_text("<p>timeline</p>")
@@ -71,6 +80,10 @@ def test_a_released_version_holds(registry: Registry, tmp_path: Path) -> None:
     assert kept is not None
     # A step that is run again keeps nothing twice.
     assert keep_rollout(rollout, tracking_uri=registry.uri) is None
+    pack = registry.pack(registration)
+    final = (pack.with_name(f"{pack.name}.rollouts") / "1-abc" / "card.md").read_text()
+    for words in (registration.uri, "ann", "The slices look right.", "To be tested."):
+        assert words in final
     found = verdicts(registry)
     assert wrong(registry) == {}
     for name in (
