@@ -25,6 +25,10 @@ def sized(
     task.set_cpu_request(cpu)
     task.set_memory_request(memory)
     task.set_memory_limit(limit)
+    image = str(task.container_spec.image)
+    if "@" in image:
+        # A pod does not know the digest of its own image; decisions and evidence name it.
+        task.set_env_variable("PENSTOCK_IMAGE", image)
     return task
 
 

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 import penstock
 from penstock.components._image import image
@@ -43,6 +47,27 @@ def test_the_nearest_word_wins(
     assert image("data") == f"elsewhere/ml/data:{penstock.__version__}"
     monkeypatch.setenv("PENSTOCK_IMAGE_DATA", "one/data@sha256:0")
     assert image("data") == "one/data@sha256:0"
+
+
+def test_a_task_knows_the_digest_of_its_image(tmp_path: Path) -> None:
+    project = tmp_path / "project.yaml"
+    project.write_text("name: m\ntarget: y\nsource: {uri: s3://bucket/table.parquet}\n")
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "penstock"), "compile", str(project), "-o", "out.yaml"],
+        cwd=tmp_path,
+        env=os.environ | {"PENSTOCK_IMAGE_TRAIN": DIGEST, "PENSTOCK_IMAGE_PREFIX": "penstock"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    spec = next(yaml.safe_load_all((tmp_path / "out.yaml").read_text()))
+    told = {
+        name: {e["name"]: e["value"] for e in each["container"].get("env", [])}
+        for name, each in spec["deploymentSpec"]["executors"].items()
+    }
+    assert told["exec-decide"] == {"PENSTOCK_IMAGE": DIGEST}
+    # A tag is what the image says of itself anyway.
+    assert "PENSTOCK_IMAGE" not in told["exec-ingest"]
 
 
 def test_digests_of_another_version_are_refused(digests: Callable[..., Path]) -> None:
