@@ -161,7 +161,8 @@ def release(
                 )
                 registered.set_caching_options(enable_caching=False)
                 asked = network(
-                    light(
+                    # It may wait for days, and a node has better things to keep room for.
+                    sized(
                         approve(
                             registration=registered.outputs["registration"],
                             policy=policy,
@@ -169,6 +170,9 @@ def release(
                             pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
                         ),
                         "Approve",
+                        limit="1Gi",
+                        memory="128Mi",
+                        cpu="50m",
                     )
                 )
                 asked.set_caching_options(enable_caching=False)
