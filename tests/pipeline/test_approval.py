@@ -27,23 +27,25 @@ def project(shell) -> Path:
     return path
 
 
-def waits(project: Path, *, run: subprocess.Popen[str]) -> bool:
-    """Whether the run has come to where it waits for people."""
-    for log in project.parent.glob(".penstock/runs/*/kfp.log"):
-        if "penstock approve models:/simulated-transactions/1" in log.read_text():
-            return True
-    assert run.poll() is None, run.communicate()[0]
-    return False
+def asked(project: Path, version: int, *, run: subprocess.Popen[str]) -> None:
+    """Wait until the run says that it waits for people."""
+    words = f"penstock approve models:/simulated-transactions/{version}"
+    deadline = time.monotonic() + 400
+    while not any(words in log.read_text() for log in project.parent.rglob("runs/*/kfp.log")):
+        assert run.poll() is None, run.communicate()[0]
+        assert time.monotonic() < deadline, "it never came to wait for people"
+        time.sleep(1)
 
 
-def test_a_no_ends_the_run_as_refused_and_a_yes_releases_it(project: Path, shell) -> None:
+def serving(project: Path) -> list[Path]:
+    return list(project.parent.glob(".penstock/serving/*/state.json"))
+
+
+def test_a_no_ends_the_run_as_refused(project: Path, shell) -> None:
     run = shell.begin("run", str(project))
     try:
-        deadline = time.monotonic() + 400
-        while not waits(project, run=run):
-            assert time.monotonic() < deadline, "it never came to wait for people"
-            time.sleep(1)
-        assert not list(project.parent.glob(".penstock/serving/*/state.json"))
+        asked(project, 1, run=run)
+        assert not serving(project)
         no = shell("reject", str(project), "--as", "bea", "--reason", "not before the audit")
         assert no.returncode == 0, no.stdout + no.stderr
         said = run.communicate(timeout=120)[0]
@@ -52,19 +54,25 @@ def test_a_no_ends_the_run_as_refused_and_a_yes_releases_it(project: Path, shell
     assert run.returncode == 3, said
     assert "REFUSED  The candidate was not approved." in said
     assert "not before the audit" in said
-    assert not list(project.parent.glob(".penstock/serving/*/state.json"))
+    assert not serving(project)
 
-    yes = shell("approve", str(project), "--as", "bea", "--reason", "the audit is done")
-    assert yes.returncode == 0, yes.stdout + yes.stderr
-    done = shell("run", str(project))
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "RELEASED" in done.stdout
+
+def test_a_yes_lets_it_go_on(project: Path, shell) -> None:
+    run = shell.begin("run", str(project))
+    try:
+        asked(project, 2, run=run)
+        yes = shell("approve", str(project), "--as", "bea", "--reason", "the audit is done")
+        assert yes.returncode == 0, yes.stdout + yes.stderr
+        said = run.communicate(timeout=200)[0]
+    finally:
+        run.kill()
+    assert run.returncode == 0, said
+    assert "RELEASED" in said
 
     trail = shell("audit", str(project))
     assert trail.returncode == 0, trail.stdout + trail.stderr
     events = [line.split()[2] for line in trail.stdout.splitlines() if line.startswith("20")]
-    assert events[:3] == ["registered", "rejected", "approved"]
-    assert "promoted" in events
+    assert events[:5] == ["registered", "rejected", "registered", "approved", "promoted"]
     assert "the audit is done" in trail.stdout
 
 
