@@ -90,8 +90,8 @@ def test_the_summary_names_everything(released: tuple[Path, str]) -> None:
     assert "mlflow ui --backend-store-uri sqlite:///" in text
     steps = [line.split()[1] for line in text.splitlines() if line.startswith("ok ")]
     assert steps == [
-        "Ingest", "Validate", "Split", "Engineer", "Train", "Evaluate", "Decide", "Register",
-        "Deploy",
+        "Ingest", "Validate", "Split", "Engineer", "Train", "Evaluate", "Probe", "Decide",
+        "Explain", "Register", "Approve", "Deploy",
     ]  # fmt: skip
 
 
@@ -109,7 +109,7 @@ def test_the_curl_line_works_when_pasted(released: tuple[Path, str]) -> None:
 def test_every_report_is_whole_and_needs_no_network(released: tuple[Path, str]) -> None:
     reports = summary_of(released[0])["reports"]
     assert set(reports) == {
-        "validation", "features", "training", "evaluation", "decision", "rollout",
+        "validation", "features", "training", "evaluation", "decision", "explanation", "rollout",
     }  # fmt: skip
     for path in reports.values():
         html = Path(path).read_text()
