@@ -38,6 +38,22 @@ from penstock.records.model import Task
 
 Exact = dict[str, float]
 
+_MAKES = {
+    "name",
+    "task",
+    "target",
+    "classes",
+    "positive",
+    "threshold",
+    "columns",
+    "parameters",
+    "dataset",
+    "libraries",
+    "levels",
+}
+"""Fields of a model's record that make it what it is. Who trained it and when do not; nor does the
+seed, where every answer is the same to the last digit."""
+
 
 @dataclass(frozen=True)
 class Measurement:
@@ -61,16 +77,16 @@ def measure_all(holdout: Holdout, spec: EvaluationSpec) -> Measurement:
     ours = measured(CANDIDATE)
     found = {CANDIDATE: ours[0]}
     comparisons: list[Comparison] = []
-    for name, model in holdout.models.items():
+    for name in holdout.models:
         if name == CANDIDATE:
             continue
         # One after another: what each row adds to the figures of all need not be held at once.
         theirs = measured(name)
         found[name] = {m: replace(figure, influence=None) for m, figure in theirs[0].items()}
-        same = model.digest == holdout.models[CANDIDATE].digest
+        known = _sameness(holdout, name)
         comparisons += (
-            _same(name, metric)
-            if same
+            _same(name, metric, known)
+            if known
             else _compare(name, metric, ours, theirs, confidence=spec.confidence)
             for metric in kept
         )
@@ -178,12 +194,22 @@ def _compare(
     )
 
 
-def _same(other: str, metric: str) -> Comparison:
+def _sameness(holdout: Holdout, name: str) -> str:
+    """Return in which way a model is the candidate itself; empty: it is another."""
+    ours, theirs = holdout.models[CANDIDATE], holdout.models[name]
+    if ours.digest == theirs.digest:
+        return "the same model"
+    made = (one.record.model_dump(include=_MAKES) for one in (ours, theirs))
+    first, second = made
+    if first == second and np.array_equal(holdout.scores[CANDIDATE], holdout.scores[name]):
+        return "the same model, trained again"
+    return ""
+
+
+def _same(other: str, metric: str, known: str) -> Comparison:
     """Return the comparison of a model with itself, in which nothing is uncertain."""
     nothing = Estimate(value=0, low=0, high=0)
-    return Comparison(
-        against=other, metric=metric, advantage=nothing, method="the same model", p_equal=1.0
-    )
+    return Comparison(against=other, metric=metric, advantage=nothing, method=known, p_equal=1.0)
 
 
 def _without_width(holdout: Holdout, metrics: dict[str, Estimate]) -> list[str]:

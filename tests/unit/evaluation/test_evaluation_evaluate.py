@@ -416,6 +416,20 @@ def test_two_models_that_never_differ_may_differ_on_other_rows(worlds, make, tmp
         assert comparison.method != "the same model"
 
 
+@pytest.mark.parametrize(
+    ("changes", "again"),
+    [({}, True), ({"dataset": "rows1:" + "1" * 32}, False), ({"threshold": 0.5}, False)],
+)
+def test_the_same_model_trained_again_is_itself(worlds, make, tmp_path, changes, again) -> None:
+    estimator = make.estimators("binary")["candidate"]
+    facts = {"mlflow_run": "another", "commit": "other", "seed": 7, **changes}
+    champion = make.save(tmp_path / "again", "binary", estimator, **facts)
+    found = run(worlds("binary"), tmp_path / "out", champion=champion).evaluation
+    comparison = found.comparison(against="champion", metric="roc_auc")
+    assert (comparison.method == "the same model, trained again") is again
+    assert (comparison.advantage.low == comparison.advantage.high == 0) is again
+
+
 def test_every_comparison_says_its_method(worlds, tmp_path) -> None:
     for task in TASKS:
         found = run(worlds(task), tmp_path / task).evaluation
