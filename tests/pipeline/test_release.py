@@ -21,6 +21,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("release")]
 
 QUICK = {"trials": 2, "folds": 2, "candidates": ["linear", "hist_gradient_boosting"]}
 
+GATE = {"champion": {"margin": 1.0}}
+"""Two dozen frauds are held out: a finer margin cannot be told from nothing."""
+
 CANARY = {
     "interval": 0.5,
     "shadow": {"min_pairs": 200},
@@ -38,7 +41,7 @@ def prepare(shell, folder: str, *, rows: int = 6_000, **changes: object) -> Path
     assert "SIMULATED" in made.stdout
     path = shell.folder / folder / "project.yaml"
     project = yaml.safe_load(path.read_text())
-    project |= {"training": QUICK, "deployment": {"port": 0}} | changes
+    project |= {"training": QUICK, "deployment": {"port": 0}, "gate": GATE} | changes
     path.write_text(yaml.safe_dump(project))
     return path
 
