@@ -72,6 +72,14 @@ def shared_data() -> Path:
     return SHARED
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse to run where the tests of a group would be spread over workers: they share a world."""
+    if session.config.getoption("loadgroup", default=False):
+        for item in session.items:
+            if item.get_closest_marker("xdist_group") and "@" not in item.nodeid:
+                raise pytest.UsageError(f"pytest-xdist did not group {item.nodeid}")
+
+
 LOUD = {
     "tests/image/": ("THE IMAGES WERE NOT TESTED", "make test-images"),
     "tests/cluster/": ("NOT TESTED ON A CLUSTER", "KUBECONFIG=FILE make test-cluster"),
