@@ -69,7 +69,7 @@ def test_the_same_again_changes_nothing(schedule, kfp_server, project_file) -> N
             "start_time": "2026-12-01T00:00:00+00:00",
         }
     }
-    assert before["runtime_config"] == {"parameters": {"task": "binary"}}
+    assert before["runtime_config"] == {"parameters": {"task": "binary", "requested_by": starter()}}
 
 
 @pytest.mark.parametrize(

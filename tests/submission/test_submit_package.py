@@ -25,7 +25,7 @@ def test_names_and_accounts_have_defaults(kfp_server, project_file, penstock) ->
     assert re.fullmatch(r"wine \d{4}-\d\d-\d\d \d\d:\d\d:\d\d", sent(kfp_server)["display_name"])
     assert [e["display_name"] for e in kfp_server.experiments.values()] == ["wine"]
     assert "service_account" not in sent(kfp_server)
-    assert sent(kfp_server)["runtime_config"].get("parameters", {}) == {}
+    assert sent(kfp_server)["runtime_config"]["parameters"] == {"requested_by": starter()}
     assert kfp_server.pipelines == {}, "nothing is uploaded"
 
 
@@ -54,6 +54,7 @@ def test_parameters_have_the_types_of_the_pipeline(kfp_server, project_file, pen
         "training": {"trials": 5},
         "expectations": [],
         "positive": "1",
+        "requested_by": starter(),
     }
 
 
@@ -61,7 +62,7 @@ def test_parameters_have_the_types_of_the_pipeline(kfp_server, project_file, pen
     ("text", "words"),
     [
         ("trials=5", "'trials' is not a parameter of the pipeline. Write name=value; the names are "
-         "contract, deployment, evaluation, "),
+         "card, contract, deployment, evaluation, "),
         ("training", "no = in 'training'"),
         ("training=5", "--parameter training: '5' is not a JSON object"),
         ("training={trials: 5}", "is not a JSON object"),
@@ -155,7 +156,10 @@ def test_the_plain_client_does_the_same_with_the_compiled_file(
         warnings.simplefilter("ignore")
         client = kfp.Client(host=kfp_server.host)
     run = client.create_run_from_pipeline_package(
-        str(tmp_path / "release.yaml"), run_name="one", experiment_name="wine"
+        str(tmp_path / "release.yaml"),
+        arguments={"requested_by": starter()},
+        run_name="one",
+        experiment_name="wine",
     )
     ours, theirs = kfp_server.asked("POST", RUNS)
     assert ours == theirs

@@ -13,6 +13,7 @@ import pyarrow as pa
 from penstock.data.spec import SplitSpec
 from penstock.data.split import split
 from penstock.data.table import write_dataset
+from penstock.evaluation.champion import Champion
 from penstock.evaluation.evaluate import evaluate
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.fit import fit_features
@@ -65,6 +66,9 @@ class Made:
 
     def evaluation(self, policy: Policy, **changes: Any) -> Evaluation:
         given = {"model": self.model, "baselines": self.folder / "baselines"} | changes
+        if "champion" in given:
+            champion = given.pop("champion")
+            given["champion"] = Champion(uri=given.pop("champion_uri", ""), folder=champion)
         return evaluate(
             given.pop("holdout", self.holdout),
             **given,

@@ -119,7 +119,7 @@ def test_a_champion_whose_alias_was_taken_away_by_hand_is_gone(worlds, uri, tmp_
     set_champion("m", 1, tracking_uri=uri)
     client.delete_registered_model_alias("m", "champion")
     found = measured(world, uri, tmp_path / "out")
-    assert (found.champion_state, found.champion) == ("gone", "")
+    assert (found.champion_state, found.champion) == ("gone", "models:/m@champion")
     assert "it was removed by hand" in found.champion_note
     assert verdict(found) == "fail"
 

@@ -114,7 +114,9 @@ def test_a_version_carries_its_lineage_and_evidence(
     assert store.get_registered_model("adult").aliases == {"challenger": 1}
     pack = Path(store.download_artifacts(got.mlflow_run, folder_of(got.decision)))
     names = {path.name for path in pack.iterdir()}
-    assert names == {"decision.json", "evaluation.json", "report.html", "manifest.json"}
+    assert names == {
+        "decision.json", "evaluation.json", "model.json", "report.html", "manifest.json",
+    }  # fmt: skip
     assert Decision.read(pack / "decision.json") == decision
     manifest = Evidence.read(pack / "manifest.json")
     assert manifest.digest() == version.tags["penstock.evidence_digest"]
@@ -385,7 +387,9 @@ def test_a_version_brings_its_onnx_form(
     assert got.model == model_module.load(fetched, expected_digest=got.model).digest
     pack = Path(_store(uri).download_artifacts(got.mlflow_run, folder_of(got.decision)))
     names = {path.name for path in pack.iterdir()}
-    assert names == {"decision.json", "export.json", "holdout.json", "manifest.json"}
+    assert names == {
+        "decision.json", "export.json", "holdout.json", "model.json", "manifest.json",
+    }  # fmt: skip
     assert Evidence.read(pack / "manifest.json").export == got.export
     assert not (models() / "serving").exists()
 
