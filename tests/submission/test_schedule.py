@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from kfp_server import Fault
 
+from penstock.pipelines.parameters import starter
+
 RECURRING = "/apis/v2beta1/recurringruns"
 
 

@@ -13,6 +13,8 @@ import yaml
 from kfp_argo import Scenario
 from kfp_contract import ContractError, check
 
+from penstock.pipelines.parameters import starter
+
 RUNS = "/apis/v2beta1/runs"
 
 

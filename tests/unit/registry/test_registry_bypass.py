@@ -189,7 +189,7 @@ def test_what_evaluates_is_told_that_the_alias_is_not_where_it_was_put(registry:
     gone = told("gone")
     assert gone is not None
     assert (gone.folder, gone.gone) == (None, True)
-    assert gone.problem.endswith("it was removed by hand.")
+    assert "it was removed by hand. Look at: penstock audit" in gone.problem
 
 
 def test_an_alias_that_no_promotion_set_is_not_believed(registry: Registry) -> None:
