@@ -77,6 +77,11 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         choices=("bad-candidate",),
         help="roll out a version whose server fails 5 %% of its requests, to see it rolled back",
     )
+    command.add_argument(
+        "--fresh",
+        action="store_true",
+        help="run every step, also those whose inputs, settings and code are those of an earlier run",
+    )
     command.set_defaults(command=_run)
 
 
@@ -147,7 +152,10 @@ def _run(options: argparse.Namespace) -> int:
     if options.demo:
         loaded = bad_candidate(loaded)
     result = run_release(
-        loaded, folder=options.project.absolute().parent, console=Console(file=sys.stdout)
+        loaded,
+        folder=options.project.absolute().parent,
+        console=Console(file=sys.stdout),
+        fresh=options.fresh,
     )
     write_summary(result)
     print(summary(result), end="")

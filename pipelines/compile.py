@@ -12,6 +12,7 @@ import yaml
 
 from penstock import files
 from penstock.errors import InputError
+from penstock.pipelines.local_runner import import_kfp
 from penstock.pipelines.parameters import for_file
 from penstock.project import Project
 
@@ -78,6 +79,7 @@ def _options(project: Project, *, version: str) -> Any:
 
 
 def _compiled(project: Project, **options: Any) -> str:
+    import_kfp()
     from kfp import compiler
 
     from penstock.pipelines._cluster import on_cluster

@@ -49,6 +49,7 @@ def release(
     file's section of that name.
     """
     told = light(notify(name=name, webhook=notify_webhook, file=notify_file), "Notify")
+    told.set_caching_options(enable_caching=False)  # what it does is outside
     with dsl.ExitHandler(told, name="release"):
         read = network(sized(ingest(uri=uri, options=source), "Ingest", limit="2Gi"))
         read.set_caching_options(enable_caching=False)  # the rows behind an address may change

@@ -13,8 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from penstock.errors import InputError, PenstockError
+from penstock.pipelines.local_runner import LocalSteps, StepTime, import_kfp, started_by
 from penstock.pipelines.parameters import for_run
+from penstock.pipelines.step_cache import StepCache, cacheable
 from penstock.pipelines.view import LogTee, RunView
+from penstock.pipelines.warm import WarmSteps
 from penstock.project import Project
 from penstock.records.approval import ApprovalOutcome
 from penstock.records.base import Record
@@ -86,6 +89,7 @@ class RunResult:
     rollout: Rollout | None = None
     deployment: Deployment | None = None
     holdout: Path | None = None
+    times: tuple[StepTime, ...] = ()
     reports: Mapping[str, Path] = field(default_factory=dict)
 
 
@@ -109,13 +113,18 @@ def bad_candidate(project: Project, *, drill: Drill = "errors") -> Project:
     return project.model_copy(update={"training": training, "deployment": deployment})
 
 
-def run_release(project: Project, *, folder: Path, console: Console) -> RunResult:
+def run_release(
+    project: Project, *, folder: Path, console: Console, fresh: bool = False, plain: bool = False
+) -> RunResult:
     """Run the release pipeline on this machine and say how it ended.
 
     Args:
         project: The project.
         folder: Where the project file is; relative paths start here, and `.penstock` is made here.
         console: Where progress is drawn.
+        fresh: Run every step, also those whose inputs, settings and code an earlier run had.
+        plain: Start a new interpreter for every step, as kfp.local does by itself; this implies
+            `fresh`.
 
     Raises:
         InputError: If a path or value cannot be passed through `kfp.local`.
@@ -137,36 +146,53 @@ def run_release(project: Project, *, folder: Path, console: Console) -> RunResul
     with _environment(environment):
         tracking_uri = project.tracking_uri or os.environ["MLFLOW_TRACKING_URI"]
         with view, log.open("w", encoding="utf-8") as stream:
-            finished = _execute(parameters, root=where, tee=LogTee(stream, view))
+            tee = LogTee(stream, view)
+            with contextlib.redirect_stdout(tee), contextlib.redirect_stderr(tee):
+                finished, times = _execute(parameters, home, where, fresh=fresh, plain=plain)
     return _result(
-        view, finished=finished, where=where, log=log, home=home, tracking_uri=tracking_uri
+        view,
+        finished=finished,
+        where=where,
+        log=log,
+        home=home,
+        tracking_uri=tracking_uri,
+        times=times,
     )
 
 
-def _execute(parameters: dict[str, Any], *, root: Path, tee: LogTee) -> bool:
-    from kfp import local
+def _execute(
+    parameters: dict[str, Any], home: Path, where: Path, *, fresh: bool, plain: bool
+) -> tuple[bool, tuple[StepTime, ...]]:
+    """Run the pipeline; return whether kfp says that it succeeded, and what each step cost."""
+    with contextlib.ExitStack() as stack:
+        # First of all: the servers import while this process imports kfp.
+        warm = None if plain else stack.enter_context(WarmSteps(log=where / "imports.log"))
+        import_kfp()
+        from kfp import local
 
-    from penstock.pipelines.release import release
+        from penstock.pipelines.release import release
 
-    _drop_retries(release.pipeline_spec)
-    local.init(
-        runner=local.SubprocessRunner(use_venv=False),
-        pipeline_root=str(root / "kfp"),
-        raise_on_error=True,
-    )
-    with (
-        contextlib.redirect_stdout(tee),
-        contextlib.redirect_stderr(tee),
-        warnings.catch_warnings(),
-    ):
+        spec = release.pipeline_spec
+        _drop_retries(spec)
+        cache = None
+        if not plain:
+            cache = StepCache(home, run=where.name, steps=cacheable(spec), fresh=fresh)
+        steps = LocalSteps(warm=warm, cache=cache)
+        local.init(
+            runner=local.SubprocessRunner(use_venv=False),
+            pipeline_root=str(where / "kfp"),
+            raise_on_error=True,
+        )
+        stack.enter_context(started_by(steps))
+        stack.enter_context(warnings.catch_warnings())
         # Our images are not called python, and local runs ignore resource settings: both are meant.
         warnings.simplefilter("ignore")
         try:
             release(**parameters)
         except RuntimeError as error:
-            tee.write(f"\n{error}\n")
-            return False
-    return True
+            print(f"\n{error}")
+            return False, tuple(steps.times)
+    return True, tuple(steps.times)
 
 
 def _drop_retries(spec: Any) -> None:
@@ -177,7 +203,14 @@ def _drop_retries(spec: Any) -> None:
 
 
 def _result(
-    view: RunView, *, finished: bool, where: Path, log: Path, home: Path, tracking_uri: str
+    view: RunView,
+    *,
+    finished: bool,
+    where: Path,
+    log: Path,
+    home: Path,
+    tracking_uri: str,
+    times: tuple[StepTime, ...],
 ) -> RunResult:
     found = _Outputs(where / "kfp")
     decision = found.record(Decision, "decide", "decision")
@@ -212,6 +245,7 @@ def _result(
         rollout=rollout,
         deployment=deployment,
         holdout=found.path("split", "holdout"),
+        times=times,
         reports=_collect_reports(found, where / "reports"),
     )
 
