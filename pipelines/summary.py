@@ -7,6 +7,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 
 from penstock.pipelines.run import Outcome, RunResult
@@ -45,6 +46,7 @@ def write_summary(result: RunResult) -> None:
                 "rollout": result.rollout.outcome if result.rollout else None,
                 "served": result.deployment.url if result.deployment else None,
                 "reports": {name: str(path) for name, path in result.reports.items()},
+                "steps": [asdict(time) for time in result.times],
             },
             indent=2,
         )
@@ -62,6 +64,9 @@ def _lines(result: RunResult) -> Iterator[str]:
         yield _entry("", f"{data.rows:,} rows, {len(data.columns)} columns")
         for note in data.notes:
             yield _entry("", note)
+    reused = [time.step.replace("_", " ") for time in result.times if time.how == "reused"]
+    if reused:
+        yield _entry("Reused", f"{', '.join(reused)} (run every step with --fresh)")
     yield from _gate(result)
     if result.registration is not None:
         yield _entry("Registered", result.registration.uri)

@@ -59,6 +59,11 @@ def summary_of(project: Path) -> dict:
     return json.loads((last_run(project) / "summary.json").read_text())
 
 
+def steps_of(project: Path) -> dict[str, str]:
+    """How each step of the last run came about."""
+    return {step["step"]: step["how"] for step in summary_of(project)["steps"]}
+
+
 def registered_versions(project: Path) -> list:
     from mlflow import MlflowClient
 
@@ -280,6 +285,48 @@ def test_a_lost_notice_changes_nothing(shell) -> None:
     assert "webhook at 127.0.0.1:9 did not take it" in (last_run(project) / "kfp.log").read_text()
 
 
+INPUTS = {"validate", "split", "engineer_features", "train"}
+"""Steps before the gate that read nothing but what earlier steps wrote."""
+
+
+def reused(project: Path) -> set[str]:
+    return {step for step, how in steps_of(project).items() if how == "reused"}
+
+
+def test_a_first_run_reuses_nothing(released: tuple[Path, str]) -> None:
+    project, text = released
+    assert "reused" not in text
+    assert set(steps_of(project).values()) == {"warm"}
+
+
+def test_a_run_under_another_gate_begins_at_evaluate(
+    released: tuple[Path, str], shell
+) -> None:
+    project, _ = released
+    before = record(project, Evaluation, "evaluate", "evaluation")
+    strict = {"floors": [{"metric": "average_precision", "at_least": 0.999}]}
+    change(project, gate=GATE | strict)
+    first = last_run(project).name
+    done = shell("run", str(project))
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert re.search(r"fail +floor average_precision: ", done.stdout)
+    assert re.search(rf"ok +Train .*\(reused from run {first}\)", done.stdout)
+    assert "Reused        validate, split, engineer features, train (run" in done.stdout
+    assert reused(project) == INPUTS
+    # The champion is another than that of the run before: there was none.
+    after = record(project, Evaluation, "evaluate", "evaluation")
+    assert (before.champion, after.champion) == ("", "models:/simulated-transactions/1")
+    assert after.model == before.model
+
+    again = shell("run", str(project))
+    assert again.returncode == 3
+    assert reused(project) == INPUTS | {"decide"}
+    fresh = shell("run", str(project), "--fresh")
+    assert fresh.returncode == 3
+    assert reused(project) == set()
+    change(project, gate=GATE)
+
+
 def change(project: Path, **changes: object) -> None:
     path = project
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
@@ -298,6 +345,7 @@ def test_a_second_run_with_another_candidate_goes_through_the_canary(
     done = shell("run", str(project))
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(registered_versions(project)) == before + 1
+    assert reused(project) == INPUTS - {"train"}
     rollout = record(project, Rollout, "deploy", "rollout")
     assert rollout.outcome == "promoted"
     assert [t.phase for t in rollout.transitions] == [
@@ -316,6 +364,7 @@ def test_a_bad_candidate_is_rolled_back_and_the_report_says_why(
     assert done.returncode == 4, done.stdout + done.stderr
     assert "ROLLED BACK" in done.stdout
     assert {"register", "deploy", "fail"} <= tasks_that_ran(project)
+    assert not {"ingest", "evaluate", "register", "approve", "deploy"} & reused(project)
     summary = summary_of(project)
     assert (summary["outcome"], summary["rollout"]) == ("rolled_back", "rolled_back")
     assert summary["served"] is None
