@@ -80,7 +80,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     command.add_argument(
         "--fresh",
         action="store_true",
-        help="run every step, also those whose inputs, settings and code are those of an earlier run",
+        help="run every step, also where an earlier run had the same inputs, settings and code",
     )
     command.set_defaults(command=_run)
 

@@ -1,12 +1,13 @@
 """A process that holds the imports of steps, and forks a child for each step that is asked for.
 
-Started by `penstock.pipelines.warm` as `python -m penstock.pipelines.fork_server FD`, where FD is one
-end of a socket pair. A message is its length and then JSON; a request brings two file descriptors
-with it: the pipe that the step writes to, and a socket on which the step's process id and its end are
-reported. The server ends when the other end of its socket is closed, so it never outlives the run.
+Started by `penstock.pipelines.warm` as `python -m penstock.pipelines.fork_server FD`, where FD is
+one end of a socket pair. A message is its length and then JSON; a request brings two file
+descriptors with it: the pipe that the step writes to, and a socket on which the step's process id
+and its end are reported. The server ends when the other end of its socket is closed, so it never
+outlives the run.
 
-`multiprocessing`'s own fork server would import everything before it answers, and there is one of it
-in a process: a step would wait for what only later steps need (docs/adr/0019).
+`multiprocessing`'s own fork server would import everything before it answers, and there is one of
+it in a process: a step would wait for what only later steps need (docs/adr/0019).
 """
 
 from __future__ import annotations
@@ -25,13 +26,17 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 _LENGTH = struct.Struct(">I")
 
+_keepers: set[int] = set()
 
-def send(channel: socket.socket, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+
+def send(
+    channel: socket.socket, message: Mapping[str, Any], descriptors: Sequence[int] = ()
+) -> None:
     """Send a message and copies of file descriptors; `_receive` is the other end."""
     body = json.dumps(message).encode()
     socket.send_fds(channel, [_LENGTH.pack(len(body))], descriptors)
@@ -41,10 +46,10 @@ def send(channel: socket.socket, message: dict[str, Any], descriptors: Sequence[
 def main() -> None:
     """Serve the socket whose file descriptor is the first argument."""
     channel = socket.socket(fileno=int(sys.argv[1]))
-    # Ctrl-C reaches every process of the terminal: the steps end by it, and the run ends the server.
+    # Ctrl-C reaches every process of the terminal: steps end by it, and the run ends the server.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # Nobody waits for a step's keeper: the kernel forgets it when it ends.
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    # So the CPU time of every step counts as this process's, and then as the run's.
+    signal.signal(signal.SIGCHLD, _forget_the_ended)
     with contextlib.suppress(ConnectionError):
         _serve(channel)
 
@@ -64,6 +69,13 @@ def _serve(channel: socket.socket) -> None:
         for name in message["modules"]:
             _load(name)
         _start(message, *descriptors, channel=channel)
+
+
+def _forget_the_ended(*_: object) -> None:
+    # By name: an import may have started a process of its own and wait for it.
+    for pid in list(_keepers):
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            _keepers.discard(pid)
 
 
 def _readable(channel: socket.socket) -> bool:
@@ -100,15 +112,20 @@ def _start(message: dict[str, Any], output: int, report: int, *, channel: socket
     """Fork a keeper for the step, which forks the step, waits for it and reports how it ended."""
     # Imports leave no garbage to speak of, and looking for it in a child would copy the memory.
     gc.freeze()
-    if os.fork() == 0:
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
+    keeper = os.fork()
+    if keeper == 0:
         channel.close()
         _keep(message, output, report)
+    _keepers.add(keeper)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     os.close(output)
     os.close(report)
 
 
 def _keep(message: dict[str, Any], output: int, report: int) -> NoReturn:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     step = os.fork()
     if step == 0:
         os.close(report)
@@ -157,7 +174,7 @@ def _draw_other_numbers() -> None:
 def _exit_code(end: SystemExit) -> int:
     if end.code is None or isinstance(end.code, int):
         return end.code or 0
-    print(end.code, file=sys.stderr)  # noqa: T201
+    print(end.code, file=sys.stderr)
     return 1
 
 

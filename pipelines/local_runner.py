@@ -33,7 +33,7 @@ _SCRIPT = (
     f"_KFP_RUNTIME=true python3 -m {_EXECUTOR} --component_module_path "
     '"$program_path/ephemeral_component.py" "$@"'
 )
-"""The shell script of a thin component. One that does more, such as to install, runs as kfp does."""
+"""The shell script of a thin component. A command that does more is started as kfp starts it."""
 
 
 @dataclass(frozen=True)

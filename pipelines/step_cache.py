@@ -1,12 +1,13 @@
-"""What a step made in an earlier run on this machine, taken again where nothing that it reads changed.
+"""What a step made in an earlier run on this machine, reused where nothing that it reads changed.
 
 The key of a step is the digest of all that decides its outputs: its source, Penstock's code, the
 installed libraries, its parameters, the content of its input artifacts, and the variables of its
-environment that Penstock and MLflow read. kfp's own local cache takes the address of an artifact for
-its content, and another run has other addresses.
+environment that Penstock and MLflow read. kfp's own local cache takes the address of an artifact
+for its content, and another run has other addresses.
 
-Only steps whose tasks allow caching are taken again: the rule is the pipeline's, and the same on
-Kubeflow. What reads the world outside (the source, the champion, people's approval) does not allow it.
+Only steps whose tasks allow caching are reused: the rule is the pipeline's, and the same on
+Kubeflow. What reads the world outside (the source, the champion, people's approval) does not
+allow it.
 """
 
 from __future__ import annotations
@@ -119,9 +120,7 @@ class StepCache:
     ) -> None:
         """Remember what a step wrote; it has ended well."""
         if call.function in self._steps:
-            kept = Kept(
-                self._run, str(call.folder), _digest_of_outputs(call.folder), tuple(lines)
-            )
+            kept = Kept(self._run, str(call.folder), _digest_of_outputs(call.folder), tuple(lines))
             self._write(self._path(call, environment), kept, folder=call.folder)
 
     def _path(self, call: StepCall, environment: Mapping[str, str]) -> Path:
@@ -155,7 +154,9 @@ def cacheable(spec: Any) -> frozenset[str]:
             if label:
                 container = spec.deployment_spec["executors"][label]["container"]
                 function = str(container["args"][-1])
-                allowed[function] = allowed.get(function, True) and task.caching_options.enable_cache
+                allowed[function] = (
+                    allowed.get(function, True) and task.caching_options.enable_cache
+                )
     return frozenset(function for function, good in allowed.items() if good)
 
 

@@ -173,7 +173,7 @@ class _Server:
     def __init__(self, log: IO[bytes]) -> None:
         self._channel, theirs = socket.socketpair()
         with theirs:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", fork_server.__name__, str(theirs.fileno())],
                 # kfp imports little where it believes to be in a task.
                 env={**os.environ, "_KFP_RUNTIME": "true"},
@@ -189,7 +189,7 @@ class _Server:
     def run(self, request: Mapping[str, Any], *, line: Callable[[str], object]) -> StepEnd | None:
         output, theirs = os.pipe()
         report, their_report = socket.socketpair()
-        with report, open(output, encoding="utf-8", errors="replace") as lines:
+        with report, os.fdopen(output, encoding="utf-8", errors="replace") as lines:
             try:
                 with their_report:
                     fork_server.send(self._channel, request, [theirs, their_report.fileno()])

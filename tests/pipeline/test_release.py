@@ -299,9 +299,7 @@ def test_a_first_run_reuses_nothing(released: tuple[Path, str]) -> None:
     assert set(steps_of(project).values()) == {"warm"}
 
 
-def test_a_run_under_another_gate_begins_at_evaluate(
-    released: tuple[Path, str], shell
-) -> None:
+def test_a_run_under_another_gate_begins_at_evaluate(released: tuple[Path, str], shell) -> None:
     project, _ = released
     before = record(project, Evaluation, "evaluate", "evaluation")
     strict = {"floors": [{"metric": "average_precision", "at_least": 0.999}]}

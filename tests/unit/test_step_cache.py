@@ -137,9 +137,7 @@ def test_the_code_is_that_of_every_module_of_penstock() -> None:
     assert {"train.py", "release.py", "step_cache.py", "digest.py", "_image.py"} <= files
 
 
-def test_content_counts_and_not_the_address(
-    tmp_path: Path, step: Callable[..., StepCall]
-) -> None:
+def test_content_counts_and_not_the_address(tmp_path: Path, step: Callable[..., StepCall]) -> None:
     kept(tmp_path, step)
     other = step("two")
     (tmp_path / "two" / "before" / "features").write_text("fitted otherwise")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 
 from penstock.pipelines.warm import StepEnd, WarmSteps
 
-STEPS = '''
+STEPS = """
 import atexit, os, resource, signal, sys, threading, time
 
 def say(*words):
@@ -58,7 +59,7 @@ def burn():
     end = time.process_time() + 0.3
     while time.process_time() < end:
         pass
-'''
+"""
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +141,31 @@ def test_the_time_of_its_processor_is_told(warm: WarmSteps) -> None:
     assert run(warm, "say")[0].cpu < 0.25
 
 
+def test_the_time_of_its_steps_is_counted_as_the_run_s(tmp_path: Path) -> None:
+    before = _children()
+    with WarmSteps(log=tmp_path / "log", servers={"ours": {"step": ()}}) as warm:
+        idle = warm.run("step", call="os:getpid", arguments=(), environment={}, line=print)
+        assert idle is not None
+        code = "import time\nwhile time.process_time() < 1: pass"
+        end = warm.run(
+            "step",
+            call="subprocess:check_call",
+            arguments=[[sys.executable, "-c", code]],
+            environment={},
+            line=print,
+        )
+        assert end is not None
+        # The step's end is reported a moment before its server has seen it.
+        warm.run("step", call="time:sleep", arguments=[0.2], environment={}, line=print)
+    assert end.cpu > 1
+    assert _children() - before > 1
+
+
+def _children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_steps_may_run_side_by_side(warm: WarmSteps) -> None:
     ends: list[StepEnd] = []
     threads = [
@@ -159,7 +185,10 @@ from penstock.pipelines.warm import WarmSteps
 file = sys.argv[1]
 with WarmSteps(log=Path(file + ".log"), servers={"ours": {"step": ("our_steps",)}}) as warm:
     print(warm._servers["ours"]._process.pid, flush=True)
-    warm.run("step", call="our_steps:wait", arguments=[file], environment=dict(os.environ), line=print)
+    environment = dict(os.environ)
+    warm.run(
+        "step", call="our_steps:wait", arguments=[file], environment=environment, line=print
+    )
 """
 
 
