@@ -9,7 +9,7 @@ TREE   := build/tree
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-cluster lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving bench-run clean
+.PHONY: help setup run stop test test-long test-all test-cluster lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving bench-run clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -33,8 +33,16 @@ run: setup ## Release a model of the built-in example and leave it served on loo
 stop: ## End what `make run` left serving
 	$(BIN)/penstock stop example/project.yaml
 
-test: setup ## Run every test that can run here
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist loadgroup
+# Waiting OpenMP threads would spin, on a machine where two tests run beside each other.
+TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist loadgroup
+
+test: setup ## Run the tests: every behaviour, one canary of each kind on real processes
+	$(TESTS) -m "not long"
+
+test-long: setup ## Run what `make test` leaves out: the other canaries and every real table
+	$(TESTS) -m long
+
+test-all: test test-long ## Run every test that can run here
 
 test-cluster: setup ## The whole journey on the cluster of KUBECONFIG (docs/existing-cluster.md)
 	@test -n "$(KUBECONFIG)" || { echo "Say on which cluster: make test-cluster KUBECONFIG=FILE"; exit 1; }

@@ -88,7 +88,9 @@ LOUD = {
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say it where nobody misses it when the images, or a cluster, were not tested."""
+    """Say it where nobody misses it when images, a cluster or the long tests were left out."""
+    if "not long" in terminalreporter.config.option.markexpr:
+        terminalreporter.section("The long tests did not run: make test-all", sep="!")
     for folder, (title, command) in LOUD.items():
         skipped: dict[str, list[str]] = {}
         for report in terminalreporter.getreports("skipped"):

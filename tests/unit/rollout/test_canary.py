@@ -25,6 +25,10 @@ from penstock.rollout.release import ROLLED_BACK
 from penstock.rollout.spec import DeploymentSpec
 
 pytestmark = pytest.mark.slow
+long = pytest.mark.long
+"""`make test` has one canary of each kind on real processes: good, bad, crash, kill, takeover. What
+each rule and each transition does is in test_analysis_rules.py and, killed before every action, in
+test_engine.py."""
 
 STRICT: dict[str, Any] = {"score_psi": 0.25, "score_ks": 0.2}
 
@@ -87,12 +91,14 @@ def test_a_good_candidate_is_promoted_and_no_request_fails(world: World) -> None
     assert len(world.processes()) == 2
 
 
+SLOW = {"latency_ratio": 1.5, "agreement": 0.9}
+
 BAD: list[Any] = [
     pytest.param("errors", {}, "errors", id="5 % extra 500s"),
-    pytest.param("slow", {"latency_ratio": 1.5, "agreement": 0.9}, "latency", id="3x latency"),
-    pytest.param("shifted-scores", STRICT, "scores", id="scores shifted"),
-    pytest.param("constant-scores", STRICT, "scores", id="scores constant"),
-    pytest.param("refuses-a-category", {}, "refusals", id="refuses one category"),
+    pytest.param("slow", SLOW, "latency", id="3x latency", marks=long),
+    pytest.param("shifted-scores", STRICT, "scores", id="scores shifted", marks=long),
+    pytest.param("constant-scores", STRICT, "scores", id="scores constant", marks=long),
+    pytest.param("refuses-a-category", {}, "refusals", id="refuses one category", marks=long),
 ]
 
 
@@ -108,6 +114,7 @@ def test_a_bad_candidate_is_rolled_back_for_the_right_reason(
     assert_untouched(world, rollout)
 
 
+@long
 @pytest.mark.xdist_group("canary-bad")
 def test_what_is_only_slower_is_said_to_agree(world: World) -> None:
     rules = QUICK["rules"] | {"latency_ratio": 1.5, "agreement": 0.5}
@@ -122,9 +129,9 @@ def test_what_is_only_slower_is_said_to_agree(world: World) -> None:
 @pytest.mark.parametrize(
     ("drill", "words"),
     [
-        ("crash-at-start", "did not come up"),
+        pytest.param("crash-at-start", "did not come up", marks=long),
         ("crash-later", "server died"),
-        ("leak", "server died"),
+        pytest.param("leak", "server died", marks=long),
     ],
 )
 def test_a_candidate_that_crashes_is_rolled_back_at_once(
@@ -138,6 +145,7 @@ def test_a_candidate_that_crashes_is_rolled_back_at_once(
     assert_untouched(world, rollout)
 
 
+@long
 @pytest.mark.xdist_group("canary-crash")
 def test_a_candidate_that_crashes_in_a_step_is_rolled_back(world: World) -> None:
     canary = {
@@ -182,6 +190,7 @@ def labelled_load(url: str, rows: list[dict[str, Any]]) -> Iterator[None]:
             thread.join()
 
 
+@long
 @pytest.mark.xdist_group("canary-bad")
 def test_labels_that_arrive_tell_what_the_holdout_did_not(
     world: World, many_instances: list[dict[str, Any]]
@@ -198,6 +207,7 @@ def test_labels_that_arrive_tell_what_the_holdout_did_not(
     assert_untouched(world, rollout)
 
 
+@long
 @pytest.mark.xdist_group("canary-low")
 def test_twenty_requests_are_no_evidence(world: World) -> None:
     url = world.deployed(2).url
@@ -266,13 +276,13 @@ def at(world: World, phase: str, step: int, *, before: int) -> bool:
 @pytest.mark.parametrize(
     ("phase", "step", "drill"),
     [
-        ("deploy", 0, ""),
-        ("shadow", 0, ""),
-        ("step", 0, ""),
-        ("step", 1, ""),
+        pytest.param("deploy", 0, "", marks=long),
+        pytest.param("shadow", 0, "", marks=long),
+        pytest.param("step", 0, "", marks=long),
+        pytest.param("step", 1, "", marks=long),
         ("promote", 0, ""),
-        ("rollback", 0, "errors"),
-        ("done", 0, ""),
+        pytest.param("rollback", 0, "errors", marks=long),
+        pytest.param("done", 0, "", marks=long),
     ],
 )
 def test_a_controller_killed_at_a_transition_is_taken_up(
@@ -302,6 +312,7 @@ def test_a_controller_killed_at_a_transition_is_taken_up(
         control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)
 
 
+@long
 @pytest.mark.xdist_group("canary-kill")
 @pytest.mark.parametrize("part", ["front", "stable", "candidate"])
 def test_a_part_killed_in_a_step_leaves_a_legal_state(world: World, part: str) -> None:
@@ -340,6 +351,7 @@ def test_another_version_takes_the_place_of_what_was_left_half_way(world: World)
     control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)
 
 
+@long
 @pytest.mark.xdist_group("canary-kill")
 def test_two_controllers_never_drive_one_service(world: World) -> None:
     before = len(history(world.place()))
@@ -353,6 +365,7 @@ def test_two_controllers_never_drive_one_service(world: World) -> None:
     control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)
 
 
+@long
 @pytest.mark.xdist_group("canary-low")
 def test_a_person_can_abort_and_approve(world: World) -> None:
     before = len(history(world.place()))

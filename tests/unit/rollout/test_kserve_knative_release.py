@@ -86,6 +86,7 @@ def test_a_good_candidate_is_promoted_and_a_bad_one_leaves_the_good_files(site: 
     assert (world.champion(), site.ask()) == (one, str(one))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("word", ["resume", "abort"])
 def test_a_killed_controller_s_rollout_is_gone_on_with_or_ended(site: Site, word: str) -> None:
     site.has_served()

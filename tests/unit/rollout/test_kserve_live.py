@@ -197,6 +197,7 @@ def _promoted_and_rolled_back(site: Site, *, good: int, bad: int) -> None:
     assert site.ask() == str(sound.candidate)
 
 
+@pytest.mark.long
 def test_without_users_nothing_is_promoted(site: Site, small: SmallPrometheus) -> None:
     steps = [{"weight": 50, "min_samples": 1, "max_wait": 6}]
     rollout = site.release(5, canary=LIVE | {"shadow": {"share": 0}, "steps": steps})
@@ -206,6 +207,7 @@ def test_without_users_nothing_is_promoted(site: Site, small: SmallPrometheus) -
     assert rollout.intervals[-1].blind == ""
 
 
+@pytest.mark.long
 def test_a_prometheus_that_falls_silent_holds_a_rollout_up_until_it_goes_back(
     site: Site, small: SmallPrometheus, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,6 +234,7 @@ def _weight(site: Site) -> int:
     return max((version.weight for version in standing[0].versions[1:]), default=0)
 
 
+@pytest.mark.long
 def test_replayed_rows_and_users_requests_count_together(
     site: Site, small: SmallPrometheus
 ) -> None:
@@ -250,6 +253,7 @@ def test_replayed_rows_and_users_requests_count_together(
     assert pairs.replayed == pairs.requests
 
 
+@pytest.mark.long
 def test_labels_that_must_come_are_joined_behind_the_gateway(
     site: Site, small: SmallPrometheus
 ) -> None:

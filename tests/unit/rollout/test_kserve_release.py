@@ -73,6 +73,7 @@ def test_a_good_candidate_is_promoted_and_a_bad_one_rolled_back(site: Site) -> N
     assert (back.candidate, world.champion(), site.ask()) == (one, one, str(one))
 
 
+@pytest.mark.long
 def test_a_candidate_that_crashes_is_rolled_back(site: Site) -> None:
     site.has_served()
     before = site.ask()
