@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import InputError
@@ -126,6 +126,7 @@ class CrossValidation:
     folds: Sequence[Fold]
     metric: Metric
     cut: float = 0.5
+    _prepared: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def evaluate(
         self, estimator: Any, *, number: int, family: str, parameters: Parameters
@@ -150,7 +151,8 @@ class CrossValidation:
 
         started = time.perf_counter()
         rows = self.folds[fold]
-        predictions = self._predictions(clone(estimator).fit(rows.x, rows.y), rows)
+        model, x, x_out = self._model(clone(estimator), fold, family=family)
+        predictions = self._predictions(model.fit(x, rows.y), x_out)
         given = predictions
         if self.metric.needs == "labels":
             codes = given >= self.cut if given.ndim == 1 else given.argmax(axis=1)
@@ -174,12 +176,26 @@ class CrossValidation:
             predictions=np.concatenate([score.predictions for score in running.scores]),
         )
 
-    def _predictions(self, fitted: Any, fold: Fold) -> np.ndarray:
+    def _model(self, estimator: Any, fold: int, *, family: str) -> tuple[Any, Any, Any]:
+        """Return the model proper, and its features of a fold: to learn from, and held out."""
+        from sklearn.pipeline import Pipeline
+
+        rows = self.folds[fold]
+        if not isinstance(estimator, Pipeline):
+            return estimator, rows.x, rows.x_out
+        # No setting changes the steps before the model, and medians cost far more than the model.
+        # Two threads that both find nothing here fit the same.
+        if (family, fold) not in self._prepared:
+            self._prepared[family, fold] = estimator[:-1].fit(rows.x)
+        steps = self._prepared[family, fold]
+        return estimator[-1], steps.transform(rows.x), steps.transform(rows.x_out)
+
+    def _predictions(self, fitted: Any, x_out: Any) -> np.ndarray:
         import numpy as np
 
         if self.problem.task == "regression":
-            return np.asarray(fitted.predict(fold.x_out), dtype=np.float64)
-        scores = np.asarray(fitted.predict_proba(fold.x_out), dtype=np.float64)
+            return np.asarray(fitted.predict(x_out), dtype=np.float64)
+        scores = np.asarray(fitted.predict_proba(x_out), dtype=np.float64)
         if self.problem.positive is None:
             return scores
         return scores[:, self.problem.classes.index(self.problem.positive)]

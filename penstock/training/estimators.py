@@ -43,10 +43,20 @@ class Whole:
 
 
 @dataclass(frozen=True)
+class Steps:
+    """Numbers that are searched, in order: nearer ones would score alike."""
+
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class OneOf:
     """A set of values that is searched."""
 
     values: tuple[float | str, ...]
+
+
+Space = Number | Whole | Steps | OneOf
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Family:
     """
 
     defaults: Parameters
-    space: Mapping[str, Number | Whole | OneOf]
+    space: Mapping[str, Space]
 
 
 def family(name: CandidateName, *, task: Task) -> Family:
@@ -72,6 +82,17 @@ def suggest(trial: Trial, name: CandidateName, *, task: Task) -> dict[str, Any]:
     return {
         parameter: _suggest(trial, f"{name}.{parameter}", space)
         for parameter, space in family(name, task=task).space.items()
+    }
+
+
+def default_trial(name: CandidateName, *, task: Task) -> dict[str, Any]:
+    """Return a family's default setting as Optuna would have to propose it for `suggest`."""
+    known = family(name, task=task)
+    return {
+        f"{name}.{parameter}": space.values.index(known.defaults[parameter])
+        if isinstance(space, Steps)
+        else known.defaults[parameter]
+        for parameter, space in known.space.items()
     }
 
 
@@ -106,9 +127,11 @@ def baseline(task: Task) -> Any:
 _WEIGHTS = {"none": None, "balanced": "balanced"}
 
 
-def _suggest(trial: Trial, label: str, space: Number | Whole | OneOf) -> Any:
+def _suggest(trial: Trial, label: str, space: Space) -> Any:
     if isinstance(space, OneOf):
         return trial.suggest_categorical(label, space.values)
+    if isinstance(space, Steps):
+        return space.values[trial.suggest_int(label, 0, len(space.values) - 1)]
     if isinstance(space, Whole):
         return trial.suggest_int(label, int(space.low), int(space.high), log=space.log)
     return trial.suggest_float(label, space.low, space.high, log=space.log)
@@ -116,8 +139,15 @@ def _suggest(trial: Trial, label: str, space: Number | Whole | OneOf) -> Any:
 
 def _linear_family(task: Task) -> Family:
     if task == "regression":
-        return Family({"alpha": 1.0}, {"alpha": Number(1e-3, 1e3, log=True)})
-    return Family({"C": 1.0}, {"C": Number(1e-3, 1e2, log=True)})
+        return Family({"alpha": 1.0}, {"alpha": _quarters(-3, 3)})
+    return Family({"C": 1.0}, {"C": _quarters(-3, 2)})
+
+
+def _quarters(low: int, high: int) -> Steps:
+    """Return the powers of ten between two exponents, and three numbers between each two."""
+    mantissas = ("1", "1.8", "3.2", "5.6")
+    between = [float(f"{m}e{power}") for power in range(low, high) for m in mantissas]
+    return Steps((*between, float(f"1e{high}")))
 
 
 def _boosting_family(task: Task) -> Family:
@@ -159,6 +189,7 @@ def _linear(task: Task, parameters: Parameters, seed: int) -> Any:
         model: Any = Ridge(**parameters, random_state=seed)
     else:
         model = LogisticRegression(**parameters, max_iter=1000, random_state=seed)
+    # What precedes the model may depend on no parameter: it is fitted once for all settings.
     impute = SimpleImputer(strategy="median", add_indicator=True, keep_empty_features=True)
     return Pipeline([("impute", impute), ("scale", StandardScaler()), ("model", model)])
 

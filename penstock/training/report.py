@@ -37,6 +37,7 @@ class Outcome:
         baselines: The baseline without features, and the linear one.
         linear: The linear one, with its predictions.
         search: Every setting that was tried.
+        trials: The most that could have been.
         metric: The metric they were compared by.
         folds: Number of folds.
         rows: Rows of the training part.
@@ -54,6 +55,7 @@ class Outcome:
     baselines: tuple[Attempt, Attempt]
     linear: Evaluated
     search: Search
+    trials: int
     metric: Metric
     folds: int
     rows: int
@@ -90,7 +92,7 @@ def render(outcome: Outcome) -> str:
             ("Metric", f"{record.metric}, {_direction(outcome.metric)}"),
             ("Rows", f"{outcome.rows:,}"),
             ("Features", f"{outcome.features:,}"),
-            ("Settings tried", str(len(outcome.search.attempts))),
+            ("Settings tried", f"{len(outcome.search.attempts)} of at most {outcome.trials}"),
             ("Seed", str(record.seed)),
             ("Dataset", record.dataset),
             ("Code", record.commit or "not in a repository"),
@@ -154,8 +156,9 @@ def _given_up(outcome: Outcome) -> list[Section]:
     return [
         Section(
             title="Settings given up",
-            lead="Each lay behind the complete settings on the folds it reached. Folds differ, so "
-            "these means cannot be compared with those of the leaderboard.",
+            lead="Each lay more than two standard errors behind the best, by the differences on "
+            "the folds it reached. Folds differ, so these means cannot be compared with those of "
+            "the leaderboard.",
             body=table(
                 ("Setting", "Estimator", outcome.metric.name, "Folds", "Seconds", "Parameters"),
                 rows,

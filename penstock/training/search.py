@@ -6,24 +6,30 @@ import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from penstock.metrics import Metric
-from penstock.training import estimators
+from penstock.records.model import Task
+from penstock.training import estimators, racing
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated, Running
 from penstock.training.spec import CandidateName, TrainingSpec
 
 if TYPE_CHECKING:
     from optuna import Study
+    from optuna.samplers import BaseSampler
     from optuna.trial import Trial
 
 BATCH = 4
 """Settings proposed and scored side by side. Fixed, so that the number of cores, which decides how
 many really run at once, does not decide what is tried."""
 
-KEPT_PERCENT = 100 / 3
-"""After each fold a setting goes on when its mean so far is in this upper share of what the
-settings that were scored on every fold had there."""
+PROPOSALS = 5
+"""Proposals of TPE for one setting; if all were tried before, it circles around what it knows."""
+
+DRAWS = 100
+"""Draws at random after those; if all were tried before, next to nothing else is left."""
+
+Ending = Literal["trials", "settled", "exhausted"]
 
 
 @dataclass(frozen=True)
@@ -31,14 +37,19 @@ class Search:
     """What a search found.
 
     Args:
-        attempts: Every setting, in order.
+        attempts: Every setting, in order; no two are alike.
         best: The best of those that were scored on every fold.
         untried: Families that the number of trials left no room for.
+        ended: Why it ended: it had used its `trials`; the best was `settled`; or the spaces were
+            `exhausted`, and nothing but settings already tried was proposed.
+        idle: Settings in a row, up to the end, that did not improve on the best.
     """
 
     attempts: tuple[Attempt, ...]
     best: Evaluated
     untried: tuple[str, ...]
+    ended: Ending
+    idle: int
 
 
 def run_search(
@@ -50,17 +61,20 @@ def run_search(
 ) -> Search:
     """Search all families, each starting from its default setting, then where TPE expects gain.
 
-    Settings are scored in batches, fold by fold; after each fold weak ones are given up (see
-    `KEPT_PERCENT`), but not before as many settings as there are families are complete.
+    Settings are scored in batches, fold by fold; after each fold those far behind the best are
+    given up (`penstock.training.racing.falls_behind`). No setting is tried twice. The search ends
+    when so many settings in a row as `spec.patience` says did not improve on the best
+    (`penstock.training.racing.improves`), after `spec.trials` settings at the latest.
 
     Args:
         validation: What settings are scored on.
-        spec: Families, number of trials, seed.
+        spec: Families, most trials, patience, seed.
         first: The linear family's default, already scored as a baseline; the first trial.
         done: Called with each attempt as it ends.
 
     Returns:
-        Every attempt, and the best; of equally good ones the simpler, then the earlier.
+        Every attempt, the best (of equally good ones the simpler, then the earlier), and why the
+        search ended.
 
     Raises:
         InputError: If the metric is not a number for some setting.
@@ -70,25 +84,25 @@ def run_search(
     with _quiet_optuna(), _workers() as workers:
         searching = _Searching(validation, families=families, spec=spec, workers=workers, done=done)
         searching.replay(first)
-        left = spec.trials - 1
-        # The defaults come first and whole: they are what the others have to beat.
-        for size in _sizes(min(left, len(families) - 1)) + _sizes(left - (len(families) - 1)):
-            searching.batch(size)
+        # The defaults come first: no family is dismissed before it had its say.
+        ended = searching.until(min(spec.trials, len(families)), patience=None)
+        if ended == "trials":
+            ended = searching.until(spec.trials, patience=spec.patience)
     return Search(
         attempts=tuple(sorted(searching.attempts, key=lambda attempt: attempt.number)),
         best=searching.best,
         untried=families[spec.trials :],
+        ended=ended,
+        idle=searching.idle,
     )
-
-
-def _sizes(count: int) -> list[int]:
-    return [min(BATCH, count - start) for start in range(0, count, BATCH)]
 
 
 class _Searching:
     """The state of a search between batches."""
 
     best: Evaluated
+    _improved: Evaluated
+    """The best when it last improved by more than chance: what the others have to beat."""
 
     def __init__(
         self,
@@ -100,26 +114,41 @@ class _Searching:
         done: Callable[[Attempt], None],
     ) -> None:
         self.attempts: list[Attempt] = []
-        self._families = families
+        self.idle = 0
+        self._tried: set[tuple[object, ...]] = set()
         self._validation = validation
         self._metric: Metric = validation.metric
         self._spec = spec
+        self._families = families
         self._workers = workers
         self._done = done
-        self._study = _study(families, validation=validation, spec=spec)
+        self._samplers = _samplers(families, spec=spec)
+        self._study = _study(families, task=validation.problem.task)
 
     def replay(self, first: Evaluated) -> None:
         """Tell Optuna of the linear default, which has been scored as a baseline."""
-        trial, _ = self._ask()
+        proposed = self._propose()
+        assert proposed is not None
+        trial, _ = proposed
         scores = first.attempt.scores
         for fold in range(len(scores)):
             trial.report(self._metric.oriented(sum(scores[: fold + 1]) / (fold + 1)), fold)
-        self.best = first
+        self.best = self._improved = first
         self._end(trial, first.attempt)
 
-    def batch(self, size: int) -> None:
-        """Propose settings, score them fold by fold, and give up on the weak ones."""
-        alive = [self._ask() for _ in range(size)]
+    def until(self, trials: int, *, patience: int | None) -> Ending:
+        """Try settings until there are so many, or one of the other reasons to end holds."""
+        while len(self.attempts) < trials:
+            if patience is not None and self.idle >= patience:
+                return "settled"
+            if not self._batch(min(BATCH, trials - len(self.attempts))):
+                return "exhausted"
+        return "trials"
+
+    def _batch(self, size: int) -> int:
+        """Propose settings, score them fold by fold, give up the weak ones; return how many."""
+        proposed = [self._propose() for _ in range(size)]
+        alive = tried = [pair for pair in proposed if pair is not None]
         for fold in range(len(self._validation.folds)):
             scores = self._workers.map(
                 lambda pair, fold=fold: self._validation.score(
@@ -130,21 +159,41 @@ class _Searching:
             for (trial, running), score in zip(alive, list(scores), strict=True):
                 trial.report(self._metric.oriented(running.add(score)), fold)
             alive = [pair for pair in alive if self._goes_on(*pair, fold=fold)]
+        if racing.improves(
+            self._scores(self.best.attempt), best=self._scores(self._improved.attempt)
+        ):
+            self._improved, self.idle = self.best, 0
+        else:
+            self.idle += len(tried)
+        return len(tried)
 
-    def _ask(self) -> tuple[Trial, Running]:
-        task = self._validation.problem.task
-        trial = self._study.ask()
-        name = trial.suggest_categorical("family", self._families)
-        parameters = estimators.suggest(trial, name, task=task)
+    def _propose(self) -> tuple[Trial, Running] | None:
+        """Return a setting that was not tried before; None if there seems to be none."""
+        from optuna.trial import TrialState
+
+        for sampler in self._samplers:
+            self._study.sampler = sampler
+            trial = self._study.ask()
+            name = trial.suggest_categorical("family", self._families)
+            parameters = estimators.suggest(trial, name, task=self._validation.problem.task)
+            setting = (name, *parameters.items())
+            if setting not in self._tried:
+                self._tried.add(setting)
+                return trial, self._running(name, parameters)
+            # A failed trial is one that Optuna leaves out of account.
+            self._study.tell(trial, state=TrialState.FAIL)
+        return None
+
+    def _running(self, name: CandidateName, parameters: estimators.Parameters) -> Running:
         estimator = estimators.build(
             name,
             parameters,
-            task=task,
+            task=self._validation.problem.task,
             seed=self._spec.seed,
             class_weight=self._spec.class_weight,
         )
-        number = trial.number + 1
-        return trial, Running(estimator, number=number, family=name, parameters=parameters)
+        number = len(self._tried)
+        return Running(estimator, number=number, family=name, parameters=parameters)
 
     def _goes_on(self, trial: Trial, running: Running, *, fold: int) -> bool:
         if fold == len(self._validation.folds) - 1:
@@ -152,10 +201,22 @@ class _Searching:
             self.best = min(self.best, evaluated, key=lambda e: _order(e.attempt, self._metric))
             self._end(trial, evaluated.attempt)
             return False
-        if trial.should_prune():
-            self._end(trial, running.attempt(complete=False))
+        attempt = running.attempt(complete=False)
+        if racing.falls_behind(
+            self._scores(attempt),
+            best=self._scores(self.best.attempt),
+            relatives=[
+                self._scores(other)
+                for other in self.attempts
+                if other.family == attempt.family and other is not self.best.attempt
+            ],
+        ):
+            self._end(trial, attempt)
             return False
         return True
+
+    def _scores(self, attempt: Attempt) -> racing.Scores:
+        return [self._metric.oriented(score) for score in attempt.scores]
 
     def _end(self, trial: Trial, attempt: Attempt) -> None:
         from optuna.trial import TrialState
@@ -168,23 +229,21 @@ class _Searching:
         self._done(attempt)
 
 
-def _study(
-    families: tuple[CandidateName, ...], *, validation: CrossValidation, spec: TrainingSpec
-) -> Study:
+def _samplers(families: tuple[CandidateName, ...], *, spec: TrainingSpec) -> list[BaseSampler]:
+    """Return who proposes, in turn, until a setting is new."""
+    from optuna.samplers import RandomSampler, TPESampler
+
+    # One batch at random after the defaults: more would try what TPE knows to be hopeless.
+    tpe = TPESampler(seed=spec.seed, n_startup_trials=len(families) + BATCH)
+    return [tpe] * PROPOSALS + [RandomSampler(seed=spec.seed)] * DRAWS
+
+
+def _study(families: tuple[CandidateName, ...], *, task: Task) -> Study:
     import optuna
 
-    study = optuna.create_study(
-        direction="maximize",
-        sampler=optuna.samplers.TPESampler(
-            seed=spec.seed, n_startup_trials=len(families) + spec.trials // 4
-        ),
-        pruner=optuna.pruners.PercentilePruner(KEPT_PERCENT, n_startup_trials=len(families)),
-    )
+    study = optuna.create_study(direction="maximize")
     for name in families:
-        defaults = estimators.family(name, task=validation.problem.task).defaults
-        study.enqueue_trial(
-            {"family": name, **{f"{name}.{key}": value for key, value in defaults.items()}}
-        )
+        study.enqueue_trial({"family": name, **estimators.default_trial(name, task=task)})
     return study
 
 

@@ -20,7 +20,15 @@ class TrainingSpec(Spec):
         description="Families to search: linear (logistic regression or ridge), "
         "hist_gradient_boosting, random_forest, extra_trees. The linear one is always tried",
     )
-    trials: int = Field(default=20, ge=1, description="Parameter settings tried, all families")
+    trials: int = Field(
+        default=20, ge=1, description="Parameter settings tried at most, all families"
+    )
+    patience: int | None = Field(
+        default=8,
+        ge=1,
+        description="The search ends when so many settings in a row did not improve on the best by "
+        "more than one standard error; null tries all `trials`",
+    )
     folds: int = Field(default=4, ge=2, description="Cross-validation folds on the training part")
     metric: str = Field(
         default="auto",

@@ -177,7 +177,8 @@ class _Training:
             predictions=best.predictions,
             gains=self._gains(best),
             unit=self._plan.unit,
-            notes=(*self._notes, *_untried(search)),
+            notes=(*self._notes, _ended(search, self._spec), *_untried(search)),
+            trials=self._spec.trials,
         )
 
     def _baselines(self, folder: Path) -> tuple[Evaluated, Evaluated]:
@@ -288,6 +289,17 @@ class _Training:
             **({} if record.threshold is None else {"threshold": record.threshold}),
             **record.parameters,
         }
+
+
+def _ended(search: Search, spec: TrainingSpec) -> str:
+    because = {
+        "trials": "that is all that `training.trials` allows.",
+        "settled": f"the last {search.idle} did not improve on the best by more than a standard "
+        "error (`training.patience`).",
+        "exhausted": "nothing was left that had not been tried.",
+    }[search.ended]
+    tried = len(search.attempts)
+    return f"The search ended after {tried} of {spec.trials} settings: {because}"
 
 
 def _untried(search: Search) -> tuple[str, ...]:

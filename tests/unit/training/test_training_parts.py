@@ -171,12 +171,14 @@ def test_each_family_starts_from_its_default_and_weak_settings_are_given_up(
 ) -> None:
     bench.prepare(make_table(), columns={"kind": "drop", "amount": "drop"})
     names = ("hist_gradient_boosting", "extra_trees")
-    search, done, first = searched(bench, trials=12, candidates=names)
+    search, done, first = searched(bench, trials=12, candidates=names, patience=None)
     assert [attempt.number for attempt in search.attempts] == list(range(1, 13))
     assert search.attempts[0] is first.attempt
     assert search.untried == ()
     for attempt, name in zip(search.attempts, ("linear", *names), strict=False):
-        assert (attempt.family, attempt.complete) == (name, True)
+        # Nothing is known of a family before its default: one fold never ends it.
+        assert attempt.family == name
+        assert len(attempt.scores) >= 2
         assert dict(attempt.parameters) == dict(family(name, task="binary").defaults)  # type: ignore[arg-type]
     ended = [attempt for attempt in search.attempts if not attempt.complete]
     assert ended
@@ -193,7 +195,9 @@ def test_a_budget_smaller_than_the_families_is_said(bench: Any, make_table: Tabl
     assert len(search.attempts) == 2
     assert search.untried == ("random_forest",)
     bench.train(trials=1, candidates=("random_forest",))
-    assert "left no room: random_forest" in (bench.folder / "model.html").read_text()
+    page = (bench.folder / "model.html").read_text()
+    assert "left no room: random_forest" in page
+    assert "after 1 of 1 settings" in page
 
 
 def test_of_equal_scores_the_simpler_wins(bench: Any) -> None:
