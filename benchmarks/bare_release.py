@@ -1,11 +1,11 @@
 """What a data scientist would write without Penstock: one script, one process, the same libraries.
 
 Reads a CSV, checks the same Great Expectations expectations, splits, one-hot encodes, scores two
-baselines, searches with Optuna over the same families, budget, folds and pruner, draws plots,
-bootstraps the primary metric, logs to MLflow, registers, and asks a kserve model for one answer.
+baselines, searches with Optuna over the same families and folds with as many settings, draws
+plots, bootstraps the primary metric, logs to MLflow, registers, and asks a kserve model for one answer.
 It writes no digests, decisions or HTML reports and starts no server.
 
-Usage: bare_release.py TABLE.csv PROJECT.yaml OUTPUT_FOLDER
+Usage: bare_release.py TABLE.csv PROJECT.yaml OUTPUT_FOLDER SETTINGS
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import yaml
 warnings.simplefilter("ignore")
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
-SEED, FOLDS, TRIALS, HOLDOUT = 20, 4, 20, 0.2
+SEED, FOLDS, HOLDOUT = 20, 4, 0.2
 TRUSTED = [
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
@@ -142,7 +142,7 @@ def search(x: pd.DataFrame, y: np.ndarray) -> tuple[Any, list[dict[str, Any]], A
     )
     for start in STARTS:
         study.enqueue_trial(start)
-    study.optimize(objective, n_trials=TRIALS)
+    study.optimize(objective, n_trials=int(sys.argv[4]))
     features = encoder.fit(x)
     best = propose(optuna.trial.FixedTrial(study.best_params)).fit(features.transform(x), y)
     linear.fit(features.transform(x), y)

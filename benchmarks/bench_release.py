@@ -1,9 +1,10 @@
 """CPU of a whole release on Adult against one bare script that does the same work.
 
-Both are run in turn, as processes, on the same table with the same expectations, families, number
-of settings and folds; the ratio is of CPU seconds (user and system, of the process and its
-children), median of the pairs. Penstock's figure includes the server processes that it leaves
-running, from their start until they are stopped; the bare script starts none.
+Both are run in turn, as processes, on the same table with the same expectations, families and
+folds. Penstock's search ends when its winner is settled; the bare script tries as many settings as that
+took. The ratio is of CPU seconds (user and system, of the process and its children), median of the
+pairs. Penstock's figure includes the server processes that it leaves running, from their start
+until they are stopped; the bare script starts none.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -57,6 +59,7 @@ def main() -> int:
                         str(options.table),
                         str(project),
                         str(Path(folder) / "bare"),
+                        _settings_tried(project),
                     ]
                 )
             )
@@ -86,6 +89,13 @@ def _penstock(project: Path) -> Cost:
             serving += times.user + times.system
     subprocess.run([str(PENSTOCK), "stop", str(project)], check=True, stdout=subprocess.DEVNULL)
     return Cost(run.cpu + serving, run.wall)
+
+
+def _settings_tried(project: Path) -> str:
+    (log,) = (project.parent / ".penstock" / "runs").glob("*/kfp.log")
+    found = re.search(r"best of (\d+) setting", log.read_text())
+    assert found
+    return found[1]
 
 
 def _measured(command: list[str]) -> Cost:
