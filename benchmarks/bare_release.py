@@ -2,7 +2,8 @@
 
 Reads a CSV, checks the same Great Expectations expectations, splits, one-hot encodes, scores two
 baselines, searches with Optuna over the same families and folds with as many settings, draws
-plots, bootstraps the primary metric, logs to MLflow, registers, and asks a kserve model for one answer.
+plots, bootstraps the primary metric, logs to MLflow, registers, and asks a kserve model for one
+answer.
 It writes no digests, decisions or HTML reports and starts no server.
 
 Usage: bare_release.py TABLE.csv PROJECT.yaml OUTPUT_FOLDER SETTINGS

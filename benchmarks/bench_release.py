@@ -1,10 +1,10 @@
 """CPU of a whole release on Adult against one bare script that does the same work.
 
 Both are run in turn, as processes, on the same table with the same expectations, families and
-folds. Penstock's search ends when its winner is settled; the bare script tries as many settings as that
-took. The ratio is of CPU seconds (user and system, of the process and its children), median of the
-pairs. Penstock's figure includes the server processes that it leaves running, from their start
-until they are stopped; the bare script starts none.
+folds. Penstock's search ends when its winner is settled; the bare script tries as many settings as
+that took. The ratio is of CPU seconds (user and system, of the process and its children), median
+of the pairs. Penstock's figure includes the server processes that it leaves running, from their
+start until they are stopped; the bare script starts none.
 """
 
 from __future__ import annotations
