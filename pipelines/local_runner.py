@@ -61,7 +61,7 @@ class LocalSteps:
         cache: What earlier runs made; None takes nothing again.
     """
 
-    def __init__(self, *, warm: WarmSteps | None, cache: StepCache | None) -> None:
+    def __init__(self, warm: WarmSteps | None, *, cache: StepCache | None = None) -> None:
         self._warm = warm
         self._cache = cache
         self.times: list[StepTime] = []

@@ -177,7 +177,7 @@ def _execute(
         cache = None
         if not plain:
             cache = StepCache(home, run=where.name, steps=cacheable(spec), fresh=fresh)
-        steps = LocalSteps(warm=warm, cache=cache)
+        steps = LocalSteps(warm, cache=cache)
         local.init(
             runner=local.SubprocessRunner(use_venv=False),
             pipeline_root=str(where / "kfp"),

@@ -72,7 +72,7 @@ class Ended:
 
     def __init__(self, how: str, folder: Path, *, warm: WarmSteps | None) -> None:
         out = io.StringIO()
-        steps = LocalSteps(warm=warm, cache=None)
+        steps = LocalSteps(warm)
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(folder / "kfp"))
         self.error = ""
         with (
@@ -145,7 +145,7 @@ def test_a_component_that_installs_something_runs_as_kfp_runs_it(
     def risky() -> int:
         return 3
 
-    steps = LocalSteps(warm=warm, cache=None)
+    steps = LocalSteps(warm)
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path))
     with started_by(steps), contextlib.suppress(RuntimeError), warnings.catch_warnings():
@@ -158,7 +158,7 @@ def test_kfp_gets_its_own_handler_back(warm: WarmSteps) -> None:
     from kfp.local import subprocess_task_handler as module
 
     theirs = module.SubprocessTaskHandler
-    with contextlib.suppress(KeyError), started_by(LocalSteps(warm=warm, cache=None)):
+    with contextlib.suppress(KeyError), started_by(LocalSteps(warm)):
         assert module.SubprocessTaskHandler is not theirs
         raise KeyError
     assert module.SubprocessTaskHandler is theirs
