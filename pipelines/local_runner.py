@@ -87,17 +87,39 @@ class LocalSteps:
     def _run(
         self, call: StepCall | None, environment: Mapping[str, str], *, cold: Callable[[], bool]
     ) -> tuple[str, bool, float]:
-        if call is not None and self._cache is not None:
-            kept = self._cache.take(call, environment)
-            if kept is not None:
-                for text in kept.lines or (f"{MARK}the same inputs",):
-                    print(f"{text} (reused from run {kept.run})")
-                print("\n")
-                if self._warm is not None and call.function in self._warm:
-                    self._warm.drop(call.function)
-                return "reused", True, 0.0
+        note = self._cache.note_of(call, environment) if self._cache and call else None
+        if call is None:
+            return self._cold(cold)
+        if self._cache and note and self._reuse(call, note):
+            return "reused", True, 0.0
         said: list[str] = []
-        if call is not None and self._warm is not None and call.function in self._warm:
+        how, good, cpu = self._warm_or_cold(call, environment, said=said, cold=cold)
+        if self._cache and note and good:
+            self._cache.keep(call, note, lines=said)
+        return how, good, cpu
+
+    def _reuse(self, call: StepCall, note: Path) -> bool:
+        assert self._cache is not None
+        kept = self._cache.take(call, note)
+        if kept is None:
+            return False
+        for text in kept.lines or (f"{MARK}the same inputs",):
+            print(f"{text} (reused from run {kept.run})")
+        print("\n")
+        if self._warm is not None and call.function in self._warm:
+            self._warm.drop(call.function)
+        return True
+
+    def _warm_or_cold(
+        self,
+        call: StepCall,
+        environment: Mapping[str, str],
+        *,
+        said: list[str],
+        cold: Callable[[], bool],
+    ) -> tuple[str, bool, float]:
+        end = None
+        if self._warm is not None and call.function in self._warm:
             end = self._warm.run(
                 call.function,
                 call=f"{__name__}:execute",
@@ -105,13 +127,15 @@ class LocalSteps:
                 environment=environment,
                 line=lambda text: _tell(text, said),
             )
-            if end is not None:
-                print("\n")
-                if end.code == 0 and self._cache is not None:
-                    self._cache.keep(call, environment, lines=said)
-                return "warm", end.code == 0, end.cpu
+        if end is None:
+            return self._cold(cold)
+        print("\n")
+        return "warm", end.code == 0, end.cpu
+
+    def _cold(self, cold: Callable[[], bool]) -> tuple[str, bool, float]:
         before = _cpu_of_children()
-        return "cold", cold(), _cpu_of_children() - before
+        good = cold()
+        return "cold", good, _cpu_of_children() - before
 
 
 def _tell(text: str, said: list[str]) -> None:

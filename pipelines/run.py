@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping
@@ -165,8 +166,11 @@ def _execute(
 ) -> tuple[bool, tuple[StepTime, ...]]:
     """Run the pipeline; return whether kfp says that it succeeded, and what each step cost."""
     with contextlib.ExitStack() as stack:
-        # First of all: the servers import while this process imports kfp.
-        warm = None if plain else stack.enter_context(WarmSteps(log=where / "imports.log"))
+        warm = None
+        # macOS's own libraries do not survive a fork: each step gets an interpreter there.
+        if not plain and sys.platform != "darwin":
+            # First of all: the servers import while this process imports kfp.
+            warm = stack.enter_context(WarmSteps(log=where / "imports.log"))
         import_kfp()
         from kfp import local
 

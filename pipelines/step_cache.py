@@ -12,6 +12,7 @@ allow it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import importlib.metadata
@@ -96,15 +97,24 @@ class StepCache:
         self._steps = frozenset(steps)
         self._fresh = fresh
 
-    def take(self, call: StepCall, environment: Mapping[str, str]) -> Kept | None:
+    def note_of(self, call: StepCall, environment: Mapping[str, str]) -> Path | None:
+        """Return where a note of such a step is kept; None if it is never reused.
+
+        Ask before the step runs: what it reads is digested now.
+        """
+        places = [Path(one["uri"]) for one in _artifacts(call)]
+        # What is not on this machine may change behind its address.
+        if call.function not in self._steps or not all(place.exists() for place in places):
+            return None
+        return self._folder / f"{call.function}-{_key(call, environment)}.json"
+
+    def take(self, call: StepCall, note: Path) -> Kept | None:
         """Put an earlier run's outputs where this step's belong, if there are any that hold.
 
         Returns:
             Where they come from; None if the step has to run.
         """
-        if call.function not in self._steps or self._fresh:
-            return None
-        kept = self._read(self._path(call, environment))
+        kept = None if self._fresh else self._read(note)
         if kept is None:
             return None
         _copy(Path(kept.folder), call.folder)
@@ -112,19 +122,13 @@ class StepCache:
         if _digest_of_outputs(call.folder) != kept.digest:
             _empty(call.folder)
             return None
-        self._write(self._path(call, environment), kept, folder=call.folder)
+        self._write(note, kept, folder=call.folder)
         return kept
 
-    def keep(
-        self, call: StepCall, environment: Mapping[str, str], *, lines: Collection[str]
-    ) -> None:
+    def keep(self, call: StepCall, note: Path, *, lines: Collection[str]) -> None:
         """Remember what a step wrote; it has ended well."""
-        if call.function in self._steps:
-            kept = Kept(self._run, str(call.folder), _digest_of_outputs(call.folder), tuple(lines))
-            self._write(self._path(call, environment), kept, folder=call.folder)
-
-    def _path(self, call: StepCall, environment: Mapping[str, str]) -> Path:
-        return self._folder / f"{call.function}-{_key(call, environment)}.json"
+        kept = Kept(self._run, str(call.folder), _digest_of_outputs(call.folder), tuple(lines))
+        self._write(note, kept, folder=call.folder)
 
     def _read(self, path: Path) -> Kept | None:
         try:
@@ -194,6 +198,11 @@ def _read_part(call: StepCall, name: str, value: Any) -> Any:
     return value
 
 
+def _artifacts(call: StepCall) -> Iterator[Mapping[str, Any]]:
+    for entry in call.inputs.get("artifacts", {}).values():
+        yield from entry["artifacts"]
+
+
 def _artifact(artifact: Mapping[str, Any]) -> Any:
     metadata = artifact.get("metadata", {})
     return [artifact.get("type"), metadata, _digest(Path(artifact["uri"]))]
@@ -209,7 +218,9 @@ def _digest_of_file(path: Path) -> str:
     import xxhash
 
     if path.name == FILE_NAME:
-        return _digest_of_dataset(path)
+        # A record that cannot be read counts by its bytes.
+        with contextlib.suppress(PenstockError):
+            return _digest_of_dataset(path)
     state = xxhash.xxh3_128()
     with path.open("rb") as stream:
         while block := stream.read(_BLOCK):

@@ -15,6 +15,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,6 +173,8 @@ class _Server:
 
     def __init__(self, log: IO[bytes]) -> None:
         self._channel, theirs = socket.socketpair()
+        # kfp.local runs two steps of a loop at once, and a message is sent in two parts.
+        self._sending = threading.Lock()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", fork_server.__name__, str(theirs.fileno())],
@@ -183,7 +186,7 @@ class _Server:
             )
 
     def import_ahead(self, modules: Sequence[str]) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError), self._sending:
             fork_server.send(self._channel, {"ahead": list(modules)})
 
     def run(self, request: Mapping[str, Any], *, line: Callable[[str], object]) -> StepEnd | None:
@@ -191,7 +194,7 @@ class _Server:
         report, their_report = socket.socketpair()
         with report, os.fdopen(output, encoding="utf-8", errors="replace") as lines:
             try:
-                with their_report:
+                with their_report, self._sending:
                     fork_server.send(self._channel, request, [theirs, their_report.fileno()])
             except OSError:
                 return None

@@ -31,3 +31,25 @@ def test_a_module_imports_nothing_heavy(module: str) -> None:
     code = f"import sys, {module}; print([m for m in {HEAVY!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_kfp_comes_without_its_client_until_somebody_asks() -> None:
+    code = """
+import sys
+from penstock.pipelines.local_runner import import_kfp
+import_kfp()
+import penstock.pipelines.release
+print([name for name in ("kubernetes", "kfp_server_api", "kfp.client") if name in sys.modules])
+import kfp
+from kfp import Client
+assert kfp.Client is Client is sys.modules["kfp.client"].Client, Client
+assert kfp.client is sys.modules["kfp.client"]
+try:
+    kfp.no_such_name
+except AttributeError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
+    )
+    assert done.stdout.splitlines() == ["[]", "module 'kfp' has no attribute 'no_such_name'"], done

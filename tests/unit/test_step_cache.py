@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -60,8 +60,19 @@ def cache(tmp_path: Path, run: str, **changes: Any) -> StepCache:
     return StepCache(tmp_path / "home", **({"run": run, "steps": {"train"}} | changes))
 
 
+def take(made_by: StepCache, call: StepCall, environment: Mapping[str, str] = ENVIRONMENT) -> Any:
+    note = made_by.note_of(call, environment)
+    return note and made_by.take(call, note)
+
+
+def keep(made_by: StepCache, call: StepCall, *, lines: list[str]) -> None:
+    note = made_by.note_of(call, ENVIRONMENT)
+    assert note
+    made_by.keep(call, note, lines=lines)
+
+
 def kept(tmp_path: Path, step: Callable[..., StepCall]) -> None:
-    cache(tmp_path, "one").keep(made(step("one")), ENVIRONMENT, lines=["penstock| good"])
+    keep(cache(tmp_path, "one"), made(step("one")), lines=["penstock| good"])
 
 
 def test_the_same_step_is_taken_again_whole_and_in_its_own_place(
@@ -69,7 +80,7 @@ def test_the_same_step_is_taken_again_whole_and_in_its_own_place(
 ) -> None:
     kept(tmp_path, step)
     again = step("two")
-    found = cache(tmp_path, "two").take(again, ENVIRONMENT | {"PENSTOCK_HOME": "/other"})
+    found = take(cache(tmp_path, "two"), again, ENVIRONMENT | {"PENSTOCK_HOME": "/other"})
     assert found is not None
     assert (found.run, found.lines) == ("one", ("penstock| good",))
     assert (again.folder / "model" / "weights").read_text() == "a model"
@@ -81,9 +92,9 @@ def test_a_later_run_stands_without_the_earlier_ones(
     tmp_path: Path, step: Callable[..., StepCall]
 ) -> None:
     kept(tmp_path, step)
-    assert cache(tmp_path, "two").take(step("two"), ENVIRONMENT)
+    assert take(cache(tmp_path, "two"), step("two"), ENVIRONMENT)
     shutil.rmtree(tmp_path / "one")
-    found = cache(tmp_path, "three").take(step("three"), ENVIRONMENT)
+    found = take(cache(tmp_path, "three"), step("three"), ENVIRONMENT)
     assert found is not None
     assert found.run == "one"
 
@@ -92,8 +103,8 @@ def test_nothing_is_taken_where_it_is_not_allowed(
     tmp_path: Path, step: Callable[..., StepCall]
 ) -> None:
     kept(tmp_path, step)
-    assert cache(tmp_path, "two", fresh=True).take(step("two"), ENVIRONMENT) is None
-    assert cache(tmp_path, "two", steps={"split"}).take(step("two"), ENVIRONMENT) is None
+    assert take(cache(tmp_path, "two", fresh=True), step("two"), ENVIRONMENT) is None
+    assert take(cache(tmp_path, "two", steps={"split"}), step("two"), ENVIRONMENT) is None
 
 
 @pytest.mark.parametrize(
@@ -110,7 +121,7 @@ def test_another_step_is_not_taken(
 ) -> None:
     kept(tmp_path, step)
     steps = {"train", "other"}
-    assert cache(tmp_path, "two", steps=steps).take(step("two", **change), ENVIRONMENT) is None
+    assert take(cache(tmp_path, "two", steps=steps), step("two", **change), ENVIRONMENT) is None
 
 
 @pytest.mark.parametrize("variable", ["MLFLOW_TRACKING_URI", "PENSTOCK_SIGNING_KEY"])
@@ -118,8 +129,8 @@ def test_variables_that_penstock_and_mlflow_read_count(
     tmp_path: Path, step: Callable[..., StepCall], variable: str
 ) -> None:
     kept(tmp_path, step)
-    assert cache(tmp_path, "two").take(step("two"), ENVIRONMENT | {variable: "x"}) is None
-    assert cache(tmp_path, "two").take(step("two"), ENVIRONMENT | {"LANG": "C"}) is not None
+    assert take(cache(tmp_path, "two"), step("two"), ENVIRONMENT | {variable: "x"}) is None
+    assert take(cache(tmp_path, "two"), step("two"), ENVIRONMENT | {"LANG": "C"}) is not None
 
 
 @pytest.mark.parametrize("part", ["_code", "_libraries"])
@@ -128,7 +139,7 @@ def test_other_code_or_libraries_count(
 ) -> None:
     kept(tmp_path, step)
     monkeypatch.setattr(step_cache, part, lambda: "another")
-    assert cache(tmp_path, "two").take(step("two"), ENVIRONMENT) is None
+    assert take(cache(tmp_path, "two"), step("two"), ENVIRONMENT) is None
 
 
 def test_the_code_is_that_of_every_module_of_penstock() -> None:
@@ -141,7 +152,7 @@ def test_content_counts_and_not_the_address(tmp_path: Path, step: Callable[..., 
     kept(tmp_path, step)
     other = step("two")
     (tmp_path / "two" / "before" / "features").write_text("fitted otherwise")
-    assert cache(tmp_path, "two").take(other, ENVIRONMENT) is None
+    assert take(cache(tmp_path, "two"), other, ENVIRONMENT) is None
 
 
 @pytest.mark.parametrize(
@@ -155,7 +166,7 @@ def test_a_dataset_counts_by_its_rows_in_their_order_and_not_by_its_time(
     shutil.rmtree(tmp_path / "two" / "before" / "dataset")
     table = pa.table({"a": values})
     write_dataset([table], output=tmp_path / "two" / "before" / "dataset", source="a test")
-    assert bool(cache(tmp_path, "two").take(other, ENVIRONMENT)) is taken
+    assert bool(take(cache(tmp_path, "two"), other, ENVIRONMENT)) is taken
 
 
 @pytest.mark.parametrize("damage", ["changed", "added", "gone", "all gone"])
@@ -173,7 +184,7 @@ def test_outputs_that_do_not_hold_any_more_are_made_again(
     else:
         shutil.rmtree(tmp_path / "one")
     again = step("two")
-    assert cache(tmp_path, "two").take(again, ENVIRONMENT) is None
+    assert take(cache(tmp_path, "two"), again, ENVIRONMENT) is None
     assert not again.folder.exists() or not any(again.folder.iterdir())
 
 
@@ -184,7 +195,7 @@ def test_a_note_that_cannot_be_read_is_no_note(
     kept(tmp_path, step)
     (note,) = (tmp_path / "home" / "steps").iterdir()
     note.write_text(text)
-    assert cache(tmp_path, "two").take(step("two"), ENVIRONMENT) is None
+    assert take(cache(tmp_path, "two"), step("two"), ENVIRONMENT) is None
 
 
 def with_policy(call: StepCall, policy: dict[str, Any]) -> StepCall:
@@ -213,9 +224,9 @@ def test_training_reads_only_the_rule_on_cost(
 ) -> None:
     steps = {"train", "decide"}
     first = made(with_policy(step("one", function=function), {}))
-    cache(tmp_path, "one", steps=steps).keep(first, ENVIRONMENT, lines=[])
+    keep(cache(tmp_path, "one", steps=steps), first, lines=[])
     again = with_policy(step("two", function=function), policy)
-    assert bool(cache(tmp_path, "two", steps=steps).take(again, ENVIRONMENT)) is taken
+    assert bool(take(cache(tmp_path, "two", steps=steps), again, ENVIRONMENT)) is taken
 
 
 def test_only_steps_that_read_nothing_outside_are_taken_again() -> None:

@@ -167,15 +167,16 @@ def _children() -> float:
 
 
 def test_steps_may_run_side_by_side(warm: WarmSteps) -> None:
-    ends: list[StepEnd] = []
+    long = "long" * 100_000
+    ends: list[tuple[StepEnd, list[str]]] = []
     threads = [
-        threading.Thread(target=lambda: ends.append(run(warm, "at_the_end")[0])) for _ in range(4)
+        threading.Thread(target=lambda: ends.append(run(warm, "say", long))) for _ in range(10)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert [end.code for end in ends] == [0] * 4
+    assert [(end.code, long in lines) for end, lines in ends] == [(0, True)] * 10
 
 
 WAITING = """
