@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import time
 from pathlib import Path
@@ -57,8 +58,20 @@ def test_a_no_ends_the_run_as_refused(project: Path, shell) -> None:
     assert not serving(project)
 
 
+def test_a_no_stands_while_nothing_changes(project: Path, shell) -> None:
+    done = shell("run", str(project))
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "not before the audit" in done.stdout
+    # The very model and decision that were rejected: no other version, and nobody is asked again.
+    assert "models:/simulated-transactions/1" in done.stdout
+    summary = sorted(project.parent.glob(".penstock/runs/*/summary.json"))[-1]
+    how = {step["step"]: step["how"] for step in json.loads(summary.read_text())["steps"]}
+    assert (how["train"], how["register"], how["approve"]) == ("reused", "warm", "warm")
+    assert not serving(project)
+
+
 def test_a_yes_lets_it_go_on(project: Path, shell) -> None:
-    run = shell.begin("run", str(project))
+    run = shell.begin("run", str(project), "--fresh")
     try:
         asked(project, 2, run=run)
         yes = shell("approve", str(project), "--as", "bea", "--reason", "the audit is done")
