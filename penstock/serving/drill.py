@@ -261,7 +261,7 @@ def main(arguments: Sequence[str]) -> int:
     )
     parser.add_argument("--fault", required=True, choices=FAULTS, help="what goes wrong")
     parser.add_argument(
-        "--after", type=float, default=30, help="crash-later: seconds until then (%(default)s)"
+        "--after", type=float, default=10, help="crash-later: seconds until then (%(default)s)"
     )
     options = parser.parse_args(arguments)
     fault = str(options.fault)

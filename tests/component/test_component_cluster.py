@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from compiled_pipeline import without_retries
 
 from penstock.errors import InputError
 from penstock.pipelines.compile import compile_release, version_name
@@ -221,6 +222,8 @@ def test_a_local_run_of_the_compiled_file_ignores_the_cluster(tmp_path: Path) ->
         ),
         output=tmp_path / "p.yaml",
     )
+    compiled = (tmp_path / "p.yaml").read_text()
+    (tmp_path / "p.yaml").write_text(without_retries(compiled))
     code = """
 import sys
 from kfp import components, local

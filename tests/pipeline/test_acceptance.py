@@ -11,6 +11,8 @@ import pytest
 import yaml
 
 pytestmark = pytest.mark.slow
+LONG = ("wine", "breast_cancer", "diabetes", "digits")
+"""`make test` releases one table; `make test-all` all of them."""
 
 
 def release(shell, table: Path, *, target: str, name: str) -> tuple[Path, dict]:
@@ -41,6 +43,7 @@ def ask(url: str, name: str, rows: list[dict]) -> list:
         return json.load(answer)["predictions"]
 
 
+@pytest.mark.long
 def test_adult_is_below_the_published_error(shell, shared_data: Path) -> None:
     _, summary = release(shell, shared_data / "adult-train.csv", target="income", name="adult")
     with (shared_data / "adult-test.csv").open(newline="") as stream:
@@ -62,6 +65,7 @@ def test_adult_is_below_the_published_error(shell, shared_data: Path) -> None:
     assert wrong / len(labels) < 0.135
 
 
+@pytest.mark.long
 def test_wine_quality_is_a_regression(shell, shared_data: Path) -> None:
     folder, summary = release(
         shell, shared_data / "winequality-white.csv", target="quality", name="wine"
@@ -70,7 +74,9 @@ def test_wine_quality_is_a_regression(shell, shared_data: Path) -> None:
     assert summary["registered"] == "models:/wine/1"
 
 
-@pytest.mark.parametrize("name", ["iris", "wine", "breast_cancer", "diabetes", "digits"])
+@pytest.mark.parametrize(
+    "name", ["iris", *(pytest.param(name, marks=pytest.mark.long) for name in LONG)]
+)
 def test_the_tables_of_scikit_learn(shell, name: str) -> None:
     from sklearn import datasets
 

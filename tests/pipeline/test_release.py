@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from compiled_pipeline import without_retries
 
 from penstock.records.evaluation import Evaluation
 from penstock.records.release import Deployment
@@ -288,7 +289,7 @@ class TestRefusedByTheGate:
         text = (project.parent / "release.yaml").read_text()
         forced = text.replace("return result.approved", "return True")
         assert forced != text
-        (project.parent / "forced.yaml").write_text(forced)
+        (project.parent / "forced.yaml").write_text(without_retries(forced))
         with pytest.raises(RuntimeError):
             run_yaml(project.parent / "forced.yaml", project=project, overrides={}, warm=True)
         log = (project.parent / "yaml-run.log").read_text()

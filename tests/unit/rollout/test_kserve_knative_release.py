@@ -48,6 +48,7 @@ def _let_the_lease_run_out(site: Site) -> None:
     site.cluster.put("leases", {**lease, "spec": {**lease["spec"], "holderIdentity": ""}})
 
 
+@pytest.mark.long
 def test_a_good_candidate_is_promoted_and_a_bad_one_leaves_the_good_files(site: Site) -> None:
     world = site.world
     first = site.release(2)

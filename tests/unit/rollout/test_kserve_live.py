@@ -154,6 +154,7 @@ def counted(rollout: Rollout) -> tuple[ArmSummary, ArmSummary]:
     )
 
 
+@pytest.mark.long
 def test_a_real_prometheus_leads_to_promotion_and_to_rollback(site: Site, tmp_path: Path) -> None:
     if PROMETHEUS is None:
         pytest.skip("NO REAL PROMETHEUS: `prometheus` is not on the PATH (Debian: prometheus)")
@@ -163,6 +164,7 @@ def test_a_real_prometheus_leads_to_promotion_and_to_rollback(site: Site, tmp_pa
         _promoted_and_rolled_back(site, good=3, bad=4)
 
 
+@pytest.mark.long
 def test_users_requests_lead_to_promotion_and_to_rollback(
     site: Site, small: SmallPrometheus
 ) -> None:

@@ -84,6 +84,7 @@ def test_a_candidate_that_crashes_is_rolled_back(site: Site) -> None:
     assert site.ask() == before
 
 
+@pytest.mark.long
 def test_a_killed_controller_is_resumed_from_elsewhere(site: Site) -> None:
     site.has_served()
     script = site.write_script(3, canary={"steps": [{"weight": 50, "hold": True}]})
