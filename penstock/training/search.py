@@ -61,9 +61,10 @@ def run_search(
 ) -> Search:
     """Search all families, each starting from its default setting, then where TPE expects gain.
 
-    Settings are scored in batches, fold by fold; after each fold those far behind the best are
-    given up (`penstock.training.racing.falls_behind`). No setting is tried twice. The search ends
-    when so many settings in a row as `spec.patience` says did not improve on the best
+    Settings are scored in batches, fold by fold, a family's default on every fold; of the others
+    those far behind the best are given up after each fold
+    (`penstock.training.racing.falls_behind`). No setting is tried twice. The search ends when so
+    many settings in a row as `spec.patience` says did not improve on the best
     (`penstock.training.racing.improves`), after `spec.trials` settings at the latest.
 
     Args:
@@ -202,14 +203,12 @@ class _Searching:
             self._end(trial, evaluated.attempt)
             return False
         attempt = running.attempt(complete=False)
-        if racing.falls_behind(
+        family = [other for other in self.attempts if other.family == attempt.family]
+        # A family's default is scored whole: nothing is known yet of how its scores vary.
+        if family and racing.falls_behind(
             self._scores(attempt),
             best=self._scores(self.best.attempt),
-            relatives=[
-                self._scores(other)
-                for other in self.attempts
-                if other.family == attempt.family and other is not self.best.attempt
-            ],
+            relatives=[self._scores(one) for one in family if one is not self.best.attempt],
         ):
             self._end(trial, attempt)
             return False

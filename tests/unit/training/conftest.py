@@ -118,4 +118,4 @@ def binary(tmp_path_factory: pytest.TempPathFactory, store: str) -> tuple[Bench,
     bench = Bench(tmp_path_factory.mktemp("binary"), store)
     bench.prepare(table(), columns={"kind": "drop", "amount": "drop"})
     families = ("hist_gradient_boosting", "random_forest", "extra_trees")
-    return bench, bench.train(trials=12, candidates=families, patience=None)
+    return bench, bench.train(trials=6, candidates=families)
