@@ -177,7 +177,8 @@ class _Server:
         self._sending = threading.Lock()
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-m", fork_server.__name__, str(theirs.fileno())],
+                # -P: what lies in the working directory must not be taken for a library.
+                [sys.executable, "-P", "-m", fork_server.__name__, str(theirs.fileno())],
                 # kfp imports little where it believes to be in a task.
                 env={**os.environ, "_KFP_RUNTIME": "true"},
                 pass_fds=[theirs.fileno()],

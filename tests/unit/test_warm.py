@@ -179,6 +179,19 @@ def test_steps_may_run_side_by_side(warm: WarmSteps) -> None:
     assert [(end.code, long in lines) for end, lines in ends] == [(0, True)] * 10
 
 
+def test_what_lies_in_the_working_directory_is_no_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "penstock").mkdir()
+    for name in ("penstock/__init__.py", "numpy.py", "json.py"):
+        (tmp_path / name).write_text("raise SystemExit('not this one')")
+    monkeypatch.chdir(tmp_path)
+    with WarmSteps(log=tmp_path / "log", servers={"a": {"step": ("numpy",)}}) as warm:
+        end = warm.run("step", call="json:dumps", arguments=[1], environment={}, line=print)
+    assert end is not None
+    assert end.code == 0
+
+
 WAITING = """
 import os, sys
 from pathlib import Path
