@@ -68,7 +68,7 @@ def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WarmSteps]:
     (folder / "our_steps.py").write_text(STEPS)
     (folder / "json_like.py").write_text("")
     before = os.environ.get("PYTHONPATH", "")
-    os.environ["PYTHONPATH"] = f"{folder}{os.pathsep}{before}"
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder), before)))
     table = {"ours": {"step": ("our_steps", "numpy", "no_such_module")}}
     try:
         with WarmSteps(log=folder / "imports.log", servers=table) as steps:
