@@ -94,6 +94,8 @@ def _run(project: Path, mode: str, **variables: str) -> Figures:
         [sys.executable, "-c", RUN, str(project), mode],
         check=True,
         stdout=subprocess.DEVNULL,
+        # With the variable for import times it would be thousands of lines.
+        stderr=subprocess.DEVNULL if variables else None,
         env=os.environ | variables,
     )
     took = Figures(time.perf_counter() - began, _children() - before)
