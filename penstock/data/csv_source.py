@@ -44,6 +44,7 @@ from penstock.data.signals import Misfit, Misread, NotUtf8
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError
+from penstock.records.dataset import Assumption, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -94,6 +95,14 @@ class CsvReader:
         if naive:
             notes.append(f"times without a zone were taken as UTC: {', '.join(naive)}")
         return notes
+
+    def assumptions(self) -> list[Assumption]:
+        """Return what was assumed that could be otherwise."""
+        return []
+
+    def reading(self) -> Reading | None:
+        """Return how texts were read."""
+        return Reading(na_values=self._source.na_values, strip=self._source.strip)
 
     def infer(self, *, whole: bool) -> None:
         """Settle the type of every column, from the first block or from all rows.

@@ -27,7 +27,7 @@ from penstock.data.spec import SourceSpec
 from penstock.data.storage import arrow_type
 from penstock.data.values import Kinds, first_misfit, settle_all, to_array
 from penstock.errors import InputError
-from penstock.records.dataset import ColumnType
+from penstock.records.dataset import Assumption, ColumnType, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -58,6 +58,14 @@ class JsonlReader:
         """Return how the files were read."""
         encodings = sorted(set(self._encodings.values()))
         return [f"JSON Lines, encoding {', '.join(encodings)}"]
+
+    def assumptions(self) -> list[Assumption]:
+        """Return what was assumed that could be otherwise."""
+        return []
+
+    def reading(self) -> Reading | None:
+        """Return nothing: values have types of their own here."""
+        return None
 
     def infer(self, *, whole: bool) -> None:
         """Settle the fields and their types from the first block, or from all rows."""
