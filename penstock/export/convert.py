@@ -32,8 +32,8 @@ def convert(pipeline: Any, record: Model) -> tuple[bytes, tuple[Input, ...]]:
     from penstock.export._graph import Graph
 
     graph = Graph(record.columns)
-    value = features(graph, pipeline.steps[0][1])
-    scores = _estimator(graph, pipeline.steps[1][1], value, record)
+    value = features(graph, pipeline["features"])
+    scores = _estimator(graph, pipeline["estimator"], value, record)
     if record.task == "multiclass":
         return graph.finish(scores, shape=[None, len(record.classes)]), graph.inputs
     import numpy as np

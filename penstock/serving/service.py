@@ -84,7 +84,12 @@ class Service:
 
     def __post_init__(self) -> None:
         """Prepare what every request needs."""
-        intake = Intake(self.record.columns, levels=self.levels, unseen=self.unseen)
+        intake = Intake(
+            self.record.columns,
+            reading=self.record.reading,
+            levels=self.levels,
+            unseen=self.unseen,
+        )
         object.__setattr__(self, "intake", intake)
         names = [tensor["name"] for tensor in responses.output_tensors(self.record)]
         object.__setattr__(self, "_output_names", names)

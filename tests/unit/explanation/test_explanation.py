@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from penstock import model as models
+from penstock.data.frames import to_frame
 from penstock.data.table import read_table, write_dataset
 from penstock.errors import InputError
 from penstock.explanation.explain import explain
 from penstock.features.fit import fit_features
 from penstock.features.spec import FeaturesSpec
 from penstock.metrics import METRICS
-from penstock.model import load_trusted, to_frame
+from penstock.model import load_trusted
 from penstock.records.explanation import Explanation
 from penstock.records.features import TRANSFORMER_NAME
 from penstock.records.model import Model
