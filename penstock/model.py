@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TRUSTED_TYPES = frozenset(
     {
         "numpy.dtype",
+        "sklearn.model_selection._classification_threshold.FixedThresholdClassifier",
         "penstock.features.transformers.DatetimeParts",
         "penstock.features.transformers.HashedWords",
         "penstock.features.transformers.MissingLevel",
@@ -83,8 +84,8 @@ class LoadedModel:
 
     @functools.cached_property
     def typed(self) -> Any:
-        """The pipeline without its first step, for frames of the columns' types."""
-        return self.pipeline[1:]
+        """The pipeline's features and estimator, for frames of the columns' types."""
+        return scoring_part(self.pipeline)
 
     def scores(self, frame: pd.DataFrame) -> np.ndarray:
         """Return what the model says of every row of `frame`, as `frame()` made it.
@@ -117,6 +118,15 @@ class LoadedModel:
     def labels_of(self, scores: np.ndarray) -> np.ndarray:
         """Return the labels that `scores`, as `scores()` returned them, amount to."""
         return labels_of(self.record, scores)
+
+
+def scoring_part(pipeline: Any) -> Any:
+    """Return a pipeline without what reads values and what applies the threshold."""
+    from sklearn.model_selection import FixedThresholdClassifier
+
+    _, features, (name, last) = pipeline.steps
+    estimator = last.estimator if isinstance(last, FixedThresholdClassifier) else last
+    return type(pipeline)([features, (name, estimator)])
 
 
 def digest_of(folder: Path) -> str:

@@ -2,7 +2,8 @@
 
 `value_of` says what a single value means in a column. `from_texts` does the same for the texts of a
 file, an Arrow array at once, and `to_array` for the columns of frames and requests. They agree on
-every value, so that a file and a client that send the same get the same number, to the bit.
+every value that a file may hold, so that a file and a client that send the same get the same
+number, to the bit.
 """
 
 from __future__ import annotations
@@ -351,7 +352,13 @@ def _boolean_text(text: str, rules: Rules) -> bool | None:
 def _time_text(text: str, rules: Rules) -> dt.datetime | None:
     if rules.texts and not text:
         return None
-    return parse_time(text, rules.written.time if rules.written else "")
+    if rules.written is not None and rules.written.time:
+        try:
+            return parse_time(text, rules.written.time)
+        except ValueError:
+            # JSON has no times: clients write them in ISO 8601, whatever the file does.
+            return parse_time(text)
+    return parse_time(text)
 
 
 def _booleans(texts: pa.Array, known: Mapping[str, bool]) -> pa.Array:

@@ -67,8 +67,9 @@ def save_model(
 
 
 def pipeline_of(record: Model, transformer: Any, estimator: Any) -> Any:
-    """Return the pipeline from a client's rows to a prediction, of two fitted steps."""
+    """Return the pipeline from a client's rows to a label or value, of two fitted steps."""
     import pandas as pd
+    from sklearn.model_selection import FixedThresholdClassifier
     from sklearn.pipeline import Pipeline
 
     from penstock.features.transformers import RawColumns
@@ -78,6 +79,17 @@ def pipeline_of(record: Model, transformer: Any, estimator: Any) -> Any:
         [[column.name, column.type] for column in record.columns],
         None if record.reading is None else record.reading.model_dump(mode="json"),
     ).fit(pd.DataFrame(columns=names))
+    if record.task == "binary":
+        # Without it, MLflow's flavours would cut at 0.5 and give other labels than the server.
+        cut = FixedThresholdClassifier(
+            estimator,
+            threshold=record.threshold,
+            pos_label=record.positive,
+            response_method="predict_proba",
+        )
+        # `fit` would fit the estimator again.
+        cut.estimator_ = estimator
+        estimator = cut
     return Pipeline(list(zip(STEPS, (columns, transformer, estimator), strict=True)))
 
 

@@ -298,7 +298,7 @@ def test_trees_too_large_for_the_budget_are_approximated_and_said_so(
     assert not found.exact
     assert "Saabas" in found.method
     assert found.importances[0].column == "strong"
-    sizes = _attribution._leaves(models.load(folder).pipeline[-1])
+    sizes = _attribution._leaves(models.load(folder).typed[-1])
     assert sizes is not None
     monkeypatch.setattr(_attribution, "BUDGET", 100.5 * sizes[1])
     fewer = explained(world, folder, tmp_path / "fewer")
