@@ -111,14 +111,15 @@ class CsvReader:
             InputError: If a column is nearly all numbers but not quite, or has two readings.
         """
         tallies = {name: Tally() for name in self.names}
-        more = False
+        more = len(self._layouts) > 1 and not whole
         for layout in self._layouts if whole else self._layouts[:1]:
-            blocks = self._blocks(layout, size=BLOCK if whole else _FIRST)
-            for block in blocks:
-                self._tally(layout, block, tallies)
-                if not whole:
-                    more = len(self._layouts) > 1 or next(blocks, None) is not None
+            seen = 0
+            for block in self._blocks(layout, size=BLOCK if whole else _FIRST):
+                if seen >= _FIRST // 2 and not whole:
+                    more = True
                     break
+                self._tally(layout, block, tallies)
+                seen += len(block.data)
         for tally in tallies.values():
             tally.sampled = more
         try:
@@ -376,7 +377,14 @@ def _converted(texts: pa.Array, plan: Plan, *, name: str) -> pa.Array:
         if texts.null_count < len(texts):
             raise Misfit(name)
         return pa.nulls(len(texts))
-    return from_texts(texts, plan.kind, written=plan.written, name=name, declared=plan.declared)
+    return from_texts(
+        texts,
+        plan.kind,
+        written=plan.written,
+        name=name,
+        declared=plan.declared,
+        ungrouped=plan.declared or plan.given,
+    )
 
 
 def _first_misfit(texts: pa.Array, plan: Plan, *, name: str) -> int | None:

@@ -36,12 +36,14 @@ class Plan:
         written: How its values are written, if not the plain way.
         declared: The user gave the type.
         naive: Its times have no zone.
+        given: Settings say how its numbers are written.
     """
 
     kind: ColumnType | None
     written: TextFormat | None = None
     declared: bool = False
     naive: bool = False
+    given: bool = False
 
     def direct(self) -> pa.DataType:
         """Return the type as which Arrow's CSV reader reads it: text where it cannot."""
@@ -130,7 +132,9 @@ def _inferred(
         if way == PLAIN and not tally.affix and tally.integers == tally.total and tally.too_large:
             return Plan("string"), []
         whole = tally.whole[way] == tally.total
-        return Plan("integer" if whole else "number", _written(name, way, tally)), notes
+        given = bool(source.decimal or source.thousands)
+        kind: ColumnType = "integer" if whole else "number"
+        return Plan(kind, _written(name, way, tally), given=given), notes
     if tally.booleans == tally.total:
         return Plan("boolean"), []
     if tally.naive + tally.zoned == tally.total:

@@ -28,7 +28,7 @@ _CURRENCIES = (
 )
 NUMBERISH = (
     rf"^\(?[+{MINUS}-]?(?:(?:\p{{Sc}}|(?:US|A|C|R)\$|{_CURRENCIES})[{SPACES}]?)?[+{MINUS}-]?"
-    rf"[0-9.,][0-9.,'{SPACES}]*"
+    rf"[.,]?[0-9][0-9.,'{SPACES}]*"
     rf"(?:[{SPACES}]?(?:\p{{Sc}}|%|\x{{2030}}|{_CURRENCIES})|"
     rf"[{SPACES}][A-Za-z\x{{00b0}}\x{{00b5}}/\x{{00b2}}\x{{00b3}}]{{1,6}})?"
     r"\)?$"
@@ -40,12 +40,16 @@ _SPECIAL = f"{_SIGN}(?:[iI]nf|INF|[iI]nfinity)|[nN]a[nN]|NAN"
 
 
 @functools.lru_cache(maxsize=256)
-def pattern(written: TextFormat | None, *, fraction: bool = True) -> str:
+def pattern(written: TextFormat | None, *, fraction: bool = True, ungrouped: bool = True) -> str:
     """Return the regular expression (of RE2 and Python alike) of a number so written.
 
     Groups have exactly three digits, and the first does not begin with a zero. An affix stands with
-    every number, before or after it, and a negative one may stand in parentheses then. Without
-    `fraction`, whole numbers alone.
+    every number, before or after it, and a negative one may stand in parentheses then.
+
+    Args:
+        written: How numbers are written; None: the plain way.
+        fraction: Also numbers that are not whole.
+        ungrouped: Also numbers of four digits or more without marks between the groups.
     """
     if written is None:
         return rf"^(?:{_SIGN}(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?|{_SPECIAL})$"
@@ -53,7 +57,8 @@ def pattern(written: TextFormat | None, *, fraction: bool = True) -> str:
     whole = "[0-9]+"
     if written.thousands:
         group = f"[{SPACES}]" if written.thousands == " " else re.escape(written.thousands)
-        whole = rf"(?:[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+|[0-9]+)"
+        bare = "[0-9]+" if ungrouped else "[0-9]{1,3}"
+        whole = rf"(?:[1-9][0-9]{{0,2}}(?:{group}[0-9]{{3}})+|{bare})"
     number = rf"(?:{whole}(?:{mark}[0-9]*)?|{mark}[0-9]+)(?:[eE][+-]?[0-9]+)?"
     if not fraction:
         number = whole
@@ -128,13 +133,16 @@ def example_format(column: str, example: str, *, where: str) -> TextFormat:
     return written
 
 
-def plain_numbers(texts: pa.Array, written: TextFormat | None, *, codes: bool) -> pa.Array:
+def plain_numbers(
+    texts: pa.Array, written: TextFormat | None, *, codes: bool, ungrouped: bool
+) -> pa.Array:
     """Return numbers so written as Arrow's own cast reads them.
 
     Args:
         texts: The numbers, null where missing.
         written: How they are written.
         codes: Numbers with leading zeros are taken.
+        ungrouped: See `pattern`.
 
     Raises:
         ValueError: If a text is no number so written.
@@ -143,7 +151,8 @@ def plain_numbers(texts: pa.Array, written: TextFormat | None, *, codes: bool) -
 
     if not codes and pc.any(pc.match_substring_regex(texts, pattern=CODE)).as_py():
         raise ValueError("a leading zero before more digits")
-    if pc.all(pc.match_substring_regex(texts, pattern=pattern(written))).as_py() is False:
+    expression = pattern(written, ungrouped=ungrouped)
+    if pc.all(pc.match_substring_regex(texts, pattern=expression)).as_py() is False:
         raise ValueError("a text is no number of this form")
     if written is None:
         return _ascii_signs(texts)

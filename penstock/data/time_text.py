@@ -74,6 +74,8 @@ def forms_of(text: str) -> dict[str, str]:
         orders = [f"{month} %d{found[3]} %Y"]
     else:
         first, mark, middle, last = found.groups()[:4]
+        if len(first) < 4 and len(last) == 1:
+            return {}
         month = "%m" if middle.isdigit() else "%b" if len(middle) == 3 else "%B"
         year = "%Y" if len(last) == 4 else "%y"
         parts = [("%d", month, year)]

@@ -143,7 +143,13 @@ def is_missing(value: Any) -> bool:
 
 
 def from_texts(
-    texts: pa.Array, kind: ColumnType, *, written: TextFormat | None, name: str, declared: bool
+    texts: pa.Array,
+    kind: ColumnType,
+    *,
+    written: TextFormat | None,
+    name: str,
+    declared: bool,
+    ungrouped: bool = True,
 ) -> pa.Array:
     """Return texts of a file in their column's storage type.
 
@@ -154,6 +160,8 @@ def from_texts(
         name: The column's name.
         declared: The user gave the type. An inferred one takes no number with a leading zero,
             which is a code, and no boolean but true and false.
+        ungrouped: Numbers of four digits or more may lack the marks between groups. Where those
+            marks were inferred, one that lacks them makes the inference doubtful.
 
     Raises:
         Misfit: If a text is no value of this type.
@@ -172,7 +180,7 @@ def from_texts(
         if kind == "datetime":
             return parse_times(texts, written.time if written else "")
         wanted = pa.int64() if kind == "integer" else pa.float64()
-        return plain_numbers(texts, written, codes=declared).cast(wanted)
+        return plain_numbers(texts, written, codes=declared, ungrouped=ungrouped).cast(wanted)
     except (pa.ArrowInvalid, ValueError) as error:
         raise Misfit(name) from error
 
