@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -26,7 +26,7 @@ class RequestError(Exception):
         super().__init__(message)
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
+def parse_object(body: bytes | memoryview) -> dict[str, Any]:
     """Return the JSON object that `body` is.
 
     Raises:
@@ -76,3 +76,36 @@ def listed(names: Sequence[str]) -> str:
     shown = ", ".join(show(name) for name in names[:10])
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"{'column' if len(names) == 1 else 'columns'} {shown}{more}"
+
+
+def difference(given: Collection[str], wanted: Sequence[str], *, where: str) -> str:
+    """Return which of the model's columns are missing from what was given, and which are unknown.
+
+    Args:
+        given: Names that were given.
+        wanted: Names of the model's columns.
+        where: How an error names the place.
+    """
+    missing = [name for name in wanted if name not in given]
+    unknown = sorted(set(given) - set(wanted))
+    problems = []
+    if missing:
+        problems.append(f"missing {listed(missing)}")
+    if unknown:
+        problems.append(f"unknown {listed(unknown)}")
+    advice = " A value that is not known is sent as null." if missing else ""
+    return f"{where}: {' and '.join(problems)}.{advice}"
+
+
+def check_count(rows: int, *, max_rows: int) -> None:
+    """Refuse a request of no row, and one of too many.
+
+    Raises:
+        RequestError: 413 for too many rows.
+    """
+    if rows == 0:
+        raise RequestError("the request holds no row")
+    if rows > max_rows:
+        raise RequestError(
+            f"{rows:,} rows in one request; at most {max_rows:,} are taken", status=413
+        )
