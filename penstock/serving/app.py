@@ -173,7 +173,8 @@ class InferenceApp:
         handler = self._posted.get(path)
         if protocol is None and handler is None:
             raise self._unknown(method, path)
-        exchange.protocol = protocol or path.rpartition(":")[2]
+        if protocol or ":" in path:
+            exchange.protocol = protocol or path.rpartition(":")[2]
         if method != "POST":
             raise RequestError(
                 f"{path} is called with POST", status=405, headers=[(b"allow", b"POST")]

@@ -52,12 +52,10 @@ def csv_columns(body: bytes, *, intake: Intake, max_rows: int) -> tuple[Columns,
         header, rows = header[1:], [row[1:] for row in rows]
     _check(header, rows, intake=intake, max_rows=max_rows)
     fields = dict(zip(header, zip(*rows, strict=True), strict=True))
-    columns = {
-        column.name: [
-            _READERS[column.type](field) if field else None for field in fields[column.name]
-        ]
-        for column in intake.columns
-    }
+    columns = {}
+    for column in intake.columns:
+        read = _READERS[column.type]
+        columns[column.name] = [read(field) if field else None for field in fields[column.name]]
     return columns, "CSV row {}"
 
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
+
+# Text that does not end matches to the end, so that no text is looked at twice.
+_TEXT_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|NaN', re.DOTALL)
 
 
 class RequestError(Exception):
@@ -27,18 +31,33 @@ class RequestError(Exception):
 
 
 def parse_object(body: bytes | memoryview) -> dict[str, Any]:
-    """Return the JSON object that `body` is.
+    """Return the JSON object that `body` is; NaN in it counts as null.
 
     Raises:
         RequestError: If it is not JSON (saying where), or not an object.
     """
     try:
-        value = orjson.loads(body)
+        value = _loads(body)
     except orjson.JSONDecodeError as error:
         raise RequestError(f"the body is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise RequestError(f"the body must be a JSON object, not {kind(value)}")
     return value
+
+
+def _loads(body: bytes | memoryview) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # How Python's own writer, and with it the clients of MLflow and Triton, write a missing
+        # number, though it is not JSON.
+        if b"NaN" not in bytes(body):
+            raise
+    return orjson.loads(_TEXT_OR_NAN.sub(_null, bytes(body)))
+
+
+def _null(found: re.Match[bytes]) -> bytes:
+    return b"null" if found[0] == b"NaN" else found[0]
 
 
 def only_fields(request: Mapping[str, Any], *, required: str, allowed: frozenset[str]) -> None:

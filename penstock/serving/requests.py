@@ -238,7 +238,7 @@ def _by_position(
 def _by_column(
     table: Mapping[str, Any], field: str, *, intake: Intake, max_rows: int
 ) -> tuple[Columns, str]:
-    """Return the columns of an object of column: values, each value perhaps in a list of its own."""
+    """Return the columns of `{column: values}`, each value perhaps in a list of its own."""
     if table.keys() != intake.names:
         raise RequestError(difference(table, _names(intake), where=field))
     columns: dict[str, list[Any]] = {}

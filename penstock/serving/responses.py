@@ -1,4 +1,4 @@
-"""What clients get back: KServe v1 and Open Inference Protocol v2, as JSON or with binary tensors."""
+"""What clients get back: KServe v1 and Open Inference Protocol v2."""
 
 from __future__ import annotations
 

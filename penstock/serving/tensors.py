@@ -238,6 +238,9 @@ def _decoded(tensor: _Tensor, raw: memoryview, *, count: int) -> list[Any]:
 
 
 def _read_content(tensor: _Tensor, values: list[Any]) -> list[Any]:
+    if tensor.datatype == "BOOL":
+        # Clients whose type of data is a union of lists write true as 1.0.
+        return [bool(v) if type(v) in (int, float) and v in (0, 1) else v for v in values]
     if tensor.datatype != "BYTES":
         return values
     if tensor.content == "base64":
