@@ -123,16 +123,17 @@ class Splitter:
     async def _answer(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         # Read only now: a slow upload must not be sent by a table that is long past.
         table = self.table
-        arm = table.choose(request.headers)
+        named = table.named(asked.target.partition("?")[0])
+        arm = named or table.choose(request.headers)
         if arm is None:
             return error(503, "no version is being served")
-        pair = self._copy(asked, arm, table) if asked.kind == "predict" else None
+        pair = self._copy(asked, arm, table) if asked.kind == "predict" and not named else None
         try:
             try:
                 reply = await self._ask(asked, arm, table, pair)
             except UnreachableError:
                 other = table.instead_of(arm)
-                if other is None:
+                if other is None or named:
                     raise
                 # Nothing of it was processed, so it may be asked again.
                 arm = other

@@ -86,6 +86,30 @@ def test_a_client_may_choose_a_version_that_has_traffic(two: Two) -> None:
         assert got == expected, (weight, chosen)
 
 
+def test_a_request_that_names_a_version_reaches_it_and_is_not_copied(two: Two) -> None:
+    front, stable, candidate = two
+    for weight, named, expected in (
+        (99, 1, "stable"),
+        (1, 2, "candidate"),
+        (0, 2, "stable"),
+        (0, 9, "stable"),
+        (100, 9, "candidate"),
+    ):
+        front.arms(stable.port, candidate.port, weight=weight)
+        for path in (
+            f"/v2/models/a/versions/{named}/infer",
+            f"/v1/models/a/versions/{named}:predict",
+        ):
+            got = {_version(front, path=path) for _ in range(5)}
+            assert got == {expected}, (weight, named)
+    front.arms(stable.port, candidate.port, mirror=1.0, fresh="mirror")
+    before = len(candidate.seen)
+    assert _version(front, path="/v2/models/a/versions/1/infer?a=/versions/2/") == "stable"
+    assert _version(front) == "stable"
+    assert front.pairs_of(1).candidate.requests == 1
+    assert len(candidate.seen) == before + 1
+
+
 def test_counts_are_of_predictions_alone(two: Two) -> None:
     front, stable, _ = two
     front.arms(stable.port)
