@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 import penstock
-from penstock.serving import feedback, openapi, payload, responses
+from penstock.serving import events, feedback, openapi, payload, responses
 from penstock.serving.binary import HEADER_LENGTH
 from penstock.serving.books import Books, Exchange, Headers
 from penstock.serving.capture import Truths
@@ -212,6 +212,9 @@ class InferenceApp:
         else:
             outcome = await asyncio.get_running_loop().run_in_executor(self._worker, predict)
         self._books.enter(exchange, outcome, version=self._service.version)
+        mode = events.mode_of(headers) if protocol == "v1" else None
+        if mode is not None:
+            return events.answer(outcome.body, mode, name=self._service.name)
         if outcome.header_length is None:
             return outcome.body, _PLAIN
         length = b"%d" % outcome.header_length

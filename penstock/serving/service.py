@@ -10,7 +10,7 @@ import numpy as np
 
 from penstock.records.export import Export
 from penstock.records.model import Model
-from penstock.serving import requests, responses, shapley
+from penstock.serving import events, requests, responses, shapley
 from penstock.serving.answer import Answer, Scorer, answer_of, row_scores
 from penstock.serving.columns import Batch, Columns, Intake, UnseenPolicy
 from penstock.serving.csv_body import csv_columns
@@ -125,6 +125,8 @@ class Service:
             return self._outcome(values, row, self._v1_form)
         text, rest = requests.parts(body, header_length, binary=protocol == "v2")
         request = parse_object(text)
+        if protocol == "v1":
+            request = events.data_of(request)
         if protocol != "v2":
             reader = requests.v1_columns if protocol == "v1" else requests.mlflow_columns
             values, row = reader(request, intake=self.intake, max_rows=self.limits.rows)

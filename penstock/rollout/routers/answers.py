@@ -41,6 +41,9 @@ def read(body: bytes, *, header_length: int | None = None) -> Answered | None:
         whole = memoryview(body)
         length = len(whole) if header_length is None else header_length
         answer = orjson.loads(whole[:length])
+        if "specversion" in answer:
+            # A CloudEvent, which the request was too.
+            answer = answer["data"]
         return _v2(answer, whole[length:]) if "outputs" in answer else _v1(answer)
     except (AttributeError, LookupError, TypeError, ValueError):
         return None

@@ -395,6 +395,34 @@ def test_compressed_bodies(server: Server) -> None:
     assert send(labels, "gzip", FEEDBACK).json()["unknown"] == 1
 
 
+def test_cloudevents_in_both_modes(
+    server: Server, front: Steered, expected: list[list[float]]
+) -> None:
+    from cloudevents.conversion import to_binary, to_structured
+    from cloudevents.http import CloudEvent, from_http
+
+    event = CloudEvent({"type": "a", "source": "b"}, {"instances": ROWS})
+    before = front.observe().pairs
+    for number, convert in enumerate((to_binary, to_structured), start=1):
+        headers, body = convert(event)
+        for client in (server.client, front.client):
+            answer = client.post(PREDICT, content=body, headers=dict(headers))
+            assert answer.status_code == 200, answer.text
+            said = from_http(dict(answer.headers), answer.content)
+            assert (said["type"], said["source"]) == (
+                "io.kserve.inference.response",
+                "io.kserve.inference.adult",
+            )
+            data = said.get_data()
+            assert (json.loads(data) if isinstance(data, bytes) else data)[
+                "probabilities"
+            ] == expected
+        pairs = front.pairs_of(before.candidate.requests + number)
+        assert (pairs.rows, pairs.agreeing) == (before.rows + 2 * number,) * 2
+    broken = {"specversion": "1.0", "id": "1", "type": "a", "source": "b", "data": "x"}
+    assert "the event's data must be a JSON object" in server.client.post(PREDICT, json=broken).text
+
+
 def test_head_and_expect_are_answered(server: Server, front: Steered) -> None:
     answer = server.client.head("/v2/health/ready")
     assert (answer.status_code, answer.content) == (200, b"")
