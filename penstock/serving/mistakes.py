@@ -105,8 +105,9 @@ def difference(given: Collection[str], wanted: Sequence[str], *, where: str) -> 
         wanted: Names of the model's columns.
         where: How an error names the place.
     """
-    missing = [name for name in wanted if name not in given]
-    unknown = sorted(set(given) - set(wanted))
+    names = set(given)
+    missing = [name for name in wanted if name not in names]
+    unknown = sorted(names - set(wanted))
     problems = []
     if missing:
         problems.append(f"missing {listed(missing)}")

@@ -182,19 +182,23 @@ def _values(
 
 
 def _check_datatype(tensor: _Tensor, column_type: ColumnType) -> None:
-    usual, accepted = DATATYPES[column_type]
+    usual, _ = DATATYPES[column_type]
     contents = _CONTENT[column_type]
     if tensor.datatype == "BYTES":
         # MLServer sends a column of mixed types as the JSON text of each value.
         if tensor.content == _JSON:
             return
         contents = (*contents, _JSON)
-    if not isinstance(tensor.datatype, str) or tensor.datatype not in accepted:
+    if not _takes(column_type, tensor.datatype):
         raise tensor.wrong(
             f"datatype {show(tensor.datatype)} does not fit a column of type {column_type}; "
             f"send {usual}"
         )
     check_content(tensor.content or None, contents, where=tensor.where)
+
+
+def _takes(column_type: ColumnType, datatype: Any) -> bool:
+    return isinstance(datatype, str) and datatype in DATATYPES[column_type][1]
 
 
 def _rows(tensor: _Tensor, *, width: int) -> int:
@@ -297,7 +301,7 @@ def _matrix(tensor: _Tensor, *, intake: Intake, max_rows: int) -> Columns:
             f"columns: {listed(names)}"
         )
     for column in intake.columns:
-        if tensor.datatype not in DATATYPES[column.type][1]:
+        if not _takes(column.type, tensor.datatype):
             raise tensor.wrong(
                 f"datatype {show(tensor.datatype)} does not fit column {show(column.name)} of "
                 f"type {column.type}; send one tensor a column"

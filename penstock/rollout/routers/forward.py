@@ -206,7 +206,7 @@ class Splitter:
         try:
             if payload.encoding_of({b"content-encoding": encoding}):
                 body = payload.decompressed(body, limit=self.max_body)
-                headers = headers.copy()
+                headers = CIMultiDict(headers)
                 headers.popall("content-encoding")
         except RequestError:
             # The arm says what is wrong with it.

@@ -27,6 +27,7 @@ BODIES: list[tuple[str, dict[str, Any]]] = [
     (INFER, v2_body([ROW], id="x", parameters={"content_type": "pd"}, outputs=[])),
     (INFER, v2_body([ROW, ROW], outputs=[{"name": "predictions"}])),
     (INFER, v2_body([ROW], id=None, model_name="a", parameters={"binary_data_output": True})),
+    (INFER, {"inputs": [{"name": "x", "datatype": "FP64", "shape": [1, 5], "data": [1] * 5}]}),
     (PREDICT, {"inputs": {name: [value] for name, value in ROW.items()}}),
     (PREDICT, {"instances": [list(ROW.values())], "signature_name": None}),
     ("/invocations", SPLIT),

@@ -193,8 +193,8 @@ def _signed(name: str) -> bytes:
     return json.dumps({"instances": [ROW], "signature_name": name}).encode()
 
 
-def _one_tensor(shape: list[int]) -> bytes:
-    tensor = {"name": "x", "shape": shape, "datatype": "FP64", "data": [1.0] * shape[1]}
+def _one_tensor(shape: list[int], datatype: Any = "FP64") -> bytes:
+    tensor = {"name": "x", "shape": shape, "datatype": datatype, "data": [1.0] * shape[1]}
     return json.dumps({"inputs": [tensor]}).encode()
 
 
@@ -288,6 +288,7 @@ MISTAKES: list[tuple[str, bytes, int, str]] = [
     (INFER, _infer(0, data=None), 400, 'tensor "age": the field "data" is missing'),
     (INFER, _one_tensor([1, 3]), 400, "one value for each of the model's 5 columns"),
     (INFER, _one_tensor([1, 5]), 400, 'does not fit column "member" of type boolean'),
+    (INFER, _one_tensor([1, 5], datatype=[]), 400, r'datatype \[\] does not fit column "age"'),
     (INFER, _one_tensor([1, 1]), 400, 'missing columns "age".* and unknown column "x"'),
     (INFER, _infer(0, parameters=[]), 400, 'tensor "age": parameters must be an object'),
     (INFER, _v2(parameters={"content_type": "x"}), 400, 'parameters: content_type "x".*"pd"'),
