@@ -196,8 +196,8 @@ class Splitter:
         answer = await feedback.fan_out(self.upstream, self.table, asked.target, headers, body)
         if answer is None:
             return await self._answer(request, asked)
-        headers = {REQUEST_ID: asked.request_id}
-        return web.Response(body=answer, content_type="application/json", headers=headers)
+        named = {REQUEST_ID: asked.request_id}
+        return web.Response(body=answer, content_type="application/json", headers=named)
 
     def _readable(self, asked: Asked) -> tuple[CIMultiDict[str], bytes]:
         """Return a request's body as it was before it was compressed, and the headers of that."""
@@ -206,7 +206,7 @@ class Splitter:
         try:
             if payload.encoding_of({b"content-encoding": encoding}):
                 body = payload.decompressed(body, limit=self.max_body)
-                headers = CIMultiDict(headers)
+                headers = headers.copy()
                 headers.popall("content-encoding")
         except RequestError:
             # The arm says what is wrong with it.
