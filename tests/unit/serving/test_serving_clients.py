@@ -15,8 +15,10 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from router_parts import Steered, running_front
+from router_parts import Steered, running_front, until
 from serving_process import DATATYPES, ROW, Server, Start, v2_body
+
+pytestmark = pytest.mark.xdist_group("serving-clients")
 
 PREDICT, INFER = "/v1/models/adult:predict", "/v2/models/adult/infer"
 INVOCATIONS, FEEDBACK = "/invocations", "/v1/models/adult:feedback"
@@ -477,15 +479,17 @@ def test_every_form_is_captured_as_the_same_rows(server: Server, capture: Path) 
     headers = {"inference-header-content-length": str(len(head)), "x-request-id": "binary"}
     headers["content-encoding"] = "gzip"
     server.client.post(INFER, content=gzip.compress(head + rest), headers=headers)
-    server.stop()
-    lines = [json.loads(x) for p in capture.glob("predictions-*") for x in p.open()]
-    kept = {
-        request_id: [
-            (line["inputs"], line["score"], line["label"])
-            for line in lines
-            if line["request_id"] == request_id
-        ]
-        for request_id in (*sent, "binary")
-    }
-    assert kept["plain"] == kept["v2"] == kept["binary"]
-    assert [inputs for inputs, _, _ in kept["binary"]] == ROWS
+    wanted = {"plain", "v2", "binary"}
+
+    def kept() -> dict[str, list[Any]]:
+        found: dict[str, list[Any]] = {request_id: [] for request_id in wanted}
+        text = "".join(path.read_text() for path in capture.glob("predictions-*"))
+        for line in map(json.loads, text.splitlines()):
+            if line["request_id"] in wanted:
+                found[line["request_id"]].append((line["inputs"], line["score"], line["label"]))
+        return found
+
+    until(lambda: all(len(rows) == len(ROWS) for rows in kept().values()))
+    rows = kept()
+    assert rows["plain"] == rows["v2"] == rows["binary"]
+    assert [inputs for inputs, _, _ in rows["binary"]] == ROWS

@@ -25,6 +25,8 @@ from penstock.serving.columns import Intake
 from penstock.serving.mistakes import RequestError
 from penstock.serving.service import Outcome, Service
 
+pytestmark = pytest.mark.xdist_group("serving-clients")
+
 TIMES = st.datetimes(datetime(1970, 1, 1), datetime(2200, 1, 1)).map(datetime.isoformat)
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
 # Beyond 2^53 a whole number as a float, which clients send where one is missing, is another.
