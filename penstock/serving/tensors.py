@@ -37,15 +37,17 @@ _CONTENT: dict[ColumnType, tuple[str, ...]] = {
     "integer": _NUMBERS_AS,
     "number": _NUMBERS_AS,
     "boolean": _NUMBERS_AS,
-    "string": ("str", "pd", "np", "base64"),
-    "datetime": ("datetime", "str", "pd", "np", "base64"),
+    "string": ("str", "pd", "np", "base64", _JSON),
+    "datetime": ("datetime", "str", "pd", "np", "base64", _JSON),
 }
+_PLAIN = frozenset([bool, type(None)])
+_WHOLE = frozenset([int])
 _COLUMN_SHAPE = "a column has the shape [n] or [n, 1]"
 _FIELDS = frozenset(["name", "shape", "datatype", "data", "parameters"])
-_NEEDS = ("name", "shape", "datatype")
+_NEEDS = frozenset(["name", "shape", "datatype"])
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class _Tensor:
     """One tensor, its values not read yet.
 
@@ -66,7 +68,7 @@ class _Tensor:
     @property
     def where(self) -> str:
         """How an error names it."""
-        return f"inputs: tensor {show(self.name)}"
+        return _where(self.name)
 
     def wrong(self, problem: str) -> RequestError:
         """Return the error that says what is wrong with it."""
@@ -109,46 +111,47 @@ def _named(inputs: Any, rest: memoryview | None) -> dict[str, _Tensor]:
         raise RequestError(f'"inputs" must be a list of tensors, not {kind(inputs)}')
     tensors: dict[str, _Tensor] = {}
     for index, given in enumerate(inputs):
-        where = f"inputs[{index}]"
-        _check_fields(given, where)
+        _check_fields(given, index)
         name = given["name"]
         if name in tensors:
-            raise RequestError(f"{where}: the tensor {show(name)} is given twice")
+            raise RequestError(f"inputs[{index}]: the tensor {show(name)} is given twice")
         tensors[name], rest = _one(given, rest)
     if rest:
         raise RequestError(f"{len(rest):,} bytes follow the last binary tensor")
     return tensors
 
 
-def _check_fields(given: Any, where: str) -> None:
+def _check_fields(given: Any, index: int) -> None:
+    where = f"inputs[{index}]"
     if not isinstance(given, dict):
         raise RequestError(f"{where} must be an object, not {kind(given)}")
     if not given.keys() <= _FIELDS:
         unknown = min(given.keys() - _FIELDS)
         raise RequestError(f"{where}: unknown field {show(unknown)}")
-    for field in _NEEDS:
-        if field not in given:
-            raise RequestError(f'{where}: the field "{field}" is missing')
+    if not given.keys() >= _NEEDS:
+        missing = min(_NEEDS - given.keys())
+        raise RequestError(f'{where}: the field "{missing}" is missing')
     if not isinstance(given["name"], str):
         raise RequestError(f"{where}.name must be text, not {kind(given['name'])}")
 
 
 def _one(given: dict[str, Any], rest: memoryview | None) -> tuple[_Tensor, memoryview | None]:
     """Return a tensor, and what is left after the JSON once it has taken its bytes."""
-    where = f"inputs: tensor {show(given['name'])}"
-    parameters = parameters_of(given, where=where)
-    data, size = given.get("data"), parameters.get(binary.SIZE)
+    name, data, parameters = given["name"], given.get("data"), {}
+    # How an error names the tensor costs more than the rest of this, so it is made where needed.
+    if given.get("parameters") is not None:
+        parameters = parameters_of(given, where=_where(name))
+    size = parameters.get(binary.SIZE)
     if data is None and size is not None:
-        data, rest = _taken(size, rest, where=where)
+        data, rest = _taken(size, rest, where=_where(name))
     elif data is None:
-        raise RequestError(f'{where}: the field "data" is missing')
+        raise RequestError(f'{_where(name)}: the field "data" is missing')
     elif size and rest is not None:
-        raise RequestError(f"{where}: it has both data and {binary.SIZE}")
+        raise RequestError(f"{_where(name)}: it has both data and {binary.SIZE}")
     elif not isinstance(data, list):
-        raise RequestError(f"{where}: data must be a list, not {kind(data)}")
-    content = parameters.get("content_type")
-    tensor = _Tensor(given["name"], given["datatype"], given["shape"], content or "", data)
-    return tensor, rest
+        raise RequestError(f"{_where(name)}: data must be a list, not {kind(data)}")
+    content = parameters.get("content_type") or ""
+    return _Tensor(name, given["datatype"], given["shape"], content, data), rest
 
 
 def _taken(size: Any, rest: memoryview | None, *, where: str) -> tuple[memoryview, memoryview]:
@@ -166,6 +169,10 @@ def _taken(size: Any, rest: memoryview | None, *, where: str) -> tuple[memoryvie
     return rest[:size], rest[size:]
 
 
+def _where(name: str) -> str:
+    return f"inputs: tensor {show(name)}"
+
+
 def _values(
     tensor: _Tensor, types: Sequence[ColumnType], *, width: int, max_rows: int
 ) -> list[Any]:
@@ -175,26 +182,24 @@ def _values(
     rows = _rows(tensor, width=width)
     check_count(rows, max_rows=max_rows)
     if isinstance(tensor.data, memoryview):
-        values = _decoded(tensor, tensor.data, count=rows * width)
-    else:
-        values = _flat(tensor, tensor.data, width=width)
-    return _read_content(tensor, values)
+        return _texts(tensor, _decoded(tensor, tensor.data, count=rows * width))
+    values = _flat(tensor, tensor.data, width=width)
+    if tensor.datatype == "BOOL" and not _PLAIN.issuperset(map(type, values)):
+        return list(map(_truth, values))
+    return _texts(tensor, values) if tensor.content else values
 
 
 def _check_datatype(tensor: _Tensor, column_type: ColumnType) -> None:
-    usual, _ = DATATYPES[column_type]
-    contents = _CONTENT[column_type]
-    if tensor.datatype == "BYTES":
-        # MLServer sends a column of mixed types as the JSON text of each value.
-        if tensor.content == _JSON:
-            return
-        contents = (*contents, _JSON)
+    # MLServer sends a column of mixed types as the JSON text of each value.
+    if tensor.content == _JSON and tensor.datatype == "BYTES":
+        return
     if not _takes(column_type, tensor.datatype):
         raise tensor.wrong(
             f"datatype {show(tensor.datatype)} does not fit a column of type {column_type}; "
-            f"send {usual}"
+            f"send {DATATYPES[column_type][0]}"
         )
-    check_content(tensor.content or None, contents, where=tensor.where)
+    if tensor.content:
+        check_content(tensor.content, _CONTENT[column_type], where=tensor.where)
 
 
 def _takes(column_type: ColumnType, datatype: Any) -> bool:
@@ -203,9 +208,9 @@ def _takes(column_type: ColumnType, datatype: Any) -> bool:
 
 def _rows(tensor: _Tensor, *, width: int) -> int:
     shape, data = tensor.shape, tensor.data
-    whole = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
-    rows: int = shape[0] if whole and shape else 0
-    fits = whole and (shape == [rows, width] or (width == 1 and shape == [rows]))
+    whole = isinstance(shape, list) and _WHOLE.issuperset(map(type, shape))
+    rows: int = shape[0] if whole and shape else -1
+    fits = rows >= 0 and (shape == [rows, width] or (width == 1 and shape == [rows]))
     # JSON data is flat, or nested as the shape is; binary data is measured when it is decoded.
     held = isinstance(data, memoryview) or len(data) in (rows, rows * width)
     if not fits or not held:
@@ -216,8 +221,8 @@ def _rows(tensor: _Tensor, *, width: int) -> int:
 
 
 def _flat(tensor: _Tensor, data: list[Any], *, width: int) -> list[Any]:
-    """Return the values of JSON data, which may be nested as the shape is."""
-    if len(tensor.shape) == 2 and all(isinstance(row, list) for row in data):
+    """Return the values of JSON data, which is flat or has a list for each row."""
+    if isinstance(data[0], list) and all(isinstance(row, list) for row in data):
         if any(len(row) != width for row in data):
             values = "one value" if width == 1 else f"{width} values"
             raise tensor.wrong(f"each row must hold exactly {values}")
@@ -241,19 +246,22 @@ def _decoded(tensor: _Tensor, raw: memoryview, *, count: int) -> list[Any]:
     return [None if math.isnan(value) else value for value in values]
 
 
-def _read_content(tensor: _Tensor, values: list[Any]) -> list[Any]:
-    if tensor.datatype == "BOOL":
-        # Clients whose type of data is a union of lists write true as 1.0.
-        return [bool(v) if type(v) in (int, float) and v in (0, 1) else v for v in values]
+def _texts(tensor: _Tensor, values: list[Any]) -> list[Any]:
+    """Return the values of BYTES as text, or as what their content_type says."""
     if tensor.datatype != "BYTES":
         return values
-    if tensor.content == "base64":
-        values = [_each(tensor, i, value, _base64) for i, value in enumerate(values)]
-    if any(isinstance(value, bytes) for value in values):
-        values = [_each(tensor, i, value, _utf8) for i, value in enumerate(values)]
+    steps: list[Callable[[Any], Any]] = [_base64] if tensor.content == "base64" else []
+    steps.append(_utf8)
     if tensor.content == _JSON:
-        values = [_each(tensor, i, value, _json) for i, value in enumerate(values)]
+        steps.append(_json)
+    for step in steps:
+        values = [_each(tensor, i, value, step) for i, value in enumerate(values)]
     return values
+
+
+def _truth(value: Any) -> Any:
+    # Clients whose type of data is a union of lists write true as 1.0.
+    return bool(value) if type(value) in (int, float) and value in (0, 1) else value
 
 
 def _each(tensor: _Tensor, index: int, value: Any, convert: Callable[[Any], Any]) -> Any:

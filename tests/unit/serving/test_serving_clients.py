@@ -425,6 +425,19 @@ def test_cloudevents_in_both_modes(
     assert "the event's data must be a JSON object" in server.client.post(PREDICT, json=broken).text
 
 
+def test_the_media_type_of_json_may_be_anything(server: Server) -> None:
+    head, rest = _parts(ROWS)
+    plain = server.client.post(INFER, json=v2_body(ROWS)).json()
+    for media in ("application/json; charset=utf-8", "application/octet-stream", "text/plain", ""):
+        headers = {"content-type": media}
+        body = json.dumps(v2_body(ROWS)).encode()
+        assert server.client.post(INFER, content=body, headers=headers).json() == plain
+        headers["inference-header-content-length"] = str(len(body))
+        assert server.client.post(INFER, content=body, headers=headers).json() == plain
+        headers["inference-header-content-length"] = str(len(head))
+        assert server.client.post(INFER, content=head + rest, headers=headers).json() == plain
+
+
 def test_head_and_expect_are_answered(server: Server, front: Steered) -> None:
     answer = server.client.head("/v2/health/ready")
     assert (answer.status_code, answer.content) == (200, b"")

@@ -261,7 +261,7 @@ MISTAKES: list[tuple[str, bytes, int, str]] = [
     (INFER, b"{}", 400, '"inputs" is missing'),
     (INFER, b'{"inputs": {}}', 400, '"inputs" must be a list'),
     (INFER, b'{"inputs": [3]}', 400, r"inputs\[0\] must be an object"),
-    (INFER, b'{"inputs": [{"name": "age"}]}', 400, r'inputs\[0\]: the field "shape" is missing'),
+    (INFER, b'{"inputs": [{"name": "age"}]}', 400, r'inputs\[0\]: the field "datatype" is missing'),
     (INFER, json.dumps(v2_body([ROW], id=3)).encode(), 400, '"id" must be text'),
     (INFER, json.dumps(v2_body([])).encode(), 400, "no row"),
     (INFER, _infer(0, name=None), 400, r"inputs\[0\].name must be text"),
