@@ -75,6 +75,7 @@ class Intake:
         self.names = frozenset(column.name for column in self.columns)
         self._levels = dict(levels)
         self._reject = unseen == "reject"
+        self.texts = reading is not None
         self._rules = rules_of(self.columns, reading)
         self._numeric = tuple(c for c in self.columns if c.type in ("integer", "number", "boolean"))
         self._integers = [i for i, c in enumerate(self._numeric) if c.type == "integer"]

@@ -23,7 +23,8 @@ _TRUTHS = {"true": True, "false": False, "True": True, "False": False}
 def csv_columns(body: bytes, *, intake: Intake, max_rows: int) -> tuple[Columns, str]:
     """Return the columns of a CSV table with a header row, as `DataFrame.to_csv` writes one.
 
-    A field of no characters is a missing value. A number, `true` or `false` (`True`, `False`) is
+    Where the training table held texts, fields are read as those were. Otherwise a field of no
+    characters is a missing value; a number, `true` or `false` (`True`, `False`) is
     read where the column holds such; every other field stays text, which the column then judges. A
     first column without a name is pandas' index and left out.
 
@@ -54,6 +55,9 @@ def csv_columns(body: bytes, *, intake: Intake, max_rows: int) -> tuple[Columns,
     fields = dict(zip(header, zip(*rows, strict=True), strict=True))
     columns = {}
     for column in intake.columns:
+        if intake.texts:
+            columns[column.name] = list(fields[column.name])
+            continue
         read = _READERS[column.type]
         columns[column.name] = [read(field) if field else None for field in fields[column.name]]
     return columns, "CSV row {}"

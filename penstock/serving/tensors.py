@@ -101,7 +101,7 @@ def read(inputs: Any, *, rest: memoryview | None, intake: Intake, max_rows: int)
     if tensors.keys() != intake.names:
         raise RequestError(difference(tensors, names, where="inputs"))
     return {
-        c.name: _values(tensors[c.name], (c.type,), width=1, max_rows=max_rows)
+        c.name: _values(tensors[c.name], (c.type,), width=1, max_rows=max_rows, texts=intake.texts)
         for c in intake.columns
     }
 
@@ -174,11 +174,11 @@ def _where(name: str) -> str:
 
 
 def _values(
-    tensor: _Tensor, types: Sequence[ColumnType], *, width: int, max_rows: int
+    tensor: _Tensor, types: Sequence[ColumnType], *, width: int, max_rows: int, texts: bool
 ) -> list[Any]:
     """Return all values of a tensor of shape [n] or [n, width], row by row."""
     for column_type in types:
-        _check_datatype(tensor, column_type)
+        _check_datatype(tensor, column_type, texts=texts)
     rows = _rows(tensor, width=width)
     check_count(rows, max_rows=max_rows)
     if isinstance(tensor.data, memoryview):
@@ -189,10 +189,13 @@ def _values(
     return _texts(tensor, values) if tensor.content else values
 
 
-def _check_datatype(tensor: _Tensor, column_type: ColumnType) -> None:
+def _check_datatype(tensor: _Tensor, column_type: ColumnType, *, texts: bool) -> None:
     # MLServer sends a column of mixed types as the JSON text of each value.
     if tensor.content == _JSON and tensor.datatype == "BYTES":
         return
+    if texts and tensor.datatype == "BYTES":
+        # The training table held texts, and these are read as those were.
+        column_type = "string"
     if not _takes(column_type, tensor.datatype):
         raise tensor.wrong(
             f"datatype {show(tensor.datatype)} does not fit a column of type {column_type}; "
@@ -309,11 +312,12 @@ def _matrix(tensor: _Tensor, *, intake: Intake, max_rows: int) -> Columns:
             f"columns: {listed(names)}"
         )
     for column in intake.columns:
-        if not _takes(column.type, tensor.datatype):
+        as_text = intake.texts and tensor.datatype == "BYTES"
+        if not (as_text or _takes(column.type, tensor.datatype)):
             raise tensor.wrong(
                 f"datatype {show(tensor.datatype)} does not fit column {show(column.name)} of "
                 f"type {column.type}; send one tensor a column"
             )
     types = [column.type for column in intake.columns]
-    values = _values(tensor, types, width=width, max_rows=max_rows)
+    values = _values(tensor, types, width=width, max_rows=max_rows, texts=intake.texts)
     return {name: values[index::width] for index, name in enumerate(names)}

@@ -251,7 +251,7 @@ MISTAKES: list[tuple[str, bytes, int, str]] = [
     (PREDICT, _row(age=True), 400, 'column "age": expected a whole number, got true'),
     (PREDICT, _row(**{"hours per-week": "4"}), 400, 'column "hours per-week": expected a number'),
     (PREDICT, _row(**{"hours per-week": [4]}), 400, 'column "hours per-week": expected a number'),
-    (PREDICT, _row(member=1), 400, 'column "member": expected true or false, got 1'),
+    (PREDICT, _row(member=2), 400, 'column "member": expected true or false, got 2'),
     (PREDICT, _row(job=7), 400, 'column "job": expected text, got 7'),
     (PREDICT, _row(job={"a": 1}), 400, 'column "job": expected text'),
     (PREDICT, _row(since="yesterday"), 400, 'column "since": expected a time in ISO 8601'),
@@ -388,7 +388,7 @@ def test_a_model_that_fails_tells_the_client_nothing_of_its_inside(
         raise RuntimeError("secret inside")
 
     loaded = load(models())
-    monkeypatch.setattr(loaded.pipeline, "predict_proba", fails)
+    monkeypatch.setattr(loaded.typed, "predict_proba", fails)
     meters = Meters(name="adult", version="3", record=loaded.record, runtime="sklearn", digest="")
     service = Service(loaded, name="adult", version="3")
     app: Any = InferenceApp(service, Books(meters, Memory(loaded.record)))

@@ -102,8 +102,20 @@ def test_every_spelling_scores_like_the_rows_of_the_training_table(
     service = Service(model, name="m", version="1")
     by_v1 = _scores(service, {"instances": texts}, "v1")
     by_mlflow = _scores(service, {"dataframe_records": texts}, "mlflow")
+    tensors = [
+        {
+            "name": name,
+            "datatype": "BYTES",
+            "shape": [len(texts)],
+            "data": [row[name] for row in texts],
+        }
+        for name in texts[0]
+    ]
+    assert np.array_equal(_scores(service, {"inputs": tensors}, "v2"), right)
     assert np.array_equal(by_v1, right)
     assert np.array_equal(by_mlflow, right)
+    table = pd.DataFrame(texts).to_csv(index=False).encode()
+    assert np.array_equal(service.predict(table, "mlflow", csv=True).scores, right)
 
     # What a client holds after it read the values itself.
     plain = json.loads(
