@@ -35,11 +35,13 @@ class Block:
         data: UTF-8 bytes.
         offset: Where they begin in the decoded file.
         unfinished: The file ends amid a row.
+        last: Nothing follows it.
     """
 
     data: bytes
     offset: int
     unfinished: bool = False
+    last: bool = False
 
 
 def open_bytes(file: SourceFile) -> BinaryIO:
@@ -90,13 +92,23 @@ class Utf8Stream:
         self._encoding = encoding
         self._returns = returns
         self._begun = False
+        self._held = b""
 
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
 
+    def skip(self, count: int) -> None:
+        """Pass over the next `count` bytes."""
+        while count > 0 and (data := self.read(min(BLOCK, count))):
+            self._held = data[count:]
+            count -= len(data)
+
     def read(self, size: int) -> bytes:
         """Return about `size` bytes; empty at the end of the file."""
+        if self._held:
+            held, self._held = self._held, b""
+            return held
         while True:
             raw = read(self._stream, size, where=self._where)
             data = raw if self._plain else self._decoded(raw)
@@ -150,7 +162,12 @@ def check_utf8(file: SourceFile, block: Block, *, given: str, line: Callable[[],
 
 
 def row_blocks(
-    stream: Utf8Stream, *, where: str, cut: Callable[[bytes], int], size: int = BLOCK
+    stream: Utf8Stream,
+    *,
+    where: str,
+    cut: Callable[[bytes], int],
+    size: int = BLOCK,
+    start: int = 0,
 ) -> Iterator[Block]:
     """Cut a stream into blocks that end where a row does.
 
@@ -159,11 +176,13 @@ def row_blocks(
         where: The file's name.
         cut: Finds the end of the last whole row in bytes that begin with a row, or 0.
         size: Bytes to read at a time.
+        start: Bytes to pass over.
 
     Raises:
         InputError: If a row is longer than 256 MB.
     """
-    offset, rest = 0, b""
+    stream.skip(start)
+    offset, rest = start, b""
     while chunk := stream.read(max(size, len(rest))):
         data = rest + chunk
         end = cut(data)

@@ -22,7 +22,7 @@ from penstock.data.blocks import (
     Utf8Stream,
     check_utf8,
 )
-from penstock.data.columns import check_declared, check_same_columns
+from penstock.data.columns import check_same_columns, chosen
 from penstock.data.csv_layout import (
     SPACES,
     Layout,
@@ -32,6 +32,7 @@ from penstock.data.csv_layout import (
     check_lines,
     has_margins,
     layout_of,
+    layouts_of,
     line_at,
     line_of_row,
     lines_of,
@@ -43,6 +44,7 @@ from penstock.data.inference import Tally
 from penstock.data.signals import Misfit, Misread, NotUtf8
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
+from penstock.data.trimming import Trimming, assumptions_of
 from penstock.errors import InputError
 from penstock.records.dataset import Assumption, Reading
 
@@ -72,13 +74,15 @@ class CsvReader:
 
     def __init__(self, files: Sequence[SourceFile], source: SourceSpec) -> None:
         self._source = source
-        self._layouts = [layout_of(file, source) for file in files]
-        self.names = self._layouts[0].names
-        for layout in self._layouts[1:]:
+        self._layouts = layouts_of(files, source)
+        self._repeated: dict[SourceFile, set[int]] = {}
+        first = self._layouts[0]
+        for other in self._layouts[1:]:
             check_same_columns(
-                self.names, layout.names, first=self._layouts[0].file.name, other=layout.file.name
+                first.names, other.names, first=first.file.name, other=other.file.name
             )
-        check_declared(source.types, self.names, where=files[0].name)
+        found = [name for name in first.names if name != first.index]
+        self.names = tuple(chosen(found, source, where=first.file.name))
         self._plan: dict[str, pa.DataType] = {}
 
     def notes(self) -> list[str]:
@@ -98,7 +102,11 @@ class CsvReader:
 
     def assumptions(self) -> list[Assumption]:
         """Return what was assumed that could be otherwise."""
-        return []
+        return assumptions_of(
+            self._layouts,
+            exclude=self._source.exclude,
+            repeated=sum(map(len, self._repeated.values())),
+        )
 
     def reading(self) -> Reading | None:
         """Return how texts were read."""
@@ -165,12 +173,12 @@ class CsvReader:
         """Yield a file's rows below its header."""
         stream = Utf8Stream(layout.file, encoding=layout.encoding, returns=layout.returns)
         with contextlib.closing(stream):
-            for block in blocks_of(layout, stream, size):
-                data = block.data[max(0, layout.start - block.offset) :]
-                if data and not data.isspace():
-                    rows = Block(data, max(layout.start, block.offset), block.unfinished)
-                    self._check(layout, rows)
-                    yield rows
+            repeated = self._repeated.setdefault(layout.file, set())
+            trimming = Trimming(layout, self._source, repeated)
+            for block in trimming.rows(blocks_of(layout, stream, size)):
+                if block.data and not block.data.isspace():
+                    self._check(layout, block)
+                    yield block
 
     def _check(self, layout: Layout, block: Block) -> None:
         """Check that a block read as UTF-8 is, and that its last row ends."""
@@ -230,7 +238,8 @@ class CsvReader:
             missing += [f" {text}" for text in missing] + [f"{text} " for text in missing if text]
         declared = "boolean" in self._source.types.values()
         options = arrow_csv.ConvertOptions(
-            column_types={name: self._plan[name] for name in layout.names},
+            column_types={name: self._plan[name] for name in self.names},
+            include_columns=list(self.names),
             null_values=missing,
             strings_can_be_null=True,
             true_values=_YES if declared else _TRUE,
@@ -254,7 +263,8 @@ class CsvReader:
             batch = self._python_read(layout, block)
         else:
             options = arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(layout.names, pa.string()),
+                column_types=dict.fromkeys(self.names, pa.string()),
+                include_columns=list(self.names),
                 strings_can_be_null=False,
                 check_utf8=False,
             )

@@ -157,10 +157,7 @@ def detect_dialect(sample: str, *, given: str, where: str) -> Dialect:
         InputError: If the given delimiter does not occur and another would fit.
     """
     quote = _quote(sample)
-    best = max(
-        (Dialect(delimiter, quote=quote) for delimiter in _CANDIDATES),
-        key=lambda dialect: _fitness(sample, dialect),
-    )
+    best = likeliest(sample)
     fits = _fitness(sample, best)[0] > 0
     if given:
         if given not in sample.split("\n", 1)[0] and fits:
@@ -174,6 +171,15 @@ def detect_dialect(sample: str, *, given: str, where: str) -> Dialect:
     elif not fits:
         best = Dialect(",", quote=quote)
     return _refine(sample, best)
+
+
+def likeliest(sample: str, *, given: str = "") -> Dialect:
+    """Return the delimiter and quotation mark that fit most of a file's lines."""
+    quote = _quote(sample)
+    return max(
+        (Dialect(delimiter, quote=quote) for delimiter in (given or _CANDIDATES)),
+        key=lambda dialect: _fitness(sample, dialect),
+    )
 
 
 def _check_given(sample: bytes, given: str, *, marked: str, whole: bool, where: str) -> str:

@@ -18,7 +18,7 @@ from penstock.data.blocks import (
     read,
     row_blocks,
 )
-from penstock.data.columns import check_declared
+from penstock.data.columns import check_named
 from penstock.data.dialect import detect_encoding, guess_encoding
 from penstock.data.inference import convert
 from penstock.data.signals import Misfit, Misread, NotUtf8
@@ -78,7 +78,7 @@ class JsonlReader:
                         found.add(value, f"{file.name}: line {number}: field {name!r}")
             if not whole:
                 break
-        check_declared(self._source.types, list(kinds), where=self._files[0].name)
+        check_named("types", self._source.types, list(kinds), where=self._files[0].name)
         self._types = settle_all(kinds, self._source.types)
 
     def batches(self) -> Iterator[pa.RecordBatch]:

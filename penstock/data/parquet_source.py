@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from penstock.data.columns import check_declared, check_same_columns
+from penstock.data.columns import check_named, check_same_columns
 from penstock.data.signals import Misfit, Misread
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
@@ -56,7 +56,7 @@ class ParquetReader:
             check_same_columns(names, [c.name for c in others], first=first.name, other=file.name)
             for column in others:
                 types[column.name] = _common(column, types[column.name], file, first)
-        check_declared(self._source.types, names, where=first.name)
+        check_named("types", self._source.types, names, where=first.name)
         types.update(self._source.types)
         self._columns = tuple(Column(name=name, type=kind) for name, kind in types.items())
 

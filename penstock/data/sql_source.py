@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from penstock.data.columns import check_declared, check_unique
+from penstock.data.columns import check_named, check_unique
 from penstock.data.signals import Misfit, Misread
 from penstock.data.sources import redacted
 from penstock.data.spec import SourceSpec
@@ -59,7 +59,7 @@ class SqlReader:
                         kinds[name].add(value, f"{self._where}: row {rows}: column {name!r}")
             if not whole:
                 break
-        check_declared(self._source.types, list(kinds), where=self._where)
+        check_named("types", self._source.types, list(kinds), where=self._where)
         self._types = settle_all(kinds, self._source.types)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
