@@ -131,7 +131,9 @@ class Utf8Stream:
             ) from error
 
 
-def check_utf8(file: SourceFile, block: Block, *, given: str, line: Callable[[], int]) -> None:
+def check_utf8(
+    file: SourceFile, block: Block, *, given: str, line: Callable[[], int], known: bool
+) -> None:
     """Check that a block is UTF-8.
 
     Args:
@@ -139,10 +141,11 @@ def check_utf8(file: SourceFile, block: Block, *, given: str, line: Callable[[],
         block: The block.
         given: The encoding that the user names, empty if UTF-8 was detected.
         line: Finds the number of the block's first line.
+        known: Letters above this block are UTF-8.
 
     Raises:
-        NotUtf8: If it is not and UTF-8 was detected from the first bytes only.
-        InputError: If it is not and UTF-8 was given.
+        NotUtf8: If it is not and nothing but ASCII was seen above.
+        InputError: If it is not and UTF-8 was given, or letters above are UTF-8.
     """
     data = block.data
     if data.isascii():
@@ -150,14 +153,18 @@ def check_utf8(file: SourceFile, block: Block, *, given: str, line: Callable[[],
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        if not given:
+        damaged = known or not data[: error.start].isascii()
+        if not given and not damaged:
             raise NotUtf8(file, data[max(0, error.start - 4096) : error.start + 65_536]) from error
         above = data.count(b"\n", 0, error.start)
         raise InputError(
-            f"line {line() + above}: byte 0x{data[error.start]:02x} is not valid in the given "
-            f"encoding {given!r}",
+            f"line {line() + above}: byte 0x{data[error.start]:02x} is not valid in "
+            + (f"the given encoding {given!r}" if given else "UTF-8, as the text above it is"),
             where=file.name,
-            remedy="Remove the setting to have the encoding detected.",
+            remedy="Remove the setting to have the encoding detected."
+            if given
+            else "Correct this line, or name the encoding in which all of it is written by "
+            "encoding.",
         ) from error
 
 

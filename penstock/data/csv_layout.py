@@ -27,6 +27,7 @@ from penstock.data.blocks import (
     structural_quotes,
 )
 from penstock.data.dialect import Dialect, detect_encoding
+from penstock.data.encodings import Encoding
 from penstock.data.signals import Multiline
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
@@ -87,7 +88,7 @@ def layouts_of(files: Sequence[SourceFile], source: SourceSpec) -> list[Layout]:
     return layouts
 
 
-def layout_of(file: SourceFile, source: SourceSpec, encoding: str = "") -> Layout:
+def layout_of(file: SourceFile, source: SourceSpec, encoding: Encoding | None = None) -> Layout:
     """Find out how a file is written from its first megabyte."""
     with contextlib.closing(open_bytes(file)) as stream:
         raw = read(stream, _SAMPLE, where=file.name)
@@ -99,7 +100,11 @@ def layout_of(file: SourceFile, source: SourceSpec, encoding: str = "") -> Layou
             "this is a Parquet file", where=file.name, remedy="Set format to parquet or auto."
         )
     found = encoding or detect_encoding(raw, given=source.encoding, whole=whole, where=file.name)
-    text = codecs.getincrementaldecoder(found)(errors="replace").decode(raw).removeprefix("\ufeff")
+    text = (
+        codecs.getincrementaldecoder(found.name)(errors="replace")
+        .decode(raw)
+        .removeprefix("\ufeff")
+    )
     returns = "\n" not in text and "\r" in text
     if returns:
         text = text.replace("\r", "\n")
@@ -108,14 +113,14 @@ def layout_of(file: SourceFile, source: SourceSpec, encoding: str = "") -> Layou
     start = sum(len(line.encode()) for line in itertools.islice(split_lines(sample), top.lines))
     return Layout(
         file=file,
-        encoding=found,
+        encoding=found.name,
         detected=not source.encoding and not encoding,
         returns=returns,
         dialect=top.dialect,
         names=top.names,
         start=start,
         header=top.header,
-        assumptions=top.assumptions,
+        assumptions=(*filter(None, (found.assumption,)), *top.assumptions),
         index=top.index,
     )
 

@@ -39,7 +39,7 @@ from penstock.data.csv_layout import (
     ragged_error,
     type_word,
 )
-from penstock.data.dialect import guess_encoding
+from penstock.data.encodings import guess_encoding
 from penstock.data.inference import Tally
 from penstock.data.signals import Misfit, Misread, NotUtf8
 from penstock.data.sources import SourceFile
@@ -75,6 +75,7 @@ class CsvReader:
     def __init__(self, files: Sequence[SourceFile], source: SourceSpec) -> None:
         self._source = source
         self._layouts = layouts_of(files, source)
+        self._utf8: set[SourceFile] = set()
         self._repeated: dict[SourceFile, set[int]] = {}
         first = self._layouts[0]
         for other in self._layouts[1:]:
@@ -191,7 +192,9 @@ class CsvReader:
         if layout.encoding == "utf-8" and not block.data.isascii():
             given = "" if layout.detected else self._source.encoding
             line = functools.partial(line_at, layout, block.offset)
-            check_utf8(layout.file, block, given=given, line=line)
+            known = layout.file in self._utf8
+            check_utf8(layout.file, block, given=given, line=line, known=known)
+            self._utf8.add(layout.file)
 
     def _file_batches(self, layout: Layout) -> Iterator[pa.RecordBatch]:
         """Convert blocks in threads, at most a few at once, and yield them in order."""

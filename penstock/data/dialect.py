@@ -10,16 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from penstock.data.encodings import Encoding, guess_encoding, guess_utf16
 from penstock.errors import InputError
 
 _CANDIDATES = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_WESTERN_SIGNS = (
-    "\u20ac\u2013\u2014\u2018\u2019\u201c\u201d\u2026"
-    "\xa0\xa1\xa3\xa7\xab\xb0\xb1\xb2\xb3\xb5\xbb\xbd\xbf"
-)
-"""Signs that Western text has beside letters: currencies, dashes, quotes, degrees …"""
-
 _LOOKED_AT = 200
 """Rows from which the dialect is told."""
 
@@ -73,7 +68,7 @@ class Dialect:
         return ", ".join(words)
 
 
-def detect_encoding(sample: bytes, *, given: str, whole: bool, where: str) -> str:
+def detect_encoding(sample: bytes, *, given: str, whole: bool, where: str) -> Encoding:
     """Return the encoding of a file from its first bytes.
 
     Args:
@@ -84,12 +79,16 @@ def detect_encoding(sample: bytes, *, given: str, whole: bool, where: str) -> st
 
     Raises:
         InputError: If the given encoding is unknown or contradicted by the bytes, or none fits.
+        ReadingError: If it is not given and several are as likely.
     """
     marked = next((name for mark, name in _MARKS if sample.startswith(mark)), "")
     if given:
-        return _check_given(sample, given, marked=marked, whole=whole, where=where)
+        name = _check_given(sample, given, marked=marked, whole=whole, where=where)
+        return Encoding(name)
     if marked:
-        return marked
+        return Encoding(marked)
+    if guessed := guess_utf16(sample):
+        return guessed
     if decodes(sample, "utf-8", whole=whole):
         if b"\0" in sample:
             raise InputError(
@@ -97,43 +96,8 @@ def detect_encoding(sample: bytes, *, given: str, whole: bool, where: str) -> st
                 where=where,
                 remedy="Set format if its name misleads, or encoding if it is UTF-16.",
             )
-        return "utf-8"
+        return Encoding("utf-8")
     return guess_encoding(sample, where=where)
-
-
-def guess_encoding(sample: bytes, *, where: str) -> str:
-    """Return the likeliest encoding of bytes that are not UTF-8.
-
-    Raises:
-        InputError: If none is plausible.
-    """
-    if _looks_western(sample):
-        return "cp1252"
-    import charset_normalizer
-
-    best = charset_normalizer.from_bytes(sample).best()
-    if best is None:
-        raise InputError(
-            "the encoding cannot be detected",
-            where=where,
-            remedy="Name it by encoding, for example encoding: cp1252.",
-        )
-    return str(best.encoding)
-
-
-def _looks_western(sample: bytes) -> bool:
-    """Whether bytes read as cp1252 are words with single accented letters among ASCII ones.
-
-    A short or mostly ASCII text says too little for statistics, which take it for Chinese.
-    """
-    try:
-        text = sample.decode("cp1252")
-    except UnicodeDecodeError:
-        return False
-    runs = re.findall(r"[^\x00-\x7f]+", text)
-    letters = [run for run in runs if run not in _WESTERN_SIGNS]
-    single = sum(len(run) == 1 for run in letters)
-    return 2 * single >= len(letters) > 0 and all(len(r) < 3 and r.isalpha() for r in letters)
 
 
 def decodes(data: bytes, encoding: str, *, whole: bool) -> bool:

@@ -19,7 +19,8 @@ from penstock.data.blocks import (
     row_blocks,
 )
 from penstock.data.columns import check_named
-from penstock.data.dialect import detect_encoding, guess_encoding
+from penstock.data.dialect import detect_encoding
+from penstock.data.encodings import Encoding, guess_encoding
 from penstock.data.inference import convert
 from penstock.data.signals import Misfit, Misread, NotUtf8
 from penstock.data.sources import SourceFile
@@ -53,15 +54,17 @@ class JsonlReader:
         self._source = source
         self._encodings = {file: self._encoding(file) for file in files}
         self._types: dict[str, ColumnType | None] = {}
+        self._utf8: set[SourceFile] = set()
 
     def notes(self) -> list[str]:
         """Return how the files were read."""
-        encodings = sorted(set(self._encodings.values()))
+        encodings = sorted({encoding.name for encoding in self._encodings.values()})
         return [f"JSON Lines, encoding {', '.join(encodings)}"]
 
     def assumptions(self) -> list[Assumption]:
         """Return what was assumed that could be otherwise."""
-        return []
+        found = (encoding.assumption for encoding in self._encodings.values())
+        return list(dict.fromkeys(said for said in found if said))
 
     def reading(self) -> Reading | None:
         """Return nothing: values have types of their own here."""
@@ -112,7 +115,7 @@ class JsonlReader:
         if isinstance(found, NotUtf8):
             self._encodings[found.file] = guess_encoding(found.sample, where=found.file.name)
 
-    def _encoding(self, file: SourceFile) -> str:
+    def _encoding(self, file: SourceFile) -> Encoding:
         with contextlib.closing(open_bytes(file)) as stream:
             raw = read(stream, _SAMPLE, where=file.name)
         if not raw.strip():
@@ -129,12 +132,16 @@ class JsonlReader:
     def _blocks(self, size: int = BLOCK) -> Iterator[tuple[SourceFile, Block, int]]:
         """Yield each file's blocks with the number of their first line."""
         for file in self._files:
-            line, encoding = 1, self._encodings[file]
+            line, encoding = 1, self._encodings[file].name
             with contextlib.closing(Utf8Stream(file, encoding=encoding)) as stream:
                 for block in row_blocks(stream, where=file.name, cut=last_line_end, size=size):
                     if not block.data.isspace():
                         first = functools.partial(int, line)
-                        check_utf8(file, block, given=self._source.encoding, line=first)
+                        known = file in self._utf8
+                        given = self._source.encoding
+                        check_utf8(file, block, given=given, line=first, known=known)
+                        if not block.data.isascii():
+                            self._utf8.add(file)
                         yield file, block, line
                     line += block.data.count(b"\n")
 
