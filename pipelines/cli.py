@@ -165,12 +165,13 @@ def _run(options: argparse.Namespace) -> int:
 def _compile(options: argparse.Namespace) -> int:
     """Write the release pipeline as KFP v2 YAML, with the project's values as defaults."""
     from penstock import project
+    from penstock.data.sources import is_local
     from penstock.pipelines.compile import compile_release
 
     loaded = project.load(options.project)
     compile_release(loaded, output=options.output, kubernetes_manifest=options.kubernetes_manifest)
     print(f"Wrote {options.output}.")
-    if project.is_local(loaded.source.uri):
+    if is_local(loaded.source.uri):
         print(
             f"Its table, {loaded.source.uri}, is a path of this machine: give the parameter uri an "
             "address that the cluster can reach when you submit it."

@@ -17,12 +17,13 @@ from pydantic_core import to_jsonable_python
 
 from penstock import files
 from penstock.cluster import ClusterSpec
+from penstock.data.sources import is_local, local_path
 from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.spec import FeaturesSpec
 from penstock.policy.spec import Policy
-from penstock.project import FILE_DATABASES, NotifySpec, Project, is_local
+from penstock.project import FILE_DATABASES, NotifySpec, Project
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
 from penstock.registry.spec import CardSpec
@@ -265,7 +266,7 @@ def _name_from(uri: str) -> str:
 
 def _relative_uri(uri: str, *, folder: Path) -> str:
     if is_local(uri):
-        return _relative(uri.removeprefix("file://"), folder=folder)
+        return _relative(local_path(uri), folder=folder)
     scheme, mark, path = uri.partition(":///")
     if scheme in FILE_DATABASES and path and not path.startswith(("/", ":")):
         return f"{scheme}{mark}{_relative(path, folder=folder)}"

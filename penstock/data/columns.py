@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 
 from penstock.data.spec import SourceSpec
-from penstock.errors import InputError
+from penstock.errors import InputError, ReadingError
+from penstock.records.dataset import Assumption
+
+_UNNAMED_INDEX = re.compile(r"__index_level_[0-9]+__")
 
 
 def chosen(names: Sequence[str], source: SourceSpec, *, where: str) -> list[str]:
-    """Return the columns of a table that `columns` and `exclude` ask for, in the table's order.
+    """Return the columns of a table that are to be read, in the table's order.
+
+    These are the ones that `columns` and `exclude` ask for. What pandas calls an index without a
+    name is a column only if `columns` names it.
 
     Raises:
         InputError: If a setting names a column that the table does not have, or none is left.
@@ -20,7 +27,8 @@ def chosen(names: Sequence[str], source: SourceSpec, *, where: str) -> list[str]
     wanted = [
         name
         for name in names
-        if (name in source.columns or not source.columns) and name not in source.exclude
+        if (name in source.columns or not (source.columns or is_unnamed_index(name)))
+        and name not in source.exclude
     ]
     if not wanted:
         raise InputError(
@@ -31,6 +39,48 @@ def chosen(names: Sequence[str], source: SourceSpec, *, where: str) -> list[str]
     for setting in ("types", "formats"):
         check_named(setting, getattr(source, setting), names, where=where)
     return wanted
+
+
+def indexes(names: Sequence[str], source: SourceSpec) -> list[Assumption]:
+    """Return what to say of columns that were left out since they are an index of pandas."""
+    return [
+        Assumption(
+            risk="low",
+            column=name,
+            text=f"{name!r} is the index of a pandas table, which numbers its rows; it was left "
+            "out",
+            setting=f"columns: [..., {name}] reads it",
+        )
+        for name in names
+        if is_unnamed_index(name) and name not in (*source.columns, *source.exclude)
+    ]
+
+
+def is_unnamed_index(name: str) -> bool:
+    """Whether a column is what pandas calls an index that has no name."""
+    return _UNNAMED_INDEX.fullmatch(name) is not None
+
+
+def without(error: InputError, names: Sequence[str], source: SourceSpec) -> ReadingError:
+    """Return an error about columns that cannot be stored as one that proposes to exclude them."""
+    excluded = [*source.exclude, *names]
+    return ReadingError(
+        error.what,
+        where=error.where,
+        remedy=f"Leave out what cannot be stored by exclude: [{', '.join(excluded)}], or change it "
+        "in the source: numbers, booleans, text, dates and times are stored.",
+        proposal={"exclude": excluded},
+    )
+
+
+def as_text(error: InputError, name: str, source: SourceSpec) -> ReadingError:
+    """Return an error about whole numbers of more than 64 bits as one that proposes text."""
+    return ReadingError(
+        error.what,
+        where=error.where,
+        remedy=f"To keep them exactly, read them as text by types: {{{name}: string}}.",
+        proposal={"types": {**source.types, name: "string"}},
+    )
 
 
 def check_named(setting: str, given: Iterable[str], names: Sequence[str], *, where: str) -> None:

@@ -105,7 +105,7 @@ class CsvReader:
         """Return what was assumed that could be otherwise."""
         return assumptions_of(
             self._layouts,
-            exclude=self._source.exclude,
+            source=self._source,
             repeated=sum(map(len, self._repeated.values())),
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from penstock.data.blocks import (
@@ -18,7 +18,7 @@ from penstock.data.blocks import (
     read,
     row_blocks,
 )
-from penstock.data.columns import check_named
+from penstock.data.columns import as_text, chosen, indexes, without
 from penstock.data.dialect import detect_encoding
 from penstock.data.encodings import Encoding, guess_encoding
 from penstock.data.inference import convert
@@ -54,6 +54,7 @@ class JsonlReader:
         self._source = source
         self._encodings = {file: self._encoding(file) for file in files}
         self._types: dict[str, ColumnType | None] = {}
+        self._left_out: set[str] = set()
         self._utf8: set[SourceFile] = set()
 
     def notes(self) -> list[str]:
@@ -64,7 +65,8 @@ class JsonlReader:
     def assumptions(self) -> list[Assumption]:
         """Return what was assumed that could be otherwise."""
         found = (encoding.assumption for encoding in self._encodings.values())
-        return list(dict.fromkeys(said for said in found if said))
+        guessed = dict.fromkeys(said for said in found if said)
+        return [*guessed, *indexes(sorted(self._left_out), self._source)]
 
     def reading(self) -> Reading | None:
         """Return nothing: values have types of their own here."""
@@ -75,14 +77,34 @@ class JsonlReader:
         kinds: dict[str, Kinds] = {}
         for file, block, line in self._blocks(size=BLOCK if whole else _FIRST):
             for number, row in _objects(file, block, line):
-                for name, value in row.items():
-                    found = kinds.setdefault(name, Kinds())
-                    if name not in self._source.types:
-                        found.add(value, f"{file.name}: line {number}: field {name!r}")
+                self._count(row, kinds, f"{file.name}: line {number}")
             if not whole:
                 break
-        check_named("types", self._source.types, list(kinds), where=self._files[0].name)
-        self._types = settle_all(kinds, self._source.types)
+        if not whole and not kinds.keys() >= self._named():
+            self.infer(whole=True)
+            return
+        wanted = chosen(list(kinds), self._source, where=self._files[0].name)
+        self._left_out = kinds.keys() - set(wanted)
+        self._types = settle_all({name: kinds[name] for name in wanted}, self._source.types)
+
+    def _named(self) -> set[str]:
+        """Return the fields that settings name; they may come late."""
+        source = self._source
+        return {*source.types, *source.formats, *source.columns, *source.exclude}
+
+    def _count(self, row: Mapping[str, Any], kinds: dict[str, Kinds], place: str) -> None:
+        """Count the values of an object; those of fields that are not read may be anything."""
+        only, types = self._source.columns, self._source.types
+        for name, value in row.items():
+            found = kinds.setdefault(name, Kinds())
+            if name in types or name in self._source.exclude or (only and name not in only):
+                continue
+            try:
+                found.add(value, f"{place}: field {name!r}")
+            except InputError as error:
+                if isinstance(value, int):
+                    raise as_text(error, name, self._source) from error
+                raise without(error, [name], self._source) from error
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows.
@@ -165,9 +187,11 @@ class JsonlReader:
                 ),
                 parse_options=arrow_json.ParseOptions(
                     explicit_schema=pa.schema(list(fields.items())),
-                    unexpected_field_behavior="error",
+                    unexpected_field_behavior=self._unexpected(),
                 ),
             )
+            if not fields.keys() | self._left_out >= set(table.column_names):
+                return None
             batch = table.combine_chunks().to_batches()[0]
             arrays = [
                 _times(batch.column(name), name)
@@ -179,13 +203,20 @@ class JsonlReader:
             return None
         return pa.RecordBatch.from_arrays(arrays, list(fields))
 
+    def _unexpected(self) -> str:
+        """Return what Arrow does with a field that is not among those to read."""
+        if self._source.columns:
+            return "ignore"
+        return "infer" if self._left_out else "error"
+
     def _built(self, file: SourceFile, block: Block, line: int) -> pa.RecordBatch:
         """Read a block line by line."""
         import pyarrow as pa
 
         rows = [row for _, row in _objects(file, block, line)]
-        unknown = next((name for row in rows for name in row if name not in self._types), None)
-        if unknown is not None:
+        known = self._types.keys() | self._left_out
+        unknown = next((name for row in rows for name in row if name not in known), None)
+        if not self._source.columns and unknown is not None:
             raise Misfit(unknown)
         arrays = [
             to_array(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from penstock.data.disk import FULL
 from penstock.data.spec import SourceSpec
@@ -38,6 +38,7 @@ COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
 _USER = re.compile(r"://(?:[^/?@]*@|[^/?@:]*:(?!\d+/)[^@]*@)")
 """User and password in an address, also a password that holds a slash."""
 
+_LOCAL = ("file://", "local://")
 _DATABASES = ("sqlite", "duckdb", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 _OWN_RECORD = "dataset.json"
 _FIRST_CONTACT = 60.0
@@ -72,6 +73,23 @@ def redacted(uri: str) -> str:
     return re.sub(r"([?&][^=&]*)=[^&]*", r"\1=***", shown)
 
 
+def is_local(uri: str) -> bool:
+    """Return whether an address is a path on this machine."""
+    return "://" not in uri or uri.startswith(_LOCAL)
+
+
+def local_path(uri: str) -> str:
+    """Return the path that a local address means.
+
+    `file:///data/a%20b.csv` and `file://localhost/data/a%20b.csv` are `/data/a b.csv`; a text
+    without a scheme is a path as it stands.
+    """
+    scheme, mark, path = uri.partition("://")
+    if not mark or f"{scheme}{mark}" not in _LOCAL:
+        return uri
+    return unquote(path.removeprefix("localhost") if path.startswith("localhost/") else path)
+
+
 @contextlib.contextmanager
 def local_files(source: SourceSpec, *, beside: Path) -> Iterator[list[SourceFile]]:
     """Yield the files that a source names, sorted by name, all of one format.
@@ -83,12 +101,9 @@ def local_files(source: SourceSpec, *, beside: Path) -> Iterator[list[SourceFile
         InputError: If nothing is there, or it cannot be told how to read it.
         ServiceError: If a store cannot be reached, or refuses.
     """
-    if "://" not in source.uri:
-        yield _checked([_source_file(source, str(p), p) for p in _find(Path(source.uri))], source)
-        return
-    if source.uri.startswith(("file://", "local://")):
-        path = Path(source.uri.split("://", 1)[1])
-        yield _checked([_source_file(source, str(p), p) for p in _find(path)], source)
+    if is_local(source.uri):
+        found = _find(Path(local_path(source.uri)))
+        yield _checked([_source_file(source, str(p), p) for p in found], source)
         return
     beside.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=beside.parent, prefix=f".{beside.name}.source."))

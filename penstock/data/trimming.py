@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from penstock.data.blocks import MAX_ROW, Block, structural_quotes
+from penstock.data.columns import indexes
 from penstock.data.spec import SourceSpec
 from penstock.errors import ReadingError
 from penstock.records.dataset import Assumption
@@ -162,17 +163,20 @@ def trailing(rows: Sequence[Sequence[str]], width: int) -> int:
 
 
 def assumptions_of(
-    layouts: Iterable[Layout], *, exclude: Sequence[str], repeated: int
+    layouts: Sequence[Layout], *, source: SourceSpec, repeated: int
 ) -> list[Assumption]:
     """Return what was assumed of how files are laid out, once.
 
     Args:
         layouts: The files.
-        exclude: Columns that are not read.
+        source: How they were read.
         repeated: Rows that repeat the names of the columns.
     """
     found = dict.fromkeys(
-        said for layout in layouts for said in layout.assumptions if said.column not in exclude
+        said
+        for layout in layouts
+        for said in (*layout.assumptions, *indexes(layout.names, source))
+        if said.column not in source.exclude
     )
     if repeated:
         rows = "1 row that repeats" if repeated == 1 else f"{repeated:,} rows that repeat"
