@@ -14,6 +14,7 @@ from penstock.pipelines.gate import add_gate_command
 from penstock.pipelines.records import add_records_commands
 from penstock.pipelines.remote import add_remote_commands
 from penstock.pipelines.service import add_service_commands
+from penstock.pipelines.source_options import add_source_options, given_source, given_split
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +62,7 @@ def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--query", default="", help="SQL, when TABLE is a database")
     command.add_argument("-o", "--output", type=Path, default=Path("project.yaml"))
     command.add_argument("--force", action="store_true", help="write over an existing file")
+    add_source_options(command)
     command.set_defaults(command=_init)
 
 
@@ -134,6 +136,8 @@ def _init(options: argparse.Namespace) -> int:
         name=options.name,
         task=options.task,
         query=options.query,
+        source=given_source(options),
+        split=given_split(options),
         force=options.force,
     )
     print(f"Wrote {written}. Look through it, then: penstock run {written}")

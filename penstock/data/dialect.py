@@ -124,7 +124,7 @@ def detect_dialect(sample: str, *, given: str, where: str) -> Dialect:
     best = likeliest(sample)
     fits = _fitness(sample, best)[0] > 0
     if given:
-        if given not in sample.split("\n", 1)[0] and fits:
+        if given not in sample.lstrip("\r\n").split("\n", 1)[0] and fits:
             raise InputError(
                 f"the delimiter {given!r} does not occur in the first line",
                 where=where,
