@@ -50,7 +50,7 @@ _ROUNDS = 12
 """Proposals that `survey` takes, one after another."""
 
 
-def ingest(source: SourceSpec, *, output: Path) -> Dataset:
+def ingest(source: SourceSpec, *, output: Path, called: str = "") -> Dataset:
     """Read a table from files or a database and write it as a dataset.
 
     Rows stream through: memory does not grow with the table. Types are inferred from the first
@@ -60,6 +60,7 @@ def ingest(source: SourceSpec, *, output: Path) -> Dataset:
     Args:
         source: What to read and how.
         output: The folder to make: Parquet files and `_dataset.json`. It must not hold anything.
+        called: What the record calls the source; empty for its address.
 
     Returns:
         The record: content digest, profile of each column, how the source was read.
@@ -71,7 +72,7 @@ def ingest(source: SourceSpec, *, output: Path) -> Dataset:
         ServiceError: If a store or database cannot be reached.
     """
     with _opened(source, output) as reader:
-        dataset = _write(reader(source), source, output)
+        dataset = _write(reader(source), source, output, called=called)
     risky = sorted_by_risk(said for said in dataset.assumptions if said.risk != "low")
     for said in risky:
         tell(f"assumed ({said.risk} risk): {said.text} (source.{said.setting})")
@@ -160,7 +161,9 @@ def _reader(files: list[SourceFile], source: SourceSpec) -> Reader:
     return CsvReader(files, source)
 
 
-def _write(reader: Reader, source: SourceSpec, output: Path, *, whole: bool = False) -> Dataset:
+def _write(
+    reader: Reader, source: SourceSpec, output: Path, *, whole: bool = False, called: str = ""
+) -> Dataset:
     """Infer and write; where a value does not fit what was inferred, look at all rows once."""
     while True:
         try:
@@ -168,7 +171,7 @@ def _write(reader: Reader, source: SourceSpec, output: Path, *, whole: bool = Fa
             return write_dataset(
                 reader.batches(),
                 output=output,
-                source=redacted(source.uri),
+                source=redacted(called or source.uri),
                 notes=reader.notes(),
                 assumptions=reader.assumptions(),
                 reading=reader.reading(),
