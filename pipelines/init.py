@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import re
 import tempfile
@@ -17,12 +15,14 @@ from pydantic_core import to_jsonable_python
 
 from penstock import files
 from penstock.cluster import ClusterSpec
+from penstock.data.sources import is_local, local_path
 from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.spec import FeaturesSpec
+from penstock.pipelines.source_options import comments, sections, told, with_options
 from penstock.policy.spec import Policy
-from penstock.project import FILE_DATABASES, NotifySpec, Project, is_local
+from penstock.project import FILE_DATABASES, NotifySpec, Project
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
 from penstock.registry.spec import CardSpec
@@ -45,10 +45,14 @@ def write_project(
     name: str = "",
     task: str = "auto",
     query: str = "",
+    source: Mapping[str, Any] | None = None,
     split: Mapping[str, Any] | None = None,
     force: bool = False,
 ) -> Path:
-    """Look at a table and write a project file for it.
+    """Look at a table, all of it, and write a project file for it.
+
+    Where the table can be read only with other settings, and its error proposes them, they are
+    taken. What was assumed is printed, riskiest first, and written into the file as comments.
 
     Args:
         uri: The table, as in the project file's `source.uri`; a local path is relative to the
@@ -58,6 +62,7 @@ def write_project(
         name: The project's name; empty makes one from the table's file name.
         task: binary, multiclass, regression, or auto to infer it.
         query: SQL, when `uri` is a database.
+        source: Values of the `source` section that are not the default.
         split: Values of the `split` section that are not the default.
         force: Write over a file that is there.
 
@@ -73,22 +78,24 @@ def write_project(
             where=str(output),
             remedy="Name another with --output, or write over it with --force.",
         )
-    from penstock.data.ingest import ingest
+    from penstock.data.ingest import survey
     from penstock.data.task import resolve_positive, resolve_task
     from penstock.quality.propose import contract_of, propose
 
     with tempfile.TemporaryDirectory(prefix="penstock-init-") as scratch:
         table = Path(scratch) / "dataset"
-        with contextlib.redirect_stdout(io.StringIO()):  # the step's own line for a run's log
-            data = ingest(SourceSpec(uri=uri, query=query), output=table)
+        given = {**(source or {}), "uri": uri, "query": query}
+        try:
+            data, read = survey(SourceSpec.parse(given, where="source"), output=table)
+        except InputError as error:
+            raise with_options(error) from error
         resolved = resolve_task(data, target=target, task=task)
         positive = resolve_positive(data, target=target) if resolved == "binary" else None
         expectations = propose(table, target=target)
     text = _render(
         data,
         name=name or _name_from(uri),
-        uri=_relative_uri(uri, folder=output.parent),
-        query=query,
+        source={**sections(read), "uri": _relative_uri(uri, folder=output.parent)},
         target=target,
         task=resolved,
         positive="" if positive is None else _plain(positive),
@@ -98,6 +105,8 @@ def write_project(
     )
     Project.parse(yaml.safe_load(text), where=str(output))
     files.write_text(output, text)
+    if data.assumptions:
+        print(told(data.assumptions))
     return output
 
 
@@ -105,8 +114,7 @@ def _render(
     data: Dataset,
     *,
     name: str,
-    uri: str,
-    query: str,
+    source: Mapping[str, Any],
     target: str,
     task: str,
     positive: str,
@@ -117,7 +125,6 @@ def _render(
     top = {"version": 1, "name": name, "target": target, "task": task}
     if task == "binary":
         top["positive"] = positive
-    source = {"uri": uri, **({"query": query} if query else {})}
     lines = [
         *_comment(
             f"Made by penstock init from {data.rows:,} rows and {len(data.columns)} columns "
@@ -128,6 +135,7 @@ def _render(
         "",
         *_fields(Project, top, indent=0),
         "",
+        *comments(data.assumptions),
         "source:",
         *_fields(SourceSpec, source),
         *_defaults(SourceSpec, shown=source),
@@ -265,7 +273,7 @@ def _name_from(uri: str) -> str:
 
 def _relative_uri(uri: str, *, folder: Path) -> str:
     if is_local(uri):
-        return _relative(uri.removeprefix("file://"), folder=folder)
+        return _relative(local_path(uri), folder=folder)
     scheme, mark, path = uri.partition(":///")
     if scheme in FILE_DATABASES and path and not path.startswith(("/", ":")):
         return f"{scheme}{mark}{_relative(path, folder=folder)}"

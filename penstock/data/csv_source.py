@@ -22,7 +22,7 @@ from penstock.data.blocks import (
     Utf8Stream,
     check_utf8,
 )
-from penstock.data.columns import check_declared, check_same_columns
+from penstock.data.columns import check_same_columns, chosen
 from penstock.data.csv_layout import (
     Layout,
     arrow_read,
@@ -32,17 +32,19 @@ from penstock.data.csv_layout import (
     has_codes,
     has_margins,
     layout_of,
+    layouts_of,
     line_at,
     line_of_row,
     lines_of,
     ragged_error,
 )
-from penstock.data.dialect import guess_encoding
+from penstock.data.encodings import guess_encoding
 from penstock.data.inference import Plan
 from penstock.data.signals import Misfit, Misread, NotUtf8
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.tally import Tally
+from penstock.data.trimming import Trimming, assumptions_of
 from penstock.data.types import clean_texts, from_texts
 from penstock.errors import InputError
 from penstock.records.dataset import Assumption, Reading
@@ -71,14 +73,16 @@ class CsvReader:
 
     def __init__(self, files: Sequence[SourceFile], source: SourceSpec) -> None:
         self._source = source
-        self._layouts = [layout_of(file, source) for file in files]
-        self.names = self._layouts[0].names
-        for layout in self._layouts[1:]:
+        self._layouts = layouts_of(files, source)
+        self._utf8: set[SourceFile] = set()
+        self._repeated: dict[SourceFile, set[int]] = {}
+        first = self._layouts[0]
+        for other in self._layouts[1:]:
             check_same_columns(
-                self.names, layout.names, first=self._layouts[0].file.name, other=layout.file.name
+                first.names, other.names, first=first.file.name, other=other.file.name
             )
-        check_declared(source.types, self.names, where=files[0].name)
-        self._tallies: dict[str, Tally] = {}
+        found = [name for name in first.names if name != first.index]
+        self.names = tuple(chosen(found, source, where=first.file.name))
         self._plan: dict[str, Plan] = {}
         self._assumed: list[Assumption] = []
 
@@ -97,7 +101,12 @@ class CsvReader:
 
     def assumptions(self) -> list[Assumption]:
         """Return what was assumed that could be otherwise."""
-        return self._assumed
+        found = assumptions_of(
+            self._layouts,
+            source=self._source,
+            repeated=sum(map(len, self._repeated.values())),
+        )
+        return [*found, *self._assumed]
 
     def reading(self) -> Reading:
         """Return how texts were read."""
@@ -192,12 +201,12 @@ class CsvReader:
         """Yield a file's rows below its header."""
         stream = Utf8Stream(layout.file, encoding=layout.encoding, returns=layout.returns)
         with contextlib.closing(stream):
-            for block in blocks_of(layout, stream, size):
-                data = block.data[max(0, layout.start - block.offset) :]
-                if data and not data.isspace():
-                    rows = Block(data, max(layout.start, block.offset), block.unfinished)
-                    self._check(layout, rows)
-                    yield rows
+            repeated = self._repeated.setdefault(layout.file, set())
+            trimming = Trimming(layout, self._source, repeated)
+            for block in trimming.rows(blocks_of(layout, stream, size)):
+                if block.data and not block.data.isspace():
+                    self._check(layout, block)
+                    yield block
 
     def _check(self, layout: Layout, block: Block) -> None:
         """Check that a block read as UTF-8 is, and that its last row ends."""
@@ -210,7 +219,9 @@ class CsvReader:
         if layout.encoding == "utf-8" and not block.data.isascii():
             given = "" if layout.detected else self._source.encoding
             line = functools.partial(line_at, layout, block.offset)
-            check_utf8(layout.file, block, given=given, line=line)
+            known = layout.file in self._utf8
+            check_utf8(layout.file, block, given=given, line=line, known=known)
+            self._utf8.add(layout.file)
 
     def _file_batches(self, layout: Layout) -> Iterator[pa.RecordBatch]:
         """Convert blocks in threads, at most a few at once, and yield them in order."""
@@ -264,7 +275,8 @@ class CsvReader:
         if self._source.strip:
             missing += [f" {text}" for text in missing] + [f"{text} " for text in missing if text]
         options = arrow_csv.ConvertOptions(
-            column_types={name: self._plan[name].direct() for name in layout.names},
+            column_types={name: self._plan[name].direct() for name in self.names},
+            include_columns=list(self.names),
             null_values=missing,
             strings_can_be_null=True,
             true_values=_TRUE,
@@ -287,7 +299,8 @@ class CsvReader:
             batch = self._python_read(layout, block)
         else:
             options = arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(layout.names, pa.string()),
+                column_types=dict.fromkeys(self.names, pa.string()),
+                include_columns=list(self.names),
                 strings_can_be_null=False,
                 check_utf8=False,
             )

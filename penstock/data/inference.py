@@ -173,8 +173,8 @@ def _way(
             _assumed(
                 "medium",
                 name,
-                "every point stands before exactly three digits and was read as a decimal point",
-                "decimal: ',' if it separates thousands",
+                "every point stands before exactly three digits and was read as the decimal mark",
+                "decimal: '.' keeps it, thousands: '.' makes it the thousands separator",
             )
         ]
     if given or len(full) == 1:
@@ -198,8 +198,9 @@ def _about_way(name: str, way: Way, tally: Tally, *, sure: bool = True) -> list[
                 "medium" if sure else "high",
                 name,
                 f"{thousands!r}, which always stands before exactly three digits, was read as the "
-                f"mark between groups of digits: 2{thousands}137 is 2137",
-                f"decimal: {thousands!r} if it is the decimal mark",
+                f"thousands separator: 2{thousands}137 is 2137",
+                f"thousands: {thousands!r} keeps it, decimal: {thousands!r} makes it the decimal "
+                "mark",
             )
         )
     if decimal == ",":
@@ -340,6 +341,7 @@ def _written(name: str, way: Way, tally: Tally) -> TextFormat | None:
 
 
 def _assumed(risk: Any, name: str, text: str, setting: str) -> Assumption:
+    text = f"Column {name!r}: {text}"
     return Assumption(risk=risk, column=name, text=text, setting=setting)
 
 
@@ -347,8 +349,8 @@ def _ambiguous(name: str, where: str, *, mark: str) -> InputError:
     """Return the error for numbers in which a mark may be either."""
     other = "." if mark == "," else ","
     return InputError(
-        f"{mark!r} can be the decimal mark or the mark between groups of digits: it always stands "
-        "before exactly three digits",
+        f"{mark!r} can be the decimal mark or the thousands separator: it always stands before "
+        "exactly three digits",
         where=f"{where}: column {name!r}",
         remedy=f"Set decimal to {mark!r} or to {other!r}; or for this column alone "
         f"formats: {{{name}: '1234{mark}5'}} if it is the decimal mark, "

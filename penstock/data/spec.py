@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from penstock.records.dataset import ColumnType
 from penstock.records.spec import Spec
@@ -27,13 +27,26 @@ class SourceSpec(Spec):
     )
     delimiter: str = Field(default="", max_length=1, description="CSV: empty means detect it")
     encoding: str = Field(default="", description="Text files: empty means detect it")
-    header: bool = Field(
-        default=True, description="CSV: the first row holds the names of the columns"
+    header: bool | Literal["auto"] = Field(
+        default="auto",
+        description="CSV: whether the first row holds the names of the columns; auto refuses a "
+        "first row that looks like values",
     )
     names: tuple[str, ...] = Field(
-        default=(), description="CSV: names of the columns, where the file has no header row"
+        default=(),
+        description="CSV: names of the columns, where the file has no row of names or others are "
+        "wanted",
     )
-    skip_lines: int = Field(default=0, ge=0, description="CSV: lines to leave out at the top")
+    skip_lines: NonNegativeInt | Literal["auto"] = Field(
+        default="auto",
+        description="CSV: lines to leave out at the top; auto leaves out Excel's sep= line, "
+        "comments and a title",
+    )
+    skip_last: NonNegativeInt | Literal["auto"] = Field(
+        default="auto",
+        description="CSV: lines to leave out at the end; auto refuses a last row that looks like "
+        "a total",
+    )
     comment: str = Field(
         default="", description="CSV: lines that begin with this text are left out"
     )

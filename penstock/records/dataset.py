@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Container
 from datetime import datetime
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
+from penstock.errors import InputError
 from penstock.records.base import Record, Value
 
 ColumnType = Literal["integer", "number", "boolean", "string", "datetime"]
 """How a column is stored: int64, float64, bool, UTF-8 text, or timestamp in microseconds, UTC."""
 
+RECORD_NAME = "_dataset.json"
+"""The record among the Parquet files: whatever reads the folder as Parquet passes it over."""
+
 FILE_NAME = "dataset.json"
+"""The training part's record in a model folder; also that of datasets which are older."""
 
 
 class Level(Value):
@@ -113,7 +119,7 @@ class DataFile(Value):
 
 
 class Dataset(Record):
-    """`dataset.json`: the record beside the Parquet files of a dataset.
+    """`_dataset.json`: the record beside the Parquet files of a dataset.
 
     `digest` is the data version: it depends on the column names, their types and the multiset of
     rows, and not on the order of files or rows, on how the rows are cut into files, or on the
@@ -141,6 +147,35 @@ class Dataset(Record):
         default=None, description="Content digest of the dataset that this one is a part of"
     )
     part: Literal["train", "holdout"] | None = None
+
+    @staticmethod
+    def record_in(folder: Path) -> Path | None:
+        """Return where the record of a dataset's folder is, None if the folder is no dataset."""
+        places = (folder / RECORD_NAME, folder / FILE_NAME)
+        return next((place for place in places if place.is_file()), None)
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Return the record of a dataset's folder.
+
+        Raises:
+            InputError: If there is none: the path is a table that was not ingested, or nothing.
+            IntegrityError: If it is a record of another kind or version.
+        """
+        place = cls.record_in(folder)
+        if place is not None:
+            return cls.read(place)
+        if not folder.exists():
+            raise InputError(
+                "there is no dataset", where=str(folder), remedy="Name what ingest wrote."
+            )
+        what = "a file" if folder.is_file() else f"a folder without {RECORD_NAME}"
+        raise InputError(
+            f"this is {what}, and no dataset",
+            where=str(folder),
+            remedy="Ingest the table first: the component ingest reads an address, ingest_artifact "
+            "what another component wrote.",
+        )
 
     def column(self, name: str) -> ProfiledColumn | None:
         """Return the column called `name`, or None."""
