@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from penstock.cluster import ClusterSpec
-from penstock.data.sources import is_local, local_path
+from penstock.data.addresses import is_local, local_path
 from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.spec import FeaturesSpec

@@ -15,7 +15,7 @@ from pydantic_core import to_jsonable_python
 
 from penstock import files
 from penstock.cluster import ClusterSpec
-from penstock.data.sources import is_local, local_path
+from penstock.data.addresses import is_local, local_path
 from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError
 from penstock.evaluation.spec import EvaluationSpec

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from penstock.data.dialect import Dialect, likeliest
-from penstock.data.header import LOOKED_AT, kind_of, verdict
+from penstock.data.header import LOOKED_AT, kind_of, names_numbers, verdict
 from penstock.data.spec import SourceSpec
 from penstock.records.dataset import Assumption
 
@@ -41,12 +41,15 @@ def lines_above(lines: Sequence[str], source: SourceSpec) -> tuple[int, str, lis
         return 1, source.delimiter or sep[1], [_left_out("low", said, "skip_lines: 0")]
     # No more is needed to tell, and a sample may be large.
     head = list(lines[: 2 * LOOKED_AT])
-    comments = _comments(head, source)
+    comments, unsure = _comments(head, source)
+    said_of = [_named_with_sign(lines[comments])] if unsure else []
     if comments:
         said = f"The first {comments} lines were left out as comments"
         said = said if comments > 1 else "The first line was left out as a comment"
         setting = f"skip_lines: 0 reads them, skip_lines: {comments} leaves them out"
-        return comments, source.delimiter, [_left_out("low", said, setting)]
+        said_of.append(_left_out("low", said, setting))
+    if said_of:
+        return comments, source.delimiter, said_of
     title = _title(head, source)
     if title:
         said = f"The first {title} lines were left out as a title above the names of the columns"
@@ -59,23 +62,35 @@ def _left_out(risk: Literal["medium", "low"], text: str, setting: str) -> Assump
     return Assumption(risk=risk, text=text, setting=setting)
 
 
-def _comments(lines: Sequence[str], source: SourceSpec) -> int:
-    """Return how many lines at the top are comments; a row of names can begin with their sign."""
+def _named_with_sign(line: str) -> Assumption:
+    return Assumption(
+        risk="high",
+        text=f"The line {line.strip()!r:.80} was taken for the names of the columns, though it "
+        "could be a comment above them",
+        setting="comment, for example comment: '#', leaves it out",
+    )
+
+
+def _comments(lines: Sequence[str], source: SourceSpec) -> tuple[int, bool]:
+    """Return how many lines at the top are comments, and whether one below may be another.
+
+    A row of names can begin with the sign of a comment.
+    """
     mark = next((mark for mark in _MARKS if _text_of(lines).startswith(mark)), "")
     if not mark:
-        return 0
+        return 0, False
     above = list(itertools.takewhile(lambda s: s.startswith(mark) or not s.strip(), lines))
     count = max(number for number, line in enumerate(above, start=1) if line.strip())
     rest = "".join(lines[count:])
     if not rest.strip():
-        return 0
+        return 0, False
     dialect = likeliest(rest, given=source.delimiter)
-    rows = [row for row in dialect.rows(split_lines(rest)) if row]
+    first, *body = [row for row in dialect.rows(split_lines(rest)) if row]
     last: list[str] = next(dialect.rows([lines[count - 1]]), [])
-    values = verdict(rows[0], rows[1:], source.na_values) != "names" or not any(
-        kind_of(cell, source.na_values) == "text" for cell in rows[0]
-    )
-    return count - 1 if values and len(last) == len(rows[0]) else count
+    if len(last) != len(first) or names_numbers(first, body, source.na_values):
+        return count, False
+    values = not any(kind_of(cell, source.na_values) == "text" for cell in first)
+    return count - 1, not (values or names_numbers(last, [first, *body], source.na_values))
 
 
 def _text_of(lines: Sequence[str]) -> str:

@@ -192,11 +192,6 @@ class CsvReader:
                     )
         raise AssertionError(f"no value of {name!r} misfits {plan.kind}")
 
-    def _where(self) -> str:
-        count = len(self._layouts)
-        first = self._layouts[0].file.name
-        return first if count == 1 else f"{first} and {count - 1} more"
-
     def _blocks(self, layout: Layout, size: int = BLOCK) -> Iterator[Block]:
         """Yield a file's rows below its header."""
         stream = Utf8Stream(layout.file, encoding=layout.encoding, returns=layout.returns)

@@ -65,10 +65,22 @@ def verdict(
     if names or hard:
         return "unsure" if names == hard else "names" if names > hard else "data"
     if soft:
-        return "data" if repeated else "names" if _are_labels(soft) else "unsure"
+        twice = len(set(soft)) < len(soft)
+        return "data" if repeated or twice else "names" if _are_labels(soft) else "unsure"
     if not repeated or 2 * repeated < texts:
         return "names"
     return "data" if repeated > 1 else "unsure"
+
+
+def names_numbers(
+    first: Sequence[str], body: Sequence[Sequence[str]], na_values: Collection[str] = ()
+) -> bool:
+    """Whether a text stands over numbers or dates: then the row holds names for sure."""
+    rows = [row for row in body if len(row) == len(first)]
+    return any(
+        kind_of(cell, na_values) == "text" and _column_kind(column, na_values) in ("number", "date")
+        for cell, column in zip(first, zip(*rows, strict=True), strict=False)
+    )
 
 
 def holds_units(row: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
@@ -88,6 +100,16 @@ def holds_units(row: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
     return units == len(over) and (len(over) > 1 or enclosed)
 
 
+def words_apart(rows: Sequence[Sequence[str]]) -> int:
+    """Return how many columns spaces would make of rows of one cell; 0 if they are no delimiter."""
+    words = [row[0].split() for row in rows if row]
+    counts = {len(found) for found in words}
+    if len(words) < 3 or len(counts) > 1 or counts == {1}:
+        return 0
+    numbers = sum(kind_of(word) == "number" for found in words[1:] for word in found)
+    return counts.pop() if 2 * numbers >= sum(map(len, words[1:])) else 0
+
+
 def _column_kind(column: Sequence[str], na_values: Collection[str] = ()) -> Kind:
     kinds = [kind_of(cell, na_values) for cell in column]
     present = len(kinds) - kinds.count("missing")
@@ -103,6 +125,4 @@ def _are_labels(numbers: Sequence[int]) -> bool:
     """Whether whole numbers follow each other, as years or places do."""
     following = all(after - before == 1 for before, after in itertools.pairwise(numbers))
     years = all(1800 <= number <= 2200 for number in numbers)
-    return len(set(numbers)) == len(numbers) and (
-        years or (following and (len(numbers) > 1 and numbers[0] in (0, 1)))
-    )
+    return years or (following and len(numbers) > 1 and numbers[0] in (0, 1))

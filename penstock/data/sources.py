@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from penstock.data.addresses import is_local, local_path
 from penstock.data.disk import FULL
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError, PenstockError, ServiceError
@@ -47,7 +48,6 @@ _MAGIC = (
 _USER = re.compile(r"://(?:[^/?@]*@|[^/?@:]*:(?!\d+/)[^@]*@)")
 """User and password in an address, also a password that holds a slash."""
 
-_LOCAL = ("file://", "local://")
 _DATABASES = ("sqlite", "duckdb", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 _FIRST_CONTACT = 60.0
 """Seconds that a store may take until it has listed what is there."""
@@ -79,23 +79,6 @@ def redacted(uri: str) -> str:
         return uri
     shown = _USER.sub("://***@", uri.split("#")[0])
     return re.sub(r"([?&][^=&]*)=[^&]*", r"\1=***", shown)
-
-
-def is_local(uri: str) -> bool:
-    """Return whether an address is a path on this machine."""
-    return "://" not in uri or uri.startswith(_LOCAL)
-
-
-def local_path(uri: str) -> str:
-    """Return the path that a local address means.
-
-    `file:///data/a%20b.csv` and `file://localhost/data/a%20b.csv` are `/data/a b.csv`; a text
-    without a scheme is a path as it stands.
-    """
-    scheme, mark, path = uri.partition("://")
-    if not mark or f"{scheme}{mark}" not in _LOCAL:
-        return uri
-    return unquote(path.removeprefix("localhost") if path.startswith("localhost/") else path)
 
 
 @contextlib.contextmanager

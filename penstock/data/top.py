@@ -14,7 +14,7 @@ from penstock.data.above import lines_above, split_lines
 from penstock.data.blocks import MAX_ROW
 from penstock.data.columns import check_unique
 from penstock.data.dialect import Dialect, detect_dialect
-from penstock.data.header import LOOKED_AT, Verdict, holds_units, verdict
+from penstock.data.header import LOOKED_AT, Verdict, holds_units, verdict, words_apart
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError, ReadingError
 from penstock.records.dataset import Assumption
@@ -97,6 +97,8 @@ class _First:
 
 def _read(first: _First, source: SourceSpec, dialect: Dialect, where: str) -> Top:
     """Return the names of the columns, from the first row or the settings."""
+    if len(first.cells) == 1 and not source.delimiter:
+        _check_spaces(first, where)
     opinion = verdict(first.cells, first.body, source.na_values)
     place = f"{where}: line {first.line}"
     assumed = []
@@ -163,6 +165,28 @@ def _looks_like_names(first: _First) -> Assumption:
         text=f"The first row, {', '.join(first.cells)!r:.80}, was read as values, as header: false "
         "says, though it looks like names",
         setting="header: true",
+    )
+
+
+def _check_spaces(first: _First, where: str) -> None:
+    """Refuse one column that would be several if spaces were the delimiter."""
+    rows = [first.cells, *first.body]
+    count = words_apart(rows)
+    if not count:
+        return
+    what = f"each row is one cell of {count} words, most of them numbers: {first.cells[0]!r:.80}"
+    if any("  " in row[0] or row[0] != row[0].strip() for row in rows):
+        raise InputError(
+            what,
+            where=where,
+            remedy="Columns that several spaces separate are not read: write the table as CSV.",
+        )
+    raise ReadingError(
+        what,
+        where=where,
+        remedy="If spaces separate the columns, set delimiter: ' '; if it is one column of text, "
+        "set delimiter: ','.",
+        proposal={"delimiter": " "},
     )
 
 

@@ -88,6 +88,8 @@ def test_what_is_no_row_is_left_out(
         ("2020-01-03,1\n2020-01-01,1\n", "line 1: the first row looks", {"header": False}),
         ("f,s\n" * 9 + "m,t\n", "line 1: the first row looks", {"header": False}),
         (ROWS.replace("0,", "5,", 1), "line 1: the first row looks", {"header": False}),
+        ("1,2,2\n3,4,5\n6,7,8\n", "line 1: the first row looks", {"header": False}),
+        ("a b y\n1 2.5 0\n3 4.5 1\n", "each row is one cell of 3 words", {"delimiter": " "}),
         (HEADED + "\nTotal,,20\n", "line 43 looks like a total", {"skip_last": 1}),
         (HEADED + "Summe:,,20\nSchnitt,,1\n", "line 42 looks like a total", {"skip_last": 2}),
         (HEADED + "\n(40 rows affected)\n", "line 43: 1 cells", {"skip_last": 1}),
@@ -133,6 +135,8 @@ def test_what_would_be_read_wrong_is_refused_with_settings_that_read_it(
         "Lat,1/22/20,1/23/20\n1.5,0,0\n2.5,1,3\n",
         "name,unit\nx,kg\ny,m\n",
         "#id,v\n1,2\n3,4\n",
+        "text\nhello world\nfoo bar\n",
+        "time\n2020-01-01 10:00\n2020-01-02 11:00\n",
         "brand,price\nTotal,1\nShell,2\nTotal,3\n",
         'a,b\n1,"see\n# this\na,b\nend"\n2,x\n',
     ],
@@ -152,6 +156,11 @@ def test_a_first_row_that_could_be_both_is_said(table: Callable[..., Path], read
     (said,) = read(table("7,3\n1,2\n5,9\n")).assumptions
     assert (said.risk, said.setting) == ("high", "header: false")
     assert "'7, 3', was taken for the names" in said.text
+
+
+def test_names_that_could_be_a_comment_are_said(table: Callable[..., Path], read: Read) -> None:
+    (said,) = read(table("#kind,name\nfoo,bar\nbaz,qux\n")).assumptions
+    assert (said.risk, "'#kind,name'" in said.text) == ("high", True)
 
 
 def test_names_read_as_values_are_said(table: Callable[..., Path], read: Read) -> None:
