@@ -89,13 +89,14 @@ class Counter:
     values: Any = None
 
     def add(self, keys: Hashes, counts: npt.NDArray[np.int64], values: pa.Array) -> None:
-        """Add values that differ from one another, and how often each occurs."""
+        """Add how often each value occurs; several may share a key, as 0.0 and -0.0 do."""
         import pyarrow as pa
 
         if len(self.keys):
             place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
             if np.array_equal(self.keys[place], keys):
-                self.counts[place] += counts
+                # Not `+=`, which takes one addend alone where a place occurs twice.
+                np.add.at(self.counts, place, counts)
                 return
         merged = pa.concat_arrays([self.values, values]) if self.values is not None else values
         self.keys, first, place = np.unique(

@@ -216,7 +216,10 @@ def _described_levels(
     from penstock.features.transformers import MISSING
 
     def text(level: Any) -> str:
-        return MISSING if level is None or level != level else f"{level:.15g}" if number else level
+        if level is None or level != level:
+            return MISSING
+        # -0.0 is 0.
+        return f"{level + 0.0:.15g}" if number else level
 
     number = values.dtype.kind == "f"
     rows = {text(level): int(count) for level, count in values.value_counts(dropna=False).items()}

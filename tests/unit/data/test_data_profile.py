@@ -47,6 +47,14 @@ def test_few_values_are_counted_exactly(size: int) -> None:
     )
 
 
+@pytest.mark.parametrize("size", [3, 8, 1_000_000])
+def test_zero_and_minus_zero_are_one_value_and_no_row_is_lost(size: int) -> None:
+    found = profile(pa.array([0.0, -0.0, 1.0, -0.0, 0.0, -0.0, 1.0, -0.0] * 3), size)
+
+    assert [(level.value, level.rows) for level in found.top] == [("0.0", 18), ("1.0", 6)]
+    assert (found.distinct, found.mean) == (2, 0.25)
+
+
 def test_each_type_has_its_figures() -> None:
     words = profile(["pear", "fig", None, "fig", "größe", ""])
     assert (words.shortest, words.longest, words.distinct, words.nulls) == (0, 5, 4, 1)
