@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,9 @@ LEVELS = 50
 
 BINS = 10
 """Bins of an index of numbers: deciles of the reference, as is customary."""
+
+_OFTEN = 5
+"""Rows of each different number, on average, from which few of them are compared as levels."""
 
 _HALF = 0.5
 """Rows put into an empty bin, where the index would be infinite."""
@@ -39,29 +43,66 @@ def reference_of(folder: Path, *, complete: bool = True) -> Reference:
     )
 
 
-def drift(reference: Reference, current: Reference) -> dict[str, float]:
-    """Return the population stability index of every column that both have in one type.
+@dataclass(frozen=True)
+class Drift:
+    """How far columns have moved.
+
+    Args:
+        index: The population stability index of each column that can be compared.
+        incomparable: Why not, of each column of the reference that cannot.
+        new: Columns that the reference does not have.
+    """
+
+    index: dict[str, float]
+    incomparable: dict[str, str]
+    new: tuple[str, ...]
+
+
+def drift(reference: Reference, current: Reference) -> Drift:
+    """Return the population stability index of every column of the reference.
 
     The index is the sum over bins of (q - p) ln(q / p), p and q being the shares of rows of the
-    reference and now. Numbers have at most ten bins, deciles of the reference; text has its
-    commonest levels; what is missing, and every other level, is a bin of its own. Two samples of
-    one distribution differ by about (bins - 1)(1/n + 1/m) (Yurdakul and Naranjo 2020): that is
-    taken off, and what is left is at least 0. Times are left out: later rows always lie later.
+    reference and now. Numbers have at most ten bins, deciles of the reference, and a bin of its own
+    for what occurs in a tenth of its rows; few different numbers, and text, have their levels; what
+    is missing, and every other level, is a bin of its own. Two samples of one distribution differ
+    by about (bins - 1)(1/n + 1/m) (Yurdakul and Naranjo 2020): that is taken off, and what is left
+    is at least 0. Of times only what is missing is compared: later rows always lie later.
 
     Args:
         reference: Of the rows that are compared with.
         current: Of the rows that may have moved.
     """
-    found = {}
-    for column in current.columns:
-        before = reference.column(column.name)
-        if before is None or "datetime" in (before.type, column.type):
-            continue
-        if bool(before.edges) != bool(column.edges):
-            continue
-        old, new = _by_edges(before, column) if before.edges else _by_levels(before, column)
-        found[column.name] = _index(old, new)
-    return found
+    index, incomparable = {}, {}
+    for before in reference.columns:
+        now = current.column(before.name)
+        if now is None:
+            incomparable[before.name] = "it is gone"
+        elif (bins := _bins(before, now)) is None:
+            incomparable[before.name] = f"it was stored as {before.type}, and is as {now.type}"
+        else:
+            index[before.name] = _index(*bins)
+    known = {column.name for column in reference.columns}
+    new = tuple(column.name for column in current.columns if column.name not in known)
+    return Drift(index, incomparable, new)
+
+
+def _bins(old: ReferenceColumn, new: ReferenceColumn) -> tuple[Floats, Floats] | None:
+    """Return the rows of both by bin, None where the types cannot be compared."""
+    if not _known(old) or not _known(new) or old.type == new.type == "datetime":
+        return _missing(old), _missing(new)
+    if "datetime" in (old.type, new.type) or bool(old.edges) != bool(new.edges):
+        return None
+    if not old.edges:
+        return _by_levels(old, new)
+    return _by_values(old, new) if old.exact else _by_edges(old, new)
+
+
+def _known(column: ReferenceColumn) -> int:
+    return sum(column.counts) + sum(level.rows for level in column.levels) + column.others
+
+
+def _missing(column: ReferenceColumn) -> Floats:
+    return np.array([_known(column), column.nulls], float)
 
 
 def _column(folder: Path, column: Column) -> ReferenceColumn:
@@ -84,9 +125,14 @@ def _column(folder: Path, column: Column) -> ReferenceColumn:
         numbers = values.cast(pa.int64()).to_numpy() / 1e6
     else:
         numbers = values.to_numpy().astype(np.float64)
-    edges, counts = _cut(numbers)
+    different, counts = np.unique(numbers + 0.0, return_counts=True)
+    exact = len(different) <= min(LEVELS, len(numbers) / _OFTEN) and column.type != "datetime"
+    edges, counts = (different, counts) if exact else _cut(numbers)
     return ReferenceColumn(
-        **described, edges=tuple(edges.tolist()), counts=tuple(map(int, counts.tolist()))
+        **described,
+        edges=tuple(edges.tolist()),
+        counts=tuple(map(int, counts.tolist())),
+        exact=exact,
     )
 
 
@@ -102,13 +148,27 @@ def _cut(numbers: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:
 def _by_edges(old: ReferenceColumn, new: ReferenceColumn) -> tuple[Floats, Floats]:
     """Return rows by decile of the old column; each small bin counts where its upper edge lies."""
     upto = np.cumsum(old.counts)
-    places = np.searchsorted(upto, np.arange(1, BINS) / BINS * upto[-1])
+    deciles = np.searchsorted(upto, np.arange(1, BINS) / BINS * upto[-1])
+    heavy = np.flatnonzero(np.asarray(old.counts) >= upto[-1] / BINS)
+    # A bin ends below a heavy value too, so that what lies below is not counted with it.
+    places = np.concatenate([deciles, heavy, heavy[heavy > 0] - 1])
     cuts = np.unique(np.asarray(old.edges)[places])
 
     def rows(column: ReferenceColumn) -> Floats:
         bins = np.searchsorted(cuts, np.asarray(column.edges), side="left")
         counts = np.bincount(bins, weights=np.asarray(column.counts), minlength=len(cuts) + 1)
         return np.append(counts, column.nulls)
+
+    return rows(old), rows(new)
+
+
+def _by_values(old: ReferenceColumn, new: ReferenceColumn) -> tuple[Floats, Floats]:
+    """Return rows by value of the old column, then those of any other value, then the missing."""
+
+    def rows(column: ReferenceColumn) -> Floats:
+        counts = dict(zip(column.edges, column.counts, strict=True))
+        known = [counts.pop(value, 0) for value in old.edges]
+        return np.array([*known, sum(counts.values()), column.nulls], float)
 
     return rows(old), rows(new)
 

@@ -56,6 +56,13 @@ class ColumnFigure(Value):
     value: float
 
 
+class ColumnNote(Value):
+    """What is to be said of one column."""
+
+    column: str
+    note: str
+
+
 class Leakage(Value):
     """What would be absent when the model is used."""
 
@@ -115,3 +122,9 @@ class TrainingData(Value):
         "largest first; None: not known",
     )
     drift_note: str = Field(default="", description="Why it is not known")
+    incomparable: tuple[ColumnNote, ...] = Field(
+        default=(), description="Columns whose drift cannot be told, and why"
+    )
+    new_columns: tuple[str, ...] = Field(
+        default=(), description="Columns that the champion's training data does not have"
+    )
