@@ -41,6 +41,9 @@ class Disturbed(Value):
     kind: str = Field(description="noise or missing")
     amount: float
     rows: int = Field(description="How many were disturbed: all, or a sample of the holdout")
+    columns: int | None = Field(
+        default=None, description="Columns whose values changed; None: an older release measured"
+    )
     before: float = Field(description="The figure on the same rows undisturbed")
     value: Estimate | None = Field(default=None, description="None: the model gave no answers")
     drop: Estimate | None = Field(
