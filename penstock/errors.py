@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
+
 
 class PenstockError(Exception):
     """A failure that its reader can act on.
@@ -26,6 +29,27 @@ class PenstockError(Exception):
 
 class InputError(PenstockError):
     """Data, a file or a setting that came from outside is not usable."""
+
+
+def absent_column(
+    name: str, columns: Iterable[str], *, where: str, table: str = "the table"
+) -> InputError:
+    """Return the error for a setting that names a column which is not there.
+
+    Args:
+        name: What the setting says.
+        columns: What there is; the message names what is spelt alike, and then all.
+        where: The setting.
+        table: What has no such column.
+    """
+    there = list(columns)
+    close = difflib.get_close_matches(name, there, n=3)
+    guess = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+    return InputError(
+        f"{table} has no column {name!r}",
+        where=where,
+        remedy=f"{guess}Its columns are: {', '.join(there)}.",
+    )
 
 
 class UsageError(InputError):

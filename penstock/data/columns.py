@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from penstock.errors import InputError
+from penstock.errors import InputError, absent_column
 
 
 def check_declared(types: Iterable[str], names: Sequence[str], *, where: str) -> None:
     """Raise InputError if a column whose type is declared is not in the table."""
     absent = [name for name in types if name not in names]
     if absent:
-        raise InputError(
-            f"types names the column {absent[0]!r}, which is not in the table",
-            where=where,
-            remedy=f"Its columns are: {', '.join(names)}.",
-        )
+        raise absent_column(absent[0], names, where=f"source.types, {where}")
 
 
 def check_same_columns(

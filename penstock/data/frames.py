@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.data.table import read_dataset, read_table
-from penstock.errors import InputError
+from penstock.errors import InputError, absent_column
 from penstock.model import to_frame
 
 if TYPE_CHECKING:
@@ -40,11 +40,7 @@ def read_arrays(folder: Path, names: Collection[str], *, where: str) -> dict[str
     columns = {column.name: column for column in read_dataset(folder).columns}
     for name in sorted(names):
         if name not in columns:
-            raise InputError(
-                f"there is no column {name!r}",
-                where=where,
-                remedy=f"There are: {', '.join(columns)}.",
-            )
+            raise absent_column(name, columns, where=where)
         if columns[name].type == "datetime":
             raise InputError(
                 f"the column {name!r} holds times, with which nothing can be computed", where=where

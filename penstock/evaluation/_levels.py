@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.data.table import read_table
-from penstock.errors import InputError
+from penstock.errors import absent_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,11 +61,8 @@ def levels_of(holdout: Holdout, column: str, *, levels: int, where: str) -> Leve
     """
     found = holdout.dataset.column(column)
     if found is None:
-        raise InputError(
-            f"the holdout has no column {column!r}",
-            where=where,
-            remedy=f"Its columns are: {', '.join(c.name for c in holdout.dataset.columns)}.",
-        )
+        names = [c.name for c in holdout.dataset.columns]
+        raise absent_column(column, names, where=where, table="the holdout")
     values = read_table(holdout.folder, [column]).column(column).combine_chunks()
     if found.type in ("string", "boolean"):
         codes, names = _of_categories(values, levels)

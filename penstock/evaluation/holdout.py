@@ -321,6 +321,11 @@ def _row_notes(target: pa.ChunkedArray, truth: np.ndarray, record: Model) -> lis
             f"{unseen:,} rows hold a class that the models have never seen ({shown}). They count "
             "as wrong, whatever is predicted, and as rows of none of the known classes."
         )
+        if record.task == "binary":
+            notes.append(
+                "In roc_auc and average_precision rows of an unseen class stand among those that "
+                "are not positive."
+            )
     return notes
 
 

@@ -105,9 +105,7 @@ def measure_slices(holdout: Holdout, rule: SlicesRule, *, confidence: float) -> 
         named=sum(not entry.look.found for entry in entries),
         too_small=sum(int((~look.judged).sum()) for look in looks),
         unjudged=tuple(
-            " and ".join(look.columns)
-            for look in looks
-            if not look.found and not look.judged.any()
+            " and ".join(look.columns) for look in looks if not look.found and not look.judged.any()
         ),
         omitted=sum(e.accused for e in entries) - sum(e.accused for e in listed),
         compared=losses.champion is not None and rule.margin is not None,

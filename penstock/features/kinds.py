@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from penstock.errors import InputError
+from penstock.errors import InputError, absent_column
 from penstock.features.spec import FeaturesSpec
 from penstock.records.dataset import Column, ColumnType, Split
 from penstock.records.features import FeatureKind
@@ -82,10 +82,8 @@ def _check_declared(columns: tuple[Column, ...], spec: FeaturesSpec) -> None:
     types = {column.name: column.type for column in columns}
     for name, kind in spec.columns.items():
         if name not in types:
-            raise InputError(
-                f"the table has no feature column {name!r}",
-                where="features.columns",
-                remedy=f"Its columns without the target are: {', '.join(types)}.",
+            raise absent_column(
+                name, types, where="features.columns", table="the table without its target"
             )
         if kind not in ALLOWED[types[name]]:
             raise InputError(

@@ -69,13 +69,13 @@ def _not_at_serving(measured: Leakage, rule: LeakageRule) -> RuleResult:
     )
     if measured.unknown:
         sentence += (
-            f" The holdout has no column called {', '.join(measured.unknown)}: see that the policy "
-            "spells it right."
+            f" The holdout has no column called {', '.join(measured.unknown)}, so the rule cannot "
+            "pass: see that the policy spells it right."
         )
     return result(
         "leakage: not at serving",
         rule,
-        passed=not taken,
+        passed=not taken and not measured.unknown,
         value=float(len(measured.not_at_serving)),
         bound=0.0,
         sentence=sentence,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock import files, tracking
+from penstock.policy.columns import check_columns
 from penstock.policy.spec import Policy
 from penstock.progress import say
 from penstock.records.dataset import Split
@@ -82,6 +83,7 @@ def train(
     problem = read_problem(
         train, features=features, target=target, task=task, positive=positive, split=split
     )
+    check_columns(policy, [column.name for column in problem.dataset.columns], target=target)
     plan = plan_of(problem, spec, policy, train=train)
     store = tracking.client(tracking_uri)
     with (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from health_world import Made, customers, dataset, make
 
 from penstock.data import fingerprints
 from penstock.data.table import read_table
+from penstock.errors import InputError
+from penstock.gate.decide import decide
 from penstock.policy.spec import Policy
 from penstock.records.dataset import Split
 
@@ -22,15 +25,45 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def test_a_sound_model_passes_and_the_page_says_why(sound: Made) -> None:
-    rules = sound.rules({"leakage": {"not_at_serving": ["closed_at"]}})
+    rules = sound.rules({"leakage": {"not_at_serving": ["when"]}})
     assert {rules[f"leakage: {part}"].verdict for part in ("one column", "overlap")} == {"pass"}
     assert "compared every row" in rules["leakage: overlap"].sentence
-    taken = rules["leakage: not at serving"]
-    assert taken.verdict == "pass"
-    assert "no column called closed_at" in taken.sentence
     page = sound.page()
     assert "No row of the holdout was trained on" in page
     assert page.index("age") < page.index("Area under the ROC curve of the column alone")
+
+
+def test_a_column_that_no_table_has_is_refused_before_training(tmp_path: Path) -> None:
+    policy = {"leakage": {"not_at_serving": ["spent"]}}
+    with pytest.raises(InputError, match=r"not_at_serving: .*'spent'\. Did you mean 'spend'\?"):
+        make(tmp_path / "misspelt", customers(200), policy=policy)
+    assert not (tmp_path / "misspelt" / "model").exists()
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"slices": {"columns": [["region", "regionn"]]}},
+        {"fairness": [{"columns": ["regionn"], "difference_at_most": 0.1}]},
+        {"leakage": {"not_at_serving": ["regionn"]}},
+        {"cost": {"expression": "(truth == predicted) * (regionn == 'north')"}},
+    ],
+)
+def test_a_rule_that_names_no_column_is_refused(sound: Made, policy: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"no column 'regionn'\. Did you mean 'region'\?"):
+        sound.rules(policy)
+
+
+def test_a_record_with_a_misspelt_column_does_not_pass(sound: Made) -> None:
+    policy = Policy.parse({"leakage": {"not_at_serving": ["when"]}}, where="gate")
+    found = sound.evaluation(policy)
+    leakage = found.leakage
+    assert leakage is not None
+    record = found.model_copy(
+        update={"leakage": leakage.model_copy(update={"unknown": ("spent",)})}
+    )
+    rules = {rule.rule: rule for rule in decide(record, policy=policy).rules}
+    assert rules["leakage: not at serving"].verdict == "fail"
 
 
 def test_a_column_that_is_not_known_when_serving_blocks(sound: Made) -> None:

@@ -259,13 +259,10 @@ def test_small_slices_are_listed_and_not_judged(world, tmp_path) -> None:
 
 
 def test_a_named_column_without_a_slice_that_can_be_judged_does_not_pass(world, tmp_path) -> None:
-    rule, found = judged(
-        world, tmp_path, columns=["id", "kind"], levels=2, find=1, min_rows=1000, metric="accuracy", at_least=0.01
-    )
+    asked = {"find": 1, "min_rows": 1000, "metric": "accuracy", "at_least": 0.01}
+    rule, found = judged(world, tmp_path, columns=["id", "kind"], levels=2, **asked)
     assert rule.verdict == "pass"  # Each column has a slice of the other values.
-    rule, found = judged(
-        world, tmp_path, columns=["age", "kind"], find=1, min_rows=1000, metric="accuracy", at_least=0.01
-    )
+    rule, found = judged(world, tmp_path, columns=["age", "kind"], **asked)
     assert found.slices.unjudged == ("age",)
     assert rule.verdict == "fail"
     assert "names age, of which no slice has the 1,000 rows" in rule.sentence

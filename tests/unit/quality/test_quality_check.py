@@ -279,8 +279,8 @@ def test_suite_naming_an_absent_column_is_refused(make, check, tmp_path: Path) -
     with pytest.raises(InputError) as caught:
         check(folder, fine, expect("column_values_to_not_be_null", column="agee"))
     assert str(caught.value) == (
-        "expectations[1]: expect_column_values_to_not_be_null speaks of the column 'agee', which "
-        "is not in the table. Did you mean 'age'? The columns are: age, job."
+        "expectations[1], expect_column_values_to_not_be_null: the table has no column 'agee'. "
+        "Did you mean 'age'? Its columns are: age, job."
     )
     assert not (tmp_path / "out").exists()
 
