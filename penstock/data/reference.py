@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from penstock.data.counting import level_text
 from penstock.data.table import read_dataset, read_table
 from penstock.records.dataset import Column, Level
 from penstock.records.reference import Reference, ReferenceColumn
@@ -116,11 +119,14 @@ def _column(folder: Path, column: Column) -> ReferenceColumn:
     if len(values) == 0:
         return ReferenceColumn(**described)
     if column.type in ("string", "boolean"):
-        pairs = pc.value_counts(values.cast(pa.string())).to_pylist()
-        pairs.sort(key=lambda pair: (-pair["counts"], pair["values"]))
-        top = [Level(value=pair["values"], rows=pair["counts"]) for pair in pairs[:LEVELS]]
-        others = len(values) - sum(level.rows for level in top)
-        return ReferenceColumn(**described, levels=tuple(top), others=others)
+        counted = pc.value_counts(values.cast(pa.string()))
+        order = [("counts", "descending"), ("values", "ascending")]
+        table = pa.table({name: counted.field(name) for name in ("values", "counts")})
+        places = pc.select_k_unstable(table, k=LEVELS, sort_keys=order)
+        top = _short(table.take(places).to_pylist())
+        others = len(values) - sum(top.values())
+        levels = tuple(Level(value=value, rows=rows) for value, rows in top.items())
+        return ReferenceColumn(**described, levels=levels, others=others)
     if column.type == "datetime":
         numbers = values.cast(pa.int64()).to_numpy() / 1e6
     else:
@@ -134,6 +140,14 @@ def _column(folder: Path, column: Column) -> ReferenceColumn:
         counts=tuple(map(int, counts.tolist())),
         exact=exact,
     )
+
+
+def _short(pairs: list[dict[str, Any]]) -> dict[str, int]:
+    """Return how often each text occurs, long ones cut: those that begin alike count as one."""
+    counts: Counter[str] = Counter()
+    for pair in pairs:
+        counts[level_text(pair["values"])] += pair["counts"]
+    return dict(counts)
 
 
 def _cut(numbers: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:

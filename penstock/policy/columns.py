@@ -32,9 +32,8 @@ def check_columns(policy: Policy, columns: Sequence[str], *, target: str) -> Non
 def _named(policy: Policy) -> Iterator[tuple[str, str]]:
     if policy.slices is not None:
         for one in policy.slices.columns:
-            yield from (
-                ("gate.slices.columns", c) for c in ([one] if isinstance(one, str) else one)
-            )
+            crossed = (one,) if isinstance(one, str) else one
+            yield from (("gate.slices.columns", name) for name in crossed)
     for rule in policy.fairness:
         yield from (("gate.fairness.columns", name) for name in rule.columns)
     if policy.leakage is not None:

@@ -92,8 +92,8 @@ def _checked(
         )
     if missing.all():
         raise InputError(
-            "no row has a worth: each lacks a column that the rule names "
-            f"({', '.join(sorted(rule.names())) or 'none'}), or is of a class that it does not know",
+            f"no row has a worth: each lacks one of {', '.join(sorted(rule.names())) or 'nothing'} "
+            "or is of a class that the rule does not know",
             where="gate.cost",
             remedy="Name columns that are known.",
         )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock import files
+from penstock.data.counting import MAX_LEVEL
 from penstock.data.table import read_dataset, read_table
 from penstock.data.task import resolve_positive, resolve_task
 from penstock.errors import InputError, IntegrityError
@@ -199,6 +200,14 @@ def _target(column: pa.ChunkedArray, dataset: Dataset, *, target: str, task: Tas
             )
         return numbers
     if described.type == "string":
+        if (described.profile.longest or 0) > MAX_LEVEL:
+            # NumPy's own text gives every row the room of the longest.
+            raise InputError(
+                f"a class label has {described.profile.longest:,} characters, more than "
+                f"{MAX_LEVEL}",
+                where=f"target {target!r}",
+                remedy="Name another target, or shorten its labels.",
+            )
         return values.astype(str)
     return _whole(values, target) if described.type == "number" else values
 

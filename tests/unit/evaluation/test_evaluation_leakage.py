@@ -106,6 +106,22 @@ def test_an_identifier_tells_nothing_alone() -> None:
     assert strength(names, many, task="multiclass", seed=1) < 0.55
 
 
+def test_one_long_text_takes_no_room_in_the_other_rows() -> None:
+    import tracemalloc
+
+    from penstock.evaluation._single import strength
+
+    texts = np.array([f"{i % 7}" for i in range(2000)], dtype=object)
+    texts[0], texts[1] = "x" * 36_000, None
+    truth = np.arange(2000) % 7 == 0
+    tracemalloc.start()
+    told = strength(texts, truth.astype(int), task="binary", seed=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert told > 0.99
+    assert peak < 5e6
+
+
 def test_a_regression_and_many_classes_are_told_by_a_column() -> None:
     from penstock.evaluation._single import strength
 
