@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 TRUSTED_TYPES = frozenset(
     {
         "numpy.dtype",
+        "penstock.features.transformers.CommonLevels",
         "penstock.features.transformers.DatetimeParts",
         "penstock.features.transformers.HashedWords",
         "penstock.features.transformers.MissingLevel",

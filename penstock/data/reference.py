@@ -18,6 +18,10 @@ from penstock.records.reference import Reference, ReferenceColumn
 CUTS = 100
 LEVELS = 50
 
+SHARED = 5
+"""Rows from which a text is listed: what fewer hold says nothing of a distribution, and may name
+somebody."""
+
 BINS = 10
 """Bins of an index of numbers: deciles of the reference, as is customary."""
 
@@ -143,11 +147,11 @@ def _column(folder: Path, column: Column) -> ReferenceColumn:
 
 
 def _short(pairs: list[dict[str, Any]]) -> dict[str, int]:
-    """Return how often each text occurs, long ones cut: those that begin alike count as one."""
+    """Return how often each common text occurs, long ones cut: those that begin alike are one."""
     counts: Counter[str] = Counter()
     for pair in pairs:
         counts[level_text(pair["values"])] += pair["counts"]
-    return dict(counts)
+    return {text: rows for text, rows in counts.items() if rows >= SHARED}
 
 
 def _cut(numbers: Floats) -> tuple[Floats, npt.NDArray[np.int64]]:

@@ -57,7 +57,8 @@ def _overlap(holdout: Holdout, model: Path) -> tuple[str, str, int | None]:
         if same and split.rows_in_both == 0:
             return "", "the split that made both parts read them back and compared every row", 0
     if not (model / REFERENCE_NAME).is_file() or not (model / ROWS_NAME).is_file():
-        return "the model does not carry hashes of the rows that it learned from", "", None
+        off = "" if holdout.record.carries_rows else " (training.carry_rows is off)"
+        return f"the model does not carry hashes of the rows that it learned from{off}", "", None
     return _looked_up(holdout, model)
 
 

@@ -38,7 +38,7 @@ def explain(
     """Explain a model on a sample of the holdout, and write the record and its page.
 
     Permutation importance and SHAP values by raw column, partial dependence of the columns with
-    the largest SHAP values, and three rows explained. The cost is bounded: it grows with the model
+    the largest SHAP values, and, of a model that carries rows, three rows explained. The cost is bounded: it grows with the model
     and the columns, not with the holdout. The same inputs give the same record.
 
     Args:
@@ -61,7 +61,7 @@ def explain(
     from penstock.explanation._sample import draw
 
     sample = draw(holdout, model=model, rows=rows, seed=seed)
-    chosen = _chosen(sample)
+    chosen = _chosen(sample) if sample.model.record.carries_rows else []
     keep = np.unique(np.array([place for _, place in chosen], dtype=np.int64))
     found = attribute(sample, keep=keep, seed=seed)
     lost, notes = permutation(sample, seed=seed)

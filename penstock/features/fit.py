@@ -89,17 +89,16 @@ def build(used: Sequence[Choice], parts: dict[str, list[str]], spec: FeaturesSpe
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OneHotEncoder
 
-    from penstock.features.transformers import DatetimeParts, HashedWords, MissingLevel
+    from penstock.features.transformers import (
+        CommonLevels,
+        DatetimeParts,
+        HashedWords,
+        MissingLevel,
+    )
 
-    def encoder() -> OneHotEncoder:
-        return OneHotEncoder(
-            handle_unknown="infrequent_if_exist",
-            min_frequency=spec.rare_share or None,
-            max_categories=spec.max_levels + 1,
-            sparse_output=False,
-        )
+    def encoder() -> CommonLevels:
+        return CommonLevels(rare_share=spec.rare_share, max_levels=spec.max_levels)
 
     groups: dict[str, list[str]] = {}
     for choice in used:
@@ -213,7 +212,7 @@ def _described(transformer: Any, frame: pd.DataFrame) -> list[tuple[str, dict[st
 def _described_levels(
     values: pd.Series, levels: np.ndarray, rare: np.ndarray | None
 ) -> dict[str, Any]:
-    from penstock.features.transformers import MISSING
+    from penstock.features.transformers import MISSING, RARE
 
     def text(level: Any) -> str:
         if level is None or level != level:
@@ -223,8 +222,9 @@ def _described_levels(
 
     number = values.dtype.kind == "f"
     rows = {text(level): int(count) for level, count in values.value_counts(dropna=False).items()}
-    few = set() if rare is None else {text(level) for level in rare}
-    kept = [text(level) for level in levels if text(level) not in few]
+    shared = set() if rare is None else {text(level) for level in rare}
+    kept = [text(level) for level in levels if text(level) not in shared]
+    few = set(rows) - set(kept)
     names = [f"{values.name}={level}" for level in kept]
     return {
         "levels": sorted(
@@ -233,5 +233,5 @@ def _described_levels(
         ),
         "rare_levels": len(few),
         "rare_rows": sum(rows.get(level, 0) for level in few),
-        "outputs": (*names, f"{values.name}=(rare or unseen)") if few else tuple(names),
+        "outputs": (*names, f"{values.name}={RARE}") if shared else tuple(names),
     }

@@ -105,10 +105,14 @@ def _choose_one(
         # A column without two different values has nothing to encode, whatever it is called.
         if unusable and declared != "drop" and distinct < 2:
             kind, reason = "drop", f"declared as {declared}, but {unusable}"
+        elif declared == "category" and (scattered := _scattered(values, spec)):
+            kind, reason = "drop", f"declared as category, but {scattered}"
         return Choice(column, kind, "declared", reason, missing, distinct)
     if unusable:
         return Choice(column, "drop", "inferred", unusable, missing, distinct)
     kind, reason = _INFER[column.type](values, missing, distinct)
+    if kind == "category" and (scattered := _scattered(values, spec)):
+        kind, reason = "drop", scattered
     return Choice(column, kind, "inferred", reason, missing, distinct)
 
 
@@ -124,6 +128,17 @@ def _unusable(
     if split is not None and split.method == "group" and split.column == column.name:
         return "the rows were split by it, so no value in the holdout has been seen"
     return ""
+
+
+def _scattered(values: pd.Series, spec: FeaturesSpec) -> str:
+    """Return why no level of a category is kept; empty if one is."""
+    commonest = int(values.value_counts(dropna=False).iloc[0])
+    if commonest >= spec.rare_share * len(values):
+        return ""
+    return (
+        f"each of its values is in fewer than {spec.rare_share:.4g} of the rows "
+        "(features.rare_share)"
+    )
 
 
 def _infer_integer(values: pd.Series, missing: int, distinct: int) -> tuple[FeatureKind, str]:

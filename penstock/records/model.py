@@ -21,6 +21,11 @@ class Level(Value):
 
     column: str
     values: tuple[str, ...]
+    complete: bool = Field(
+        default=True,
+        description="Whether these are all that the training part held. False: only those that "
+        "are features, for the others were too many, or `training.carry_rows` is off",
+    )
 
 
 class Model(Record):
@@ -54,7 +59,12 @@ class Model(Record):
     )
     levels: tuple[Level, ...] | None = Field(
         default=None,
-        description="Text columns taken for a category: every value of the training part, the "
-        "rare ones included. None: an older release trained it and did not note them",
+        description="Text columns taken for a category: the values of the training part, with "
+        "the rare ones where they are few. None: an older release trained it and did not note them",
+    )
+    carries_rows: bool = Field(
+        default=True,
+        description="Whether rows of the training part travel with the model: see "
+        "`training.carry_rows`",
     )
     mlflow_run: str = Field(default="", description="MLflow run that tracked the training")

@@ -107,7 +107,13 @@ def train(
             frame=_other_columns(train, problem),
         )
         write_lineage(
-            model_beside, train=train, dataset=problem.dataset, split=split, health=health
+            model_beside,
+            train=train,
+            dataset=problem.dataset,
+            split=split,
+            health=health,
+            target=target,
+            hashes=spec.carry_rows,
         )
         files.write_text(report, render(outcome))
     best = outcome.search.best.attempt
@@ -268,6 +274,7 @@ class _Training:
             libraries=environment.libraries(),
             trusted_types=(),
             mlflow_run=run_id,
+            carries_rows=self._spec.carry_rows,
         )
         return save_model(
             folder,

@@ -33,8 +33,7 @@ def trivial_baseline(model: Path, *, output: Path) -> Path | None:
     loaded = models.load(model)
     record = loaded.record
     weights = _weights(model, record)
-    rows = models.background(model)
-    if weights is None or not rows:
+    if weights is None:
         return None
     import numpy as np
 
@@ -46,7 +45,8 @@ def trivial_baseline(model: Path, *, output: Path) -> Path | None:
         output / name,
         transformer=loaded.pipeline.steps[0][1],
         estimator=estimator,
-        frame=loaded.frame(rows),
+        # Of a model without rows one that lacks every value: only the types count then.
+        frame=loaded.frame(models.background(model) or {c.name: [None] for c in record.columns}),
         record=record.model_copy(
             update={
                 "name": name,
