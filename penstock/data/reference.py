@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from penstock.data.counting import level_text
-from penstock.data.table import read_dataset, read_table
+from penstock.data.table import iter_columns, read_dataset
 from penstock.records.dataset import Column, Level
 from penstock.records.reference import Reference, ReferenceColumn
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 CUTS = 100
 LEVELS = 50
@@ -35,17 +38,21 @@ Floats = npt.NDArray[np.float64]
 
 
 def reference_of(folder: Path, *, complete: bool = True) -> Reference:
-    """Return how the columns of a dataset are distributed; one column is held at a time.
+    """Return how the columns of a dataset are distributed; a few columns are held at a time.
 
     Args:
         folder: The dataset.
         complete: Whether all of its rows are hashed beside the reference.
     """
     dataset = read_dataset(folder)
+    read = iter_columns(folder, [column.name for column in dataset.columns])
     return Reference(
         dataset=dataset.content,
         rows=dataset.rows,
-        columns=tuple(_column(folder, Column(name=c.name, type=c.type)) for c in dataset.columns),
+        columns=tuple(
+            _column(Column(name=column.name, type=column.type), values)
+            for column, (_, values) in zip(dataset.columns, read, strict=True)
+        ),
         hashes="all" if complete else "lowest",
     )
 
@@ -112,11 +119,10 @@ def _missing(column: ReferenceColumn) -> Floats:
     return np.array([_known(column), column.nulls], float)
 
 
-def _column(folder: Path, column: Column) -> ReferenceColumn:
+def _column(column: Column, values: pa.ChunkedArray) -> ReferenceColumn:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    values = read_table(folder, [column.name]).column(0)
     nulls = values.null_count
     values = values.drop_null()
     described = {"name": column.name, "type": column.type, "nulls": nulls}

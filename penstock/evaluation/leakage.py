@@ -38,14 +38,16 @@ def measure_leakage(holdout: Holdout, rule: LeakageRule, *, model: Path, seed: i
 
 
 def _single_columns(holdout: Holdout, *, seed: int) -> tuple[ColumnFigure, ...]:
-    from penstock.data.frames import read_frame
+    from penstock.data.table import iter_columns
     from penstock.evaluation._single import strength
+    from penstock.model import to_frame
 
     found = []
-    for column in holdout.record.columns:
-        values = read_frame(holdout.folder, [column.name])[column.name]
-        value = strength(values.to_numpy(), holdout.truth, task=holdout.record.task, seed=seed)
-        found.append(ColumnFigure(column=column.name, value=value))
+    columns = {column.name: column for column in holdout.record.columns}
+    for name, read in iter_columns(holdout.folder, list(columns)):
+        values = to_frame({name: read}, [columns[name]])[name].to_numpy()
+        value = strength(values, holdout.truth, task=holdout.record.task, seed=seed)
+        found.append(ColumnFigure(column=name, value=value))
     return tuple(sorted(found, key=lambda figure: (-figure.value, figure.column)))
 
 

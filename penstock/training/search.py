@@ -249,7 +249,7 @@ def _study(families: tuple[CandidateName, ...], *, task: Task) -> Study:
 def _order(attempt: Attempt, metric: Metric) -> tuple[float, int, int]:
     simplicity = [str(name) for name in estimators.SIMPLEST_FIRST].index(attempt.family)
     # Sums of the same numbers in another order differ in their last digits.
-    return -round(metric.oriented(attempt.mean), 9), simplicity, attempt.number
+    return float(f"{-metric.oriented(attempt.mean):.12g}"), simplicity, attempt.number
 
 
 @contextlib.contextmanager

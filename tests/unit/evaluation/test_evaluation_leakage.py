@@ -106,6 +106,38 @@ def test_an_identifier_tells_nothing_alone() -> None:
     assert strength(names, many, task="multiclass", seed=1) < 0.55
 
 
+def test_columns_are_read_together_and_not_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that is parsed once a column costs four times as much for twice the columns."""
+    from penstock.data import table
+    from penstock.data.reference import reference_of
+    from penstock.evaluation.holdout import read_holdout
+    from penstock.evaluation.leakage import measure_leakage
+    from penstock.evaluation.slices import measure_slices
+    from penstock.policy.slices import SlicesRule
+    from penstock.policy.trust import LeakageRule
+
+    frame = customers(200)
+    more = pd.DataFrame({f"x{at}": frame["age"] * at for at in range(1, 151)})
+    wide = pd.concat([frame, more], axis=1)
+    made = make(tmp_path / "wide", wide)
+    read: list[Path] = []
+    whole = table.read_dataset
+
+    def counted(folder: Path) -> Any:
+        read.append(folder)
+        return whole(folder)
+
+    monkeypatch.setattr(table, "read_dataset", counted)
+    rows = read_holdout(made.holdout, model=made.model, baselines=None, champion=None)
+    found = measure_leakage(rows, LeakageRule(overlap=False), model=made.model, seed=1)
+    measure_slices(rows, SlicesRule(min_rows=10), confidence=0.9)
+    assert len(found.single_columns) > 150
+    assert len(reference_of(made.holdout).columns) == 155
+    assert len(read) < 10
+
+
 def test_one_long_text_takes_no_room_in_the_other_rows() -> None:
     import tracemalloc
 

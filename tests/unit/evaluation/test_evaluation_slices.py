@@ -232,6 +232,24 @@ def test_columns_without_values_and_tables_of_one_slice(world) -> None:
     assert not any({"empty", "only", "id"} & set(one.columns) for one in searched.slices)
 
 
+def test_pairs_without_a_large_slice_are_counted_and_not_tested(world, monkeypatch) -> None:
+    from penstock.evaluation import slices
+
+    asked = {"find": 5, "min_rows": 700, "metric": "accuracy", "at_least": 0.5}
+    thorough = {}
+    for skip in (True, False):
+        looks = []
+        look = slices._look
+        with monkeypatch.context() as patch:
+            # What is tested is that the short cut changes nothing but the work.
+            patch.setattr(slices, "_look", lambda *a, **k: looks.append(a) or look(*a, **k))
+            if not skip:
+                patch.setattr(slices, "_too_small", lambda *_: 0)
+            thorough[skip] = (measured(world, **asked), len(looks))
+    assert thorough[True][0] == thorough[False][0]
+    assert thorough[True][1] < thorough[False][1]
+
+
 def test_numbers_and_times_are_cut_at_quantiles(world) -> None:
     found = measured(world, columns=["age", "when", "x2"], find=0)
     sizes = {one.name: one.rows for one in found.slices}

@@ -51,7 +51,7 @@ def test_a_model_that_carries_no_rows_holds_none_and_still_works(
     service = Service(scorer=loaded, name="m", version="1")
     assert service.metadata()["unseen_unknown"] == ["shop"]
     body = json.dumps({"instances": [{name: values[0] for name, values in asked.items()}]})
-    with pytest.raises(RequestError, match="training.carry_rows: false") as refused:
+    with pytest.raises(RequestError, match=r"training\.carry_rows: false") as refused:
         service.explain(body.encode())
     assert refused.value.status == 404
 

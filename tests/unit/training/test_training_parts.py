@@ -234,6 +234,18 @@ def test_the_threshold_is_the_best_there_is(objective: Any) -> None:
             assert SCIKIT[objective](truth, (scores >= t).astype(int)) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("low", [0.1, 0.3, 0.5, 0.7, np.nextafter(0.5, 0)])
+def test_a_threshold_tells_neighbouring_doubles_apart(low: float) -> None:
+    scores = np.array([low, np.nextafter(low, 1)])
+    truth = np.array([0, 1])
+    threshold, value = best_threshold(truth, scores, objective="accuracy")
+    assert ((scores >= threshold) == truth).all()
+    assert value == 1
+    thresholds, curve = threshold_curve(truth, scores, objective="accuracy")
+    for cut, expected in zip(thresholds, curve, strict=True):
+        assert ((scores >= cut) == truth).mean() == expected
+
+
 def test_of_equal_thresholds_the_middle_one_is_taken() -> None:
     truth, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.6, 0.9])
     assert best_threshold(truth, scores, objective="accuracy") == (pytest.approx(0.4), 1.0)
