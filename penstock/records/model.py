@@ -40,6 +40,11 @@ class Model(Record):
     task: Task
     target: str
     classes: tuple[Label, ...] = Field(default=(), description="In the order of predict_proba")
+    class_rows: tuple[int, ...] = Field(
+        default=(),
+        description="Rows of the training part of each class. Empty: a regression, or an older "
+        "release trained it",
+    )
     positive: Label | None = Field(default=None, description="Binary task: the class scored")
     threshold: float | None = Field(
         default=None,

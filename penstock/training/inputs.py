@@ -56,6 +56,15 @@ class Problem:
     split_values: np.ndarray | None
 
     @property
+    def class_rows(self) -> tuple[int, ...]:
+        """Rows of each class; empty for a regression."""
+        import numpy as np
+
+        if self.task == "regression":
+            return ()
+        return tuple(int(rows) for rows in np.unique(self.y, return_counts=True)[1])
+
+    @property
     def inputs(self) -> tuple[Column, ...]:
         """The raw columns that the model takes, in order."""
         return self.features.inputs()

@@ -262,6 +262,7 @@ class _Training:
             task=problem.task,
             target=problem.target,
             classes=problem.classes,
+            class_rows=problem.class_rows,
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,

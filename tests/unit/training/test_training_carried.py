@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from penstock.explanation.explain import explain
@@ -86,3 +87,31 @@ def test_rare_values_travel_where_they_are_few(
     held = {level.column: level for level in record.levels or ()}
     assert (held["shop"].values, held["shop"].complete) == (("shop-1", "shop-3"), False)
     assert held["job"].complete
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["this release", "an older one"])
+@pytest.mark.parametrize("kind", ["float", "many", "boolean"])
+def test_the_trivial_baseline_is_made_again_of_any_classes(
+    bench: Any, make_table: Tables, kind: str, old: bool
+) -> None:
+    table = make_table(240)
+    rows = np.arange(240)
+    table["y"] = {
+        "float": (rows % 3 == 0).astype(float).tolist(),
+        "many": [f"class {at}" for at in np.sqrt(rows + 4).astype(int)],
+        "boolean": (rows % 5 == 0).tolist(),
+    }[kind]
+    bench.prepare(table)
+    record: Model = bench.train(trials=1)
+    assert sum(record.class_rows) == 240
+    folder = bench.folder / "model"
+    if old:
+        record.model_copy(update={"class_rows": ()}).write(folder / "penstock.json")
+    made = trivial_baseline(folder, output=bench.folder / "again")
+    if old and kind == "many":
+        assert made is None
+        return
+    assert made is not None
+    ours, theirs = load(made / "majority"), load(bench.folder / "model-baselines" / "majority")
+    frame = ours.frame({name: values[:3] for name, values in table.items()})
+    assert ours.scores(frame) == pytest.approx(theirs.scores(frame))
