@@ -83,7 +83,7 @@ def write_project(
             data = ingest(SourceSpec(uri=uri, query=query), output=table)
         resolved = resolve_task(data, target=target, task=task)
         positive = resolve_positive(data, target=target) if resolved == "binary" else None
-        expectations = propose(table, target=target)
+        expectations = propose(table, target=target, task=resolved)
     text = _render(
         data,
         name=name or _name_from(uri),

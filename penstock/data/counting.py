@@ -67,17 +67,19 @@ class Moments:
         if not count:
             return
         numbers = values.astype(np.float64, copy=False)
-        # Sums, not dot products: those go to BLAS, whose threads cost more than they bring here.
-        mean = float((numbers if counts is None else numbers * counts).sum()) / count
-        off = numbers - mean
-        np.multiply(off, off, out=off)
-        squares = float((off if counts is None else off * counts).sum())
-        gap, total = mean - self.mean, self.count + count
-        self.squares += squares + gap * gap * self.count * count / total
-        self.mean += gap * count / total
-        self.count = total
         self.low = min(self.low, float(numbers.min()))
         self.high = max(self.high, float(numbers.max()))
+        # The profile refuses, by its bounds, a column in which this overflows.
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Sums, not dot products: those go to BLAS, whose threads cost more than they bring here.
+            mean = float((numbers if counts is None else numbers * counts).sum()) / count
+            off = numbers - mean
+            np.multiply(off, off, out=off)
+            squares = float((off if counts is None else off * counts).sum())
+            gap, total = mean - self.mean, self.count + count
+            self.squares += squares + gap * gap * self.count * count / total
+            self.mean += gap * count / total
+        self.count = total
 
 
 @dataclass

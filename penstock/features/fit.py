@@ -50,7 +50,7 @@ def fit_features(
 
     Raises:
         InputError: If the target is absent, constant or all null, a declared kind does not fit its
-            column, a value is infinite, or no usable column is left.
+            column, a value is infinite or beyond 3.4e38, or no usable column is left.
         IntegrityError: If the dataset's files are not the ones that its record lists.
     """
     dataset = read_dataset(train)
@@ -61,6 +61,7 @@ def fit_features(
     frame = to_frame(read_table(train, [column.name for column in raw]), raw)
     choices, parts = _with_parts(choose(frame, raw, spec=spec, split=split), frame, split)
     used = [choice for choice in choices if choice.kind != "drop"]
+    _refuse_huge(frame, used)
     if not used:
         reasons = "; ".join(f"{c.column.name!r}: {c.reason}" for c in choices)
         raise InputError(
@@ -78,6 +79,27 @@ def fit_features(
         + (f", {dropped:,} left out" if dropped else "")
     )
     return record
+
+
+def _refuse_huge(frame: pd.DataFrame, used: Sequence[Choice]) -> None:
+    """Refuse numbers that no 32-bit float holds, which the trees of a forest take."""
+    import numpy as np
+
+    largest = float(np.finfo(np.float32).max)
+    for choice in used:
+        if choice.kind != "number":
+            continue
+        values = frame[choice.column.name].to_numpy()
+        if not (np.abs(values) > largest).any():
+            continue
+        huge = values[int(np.nanargmax(np.abs(values)))]
+        raise InputError(
+            f"a number is as large as {huge:.3g}: trees compare 32-bit floats, of which the "
+            f"largest is {largest:.2g}",
+            where=f"column {choice.column.name!r}",
+            remedy="Correct it in the source, give it in a larger unit, or leave the column out by "
+            f"features.columns: {{{choice.column.name}: drop}}.",
+        )
 
 
 def build(used: Sequence[Choice], parts: dict[str, list[str]], spec: FeaturesSpec) -> Any:

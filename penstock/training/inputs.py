@@ -11,7 +11,7 @@ from penstock.data.counting import MAX_LEVEL
 from penstock.data.table import read_dataset, read_table
 from penstock.data.task import resolve_positive, resolve_task
 from penstock.errors import InputError, IntegrityError
-from penstock.metrics import codes
+from penstock.metrics import codes, refuse_huge
 from penstock.model import load_trusted, to_frame
 from penstock.records.dataset import Column, Dataset, Split
 from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, Features
@@ -207,6 +207,7 @@ def _target(column: pa.ChunkedArray, dataset: Dataset, *, target: str, task: Tas
                 where=f"target {target!r}",
                 remedy="Remove these rows or correct their values.",
             )
+        refuse_huge(numbers, where=f"target {target!r}")
         return numbers
     if described.type == "string":
         if (described.profile.longest or 0) > MAX_LEVEL:

@@ -260,6 +260,14 @@ def test_levels_that_no_feature_uses_are_not_stored(tmp_path: Path) -> None:
     assert [len(levels) for levels in encoder.categories_] == [4]
 
 
+def test_a_number_that_no_tree_can_hold_is_refused_by_name(tmp_path: Path) -> None:
+    table = {"x": [1e99, 1.0] * 30, "z": [0.5, 1.0] * 30, "y": [i % 2 for i in range(60)]}
+    train = dataset(tmp_path / "train", table)
+    with pytest.raises(InputError, match=r"column 'x': .* 1e\+99.*features.columns: \{x: drop\}"):
+        fit(tmp_path, train, target="y")
+    assert fit(tmp_path, train, target="y", columns={"x": "drop"}).outputs == ("z",)
+
+
 def test_minus_zero_is_the_level_zero(tmp_path: Path) -> None:
     table = {"code": [-0.0, 0.0, 1.0, 2.0] * 30, "y": [i % 2 for i in range(120)]}
     train = dataset(tmp_path / "train", table)

@@ -181,6 +181,24 @@ def test_missing_values_count_against_not_null_alone(make, check) -> None:
     assert empty.sentence.endswith("there is no value to check.")
 
 
+@pytest.mark.parametrize("ages", [AGES, [*AGES, 2**60 + 1]], ids=["small", "beyond 2**53"])
+@pytest.mark.parametrize(
+    ("kind", "kwargs"),
+    [
+        ("match_regex", {"regex": "^-?[0-9]+$"}),
+        ("not_match_regex", {"regex": r"\."}),
+        ("be_of_type", {"type_": "int"}),
+        ("be_of_type", {"type_": "int64"}),
+        ("be_in_type_list", {"type_list": ["int", "int64"]}),
+        ("be_in_set", {"value_set": sorted({age for age in AGES if age} | {2**60 + 1})}),
+    ],
+)
+def test_a_missing_value_makes_whole_numbers_no_floats(make, check, ages, kind, kwargs) -> None:
+    folder = make(age=ages)
+    finding = only(check(folder, expect(f"column_values_to_{kind}", column="age", **kwargs)))
+    assert finding.passed, finding.sentence
+
+
 def test_whole_column_figures_are_shown(make, check) -> None:
     folder = make(age=AGES)
     mean, rows, name = check(
