@@ -52,6 +52,7 @@ class Clock:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
+        """Measure the block as a step of this name."""
         wall, cpu = time.perf_counter(), time.process_time()
         yield
         self.steps[name] = {

@@ -71,7 +71,7 @@ class Moments:
         self.high = max(self.high, float(numbers.max()))
         # The profile refuses, by its bounds, a column in which this overflows.
         with np.errstate(over="ignore", invalid="ignore"):
-            # Sums, not dot products: those go to BLAS, whose threads cost more than they bring here.
+            # Sums, not dot products: those go to BLAS, whose threads cost more than they bring.
             mean = float((numbers if counts is None else numbers * counts).sum()) / count
             off = numbers - mean
             np.multiply(off, off, out=off)

@@ -80,8 +80,8 @@ def _shuffled(strength: Mapping[str, float]) -> tuple[list[str], list[str]]:
     ranked = sorted(strength, key=lambda column: -strength[column])[:MOST_COLUMNS]
     taken = {column for column in ranked if strength[column] > 0}
     note = (
-        f"Permutation importance is measured for {len(taken):,} of {len(strength):,} columns: those "
-        f"whose SHAP values are largest, {MOST_COLUMNS} at most."
+        f"Permutation importance is measured for {len(taken):,} of {len(strength):,} columns: "
+        f"those whose SHAP values are largest, {MOST_COLUMNS} at most."
     )
     return [column for column in strength if column in taken], [note]
 

@@ -303,9 +303,7 @@ def _in_utc(value: Any) -> Any:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _frame(
-    folder: Path, dataset: Dataset, names: Sequence[str], *, single: bool
-) -> pd.DataFrame:
+def _frame(folder: Path, dataset: Dataset, names: Sequence[str], *, single: bool) -> pd.DataFrame:
     """Return columns as a frame; without names, one of all columns in which only names count."""
     import numpy as np
     import pandas as pd

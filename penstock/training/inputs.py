@@ -16,6 +16,7 @@ from penstock.model import load_trusted, to_frame
 from penstock.records.dataset import Column, Dataset, Split
 from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, Features
 from penstock.records.model import Label, Task
+from penstock.training import estimators
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,6 +64,11 @@ class Problem:
         if self.task == "regression":
             return ()
         return tuple(int(rows) for rows in np.unique(self.y, return_counts=True)[1])
+
+    @property
+    def most_leaves(self) -> int | None:
+        """Leaves that a tree of a forest may have; see `penstock.training.estimators`."""
+        return estimators.most_leaves(rows=len(self.y), classes=len(self.classes))
 
     @property
     def inputs(self) -> tuple[Column, ...]:

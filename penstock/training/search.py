@@ -192,6 +192,7 @@ class _Searching:
             task=self._validation.problem.task,
             seed=self._spec.seed,
             class_weight=self._spec.class_weight,
+            most_leaves=self._validation.problem.most_leaves,
         )
         number = len(self._tried)
         return Running(estimator, number=number, family=name, parameters=parameters)

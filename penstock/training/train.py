@@ -165,6 +165,7 @@ class _Training:
             task=self._problem.task,
             seed=self._spec.seed,
             class_weight=self._spec.class_weight,
+            most_leaves=self._problem.most_leaves,
         )
         record = self._save(
             model, estimator, best.attempt, threshold=threshold, run_id=self._run_id
@@ -185,7 +186,12 @@ class _Training:
             predictions=best.predictions,
             gains=self._gains(best),
             unit=self._plan.unit,
-            notes=(*self._notes, _ended(search, self._spec), *_untried(search)),
+            notes=(
+                *self._notes,
+                _ended(search, self._spec),
+                *_untried(search),
+                *_bounded(self._problem, search),
+            ),
             trials=self._spec.trials,
         )
 
@@ -316,3 +322,14 @@ def _untried(search: Search) -> tuple[str, ...]:
     if not search.untried:
         return ()
     return (f"Not tried, because the number of trials left no room: {', '.join(search.untried)}.",)
+
+
+def _bounded(problem: Problem, search: Search) -> tuple[str, ...]:
+    forests = {attempt.family for attempt in search.attempts} & {"random_forest", "extra_trees"}
+    if problem.most_leaves is None or not forests:
+        return ()
+    return (
+        f"Trees of forests had at most {problem.most_leaves:,} leaves: with "
+        f"{len(problem.classes)} classes larger ones take more than "
+        f"{estimators.FOREST_BYTES // 1_000_000} MB a forest.",
+    )

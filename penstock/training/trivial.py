@@ -77,4 +77,3 @@ def _weights(model: Path, record: Model) -> tuple[list[Any], list[float]] | None
     rows = {as_label(target, level.value): float(level.rows) for level in target.profile.top}
     counts = [rows.get(label, 0.0) for label in record.classes]
     return (list(record.classes), counts) if sum(counts) == dataset.rows else None
-

@@ -18,7 +18,7 @@ from penstock.errors import InputError, IntegrityError
 from penstock.metrics import METRICS
 from penstock.model import load
 from penstock.records.dataset import Split
-from penstock.training import environment
+from penstock.training import environment, estimators
 from penstock.training.crossval import Attempt, CrossValidation
 from penstock.training.estimators import baseline, build, family
 from penstock.training.folds import make_folds
@@ -332,3 +332,31 @@ def test_adult_is_learned_well_by_the_default_settings(bench: Any) -> None:
     error = (loaded.labels(loaded.frame(rows)) != truth).mean()
     # NBTree, the best published in 1996, has 14.1 %.
     assert error < 0.135
+
+
+def test_a_forest_of_many_classes_has_bounded_room() -> None:
+    random = np.random.default_rng(1)
+    classes, rows = 100, 6000
+    bound = estimators.most_leaves(rows=rows, classes=classes)
+    assert bound == 1157
+    x, y = random.normal(size=(rows, 4)), random.integers(0, classes, rows)
+    setting = {"max_features": "sqrt", "min_samples_leaf": 1}
+    forest = estimators.build(
+        "random_forest", setting, task="multiclass", seed=1, most_leaves=bound
+    ).set_params(n_estimators=2)
+    trees = [tree.tree_ for tree in forest.fit(x, y).estimators_]
+    room = sum(tree.value.nbytes + tree.__getstate__()["nodes"].nbytes for tree in trees)
+    assert room / len(trees) * estimators.TREES <= estimators.FOREST_BYTES
+    assert estimators.most_leaves(rows=1000, classes=classes) is None
+    assert estimators.most_leaves(rows=10**7, classes=2) is None
+    assert estimators.most_leaves(rows=10**7, classes=0) is None
+
+
+def test_the_report_says_that_forests_were_bounded(
+    bench: Any, make_table: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimators, "FOREST_BYTES", 100_000)
+    bench.prepare(make_table(120), target="kind")
+    record = bench.train(target="kind", trials=2, candidates=("random_forest",))
+    assert record.task == "multiclass"
+    assert "Trees of forests had at most 5 leaves" in (bench.folder / "model.html").read_text()

@@ -30,7 +30,7 @@ class Landscape(CrossValidation):
 
     def __init__(self, formula: Formula, *, folds: int = 4, metric: str = "roc_auc") -> None:
         fold = SimpleNamespace(rows_out=np.arange(2))
-        problem: Any = SimpleNamespace(task="binary")
+        problem: Any = SimpleNamespace(task="binary", most_leaves=None)
         super().__init__(problem, [fold] * folds, METRICS[metric])  # type: ignore[list-item]
         object.__setattr__(self, "formula", formula)
 
