@@ -9,7 +9,6 @@ import itertools
 from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import HashingVectorizer
@@ -108,31 +107,18 @@ class CommonLevels(OneHotEncoder):  # type: ignore[misc]
 
     def _levels(self, values: pd.Series) -> list[Any]:
         """Return each common level as often as makes it one, and what stands for the others."""
-        counts = values.value_counts(dropna=False, sort=False).sort_index()
-        kept = common_levels(counts, rare_share=self.rare_share, max_levels=self.max_levels)
-        common = counts.index[kept].tolist()
-        levels = [level for level in common for _ in range(_COMMON)]
-        return levels if len(common) == len(counts) else [*levels, _stand_in(common, values)]
+        counts = values.value_counts(dropna=False, sort=False)
+        common = counts[counts >= self.rare_share * counts.sum()].sort_index()
+        if len(common) > self.max_levels:
+            # Of equally common ones scikit-learn keeps the last.
+            order = np.argsort(common.to_numpy(), kind="stable")
+            common = common.iloc[np.sort(order[-self.max_levels :])]
+        kept = common.index.tolist()
+        levels = [level for level in kept for _ in range(_COMMON)]
+        return levels if len(kept) == len(counts) else [*levels, _stand_in(kept, values)]
 
 
 _COMMON = 2
-
-
-def common_levels(
-    counts: pd.Series, *, rare_share: float, max_levels: int
-) -> npt.NDArray[np.bool_]:
-    """Return which levels are kept, as scikit-learn's `OneHotEncoder` chooses them.
-
-    Args:
-        counts: Rows by level, shape (levels,); of equally common ones the last are kept.
-        rare_share: Levels in a smaller share of the rows are rare.
-        max_levels: Levels that are kept at most.
-    """
-    rows = counts.to_numpy()
-    kept = rows >= rare_share * rows.sum()
-    if kept.sum() > max_levels:
-        kept[np.argsort(rows, kind="stable")[:-max_levels]] = False
-    return np.asarray(kept)
 
 
 def _stand_in(common: list[Any], values: pd.Series) -> Any:
