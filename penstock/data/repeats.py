@@ -70,6 +70,8 @@ class Repeats:
         units: Rows with the same number must stay together. Rows that repeat by chance differ in it
             by which of the equal rows they are, and by nothing else.
         further: Whether the row is a further copy of a row: it is learned from, and never judged.
+        by_features: Whether the row has copies by all columns but the target.
+        by_row: Whether it has copies by all columns.
         times: How many times the table holds itself; 1 is once.
         equal: Rows that equal an earlier row, copies and others.
         known: Share of fresh rows that would equal one of these rows by chance (Good 1953: one
@@ -78,6 +80,8 @@ class Repeats:
 
     units: Hashes
     further: Flags
+    by_features: Flags
+    by_row: Flags
     times: int
     equal: int
     known: float
@@ -124,7 +128,8 @@ def find_repeats(facts: RowFacts, *, regression: bool, setting: Setting = "auto"
     times = _times(counts) if setting == "auto" else 1
     counts = counts // times
     by_features, by_row = _copied(facts, first, counts, regression=regression, setting=setting)
-    units = mix(facts.rows ^ mix((rank // times + 1).astype(np.uint64)))
+    # The first of equal rows keeps its hash: without repeats a draw is that of the rows' hashes.
+    units = facts.rows ^ mix((rank // times).astype(np.uint64))
     units = np.where(by_row[place], mix(facts.rows ^ _ROW), units)
     units = np.where(by_features[place], mix(facts.features ^ _FEATURES), units)
     copied = by_features | by_row
@@ -132,6 +137,8 @@ def find_repeats(facts: RowFacts, *, regression: bool, setting: Setting = "auto"
     return Repeats(
         units=units,
         further=(rank % times != 0) | (copied[place] & (rank > 0)),
+        by_features=by_features[place],
+        by_row=by_row[place],
         times=times,
         equal=len(place) - len(distinct),
         known=float(1 - (once == 1).sum() / max(once.sum(), 1)),
