@@ -64,6 +64,10 @@ def _lines(result: RunResult) -> Iterator[str]:
         yield _entry("", f"{data.rows:,} rows, {len(data.columns)} columns")
         for note in data.notes:
             yield _entry("", note)
+    if result.split is not None:
+        yield _entry("Split", result.split.line())
+        for told in result.split.remarks():
+            yield _entry("", told)
     reused = [time.step.replace("_", " ") for time in result.times if time.how == "reused"]
     if reused:
         yield _entry("Reused", f"{', '.join(reused)} (run every step with --fresh)")

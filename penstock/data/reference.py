@@ -23,12 +23,13 @@ _HALF = 0.5
 Floats = npt.NDArray[np.float64]
 
 
-def reference_of(folder: Path, *, complete: bool = True) -> Reference:
+def reference_of(folder: Path, *, complete: bool = True, known: float = 0.0) -> Reference:
     """Return how the columns of a dataset are distributed; one column is held at a time.
 
     Args:
         folder: The dataset.
         complete: Whether all of its rows are hashed beside the reference.
+        known: Share of fresh rows that would equal one of them by chance.
     """
     dataset = read_dataset(folder)
     return Reference(
@@ -36,6 +37,7 @@ def reference_of(folder: Path, *, complete: bool = True) -> Reference:
         rows=dataset.rows,
         columns=tuple(_column(folder, Column(name=c.name, type=c.type)) for c in dataset.columns),
         hashes="all" if complete else "lowest",
+        known=known,
     )
 
 

@@ -57,20 +57,8 @@ def split(
     record = divide(
         folder, dataset, spec, method, target=target, task=task, train=train, holdout=holdout
     )
-    say(_line(record))
+    say(record.line())
     return record
-
-
-def _line(record: Split) -> str:
-    left_out = ""
-    if record.without_target:
-        left_out += f", {record.without_target:,} without a target left out"
-    if record.copies_left_out:
-        left_out += f", {record.copies_left_out:,} copies of these left out"
-    return (
-        f"{record.train_rows:,} rows to train on, {record.holdout_rows:,} held out "
-        f"({record.share:.1%}, {record.method}){left_out}"
-    )
 
 
 def _method(spec: SplitSpec, task: Task) -> Method:

@@ -17,7 +17,9 @@ from penstock.evaluation.words import advantage_text, description_of, figure_tex
 from penstock.metrics import METRICS
 from penstock.policy.spec import Policy
 from penstock.progress import say
+from penstock.records.dataset import Split
 from penstock.records.evaluation import Evaluation, Scores
+from penstock.records.health import SPLIT_NAME
 
 MATRIX_CLASSES = 50
 """Classes up to which Kubeflow is given the confusion matrix."""
@@ -122,12 +124,20 @@ def evaluate(
             champion=None if champion is None else champion.folder,
         ),
         kpi=policy.cost and measure_kpi(rows, policy.cost, spec),
-        notes=(*rows.notes, *measured.notes),
+        notes=(*_split_remarks(model, rows), *rows.notes, *measured.notes),
     )
     files.write_text(report, evaluation_page(evaluation, rows))
     evaluation.write(output)
     say(_line(evaluation))
     return Judgement(evaluation=evaluation, roc=_roc(rows), confusion=_confusion(rows))
+
+
+def _split_remarks(model: Path, rows: Holdout) -> tuple[str, ...]:
+    """Return what the split says of these rows, if it is the one that held them out."""
+    if not (model / SPLIT_NAME).is_file():
+        return ()
+    split = Split.read(model / SPLIT_NAME)
+    return split.remarks() if split.holdout == rows.dataset.content else ()
 
 
 def _line(evaluation: Evaluation) -> str:

@@ -143,6 +143,26 @@ class Split(Record):
     boundary: datetime | None = Field(default=None, description="First time in the holdout")
     notes: tuple[str, ...] = Field(default=(), description="What a reader should know")
 
+    def line(self) -> str:
+        """Return how many rows went where."""
+        told = f"{self.train_rows:,} rows to train on, {self.holdout_rows:,} held out"
+        share = self.holdout_rows / (self.train_rows + self.holdout_rows)
+        told += f" ({share if self.share is None else self.share:.1%}, {self.method})"
+        if self.copies_left_out:
+            told += f", {self.copies_left_out:,} copies of these left out"
+        if self.without_target:
+            told += f", {self.without_target:,} without a target left out"
+        return told
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what a reader of any figure should know of the rows behind it."""
+        dropped = f"{self.without_target:,} rows without a target were left out by the split."
+        return (
+            *((dropped,) if self.without_target else ()),
+            *((self.repeats_text,) if self.duplicate_rows else ()),
+            *self.notes,
+        )
+
     @property
     def repeats_text(self) -> str:
         """How many rows repeat, and what was made of them, in one or two sentences."""

@@ -51,9 +51,8 @@ def make_folds(
         InputError: If not even two folds can be made in which every class can be learned.
     """
     indices, notes = _indices(problem, folds=folds, seed=seed)
-    if problem.repeats is not None:
-        once = ~problem.repeats.further
-        indices = [(rows, out[once[out]]) for rows, out in indices]
+    judged = problem.judged
+    indices = [(rows, out[judged[out]]) for rows, out in indices]
     usable = [pair for pair in indices if _is_usable(problem, pair)]
     if len(usable) < 2:
         raise InputError(

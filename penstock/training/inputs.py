@@ -59,6 +59,15 @@ class Problem:
     repeats: Repeats | None = None
 
     @property
+    def judged(self) -> np.ndarray:
+        """Whether each row counts where rows are judged: of copies one does; shape (n,)."""
+        import numpy as np
+
+        if self.repeats is None:
+            return np.ones(len(self.y), dtype=bool)
+        return ~self.repeats.further
+
+    @property
     def inputs(self) -> tuple[Column, ...]:
         """The raw columns that the model takes, in order."""
         return self.features.inputs()

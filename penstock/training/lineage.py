@@ -13,7 +13,13 @@ from penstock.records.reference import ROWS_NAME
 
 
 def write_lineage(
-    model: Path, *, train: Path, dataset: Dataset, split: Split | None, health: TrainingHealth
+    model: Path,
+    *,
+    train: Path,
+    dataset: Dataset,
+    split: Split | None,
+    health: TrainingHealth,
+    known: float = 0.0,
 ) -> None:
     """Write records of the training part into a model folder, under the model's digest.
 
@@ -26,6 +32,7 @@ def write_lineage(
         dataset: Its record.
         split: The record of the split that it comes from.
         health: What training saw of its labels.
+        known: Share of fresh rows that would equal one of them by chance.
     """
     import numpy as np
 
@@ -37,7 +44,7 @@ def write_lineage(
     hashes, complete = kept(row_hashes(train, columns))
     with (model / ROWS_NAME).open("wb") as stream:
         np.save(stream, hashes.astype("<u8"), allow_pickle=False)
-    reference_of(train, complete=complete).write(model / REFERENCE_NAME)
+    reference_of(train, complete=complete, known=known).write(model / REFERENCE_NAME)
     dataset.write(model / DATASET_NAME)
     health.write(model / HEALTH_NAME)
     if split is not None:

@@ -105,7 +105,12 @@ def train(
             frame=_other_columns(train, problem),
         )
         write_lineage(
-            model_beside, train=train, dataset=problem.dataset, split=split, health=health
+            model_beside,
+            train=train,
+            dataset=problem.dataset,
+            split=split,
+            health=health,
+            known=0.0 if problem.repeats is None else problem.repeats.known,
         )
         files.write_text(report, render(outcome))
     best = outcome.search.best.attempt
@@ -177,7 +182,8 @@ class _Training:
             predictions=best.predictions,
             gains=self._gains(best),
             unit=self._plan.unit,
-            notes=(*self._notes, _ended(search, self._spec), *_untried(search)),
+            repeats=_repeats(self._problem),
+            notes=(*_remarks(self._problem), *self._notes, _ended(search, self._spec), *_untried(search)),
             trials=self._spec.trials,
         )
 
@@ -289,6 +295,18 @@ class _Training:
             **({} if record.threshold is None else {"threshold": record.threshold}),
             **record.parameters,
         }
+
+
+def _repeats(problem: Problem) -> str:
+    """Return how many rows of the table repeat, and what was made of them."""
+    if problem.split is not None:
+        return problem.split.repeats_text
+    copies = 0 if problem.repeats is None else problem.repeats.copies
+    return f"{copies:,} rows are copies of others." if copies else "No row is a copy of another."
+
+
+def _remarks(problem: Problem) -> tuple[str, ...]:
+    return () if problem.split is None else problem.split.remarks()
 
 
 def _ended(search: Search, spec: TrainingSpec) -> str:
