@@ -44,7 +44,7 @@ from penstock.records.model import Task
 
 CONFIDENCE = 0.95
 TOLERANCE = 0.03
-FRESH = 20_000
+FRESH = 10_000
 METRICS = {"binary": ("roc_auc", "accuracy", "brier"), "regression": ("r2", "mae")}
 WAYS = ("penstock", "rows at random", "whole row's hash")
 
@@ -143,7 +143,9 @@ def _answers(model: Any, rows: pd.DataFrame, task: Task) -> Answers:
     return Answers(task, truth, scores, predicted, 2, losses(task, truth, scores))
 
 
-def summary(found: list[dict[str, dict[str, list[float]]]], way: str, metric: str) -> dict[str, Any]:
+def summary(
+    found: list[dict[str, dict[str, list[float]]]], way: str, metric: str
+) -> dict[str, Any]:
     """Return the mean difference and the coverage of one way of splitting."""
     rows = np.array([one[way][metric] for one in found if metric in one[way]]).reshape(-1, 4)
     value, low, high, true = rows.T
@@ -160,7 +162,7 @@ def main() -> None:
     """Print the table and the claims; with --json, write the figures."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--tables", type=int, default=60, help="of each source")
+    parser.add_argument("--tables", type=int, default=50, help="of each source")
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     parser.add_argument("--only", default="", help="sources whose name contains this")
     options = parser.parse_args()

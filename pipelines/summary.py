@@ -41,6 +41,7 @@ def write_summary(result: RunResult) -> None:
                 "outcome": result.outcome,
                 "reason": result.reason,
                 "data_version": result.dataset.content if result.dataset else None,
+                "split": result.split.counts() if result.split else None,
                 "decision": result.decision.digest() if result.decision else None,
                 "registered": result.registration.uri if result.registration else None,
                 "rollout": result.rollout.outcome if result.rollout else None,

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from penstock.data.classes import Classes
-from penstock.data.drawing import Comparing, Facts, Flags, Method, comparing, draw, filtered, scan
+from penstock.data.drawing import Facts, Flags, Method, comparing, draw, filtered, scan
 from penstock.data.repeats import Repeats, find_repeats
 from penstock.data.spec import SplitSpec
 from penstock.data.table import write_dataset

@@ -306,4 +306,3 @@ def filtered(folder: Path, mask: Flags) -> Iterator[pa.RecordBatch]:
     for batch in iter_batches(folder):
         yield batch.filter(arrow.booleans(mask[start : start + batch.num_rows]))
         start += batch.num_rows
-

@@ -124,7 +124,7 @@ def evaluate(
             champion=None if champion is None else champion.folder,
         ),
         kpi=policy.cost and measure_kpi(rows, policy.cost, spec),
-        notes=(*_split_remarks(model, rows), *rows.notes, *measured.notes),
+        notes=(*_remarks(model, rows), *rows.notes, *measured.notes),
     )
     files.write_text(report, evaluation_page(evaluation, rows))
     evaluation.write(output)
@@ -132,12 +132,28 @@ def evaluate(
     return Judgement(evaluation=evaluation, roc=_roc(rows), confusion=_confusion(rows))
 
 
-def _split_remarks(model: Path, rows: Holdout) -> tuple[str, ...]:
-    """Return what the split says of these rows, if it is the one that held them out."""
-    if not (model / SPLIT_NAME).is_file():
+def _remarks(model: Path, rows: Holdout) -> tuple[str, ...]:
+    """Return what the split says of these rows, or how many are copies if it made others."""
+    if (model / SPLIT_NAME).is_file():
+        split = Split.read(model / SPLIT_NAME)
+        if split.holdout == rows.dataset.content:
+            return split.remarks()
+    from penstock.data.drawing import read_repeats
+
+    copies = read_repeats(
+        rows.folder,
+        rows.dataset,
+        target=rows.record.target,
+        column="",
+        regression=rows.record.task == "regression",
+        setting="auto",
+    ).copies
+    if not copies:
         return ()
-    split = Split.read(model / SPLIT_NAME)
-    return split.remarks() if split.holdout == rows.dataset.content else ()
+    return (
+        f"{copies:,} rows are copies of others. Each is counted, so that intervals are narrower "
+        "than they should be.",
+    )
 
 
 def _line(evaluation: Evaluation) -> str:

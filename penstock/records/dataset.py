@@ -143,6 +143,15 @@ class Split(Record):
     boundary: datetime | None = Field(default=None, description="First time in the holdout")
     notes: tuple[str, ...] = Field(default=(), description="What a reader should know")
 
+    def counts(self) -> dict[str, int]:
+        """Return where the rows of the table went; they add up to it."""
+        return {
+            "train": self.train_rows,
+            "holdout": self.holdout_rows,
+            "copies_left_out": self.copies_left_out,
+            "without_target": self.without_target,
+        }
+
     def line(self) -> str:
         """Return how many rows went where."""
         told = f"{self.train_rows:,} rows to train on, {self.holdout_rows:,} held out"

@@ -183,7 +183,12 @@ class _Training:
             gains=self._gains(best),
             unit=self._plan.unit,
             repeats=_repeats(self._problem),
-            notes=(*_remarks(self._problem), *self._notes, _ended(search, self._spec), *_untried(search)),
+            notes=(
+                *_remarks(self._problem),
+                *self._notes,
+                _ended(search, self._spec),
+                *_untried(search),
+            ),
             trials=self._spec.trials,
         )
 

@@ -211,7 +211,11 @@ THREE = make().set_column(
     ("table", "arguments", "said"),
     [
         (make(), {"target": "z"}, r"target: the target 'z' is not in the table\. .*: x, word"),
-        (without(make(), "y"), {}, r"missing in 200 of 2,000 rows\. Set split\.drop_missing_target"),
+        (
+            without(make(), "y"),
+            {},
+            r"missing in 200 of 2,000 rows\. Set split\.drop_missing_target",
+        ),
         (constant(make(), "y", "good"), {}, "the target is constant"),
         (make(9), {"target": "word", "task": "multiclass"}, "9 rows are too few to split"),
         (make(), {"target": "word"}, "a binary task needs 2 classes, the target has 3"),

@@ -244,7 +244,11 @@ def test_the_time_of_a_split_lends_what_later_rows_share(tmp_path: Path) -> None
     assert column(by_step, "step").kind == "drop"
     assert "beyond those seen" in column(by_step, "step").reason
     declared = fit(
-        tmp_path / "c", train, target="y", split=split_by("time", "step"), columns={"step": "number"}
+        tmp_path / "c",
+        train,
+        target="y",
+        split=split_by("time", "step"),
+        columns={"step": "number"},
     )
     assert "step" in declared.outputs
 
