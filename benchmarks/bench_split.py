@@ -49,7 +49,11 @@ METRICS = {"binary": ("roc_auc", "accuracy", "brier"), "regression": ("r2", "mae
 WAYS = ("penstock", "rows at random", "whole row's hash")
 
 
-def batch(task: tuple[int, int, int]) -> list[dict[str, dict[str, list[float]]]]:
+Measured = dict[str, dict[str, list[float]]]
+"""Of one table, by way of splitting and metric."""
+
+
+def batch(task: tuple[int, int, int]) -> list[Measured]:
     """Measure some tables: by way and metric the figure, its interval, the figure on fresh rows."""
     place, begin, end = task
     source = SOURCES[place]
@@ -57,7 +61,7 @@ def batch(task: tuple[int, int, int]) -> list[dict[str, dict[str, list[float]]]]
     return [_one(source, np.random.default_rng((label, seed))) for seed in range(begin, end)]
 
 
-def _one(source: Source, rng: np.random.Generator) -> dict[str, dict[str, list[float]]]:
+def _one(source: Source, rng: np.random.Generator) -> Measured:
     columns, target = source.table(rng)
     frame = pd.DataFrame({**columns, "y": target})
     if source.inverted:
@@ -143,9 +147,7 @@ def _answers(model: Any, rows: pd.DataFrame, task: Task) -> Answers:
     return Answers(task, truth, scores, predicted, 2, losses(task, truth, scores))
 
 
-def summary(
-    found: list[dict[str, dict[str, list[float]]]], way: str, metric: str
-) -> dict[str, Any]:
+def summary(found: list[Measured], way: str, metric: str) -> dict[str, Any]:
     """Return the mean difference and the coverage of one way of splitting."""
     rows = np.array([one[way][metric] for one in found if metric in one[way]]).reshape(-1, 4)
     value, low, high, true = rows.T

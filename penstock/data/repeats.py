@@ -206,14 +206,14 @@ def _representatives(group: Numbers, groups: int) -> Numbers:
 
 
 def _beyond_chance(sizes: Numbers, left: Numbers, right: Numbers, *, rows: int) -> Flags:
-    """Return which groups chance does not explain; `left` and `right` count rows equal in a part."""
+    """Return which groups chance does not explain; `left`, `right`: rows equal in that part."""
     only_left, only_right = left - sizes, right - sizes
     explained = np.minimum(
         only_right * (left / np.maximum(rows - left, 1)),
         only_left * (right / np.maximum(rows - right, 1)),
     )
     dense = (sizes > SMALL) & (np.minimum(only_left, only_right) >= _EXPLAINED * sizes)
-    return (sizes > 1) & (explained < _EXPLAINED * (sizes - 1)) & ~dense
+    return np.asarray((sizes > 1) & (explained < _EXPLAINED * (sizes - 1)) & ~dense)
 
 
 def _no_copies(sizes: Numbers, beyond: Flags, *, targets: Numbers) -> Flags:
@@ -223,7 +223,7 @@ def _no_copies(sizes: Numbers, beyond: Flags, *, targets: Numbers) -> Flags:
     if _varies(targets[large]) and sizes[large].sum() > found.sum() / 2:
         return beyond if _varies(targets[small]) else large
     usual = float(np.median(found)) if len(found) > _ENOUGH else 1.0
-    return beyond & (sizes > _COMMON * sizes.sum()) & (sizes > _UNUSUAL * usual)
+    return np.asarray(beyond & (sizes > _COMMON * sizes.sum()) & (sizes > _UNUSUAL * usual))
 
 
 def _varies(targets: Numbers) -> bool:
@@ -233,4 +233,4 @@ def _varies(targets: Numbers) -> bool:
 def _same_number(same_features: Numbers, counts: Numbers, same_target: Numbers) -> Flags:
     """Return which different rows have a number as target that is nowhere else in the table."""
     others = same_features - counts
-    return (counts > 1) & (same_target == counts) & (others >= _EXPLAINED * counts)
+    return np.asarray((counts > 1) & (same_target == counts) & (others >= _EXPLAINED * counts))

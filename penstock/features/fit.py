@@ -138,7 +138,7 @@ def _with_parts(
         if choice.kind == "datetime":
             name = choice.column.name
             known = frame[name].dropna().to_numpy()
-            offered = PARTS
+            offered: tuple[str, ...] = PARTS
             if split is not None and split.method == "time" and split.column == name:
                 # A part whose whole cycle was not seen has values in the holdout that are all new.
                 days = (known.max() - known.min()) / np.timedelta64(1, "D")
