@@ -136,7 +136,7 @@ SOURCES = (
     Source("copied, 30 %", measured(), copied=0.3),
     Source("copied, 60 %", measured(), copied=0.6),
     Source("copied, 90 %", measured(), rows=5_000, copied=0.9),
-    Source("copied, 99 %", measured(), rows=40_000, copied=0.99),
+    Source("copied, 99 %", measured(), rows=20_000, copied=0.99),
     Source("copied, 30 %, regression", measured(number=True), copied=0.3, regression=True),
     Source(
         "copied, 90 %, regression",

@@ -67,8 +67,10 @@ def _lines(result: RunResult) -> Iterator[str]:
             yield _entry("", note)
     if result.split is not None:
         yield _entry("Split", result.split.line())
-        for told in result.split.remarks():
-            yield _entry("", told)
+        if result.split.duplicate_rows:
+            yield _entry("", result.split.repeats_text)
+        for note in result.split.notes:
+            yield _entry("", note)
     reused = [time.step.replace("_", " ") for time in result.times if time.how == "reused"]
     if reused:
         yield _entry("Reused", f"{', '.join(reused)} (run every step with --fresh)")
