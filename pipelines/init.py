@@ -101,13 +101,26 @@ def write_project(
         positive="" if positive is None else _plain(positive),
         contract=contract_of(data),
         expectations=expectations,
-        split=SplitSpec.parse(split or {}, where="split"),
+        split=_split(split or {}, data, target=target),
     )
     Project.parse(yaml.safe_load(text), where=str(output))
     files.write_text(output, text)
     if data.assumptions:
         print(told(data.assumptions))
     return output
+
+
+def _split(given: Mapping[str, Any], data: Dataset, *, target: str) -> SplitSpec:
+    """Return the section on the split: rows without a target are left out where there are any."""
+    column = data.column(target)
+    missing = column.profile.nulls if column is not None else 0
+    if missing and "drop_missing_target" not in given:
+        print(
+            f"The target {target!r} is missing in {missing:,} of {data.rows:,} rows: they are left "
+            "out of training and holdout (split.drop_missing_target)."
+        )
+        given = {**given, "drop_missing_target": True}
+    return SplitSpec.parse(given, where="split")
 
 
 def _render(

@@ -37,12 +37,13 @@ _HALF = 0.5
 Floats = npt.NDArray[np.float64]
 
 
-def reference_of(folder: Path, *, complete: bool = True) -> Reference:
+def reference_of(folder: Path, *, complete: bool = True, known: float = 0.0) -> Reference:
     """Return how the columns of a dataset are distributed; a few columns are held at a time.
 
     Args:
         folder: The dataset.
         complete: Whether all of its rows are hashed beside the reference.
+        known: Share of fresh rows that would equal one of them by chance.
     """
     dataset = read_dataset(folder)
     read = iter_columns(folder, [column.name for column in dataset.columns])
@@ -54,6 +55,7 @@ def reference_of(folder: Path, *, complete: bool = True) -> Reference:
             for column, (_, values) in zip(dataset.columns, read, strict=True)
         ),
         hashes="all" if complete else "lowest",
+        known=known,
     )
 
 

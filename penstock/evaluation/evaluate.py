@@ -18,7 +18,9 @@ from penstock.metrics import METRICS
 from penstock.policy.columns import check_columns
 from penstock.policy.spec import Policy
 from penstock.progress import say
+from penstock.records.dataset import Split
 from penstock.records.evaluation import Evaluation, Scores
+from penstock.records.health import SPLIT_NAME
 
 MATRIX_CLASSES = 50
 """Classes up to which Kubeflow is given the confusion matrix."""
@@ -125,12 +127,36 @@ def evaluate(
             champion=None if champion is None else champion.folder,
         ),
         kpi=policy.cost and measure_kpi(rows, policy.cost, spec),
-        notes=(*rows.notes, *measured.notes),
+        notes=(*_remarks(model, rows), *rows.notes, *measured.notes),
     )
     files.write_text(report, evaluation_page(evaluation, rows))
     evaluation.write(output)
     say(_line(evaluation))
     return Judgement(evaluation=evaluation, roc=_roc(rows), confusion=_confusion(rows))
+
+
+def _remarks(model: Path, rows: Holdout) -> tuple[str, ...]:
+    """Return what the split says of these rows, or how many are copies if it made others."""
+    if (model / SPLIT_NAME).is_file():
+        split = Split.read(model / SPLIT_NAME)
+        if split.holdout == rows.dataset.content:
+            return split.remarks()
+    from penstock.data.drawing import read_repeats
+
+    copies = read_repeats(
+        rows.folder,
+        rows.dataset,
+        target=rows.record.target,
+        column="",
+        regression=rows.record.task == "regression",
+        setting="auto",
+    ).copies
+    if not copies:
+        return ()
+    return (
+        f"{copies:,} rows are copies of others. Each is counted, so that intervals are narrower "
+        "than they should be.",
+    )
 
 
 def _line(evaluation: Evaluation) -> str:

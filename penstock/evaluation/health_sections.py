@@ -67,9 +67,15 @@ def _ends(figure: Estimate) -> list[str]:
 
 
 def _leakage(evaluation: Evaluation, leakage: Leakage) -> Section:
-    if not leakage.overlap and leakage.rows_in_both == 0:
+    both = leakage.rows_in_both
+    if not leakage.overlap and both == 0:
         overlap = f"No row of the holdout was trained on: {leakage.proof}."
-    elif leakage.rows_in_both:
+    elif not leakage.overlap and both is not None and both <= leakage.by_chance:
+        overlap = (
+            f"{both:,} rows of the holdout equal training rows, as rows of few different values do "
+            f"by chance; none is known to be a copy: {leakage.proof}."
+        )
+    elif both:
         overlap = f"Some rows of the holdout were trained on: {leakage.overlap}."
     elif leakage.overlap == "not asked":
         overlap = "The policy does not ask whether rows of the holdout were trained on."

@@ -193,7 +193,7 @@ def _check_target(dataset: Dataset, record: Model, *, where: str) -> None:
         raise InputError(
             f"{column.profile.nulls:,} of {dataset.rows:,} rows have no target",
             where=place,
-            remedy="Leave out rows whose outcome is not known.",
+            remedy="Set split.drop_missing_target: true, or leave these rows out of the holdout.",
         )
     if record.task == "regression" and column.type not in _NUMBERS:
         raise InputError(

@@ -42,8 +42,9 @@ def fit_features(
         output: Folder to make: `features.skops` (the fitted scikit-learn `ColumnTransformer`) and
             `features.json` (the record, which holds the transformer's digest).
         report: HTML file to write.
-        split: How the holdout was cut off. The column of a group split is left out, and so is the
-            year of the column of a time split, since no later row shares it.
+        split: How the holdout was cut off. The column of a group split is left out, and so is that
+            of a time split if it is a number; of a time, the parts are left out whose whole cycle
+            the training part does not hold, the year always: no later row shares them.
 
     Returns:
         The record.
@@ -149,22 +150,38 @@ def _with_parts(
     choices: tuple[Choice, ...], frame: pd.DataFrame, split: Split | None
 ) -> tuple[tuple[Choice, ...], dict[str, list[str]]]:
     """Return the choices, and for each datetime the calendar parts that vary in it."""
-    from penstock.features.transformers import PARTS, datetime_part
+    import numpy as np
+
+    from penstock.features.transformers import CYCLES, PARTS, datetime_part
 
     result, parts = [], {}
     for choice in choices:
         if choice.kind == "datetime":
             name = choice.column.name
             known = frame[name].dropna().to_numpy()
-            by_time = split is not None and split.method == "time" and split.column == name
-            offered = PARTS[1:] if by_time else PARTS
+            offered: tuple[str, ...] = PARTS
+            if split is not None and split.method == "time" and split.column == name:
+                # A part whose whole cycle was not seen has values in the holdout that are all new.
+                days = (known.max() - known.min()) / np.timedelta64(1, "D")
+                offered = tuple(part for part in PARTS if days >= CYCLES.get(part, np.inf))
+                choice = replace(choice, reason=_by_time(choice.reason, offered))
             varying = [part for part in offered if len(set(datetime_part(known, part))) > 1]
             if varying:
                 parts[name] = varying
             else:
-                choice = replace(choice, kind="drop", reason="no part of its calendar varies")
+                why = "no part of its calendar varies" if offered == PARTS else choice.reason
+                choice = replace(choice, kind="drop", reason=why)
         result.append(choice)
     return tuple(result), parts
+
+
+def _by_time(reason: str, offered: Sequence[str]) -> str:
+    """Return the reason of the time column of a split, with the parts that it can lend."""
+    kept = ", ".join(offered) or "none"
+    return (
+        f"{reason}; the rows were split by it, so only parts that come again in later rows are "
+        f"kept: {kept}"
+    )
 
 
 def _write(

@@ -69,7 +69,8 @@ def choose(
         frame: The training part without the target, as `penstock.data.frames.to_frame` returns it.
         columns: Its columns.
         spec: What is declared; everything else is inferred from the values.
-        split: How the holdout was cut off, if known: the column of a group split is left out.
+        split: How the holdout was cut off, if known: the column of a group split is left out, and
+            so is that of a time split if it is a number.
 
     Raises:
         InputError: If a declared column is absent or its storage type does not allow the kind.
@@ -127,6 +128,16 @@ def _unusable(
         return "the same value in every row"
     if split is not None and split.method == "group" and split.column == column.name:
         return "the rows were split by it, so no value in the holdout has been seen"
+    if (
+        split is not None
+        and split.method == "time"
+        and split.column == column.name
+        and column.type != "datetime"
+    ):
+        return (
+            "the rows were split by it as a time, so every value in the holdout and later lies "
+            "beyond those seen"
+        )
     return ""
 
 

@@ -207,6 +207,9 @@ class DatetimeParts(_Stateless):
 
 PARTS = ("year", "month", "day", "weekday", "hour")
 
+CYCLES = {"month": 365, "day": 31, "weekday": 7, "hour": 1}
+"""Days after which each part has had all its values, and comes again; a year never does."""
+
 
 def datetime_part(times: np.ndarray, part: str) -> np.ndarray:
     """Return one calendar part of `times` (datetime64[us], UTC) as float64, NaN for NaT."""

@@ -84,8 +84,14 @@ def _not_at_serving(measured: Leakage, rule: LeakageRule) -> RuleResult:
 
 def _overlap(measured: Leakage, rule: LeakageRule) -> RuleResult:
     both = measured.rows_in_both
-    if not measured.overlap and both == 0:
+    passed = not measured.overlap and both is not None and both <= measured.by_chance
+    if passed and not both:
         sentence = f"No holdout row is a training row: {measured.proof}."
+    elif passed:
+        sentence = (
+            f"{both:,} different holdout rows equal training rows, which rows of few different "
+            f"values do by chance; none is a copy: {measured.proof}."
+        )
     elif both:
         sentence = f"Rows that are judged on were trained on: {measured.overlap}."
     else:
@@ -94,9 +100,9 @@ def _overlap(measured: Leakage, rule: LeakageRule) -> RuleResult:
     return result(
         "leakage: overlap",
         rule,
-        passed=not measured.overlap and both == 0,
+        passed=passed,
         value=None if both is None else float(both),
-        bound=0.0,
+        bound=float(measured.by_chance),
         sentence=sentence,
     )
 

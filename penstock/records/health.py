@@ -85,6 +85,10 @@ class Leakage(Value):
     rows_in_both: int | None = Field(
         default=None, description="Holdout rows known to be training rows; None: not known"
     )
+    by_chance: int = Field(
+        default=0,
+        description="As many such rows as chance explains where rows have few different values",
+    )
 
 
 class Suspect(Value):

@@ -49,6 +49,11 @@ class Reference(Record):
         description="Whether every different row is hashed beside, or the lowest 500,000 hashes "
         "of more: by chance, so to say",
     )
+    known: float = Field(
+        default=0.0,
+        description="Share of fresh rows from the same source that would equal one of these by "
+        "chance (Good 1953)",
+    )
 
     def column(self, name: str) -> ReferenceColumn | None:
         """Return the column called `name`, or None."""

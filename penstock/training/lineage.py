@@ -21,6 +21,7 @@ def write_lineage(
     split: Split | None,
     health: TrainingHealth,
     target: str,
+    known: float = 0.0,
     hashes: bool = True,
 ) -> None:
     """Write records of the training part into a model folder, under the model's digest.
@@ -36,9 +37,10 @@ def write_lineage(
         health: What training saw of its labels.
         target: The column that is predicted, whose classes are told whatever their rows.
         hashes: Whether to write `rows.npy`, and values that few rows hold.
+        known: Share of fresh rows that would equal one of them by chance.
     """
     complete = _write_hashes(model, train, dataset) if hashes else True
-    reference_of(train, complete=complete).write(model / REFERENCE_NAME)
+    reference_of(train, complete=complete, known=known).write(model / REFERENCE_NAME)
     (dataset if hashes else _without_rare(dataset, target)).write(model / DATASET_NAME)
     health.write(model / HEALTH_NAME)
     if split is not None:

@@ -114,6 +114,7 @@ def train(
             health=health,
             target=target,
             hashes=spec.carry_rows,
+            known=0.0 if problem.repeats is None else problem.repeats.known,
         )
         files.write_text(report, render(outcome))
     best = outcome.search.best.attempt
@@ -186,7 +187,9 @@ class _Training:
             predictions=best.predictions,
             gains=self._gains(best),
             unit=self._plan.unit,
+            repeats=_repeats(self._problem),
             notes=(
+                *_remarks(self._problem),
                 *self._notes,
                 _ended(search, self._spec),
                 *_untried(search),
@@ -306,6 +309,18 @@ class _Training:
             **({} if record.threshold is None else {"threshold": record.threshold}),
             **record.parameters,
         }
+
+
+def _repeats(problem: Problem) -> str:
+    """Return how many rows of the table repeat, and what was made of them."""
+    if problem.split is not None:
+        return problem.split.repeats_text
+    copies = 0 if problem.repeats is None else problem.repeats.copies
+    return f"{copies:,} rows are copies of others." if copies else "No row is a copy of another."
+
+
+def _remarks(problem: Problem) -> tuple[str, ...]:
+    return () if problem.split is None else problem.split.remarks()
 
 
 def _ended(search: Search, spec: TrainingSpec) -> str:

@@ -246,3 +246,47 @@ def test_what_was_not_measured_does_not_pass(sound: Made) -> None:
     measured = sound.evaluation(Policy()).model_copy(update={"leakage": None})
     rules = {rule.rule: rule for rule in decide(measured, policy=Policy()).rules}
     assert rules["leakage"].verdict == "fail"
+
+
+def sampled(rows: int, seed: int) -> pd.DataFrame:
+    """Rows of few different values, as a survey has them."""
+    draw = np.random.default_rng(seed)
+    frame = pd.DataFrame({f"q{j}": draw.choice(list("abcdef"), rows) for j in range(4)})
+    frame["left"] = np.where(draw.random(rows) < 0.2 + 0.5 * (frame["q0"] == "a"), "yes", "no")
+    return frame
+
+
+def test_rows_that_are_equal_by_chance_are_no_leak(tmp_path: Path) -> None:
+    made = make(tmp_path / "sampled", sampled(1_500, 1))
+    split = Split.read(made.model / "split.json")
+    assert split.rows_in_both > 50
+    rule = made.rules({})["leakage: overlap"]
+    assert (rule.verdict, rule.value) == ("pass", split.rows_in_both)
+    assert "by chance; none is a copy" in rule.sentence
+    for seed in range(2, 5):
+        fresh = dataset(tmp_path / f"fresh-{seed}", sampled(600, seed))
+        rule = made.rules({}, holdout=fresh)["leakage: overlap"]
+        assert rule.verdict == "pass", rule.sentence
+        assert 100 < rule.value <= rule.bound < 600
+    seen = read_table(made.folder / "train").to_pandas()
+    mixed = pd.concat([sampled(300, 9), seen.sample(300, random_state=1)])
+    rule = made.rules({}, holdout=dataset(tmp_path / "mixed", mixed))["leakage: overlap"]
+    assert rule.verdict == "fail"
+    assert "chance explains" in rule.sentence
+
+
+def test_the_pages_tell_the_cross_validated_figure_and_the_repeats(tmp_path: Path) -> None:
+    frame = customers(800).drop(columns="when")
+    copies = pd.concat([frame, frame.sample(200, random_state=1)], ignore_index=True)
+    copies.loc[::50, "left"] = None
+    made = make(tmp_path / "copied", copies, drop_missing_target=True)
+    split = Split.read(made.model / "split.json")
+    assert split.without_target == 20
+    assert split.copied_rows > 150
+    evaluation = made.evaluation(Policy())
+    told = f"{split.copied_rows:,} rows are copies of others"
+    assert any(told in note for note in evaluation.notes)
+    for page in (made.page(), (made.folder / "training.html").read_text()):
+        assert told in page
+        assert "20 rows without a target were left out" in page
+    assert "In cross-validation" in made.page()

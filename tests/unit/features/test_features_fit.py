@@ -295,6 +295,28 @@ def test_the_group_and_the_year_of_a_split_are_left_out(tmp_path: Path) -> None:
     assert "since: weekday" in timed.outputs
 
 
+def test_the_time_of_a_split_lends_what_later_rows_share(tmp_path: Path) -> None:
+    times = [START + timedelta(hours=9 * i) for i in range(100)]
+    table = {"at": times, "x": list(range(50)) * 2, "step": list(range(5, 105))}
+    train = dataset(tmp_path / "train", table | {"y": [i % 2 for i in range(100)]})
+    by_time = fit(tmp_path / "a", train, target="y", split=split_by("time", "at"))
+    assert [o for o in by_time.outputs if o.startswith("at")] == [
+        "at: day", "at: weekday", "at: hour",
+    ]  # fmt: skip
+    assert "come again in later rows are kept: day, weekday, hour" in column(by_time, "at").reason
+    by_step = fit(tmp_path / "b", train, target="y", split=split_by("time", "step"))
+    assert column(by_step, "step").kind == "drop"
+    assert "beyond those seen" in column(by_step, "step").reason
+    declared = fit(
+        tmp_path / "c",
+        train,
+        target="y",
+        split=split_by("time", "step"),
+        columns={"step": "number"},
+    )
+    assert "step" in declared.outputs
+
+
 def test_times_that_differ_only_in_minutes_are_left_out(tmp_path: Path) -> None:
     times = [START + timedelta(seconds=i) for i in range(50)]
     table = {"t": times, "x": list(range(25)) * 2, "y": [i % 2 for i in range(50)]}

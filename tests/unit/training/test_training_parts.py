@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from penstock.data.table import read_dataset, read_table
+from penstock.data.spec import SplitSpec
+from penstock.data.split import split
+from penstock.data.table import read_dataset, read_table, write_dataset
+from penstock.data.task import resolve_task
 from penstock.errors import InputError, IntegrityError
 from penstock.metrics import METRICS
 from penstock.model import load
@@ -360,3 +364,57 @@ def test_the_report_says_that_forests_were_bounded(
     record = bench.train(target="kind", trials=2, candidates=("random_forest",))
     assert record.task == "multiclass"
     assert "Trees of forests had at most 5 leaves" in (bench.folder / "model.html").read_text()
+
+
+def test_the_task_is_that_of_the_whole_table(tmp_path: Path, bench: Any) -> None:
+    """A count that occurs once lies in the holdout: what is left looks like class codes."""
+    counts = [n % 9 for n in range(199)] + [15]
+    table = pa.table({"x": np.arange(200) / 3, "y": counts})
+    write_dataset([table], output=tmp_path / "whole", source="a test")
+    whole = read_dataset(tmp_path / "whole")
+    task = resolve_task(whole, target="y")
+    assert task == "regression"
+    for seed in range(50):
+        parts = tmp_path / str(seed)
+        record = split(
+            tmp_path / "whole",
+            SplitSpec(seed=seed),
+            target="y",
+            task=task,
+            train=parts / "train",
+            holdout=parts / "holdout",
+        )
+        if 15 in read_table(parts / "holdout")["y"].to_pylist():
+            break
+    bench.prepare(read_table(parts / "train").to_pydict())
+    assert resolve_task(read_dataset(bench.folder / "train"), target="y") == "multiclass"
+    given = problem(bench, split=record)
+    assert given.task == record.task == "regression"
+    with pytest.raises(InputError, match="split was made for a regression task, not 'multiclass'"):
+        read_problem(
+            bench.folder / "train",
+            features=bench.folder / "features",
+            target="y",
+            task="multiclass",
+            positive="",
+            split=record,
+        )
+
+
+@pytest.mark.parametrize("target", ["y", "amount"])
+def test_folds_keep_copies_together_and_judge_them_once(
+    target: str, bench: Any, make_table: Tables
+) -> None:
+    table = pa.table(make_table())
+    originals = np.arange(240) % 120
+    bench.prepare(table.take(np.append(originals, originals[:60])).to_pydict(), target=target)
+    given = problem(bench, target=target)
+    assert given.repeats is not None
+    assert given.repeats.copies == 300 - 120
+    folds, _ = make_folds(given, folds=4, seed=7)
+    values = given.frame["noise"].to_numpy()
+    judged = np.concatenate([fold.rows_out for fold in folds])
+    assert sorted(values[judged]) == sorted(set(values))
+    for fold in folds:
+        rows = len(fold.y) + np.isin(values, values[fold.rows_out]).sum()
+        assert rows == 300
