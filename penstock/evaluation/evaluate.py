@@ -82,6 +82,7 @@ def evaluate(
     """
     from penstock.evaluation._measurement import measure_all
     from penstock.evaluation._parts import parts_of
+    from penstock.evaluation.classes import measure_classes
 
     rows = read_holdout(holdout, model=model, baselines=baselines, champion=champion)
     measured = measure_all(rows, spec)
@@ -112,6 +113,9 @@ def evaluate(
             for name, loaded in rows.models.items()
         ),
         comparisons=measured.comparisons,
+        classes=measure_classes(
+            rows, measured.metrics[CANDIDATE], measured.comparisons, confidence=spec.confidence
+        ),
         **parts_of(rows, policy, spec, brier=measured.metrics[CANDIDATE].get("brier")),
         leakage=policy.leakage
         and measure_leakage(rows, policy.leakage, model=model, seed=spec.seed),
@@ -137,7 +141,15 @@ def _line(evaluation: Evaluation) -> str:
         return f"{evaluation.metric} is not defined on these {evaluation.rows:,} rows"
     versus = evaluation.comparison(against=CHAMPION, metric=evaluation.metric)
     beside = f", {advantage_text(versus.advantage)} over the champion" if versus else ""
-    return f"{evaluation.metric} {figure_text(primary)} on {evaluation.rows:,} rows{beside}"
+    found = f"{evaluation.metric} {figure_text(primary)} on {evaluation.rows:,} rows{beside}"
+    if evaluation.classes is None:
+        return found
+    shown = evaluation.classes.shown[0]
+    return (
+        found
+        if shown.recall is None
+        else f"{found}, recall {shown.recall.value:.0%} of {shown.name}"
+    )
 
 
 def _roc(rows: Holdout) -> tuple[list[float], list[float], list[float]] | None:

@@ -49,6 +49,26 @@ def _champion(policy: Policy, named: str) -> str:
     )
 
 
+def _classes(policy: Policy, named: str) -> str:
+    rule = policy.classes
+    if rule is None:
+        return ""
+    parts = {
+        "guessing": "The predicted classes must be better than guesses, which find each class "
+        "alike often whatever the row is. The mean recall of the classes is compared, the lower "
+        "end of its interval included.",
+        "recall": f"Every class must be found: the recall of each is at least "
+        f"{rule.recall_at_least:g}."
+        if rule.recall_at_least is not None
+        else "",
+        "champion": f"The mean recall of the classes may be lower than the champion's by at most "
+        f"{rule.margin:g}."
+        if rule.margin is not None
+        else "",
+    }
+    return parts.get(named) or "The predicted classes must be of use, each of them."
+
+
 def _floor(policy: Policy, metric: str) -> str:
     wanted = [_floor_words(floor) for floor in policy.floors if floor.metric == metric]
     return " ".join(wanted) or f"{metric} must keep its bound."
@@ -201,6 +221,7 @@ _WORDS: dict[str, Callable[[Policy, str], str]] = {
     "baseline": _baseline,
     "linear": _linear,
     "champion": _champion,
+    "classes": _classes,
     "floor": _floor,
     "slices": _slices,
     "slice": _slices,

@@ -8,14 +8,16 @@ from pydantic import Field, model_validator
 
 from penstock.records.spec import Spec
 
-Severity = Literal["block", "warn"]
+Severity = Literal["block", "warn", "info"]
 
 
 class Rule(Spec):
     """What every rule has besides its bound."""
 
     severity: Severity = Field(
-        default="block", description="block: a model that fails is refused; warn: it is only said"
+        default="block",
+        description="block: a model that fails is refused; warn: the failure is shown as a "
+        "warning; info: it is only listed",
     )
     because: str = Field(
         default="", max_length=500, description="Why the rule is there, for whoever reads the page"

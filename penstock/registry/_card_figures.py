@@ -37,7 +37,8 @@ def metrics(evaluation: Evaluation | None) -> Part:
         f"On {evaluation.rows:,} rows that training did not see, with {evaluation.confidence:.0%} "
         f"intervals. {evaluation.metric} is the metric that the model was searched by.{threshold}"
     )
-    return Part("Metrics", [Text(lead), Grid(headers, rows, range(2, len(headers)))])
+    by_class = [] if evaluation.classes is None else [*map(Text, evaluation.classes.sentences())]
+    return Part("Metrics", [Text(lead), *by_class, Grid(headers, rows, range(2, len(headers)))])
 
 
 def slices(evaluation: Evaluation | None) -> Part:

@@ -95,7 +95,7 @@ def test_the_summary_names_everything(released: tuple[Path, str]) -> None:
     assert summary["data_version"] in text
     assert "models:/simulated-transactions/1" in text
     assert re.search(r"pass +baseline: ", text)
-    assert re.search(r"not applicable +champion: There is no champion yet", text)
+    assert re.search(r"n/a +block +champion: There is no champion yet", text)
     assert "mlflow ui --backend-store-uri sqlite:///" in text
     steps = [line.split()[1] for line in text.splitlines() if line.startswith("ok ")]
     assert steps[:5] == ["Ingest", "Validate", "Split", "Engineer", "Train"]

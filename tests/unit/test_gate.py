@@ -10,6 +10,7 @@ import pytest
 from penstock.errors import InputError, IntegrityError, NotApprovedError
 from penstock.gate.decide import decide, run
 from penstock.policy.spec import Policy
+from penstock.records.classes import Classes, ClassFigures
 from penstock.records.decision import Decision
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Comparison, Evaluation, Scores
@@ -69,6 +70,7 @@ def evaluation(
         policy=policy.digest(),
         scores=tuple(scores),
         comparisons=tuple(comparisons),
+        classes=classes(champion=champion is not None),
         leakage=Leakage(
             single_columns=(ColumnFigure(column="age", value=0.7),),
             overlap="",
@@ -79,6 +81,22 @@ def evaluation(
             health=TrainingHealth(rows=900, label_noise=0.01, poisoned=0.0, parts=40),
             drift=() if champion is None else (ColumnFigure(column="age", value=0.01),),
         ),
+    )
+
+
+def classes(*, champion: bool) -> Classes:
+    found = [
+        ClassFigures(
+            name=name, rows=rows, called=rows, recall=estimate(0.8), precision=estimate(0.8)
+        )
+        for name, rows in (("no", 800), ("yes", 200))
+    ]
+    return Classes(
+        positive="yes",
+        threshold=0.4,
+        classes=tuple(found),
+        balanced_accuracy=estimate(0.8),
+        advantage=estimate(0.0) if champion else None,
     )
 
 
@@ -94,6 +112,9 @@ def test_a_clear_improvement_is_approved_and_tied_to_what_was_judged() -> None:
         "baseline": "pass",
         "linear": "pass",
         "champion": "not applicable",
+        "classes: guessing": "pass",
+        "classes: recall": "pass",
+        "classes: champion": "not applicable",
         "slices": "fail",  # not measured is not passed, but by default it only warns
         "leakage: one column": "pass",
         "leakage: overlap": "pass",
@@ -198,7 +219,13 @@ def test_a_warning_does_not_block() -> None:
 def test_a_policy_in_which_nothing_blocks_approves_nothing() -> None:
     warn = {"margin": 0.0, "severity": "warn"}
     policy = Policy.parse(
-        {"baseline": warn, "linear": warn, "champion": warn, "leakage": {"severity": "warn"}},
+        {
+            "baseline": warn,
+            "linear": warn,
+            "champion": warn,
+            "classes": {"severity": "warn"},
+            "leakage": {"severity": "warn"},
+        },
         where="gate",
     )
     assert not decide(evaluation(policy=policy), policy=policy).approved
