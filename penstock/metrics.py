@@ -23,6 +23,8 @@ class Metric:
         needs: `scores` for probabilities (binary: shape (n,); multiclass: (n, k)) or a
             regression's values; `labels` for predicted classes, as codes.
         higher_is_better: False for an error or a loss.
+        lowest: The least value that it can have; minus infinity if there is none.
+        highest: The greatest; infinity if there is none.
         of: The function: `of(truth, given)`, both as `codes` or floats. A binary truth is 1 for
             the positive class and 0 for the other, a multiclass one is the index into `classes`.
     """
@@ -32,6 +34,8 @@ class Metric:
     needs: Literal["scores", "labels"]
     higher_is_better: bool
     of: Callable[[np.ndarray, np.ndarray], float]
+    lowest: float = 0.0
+    highest: float = 1.0
 
     def oriented(self, value: float) -> float:
         """Return `value` turned so that more is better."""
@@ -182,6 +186,7 @@ def _mape(truth: np.ndarray, given: np.ndarray) -> float:
     return float(abs((truth - given) / truth).mean())
 
 
+_INF = float("inf")
 _CLASSES: tuple[Task, ...] = ("binary", "multiclass")
 
 METRICS: dict[str, Metric] = {
@@ -196,12 +201,19 @@ METRICS: dict[str, Metric] = {
         Metric("precision", ("binary",), "labels", True, _precision),
         Metric("recall", ("binary",), "labels", True, _recall),
         Metric("roc_auc_ovr", ("multiclass",), "scores", True, _roc_auc_ovr),
-        Metric("log_loss", _CLASSES, "scores", False, _log_loss),
+        Metric("log_loss", _CLASSES, "scores", False, _log_loss, highest=_INF),
         Metric("brier", ("binary",), "scores", False, _brier),
-        Metric("r2", ("regression",), "scores", True, _r2),
-        Metric("rmse", ("regression",), "scores", False, _rmse),
-        Metric("mae", ("regression",), "scores", False, _mae),
-        Metric("median_absolute_error", ("regression",), "scores", False, _median_absolute_error),
-        Metric("mape", ("regression",), "scores", False, _mape),
+        Metric("r2", ("regression",), "scores", True, _r2, lowest=-_INF),
+        Metric("rmse", ("regression",), "scores", False, _rmse, highest=_INF),
+        Metric("mae", ("regression",), "scores", False, _mae, highest=_INF),
+        Metric(
+            "median_absolute_error",
+            ("regression",),
+            "scores",
+            False,
+            _median_absolute_error,
+            highest=_INF,
+        ),
+        Metric("mape", ("regression",), "scores", False, _mape, highest=_INF),
     )
 }

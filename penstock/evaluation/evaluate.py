@@ -15,6 +15,7 @@ from penstock.evaluation.spec import EvaluationSpec
 from penstock.evaluation.training_data import measure_training_data
 from penstock.evaluation.words import advantage_text, description_of, figure_text
 from penstock.metrics import METRICS
+from penstock.policy.fit import check_fit
 from penstock.policy.spec import Policy
 from penstock.progress import say
 from penstock.records.evaluation import Evaluation, Scores
@@ -85,6 +86,7 @@ def evaluate(
     from penstock.evaluation.classes import measure_classes
 
     rows = read_holdout(holdout, model=model, baselines=baselines, champion=champion)
+    check_fit(policy, task=rows.record.task, metric=rows.record.metric)
     measured = measure_all(rows, spec)
     evaluation = Evaluation(
         task=rows.record.task,

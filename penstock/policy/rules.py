@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from penstock.policy.bounds import check_bounds
 from penstock.records.spec import Spec
 
 Severity = Literal["block", "warn", "info"]
@@ -35,6 +36,7 @@ class Bounded(Rule):
     def _one_bound(self) -> Bounded:
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("give exactly one of at_least and at_most")
+        check_bounds(self.metric, at_least=self.at_least, at_most=self.at_most)
         return self
 
 

@@ -19,13 +19,13 @@ class CalibrationRule(Rule):
     brier_at_most: float | None = Field(
         default=None,
         gt=0,
-        le=2,
+        lt=2,
         description="Brier score; of several classes summed over them, up to 2",
     )
     ece_at_most: float | None = Field(
         default=None,
         gt=0,
-        le=1,
+        lt=1,
         description="Expected calibration error, over equal-mass bins, freed of what chance alone "
         "adds to it in few rows",
     )
@@ -98,13 +98,13 @@ class TrainingDataRule(Rule):
     label_noise_at_most: float | None = Field(
         default=0.2,
         gt=0,
-        le=1,
+        lt=1,
         description="Estimated share of wrong labels (confident learning); null looks at none",
     )
     poisoned_at_most: float | None = Field(
         default=0.02,
         gt=0,
-        le=1,
+        lt=1,
         description="Share of rows whose label looks flipped within one part of the data, beyond "
         "what is so elsewhere; null looks for none",
     )

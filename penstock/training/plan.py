@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from penstock.errors import InputError
 from penstock.metrics import Metric, metric_for
+from penstock.policy.fit import check_fit
 from penstock.policy.spec import Policy
 from penstock.training.gains import gains_of
 from penstock.training.inputs import Problem
@@ -57,11 +58,13 @@ def plan_of(problem: Problem, spec: TrainingSpec, policy: Policy, *, train: Path
         train: The training part, whose columns the worth of a row may need.
 
     Raises:
-        InputError: If the metric, the class weight or the threshold does not fit the task.
+        InputError: If the metric, the class weight, the threshold or the policy does not fit the
+            task.
     """
     metric = metric_for(
         _automatic(problem) if spec.metric == "auto" else spec.metric, task=problem.task
     )
+    check_fit(policy, task=problem.task, metric=metric.name)
     if problem.task == "regression" and spec.class_weight != "none":
         raise InputError(
             f"class_weight is {spec.class_weight!r}, but a regression has no classes",

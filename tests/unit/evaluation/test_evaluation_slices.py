@@ -312,8 +312,6 @@ def test_slices_of_a_regression(worlds, metric) -> None:
         ({"columns": ["nowhere"]}, "no column 'nowhere'"),
         ({"metric": "roc_auc"}, "'roc_auc' is not measured in slices"),
         ({"at_least": 0.5}, "'roc_auc' is not measured in slices"),
-        ({"metric": "accuracy", "at_most": 0.5}, "better the higher"),
-        ({"metric": "brier", "at_least": 0.5}, "better the lower"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_by_name(worlds, rule, message) -> None:
