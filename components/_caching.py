@@ -13,7 +13,7 @@ from kfp.dsl.pipeline_task import PipelineTask, TaskState
 from kfp.dsl.python_component import PythonComponent
 
 
-class _Uncached(PythonComponent):
+class _Uncached(PythonComponent):  # type: ignore[misc]
     def __call__(self, *args: Any, **kwargs: Any) -> PipelineTask:
         task = super().__call__(*args, **kwargs)
         # Outside of a pipeline the task has run by now.

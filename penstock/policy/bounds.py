@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from penstock.metrics import METRICS, Metric
+from penstock.meanings import SCALES, Scale
 
 
-def check_metric(name: str) -> Metric:
+def check_metric(name: str) -> Scale:
     """Return the metric called `name`.
 
     Raises:
         ValueError: If there is none; the message lists what there is.
     """
-    if name not in METRICS:
-        raise ValueError(f"metric: there is no {name!r}. Known are: {', '.join(METRICS)}")
-    return METRICS[name]
+    if name not in SCALES:
+        raise ValueError(f"metric: there is no {name!r}. Known are: {', '.join(SCALES)}")
+    return SCALES[name]
 
 
 def check_bounds(name: str, *, at_least: float | None, at_most: float | None) -> None:
@@ -51,7 +51,7 @@ def check_bounds(name: str, *, at_least: float | None, at_most: float | None) ->
         raise ValueError(f"{field}: {_range(metric)}, so {bound:g} is always met")
 
 
-def check_margin(field: str, margin: float, *, metric: Metric, outcome: str) -> None:
+def check_margin(field: str, margin: float, *, metric: Scale, outcome: str) -> None:
     """Refuse a margin as wide as the whole range of the metric.
 
     Args:
@@ -69,7 +69,7 @@ def check_margin(field: str, margin: float, *, metric: Metric, outcome: str) -> 
         )
 
 
-def _range(metric: Metric) -> str:
+def _range(metric: Scale) -> str:
     if metric.lowest == float("-inf"):
         return f"{metric.name} is at most {metric.highest:g}"
     if metric.highest == float("inf"):
@@ -77,7 +77,7 @@ def _range(metric: Metric) -> str:
     return f"{metric.name} lies between {metric.lowest:g} and {metric.highest:g}"
 
 
-def _percent(metric: Metric, value: float) -> str:
+def _percent(metric: Scale, value: float) -> str:
     """Return the share that somebody means who writes percent."""
     means = metric.highest == 1 and 2 <= value <= 100
     return f". Did you mean {value / 100:g}?" if means else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.errors import InputError
-from penstock.metrics import METRICS, Metric, names_for
+from penstock.meanings import SCALES, Scale, names_for
 from penstock.policy.bounds import check_margin
 from penstock.policy.spec import Policy
 from penstock.records.model import Task
@@ -22,7 +22,7 @@ def check_fit(policy: Policy, *, task: Task, metric: str) -> None:
             whole range of the primary metric; the message names the field.
     """
     for number, floor in enumerate(policy.floors):
-        if task not in METRICS[floor.metric].tasks:
+        if task not in SCALES[floor.metric].tasks:
             raise InputError(
                 f"{floor.metric} is not defined for a {task} task",
                 where=f"gate.floors.{number}.metric",
@@ -36,11 +36,11 @@ def check_fit(policy: Policy, *, task: Task, metric: str) -> None:
             where="gate.calibration.brier_at_most",
             remedy="Give a bound below 1.",
         )
-    if metric in METRICS:
-        _check_margins(policy, METRICS[metric])
+    if metric in SCALES:
+        _check_margins(policy, SCALES[metric])
 
 
-def _check_margins(policy: Policy, metric: Metric) -> None:
+def _check_margins(policy: Policy, metric: Scale) -> None:
     stability = policy.stability
     asked = [
         ("gate.baseline.margin", policy.baseline.margin, "can never be exceeded"),
