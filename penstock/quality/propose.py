@@ -69,9 +69,8 @@ def contract_of(dataset: Dataset) -> Contract:
 def _expect(
     check: str, *, notes: str, severity: Severity = "warning", **kwargs: Any
 ) -> Expectation:
-    return Expectation(
-        type=f"expect_{check}", kwargs=kwargs, meta={"notes": notes}, severity=severity
-    )
+    given = {"type": f"expect_{check}", "kwargs": kwargs, "meta": {"notes": notes}}
+    return Expectation.model_validate(given | {"severity": severity})
 
 
 def _row_count(dataset: Dataset) -> Expectation:

@@ -271,7 +271,10 @@ class TestRefusedByTheGate:
 
     def test_the_reason_is_said(self, refused: tuple[Path, str]) -> None:
         project, text = refused
-        assert "REFUSED  Refused: On average_precision the candidate's advantage over" in text
+        assert re.search(r"^REFUSED  \d+ rules? passed, .* failed: baseline \(block\)", text, re.M)
+        assert re.search(r"^ENDED   Refused by the gate ", text, re.M)
+        assert "On average_precision the candidate's advantage over" in text
+        assert "FAILED" not in text
         assert "does not lie above" in Path(summary_of(project)["reports"]["decision"]).read_text()
 
     def test_nothing_is_registered_or_served(self, refused: tuple[Path, str]) -> None:
@@ -357,7 +360,7 @@ def test_a_run_under_another_gate_begins_at_evaluate(released: tuple[Path, str],
     first = last_run(project).name
     done = shell("run", str(project))
     assert done.returncode == 3, done.stdout + done.stderr
-    assert re.search(r"fail +floor average_precision: ", done.stdout)
+    assert re.search(r"FAIL +block +floor average_precision: ", done.stdout)
     assert re.search(rf"ok +Train .*\(reused from run {first}\)", done.stdout)
     assert "Reused        validate, split, engineer features, train (run" in done.stdout
     assert reused(project) == INPUTS
