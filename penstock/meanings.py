@@ -75,7 +75,7 @@ MEANINGS = {
     "f1_macro": "F1 of each class, averaged over the classes",
     "roc_auc_ovr": "Chance that a row of a class scores above a row of another for that class, "
     "averaged over the classes",
-    "log_loss": "How surprised the stated probabilities are by what was true; 0 is perfect",
+    "log_loss": "Mean negative logarithm of the probability stated for what was true; 0 is perfect",
     "brier": "Mean squared distance between the stated probability and what was true (1 or 0)",
     "r2": "Share of the target's variation that the model accounts for; the mean alone gives 0",
     "rmse": "Size of a typical error in the target's unit, large ones counting more",

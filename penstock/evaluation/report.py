@@ -48,7 +48,7 @@ def evaluation_page(evaluation: Evaluation, holdout: Holdout) -> str:
     sections = [
         Section("Figures", _figures(evaluation), _figures_lead(evaluation)),
         Section(
-            "Beside the others",
+            "Compared with the others",
             _advantages(evaluation),
             "By how much the candidate is better on the same rows; below 0 it is worse.",
         ),
@@ -59,7 +59,7 @@ def evaluation_page(evaluation: Evaluation, holdout: Holdout) -> str:
     ]
     if evaluation.notes:
         notes = "".join(paragraph(note) for note in evaluation.notes)
-        sections.insert(2, Section("Mind this", notes))
+        sections.insert(2, Section("Notes", notes))
     return page(
         title=f"{holdout.record.name} for {holdout.record.target}",
         kind="Evaluation",

@@ -105,6 +105,7 @@ def measure_slices(holdout: Holdout, rule: SlicesRule, *, confidence: float) -> 
         looked_at=len(entries),
         named=sum(not entry.look.found for entry in entries),
         too_small=sum(int((~look.judged).sum()) for look in looks),
+        min_rows=rule.min_rows,
         omitted=sum(e.accused for e in entries) - sum(e.accused for e in listed),
         compared=losses.champion is not None and rule.margin is not None,
         floor=bound,

@@ -59,7 +59,7 @@ def decision_page(decision: Decision, *, evaluation: Evaluation, policy: Policy,
             "What was asked, with the defaults filled in. A rule that is not here was not asked.",
         ),
         Section("What this decision rests on", _rests_on(decision), "Each is named by its digest."),
-        Section("What this decision is worth", "".join(map(paragraph, _WORTH))),
+        Section("What this decision means", "".join(map(paragraph, _WORTH))),
     )
     return page(
         title=f"Gate: {name}",
@@ -180,7 +180,7 @@ def _notes(evaluation: Evaluation) -> list[Section]:
         notes.insert(0, evaluation.champion_note)
     if not notes:
         return []
-    return [Section("Mind this", "".join(map(paragraph, notes)), "Said by whoever measured.")]
+    return [Section("Notes", "".join(map(paragraph, notes)), "From the evaluation.")]
 
 
 def _rests_on(decision: Decision) -> str:

@@ -36,7 +36,8 @@ class FairnessRule(Rule):
     difference_at_most: float | None = Field(
         default=None,
         ge=0,
-        description="Largest minus smallest group. The estimate is compared, its interval is said",
+        description="Largest minus smallest group. The estimate is compared; its interval is "
+        "reported",
     )
     ratio_at_least: float | None = Field(
         default=None,

@@ -45,7 +45,7 @@ class Floor(Bounded):
 
     on: Literal["estimate", "interval"] = Field(
         default="estimate",
-        description="estimate compares the figure, interval the unfavourable end of its interval",
+        description="estimate compares the figure, interval the worse end of its interval",
     )
 
 

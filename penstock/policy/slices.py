@@ -49,8 +49,8 @@ class SlicesRule(Rule):
         default=0.05,
         gt=0,
         lt=0.5,
-        description="Probability that any slice is called bad though none is, however many are "
-        "looked at (Holm's method). Named and found slices have half of it each",
+        description="Probability of any false alarm, however many slices are tested (Holm's "
+        "method). Named and found slices have half of it each",
     )
 
     @field_validator("columns")

@@ -73,13 +73,13 @@ class LeakageRule(Rule):
         default=0.99,
         gt=0.5,
         le=1,
-        description="No column alone may tell the target this well (area under the ROC curve; of "
-        "a regression, squared rank correlation); null looks at none",
+        description="No column alone may predict the target this well (area under the ROC curve; "
+        "of a regression, squared rank correlation); null looks at none",
     )
     single_column_severity: Severity = Field(
         default="warn",
         description="Of that bound alone: in a table that is easy to tell apart, one column may "
-        "tell by right",
+        "do so legitimately",
     )
     not_at_serving: tuple[str, ...] = Field(
         default=(), description="Columns that are not known when a prediction is made"

@@ -95,7 +95,7 @@ def _completeness(
             "column_values_to_not_be_null",
             severity="critical",
             column=column.name,
-            notes="The target is never missing in the reference; a row without it teaches nothing.",
+            notes="The target is never missing in the reference; training needs it in every row.",
         )
     elif mostly > 0:
         seen = f"{share:.1%} of the values are missing" if share else "No value is missing"

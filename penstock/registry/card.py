@@ -192,7 +192,7 @@ def _limits(said: CardSpec, evaluation: Evaluation | None, explanation: Explanat
     ]
     blocks: list[Block] = [Listed(said.limits) if said.limits else Text(UNSAID)]
     if measured:
-        blocks += [Text("Said by whoever measured:"), Listed(measured)]
+        blocks += [Text("Notes of the evaluation:"), Listed(measured)]
     blocks.append(
         Text(
             "Figures hold for rows like those it was measured on. They say nothing of other times, "

@@ -263,7 +263,7 @@ def _threshold(outcome: Outcome) -> Section:
 def _aim(outcome: Outcome) -> str:
     if outcome.objective != "cost":
         return str(outcome.objective)
-    return "worth of 1,000 decisions" + (f" in {outcome.unit}" if outcome.unit else "")
+    return "value per 1,000 decisions" + (f" in {outcome.unit}" if outcome.unit else "")
 
 
 def _reached(outcome: Outcome) -> str:

@@ -117,7 +117,7 @@ def test_each_rule_says_what_it_asks_what_was_found_and_why() -> None:
         ({"floors": [{"metric": "f1", "at_least": 0.5}]}, "f1 on the holdout must be at least 0.5"),
         (
             {"floors": [{"metric": "mae", "at_most": 3, "on": "interval"}]},
-            "unfavourable end of the interval of mae",
+            "worse end of the confidence interval of mae",
         ),
         ({"champion": {"margin": 0.03}}, "no more than 0.03"),
         ({"baseline": {"margin": 0.07}}, "must exceed 0.07"),
