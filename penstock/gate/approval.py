@@ -75,7 +75,7 @@ def judge(
     missing = _missing(counted, spec=spec, trained_by=trained_by)
     notes = [note for note in uncounted.values() if note]
     if others:
-        notes.append(f"{others} concern another model or decision")
+        notes.append(f"{others} for another model or decision")
     by = tuple(sorted(counted.values()))
     if missing:
         aside = f" Not counted: {'; '.join(notes)}." if notes else ""

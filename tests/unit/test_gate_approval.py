@@ -63,8 +63,8 @@ def word(name: str, *, minutes: float = -10, days: float = 7, **changes: Any) ->
             True,
             "Approved by ann.",
         ),
-        ([word("ann", model="sha256:x")], {}, False, "1 said of another model or decision"),
-        ([word("ann", decision="sha256:x")], {}, False, "1 said of another model or decision"),
+        ([word("ann", model="sha256:x")], {}, False, "1 for another model or decision"),
+        ([word("ann", decision="sha256:x")], {}, False, "1 for another model or decision"),
         (
             [word("ann"), word("bob", verdict="rejected")],
             {},

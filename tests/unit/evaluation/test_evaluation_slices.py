@@ -169,7 +169,7 @@ def test_without_a_floor_or_a_champion_nothing_is_judged_but_the_weakest_are_nam
 ) -> None:
     rule, _ = judged(world, tmp_path)
     assert rule.verdict == "not applicable"
-    assert "no floor and there is no champion" in rule.sentence
+    assert "no floor, and there is no champion" in rule.sentence
     assert "The weakest: " in rule.sentence
 
 
