@@ -48,6 +48,7 @@ def measure_classes(
     right, actual, called = counts.diagonal(), counts.sum(axis=1), counts.sum(axis=0)
     over = next((c for c in comparisons if (c.against, c.metric) == (CHAMPION, METRIC)), None)
     return Classes(
+        target=record.target,
         positive="" if record.positive is None else str(record.positive),
         threshold=record.threshold,
         classes=tuple(

@@ -150,7 +150,7 @@ def _line(evaluation: Evaluation) -> str:
     return (
         found
         if shown.recall is None
-        else f"{found}, recall {shown.recall.value:.0%} of {shown.name}"
+        else f"{found}, recall {shown.recall.value:.0%} of {evaluation.classes.named(shown.name)}"
     )
 
 

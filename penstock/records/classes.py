@@ -33,13 +33,15 @@ class Cut(Value):
     called: float = Field(description="Share of all rows that are predicted positive")
 
     def sentence(self) -> str:
-        """Return `0.31: recall 72 %, precision 55 %`."""
-        return f"{self.threshold:.3g}: recall {self.recall:.0%}, precision {_share(self.precision)}"
+        """Return `0.31 (recall 72%, precision 55%)`."""
+        recall, precision = _share(self.recall), _share(self.precision)
+        return f"{self.threshold:.3g} (recall {recall}, precision {precision})"
 
 
 class Classes(Value):
     """Recall and precision of every class, at the model's own threshold."""
 
+    target: str = Field(default="", description="The column whose classes they are")
     positive: str = Field(default="", description="Two classes: the positive one")
     threshold: float | None = Field(default=None, description="Two classes: the model's own")
     classes: tuple[ClassFigures, ...] = Field(description="In the model's order")
@@ -70,26 +72,29 @@ class Classes(Value):
         """Return in words what is found of each class, and what another threshold would give."""
         total = sum(one.rows for one in self.classes)
         if not self.positive:
-            told = "; ".join(_one(one, total) for one in self.shown)
+            told = "; ".join(self._one(one, total) for one in self.shown)
             rest = len(self.weakest) - len(self.shown)
             more = f"; the other {rest} have a higher recall" if rest > 0 else ""
             return (f"Lowest recall by class: {told}{more}.",)
         at = "" if self.threshold is None else f"At the threshold {self.threshold:.3g}: "
-        found = [at + "; ".join(_one(one, total) for one in self.shown) + "."]
+        found = [at + "; ".join(self._one(one, total) for one in self.shown) + "."]
         if self.others:
             cuts = "; ".join(cut.sentence() for cut in self.others)
-            found.append(f"Other thresholds would give, for {self.positive}, {cuts}.")
+            found.append(f"Other thresholds for {self.named(self.positive)}: {cuts}.")
         return tuple(found)
 
+    def named(self, name: str) -> str:
+        """Return how a sentence calls a class: `fraud = True`."""
+        return f"{self.target} = {name}" if self.target else name
 
-def _one(one: ClassFigures, total: int) -> str:
-    recall, precision = (
-        None if figure is None else figure.value for figure in (one.recall, one.precision)
-    )
-    return (
-        f"recall {_share(recall)} and precision {_share(precision)} of {one.name} "
-        f"({one.rows:,} of {total:,} rows)"
-    )
+    def _one(self, one: ClassFigures, total: int) -> str:
+        recall, precision = (
+            None if figure is None else figure.value for figure in (one.recall, one.precision)
+        )
+        return (
+            f"recall {_share(recall)} and precision {_share(precision)} of {self.named(one.name)} "
+            f"({one.rows:,} of {total:,} rows)"
+        )
 
 
 def _share(value: float | None) -> str:

@@ -89,6 +89,7 @@ def render(outcome: Outcome) -> str:
         facts=(
             ("Target", record.target),
             ("Task", record.task),
+            *_positive(record),
             ("Metric", f"{record.metric}, {_direction(outcome.metric)}"),
             ("Rows", f"{outcome.rows:,}"),
             ("Features", f"{outcome.features:,}"),
@@ -100,6 +101,13 @@ def render(outcome: Outcome) -> str:
         ),
         sections=sections,
     )
+
+
+def _positive(record: Model) -> list[tuple[str, str]]:
+    if record.positive is None:
+        return []
+    how = "the one that `positive` names, else 1 or true, else the rarer"
+    return [("Positive class", f"{record.positive} ({how})")]
 
 
 def _leaderboard(outcome: Outcome) -> Section:

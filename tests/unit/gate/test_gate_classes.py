@@ -82,7 +82,7 @@ def test_a_model_that_finds_next_to_nothing_of_a_class_is_refused_with_better_ac
     assert cut.recall == recall_score(truth, called)
     assert cut.precision == precision_score(truth, called)
     assert found.sentences()[0].startswith(
-        "At the threshold 0.5: recall 6.0% and precision 82% of yes (300 of 2,000 rows)"
+        "At the threshold 0.5: recall 6.0% and precision 82% of y = yes (300 of 2,000 rows)"
     )
 
 
@@ -135,7 +135,7 @@ def test_of_several_classes_the_least_found_is_named_first() -> None:
     scores[truth == 2] = [0.6, 0.3, 0.1]
     found, rules = judged(holdout(truth, threshold=None, candidate=scores))
     assert found.sentences()[0].startswith(
-        "Lowest recall by class: recall 0.0% and precision not defined of c (60 of 860 rows); "
+        "Lowest recall by class: recall 0.0% and precision not defined of y = c (60 of 860 rows); "
     )
     recall = rules["classes: recall"]
     assert (recall.verdict, recall.severity) == ("fail", "warn")

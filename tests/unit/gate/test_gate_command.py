@@ -97,9 +97,9 @@ def test_a_good_model_is_approved_with_0(gate: Gate, gate_world: Any, tmp_path: 
     assert "n/a   block  champion: " in out
     assert out.splitlines()[-1].startswith("Approved: ")
     assert re.search(
-        r"^At the threshold 0\.\d+: recall \d+% and precision \d+% of yes \(", out, re.M
+        r"^At the threshold 0\.\d+: recall \d+% and precision \d+% of repaid = yes \(", out, re.M
     )
-    assert re.search(r"^Other thresholds would give, for yes, 0\.\d+: recall ", out, re.M)
+    assert re.search(r"^Other thresholds for repaid = yes: 0\.\d+ \(recall ", out, re.M)
     decision = Decision.read(tmp_path / "decision.json")
     assert decision.approved
     assert decision.dataset == read_dataset(gate_world.holdout).content
