@@ -67,14 +67,14 @@ def _recall(rule: ClassesRule, found: Classes, bound: float, severity: Severity)
         return result(RECALL, own, passed=False, bound=bound, sentence=sentence)
     missed = [one for one in judged if _value(one) < bound]
     if missed:
-        told = "; ".join(map(_told, missed[:_NAMED]))
+        told = "; ".join(_told(one, found) for one in missed[:_NAMED])
         more = f" and {len(missed) - _NAMED} more" if len(missed) > _NAMED else ""
         sentence = f"Recall lies below {bound:.4g}: {told}{more}."
         if found.positive in {one.name for one in missed}:
             sentence += " ".join(("", *found.sentences()[1:]))
             sentence += " Set training.threshold, or the worth of decisions in gate.cost."
     else:
-        sentence = f"The lowest recall of a class is {_told(judged[0])}; at least {bound:.4g}."
+        sentence = f"The lowest recall of a class: {_told(judged[0], found)}; at least {bound:.4g}."
     return result(
         RECALL,
         own,
@@ -97,7 +97,7 @@ def _champion(
         return not_measured(CHAMPION, rule, what, bound=-margin)
     passed = advantage.value >= -margin
     beside = [
-        f"of {one.name} {_value(one):.0%} (champion {one.champion:.0%})"
+        f"of {found.named(one.name)} {_value(one):.0%} (champion {one.champion:.0%})"
         for one in found.shown
         if one.recall is not None and one.champion is not None
     ]
@@ -121,9 +121,9 @@ def _skipped(rule: ClassesRule, found: Classes) -> str:
     return f" Not judged, with fewer than {rule.min_rows:,} rows: {names}."
 
 
-def _told(one: ClassFigures) -> str:
-    found = round(_value(one) * one.rows)
-    return f"{one.name} {_value(one):.4g} ({found:,} of {one.rows:,} rows)"
+def _told(one: ClassFigures, found: Classes) -> str:
+    hits = round(_value(one) * one.rows)
+    return f"{found.named(one.name)} {_value(one):.4g} ({hits:,} of {one.rows:,} rows)"
 
 
 def _value(one: ClassFigures) -> float:

@@ -74,7 +74,7 @@ def test_a_model_that_finds_next_to_nothing_of_a_class_is_refused_with_better_ac
     found, rules = judged(holdout(truth, candidate=scores))
     recall = rules["classes: recall"]
     assert (recall.verdict, recall.severity, recall.value) == ("fail", "block", 0.06)
-    assert "yes 0.06 (18 of 300 rows)" in recall.sentence
+    assert "y = yes 0.06 (18 of 300 rows)" in recall.sentence
     # What would help is said: a threshold, with what it gives.
     cut = found.others[-1]
     assert cut.sentence() in recall.sentence
@@ -113,7 +113,7 @@ def test_labels_that_find_less_than_the_champions_are_refused() -> None:
     assert beside.value == pytest.approx(
         balanced_accuracy_score(truth, scores >= 0.5) - balanced_accuracy_score(truth, good >= 0.5)
     )
-    assert "of yes 6% (champion " in beside.sentence
+    assert "of y = yes 6% (champion " in beside.sentence
     _, rules = judged(holdout(truth, candidate=good, champion=scores))
     assert rules["classes: champion"].verdict == "pass"
 
@@ -139,7 +139,7 @@ def test_of_several_classes_the_least_found_is_named_first() -> None:
     )
     recall = rules["classes: recall"]
     assert (recall.verdict, recall.severity) == ("fail", "warn")
-    assert recall.sentence == "Recall lies below 0.1: c 0 (0 of 60 rows)."
+    assert recall.sentence == "Recall lies below 0.1: y = c 0 (0 of 60 rows)."
     _, rules = judged(holdout(truth, threshold=None, candidate=scores), classes={"min_rows": 61})
     assert rules["classes: recall"].verdict == "pass"
     assert "Not judged, with fewer than 61 rows: c." in rules["classes: recall"].sentence
