@@ -78,13 +78,15 @@ class Decision(Record):
     def figures(self) -> dict[str, float]:
         """Return how many rules ended how, and what each of them measured, by name.
 
-        `rules_failed` counts those that block, `rules_warned` failed ones that only warn.
+        `rules_failed` counts all that failed, as the sentence does, `rules_blocking` those among
+        them that refuse the model, `rules_warning` those that warn.
         """
         failed = [rule.severity for rule in self.rules if rule.verdict == "fail"]
         counts = {
             "rules_passed": sum(rule.verdict == "pass" for rule in self.rules),
-            "rules_failed": failed.count("block"),
-            "rules_warned": failed.count("warn"),
+            "rules_failed": len(failed),
+            "rules_blocking": failed.count("block"),
+            "rules_warning": failed.count("warn"),
             "rules_not_applicable": sum(r.verdict == "not applicable" for r in self.rules),
         }
         measured = {r.rule: r.value for r in self.rules if r.value is not None}

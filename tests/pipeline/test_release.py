@@ -94,7 +94,7 @@ def test_the_summary_names_everything(released: tuple[Path, str]) -> None:
     summary = summary_of(project)
     assert summary["data_version"] in text
     assert "models:/simulated-transactions/1" in text
-    assert re.search(r"pass +baseline: ", text)
+    assert re.search(r"pass +block +baseline: ", text)
     assert re.search(r"n/a +block +champion: There is no champion yet", text)
     assert "mlflow ui --backend-store-uri sqlite:///" in text
     steps = [line.split()[1] for line in text.splitlines() if line.startswith("ok ")]

@@ -165,7 +165,8 @@ def test_machines_get_counts_and_values() -> None:
     figures = decision.figures()
     assert figures["rules_passed"] == 2
     assert figures["rules_failed"] == 1
-    assert figures["rules_warned"] == 0
+    assert figures["rules_blocking"] == 1
+    assert figures["rules_warning"] == 0
     assert figures["rules_not_applicable"] == 1
     assert figures["baseline"] == pytest.approx(0.29)
     assert "floor f1" not in figures
