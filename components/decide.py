@@ -29,8 +29,8 @@ def decide(
         operations: What `probe_serving` measured, where the policy asks about it.
         decision: Decision record (JSON): digests of model, holdout, evaluation and policy, and
             each rule with its value, bound and verdict in words.
-        metrics: How many rules passed, failed, warned or did not apply, and what each measured, for
-            Kubeflow's run comparison.
+        metrics: How many rules passed, failed (and with which severity) or did not apply, and what
+            each measured, for Kubeflow's run comparison.
         report: The same for a reviewer.
 
     Fails when:

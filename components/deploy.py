@@ -2,9 +2,11 @@
 
 from kfp import dsl
 
+from penstock.components._caching import never_cached
 from penstock.components._image import image
 
 
+@never_cached
 @dsl.component(base_image=image("deploy"), install_kfp_package=False)
 def deploy(
     registration: dsl.Input[dsl.Artifact],

@@ -2,9 +2,11 @@
 
 from kfp import dsl
 
+from penstock.components._caching import never_cached
 from penstock.components._image import image
 
 
+@never_cached
 @dsl.component(base_image=image("data"), install_kfp_package=False)
 def fail(reason: str, evidence: dsl.Input[dsl.Artifact] = None) -> None:
     """End the run as failed, with the reason as its message.

@@ -2,9 +2,11 @@
 
 from kfp import dsl
 
+from penstock.components._caching import never_cached
 from penstock.components._image import image
 
 
+@never_cached
 @dsl.component(base_image=image("data"), install_kfp_package=False)
 def ingest(uri: str, dataset: dsl.Output[dsl.Dataset], options: dict = {}) -> None:  # noqa: B006
     """Read a table as a stream and write it as a dataset version.

@@ -16,14 +16,14 @@ def validate(
 ) -> bool:
     """Check a dataset against its schema and a Great Expectations suite.
 
-    Returns True when no check of severity critical failed. Data that fail do not fail the task:
+    Returns True when no check of severity block failed. Data that fail do not fail the task:
     the report is written, and what follows decides, so branch on the output.
 
     Args:
         dataset: What `ingest` wrote.
         contract: Fields of the project file's `contract` section: the columns that must be there.
         expectations: Great Expectations expectations as `{type, kwargs, severity}` objects.
-            Severity critical fails the data; warning and info are reported.
+            Severity block refuses the data; warn shows a warning, info only lists it.
         results: Validation record (JSON): each check, counts of unexpected values, samples.
         report: The same for people.
         suite: The expectations that were checked, as a Great Expectations suite (JSON).

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from penstock.errors import InputError
+from penstock.meanings import SCALES, Scale
+from penstock.meanings import names_for as names_for
 from penstock.records.model import Label, Task
 
 if TYPE_CHECKING:
@@ -15,27 +17,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric, named as scikit-learn names it.
+    """A metric that can be computed.
 
     Args:
-        name: For example `roc_auc`.
-        tasks: Where it is defined.
+        scale: Its name, tasks, direction and range.
         needs: `scores` for probabilities (binary: shape (n,); multiclass: (n, k)) or a
             regression's values; `labels` for predicted classes, as codes.
-        higher_is_better: False for an error or a loss.
         of: The function: `of(truth, given)`, both as `codes` or floats. A binary truth is 1 for
             the positive class and 0 for the other, a multiclass one is the index into `classes`.
     """
 
-    name: str
-    tasks: tuple[Task, ...]
+    scale: Scale
     needs: Literal["scores", "labels"]
-    higher_is_better: bool
     of: Callable[[np.ndarray, np.ndarray], float]
+
+    @property
+    def name(self) -> str:
+        """Its name, for example `roc_auc`."""
+        return self.scale.name
+
+    @property
+    def tasks(self) -> tuple[Task, ...]:
+        """Where it is defined."""
+        return self.scale.tasks
+
+    @property
+    def higher_is_better(self) -> bool:
+        """False for an error or a loss."""
+        return self.scale.higher_is_better
 
     def oriented(self, value: float) -> float:
         """Return `value` turned so that more is better."""
-        return value if self.higher_is_better else -value
+        return self.scale.oriented(value)
 
 
 LARGEST_TARGET = 1e70
@@ -74,11 +87,6 @@ def metric_for(name: str, *, task: Task) -> Metric:
             remedy=f"Use one of: auto, {', '.join(names_for(task))}.",
         )
     return found
-
-
-def names_for(task: Task) -> tuple[str, ...]:
-    """Return the names of every metric that is defined for the task, the commonest first."""
-    return tuple(name for name, metric in METRICS.items() if task in metric.tasks)
 
 
 def codes(
@@ -204,26 +212,25 @@ def _mape(truth: np.ndarray, given: np.ndarray) -> float:
     return float(abs((truth - given) / truth).mean())
 
 
-_CLASSES: tuple[Task, ...] = ("binary", "multiclass")
+_FUNCTIONS: dict[str, tuple[Literal["scores", "labels"], Callable[..., float]]] = {
+    "roc_auc": ("scores", _roc_auc),
+    "average_precision": ("scores", _average_precision),
+    "accuracy": ("labels", _accuracy),
+    "balanced_accuracy": ("labels", _balanced_accuracy),
+    "f1": ("labels", _f1),
+    "f1_macro": ("labels", _f1_macro),
+    "precision": ("labels", _precision),
+    "recall": ("labels", _recall),
+    "roc_auc_ovr": ("scores", _roc_auc_ovr),
+    "log_loss": ("scores", _log_loss),
+    "brier": ("scores", _brier),
+    "r2": ("scores", _r2),
+    "rmse": ("scores", _rmse),
+    "mae": ("scores", _mae),
+    "median_absolute_error": ("scores", _median_absolute_error),
+    "mape": ("scores", _mape),
+}
 
 METRICS: dict[str, Metric] = {
-    metric.name: metric
-    for metric in (
-        Metric("roc_auc", ("binary",), "scores", True, _roc_auc),
-        Metric("average_precision", ("binary",), "scores", True, _average_precision),
-        Metric("accuracy", _CLASSES, "labels", True, _accuracy),
-        Metric("balanced_accuracy", _CLASSES, "labels", True, _balanced_accuracy),
-        Metric("f1", ("binary",), "labels", True, _f1),
-        Metric("f1_macro", _CLASSES, "labels", True, _f1_macro),
-        Metric("precision", ("binary",), "labels", True, _precision),
-        Metric("recall", ("binary",), "labels", True, _recall),
-        Metric("roc_auc_ovr", ("multiclass",), "scores", True, _roc_auc_ovr),
-        Metric("log_loss", _CLASSES, "scores", False, _log_loss),
-        Metric("brier", ("binary",), "scores", False, _brier),
-        Metric("r2", ("regression",), "scores", True, _r2),
-        Metric("rmse", ("regression",), "scores", False, _rmse),
-        Metric("mae", ("regression",), "scores", False, _mae),
-        Metric("median_absolute_error", ("regression",), "scores", False, _median_absolute_error),
-        Metric("mape", ("regression",), "scores", False, _mape),
-    )
+    name: Metric(scale, *_FUNCTIONS[name]) for name, scale in SCALES.items()
 }

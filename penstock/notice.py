@@ -80,7 +80,7 @@ def reason_of(record: Path) -> str:
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"not a record: {error}", where=str(record)) from error
     if kind == f"penstock/{Decision.KIND}":
-        return Decision.read(record).reason()
+        return Decision.read(record).grounds()
     if kind == f"penstock/{Validation.KIND}":
         return Validation.read(record).reason()
     if kind == f"penstock/{Rollout.KIND}":

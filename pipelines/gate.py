@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from penstock import files
 from penstock.errors import InputError, UsageError
 from penstock.pipelines.exits import EXIT_CODES
+from penstock.pipelines.rule_lines import class_lines, rule_lines
 
 if TYPE_CHECKING:
     from penstock.data.spec import SourceSpec
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
     from penstock.evaluation.spec import EvaluationSpec
     from penstock.policy.spec import Policy
     from penstock.records.dataset import Column, ColumnType
-    from penstock.records.decision import Decision, RuleResult
+    from penstock.records.decision import Decision
+    from penstock.records.evaluation import Evaluation
 
 NONE = "none"
 
@@ -114,18 +116,18 @@ def _gate(options: argparse.Namespace) -> int:
             remedy="Name it, for example models:/NAME@champion, or say --champion none.",
         )
     with _store(options.tracking_uri or asked.tracking_uri), tempfile.TemporaryDirectory() as place:
-        decision = _judge(options, asked, scratch=Path(place))
-    for rule in decision.rules:
-        print(_line(rule))
-    stopped = [r.rule for r in decision.rules if r.verdict == "fail" and r.severity == "block"]
-    refused = f"Refused: {', '.join(stopped) or 'no rule that can stop a release passed'}."
-    print(decision.reason() if decision.approved else refused)
+        decision, evaluation = _judge(options, asked, scratch=Path(place))
+    for line in (*rule_lines(decision), *class_lines(evaluation), decision.reason()):
+        print(line)
     return EXIT_CODES["released" if decision.approved else "refused"]
 
 
-def _judge(options: argparse.Namespace, asked: _Asked, *, scratch: Path) -> Decision:
+def _judge(
+    options: argparse.Namespace, asked: _Asked, *, scratch: Path
+) -> tuple[Decision, Evaluation]:
     from penstock.evaluation.evaluate import evaluate
     from penstock.gate.decide import run
+    from penstock.records.evaluation import Evaluation
     from penstock.serving.probe import probe
 
     model = _model(options.model, scratch / "model", what="--model")
@@ -152,7 +154,7 @@ def _judge(options: argparse.Namespace, asked: _Asked, *, scratch: Path) -> Deci
         image=os.environ.get("PENSTOCK_IMAGE", ""),
     )
     _hand_over(options, scratch)
-    return decision
+    return decision, Evaluation.read(evaluation)
 
 
 def _hand_over(options: argparse.Namespace, scratch: Path) -> None:
@@ -306,9 +308,3 @@ def _baselines(given: Path | None, *, model: Path, scratch: Path) -> Path | None
 
 def _name(model: str) -> str:
     return model.removeprefix(_REGISTERED) if model.startswith(_REGISTERED) else Path(model).name
-
-
-def _line(rule: RuleResult) -> str:
-    verdict = {"pass": "pass", "fail": "FAIL", "not applicable": "n/a"}[rule.verdict]
-    severity = "blocks" if rule.severity == "block" else "warns"
-    return f"{verdict:<4}  {severity:<6}  {rule.rule}: {rule.sentence}"

@@ -214,7 +214,8 @@ def _contract(contract: Contract) -> Iterator[str]:
 def _expectations(expectations: Iterable[Expectation]) -> Iterator[str]:
     yield from _comment(
         "Great Expectations, proposed from this table: edit them to say what must hold for every "
-        "table. critical stops a run; warning and info are reported only.",
+        "table. Data that break one of severity block are refused; warn shows a warning, info only "
+        "lists it.",
         indent=0,
     )
     written = list(expectations)

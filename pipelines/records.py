@@ -32,7 +32,7 @@ def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
     command = commands.add_parser(
         "audit",
-        help="who released what, when, on whose word",
+        help="who released what, when, and who approved it",
         description=_audit.__doc__,
         epilog="Exit codes: 0 the trail is whole, 1 it is broken or the alias is not as it says.",
     )
@@ -44,7 +44,7 @@ def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         "--champion",
         type=int,
         metavar="VERSION",
-        help="put the alias champion on this version, and write down that you did",
+        help="set the champion alias to this version and record it in the audit log",
     )
     command.add_argument("--reason", default="", help="why, with --champion")
     command.add_argument("--as", dest="stated", default="", metavar="NAME", help="who you are")
@@ -106,7 +106,7 @@ def _say(options: argparse.Namespace) -> int:
 
 
 def _audit(options: argparse.Namespace) -> int:
-    """List who released what, when, on whose word, and say whether the trail is whole."""
+    """List who released what, when, and who approved it, and say whether the trail is whole."""
     from penstock import tracking
     from penstock.registry.champion import checked_champion
 

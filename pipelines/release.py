@@ -49,10 +49,8 @@ def release(
     file's section of that name.
     """
     told = light(notify(name=name, webhook=notify_webhook, file=notify_file), "Notify")
-    told.set_caching_options(enable_caching=False)  # what it does is outside
     with dsl.ExitHandler(told, name="release"):
         read = network(sized(ingest(uri=uri, options=source), "Ingest", limit="2Gi"))
-        read.set_caching_options(enable_caching=False)  # the rows behind an address may change
         checked = sized(
             validate(dataset=read.outputs["dataset"], contract=contract, expectations=expectations),
             "Validate",
@@ -114,7 +112,6 @@ def release(
                     limit="4Gi",
                 )
             )
-            measured.set_caching_options(enable_caching=False)  # the champion may have changed
             probed = sized(
                 probe_serving(
                     model=trained.outputs["model"], holdout=parts.outputs["holdout"], policy=policy
@@ -122,7 +119,6 @@ def release(
                 "Probe serving",
                 limit="4Gi",
             )
-            probed.set_caching_options(enable_caching=False)  # another node has another latency
             decided = light(
                 decide(
                     evaluation=measured.outputs["evaluation"],
@@ -160,7 +156,6 @@ def release(
                         limit="2Gi",
                     )
                 )
-                registered.set_caching_options(enable_caching=False)
                 asked = network(
                     # It may wait for days, and a node has better things to keep room for.
                     sized(
@@ -176,7 +171,6 @@ def release(
                         cpu="50m",
                     )
                 )
-                asked.set_caching_options(enable_caching=False)
                 with dsl.If(asked.outputs["Output"] == True, name="approved"):  # noqa: E712
                     deployed = network(
                         light(
@@ -192,37 +186,32 @@ def release(
                             "Deploy",
                         )
                     )
-                    deployed.set_caching_options(enable_caching=False)
                     with dsl.If(deployed.outputs["Output"] == False, name="rolled back"):  # noqa: E712
-                        undone = light(
+                        light(
                             fail(
                                 evidence=deployed.outputs["rollout"],
                                 reason="The candidate was rolled back.",
                             ),
                             "Rolled back",
                         )
-                        undone.set_caching_options(enable_caching=False)
                 with dsl.If(asked.outputs["Output"] == False, name="not approved"):  # noqa: E712
-                    unwanted = light(
+                    light(
                         fail(
                             evidence=asked.outputs["outcome"],
                             reason="The candidate was not approved.",
                         ),
                         "Not approved",
                     )
-                    unwanted.set_caching_options(enable_caching=False)
             with dsl.If(decided.outputs["Output"] == False, name="gate refuses"):  # noqa: E712
-                refused = light(
+                light(
                     fail(
                         evidence=decided.outputs["decision"],
                         reason="The gate refused the candidate.",
                     ),
                     "Refused by the gate",
                 )
-                refused.set_caching_options(enable_caching=False)
         with dsl.If(checked.outputs["Output"] == False, name="data is not valid"):  # noqa: E712
-            stopped = light(
+            light(
                 fail(evidence=checked.outputs["results"], reason="The data were refused."),
                 "Refused data",
             )
-            stopped.set_caching_options(enable_caching=False)

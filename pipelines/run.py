@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from penstock.errors import InputError, PenstockError
+from penstock.pipelines.exits import ENDINGS, TITLES
 from penstock.pipelines.local_runner import LocalSteps, StepTime, import_kfp, started_by
 from penstock.pipelines.parameters import for_run
 from penstock.pipelines.step_cache import StepCache, cacheable
@@ -54,7 +55,7 @@ STEPS = (
 )
 """The tasks of a release in their order, by their names in Kubeflow."""
 
-_QUIET = ("notify", "fail", "fail-2", "fail-3", "fail-4")
+_QUIET = ("notify",)
 _REPORTS = {
     "validate": "validation",
     "engineer-features": "features",
@@ -136,7 +137,7 @@ def run_release(
     parameters = for_run(project, folder=folder)
     _refuse_python3(parameters, where=str(where))
     log = where / "kfp.log"
-    view = RunView(console, steps=STEPS, quiet=_QUIET)
+    view = RunView(console, steps=STEPS, quiet=_QUIET, endings=TITLES)
     # Waiting OpenMP threads spin by default; on a machine that is shared, that costs tenfold.
     environment = {
         "PENSTOCK_HOME": str(home),
@@ -268,11 +269,11 @@ def _outcome(
     deployment: Deployment | None,
 ) -> tuple[Outcome, str]:
     failed = view.failed()
-    if failed is not None and failed.name.startswith("fail"):
+    if failed is not None and failed.name in ENDINGS:
         if validation is not None and not validation.passed:
             return "refused", f"The data were refused. {validation.reason()}"
         if decision is not None and not decision.approved:
-            return "refused", decision.reason()
+            return "refused", decision.grounds()
         if approval is not None and not approval.approved:
             return "refused", f"The candidate was not approved. {approval.reason()}"
         if rollout is not None and rollout.outcome == "rolled_back":

@@ -5,9 +5,10 @@ installed libraries, its parameters, the content of its input artifacts, and the
 environment that Penstock and MLflow read. kfp's own local cache takes the address of an artifact
 for its content, and another run has other addresses.
 
-Only steps whose tasks allow caching are reused: the rule is the pipeline's, and the same on
-Kubeflow. What reads the world outside (the source, the champion, people's approval) does not
-allow it.
+Only steps whose tasks allow caching are reused: the rule is the component's, and the same on
+Kubeflow (`penstock.components._caching`). What reads the world outside (the source, the champion,
+people's approval) does not allow it. Whatever goes wrong with what was kept, a full disk for
+example, costs no more than running the step.
 """
 
 from __future__ import annotations
@@ -106,7 +107,11 @@ class StepCache:
         # What is not on this machine may change behind its address.
         if call.function not in self._steps or not all(place.exists() for place in places):
             return None
-        return self._folder / f"{call.function}-{_key(call, environment)}.json"
+        try:
+            return self._folder / f"{call.function}-{_key(call, environment)}.json"
+        except OSError as error:
+            _tell(call, "is run, for what it reads cannot be digested", error)
+            return None
 
     def take(self, call: StepCall, note: Path) -> Kept | None:
         """Put an earlier run's outputs where this step's belong, if there are any that hold.
@@ -117,18 +122,29 @@ class StepCache:
         kept = None if self._fresh else self._read(note)
         if kept is None:
             return None
-        _copy(Path(kept.folder), call.folder)
-        # Digested after the copy: what was read is what is used.
-        if _digest_of_outputs(call.folder) != kept.digest:
+        try:
+            _copy(Path(kept.folder), call.folder)
+            # Digested after the copy: what was read is what is used.
+            same = _digest_of_outputs(call.folder) == kept.digest
+        except (OSError, ValueError) as error:
+            _tell(call, "is run again, for what was kept of it cannot be reused", error)
+            same = False
+        if not same:
             _empty(call.folder)
             return None
-        self._write(note, kept, folder=call.folder)
+        try:
+            self._write(note, kept, folder=call.folder)
+        except (OSError, PenstockError) as error:
+            _tell(call, "is reused, and the place of this copy cannot be noted", error)
         return kept
 
     def keep(self, call: StepCall, note: Path, *, lines: Collection[str]) -> None:
-        """Remember what a step wrote; it has ended well."""
-        kept = Kept(self._run, str(call.folder), _digest_of_outputs(call.folder), tuple(lines))
-        self._write(note, kept, folder=call.folder)
+        """Remember what a step wrote; it has ended well, whether it can be remembered or not."""
+        try:
+            kept = Kept(self._run, str(call.folder), _digest_of_outputs(call.folder), tuple(lines))
+            self._write(note, kept, folder=call.folder)
+        except (OSError, PenstockError) as error:
+            _tell(call, "cannot be reused by a later run, for it cannot be kept", error)
 
     def _read(self, path: Path) -> Kept | None:
         try:
@@ -143,6 +159,11 @@ class StepCache:
         """Keep the newest copy's place: older runs are deleted first."""
         raw = {**asdict(kept), "folder": str(folder)}
         files.write_text(path, json.dumps(raw, indent=2) + "\n")
+
+
+def _tell(call: StepCall, what: str, error: Exception) -> None:
+    """Leave a line in the run's log."""
+    print(f"The step {call.function} {what}: {error}")
 
 
 def cacheable(spec: Any) -> frozenset[str]:
@@ -252,7 +273,9 @@ def _copy(kept: Path, folder: Path) -> None:
 
 def _empty(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
+    # Where not even this is possible, the step says so itself.
+    with contextlib.suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from penstock.data.ingest import sorted_by_risk
+from penstock.pipelines.rule_lines import class_lines, rule_lines
 from penstock.pipelines.run import Outcome, RunResult
 from penstock.records.dataset import Dataset, Split
 from penstock.rollout.smoke import curl_line
@@ -111,10 +112,11 @@ def _gate(result: RunResult) -> Iterator[str]:
         yield _entry("Data gate", result.validation.reason())
     if result.decision is None:
         return
-    yield _entry("Gate", "approved" if result.decision.approved else "refused")
-    for rule in result.decision.rules:
-        weight = "" if rule.severity == "block" else " (warns only)"
-        yield _entry("", f"{rule.verdict:<14} {rule.rule}{weight}: {rule.sentence}")
+    yield _entry("Gate", result.decision.reason())
+    for line in rule_lines(result.decision):
+        yield _entry("", line)
+    for number, line in enumerate(class_lines(result.evaluation)):
+        yield _entry("" if number else "By class", line)
 
 
 def _rollout(result: RunResult) -> Iterator[str]:

@@ -37,7 +37,7 @@ def duration(text: str) -> int:
 
 
 def moment(text: str) -> datetime:
-    """Return a moment such as `2026-12-01` or `2026-12-01T06:00:00+01:00`; without zone, UTC.
+    """Return a timestamp such as `2026-12-01` or `2026-12-01T06:00:00+01:00`; without zone, UTC.
 
     Raises:
         UsageError: If it is not one.
@@ -46,7 +46,7 @@ def moment(text: str) -> datetime:
         parsed = datetime.fromisoformat(text)
     except ValueError as error:
         raise UsageError(
-            f"{text!r} is not a moment", remedy="Write 2026-12-01 or 2026-12-01T06:00:00Z."
+            f"{text!r} is not a valid timestamp", remedy="Write 2026-12-01 or 2026-12-01T06:00:00Z."
         ) from error
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -14,6 +14,8 @@ from penstock.progress import MARK
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
+
+_NONE: Mapping[str, str] = {}
 
 State = Literal["waiting", "running", "done", "failed"]
 
@@ -59,13 +61,21 @@ class RunView:
             line is printed when the step ends.
         steps: The names of the expected tasks, in order.
         quiet: Tasks that are shown only if they fail.
+        endings: Tasks that fail to end a run, without a fault, and their names for people; shown
+            only if they ran.
     """
 
     def __init__(
-        self, console: Console, *, steps: Sequence[str], quiet: Sequence[str] = ()
+        self,
+        console: Console,
+        *,
+        steps: Sequence[str],
+        quiet: Sequence[str] = (),
+        endings: Mapping[str, str] = _NONE,
     ) -> None:
         self._console = console
-        self._quiet = quiet
+        self._quiet = (*quiet, *endings)
+        self._endings = endings
         self._live: Live | None = None
         self.steps = [Step(name) for name in steps]
 
@@ -155,7 +165,13 @@ class RunView:
 
     def _plain(self, step: Step) -> str:
         mark = {"done": "ok    ", "failed": "FAILED", "running": "...   "}.get(step.state, "-     ")
-        return f"{mark}  {step.title:<18} {step.seconds():7.1f} s  {step.figure}".rstrip()
+        if step.state == "failed" and step.name in self._endings:
+            mark = "ENDED "
+        title = self._title(step)
+        return f"{mark}  {title:<18} {step.seconds():7.1f} s  {step.figure}".rstrip()
+
+    def _title(self, step: Step) -> str:
+        return self._endings.get(step.name, step.title)
 
     def _table(self) -> RenderableType:
         from rich.table import Table
@@ -170,10 +186,12 @@ class RunView:
         table = Table.grid(padding=(0, 2))
         for step in filter(self._shown, self.steps):
             mark, style = marks[step.state]
+            if step.state == "failed" and step.name in self._endings:
+                mark, style = "■", "yellow"
             seconds = "" if step.state == "waiting" else f"{step.seconds():.1f} s"
             table.add_row(
                 Text(mark, style=style),
-                Text(step.title, style="dim" if step.state == "waiting" else ""),
+                Text(self._title(step), style="dim" if step.state == "waiting" else ""),
                 Text(seconds, justify="right", style="dim"),
                 Text(step.figure or ("running" if step.state == "running" else "")),
             )

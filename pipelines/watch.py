@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.errors import ServiceError
 from penstock.pipelines._client import Patience, said_by
+from penstock.pipelines.exits import ENDINGS, TITLES
 from penstock.pipelines.run import STEPS, Outcome
 from penstock.pipelines.view import RunView, State, raised_in
 from penstock.progress import MARK
@@ -33,14 +34,6 @@ _STATES: dict[str, State] = {
     "RUNNING": "running",
     "PENDING": "running",
 }
-ENDINGS: dict[str, tuple[Outcome, str]] = {
-    "fail": ("rolled_back", "The candidate was rolled back"),
-    "fail-2": ("refused", "The candidate was not approved"),
-    "fail-3": ("refused", "The gate refused the candidate"),
-    "fail-4": ("refused", "The data were refused"),
-}
-"""What it means when the task of this name ran."""
-
 _LATE = 5  # looks: Kubeflow writes a run's end down before its tasks'
 _LOG_SECONDS = (5, 10)  # to connect, to answer: nobody waits for a log
 _TAIL = 1 << 16  # bytes
@@ -85,7 +78,7 @@ class Watch:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         looks = 0
-        with RunView(console, steps=STEPS, quiet=("notify", *ENDINGS)) as view:
+        with RunView(console, steps=STEPS, quiet=("notify",), endings=TITLES) as view:
             while True:
                 run = self._patience.ask(self._look)
                 nodes = Nodes(run)
@@ -131,7 +124,7 @@ class Watch:
             view.see(name, state=state, seconds=nodes.seconds(name), figure=figure)
 
     def _outcome(self, nodes: Nodes) -> tuple[Outcome, str]:
-        for name, (outcome, words) in ENDINGS.items():
+        for name, (outcome, _, words) in ENDINGS.items():
             if nodes.state(name) == "failed":
                 return outcome, self._reason(nodes, name) or f"{words}; see its log in Kubeflow"
         if nodes.canceled():

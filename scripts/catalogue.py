@@ -60,6 +60,10 @@ def _components() -> str:
         "[project file](../docs/project-file.md)'s section of that name.",
         "",
         *_together(),
+        "Caching is on by default in Kubeflow Pipelines. Components that read or change anything",
+        "but their inputs switch it off in every task that is made of them; each says so below.",
+        "One that is loaded from compiled YAML needs `task.set_caching_options(False)`.",
+        "[What Kubeflow may reuse](../docs/submission.md#what-kubeflow-may-reuse).",
         "",
         "| component | what it does |",
         "|---|---|",
@@ -128,6 +132,9 @@ def _component(name: str, face: dict[str, Any]) -> Iterator[str]:
         yield f"| *returned* | {face['returns']} | | to branch on |"
     yield ""
     yield f"**Fails when:** {face['fails']}"
+    if face["uncached"]:
+        yield ""
+        yield "**Caching:** off; it always runs."
 
 
 def _face(name: str) -> dict[str, Any]:
@@ -143,6 +150,7 @@ def _face(name: str) -> dict[str, Any]:
         "signature": dict(_signature(function)),
         "returns": ast.unparse(function.returns) if function.returns else "",
         "fails": " ".join(fails.split()),
+        "uncached": any(ast.unparse(one) == "never_cached" for one in function.decorator_list),
     }
 
 

@@ -191,8 +191,8 @@ def _thresholds(curve: Cuts, threshold: float, holdout: Holdout) -> str:
     text = (
         "The threshold was chosen in training, on rows that the model had not been fitted on. It "
         "is not moved here, even if another would look better on these rows: a threshold picked on "
-        "the holdout would flatter the model, because it would be judged on the very rows that "
-        "picked it. To move it, set training.threshold and run again."
+        "the holdout would make its figures too good, because it would be judged on the very rows "
+        "that picked it. To move it, set training.threshold and run again."
     )
     return row(
         figure(chart, caption="Precision, recall, F1 and accuracy at every threshold."),

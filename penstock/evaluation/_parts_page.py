@@ -81,7 +81,7 @@ def _family(found: Slices) -> list[str]:
     if found.compared and found.margin is not None:
         held.append(f"the champion, with a margin of {plain(found.margin)}")
     if not held:
-        told = ["The policy gives no floor and there is no champion, so nothing is held to any."]
+        told = ["The policy gives no floor and there is no champion, so no slice is compared."]
     else:
         told = [
             f"Each was held to {' and to '.join(held)}. The last column says what is shown by a "
@@ -90,8 +90,8 @@ def _family(found: Slices) -> list[str]:
             "proved to be good."
         ]
     told.append(
-        "Weakest is what is bad even at the favourable end of its interval. Of what was searched "
-        "and not marked only the weakest are listed, and none that lies within another."
+        "Slices are ordered by the better end of their interval, worst first. Of what was searched "
+        "and not marked only the first are listed, and none that lies within another."
     )
     if found.metric == "r2":
         told.append("r2 is measured here against the variation of the whole holdout.")
@@ -101,7 +101,11 @@ def _family(found: Slices) -> list[str]:
             "lie within one that is."
         )
     if found.too_small:
-        told.append(f"{found.too_small:,} were too small to be judged.")
+        few = f"fewer than {found.min_rows:,}" if found.min_rows else "too few"
+        rare = (
+            "" if found.metric in ("accuracy", "r2", "rmse", "mae") else ", or too few of a class,"
+        )
+        told.append(f"{found.too_small:,} slices had {few} rows{rare} and were skipped.")
     return told
 
 

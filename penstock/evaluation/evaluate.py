@@ -16,6 +16,7 @@ from penstock.evaluation.training_data import measure_training_data
 from penstock.evaluation.words import advantage_text, description_of, figure_text
 from penstock.metrics import METRICS
 from penstock.policy.columns import check_columns
+from penstock.policy.fit import check_fit
 from penstock.policy.spec import Policy
 from penstock.progress import say
 from penstock.records.dataset import Split
@@ -85,10 +86,12 @@ def evaluate(
     """
     from penstock.evaluation._measurement import measure_all
     from penstock.evaluation._parts import parts_of
+    from penstock.evaluation.classes import measure_classes
 
     rows = read_holdout(holdout, model=model, baselines=baselines, champion=champion)
     names = [column.name for column in rows.dataset.columns]
     check_columns(policy, names, target=rows.record.target)
+    check_fit(policy, task=rows.record.task, metric=rows.record.metric)
     measured = measure_all(rows, spec)
     evaluation = Evaluation(
         task=rows.record.task,
@@ -117,6 +120,9 @@ def evaluate(
             for name, loaded in rows.models.items()
         ),
         comparisons=measured.comparisons,
+        classes=measure_classes(
+            rows, measured.metrics[CANDIDATE], measured.comparisons, confidence=spec.confidence
+        ),
         **parts_of(rows, policy, spec, brier=measured.metrics[CANDIDATE].get("brier")),
         leakage=policy.leakage
         and measure_leakage(rows, policy.leakage, model=model, seed=spec.seed),
@@ -166,7 +172,15 @@ def _line(evaluation: Evaluation) -> str:
         return f"{evaluation.metric} is not defined on these {evaluation.rows:,} rows"
     versus = evaluation.comparison(against=CHAMPION, metric=evaluation.metric)
     beside = f", {advantage_text(versus.advantage)} over the champion" if versus else ""
-    return f"{evaluation.metric} {figure_text(primary)} on {evaluation.rows:,} rows{beside}"
+    found = f"{evaluation.metric} {figure_text(primary)} on {evaluation.rows:,} rows{beside}"
+    if evaluation.classes is None:
+        return found
+    shown = evaluation.classes.shown[0]
+    return (
+        found
+        if shown.recall is None
+        else f"{found}, recall {shown.recall.value:.0%} of {evaluation.classes.named(shown.name)}"
+    )
 
 
 def _roc(rows: Holdout) -> tuple[list[float], list[float], list[float]] | None:

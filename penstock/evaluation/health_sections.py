@@ -57,7 +57,7 @@ def _worth(evaluation: Evaluation, kpi: Kpi) -> Section:
         table(["Model", f"1,000 decisions{unit}", "from", "to"], rows, numeric=(1, 2, 3))
         + paragraph(told)
         + "".join(map(paragraph, kpi.notes)),
-        f"What 1,000 decisions are worth{unit}, with {evaluation.confidence:.0%} intervals.",
+        f"The value per 1,000 decisions{unit}, with {evaluation.confidence:.0%} intervals.",
     )
 
 

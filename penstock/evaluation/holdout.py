@@ -339,10 +339,10 @@ def _champion_notes(loaded: Mapping[str, LoadedModel], dataset: Dataset) -> list
     if champion.digest == loaded[CANDIDATE].digest:
         return ["The champion is this very model."]
     if champion.record.dataset == dataset.content:
-        return ["The champion was trained on this holdout: its figures flatter it."]
+        return ["The champion was trained on this holdout: its figures are too good."]
     if champion.record.dataset != loaded[CANDIDATE].record.dataset:
         return [
             "The champion was trained on another dataset, which may hold rows of this holdout. "
-            "That could only flatter the champion."
+            "That can only improve the champion's figures."
         ]
     return []

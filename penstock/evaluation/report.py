@@ -48,7 +48,7 @@ def evaluation_page(evaluation: Evaluation, holdout: Holdout) -> str:
     sections = [
         Section("Figures", _figures(evaluation), _figures_lead(evaluation)),
         Section(
-            "Beside the others",
+            "Compared with the others",
             _advantages(evaluation),
             "By how much the candidate is better on the same rows; below 0 it is worse.",
         ),
@@ -59,7 +59,7 @@ def evaluation_page(evaluation: Evaluation, holdout: Holdout) -> str:
     ]
     if evaluation.notes:
         notes = "".join(paragraph(note) for note in evaluation.notes)
-        sections.insert(2, Section("Mind this", notes))
+        sections.insert(2, Section("Notes", notes))
     return page(
         title=f"{holdout.record.name} for {holdout.record.target}",
         kind="Evaluation",
@@ -112,15 +112,16 @@ def _in_words(evaluation: Evaluation, holdout: Holdout, primary: Estimate) -> li
         if median is not None:
             told.append(f"Half of its predictions are off by less than {value_text(median)}.")
         return told
+    by_class = [] if evaluation.classes is None else [*evaluation.classes.sentences()]
     accuracy = candidate.metrics.get("accuracy")
     if accuracy is None:
-        return []
+        return by_class
     trivial = evaluation.scores_of("majority")
     beside = ""
     if trivial is not None and "accuracy" in trivial.metrics:
         share = percent(trivial.metrics["accuracy"].value)
         beside = f"; always answering with the commonest class is right on {share}"
-    return [f"It is right on {percent(accuracy.value)} of them{beside}."]
+    return [*by_class, f"It is right on {percent(accuracy.value)} of them{beside}."]
 
 
 def _beside(evaluation: Evaluation) -> list[str]:

@@ -15,6 +15,7 @@ from penstock.evaluation._losses import Losses, losses_of, slice_metric
 from penstock.evaluation.holdout import Holdout
 from penstock.evaluation.slice_tests import Floats, SliceTests, compare_slices, holm
 from penstock.metrics import METRICS
+from penstock.policy.bounds import check_bounds
 from penstock.policy.slices import SlicesRule
 from penstock.records.estimate import Estimate
 from penstock.records.slices import Slice, Slices
@@ -112,6 +113,7 @@ def measure_slices(holdout: Holdout, rule: SlicesRule, *, confidence: float) -> 
         unjudged=tuple(
             " and ".join(look.columns) for look in looks if not look.found and not look.judged.any()
         ),
+        min_rows=rule.min_rows,
         omitted=sum(e.accused for e in entries) - sum(e.accused for e in listed),
         compared=losses.champion is not None and rule.margin is not None,
         floor=bound,
@@ -123,15 +125,12 @@ def measure_slices(holdout: Holdout, rule: SlicesRule, *, confidence: float) -> 
 
 
 def _bound(rule: SlicesRule, metric: str, *, higher: bool) -> float | None:
-    given, wrong = ("at_least", "at_most") if higher else ("at_most", "at_least")
-    if getattr(rule, wrong) is not None:
-        raise InputError(
-            f"{metric} is better the {'higher' if higher else 'lower'} it is",
-            where=f"{WHERE}.{wrong}",
-            remedy=f"Give {given}.",
-        )
-    bound: float | None = getattr(rule, given)
-    return bound
+    try:
+        # Where the rule leaves the metric to the primary one, this was not known before.
+        check_bounds(metric, at_least=rule.at_least, at_most=rule.at_most)
+    except ValueError as error:
+        raise InputError(str(error), where=WHERE) from error
+    return rule.at_least if higher else rule.at_most
 
 
 def _parts(

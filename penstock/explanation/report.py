@@ -35,7 +35,7 @@ def explanation_page(explanation: Explanation, *, record: Model) -> str:
         Section("How this was computed, and what it does not say", _method(explanation)),
     ]
     if explanation.notes:
-        sections.insert(1, Section("Mind this", "".join(map(paragraph, explanation.notes))))
+        sections.insert(1, Section("Notes", "".join(map(paragraph, explanation.notes))))
     return page(
         title=f"{record.name} for {record.target}",
         kind="Explanation",

@@ -75,7 +75,7 @@ def judge(
     missing = _missing(counted, spec=spec, trained_by=trained_by)
     notes = [note for note in uncounted.values() if note]
     if others:
-        notes.append(f"{others} said of another model or decision")
+        notes.append(f"{others} for another model or decision")
     by = tuple(sorted(counted.values()))
     if missing:
         aside = f" Not counted: {'; '.join(notes)}." if notes else ""
@@ -95,9 +95,9 @@ def _uncounted(word: Approval, *, spec: ApprovalSpec, now: datetime) -> str:
     if spec.approvers and _key(who) not in {_key(name) for name in spec.approvers}:
         return f"{who} is not one of the approvers"
     if not spec.trust_explicit and word.by.means not in _ESTABLISHED:
-        return f"who {who} is was only told ({word.by.means}), not established"
+        return f"the identity of {who} was stated ({word.by.means}), not verified"
     if word.time > now:
-        return f"the word of {who} is from the future ({word.time:%Y-%m-%d %H:%M} UTC)"
+        return f"the approval of {who} has a time in the future ({word.time:%Y-%m-%d %H:%M} UTC)"
     if word.verdict == "approved" and word.expires <= now:
         return f"the approval of {who} expired on {word.expires:%Y-%m-%d %H:%M} UTC"
     return ""

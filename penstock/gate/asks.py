@@ -24,7 +24,7 @@ def asks(rule: str, policy: Policy) -> str:
 
 def _baseline(policy: Policy, _: str) -> str:
     return (
-        "The model must do better than an answer that looks at nothing: always the commonest "
+        "The model must do better than a constant answer: always the commonest "
         f"class, or the mean. Even the lower end of its advantage must exceed "
         f"{policy.baseline.margin:g}, so that chance alone does not explain it."
     )
@@ -32,7 +32,7 @@ def _baseline(policy: Policy, _: str) -> str:
 
 def _linear(policy: Policy, _: str) -> str:
     return (
-        "The model should be worth its complexity: a plain linear model may be better by at most "
+        "The model must justify its complexity: a plain linear model may be better by at most "
         f"{policy.linear.margin:g}."
     )
 
@@ -49,6 +49,26 @@ def _champion(policy: Policy, named: str) -> str:
     )
 
 
+def _classes(policy: Policy, named: str) -> str:
+    rule = policy.classes
+    if rule is None:
+        return ""
+    parts = {
+        "guessing": "The predicted classes must be better than guesses, which find each class "
+        "alike often whatever the row is. The mean recall of the classes is compared, the lower "
+        "end of its interval included.",
+        "recall": f"Every class must be found: the recall of each is at least "
+        f"{rule.recall_at_least:g}."
+        if rule.recall_at_least is not None
+        else "",
+        "champion": f"The mean recall of the classes may be lower than the champion's by at most "
+        f"{rule.margin:g}."
+        if rule.margin is not None
+        else "",
+    }
+    return parts.get(named) or "The predicted classes must be of use, each of them."
+
+
 def _floor(policy: Policy, metric: str) -> str:
     wanted = [_floor_words(floor) for floor in policy.floors if floor.metric == metric]
     return " ".join(wanted) or f"{metric} must keep its bound."
@@ -60,7 +80,7 @@ def _floor_words(floor: Floor) -> str:
     )
     what = f"{floor.metric} on the holdout"
     if floor.on == "interval":
-        what = f"The unfavourable end of the interval of {what}"
+        what = f"The worse end of the confidence interval of {what}"
     return f"{what} must be {side} {bound:g}."
 
 
@@ -78,8 +98,8 @@ def _slices(policy: Policy, _: str) -> str:
             f"None may be shown to be worse than under the champion by more than {rule.margin:g}."
         )
     told.append(
-        f"Parts of fewer than {rule.min_rows:,} rows are not judged. However many are looked at, "
-        f"the chance of accusing any wrongly is {rule.alpha:.0%}."
+        f"Parts of fewer than {rule.min_rows:,} rows are skipped. However many are tested, the "
+        f"probability of any false alarm is {rule.alpha:.0%}."
     )
     return " ".join(told)
 
@@ -121,7 +141,7 @@ def _stability(policy: Policy, named: str) -> str:
         "missing": f"{rule.missing:.0%} of all values missing",
     }
     return (
-        f"Small faults in what is put in must not undo the model: with "
+        f"Small errors in the inputs must not degrade the model: with "
         f"{disturbed.get(named, 'small faults')}, at most {rule.drop_at_most:g} of the primary "
         "metric may be lost."
     )
@@ -134,12 +154,12 @@ def _leakage(policy: Policy, named: str) -> str:
     parts = {"overlap": "It must be proved that no row judged on is a row learned from."}
     if rule.single_column is not None:
         parts["one column"] = (
-            f"No column alone may tell the target as well as {rule.single_column:g}: it may be the "
-            "answer in disguise."
+            f"No column alone may predict the target as well as {rule.single_column:g}: possible "
+            "target leakage."
         )
     if rule.not_at_serving:
         parts["not at serving"] = (
-            f"It must not take {', '.join(rule.not_at_serving)}, which nobody knows when a "
+            f"It must not take {', '.join(rule.not_at_serving)}, which is not known when a "
             "prediction is made."
         )
     whole = "The figures must not rest on what will not be there when the model is used."
@@ -176,7 +196,7 @@ def _cost(policy: Policy, _: str) -> str:
     if rule is None:
         return ""
     if rule.at_least is None:
-        return "What 1,000 decisions are worth is only told."
+        return "The value per 1,000 decisions is reported, not enforced."
     which = "The lower end of the worth" if rule.on == "interval" else "The worth"
     return (
         f"{which} of 1,000 decisions must be at least {rule.at_least:,g} {rule.unit}".strip() + "."
@@ -201,6 +221,7 @@ _WORDS: dict[str, Callable[[Policy, str], str]] = {
     "baseline": _baseline,
     "linear": _linear,
     "champion": _champion,
+    "classes": _classes,
     "floor": _floor,
     "slices": _slices,
     "slice": _slices,

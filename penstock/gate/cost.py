@@ -17,13 +17,13 @@ def rules(evaluation: Evaluation, policy: Policy) -> tuple[RuleResult, ...]:
         return (not_measured("cost", rule, "the worth of decisions", bound=rule.at_least),)
     figure, unit = kpi.per_thousand, f" {kpi.unit}" if kpi.unit else ""
     worth = (
-        f"1,000 decisions are worth {figure.value:,.2f}{unit} ({evaluation.confidence:.0%} "
+        f"The value per 1,000 decisions is {figure.value:,.2f}{unit} ({evaluation.confidence:.0%} "
         f"interval {figure.low:,.2f} to {figure.high:,.2f})"
     )
     if (champion := kpi.others.get("champion")) is not None:
         worth += f", the champion's {champion.value:,.2f}{unit}"
     if rule.at_least is None:
-        sentence = f"{worth}. The policy sets no bound."
+        sentence = f"{worth}. It is reported, not enforced."
         return (result("cost", rule, passed=None, value=figure.value, sentence=sentence),)
     value = figure.low if rule.on == "interval" else figure.value
     subject = "the lower end of the interval" if rule.on == "interval" else "the figure"

@@ -7,7 +7,7 @@ from pathlib import Path
 import penstock
 from penstock import files
 from penstock.errors import IntegrityError
-from penstock.gate import cost, fairness, health, performance, serving, slices, trust
+from penstock.gate import classes, cost, fairness, health, performance, serving, slices, trust
 from penstock.gate.report import decision_page
 from penstock.policy.spec import Policy
 from penstock.progress import say
@@ -44,6 +44,7 @@ def decide(
     _check(evaluation, policy=policy, operations=operations)
     rules = (
         *performance.rules(evaluation, policy),
+        *classes.rules(evaluation, policy),
         *slices.rules(evaluation, policy),
         *fairness.rules(evaluation, policy),
         *trust.rules(evaluation, policy),
@@ -93,7 +94,7 @@ def run(
     decision = decide(measured, policy=policy, operations=served, image=image)
     files.write_text(report, decision_page(decision, evaluation=measured, policy=policy, name=name))
     decision.write(output)
-    say(("approved" if decision.approved else "refused") + f", {len(decision.rules)} rules")
+    say(f"{'approved' if decision.approved else 'refused'}: {decision.tally()}")
     return decision
 
 

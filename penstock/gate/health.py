@@ -43,7 +43,9 @@ def _single_column(
     name = "leakage: one column"
     own = rule.model_copy(update={"severity": rule.single_column_severity})
     if not measured.single_columns:
-        return not_measured(name, own, "how well each column alone tells the target", bound=bound)
+        return not_measured(
+            name, own, "how well each column alone predicts the target", bound=bound
+        )
     strongest = measured.single_columns[0]
     figure = {
         "binary": "area under the ROC curve",
@@ -52,11 +54,11 @@ def _single_column(
     }[evaluation.task]
     passed = strongest.value < bound
     sentence = (
-        f"The column that alone tells the target best is {strongest.column}: {figure} "
+        f"The column that alone predicts the target best is {strongest.column}: {figure} "
         f"{strongest.value:.4f}, {'below' if passed else 'not below'} {bound:.4g}."
     )
     if not passed:
-        sentence += " Look whether it is known before the outcome is."
+        sentence += " Possible target leakage: check that it is known before the outcome is."
     return result(name, own, passed=passed, value=strongest.value, bound=bound, sentence=sentence)
 
 

@@ -124,7 +124,7 @@ def _floor(evaluation: Evaluation, floor: Floor) -> RuleResult:
         value = estimate.high if floor.on == "interval" else estimate.value
         bound = floor.at_most if floor.at_most is not None else float("-inf")
         passed, must = value <= bound, "at most"
-    subject = "The unfavourable end of its interval" if floor.on == "interval" else "It"
+    subject = "The worse end of its confidence interval" if floor.on == "interval" else "It"
     return result(
         name,
         floor,

@@ -38,7 +38,7 @@ def decision_page(decision: Decision, *, evaluation: Evaluation, policy: Policy,
     """Return the decision as self-contained HTML.
 
     The verdict comes first, then every rule in one table, then each in words: what it asks, what
-    was measured, why the policy has it. Rules that stopped the release come before all others. At
+    was measured, why the policy has it. Rules that refused the model come before all others. At
     the end is the policy itself.
 
     Args:
@@ -47,9 +47,9 @@ def decision_page(decision: Decision, *, evaluation: Evaluation, policy: Policy,
         policy: The policy it was made by.
         name: The project's name.
     """
-    ordered = sorted(decision.rules, key=_rank)
+    ordered = decision.ordered
     parts = (
-        Section("Every rule", _overview(ordered), _overview_lead(decision)),
+        Section("Every rule", _overview(ordered), _OVERVIEW_LEAD),
         *_told(ordered, policy),
         *_meanings(evaluation, policy),
         *_notes(evaluation),
@@ -59,13 +59,13 @@ def decision_page(decision: Decision, *, evaluation: Evaluation, policy: Policy,
             "What was asked, with the defaults filled in. A rule that is not here was not asked.",
         ),
         Section("What this decision rests on", _rests_on(decision), "Each is named by its digest."),
-        Section("What this decision is worth", "".join(map(paragraph, _WORTH))),
+        Section("What this decision means", "".join(map(paragraph, _WORTH))),
     )
     return page(
         title=f"Gate: {name}",
         kind="Decision",
         status="good" if decision.approved else "bad",
-        verdict=headline(decision),
+        verdict=" ".join((headline(decision), *_classes(evaluation))),
         facts=[
             ("Primary metric", evaluation.metric),
             ("Holdout rows", f"{evaluation.rows:,}"),
@@ -74,57 +74,42 @@ def decision_page(decision: Decision, *, evaluation: Evaluation, policy: Policy,
             ("Policy", decision.policy),
         ],
         sections=parts,
+        notice=_warnings(ordered) if decision.approved else "",
     )
 
 
 def headline(decision: Decision) -> str:
-    """Return why the model passed or failed: the rules that decided, by name and in words."""
-    failed = [rule for rule in decision.rules if rule.verdict == "fail"]
-    blocked = [rule for rule in failed if rule.severity == "block"]
-    asked = sum(rule.severity == "block" for rule in decision.rules)
-    if blocked:
-        names = ", ".join(rule.rule for rule in blocked)
-        count = f"{len(blocked)} of the {asked} rules that can stop it failed"
-        return f"{count}: {names}. {blocked[0].sentence}"
-    if not decision.approved:
-        return "No rule that can stop a release passed, and nothing is approved by default."
-    warned = [rule.rule for rule in failed]
-    passed = sum(rule.verdict == "pass" and rule.severity == "block" for rule in decision.rules)
-    told = f"{passed} of the {asked} rules that can stop it passed, none failed."
-    absent = sum(rule.severity == "block" for rule in decision.rules) - passed
-    if absent:
-        told += f" {absent} did not apply."
-    return told + (f" Warned of: {', '.join(warned)}." if warned else "")
+    """Return how many rules ended how, and if it was refused, what was found against it."""
+    return decision.grounds()
 
 
-def _rank(rule: RuleResult) -> int:
-    if rule.verdict == "fail":
-        return 0 if rule.severity == "block" else 1
-    return 2 if rule.verdict == "pass" else 3
+_GROUPS: dict[str, tuple[str, str]] = {
+    "block": ("Refused by", "Rules of severity block that failed: each alone refuses the model."),
+    "warn": ("Warnings", "Rules of severity warn that failed. The policy lets the model pass."),
+    "info": ("For information", "Rules of severity info that failed. They are only listed."),
+    "pass": ("Passed", ""),
+    "not applicable": ("Not applicable", "The policy asks this, and it does not apply here."),
+}
 
 
-_GROUPS = (
-    ("What stopped it", "Each of these alone stops the release."),
-    ("Warnings", "These failed, and the policy lets them: it only wants them said."),
-    ("What it passed", ""),
-    ("What did not apply", "Asked by the policy, with nothing here to ask it of."),
+def _group(rule: RuleResult) -> str:
+    return rule.severity if rule.verdict == "fail" else rule.verdict
+
+
+_OVERVIEW_LEAD = (
+    "Severity block: a failure refuses the model. warn: a failure is shown as a warning. info: a "
+    "failure is only listed."
 )
-
-
-def _overview_lead(decision: Decision) -> str:
-    if decision.approved:
-        return "A rule that stops the release lets nothing through when it fails; a warning does."
-    return "One failed rule that stops the release is enough."
 
 
 def _overview(rules: Sequence[RuleResult]) -> str:
     return table(
-        ["Rule", "Verdict", "If it fails", "Measured", "Bound"],
+        ["Rule", "Verdict", "Severity", "Measured", "Bound"],
         [
             [
                 Cell(rule.rule, strong=True),
                 Cell(rule.verdict, tone=_tone(rule)),
-                "stops it" if rule.severity == "block" else "warns",
+                rule.severity,
                 _figure(rule.value),
                 _figure(rule.bound),
             ]
@@ -134,13 +119,22 @@ def _overview(rules: Sequence[RuleResult]) -> str:
     )
 
 
+def _warnings(rules: Sequence[RuleResult]) -> str:
+    failed = [rule for rule in rules if (rule.verdict, rule.severity) == ("fail", "warn")]
+    return " ".join(f"Warning: {rule.rule}. {rule.sentence}" for rule in failed)
+
+
+def _classes(evaluation: Evaluation) -> tuple[str, ...]:
+    return () if evaluation.classes is None else evaluation.classes.sentences()
+
+
 def _told(rules: Iterable[RuleResult], policy: Policy) -> list[Section]:
-    groups: dict[int, list[RuleResult]] = {}
+    groups: dict[str, list[RuleResult]] = {}
     for rule in rules:
-        groups.setdefault(_rank(rule), []).append(rule)
+        groups.setdefault(_group(rule), []).append(rule)
     return [
-        Section(_GROUPS[rank][0], "".join(_rule(rule, policy) for rule in group), _GROUPS[rank][1])
-        for rank, group in sorted(groups.items())
+        Section(_GROUPS[name][0], "".join(_rule(rule, policy) for rule in group), _GROUPS[name][1])
+        for name, group in groups.items()
     ]
 
 
@@ -157,7 +151,8 @@ def _rule(rule: RuleResult, policy: Policy) -> str:
 
 def _tone(rule: RuleResult) -> Tone:
     if rule.verdict == "fail":
-        return "bad" if rule.severity == "block" else "warn"
+        tones: dict[str, Tone] = {"block": "bad", "warn": "warn"}
+        return tones.get(rule.severity, "plain")
     return "good" if rule.verdict == "pass" else "plain"
 
 
@@ -185,7 +180,7 @@ def _notes(evaluation: Evaluation) -> list[Section]:
         notes.insert(0, evaluation.champion_note)
     if not notes:
         return []
-    return [Section("Mind this", "".join(map(paragraph, notes)), "Said by whoever measured.")]
+    return [Section("Notes", "".join(map(paragraph, notes)), "From the evaluation.")]
 
 
 def _rests_on(decision: Decision) -> str:

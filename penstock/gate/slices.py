@@ -51,7 +51,7 @@ def _judge(rule: SlicesRule, found: Slices, evaluation: Evaluation) -> RuleResul
             rule,
             passed=None,
             value=_value(weakest),
-            sentence="The policy gives no floor and there is no champion to hold slices against. "
+            sentence="The policy gives no floor, and there is no champion to compare slices with. "
             + _weakest(judged, found, evaluation.confidence),
         )
     measured = all(
@@ -88,7 +88,7 @@ def _judge(rule: SlicesRule, found: Slices, evaluation: Evaluation) -> RuleResul
         value=_value(weakest),
         bound=bound,
         sentence=f"None of {found.looked_at:,} slices is shown to be {' or '.join(held)}, at a "
-        f"{rule.alpha:.0%} chance of accusing any of them wrongly. "
+        f"{rule.alpha:.0%} probability of any false alarm. "
         + _weakest(judged, found, evaluation.confidence),
     )
 
@@ -101,7 +101,7 @@ def _accusation(accused: list[Slice], found: Slices, rule: SlicesRule, bound: fl
     more = f" and {count - len(told):,} more" if count > len(told) else ""
     return (
         f"{count:,} of {found.looked_at:,} slices {'is' if count == 1 else 'are'} shown to be bad: "
-        f"{'; '.join(told)}{more}. The chance of accusing any slice wrongly is {rule.alpha:.0%}."
+        f"{'; '.join(told)}{more}. The probability of any false alarm is {rule.alpha:.0%}."
     )
 
 

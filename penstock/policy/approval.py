@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from penstock.records.spec import Spec
 
@@ -28,3 +28,10 @@ class ApprovalSpec(Spec):
     wait_hours: float = Field(
         default=24.0, gt=0, description="How long a pipeline waits before it gives up"
     )
+
+    @model_validator(mode="after")
+    def _enough(self) -> ApprovalSpec:
+        named = len(set(self.approvers))
+        if self.approvers and named < self.people:
+            raise ValueError(f"people: {self.people} must approve, and approvers names {named}")
+        return self

@@ -14,6 +14,9 @@ from penstock.records.spec import Spec
 Worth = float | str
 """A number, or an expression over the columns of the table, for example `0.9 * amount - 5`."""
 
+PER = 1000
+"""Decisions that a worth is given for."""
+
 TRUTH = "truth"
 PREDICTED = "predicted"
 """What an expression calls the true label or value, and the predicted one."""
@@ -30,6 +33,35 @@ class Matrix(Spec):
     def expressions(self) -> dict[str, Expression]:
         """Return the worth of each outcome as an expression, by the names of the fields."""
         return {name: parse(str(getattr(self, name))) for name in type(self).model_fields}
+
+    def check(self, at_least: float | None) -> None:
+        """Refuse worths by which a decision makes no difference, or a mistake is worth more.
+
+        Args:
+            at_least: The bound on the worth of 1,000 decisions, if there is one.
+
+        Raises:
+            ValueError: If they are such, or the bound can never be missed or met. Expressions are
+                not looked at.
+        """
+        given = [getattr(self, name) for name in type(self).model_fields]
+        if any(isinstance(worth, str) for worth in given):
+            return
+        pairs = (("true_positive", "false_negative"), ("true_negative", "false_positive"))
+        for right, wrong in pairs:
+            if getattr(self, right) < getattr(self, wrong):
+                raise ValueError(
+                    f"{wrong}: {getattr(self, wrong):g} is worth more than {right}, "
+                    f"{getattr(self, right):g}, so that mistakes would pay. A cost is below 0"
+                )
+        if all(getattr(self, right) == getattr(self, wrong) for right, wrong in pairs):
+            raise ValueError("right or wrong, every decision about a row is worth the same")
+        if at_least is not None and not PER * min(given) < at_least <= PER * max(given):
+            often = "never" if at_least > PER * max(given) else "always"
+            raise ValueError(
+                f"at_least: {PER:,} decisions are worth {PER * min(given):,g} to "
+                f"{PER * max(given):,g}, so {at_least:,g} is {often} reached"
+            )
 
 
 class CostRule(Rule):
@@ -58,6 +90,8 @@ class CostRule(Rule):
             self.names()
         except InputError as error:
             raise ValueError(str(error)) from error
+        if self.matrix is not None:
+            self.matrix.check(self.at_least)
         return self
 
     def text(self) -> str:

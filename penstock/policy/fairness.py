@@ -36,7 +36,8 @@ class FairnessRule(Rule):
     difference_at_most: float | None = Field(
         default=None,
         ge=0,
-        description="Largest minus smallest group. The estimate is compared, its interval is said",
+        description="Largest minus smallest group. The estimate is compared; its interval is "
+        "reported",
     )
     ratio_at_least: float | None = Field(
         default=None,
@@ -57,6 +58,14 @@ class FairnessRule(Rule):
             raise ValueError("give difference_at_most, ratio_at_least or both")
         if self.metric == "mean_error" and self.ratio_at_least is not None:
             raise ValueError("mean errors lie above and below 0: give difference_at_most only")
+        errors = self.metric in ("mean_error", "mean_absolute_error")
+        if not errors and self.difference_at_most is not None and self.difference_at_most >= 1:
+            raise ValueError(
+                f"difference_at_most: a {self.metric} lies between 0 and 1, so a difference of at "
+                f"most {self.difference_at_most:g} is always met"
+            )
+        if self.ratio_at_least == 0:
+            raise ValueError("ratio_at_least: no ratio is below 0, so 0 is always met")
         if len(set(self.columns)) < len(self.columns):
             raise ValueError("name each column once")
         return self

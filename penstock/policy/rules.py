@@ -6,16 +6,19 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from penstock.policy.bounds import check_bounds
 from penstock.records.spec import Spec
 
-Severity = Literal["block", "warn"]
+Severity = Literal["block", "warn", "info"]
 
 
 class Rule(Spec):
     """What every rule has besides its bound."""
 
     severity: Severity = Field(
-        default="block", description="block: a model that fails is refused; warn: it is only said"
+        default="block",
+        description="block: a model that fails is refused; warn: the failure is shown as a "
+        "warning; info: it is only listed",
     )
     because: str = Field(
         default="", max_length=500, description="Why the rule is there, for whoever reads the page"
@@ -33,6 +36,7 @@ class Bounded(Rule):
     def _one_bound(self) -> Bounded:
         if (self.at_least is None) == (self.at_most is None):
             raise ValueError("give exactly one of at_least and at_most")
+        check_bounds(self.metric, at_least=self.at_least, at_most=self.at_most)
         return self
 
 
@@ -41,7 +45,7 @@ class Floor(Bounded):
 
     on: Literal["estimate", "interval"] = Field(
         default="estimate",
-        description="estimate compares the figure, interval the unfavourable end of its interval",
+        description="estimate compares the figure, interval the worse end of its interval",
     )
 
 

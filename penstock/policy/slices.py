@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator, model_validator
 
+from penstock.policy.bounds import check_bounds, check_margin, check_metric
 from penstock.policy.rules import Rule
 
 
@@ -48,8 +49,8 @@ class SlicesRule(Rule):
         default=0.05,
         gt=0,
         lt=0.5,
-        description="Probability that any slice is called bad though none is, however many are "
-        "looked at (Holm's method). Named and found slices have half of it each",
+        description="Probability of any false alarm, however many slices are tested (Holm's "
+        "method). Named and found slices have half of it each",
     )
 
     @field_validator("columns")
@@ -70,4 +71,9 @@ class SlicesRule(Rule):
             raise ValueError("give at most one of at_least and at_most")
         if not self.columns and not self.find:
             raise ValueError("name columns, or let find be above 0")
+        if self.metric:
+            check_bounds(self.metric, at_least=self.at_least, at_most=self.at_most)
+            if self.margin is not None:
+                metric = check_metric(self.metric)
+                check_margin("margin", self.margin, metric=metric, outcome="is never exceeded")
         return self

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from penstock import files
 from penstock.policy.approval import ApprovalSpec
+from penstock.policy.classes import ClassesRule
 from penstock.policy.cost import CostRule
 from penstock.policy.fairness import FairnessRule
 from penstock.policy.operations import OperationsRule
@@ -31,6 +32,9 @@ class Policy(Spec):
         default=ChampionRule(),
         description="Not worse than the champion by more than the margin. Not applicable while "
         "there is no champion",
+    )
+    classes: ClassesRule | None = Field(
+        default=ClassesRule(), description="Classification: whether every class is found"
     )
     floors: tuple[Floor, ...] = Field(default=(), description="Bounds on metrics")
     slices: SlicesRule | None = Field(

@@ -19,13 +19,13 @@ class CalibrationRule(Rule):
     brier_at_most: float | None = Field(
         default=None,
         gt=0,
-        le=2,
+        lt=2,
         description="Brier score; of several classes summed over them, up to 2",
     )
     ece_at_most: float | None = Field(
         default=None,
         gt=0,
-        le=1,
+        lt=1,
         description="Expected calibration error, over equal-mass bins, freed of what chance alone "
         "adds to it in few rows",
     )
@@ -73,13 +73,13 @@ class LeakageRule(Rule):
         default=0.99,
         gt=0.5,
         le=1,
-        description="No column alone may tell the target this well (area under the ROC curve; of "
-        "a regression, squared rank correlation); null looks at none",
+        description="No column alone may predict the target this well (area under the ROC curve; "
+        "of a regression, squared rank correlation); null looks at none",
     )
     single_column_severity: Severity = Field(
         default="warn",
         description="Of that bound alone: in a table that is easy to tell apart, one column may "
-        "tell by right",
+        "do so legitimately",
     )
     not_at_serving: tuple[str, ...] = Field(
         default=(), description="Columns that are not known when a prediction is made"
@@ -99,13 +99,13 @@ class TrainingDataRule(Rule):
     label_noise_at_most: float | None = Field(
         default=0.2,
         gt=0,
-        le=1,
+        lt=1,
         description="Estimated share of wrong labels (confident learning); null looks at none",
     )
     poisoned_at_most: float | None = Field(
         default=0.02,
         gt=0,
-        le=1,
+        lt=1,
         description="Share of rows whose label looks flipped within one part of the data, beyond "
         "what is so elsewhere; null looks for none",
     )

@@ -6,15 +6,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from penstock.errors import InputError
+from penstock.policy.cost import PER as PER
 from penstock.policy.cost import PREDICTED, TRUTH, CostRule
 from penstock.policy.expression import parse
 from penstock.records.model import Task
 
 if TYPE_CHECKING:
     import numpy as np
-
-PER = 1000
-"""Decisions that a worth is given for."""
 
 
 def worths(

@@ -18,7 +18,7 @@ from penstock.quality.suite import digest_of, save_suite
 from penstock.records.dataset import Dataset
 from penstock.records.quality import Finding, Validation
 
-Severity = Literal["error", "warn"]
+Severity = Literal["block", "warn", "info"]
 
 
 def validate(
@@ -34,7 +34,7 @@ def validate(
 
     The schema is checked first: columns that are missing, extra or of another type. Then the rows,
     by Great Expectations; without expectations it is not even imported. An expectation of severity
-    critical fails the data, any other only warns. One that raises an error inside Great
+    block fails the data, any other does not. One that raises an error inside Great
     Expectations fails the data, whatever its severity.
 
     Args:
@@ -60,7 +60,7 @@ def validate(
         dataset=dataset.content,
         suite=digest_of(expectations),
         rows=dataset.rows,
-        passed=all(f.passed or f.severity == "warn" for f in findings),
+        passed=all(f.passed or f.severity != "block" for f in findings),
         findings=findings,
     )
     page = validation_page(validation, dataset=dataset, expectations=expectations)
@@ -92,7 +92,7 @@ def _schema_findings(dataset: Dataset, contract: Contract) -> list[Finding]:
 
 
 def _schema(
-    check: str, column: str, passed: bool, sentence: str, severity: Severity = "error"
+    check: str, column: str, passed: bool, sentence: str, severity: Severity = "block"
 ) -> Finding:
     return Finding(check=check, column=column, severity=severity, passed=passed, sentence=sentence)
 
@@ -158,7 +158,7 @@ def _finding(expectation: Expectation, outcome: _gx.Outcome) -> Finding:
     return Finding(
         check=expectation.type,
         column=", ".join(_gx.named_columns(expectation)),
-        severity="error" if unsure or expectation.severity == "critical" else "warn",
+        severity="block" if unsure else expectation.severity,
         passed=outcome.passed,
         sentence=_sentence(expectation, outcome),
         kwargs=expectation.kwargs,

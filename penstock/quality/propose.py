@@ -70,9 +70,8 @@ def contract_of(dataset: Dataset) -> Contract:
 def _expect(
     check: str, *, notes: str, severity: Severity = "warning", **kwargs: Any
 ) -> Expectation:
-    return Expectation(
-        type=f"expect_{check}", kwargs=kwargs, meta={"notes": notes}, severity=severity
-    )
+    given = {"type": f"expect_{check}", "kwargs": kwargs, "meta": {"notes": notes}}
+    return Expectation.model_validate(given | {"severity": severity})
 
 
 def _row_count(dataset: Dataset) -> Expectation:
@@ -97,7 +96,7 @@ def _completeness(
             "column_values_to_not_be_null",
             severity="critical",
             column=column.name,
-            notes="The target is never missing in the reference; a row without it teaches nothing.",
+            notes="The target is never missing in the reference; training needs it in every row.",
         )
     elif mostly > 0:
         seen = f"{share:.1%} of the values are missing" if share else "No value is missing"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from penstock.quality import wording
 from penstock.quality.spec import Expectation
 from penstock.records.dataset import Dataset, ProfiledColumn
-from penstock.records.quality import Finding, Validation
-from penstock.reports.page import Cell, Section, page, paragraph, table
+from penstock.records.quality import Finding, Severity, Validation
+from penstock.reports.page import Cell, Section, Tone, page, paragraph, table
 
 _Noted = tuple[Finding, str]
 """A finding, and why its author put the check there."""
@@ -64,16 +64,19 @@ def _note(expectation: Expectation) -> str:
     return " ".join(map(str, notes)) if isinstance(notes, list) else str(notes)
 
 
+_GROUPS: dict[Severity, tuple[str, str]] = {
+    "block": ("Refused by", "Checks of severity block that failed: each alone refuses the data."),
+    "warn": ("Warnings", "Checks of severity warn that failed. The data pass all the same."),
+    "info": ("For information", "Checks of severity info that failed. They are only listed."),
+}
+
+
 def _broken(noted: Sequence[_Noted], validation: Validation) -> list[Section]:
-    stops = [pair for pair in noted if pair[0] in validation.failures("error")]
-    warns = [pair for pair in noted if pair[0] in validation.failures("warn")]
     sections = []
-    if stops:
-        lead = "Each of these fails the data."
-        sections.append(Section(title="What failed", lead=lead, body=_failures(stops)))
-    if warns:
-        lead = "Worth a look, but these do not fail the data."
-        sections.append(Section(title="What warns", lead=lead, body=_failures(warns)))
+    for severity, (title, lead) in _GROUPS.items():
+        broken = [pair for pair in noted if pair[0] in validation.failures(severity)]
+        if broken:
+            sections.append(Section(title=title, lead=lead, body=_failures(broken)))
     return sections
 
 
@@ -109,22 +112,25 @@ def _everything(noted: Sequence[_Noted]) -> Section:
         )
     return Section(
         title="Everything that was checked",
-        lead="A check of severity error fails the data when it is broken; one of severity warning "
-        "is only reported.",
+        lead="Severity block: data that break the check are refused. warn: that is shown as a "
+        "warning. info: it is only listed.",
         body=body,
     )
+
+
+_TONES: dict[str, Tone] = {"block": "bad", "warn": "warn", "info": "plain"}
 
 
 def _row(finding: Finding) -> list[str | Cell]:
     if finding.passed:
         result = Cell("holds", tone="good")
     else:
-        result = Cell("broken", tone="bad" if finding.severity == "error" else "warn")
+        result = Cell("broken", tone=_TONES[finding.severity])
     return [
         wording.title(finding.check),
         finding.column,
         result,
-        "error" if finding.severity == "error" else "warning",
+        finding.severity,
         "" if finding.checked is None else f"{finding.checked:,}",
         "" if finding.unexpected is None else f"{finding.unexpected:,}",
         finding.sentence,

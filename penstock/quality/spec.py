@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from penstock.records.dataset import ColumnType
 from penstock.records.spec import Spec
+
+TODAY = {"critical": "block", "warning": "warn", "error": "block"}
+"""Words for severities in suites of Great Expectations and in older files, and ours."""
+
+
+def _of_today(word: object) -> object:
+    return TODAY.get(word, word) if isinstance(word, str) else word
 
 
 class ContractColumn(Spec):
@@ -23,8 +30,10 @@ class Contract(Spec):
     """The table's schema; an empty list of columns means that any schema is accepted."""
 
     columns: tuple[ContractColumn, ...] = ()
-    extra: Literal["error", "warn", "ignore"] = Field(
-        default="warn", description="What a column that is not listed means"
+    extra: Annotated[Literal["block", "warn", "ignore"], BeforeValidator(_of_today)] = Field(
+        default="warn",
+        description="What a column that is not listed means. block: the data are refused; warn: "
+        "that is shown as a warning",
     )
 
 
@@ -36,7 +45,9 @@ class Expectation(Spec):
     )
     kwargs: dict[str, Any] = Field(default_factory=dict)
     meta: dict[str, Any] = Field(default_factory=dict)
-    severity: Literal["critical", "warning", "info"] = Field(
-        default="critical",
-        description="critical fails the data; warning and info are reported only",
+    severity: Annotated[Literal["block", "warn", "info"], BeforeValidator(_of_today)] = Field(
+        default="block",
+        description="block: data that break it are refused; warn: that is shown as a warning; "
+        "info: it is only listed. Suites of Great Expectations say critical and warning, which are "
+        "read as block and warn",
     )

@@ -25,6 +25,10 @@ _RUNTIME = ("result_format", "include_config", "catch_exceptions", "batch_id")
 _EXACT = 2.0**53
 
 
+_SEVERITIES = {"block": "critical", "warn": "warning", "info": "info"}
+"""As Great Expectations calls them."""
+
+
 def load_suite(path: Path) -> tuple[Expectation, ...]:
     """Read a suite; older ones, with `expectation_type` and no severity, are read too.
 
@@ -62,7 +66,10 @@ def save_suite(
     """
     suite = {
         "name": name,
-        "expectations": [expectation.model_dump(mode="json") for expectation in expectations],
+        "expectations": [
+            expectation.model_dump(mode="json") | {"severity": _SEVERITIES[expectation.severity]}
+            for expectation in expectations
+        ],
         "meta": {},
     }
     if _is_json(path):

@@ -18,7 +18,8 @@ def explain(error: ValidationError) -> str:
     for item in error.errors(include_url=False):
         field = ".".join(str(part) for part in item["loc"]) or "the whole"
         value = "" if item["type"] == "missing" else f", got {item['input']!r:.80}"
-        findings.append(f"{field}: {item['msg']}{value}")
+        said = item["msg"].removeprefix("Value error, ")
+        findings.append(f"{field}: {said}{value}")
     return "; ".join(findings)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -10,13 +10,15 @@ from penstock.errors import NotApprovedError
 from penstock.records.base import Record, Value
 
 Verdict = Literal["pass", "fail", "not applicable"]
+Severity = Literal["block", "warn", "info"]
+"""What a failed rule does: it refuses the model, it is shown as a warning, or it is listed."""
 
 
 class RuleResult(Value):
     """One rule of the policy and what it found."""
 
     rule: str
-    severity: Literal["block", "warn"]
+    severity: Severity
     verdict: Verdict
     value: float | None
     bound: float | None
@@ -43,24 +45,48 @@ class Decision(Record):
     image: str = Field(default="", description="Image that decided; empty outside of one")
     rules: tuple[RuleResult, ...]
 
+    @property
+    def ordered(self) -> tuple[RuleResult, ...]:
+        """The rules as a reader wants them: failures first, the gravest of them before all."""
+        return tuple(sorted(self.rules, key=_rank))
+
     def reason(self) -> str:
-        """Return why in one sentence: the rules that block, or that all passed."""
-        blocked = [r.sentence for r in self.rules if r.severity == "block" and r.verdict == "fail"]
+        """Return how it was decided, how many rules ended how, and why if it was refused."""
+        return f"{'Approved' if self.approved else 'Refused'}: {self.grounds()}"
+
+    def grounds(self) -> str:
+        """Return the same without the word."""
         if self.approved:
-            passed = sum(r.verdict == "pass" for r in self.rules)
-            return f"Approved: {passed} of {len(self.rules)} rules passed and none blocks."
-        return "Refused: " + (" ".join(blocked) or "no rule passed.")
+            return self.tally()
+        failed = [rule for rule in self.ordered if rule.verdict == "fail"]
+        blocked = [rule.sentence for rule in failed if rule.severity == "block"]
+        nothing = ["A model is approved only if at least one rule of severity block passes."]
+        return " ".join((self.tally(), *(blocked or nothing)))
+
+    def tally(self) -> str:
+        """Return how many rules ended how, failures by name: `… 1 failed: slices (warn)`."""
+        failed = [rule for rule in self.ordered if rule.verdict == "fail"]
+        passed = sum(rule.verdict == "pass" for rule in self.rules)
+        absent = len(self.rules) - passed - len(failed)
+        counts = (
+            f"{passed} {'rule' if passed == 1 else 'rules'} passed, "
+            f"{absent} {'does' if absent == 1 else 'do'} not apply, {len(failed)} failed"
+        )
+        named = ", ".join(f"{rule.rule} ({rule.severity})" for rule in failed)
+        return f"{counts}: {named}." if named else f"{counts}."
 
     def figures(self) -> dict[str, float]:
         """Return how many rules ended how, and what each of them measured, by name.
 
-        `rules_failed` counts those that block, `rules_warned` failed ones that only warn.
+        `rules_failed` counts all that failed, as the sentence does, `rules_blocking` those among
+        them that refuse the model, `rules_warning` those that warn.
         """
         failed = [rule.severity for rule in self.rules if rule.verdict == "fail"]
         counts = {
             "rules_passed": sum(rule.verdict == "pass" for rule in self.rules),
-            "rules_failed": failed.count("block"),
-            "rules_warned": failed.count("warn"),
+            "rules_failed": len(failed),
+            "rules_blocking": failed.count("block"),
+            "rules_warning": failed.count("warn"),
             "rules_not_applicable": sum(r.verdict == "not applicable" for r in self.rules),
         }
         measured = {r.rule: r.value for r in self.rules if r.value is not None}
@@ -89,3 +115,9 @@ class Decision(Record):
                 f"the decision approves model {self.model}, not this one ({model_digest})",
                 remedy="The model was altered or replaced after the decision: run the gate on it.",
             )
+
+
+def _rank(rule: RuleResult) -> int:
+    if rule.verdict == "fail":
+        return get_args(Severity).index(rule.severity)
+    return len(get_args(Severity)) + (rule.verdict != "pass")

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from penstock.errors import InputError
 from penstock.records.base import Record, Value
+from penstock.records.classes import Classes
 from penstock.records.estimate import Estimate
 from penstock.records.fairness import Fairness
 from penstock.records.health import Calibration, Disturbed, Leakage, TrainingData
@@ -69,6 +70,9 @@ class Evaluation(Record):
     policy: str = Field(default="", description="Digest of the policy that this was measured for")
     scores: tuple[Scores, ...]
     comparisons: tuple[Comparison, ...]
+    classes: Classes | None = Field(
+        default=None, description="Recall and precision by class; None of a regression"
+    )
     slices: Slices | None = None
     fairness: tuple[Fairness, ...] = ()
     calibration: Calibration | None = None

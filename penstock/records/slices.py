@@ -42,10 +42,11 @@ class Slices(Value):
     higher_is_better: bool
     looked_at: int = Field(description="How many were large enough to be judged, shown or not")
     named: int = Field(description="How many of them the policy names")
-    too_small: int = Field(description="How many were too small to be judged")
+    too_small: int = Field(description="How many had too few rows and were skipped")
     unjudged: tuple[str, ...] = Field(
         default=(), description="What the policy names and has no slice large enough to be judged"
     )
+    min_rows: int = Field(default=0, description="Fewer rows are too few; 0: not noted")
     omitted: int = Field(
         default=0,
         description="How many more are accused and not listed here, most of them "

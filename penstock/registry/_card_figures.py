@@ -37,7 +37,8 @@ def metrics(evaluation: Evaluation | None) -> Part:
         f"On {evaluation.rows:,} rows that training did not see, with {evaluation.confidence:.0%} "
         f"intervals. {evaluation.metric} is the metric that the model was searched by.{threshold}"
     )
-    return Part("Metrics", [Text(lead), Grid(headers, rows, range(2, len(headers)))])
+    by_class = [] if evaluation.classes is None else [*map(Text, evaluation.classes.sentences())]
+    return Part("Metrics", [Text(lead), *by_class, Grid(headers, rows, range(2, len(headers)))])
 
 
 def slices(evaluation: Evaluation | None) -> Part:
@@ -51,8 +52,8 @@ def slices(evaluation: Evaluation | None) -> Part:
         for one in measured.slices
     ]
     lead = (
-        f"{measured.metric}; {measured.looked_at:,} parts were looked at and "
-        f"{measured.too_small:,} were too small. Shown are those that the policy names and the "
+        f"{measured.metric}; {measured.looked_at:,} slices were tested and {measured.too_small:,} "
+        f"had too few rows and were skipped. Shown are those that the policy names and the "
         "weakest that were found."
     )
     grid = Grid(["Part", "Rows", measured.metric, "Over the champion"], rows, (1, 2, 3))
@@ -90,7 +91,7 @@ def _groups(one: Fairness) -> Iterator[Block]:
 
 def reliability(evaluation: Evaluation | None) -> Part:
     """Return calibration, stability, and what 1,000 decisions are worth."""
-    title = "Calibration, stability and worth"
+    title = "Calibration, stability and value"
     if evaluation is None:
         return Part(title, [Text(NOT_MEASURED)])
     found: list[list[str]] = []
@@ -105,13 +106,13 @@ def reliability(evaluation: Evaluation | None) -> Part:
     ]
     if evaluation.kpi is not None:
         unit = f" ({evaluation.kpi.unit})" if evaluation.kpi.unit else ""
-        found.append([f"Worth of 1,000 decisions{unit}", figure(evaluation.kpi.per_thousand)])
+        found.append([f"Value per 1,000 decisions{unit}", figure(evaluation.kpi.per_thousand)])
     absent = [
         what
         for what, there in {
             "calibration": evaluation.calibration,
             "stability": evaluation.stability,
-            "worth": evaluation.kpi,
+            "value": evaluation.kpi,
         }.items()
         if not there
     ]
@@ -141,7 +142,9 @@ def health(evaluation: Evaluation | None) -> Part:
         blocks.append(Text(f"Columns taken that the policy says are unknown in use: {taken}."))
         strongest = [[one.column, number(one.value)] for one in leakage.single_columns[:_SHOWN]]
         if strongest:
-            blocks.append(Grid(["Column alone", "How well it tells the target"], strongest, (1,)))
+            blocks.append(
+                Grid(["Column alone", "How well it predicts the target"], strongest, (1,))
+            )
     training = evaluation.training_data if evaluation is not None else None
     seen = training.health if training is not None else None
     if seen is None:

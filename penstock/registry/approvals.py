@@ -98,8 +98,8 @@ def read(tags: Mapping[str, str], *, trail: audit.Trail) -> tuple[Approval, ...]
     for word in found:
         if word.digest() not in told:
             raise _forged(
-                f"the word of {word.by.name} ({word.verdict}, {word.time:%Y-%m-%d %H:%M} UTC) is "
-                "not in the audit trail as it stands here: it was forged or edited"
+                f"the approval of {word.by.name} ({word.verdict}, {word.time:%Y-%m-%d %H:%M} UTC) "
+                "is not in the audit trail as it stands here: it was forged or edited"
             )
     return tuple(found)
 

@@ -124,7 +124,7 @@ def _headline(model: Model, evaluation: Evaluation | None, decision: Decision | 
     if decision is None:
         told.append("No gate has judged it.")
     else:
-        told.append("The gate approved it." if decision.approved else "The gate refused it.")
+        told.append(decision.reason())
     return " ".join(told)
 
 
@@ -157,14 +157,13 @@ def _decision(decision: Decision | None) -> Part:
         [
             rule.rule,
             rule.verdict,
-            "stops a release" if rule.severity == "block" else "warns",
+            rule.severity,
             rule.sentence,
         ]
-        for rule in decision.rules
+        for rule in decision.ordered
     ]
-    word = "Approved" if decision.approved else "Refused"
-    lead = f"{word}, by policy {decision.policy}."
-    grid = Grid(["Rule", "Verdict", "If it fails", "What was found"], rows)
+    lead = f"{decision.reason()} The policy is {decision.policy}."
+    grid = Grid(["Rule", "Verdict", "Severity", "What was found"], rows)
     return Part("The gate's decision", [Text(lead), grid])
 
 
@@ -193,7 +192,7 @@ def _limits(said: CardSpec, evaluation: Evaluation | None, explanation: Explanat
     ]
     blocks: list[Block] = [Listed(said.limits) if said.limits else Text(UNSAID)]
     if measured:
-        blocks += [Text("Said by whoever measured:"), Listed(measured)]
+        blocks += [Text("Notes of the evaluation:"), Listed(measured)]
     blocks.append(
         Text(
             "Figures hold for rows like those it was measured on. They say nothing of other times, "

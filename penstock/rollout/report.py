@@ -288,7 +288,7 @@ def _terms() -> str:
     rows: list[list[str | Cell]] = [
         [Cell(term, strong=True), meaning]
         for term, meaning in (
-            ("Candidate", "The new version, which has to earn its traffic."),
+            ("Candidate", "The new version, which is tested beside the stable one."),
             ("Stable", "The version that served before, with which it is compared."),
             ("Shadow", "The candidate gets copies of requests; users get the stable one's answer."),
             ("Step", "The candidate answers a share of users' requests: its weight."),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from penstock.errors import InputError
 from penstock.metrics import Metric, metric_for
+from penstock.policy.fit import check_fit
 from penstock.policy.spec import Policy
 from penstock.training.gains import gains_of
 from penstock.training.inputs import Problem
@@ -18,7 +19,14 @@ if TYPE_CHECKING:
     import numpy as np
 
 RARE = 0.1
-"""Share of the rarer of two classes below which accuracy says little."""
+"""Share of the rarer of two classes below which the ranking of the few counts, not of all."""
+
+ENOUGH = 30
+"""Rows of the rarest class to be expected in the holdout, for a ranking of every class to be
+measured there; the evaluation needs 20."""
+
+_HOLDOUT = 0.25
+"""Rows held out for each trained on, where the split is not known."""
 
 
 @dataclass(frozen=True)
@@ -50,15 +58,13 @@ def plan_of(problem: Problem, spec: TrainingSpec, policy: Policy, *, train: Path
         train: The training part, whose columns the worth of a row may need.
 
     Raises:
-        InputError: If the metric, the class weight or the threshold does not fit the task.
+        InputError: If the metric, the class weight, the threshold or the policy does not fit the
+            task.
     """
-    rare = problem.task == "binary" and _share_of_rarer(problem.truth[problem.judged]) < RARE
-    automatic = {
-        "binary": "average_precision" if rare else "roc_auc",
-        "multiclass": "accuracy",
-        "regression": "r2",
-    }[problem.task]
-    metric = metric_for(automatic if spec.metric == "auto" else spec.metric, task=problem.task)
+    metric = metric_for(
+        _automatic(problem) if spec.metric == "auto" else spec.metric, task=problem.task
+    )
+    check_fit(policy, task=problem.task, metric=metric.name)
     if problem.task == "regression" and spec.class_weight != "none":
         raise InputError(
             f"class_weight is {spec.class_weight!r}, but a regression has no classes",
@@ -74,7 +80,7 @@ def plan_of(problem: Problem, spec: TrainingSpec, policy: Policy, *, train: Path
             )
         return Plan(metric, None, None)
     if isinstance(spec.threshold, str):
-        chosen = _objective(spec.threshold, policy, rare=rare)
+        chosen = _objective(spec.threshold, policy)
         if chosen != "cost":
             return Plan(metric, chosen, None)
         assert policy.cost is not None
@@ -89,7 +95,23 @@ def plan_of(problem: Problem, spec: TrainingSpec, policy: Policy, *, train: Path
     return Plan(metric, None, spec.threshold)
 
 
-def _objective(asked: Literal["auto"] | Objective, policy: Policy, *, rare: bool) -> Objective:
+def _automatic(problem: Problem) -> str:
+    """Return the metric for a task and how rare its rarest class is (docs/adr/0024)."""
+    if problem.task == "regression":
+        return "r2"
+    truth = problem.truth[problem.judged]
+    rarest = _rows_of_rarest(truth, classes=len(problem.classes))
+    if problem.task == "binary":
+        return "average_precision" if rarest < RARE * len(truth) else "roc_auc"
+    split = problem.split
+    if split is not None and split.method in ("time", "group"):
+        # A fold or the holdout may lack a class, and then no ranking of it is defined.
+        return "log_loss"
+    share = _HOLDOUT if split is None else split.holdout_rows / max(1, split.train_rows)
+    return "roc_auc_ovr" if rarest * share >= ENOUGH else "log_loss"
+
+
+def _objective(asked: Literal["auto"] | Objective, policy: Policy) -> Objective:
     if asked == "cost" and policy.cost is None:
         raise InputError(
             "threshold is 'cost', but the gate's policy does not say what decisions are worth",
@@ -98,11 +120,10 @@ def _objective(asked: Literal["auto"] | Objective, policy: Policy, *, rare: bool
         )
     if asked != "auto":
         return asked
-    if policy.cost is not None:
-        return "cost"
-    return "f1" if rare else "accuracy"
+    return "cost" if policy.cost is not None else "f1_macro"
 
 
-def _share_of_rarer(truth: np.ndarray) -> float:
-    share = float(truth.mean())
-    return min(share, 1 - share)
+def _rows_of_rarest(truth: np.ndarray, *, classes: int) -> int:
+    import numpy as np
+
+    return int(np.bincount(truth, minlength=classes).min())

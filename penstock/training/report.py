@@ -91,6 +91,7 @@ def render(outcome: Outcome) -> str:
         facts=(
             ("Target", record.target),
             ("Task", record.task),
+            *_positive(record),
             ("Metric", f"{record.metric}, {_direction(outcome.metric)}"),
             ("Rows", f"{outcome.rows:,}"),
             ("Repeats", outcome.repeats),
@@ -103,6 +104,13 @@ def render(outcome: Outcome) -> str:
         ),
         sections=sections,
     )
+
+
+def _positive(record: Model) -> list[tuple[str, str]]:
+    if record.positive is None:
+        return []
+    how = "the one that `positive` names, else 1 or true, else the rarer"
+    return [("Positive class", f"{record.positive} ({how})")]
 
 
 def _leaderboard(outcome: Outcome) -> Section:
@@ -266,7 +274,7 @@ def _threshold(outcome: Outcome) -> Section:
 def _aim(outcome: Outcome) -> str:
     if outcome.objective != "cost":
         return str(outcome.objective)
-    return "worth of 1,000 decisions" + (f" in {outcome.unit}" if outcome.unit else "")
+    return "value per 1,000 decisions" + (f" in {outcome.unit}" if outcome.unit else "")
 
 
 def _reached(outcome: Outcome) -> str:

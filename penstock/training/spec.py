@@ -33,13 +33,16 @@ class TrainingSpec(Spec):
     metric: str = Field(
         default="auto",
         description="What to optimise. auto: roc_auc for two classes, average_precision when the "
-        "rarer is below 10 %, accuracy for more classes, r2 for numbers",
+        "rarer is below 10 %; roc_auc_ovr for more classes, log_loss when the rarest has too few "
+        "rows to be ranked; r2 for numbers",
     )
-    threshold: Literal["auto", "accuracy", "f1", "balanced_accuracy", "cost"] | float = Field(
+    threshold: (
+        Literal["auto", "f1_macro", "accuracy", "f1", "balanced_accuracy", "cost"] | float
+    ) = Field(
         default="auto",
         description="Two classes: what the score threshold maximises, or the threshold itself. "
         "cost: the worth of decisions by gate.cost. auto: cost where the gate has that rule, else "
-        "accuracy, or f1 when the rarer class is below 10 %",
+        "f1_macro, the mean of the F1 scores of both classes",
     )
     class_weight: Literal["none", "balanced"] = Field(
         default="none",

@@ -10,7 +10,7 @@ from penstock.policy.worth import PER
 if TYPE_CHECKING:
     import numpy as np
 
-Objective = Literal["accuracy", "f1", "balanced_accuracy", "cost"]
+Objective = Literal["f1_macro", "accuracy", "f1", "balanced_accuracy", "cost"]
 
 Gains = tuple["np.ndarray", "np.ndarray"]
 """What each row is worth if it is predicted positive, and if it is not; shape (n,) each."""
@@ -76,11 +76,18 @@ def _f1(found: Any, false: Any, positives: int, negatives: int) -> Any:  # noqa:
     return 2 * found / (found + false + positives)
 
 
+def _f1_macro(found: Any, false: Any, positives: int, negatives: int) -> Any:
+    # The rows of the other class that are predicted so, and all rows predicted so.
+    kept, rest = negatives - false, negatives - false + positives - found
+    return (_f1(found, false, positives, negatives) + 2 * kept / (rest + negatives)) / 2
+
+
 def _balanced_accuracy(found: Any, false: Any, positives: int, negatives: int) -> Any:
     return (found / positives + (negatives - false) / negatives) / 2
 
 
 _VALUE: dict[str, Callable[[Any, Any, int, int], Any]] = {
+    "f1_macro": _f1_macro,
     "accuracy": _accuracy,
     "f1": _f1,
     "balanced_accuracy": _balanced_accuracy,

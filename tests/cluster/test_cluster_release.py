@@ -47,7 +47,7 @@ def project(site: Site, uri: str) -> dict[str, Any]:
         "source": {"uri": uri},
         "training": {"trials": 1, "folds": 2, "candidates": ["linear"]},
         # What is tried here is the canary: the holdout is too small for a finer margin.
-        "gate": {"champion": {"margin": 1.0}},
+        "gate": {"champion": {"margin": 0.99}, "classes": {"margin": 0.99}},
         "tracking_uri": MLFLOW_INSIDE,
         "deployment": {
             "router": "kserve-gateway",
@@ -121,7 +121,7 @@ def test_a_canary_is_promoted_and_a_bad_one_rolled_back(
 def test_a_candidate_that_the_gate_refuses_is_not_deployed(
     site: Site, plain: dict[str, Any]
 ) -> None:
-    done = submit(site, plain | {"gate": {"baseline": {"margin": 2.0}}})
+    done = submit(site, plain | {"gate": {"baseline": {"margin": 0.99}}})
     assert done.returncode == 3, done.stdout + done.stderr
     assert "REFUSED  The gate refused the candidate" in done.stdout
     assert "Deploy" not in done.stdout

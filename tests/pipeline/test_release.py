@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("release")]
 
 QUICK = {"trials": 2, "folds": 2, "candidates": ["linear", "hist_gradient_boosting"]}
 
-GATE = {"champion": {"margin": 1.0}}
+GATE = {"champion": {"margin": 0.99}, "classes": {"margin": 0.99}}
 """Two dozen frauds are held out: a finer margin cannot be told from nothing."""
 
 CANARY = {
@@ -94,8 +94,8 @@ def test_the_summary_names_everything(released: tuple[Path, str]) -> None:
     summary = summary_of(project)
     assert summary["data_version"] in text
     assert "models:/simulated-transactions/1" in text
-    assert re.search(r"pass +baseline: ", text)
-    assert re.search(r"not applicable +champion: There is no champion yet", text)
+    assert re.search(r"pass +block +baseline: ", text)
+    assert re.search(r"n/a +block +champion: There is no champion yet", text)
     assert "mlflow ui --backend-store-uri sqlite:///" in text
     steps = [line.split()[1] for line in text.splitlines() if line.startswith("ok ")]
     assert steps[:5] == ["Ingest", "Validate", "Split", "Engineer", "Train"]
@@ -273,7 +273,10 @@ class TestRefusedByTheGate:
 
     def test_the_reason_is_said(self, refused: tuple[Path, str]) -> None:
         project, text = refused
-        assert "REFUSED  Refused: On average_precision the candidate's advantage over" in text
+        assert re.search(r"^REFUSED  \d+ rules? passed, .* failed: baseline \(block\)", text, re.M)
+        assert re.search(r"^ENDED   Refused by the gate ", text, re.M)
+        assert "On average_precision the candidate's advantage over" in text
+        assert "FAILED" not in text
         assert "does not lie above" in Path(summary_of(project)["reports"]["decision"]).read_text()
 
     def test_nothing_is_registered_or_served(self, refused: tuple[Path, str]) -> None:
@@ -359,7 +362,7 @@ def test_a_run_under_another_gate_begins_at_evaluate(released: tuple[Path, str],
     first = last_run(project).name
     done = shell("run", str(project))
     assert done.returncode == 3, done.stdout + done.stderr
-    assert re.search(r"fail +floor average_precision: ", done.stdout)
+    assert re.search(r"FAIL +block +floor average_precision: ", done.stdout)
     assert re.search(rf"ok +Train .*\(reused from run {first}\)", done.stdout)
     assert "Reused        validate, split, engineer features, train (run" in done.stdout
     assert reused(project) == INPUTS

@@ -178,7 +178,7 @@ def test_namespaces_are_kept_apart(schedule, kfp_server, project_file) -> None:
         (("--cron", "0 0 * * 7"), "Sunday is 0"),
         (("--every", "soon"), "'soon' is not a duration"),
         (("--every", "1d", "--max-concurrency", "11"), "Give 1 to 10"),
-        (("--every", "1d", "--start", "tomorrow"), "is not a moment"),
+        (("--every", "1d", "--start", "tomorrow"), "is not a valid timestamp"),
         (("--every", "1d", "--start", "2027-01-01", "--end", "2026-01-01"), "is not after"),
         (("--every", "1d", "-p", "x=1"), "'x' is not a parameter"),
     ],

@@ -67,6 +67,10 @@ def test_a_gate_ends_a_run_with_its_own_code(submitted, outputs, task, code, wor
     done = submitted(Scenario(outputs=outputs, logs={task: log}))
     assert done.code == code, done.out + done.err
     assert words in done.out
+    title = ENDINGS[task][1]
+    # It is no fault, and has a name.
+    assert re.search(rf"^ENDED   {title} .*{re.escape(reason)}", done.out, re.MULTILINE)
+    assert "FAILED" not in done.out
 
 
 def test_without_logs_the_outcome_is_the_same(submitted, kfp_server) -> None:
@@ -154,8 +158,8 @@ def test_the_names_that_tell_the_outcome_are_the_pipelines_own(project_file) -> 
         "fail-3": "Refused by the gate",
         "fail-4": "Refused data",
     }
-    assert ENDINGS.keys() == titles.keys()
-    assert [outcome for outcome, _ in ENDINGS.values()] == ["rolled_back", *["refused"] * 3]
+    assert {name: title for name, (_, title, _) in ENDINGS.items()} == titles
+    assert [outcome for outcome, *_ in ENDINGS.values()] == ["rolled_back", *["refused"] * 3]
 
 
 def test_a_terminated_run_is_told_as_such(kfp_server, project_file, start_penstock, penstock):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from penstock.errors import InputError, IntegrityError, NotApprovedError
 from penstock.gate.decide import decide, run
+from penstock.policy.fit import check_fit
 from penstock.policy.spec import Policy
+from penstock.records.classes import Classes, ClassFigures
 from penstock.records.decision import Decision
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Comparison, Evaluation, Scores
@@ -69,6 +72,7 @@ def evaluation(
         policy=policy.digest(),
         scores=tuple(scores),
         comparisons=tuple(comparisons),
+        classes=classes(champion=champion is not None),
         leakage=Leakage(
             single_columns=(ColumnFigure(column="age", value=0.7),),
             overlap="",
@@ -79,6 +83,22 @@ def evaluation(
             health=TrainingHealth(rows=900, label_noise=0.01, poisoned=0.0, parts=40),
             drift=() if champion is None else (ColumnFigure(column="age", value=0.01),),
         ),
+    )
+
+
+def classes(*, champion: bool) -> Classes:
+    found = [
+        ClassFigures(
+            name=name, rows=rows, called=rows, recall=estimate(0.8), precision=estimate(0.8)
+        )
+        for name, rows in (("no", 800), ("yes", 200))
+    ]
+    return Classes(
+        positive="yes",
+        threshold=0.4,
+        classes=tuple(found),
+        balanced_accuracy=estimate(0.8),
+        advantage=estimate(0.0) if champion else None,
     )
 
 
@@ -94,6 +114,9 @@ def test_a_clear_improvement_is_approved_and_tied_to_what_was_judged() -> None:
         "baseline": "pass",
         "linear": "pass",
         "champion": "not applicable",
+        "classes: guessing": "pass",
+        "classes: recall": "pass",
+        "classes: champion": "not applicable",
         "slices": "fail",  # not measured is not passed, but by default it only warns
         "leakage: one column": "pass",
         "leakage: overlap": "pass",
@@ -120,7 +143,7 @@ def test_a_clear_improvement_is_approved_and_tied_to_what_was_judged() -> None:
             "floor roc_auc",
         ),
         ({}, {"floors": [{"metric": "log_loss", "at_most": 0.2}]}, "floor log_loss"),
-        ({}, {"floors": [{"metric": "unheard_of", "at_least": 0.0}]}, "floor unheard_of"),
+        ({}, {"floors": [{"metric": "mae", "at_most": 1.0}]}, "floor mae"),  # not measured
     ],
 )
 def test_each_rule_blocks(figures: dict, policy: dict, blocker: str) -> None:
@@ -198,7 +221,13 @@ def test_a_warning_does_not_block() -> None:
 def test_a_policy_in_which_nothing_blocks_approves_nothing() -> None:
     warn = {"margin": 0.0, "severity": "warn"}
     policy = Policy.parse(
-        {"baseline": warn, "linear": warn, "champion": warn, "leakage": {"severity": "warn"}},
+        {
+            "baseline": warn,
+            "linear": warn,
+            "champion": warn,
+            "classes": {"severity": "warn"},
+            "leakage": {"severity": "warn"},
+        },
         where="gate",
     )
     assert not decide(evaluation(policy=policy), policy=policy).approved
@@ -250,11 +279,60 @@ def test_the_page_says_why(tmp_path: Path) -> None:
         ({"baseline": {"margin": "high"}}, "baseline.margin.*'high'"),
         ({"floors": [{"metric": "f1"}]}, "exactly one of at_least and at_most"),
         ({"baseline": {"margin": float("inf")}}, "baseline.margin.*finite"),
+        ({"floors": [{"metric": "f2", "at_least": 0.5}]}, "floors.0: metric: there is no 'f2'"),
+        ({"floors": [{"metric": "roc_auc", "at_most": 0.9}]}, "floors.0: at_most: .*Give at_least"),
+        ({"floors": [{"metric": "rmse", "at_least": 3}]}, "floors.0: at_least: .*Give at_most"),
+        ({"floors": [{"metric": "accuracy", "at_least": 80}]}, "never be met. Did you mean 0.8"),
+        ({"floors": [{"metric": "accuracy", "at_least": 1.2}]}, "so 1.2 can never be met, got"),
+        ({"floors": [{"metric": "r2", "at_least": 1.5}]}, "r2 is at most 1, so 1.5 can never"),
+        ({"floors": [{"metric": "log_loss", "at_most": -1}]}, "at least 0, so -1 can never"),
+        ({"floors": [{"metric": "recall", "at_least": 0}]}, "so 0 is always met"),
+        ({"floors": [{"metric": "brier", "at_most": 1}]}, "so 1 is always met"),
+        ({"slices": {"metric": "recall", "at_most": 0.5}}, "slices: at_most: .*Give at_least"),
+        ({"slices": {"metric": "brier", "margin": 5}}, "slices: margin: .*Did you mean 0.05"),
+        ({"fairness": [{"columns": ["a"], "difference_at_most": 10}]}, "difference_at_most: .*met"),
+        ({"fairness": [{"columns": ["a"], "ratio_at_least": 0}]}, "ratio_at_least: .*always met"),
+        ({"calibration": {"ece_at_most": 1}}, "calibration.ece_at_most"),
+        ({"training_data": {"label_noise_at_most": 1}}, "training_data.label_noise_at_most"),
+        ({"approval": {"people": 2, "approvers": ["a", "a"]}}, "approval: people: .*names 1"),
+        ({"cost": {"matrix": {"false_positive": 150}}}, "cost: false_positive: .*below 0"),
+        ({"cost": {"matrix": {}}}, "every decision about a row is worth the same"),
+        (
+            {"cost": {"matrix": {"true_positive": 10}, "at_least": 20_000}},
+            "cost: at_least: .*worth 0 to 10,000, so 20,000 is never reached",
+        ),
+        (
+            {"cost": {"matrix": {"true_positive": 10}, "at_least": -1}},
+            "cost: at_least: .*so -1 is always reached",
+        ),
     ],
 )
-def test_a_bad_policy_is_named(policy: dict, message: str) -> None:
+def test_a_policy_that_cannot_do_what_it_says_is_refused_by_field(
+    policy: dict, message: str
+) -> None:
     with pytest.raises(InputError, match=message):
         Policy.parse(policy, where="gate")
+
+
+@pytest.mark.parametrize(
+    ("policy", "task", "metric", "message"),
+    [
+        ({"floors": [{"metric": "r2", "at_least": 0.5}]}, "binary", "roc_auc", "floors.0.metric"),
+        ({"floors": [{"metric": "recall", "at_least": 0.5}]}, "multiclass", "f1_macro", "recall"),
+        ({"champion": {"margin": 2}}, "binary", "roc_auc", "champion.margin.*mean 0.02"),
+        ({"linear": {"margin": 1}}, "binary", "roc_auc", "linear.margin"),
+        ({"baseline": {"margin": 1.5}}, "multiclass", "f1_macro", "baseline.margin"),
+        ({"stability": {"drop_at_most": 5}}, "binary", "roc_auc", "stability.drop_at_most"),
+        ({"calibration": {"brier_at_most": 1.2}}, "binary", "roc_auc", "brier_at_most"),
+    ],
+)
+def test_a_policy_that_does_not_fit_the_task_is_refused_by_field(
+    policy: dict, task: Any, metric: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        check_fit(Policy.parse(policy, where="gate"), task=task, metric=metric)
+    free = {"champion": {"margin": 50}, "floors": [{"metric": "rmse", "at_most": 90}]}
+    check_fit(Policy.parse(free, where="gate"), task="regression", metric="rmse")
 
 
 def test_a_record_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -154,5 +154,7 @@ def test_a_worth_is_judged_by_its_lower_end_unless_told_otherwise(
     worth = Kpi(unit="EUR", per_thousand=Estimate(value=9, low=5, high=12))
     found = rules(policy, kpi=worth)["cost"]
     assert found.verdict == verdict
-    assert "1,000 decisions are worth 9.00 EUR (95% interval 5.00 to 12.00)" in found.sentence
+    assert (
+        "The value per 1,000 decisions is 9.00 EUR (95% interval 5.00 to 12.00)" in found.sentence
+    )
     assert rules(policy)["cost"].verdict == "fail"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable, Mapping
@@ -236,3 +237,42 @@ def test_only_steps_that_read_nothing_outside_are_taken_again() -> None:
     assert cacheable(release.pipeline_spec) == {
         "validate", "split", "engineer_features", "train", "decide", "explain",
     }  # fmt: skip
+
+
+def test_a_reuse_that_fails_halfway_is_none(
+    tmp_path: Path, step: Callable[..., StepCall], capsys: pytest.CaptureFixture[str]
+) -> None:
+    kept(tmp_path, step)
+    (tmp_path / "one" / "train" / "more").symlink_to(tmp_path / "gone")
+    again = step("two")
+    assert take(cache(tmp_path, "two"), again) is None
+    # Nothing of it lies about for the step that runs now.
+    assert list(again.folder.iterdir()) == []
+    assert "The step train is run again, for what was kept" in capsys.readouterr().out
+
+
+def test_a_full_disk_while_outputs_are_copied_is_no_reuse(
+    tmp_path: Path, step: Callable[..., StepCall], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept(tmp_path, step)
+
+    # A disk cannot be filled in a test.
+    def full(_: Path, folder: Path, **__: Any) -> None:
+        (folder / "half").write_text("...")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copytree", full)
+    again = step("two")
+    assert take(cache(tmp_path, "two"), again) is None
+    assert list(again.folder.iterdir()) == []
+
+
+def test_what_cannot_be_kept_is_not_kept_and_said(
+    tmp_path: Path, step: Callable[..., StepCall], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "steps").write_text("a file where the notes belong")
+    keep(cache(tmp_path, "one"), made(step("one")), lines=[])
+    said = capsys.readouterr().out
+    assert said.startswith("The step train cannot be reused by a later run, for it cannot be kept")
+    assert take(cache(tmp_path, "two"), step("two")) is None

@@ -66,3 +66,18 @@ def test_a_step_may_be_seen_instead_of_read() -> None:
         assert "told twice" not in text
         if not terminal:
             assert len(text.splitlines()) == 2
+
+
+def test_a_task_that_ends_a_run_is_no_failure_and_has_a_name() -> None:
+    for terminal, mark in ((False, "ENDED   Refused by the gate"), (True, "■")):
+        screen = io.StringIO()
+        console = Console(file=screen, force_terminal=terminal, width=100)
+        with RunView(console, steps=("decide",), endings={"fail-3": "Refused by the gate"}) as view:
+            view.see("decide", state="done")
+            view.see("fail-3", state="failed", figure="Too weak.")
+        text = screen.getvalue()
+        for expected in (mark, "Refused by the gate", "Too weak."):
+            assert expected in text
+        assert "FAILED" not in text
+        assert "✗" not in text
+        assert "Fail 3" not in text

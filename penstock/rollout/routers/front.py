@@ -135,7 +135,7 @@ def _call(
 
 def _disobeys(folder: ServiceFolder, reason: str) -> ServiceError:
     return ServiceError(
-        f"the front process does not obey: {reason}",
+        f"the proxy rejected the update: {reason}",
         where=f"service {folder.service}",
         remedy=f"Read {folder.log('front')}.",
     )

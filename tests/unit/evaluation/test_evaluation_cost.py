@@ -72,7 +72,7 @@ def test_the_threshold_maximises_the_worth_on_rows_that_training_held_out(
     assert usual is not None
     assert cut < usual - 0.1
     report = (made.folder / "training.html").read_text()
-    assert "maximises worth of 1,000 decisions in EUR" in report
+    assert "maximises value per 1,000 decisions in EUR" in report
     assert "the holdout was not looked at" in report
     assert "gate.cost" in report
 
@@ -115,7 +115,7 @@ def test_the_rule_passes_and_blocks(made: Made, at_least: Any, on: str, verdict:
     policy = {"cost": {**COST["cost"], "at_least": at_least, "on": on}}
     rule = made.rules(policy)["cost"]
     assert (rule.verdict, rule.severity) == (verdict, "block")
-    assert rule.sentence.startswith("1,000 decisions are worth ")
+    assert rule.sentence.startswith("The value per 1,000 decisions is ")
     assert " EUR (95% interval " in rule.sentence
 
 

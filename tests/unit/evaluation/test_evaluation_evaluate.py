@@ -139,7 +139,7 @@ def test_the_page_is_whole_and_reaches_out_to_nothing(worlds, task, tmp_path) ->
         "multiclass": ("Right and wrong", "By class", "Probabilities"),
         "regression": ("Predicted and actual", "Errors", "Where it errs"),
     }[task]
-    for title in ("Figures", "Beside the others", *sections, "How this was measured"):
+    for title in ("Figures", "Compared with the others", *sections, "How this was measured"):
         assert f">{title}</h2>" in html
     assert html.count("<svg") >= 3
     assert set(re.findall(r"https?://[^\"]+", html)) == {"http://www.w3.org/2000/svg"}
@@ -191,7 +191,7 @@ def test_the_threshold_is_the_models_own_and_is_not_moved(worlds, make, tmp_path
     assert recall[1] < recall[0] / 2
     html = (tmp_path / "b/report.html").read_text()
     assert "is not moved here" in html
-    assert "would flatter the model" in html
+    assert "would make its figures too good" in html
     assert ">chosen<" in html
 
 

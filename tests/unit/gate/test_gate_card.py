@@ -92,7 +92,7 @@ def test_a_card_holds_what_was_measured(gate_world: Any, records: dict[str, Any]
             "mira",
             "kubernetes user",
             "The board has seen it",
-            "The gate approved it.",
+            records["decision"].reason(),
             records["training"].content,
             records["decision"].policy,
             top,
@@ -127,8 +127,8 @@ def test_a_refused_model_is_not_flattered(gate_world: Any, records: dict[str, An
     judged = records["evaluation"].model_copy(update={"policy": strict.digest()})
     refused = decide(judged, policy=strict)
     card = model_card(**facts(gate_world), evaluation=judged, decision=refused)
-    assert "The gate refused it." in card.markdown
-    assert "floor roc\\_auc | fail | stops a release" in card.markdown
+    assert "Refused: " in card.markdown
+    assert "floor roc\\_auc | fail | block" in card.markdown
 
 
 @pytest.mark.parametrize("kind", ["evaluation", "decision", "explanation", "training", "holdout"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -59,7 +60,13 @@ def registered(gate_world: Any, tmp_path_factory: pytest.TempPathFactory) -> str
     home = tmp_path_factory.mktemp("registered")
     for name in ("good", "bad"):
         policy = Policy.parse(
-            {"baseline": {"margin": -1.0}, "leakage": None, "training_data": None, "slices": None},
+            {
+                "baseline": {"margin": -1.0},
+                "classes": None,
+                "leakage": None,
+                "training_data": None,
+                "slices": None,
+            },
             where="test",
         )
         judged = evaluate(
@@ -85,10 +92,14 @@ def registered(gate_world: Any, tmp_path_factory: pytest.TempPathFactory) -> str
 def test_a_good_model_is_approved_with_0(gate: Gate, gate_world: Any, tmp_path: Path) -> None:
     code, out, err = gate(baselines=gate_world.baselines)
     assert code == 0, out + err
-    assert "pass  blocks  baseline: " in out
-    assert "pass  blocks  floor roc_auc: " in out
-    assert "n/a   blocks  champion: " in out
+    assert "pass  block  baseline: " in out
+    assert "pass  block  floor roc_auc: " in out
+    assert "n/a   block  champion: " in out
     assert out.splitlines()[-1].startswith("Approved: ")
+    assert re.search(
+        r"^At the threshold 0\.\d+: recall \d+% and precision \d+% of repaid = yes \(", out, re.M
+    )
+    assert re.search(r"^Other thresholds for repaid = yes: 0\.\d+ \(recall ", out, re.M)
     decision = Decision.read(tmp_path / "decision.json")
     assert decision.approved
     assert decision.dataset == read_dataset(gate_world.holdout).content
@@ -99,8 +110,11 @@ def test_a_good_model_is_approved_with_0(gate: Gate, gate_world: Any, tmp_path: 
 def test_a_bad_model_is_refused_with_3(gate: Gate, gate_world: Any, tmp_path: Path) -> None:
     code, out, _ = gate(model=gate_world.bad, baselines=gate_world.baselines)
     assert code == 3
-    assert "FAIL  blocks  floor roc_auc: " in out
-    assert out.splitlines()[-1] == "Refused: floor roc_auc."
+    assert "FAIL  block  floor roc_auc: " in out
+    assert re.match(r"Refused: .* failed: .*floor roc_auc \(block\)", out.splitlines()[-1])
+    # What decided comes first.
+    first = next(line for line in out.splitlines() if line.startswith(("pass", "FAIL", "n/a")))
+    assert first.startswith("FAIL  block  ")
     assert not Decision.read(tmp_path / "decision.json").approved
 
 
@@ -178,7 +192,7 @@ def test_a_registered_version_is_compared_with_the_champion_of_its_name(
         baselines=gate_world.baselines,
     )
     assert code == 3
-    assert "FAIL  blocks  champion: " in out
+    assert "FAIL  block  champion: " in out
     decision = Decision.read(tmp_path / "decision.json")
     assert decision.champion == "models:/loans/1"
     assert "models:/loans/1" in (tmp_path / "decision.html").read_text()
@@ -209,7 +223,7 @@ def test_the_trivial_baseline_is_made_again_from_the_models_own_record(
     assert second is not None
     assert first.metrics == second.metrics
     assert other.scores_of("linear") is None
-    assert "FAIL  warns   linear: " in out
+    assert "FAIL  warn   linear: " in out
 
 
 def test_a_model_that_does_not_tell_its_training_rows_cannot_pass_the_baseline(
@@ -220,7 +234,7 @@ def test_a_model_that_does_not_tell_its_training_rows_cannot_pass_the_baseline(
     (silent / "dataset.json").unlink()
     code, out, err = gate(model=silent)
     assert code == 3
-    assert "FAIL  blocks  baseline: The evaluation does not measure" in out
+    assert "FAIL  block  baseline: The evaluation does not measure" in out
     assert "give --baselines" in err
 
 
@@ -233,7 +247,7 @@ def test_a_project_file_gives_its_own_policy_and_name(
     )
     code, out, _ = gate(project, baselines=gate_world.baselines, evaluation=tmp_path / "measured")
     assert code == 3
-    assert "FAIL  blocks  floor roc_auc" in out
+    assert "FAIL  block  floor roc_auc" in out
     assert "Gate: loans" in (tmp_path / "decision.html").read_text()
     assert Evaluation.read(tmp_path / "measured/evaluation.json").resamples == 150
 

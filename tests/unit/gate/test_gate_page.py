@@ -38,7 +38,7 @@ EVERYTHING = {
 }
 
 
-UNASKED = {"slices": None, "leakage": None, "training_data": None}
+UNASKED = {"classes": None, "slices": None, "leakage": None, "training_data": None}
 """What the defaults ask that the evaluation here does not measure."""
 
 
@@ -90,9 +90,10 @@ def test_the_verdict_and_what_decided_come_first() -> None:
     decision, page = shown(policy, baseline=0.05)
     body = text(page.split("<body>")[1])
     assert body.startswith("Decision Gate: loans Refused ")
-    assert "rules that can stop it failed: baseline, " in body[:200]
-    assert headline(decision).count("baseline") >= 1
-    order = [body.index(title) for title in ("What stopped it", "Warnings", "What it passed")]
+    assert headline(decision) in body
+    failed = sum(rule.verdict == "fail" for rule in decision.rules)
+    assert f" not apply, {failed} failed: baseline (block), " in body[:200]
+    order = [body.index(title) for title in ("Refused by", "Warnings", "Passed")]
     assert order == sorted(order)
 
 
@@ -116,7 +117,7 @@ def test_each_rule_says_what_it_asks_what_was_found_and_why() -> None:
         ({"floors": [{"metric": "f1", "at_least": 0.5}]}, "f1 on the holdout must be at least 0.5"),
         (
             {"floors": [{"metric": "mae", "at_most": 3, "on": "interval"}]},
-            "unfavourable end of the interval of mae",
+            "worse end of the confidence interval of mae",
         ),
         ({"champion": {"margin": 0.03}}, "no more than 0.03"),
         ({"baseline": {"margin": 0.07}}, "must exceed 0.07"),
@@ -136,8 +137,10 @@ def test_an_approval_says_what_passed_and_what_was_warned_of() -> None:
     decision, page = shown(policy)
     assert decision.approved
     body = text(page.split("<body>")[1])
-    assert body.startswith("Decision Gate: loans Approved 1 of the 2 rules that can stop it passed")
-    assert "Warned of: floor log_loss." in body
+    assert body.startswith("Decision Gate: loans Warning: floor log_loss. log_loss must be ")
+    counts = "2 rules passed, 1 does not apply, 1 failed: floor log_loss (warn)."
+    assert f" Approved {counts} " in body
+    assert decision.reason() == f"Approved: {counts}"
 
 
 def test_the_policy_on_the_page_is_the_policy() -> None:
@@ -162,7 +165,8 @@ def test_machines_get_counts_and_values() -> None:
     figures = decision.figures()
     assert figures["rules_passed"] == 2
     assert figures["rules_failed"] == 1
-    assert figures["rules_warned"] == 0
+    assert figures["rules_blocking"] == 1
+    assert figures["rules_warning"] == 0
     assert figures["rules_not_applicable"] == 1
     assert figures["baseline"] == pytest.approx(0.29)
     assert "floor f1" not in figures
@@ -175,4 +179,4 @@ def test_a_policy_in_which_nothing_passed_says_so() -> None:
     )
     decision, page = shown(policy)
     assert not decision.approved
-    assert "nothing is approved by default" in text(page)
+    assert "only if at least one rule of severity block passes" in text(page)

@@ -18,7 +18,7 @@ from penstock.records.quality import Finding, Validation
 AGES = [25, 17, -3, 200, None, 40, -3, 61, 18, 33]
 
 
-def expect(check: str, *, severity: str = "critical", **kwargs) -> Expectation:
+def expect(check: str, *, severity: str = "block", **kwargs) -> Expectation:
     return Expectation(type=f"expect_{check}", kwargs=kwargs, severity=severity)
 
 
@@ -76,7 +76,7 @@ def test_missing_column_fails_and_names_the_likely_new_name(make, check) -> None
     assert (missing.check, missing.column, missing.severity) == (
         "schema_missing",
         "income",
-        "error",
+        "block",
     )
     assert missing.sentence == (
         "The column 'income' (string) is missing. Is it now called 'Income'?"
@@ -87,7 +87,7 @@ def test_missing_column_fails_and_names_the_likely_new_name(make, check) -> None
 @pytest.mark.parametrize(
     ("extra", "passed", "checks"),
     [
-        ("error", False, ["schema", "schema_extra"]),
+        ("block", False, ["schema", "schema_extra"]),
         ("warn", True, ["schema", "schema_extra"]),
         ("ignore", True, ["schema"]),
     ],
@@ -148,10 +148,10 @@ def test_samples_are_bounded_and_the_count_is_not(make, check) -> None:
 def test_severity_decides_whether_the_data_fail(make, check) -> None:
     kwargs = {"column": "age", "min_value": 0}
     folder = make(age=AGES)
-    warning = check(folder, expect("column_values_to_be_between", severity="warning", **kwargs))
+    warning = check(folder, expect("column_values_to_be_between", severity="warn", **kwargs))
     assert warning.passed
     assert (only(warning).passed, only(warning).severity) == (False, "warn")
-    assert warning.reason() == "The data passed: 0 checks hold; 1 only warn."
+    assert warning.reason() == "The data passed: 0 checks hold; 1 failed (warn)."
     assert check(folder, expect("column_values_to_be_between", severity="info", **kwargs)).passed
     assert not check(folder, expect("column_values_to_be_between", **kwargs)).passed
 
@@ -210,7 +210,7 @@ def test_whole_column_figures_are_shown(make, check) -> None:
     assert mean.sentence.startswith("The mean of 'age' must be at most 40: found 43.11")
     assert rows.sentence == "The number of rows must be at least 1,000: found 10."
     assert name.sentence == "A column 'agee' must be there: it does not."
-    assert (name.passed, name.severity) == (False, "error")
+    assert (name.passed, name.severity) == (False, "block")
 
 
 def test_table_expectations_see_every_column(make, check) -> None:
@@ -282,9 +282,9 @@ def test_booleans_with_gaps(make, check) -> None:
 
 def test_each_of_several_equal_expectations_gets_its_own_result(make, check) -> None:
     one = expect("column_values_to_be_between", column="age", min_value=0)
-    soft = one.model_copy(update={"severity": "warning"})
+    soft = one.model_copy(update={"severity": "warn"})
     found = check(make(age=AGES), one, soft, one).findings
-    assert [f.severity for f in found] == ["error", "warn", "error"]
+    assert [f.severity for f in found] == ["block", "warn", "block"]
     assert [f.unexpected for f in found] == [2, 2, 2]
 
 
@@ -306,13 +306,13 @@ def test_suite_naming_an_absent_column_is_refused(make, check, tmp_path: Path) -
 def test_column_that_the_contract_promised_fails_the_data_instead(make, check) -> None:
     found = check(
         make(job=["x"]),
-        expect("column_values_to_not_be_null", column="age", severity="warning"),
+        expect("column_values_to_not_be_null", column="age", severity="warn"),
         expect("column_values_to_not_be_null", column="job"),
         due=contract(age="integer", job="string"),
     )
     missing, unchecked, fine = found.findings
     assert missing.check == "schema_missing"
-    assert (unchecked.passed, unchecked.severity) == (False, "error")
+    assert (unchecked.passed, unchecked.severity) == (False, "block")
     assert unchecked.sentence == (
         "'age' must not be missing: this could not be checked, because the column 'age' is missing."
     )
@@ -355,7 +355,7 @@ def test_expectation_that_cannot_be_meant_is_refused(
 def test_error_inside_great_expectations_is_never_a_pass(make, check) -> None:
     found = check(
         make(job=["x", "y"], age=[1, 2]),
-        expect("column_values_to_match_regex", column="job", regex="^[A-Z", severity="warning"),
+        expect("column_values_to_match_regex", column="job", regex="^[A-Z", severity="warn"),
         expect("column_values_to_be_between", column="job", min_value=3, mostly=0.01),
         expect("column_values_to_not_be_null", column="job"),
         expect("table_row_count_to_equal_other_table", other_table_name="elsewhere"),
@@ -363,7 +363,7 @@ def test_error_inside_great_expectations_is_never_a_pass(make, check) -> None:
     )
     regex, retyped, present, other, unique = found.findings
     for broken in (regex, retyped, other):
-        assert (broken.passed, broken.severity) == (False, "error")
+        assert (broken.passed, broken.severity) == (False, "block")
         assert "this could not be checked, because " in broken.sentence
     assert "unterminated character set" in regex.sentence
     assert present.passed
@@ -390,14 +390,14 @@ def test_report_puts_failures_first_and_escapes_data(make, check, tmp_path: Path
     check(
         folder,
         expectation,
-        expect("column_values_to_be_between", column="n", max_value=1, severity="warning"),
+        expect("column_values_to_be_between", column="n", max_value=1, severity="warn"),
     )
     html = (tmp_path / "out" / "report.html").read_text()
     assert "<strong>Failed</strong>" in html
     assert "<script" not in html
     assert "&lt;script&gt;x&lt;/script&gt;" in html
     assert "Only &lt;a&gt; is known." in html
-    titles = [html.index(t) for t in (">What failed<", ">What warns<", ">Everything that was")]
+    titles = [html.index(t) for t in (">Refused by<", ">Warnings<", ">Everything that was")]
     assert titles == sorted(titles)
 
 

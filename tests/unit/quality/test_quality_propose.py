@@ -62,54 +62,54 @@ def test_every_expectation_says_why(proposed) -> None:
 
 def test_row_count_has_a_floor(proposed) -> None:
     (rows,) = [p for p in proposed if p.type == "expect_table_row_count_to_be_between"]
-    assert (rows.kwargs, rows.severity) == ({"min_value": 40}, "critical")
+    assert (rows.kwargs, rows.severity) == ({"min_value": 40}, "block")
 
 
 def test_target_has_its_classes_and_is_never_missing(proposed) -> None:
     about = of(proposed, "label")
-    assert set(about) == {"present critical", "set critical"}
-    assert about["set critical"].kwargs["value_set"] == ["no", "yes"]
-    assert "mostly" not in about["present critical"].kwargs
+    assert set(about) == {"present block", "set block"}
+    assert about["set block"].kwargs["value_set"] == ["no", "yes"]
+    assert "mostly" not in about["present block"].kwargs
 
 
 def test_missing_values_get_a_ceiling(proposed) -> None:
-    assert of(proposed, "city")["present critical"].kwargs["mostly"] == 0.99
-    assert of(proposed, "gaps")["present critical"].kwargs["mostly"] == 0.6
+    assert of(proposed, "city")["present block"].kwargs["mostly"] == 0.99
+    assert of(proposed, "gaps")["present block"].kwargs["mostly"] == 0.6
     # four fifths missing: more of it would be no surprise
-    assert "present critical" not in of(proposed, "rare")
+    assert "present block" not in of(proposed, "rare")
 
 
 def test_numbers_get_a_range_with_tolerance(proposed) -> None:
     count = of(proposed, "count")
-    assert count["range warning"].kwargs == {"column": "count", "min_value": 0, "max_value": 11}
-    assert count["range critical"].kwargs == {"column": "count", "min_value": 0, "mostly": 0.99}
+    assert count["range warn"].kwargs == {"column": "count", "min_value": 0, "max_value": 11}
+    assert count["range block"].kwargs == {"column": "count", "min_value": 0, "mostly": 0.99}
     change = of(proposed, "change")
-    assert "range critical" not in change
-    assert change["range warning"].kwargs["min_value"] == -5.5
-    assert change["range warning"].kwargs["max_value"] == 9.4
-    assert of(proposed, "constant")["range warning"].kwargs["max_value"] == pytest.approx(3.3)
+    assert "range block" not in change
+    assert change["range warn"].kwargs["min_value"] == -5.5
+    assert change["range warn"].kwargs["max_value"] == 9.4
+    assert of(proposed, "constant")["range warn"].kwargs["max_value"] == pytest.approx(3.3)
 
 
 def test_categories_get_their_values(proposed) -> None:
     about = of(proposed, "city")
-    assert about["set warning"].kwargs["value_set"] == ["Bern", "Genf", "Zug"]
-    assert set(of(proposed, "free")) == {"present critical"}
-    assert set(of(proposed, "nearly")) == {"present critical"}
+    assert about["set warn"].kwargs["value_set"] == ["Bern", "Genf", "Zug"]
+    assert set(of(proposed, "free")) == {"present block"}
+    assert set(of(proposed, "nearly")) == {"present block"}
 
 
 @pytest.mark.parametrize("name", ["id", "number"])
 def test_identifiers_must_not_repeat_and_have_no_range(proposed, name: str) -> None:
-    assert set(of(proposed, name)) == {"present critical", "unique warning"}
+    assert set(of(proposed, name)) == {"present block", "unique warn"}
 
 
 def test_times_are_open_at_the_top(proposed) -> None:
-    kwargs = of(proposed, "when")["range warning"].kwargs
+    kwargs = of(proposed, "when")["range warn"].kwargs
     assert kwargs == {"column": "when", "min_value": "2024-03-05T00:00:00+00:00"}
 
 
 def test_regression_target_has_a_range(make) -> None:
     about = of(propose(make(**columns()), target="change"), "change")
-    assert set(about) == {"present critical", "range warning"}
+    assert set(about) == {"present block", "range warn"}
 
 
 def test_whole_numbers_of_a_regression_are_no_classes(make) -> None:
@@ -121,8 +121,8 @@ def test_whole_numbers_of_a_regression_are_no_classes(make) -> None:
 
 def test_integer_classes_are_integers(make) -> None:
     folder = make(x=[1.5, 2.5] * 30, y=[0, 1] * 30, z=[0.0, 1.0] * 30)
-    assert of(propose(folder, target="y"), "y")["set critical"].kwargs["value_set"] == [0, 1]
-    values = of(propose(folder, target="z"), "z")["set critical"].kwargs["value_set"]
+    assert of(propose(folder, target="y"), "y")["set block"].kwargs["value_set"] == [0, 1]
+    values = of(propose(folder, target="z"), "z")["set block"].kwargs["value_set"]
     assert [type(value) for value in values] == [int, int]
 
 
@@ -135,7 +135,7 @@ def test_extreme_numbers_are_survived(make) -> None:
     )
     proposed = propose(folder, target="y")
     for name, low, high in (("huge", -1e150, 1e150), ("near", 1e9, 1e9 + 1e-6)):
-        kwargs = of(proposed, name)["range warning"].kwargs
+        kwargs = of(proposed, name)["range warn"].kwargs
         assert kwargs["min_value"] <= low < high <= kwargs["max_value"]
 
 

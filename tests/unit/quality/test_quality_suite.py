@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from penstock.errors import InputError
-from penstock.quality.spec import Expectation
+from penstock.quality.spec import Contract, Expectation
 from penstock.quality.suite import digest_of, from_parameter, load_suite, save_suite
 
 SUITE = (
@@ -16,7 +16,7 @@ SUITE = (
         type="expect_column_values_to_be_between",
         kwargs={"column": "âge", "min_value": 17, "max_value": 90.5, "mostly": 0.99},
         meta={"notes": "Adults: all of them."},
-        severity="warning",
+        severity="warn",
     ),
     Expectation(
         type="expect_column_values_to_be_in_set",
@@ -133,7 +133,7 @@ def test_digest_does_not_depend_on_file_or_kubeflow(tmp_path: Path) -> None:
         ({"type": "expect_x", "meta": "x"}, r"expectations\[1\]: meta: .*dictionary"),
         (
             {"type": "expect_x", "severity": "fatal"},
-            r"expectations\[1\]: severity: .*'critical', 'warning' or 'info', got 'fatal'",
+            r"expectations\[1\]: severity: .*'block', 'warn' or 'info', got 'fatal'",
         ),
         (
             {"type": "expect_x", "kwarg": {}},
@@ -177,3 +177,10 @@ def test_suite_is_not_half_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"ends in \.json"):
         save_suite(SUITE, tmp_path / "suite.toml")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("theirs", "ours"), [("critical", "block"), ("warning", "warn")])
+def test_the_words_of_great_expectations_are_read(theirs: str, ours: str) -> None:
+    given = {"type": "expect_table_row_count_to_be_between", "severity": theirs}
+    assert from_parameter([given])[0].severity == ours
+    assert Contract.parse({"extra": "error"}, where="contract").extra == "block"

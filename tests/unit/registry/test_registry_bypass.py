@@ -304,7 +304,7 @@ def test_a_word_that_nobody_said_opens_nothing(asking: Registry, how: str) -> No
         other, _ = asking.registered(depth=3)
         said = _say(asking, other, ALICE)
         store.set_model_version_tag("adult", "1", "penstock.approval.x", said.dumps())
-    words = "said of another model" if how == "of another version" else "it was forged or edited"
+    words = "for another model" if how == "of another version" else "it was forged or edited"
     with pytest.raises(NotApprovedError, match=words):
         asking.deploy(registration, decision)
 

@@ -63,7 +63,7 @@ def test_a_released_version_holds(registry: Registry, tmp_path: Path) -> None:
     registration, _ = registry.registered()
     card = (registry.pack(registration) / "card.md").read_text()
     assert "To be tested." in card
-    assert "The gate approved it." in card
+    assert "Approved: " in card
     assert "The slices look right." not in card
     approvals.say(
         registration.uri,

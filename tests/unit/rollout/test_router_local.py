@@ -252,7 +252,7 @@ def test_a_front_that_is_killed_comes_back_where_it_was(service: Service) -> Non
         running = service.state().front
         assert running is not None
         kill(running.process)
-        with pytest.raises(ServiceError, match="does not obey"):
+        with pytest.raises(ServiceError, match="the proxy rejected the update"):
             router.observe()
         router.mend()
         after = router.observe()

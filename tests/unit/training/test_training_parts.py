@@ -6,7 +6,9 @@ import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,12 +23,14 @@ from penstock.data.task import resolve_task
 from penstock.errors import InputError, IntegrityError
 from penstock.metrics import METRICS
 from penstock.model import load
+from penstock.policy.spec import Policy
 from penstock.records.dataset import Split
 from penstock.training import environment, estimators
 from penstock.training.crossval import Attempt, CrossValidation
 from penstock.training.estimators import baseline, build, family
 from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
+from penstock.training.plan import plan_of
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import best_threshold, threshold_curve
@@ -219,7 +223,61 @@ def test_losses_are_minimised(bench: Any, make_table: Tables) -> None:
     assert 0 < record.score <= linear.score < trivial.score
 
 
-SCIKIT = {"accuracy": accuracy_score, "f1": f1_score, "balanced_accuracy": balanced_accuracy_score}
+@pytest.mark.parametrize(
+    ("rows", "method", "metric"),
+    [
+        ([900, 100], None, "roc_auc"),
+        ([901, 99], None, "average_precision"),
+        ([5, 95], None, "average_precision"),
+        ([500, 300, 200], None, "roc_auc_ovr"),
+        ([900, 100, 119], None, "log_loss"),  # a quarter of 100 rows cannot be ranked
+        ([900, 120, 120], None, "roc_auc_ovr"),
+        ([500, 300, 200], "group", "log_loss"),  # a group may hold all of a class
+        ([5000, 300, 200], "stratified", "log_loss"),  # 10 % are held out: 20 of the rarest
+        ([5000, 300, 300], "stratified", "roc_auc_ovr"),
+    ],
+)
+def test_the_metric_follows_how_rare_the_rarest_class_is(
+    tmp_path: Path, rows: list[int], method: Any, metric: str
+) -> None:
+    split = method and Split(
+        method=method, column="", seed=1, parent="p", train="t", holdout="h", train_rows=1000,
+        holdout_rows=100, duplicate_rows=0, rows_in_both=0, groups_in_both=0,
+    )  # fmt: skip
+    truth = np.repeat(np.arange(len(rows)), rows)
+    given: Any = SimpleNamespace(
+        task="binary" if len(rows) == 2 else "multiclass",
+        truth=truth,
+        judged=slice(None),
+        classes=tuple(range(len(rows))),
+        split=split,
+    )
+    plan = plan_of(given, TrainingSpec(), Policy(), train=tmp_path)
+    assert plan.metric.name == metric
+    assert plan.objective == ("f1_macro" if len(rows) == 2 else None)
+
+
+def test_an_uninformed_score_is_not_cut_where_all_or_none_are_called() -> None:
+    random = np.random.default_rng(5)
+    for share in (0.5, 0.2, 0.05):
+        truth = (np.arange(4000) < share * 4000).astype(np.int64)
+        scores = random.random(4000) + 0.02 * truth
+        threshold, _ = best_threshold(truth, scores, objective="f1_macro")
+        assert share / 3 < (scores >= threshold).mean() < 3 * share
+        called = {
+            objective: (scores >= best_threshold(truth, scores, objective=objective)[0]).mean()
+            for objective in ("accuracy", "f1")
+        }
+        assert share == 0.5 or called["accuracy"] < share / 10
+        assert called["f1"] > 0.9 or share == 0.05
+
+
+SCIKIT = {
+    "f1_macro": partial(f1_score, average="macro"),
+    "accuracy": accuracy_score,
+    "f1": f1_score,
+    "balanced_accuracy": balanced_accuracy_score,
+}
 
 
 @pytest.mark.parametrize("objective", list(SCIKIT))
