@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 class PenstockError(Exception):
@@ -50,6 +51,23 @@ def absent_column(
         where=where,
         remedy=f"{guess}Its columns are: {', '.join(there)}.",
     )
+
+
+class ReadingError(InputError):
+    """A source cannot be read as it is, but could be with other settings.
+
+    Args:
+        what: What is wrong, with the offending value.
+        where: The file, line and column.
+        remedy: What to do about it.
+        proposal: Settings of `source` with which it can be read, for `penstock init` to propose.
+    """
+
+    def __init__(
+        self, what: str, *, where: str = "", remedy: str = "", proposal: Mapping[str, Any]
+    ) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.proposal = dict(proposal)
 
 
 class UsageError(InputError):

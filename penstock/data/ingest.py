@@ -13,7 +13,7 @@ from penstock.data.spec import SourceSpec
 from penstock.data.table import write_dataset
 from penstock.errors import InputError
 from penstock.progress import say
-from penstock.records.dataset import Dataset
+from penstock.records.dataset import Assumption, Dataset, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -36,6 +36,12 @@ class Reader(Protocol):
 
     def notes(self) -> list[str]:
         """Return how the source was read."""
+
+    def assumptions(self) -> list[Assumption]:
+        """Return what was assumed of it that could be otherwise."""
+
+    def reading(self) -> Reading | None:
+        """Return how its texts were read, if it holds texts."""
 
 
 def ingest(source: SourceSpec, *, output: Path) -> Dataset:
@@ -89,7 +95,12 @@ def _write(reader: Reader, source: SourceSpec, output: Path) -> Dataset:
         try:
             reader.infer(whole=whole)
             return write_dataset(
-                reader.batches(), output=output, source=redacted(source.uri), notes=reader.notes()
+                reader.batches(),
+                output=output,
+                source=redacted(source.uri),
+                notes=reader.notes(),
+                assumptions=reader.assumptions(),
+                reading=reader.reading(),
             )
         except Misfit as misfit:
             if whole or misfit.column in source.types:

@@ -12,7 +12,7 @@ from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.storage import arrow_type, columns_of, storage_type
 from penstock.errors import InputError
-from penstock.records.dataset import Column, ColumnType
+from penstock.records.dataset import Assumption, Column, ColumnType, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +37,14 @@ class ParquetReader:
     def notes(self) -> list[str]:
         """Return how the files were read, in words."""
         return ["Parquet" if len(self._files) == 1 else f"Parquet ({len(self._files)} files)"]
+
+    def assumptions(self) -> list[Assumption]:
+        """Return what was assumed that could be otherwise."""
+        return []
+
+    def reading(self) -> Reading | None:
+        """Return nothing: values have types of their own here."""
+        return None
 
     def infer(self, *, whole: bool) -> None:  # noqa: ARG002 - a Parquet file says its types
         """Settle the columns from the files' own schemas."""

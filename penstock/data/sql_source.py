@@ -12,7 +12,7 @@ from penstock.data.sources import redacted
 from penstock.data.spec import SourceSpec
 from penstock.data.values import Kinds, first_misfit, settle_all, to_array
 from penstock.errors import InputError, PenstockError, ServiceError
-from penstock.records.dataset import ColumnType
+from penstock.records.dataset import Assumption, ColumnType, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,6 +37,14 @@ class SqlReader:
     def notes(self) -> list[str]:
         """Return how the source was read."""
         return [f"SQL: {' '.join(self._source.query.split())}"]
+
+    def assumptions(self) -> list[Assumption]:
+        """Return what was assumed that could be otherwise."""
+        return []
+
+    def reading(self) -> Reading | None:
+        """Return nothing: values have types of their own here."""
+        return None
 
     def infer(self, *, whole: bool) -> None:
         """Settle the columns' types from the first rows of the result, or from all."""

@@ -11,7 +11,7 @@ from penstock import files
 from penstock.data.disk import disk_errors
 from penstock.data.storage import arrow_schema
 from penstock.errors import InputError, IntegrityError
-from penstock.records.dataset import FILE_NAME, Column, Dataset
+from penstock.records.dataset import FILE_NAME, Assumption, Column, Dataset, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -115,6 +115,8 @@ def write_dataset(
     output: Path,
     source: str,
     notes: Sequence[str] = (),
+    assumptions: Sequence[Assumption] = (),
+    reading: Reading | None = None,
     parent: str | None = None,
     part: Literal["train", "holdout"] | None = None,
 ) -> Dataset:
@@ -128,6 +130,8 @@ def write_dataset(
         output: The folder to make; must not hold anything.
         source: Where the rows came from, for people, without credentials.
         notes: What a reader of the record should know.
+        assumptions: How the source was read where it could be read otherwise.
+        reading: How its texts were read, if it holds texts.
         parent: Content digest of the dataset that this one is a part of.
         part: Which part.
 
@@ -142,6 +146,7 @@ def write_dataset(
             for batch in batches:
                 writer.add(batch)
             dataset = writer.finish(source=source, notes=notes, parent=parent, part=part)
+        dataset = dataset.model_copy(update={"assumptions": tuple(assumptions), "reading": reading})
         dataset.write(folder / FILE_NAME)
     return dataset
 

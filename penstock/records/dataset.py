@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import datetime
 from typing import ClassVar, Literal
 
@@ -57,6 +58,52 @@ class ProfiledColumn(Column):
     profile: Profile
 
 
+class Assumption(Value):
+    """A reading of the source that was not the only possible one."""
+
+    risk: Literal["high", "medium", "low"] = Field(
+        description="high: values would be wrong if it does not hold; medium: a column would be of "
+        "the wrong kind; low: worth knowing"
+    )
+    column: str = Field(default="", description="The column, or empty for the whole source")
+    text: str = Field(description="What was assumed, and why, in one sentence")
+    setting: str = Field(description="The setting of `source` that changes it, with an example")
+
+
+class TextFormat(Value):
+    """How the values of one column are written as text, where that is not the plain way.
+
+    The plain way is `1234.5` for a number, `true` or `false`, ISO 8601 for a time.
+    """
+
+    column: str
+    decimal: Literal[".", ","] = Field(default=".", description="The decimal mark")
+    thousands: str = Field(default="", description="The mark between groups of three digits")
+    affix: str = Field(
+        default="", description="What stands with every number: a currency or a percent sign"
+    )
+    time: str = Field(default="", description="How a time is written, as in strptime")
+
+
+class Reading(Value):
+    """How texts become values: the same in a file, in a request and in a frame.
+
+    A dataset from a source that has types of its own (Parquet, a database) has none: a text there
+    is that text.
+    """
+
+    na_values: tuple[str, ...] = Field(description="Texts that stand for a missing value")
+    strip: bool = Field(description="White space around a text does not count")
+    formats: tuple[TextFormat, ...] = Field(
+        default=(), description="Columns whose values are not written the plain way"
+    )
+
+    def of(self, names: Container[str]) -> Reading:
+        """Return how the texts of these columns are read."""
+        formats = tuple(one for one in self.formats if one.column in names)
+        return self.model_copy(update={"formats": formats})
+
+
 class DataFile(Value):
     """One Parquet file of a dataset."""
 
@@ -83,6 +130,12 @@ class Dataset(Record):
     created: datetime
     notes: tuple[str, ...] = Field(
         default=(), description="What a reader should know: detected dialect, encoding, simulated …"
+    )
+    assumptions: tuple[Assumption, ...] = Field(
+        default=(), description="How the source was read where it could be read otherwise"
+    )
+    reading: Reading | None = Field(
+        default=None, description="How the texts of the source were read, if it holds texts"
     )
     parent: str | None = Field(
         default=None, description="Content digest of the dataset that this one is a part of"
