@@ -118,7 +118,7 @@ def _disturb(
 def _codes(model: LoadedModel) -> set[str]:
     """Return the columns that the model encodes by level: a code with noise is no code."""
     taken: set[str] = set()
-    for _, transformer, names in model.pipeline[0].transformers_:
+    for _, transformer, names in model.pipeline["features"].transformers_:
         steps = [step for _, step in getattr(transformer, "steps", [("", transformer)])]
         if any(hasattr(step, "categories_") for step in steps):
             taken |= set(names)

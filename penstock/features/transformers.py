@@ -148,8 +148,9 @@ class CommonLevels(OneHotEncoder):  # type: ignore[misc]
 
     def _levels(self, values: pd.Series) -> list[Any]:
         """Return each common level as often as makes it one, and what stands for the others."""
-        counts: Any = values.value_counts(dropna=False, sort=False)
-        common = counts[counts >= self.rare_share * counts.sum()].sort_index()
+        counts = values.value_counts(dropna=False, sort=False)
+        rows = counts.to_numpy()
+        common = counts.loc[rows >= self.rare_share * rows.sum()].sort_index()
         if len(common) > self.max_levels:
             # Of equally common ones scikit-learn keeps the last.
             order = np.argsort(common.to_numpy(), kind="stable")

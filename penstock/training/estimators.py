@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -92,6 +93,29 @@ def suggest(trial: Trial, name: CandidateName, *, task: Task) -> dict[str, Any]:
         parameter: _suggest(trial, f"{name}.{parameter}", space)
         for parameter, space in family(name, task=task).space.items()
     }
+
+
+def distinct(parameters: Parameters, *, widths: Sequence[int]) -> tuple[tuple[str, object], ...]:
+    """Return what tells a setting from others: of few features several shares are one number.
+
+    Args:
+        parameters: A setting of a family.
+        widths: How many features the estimator is given, in each fold.
+    """
+    known: dict[str, object] = dict(parameters)
+    share = known.get("max_features")
+    if share is not None:
+        known["max_features"] = tuple(_features(share, width) for width in widths)
+    return tuple(known.items())
+
+
+def _features(share: object, width: int) -> int:
+    """Return how many features scikit-learn's forests look at for each split."""
+    if share == "sqrt":
+        return max(1, int(math.sqrt(width)))
+    if share == "log2":
+        return max(1, int(math.log2(width)))
+    return max(1, int(float(str(share)) * width))
 
 
 def default_trial(name: CandidateName, *, task: Task) -> dict[str, Any]:

@@ -118,6 +118,7 @@ class _Searching:
         self.idle = 0
         self._tried: set[tuple[object, ...]] = set()
         self._validation = validation
+        self._widths = [fold.x.shape[1] for fold in validation.folds]
         self._metric: Metric = validation.metric
         self._spec = spec
         self._families = families
@@ -177,7 +178,7 @@ class _Searching:
             trial = self._study.ask()
             name = trial.suggest_categorical("family", self._families)
             parameters = estimators.suggest(trial, name, task=self._validation.problem.task)
-            setting = (name, *parameters.items())
+            setting = (name, *estimators.distinct(parameters, widths=self._widths))
             if setting not in self._tried:
                 self._tried.add(setting)
                 return trial, self._running(name, parameters)

@@ -19,6 +19,7 @@ from penstock.pipelines.cli import main
 from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
+from penstock.records.model import Model
 from penstock.registry.register import register
 from penstock.registry.versions import set_champion
 from penstock.serving.probe import probe
@@ -232,6 +233,8 @@ def test_a_model_that_does_not_tell_its_training_rows_cannot_pass_the_baseline(
     silent = tmp_path / "model"
     shutil.copytree(gate_world.good, silent)
     (silent / "dataset.json").unlink()
+    record = Model.read(silent / "penstock.json")
+    record.model_copy(update={"class_rows": ()}).write(silent / "penstock.json")
     code, out, err = gate(model=silent)
     assert code == 3
     assert "FAIL  block  baseline: The evaluation does not measure" in out

@@ -28,8 +28,10 @@ Formula = Callable[[str, Mapping[str, Any], int], float]
 class Landscape(CrossValidation):
     """Scores by a formula of family, parameters and fold, so that a test knows what is best."""
 
-    def __init__(self, formula: Formula, *, folds: int = 4, metric: str = "roc_auc") -> None:
-        fold = SimpleNamespace(rows_out=np.arange(2))
+    def __init__(
+        self, formula: Formula, *, folds: int = 4, metric: str = "roc_auc", width: int = 100
+    ) -> None:
+        fold = SimpleNamespace(rows_out=np.arange(2), x=np.zeros((2, width)))
         problem: Any = SimpleNamespace(task="binary", most_leaves=None)
         super().__init__(problem, [fold] * folds, METRICS[metric])  # type: ignore[list-item]
         object.__setattr__(self, "formula", formula)
@@ -80,6 +82,18 @@ def test_no_setting_is_tried_twice(family: str) -> None:
     assert len(found.attempts) == 40
     assert len(set(settings_of(found))) == 40
     assert [attempt.number for attempt in found.attempts] == list(range(1, 41))
+
+
+@pytest.mark.parametrize(("width", "shares"), [(4, {"sqrt": 2, "log2": 2, "0.2": 1}), (1, {})])
+def test_shares_that_are_one_number_of_features_are_tried_once(
+    width: int, shares: dict[str, int]
+) -> None:
+    landscape = Landscape(leaves, width=width)
+    found = search(landscape, trials=1000, candidates=("random_forest",), patience=None)
+    forests = [a.parameters for a in found.attempts if a.family == "random_forest"]
+    features = [shares.get(str(p["max_features"]), 1) for p in forests]
+    tried = [(f, p["min_samples_leaf"]) for f, p in zip(features, forests, strict=True)]
+    assert len(set(tried)) == len(tried) > 10
 
 
 def test_spaces_that_are_used_up_end_the_search() -> None:
