@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import collections
 import csv
 import itertools
@@ -81,7 +82,9 @@ class Trimming:
         if self._comment and self._comment in data:
             data = self._without(data, self._comment, whole=False)
         if self._header and self._header in data:
-            data = self._without(data, self._header, whole=True, offset=block.offset)
+            # Where files were put together as they are, each begins with its mark.
+            for start in (self._header, codecs.BOM_UTF8 + self._header):
+                data = self._without(data, start, whole=True, offset=block.offset)
         return block if data is block.data else replace(block, data=data)
 
     def _without(self, data: bytes, start: bytes, *, whole: bool, offset: int = 0) -> bytes:

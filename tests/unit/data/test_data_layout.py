@@ -51,6 +51,7 @@ def table(tmp_path: Path) -> Callable[..., Path]:
         (HEADED + "Total,,20\n", {"skip_last": 1}, ""),
         (HEADED + "Total,,20\nMean,,1\n\n", {"skip_last": 2}, ""),
         (HEADED.replace("\n20,", "\na,b,y\n20,") + "a,b,y\n", {}, "2 rows that repeat the names"),
+        (HEADED.replace("\n20,", "\n\ufeffa,b,y\n20,"), {}, "1 row that repeats the names"),
         (" a , b,y  \n" + ROWS, {}, ""),
         ('\ufeff"a","b","y"\n' + ROWS, {}, ""),
         (ROWS, {"header": False, "names": ["a", "b", "y"]}, ""),
