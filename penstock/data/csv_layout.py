@@ -33,6 +33,7 @@ from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.top import top_of
 from penstock.data.trimming import trailing
+from penstock.data.types import SPACES
 from penstock.errors import InputError, ReadingError
 from penstock.records.dataset import Assumption
 
@@ -48,7 +49,6 @@ _FOOTER = 5
 _TITLE = 20
 """Lines among which a row of another width may mean that a title stands above the table."""
 
-SPACES = " \t"
 _SPACE = np.isin(np.arange(256), [ord(space) for space in SPACES])
 
 
@@ -323,8 +323,16 @@ def arrow_read(block: Block, layout: Layout, options: Any) -> pa.RecordBatch:
     return (table if whole else table.combine_chunks()).to_batches()[0]
 
 
-def type_word(kind: pa.DataType) -> str:
-    """Return the storage type's name for an Arrow type."""
-    text = str(kind)
-    names = {"int64": "integer", "double": "number", "bool": "boolean", "null": "missing"}
-    return names.get(text, "datetime" if "timestamp" in text else "string")
+def has_codes(data: bytes, dialect: Dialect) -> bool:
+    """Whether a cell may begin with a zero before a digit or an x; seldom says so of none."""
+    raw = np.frombuffer(data, dtype=np.uint8)
+    edges, digits = np.zeros(256, dtype=np.bool_), np.zeros(256, dtype=np.bool_)
+    edges[[ord(dialect.delimiter), ord(dialect.quote), ord("\n"), ord("\r"), ord("+")]] = True
+    digits[[*b"0123456789xX"]] = True
+    zeros = raw == ord("0")
+    if len(raw) > 1 and zeros[0] and digits[raw[1]]:
+        return True
+    if bool((zeros[1:-1] & edges[raw[:-2]] & digits[raw[2:]]).any()):
+        return True
+    mark = dialect.delimiter.encode()
+    return any(mark + space + b"0" in data for space in (b" ", b"\t"))

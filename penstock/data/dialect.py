@@ -1,4 +1,4 @@
-"""How a text file is written: its encoding and, for CSV, delimiter, quote and decimal mark."""
+"""How a text file is written: its encoding and, for CSV, delimiter and quote."""
 
 from __future__ import annotations
 
@@ -36,14 +36,12 @@ class Dialect:
         quote: The quotation mark.
         escape: A backslash stands before a quotation mark inside quotes, instead of its doubling.
         spaced: White space stands between a delimiter and an opening quotation mark.
-        decimal: The decimal mark.
     """
 
     delimiter: str
     quote: str = '"'
     escape: bool = False
     spaced: bool = False
-    decimal: str = "."
 
     def rows(self, lines: Iterable[str]) -> Any:
         """Return Python's own reader for this dialect."""
@@ -63,8 +61,6 @@ class Dialect:
             words.append(f"quote {self.quote}")
         if self.escape:
             words.append("backslash escapes")
-        if self.decimal != ".":
-            words.append(f"decimal mark {self.decimal!r}")
         return ", ".join(words)
 
 
@@ -218,7 +214,7 @@ def _fitness(sample: str, dialect: Dialect) -> tuple[float, int]:
 
 
 def _refine(sample: str, dialect: Dialect) -> Dialect:
-    """Look for spaces before quotes, backslash escapes and a decimal comma."""
+    """Look for spaces before quotes, and for backslash escapes."""
     mark, quote = re.escape(dialect.delimiter), re.escape(dialect.quote)
     spaced = (False, True) if re.search(rf"{mark}[ \t]+{quote}", sample) else (False,)
     escaped = (False, True) if re.search(rf"\\{quote}", sample) else (False,)
@@ -229,18 +225,4 @@ def _refine(sample: str, dialect: Dialect) -> Dialect:
     chosen = max(rivals, key=lambda rival: _fitness(sample, rival))
     if re.search(rf"{mark}[ \t]+{quote}[^{quote}\n]*{quote}[ \t]*({mark}|\r|\n)", sample):
         chosen = replace(chosen, spaced=True)
-    if dialect.delimiter != "," and _has_decimal_commas(sample, chosen):
-        return replace(chosen, decimal=",")
     return chosen
-
-
-def _has_decimal_commas(sample: str, dialect: Dialect) -> bool:
-    """Whether some cells are like 1,5 and none is like 1.5."""
-    cells = [
-        cell.strip()
-        for _, row in zip(range(_LOOKED_AT), dialect.rows(io.StringIO(sample)), strict=False)
-        for cell in row
-    ]
-    commas = sum(re.fullmatch(r"-?[0-9]+,[0-9]+", cell) is not None for cell in cells)
-    points = sum(re.fullmatch(r"-?[0-9]+\.[0-9]+", cell) is not None for cell in cells)
-    return commas > 0 and points == 0

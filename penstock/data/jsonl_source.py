@@ -21,11 +21,11 @@ from penstock.data.blocks import (
 from penstock.data.columns import as_text, chosen, indexes, without, without_effect
 from penstock.data.dialect import detect_encoding
 from penstock.data.encodings import Encoding, guess_encoding
-from penstock.data.inference import convert
 from penstock.data.signals import Misfit, Misread, NotUtf8
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.storage import arrow_type
+from penstock.data.time_text import parse_times
 from penstock.data.values import Kinds, first_misfit, settle_all, to_array
 from penstock.errors import InputError
 from penstock.records.dataset import Assumption, ColumnType, Reading
@@ -195,12 +195,12 @@ class JsonlReader:
                 return None
             batch = table.combine_chunks().to_batches()[0]
             arrays = [
-                _times(batch.column(name), name)
+                parse_times(batch.column(name))
                 if self._types[name] == "datetime"
                 else batch.column(name)
                 for name in fields
             ]
-        except (pa.ArrowInvalid, Misfit):
+        except (pa.ArrowInvalid, ValueError):
             return None
         return pa.RecordBatch.from_arrays(arrays, list(fields))
 
@@ -229,16 +229,6 @@ class JsonlReader:
             for name, kind in self._types.items()
         ]
         return pa.RecordBatch.from_arrays(arrays, list(self._types))
-
-
-def _times(texts: pa.Array, name: str) -> pa.Array:
-    """Convert times that all have no zone, or all have one."""
-    import pyarrow as pa
-
-    try:
-        return convert(texts, pa.timestamp("us"), name=name)
-    except Misfit:
-        return convert(texts, pa.timestamp("us", "UTC"), name=name)
 
 
 def _objects(file: SourceFile, block: Block, line: int) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -102,6 +103,11 @@ class Reading(Value):
     formats: tuple[TextFormat, ...] = Field(
         default=(), description="Columns whose values are not written the plain way"
     )
+
+    def of(self, names: Container[str]) -> Reading:
+        """Return how the texts of these columns are read."""
+        formats = tuple(one for one in self.formats if one.column in names)
+        return self.model_copy(update={"formats": formats})
 
 
 class DataFile(Value):

@@ -40,7 +40,7 @@ def source_of(*options: str, target: str = "good", text: str = "") -> dict[str, 
 
 def test_every_option_is_written_into_the_file() -> None:
     text = "junk\n# c\nx;colour;good\n" + ROWS.replace(",", ";") + "0;-;1\nend\n"
-    options = "--na-values=-,n.a. --not-na NA --types x=string,colour=string --delimiter ;"
+    options = "--na-values=-,n.a. --not-na NA --types x=number,colour=string --delimiter ;"
     options += " --encoding utf-8 --decimal , --thousands . --skip-lines 1"
     options += " --skip-last 1 --comment # --header --format csv --formats x=1.234,5"
     found = source_of(*options.split(), text=text)
@@ -51,7 +51,7 @@ def test_every_option_is_written_into_the_file() -> None:
     assert "NA" not in values
     assert found == {
         "uri": "t.csv",
-        "types": {"x": "string", "colour": "string"},
+        "types": {"x": "number", "colour": "string"},
         "formats": {"x": "1.234,5"},
         "delimiter": ";",
         "encoding": "utf-8",
@@ -63,7 +63,7 @@ def test_every_option_is_written_into_the_file() -> None:
         "header": True,
         "format": "csv",
         "columns_found": ["x", "colour", "good"],
-        "types_found": ["string", "string", "integer"],
+        "types_found": ["number", "string", "integer"],
     }
 
 

@@ -60,7 +60,7 @@ def _of_notes(folder: Path, part: Any) -> Path:
     from sklearn.compose import ColumnTransformer
     from sklearn.linear_model import LogisticRegression
 
-    from penstock.model import to_frame
+    from penstock.data.frames import to_frame
     from penstock.training.saving import save_model
 
     columns = (Column(name="note", type="string"),)
