@@ -130,6 +130,7 @@ def test_what_would_be_read_wrong_is_refused_with_settings_that_read_it(
     [
         "country,2010,2011\nAT,1,2\nDE,3,4\n",
         "0,1,2\n5,6,7\n8,9,9\n",
+        "s,400,402.5,405,407.5,410,412.5\na,1,2,3,4,5,6\nb,1,2,3,4,5,6\n",
         "sex,age\nmale,1\nfemale,2\nmale,3\n",
         "yes,no\nmaybe,never\n",
         "date,v\n2020-01-01,1\n",
