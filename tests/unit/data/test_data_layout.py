@@ -141,6 +141,7 @@ def test_what_would_be_read_wrong_is_refused_with_settings_that_read_it(
         "time\n2020-01-01 10:00\n2020-01-02 11:00\n",
         "brand,price\nTotal,1\nShell,2\nTotal,3\n",
         'a,b\n1,"see\n# this\na,b\nend"\n2,x\n',
+        'a,b\n2,x\n1,"one\nTotal\n"\n',
     ],
 )
 def test_a_plausible_table_is_not_bothered(
@@ -206,6 +207,8 @@ def test_the_end_is_found_behind_many_blocks(
 def test_too_many_lines_are_left_out(table: Callable[..., Path], refuse: Refuse) -> None:
     assert "nothing below the 90 lines" in refuse(table(HEADED), InputError, skip_lines=90)
     assert "there are no rows" in refuse(table(HEADED), InputError, skip_last=90)
+    cut = table('a,b\n1,x\n2,"one\ntwo"\n', "cut.csv")
+    assert "cuts a row of several lines in two" in refuse(cut, InputError, skip_last=1)
     assert "names gives 2 names" in refuse(table(HEADED), InputError, names=["a", "b"])
 
 
