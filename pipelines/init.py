@@ -93,7 +93,7 @@ def write_project(
             print(told(data.assumptions))
         resolved = resolve_task(data, target=target, task=task)
         positive = resolve_positive(data, target=target) if resolved == "binary" else None
-        expectations = propose(table, target=target)
+        expectations = propose(table, target=target, task=resolved)
     text = _render(
         data,
         name=name or _name_from(uri),

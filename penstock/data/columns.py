@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import collections
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 
 from penstock.data.spec import SourceSpec
-from penstock.errors import InputError, ReadingError
+from penstock.errors import InputError, ReadingError, absent_column
 from penstock.records.dataset import Assumption
 
 _FOR_TEXTS = (
@@ -107,16 +106,8 @@ def check_named(setting: str, given: Iterable[str], names: Sequence[str], *, whe
     """Raise InputError if a setting of `source` names a column that is not in the table."""
     known = set(names)
     absent = next((name for name in given if name not in known), None)
-    if absent is None:
-        return
-    alike = {name.casefold().strip(): name for name in names}
-    near = difflib.get_close_matches(absent.casefold().strip(), alike, n=1)
-    raise InputError(
-        f"{setting} names the column {absent!r}, which is not in the table",
-        where=where,
-        remedy=(f"Did you mean {alike[near[0]]!r}? " if near else "")
-        + f"Its columns are: {', '.join(names)}.",
-    )
+    if absent is not None:
+        raise absent_column(absent, names, where=f"source.{setting}, {where}")
 
 
 def check_same_columns(

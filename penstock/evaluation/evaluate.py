@@ -15,6 +15,7 @@ from penstock.evaluation.spec import EvaluationSpec
 from penstock.evaluation.training_data import measure_training_data
 from penstock.evaluation.words import advantage_text, description_of, figure_text
 from penstock.metrics import METRICS
+from penstock.policy.columns import check_columns
 from penstock.policy.spec import Policy
 from penstock.progress import say
 from penstock.records.evaluation import Evaluation, Scores
@@ -84,6 +85,8 @@ def evaluate(
     from penstock.evaluation._parts import parts_of
 
     rows = read_holdout(holdout, model=model, baselines=baselines, champion=champion)
+    names = [column.name for column in rows.dataset.columns]
+    check_columns(policy, names, target=rows.record.target)
     measured = measure_all(rows, spec)
     evaluation = Evaluation(
         task=rows.record.task,

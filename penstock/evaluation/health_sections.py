@@ -103,7 +103,14 @@ def _training_data(measured: TrainingData) -> Section:
             "levels, less what sampling alone gives. Up to 0.1 is usually called small, above "
             "0.25 large."
         )
-    elif measured.drift_note != "not asked":
+    if measured.incomparable:
+        body += paragraph("These columns cannot be held against the champion's training data:")
+        rows = [[one.column, one.note] for one in measured.incomparable]
+        body += table(["Column", "Why"], rows)
+    if measured.new_columns:
+        names = ", ".join(measured.new_columns)
+        body += paragraph(f"The champion's training data does not have {names}.")
+    if not measured.drift and measured.drift_note != "not asked":
         why = measured.drift_note or "there is nothing to compare"
         body += paragraph(f"Not compared with a champion's training data: {why}.")
     return Section("Training data", body, "What is known of the rows that the model learned from.")

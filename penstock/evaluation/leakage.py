@@ -38,14 +38,16 @@ def measure_leakage(holdout: Holdout, rule: LeakageRule, *, model: Path, seed: i
 
 
 def _single_columns(holdout: Holdout, *, seed: int) -> tuple[ColumnFigure, ...]:
-    from penstock.data.frames import read_frame
+    from penstock.data.frames import to_frame
+    from penstock.data.table import iter_columns
     from penstock.evaluation._single import strength
 
     found = []
-    for column in holdout.record.columns:
-        values = read_frame(holdout.folder, [column.name])[column.name]
-        value = strength(values.to_numpy(), holdout.truth, task=holdout.record.task, seed=seed)
-        found.append(ColumnFigure(column=column.name, value=value))
+    columns = {column.name: column for column in holdout.record.columns}
+    for name, read in iter_columns(holdout.folder, list(columns)):
+        values = to_frame({name: read}, [columns[name]])[name].to_numpy()
+        value = strength(values, holdout.truth, task=holdout.record.task, seed=seed)
+        found.append(ColumnFigure(column=name, value=value))
     return tuple(sorted(found, key=lambda figure: (-figure.value, figure.column)))
 
 
@@ -57,7 +59,8 @@ def _overlap(holdout: Holdout, model: Path) -> tuple[str, str, int | None]:
         if same and split.rows_in_both == 0:
             return "", "the split that made both parts read them back and compared every row", 0
     if not (model / REFERENCE_NAME).is_file() or not (model / ROWS_NAME).is_file():
-        return "the model does not carry hashes of the rows that it learned from", "", None
+        off = "" if holdout.record.carries_rows else " (training.carry_rows is off)"
+        return f"the model does not carry hashes of the rows that it learned from{off}", "", None
     return _looked_up(holdout, model)
 
 

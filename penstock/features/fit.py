@@ -50,7 +50,7 @@ def fit_features(
 
     Raises:
         InputError: If the target is absent, constant or all null, a declared kind does not fit its
-            column, a value is infinite, or no usable column is left.
+            column, a value is infinite or beyond 3.4e38, or no usable column is left.
         IntegrityError: If the dataset's files are not the ones that its record lists.
     """
     dataset = read_dataset(train)
@@ -61,6 +61,7 @@ def fit_features(
     frame = to_frame(read_table(train, [column.name for column in raw]), raw)
     choices, parts = _with_parts(choose(frame, raw, spec=spec, split=split), frame, split)
     used = [choice for choice in choices if choice.kind != "drop"]
+    _refuse_huge(frame, used)
     if not used:
         reasons = "; ".join(f"{c.column.name!r}: {c.reason}" for c in choices)
         raise InputError(
@@ -80,6 +81,27 @@ def fit_features(
     return record
 
 
+def _refuse_huge(frame: pd.DataFrame, used: Sequence[Choice]) -> None:
+    """Refuse numbers that no 32-bit float holds, which the trees of a forest take."""
+    import numpy as np
+
+    largest = float(np.finfo(np.float32).max)
+    for choice in used:
+        if choice.kind != "number":
+            continue
+        values = frame[choice.column.name].to_numpy()
+        if not (np.abs(values) > largest).any():
+            continue
+        huge = values[int(np.nanargmax(np.abs(values)))]
+        raise InputError(
+            f"a number is as large as {huge:.3g}: trees compare 32-bit floats, of which the "
+            f"largest is {largest:.2g}",
+            where=f"column {choice.column.name!r}",
+            remedy="Correct it in the source, give it in a larger unit, or leave the column out by "
+            f"features.columns: {{{choice.column.name}: drop}}.",
+        )
+
+
 def build(used: Sequence[Choice], parts: dict[str, list[str]], spec: FeaturesSpec) -> Any:
     """Return the unfitted `ColumnTransformer` over the raw columns, in their order by kind.
 
@@ -89,17 +111,16 @@ def build(used: Sequence[Choice], parts: dict[str, list[str]], spec: FeaturesSpe
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OneHotEncoder
 
-    from penstock.features.transformers import DatetimeParts, HashedWords, MissingLevel
+    from penstock.features.transformers import (
+        CommonLevels,
+        DatetimeParts,
+        HashedWords,
+        MissingLevel,
+    )
 
-    def encoder() -> OneHotEncoder:
-        return OneHotEncoder(
-            handle_unknown="infrequent_if_exist",
-            min_frequency=spec.rare_share or None,
-            max_categories=spec.max_levels + 1,
-            sparse_output=False,
-        )
+    def encoder() -> CommonLevels:
+        return CommonLevels(rare_share=spec.rare_share, max_levels=spec.max_levels)
 
     groups: dict[str, list[str]] = {}
     for choice in used:
@@ -213,15 +234,19 @@ def _described(transformer: Any, frame: pd.DataFrame) -> list[tuple[str, dict[st
 def _described_levels(
     values: pd.Series, levels: np.ndarray, rare: np.ndarray | None
 ) -> dict[str, Any]:
-    from penstock.features.transformers import MISSING
+    from penstock.features.transformers import MISSING, RARE
 
     def text(level: Any) -> str:
-        return MISSING if level is None or level != level else f"{level:.15g}" if number else level
+        if level is None or level != level:
+            return MISSING
+        # -0.0 is 0.
+        return f"{level + 0.0:.15g}" if number else level
 
     number = values.dtype.kind == "f"
     rows = {text(level): int(count) for level, count in values.value_counts(dropna=False).items()}
-    few = set() if rare is None else {text(level) for level in rare}
-    kept = [text(level) for level in levels if text(level) not in few]
+    shared = set() if rare is None else {text(level) for level in rare}
+    kept = [text(level) for level in levels if text(level) not in shared]
+    few = set(rows) - set(kept)
     names = [f"{values.name}={level}" for level in kept]
     return {
         "levels": sorted(
@@ -230,5 +255,5 @@ def _described_levels(
         ),
         "rare_levels": len(few),
         "rare_rows": sum(rows.get(level, 0) for level in few),
-        "outputs": (*names, f"{values.name}=(rare or unseen)") if few else tuple(names),
+        "outputs": (*names, f"{values.name}={RARE}") if shared else tuple(names),
     }

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock import files
+from penstock.data.counting import MAX_LEVEL
 from penstock.data.frames import to_frame
 from penstock.data.table import read_dataset, read_table
 from penstock.data.task import resolve_positive, resolve_task
 from penstock.errors import InputError, IntegrityError
-from penstock.metrics import codes
+from penstock.metrics import codes, refuse_huge
 from penstock.model import load_trusted
 from penstock.records.dataset import Column, Dataset, Reading, Split
 from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, Features
 from penstock.records.model import Label, Task
+from penstock.training import estimators
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +56,20 @@ class Problem:
     positive: Label | None
     split: Split | None
     split_values: np.ndarray | None
+
+    @property
+    def class_rows(self) -> tuple[int, ...]:
+        """Rows of each class; empty for a regression."""
+        import numpy as np
+
+        if self.task == "regression":
+            return ()
+        return tuple(int(rows) for rows in np.unique(self.y, return_counts=True)[1])
+
+    @property
+    def most_leaves(self) -> int | None:
+        """Leaves that a tree of a forest may have; see `penstock.training.estimators`."""
+        return estimators.most_leaves(rows=len(self.y), classes=len(self.classes))
 
     @property
     def inputs(self) -> tuple[Column, ...]:
@@ -203,8 +219,17 @@ def _target(column: pa.ChunkedArray, dataset: Dataset, *, target: str, task: Tas
                 where=f"target {target!r}",
                 remedy="Remove these rows or correct their values.",
             )
+        refuse_huge(numbers, where=f"target {target!r}")
         return numbers
     if described.type == "string":
+        if (described.profile.longest or 0) > MAX_LEVEL:
+            # NumPy's own text gives every row the room of the longest.
+            raise InputError(
+                f"a class label has {described.profile.longest:,} characters, more than "
+                f"{MAX_LEVEL}",
+                where=f"target {target!r}",
+                remedy="Name another target, or shorten its labels.",
+            )
         return values.astype(str)
     return _whole(values, target) if described.type == "number" else values
 

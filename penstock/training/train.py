@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock import files, tracking
+from penstock.policy.columns import check_columns
 from penstock.policy.spec import Policy
 from penstock.progress import say
 from penstock.records.dataset import Split
@@ -82,6 +83,7 @@ def train(
     problem = read_problem(
         train, features=features, target=target, task=task, positive=positive, split=split
     )
+    check_columns(policy, [column.name for column in problem.dataset.columns], target=target)
     plan = plan_of(problem, spec, policy, train=train)
     store = tracking.client(tracking_uri)
     with (
@@ -105,7 +107,13 @@ def train(
             frame=_other_columns(train, problem),
         )
         write_lineage(
-            model_beside, train=train, dataset=problem.dataset, split=split, health=health
+            model_beside,
+            train=train,
+            dataset=problem.dataset,
+            split=split,
+            health=health,
+            target=target,
+            hashes=spec.carry_rows,
         )
         files.write_text(report, render(outcome))
     best = outcome.search.best.attempt
@@ -157,6 +165,7 @@ class _Training:
             task=self._problem.task,
             seed=self._spec.seed,
             class_weight=self._spec.class_weight,
+            most_leaves=self._problem.most_leaves,
         )
         record = self._save(
             model, estimator, best.attempt, threshold=threshold, run_id=self._run_id
@@ -177,7 +186,12 @@ class _Training:
             predictions=best.predictions,
             gains=self._gains(best),
             unit=self._plan.unit,
-            notes=(*self._notes, _ended(search, self._spec), *_untried(search)),
+            notes=(
+                *self._notes,
+                _ended(search, self._spec),
+                *_untried(search),
+                *_bounded(self._problem, search),
+            ),
             trials=self._spec.trials,
         )
 
@@ -254,6 +268,7 @@ class _Training:
             task=problem.task,
             target=problem.target,
             classes=problem.classes,
+            class_rows=problem.class_rows,
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
@@ -267,6 +282,7 @@ class _Training:
             libraries=environment.libraries(),
             trusted_types=(),
             mlflow_run=run_id,
+            carries_rows=self._spec.carry_rows,
         )
         return save_model(
             folder,
@@ -307,3 +323,14 @@ def _untried(search: Search) -> tuple[str, ...]:
     if not search.untried:
         return ()
     return (f"Not tried, because the number of trials left no room: {', '.join(search.untried)}.",)
+
+
+def _bounded(problem: Problem, search: Search) -> tuple[str, ...]:
+    forests = {attempt.family for attempt in search.attempts} & {"random_forest", "extra_trees"}
+    if problem.most_leaves is None or not forests:
+        return ()
+    return (
+        f"Trees of forests had at most {problem.most_leaves:,} leaves: with "
+        f"{len(problem.classes)} classes larger ones take more than "
+        f"{estimators.FOREST_BYTES // 1_000_000} MB a forest.",
+    )

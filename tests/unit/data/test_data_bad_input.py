@@ -226,7 +226,8 @@ def test_a_declared_type_that_does_not_hold(table: Callable[..., Path], refuse: 
 
     assert message.startswith(f"{path}: line 3: column 'b': 'x' is not of type integer.")
     message = refuse(path, InputError, types={"c": "integer"})
-    assert "types names the column 'c', which is not in the table" in message
+    assert "source.types, " in message
+    assert "the table has no column 'c'" in message
 
 
 def test_a_date_that_is_none(table: Callable[..., Path], refuse: Refuse) -> None:
@@ -495,6 +496,7 @@ def test_a_batch_that_fails_leaves_nothing(tmp_path: Path) -> None:
         (gzip.compress(b"\n <html>\n<p>a,b</p>\n1,2\n"), "a page in HTML"),
         (b"a,b\n1,\xf6\n\0\0\n", "not text"),
     ],
+    ids=["xls", "pdf", "sqlite", "orc", "html", "html.gz", "nul"],
 )
 def test_what_is_no_table_is_named(
     data: bytes, said: str, table: Callable[..., Path], refuse: Refuse
