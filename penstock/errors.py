@@ -61,7 +61,8 @@ def absent_column(
         table: What has no such column.
     """
     there = list(columns)
-    close = difflib.get_close_matches(name, there, n=3)
+    alike = {column.casefold().strip(): column for column in there}
+    close = [alike[key] for key in difflib.get_close_matches(name.casefold().strip(), alike, n=3)]
     guess = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
     return InputError(
         f"{table} has no column {name!r}",

@@ -89,6 +89,8 @@ def write_project(
             data, read = survey(SourceSpec.parse(given, where="source"), output=table)
         except InputError as error:
             raise with_options(error) from error
+        if data.assumptions:
+            print(told(data.assumptions))
         resolved = resolve_task(data, target=target, task=task)
         positive = resolve_positive(data, target=target) if resolved == "binary" else None
         expectations = propose(table, target=target, task=resolved)
@@ -105,8 +107,6 @@ def write_project(
     )
     Project.parse(yaml.safe_load(text), where=str(output))
     files.write_text(output, text)
-    if data.assumptions:
-        print(told(data.assumptions))
     return output
 
 

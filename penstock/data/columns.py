@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 from collections.abc import Iterable, Sequence
 
@@ -9,6 +10,10 @@ from penstock.data.spec import SourceSpec
 from penstock.errors import InputError, ReadingError, absent_column
 from penstock.records.dataset import Assumption
 
+_FOR_TEXTS = (
+    *("delimiter", "header", "names", "skip_lines", "skip_last", "comment", "na_values", "strip"),
+    *("decimal", "thousands", "formats"),
+)
 _UNNAMED_INDEX = re.compile(r"__index_level_[0-9]+__")
 
 
@@ -23,11 +28,11 @@ def chosen(names: Sequence[str], source: SourceSpec, *, where: str) -> list[str]
     """
     for setting in ("columns", "exclude"):
         check_named(setting, getattr(source, setting), names, where=where)
+    only, excluded = set(source.columns), set(source.exclude)
     wanted = [
         name
         for name in names
-        if (name in source.columns or not (source.columns or is_unnamed_index(name)))
-        and name not in source.exclude
+        if (name in only or not (only or is_unnamed_index(name))) and name not in excluded
     ]
     if not wanted:
         raise InputError(
@@ -38,6 +43,21 @@ def chosen(names: Sequence[str], source: SourceSpec, *, where: str) -> list[str]
     for setting in ("types", "formats"):
         check_named(setting, getattr(source, setting), names, where=where)
     return wanted
+
+
+def without_effect(source: SourceSpec, kind: str) -> list[Assumption]:
+    """Return what to say of settings that are for texts, where a source has types of its own."""
+    for_texts = [*_FOR_TEXTS, *(["encoding"] if kind != "JSON Lines" else [])]
+    fields = SourceSpec.model_fields
+    return [
+        Assumption(
+            risk="medium",
+            text=f"{name} is set and has no effect: values of {kind} have types of their own",
+            setting=f"{name}: remove it, and change such values in the source",
+        )
+        for name in for_texts
+        if getattr(source, name) != fields[name].get_default(call_default_factory=True)
+    ]
 
 
 def indexes(names: Sequence[str], source: SourceSpec) -> list[Assumption]:
@@ -84,7 +104,8 @@ def as_text(error: InputError, name: str, source: SourceSpec) -> ReadingError:
 
 def check_named(setting: str, given: Iterable[str], names: Sequence[str], *, where: str) -> None:
     """Raise InputError if a setting of `source` names a column that is not in the table."""
-    absent = next((name for name in given if name not in names), None)
+    known = set(names)
+    absent = next((name for name in given if name not in known), None)
     if absent is not None:
         raise absent_column(absent, names, where=f"source.{setting}, {where}")
 
@@ -93,8 +114,9 @@ def check_same_columns(
     names: Sequence[str], others: Sequence[str], *, first: str, other: str
 ) -> None:
     """Raise InputError unless two files have the same columns, in whatever order."""
-    missing = [name for name in names if name not in others]
-    extra = [name for name in others if name not in names]
+    known, found = set(names), set(others)
+    missing = [name for name in names if name not in found]
+    extra = [name for name in others if name not in known]
     if missing or extra:
         said = [f"lacks {', '.join(map(repr, missing[:5]))}"] if missing else []
         said += [f"has in addition {', '.join(map(repr, extra[:5]))}"] if extra else []
@@ -107,7 +129,8 @@ def check_same_columns(
 
 def check_unique(names: Sequence[str], *, where: str, renaming: bool = False) -> None:
     """Raise InputError if a name occurs twice; `renaming` says that settings can name columns."""
-    twice = next((name for name in names if names.count(name) > 1), None)
+    times = collections.Counter(names)
+    twice = next((name for name in names if times[name] > 1), None)
     if twice is not None:
         places = [str(at) for at, name in enumerate(names, start=1) if name == twice]
         raise InputError(

@@ -27,7 +27,7 @@ from penstock.data.blocks import (
     structural_quotes,
 )
 from penstock.data.dialect import Dialect, detect_encoding
-from penstock.data.encodings import Encoding
+from penstock.data.encodings import Encoding, guess_encoding
 from penstock.data.signals import Multiline
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 _SAMPLE = 1 << 20
+_TOGETHER = 1 << 16
 _PYTHON_ROWS = 20_000
 _FOOTER = 5
 """Lines that a note below a table may take."""
@@ -68,6 +69,8 @@ class Layout:
     assumptions: tuple[Assumption, ...] = ()
     index: str = ""
     """The first column, where it numbers the rows and nobody named it."""
+    guessed: bool = False
+    """The encoding was guessed."""
     multiline: bool = False
     """Rows are known to go on over several lines."""
 
@@ -85,14 +88,27 @@ def layouts_of(files: Sequence[SourceFile], source: SourceSpec) -> list[Layout]:
             layouts.append(layout_of(file, source))
         except ReadingError as error:
             raise InputError(error.what, where=error.where, remedy=error.remedy) from error
-    return layouts
+    guessed = [layout for layout in layouts if layout.guessed]
+    if len({layout.encoding for layout in guessed}) < 2:
+        return layouts
+    # Each alone says too little: what one tool wrote is of one encoding.
+    sample = b"\n".join(_sample(layout.file)[0][:_TOGETHER] for layout in guessed)
+    common = guess_encoding(sample, where=f"{files[0].name} and others")
+    return [
+        layout_of(layout.file, source, common) if layout.guessed else layout for layout in layouts
+    ]
+
+
+def _sample(file: SourceFile) -> tuple[bytes, bool]:
+    """Return a file's first megabyte, and whether that is all of it."""
+    with contextlib.closing(open_bytes(file)) as stream:
+        raw = read(stream, _SAMPLE, where=file.name)
+    return raw, len(raw) < _SAMPLE
 
 
 def layout_of(file: SourceFile, source: SourceSpec, encoding: Encoding | None = None) -> Layout:
     """Find out how a file is written from its first megabyte."""
-    with contextlib.closing(open_bytes(file)) as stream:
-        raw = read(stream, _SAMPLE, where=file.name)
-        whole = len(raw) < _SAMPLE
+    raw, whole = _sample(file)
     if not raw.strip():
         raise InputError("the file is empty", where=file.name, remedy="Name a file with rows.")
     if raw.startswith(b"PAR1"):
@@ -122,6 +138,7 @@ def layout_of(file: SourceFile, source: SourceSpec, encoding: Encoding | None = 
         header=top.header,
         assumptions=(*filter(None, (found.assumption,)), *top.assumptions),
         index=top.index,
+        guessed=found.assumption is not None,
     )
 
 

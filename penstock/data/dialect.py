@@ -85,13 +85,13 @@ def detect_encoding(sample: bytes, *, given: str, whole: bool, where: str) -> En
         return Encoding(marked)
     if guessed := guess_utf16(sample):
         return guessed
+    if b"\0" in sample:
+        raise InputError(
+            "the file holds NUL bytes, so it is not text",
+            where=where,
+            remedy="Set format if its name misleads, or encoding if it is UTF-16.",
+        )
     if decodes(sample, "utf-8", whole=whole):
-        if b"\0" in sample:
-            raise InputError(
-                "the file holds NUL bytes, so it is not text",
-                where=where,
-                remedy="Set format if its name misleads, or encoding if it is UTF-16.",
-            )
         return Encoding("utf-8")
     return guess_encoding(sample, where=where)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 Verdict = Literal["names", "data", "unsure"]
@@ -15,6 +16,9 @@ LOOKED_AT = 200
 
 _NEARLY = 0.9
 """Share of numbers from which the rest of a column is taken for mistakes."""
+
+_SCALE = 5
+"""Numbers that make a scale if they increase from column to column."""
 
 _DATE = re.compile(r"[0-9]{1,4}[-/.][0-9]{1,2}[-/.][0-9]{1,4}([ T].*)?")
 _NUMBER = re.compile(
@@ -48,28 +52,74 @@ def verdict(
     if not rows:
         only = all(kind in ("number", "date") for kind in kinds)
         return "data" if only and not all(map(_WHOLE.fullmatch, first)) else "names"
-    names, hard, soft, repeated, texts = 0, 0, [], 0, 0
+    seen = _seen(first, kinds, rows, na_values)
+    fractions = seen.dates + sum(not _WHOLE.fullmatch(cell) for cell in seen.numbers)
+    if seen.names or fractions:
+        if seen.is_scale():
+            return "names"
+        return (
+            "unsure" if seen.names == fractions else "names" if seen.names > fractions else "data"
+        )
+    if seen.numbers:
+        whole = [int(cell) for cell in seen.numbers]
+        twice = len(set(whole)) < len(whole)
+        labels = _are_labels(whole) or seen.is_scale()
+        return "data" if seen.repeated or twice else "names" if labels else "unsure"
+    if not seen.repeated or 2 * seen.repeated < seen.texts:
+        return "names"
+    return "data" if seen.repeated > 1 else "unsure"
+
+
+@dataclass
+class _Seen:
+    """What speaks for names in a first row, and what for values."""
+
+    names: int = 0
+    """Texts over numbers or dates."""
+    dates: int = 0
+    """Dates over dates."""
+    numbers: list[str] = field(default_factory=list)
+    """Numbers over numbers."""
+    texts: int = 0
+    """Texts over texts."""
+    repeated: int = 0
+    """Of these, the ones that their column repeats."""
+
+    def is_scale(self) -> bool:
+        """Whether numbers increase from column to column, as wavelengths, doses and seconds do.
+
+        Values of one row do not by chance.
+        """
+        if self.names or self.dates or self.repeated or len(self.numbers) < _SCALE:
+            return False
+        try:
+            values = [float(cell) for cell in self.numbers]
+        except ValueError:
+            return False
+        return all(before < after for before, after in itertools.pairwise(values))
+
+
+def _seen(
+    first: Sequence[str],
+    kinds: Sequence[Kind],
+    rows: Sequence[Sequence[str]],
+    na_values: Collection[str],
+) -> _Seen:
+    seen = _Seen()
     for cell, kind, column in zip(first, kinds, zip(*rows, strict=True), strict=True):
         below = _column_kind(column, na_values)
         if kind == "missing" or below == "missing":
             continue
         if below == "text":
-            texts += kind == "text"
-            repeated += cell.strip() in {value.strip() for value in column}
+            seen.texts += kind == "text"
+            seen.repeated += cell.strip() in {value.strip() for value in column}
         elif kind != below:
-            names += kind == "text" or below == "number"
-        elif _WHOLE.fullmatch(cell.strip()):
-            soft.append(int(cell))
+            seen.names += kind == "text" or below == "number"
+        elif kind == "date":
+            seen.dates += 1
         else:
-            hard += 1
-    if names or hard:
-        return "unsure" if names == hard else "names" if names > hard else "data"
-    if soft:
-        twice = len(set(soft)) < len(soft)
-        return "data" if repeated or twice else "names" if _are_labels(soft) else "unsure"
-    if not repeated or 2 * repeated < texts:
-        return "names"
-    return "data" if repeated > 1 else "unsure"
+            seen.numbers.append(cell.strip())
+    return seen
 
 
 def names_numbers(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -107,8 +108,8 @@ def survey(source: SourceSpec, *, output: Path) -> tuple[Dataset, SourceSpec]:
                 changed = SourceSpec.parse({**given, **error.proposal}, where="proposal")
                 if changed == source or len(proposed) == _ROUNDS:
                     raise
+                proposed.append(_proposed(error, source))
                 source = changed
-                proposed.append(_proposed(error))
                 continue
             assumptions = (*proposed, *dataset.assumptions)
             return dataset.model_copy(update={"assumptions": assumptions}), source
@@ -119,20 +120,25 @@ def sorted_by_risk(assumptions: Iterable[Assumption]) -> list[Assumption]:
     return sorted(assumptions, key=lambda said: ("high", "medium", "low").index(said.risk))
 
 
-def _proposed(error: ReadingError) -> Assumption:
-    settings = [f"{name}: {_shown(value)}" for name, value in error.proposal.items()]
-    place = error.where.rpartition("/")[2]
-    setting = ", ".join(settings)
-    return Assumption(
-        risk="high", text=f"{place}: {error.what}; so it was read with {setting}", setting=setting
+def _proposed(error: ReadingError, before: SourceSpec) -> Assumption:
+    """Return what to say of settings that an error proposed and that were taken."""
+    file, mark, place = error.where.partition(": ")
+    setting = ", ".join(
+        f"{name}: {_shown(value, getattr(before, name))}" for name, value in error.proposal.items()
     )
+    text = f"{file.rpartition('/')[2]}{mark}{place}: {error.what}; so it was read with {setting}"
+    return Assumption(risk="high", text=text, setting=setting)
 
 
-def _shown(value: object) -> str:
-    """Return a setting's value as YAML has it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+def _shown(value: object, before: object) -> str:
+    """Return a setting's value as YAML has it, of a list that grew only what is new."""
+    if isinstance(value, str):
+        return value if re.fullmatch(r"[\w-]+", value) else f"'{value}'"
+    if isinstance(value, list | tuple) and isinstance(before, tuple) and before:
+        kept = len(before)
+        if tuple(value[:kept]) == before:
+            return f"[..., {json.dumps(value[kept:], ensure_ascii=False)[1:]}"
+    return json.dumps(value, ensure_ascii=False)
 
 
 @contextlib.contextmanager

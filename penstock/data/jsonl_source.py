@@ -18,7 +18,7 @@ from penstock.data.blocks import (
     read,
     row_blocks,
 )
-from penstock.data.columns import as_text, chosen, indexes, without
+from penstock.data.columns import as_text, chosen, indexes, without, without_effect
 from penstock.data.dialect import detect_encoding
 from penstock.data.encodings import Encoding, guess_encoding
 from penstock.data.signals import Misfit, Misread, NotUtf8
@@ -66,7 +66,8 @@ class JsonlReader:
         """Return what was assumed that could be otherwise."""
         found = (encoding.assumption for encoding in self._encodings.values())
         guessed = dict.fromkeys(said for said in found if said)
-        return [*guessed, *indexes(sorted(self._left_out), self._source)]
+        told = [*guessed, *indexes(sorted(self._left_out), self._source)]
+        return [*told, *without_effect(self._source, "JSON Lines")]
 
     def reading(self) -> Reading | None:
         """Return nothing: values have types of their own here."""

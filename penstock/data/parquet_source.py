@@ -14,6 +14,7 @@ from penstock.data.columns import (
     indexes,
     is_unnamed_index,
     without,
+    without_effect,
 )
 from penstock.data.signals import Misfit, Misread
 from penstock.data.sources import SourceFile
@@ -56,7 +57,7 @@ class ParquetReader:
 
     def assumptions(self) -> list[Assumption]:
         """Return what was assumed that could be otherwise."""
-        return self._assumptions
+        return [*self._assumptions, *without_effect(self._source, "Parquet")]
 
     def reading(self) -> Reading | None:
         """Return nothing: values have types of their own here."""

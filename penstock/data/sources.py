@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from penstock.data.addresses import is_local, local_path
 from penstock.data.disk import FULL
+from penstock.data.signatures import check_page, check_table, compression_of, is_json
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.dataset import FILE_NAME
@@ -37,20 +38,15 @@ _FORMATS: dict[str, Format] = {
     ".json": "jsonl",
 }
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
-_MAGIC = (
-    (".gz", rb"\x1f\x8b"),
-    (".bz2", rb"BZh[1-9]1AY&"),
-    (".xz", rb"\xfd7zXZ"),
-    (".zst", rb"\x28\xb5\x2f\xfd"),
-)
-"""How compressed files begin, whatever their names are."""
-
 _USER = re.compile(r"://(?:[^/?@]*@|[^/?@:]*:(?!\d+/)[^@]*@)")
 """User and password in an address, also a password that holds a slash."""
 
 _DATABASES = ("sqlite", "duckdb", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 _FIRST_CONTACT = 60.0
 """Seconds that a store may take until it has listed what is there."""
+
+_START = 1 << 16
+"""Bytes of a text that are looked at to tell what it is."""
 
 _STALLED = 60.0
 _CONNECT = 10.0
@@ -159,30 +155,26 @@ def _source_file(source: SourceSpec, name: str, path: Path) -> SourceFile:
     suffix, compression = _suffixes(path.name)
     with _readable(path, name) as stream:
         start = stream.read(8)
-    compression = next((mark for mark, magic in _MAGIC if re.match(magic, start)), compression)
-    if start[:4] == b"PK\x03\x04":
-        raise InputError(
-            "this is a zip archive or a workbook, which is not read",
-            where=name,
-            remedy="Unpack it, or save the table as CSV or Parquet.",
-        )
+    compression = compression_of(start) or compression
+    check_table(start, where=name)
     known: Format = "parquet" if start[:4] == b"PAR1" else _FORMATS.get(suffix, "csv")
     kind: Format = known if source.format == "auto" else source.format
     if not path.stat().st_size:
         raise InputError("the file is empty", where=name, remedy="Name a file with rows.")
     file = SourceFile(name=name, path=path, format=kind, compression=compression)
-    if source.format == "auto" and kind == "csv" and suffix not in _FORMATS and _is_json(file):
-        return replace(file, format="jsonl")
-    return file
+    return file if kind == "parquet" else _looked_into(file, source, named=suffix in _FORMATS)
 
 
-def _is_json(file: SourceFile) -> bool:
-    """Whether a file whose name does not tell its format begins as JSON does."""
+def _looked_into(file: SourceFile, source: SourceSpec, *, named: bool) -> SourceFile:
+    """Return a text file in the format that its beginning tells, whatever its name is."""
     from penstock.data.blocks import open_bytes, read
 
     with contextlib.closing(open_bytes(file)) as stream:
-        start = read(stream, 64, where=file.name).removeprefix(b"\xef\xbb\xbf").lstrip()
-    return start[:1] in (b"{", b"[")
+        start = read(stream, _START, where=file.name)
+    check_page(start, where=file.name)
+    if source.format == "auto" and file.format == "csv" and is_json(start, named=named):
+        return replace(file, format="jsonl")
+    return file
 
 
 @contextlib.contextmanager

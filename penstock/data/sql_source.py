@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from penstock.data.columns import as_text, check_unique, chosen, indexes, without
+from penstock.data.columns import as_text, check_unique, chosen, indexes, without, without_effect
 from penstock.data.signals import Misfit, Misread
 from penstock.data.sources import redacted
 from penstock.data.spec import SourceSpec
@@ -41,7 +41,7 @@ class SqlReader:
 
     def assumptions(self) -> list[Assumption]:
         """Return what was assumed that could be otherwise."""
-        return self._indexes
+        return [*self._indexes, *without_effect(self._source, "a query")]
 
     def reading(self) -> Reading | None:
         """Return nothing: values have types of their own here."""

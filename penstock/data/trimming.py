@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import collections
 import csv
 import itertools
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 from penstock.data.blocks import MAX_ROW, Block, structural_quotes
 from penstock.data.columns import indexes
 from penstock.data.spec import SourceSpec
-from penstock.errors import ReadingError
+from penstock.errors import InputError, ReadingError
 from penstock.records.dataset import Assumption
 
 if TYPE_CHECKING:
@@ -81,12 +82,13 @@ class Trimming:
         if self._comment and self._comment in data:
             data = self._without(data, self._comment, whole=False)
         if self._header and self._header in data:
-            data = self._without(data, self._header, whole=True, offset=block.offset)
+            # Where files were put together as they are, each begins with its mark.
+            for start in (self._header, codecs.BOM_UTF8 + self._header):
+                data = self._without(data, start, whole=True, offset=block.offset)
         return block if data is block.data else replace(block, data=data)
 
     def _without(self, data: bytes, start: bytes, *, whole: bool, offset: int = 0) -> bytes:
         """Return bytes without what stands in lines that begin with `start`, or are it."""
-        dialect = self._layout.dialect
         kept: list[bytes] = []
         done = 0
         place = 0 if data.startswith(start) else data.find(b"\n" + start) + 1
@@ -94,8 +96,9 @@ class Trimming:
             end = data.find(b"\n", place)
             end = len(data) if end < 0 else end
             above = data[done:place]
-            quotes = structural_quotes(above, quote=dialect.quote, delimiter=dialect.delimiter)
-            if len(quotes) % 2 == 0 and (not whole or data[place:end].rstrip(b"\r") == start):
+            if self._is_between_rows(above) and (
+                not whole or data[place:end].rstrip(b"\r") == start
+            ):
                 if whole:
                     self._repeated.add(offset + place)
                 kept.append(above)
@@ -115,7 +118,21 @@ class Trimming:
         for _ in range(self._skip_last):
             data = data.rstrip(b"\r\n")
             data = data[: data.rfind(b"\n") + 1]
-        return block if data == block.data else replace(block, data=data, unfinished=False)
+        if data == block.data:
+            return block
+        if not self._is_between_rows(data):
+            raise InputError(
+                f"skip_last: {self._skip_last} cuts a row of several lines in two",
+                where=self._layout.file.name,
+                remedy="Count the lines of the last rows again.",
+            )
+        return replace(block, data=data, unfinished=False)
+
+    def _is_between_rows(self, above: bytes) -> bool:
+        """Whether no quotation mark is open where these bytes of whole lines end."""
+        dialect = self._layout.dialect
+        quotes = structural_quotes(above, quote=dialect.quote, delimiter=dialect.delimiter)
+        return len(quotes) % 2 == 0
 
     def _check_total(self, block: Block) -> None:
         """Raise ReadingError if one of the last rows is a total of those above."""
@@ -127,8 +144,9 @@ class Trimming:
             word = next((cell.strip() for cell in cells if cell.strip()), "")
             if not _TOTAL.fullmatch(word.rstrip(": ")):
                 continue
-            above = text[: len(text) - len("\n".join(lines[number:]))][-_SEARCHED:]
-            if above and not self._occurs(word, above):
+            above = text[: len(text) - len("\n".join(lines[number:]))]
+            seldom = bool(above) and not self._occurs(word, above[-_SEARCHED:])
+            if seldom and self._is_between_rows(above.encode()):
                 raise self._total_error(block, text, line, len(lines) - number)
 
     def _occurs(self, word: str, text: str) -> bool:

@@ -9,7 +9,7 @@ import yaml
 
 from penstock import project
 from penstock.data.ingest import ingest
-from penstock.data.spec import SourceSpec
+from penstock.data.spec import NA_VALUES, SourceSpec
 from penstock.errors import InputError
 from penstock.pipelines.cli import main
 from penstock.pipelines.parameters import for_run
@@ -87,6 +87,16 @@ def test_what_an_error_proposes_is_taken_and_said(capsys: pytest.CaptureFixture[
     assert "-> source: skip_last: 1 (--skip-last)" in said
     assert "-> source: header: false (--no-header)" in said
     assert "# Assumed (high risk): t.csv: line 121 looks like" in Path("project.yaml").read_text()
+
+
+def test_of_a_list_that_grows_only_what_is_new_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "".join(f"{n if n % 40 else '-'},{n},{n % 2}\n" for n in range(120))
+    found = source_of(text=f"a/b,colour,good\n{rows}")
+
+    assert found["na_values"] == [*NA_VALUES, "-"]
+    said = capsys.readouterr().out
+    assert '-> source: na_values: [..., "-"] (--na-values)' in said
+    assert "t.csv: line 2: column 'a/b'" in said
 
 
 def test_assumptions_are_about_all_rows(capsys: pytest.CaptureFixture[str]) -> None:

@@ -483,3 +483,28 @@ def test_a_batch_that_fails_leaves_nothing(tmp_path: Path) -> None:
         write_dataset(batches(), output=tmp_path / "out" / "dataset", source="test")
 
     assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(99), "an old workbook"),
+        (b"%PDF-1.4\n%a\nobj\n", "a PDF document"),
+        (b"SQLite format 3\0" + bytes(99), "an SQLite database"),
+        (b"ORC\x08\x03" + bytes(99), "an ORC file"),
+        (b"<!DOCTYPE html>\n<html><body>a,b</body></html>\n", "a page in HTML"),
+        (gzip.compress(b"\n <html>\n<p>a,b</p>\n1,2\n"), "a page in HTML"),
+        (b"a,b\n1,\xf6\n\0\0\n", "not text"),
+    ],
+    ids=["xls", "pdf", "sqlite", "orc", "html", "html.gz", "nul"],
+)
+def test_what_is_no_table_is_named(
+    data: bytes, said: str, table: Callable[..., Path], refuse: Refuse
+) -> None:
+    assert said in refuse(table(data), InputError)
+
+
+def test_content_goes_before_the_name(table: Callable[..., Path], read: Read, output: Path) -> None:
+    assert len(read(table('{"a": 1}\n{"a": 2}\n')).columns) == 1
+    output.rename(output.with_name("first"))
+    assert [c.name for c in read(table("[a],ORC\n1,2\n")).columns] == ["[a]", "ORC"]

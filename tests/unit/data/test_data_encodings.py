@@ -117,3 +117,14 @@ def test_a_damaged_byte_makes_no_text_another_encoding(
     with pytest.raises(InputError, match=r"UTF-8, (but for|as the text above)") as caught:
         read(path)
     assert not isinstance(caught.value, ReadingError)
+
+
+def test_files_of_one_source_have_one_encoding(tmp_path: Path, read: Read, output: Path) -> None:
+    for number, words in enumerate(("Kraków Rzym", "Łódź Świdnica Żagań Gdańsk Częstochowa")):
+        (tmp_path / f"{number}.csv").write_bytes(text_of(words).encode("cp1250"))
+    (tmp_path / "2.csv").write_bytes(text_of("Größe").encode("cp1252"))
+
+    dataset = read(tmp_path / "*.csv")
+
+    assert {note.rpartition("encoding ")[2].split()[0] for note in dataset.notes} == {"cp1250"}
+    assert {"Łódź", "Kraków", "Größe"} <= set(read_table(output)["name"].to_pylist())

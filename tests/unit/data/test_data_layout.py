@@ -51,6 +51,7 @@ def table(tmp_path: Path) -> Callable[..., Path]:
         (HEADED + "Total,,20\n", {"skip_last": 1}, ""),
         (HEADED + "Total,,20\nMean,,1\n\n", {"skip_last": 2}, ""),
         (HEADED.replace("\n20,", "\na,b,y\n20,") + "a,b,y\n", {}, "2 rows that repeat the names"),
+        (HEADED.replace("\n20,", "\n\ufeffa,b,y\n20,"), {}, "1 row that repeats the names"),
         (" a , b,y  \n" + ROWS, {}, ""),
         ('\ufeff"a","b","y"\n' + ROWS, {}, ""),
         (ROWS, {"header": False, "names": ["a", "b", "y"]}, ""),
@@ -129,6 +130,7 @@ def test_what_would_be_read_wrong_is_refused_with_settings_that_read_it(
     [
         "country,2010,2011\nAT,1,2\nDE,3,4\n",
         "0,1,2\n5,6,7\n8,9,9\n",
+        "s,400,402.5,405,407.5,410,412.5\na,1,2,3,4,5,6\nb,1,2,3,4,5,6\n",
         "sex,age\nmale,1\nfemale,2\nmale,3\n",
         "yes,no\nmaybe,never\n",
         "date,v\n2020-01-01,1\n",
@@ -139,6 +141,7 @@ def test_what_would_be_read_wrong_is_refused_with_settings_that_read_it(
         "time\n2020-01-01 10:00\n2020-01-02 11:00\n",
         "brand,price\nTotal,1\nShell,2\nTotal,3\n",
         'a,b\n1,"see\n# this\na,b\nend"\n2,x\n',
+        'a,b\n2,x\n1,"one\nTotal\n"\n',
     ],
 )
 def test_a_plausible_table_is_not_bothered(
@@ -204,6 +207,8 @@ def test_the_end_is_found_behind_many_blocks(
 def test_too_many_lines_are_left_out(table: Callable[..., Path], refuse: Refuse) -> None:
     assert "nothing below the 90 lines" in refuse(table(HEADED), InputError, skip_lines=90)
     assert "there are no rows" in refuse(table(HEADED), InputError, skip_last=90)
+    cut = table('a,b\n1,x\n2,"one\ntwo"\n', "cut.csv")
+    assert "cuts a row of several lines in two" in refuse(cut, InputError, skip_last=1)
     assert "names gives 2 names" in refuse(table(HEADED), InputError, names=["a", "b"])
 
 
@@ -212,7 +217,7 @@ def test_a_setting_that_names_no_column(table: Callable[..., Path], refuse: Refu
     for setting in ("exclude", "columns", "types", "formats"):
         value = {"B ": "string"} if setting in ("types", "formats") else ["B "]
         message = refuse(path, InputError, **{setting: value})
-        assert f"{setting} names the column 'B ', which is not in the table" in message
+        assert message.startswith(f"source.{setting}, {path}: the table has no column 'B '")
         assert "Did you mean 'b'?" in message
     assert "leave no column" in refuse(path, InputError, exclude=["a", "b", "y"])
 

@@ -124,6 +124,17 @@ def test_a_setting_that_names_no_column(
         assert "Did you mean 'Age'?" in message
 
 
+def test_a_setting_for_texts_is_said_to_have_no_effect(
+    parquet: Callable[..., Path], read: Read
+) -> None:
+    dataset = read(parquet(a=["-", "x"]), na_values=["-"], header=False)
+    assert [said.setting.partition(":")[0] for said in dataset.assumptions] == [
+        "header",
+        "na_values",
+    ]
+    assert dataset.columns[0].profile.nulls == 0
+
+
 EPOCH, TIME = 1_600_000_000, dt.datetime(2020, 9, 13, 12, 26, 40, tzinfo=dt.UTC)
 
 
