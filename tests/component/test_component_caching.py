@@ -11,7 +11,8 @@ from penstock.components.validate import validate
 
 COMPONENTS = Path(__file__).parents[2] / "components"
 UNCACHED = {
-    "ingest", "ingest_artifact", "evaluate", "probe_serving", "register", "approve", "deploy", "fail", "notify",
+    "ingest", "ingest_artifact", "evaluate", "probe_serving", "register", "approve", "deploy",
+    "fail", "notify",
 }  # fmt: skip
 CACHED = {"validate", "split", "engineer_features", "train", "decide", "explain"}
 
