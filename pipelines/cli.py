@@ -11,6 +11,7 @@ from penstock import __version__
 from penstock.errors import PenstockError, UsageError
 from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED, USAGE
 from penstock.pipelines.gate import add_gate_command
+from penstock.pipelines.located import add_project_argument, home_of
 from penstock.pipelines.records import add_records_commands
 from penstock.pipelines.remote import add_remote_commands
 from penstock.pipelines.service import add_service_commands
@@ -71,7 +72,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description=_run.__doc__,
         epilog="Exit codes: 0 released, 3 refused by a gate, 4 rolled back, 1 failed, 2 usage.",
     )
-    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    add_project_argument(command)
     command.add_argument(
         "--demo",
         choices=("bad-candidate",),
@@ -89,7 +90,7 @@ def _add_compile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command = commands.add_parser(
         "compile", help="write the pipeline as YAML for Kubeflow", description=_compile.__doc__
     )
-    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    add_project_argument(command)
     command.add_argument("-o", "--output", type=Path, default=Path("release.yaml"))
     command.add_argument(
         "--kubernetes-manifest",
@@ -119,7 +120,7 @@ def _add_stop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = commands.add_parser(
         "stop", help="end what a run left serving", description=_stop.__doc__
     )
-    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    add_project_argument(command)
     command.set_defaults(command=_stop)
 
 
@@ -207,7 +208,6 @@ def _example(options: argparse.Namespace) -> int:
 
 def _stop(options: argparse.Namespace) -> int:
     """End the servers that runs of this project left on this machine."""
-    from penstock.pipelines.run import home_of
     from penstock.rollout.routers.services import stop
 
     stopped = stop(home_of(options.project.absolute().parent))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.errors import PenstockError, UsageError
 from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED
+from penstock.pipelines.located import add_project_argument
 
 if TYPE_CHECKING:
     from penstock.pipelines._client import Endpoint
@@ -94,7 +95,7 @@ def _add_schedule(commands: _Commands) -> None:
 
 
 def _with_project(command: argparse.ArgumentParser) -> None:
-    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    add_project_argument(command)
     command.add_argument(
         "-p",
         "--parameter",

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from penstock.errors import InputError, PenstockError
 from penstock.pipelines.local_runner import LocalSteps, StepTime, import_kfp, started_by
+from penstock.pipelines.located import Located
 from penstock.pipelines.parameters import for_run
 from penstock.pipelines.step_cache import StepCache, cacheable
 from penstock.pipelines.view import LogTee, RunView
@@ -94,11 +95,6 @@ class RunResult:
     reports: Mapping[str, Path] = field(default_factory=dict)
 
 
-def home_of(folder: Path) -> Path:
-    """Return where a project keeps runs, tracking store and serving state on this machine."""
-    return (folder / ".penstock").resolve()
-
-
 def bad_candidate(project: Project, *, drill: Drill = "errors") -> Project:
     """Return the project changed so that its next run rolls a bad candidate out, and back.
 
@@ -130,7 +126,8 @@ def run_release(
     Raises:
         InputError: If a path or value cannot be passed through `kfp.local`.
     """
-    home = home_of(folder)
+    located = Located(project=project, folder=folder)
+    home = located.home
     where = _new_run_folder(home)
     parameters = for_run(project, folder=folder)
     _refuse_python3(parameters, where=str(where))
@@ -142,14 +139,13 @@ def run_release(
         "PENSTOCK_PIPELINE_RUN": where.name,
         "OMP_WAIT_POLICY": "PASSIVE",
     }
-    if not (project.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")):
-        environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{home / 'mlflow.db'}"
-    with _environment(environment):
-        tracking_uri = project.tracking_uri or os.environ["MLFLOW_TRACKING_URI"]
-        with view, log.open("w", encoding="utf-8") as stream:
-            tee = LogTee(stream, view)
-            with contextlib.redirect_stdout(tee), contextlib.redirect_stderr(tee):
-                finished, times = _execute(parameters, home, where, fresh=fresh, plain=plain)
+    tracking_uri = located.tracking_uri
+    if not project.tracking_uri:
+        environment["MLFLOW_TRACKING_URI"] = tracking_uri
+    with _environment(environment), view, log.open("w", encoding="utf-8") as stream:
+        tee = LogTee(stream, view)
+        with contextlib.redirect_stdout(tee), contextlib.redirect_stderr(tee):
+            finished, times = _execute(parameters, home, where, fresh=fresh, plain=plain)
     return _result(
         view,
         finished=finished,
