@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from penstock import __version__
-from penstock.errors import PenstockError, UsageError
+from penstock.errors import MissingLibraryError, PenstockError, UsageError
 from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED, USAGE
 from penstock.pipelines.gate import add_gate_command
 from penstock.pipelines.located import add_project_argument, home_of
@@ -22,6 +22,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         return int(options.command(options))
+    except MissingLibraryError as error:
+        # Of all that a command needs, the one that is missed first may come with a smaller extra.
+        whole = MissingLibraryError(
+            error.library, extra=options.extra, where=f"penstock {options.called}"
+        )
+        print(f"penstock: {whole}", file=sys.stderr)
+        return EXIT_CODES["failed"]
     except PenstockError as error:
         print(f"penstock: {error}", file=sys.stderr)
         return USAGE if isinstance(error, UsageError) else EXIT_CODES["failed"]
@@ -36,7 +43,10 @@ def _parser() -> argparse.ArgumentParser:
         description="Lead a table to a served model; nothing passes without a recorded decision.",
     )
     parser.add_argument("--version", action="version", version=f"penstock {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.set_defaults(extra="laptop")
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", dest="called"
+    )
     _add_init(commands)
     _add_run(commands)
     _add_compile(commands)
@@ -97,7 +107,7 @@ def _add_compile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="write Pipeline and PipelineVersion resources for kubectl apply",
     )
-    command.set_defaults(command=_compile)
+    command.set_defaults(command=_compile, extra="pipelines")
 
 
 def _add_example(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -27,7 +27,7 @@ def add_remote_commands(commands: _Commands) -> None:
     )
     terminate.add_argument("run", help="the run's id")
     _with_endpoint(terminate)
-    terminate.set_defaults(command=_terminate)
+    terminate.set_defaults(command=_terminate, extra="pipelines")
     _add_schedule(commands)
 
 
@@ -53,7 +53,7 @@ def _add_submit(commands: _Commands) -> None:
         metavar="SECONDS",
         help="how long the server may be away while we wait (300)",
     )
-    command.set_defaults(command=_submit)
+    command.set_defaults(command=_submit, extra="pipelines")
 
 
 def _add_schedule(commands: _Commands) -> None:
@@ -78,11 +78,11 @@ def _add_schedule(commands: _Commands) -> None:
         default=False,
         help="make up for every run that was missed, not only the latest",
     )
-    create.set_defaults(command=_create)
+    create.set_defaults(command=_create, extra="pipelines")
 
     listed = actions.add_parser("list", help="show the schedules", description=_list.__doc__)
     _with_endpoint(listed)
-    listed.set_defaults(command=_list)
+    listed.set_defaults(command=_list, extra="pipelines")
     for name, words in (
         ("pause", "start no more runs"),
         ("resume", "start runs again"),
@@ -91,7 +91,7 @@ def _add_schedule(commands: _Commands) -> None:
         action = actions.add_parser(name, help=words, description=_change.__doc__)
         action.add_argument("schedule", help="its name or id")
         _with_endpoint(action)
-        action.set_defaults(command=_change, action=name)
+        action.set_defaults(command=_change, action=name, extra="pipelines")
 
 
 def _with_project(command: argparse.ArgumentParser) -> None:

@@ -34,7 +34,7 @@ def asked(*, project: Path | None = None, tracking_uri: str = "") -> argparse.Na
 
 
 def test_the_store_is_found_in_the_order_that_is_told(folder: Path, monkeypatch) -> None:
-    with pytest.raises(UsageError, match="no MLflow store is known here.*--project FILE"):
+    with pytest.raises(UsageError, match=r"no MLflow store is known here.*--project FILE"):
         store_of(asked())
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
     assert store_of(asked()) == ("http://environment", None)
