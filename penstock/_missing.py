@@ -15,7 +15,7 @@ from penstock.errors import MissingLibraryError
 _COMPOSING = frozenset({"kfp", "kfp_kubernetes", "kfp_server_api", "kubernetes", "rich", "urllib3"})
 
 # What runs an import statement and `importlib.import_module`, by the names that it has before and
-# after `importlib` itself is imported. Not `importlib.util`: who calls that asks whether there is one.
+# after `importlib` is imported. Not `importlib.util`: who calls that asks whether there is one.
 _MACHINERY = frozenset({"_frozen_importlib", "importlib._bootstrap", "importlib"})
 
 

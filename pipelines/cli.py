@@ -11,7 +11,7 @@ from penstock import __version__
 from penstock.errors import MissingLibraryError, PenstockError, UsageError
 from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED, USAGE
 from penstock.pipelines.gate import add_gate_command
-from penstock.pipelines.located import add_project_argument, home_of
+from penstock.pipelines.located import add_project_argument, add_settings, home_of, locate
 from penstock.pipelines.records import add_records_commands
 from penstock.pipelines.remote import add_remote_commands
 from penstock.pipelines.service import add_service_commands
@@ -72,6 +72,11 @@ def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--query", default="", help="SQL, when TABLE is a database")
     command.add_argument("-o", "--output", type=Path, default=Path("project.yaml"))
     command.add_argument("--force", action="store_true", help="write over an existing file")
+    command.add_argument(
+        "--full",
+        action="store_true",
+        help="write every setting, not only those that are changed first",
+    )
     command.set_defaults(command=_init)
 
 
@@ -83,6 +88,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         epilog="Exit codes: 0 released, 3 refused by a gate, 4 rolled back, 1 failed, 2 usage.",
     )
     add_project_argument(command)
+    add_settings(command)
     command.add_argument(
         "--demo",
         choices=("bad-candidate",),
@@ -101,6 +107,7 @@ def _add_compile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "compile", help="write the pipeline as YAML for Kubeflow", description=_compile.__doc__
     )
     add_project_argument(command)
+    add_settings(command)
     command.add_argument("-o", "--output", type=Path, default=Path("release.yaml"))
     command.add_argument(
         "--kubernetes-manifest",
@@ -146,6 +153,7 @@ def _init(options: argparse.Namespace) -> int:
         task=options.task,
         query=options.query,
         force=options.force,
+        full=options.full,
     )
     print(f"Wrote {written}. Look through it, then: penstock run {written}")
     return 0
@@ -155,18 +163,16 @@ def _run(options: argparse.Namespace) -> int:
     """Run the whole release pipeline on this machine and leave the model served on loopback."""
     from rich.console import Console
 
-    from penstock import project
     from penstock.pipelines.run import bad_candidate, run_release
     from penstock.pipelines.summary import summary, write_summary
 
-    loaded = project.load(options.project)
-    if options.demo:
-        loaded = bad_candidate(loaded)
+    found = locate(options.project, settings=options.settings)
     result = run_release(
-        loaded,
-        folder=options.project.absolute().parent,
+        bad_candidate(found.project) if options.demo else found.project,
+        folder=found.folder,
         console=Console(file=sys.stdout),
         fresh=options.fresh,
+        settings=options.settings,
     )
     write_summary(result)
     print(summary(result), end="")
@@ -178,7 +184,7 @@ def _compile(options: argparse.Namespace) -> int:
     from penstock import project
     from penstock.pipelines.compile import compile_release
 
-    loaded = project.load(options.project)
+    loaded = project.load(options.project, settings=options.settings)
     compile_release(loaded, output=options.output, kubernetes_manifest=options.kubernetes_manifest)
     print(f"Wrote {options.output}.")
     if project.is_local(loaded.source.uri):

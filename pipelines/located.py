@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,18 +70,35 @@ def home_of(folder: Path) -> Path:
     return (folder / ".penstock").resolve()
 
 
-def locate(path: Path) -> Located:
+def locate(path: Path, *, settings: Sequence[str] = ()) -> Located:
     """Read a project file.
+
+    Args:
+        path: The file.
+        settings: What to change for this time, each as `section.field=VALUE`.
 
     Raises:
         InputError: If it cannot be read, or a field of it is wrong.
     """
-    return Located(project=project.load(path), folder=path.absolute().parent)
+    return Located(project=project.load(path, settings=settings), folder=path.absolute().parent)
 
 
 def add_project_argument(command: argparse.ArgumentParser) -> None:
     """Let a command take the project that it is about, where its folder is not the project's."""
     command.add_argument("project", type=Path, nargs="?", default=FILE, help="the project file")
+
+
+def add_settings(command: argparse.ArgumentParser) -> None:
+    """Let a command change settings of its project for this time."""
+    command.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        default=[],
+        metavar="SECTION.FIELD=VALUE",
+        help="for this time instead of what the file says, like training.trials=5; the value is "
+        "YAML; may be repeated",
+    )
 
 
 def add_store_options(command: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.errors import PenstockError, UsageError
 from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED
-from penstock.pipelines.located import add_project_argument
+from penstock.pipelines.located import add_project_argument, add_settings
 
 if TYPE_CHECKING:
     from penstock.pipelines._client import Endpoint
@@ -96,6 +96,7 @@ def _add_schedule(commands: _Commands) -> None:
 
 def _with_project(command: argparse.ArgumentParser) -> None:
     add_project_argument(command)
+    add_settings(command)
     command.add_argument(
         "-p",
         "--parameter",
@@ -278,7 +279,7 @@ def _project(options: argparse.Namespace) -> Project:
     from penstock import project
     from penstock.cluster import ClusterSpec
 
-    loaded = project.load(options.project)
+    loaded = project.load(options.project, settings=options.settings)
     given = {
         name: value
         for name in ("service_account", "experiment", "namespace")

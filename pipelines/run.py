@@ -8,7 +8,7 @@ import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -91,6 +91,7 @@ class RunResult:
     rollout: Rollout | None = None
     deployment: Deployment | None = None
     holdout: Path | None = None
+    settings: tuple[str, ...] = ()
     times: tuple[StepTime, ...] = ()
     reports: Mapping[str, Path] = field(default_factory=dict)
 
@@ -111,7 +112,13 @@ def bad_candidate(project: Project, *, drill: Drill = "errors") -> Project:
 
 
 def run_release(
-    project: Project, *, folder: Path, console: Console, fresh: bool = False, plain: bool = False
+    project: Project,
+    *,
+    folder: Path,
+    console: Console,
+    fresh: bool = False,
+    plain: bool = False,
+    settings: Sequence[str] = (),
 ) -> RunResult:
     """Run the release pipeline on this machine and say how it ended.
 
@@ -122,6 +129,7 @@ def run_release(
         fresh: Run every step, also those whose inputs, settings and code an earlier run had.
         plain: Start a new interpreter for every step, as kfp.local does by itself; this implies
             `fresh`.
+        settings: What was changed of the project for this run, to be told in its summary.
 
     Raises:
         InputError: If a path or value cannot be passed through `kfp.local`.
@@ -154,6 +162,7 @@ def run_release(
         home=home,
         tracking_uri=tracking_uri,
         times=times,
+        settings=tuple(settings),
     )
 
 
@@ -211,6 +220,7 @@ def _result(
     home: Path,
     tracking_uri: str,
     times: tuple[StepTime, ...],
+    settings: tuple[str, ...],
 ) -> RunResult:
     found = _Outputs(where / "kfp")
     decision = found.record(Decision, "decide", "decision")
@@ -246,6 +256,7 @@ def _result(
         deployment=deployment,
         holdout=found.path("split", "holdout"),
         times=times,
+        settings=settings,
         reports=_collect_reports(found, where / "reports"),
     )
 

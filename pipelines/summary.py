@@ -40,6 +40,7 @@ def write_summary(result: RunResult) -> None:
             {
                 "outcome": result.outcome,
                 "reason": result.reason,
+                "settings": list(result.settings),
                 "data_version": result.dataset.content if result.dataset else None,
                 "decision": result.decision.digest() if result.decision else None,
                 "registered": result.registration.uri if result.registration else None,
@@ -67,6 +68,8 @@ def _lines(result: RunResult) -> Iterator[str]:
     reused = [time.step.replace("_", " ") for time in result.times if time.how == "reused"]
     if reused:
         yield _entry("Reused", f"{', '.join(reused)} (run every step with --fresh)")
+    if result.settings:
+        yield _entry("Set", ", ".join(result.settings))
     yield from _gate(result)
     if result.registration is not None:
         yield _entry("Registered", result.registration.uri)
