@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from penstock import __version__
-from penstock.errors import MissingLibraryError, PenstockError, UsageError
+from penstock.errors import InputError, MissingLibraryError, PenstockError, UsageError
 from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED, USAGE
 from penstock.pipelines.gate import add_gate_command
 from penstock.pipelines.located import add_project_argument, add_settings, home_of, locate
@@ -163,6 +164,7 @@ def _run(options: argparse.Namespace) -> int:
     """Run the whole release pipeline on this machine and leave the model served on loopback."""
     from rich.console import Console
 
+    from penstock.pipelines.index import refresh_index
     from penstock.pipelines.run import bad_candidate, run_release
     from penstock.pipelines.summary import summary, write_summary
 
@@ -175,6 +177,7 @@ def _run(options: argparse.Namespace) -> int:
         settings=options.settings,
     )
     write_summary(result)
+    refresh_index(found)
     print(summary(result), end="")
     return EXIT_CODES[result.outcome]
 
@@ -224,8 +227,12 @@ def _example(options: argparse.Namespace) -> int:
 
 def _stop(options: argparse.Namespace) -> int:
     """End the servers that runs of this project left on this machine."""
+    from penstock.pipelines.index import refresh_index
     from penstock.rollout.routers.services import stop
 
     stopped = stop(home_of(options.project.absolute().parent))
+    # A project file that cannot be read any more must not keep its servers alive.
+    with contextlib.suppress(InputError):
+        refresh_index(locate(options.project))
     print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was being served.")
     return 0

@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 import time
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from penstock.errors import InputError, PenstockError
 from penstock.pipelines.local_runner import LocalSteps, StepTime, import_kfp, started_by
 from penstock.pipelines.located import Located
+from penstock.pipelines.outputs import Outputs, collect_pages
 from penstock.pipelines.parameters import for_run
 from penstock.pipelines.step_cache import StepCache, cacheable
 from penstock.pipelines.view import LogTee, RunView
 from penstock.pipelines.warm import WarmSteps
 from penstock.project import Project
 from penstock.records.approval import ApprovalOutcome
-from penstock.records.base import Record
 from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
@@ -34,8 +33,6 @@ from penstock.rollout.words import headline
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-R = TypeVar("R", bound=Record)
 
 Outcome = Literal["released", "refused", "rolled_back", "failed"]
 
@@ -56,15 +53,6 @@ STEPS = (
 """The tasks of a release in their order, by their names in Kubeflow."""
 
 _QUIET = ("notify", "fail", "fail-2", "fail-3", "fail-4")
-_REPORTS = {
-    "validate": "validation",
-    "engineer-features": "features",
-    "train": "training",
-    "evaluate": "evaluation",
-    "decide": "decision",
-    "explain": "explanation",
-    "deploy": "rollout",
-}
 
 
 @dataclass(frozen=True)
@@ -163,6 +151,7 @@ def run_release(
         tracking_uri=tracking_uri,
         times=times,
         settings=tuple(settings),
+        name=project.name,
     )
 
 
@@ -221,8 +210,9 @@ def _result(
     tracking_uri: str,
     times: tuple[StepTime, ...],
     settings: tuple[str, ...],
+    name: str,
 ) -> RunResult:
-    found = _Outputs(where / "kfp")
+    found = Outputs(where / "kfp")
     decision = found.record(Decision, "decide", "decision")
     validation = found.record(Validation, "validate", "results")
     registration = found.record(Registration, "register", "registration")
@@ -257,7 +247,7 @@ def _result(
         holdout=found.path("split", "holdout"),
         times=times,
         settings=settings,
-        reports=_collect_reports(found, where / "reports"),
+        reports=collect_pages(where, home=home, name=name),
     )
 
 
@@ -299,33 +289,6 @@ def _checked(decision: Decision, rollout: Rollout, deployment: Deployment) -> tu
     if rollout.outcome != "promoted" or deployment.rollout != rollout.digest():
         return "failed", "What is served was not promoted by this run's rollout"
     return "released", f"{decision.reason()} {headline(rollout)}"
-
-
-class _Outputs:
-    """Finds what the tasks of one local run wrote: <root>/<pipeline and time>/<task>/<output>."""
-
-    def __init__(self, root: Path) -> None:
-        runs = sorted(path for path in root.glob("*") if path.is_dir())
-        self._run = runs[-1] if runs else root
-
-    def path(self, task: str, output: str) -> Path | None:
-        path = self._run / task / output
-        return path if path.exists() else None
-
-    def record(self, kind: type[R], task: str, output: str) -> R | None:
-        path = self.path(task, output)
-        return kind.read(path) if path is not None else None
-
-
-def _collect_reports(found: _Outputs, folder: Path) -> dict[str, Path]:
-    reports = {}
-    for task, name in _REPORTS.items():
-        written = found.path(task, "report")
-        if written is not None and written.is_file():
-            folder.mkdir(exist_ok=True)
-            # Kubeflow's outputs have no suffix, and a browser shows a file without one as text.
-            reports[name] = Path(shutil.copyfile(written, folder / f"{name}.html"))
-    return reports
 
 
 def _new_run_folder(home: Path) -> Path:

@@ -72,6 +72,7 @@ def _rollback(options: argparse.Namespace) -> int:
     registry = locate(options.project).registry
     project, place = _project(options)
     rollout = roll_back(place, spec=project.deployment, tracking_uri=registry, to=options.to)
+    _refresh(options)
     print(f"Version {rollout.candidate} serves at {rollout.url} and is the champion.")
     return 0
 
@@ -81,7 +82,9 @@ def _resume(options: argparse.Namespace) -> int:
     from penstock.rollout.control import resume
 
     _, place = _project(options)
-    return _ended(resume(place))
+    rollout = resume(place)
+    _refresh(options)
+    return _ended(rollout)
 
 
 def _approve(options: argparse.Namespace) -> int:
@@ -102,6 +105,7 @@ def _abort(options: argparse.Namespace) -> int:
     if rollout is None:
         print("Asked its controller to roll back; it does at its next look.")
         return 0
+    _refresh(options)
     print(rollout.reason)
     return 0
 
@@ -111,6 +115,12 @@ def _ended(rollout: Rollout) -> int:
 
     print(headline(rollout))
     return 0 if rollout.outcome == "promoted" else _ROLLED_BACK
+
+
+def _refresh(options: argparse.Namespace) -> None:
+    from penstock.pipelines.index import refresh_index
+
+    refresh_index(locate(options.project))
 
 
 def _project(options: argparse.Namespace) -> tuple[Project, Place]:

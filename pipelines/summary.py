@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from penstock.pipelines.outputs import INDEX, SUMMARY
 from penstock.pipelines.run import Outcome, RunResult
 from penstock.rollout.smoke import curl_line
 from penstock.rollout.words import headline, last_findings
@@ -35,7 +36,7 @@ def write_summary(result: RunResult) -> None:
     from penstock import files
 
     files.write_text(
-        result.folder / "summary.json",
+        result.folder / SUMMARY,
         json.dumps(
             {
                 "outcome": result.outcome,
@@ -77,6 +78,7 @@ def _lines(result: RunResult) -> Iterator[str]:
     if result.outcome == "released" and result.deployment and result.holdout:
         yield _entry("Served at", f"{result.deployment.url}  (end it with: penstock stop)")
         yield _entry("Try it", curl_line(result.deployment, holdout=result.holdout))
+    yield _entry("Pages", f"{_near(result.home / INDEX)}  (this run and all before it)")
     for name, path in result.reports.items():
         yield _entry("Reports" if name == next(iter(result.reports)) else "", _near(path))
     if result.evaluation is not None:
