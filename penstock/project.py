@@ -93,7 +93,9 @@ def load(path: Path, *, settings: Sequence[str] = ()) -> Project:
         UsageError: If a setting is none, or is refused as it would be in the file.
     """
     raw = read_mapping(
-        path, what="project file", remedy="Make one with: penstock init TABLE --target COLUMN"
+        path,
+        what="project file",
+        remedy="Name another, or make one with: penstock init TABLE --target COLUMN",
     )
     project = Project.parse(raw, where=str(path))
     if settings:

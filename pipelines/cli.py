@@ -170,15 +170,18 @@ def _run(options: argparse.Namespace) -> int:
     from penstock.pipelines.summary import summary, write_summary
 
     found = locate(options.project, settings=options.settings)
-    result = run_release(
-        bad_candidate(found.project) if options.demo else found.project,
-        folder=found.folder,
-        console=Console(file=sys.stdout),
-        fresh=options.fresh,
-        settings=options.settings,
-    )
-    write_summary(result)
-    refresh_index(found)
+    try:
+        result = run_release(
+            bad_candidate(found.project) if options.demo else found.project,
+            folder=found.folder,
+            console=Console(file=sys.stdout),
+            fresh=options.fresh,
+            settings=options.settings,
+        )
+        write_summary(result)
+    finally:
+        # A run that was interrupted is one that did not end.
+        refresh_index(found)
     print(summary(result), end="")
     return EXIT_CODES[result.outcome]
 
@@ -231,7 +234,14 @@ def _stop(options: argparse.Namespace) -> int:
     from penstock.pipelines.index import refresh_index
     from penstock.rollout.routers.services import stop
 
-    stopped = stop(home_of(options.project.absolute().parent))
+    home = home_of(options.project.absolute().parent)
+    if not home.is_dir() and not options.project.exists():
+        raise UsageError(
+            "there is no project here, and nothing that a run left",
+            where=str(options.project),
+            remedy="Name the project: penstock stop FILE.",
+        )
+    stopped = stop(home)
     # A project file that cannot be read any more must not keep its servers alive.
     with contextlib.suppress(InputError):
         refresh_index(locate(options.project))

@@ -17,7 +17,6 @@ from penstock.reports.page import (
     Section,
     Status,
     Tone,
-    muted,
     page,
     paragraph,
     preformatted,
@@ -31,14 +30,14 @@ if TYPE_CHECKING:
 Row = list[str | Cell]
 
 _SHOWN = 100
-"""Rows of each table; what is older is counted."""
+"""Runs that are looked at; older ones are counted."""
 
 _OUTCOMES: dict[str, tuple[str, Tone]] = {
     "released": ("released", "good"),
     "refused": ("refused", "bad"),
     "rolled_back": ("rolled back", "bad"),
     "failed": ("failed", "bad"),
-    "": ("did not end", "warn"),
+    "": ("unfinished", "warn"),
 }
 _ROLLOUTS: dict[str | None, tuple[str, Tone]] = {
     "promoted": ("promoted", "good"),
@@ -58,15 +57,15 @@ def refresh_index(project: Located) -> Path | None:
     Returns:
         The page; None if the project never ran here.
     """
-    runs = past_runs(project.home)
+    runs, older = past_runs(project.home, newest=_SHOWN)
     if not runs:
         return None
     path = project.home / INDEX
-    files.write_text(path, _text(project, runs))
+    files.write_text(path, _text(project, runs, older=older))
     return path
 
 
-def _text(project: Located, runs: Sequence[PastRun]) -> str:
+def _text(project: Located, runs: Sequence[PastRun], *, older: int) -> str:
     serving, rollouts = _service(project, runs)
     status, verdict = _verdict(serving)
     return page(
@@ -77,7 +76,7 @@ def _text(project: Located, runs: Sequence[PastRun]) -> str:
         facts=[
             ("Target", project.project.target),
             ("Table", project.project.source.uri),
-            ("Runs", f"{len(runs):,}"),
+            ("Runs", f"{len(runs) + older:,}"),
             ("Date", time.strftime("%Y-%m-%d %H:%M:%S %Z")),
             ("MLflow store", _without_password(project.tracking_uri)),
         ],
@@ -86,7 +85,7 @@ def _text(project: Located, runs: Sequence[PastRun]) -> str:
             _versions(runs, rollouts, serving, home=project.home),
             _decisions(runs, home=project.home),
             _canaries(runs, rollouts, home=project.home),
-            _runs(runs, home=project.home),
+            _runs(runs, older=older, home=project.home),
         ],
     )
 
@@ -255,7 +254,7 @@ def _canaries(runs: Sequence[PastRun], rollouts: Sequence[Rollout], *, home: Pat
     )
 
 
-def _runs(runs: Sequence[PastRun], *, home: Path) -> Section:
+def _runs(runs: Sequence[PastRun], *, older: int, home: Path) -> Section:
     rows: list[Row] = [
         [
             run.began,
@@ -265,7 +264,9 @@ def _runs(runs: Sequence[PastRun], *, home: Path) -> Section:
         ]
         for run in runs
     ]
-    return _section("Runs and reports", ["Began", "Outcome", "Why", "Pages"], rows, none="")
+    lead = f"{older:,} older ones are not shown." if older else ""
+    shown = table(["Began", "Outcome", "Why", "Pages"], rows)
+    return Section("Runs and reports", shown, lead=lead)
 
 
 def _told(run: PastRun) -> Iterator[str]:
@@ -292,8 +293,4 @@ def _address(path: Path, *, home: Path) -> str:
 
 
 def _section(title: str, headers: Sequence[str], rows: Sequence[Row], *, none: str) -> Section:
-    if not rows:
-        return Section(title, paragraph(none))
-    rest = len(rows) - _SHOWN
-    older = muted(f"{rest:,} older ones are not shown.") if rest > 0 else ""
-    return Section(title, table(headers, rows[:_SHOWN]) + older)
+    return Section(title, table(headers, rows) if rows else paragraph(none))

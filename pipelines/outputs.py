@@ -102,10 +102,18 @@ class PastRun:
         return f"{day} {clock.partition('.')[0].replace('-', ':')}"
 
 
-def past_runs(home: Path) -> list[PastRun]:
-    """Return the runs that a project's home has folders of, the newest first."""
+def past_runs(home: Path, *, newest: int) -> tuple[list[PastRun], int]:
+    """Return the runs that a project's home has folders of, the newest first.
+
+    Args:
+        home: The project's home.
+        newest: How many are read at most.
+
+    Returns:
+        These, and how many older ones there are.
+    """
     folders = sorted((home / "runs").glob("*/"), key=lambda folder: folder.name, reverse=True)
-    return [_past_run(folder) for folder in folders]
+    return [_past_run(folder) for folder in folders[:newest]], max(0, len(folders) - newest)
 
 
 def collect_pages(run: Path, *, home: Path, name: str) -> dict[str, Path]:

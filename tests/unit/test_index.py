@@ -84,7 +84,7 @@ def test_it_shows_every_run_and_escapes_what_it_names(project: Located) -> None:
     html = index.read_text()
     assert "<script" not in html
     assert "&lt;script&gt;" in html
-    for said in ("2026-11-28 10:00:00", "refused", "did not end", "1 passed, 1 warned"):
+    for said in ("2026-11-28 10:00:00", "refused", "unfinished", "1 passed, 1 warned"):
         assert said in html
     assert "1 failed, 1 warned" in html
     assert "Set for it: training.trials=5." in html
@@ -92,6 +92,17 @@ def test_it_shows_every_run_and_escapes_what_it_names(project: Located) -> None:
     assert len(links(html)) >= 6
     for link in links(html):
         assert (index.parent / link).is_file(), link
+
+
+def test_what_is_older_is_counted(project: Located, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("penstock.pipelines.index._SHOWN", 2)
+    for hour in range(10, 15):
+        ran(project, f"2026-11-28T{hour}-00-00")
+    index = refresh_index(project)
+    assert index is not None
+    assert "3 older ones are not shown." in index.read_text()
+    assert "2026-11-28 14:00:00" in index.read_text()
+    assert "2026-11-28 12:00:00" not in index.read_text()
 
 
 def test_pages_lead_back_and_to_one_another_wherever_the_folder_is(project: Located) -> None:
@@ -129,6 +140,12 @@ def test_a_version_stands_as_its_newest_canary_left_it(project: Located) -> None
     assert re.search(r">2</td><td[^>]*><span class=\"badge bad\">rolled back", html)
     assert re.search(r">1</td><td[^>]*>never served", html)
     assert "Too slow." in html
+
+
+def test_stop_does_not_pass_over_a_wrong_folder(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["stop"]) == 2
+    assert "there is no project here" in capsys.readouterr().err
 
 
 def test_stop_writes_it_again(project: Located, capsys) -> None:
