@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from penstock.pipelines import cli
+from penstock.project import Project
 from penstock.serving import launch
 
 ROOT = Path(__file__).parents[2]
@@ -155,6 +157,22 @@ def test_the_pipeline_of_the_readme_compiles(tmp_path: Path) -> None:
         [sys.executable, "-W", "ignore", "mine.py"], cwd=tmp_path, check=True, timeout=60
     )
     assert "exec-validate" in (tmp_path / "check.yaml").read_text()
+
+
+def test_the_sections_in_the_documents_are_ones_of_a_project_file() -> None:
+    seen = set()
+    for page in PAGES:
+        for block in [*blocks(page.read_text(encoding="utf-8")), *yaml_of(page)]:
+            if (found := re.match(r"(\w+):", block)) and found[1] in Project.model_fields:
+                minimal = {"name": "x", "target": "y", "source": {"uri": "z"}}
+                Project.parse(minimal | yaml.safe_load(block), where=page.name)
+                seen.add(page.name)
+    assert {"canary.md", "evidence.md", "health.md", "submission.md"} <= seen
+
+
+def yaml_of(page: Path) -> list[str]:
+    text = page.read_text(encoding="utf-8")
+    return re.findall(r"^```ya?ml\n(.*?)^```$", text, re.M | re.S)
 
 
 QUICK = {

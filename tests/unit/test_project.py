@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from penstock import project
+from penstock.cluster import StepName
 from penstock.errors import InputError, UsageError
+from penstock.pipelines.run import STEPS
 
 GOOD = "name: wine\ntarget: quality\nsource:\n  uri: wine.csv\n"
 
@@ -80,6 +83,10 @@ def test_a_database_file_is_found_from_the_project(tmp_path: Path) -> None:
     text = GOOD.replace("uri: wine.csv", "uri: sqlite:///wine.db\n  query: select 1")
     loaded = project.load(written(tmp_path, text))
     assert project.resolved_uri(loaded, folder=tmp_path) == f"sqlite:///{tmp_path / 'wine.db'}"
+
+
+def test_every_step_can_be_given_resources_and_secrets() -> None:
+    assert {*STEPS, "notify"} == set(get_args(StepName))
 
 
 def test_settings_change_a_field_and_nothing_beside_it(tmp_path: Path) -> None:
