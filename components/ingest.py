@@ -15,7 +15,7 @@ def ingest(uri: str, dataset: dsl.Output[dsl.Dataset], options: dict = {}) -> No
     Args:
         uri: Path, glob, http(s)://, s3://, gs:// or abfs:// address, or a SQLAlchemy URL.
         options: Fields of the project file's `source` section other than `uri`.
-        dataset: Parquet files and dataset.json: schema, profile of each column, and the content
+        dataset: Parquet files and _dataset.json: schema, profile of each column, and the content
             digest, which does not depend on the order of files or rows.
 
     Fails when:

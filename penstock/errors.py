@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class PenstockError(Exception):
     """A failure that its reader can act on.
@@ -26,6 +29,23 @@ class PenstockError(Exception):
 
 class InputError(PenstockError):
     """Data, a file or a setting that came from outside is not usable."""
+
+
+class ReadingError(InputError):
+    """A source cannot be read as it is, but could be with other settings.
+
+    Args:
+        what: What is wrong, with the offending value.
+        where: The file, line and column.
+        remedy: What to do about it.
+        proposal: Settings of `source` with which it can be read, for `penstock init` to propose.
+    """
+
+    def __init__(
+        self, what: str, *, where: str = "", remedy: str = "", proposal: Mapping[str, Any]
+    ) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.proposal = dict(proposal)
 
 
 class UsageError(InputError):

@@ -5,31 +5,30 @@ from __future__ import annotations
 import functools
 import json
 import warnings
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from penstock import files
 from penstock.errors import InputError, IntegrityError
 from penstock.records import export
-from penstock.records.dataset import Column
 from penstock.records.model import FILE_NAME, Model
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    import pyarrow as pa
 
-    # Arrow has no types that mypy could see.
-    Rows: TypeAlias = Any | pa.Table | pa.RecordBatch | pd.DataFrame | Mapping[str, Sequence[Any]]
+    from penstock.data.frames import Rows
 
 TRUSTED_TYPES = frozenset(
     {
         "numpy.dtype",
+        "sklearn.model_selection._classification_threshold.FixedThresholdClassifier",
         "penstock.features.transformers.DatetimeParts",
         "penstock.features.transformers.HashedWords",
         "penstock.features.transformers.MissingLevel",
+        "penstock.features.transformers.RawColumns",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.tree._tree.Tree",
     }
@@ -37,7 +36,8 @@ TRUSTED_TYPES = frozenset(
 """What a model file may hold besides skops' own defaults. Loading refuses anything else."""
 
 
-STEPS = ("features", "estimator")
+STEPS = ("columns", "features", "estimator")
+"""A pipeline's steps: values get their columns' types, become features, and are scored."""
 
 BACKGROUND_NAME = "background.json"
 
@@ -69,17 +69,23 @@ class LoadedModel:
         Raises:
             InputError: If a column is absent, or the columns have different lengths.
         """
-        from penstock._convert import checked_frame
+        from penstock.data.frames import typed_frame
 
-        check_rows(columns, self.record.columns)
-        return self.scores(checked_frame(columns, self.record.columns))
+        return self.scores(typed_frame(columns, self.record.columns))
 
     def frame(self, rows: Rows) -> pd.DataFrame:
-        """Return the pipeline's input: the record's columns, in order, converted.
+        """Return the record's columns, in order, of their types.
 
-        See `to_frame` for the conversions and the errors.
+        See `penstock.data.frames.to_frame` for the conversions and the errors.
         """
-        return to_frame(rows, self.record.columns)
+        from penstock.data.frames import to_frame
+
+        return to_frame(rows, self.record.columns, self.record.reading)
+
+    @functools.cached_property
+    def typed(self) -> Any:
+        """The pipeline's features and estimator, for frames of the columns' types."""
+        return scoring_part(self.pipeline)
 
     def scores(self, frame: pd.DataFrame) -> np.ndarray:
         """Return what the model says of every row of `frame`, as `frame()` made it.
@@ -96,8 +102,8 @@ class LoadedModel:
             _threads().limit(limits=1),
         ):
             if self.record.task == "regression":
-                return np.asarray(self.pipeline.predict(frame), dtype=np.float64)
-            scores = np.asarray(self.pipeline.predict_proba(frame), dtype=np.float64)
+                return np.asarray(self.typed.predict(frame), dtype=np.float64)
+            scores = np.asarray(self.typed.predict_proba(frame), dtype=np.float64)
         if self.record.task == "multiclass":
             return scores
         return scores[:, positive_index(self.record)]
@@ -112,6 +118,15 @@ class LoadedModel:
     def labels_of(self, scores: np.ndarray) -> np.ndarray:
         """Return the labels that `scores`, as `scores()` returned them, amount to."""
         return labels_of(self.record, scores)
+
+
+def scoring_part(pipeline: Any) -> Any:
+    """Return a pipeline without what reads values and what applies the threshold."""
+    from sklearn.model_selection import FixedThresholdClassifier
+
+    _, features, (name, last) = pipeline.steps
+    estimator = last.estimator if isinstance(last, FixedThresholdClassifier) else last
+    return type(pipeline)([features, (name, estimator)])
 
 
 def digest_of(folder: Path) -> str:
@@ -254,62 +269,6 @@ def load_trusted(path: Path) -> Any:
                 f"the skops file does not load: {type(error).__name__}: {error!s:.200}",
                 where=str(path),
             ) from error
-
-
-def check_rows(given: Mapping[str, Any], columns: Sequence[Column]) -> None:
-    """Check that every column that a model takes was given, all of one length.
-
-    Raises:
-        InputError: If one was not; the message names them all. Or if the lengths differ.
-    """
-    _check_names(given, columns)
-    if len({len(given[column.name]) for column in columns}) > 1:
-        lengths = {column.name: len(given[column.name]) for column in columns}
-        raise InputError(f"columns of different lengths: {lengths}", where="input rows")
-
-
-def _check_names(given: Container[str], columns: Sequence[Column]) -> None:
-    absent = [column.name for column in columns if column.name not in given]
-    if absent:
-        raise InputError(
-            f"missing columns: {', '.join(map(repr, absent))}",
-            where="input rows",
-            remedy="Give every column that the model was trained with; a value may be null.",
-        )
-
-
-def to_frame(rows: Rows, columns: Sequence[Column]) -> pd.DataFrame:
-    """Return the named columns of `rows`, in that order, as training and serving both see them.
-
-    integer, number and boolean become float64 with NaN for a missing value (a boolean is 1 or 0);
-    string becomes objects that are text or None; datetime becomes datetime64[us] in UTC without a
-    zone, NaT for missing. None, NaN and pandas' NA all count as missing. A datetime may also be
-    ISO 8601 text. Columns that are not named are left out.
-
-    Args:
-        rows: An Arrow table or batch, a pandas frame, or lists of values by column name.
-        columns: What to take.
-
-    Raises:
-        InputError: If a column is absent, there is no row, or a value cannot be converted or is
-            infinite; the message names the column, the row (counted from 1) and the value.
-    """
-    import pandas as pd
-
-    from penstock._convert import convert
-
-    _check_names(_names(rows), columns)
-    taken = {column.name: convert(rows[column.name], column) for column in columns}
-    check_rows(taken, columns)
-    if not all(len(values) for values in taken.values()):
-        raise InputError("there is no row", where="input rows")
-    return pd.DataFrame(taken, copy=False)
-
-
-def _names(rows: Rows) -> set[str]:
-    if hasattr(rows, "column_names"):
-        return set(rows.column_names)
-    return set(rows.keys())
 
 
 def _check_listed(types: Sequence[str], *, where: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from penstock import files, model
+from penstock.data.frames import check_rows
 from penstock.errors import InputError, IntegrityError
 from penstock.records import export
 from penstock.records.export import MISSING_TEXT, MODEL_NAME, Export, Input
@@ -53,7 +54,7 @@ class OnnxModel:
         Raises:
             InputError: If a column is absent, or the columns have different lengths.
         """
-        model.check_rows(columns, self.record.columns)
+        check_rows(columns, self.record.columns)
         return self._run(columns)
 
     def labels_of(self, scores: np.ndarray) -> np.ndarray:

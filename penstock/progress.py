@@ -15,3 +15,13 @@ def say(headline: str) -> None:
     """
     sys.stdout.write(f"{MARK}{' '.join(headline.split())}\n")
     sys.stdout.flush()
+
+
+def tell(text: str) -> None:
+    """Print one line for the step's log.
+
+    Args:
+        text: A sentence.
+    """
+    sys.stdout.write(f"{' '.join(text.split())}\n")
+    sys.stdout.flush()

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from penstock.cluster import ClusterSpec
+from penstock.data.addresses import is_local, local_path
 from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError, UsageError
 from penstock.evaluation.spec import EvaluationSpec
@@ -143,13 +144,8 @@ def resolved_uri(project: Project, *, folder: Path) -> str:
     """Return the source's URI with a local path made absolute, relative to `folder`."""
     uri = project.source.uri
     if is_local(uri) and not project.source.query:
-        return str((folder / uri).resolve())
+        return str((folder / local_path(uri)).resolve())
     scheme, mark, rest = uri.partition(":///")
     if project.source.query and scheme in FILE_DATABASES and rest and rest != ":memory:":
         return f"{scheme}{mark}{(folder / rest).resolve()}"
     return uri
-
-
-def is_local(uri: str) -> bool:
-    """Return whether a URI is a path on this machine rather than an address."""
-    return "://" not in uri or uri.startswith("file://")

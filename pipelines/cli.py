@@ -16,6 +16,7 @@ from penstock.pipelines.located import add_project_argument, add_settings, home_
 from penstock.pipelines.records import add_records_commands
 from penstock.pipelines.remote import add_remote_commands
 from penstock.pipelines.service import add_service_commands
+from penstock.pipelines.source_options import add_source_options, given_source, given_split
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,6 +80,7 @@ def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         action="store_true",
         help="write every setting, not only those that are changed first",
     )
+    add_source_options(command)
     command.set_defaults(command=_init)
 
 
@@ -154,6 +156,8 @@ def _init(options: argparse.Namespace) -> int:
         name=options.name,
         task=options.task,
         query=options.query,
+        source=given_source(options),
+        split=given_split(options),
         force=options.force,
         full=options.full,
     )
@@ -189,12 +193,13 @@ def _run(options: argparse.Namespace) -> int:
 def _compile(options: argparse.Namespace) -> int:
     """Write the release pipeline as KFP v2 YAML, with the project's values as defaults."""
     from penstock import project
+    from penstock.data.addresses import is_local
     from penstock.pipelines.compile import compile_release
 
     loaded = project.load(options.project, settings=options.settings)
     compile_release(loaded, output=options.output, kubernetes_manifest=options.kubernetes_manifest)
     print(f"Wrote {options.output}.")
-    if project.is_local(loaded.source.uri):
+    if is_local(loaded.source.uri):
         print(
             f"Its table, {loaded.source.uri}, is a path of this machine: give the parameter uri an "
             "address that the cluster can reach when you submit it."

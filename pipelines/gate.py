@@ -258,9 +258,9 @@ def _data(text: str, *, model: Path, asked: _Asked, scratch: Path) -> Path:
     """Return the rows as a dataset: the one given, or a table read as the project reads its own."""
     from penstock.data.ingest import ingest
     from penstock.data.spec import SourceSpec
-    from penstock.records.dataset import FILE_NAME
+    from penstock.records.dataset import Dataset
 
-    if (Path(text) / FILE_NAME).is_file():
+    if Dataset.record_in(Path(text)):
         return Path(text)
     if "://" not in text and not Path(text).exists():
         raise UsageError(f"there is no file {text!r}", where="--data")

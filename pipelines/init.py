@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import os
 import re
 import tempfile
@@ -14,10 +12,12 @@ from typing import Any
 import yaml
 
 from penstock import files
+from penstock.data.addresses import is_local, local_path
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError
 from penstock.pipelines.project_text import project_text
-from penstock.project import FILE_DATABASES, Project, is_local
+from penstock.pipelines.source_options import comments, sections, told, with_options
+from penstock.project import FILE_DATABASES, Project
 
 
 def write_project(
@@ -28,11 +28,15 @@ def write_project(
     name: str = "",
     task: str = "auto",
     query: str = "",
+    source: Mapping[str, Any] | None = None,
     split: Mapping[str, Any] | None = None,
     force: bool = False,
     full: bool = False,
 ) -> Path:
-    """Look at a table and write a project file for it.
+    """Look at a table, all of it, and write a project file for it.
+
+    Where the table can be read only with other settings, and its error proposes them, they are
+    taken. What was assumed is printed, riskiest first, and written into the file as comments.
 
     Args:
         uri: The table, as in the project file's `source.uri`; a local path is relative to the
@@ -42,6 +46,7 @@ def write_project(
         name: The project's name; empty makes one from the table's file name.
         task: binary, multiclass, regression, or auto to infer it.
         query: SQL, when `uri` is a database.
+        source: Values of the `source` section that are not the default.
         split: Values of the `split` section that are not the default.
         force: Write over a file that is there.
         full: Write every setting into it, not only those that people change first.
@@ -58,35 +63,41 @@ def write_project(
             where=str(output),
             remedy="Name another with --output, or write over it with --force.",
         )
-    from penstock.data.ingest import ingest
+    from penstock.data.ingest import survey
     from penstock.data.task import resolve_positive, resolve_task
     from penstock.quality.propose import contract_of, propose
 
     with tempfile.TemporaryDirectory(prefix="penstock-init-") as scratch:
         table = Path(scratch) / "dataset"
-        with contextlib.redirect_stdout(io.StringIO()):  # the step's own line for a run's log
-            data = ingest(SourceSpec(uri=uri, query=query), output=table)
+        given = {**(source or {}), "uri": uri, "query": query}
+        try:
+            data, read = survey(SourceSpec.parse(given, where="source"), output=table)
+        except InputError as error:
+            raise with_options(error) from error
         resolved = resolve_task(data, target=target, task=task)
         positive = resolve_positive(data, target=target) if resolved == "binary" else None
         expectations = propose(table, target=target)
     top = {"version": 1, "name": name or _name_from(uri), "target": target, "task": resolved}
     if positive is not None:
         top["positive"] = _plain(positive)
-    source = {
-        "uri": _relative_uri(uri, folder=output.parent),
-        **({"query": query} if query else {}),
-    }
     text = project_text(
         f"Made by penstock init from {data.rows:,} rows and {len(data.columns)} columns "
         f"({data.content}).",
         top=top,
-        sections={"source": source, "split": split or {}},
+        sections={
+            "source": {"uri": _relative_uri(uri, folder=output.parent)}
+            | {key: value for key, value in sections(read).items() if key != "uri"},
+            "split": split or {},
+        },
+        notes={"source": comments(data.assumptions)},
         contract=contract_of(data),
         expectations=expectations,
         full=full,
     )
     Project.parse(yaml.safe_load(text), where=str(output))
     files.write_text(output, text)
+    if data.assumptions:
+        print(told(data.assumptions))
     return output
 
 
@@ -102,7 +113,7 @@ def _name_from(uri: str) -> str:
 
 def _relative_uri(uri: str, *, folder: Path) -> str:
     if is_local(uri):
-        return _relative(uri.removeprefix("file://"), folder=folder)
+        return _relative(local_path(uri), folder=folder)
     scheme, mark, path = uri.partition(":///")
     if scheme in FILE_DATABASES and path and not path.startswith(("/", ":")):
         return f"{scheme}{mark}{_relative(path, folder=folder)}"

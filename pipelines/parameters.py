@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from penstock.data.addresses import is_local
 from penstock.errors import PenstockError, UsageError
-from penstock.project import FILE_DATABASES, Project, is_local, resolved_uri
+from penstock.project import FILE_DATABASES, Project, resolved_uri
 
 _SECTIONS = {
     "contract": "contract",
@@ -122,7 +123,7 @@ def _is_absolute_path(value: str) -> bool:
     scheme, mark, rest = value.partition("://")
     if not mark:
         return Path(value).is_absolute()
-    return scheme == "file" or (scheme in FILE_DATABASES and rest.startswith("//"))
+    return scheme in ("file", "local") or (scheme in FILE_DATABASES and rest.startswith("//"))
 
 
 def _common(project: Project) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import yaml
@@ -55,6 +55,7 @@ def project_text(
     *,
     top: Mapping[str, Any],
     sections: Mapping[str, Mapping[str, Any]],
+    notes: Mapping[str, Sequence[str]],
     contract: Contract,
     expectations: Iterable[Expectation],
     full: bool = False,
@@ -68,6 +69,7 @@ def project_text(
         about: What the file was made from, in a sentence.
         top: Fields of the top level, in their order.
         sections: The values of each section that are not the default.
+        notes: Comment lines to stand above a section, for example what was assumed of the table.
         contract: The columns that were found.
         expectations: What was proposed of them.
         full: Write every field, not only those that people change first.
@@ -86,7 +88,8 @@ def project_text(
     ]
     for title in _ORDER:
         if full or title in _FIRST:
-            lines += ["", *_section(title, sections.get(title, {}), full=full)]
+            lines += ["", *notes.get(title, ())]
+            lines += _section(title, sections.get(title, {}), full=full)
     lines += ["", *_contract(contract), "", *_expectations(expectations)]
     return "\n".join(lines) + "\n"
 

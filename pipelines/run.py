@@ -236,7 +236,7 @@ def _result(
         log=log,
         home=home,
         tracking_uri=tracking_uri,
-        dataset=found.record(Dataset, "ingest", "dataset/dataset.json"),
+        dataset=_ingested(found),
         validation=validation,
         evaluation=found.record(Evaluation, "evaluate", "evaluation"),
         decision=decision,
@@ -289,6 +289,11 @@ def _checked(decision: Decision, rollout: Rollout, deployment: Deployment) -> tu
     if rollout.outcome != "promoted" or deployment.rollout != rollout.digest():
         return "failed", "What is served was not promoted by this run's rollout"
     return "released", f"{decision.reason()} {headline(rollout)}"
+
+
+def _ingested(found: Outputs) -> Dataset | None:
+    folder = found.path("ingest", "dataset")
+    return Dataset.of(folder) if folder is not None and Dataset.record_in(folder) else None
 
 
 def _new_run_folder(home: Path) -> Path:

@@ -28,7 +28,7 @@ import penstock
 from penstock import files
 from penstock.errors import PenstockError
 from penstock.policy.spec import Policy
-from penstock.records.dataset import FILE_NAME, Dataset
+from penstock.records.dataset import FILE_NAME, RECORD_NAME, Dataset
 
 _FORMAT = 1
 _BLOCK = 1 << 20
@@ -217,7 +217,7 @@ def _digest(path: Path) -> list[tuple[str, str]]:
 def _digest_of_file(path: Path) -> str:
     import xxhash
 
-    if path.name == FILE_NAME:
+    if path.name in (RECORD_NAME, FILE_NAME):
         # A record that cannot be read counts by its bytes.
         with contextlib.suppress(PenstockError):
             return _digest_of_dataset(path)

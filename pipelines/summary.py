@@ -10,8 +10,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from penstock.data.ingest import sorted_by_risk
 from penstock.pipelines.outputs import INDEX, SUMMARY
 from penstock.pipelines.run import Outcome, RunResult
+from penstock.records.dataset import Dataset
 from penstock.rollout.smoke import curl_line
 from penstock.rollout.words import headline, last_findings
 
@@ -43,6 +45,9 @@ def write_summary(result: RunResult) -> None:
                 "reason": result.reason,
                 "settings": list(result.settings),
                 "data_version": result.dataset.content if result.dataset else None,
+                "assumptions": [said.model_dump() for said in result.dataset.assumptions]
+                if result.dataset
+                else [],
                 "decision": result.decision.digest() if result.decision else None,
                 "registered": result.registration.uri if result.registration else None,
                 "rollout": result.rollout.outcome if result.rollout else None,
@@ -66,6 +71,7 @@ def _lines(result: RunResult) -> Iterator[str]:
         yield _entry("", f"{data.rows:,} rows, {len(data.columns)} columns")
         for note in data.notes:
             yield _entry("", note)
+        yield from _assumed(data)
     reused = [time.step.replace("_", " ") for time in result.times if time.how == "reused"]
     if reused:
         yield _entry("Reused", f"{', '.join(reused)} (run every step with --fresh)")
@@ -84,6 +90,14 @@ def _lines(result: RunResult) -> Iterator[str]:
     if result.evaluation is not None:
         yield _entry("MLflow UI", _mlflow_ui(result))
     yield _entry("Log", _near(result.log))
+
+
+def _assumed(data: Dataset) -> Iterator[str]:
+    """Yield what was assumed of how the table is to be read, where values may be wrong for it."""
+    risky = [said for said in sorted_by_risk(data.assumptions) if said.risk != "low"]
+    for place, said in enumerate(risky):
+        text = f"{said.text} ({said.risk} risk; source.{said.setting})"
+        yield _entry("" if place else "Assumed", text)
 
 
 def _gate(result: RunResult) -> Iterator[str]:

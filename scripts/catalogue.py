@@ -20,8 +20,8 @@ from penstock.records.spec import Spec
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
-    "ingest", "validate", "split", "engineer_features", "train", "evaluate", "probe_serving",
-    "decide", "explain", "register", "approve", "deploy", "fail", "notify",
+    "ingest", "ingest_artifact", "validate", "split", "engineer_features", "train", "evaluate",
+    "probe_serving", "decide", "explain", "register", "approve", "deploy", "fail", "notify",
 )  # fmt: skip
 _NOTE = "<!-- Made by `make catalogue`; edit the docstrings instead. -->"
 
@@ -59,6 +59,8 @@ def _components() -> str:
         "`options`, `contract`, `expectations` and `policy` hold fields of the",
         "[project file](../docs/project-file.md)'s section of that name.",
         "",
+        *_together(),
+        "",
         "| component | what it does |",
         "|---|---|",
     ]
@@ -69,8 +71,49 @@ def _components() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _together() -> Iterator[str]:
+    """Yield how the components work in a pipeline beside those of others."""
+    example = (ROOT / "docs/their_pipeline.py").read_text(encoding="utf-8")
+    yield from (
+        "## In a pipeline of yours",
+        "",
+        "`pip install 'penstock[pipelines]'` is enough to write, compile and submit one;",
+        "`'penstock[laptop]'` runs one here, with `kfp.local`.",
+        "",
+        "- **Reading a dataset of ours.** `dataset.path` is a folder of Parquet files, and",
+        "  `_dataset.json` tells their schema, profile and digest. `pandas.read_parquet(path)` and",
+        "  `pyarrow.parquet.read_table(path)` read the folder; for Polars and DuckDB write",
+        '  `path + "/*.parquet"`.',
+        "- **Writing a table for us.** Write CSV, JSON Lines or Parquet, a file or a folder, to",
+        "  the `path` of an output, and give it to [ingest_artifact](#ingest_artifact). A",
+        "  component that needs a dataset and is given a plain table says so.",
+        "- **Images.** Each component runs in an image of the family, [built and",
+        "  pushed](../docs/images.md) once. `PENSTOCK_IMAGE_PREFIX=registry.internal/ml`, set",
+        "  where the pipeline is compiled, takes them from another registry;",
+        "  `PENSTOCK_IMAGE_DATA` and the like name a single one.",
+        "",
+        "Three components of Penstock and one of somebody else",
+        "([docs/their_pipeline.py](../docs/their_pipeline.py)):",
+        "",
+        "```python",
+        *example.rstrip().splitlines(),
+        "```",
+        "",
+        "On this machine:",
+        "",
+        "```python",
+        "from kfp import local",
+        "",
+        'local.init(local.SubprocessRunner(use_venv=False), pipeline_root="out")',
+        'print(adults_pipeline(uri="people.csv").output)',
+        "```",
+        "",
+        "## The components",
+    )
+
+
 def _component(name: str, face: dict[str, Any]) -> Iterator[str]:
-    yield f"## {name}"
+    yield f"### {name}"
     yield ""
     yield face["summary"]
     if face["body"]:

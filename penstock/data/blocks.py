@@ -35,11 +35,13 @@ class Block:
         data: UTF-8 bytes.
         offset: Where they begin in the decoded file.
         unfinished: The file ends amid a row.
+        last: Nothing follows it.
     """
 
     data: bytes
     offset: int
     unfinished: bool = False
+    last: bool = False
 
 
 def open_bytes(file: SourceFile) -> BinaryIO:
@@ -90,13 +92,23 @@ class Utf8Stream:
         self._encoding = encoding
         self._returns = returns
         self._begun = False
+        self._held = b""
 
     def close(self) -> None:
         """Close the file."""
         self._stream.close()
 
+    def skip(self, count: int) -> None:
+        """Pass over the next `count` bytes."""
+        while count > 0 and (data := self.read(min(BLOCK, count))):
+            self._held = data[count:]
+            count -= len(data)
+
     def read(self, size: int) -> bytes:
         """Return about `size` bytes; empty at the end of the file."""
+        if self._held:
+            held, self._held = self._held, b""
+            return held
         while True:
             raw = read(self._stream, size, where=self._where)
             data = raw if self._plain else self._decoded(raw)
@@ -119,7 +131,9 @@ class Utf8Stream:
             ) from error
 
 
-def check_utf8(file: SourceFile, block: Block, *, given: str, line: Callable[[], int]) -> None:
+def check_utf8(
+    file: SourceFile, block: Block, *, given: str, line: Callable[[], int], known: bool
+) -> None:
     """Check that a block is UTF-8.
 
     Args:
@@ -127,10 +141,11 @@ def check_utf8(file: SourceFile, block: Block, *, given: str, line: Callable[[],
         block: The block.
         given: The encoding that the user names, empty if UTF-8 was detected.
         line: Finds the number of the block's first line.
+        known: Letters above this block are UTF-8.
 
     Raises:
-        NotUtf8: If it is not and UTF-8 was detected from the first bytes only.
-        InputError: If it is not and UTF-8 was given.
+        NotUtf8: If it is not and nothing but ASCII was seen above.
+        InputError: If it is not and UTF-8 was given, or letters above are UTF-8.
     """
     data = block.data
     if data.isascii():
@@ -138,19 +153,28 @@ def check_utf8(file: SourceFile, block: Block, *, given: str, line: Callable[[],
     try:
         data.decode()
     except UnicodeDecodeError as error:
-        if not given:
+        damaged = known or not data[: error.start].isascii()
+        if not given and not damaged:
             raise NotUtf8(file, data[max(0, error.start - 4096) : error.start + 65_536]) from error
         above = data.count(b"\n", 0, error.start)
         raise InputError(
-            f"line {line() + above}: byte 0x{data[error.start]:02x} is not valid in the given "
-            f"encoding {given!r}",
+            f"line {line() + above}: byte 0x{data[error.start]:02x} is not valid in "
+            + (f"the given encoding {given!r}" if given else "UTF-8, as the text above it is"),
             where=file.name,
-            remedy="Remove the setting to have the encoding detected.",
+            remedy="Remove the setting to have the encoding detected."
+            if given
+            else "Correct this line, or name the encoding in which all of it is written by "
+            "encoding.",
         ) from error
 
 
 def row_blocks(
-    stream: Utf8Stream, *, where: str, cut: Callable[[bytes], int], size: int = BLOCK
+    stream: Utf8Stream,
+    *,
+    where: str,
+    cut: Callable[[bytes], int],
+    size: int = BLOCK,
+    start: int = 0,
 ) -> Iterator[Block]:
     """Cut a stream into blocks that end where a row does.
 
@@ -159,11 +183,13 @@ def row_blocks(
         where: The file's name.
         cut: Finds the end of the last whole row in bytes that begin with a row, or 0.
         size: Bytes to read at a time.
+        start: Bytes to pass over.
 
     Raises:
         InputError: If a row is longer than 256 MB.
     """
-    offset, rest = 0, b""
+    stream.skip(start)
+    offset, rest = start, b""
     while chunk := stream.read(max(size, len(rest))):
         data = rest + chunk
         end = cut(data)

@@ -2,20 +2,100 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Iterable, Sequence
 
-from penstock.errors import InputError
+from penstock.data.spec import SourceSpec
+from penstock.errors import InputError, ReadingError
+from penstock.records.dataset import Assumption
+
+_UNNAMED_INDEX = re.compile(r"__index_level_[0-9]+__")
 
 
-def check_declared(types: Iterable[str], names: Sequence[str], *, where: str) -> None:
-    """Raise InputError if a column whose type is declared is not in the table."""
-    absent = [name for name in types if name not in names]
-    if absent:
+def chosen(names: Sequence[str], source: SourceSpec, *, where: str) -> list[str]:
+    """Return the columns of a table that are to be read, in the table's order.
+
+    These are the ones that `columns` and `exclude` ask for. What pandas calls an index without a
+    name is a column only if `columns` names it.
+
+    Raises:
+        InputError: If a setting names a column that the table does not have, or none is left.
+    """
+    for setting in ("columns", "exclude"):
+        check_named(setting, getattr(source, setting), names, where=where)
+    wanted = [
+        name
+        for name in names
+        if (name in source.columns or not (source.columns or is_unnamed_index(name)))
+        and name not in source.exclude
+    ]
+    if not wanted:
         raise InputError(
-            f"types names the column {absent[0]!r}, which is not in the table",
+            "columns and exclude leave no column",
             where=where,
-            remedy=f"Its columns are: {', '.join(names)}.",
+            remedy=f"The table has: {', '.join(names)}.",
         )
+    for setting in ("types", "formats"):
+        check_named(setting, getattr(source, setting), names, where=where)
+    return wanted
+
+
+def indexes(names: Sequence[str], source: SourceSpec) -> list[Assumption]:
+    """Return what to say of columns that were left out since they are an index of pandas."""
+    return [
+        Assumption(
+            risk="low",
+            column=name,
+            text=f"{name!r} is the index of a pandas table, which numbers its rows; it was left "
+            "out",
+            setting=f"columns: [..., {name}] reads it",
+        )
+        for name in names
+        if is_unnamed_index(name) and name not in (*source.columns, *source.exclude)
+    ]
+
+
+def is_unnamed_index(name: str) -> bool:
+    """Whether a column is what pandas calls an index that has no name."""
+    return _UNNAMED_INDEX.fullmatch(name) is not None
+
+
+def without(error: InputError, names: Sequence[str], source: SourceSpec) -> ReadingError:
+    """Return an error about columns that cannot be stored as one that proposes to exclude them."""
+    excluded = [*source.exclude, *names]
+    return ReadingError(
+        error.what,
+        where=error.where,
+        remedy=f"Leave out what cannot be stored by exclude: [{', '.join(excluded)}], or change it "
+        "in the source: numbers, booleans, text, dates and times are stored.",
+        proposal={"exclude": excluded},
+    )
+
+
+def as_text(error: InputError, name: str, source: SourceSpec) -> ReadingError:
+    """Return an error about whole numbers of more than 64 bits as one that proposes text."""
+    return ReadingError(
+        error.what,
+        where=error.where,
+        remedy=f"To keep them exactly, read them as text by types: {{{name}: string}}.",
+        proposal={"types": {**source.types, name: "string"}},
+    )
+
+
+def check_named(setting: str, given: Iterable[str], names: Sequence[str], *, where: str) -> None:
+    """Raise InputError if a setting of `source` names a column that is not in the table."""
+    absent = next((name for name in given if name not in names), None)
+    if absent is None:
+        return
+    alike = {name.casefold().strip(): name for name in names}
+    near = difflib.get_close_matches(absent.casefold().strip(), alike, n=1)
+    raise InputError(
+        f"{setting} names the column {absent!r}, which is not in the table",
+        where=where,
+        remedy=(f"Did you mean {alike[near[0]]!r}? " if near else "")
+        + f"Its columns are: {', '.join(names)}.",
+    )
 
 
 def check_same_columns(
@@ -34,13 +114,14 @@ def check_same_columns(
         )
 
 
-def check_unique(names: Sequence[str], *, where: str) -> None:
-    """Raise InputError if a name occurs twice."""
+def check_unique(names: Sequence[str], *, where: str, renaming: bool = False) -> None:
+    """Raise InputError if a name occurs twice; `renaming` says that settings can name columns."""
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         places = [str(at) for at, name in enumerate(names, start=1) if name == twice]
         raise InputError(
             f"the column name {twice!r} occurs {len(places)} times, as columns {', '.join(places)}",
             where=where,
-            remedy="Rename the columns so that each name occurs once.",
+            remedy="Rename the columns so that each name occurs once"
+            + (", or name them all by header: true and names: [...]." if renaming else "."),
         )

@@ -8,12 +8,13 @@ import csv
 import functools
 import io
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from penstock.data.above import split_lines
 from penstock.data.blocks import (
     MAX_ROW,
     Block,
@@ -25,19 +26,28 @@ from penstock.data.blocks import (
     row_blocks,
     structural_quotes,
 )
-from penstock.data.columns import check_unique
-from penstock.data.dialect import Dialect, detect_dialect, detect_encoding
+from penstock.data.dialect import Dialect, detect_encoding
+from penstock.data.encodings import Encoding
 from penstock.data.signals import Multiline
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
-from penstock.errors import InputError
+from penstock.data.top import top_of
+from penstock.data.trimming import trailing
+from penstock.data.types import SPACES
+from penstock.errors import InputError, ReadingError
+from penstock.records.dataset import Assumption
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 _SAMPLE = 1 << 20
 _PYTHON_ROWS = 20_000
-SPACES = " \t"
+_FOOTER = 5
+"""Lines that a note below a table may take."""
+
+_TITLE = 20
+"""Lines among which a row of another width may mean that a title stands above the table."""
+
 _SPACE = np.isin(np.arange(256), [ord(space) for space in SPACES])
 
 
@@ -52,12 +62,33 @@ class Layout:
     dialect: Dialect
     names: tuple[str, ...]
     start: int
-    """Bytes of the header, in UTF-8."""
+    """Bytes above the first row of values, in UTF-8."""
+    header: str = ""
+    """The row of names as it is written, if it is one line."""
+    assumptions: tuple[Assumption, ...] = ()
+    index: str = ""
+    """The first column, where it numbers the rows and nobody named it."""
     multiline: bool = False
     """Rows are known to go on over several lines."""
 
 
-def layout_of(file: SourceFile, source: SourceSpec, encoding: str = "") -> Layout:
+def layouts_of(files: Sequence[SourceFile], source: SourceSpec) -> list[Layout]:
+    """Find out how each of several files is written.
+
+    Raises:
+        InputError: If one cannot be read so; other settings are proposed only for the first, since
+            they hold for all.
+    """
+    layouts = [layout_of(files[0], source)]
+    for file in files[1:]:
+        try:
+            layouts.append(layout_of(file, source))
+        except ReadingError as error:
+            raise InputError(error.what, where=error.where, remedy=error.remedy) from error
+    return layouts
+
+
+def layout_of(file: SourceFile, source: SourceSpec, encoding: Encoding | None = None) -> Layout:
     """Find out how a file is written from its first megabyte."""
     with contextlib.closing(open_bytes(file)) as stream:
         raw = read(stream, _SAMPLE, where=file.name)
@@ -69,59 +100,34 @@ def layout_of(file: SourceFile, source: SourceSpec, encoding: str = "") -> Layou
             "this is a Parquet file", where=file.name, remedy="Set format to parquet or auto."
         )
     found = encoding or detect_encoding(raw, given=source.encoding, whole=whole, where=file.name)
-    text = codecs.getincrementaldecoder(found)(errors="replace").decode(raw).removeprefix("\ufeff")
+    text = (
+        codecs.getincrementaldecoder(found.name)(errors="replace")
+        .decode(raw)
+        .removeprefix("\ufeff")
+    )
     returns = "\n" not in text and "\r" in text
     if returns:
         text = text.replace("\r", "\n")
     sample = text if whole or "\n" not in text else text[: text.rindex("\n") + 1]
-    dialect = detect_dialect(sample, given=source.delimiter, where=file.name)
-    names, lines = _header(sample, dialect, strip=source.strip, where=file.name)
-    start = sum(len(line.encode()) for line in itertools.islice(_split(sample), lines))
+    top = top_of(sample, source, where=file.name)
+    start = sum(len(line.encode()) for line in itertools.islice(split_lines(sample), top.lines))
     return Layout(
         file=file,
-        encoding=found,
+        encoding=found.name,
         detected=not source.encoding and not encoding,
         returns=returns,
-        dialect=dialect,
-        names=names,
+        dialect=top.dialect,
+        names=top.names,
         start=start,
+        header=top.header,
+        assumptions=(*filter(None, (found.assumption,)), *top.assumptions),
+        index=top.index,
     )
-
-
-def _split(text: str) -> Iterator[str]:
-    return iter(io.StringIO(text, newline="\n"))
-
-
-def _header(
-    sample: str, dialect: Dialect, *, strip: bool, where: str
-) -> tuple[tuple[str, ...], int]:
-    """Return the column names and how many lines they and what precedes them take."""
-    csv.field_size_limit(MAX_ROW)
-    reader = dialect.rows(_split(sample))
-    cells: list[str] = next((row for row in reader if row), [])
-    if all(_is_number(cell) for cell in cells) and any("." in cell for cell in cells):
-        raise InputError(
-            f"the first line holds numbers, not column names: {', '.join(cells)!r:.80}",
-            where=f"{where}: line {reader.line_num}",
-            remedy="Add a line with column names at the top.",
-        )
-    names = [cell.strip() if strip else cell for cell in cells]
-    names = [name or f"column_{number}" for number, name in enumerate(names, start=1)]
-    check_unique(names, where=f"{where}: line {reader.line_num}")
-    return tuple(names), reader.line_num
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
 
 
 def lines_of(block: Block) -> Iterator[str]:
     """Yield a block's lines as text, with their ends."""
-    return _split(block.data.decode())
+    return split_lines(block.data.decode())
 
 
 def ragged_error(layout: Layout, block: Block, reason: str) -> InputError:
@@ -132,15 +138,44 @@ def ragged_error(layout: Layout, block: Block, reason: str) -> InputError:
     for row in reader:
         if row and len(row) != wanted:
             number = line_at(layout, block.offset) + line - 1
-            start = layout.dialect.delimiter.join(row)
-            return InputError(
-                f"line {number}: {len(row)} cells where the header has {wanted}: {start!r:.80}",
-                where=layout.file.name,
-                remedy="Correct this line; a cell that holds the delimiter must stand in "
-                "quotation marks.",
-            )
+            return _ragged(layout, row, number, [row, *filter(None, reader)], last=block.last)
         line = reader.line_num + 1
     return InputError(f"a row cannot be read: {reason:.200}", where=layout.file.name)
+
+
+def _ragged(
+    layout: Layout, row: list[str], number: int, below: list[list[str]], *, last: bool
+) -> InputError:
+    """Return the error for a row of another width, with the rows from it to the block's end."""
+    wanted, start = len(layout.names), layout.dialect.delimiter.join(row)
+    header = "the header has" if layout.header else "the first row has"
+    what = f"line {number}: {len(row)} cells where {header} {wanted}: {start!r:.80}"
+    if start.startswith("#"):
+        return ReadingError(
+            what,
+            where=layout.file.name,
+            remedy="If it is a comment, set comment: '#'; else correct this line.",
+            proposal={"comment": "#"},
+        )
+    footer = trailing(below, wanted)
+    if last and footer == len(below) <= _FOOTER and len(row) < wanted and _is_note(layout, below):
+        return ReadingError(
+            what,
+            where=layout.file.name,
+            remedy=f"If it stands below the table, set skip_last: {footer} to leave it out; else "
+            "correct this line.",
+            proposal={"skip_last": footer},
+        )
+    remedy = "Correct this line; a cell that holds the delimiter must stand in quotation marks."
+    if number <= _TITLE:
+        remedy += " If lines above the names of the columns are no part of the table, set "
+        remedy += "skip_lines to their number."
+    return InputError(what, where=layout.file.name, remedy=remedy)
+
+
+def _is_note(layout: Layout, rows: list[list[str]]) -> bool:
+    """Whether rows at the end are text below a table, and no rows that were cut short."""
+    return all(len(row) < len(layout.names) and not row[0][:1].isdigit() for row in rows)
 
 
 def line_at(layout: Layout, offset: int) -> int:
@@ -177,7 +212,7 @@ def blocks_of(layout: Layout, stream: Utf8Stream, size: int) -> Iterator[Block]:
     cut = last_line_end
     if layout.multiline:
         cut = functools.partial(last_row_end, quote=dialect.quote, delimiter=dialect.delimiter)
-    yield from row_blocks(stream, where=layout.file.name, cut=cut, size=size)
+    yield from row_blocks(stream, where=layout.file.name, cut=cut, size=size, start=layout.start)
 
 
 def check_lines(layout: Layout, block: Block, rows: int) -> None:
@@ -208,12 +243,14 @@ def _python_blocks(stream: Utf8Stream, layout: Layout) -> Iterator[Block]:
     taken: list[bytes] = []
 
     def lines() -> Iterator[str]:
-        for block in row_blocks(stream, where=layout.file.name, cut=last_line_end):
+        for block in row_blocks(
+            stream, where=layout.file.name, cut=last_line_end, start=layout.start
+        ):
             for line in io.BytesIO(block.data):
                 taken.append(line)
                 yield line.decode(errors="replace")
 
-    offset = 0
+    offset = layout.start
     for number, _ in enumerate(layout.dialect.rows(lines()), start=1):
         if number % _PYTHON_ROWS == 0:
             data = b"".join(taken)
@@ -269,8 +306,16 @@ def arrow_read(block: Block, layout: Layout, options: Any) -> pa.RecordBatch:
     return (table if whole else table.combine_chunks()).to_batches()[0]
 
 
-def type_word(kind: pa.DataType) -> str:
-    """Return the storage type's name for an Arrow type."""
-    text = str(kind)
-    names = {"int64": "integer", "double": "number", "bool": "boolean", "null": "missing"}
-    return names.get(text, "datetime" if "timestamp" in text else "string")
+def has_codes(data: bytes, dialect: Dialect) -> bool:
+    """Whether a cell may begin with a zero before a digit or an x; seldom says so of none."""
+    raw = np.frombuffer(data, dtype=np.uint8)
+    edges, digits = np.zeros(256, dtype=np.bool_), np.zeros(256, dtype=np.bool_)
+    edges[[ord(dialect.delimiter), ord(dialect.quote), ord("\n"), ord("\r"), ord("+")]] = True
+    digits[[*b"0123456789xX"]] = True
+    zeros = raw == ord("0")
+    if len(raw) > 1 and zeros[0] and digits[raw[1]]:
+        return True
+    if bool((zeros[1:-1] & edges[raw[:-2]] & digits[raw[2:]]).any()):
+        return True
+    mark = dialect.delimiter.encode()
+    return any(mark + space + b"0" in data for space in (b" ", b"\t"))

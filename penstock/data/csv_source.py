@@ -22,28 +22,32 @@ from penstock.data.blocks import (
     Utf8Stream,
     check_utf8,
 )
-from penstock.data.columns import check_declared, check_same_columns
+from penstock.data.columns import check_same_columns, chosen
 from penstock.data.csv_layout import (
-    SPACES,
     Layout,
     arrow_read,
     blocks_of,
     by_python,
     check_lines,
+    has_codes,
     has_margins,
     layout_of,
+    layouts_of,
     line_at,
     line_of_row,
     lines_of,
     ragged_error,
-    type_word,
 )
-from penstock.data.dialect import guess_encoding
-from penstock.data.inference import Tally
+from penstock.data.encodings import guess_encoding
+from penstock.data.inference import Plan
 from penstock.data.signals import Misfit, Misread, NotUtf8
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
+from penstock.data.tally import Tally
+from penstock.data.trimming import Trimming, assumptions_of
+from penstock.data.types import clean_texts, from_texts
 from penstock.errors import InputError
+from penstock.records.dataset import Assumption, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -54,8 +58,6 @@ _FIRST = 1 << 20
 
 _TRUE = ("true", "True", "TRUE")
 _FALSE = ("false", "False", "FALSE")
-_YES = (*_TRUE, "1", "t", "T", "y", "Y", "yes", "Yes", "YES")
-_NO = (*_FALSE, "0", "f", "F", "n", "N", "no", "No", "NO")
 
 
 class CsvReader:
@@ -71,52 +73,94 @@ class CsvReader:
 
     def __init__(self, files: Sequence[SourceFile], source: SourceSpec) -> None:
         self._source = source
-        self._layouts = [layout_of(file, source) for file in files]
-        self.names = self._layouts[0].names
-        for layout in self._layouts[1:]:
+        self._layouts = layouts_of(files, source)
+        self._utf8: set[SourceFile] = set()
+        self._repeated: dict[SourceFile, set[int]] = {}
+        first = self._layouts[0]
+        for other in self._layouts[1:]:
             check_same_columns(
-                self.names, layout.names, first=self._layouts[0].file.name, other=layout.file.name
+                first.names, other.names, first=first.file.name, other=other.file.name
             )
-        check_declared(source.types, self.names, where=files[0].name)
-        self._plan: dict[str, pa.DataType] = {}
+        found = [name for name in first.names if name != first.index]
+        self.names = tuple(chosen(found, source, where=first.file.name))
+        self._plan: dict[str, Plan] = {}
+        self._assumed: list[Assumption] = []
 
     def notes(self) -> list[str]:
         """Return how the files were read, in words."""
-        import pyarrow as pa
-
         ways = collections.Counter(
             f"CSV, {layout.dialect.describe()}, encoding {layout.encoding}"
             for layout in self._layouts
         )
         several = len(ways) > 1
         notes = [f"{way} ({count} files)" if several else way for way, count in ways.items()]
-        naive = [name for name, kind in self._plan.items() if kind == pa.timestamp("us")]
+        naive = [name for name, plan in self._plan.items() if plan.naive]
         if naive:
             notes.append(f"times without a zone were taken as UTC: {', '.join(naive)}")
         return notes
 
+    def assumptions(self) -> list[Assumption]:
+        """Return what was assumed that could be otherwise."""
+        found = assumptions_of(
+            self._layouts,
+            source=self._source,
+            repeated=sum(map(len, self._repeated.values())),
+        )
+        return [*found, *self._assumed]
+
+    def reading(self) -> Reading:
+        """Return how texts were read."""
+        formats = tuple(plan.written for plan in self._plan.values() if plan.written is not None)
+        return Reading(na_values=self._source.na_values, strip=self._source.strip, formats=formats)
+
     def infer(self, *, whole: bool) -> None:
-        """Settle the type of every column, from the first block or from all rows.
+        """Settle how every column is read, from the first block or from all rows.
 
         Raises:
-            InputError: If a column is nearly all numbers but not quite.
+            InputError: If a column is nearly all numbers but not quite, or has two readings.
         """
         tallies = {name: Tally() for name in self.names}
+        more = len(self._layouts) > 1 and not whole
         for layout in self._layouts if whole else self._layouts[:1]:
+            seen = 0
             for block in self._blocks(layout, size=BLOCK if whole else _FIRST):
-                self._tally(layout, block, tallies)
-                if not whole:
+                if seen >= _FIRST // 2 and not whole:
+                    more = True
                     break
-        mixed = [n for n, t in tallies.items() if t.is_mixed() and n not in self._source.types]
-        if mixed and not whole:
+                self._tally(layout, block, tallies)
+                seen += len(block.data)
+        for tally in tallies.values():
+            tally.sampled = more
+        try:
+            self._settle(tallies)
+        except InputError:
+            # All rows may tell what the first ones leave open.
+            if not more:
+                raise
             self.infer(whole=True)
-            return
-        if mixed:
-            raise self._mixed(mixed[0], tallies[mixed[0]])
+
+    def _settle(self, tallies: dict[str, Tally]) -> None:
+        """Decide how every column is read.
+
+        Raises:
+            InputError: See `infer`.
+        """
         for name, tally in tallies.items():
-            declared = self._source.types.get(name)
-            kind = inference.declared_arrow(declared, tally) if declared else tally.arrow()
-            self._plan[name] = kind
+            found = inference.misread(name, tally, source=self._source)
+            if found is not None:
+                raise self._misread(name, tally, *found)
+        marks = inference.decimal_marks(tallies.values())
+        self._plan, self._assumed = {}, []
+        for name, tally in tallies.items():
+            self._plan[name], assumed = inference.plan_of(
+                name,
+                tally,
+                source=self._source,
+                marks=marks,
+                delimiter=self._layouts[0].dialect.delimiter,
+                where=self._where(),
+            )
+            self._assumed += assumed
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows in the types that `infer` settled, in order.
@@ -131,37 +175,33 @@ class CsvReader:
     def explain(self, misfit: Misfit) -> InputError:
         """Return the error for a value that does not have the type of its column."""
         name = misfit.column
-        kind = self._plan[name]
+        plan = self._plan[name]
         for layout in self._layouts:
             for block in self._blocks(layout):
                 texts = self._texts(layout, block).column(name)
-                row = inference.first_misfit(texts, kind, decimal=layout.dialect.decimal)
+                row = _first_misfit(texts, plan, name=name)
                 if row is not None:
                     line = line_of_row(layout, block, row)
+                    form = plan.written.time if plan.written else ""
                     return InputError(
-                        f"{texts[row].as_py()!r:.80} is not of type {type_word(kind)}",
+                        f"{texts[row].as_py()!r:.80} is not of type {plan.kind or 'missing'}",
                         where=f"{layout.file.name}: line {line}: column {name!r}",
                         remedy="If it stands for a missing value, add it to na_values; if the "
                         f"column is text, declare types: {{{name}: string}}."
-                        + (" Times are read in ISO 8601." if "timestamp" in str(kind) else ""),
+                        + (f" Times are read as {form or 'ISO 8601'}." if plan.naive else ""),
                     )
-        raise AssertionError(f"no value of {name!r} misfits {kind}")
-
-    def _where(self) -> str:
-        count = len(self._layouts)
-        first = self._layouts[0].file.name
-        return first if count == 1 else f"{first} and {count - 1} more"
+        raise AssertionError(f"no value of {name!r} misfits {plan.kind}")
 
     def _blocks(self, layout: Layout, size: int = BLOCK) -> Iterator[Block]:
         """Yield a file's rows below its header."""
         stream = Utf8Stream(layout.file, encoding=layout.encoding, returns=layout.returns)
         with contextlib.closing(stream):
-            for block in blocks_of(layout, stream, size):
-                data = block.data[max(0, layout.start - block.offset) :]
-                if data and not data.isspace():
-                    rows = Block(data, max(layout.start, block.offset), block.unfinished)
-                    self._check(layout, rows)
-                    yield rows
+            repeated = self._repeated.setdefault(layout.file, set())
+            trimming = Trimming(layout, self._source, repeated)
+            for block in trimming.rows(blocks_of(layout, stream, size)):
+                if block.data and not block.data.isspace():
+                    self._check(layout, block)
+                    yield block
 
     def _check(self, layout: Layout, block: Block) -> None:
         """Check that a block read as UTF-8 is, and that its last row ends."""
@@ -174,7 +214,9 @@ class CsvReader:
         if layout.encoding == "utf-8" and not block.data.isascii():
             given = "" if layout.detected else self._source.encoding
             line = functools.partial(line_at, layout, block.offset)
-            check_utf8(layout.file, block, given=given, line=line)
+            known = layout.file in self._utf8
+            check_utf8(layout.file, block, given=given, line=line, known=known)
+            self._utf8.add(layout.file)
 
     def _file_batches(self, layout: Layout) -> Iterator[pa.RecordBatch]:
         """Convert blocks in threads, at most a few at once, and yield them in order."""
@@ -196,22 +238,30 @@ class CsvReader:
         """Convert a block directly, or by way of texts where that fails or would not be exact."""
         import pyarrow as pa
 
-        if "" in self._source.na_values and not by_python(layout.dialect):
+        batch = None
+        if self._is_direct(layout, block):
             try:
                 batch = self._parsed(layout, block)
             except pa.ArrowInvalid:
+                # A cell does not fit: its text tells more.
                 batch = None
-            if batch is not None:
-                check_lines(layout, block, batch.num_rows)
-                arrays = [self._stripped(batch.column(name)) for name in self.names]
-                return pa.RecordBatch.from_arrays(arrays, list(self.names))
-        texts = self._texts(layout, block)
-        decimal = layout.dialect.decimal
-        arrays = [
-            inference.convert(texts.column(n), self._plan[n], name=n, decimal=decimal)
-            for n in self.names
-        ]
+        if batch is not None:
+            check_lines(layout, block, batch.num_rows)
+            arrays = [self._finished(batch.column(name), name) for name in self.names]
+        else:
+            texts = self._texts(layout, block)
+            arrays = [_converted(texts.column(n), self._plan[n], name=n) for n in self.names]
         return pa.RecordBatch.from_arrays(arrays, list(self.names))
+
+    def _is_direct(self, layout: Layout, block: Block) -> bool:
+        """Whether Arrow reads a block's values as `penstock.data.types` does.
+
+        It takes 00501 for 501 and 0x10 for 16.
+        """
+        if "" not in self._source.na_values or by_python(layout.dialect):
+            return False
+        counted = any(p.kind in ("integer", "number") for p in self._plan.values())
+        return not counted or not has_codes(block.data, layout.dialect)
 
     def _parsed(self, layout: Layout, block: Block) -> pa.RecordBatch:
         from pyarrow import csv as arrow_csv
@@ -219,21 +269,20 @@ class CsvReader:
         missing = list(self._source.na_values)
         if self._source.strip:
             missing += [f" {text}" for text in missing] + [f"{text} " for text in missing if text]
-        declared = "boolean" in self._source.types.values()
         options = arrow_csv.ConvertOptions(
-            column_types={name: self._plan[name] for name in layout.names},
+            column_types={name: self._plan[name].direct() for name in self.names},
+            include_columns=list(self.names),
             null_values=missing,
             strings_can_be_null=True,
-            true_values=_YES if declared else _TRUE,
-            false_values=_NO if declared else _FALSE,
-            decimal_point=layout.dialect.decimal,
+            true_values=_TRUE,
+            false_values=_FALSE,
             timestamp_parsers=[arrow_csv.ISO8601],
             check_utf8=False,
         )
         return arrow_read(block, layout, options)
 
-    def _texts(self, layout: Layout, block: Block) -> pa.RecordBatch:
-        """Return a block's cells as texts, stripped, null where missing.
+    def _texts(self, layout: Layout, block: Block, *, missing: bool = True) -> pa.RecordBatch:
+        """Return a block's cells as texts, stripped; null where missing, if that is asked.
 
         Raises:
             InputError: If a row has more or fewer cells than the header.
@@ -245,7 +294,8 @@ class CsvReader:
             batch = self._python_read(layout, block)
         else:
             options = arrow_csv.ConvertOptions(
-                column_types=dict.fromkeys(layout.names, pa.string()),
+                column_types=dict.fromkeys(self.names, pa.string()),
+                include_columns=list(self.names),
                 strings_can_be_null=False,
                 check_utf8=False,
             )
@@ -256,26 +306,22 @@ class CsvReader:
                 check_lines(layout, block, -1)
                 raise ragged_error(layout, block, str(error)) from error
         check_lines(layout, block, batch.num_rows)
-        arrays = [self._trimmed(batch.column(name)) for name in self.names]
+        reading = Reading(
+            na_values=self._source.na_values if missing else (), strip=self._source.strip
+        )
+        arrays = [clean_texts(batch.column(name), reading) for name in self.names]
         return pa.RecordBatch.from_arrays(arrays, list(self.names))
 
-    def _stripped(self, array: pa.Array) -> pa.Array:
-        """Trim a column that was parsed directly, if it is text that needs it."""
+    def _finished(self, array: pa.Array, name: str) -> pa.Array:
+        """Convert what was parsed as text, and trim what needs it."""
         import pyarrow as pa
 
-        if self._source.strip and pa.types.is_string(array.type) and has_margins(array):
-            return self._trimmed(array)
-        return array
-
-    def _trimmed(self, array: pa.Array) -> pa.Array:
-        """Return texts without white space around them, null where they mean a missing value."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        if self._source.strip:
-            array = pc.utf8_trim(array, characters=SPACES)
-        missing = arrow.texts(self._source.na_values)
-        return pc.if_else(pc.is_in(array, missing), arrow.null(pa.string()), array)
+        plan = self._plan[name]
+        if not pa.types.is_string(array.type):
+            return array
+        if plan.kind != "string" or (self._source.strip and has_margins(array)):
+            array = clean_texts(array, self.reading())
+        return _converted(array, plan, name=name)
 
     def adapt(self, found: Misread) -> None:
         """Read a file in another encoding, or as one with rows of several lines."""
@@ -301,30 +347,71 @@ class CsvReader:
 
     def _tally(self, layout: Layout, block: Block, tallies: dict[str, Tally]) -> None:
         """Count what a block's cells could be."""
-        import pyarrow.compute as pc
-
-        batch = self._texts(layout, block)
+        batch = self._texts(layout, block, missing=False)
+        absent = frozenset(self._source.na_values)
         for name in self.names:
             encoded = batch.column(name).dictionary_encode()
-            values, tally = encoded.dictionary, tallies[name]
+            values = encoded.dictionary
             places = arrow.numbers(encoded.indices, null=len(values))
             counts = np.bincount(places, minlength=len(values) + 1)[: len(values)]
-            if layout.dialect.decimal != ".":
-                # Only for counting: the text itself is converted by its own rules.
-                points = pc.replace_substring_regex(values, r"^(-?[0-9]*),([0-9]+)$", r"\1.\2")
-                numbers = tally.add(points, counts)
-            else:
-                numbers = tally.add(values, counts)
-            if not tally.stranger and not numbers.all():
-                tally.stranger = values[int(np.flatnonzero(~numbers)[0])].as_py()
+            known = np.array([text not in absent for text in values.to_pylist()], dtype=np.bool_)
+            for place in np.flatnonzero(~known).tolist():
+                tallies[name].missing[values[place].as_py()] += int(counts[place])
+            tallies[name].add(values.filter(arrow.booleans(known)), counts[known])
 
-    def _mixed(self, name: str, tally: Tally) -> InputError:
+    def _misread(self, name: str, tally: Tally, text: str, missing: tuple[str, ...]) -> InputError:
         """Return the error for a column of numbers with a few other values."""
         for layout in self._layouts:
             for block in self._blocks(layout):
-                row = self._texts(layout, block).column(name).index(tally.stranger).as_py()
+                row = self._texts(layout, block).column(name).index(text).as_py()
                 if row >= 0:
                     line = line_of_row(layout, block, row)
                     where = f"{layout.file.name}: line {line}"
-                    return inference.mixed_error(name, tally, where=where)
-        raise AssertionError(f"{tally.stranger!r} is not in column {name!r}")
+                    return inference.misread_error(
+                        name, tally, source=self._source, missing=missing, where=where
+                    )
+        raise AssertionError(f"{text!r} is not in column {name!r}")
+
+
+def _converted(texts: pa.Array, plan: Plan, *, name: str) -> pa.Array:
+    """Return a column's texts as its plan says.
+
+    Raises:
+        Misfit: If a text is no value of its type.
+    """
+    import pyarrow as pa
+
+    if plan.kind is None:
+        if texts.null_count < len(texts):
+            raise Misfit(name)
+        return pa.nulls(len(texts))
+    return from_texts(
+        texts,
+        plan.kind,
+        written=plan.written,
+        name=name,
+        declared=plan.declared,
+        ungrouped=plan.declared or plan.given,
+    )
+
+
+def _first_misfit(texts: pa.Array, plan: Plan, *, name: str) -> int | None:
+    """Return the row of the first text that does not fit, by halving; None if none."""
+    low, high = 0, len(texts)
+    if _fits(texts, plan, name):
+        return None
+    while high - low > 1:
+        middle = (low + high) // 2
+        if _fits(texts.slice(low, middle - low), plan, name):
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def _fits(texts: pa.Array, plan: Plan, name: str) -> bool:
+    try:
+        _converted(texts, plan, name=name)
+    except Misfit:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""How a text file is written: its encoding and, for CSV, delimiter, quote and decimal mark."""
+"""How a text file is written: its encoding and, for CSV, delimiter and quote."""
 
 from __future__ import annotations
 
@@ -10,16 +10,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from penstock.data.encodings import Encoding, guess_encoding, guess_utf16
 from penstock.errors import InputError
 
 _CANDIDATES = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
-_WESTERN_SIGNS = (
-    "\u20ac\u2013\u2014\u2018\u2019\u201c\u201d\u2026"
-    "\xa0\xa1\xa3\xa7\xab\xb0\xb1\xb2\xb3\xb5\xbb\xbd\xbf"
-)
-"""Signs that Western text has beside letters: currencies, dashes, quotes, degrees …"""
-
 _LOOKED_AT = 200
 """Rows from which the dialect is told."""
 
@@ -41,14 +36,12 @@ class Dialect:
         quote: The quotation mark.
         escape: A backslash stands before a quotation mark inside quotes, instead of its doubling.
         spaced: White space stands between a delimiter and an opening quotation mark.
-        decimal: The decimal mark.
     """
 
     delimiter: str
     quote: str = '"'
     escape: bool = False
     spaced: bool = False
-    decimal: str = "."
 
     def rows(self, lines: Iterable[str]) -> Any:
         """Return Python's own reader for this dialect."""
@@ -68,12 +61,10 @@ class Dialect:
             words.append(f"quote {self.quote}")
         if self.escape:
             words.append("backslash escapes")
-        if self.decimal != ".":
-            words.append(f"decimal mark {self.decimal!r}")
         return ", ".join(words)
 
 
-def detect_encoding(sample: bytes, *, given: str, whole: bool, where: str) -> str:
+def detect_encoding(sample: bytes, *, given: str, whole: bool, where: str) -> Encoding:
     """Return the encoding of a file from its first bytes.
 
     Args:
@@ -84,12 +75,16 @@ def detect_encoding(sample: bytes, *, given: str, whole: bool, where: str) -> st
 
     Raises:
         InputError: If the given encoding is unknown or contradicted by the bytes, or none fits.
+        ReadingError: If it is not given and several are as likely.
     """
     marked = next((name for mark, name in _MARKS if sample.startswith(mark)), "")
     if given:
-        return _check_given(sample, given, marked=marked, whole=whole, where=where)
+        name = _check_given(sample, given, marked=marked, whole=whole, where=where)
+        return Encoding(name)
     if marked:
-        return marked
+        return Encoding(marked)
+    if guessed := guess_utf16(sample):
+        return guessed
     if decodes(sample, "utf-8", whole=whole):
         if b"\0" in sample:
             raise InputError(
@@ -97,43 +92,8 @@ def detect_encoding(sample: bytes, *, given: str, whole: bool, where: str) -> st
                 where=where,
                 remedy="Set format if its name misleads, or encoding if it is UTF-16.",
             )
-        return "utf-8"
+        return Encoding("utf-8")
     return guess_encoding(sample, where=where)
-
-
-def guess_encoding(sample: bytes, *, where: str) -> str:
-    """Return the likeliest encoding of bytes that are not UTF-8.
-
-    Raises:
-        InputError: If none is plausible.
-    """
-    if _looks_western(sample):
-        return "cp1252"
-    import charset_normalizer
-
-    best = charset_normalizer.from_bytes(sample).best()
-    if best is None:
-        raise InputError(
-            "the encoding cannot be detected",
-            where=where,
-            remedy="Name it by encoding, for example encoding: cp1252.",
-        )
-    return str(best.encoding)
-
-
-def _looks_western(sample: bytes) -> bool:
-    """Whether bytes read as cp1252 are words with single accented letters among ASCII ones.
-
-    A short or mostly ASCII text says too little for statistics, which take it for Chinese.
-    """
-    try:
-        text = sample.decode("cp1252")
-    except UnicodeDecodeError:
-        return False
-    runs = re.findall(r"[^\x00-\x7f]+", text)
-    letters = [run for run in runs if run not in _WESTERN_SIGNS]
-    single = sum(len(run) == 1 for run in letters)
-    return 2 * single >= len(letters) > 0 and all(len(r) < 3 and r.isalpha() for r in letters)
 
 
 def decodes(data: bytes, encoding: str, *, whole: bool) -> bool:
@@ -157,13 +117,10 @@ def detect_dialect(sample: str, *, given: str, where: str) -> Dialect:
         InputError: If the given delimiter does not occur and another would fit.
     """
     quote = _quote(sample)
-    best = max(
-        (Dialect(delimiter, quote=quote) for delimiter in _CANDIDATES),
-        key=lambda dialect: _fitness(sample, dialect),
-    )
+    best = likeliest(sample)
     fits = _fitness(sample, best)[0] > 0
     if given:
-        if given not in sample.split("\n", 1)[0] and fits:
+        if given not in sample.lstrip("\r\n").split("\n", 1)[0] and fits:
             raise InputError(
                 f"the delimiter {given!r} does not occur in the first line",
                 where=where,
@@ -174,6 +131,15 @@ def detect_dialect(sample: str, *, given: str, where: str) -> Dialect:
     elif not fits:
         best = Dialect(",", quote=quote)
     return _refine(sample, best)
+
+
+def likeliest(sample: str, *, given: str = "") -> Dialect:
+    """Return the delimiter and quotation mark that fit most of a file's lines."""
+    quote = _quote(sample)
+    return max(
+        (Dialect(delimiter, quote=quote) for delimiter in (given or _CANDIDATES)),
+        key=lambda dialect: _fitness(sample, dialect),
+    )
 
 
 def _check_given(sample: bytes, given: str, *, marked: str, whole: bool, where: str) -> str:
@@ -248,7 +214,7 @@ def _fitness(sample: str, dialect: Dialect) -> tuple[float, int]:
 
 
 def _refine(sample: str, dialect: Dialect) -> Dialect:
-    """Look for spaces before quotes, backslash escapes and a decimal comma."""
+    """Look for spaces before quotes, and for backslash escapes."""
     mark, quote = re.escape(dialect.delimiter), re.escape(dialect.quote)
     spaced = (False, True) if re.search(rf"{mark}[ \t]+{quote}", sample) else (False,)
     escaped = (False, True) if re.search(rf"\\{quote}", sample) else (False,)
@@ -259,18 +225,4 @@ def _refine(sample: str, dialect: Dialect) -> Dialect:
     chosen = max(rivals, key=lambda rival: _fitness(sample, rival))
     if re.search(rf"{mark}[ \t]+{quote}[^{quote}\n]*{quote}[ \t]*({mark}|\r|\n)", sample):
         chosen = replace(chosen, spaced=True)
-    if dialect.delimiter != "," and _has_decimal_commas(sample, chosen):
-        return replace(chosen, decimal=",")
     return chosen
-
-
-def _has_decimal_commas(sample: str, dialect: Dialect) -> bool:
-    """Whether some cells are like 1,5 and none is like 1.5."""
-    cells = [
-        cell.strip()
-        for _, row in zip(range(_LOOKED_AT), dialect.rows(io.StringIO(sample)), strict=False)
-        for cell in row
-    ]
-    commas = sum(re.fullmatch(r"-?[0-9]+,[0-9]+", cell) is not None for cell in cells)
-    points = sum(re.fullmatch(r"-?[0-9]+\.[0-9]+", cell) is not None for cell in cells)
-    return commas > 0 and points == 0

@@ -116,6 +116,8 @@ def _write(
                 output=path,
                 source=dataset.source,
                 notes=dataset.notes,
+                assumptions=dataset.assumptions,
+                reading=dataset.reading,
                 parent=dataset.content,
                 part=part,
             )

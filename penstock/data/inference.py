@@ -1,17 +1,17 @@
-"""Which type a column of texts has, and the conversion of texts to it."""
+"""How a column of texts is to be read, from counts of what its values could be."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from penstock.data import arrow
-from penstock.data.signals import Misfit
-from penstock.errors import InputError
-from penstock.records.dataset import ColumnType
+from penstock.data.number_text import example_format
+from penstock.data.spec import NA_VALUES, SourceSpec
+from penstock.data.tally import COMMA, GROUPED, KEPT, MOST, PLAIN, POINT_GROUPED, Tally, Way
+from penstock.data.time_text import is_form
+from penstock.errors import InputError, ReadingError
+from penstock.records.dataset import Assumption, ColumnType, TextFormat
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -19,157 +19,375 @@ if TYPE_CHECKING:
 OVERWHELMING = 0.9
 """Share of numbers from which the rest of a column is taken for mistakes, not for text."""
 
-_INTEGER = r"^-?[0-9]+$"
-_NUMBER = (
-    r"^-?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$|^-?([iI]nf|INF|[iI]nfinity|[nN]a[nN]|NAN)$"
-)
-_BOOLEAN = r"^(true|false|True|False|TRUE|FALSE)$"
-_CLOCK = r"[ T][0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?"
-NAIVE = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}({_CLOCK})?$"
-ZONED = rf"^[0-9]{{4}}-[0-9]{{2}}-[0-9]{{2}}{_CLOCK}(Z|[+-][0-9]{{2}}(:?[0-9]{{2}})?)$"
-_TYPED = f"{_BOOLEAN}|{NAIVE}|{ZONED}"
+_DASHES = ("-", "--", "---", "\u2013", "\u2014", ".", "..", "*", "x")
+MARKERS = frozenset((*_DASHES, "n.a.", "N.A.", "n.a", "na", "n/d", "N/D", "nd", "missing"))
+"""Texts that are written for a missing number, and are no default of `na_values`."""
+
+_PROPOSED = 3
+"""Different texts among numbers up to which `init` proposes them as missing values."""
 
 
-@dataclass
-class Tally:
-    """How many values of a column could be of each type."""
+@dataclass(frozen=True)
+class Plan:
+    """How one column of texts is read.
 
-    total: int = 0
-    integers: int = 0
-    numbers: int = 0
-    booleans: int = 0
-    naive: int = 0
-    zoned: int = 0
-    too_large: bool = False
-    """An integer has more than 64 bits."""
-    stranger: str = ""
-    """The first value that is no number."""
+    Attributes:
+        kind: Its storage type, None where every value is missing.
+        written: How its values are written, if not the plain way.
+        declared: The user gave the type.
+        naive: Its times have no zone.
+        given: Settings say how its numbers are written.
+    """
 
-    def add(self, values: pa.Array, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Add different texts (none null) and how often each occurs; return which are numbers."""
-        integers = _matches(values, _INTEGER)
-        numbers = integers if integers.all() else _matches(values, _NUMBER)
-        self.total += int(counts.sum())
-        self.integers += int(counts[integers].sum())
-        self.numbers += int(counts[numbers].sum())
-        self.too_large = self.too_large or not _fit(values, integers)
-        if numbers.all() or not _matches(values, _TYPED).any():
-            return numbers
-        self.booleans += int(counts[_matches(values, _BOOLEAN)].sum())
-        self.naive += int(counts[_matches(values, NAIVE)].sum())
-        self.zoned += int(counts[_matches(values, ZONED)].sum())
-        return numbers
+    kind: ColumnType | None
+    written: TextFormat | None = None
+    declared: bool = False
+    naive: bool = False
+    given: bool = False
 
-    def is_mixed(self) -> bool:
-        """Whether nearly all values are numbers, but not all."""
-        return OVERWHELMING * self.total <= self.numbers < self.total
-
-    def arrow(self) -> pa.DataType:
-        """Return the narrowest Arrow type for all values; `null` when there is none."""
+    def direct(self) -> pa.DataType:
+        """Return the type as which Arrow's CSV reader reads it: text where it cannot."""
         import pyarrow as pa
 
-        if not self.total:
+        if self.kind is None:
             return pa.null()
-        if self.integers == self.total:
-            # As floats, long identifiers would become equal to one another.
-            return pa.string() if self.too_large else pa.int64()
-        choices = (
-            (self.numbers, pa.float64()),
-            (self.booleans, pa.bool_()),
-            (self.naive, pa.timestamp("us")),
-            (self.zoned, pa.timestamp("us", "UTC")),
+        plain = self.written is None and (self.kind != "boolean" or not self.declared)
+        if self.kind == "datetime" and plain:
+            return pa.timestamp("us") if self.naive else pa.timestamp("us", "UTC")
+        kinds = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
+        return kinds.get(self.kind, pa.string()) if plain else pa.string()
+
+
+def decimal_marks(tallies: Iterable[Tally]) -> frozenset[str]:
+    """Return the decimal marks that columns of a file have for certain."""
+    marks = set()
+    for tally in tallies:
+        full = tally.full()
+        if tally.numbers == tally.total > tally.integers + tally.pointed:
+            marks.add(".")
+        elif (
+            full
+            and PLAIN not in full
+            and len({decimal for decimal, _ in full}) == 1
+            and tally.whole[full[0]] < tally.total
+        ):
+            marks.add(full[0][0])
+    return frozenset(marks)
+
+
+def plan_of(
+    name: str,
+    tally: Tally,
+    *,
+    source: SourceSpec,
+    marks: frozenset[str],
+    delimiter: str,
+    where: str,
+) -> tuple[Plan, list[Assumption]]:
+    """Return how to read a column, and what of it is assumed.
+
+    Args:
+        name: The column.
+        tally: What its values could be.
+        source: The settings.
+        marks: The decimal marks of the file's columns, where they are certain.
+        delimiter: The file's.
+        where: The file, for errors.
+
+    Raises:
+        InputError: If two readings are possible that give different values.
+    """
+    declared = source.types.get(name)
+    if name in source.formats:
+        return _by_format(name, source.formats[name], declared, where=where), []
+    if declared == "string":
+        return Plan("string", declared=True), []
+    if declared == "boolean":
+        return Plan("boolean", declared=True), []
+    iso = tally.naive + tally.zoned == tally.total
+    if declared == "datetime" or (declared is None and tally.times and not iso):
+        found = _time_plan(name, tally, declared=declared is not None, where=where)
+        if found is not None:
+            return found
+    if declared is not None and declared != "datetime":
+        way, notes = _way(name, tally, source, marks, delimiter, where)
+        return Plan(declared, _written(name, way or PLAIN, tally), declared=True), notes
+    return _inferred(name, tally, source, marks, delimiter, where)
+
+
+def _inferred(
+    name: str,
+    tally: Tally,
+    source: SourceSpec,
+    marks: frozenset[str],
+    delimiter: str,
+    where: str,
+) -> tuple[Plan, list[Assumption]]:
+    """Return the narrowest type for all values."""
+    if not tally.total:
+        return Plan(None), []
+    way, notes = _way(name, tally, source, marks, delimiter, where)
+    if way is not None:
+        # As floats, long identifiers would become equal to one another.
+        if way == PLAIN and not tally.affix and tally.integers == tally.total and tally.too_large:
+            return Plan("string"), []
+        whole = tally.whole[way] == tally.total
+        given = bool(source.decimal or source.thousands)
+        kind: ColumnType = "integer" if whole else "number"
+        return Plan(kind, _written(name, way, tally), given=given), notes
+    if tally.booleans == tally.total:
+        return Plan("boolean"), []
+    if tally.naive + tally.zoned == tally.total:
+        return _iso_plan(name, tally)
+    return Plan("string"), _about_text(name, tally, source)
+
+
+def _way(
+    name: str,
+    tally: Tally,
+    source: SourceSpec,
+    marks: frozenset[str],
+    delimiter: str,
+    where: str,
+) -> tuple[Way | None, list[Assumption]]:
+    """Return how a column's numbers are written, None if they are not all numbers."""
+    full = [
+        way
+        for way in tally.full()
+        if source.decimal in ("", way[0])
+        and (not source.thousands or way[1] in ("", source.thousands))
+    ]
+    if source.thousands and len(full) > 1:
+        full = [way for way in full if way[1] == source.thousands or way == PLAIN]
+    if not full:
+        return None, []
+    given = bool(source.decimal or source.thousands)
+    if PLAIN in full:
+        short = tally.integers - tally.long
+        doubtful = tally.pointed > 0 and tally.pointed + tally.integers == tally.total
+        if given or not doubtful or not (short or "," in marks):
+            return PLAIN, _about_way(name, PLAIN, tally)
+        if "," in marks or (delimiter != "," and not tally.long):
+            raise _ambiguous(name, where, mark=".")
+        return PLAIN, [
+            _assumed(
+                "medium",
+                name,
+                "every point stands before exactly three digits and was read as the decimal mark",
+                "decimal: '.' keeps it, thousands: '.' makes it the thousands separator",
+            )
+        ]
+    if given or len(full) == 1:
+        return full[0], [] if given else _about_way(name, full[0], tally)
+    if COMMA in full and GROUPED in full:
+        if tally.long or ("," in marks and "." not in marks):
+            raise _ambiguous(name, where, mark=",")
+        return GROUPED, _about_way(name, GROUPED, tally, sure=False)
+    if GROUPED in full and POINT_GROUPED in full:
+        raise _ambiguous(name, where, mark=",")
+    return full[0], _about_way(name, full[0], tally)
+
+
+def _about_way(name: str, way: Way, tally: Tally, *, sure: bool = True) -> list[Assumption]:
+    """Say how numbers were read that are not written the plain way."""
+    decimal, thousands = way
+    found = []
+    if thousands:
+        found.append(
+            _assumed(
+                "medium" if sure else "high",
+                name,
+                f"{thousands!r}, which always stands before exactly three digits, was read as the "
+                f"thousands separator: 2{thousands}137 is 2137",
+                f"thousands: {thousands!r} keeps it, decimal: {thousands!r} makes it the decimal "
+                "mark",
+            )
         )
-        return next((kind for count, kind in choices if count == self.total), pa.string())
+    if decimal == ",":
+        found.append(
+            _assumed("medium", name, "the comma was read as the decimal mark", "decimal: '.'")
+        )
+    if tally.affix:
+        found.append(
+            _assumed(
+                "medium",
+                name,
+                f"{tally.affix!r} stands with every number and was left out"
+                + (": 3.5% is 3.5" if tally.affix == "%" else ""),
+                f"types: {{{name}: string}}",
+            )
+        )
+    return found
 
 
-def mixed_error(name: str, tally: Tally, *, where: str) -> InputError:
-    """Return the error for a column of numbers with a few other values."""
-    strangers = tally.total - tally.numbers
+def _about_text(name: str, tally: Tally, source: SourceSpec) -> list[Assumption]:
+    """Say why a column became text that could be something else."""
+    as_text = f"types: {{{name}: number}}"
+    if tally.codes and tally.codes + tally.integers == tally.total:
+        return [
+            _assumed(
+                "high" if tally.codes < tally.integers else "medium",
+                name,
+                f"{tally.codes:,} of {tally.described()} begin with a zero, so the column was "
+                "read as text, as codes are",
+                f"types: {{{name}: integer}}",
+            )
+        ]
+    found = []
+    best = max(tally.ways.values(), default=0)
+    if best >= MOST * tally.total:
+        shown = ", ".join(repr(text)[:40] for text in list(tally.strangers)[:_PROPOSED])
+        found.append(
+            _assumed(
+                "high",
+                name,
+                f"{best:,} of {tally.described()} are numbers and the rest is not"
+                + (f" ({shown})" if shown else "")
+                + ", so the column was read as text",
+                f"na_values with these texts, or {as_text}",
+            )
+        )
+    elif tally.times and max(tally.times.values()) >= MOST * tally.total:
+        found.append(
+            _assumed(
+                "medium",
+                name,
+                "most values look like times of no one form, so the column was read as text",
+                f"formats: {{{name}: '%d/%m/%Y'}}",
+            )
+        )
+    return found + _about_missing(name, tally, source)
+
+
+def _about_missing(name: str, tally: Tally, source: SourceSpec) -> list[Assumption]:
+    """Say where a default text for a missing value is a plausible value of its column."""
+    if source.na_values != NA_VALUES:
+        return []
+    words = {text: count for text, count in tally.missing.items() if text.isalpha()}
+    if not words:
+        return []
+    text, count = max(words.items(), key=lambda item: item[1])
+    codes = len(text) == 2 and tally.short_codes >= OVERWHELMING * tally.total
+    more = ", and the other values are codes of two letters" if codes else ""
+    return [
+        _assumed(
+            "high" if codes else "low",
+            name,
+            f"{text!r} was read as a missing value in {count:,} rows{more}",
+            f"na_values without {text!r}, if it is a value",
+        )
+    ]
+
+
+def _iso_plan(name: str, tally: Tally) -> tuple[Plan, list[Assumption]]:
+    mixed = tally.naive and tally.zoned
+    return Plan("datetime", naive=bool(tally.naive)), [
+        _assumed(
+            "medium",
+            name,
+            f"{tally.naive:,} of {tally.described()} have no time zone and were taken for UTC",
+            f"types: {{{name}: string}}",
+        )
+    ] * bool(mixed)
+
+
+def _time_plan(
+    name: str, tally: Tally, *, declared: bool, where: str
+) -> tuple[Plan, list[Assumption]] | None:
+    full = [form for form, count in tally.times.items() if count == tally.total]
+    if not full:
+        return _iso_plan(name, tally) if declared else None
+    if len(full) > 1:
+        raise InputError(
+            f"the times can be read as {' or as '.join(full)}: no value tells which",
+            where=f"{where}: column {name!r}",
+            remedy=f"Say which by formats: {{{name}: '{full[0]}'}}, or types: {{{name}: string}}.",
+        )
+    written = TextFormat(column=name, time=full[0])
+    note = _assumed(
+        "medium",
+        name,
+        f"the times are written as {full[0]} and were taken for UTC",
+        f"formats: {{{name}: '{full[0]}'}}, or types: {{{name}: string}}",
+    )
+    return Plan("datetime", written, declared=declared, naive=True), [note]
+
+
+def _by_format(name: str, form: str, declared: ColumnType | None, *, where: str) -> Plan:
+    if is_form(form):
+        if declared not in (None, "datetime"):
+            raise _contradiction(name, form, declared, where)
+        return Plan("datetime", TextFormat(column=name, time=form), declared=True, naive=True)
+    written = example_format(name, form, where=where)
+    if declared not in (None, "number", "integer"):
+        raise _contradiction(name, form, declared, where)
+    return Plan(declared or "number", written, declared=True)
+
+
+def _contradiction(name: str, form: str, declared: ColumnType | None, where: str) -> InputError:
     return InputError(
-        f"{strangers:,} of {tally.total:,} values are not numbers; the first is "
-        f"{tally.stranger!r:.80}",
+        f"formats gives {form!r} and types gives {declared}",
         where=f"{where}: column {name!r}",
-        remedy=f"If it stands for a missing value, add {tally.stranger!r:.80} to na_values; if the "
-        f"column is text, declare types: {{{name}: string}}.",
+        remedy="Remove one of the two.",
     )
 
 
-def declared_arrow(kind: ColumnType, tally: Tally) -> pa.DataType:
-    """Return the Arrow type to read a column as that the user gave a type."""
-    import pyarrow as pa
-
-    if kind == "datetime":
-        zoned = tally.zoned > 0 and tally.zoned == tally.total
-        return pa.timestamp("us", "UTC") if zoned else pa.timestamp("us")
-    return {
-        "integer": pa.int64(),
-        "number": pa.float64(),
-        "boolean": pa.bool_(),
-        "string": pa.string(),
-    }[kind]
-
-
-def convert(texts: pa.Array, wanted: pa.DataType, *, name: str, decimal: str = ".") -> pa.Array:
-    """Return texts, null where missing, as another Arrow type.
-
-    Raises:
-        Misfit: If one cannot be read as it.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if pa.types.is_string(wanted):
-        return texts
-    # An empty cell is no number, whatever na_values says.
-    if texts.null_count < len(texts):
-        texts = pc.if_else(pc.equal(pc.binary_length(texts), 0), arrow.null(pa.string()), texts)
-    if pa.types.is_null(wanted):
-        if texts.null_count < len(texts):
-            raise Misfit(name)
-        return pa.nulls(len(texts))
-    if decimal != "." and pa.types.is_floating(wanted):
-        texts = pc.replace_substring(texts, decimal, ".")
-    try:
-        return pc.cast(texts, wanted)
-    except pa.ArrowInvalid as error:
-        raise Misfit(name) from error
-
-
-def first_misfit(texts: pa.Array, wanted: pa.DataType, *, decimal: str = ".") -> int | None:
-    """Return the row of the first text that `convert` would refuse, by halving; None if none."""
-    low, high = 0, len(texts)
-    if _converts(texts, wanted, decimal):
+def _written(name: str, way: Way, tally: Tally) -> TextFormat | None:
+    affix = tally.affix or ""
+    if way == PLAIN and not affix:
         return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _converts(texts.slice(low, middle - low), wanted, decimal):
-            low = middle
-        else:
-            high = middle
-    return low
+    decimal = "," if way[0] == "," else "."
+    return TextFormat(column=name, decimal=decimal, thousands=way[1], affix=affix)
 
 
-def _converts(texts: pa.Array, wanted: pa.DataType, decimal: str) -> bool:
-    try:
-        convert(texts, wanted, name="", decimal=decimal)
-    except Misfit:
-        return False
-    return True
+def _assumed(risk: Any, name: str, text: str, setting: str) -> Assumption:
+    text = f"Column {name!r}: {text}"
+    return Assumption(risk=risk, column=name, text=text, setting=setting)
 
 
-def _matches(values: pa.Array, pattern: str) -> npt.NDArray[np.bool_]:
-    import pyarrow.compute as pc
+def _ambiguous(name: str, where: str, *, mark: str) -> InputError:
+    """Return the error for numbers in which a mark may be either."""
+    other = "." if mark == "," else ","
+    return InputError(
+        f"{mark!r} can be the decimal mark or the thousands separator: it always stands before "
+        "exactly three digits",
+        where=f"{where}: column {name!r}",
+        remedy=f"Set decimal to {mark!r} or to {other!r}; or for this column alone "
+        f"formats: {{{name}: '1234{mark}5'}} if it is the decimal mark, "
+        f"{{{name}: '1{mark}234{other}5'}} if it separates thousands.",
+    )
 
-    matched: Any = pc.match_substring_regex(values, pattern=pattern)
-    return arrow.flags(matched)
+
+def misread(name: str, tally: Tally, *, source: SourceSpec) -> tuple[str, tuple[str, ...]] | None:
+    """Return a text that hinders a column from being numbers, and what to take as missing.
+
+    None where the column is read as it is. The texts to take as missing are empty where they are
+    too many to be proposed.
+    """
+    if name in source.types or name in source.formats or not tally.total:
+        return None
+    best = max(max(tally.ways.values(), default=0), tally.integers + tally.codes)
+    if best == tally.total or not tally.strangers:
+        return None
+    named = tuple(tally.strangers) if best + tally.others == tally.total else ()
+    signs = named and MARKERS.issuperset(named) and len(named) < KEPT
+    if best < (MOST if signs else OVERWHELMING) * tally.total:
+        return None
+    return next(iter(tally.strangers)), named if len(named) <= _PROPOSED or signs else ()
 
 
-def _fit(values: pa.Array, integers: npt.NDArray[np.bool_]) -> bool:
-    """Whether those values that are integers have at most 64 bits."""
-    import pyarrow as pa
-
-    try:
-        values.filter(arrow.booleans(integers)).cast(pa.int64())
-    except pa.ArrowInvalid:
-        return False
-    return True
+def misread_error(
+    name: str, tally: Tally, *, source: SourceSpec, missing: tuple[str, ...], where: str
+) -> InputError:
+    """Return the error for a column of numbers with a few other values, at the first of those."""
+    text = next(iter(tally.strangers))
+    what = f"{tally.others:,} of {tally.described()} are not numbers; the first is {text!r:.80}"
+    place = f"{where}: column {name!r}"
+    remedy = (
+        f"If it stands for a missing value, add {text!r:.80} to na_values; if the column is text, "
+        f"declare types: {{{name}: string}}."
+    )
+    if not missing:
+        return InputError(what, where=place, remedy=remedy)
+    proposal = {"na_values": [*source.na_values, *missing]}
+    return ReadingError(what, where=place, remedy=remedy, proposal=proposal)

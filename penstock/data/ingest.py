@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+import json
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -11,9 +13,9 @@ from penstock.data.signals import Misfit, Misread
 from penstock.data.sources import SourceFile, local_files, redacted
 from penstock.data.spec import SourceSpec
 from penstock.data.table import write_dataset
-from penstock.errors import InputError
-from penstock.progress import say
-from penstock.records.dataset import Dataset
+from penstock.errors import InputError, ReadingError
+from penstock.progress import say, tell
+from penstock.records.dataset import Assumption, Dataset, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,8 +39,18 @@ class Reader(Protocol):
     def notes(self) -> list[str]:
         """Return how the source was read."""
 
+    def assumptions(self) -> list[Assumption]:
+        """Return what was assumed of it that could be otherwise."""
 
-def ingest(source: SourceSpec, *, output: Path) -> Dataset:
+    def reading(self) -> Reading | None:
+        """Return how its texts were read, if it holds texts."""
+
+
+_ROUNDS = 12
+"""Proposals that `survey` takes, one after another."""
+
+
+def ingest(source: SourceSpec, *, output: Path, called: str = "") -> Dataset:
     """Read a table from files or a database and write it as a dataset.
 
     Rows stream through: memory does not grow with the table. Types are inferred from the first
@@ -47,7 +59,8 @@ def ingest(source: SourceSpec, *, output: Path) -> Dataset:
 
     Args:
         source: What to read and how.
-        output: The folder to make: Parquet files and `dataset.json`. It must not hold anything.
+        output: The folder to make: Parquet files and `_dataset.json`. It must not hold anything.
+        called: What the record calls the source; empty for its address.
 
     Returns:
         The record: content digest, profile of each column, how the source was read.
@@ -55,17 +68,83 @@ def ingest(source: SourceSpec, *, output: Path) -> Dataset:
     Raises:
         InputError: If the source is absent, empty, damaged, ragged, or holds values that cannot be
             what their column is; the message names file, line and column. Nothing is left behind.
+        ReadingError: If it can be read only with other settings, which the error proposes.
         ServiceError: If a store or database cannot be reached.
     """
+    with _opened(source, output) as reader:
+        dataset = _write(reader(source), source, output, called=called)
+    risky = sorted_by_risk(said for said in dataset.assumptions if said.risk != "low")
+    for said in risky:
+        tell(f"assumed ({said.risk} risk): {said.text} (source.{said.setting})")
+    count = f", {len(risky)} assumed of how to read it" if risky else ""
+    say(f"{dataset.rows:,} rows, {len(dataset.columns)} columns, {dataset.content}{count}")
+    return dataset
+
+
+def survey(source: SourceSpec, *, output: Path) -> tuple[Dataset, SourceSpec]:
+    """Read a table as `ingest` does, with the settings that its errors propose.
+
+    All rows are looked at before a type is settled, so that what is assumed holds for all.
+
+    Args:
+        source: What to read and how, as far as it is known.
+        output: The folder to make.
+
+    Returns:
+        The record, each proposal among its assumptions with high risk; and the source with the
+        settings with which it was read.
+
+    Raises:
+        InputError: As `ingest`, where there is no proposal or none helps.
+    """
+    proposed: list[Assumption] = []
+    with _opened(source, output) as reader:
+        while True:
+            try:
+                dataset = _write(reader(source), source, output, whole=True)
+            except ReadingError as error:
+                given = source.model_dump(exclude_unset=True)
+                changed = SourceSpec.parse({**given, **error.proposal}, where="proposal")
+                if changed == source or len(proposed) == _ROUNDS:
+                    raise
+                source = changed
+                proposed.append(_proposed(error))
+                continue
+            assumptions = (*proposed, *dataset.assumptions)
+            return dataset.model_copy(update={"assumptions": assumptions}), source
+
+
+def sorted_by_risk(assumptions: Iterable[Assumption]) -> list[Assumption]:
+    """Return assumptions with the riskiest first."""
+    return sorted(assumptions, key=lambda said: ("high", "medium", "low").index(said.risk))
+
+
+def _proposed(error: ReadingError) -> Assumption:
+    settings = [f"{name}: {_shown(value)}" for name, value in error.proposal.items()]
+    place = error.where.rpartition("/")[2]
+    setting = ", ".join(settings)
+    return Assumption(
+        risk="high", text=f"{place}: {error.what}; so it was read with {setting}", setting=setting
+    )
+
+
+def _shown(value: object) -> str:
+    """Return a setting's value as YAML has it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, list | dict) else str(value)
+
+
+@contextlib.contextmanager
+def _opened(source: SourceSpec, output: Path) -> Iterator[Callable[[SourceSpec], Reader]]:
+    """Yield what makes a reader of the source's files, or of its query, with any settings."""
     if source.query:
         from penstock.data.sql_source import SqlReader
 
-        dataset = _write(SqlReader(source), source, output)
-    else:
-        with disk_errors(output), local_files(source, beside=output) as files:
-            dataset = _write(_reader(files, source), source, output)
-    say(f"{dataset.rows:,} rows, {len(dataset.columns)} columns, {dataset.content}")
-    return dataset
+        yield SqlReader
+        return
+    with disk_errors(output), local_files(source, beside=output) as files:
+        yield lambda settings: _reader(files, settings)
 
 
 def _reader(files: list[SourceFile], source: SourceSpec) -> Reader:
@@ -82,14 +161,20 @@ def _reader(files: list[SourceFile], source: SourceSpec) -> Reader:
     return CsvReader(files, source)
 
 
-def _write(reader: Reader, source: SourceSpec, output: Path) -> Dataset:
+def _write(
+    reader: Reader, source: SourceSpec, output: Path, *, whole: bool = False, called: str = ""
+) -> Dataset:
     """Infer and write; where a value does not fit what was inferred, look at all rows once."""
-    whole = False
     while True:
         try:
             reader.infer(whole=whole)
             return write_dataset(
-                reader.batches(), output=output, source=redacted(source.uri), notes=reader.notes()
+                reader.batches(),
+                output=output,
+                source=redacted(called or source.uri),
+                notes=reader.notes(),
+                assumptions=reader.assumptions(),
+                reading=reader.reading(),
             )
         except Misfit as misfit:
             if whole or misfit.column in source.types:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from penstock.data.blocks import (
@@ -18,16 +18,17 @@ from penstock.data.blocks import (
     read,
     row_blocks,
 )
-from penstock.data.columns import check_declared
-from penstock.data.dialect import detect_encoding, guess_encoding
-from penstock.data.inference import convert
+from penstock.data.columns import as_text, chosen, indexes, without
+from penstock.data.dialect import detect_encoding
+from penstock.data.encodings import Encoding, guess_encoding
 from penstock.data.signals import Misfit, Misread, NotUtf8
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.storage import arrow_type
+from penstock.data.time_text import parse_times
 from penstock.data.values import Kinds, first_misfit, settle_all, to_array
 from penstock.errors import InputError
-from penstock.records.dataset import ColumnType
+from penstock.records.dataset import Assumption, ColumnType, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -53,25 +54,57 @@ class JsonlReader:
         self._source = source
         self._encodings = {file: self._encoding(file) for file in files}
         self._types: dict[str, ColumnType | None] = {}
+        self._left_out: set[str] = set()
+        self._utf8: set[SourceFile] = set()
 
     def notes(self) -> list[str]:
         """Return how the files were read."""
-        encodings = sorted(set(self._encodings.values()))
+        encodings = sorted({encoding.name for encoding in self._encodings.values()})
         return [f"JSON Lines, encoding {', '.join(encodings)}"]
+
+    def assumptions(self) -> list[Assumption]:
+        """Return what was assumed that could be otherwise."""
+        found = (encoding.assumption for encoding in self._encodings.values())
+        guessed = dict.fromkeys(said for said in found if said)
+        return [*guessed, *indexes(sorted(self._left_out), self._source)]
+
+    def reading(self) -> Reading | None:
+        """Return nothing: values have types of their own here."""
+        return None
 
     def infer(self, *, whole: bool) -> None:
         """Settle the fields and their types from the first block, or from all rows."""
         kinds: dict[str, Kinds] = {}
         for file, block, line in self._blocks(size=BLOCK if whole else _FIRST):
             for number, row in _objects(file, block, line):
-                for name, value in row.items():
-                    found = kinds.setdefault(name, Kinds())
-                    if name not in self._source.types:
-                        found.add(value, f"{file.name}: line {number}: field {name!r}")
+                self._count(row, kinds, f"{file.name}: line {number}")
             if not whole:
                 break
-        check_declared(self._source.types, list(kinds), where=self._files[0].name)
-        self._types = settle_all(kinds, self._source.types)
+        if not whole and not kinds.keys() >= self._named():
+            self.infer(whole=True)
+            return
+        wanted = chosen(list(kinds), self._source, where=self._files[0].name)
+        self._left_out = kinds.keys() - set(wanted)
+        self._types = settle_all({name: kinds[name] for name in wanted}, self._source.types)
+
+    def _named(self) -> set[str]:
+        """Return the fields that settings name; they may come late."""
+        source = self._source
+        return {*source.types, *source.formats, *source.columns, *source.exclude}
+
+    def _count(self, row: Mapping[str, Any], kinds: dict[str, Kinds], place: str) -> None:
+        """Count the values of an object; those of fields that are not read may be anything."""
+        only, types = self._source.columns, self._source.types
+        for name, value in row.items():
+            found = kinds.setdefault(name, Kinds())
+            if name in types or name in self._source.exclude or (only and name not in only):
+                continue
+            try:
+                found.add(value, f"{place}: field {name!r}")
+            except InputError as error:
+                if isinstance(value, int):
+                    raise as_text(error, name, self._source) from error
+                raise without(error, [name], self._source) from error
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the rows.
@@ -104,7 +137,7 @@ class JsonlReader:
         if isinstance(found, NotUtf8):
             self._encodings[found.file] = guess_encoding(found.sample, where=found.file.name)
 
-    def _encoding(self, file: SourceFile) -> str:
+    def _encoding(self, file: SourceFile) -> Encoding:
         with contextlib.closing(open_bytes(file)) as stream:
             raw = read(stream, _SAMPLE, where=file.name)
         if not raw.strip():
@@ -121,12 +154,16 @@ class JsonlReader:
     def _blocks(self, size: int = BLOCK) -> Iterator[tuple[SourceFile, Block, int]]:
         """Yield each file's blocks with the number of their first line."""
         for file in self._files:
-            line, encoding = 1, self._encodings[file]
+            line, encoding = 1, self._encodings[file].name
             with contextlib.closing(Utf8Stream(file, encoding=encoding)) as stream:
                 for block in row_blocks(stream, where=file.name, cut=last_line_end, size=size):
                     if not block.data.isspace():
                         first = functools.partial(int, line)
-                        check_utf8(file, block, given=self._source.encoding, line=first)
+                        known = file in self._utf8
+                        given = self._source.encoding
+                        check_utf8(file, block, given=given, line=first, known=known)
+                        if not block.data.isascii():
+                            self._utf8.add(file)
                         yield file, block, line
                     line += block.data.count(b"\n")
 
@@ -150,27 +187,36 @@ class JsonlReader:
                 ),
                 parse_options=arrow_json.ParseOptions(
                     explicit_schema=pa.schema(list(fields.items())),
-                    unexpected_field_behavior="error",
+                    unexpected_field_behavior=self._unexpected(),
                 ),
             )
+            if not fields.keys() | self._left_out >= set(table.column_names):
+                return None
             batch = table.combine_chunks().to_batches()[0]
             arrays = [
-                _times(batch.column(name), name)
+                parse_times(batch.column(name))
                 if self._types[name] == "datetime"
                 else batch.column(name)
                 for name in fields
             ]
-        except (pa.ArrowInvalid, Misfit):
+        except (pa.ArrowInvalid, ValueError):
             return None
         return pa.RecordBatch.from_arrays(arrays, list(fields))
+
+    def _unexpected(self) -> str:
+        """Return what Arrow does with a field that is not among those to read."""
+        if self._source.columns:
+            return "ignore"
+        return "infer" if self._left_out else "error"
 
     def _built(self, file: SourceFile, block: Block, line: int) -> pa.RecordBatch:
         """Read a block line by line."""
         import pyarrow as pa
 
         rows = [row for _, row in _objects(file, block, line)]
-        unknown = next((name for row in rows for name in row if name not in self._types), None)
-        if unknown is not None:
+        known = self._types.keys() | self._left_out
+        unknown = next((name for row in rows for name in row if name not in known), None)
+        if not self._source.columns and unknown is not None:
             raise Misfit(unknown)
         arrays = [
             to_array(
@@ -182,16 +228,6 @@ class JsonlReader:
             for name, kind in self._types.items()
         ]
         return pa.RecordBatch.from_arrays(arrays, list(self._types))
-
-
-def _times(texts: pa.Array, name: str) -> pa.Array:
-    """Convert times that all have no zone, or all have one."""
-    import pyarrow as pa
-
-    try:
-        return convert(texts, pa.timestamp("us"), name=name)
-    except Misfit:
-        return convert(texts, pa.timestamp("us", "UTC"), name=name)
 
 
 def _objects(file: SourceFile, block: Block, line: int) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from penstock.data.sources import SourceFile
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from penstock.data.sources import SourceFile
 
 
 class Misfit(Exception):  # noqa: N818 - no error to show

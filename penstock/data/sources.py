@@ -8,15 +8,17 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
+from penstock.data.addresses import is_local, local_path
 from penstock.data.disk import FULL
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError, PenstockError, ServiceError
+from penstock.records.dataset import FILE_NAME
 
 Format = Literal["csv", "parquet", "jsonl"]
 
@@ -35,11 +37,18 @@ _FORMATS: dict[str, Format] = {
     ".json": "jsonl",
 }
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+_MAGIC = (
+    (".gz", rb"\x1f\x8b"),
+    (".bz2", rb"BZh[1-9]1AY&"),
+    (".xz", rb"\xfd7zXZ"),
+    (".zst", rb"\x28\xb5\x2f\xfd"),
+)
+"""How compressed files begin, whatever their names are."""
+
 _USER = re.compile(r"://(?:[^/?@]*@|[^/?@:]*:(?!\d+/)[^@]*@)")
 """User and password in an address, also a password that holds a slash."""
 
 _DATABASES = ("sqlite", "duckdb", "postgresql", "mysql", "mariadb", "oracle", "mssql")
-_OWN_RECORD = "dataset.json"
 _FIRST_CONTACT = 60.0
 """Seconds that a store may take until it has listed what is there."""
 
@@ -83,12 +92,9 @@ def local_files(source: SourceSpec, *, beside: Path) -> Iterator[list[SourceFile
         InputError: If nothing is there, or it cannot be told how to read it.
         ServiceError: If a store cannot be reached, or refuses.
     """
-    if "://" not in source.uri:
-        yield _checked([_source_file(source, str(p), p) for p in _find(Path(source.uri))], source)
-        return
-    if source.uri.startswith(("file://", "local://")):
-        path = Path(source.uri.split("://", 1)[1])
-        yield _checked([_source_file(source, str(p), p) for p in _find(path)], source)
+    if is_local(source.uri):
+        found = _find(Path(local_path(source.uri)))
+        yield _checked([_source_file(source, str(p), p) for p in found], source)
         return
     beside.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=beside.parent, prefix=f".{beside.name}.source."))
@@ -103,7 +109,9 @@ def _find(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        found = [p for p in sorted(path.rglob("*")) if p.is_file() and _is_data(p, path)]
+        below = [p for p in sorted(path.rglob("*")) if p.is_file() and not _is_hidden(p, path)]
+        # What other tools write into a folder may have no suffix at all.
+        found = [p for p in below if _is_data(p, path)] or [p for p in below if not p.suffix]
         if not found:
             raise InputError(
                 "the folder holds no data file",
@@ -126,9 +134,16 @@ def _find(path: Path) -> list[Path]:
     )
 
 
+def _is_hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
+
+
 def _is_data(path: Path, root: Path) -> bool:
-    hidden = any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
-    return not hidden and path.name != _OWN_RECORD and _suffixes(path.name)[0] in _FORMATS
+    return (
+        not _is_hidden(path, root)
+        and path.name != FILE_NAME
+        and _suffixes(path.name)[0] in _FORMATS
+    )
 
 
 def _suffixes(name: str) -> tuple[str, str]:
@@ -144,8 +159,7 @@ def _source_file(source: SourceSpec, name: str, path: Path) -> SourceFile:
     suffix, compression = _suffixes(path.name)
     with _readable(path, name) as stream:
         start = stream.read(8)
-    if start[:2] == b"\x1f\x8b":
-        compression = ".gz"
+    compression = next((mark for mark, magic in _MAGIC if re.match(magic, start)), compression)
     if start[:4] == b"PK\x03\x04":
         raise InputError(
             "this is a zip archive or a workbook, which is not read",
@@ -156,7 +170,19 @@ def _source_file(source: SourceSpec, name: str, path: Path) -> SourceFile:
     kind: Format = known if source.format == "auto" else source.format
     if not path.stat().st_size:
         raise InputError("the file is empty", where=name, remedy="Name a file with rows.")
-    return SourceFile(name=name, path=path, format=kind, compression=compression)
+    file = SourceFile(name=name, path=path, format=kind, compression=compression)
+    if source.format == "auto" and kind == "csv" and suffix not in _FORMATS and _is_json(file):
+        return replace(file, format="jsonl")
+    return file
+
+
+def _is_json(file: SourceFile) -> bool:
+    """Whether a file whose name does not tell its format begins as JSON does."""
+    from penstock.data.blocks import open_bytes, read
+
+    with contextlib.closing(open_bytes(file)) as stream:
+        start = read(stream, 64, where=file.name).removeprefix(b"\xef\xbb\xbf").lstrip()
+    return start[:1] in (b"{", b"[")
 
 
 @contextlib.contextmanager

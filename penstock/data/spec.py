@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt
 
 from penstock.records.dataset import ColumnType
 from penstock.records.spec import Spec
@@ -27,15 +27,55 @@ class SourceSpec(Spec):
     )
     delimiter: str = Field(default="", max_length=1, description="CSV: empty means detect it")
     encoding: str = Field(default="", description="Text files: empty means detect it")
+    header: bool | Literal["auto"] = Field(
+        default="auto",
+        description="CSV: whether the first row holds the names of the columns; auto refuses a "
+        "first row that looks like values",
+    )
+    names: tuple[str, ...] = Field(
+        default=(),
+        description="CSV: names of the columns, where the file has no row of names or others are "
+        "wanted",
+    )
+    skip_lines: NonNegativeInt | Literal["auto"] = Field(
+        default="auto",
+        description="CSV: lines to leave out at the top; auto leaves out Excel's sep= line, "
+        "comments and a title",
+    )
+    skip_last: NonNegativeInt | Literal["auto"] = Field(
+        default="auto",
+        description="CSV: lines to leave out at the end; auto refuses a last row that looks like "
+        "a total",
+    )
+    comment: str = Field(
+        default="", description="CSV: lines that begin with this text are left out"
+    )
     na_values: tuple[str, ...] = Field(
         default=NA_VALUES, description="CSV: texts that stand for a missing value"
     )
     strip: bool = Field(default=True, description="CSV: remove white space around names and values")
+    decimal: Literal["", ".", ","] = Field(
+        default="", description="CSV: the decimal mark; empty means detect it for each column"
+    )
+    thousands: Literal["", ",", ".", " ", "'"] = Field(
+        default="",
+        description="CSV: the mark between groups of three digits; empty means detect it for each "
+        "column",
+    )
     types: dict[str, ColumnType] = Field(
         default_factory=dict,
         description="Storage types to use instead of the inferred: integer, number, boolean, "
         "string or datetime, by column",
     )
+    formats: dict[str, str] = Field(
+        default_factory=dict,
+        description="CSV: how a column's values are written, where it cannot be told: for times as "
+        "in strptime (%d/%m/%Y), for numbers an example (1.234,5 or 1,234.5)",
+    )
+    columns: tuple[str, ...] = Field(
+        default=(), description="Columns to read; empty means all of them"
+    )
+    exclude: tuple[str, ...] = Field(default=(), description="Columns to leave out")
 
 
 class SplitSpec(Spec):

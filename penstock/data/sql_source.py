@@ -6,13 +6,13 @@ import contextlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from penstock.data.columns import check_declared, check_unique
+from penstock.data.columns import as_text, check_unique, chosen, indexes, without
 from penstock.data.signals import Misfit, Misread
 from penstock.data.sources import redacted
 from penstock.data.spec import SourceSpec
 from penstock.data.values import Kinds, first_misfit, settle_all, to_array
 from penstock.errors import InputError, PenstockError, ServiceError
-from penstock.records.dataset import ColumnType
+from penstock.records.dataset import Assumption, ColumnType, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,26 +33,48 @@ class SqlReader:
         self._source = source
         self._where = redacted(source.uri)
         self._types: dict[str, ColumnType | None] = {}
+        self._indexes: list[Assumption] = []
 
     def notes(self) -> list[str]:
         """Return how the source was read."""
         return [f"SQL: {' '.join(self._source.query.split())}"]
+
+    def assumptions(self) -> list[Assumption]:
+        """Return what was assumed that could be otherwise."""
+        return self._indexes
+
+    def reading(self) -> Reading | None:
+        """Return nothing: values have types of their own here."""
+        return None
 
     def infer(self, *, whole: bool) -> None:
         """Settle the columns' types from the first rows of the result, or from all."""
         kinds: dict[str, Kinds] = {}
         rows = 0
         for names, batch in self._results():
-            kinds = kinds or {name: Kinds() for name in names}
+            if not kinds:
+                kinds = {n: Kinds() for n in chosen(names, self._source, where=self._where)}
+                self._indexes = indexes(names, self._source)
+            counted = [
+                (at, name, kinds[name])
+                for at, name in enumerate(names)
+                if name in kinds and name not in self._source.types
+            ]
             for row in batch:
                 rows += 1
-                for name, value in zip(names, row, strict=True):
-                    if name not in self._source.types:
-                        kinds[name].add(value, f"{self._where}: row {rows}: column {name!r}")
+                for at, name, found in counted:
+                    self._count(found, row[at], name, rows)
             if not whole:
                 break
-        check_declared(self._source.types, list(kinds), where=self._where)
         self._types = settle_all(kinds, self._source.types)
+
+    def _count(self, found: Kinds, value: Any, name: str, row: int) -> None:
+        try:
+            found.add(value, f"{self._where}: row {row}: column {name!r}")
+        except InputError as error:
+            if isinstance(value, int):
+                raise as_text(error, name, self._source) from error
+            raise without(error, [name], self._source) from error
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the result's rows."""
@@ -63,8 +85,9 @@ class SqlReader:
             arrays = [
                 to_array(list(values), self._types[name], name=name, declared=self._declared(name))
                 for name, values in zip(names, columns, strict=True)
+                if name in self._types
             ]
-            yield pa.RecordBatch.from_arrays(arrays, names)
+            yield pa.RecordBatch.from_arrays(arrays, list(self._types))
 
     def explain(self, misfit: Misfit) -> InputError:
         """Return the error for a value that does not have its column's declared type."""

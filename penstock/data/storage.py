@@ -91,6 +91,51 @@ def to_storage(array: pa.Array, column: Column) -> pa.Array:
     return array
 
 
+def converted(array: pa.Array, kind: ColumnType) -> pa.Array:
+    """Return an array of one storage type as another that the user declares.
+
+    Only what loses nothing and is no new meaning: numbers as numbers while they stay equal, 0 and
+    1 as booleans and back, texts as what they spell, anything as text.
+
+    Raises:
+        pyarrow.ArrowInvalid: If a value is not of that type.
+        pyarrow.ArrowNotImplementedError: If values of the array's type never are.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_dictionary(array.type):
+        array = array.dictionary_decode()
+    found, wanted = storage_type(array.type), arrow_type(kind)
+    if array.null_count == len(array):
+        return pa.nulls(len(array), wanted)
+    if kind == "datetime" and found in ("integer", "number"):
+        raise pa.ArrowNotImplementedError("a number does not say from when and in what it counts")
+    if "datetime" in (found, kind) and not {found, kind} & {"string"}:
+        raise pa.ArrowNotImplementedError(f"{found} and {kind} have no value in common")
+    if kind == "boolean" and found in ("integer", "number"):
+        bits = pc.is_in(array, pa.array([0, 1], pa.int64()).cast(array.type))
+        other = array.filter(pc.and_(pc.invert(bits), pc.is_valid(array)))
+        if len(other):
+            raise pa.ArrowInvalid(f"{other[0].as_py()!r} is neither 0 nor 1")
+    if found == "boolean" and kind == "number":
+        array = array.cast(pa.int64())
+    if found == "string" and kind == "datetime":
+        return _times(array)
+    return pc.cast(array, wanted)
+
+
+def _times(texts: pa.Array) -> pa.Array:
+    """Return times in ISO 8601; those without a zone are taken for UTC."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        return pc.cast(texts, pa.timestamp("us"))
+    except pa.ArrowInvalid:
+        return pc.cast(texts, pa.timestamp("us", tz="UTC"))
+
+
 def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
     """Return the columns in which a schema's values are stored.
 

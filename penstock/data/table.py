@@ -11,7 +11,7 @@ from penstock import files
 from penstock.data.disk import disk_errors
 from penstock.data.storage import arrow_schema
 from penstock.errors import InputError, IntegrityError
-from penstock.records.dataset import FILE_NAME, Column, Dataset
+from penstock.records.dataset import RECORD_NAME, Assumption, Column, Dataset, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -23,7 +23,7 @@ def read_dataset(folder: Path) -> Dataset:
     """Read a dataset's record and check that its files are the ones it lists.
 
     Args:
-        folder: The folder with `dataset.json` and the Parquet files.
+        folder: The folder with `_dataset.json` and the Parquet files.
 
     Raises:
         InputError: If there is no readable record.
@@ -32,7 +32,7 @@ def read_dataset(folder: Path) -> Dataset:
     """
     import pyarrow.parquet as pq
 
-    dataset = Dataset.read(folder / FILE_NAME)
+    dataset = Dataset.of(folder)
     for listed in dataset.files:
         path = folder / listed.name
         if not path.is_file():
@@ -91,6 +91,8 @@ def write_dataset(
     output: Path,
     source: str,
     notes: Sequence[str] = (),
+    assumptions: Sequence[Assumption] = (),
+    reading: Reading | None = None,
     parent: str | None = None,
     part: Literal["train", "holdout"] | None = None,
 ) -> Dataset:
@@ -104,6 +106,8 @@ def write_dataset(
         output: The folder to make; must not hold anything.
         source: Where the rows came from, for people, without credentials.
         notes: What a reader of the record should know.
+        assumptions: How the source was read where it could be read otherwise.
+        reading: How its texts were read, if it holds texts.
         parent: Content digest of the dataset that this one is a part of.
         part: Which part.
 
@@ -118,7 +122,8 @@ def write_dataset(
             for batch in batches:
                 writer.add(batch)
             dataset = writer.finish(source=source, notes=notes, parent=parent, part=part)
-        dataset.write(folder / FILE_NAME)
+        dataset = dataset.model_copy(update={"assumptions": tuple(assumptions), "reading": reading})
+        dataset.write(folder / RECORD_NAME)
     return dataset
 
 

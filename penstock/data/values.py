@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from penstock.data.inference import NAIVE, ZONED
 from penstock.data.signals import Misfit
 from penstock.data.storage import arrow_type
+from penstock.data.time_text import NAIVE, ZONED
+from penstock.data.types import Rules, value_of
 from penstock.errors import InputError
 from penstock.records.dataset import ColumnType
 
@@ -119,7 +120,8 @@ def to_array(
     try:
         if not declared and not all(_kind(v) in _HOLDS[kind] for v in values if v is not None):
             raise Misfit(name)
-        return pa.array([_as(value, kind) for value in values], wanted)
+        rules = Rules(name=name, kind=kind, texts=declared)
+        return pa.array([_as(value, rules) for value in values], wanted)
     except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
         raise Misfit(name) from error
 
@@ -158,32 +160,13 @@ def _kind(value: Any) -> str | None:
     return "string" if isinstance(value, uuid.UUID) else None
 
 
-def _as(value: Any, kind: ColumnType) -> Any:
+def _as(value: Any, rules: Rules) -> Any:
     """Return a value in a form that Arrow takes for a storage type, None where it is missing."""
-    if value is None:
-        return None
-    if kind == "string":
-        return _text(value)
-    if kind == "datetime":
-        return _time(value)
-    if kind == "boolean":
-        if not isinstance(value, bool):
-            raise ValueError(value)
-        return value
-    number = _number(value)
-    if math.isnan(number):
-        return None
-    if kind == "number":
-        return number
-    if not number.is_integer():
-        raise ValueError(value)
-    return int(value)
-
-
-def _number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float | decimal.Decimal | str):
-        raise TypeError(value)
-    return float(value)
+    if rules.kind == "string":
+        return None if value is None else _text(value)
+    if isinstance(value, float | decimal.Decimal) and math.isinf(value):
+        return float(value)  # The profile refuses it, by name and count.
+    return value_of(value, rules)
 
 
 def _text(value: Any) -> str:
@@ -194,14 +177,3 @@ def _text(value: Any) -> str:
     if isinstance(value, bytes | list | dict | tuple):
         raise ValueError(value)
     return str(value)
-
-
-def _time(value: Any) -> dt.datetime:
-    """Return a time in UTC; one without a zone is taken for UTC."""
-    if isinstance(value, str):
-        value = dt.datetime.fromisoformat(value)
-    elif isinstance(value, dt.date) and not isinstance(value, dt.datetime):
-        value = dt.datetime(value.year, value.month, value.day)
-    if not isinstance(value, dt.datetime):
-        raise TypeError(value)
-    return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)

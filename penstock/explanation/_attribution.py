@@ -88,7 +88,7 @@ def _adds_up(found: Attributions) -> bool:
 
 
 def _by_structure(sample: Sample, *, keep: np.ndarray, seed: int) -> Attributions | None:
-    features, estimator = (step for _, step in sample.model.pipeline.steps)
+    features, estimator = (step for _, step in sample.model.typed.steps)
     of = origins(features)
     if of is None:
         return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from penstock.export.errors import NotConvertibleError
-from penstock.model import positive_index
+from penstock.model import positive_index, scoring_part
 from penstock.records.export import Input
 from penstock.records.model import Model
 
@@ -20,8 +20,7 @@ def convert(pipeline: Any, record: Model) -> tuple[bytes, tuple[Input, ...]]:
     is rounded to float32 but what scikit-learn itself rounds: the features that forests take.
 
     Args:
-        pipeline: A fitted pipeline of the steps `features` and `estimator`, as
-            `penstock.features.fit` and `penstock.training.estimators` build them.
+        pipeline: A fitted pipeline, as `penstock.training.saving` puts it together.
         record: Its record: columns, task, classes, positive class.
 
     Raises:
@@ -31,9 +30,10 @@ def convert(pipeline: Any, record: Model) -> tuple[bytes, tuple[Input, ...]]:
     from penstock.export._features import features
     from penstock.export._graph import Graph
 
+    transformer, estimator = (step for _, step in scoring_part(pipeline).steps)
     graph = Graph(record.columns)
-    value = features(graph, pipeline.steps[0][1])
-    scores = _estimator(graph, pipeline.steps[1][1], value, record)
+    value = features(graph, transformer)
+    scores = _estimator(graph, estimator, value, record)
     if record.task == "multiclass":
         return graph.finish(scores, shape=[None, len(record.classes)]), graph.inputs
     import numpy as np

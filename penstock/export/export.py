@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock import files, model
+from penstock.data.frames import to_frame
 from penstock.data.table import iter_batches, read_dataset
 from penstock.errors import IntegrityError
 from penstock.export.convert import convert
@@ -84,7 +85,7 @@ def _compare(loaded: LoadedModel, run: Run, *, holdout: Path) -> tuple[Compariso
     columns = loaded.record.columns
     rows, probed = (Comparison(loaded, run, tolerance=TOLERANCE) for _ in range(2))
     for batch in iter_batches(holdout, [column.name for column in columns], rows=_ROWS):
-        frame = model.to_frame(batch, columns)
+        frame = to_frame(batch, columns)
         rows.add(frame)
         if not probed.rows:
             varied, names = probes(frame, columns)

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock import files
+from penstock.data.frames import to_frame
 from penstock.data.table import read_dataset, read_table
 from penstock.data.task import target_column
 from penstock.errors import InputError
 from penstock.features.kinds import Choice, choose
 from penstock.features.report import render
 from penstock.features.spec import FeaturesSpec
-from penstock.model import to_frame
 from penstock.progress import say
 from penstock.records.dataset import Column, Dataset, Level, Split
 from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, FeatureColumn, Features

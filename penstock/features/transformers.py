@@ -13,6 +13,9 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.utils.validation import validate_data
 
+from penstock.data.frames import to_frame
+from penstock.records.dataset import Column, Reading
+
 MISSING = "(missing)"
 
 _DAY = 86_400_000_000
@@ -30,6 +33,44 @@ class _Stateless(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     def _names(self, given: Any) -> list[str]:
         known = getattr(self, "feature_names_in_", given)
         return [f"x{i}" for i in range(self.n_features_in_)] if known is None else list(known)
+
+
+class RawColumns(_Stateless):
+    """Rows as clients and files hold them, as the typed columns that the other steps take.
+
+    What the reader of the training table took for missing, trimmed or read as a number means the
+    same here, whoever calls the pipeline.
+
+    Args:
+        columns: Name and storage type of each column.
+        reading: The fields of `penstock.records.dataset.Reading`; None: the table had types of its
+            own, and a text is that text.
+
+    Example:
+        >>> import pandas as pd
+        >>> reading = {"na_values": ["NA"], "strip": True, "formats": []}
+        >>> step = RawColumns([["n", "number"]], reading).fit(pd.DataFrame({"n": [1.0]}))
+        >>> step.transform(pd.DataFrame({"n": [" 2", "NA"]}))["n"].tolist()
+        [2.0, nan]
+    """
+
+    def __init__(self, columns: list[list[str]], reading: dict[str, Any] | None = None) -> None:
+        self.columns = columns
+        self.reading = reading
+
+    def transform(self, X: Any) -> pd.DataFrame:  # noqa: N803
+        """Return the columns, in their order, of their types.
+
+        Raises:
+            InputError: See `penstock.data.frames.to_frame`.
+        """
+        columns = [Column.model_validate({"name": n, "type": kind}) for n, kind in self.columns]
+        reading = None if self.reading is None else Reading.model_validate(self.reading)
+        return to_frame(X, columns, reading)
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """Return the columns' own names."""
+        return np.asarray(self._names(input_features), dtype=object)
 
 
 class MissingLevel(_Stateless):

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import datetime
-from typing import ClassVar, Literal
+from pathlib import Path
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
+from penstock.errors import InputError
 from penstock.records.base import Record, Value
 
 ColumnType = Literal["integer", "number", "boolean", "string", "datetime"]
 """How a column is stored: int64, float64, bool, UTF-8 text, or timestamp in microseconds, UTC."""
 
+RECORD_NAME = "_dataset.json"
+"""The record among the Parquet files: whatever reads the folder as Parquet passes it over."""
+
 FILE_NAME = "dataset.json"
+"""The training part's record in a model folder; also that of datasets which are older."""
 
 
 class Level(Value):
@@ -57,6 +64,52 @@ class ProfiledColumn(Column):
     profile: Profile
 
 
+class Assumption(Value):
+    """A reading of the source that was not the only possible one."""
+
+    risk: Literal["high", "medium", "low"] = Field(
+        description="high: values would be wrong if it does not hold; medium: a column would be of "
+        "the wrong kind; low: worth knowing"
+    )
+    column: str = Field(default="", description="The column, or empty for the whole source")
+    text: str = Field(description="What was assumed, and why, in one sentence")
+    setting: str = Field(description="The setting of `source` that changes it, with an example")
+
+
+class TextFormat(Value):
+    """How the values of one column are written as text, where that is not the plain way.
+
+    The plain way is `1234.5` for a number, `true` or `false`, ISO 8601 for a time.
+    """
+
+    column: str
+    decimal: Literal[".", ","] = Field(default=".", description="The decimal mark")
+    thousands: str = Field(default="", description="The mark between groups of three digits")
+    affix: str = Field(
+        default="", description="What stands with every number: a currency or a percent sign"
+    )
+    time: str = Field(default="", description="How a time is written, as in strptime")
+
+
+class Reading(Value):
+    """How texts become values: the same in a file, in a request and in a frame.
+
+    A dataset from a source that has types of its own (Parquet, a database) has none: a text there
+    is that text.
+    """
+
+    na_values: tuple[str, ...] = Field(description="Texts that stand for a missing value")
+    strip: bool = Field(description="White space around a text does not count")
+    formats: tuple[TextFormat, ...] = Field(
+        default=(), description="Columns whose values are not written the plain way"
+    )
+
+    def of(self, names: Container[str]) -> Reading:
+        """Return how the texts of these columns are read."""
+        formats = tuple(one for one in self.formats if one.column in names)
+        return self.model_copy(update={"formats": formats})
+
+
 class DataFile(Value):
     """One Parquet file of a dataset."""
 
@@ -66,7 +119,7 @@ class DataFile(Value):
 
 
 class Dataset(Record):
-    """`dataset.json`: the record beside the Parquet files of a dataset.
+    """`_dataset.json`: the record beside the Parquet files of a dataset.
 
     `digest` is the data version: it depends on the column names, their types and the multiset of
     rows, and not on the order of files or rows, on how the rows are cut into files, or on the
@@ -84,10 +137,45 @@ class Dataset(Record):
     notes: tuple[str, ...] = Field(
         default=(), description="What a reader should know: detected dialect, encoding, simulated …"
     )
+    assumptions: tuple[Assumption, ...] = Field(
+        default=(), description="How the source was read where it could be read otherwise"
+    )
+    reading: Reading | None = Field(
+        default=None, description="How the texts of the source were read, if it holds texts"
+    )
     parent: str | None = Field(
         default=None, description="Content digest of the dataset that this one is a part of"
     )
     part: Literal["train", "holdout"] | None = None
+
+    @staticmethod
+    def record_in(folder: Path) -> Path | None:
+        """Return where the record of a dataset's folder is, None if the folder is no dataset."""
+        places = (folder / RECORD_NAME, folder / FILE_NAME)
+        return next((place for place in places if place.is_file()), None)
+
+    @classmethod
+    def of(cls, folder: Path) -> Self:
+        """Return the record of a dataset's folder.
+
+        Raises:
+            InputError: If there is none: the path is a table that was not ingested, or nothing.
+            IntegrityError: If it is a record of another kind or version.
+        """
+        place = cls.record_in(folder)
+        if place is not None:
+            return cls.read(place)
+        if not folder.exists():
+            raise InputError(
+                "there is no dataset", where=str(folder), remedy="Name what ingest wrote."
+            )
+        what = "a file" if folder.is_file() else f"a folder without {RECORD_NAME}"
+        raise InputError(
+            f"this is {what}, and no dataset",
+            where=str(folder),
+            remedy="Ingest the table first: the component ingest reads an address, ingest_artifact "
+            "what another component wrote.",
+        )
 
     def column(self, name: str) -> ProfiledColumn | None:
         """Return the column called `name`, or None."""

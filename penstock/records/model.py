@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from penstock.records.base import Record, Value
-from penstock.records.dataset import Column
+from penstock.records.dataset import Column, Reading
 
 Task = Literal["binary", "multiclass", "regression"]
 Label = bool | int | str
@@ -42,6 +42,11 @@ class Model(Record):
         "out-of-fold predictions of the training part",
     )
     columns: tuple[Column, ...]
+    reading: Reading | None = Field(
+        default=None,
+        description="How texts become values of the columns, as in the table that was trained on; "
+        "None: that table had types of its own, and a text is that text",
+    )
     metric: str = Field(description="The metric that the search optimised")
     score: float = Field(description="Its mean over the folds of the training part")
     parameters: dict[str, bool | int | float | str | None]

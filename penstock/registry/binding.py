@@ -8,7 +8,7 @@ import penstock
 from penstock.errors import IntegrityError
 from penstock.gate.decide import decide
 from penstock.policy.spec import Policy
-from penstock.records.dataset import FILE_NAME, Dataset, Split
+from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
 from penstock.records.explanation import Explanation
@@ -62,7 +62,7 @@ def require_holdout(decision: Decision, holdout: Path) -> Dataset:
     # Deploying compares decisions too, in an image that digests no rows.
     from penstock.data.content import content_of
 
-    dataset = Dataset.read(holdout / FILE_NAME)
+    dataset = Dataset.of(holdout)
     _require("dataset", decision.dataset, dataset.content)
     found = content_of(holdout)
     if found != dataset.content:

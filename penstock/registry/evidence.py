@@ -16,7 +16,6 @@ from penstock import files, tracking
 from penstock.errors import InputError
 from penstock.policy.spec import Policy
 from penstock.records.base import Record
-from penstock.records.dataset import FILE_NAME as DATASET_FILE
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
@@ -141,7 +140,7 @@ def write_pack(
         "explanation": grounds.explanation,
         "split": grounds.split,
         "train": grounds.train,
-        "holdout": Dataset.read(holdout / DATASET_FILE) if holdout else None,
+        "holdout": Dataset.of(holdout) if holdout else None,
     }
     for title, record in records.items():
         if record is not None:
@@ -157,7 +156,7 @@ def write_pack(
             uri=f"models:/{name}, under the number that it gets once this is written",
             spec=grounds.card,
             training=grounds.train,
-            holdout=Dataset.read(holdout / DATASET_FILE) if holdout else None,
+            holdout=Dataset.of(holdout) if holdout else None,
             split=grounds.split,
             evaluation=evaluation,
             decision=decision,

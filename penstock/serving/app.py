@@ -8,10 +8,12 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import penstock
-from penstock.serving import feedback, openapi, responses
+from penstock.serving import events, feedback, openapi, payload, responses
+from penstock.serving.binary import HEADER_LENGTH
 from penstock.serving.books import Books, Exchange, Headers
 from penstock.serving.capture import Truths
 from penstock.serving.mistakes import RequestError, parse_object
@@ -24,6 +26,11 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _EXPLANATIONS_WAITING = 8
 _JSON = b"application/json"
+_BINARY = b"application/octet-stream"
+_PLAIN: tuple[tuple[bytes, bytes], ...] = ((b"content-type", _JSON),)
+
+Answered = tuple[bytes, Sequence[tuple[bytes, bytes]]]
+"""The body of an answer, and the headers that say what it is."""
 
 _log = logging.getLogger("kserve.penstock")
 
@@ -55,6 +62,7 @@ class InferenceApp:
         self._posted = {
             f"/v1/models/{name}:feedback": self._feedback,
             f"/v1/models/{name}:explain": self._explain,
+            "/v2/repository/index": self._index,
         }
         self._headers = [
             (b"x-penstock-model", _header(name)),
@@ -70,16 +78,22 @@ class InferenceApp:
         versioned = f"{model}/versions/{version}"
         predictions: dict[str, Protocol] = {
             f"/v1/models/{name}:predict": "v1",
+            f"/v1/models/{name}/versions/{version}:predict": "v1",
             f"{model}/infer": "v2",
             f"{versioned}/infer": "v2",
             "/invocations": "mlflow",
         }
-        server = {"name": "penstock", "version": penstock.__version__, "extensions": []}
+        server = {
+            "name": "penstock",
+            "version": penstock.__version__,
+            "extensions": ["binary_tensor_data", "model_repository(index)"],
+        }
         document = openapi.document(self._service)
         read: dict[str, Callable[[], Mapping[str, Any]]] = {
             "/": lambda: {"status": "alive"},
             "/v1/models": lambda: {"models": [name], **notes},
             f"/v1/models/{name}": self._ready,
+            f"/v1/models/{name}/versions/{version}": self._ready,
             "/v2": lambda: {**server, **notes},
             "/v2/health/live": lambda: {"live": True},
             "/v2/health/ready": lambda: {"ready": not self._draining},
@@ -88,6 +102,8 @@ class InferenceApp:
             versioned: self._service.metadata,
             f"{model}/ready": self._ready,
             f"{versioned}/ready": self._ready,
+            "/ping": lambda: {"status": "alive"},
+            "/health": lambda: {"status": "alive"},
             "/openapi.json": lambda: document,
         }
         return predictions, read
@@ -107,15 +123,18 @@ class InferenceApp:
         headers: Headers = dict(scope["headers"])
         method, path = scope["method"], scope["path"]
         exchange = Exchange.of(headers)
-        if method == "GET" and path in self._read:
+        # The server sends no body to HEAD, whatever it is given.
+        reads = method in ("GET", "HEAD")
+        if reads and path in self._read:
             found = self._read[path]()
             status = 503 if found.get("ready") is False else 200
             await self._respond(send, exchange, status, responses.encode(found))
             return
-        if method == "GET" and path == "/metrics":
+        if reads and path == "/metrics":
             accept = headers.get(b"accept", b"").decode("latin-1")
             body, content_type = self._books.meters.exposition(accept)
-            await self._respond(send, exchange, 200, body, content_type=content_type.encode())
+            said = [(b"content-type", content_type.encode())]
+            await self._respond(send, exchange, 200, body, headers=said)
             return
         self._books.meters.in_flight.inc()
         try:
@@ -136,41 +155,77 @@ class InferenceApp:
         receive: Receive,
         send: Send,
     ) -> None:
-        further: Sequence[tuple[bytes, bytes]] = ()
+        said: Sequence[tuple[bytes, bytes]] = _PLAIN
         try:
-            status, body = 200, await self._answer(method, path, headers, exchange, receive)
+            status = 200
+            body, said = await self._answer(method, path, headers, exchange, receive)
         except RequestError as error:
-            status, body, further = error.status, _error(error.message), error.headers
+            status, body, said = error.status, _error(error.message), [*_PLAIN, *error.headers]
         except Exception:
             _log.exception("request %s could not be answered", exchange.request_id)
             status, body = 500, _error("the model failed on this request")
-        await self._respond(send, exchange, status, body, further=further)
+        await self._respond(send, exchange, status, body, headers=said)
 
     async def _answer(
         self, method: str, path: str, headers: Headers, exchange: Exchange, receive: Receive
-    ) -> bytes:
+    ) -> Answered:
         protocol = self._predictions.get(path)
         handler = self._posted.get(path)
         if protocol is None and handler is None:
             raise self._unknown(method, path)
-        exchange.protocol = protocol or path.rpartition(":")[2]
+        if protocol or ":" in path:
+            exchange.protocol = protocol or path.rpartition(":")[2]
         if method != "POST":
             raise RequestError(
                 f"{path} is called with POST", status=405, headers=[(b"allow", b"POST")]
             )
-        body = await _body(headers, receive, limit=self._service.limits.body)
+        body = await self._body(headers, receive)
         exchange.size = len(body)
         if protocol is None:
             assert handler is not None
-            return await handler(body, exchange)
+            return await handler(body, exchange), _PLAIN
+        return await self._predict(body, protocol, headers, exchange)
+
+    async def _body(self, headers: Headers, receive: Receive) -> bytes:
+        limit = self._service.limits.body
+        compressed = payload.encoding_of(headers)
+        body = await _received(headers, receive, limit=limit)
+        if not compressed:
+            return body
+        # A small one may hold a large one, which is not to keep the event loop.
+        return await asyncio.get_running_loop().run_in_executor(
+            self._worker, partial(payload.decompressed, body, limit=limit)
+        )
+
+    async def _predict(
+        self, body: bytes, protocol: Protocol, headers: Headers, exchange: Exchange
+    ) -> Answered:
+        predict = partial(
+            self._service.predict,
+            body,
+            protocol,
+            header_length=payload.header_length_of(headers),
+            csv=protocol == "mlflow" and payload.is_csv(headers),
+        )
         if len(body) <= self._inline:
-            outcome = self._service.predict(body, protocol)
+            outcome = predict()
         else:
-            outcome = await asyncio.get_running_loop().run_in_executor(
-                self._worker, self._service.predict, body, protocol
-            )
+            outcome = await asyncio.get_running_loop().run_in_executor(self._worker, predict)
         self._books.enter(exchange, outcome, version=self._service.version)
-        return outcome.body
+        mode = events.mode_of(headers) if protocol == "v1" else None
+        if mode is not None:
+            return events.answer(outcome.body, mode, name=self._service.name)
+        if outcome.header_length is None:
+            return outcome.body, _PLAIN
+        length = b"%d" % outcome.header_length
+        return outcome.body, [(b"content-type", _BINARY), (HEADER_LENGTH.encode(), length)]
+
+    async def _index(self, body: bytes, exchange: Exchange) -> bytes:  # noqa: ARG002
+        """Return what Triton's clients list models by; it holds one, whatever they filter by."""
+        state = "UNAVAILABLE" if self._draining else "READY"
+        name, version = self._service.name, self._service.version
+        index = [{"name": name, "version": version, "state": state, "reason": ""}]
+        return responses.encode(index)
 
     async def _feedback(self, body: bytes, exchange: Exchange) -> bytes:
         truths = feedback.parse(parse_object(body), record=self._service.record)
@@ -222,16 +277,14 @@ class InferenceApp:
         status: int,
         body: bytes,
         *,
-        content_type: bytes = _JSON,
-        further: Sequence[tuple[bytes, bytes]] = (),
+        headers: Sequence[tuple[bytes, bytes]] = _PLAIN,
     ) -> None:
         exchange.status = status
         headers = [
-            (b"content-type", content_type),
+            *headers,
             (b"content-length", b"%d" % len(body)),
             (b"x-request-id", exchange.request_id.encode()),
             *self._headers,
-            *further,
         ]
         if self._draining:
             headers.append((b"connection", b"close"))
@@ -239,14 +292,9 @@ class InferenceApp:
         await send({"type": "http.response.body", "body": body})
 
 
-async def _body(headers: Headers, receive: Receive, *, limit: int) -> bytes:
-    if b"inference-header-content-length" in headers:
-        raise RequestError("binary tensors are not taken; send the data as JSON")
-    if headers.get(b"content-encoding", b"identity") != b"identity":
-        raise RequestError("a compressed body is not taken", status=415)
-    too_large = RequestError(f"the body is larger than the {limit:,} bytes taken", status=413)
+async def _received(headers: Headers, receive: Receive, *, limit: int) -> bytes:
     if int(headers.get(b"content-length", 0)) > limit:
-        raise too_large
+        raise payload.too_large(limit)
     blocks, size, more = [], 0, True
     while more:
         message = await receive()
@@ -255,7 +303,7 @@ async def _body(headers: Headers, receive: Receive, *, limit: int) -> bytes:
         block = message.get("body", b"")
         size += len(block)
         if size > limit:
-            raise too_large
+            raise payload.too_large(limit)
         blocks.append(block)
         more = message.get("more_body", False)
     return b"".join(blocks)

@@ -1,16 +1,20 @@
-"""JSON values, column by column, to the arrays that a scorer takes."""
+"""JSON values, column by column, to the arrays that a scorer takes.
+
+What a value means is said by `penstock.data.types`; here are only shortcuts for whole columns.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from penstock.records.dataset import Column, ColumnType
+from penstock.data.types import EXPECTED, rules_of, value_of
+from penstock.records.dataset import Column, ColumnType, Reading
 from penstock.serving.mistakes import RequestError, show
+from penstock.times import times_of
 
 Columns = Mapping[str, list[Any]]
 """Values by column name, all lists of the same length; None stands for a missing value."""
@@ -24,13 +28,6 @@ _TYPES: dict[ColumnType, frozenset[type]] = {
     "boolean": frozenset([bool, _NONE]),
     "string": frozenset([str, _NONE]),
     "datetime": frozenset([str, _NONE]),
-}
-_EXPECTED: dict[ColumnType, str] = {
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "string": "text",
-    "datetime": 'a time in ISO 8601, such as "2026-01-31T12:00:00Z"',
 }
 # The largest 64-bit integer, as the double that it becomes.
 _LARGEST = 2.0**63
@@ -59,6 +56,8 @@ class Intake:
 
     Args:
         columns: The model's raw columns.
+        reading: How the texts of the training table were read: a text in a request means what it
+            meant there. None: that table had types of its own.
         levels: Values that training saw, by column, for the categories.
         unseen: What becomes of another value in one of those: accept it, as training treats a
             level that it does not know, or reject the request.
@@ -68,6 +67,7 @@ class Intake:
         self,
         columns: Iterable[Column],
         *,
+        reading: Reading | None = None,
         levels: Mapping[str, frozenset[str]],
         unseen: UnseenPolicy = "accept",
     ) -> None:
@@ -75,10 +75,13 @@ class Intake:
         self.names = frozenset(column.name for column in self.columns)
         self._levels = dict(levels)
         self._reject = unseen == "reject"
+        self.texts = reading is not None
+        self._rules = rules_of(self.columns, reading)
         self._numeric = tuple(c for c in self.columns if c.type in ("integer", "number", "boolean"))
         self._integers = [i for i, c in enumerate(self._numeric) if c.type == "integer"]
         self._texts = tuple(c for c in self.columns if c.type == "string")
         self._times = tuple(c for c in self.columns if c.type == "datetime")
+        self._cleans = reading is not None and bool(reading.strip or reading.na_values)
         self._allowed = tuple((c.name, _TYPES[c.type]) for c in self.columns)
 
     def convert(self, values: Columns, *, row: str) -> Batch:
@@ -92,21 +95,45 @@ class Intake:
             RequestError: Naming the row, the column and the value that does not fit; 422 for an
                 unseen value where those are rejected.
         """
-        for name, allowed in self._allowed:
-            if not allowed.issuperset(map(type, values[name])):
-                self._blame(values, row)
+        values = self._typed(values, row)
         arrays: dict[str, Any] = {column.name: values[column.name] for column in self._texts}
         missing: dict[str, int] = {}
         if self._numeric:
             self._add_numbers(arrays, missing, values, row)
         for column in self._times:
-            arrays[column.name] = self._moments(values, column.name, row)
+            moments = [
+                self._read(v, column.name, i, row) for i, v in enumerate(values[column.name])
+            ]
+            arrays[column.name] = times_of(moments)
         for column in (*self._texts, *self._times):
-            nulls = values[column.name].count(None)
+            nulls = _nulls(arrays[column.name])
             if nulls:
                 missing[column.name] = nulls
         rows = len(values[self.columns[0].name])
-        return Batch(arrays=arrays, rows=rows, missing=missing, unseen=self._unseen(values, row))
+        unseen = self._unseen(arrays, row)
+        return Batch(arrays=arrays, rows=rows, missing=missing, unseen=unseen)
+
+    def _typed(self, values: Columns, row: str) -> Columns:
+        """Return the columns with texts as the training table's reader saw them."""
+        typed = {name: values[name] for name, _ in self._allowed}
+        for name, allowed in self._allowed:
+            given = values[name]
+            if not allowed.issuperset(map(type, given)):
+                typed[name] = [self._read(value, name, i, row) for i, value in enumerate(given)]
+            elif self._cleans and allowed is _TYPES["string"]:
+                clean = self._rules[name].clean
+                typed[name] = [None if text is None else clean(text) for text in given]
+        return typed
+
+    def _read(self, value: Any, name: str, index: int, row: str) -> Any:
+        rules = self._rules[name]
+        try:
+            return value_of(value, rules)
+        except (ValueError, OverflowError):
+            raise RequestError(
+                f"{row.format(index)}, column {show(name)}: expected {EXPECTED[rules.kind]}, got "
+                f"{show(value)}"
+            ) from None
 
     def _add_numbers(
         self, arrays: dict[str, Any], missing: dict[str, int], values: Columns, row: str
@@ -118,19 +145,14 @@ class Intake:
             # NaN is what None became.
             fits = (whole == np.trunc(whole)) & (np.abs(whole) <= _LARGEST) | np.isnan(whole)
             if not fits.all():
-                self._blame(values, row)
+                at, index = (int(place) for place in np.argwhere(~fits)[0])
+                name = self._numeric[self._integers[at]].name
+                self._read(values[name][index], name, index, row)
         nulls = np.isnan(block).sum(axis=1).tolist()
         for column, numbers, count in zip(self._numeric, block, nulls, strict=True):
             arrays[column.name] = numbers
             if count:
                 missing[column.name] = count
-
-    def _moments(self, values: Columns, name: str, row: str) -> np.ndarray:
-        try:
-            moments = [None if text is None else _moment(text) for text in values[name]]
-        except (ValueError, OverflowError):
-            self._blame(values, row)
-        return np.array(moments, dtype="datetime64[us]")
 
     def _unseen(self, values: Columns, row: str) -> dict[str, int]:
         counts = {}
@@ -143,17 +165,11 @@ class Intake:
                 counts[name] = sum(value in foreign for value in values[name])
         return counts
 
-    def _blame(self, values: Columns, row: str) -> NoReturn:
-        """Find the first value that does not fit, and name it."""
-        for index in range(len(values[self.columns[0].name])):
-            for column in self.columns:
-                value = values[column.name][index]
-                if value is not None and not _fits(value, column.type):
-                    raise RequestError(
-                        f"{row.format(index)}, column {show(column.name)}: expected "
-                        f"{_EXPECTED[column.type]}, got {show(value)}"
-                    )
-        raise AssertionError("every value fits")
+
+def _nulls(values: Any) -> int:
+    if isinstance(values, list):
+        return values.count(None)
+    return int(np.isnat(values).sum())
 
 
 def _refuse_level(values: list[Any], foreign: set[str], *, name: str, row: str) -> NoReturn:
@@ -163,31 +179,3 @@ def _refuse_level(values: list[Any], foreign: set[str], *, name: str, row: str) 
         "model was trained with, and this server rejects those",
         status=422,
     )
-
-
-def _fits(value: Any, kind: ColumnType) -> bool:
-    if type(value) not in _TYPES[kind]:
-        return False
-    check = _CHECKS.get(kind)
-    return check is None or check(value)
-
-
-def _is_whole(value: float) -> bool:
-    return float(value).is_integer() and abs(float(value)) <= _LARGEST
-
-
-def _is_moment(text: str) -> bool:
-    try:
-        _moment(text)
-    except (ValueError, OverflowError):
-        return False
-    return True
-
-
-_CHECKS: dict[ColumnType, Callable[[Any], bool]] = {"integer": _is_whole, "datetime": _is_moment}
-
-
-def _moment(text: str) -> datetime:
-    """Return ISO 8601 text as a time in UTC without a zone; without one it is UTC already."""
-    moment = datetime.fromisoformat(text)
-    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)

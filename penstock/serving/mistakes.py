@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import orjson
+
+# Text that does not end matches to the end, so that no text is looked at twice.
+_TEXT_OR_NAN = re.compile(rb'"(?:[^"\\]|\\.)*+"?|NaN', re.DOTALL)
 
 
 class RequestError(Exception):
@@ -26,19 +30,34 @@ class RequestError(Exception):
         super().__init__(message)
 
 
-def parse_object(body: bytes) -> dict[str, Any]:
-    """Return the JSON object that `body` is.
+def parse_object(body: bytes | memoryview) -> dict[str, Any]:
+    """Return the JSON object that `body` is; NaN in it counts as null.
 
     Raises:
         RequestError: If it is not JSON (saying where), or not an object.
     """
     try:
-        value = orjson.loads(body)
+        value = _loads(body)
     except orjson.JSONDecodeError as error:
         raise RequestError(f"the body is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise RequestError(f"the body must be a JSON object, not {kind(value)}")
     return value
+
+
+def _loads(body: bytes | memoryview) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        # How Python's own writer, and with it the clients of MLflow and Triton, write a missing
+        # number, though it is not JSON.
+        if b"NaN" not in bytes(body):
+            raise
+    return orjson.loads(_TEXT_OR_NAN.sub(_null, bytes(body)))
+
+
+def _null(found: re.Match[bytes]) -> bytes:
+    return b"null" if found[0] == b"NaN" else found[0]
 
 
 def only_fields(request: Mapping[str, Any], *, required: str, allowed: frozenset[str]) -> None:
@@ -76,3 +95,37 @@ def listed(names: Sequence[str]) -> str:
     shown = ", ".join(show(name) for name in names[:10])
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     return f"{'column' if len(names) == 1 else 'columns'} {shown}{more}"
+
+
+def difference(given: Collection[str], wanted: Sequence[str], *, where: str) -> str:
+    """Return which of the model's columns are missing from what was given, and which are unknown.
+
+    Args:
+        given: Names that were given.
+        wanted: Names of the model's columns.
+        where: How an error names the place.
+    """
+    names = set(given)
+    missing = [name for name in wanted if name not in names]
+    unknown = sorted(names - set(wanted))
+    problems = []
+    if missing:
+        problems.append(f"missing {listed(missing)}")
+    if unknown:
+        problems.append(f"unknown {listed(unknown)}")
+    advice = " A value that is not known is sent as null." if missing else ""
+    return f"{where}: {' and '.join(problems)}.{advice}"
+
+
+def check_count(rows: int, *, max_rows: int) -> None:
+    """Refuse a request of no row, and one of too many.
+
+    Raises:
+        RequestError: 413 for too many rows.
+    """
+    if rows == 0:
+        raise RequestError("the request holds no row")
+    if rows > max_rows:
+        raise RequestError(
+            f"{rows:,} rows in one request; at most {max_rows:,} are taken", status=413
+        )

@@ -14,7 +14,7 @@ from penstock import model as models
 from penstock.policy.operations import OperationsRule
 from penstock.policy.spec import Policy
 from penstock.progress import say
-from penstock.records.dataset import FILE_NAME, Dataset
+from penstock.records.dataset import Dataset
 from penstock.records.export import FOLDER, MODEL_NAME
 from penstock.records.operations import Operations
 
@@ -48,7 +48,7 @@ def probe(model: Path, *, holdout: Path, policy: Policy, output: Path) -> Operat
         ServiceError: If the server does not start, or does not answer a row.
     """
     digest = models.digest_of(model)
-    content = Dataset.read(holdout / FILE_NAME).content
+    content = Dataset.of(holdout).content
     if policy.operations is None:
         record = Operations(model=digest, dataset=content, asked=False)
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import InputError
-from penstock.records.dataset import FILE_NAME, Column, Dataset
+from penstock.records.dataset import Column, Dataset
 from penstock.serving.answer import Answer
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def sample_rows(holdout: Path, *, rows: int) -> pa.Table:
     """
     import pyarrow.dataset
 
-    record = Dataset.read(holdout / FILE_NAME)
+    record = Dataset.of(holdout)
     if record.rows == 0:
         raise InputError("the holdout holds no row", where=str(holdout))
     paths = [str(holdout / part.name) for part in record.files]

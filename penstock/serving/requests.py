@@ -7,93 +7,166 @@ are checked by `penstock.serving.columns`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import repeat
+from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from penstock.records.dataset import ColumnType
+from penstock.serving import tensors
+from penstock.serving.binary import HEADER_LENGTH
 from penstock.serving.columns import Columns, Intake
-from penstock.serving.mistakes import RequestError, kind, listed, only_fields, show
+from penstock.serving.mistakes import (
+    RequestError,
+    check_count,
+    difference,
+    kind,
+    listed,
+    only_fields,
+    show,
+)
+from penstock.serving.parameters import check_content, flag, parameters_of
 
-_INTEGERS = frozenset(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))
-# pandas holds an integer column with a missing value as floats, so clients send it as such.
-_NUMBERS = _INTEGERS | {"FP16", "FP32", "FP64"}
-DATATYPES: dict[ColumnType, tuple[str, frozenset[str]]] = {
-    "integer": ("INT64", _NUMBERS),
-    "number": ("FP64", _NUMBERS),
-    "boolean": ("BOOL", frozenset(["BOOL"])),
-    "string": ("BYTES", frozenset(["BYTES"])),
-    "datetime": ("BYTES", frozenset(["BYTES"])),
-}
-"""By type of a column: the v2 datatype to send, and those that are taken."""
-
-_CONTENT: dict[ColumnType, tuple[str, ...]] = {
-    "integer": ("np", "pd"),
-    "number": ("np", "pd"),
-    "boolean": ("np", "pd"),
-    "string": ("str", "pd"),
-    "datetime": ("datetime", "str", "pd"),
-}
-_V1_FIELDS = frozenset(["instances"])
-_V2_FIELDS = frozenset(["id", "parameters", "inputs", "outputs"])
-_TENSOR_FIELDS = frozenset(["name", "shape", "datatype", "data", "parameters"])
-_TENSOR_NEEDS = ("name", "shape", "datatype", "data")
-_MLFLOW_FORMS = frozenset(["dataframe_split", "dataframe_records", "instances"])
+_V1_FORMS = frozenset(["instances", "inputs"])
+_V1_FIELDS = _V1_FORMS | {"signature_name", "parameters"}
+# What TF Serving's clients name where they name no other.
+_SIGNATURES = ("", "serving_default", None)
+# kserve's SDK repeats the model's name in the body, and writes `from_grpc` with all the rest.
+_V2_FIELDS = frozenset(
+    ["id", "parameters", "inputs", "outputs", "model_name", "model_version", "from_grpc"]
+)
+_V2_CONTENTS = ("pd", "np", "str")
+_MLFLOW_FORMS = frozenset(["dataframe_split", "dataframe_records", "instances", "inputs"])
 _MLFLOW_FIELDS = _MLFLOW_FORMS | {"params"}
 
 
+@dataclass(frozen=True)
+class Output:
+    """A tensor that a v2 request asks for.
+
+    Attributes:
+        name: Its name.
+        binary: Whether it is wanted as bytes after the JSON.
+    """
+
+    name: str
+    binary: bool = False
+
+
+def parts(
+    body: bytes, header_length: int | None, *, binary: bool
+) -> tuple[bytes | memoryview, memoryview | None]:
+    """Return the JSON of a body, and the binary tensors that follow it; None: all is JSON.
+
+    Args:
+        body: The body.
+        header_length: How many bytes of it are JSON, as a header says; None: the header is not
+            there.
+        binary: Whether the protocol has binary tensors.
+
+    Raises:
+        RequestError: If the body is shorter than that, or the protocol has none.
+    """
+    if header_length is None or header_length == len(body):
+        return body, None
+    if header_length > len(body):
+        raise RequestError(
+            f"the header {HEADER_LENGTH} is {header_length:,}, and the body has {len(body):,} bytes"
+        )
+    if not binary:
+        raise RequestError("binary tensors are taken at /v2/models/.../infer alone")
+    if header_length == 0:
+        raise RequestError(
+            f"the header {HEADER_LENGTH} is 0: a tensor without the JSON that describes it is not "
+            "taken"
+        )
+    whole = memoryview(body)
+    return whole[:header_length], whole[header_length:]
+
+
 def v1_columns(request: Mapping[str, Any], *, intake: Intake, max_rows: int) -> tuple[Columns, str]:
-    """Return the columns of a v1 request: `{"instances": [{column: value, ...}, ...]}`.
+    """Return the columns of a v1 request.
+
+    Taken are `{"instances": [{column: value, ...}, ...]}` and `{"instances": [[value, ...], ...]}`,
+    whose values are in the order of the metadata, either also under the name `inputs`; and
+    `{"inputs": {column: [value, ...], ...}}`, which is TF Serving's form by column. `parameters`
+    is let pass, and a `signature_name` if it is the usual one.
 
     Raises:
         RequestError: Naming the row and column that do not fit; 413 for too many rows.
     """
-    only_fields(request, required="instances", allowed=_V1_FIELDS)
-    return _records(request["instances"], "instances", intake=intake, max_rows=max_rows)
+    form = "inputs" if "inputs" in request else "instances"
+    only_fields(request, required=form, allowed=_V1_FIELDS)
+    if request.keys() >= _V1_FORMS:
+        raise RequestError('the body has both "instances" and "inputs"; send one of them')
+    if request.get("signature_name") not in _SIGNATURES:
+        raise RequestError(
+            f'"signature_name" {show(request["signature_name"])} is not known; leave it out'
+        )
+    return _table(request[form], form, intake=intake, max_rows=max_rows)
 
 
-def v2_columns(request: Mapping[str, Any], *, intake: Intake, max_rows: int) -> tuple[Columns, str]:
+def v2_columns(
+    request: Mapping[str, Any],
+    *,
+    intake: Intake,
+    max_rows: int,
+    rest: memoryview | None = None,
+) -> tuple[Columns, str]:
     """Return the columns of a v2 request: one named tensor a column, of shape [n] or [n, 1].
 
-    A null in a tensor's JSON data stands for a missing value. `parameters.content_type`, as
-    MLServer's clients send it, may be `pd` for the request and what fits the column for a tensor.
+    A null in a tensor's JSON data stands for a missing value, in binary data NaN.
+    `parameters.content_type`, as MLServer's clients send it, may be `pd`, `np` or `str` for the
+    request and what fits the column for a tensor. The model's name and version in the body are let
+    pass, as KServe and Triton do: the path says which model is asked, and the answer which version
+    answered.
+
+    Args:
+        request: The JSON of the request.
+        intake: The model's columns.
+        max_rows: Rows that are taken at most.
+        rest: What follows the JSON: the binary tensors; None: the request has none.
 
     Raises:
         RequestError: Naming the tensor that does not fit; 413 for too many rows.
     """
     only_fields(request, required="inputs", allowed=_V2_FIELDS)
-    if not isinstance(request.get("id", ""), str):
+    if not isinstance(request.get("id"), str | None):
         raise RequestError(f'"id" must be text, not {kind(request["id"])}')
-    if "parameters" in request:
-        _check_parameters(request["parameters"], contents=("pd",), where="parameters")
-    tensors = _named_tensors(request["inputs"])
-    if tensors.keys() != intake.names:
-        raise RequestError(_difference(tensors, intake, where="inputs"))
-    values = {c.name: _tensor_data(tensors[c.name], c.name, c.type) for c in intake.columns}
-    _check_lengths(values, max_rows=max_rows)
+    content = parameters_of(request, where="the request").get("content_type")
+    check_content(content, _V2_CONTENTS, where="parameters")
+    values = tensors.read(request["inputs"], rest=rest, intake=intake, max_rows=max_rows)
+    _check_lengths(values, where="inputs: tensor", max_rows=max_rows)
     return values, "inputs row {}"
 
 
-def v2_outputs(request: Mapping[str, Any], *, names: Sequence[str]) -> Sequence[str]:
-    """Return the names of the tensors that a v2 request asks for; all where it names none.
+def v2_outputs(request: Mapping[str, Any], *, names: Sequence[str]) -> list[Output]:
+    """Return the tensors that a v2 request asks for; all where it names none.
 
     Raises:
-        RequestError: If it asks for one that the model does not give.
+        RequestError: If it asks for one that the model does not give, or for a form that is not
+            given.
     """
+    parameters = parameters_of(request, where="the request")
+    usual = bool(flag(parameters, "binary_data_output", where="parameters"))
     asked = request.get("outputs")
-    if asked is None:
-        return names
+    if not asked and (asked is None or isinstance(asked, list)):
+        return [Output(name, usual) for name in names]
     if not isinstance(asked, list):
         raise RequestError(f'"outputs" must be a list of objects, not {kind(asked)}')
-    chosen: list[str] = []
-    for index, output in enumerate(asked):
-        name = output.get("name") if isinstance(output, dict) else None
-        if not isinstance(name, str) or name not in names:
-            known = ", ".join(map(show, names))
-            raise RequestError(f"outputs[{index}] must be an object with a name out of {known}")
-        _check_parameters(output.get("parameters", {}), contents=(), where=f"outputs[{index}]")
-        chosen.append(name)
-    return chosen or names
+    return [
+        _output(output, f"outputs[{index}]", usual=usual, names=names)
+        for index, output in enumerate(asked)
+    ]
+
+
+def _output(output: Any, where: str, *, usual: bool, names: Sequence[str]) -> Output:
+    name = output.get("name") if isinstance(output, dict) else None
+    if not isinstance(name, str) or name not in names:
+        known = ", ".join(map(show, names))
+        raise RequestError(f"{where} must be an object with a name out of {known}")
+    parameters = parameters_of(output, where=where)
+    check_content(parameters.get("content_type"), ("pd", "np", "str"), where=where)
+    own = flag(parameters, "binary_data", where=where)
+    return Output(name, usual if own is None else own)
 
 
 def mlflow_columns(
@@ -102,7 +175,7 @@ def mlflow_columns(
     """Return the columns of a request to MLflow's `/invocations`.
 
     Taken are `{"dataframe_split": {"columns": [...], "data": [[...], ...]}}`,
-    `{"dataframe_records": [{...}, ...]}` and `{"instances": [{...}, ...]}`.
+    `{"dataframe_records": [{...}, ...]}`, and `instances` and `inputs` as `v1_columns` has them.
 
     Raises:
         RequestError: Naming the row and column that do not fit; 413 for too many rows.
@@ -117,22 +190,69 @@ def mlflow_columns(
     form = forms[0]
     if form == "dataframe_split":
         return _split(request[form], intake=intake, max_rows=max_rows)
-    return _records(request[form], form, intake=intake, max_rows=max_rows)
+    if form == "dataframe_records":
+        return _records(request[form], form, intake=intake, max_rows=max_rows)
+    return _table(request[form], form, intake=intake, max_rows=max_rows)
+
+
+def _table(table: Any, field: str, *, intake: Intake, max_rows: int) -> tuple[Columns, str]:
+    """Return the columns of rows, or of columns where `inputs` holds those."""
+    if field == "inputs" and isinstance(table, dict):
+        return _by_column(table, field, intake=intake, max_rows=max_rows)
+    if isinstance(table, list) and table and isinstance(table[0], list):
+        return _by_position(table, field, intake=intake, max_rows=max_rows)
+    return _records(table, field, intake=intake, max_rows=max_rows)
 
 
 def _records(rows: Any, field: str, *, intake: Intake, max_rows: int) -> tuple[Columns, str]:
     if not isinstance(rows, list):
         raise RequestError(f'"{field}" must be a list of rows, not {kind(rows)}')
-    _check_count(len(rows), max_rows=max_rows)
+    check_count(len(rows), max_rows=max_rows)
     for index, row in enumerate(rows):
         if not isinstance(row, dict):
             raise RequestError(
                 f"{field}[{index}] must be an object of column: value, not {kind(row)}"
             )
         if row.keys() != intake.names:
-            raise RequestError(_difference(row, intake, where=f"{field}[{index}]"))
+            raise RequestError(difference(row, _names(intake), where=f"{field}[{index}]"))
     columns = {c.name: list(map(itemgetter(c.name), rows)) for c in intake.columns}
     return columns, field + "[{}]"
+
+
+def _by_position(
+    rows: list[Any], field: str, *, intake: Intake, max_rows: int
+) -> tuple[Columns, str]:
+    """Return the columns of rows that are lists, in the order in which the metadata has them."""
+    check_count(len(rows), max_rows=max_rows)
+    names = _names(intake)
+    for index, row in enumerate(rows):
+        if not isinstance(row, list) or len(row) != len(names):
+            got = f"{len(row)} values" if isinstance(row, list) else kind(row)
+            raise RequestError(
+                f"{field}[{index}] must be an object of column: value, or a list of {len(names)} "
+                f"values, which are {listed(names)}; got {got}"
+            )
+    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)), field + "[{}]"
+
+
+def _by_column(
+    table: Mapping[str, Any], field: str, *, intake: Intake, max_rows: int
+) -> tuple[Columns, str]:
+    """Return the columns of `{column: values}`, each value perhaps in a list of its own."""
+    if table.keys() != intake.names:
+        raise RequestError(difference(table, _names(intake), where=field))
+    columns: dict[str, list[Any]] = {}
+    for name in _names(intake):
+        values = table[name]
+        if not isinstance(values, list):
+            raise RequestError(
+                f"{field}: column {show(name)} must be a list of values, not {kind(values)}"
+            )
+        if values and all(isinstance(value, list) and len(value) == 1 for value in values):
+            values = [value for (value,) in values]
+        columns[name] = values
+    _check_lengths(columns, where=f"{field}: column", max_rows=max_rows)
+    return columns, field + " row {}"
 
 
 def _split(table: Any, *, intake: Intake, max_rows: int) -> tuple[Columns, str]:
@@ -148,8 +268,8 @@ def _split(table: Any, *, intake: Intake, max_rows: int) -> tuple[Columns, str]:
     if len(set(names)) < len(names):
         raise RequestError(f"{where}.columns: a column is given twice")
     if intake.names != set(names):
-        raise RequestError(_difference(names, intake, where=f"{where}.columns"))
-    _check_count(len(rows), max_rows=max_rows)
+        raise RequestError(difference(names, _names(intake), where=f"{where}.columns"))
+    check_count(len(rows), max_rows=max_rows)
     for index, row in enumerate(rows):
         if not isinstance(row, list) or len(row) != len(names):
             raise RequestError(
@@ -158,101 +278,17 @@ def _split(table: Any, *, intake: Intake, max_rows: int) -> tuple[Columns, str]:
     return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)), where + ".data[{}]"
 
 
-def _check_count(rows: int, *, max_rows: int) -> None:
-    if rows == 0:
-        raise RequestError("the request holds no row")
-    if rows > max_rows:
-        raise RequestError(
-            f"{rows:,} rows in one request; at most {max_rows:,} are taken", status=413
-        )
-
-
-def _check_lengths(values: Columns, *, max_rows: int) -> None:
+def _check_lengths(values: Columns, *, where: str, max_rows: int) -> None:
     first, data = next(iter(values.items()))
     rows = len(data)
-    _check_count(rows, max_rows=max_rows)
+    check_count(rows, max_rows=max_rows)
     for name, data in values.items():
         if len(data) != rows:
             raise RequestError(
-                f'inputs: tensor "{name}" has {len(data)} rows and "{first}" has {rows}; '
+                f'{where} "{name}" has {len(data)} rows and "{first}" has {rows}; '
                 "all must have the same"
             )
 
 
-def _difference(given: Mapping[str, Any] | Sequence[str], intake: Intake, *, where: str) -> str:
-    missing = [column.name for column in intake.columns if column.name not in given]
-    unknown = sorted(set(given) - intake.names)
-    problems = []
-    if missing:
-        problems.append(f"missing {listed(missing)}")
-    if unknown:
-        problems.append(f"unknown {listed(unknown)}")
-    advice = " A value that is not known is sent as null." if missing else ""
-    return f"{where}: {' and '.join(problems)}.{advice}"
-
-
-def _named_tensors(inputs: Any) -> dict[str, dict[str, Any]]:
-    if not isinstance(inputs, list):
-        raise RequestError(f'"inputs" must be a list of tensors, not {kind(inputs)}')
-    tensors: dict[str, dict[str, Any]] = {}
-    for index, tensor in enumerate(inputs):
-        if not isinstance(tensor, dict):
-            raise RequestError(f"inputs[{index}] must be an object, not {kind(tensor)}")
-        if not tensor.keys() <= _TENSOR_FIELDS:
-            unknown = min(tensor.keys() - _TENSOR_FIELDS)
-            raise RequestError(f"inputs[{index}]: unknown field {show(unknown)}")
-        for field in _TENSOR_NEEDS:
-            if field not in tensor:
-                raise RequestError(f'inputs[{index}]: the field "{field}" is missing')
-        name = tensor["name"]
-        if not isinstance(name, str):
-            raise RequestError(f"inputs[{index}].name must be text, not {kind(name)}")
-        if name in tensors:
-            raise RequestError(f"inputs[{index}]: the tensor {show(name)} is given twice")
-        tensors[name] = tensor
-    return tensors
-
-
-def _tensor_data(tensor: Mapping[str, Any], name: str, column_type: ColumnType) -> list[Any]:
-    usual, accepted = DATATYPES[column_type]
-    datatype, data, shape = tensor["datatype"], tensor["data"], tensor["shape"]
-    if not isinstance(datatype, str) or datatype not in accepted:
-        raise RequestError(
-            f"inputs: tensor {show(name)}: datatype {show(datatype)} does not fit a column of "
-            f"type {column_type}; send {usual}"
-        )
-    if "parameters" in tensor:
-        _check_parameters(
-            tensor["parameters"],
-            contents=_CONTENT[column_type],
-            where=f"inputs: tensor {show(name)}",
-        )
-    if not isinstance(data, list):
-        raise RequestError(f"inputs: tensor {show(name)}: data must be a list, not {kind(data)}")
-    if shape == [len(data), 1] and all(map(isinstance, data, repeat(list))):
-        data = _flat(data, name)
-    if shape != [len(data)] and shape != [len(data), 1]:
-        raise RequestError(
-            f"inputs: tensor {show(name)}: shape {show(shape)} does not fit its {len(data)} "
-            f"values; a column has the shape [{len(data)}] or [{len(data)}, 1]"
-        )
-    return data
-
-
-def _flat(rows: list[list[Any]], name: str) -> list[Any]:
-    if any(len(row) != 1 for row in rows):
-        raise RequestError(f"inputs: tensor {show(name)}: each row must hold exactly one value")
-    return [row[0] for row in rows]
-
-
-def _check_parameters(parameters: Any, *, contents: Sequence[str], where: str) -> None:
-    if not isinstance(parameters, dict):
-        raise RequestError(f"{where}: parameters must be an object, not {kind(parameters)}")
-    content = parameters.get("content_type")
-    if content is not None and content not in contents:
-        known = " or ".join(map(show, contents)) or "left out"
-        raise RequestError(
-            f"{where}: content_type {show(content)} does not fit here; it may be {known}"
-        )
-    if any(isinstance(key, str) and key.startswith("binary_data") for key in parameters):
-        raise RequestError(f"{where}: binary tensors are not taken; send the data as JSON")
+def _names(intake: Intake) -> list[str]:
+    return [column.name for column in intake.columns]

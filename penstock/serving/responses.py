@@ -1,4 +1,4 @@
-"""What clients get back: KServe v1 and Open Inference Protocol v2, as JSON."""
+"""What clients get back: KServe v1 and Open Inference Protocol v2."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import orjson
 
 from penstock.records.model import Model
 from penstock.serving.answer import Answer
-from penstock.serving.requests import DATATYPES
+from penstock.serving.binary import SIZE
+from penstock.serving.binary import encode as encode_tensor
+from penstock.serving.tensors import DATATYPES
 
 
 def v1_response(answer: Answer, *, record: Model, name: str, version: str) -> dict[str, Any]:
@@ -91,9 +93,33 @@ def output_tensors(record: Model) -> list[dict[str, Any]]:
     return tensors
 
 
-def encode(body: Mapping[str, Any]) -> bytes:
+def encode(body: Mapping[str, Any] | Sequence[Any]) -> bytes:
     """Return a response body as JSON bytes."""
     return orjson.dumps(body)
+
+
+def encode_tensors(body: dict[str, Any], *, binary: Sequence[bool]) -> tuple[bytes, int | None]:
+    """Return a v2 response body as bytes, some of its tensors in binary form after the JSON.
+
+    Args:
+        body: From `v2_response`.
+        binary: For each of its outputs, whether it is sent in binary form.
+
+    Returns:
+        The bytes, and how many of them are JSON; None: all are.
+    """
+    if not any(binary):
+        return encode(body), None
+    outputs, blocks = [], []
+    for output, wanted in zip(body["outputs"], binary, strict=True):
+        if wanted:
+            block = encode_tensor(output["datatype"], output["data"])
+            output = {name: value for name, value in output.items() if name != "data"}
+            output["parameters"] = {SIZE: len(block)}
+            blocks.append(block)
+        outputs.append(output)
+    head = encode(body | {"outputs": outputs})
+    return b"".join([head, *blocks]), len(head)
 
 
 def _label_type(record: Model) -> str:

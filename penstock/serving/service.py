@@ -10,12 +10,15 @@ import numpy as np
 
 from penstock.records.export import Export
 from penstock.records.model import Model
-from penstock.serving import requests, responses, shapley
+from penstock.serving import events, requests, responses, shapley
 from penstock.serving.answer import Answer, Scorer, answer_of, row_scores
 from penstock.serving.columns import Batch, Columns, Intake, UnseenPolicy
-from penstock.serving.mistakes import RequestError, only_fields, parse_object
+from penstock.serving.csv_body import csv_columns
+from penstock.serving.mistakes import RequestError, parse_object
 
 Protocol = Literal["v1", "v2", "mlflow"]
+Form = Callable[[Answer], tuple[bytes, int | None]]
+"""Makes the body of a response, and says how many bytes of it are JSON; None: all are."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,8 @@ class Outcome:
         batch: The columns, as they were scored.
         scores: One score a row.
         labels: One predicted label a row.
+        header_length: How many bytes of the body are JSON, binary tensors being the rest; None: all
+            are.
     """
 
     body: bytes
@@ -51,6 +56,7 @@ class Outcome:
     batch: Batch
     scores: np.ndarray
     labels: list[Any]
+    header_length: int | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +90,12 @@ class Service:
 
     def __post_init__(self) -> None:
         """Prepare what every request needs."""
-        intake = Intake(self.record.columns, levels=self.levels, unseen=self.unseen)
+        intake = Intake(
+            self.record.columns,
+            reading=self.record.reading,
+            levels=self.levels,
+            unseen=self.unseen,
+        )
         object.__setattr__(self, "intake", intake)
         names = [tensor["name"] for tensor in responses.output_tensors(self.record)]
         object.__setattr__(self, "_output_names", names)
@@ -94,26 +105,41 @@ class Service:
         """What is known of the model."""
         return self.scorer.record
 
-    def predict(self, body: bytes, protocol: Protocol) -> Outcome:
+    def predict(
+        self,
+        body: bytes,
+        protocol: Protocol,
+        *,
+        header_length: int | None = None,
+        csv: bool = False,
+    ) -> Outcome:
         """Return the answer to a request's body.
+
+        Args:
+            body: The body.
+            protocol: What it speaks.
+            header_length: How many bytes of it are JSON, binary tensors being the rest; None: all
+                are.
+            csv: Whether it is a CSV table, which MLflow's protocol has beside JSON.
 
         Raises:
             RequestError: If the body does not fit the protocol or the model.
         """
-        request = parse_object(body)
-        values, row = _READERS[protocol](request, intake=self.intake, max_rows=self.limits.rows)
-        form = self._v2_form(request) if protocol == "v2" else self._v1_form
-        batch = self.intake.convert(values, row=row)
-        scores = self.scorer.scores_of(batch.arrays)
-        labels = self.scorer.labels_of(scores)
-        answer = answer_of(self.record, labels=labels, scores=scores)
-        return Outcome(
-            body=responses.encode(form(answer)),
-            values=values,
-            batch=batch,
-            scores=row_scores(self.record, scores),
-            labels=answer.labels,
+        if csv:
+            values, row = csv_columns(body, intake=self.intake, max_rows=self.limits.rows)
+            return self._outcome(values, row, self._v1_form)
+        text, rest = requests.parts(body, header_length, binary=protocol == "v2")
+        request = parse_object(text)
+        if protocol == "v1":
+            request = events.data_of(request)
+        if protocol != "v2":
+            reader = requests.v1_columns if protocol == "v1" else requests.mlflow_columns
+            values, row = reader(request, intake=self.intake, max_rows=self.limits.rows)
+            return self._outcome(values, row, self._v1_form)
+        values, row = requests.v2_columns(
+            request, intake=self.intake, max_rows=self.limits.rows, rest=rest
         )
+        return self._outcome(values, row, self._v2_form(request))
 
     def explain(self, body: bytes) -> bytes:
         """Return the contributions of one row's columns to its score, largest first.
@@ -129,7 +155,6 @@ class Service:
                 status=404,
             )
         request = parse_object(body)
-        only_fields(request, required="instances", allowed=frozenset(["instances"]))
         values, row = requests.v1_columns(request, intake=self.intake, max_rows=self.limits.rows)
         batch = self.intake.convert(values, row=row)
         if batch.rows != 1:
@@ -182,21 +207,42 @@ class Service:
             }
         return {**described, **self.notes}
 
-    def _v1_form(self, answer: Answer) -> dict[str, Any]:
-        return responses.v1_response(
-            answer, record=self.record, name=self.name, version=self.version
+    def _outcome(self, values: Columns, row: str, form: Form) -> Outcome:
+        batch = self.intake.convert(values, row=row)
+        scores = self.scorer.scores_of(batch.arrays)
+        labels = self.scorer.labels_of(scores)
+        answer = answer_of(self.record, labels=labels, scores=scores)
+        body, header_length = form(answer)
+        return Outcome(
+            body=body,
+            values=values,
+            batch=batch,
+            scores=row_scores(self.record, scores),
+            labels=answer.labels,
+            header_length=header_length,
         )
 
-    def _v2_form(self, request: Mapping[str, Any]) -> Callable[[Answer], dict[str, Any]]:
-        outputs = requests.v2_outputs(request, names=self._output_names)
-        return lambda answer: responses.v2_response(
-            answer,
-            record=self.record,
-            name=self.name,
-            version=self.version,
-            request_id=request.get("id"),
-            outputs=outputs,
+    def _v1_form(self, answer: Answer) -> tuple[bytes, None]:
+        body = responses.v1_response(
+            answer, record=self.record, name=self.name, version=self.version
         )
+        return responses.encode(body), None
+
+    def _v2_form(self, request: Mapping[str, Any]) -> Form:
+        outputs = requests.v2_outputs(request, names=self._output_names)
+
+        def form(answer: Answer) -> tuple[bytes, int | None]:
+            body = responses.v2_response(
+                answer,
+                record=self.record,
+                name=self.name,
+                version=self.version,
+                request_id=request.get("id"),
+                outputs=[output.name for output in outputs],
+            )
+            return responses.encode_tensors(body, binary=[output.binary for output in outputs])
+
+        return form
 
     def _score_of(self, label: Any) -> shapley.Score:
         """Return what explains the score of a row that got `label`."""
@@ -215,10 +261,3 @@ class Service:
             return self.record.target
         named = self.record.positive if self.record.task == "binary" else label
         return f"probability that {self.record.target} is {named}"
-
-
-_READERS = {
-    "v1": requests.v1_columns,
-    "v2": requests.v2_columns,
-    "mlflow": requests.mlflow_columns,
-}

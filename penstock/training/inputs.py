@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock import files
+from penstock.data.frames import to_frame
 from penstock.data.table import read_dataset, read_table
 from penstock.data.task import resolve_positive, resolve_task
 from penstock.errors import InputError, IntegrityError
 from penstock.metrics import codes
-from penstock.model import load_trusted, to_frame
-from penstock.records.dataset import Column, Dataset, Split
+from penstock.model import load_trusted
+from penstock.records.dataset import Column, Dataset, Reading, Split
 from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, Features
 from penstock.records.model import Label, Task
 
@@ -58,6 +59,11 @@ class Problem:
     def inputs(self) -> tuple[Column, ...]:
         """The raw columns that the model takes, in order."""
         return self.features.inputs()
+
+    def reading(self) -> Reading | None:
+        """Return how texts become values of the raw columns."""
+        known = self.dataset.reading
+        return None if known is None else known.of({column.name for column in self.inputs})
 
 
 def read_problem(

@@ -40,10 +40,9 @@ def save_model(
         The record as it was written, as `penstock.json`.
     """
     import mlflow.sklearn
-    from sklearn.pipeline import Pipeline
     from skops.io import get_untrusted_types
 
-    pipeline = Pipeline(list(zip(STEPS, (transformer, estimator), strict=True)))
+    pipeline = pipeline_of(record, transformer, estimator)
     with warnings.catch_warnings():
         # MLflow's warning about its own type hints, given when it imports its pyfunc flavour.
         warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
@@ -54,7 +53,7 @@ def save_model(
             skops_trusted_types=sorted(TRUSTED_TYPES),
             # Inferring them would import and run the model in another process: 9 seconds.
             pip_requirements=environment.requirements(),
-            signature=_signature(frame, pipeline, task=record.task),
+            signature=_signature(record.columns, pipeline, task=record.task),
             input_example=frame.head(EXAMPLE_ROWS),
         )
     found = get_untrusted_types(file=folder / "model.skops")
@@ -65,6 +64,33 @@ def save_model(
     rows = _background(frame, record.columns)
     files.write_text(folder / BACKGROUND_NAME, files.canonical_json(rows) + "\n")
     return written
+
+
+def pipeline_of(record: Model, transformer: Any, estimator: Any) -> Any:
+    """Return the pipeline from a client's rows to a label or value, of two fitted steps."""
+    import pandas as pd
+    from sklearn.model_selection import FixedThresholdClassifier
+    from sklearn.pipeline import Pipeline
+
+    from penstock.features.transformers import RawColumns
+
+    names = [column.name for column in record.columns]
+    columns = RawColumns(
+        [[column.name, column.type] for column in record.columns],
+        None if record.reading is None else record.reading.model_dump(mode="json"),
+    ).fit(pd.DataFrame(columns=names))
+    if record.task == "binary":
+        # Without it, MLflow's flavours would cut at 0.5 and give other labels than the server.
+        cut = FixedThresholdClassifier(
+            estimator,
+            threshold=record.threshold,
+            pos_label=record.positive,
+            response_method="predict_proba",
+        )
+        # `fit` would fit the estimator again.
+        cut.estimator_ = estimator
+        estimator = cut
+    return Pipeline(list(zip(STEPS, (columns, transformer, estimator), strict=True)))
 
 
 def _background(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, list[Any]]:
@@ -103,15 +129,20 @@ def _levels(transformer: Any) -> tuple[Level, ...]:
     )
 
 
-def _signature(frame: pd.DataFrame, pipeline: Any, *, task: Task) -> ModelSignature:
-    """Return the schema of the pipeline's input frame: all columns, whose values may be missing."""
+def _signature(columns: Sequence[Column], pipeline: Any, *, task: Task) -> ModelSignature:
+    """Return the names of what the pipeline takes, and the type of what it gives.
+
+    The inputs have no types: MLflow refuses whole numbers where doubles are declared and doubles
+    where whole numbers are, while one missing value makes pandas turn the one into the other. The
+    pipeline's first step checks every value itself.
+    """
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
+    from mlflow.types.schema import AnyType
 
-    kinds = {"f": DataType.double, "O": DataType.string, "M": DataType.datetime}
     labels = {"b": DataType.boolean, "i": DataType.long, "U": DataType.string}
     output = DataType.double if task == "regression" else labels[pipeline.classes_.dtype.kind]
     return ModelSignature(
-        inputs=Schema([ColSpec(kinds[frame[name].dtype.kind], name) for name in frame.columns]),
+        inputs=Schema([ColSpec(AnyType(), column.name) for column in columns]),
         outputs=Schema([ColSpec(output)]),
     )

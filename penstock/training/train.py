@@ -257,6 +257,7 @@ class _Training:
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
+            reading=problem.reading(),
             metric=self._plan.metric.name,
             score=attempt.mean,
             parameters=dict(attempt.parameters),

@@ -44,7 +44,7 @@ def trivial_baseline(model: Path, *, output: Path) -> Path | None:
     name = "mean" if record.task == "regression" else "majority"
     save_model(
         output / name,
-        transformer=loaded.pipeline.steps[0][1],
+        transformer=loaded.pipeline["features"],
         estimator=estimator,
         frame=loaded.frame(rows),
         record=record.model_copy(

@@ -56,7 +56,7 @@ def test_what_a_component_imports_is_in_its_image(engine: docker.DockerClient, f
 
 def test_every_step_wrote_its_record(released: Released) -> None:
     tasks = released.tasks
-    dataset = Dataset.read(tasks["ingest"] / "dataset" / "dataset.json")
+    dataset = Dataset.of(tasks["ingest"] / "dataset")
     assert dataset.rows == 6000
     assert Validation.read(tasks["validate"] / "results").passed
     split = Split.read(tasks["split"] / "proof")

@@ -85,9 +85,7 @@ def test_every_way_ran_the_same_steps_to_the_end(run_here: Released, other: Rele
 
 def test_the_data_are_the_same(run_here: Released, other: Released) -> None:
     for place in ("ingest/dataset", "split/train", "split/holdout"):
-        mine, theirs = (
-            Dataset.read(_task(released, place) / "dataset.json") for released in (run_here, other)
-        )
+        mine, theirs = (Dataset.of(_task(released, place)) for released in (run_here, other))
         assert mine.content == theirs.content
         assert mine.columns == theirs.columns
     mine, theirs = (Split.read(_task(r, "split/proof")) for r in (run_here, other))

@@ -193,7 +193,9 @@ def test_the_compiled_yaml_runs_with_the_same_outcome(released: tuple[Path, str]
         overrides={"uri": str(project.parent / "simulated-transactions.csv")},
     )
     theirs = next((shell.folder / "yaml-run").iterdir())
-    assert json.loads((theirs / "ingest/dataset/dataset.json").read_text())["content"] == first_data
+    assert (
+        json.loads((theirs / "ingest/dataset/_dataset.json").read_text())["content"] == first_data
+    )
     after = Evaluation.read(theirs / "evaluate" / "evaluation")
     assert {s.name: s.metrics for s in after.scores} == {s.name: s.metrics for s in before.scores}
     assert len(registered_versions(other)) == 1

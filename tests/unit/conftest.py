@@ -48,6 +48,8 @@ def _pipeline(task: str, *, depth: int) -> Any:
     from sklearn.pipeline import Pipeline
     from sklearn.preprocessing import OneHotEncoder
 
+    from penstock.features.transformers import RawColumns
+
     features = ColumnTransformer(
         [
             ("numbers", "passthrough", ["age", "hours per-week", "member"]),
@@ -56,7 +58,13 @@ def _pipeline(task: str, *, depth: int) -> Any:
     )
     kind = HistGradientBoostingRegressor if task == "regression" else HistGradientBoostingClassifier
     estimator = kind(max_iter=10, max_depth=depth, min_samples_leaf=5, random_state=0)
-    return Pipeline([("features", features), ("estimator", estimator)])
+    return Pipeline(
+        [
+            ("columns", RawColumns([[column.name, column.type] for column in COLUMNS])),
+            ("features", features),
+            ("estimator", estimator),
+        ]
+    )
 
 
 def build_model(folder: Path, *, task: str = "binary", depth: int = 2) -> Path:
@@ -65,7 +73,8 @@ def build_model(folder: Path, *, task: str = "binary", depth: int = 2) -> Path:
     import numpy as np
     from mlflow.models import infer_signature
 
-    from penstock.model import TRUSTED_TYPES, to_frame
+    from penstock.data.frames import to_frame
+    from penstock.model import TRUSTED_TYPES
 
     raw = table(300)
     frame = to_frame(raw, COLUMNS)

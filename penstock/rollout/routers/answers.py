@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
+
+from penstock.serving.binary import SIZE, decode
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +28,24 @@ class Answered:
     classes: Sequence[Any]
 
 
-def read(body: bytes) -> Answered | None:
+def read(body: bytes, *, header_length: int | None = None) -> Answered | None:
     """Return the rows of a KServe v1 or Open Inference v2 answer; None if it is neither.
 
     An answer is evidence and nothing more: one that cannot be read must not break the front.
+
+    Args:
+        body: The answer.
+        header_length: How many bytes of it are JSON, binary tensors being the rest; None: all are.
     """
     try:
-        answer = orjson.loads(body)
-        return _v2(answer) if "outputs" in answer else _v1(answer)
-    except (LookupError, TypeError, ValueError):
+        whole = memoryview(body)
+        length = len(whole) if header_length is None else header_length
+        answer = orjson.loads(whole[:length])
+        if "specversion" in answer:
+            # A CloudEvent, which the request was too.
+            answer = answer["data"]
+        return _v2(answer, whole[length:]) if "outputs" in answer else _v1(answer)
+    except (AttributeError, LookupError, TypeError, ValueError):
         return None
 
 
@@ -45,8 +57,15 @@ def _v1(answer: dict[str, Any]) -> Answered:
     return Answered(labels, _scores(labels, rows, classes, answer.get("positive")), classes)
 
 
-def _v2(answer: dict[str, Any]) -> Answered:
-    tensors = {tensor["name"]: tensor["data"] for tensor in answer["outputs"]}
+def _v2(answer: dict[str, Any], rest: memoryview) -> Answered:
+    tensors: dict[str, Sequence[Any]] = {}
+    for tensor in answer["outputs"]:
+        size = (tensor.get("parameters") or {}).get(SIZE)
+        if size is None:
+            tensors[tensor["name"]] = tensor["data"]
+        else:
+            tensors[tensor["name"]] = _decoded(tensor, rest[:size])
+            rest = rest[size:]
     parameters = answer.get("parameters") or {}
     labels = tensors["predictions"]
     classes = orjson.loads(parameters["classes"]) if "classes" in parameters else ()
@@ -55,6 +74,11 @@ def _v2(answer: dict[str, Any]) -> Answered:
     flat, width = tensors.get("probabilities") or (), len(classes)
     rows = [flat[start : start + width] for start in range(0, len(flat), width)]
     return Answered(labels, _scores(labels, rows, classes, parameters.get("positive")), classes)
+
+
+def _decoded(tensor: dict[str, Any], raw: memoryview) -> list[Any]:
+    values = decode(tensor["datatype"], raw, count=math.prod(tensor["shape"]))
+    return [value.decode() if isinstance(value, bytes) else value for value in values]
 
 
 def _scores(

@@ -26,6 +26,8 @@ from penstock.rollout.routers.upstream import (
     Upstream,
     outcome_of,
 )
+from penstock.serving import payload
+from penstock.serving.mistakes import RequestError
 
 _log = logging.getLogger("penstock.splitter")
 
@@ -121,16 +123,17 @@ class Splitter:
     async def _answer(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         # Read only now: a slow upload must not be sent by a table that is long past.
         table = self.table
-        arm = table.choose(request.headers)
+        named = table.named(asked.target.partition("?")[0])
+        arm = named or table.choose(request.headers)
         if arm is None:
             return error(503, "no version is being served")
-        pair = self._copy(asked, arm, table) if asked.kind == "predict" else None
+        pair = self._copy(asked, arm, table) if asked.kind == "predict" and not named else None
         try:
             try:
                 reply = await self._ask(asked, arm, table, pair)
             except UnreachableError:
                 other = table.instead_of(arm)
-                if other is None:
+                if other is None or named:
                     raise
                 # Nothing of it was processed, so it may be asked again.
                 arm = other
@@ -189,14 +192,26 @@ class Splitter:
     async def _feedback(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
         if asked.stream is not None:
             asked.body, asked.stream = b"".join([block async for block in asked.stream]), None
-        table = self.table
-        answer = await feedback.fan_out(
-            self.upstream, table, asked.target, asked.headers, asked.body or b""
-        )
+        headers, body = self._readable(asked)
+        answer = await feedback.fan_out(self.upstream, self.table, asked.target, headers, body)
         if answer is None:
             return await self._answer(request, asked)
-        headers = {REQUEST_ID: asked.request_id}
-        return web.Response(body=answer, content_type="application/json", headers=headers)
+        named = {REQUEST_ID: asked.request_id}
+        return web.Response(body=answer, content_type="application/json", headers=named)
+
+    def _readable(self, asked: Asked) -> tuple[CIMultiDict[str], bytes]:
+        """Return a request's body as it was before it was compressed, and the headers of that."""
+        body, headers = asked.body or b"", asked.headers
+        encoding = headers.get("content-encoding", "").encode("utf-8", "surrogateescape")
+        try:
+            if payload.encoding_of({b"content-encoding": encoding}):
+                body = payload.decompressed(body, limit=self.max_body)
+                headers = headers.copy()
+                headers.popall("content-encoding")
+        except RequestError:
+            # The arm says what is wrong with it.
+            pass
+        return headers, body
 
     async def _read(self, request: web.BaseRequest) -> Asked:
         headers = passed_on(request.headers)
@@ -205,6 +220,10 @@ class Splitter:
         asked = Asked(request.method, request.raw_path, _kind(request), headers)
         if not request.body_exists:
             return asked
+        if request.headers.get("expect", "").lower() == "100-continue":
+            # Else it waits a while before it sends the body.
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
         if request.content_length is not None and request.content_length <= WHOLE:
             blocks = [block async for block in self._blocks(request)]
             asked.body = blocks[0] if len(blocks) == 1 else b"".join(blocks)

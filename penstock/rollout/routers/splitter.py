@@ -97,7 +97,8 @@ async def _serve(options: argparse.Namespace) -> None:
 
 
 async def _runner(handler: Any) -> web.ServerRunner:
-    server = web.Server(handler, access_log=None, keepalive_timeout=75)
+    # A compressed body is the arms' to read: they are sent it, and its headers, as it came.
+    server = web.Server(handler, access_log=None, keepalive_timeout=75, auto_decompress=False)
     runner = web.ServerRunner(server, shutdown_timeout=30)
     await runner.setup()
     return runner

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from penstock.rollout.routers.tally import Edges, PairTally, Tally, edges_of
 
 # A draw that spreads load; nothing is kept secret by it.
 _random = random.Random()  # noqa: S311
+
+_VERSION = re.compile(r"/versions/([^/:]+)(?:[/:]|$)")
 
 
 @dataclass(eq=False)
@@ -63,6 +66,18 @@ class Table:
             if chosen in ("stable", "candidate"):
                 return self.arms[chosen]
         return candidate if self._point(headers, candidate) < self.weight else stable
+
+    def named(self, path: str) -> Arm | None:
+        """Return the arm of the version that a path names, if it has traffic; None: it names none.
+
+        The other version would answer 404 to it.
+        """
+        found = _VERSION.search(path)
+        if found is None:
+            return None
+        roles = ("stable", "candidate") if self.weight > 0 else ("stable",)
+        arms = [self.arms[role] for role in roles if role in self.arms]
+        return next((arm for arm in arms if str(arm.version) == found[1]), None)
 
     def instead_of(self, arm: Arm) -> Arm | None:
         """Return the arm that may answer what `arm` could not be asked; None: there is none."""

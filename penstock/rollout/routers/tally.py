@@ -42,6 +42,7 @@ class Outcome:
         unreachable: Whether no connection came about.
         replayed: Whether the request was marked as replayed.
         body: The answer, where it may tell predictions; else empty.
+        header_length: How many bytes of it are JSON, binary tensors being the rest; None: all are.
     """
 
     status: int
@@ -49,6 +50,7 @@ class Outcome:
     unreachable: bool = False
     replayed: bool = False
     body: bytes = b""
+    header_length: int | None = None
 
 
 @dataclass
@@ -75,7 +77,9 @@ class Tally:
             self.server_errors += outcome.status >= 500 or outcome.status == 0
             return None
         self.latency[bisect_right(edges.latency, outcome.seconds)] += 1
-        answered = read(outcome.body) if outcome.body else None
+        answered = None
+        if outcome.body:
+            answered = read(outcome.body, header_length=outcome.header_length)
         if answered:
             self.scores.update(bisect_right(edges.scores, score) for score in answered.scores)
             if answered.classes and len(self.labels) < _LABELS:

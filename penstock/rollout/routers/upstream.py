@@ -11,8 +11,10 @@ from multidict import CIMultiDict
 
 from penstock.rollout.routers.connection import BrokenError, Connection
 from penstock.rollout.routers.tally import Outcome
+from penstock.serving.binary import HEADER_LENGTH
 
 _CONNECT_TIMEOUT = 5.0
+_TOLD = ("application/json", "application/cloudevents+json")
 
 _IDLE = 30.0
 """Seconds a connection is kept. The server closes an idle one after 65: closing ours well before
@@ -133,12 +135,15 @@ class Upstream:
 
 def outcome_of(reply: Reply, *, replayed: bool) -> Outcome:
     """Return what is counted of an answer."""
-    told = reply.headers.get("content-type", "").startswith("application/json")
+    given = reply.headers.get(HEADER_LENGTH, "")
+    header_length = int(given) if given.isdecimal() and len(given) <= 10 else None
+    told = header_length is not None or reply.headers.get("content-type", "").startswith(_TOLD)
     return Outcome(
         reply.status,
         seconds=reply.seconds,
         replayed=replayed,
         body=reply.body if told and reply.body else b"",
+        header_length=header_length,
     )
 
 

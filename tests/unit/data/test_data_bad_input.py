@@ -179,7 +179,8 @@ def test_duplicate_column_names(
 def test_a_file_without_a_header(table: Callable[..., Path], refuse: Refuse) -> None:
     message = refuse(table("5.1,3.5,1.4\n4.9,3.0,1.4\n"), InputError)
 
-    assert "line 1: the first line holds numbers, not column names" in message
+    assert "line 1: the first row looks like values, not like column names: '5.1, 3.5" in message
+    assert "set header: false" in message
 
 
 def test_numbers_with_a_few_words(table: Callable[..., Path], refuse: Refuse) -> None:

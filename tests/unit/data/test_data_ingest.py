@@ -111,8 +111,8 @@ def test_every_format_gives_the_same_dataset(
         pa.timestamp("us", "UTC"),
         pa.bool_(),
     ]
-    assert Dataset.read(output / "dataset.json") == dataset
-    assert sorted(p.name for p in output.iterdir()) == ["dataset.json", "part-00000.parquet"]
+    assert Dataset.of(output) == dataset
+    assert sorted(p.name for p in output.iterdir()) == ["_dataset.json", "part-00000.parquet"]
 
 
 def test_a_database_gives_the_same_dataset(tmp_path: Path, read: Read) -> None:
@@ -310,7 +310,8 @@ def test_rarer_dialects(
     dataset = read(as_text(tmp_path / "t.csv", text))
 
     assert read_table(output).to_pydict() == expected
-    assert note in dataset.notes[0]
+    said = (*dataset.notes, *(assumption.text for assumption in dataset.assumptions))
+    assert note in " ".join(said)
 
 
 @pytest.mark.parametrize(
@@ -449,7 +450,7 @@ def test_a_ten_megabyte_cell_is_read(tmp_path: Path, read: Read, output: Path) -
 
     assert read_table(output)["b"].to_pylist() == [cell.strip(" \t"), "short"]
     # The record stays small: a long level is cut.
-    assert (output / "dataset.json").stat().st_size < 10_000
+    assert (output / "_dataset.json").stat().st_size < 10_000
     assert dataset.columns[1].profile.longest == len(cell)
 
 

@@ -279,7 +279,7 @@ def test_data_changed_after_its_record_is_refused(bench: Bench) -> None:
     # As somebody would who mends the record as well, but not the digest.
     listed = dataset.files[0].model_copy(update={"bytes": part.stat().st_size})
     mended = dataset.model_copy(update={"files": (listed,)})
-    mended.write(bench.folder / "d" / "dataset.json")
+    mended.write(bench.folder / "d" / "_dataset.json")
 
     with pytest.raises(IntegrityError, match="the record says rows1:"):
         bench.split()

@@ -121,7 +121,7 @@ def test_a_dataset_that_was_tampered_with(folder: Path) -> None:
 
 
 def test_a_folder_that_is_no_dataset(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"dataset\.json: the dataset record cannot be read"):
+    with pytest.raises(InputError, match=r"a folder without _dataset\.json, and no dataset"):
         read_dataset(tmp_path)
 
 

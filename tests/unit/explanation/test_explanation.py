@@ -15,13 +15,14 @@ import numpy as np
 import pytest
 
 from penstock import model as models
+from penstock.data.frames import to_frame
 from penstock.data.table import read_table, write_dataset
 from penstock.errors import InputError
 from penstock.explanation.explain import explain
 from penstock.features.fit import fit_features
 from penstock.features.spec import FeaturesSpec
 from penstock.metrics import METRICS
-from penstock.model import load_trusted, to_frame
+from penstock.model import load_trusted
 from penstock.records.explanation import Explanation
 from penstock.records.features import TRANSFORMER_NAME
 from penstock.records.model import Model
@@ -297,7 +298,7 @@ def test_trees_too_large_for_the_budget_are_approximated_and_said_so(
     assert not found.exact
     assert "Saabas" in found.method
     assert found.importances[0].column == "strong"
-    sizes = _attribution._leaves(models.load(folder).pipeline[-1])
+    sizes = _attribution._leaves(models.load(folder).typed[-1])
     assert sizes is not None
     monkeypatch.setattr(_attribution, "BUDGET", 100.5 * sizes[1])
     fewer = explained(world, folder, tmp_path / "fewer")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from penstock.export.convert import convert
-from penstock.model import STEPS, LoadedModel
+from penstock.model import LoadedModel
 from penstock.onnx_model import runner
 from penstock.records.dataset import Column
 from penstock.records.model import Model, Task
@@ -124,9 +124,9 @@ def record(
 
 
 def paired(features: Any, estimator: Any, described: Model) -> Pair:
-    from sklearn.pipeline import Pipeline
+    from penstock.training.saving import pipeline_of
 
-    pipeline = Pipeline(list(zip(STEPS, (features, estimator), strict=True)))
+    pipeline = pipeline_of(described, features, estimator)
     content, inputs = convert(pipeline, described)
     return Pair(
         LoadedModel(record=described, digest="", pipeline=pipeline),

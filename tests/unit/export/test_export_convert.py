@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from export_world import Pair, paired, record, strange, table
 
+from penstock.data.frames import to_frame
 from penstock.export.errors import NotConvertibleError
-from penstock.model import to_frame
 from penstock.records.dataset import Column
 
 FAMILIES = ("linear", "hist_gradient_boosting", "random_forest", "extra_trees")
@@ -48,7 +48,7 @@ def test_every_family_and_task_is_exact(fit: Fit, family: str, task: str, positi
 
 def thresholds(pair: Pair) -> dict[str, np.ndarray]:
     """Every number that the trees compare a raw column with, by column."""
-    features, estimator = (step for _, step in pair.model.pipeline.steps)
+    features, estimator = (step for _, step in pair.model.typed.steps)
     (numbers,) = (names for group, _, names in features.transformers_ if group == "numbers")
     if hasattr(estimator, "_predictors"):
         nodes = np.concatenate([p.nodes for of_round in estimator._predictors for p in of_round])

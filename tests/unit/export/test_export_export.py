@@ -33,7 +33,7 @@ def test_a_form_is_proven_on_every_row_and_on_probes(
     assert got.probes == 4 * (6 + 6 + 3 + 3 + 6)
     assert 0 <= got.max_difference < 1e-13
     assert got.model == model.digest_of(models(task))
-    assert got.dataset == Dataset.read(holdout / "dataset.json").content
+    assert got.dataset == Dataset.of(holdout).content
     assert {path.name for path in output.iterdir()} == {"model.onnx", "export.json"}
     assert Export.read(output / "export.json") == got
     assert got.file == files.digest_of_file(output / "model.onnx")
@@ -60,7 +60,7 @@ def _of_notes(folder: Path, part: Any) -> Path:
     from sklearn.compose import ColumnTransformer
     from sklearn.linear_model import LogisticRegression
 
-    from penstock.model import to_frame
+    from penstock.data.frames import to_frame
     from penstock.training.saving import save_model
 
     columns = (Column(name="note", type="string"),)

@@ -11,11 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from penstock.data.frames import to_frame
 from penstock.data.table import read_dataset, read_table, write_dataset
 from penstock.errors import InputError
 from penstock.features.fit import fit_features
 from penstock.features.spec import FeaturesSpec
-from penstock.model import load_trusted, to_frame
+from penstock.model import load_trusted
 from penstock.records.dataset import Split
 from penstock.records.features import Features
 

@@ -80,7 +80,7 @@ class Registry:
         found = checked_champion("adult", tracking_uri=self.uri).version
         others = ["majority", "linear", *(["champion"] if found else [])]
         digest = digest_of(model)
-        rows = Dataset.read(self.holdout / "dataset.json").content
+        rows = Dataset.of(self.holdout).content
         fields: dict[str, Any] = {
             "task": "binary",
             "metric": "accuracy",

@@ -119,7 +119,7 @@ def test_a_holdout_whose_rows_were_swapped_is_refused(registry: Registry) -> Non
     ages = table.column("age").to_pylist()
     at = table.schema.get_field_index("age")
     pq.write_table(table.set_column(at, "age", pa.array([1, *ages[1:]], pa.int64())), path)
-    record = registry.holdout / "dataset.json"
+    record = registry.holdout / "_dataset.json"
     told = json.loads(record.read_text())
     told["files"][0]["bytes"] = path.stat().st_size
     record.write_text(json.dumps(told))

@@ -353,7 +353,7 @@ def test_a_store_that_is_down_is_an_error_and_not_an_answer(models: Callable[...
 
 def on(holdout: Path, model: Path) -> Decision:
     """A decision that was made on a real holdout."""
-    return decision_on(model, dataset=Dataset.read(holdout / "dataset.json").content)
+    return decision_on(model, dataset=Dataset.of(holdout).content)
 
 
 def test_a_version_brings_its_onnx_form(

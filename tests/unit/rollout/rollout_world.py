@@ -50,7 +50,7 @@ def decision_on(folder: Path, *, holdout: Path, **changes: Any) -> Decision:
     fields = {
         "approved": True,
         "model": digest_of(folder),
-        "dataset": Dataset.read(holdout / "dataset.json").content,
+        "dataset": Dataset.of(holdout).content,
         "evaluation": "sha256:01",
         "policy": "sha256:03",
         "rules": (rule,),

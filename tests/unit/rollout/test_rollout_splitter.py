@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import socket
 import threading
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,17 @@ def test_bodies_of_any_size_pass_whole(client: httpx.Client, size: int, chunked:
     content: Any = (body[i : i + 50_000] for i in range(0, size, 50_000)) if chunked else body
     got = client.post("/", content=content).json()
     assert (got["size"], got["hash"]) == (size, hashlib.sha256(body).hexdigest())
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+def test_a_compressed_body_is_passed_on_compressed(client: httpx.Client, encoding: str) -> None:
+    body = b"text" * 1000
+    sent = gzip.compress(body) if encoding == "gzip" else zlib.compress(body)
+    # The server behind undoes what the header names, and fails where that was undone already.
+    got = client.post("/", content=sent, headers={"content-encoding": encoding}).json()
+    assert (got["size"], got["hash"]) == (4000, hashlib.sha256(body).hexdigest())
+    arrived = dict(got["headers"])
+    assert (arrived["content-encoding"], arrived["content-length"]) == (encoding, str(len(sent)))
 
 
 @pytest.mark.parametrize("chunked", [False, True])

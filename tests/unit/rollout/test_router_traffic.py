@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -83,6 +84,30 @@ def test_a_client_may_choose_a_version_that_has_traffic(two: Two) -> None:
         front.arms(stable.port, candidate.port, weight=weight, choice_header="x-version")
         got = {_version(front, headers={"x-version": chosen}) for _ in range(10)}
         assert got == expected, (weight, chosen)
+
+
+def test_a_request_that_names_a_version_reaches_it_and_is_not_copied(two: Two) -> None:
+    front, stable, candidate = two
+    for weight, named, expected in (
+        (99, 1, "stable"),
+        (1, 2, "candidate"),
+        (0, 2, "stable"),
+        (0, 9, "stable"),
+        (100, 9, "candidate"),
+    ):
+        front.arms(stable.port, candidate.port, weight=weight)
+        for path in (
+            f"/v2/models/a/versions/{named}/infer",
+            f"/v1/models/a/versions/{named}:predict",
+        ):
+            got = {_version(front, path=path) for _ in range(5)}
+            assert got == {expected}, (weight, named)
+    front.arms(stable.port, candidate.port, mirror=1.0, fresh="mirror")
+    before = len(candidate.seen)
+    assert _version(front, path="/v2/models/a/versions/1/infer?a=/versions/2/") == "stable"
+    assert _version(front) == "stable"
+    assert front.pairs_of(1).candidate.requests == 1
+    assert len(candidate.seen) == before + 1
 
 
 def test_counts_are_of_predictions_alone(two: Two) -> None:
@@ -384,9 +409,44 @@ def test_labels_alone_are_read_too() -> None:
     assert (found.labels, found.scores) == (["yes"], [])
 
 
+def _binary_answer(**changes: Any) -> tuple[bytes, int]:
+    outputs = [
+        {"name": "predictions", "datatype": "BYTES", "shape": [2]},
+        {"name": "probabilities", "datatype": "FP64", "shape": [2, 2]},
+    ]
+    blocks = [b"\3\0\0\0yes\2\0\0\0no", struct.pack("<4d", *_BINARY)]
+    for output, block in zip(outputs, blocks, strict=True):
+        output["parameters"] = {"binary_data_size": len(block)} | changes
+    parameters = {"classes": '["no", "yes"]', "positive": "yes"}
+    head = orjson.dumps({"parameters": parameters, "outputs": outputs})
+    return b"".join([head, *blocks]), len(head)
+
+
+def test_binary_answers_are_read() -> None:
+    body, length = _binary_answer()
+    found = read(body, header_length=length)
+    assert found is not None
+    assert (found.labels, found.scores) == (["yes", "no"], [0.8, 0.4])
+    for size in (-1, 3, 10**9, "x", None):
+        broken, length = _binary_answer(binary_data_size=size)
+        assert read(broken, header_length=length) is None
+    for wrong in (0, length - 5, length + 5, 10**9):
+        assert read(body, header_length=wrong) is None
+    assert read(body) is None
+
+
 @pytest.mark.parametrize(
     "answer",
-    [b"{", b"[]", b"3", b"null", b"{}", b'{"predictions": 3}', b'{"predictions": ["a"]}'],
+    [
+        b'{"outputs": [3]}',
+        b"{",
+        b"[]",
+        b"3",
+        b"null",
+        b"{}",
+        b'{"predictions": 3}',
+        b'{"predictions": ["a"]}',
+    ],
 )
 def test_what_is_no_answer_is_left_alone(answer: bytes) -> None:
     assert read(answer) is None
