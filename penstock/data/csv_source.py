@@ -39,13 +39,12 @@ from penstock.data.csv_layout import (
     ragged_error,
 )
 from penstock.data.encodings import guess_encoding
-from penstock.data.inference import Plan
 from penstock.data.signals import Misfit, Misread, NotUtf8
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.tally import Tally
+from penstock.data.texts import Plan, clean_texts
 from penstock.data.trimming import Trimming, assumptions_of
-from penstock.data.types import clean_texts, from_texts
 from penstock.errors import InputError
 from penstock.records.dataset import Assumption, Reading
 
@@ -158,7 +157,7 @@ class CsvReader:
                 source=self._source,
                 marks=marks,
                 delimiter=self._layouts[0].dialect.delimiter,
-                where=self._where(),
+                where=self._layouts[0].file.name,
             )
             self._assumed += assumed
 
@@ -179,7 +178,7 @@ class CsvReader:
         for layout in self._layouts:
             for block in self._blocks(layout):
                 texts = self._texts(layout, block).column(name)
-                row = _first_misfit(texts, plan, name=name)
+                row = plan.first_misfit(texts, name=name)
                 if row is not None:
                     line = line_of_row(layout, block, row)
                     form = plan.written.time if plan.written else ""
@@ -250,7 +249,7 @@ class CsvReader:
             arrays = [self._finished(batch.column(name), name) for name in self.names]
         else:
             texts = self._texts(layout, block)
-            arrays = [_converted(texts.column(n), self._plan[n], name=n) for n in self.names]
+            arrays = [self._plan[n].convert(texts.column(n), name=n) for n in self.names]
         return pa.RecordBatch.from_arrays(arrays, list(self.names))
 
     def _is_direct(self, layout: Layout, block: Block) -> bool:
@@ -321,7 +320,7 @@ class CsvReader:
             return array
         if plan.kind != "string" or (self._source.strip and has_margins(array)):
             array = clean_texts(array, self.reading())
-        return _converted(array, plan, name=name)
+        return plan.convert(array, name=name)
 
     def adapt(self, found: Misread) -> None:
         """Read a file in another encoding, or as one with rows of several lines."""
@@ -371,47 +370,3 @@ class CsvReader:
                         name, tally, source=self._source, missing=missing, where=where
                     )
         raise AssertionError(f"{text!r} is not in column {name!r}")
-
-
-def _converted(texts: pa.Array, plan: Plan, *, name: str) -> pa.Array:
-    """Return a column's texts as its plan says.
-
-    Raises:
-        Misfit: If a text is no value of its type.
-    """
-    import pyarrow as pa
-
-    if plan.kind is None:
-        if texts.null_count < len(texts):
-            raise Misfit(name)
-        return pa.nulls(len(texts))
-    return from_texts(
-        texts,
-        plan.kind,
-        written=plan.written,
-        name=name,
-        declared=plan.declared,
-        ungrouped=plan.declared or plan.given,
-    )
-
-
-def _first_misfit(texts: pa.Array, plan: Plan, *, name: str) -> int | None:
-    """Return the row of the first text that does not fit, by halving; None if none."""
-    low, high = 0, len(texts)
-    if _fits(texts, plan, name):
-        return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        if _fits(texts.slice(low, middle - low), plan, name):
-            low = middle
-        else:
-            high = middle
-    return low
-
-
-def _fits(texts: pa.Array, plan: Plan, name: str) -> bool:
-    try:
-        _converted(texts, plan, name=name)
-    except Misfit:
-        return False
-    return True

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from penstock.data.number_text import example_format
 from penstock.data.spec import NA_VALUES, SourceSpec
 from penstock.data.tally import COMMA, GROUPED, KEPT, MOST, PLAIN, POINT_GROUPED, Tally, Way
+from penstock.data.texts import Plan
 from penstock.data.time_text import is_form
 from penstock.errors import InputError, ReadingError
 from penstock.records.dataset import Assumption, ColumnType, TextFormat
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 OVERWHELMING = 0.9
 """Share of numbers from which the rest of a column is taken for mistakes, not for text."""
@@ -25,37 +22,6 @@ MARKERS = frozenset((*_DASHES, "n.a.", "N.A.", "n.a", "na", "n/d", "N/D", "nd", 
 
 _PROPOSED = 3
 """Different texts among numbers up to which `init` proposes them as missing values."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How one column of texts is read.
-
-    Attributes:
-        kind: Its storage type, None where every value is missing.
-        written: How its values are written, if not the plain way.
-        declared: The user gave the type.
-        naive: Its times have no zone.
-        given: Settings say how its numbers are written.
-    """
-
-    kind: ColumnType | None
-    written: TextFormat | None = None
-    declared: bool = False
-    naive: bool = False
-    given: bool = False
-
-    def direct(self) -> pa.DataType:
-        """Return the type as which Arrow's CSV reader reads it: text where it cannot."""
-        import pyarrow as pa
-
-        if self.kind is None:
-            return pa.null()
-        plain = self.written is None and (self.kind != "boolean" or not self.declared)
-        if self.kind == "datetime" and plain:
-            return pa.timestamp("us") if self.naive else pa.timestamp("us", "UTC")
-        kinds = {"integer": pa.int64(), "number": pa.float64(), "boolean": pa.bool_()}
-        return kinds.get(self.kind, pa.string()) if plain else pa.string()
 
 
 def decimal_marks(tallies: Iterable[Tally]) -> frozenset[str]:

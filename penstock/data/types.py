@@ -1,9 +1,9 @@
 """The one place where a value becomes a typed value: for files, requests and MLflow's frames alike.
 
-`value_of` says what a single value means in a column. `from_texts` does the same for the texts of a
-file, an Arrow array at once, and `to_array` for the columns of frames and requests. They agree on
-every value that a file may hold, so that a file and a client that send the same get the same
-number, to the bit.
+`value_of` says what a single value means in a column, and `to_array` for the columns of frames and
+requests. `penstock.data.texts` does the same for the texts of a file, an Arrow array at once. They
+agree on every value that a file may hold, so that a file and a client that send the same get the
+same number, to the bit.
 """
 
 from __future__ import annotations
@@ -16,15 +16,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from penstock.data.number_text import INTEGER, is_number, plain_number, plain_numbers
-from penstock.data.signals import Misfit
-from penstock.data.time_text import parse_time, parse_times
+from penstock.data.number_text import INTEGER, is_number, plain_number
+from penstock.data.time_text import parse_time
 from penstock.errors import InputError
 from penstock.records.dataset import Column, ColumnType, Reading, TextFormat
 
 if TYPE_CHECKING:
     import numpy as np
-    import pyarrow as pa
 
 SPACES = " \t"
 """What `strip` removes around a text."""
@@ -36,8 +34,6 @@ BOOLEANS = {
     for text in (word, word.upper(), word.capitalize())
 }
 """What a text of a boolean column may be."""
-
-_WRITTEN_OUT = {text: BOOLEANS[text] for text in BOOLEANS if text.lower() in ("true", "false")}
 
 EXPECTED: dict[ColumnType, str] = {
     "integer": "a whole number",
@@ -140,60 +136,6 @@ def is_missing(value: Any) -> bool:
     if type(value).__name__ in ("NAType", "NaTType"):
         return True
     return bool(value != value) if isinstance(value, float) or hasattr(value, "dtype") else False
-
-
-def from_texts(
-    texts: pa.Array,
-    kind: ColumnType,
-    *,
-    written: TextFormat | None,
-    name: str,
-    declared: bool,
-    ungrouped: bool = True,
-) -> pa.Array:
-    """Return texts of a file in their column's storage type.
-
-    Args:
-        texts: The texts, stripped, null where missing.
-        kind: The storage type.
-        written: How numbers and times are written, if not the plain way.
-        name: The column's name.
-        declared: The user gave the type. An inferred one takes no number with a leading zero,
-            which is a code, and no boolean but true and false.
-        ungrouped: Numbers of four digits or more may lack the marks between groups. Where those
-            marks were inferred, one that lacks them makes the inference doubtful.
-
-    Raises:
-        Misfit: If a text is no value of this type.
-    """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if kind == "string":
-        return texts
-    # An empty cell is no number, whatever na_values says.
-    if texts.null_count < len(texts):
-        texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
-    try:
-        if kind == "boolean":
-            return _booleans(texts, BOOLEANS if declared else _WRITTEN_OUT)
-        if kind == "datetime":
-            return parse_times(texts, written.time if written else "")
-        wanted = pa.int64() if kind == "integer" else pa.float64()
-        return plain_numbers(texts, written, codes=declared, ungrouped=ungrouped).cast(wanted)
-    except (pa.ArrowInvalid, ValueError) as error:
-        raise Misfit(name) from error
-
-
-def clean_texts(texts: pa.Array, reading: Reading) -> pa.Array:
-    """Return texts without white space around them, null where they mean a missing value."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if reading.strip:
-        texts = pc.utf8_trim(texts, characters=SPACES)
-    missing = pa.array(reading.na_values, pa.string())
-    return pc.if_else(pc.is_in(texts, missing), pa.scalar(None, pa.string()), texts)
 
 
 def to_array(values: Any, rules: Rules) -> np.ndarray:
@@ -367,16 +309,6 @@ def _time_text(text: str, rules: Rules) -> dt.datetime | None:
             # JSON has no times: clients write them in ISO 8601, whatever the file does.
             return parse_time(text)
     return parse_time(text)
-
-
-def _booleans(texts: pa.Array, known: Mapping[str, bool]) -> pa.Array:
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    places = pc.index_in(texts, pa.array(list(known), pa.string()))
-    if places.null_count > texts.null_count:
-        raise ValueError("a text is neither true nor false")
-    return pa.array(list(known.values()), pa.bool_()).take(places)
 
 
 _FROM_TEXT: Mapping[ColumnType, Callable[[str, Rules], Any]] = {

@@ -17,8 +17,9 @@ from penstock.data.number_text import example_format
 from penstock.data.signals import Misfit
 from penstock.data.spec import SourceSpec
 from penstock.data.table import read_table
+from penstock.data.texts import from_texts
 from penstock.data.time_text import forms_of
-from penstock.data.types import Rules, from_texts, value_of
+from penstock.data.types import Rules, value_of
 from penstock.errors import InputError, ReadingError
 from penstock.records.dataset import ColumnType, Dataset, TextFormat
 
