@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from penstock.data.ingest import sorted_by_risk
 from penstock.pipelines.outputs import INDEX, SUMMARY
 from penstock.pipelines.run import Outcome, RunResult
-from penstock.records.dataset import Dataset
+from penstock.records.dataset import Dataset, sorted_by_risk
 from penstock.rollout.smoke import curl_line
 from penstock.rollout.words import headline, last_findings
 

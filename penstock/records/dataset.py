@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -201,3 +201,8 @@ class Split(Record):
     rows_in_both: int = Field(description="Distinct rows present on both sides; 0 unless by time")
     groups_in_both: int = Field(description="Groups present on both sides; 0 or the split fails")
     boundary: datetime | None = Field(default=None, description="First time in the holdout")
+
+
+def sorted_by_risk(assumptions: Iterable[Assumption]) -> list[Assumption]:
+    """Return assumptions with the riskiest first."""
+    return sorted(assumptions, key=lambda said: ("high", "medium", "low").index(said.risk))
