@@ -9,7 +9,7 @@ TREE   := build/tree
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-long test-all test-cluster package lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving bench-run clean
+.PHONY: help setup run stop test test-long test-all test-cluster package lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving bench-wide bench-run bench-split clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -73,7 +73,7 @@ format: setup ## Rewrite the code in the house style
 catalogue: setup ## Write the documents that are generated from the code
 	$(BIN)/python scripts/catalogue.py
 
-bench: bench-run bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving ## Run every benchmark
+bench: bench-run bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-wide bench-split bench-serving ## Run every benchmark
 
 bench-run: setup | build ## `make run` step by step beside kfp.local alone: time, CPU, imports; 6 minutes
 	$(BIN)/python benchmarks/bench_run.py --json build/bench-run.json
@@ -95,6 +95,12 @@ bench-gate: setup | build ## How often intervals hold and the gate errs, simulat
 
 bench-serving: setup | build ## The server against mlflow, MLServer and kserve, in 12 minutes
 	$(BIN)/python benchmarks/bench_serving.py --json build/bench-serving.json
+
+bench-wide: setup | build ## Each step on 500, 1,000 and 2,000 columns, beside one bare fit
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_wide.py --json build/bench-wide.json
+
+bench-split: setup | build ## Whether the holdout tells how fresh rows do where rows repeat; 4 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_split.py --json build/bench-split.json
 
 bench-slices: setup | build ## 50 slices of a million rows against pandas and fairlearn
 	$(BIN)/python benchmarks/bench_slices.py --json build/bench-slices.json

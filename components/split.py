@@ -21,15 +21,16 @@ def split(
         dataset: What `ingest` wrote.
         target: The column to predict.
         task: binary, multiclass, regression, or auto to infer it from the target.
-        options: Fields of the project file's `split` section: method, column, holdout, seed.
+        options: Fields of the project file's `split` section: method, column, holdout, seed,
+            repeats, drop_missing_target.
         train: The part to learn from.
         holdout: The part to judge on; no step before `evaluate` reads it.
-        proof: Split record (JSON): digests and rows of both parts, exact duplicates, groups and
-            rows found on both sides.
+        proof: Split record (JSON): the task, digests and rows of both parts, how many rows repeat
+            and what was made of them, rows left out, groups and rows found on both sides.
 
     Fails when:
-        The target is absent, has nulls or is constant; a class would be on one side only; a group
-        or, unless split by time, a row would be on both sides.
+        The target is absent, constant, or missing in rows that are not to be left out; a class
+        would be on one side only or has too few rows; a group or a copy would be on both sides.
     """
     from pathlib import Path
 

@@ -29,7 +29,7 @@ def train(
     Args:
         train: The training part that `split` wrote.
         features: What `engineer_features` fitted on it.
-        proof: The split record; folds respect its time order or groups.
+        proof: The split record: its task; folds respect its time order or groups, and copies.
         target: The column to predict.
         experiment: MLflow experiment.
         task: binary, multiclass, regression, or auto.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -46,6 +47,27 @@ class ReadingError(InputError):
     ) -> None:
         super().__init__(what, where=where, remedy=remedy)
         self.proposal = dict(proposal)
+
+
+def absent_column(
+    name: str, columns: Iterable[str], *, where: str, table: str = "the table"
+) -> InputError:
+    """Return the error for a setting that names a column which is not there.
+
+    Args:
+        name: What the setting says.
+        columns: What there is; the message names what is spelt alike, and then all.
+        where: The setting.
+        table: What has no such column.
+    """
+    there = list(columns)
+    close = difflib.get_close_matches(name, there, n=3)
+    guess = f"Did you mean {' or '.join(map(repr, close))}? " if close else ""
+    return InputError(
+        f"{table} has no column {name!r}",
+        where=where,
+        remedy=f"{guess}Its columns are: {', '.join(there)}.",
+    )
 
 
 class UsageError(InputError):

@@ -38,6 +38,28 @@ class Metric:
         return value if self.higher_is_better else -value
 
 
+LARGEST_TARGET = 1e70
+"""Targets of a regression up to which the fourth powers that intervals take are finite."""
+
+
+def refuse_huge(target: np.ndarray, *, where: str) -> None:
+    """Refuse a regression's target that is too large to compute with.
+
+    Raises:
+        InputError: If one lies beyond `LARGEST_TARGET`.
+    """
+    import numpy as np
+
+    huge = target[int(np.abs(target).argmax())]
+    if abs(huge) > LARGEST_TARGET:
+        raise InputError(
+            f"the target is as large as {huge:.3g}: nothing can be computed with targets beyond "
+            f"{LARGEST_TARGET:g}",
+            where=where,
+            remedy="Correct it in the source, or give it in a larger unit.",
+        )
+
+
 def metric_for(name: str, *, task: Task) -> Metric:
     """Return the metric called `name`.
 

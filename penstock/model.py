@@ -25,6 +25,7 @@ TRUSTED_TYPES = frozenset(
     {
         "numpy.dtype",
         "sklearn.model_selection._classification_threshold.FixedThresholdClassifier",
+        "penstock.features.transformers.CommonLevels",
         "penstock.features.transformers.DatetimeParts",
         "penstock.features.transformers.HashedWords",
         "penstock.features.transformers.MissingLevel",

@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -18,6 +18,9 @@ from penstock.errors import InputError
 from penstock.pipelines.project_text import project_text
 from penstock.pipelines.source_options import comments, sections, told, with_options
 from penstock.project import FILE_DATABASES, Project
+
+if TYPE_CHECKING:
+    from penstock.records.dataset import Dataset
 
 
 def write_project(
@@ -76,7 +79,7 @@ def write_project(
             raise with_options(error) from error
         resolved = resolve_task(data, target=target, task=task)
         positive = resolve_positive(data, target=target) if resolved == "binary" else None
-        expectations = propose(table, target=target)
+        expectations = propose(table, target=target, task=resolved)
     top = {"version": 1, "name": name or _name_from(uri), "target": target, "task": resolved}
     if positive is not None:
         top["positive"] = _plain(positive)
@@ -87,7 +90,7 @@ def write_project(
         sections={
             "source": {"uri": _relative_uri(uri, folder=output.parent)}
             | {key: value for key, value in sections(read).items() if key != "uri"},
-            "split": split or {},
+            "split": _split(split or {}, data, target=target),
         },
         notes={"source": comments(data.assumptions)},
         contract=contract_of(data),
@@ -99,6 +102,19 @@ def write_project(
     if data.assumptions:
         print(told(data.assumptions))
     return output
+
+
+def _split(given: Mapping[str, Any], data: Dataset, *, target: str) -> Mapping[str, Any]:
+    """Return the section on the split: rows without a target are left out where there are any."""
+    column = data.column(target)
+    missing = column.profile.nulls if column is not None else 0
+    if missing and "drop_missing_target" not in given:
+        print(
+            f"The target {target!r} is missing in {missing:,} of {data.rows:,} rows: they are left "
+            "out of training and holdout (split.drop_missing_target)."
+        )
+        given = {**given, "drop_missing_target": True}
+    return given
 
 
 def _plain(value: object) -> str:

@@ -34,7 +34,7 @@ _ORDER = (
 
 _FIRST: Mapping[str, tuple[str, ...]] = {
     "source": ("na_values", "types"),
-    "split": ("method", "column", "holdout"),
+    "split": ("method", "column", "holdout", "drop_missing_target"),
     "features": ("columns",),
     "training": ("trials", "candidates", "metric", "threshold"),
     "gate": (),

@@ -22,7 +22,7 @@ from penstock.pipelines.view import LogTee, RunView
 from penstock.pipelines.warm import WarmSteps
 from penstock.project import Project
 from penstock.records.approval import ApprovalOutcome
-from penstock.records.dataset import Dataset
+from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
 from penstock.records.quality import Validation
@@ -71,6 +71,7 @@ class RunResult:
     home: Path
     tracking_uri: str
     dataset: Dataset | None = None
+    split: Split | None = None
     validation: Validation | None = None
     evaluation: Evaluation | None = None
     decision: Decision | None = None
@@ -237,6 +238,7 @@ def _result(
         home=home,
         tracking_uri=tracking_uri,
         dataset=_ingested(found),
+        split=found.record(Split, "split", "proof"),
         validation=validation,
         evaluation=found.record(Evaluation, "evaluate", "evaluation"),
         decision=decision,

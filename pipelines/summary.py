@@ -12,7 +12,7 @@ from pathlib import Path
 
 from penstock.pipelines.outputs import INDEX, SUMMARY
 from penstock.pipelines.run import Outcome, RunResult
-from penstock.records.dataset import Dataset, sorted_by_risk
+from penstock.records.dataset import Dataset, Split, sorted_by_risk
 from penstock.rollout.smoke import curl_line
 from penstock.rollout.words import headline, last_findings
 
@@ -47,6 +47,7 @@ def write_summary(result: RunResult) -> None:
                 "assumptions": [said.model_dump() for said in result.dataset.assumptions]
                 if result.dataset
                 else [],
+                "split": result.split.counts() if result.split else None,
                 "decision": result.decision.digest() if result.decision else None,
                 "registered": result.registration.uri if result.registration else None,
                 "rollout": result.rollout.outcome if result.rollout else None,
@@ -71,6 +72,8 @@ def _lines(result: RunResult) -> Iterator[str]:
         for note in data.notes:
             yield _entry("", note)
         yield from _assumed(data)
+    if result.split is not None:
+        yield from _parts(result.split)
     reused = [time.step.replace("_", " ") for time in result.times if time.how == "reused"]
     if reused:
         yield _entry("Reused", f"{', '.join(reused)} (run every step with --fresh)")
@@ -97,6 +100,14 @@ def _assumed(data: Dataset) -> Iterator[str]:
     for place, said in enumerate(risky):
         text = f"{said.text} ({said.risk} risk; source.{said.setting})"
         yield _entry("" if place else "Assumed", text)
+
+
+def _parts(split: Split) -> Iterator[str]:
+    yield _entry("Split", split.line())
+    if split.duplicate_rows:
+        yield _entry("", split.repeats_text)
+    for note in split.notes:
+        yield _entry("", note)
 
 
 def _gate(result: RunResult) -> Iterator[str]:

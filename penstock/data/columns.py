@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Sequence
 
 from penstock.data.spec import SourceSpec
-from penstock.errors import InputError, ReadingError
+from penstock.errors import InputError, ReadingError, absent_column
 from penstock.records.dataset import Assumption
 
 _UNNAMED_INDEX = re.compile(r"__index_level_[0-9]+__")
@@ -86,16 +85,8 @@ def as_text(error: InputError, name: str, source: SourceSpec) -> ReadingError:
 def check_named(setting: str, given: Iterable[str], names: Sequence[str], *, where: str) -> None:
     """Raise InputError if a setting of `source` names a column that is not in the table."""
     absent = next((name for name in given if name not in names), None)
-    if absent is None:
-        return
-    alike = {name.casefold().strip(): name for name in names}
-    near = difflib.get_close_matches(absent.casefold().strip(), alike, n=1)
-    raise InputError(
-        f"{setting} names the column {absent!r}, which is not in the table",
-        where=where,
-        remedy=(f"Did you mean {alike[near[0]]!r}? " if near else "")
-        + f"Its columns are: {', '.join(names)}.",
-    )
+    if absent is not None:
+        raise absent_column(absent, names, where=f"source.{setting}, {where}")
 
 
 def check_same_columns(

@@ -67,17 +67,19 @@ class Moments:
         if not count:
             return
         numbers = values.astype(np.float64, copy=False)
-        # Sums, not dot products: those go to BLAS, whose threads cost more than they bring here.
-        mean = float((numbers if counts is None else numbers * counts).sum()) / count
-        off = numbers - mean
-        np.multiply(off, off, out=off)
-        squares = float((off if counts is None else off * counts).sum())
-        gap, total = mean - self.mean, self.count + count
-        self.squares += squares + gap * gap * self.count * count / total
-        self.mean += gap * count / total
-        self.count = total
         self.low = min(self.low, float(numbers.min()))
         self.high = max(self.high, float(numbers.max()))
+        # The profile refuses, by its bounds, a column in which this overflows.
+        with np.errstate(over="ignore", invalid="ignore"):
+            # Sums, not dot products: those go to BLAS, whose threads cost more than they bring.
+            mean = float((numbers if counts is None else numbers * counts).sum()) / count
+            off = numbers - mean
+            np.multiply(off, off, out=off)
+            squares = float((off if counts is None else off * counts).sum())
+            gap, total = mean - self.mean, self.count + count
+            self.squares += squares + gap * gap * self.count * count / total
+            self.mean += gap * count / total
+        self.count = total
 
 
 @dataclass
@@ -89,13 +91,14 @@ class Counter:
     values: Any = None
 
     def add(self, keys: Hashes, counts: npt.NDArray[np.int64], values: pa.Array) -> None:
-        """Add values that differ from one another, and how often each occurs."""
+        """Add how often each value occurs; several may share a key, as 0.0 and -0.0 do."""
         import pyarrow as pa
 
         if len(self.keys):
             place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
             if np.array_equal(self.keys[place], keys):
-                self.counts[place] += counts
+                # Not `+=`, which takes one addend alone where a place occurs twice.
+                np.add.at(self.counts, place, counts)
                 return
         merged = pa.concat_arrays([self.values, values]) if self.values is not None else values
         self.keys, first, place = np.unique(

@@ -5,20 +5,36 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from penstock.data.digest import CellHasher, plus
-from penstock.data.drawing import Facts, Method, draw, filtered, scan
+from penstock.data.classes import Classes
+from penstock.data.drawing import Facts, Flags, Method, comparing, draw, filtered, scan
+from penstock.data.repeats import Repeats, find_repeats
 from penstock.data.spec import SplitSpec
 from penstock.data.table import write_dataset
-from penstock.errors import InputError, IntegrityError
+from penstock.errors import IntegrityError
 from penstock.records.dataset import Dataset, ProfiledColumn, Split
 from penstock.records.model import Task
+
+_OFF = 0.1
+"""How far from the share asked for, as a part of it, a split may be without a word."""
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A table whose rows were drawn: facts of those with a target, and where every row goes."""
+
+    facts: Facts
+    repeats: Repeats
+    held: Flags
+    train: Flags
+    holdout: Flags
+    notes: tuple[str, ...]
 
 
 def divide(
@@ -33,80 +49,64 @@ def divide(
     holdout: Path,
 ) -> Split:
     """Draw, write and prove; see `penstock.data.split.split`."""
-    facts = scan(folder, dataset, target=target, column=spec.column)
+    by = comparing(folder, dataset, target=target, column=spec.column)
+    facts = scan(folder, dataset, target=target, column=spec.column, by=by)
     if facts.content != dataset.content:
         raise IntegrityError(
             f"the rows have digest {facts.content}, the record says {dataset.content}",
             where=str(folder),
             remedy="The data was changed after it was written: ingest it again.",
         )
-    held = draw(facts, spec, method)
-    _check_classes(dataset, facts, held, target=target, task=task)
+    drawn = _draw(facts, folder, dataset, spec, method, target=target, task=task)
     with _removed_on_error() as made:
-        parts = _write(folder, dataset, held, made, train=train, holdout=holdout)
-        return _prove(facts, spec, method, parts, train=train, holdout=holdout, target=target)
+        parts = _write(folder, dataset, drawn, made, train=train, holdout=holdout)
+        record = _record(drawn, spec, method, parts, target=target, task=task)
+        scanned = [
+            scan(path, part, target=target, column=record.column, by=by)
+            for path, part in zip((train, holdout), parts, strict=True)
+        ]
+        return _proved(record, drawn, parts, scanned, where=str(holdout))
 
 
-def _check_classes(
-    dataset: Dataset,
+def _draw(
     facts: Facts,
-    held: npt.NDArray[np.bool_],
+    folder: Path,
+    dataset: Dataset,
+    spec: SplitSpec,
+    method: Method,
     *,
     target: str,
     task: Task,
-) -> None:
-    """Refuse a part that cannot be learnt from or judged on."""
+) -> _Drawn:
+    labelled = ~facts.unlabelled
+    chosen = facts if labelled.all() else facts.select(labelled)
+    repeats = find_repeats(chosen, regression=task == "regression", setting=spec.repeats)
+    notes: list[str] = []
     if task == "regression":
-        return
-    train, holdout = np.unique(facts.labels[~held]), np.unique(facts.labels[held])
-    names = _label_names(dataset, target)
-    for part, labels in (("training part", train), ("holdout", holdout)):
-        if len(labels) < 2:
-            only = names.get(int(labels[0]), "?") if len(labels) else "none"
-            raise InputError(
-                f"the {part} would hold one class only ({only})",
-                where=f"target {target!r}",
-                remedy="Use split.method: stratified, another share, or bring more rows of the "
-                "rarer class.",
-            )
-    unseen = np.setdiff1d(holdout, train)
-    if len(unseen):
-        raise InputError(
-            f"the class {names.get(int(unseen[0]), '?')} would be in the holdout alone, where no "
-            "model can know it",
-            where=f"target {target!r}",
-            remedy="Use split.method: stratified, another share, or bring more rows of this class.",
-        )
-
-
-def _label_names(dataset: Dataset, target: str) -> dict[int, str]:
-    """Return the texts of the commonest labels by their hashes."""
-    import pyarrow as pa
-
-    from penstock.data.storage import arrow_type
-
-    column = dataset.column(target)
-    if column is None:
-        return {}
-    texts = [level.value for level in column.profile.top]
-    values = pa.array(texts, pa.string())
-    if column.type != "string":
-        values = values.cast(arrow_type(column.type))
-    return dict(zip(CellHasher(column).hashes(values).tolist(), map(repr, texts), strict=True))
+        held = draw(chosen, repeats, spec, method)
+    else:
+        classes = Classes(folder, dataset, target=target, labels=chosen.labels, repeats=repeats)
+        classes.check_before(method)
+        held = draw(chosen, repeats, spec, method)
+        notes += classes.check(held)
+    train, holdout = np.zeros_like(labelled), np.zeros_like(labelled)
+    train[labelled] = ~held
+    # A copy tells nothing more of a model than the row it repeats, and intervals would take it for
+    # another one.
+    holdout[labelled] = held & ~repeats.further
+    share = holdout.sum() / (~repeats.further).sum()
+    if abs(share - spec.holdout) > _OFF * spec.holdout:
+        what = {"group": "the groups", "time": "the times"}.get(method, "the rows")
+        notes.append(f"{spec.holdout:.1%} were to be held out; {what} allow {share:.1%}.")
+    return _Drawn(chosen, repeats, held, train, holdout, tuple(notes))
 
 
 def _write(
-    folder: Path,
-    dataset: Dataset,
-    held: npt.NDArray[np.bool_],
-    made: list[Path],
-    *,
-    train: Path,
-    holdout: Path,
+    folder: Path, dataset: Dataset, drawn: _Drawn, made: list[Path], *, train: Path, holdout: Path
 ) -> tuple[Dataset, Dataset]:
-    parts: tuple[tuple[Path, Literal["train", "holdout"], npt.NDArray[np.bool_]], ...] = (
-        (train, "train", ~held),
-        (holdout, "holdout", held),
+    parts: tuple[tuple[Path, Literal["train", "holdout"], Flags], ...] = (
+        (train, "train", drawn.train),
+        (holdout, "holdout", drawn.holdout),
     )
     records = []
     for path, part, mask in parts:
@@ -138,55 +138,90 @@ def _removed_on_error() -> Iterator[list[Path]]:
         raise
 
 
-def _prove(
-    whole: Facts,
+def _record(
+    drawn: _Drawn,
     spec: SplitSpec,
     method: Method,
     parts: tuple[Dataset, Dataset],
     *,
-    train: Path,
-    holdout: Path,
     target: str,
+    task: Task,
 ) -> Split:
-    """Read both parts back and establish every claim of the record from them."""
-    column = spec.column if method in ("time", "group") else ""
-    left = scan(train, parts[0], target=target, column=column)
-    right = scan(holdout, parts[1], target=target, column=column)
-    for facts, part, path in ((left, parts[0], train), (right, parts[1], holdout)):
-        _require(facts.content == part.content, "the rows read back are not the rows written", path)
-    _require(
-        plus(left.sums, right.sums) == whole.sums
-        and len(left.rows) + len(right.rows) == len(whole.rows),
-        "the two parts together are not the whole dataset",
-        holdout,
-    )
-    both = len(np.intersect1d(left.rows, right.rows))
-    groups = len(np.intersect1d(left.keys, right.keys)) if column else 0
-    _require(method == "time" or both == 0, f"{both:,} rows are on both sides", holdout)
-    _require(groups == 0, f"{groups:,} values of {column!r} are on both sides", holdout)
-    if method == "time":
-        _require(left.times.max() < right.times.min(), "the holdout is not the newest", holdout)
+    """Return the record, with what both parts have yet to prove."""
+    repeats = drawn.repeats
     return Split(
         method=method,
-        column=column,
+        column=spec.column if method in ("time", "group") else "",
         seed=spec.seed,
+        target=target,
+        task=task,
         parent=parts[0].parent or "",
         train=parts[0].content,
         holdout=parts[1].content,
-        train_rows=len(left.rows),
-        holdout_rows=len(right.rows),
-        duplicate_rows=len(whole.rows) - len(np.unique(whole.rows)),
-        rows_in_both=both,
-        groups_in_both=groups,
-        boundary=_boundary(parts[1].column(column)) if method == "time" else None,
+        train_rows=parts[0].rows,
+        holdout_rows=parts[1].rows,
+        share=parts[1].rows / int((~repeats.further).sum()),
+        repeats=spec.repeats,
+        duplicate_rows=repeats.equal,
+        copied_rows=repeats.copies,
+        copies_left_out=int((drawn.held & repeats.further).sum()),
+        rows_in_both=0,
+        groups_in_both=0,
+        without_target=len(drawn.train) - len(drawn.held),
+        boundary=_boundary(parts[1].column(spec.column)) if method == "time" else None,
+        notes=drawn.notes,
     )
 
 
-def _require(proved: bool, otherwise: str, where: Path) -> None:
+def _proved(
+    record: Split,
+    drawn: _Drawn,
+    parts: tuple[Dataset, Dataset],
+    scanned: list[Facts],
+    *,
+    where: str,
+) -> Split:
+    """Establish every claim of the record from both parts as they were read back."""
+    left, right = scanned
+    for facts, part in zip(scanned, parts, strict=True):
+        _require(facts.content == part.content, "the rows read back are not those written", where)
+    written = drawn.facts.rows[~(drawn.held & drawn.repeats.further)]
+    both_parts = np.concatenate([left.rows, right.rows])
+    _require(
+        np.array_equal(np.sort(both_parts), np.sort(written)),
+        "the two parts together are not the whole dataset",
+        where,
+    )
+    copies = _copies_in_both(left, right, drawn)
+    groups = len(np.intersect1d(left.keys, right.keys)) if record.column else 0
+    _require(copies == 0, f"copies of {copies:,} rows are on both sides", where)
+    _require(groups == 0, f"{groups:,} values of {record.column!r} are on both sides", where)
+    if record.method == "time":
+        _require(left.times.max() < right.times.min(), "the holdout is not the newest", where)
+    both = len(np.intersect1d(left.rows, right.rows))
+    return record.model_copy(update={"rows_in_both": both})
+
+
+def _copies_in_both(left: Facts, right: Facts, drawn: _Drawn) -> int:
+    """Return how many rows have copies on both sides."""
+    repeats, facts = drawn.repeats, drawn.facts
+    found = 0
+    for hashes, flags, sides in (
+        (facts.features, repeats.by_features, (left.features, right.features)),
+        (facts.rows, repeats.by_row, (left.rows, right.rows)),
+    ):
+        found += len(np.intersect1d(np.intersect1d(*sides), hashes[flags]))
+    if repeats.times > 1:
+        counts = np.unique(left.rows, return_counts=True)[1]
+        found += int((counts % repeats.times != 0).sum())
+    return found
+
+
+def _require(proved: bool, otherwise: str, where: str) -> None:
     if not proved:
         raise IntegrityError(
             f"the split failed its proof: {otherwise}",
-            where=str(where),
+            where=where,
             remedy="Run it again; if it persists, the disk or this program is at fault.",
         )
 

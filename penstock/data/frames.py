@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.data.table import read_dataset, read_table
 from penstock.data.types import rules_of, to_array
-from penstock.errors import InputError
+from penstock.errors import InputError, absent_column
 from penstock.records.dataset import Column, Reading
 from penstock.times import times_of
 
@@ -130,11 +130,7 @@ def read_arrays(folder: Path, names: Collection[str], *, where: str) -> dict[str
     columns = {column.name: column for column in read_dataset(folder).columns}
     for name in sorted(names):
         if name not in columns:
-            raise InputError(
-                f"there is no column {name!r}",
-                where=where,
-                remedy=f"There are: {', '.join(columns)}.",
-            )
+            raise absent_column(name, columns, where=where)
         if columns[name].type == "datetime":
             raise InputError(
                 f"the column {name!r} holds times, with which nothing can be computed", where=where

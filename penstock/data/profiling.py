@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 MAX_EXACT = 10_000
 """Different values up to which they are counted one by one."""
 
+MAX_NUMBER = 1e150
+"""Numbers up to which a sum of squares is finite, whatever the rows."""
+
 _SKETCH = 16_384
 _HEAVY = 0.01
 
@@ -92,7 +95,8 @@ class ColumnProfiler:
         """Return the column's profile over all batches.
 
         Raises:
-            InputError: If it holds an infinite number, which no record or model can take.
+            InputError: If it holds a number that is infinite or beyond 1e150, whose square is: no
+                record or model can take it.
         """
         if self._counter is not None:
             figures = self._exact(self._counter)
@@ -107,7 +111,22 @@ class ColumnProfiler:
                 remedy='Replace them in the source, or add their text (such as "inf") to '
                 "na_values to read them as missing.",
             )
+        self._refuse_huge()
         return self._finish(figures)
+
+    def _refuse_huge(self) -> None:
+        moments = self._moments
+        if self.column.type != "number" or not moments.count:
+            return
+        furthest = max(moments.low, moments.high, key=abs)
+        if abs(furthest) > MAX_NUMBER:
+            raise InputError(
+                f"a number is as large as {furthest:.3g}: nothing can be computed with numbers "
+                f"beyond {MAX_NUMBER:g}",
+                where=f"column {self.column.name!r}",
+                remedy="Correct it in the source or give it in a larger unit; or add its text to "
+                "na_values to read it as missing.",
+            )
 
     def is_counting(self) -> bool:
         """Whether there were at most 10,000 different values so far."""
@@ -252,7 +271,7 @@ class TableProfiler:
         """Return the profiled columns.
 
         Raises:
-            InputError: If a column holds an infinite number.
+            InputError: If a column holds a number that is infinite or too large.
         """
         return tuple(
             ProfiledColumn(

@@ -89,3 +89,13 @@ class SplitSpec(Spec):
     column: str = Field(default="", description="The time column of `time`, the group of `group`")
     holdout: float = Field(default=0.2, gt=0, lt=1, description="Share of rows held out")
     seed: int = Field(default=20, ge=0, description="Seed of the draw")
+    repeats: Literal["auto", "rows", "together"] = Field(
+        default="auto",
+        description="Rows that are equal but for the target. auto keeps copies together, which "
+        "measured columns show, and splits rows that repeat by chance like any others. rows: all "
+        "repeat by chance. together: all are copies",
+    )
+    drop_missing_target: bool = Field(
+        default=False,
+        description="Leave out rows without a target: they cannot be learned from or judged",
+    )

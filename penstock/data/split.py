@@ -24,15 +24,18 @@ def split(
 ) -> Split:
     """Divide a dataset into two, and prove the division from what was written.
 
-    `stratified` draws within each class, `random` from all rows; identical rows stay together.
-    `group` draws whole groups until the share is reached as nearly as groups allow. `time` holds
-    out the newest rows, cut between two different times. A draw depends on the seed and on the
-    rows' content, not on their order. Memory is about 100 bytes a row.
+    `stratified` draws within each class, `random` from all rows. `group` draws whole groups: of
+    many orders the first that comes near the share, or the one that comes nearest. `time` holds out
+    the newest rows, cut between two different times. Copies of a row stay on its side, and the
+    holdout has each copied row once; rows that repeat by chance are split like any others
+    (`penstock.data.repeats` tells them apart). A draw depends on the seed and on the rows' content,
+    not on their order. Memory is about 150 bytes a row.
 
     Args:
         folder: The dataset.
         spec: Method, column, share and seed; `auto` is stratified for classes, random for numbers.
-        target: The column to predict; it must have a value in every row.
+        target: The column to predict; it must have a value in every row, unless
+            `spec.drop_missing_target` leaves those rows out that have none.
         task: The resolved task.
         train: The folder to make for the training part.
         holdout: The folder to make for the holdout.
@@ -42,7 +45,8 @@ def split(
 
     Raises:
         InputError: If a column is absent or unfit, the target is missing, constant or has one class
-            in a part, or there are too few rows. Nothing is left behind then.
+            in a part, a class has too few rows, or there are too few at all. Nothing is left behind
+            then.
         IntegrityError: If the dataset is not the one its record describes, or a proof fails.
     """
     from penstock.data.division import divide
@@ -53,10 +57,7 @@ def split(
     record = divide(
         folder, dataset, spec, method, target=target, task=task, train=train, holdout=holdout
     )
-    say(
-        f"{record.train_rows:,} rows to train on, {record.holdout_rows:,} held out "
-        f"({record.holdout_rows / dataset.rows:.1%}, {method})"
-    )
+    say(record.line())
     return record
 
 
@@ -74,15 +75,17 @@ def _method(spec: SplitSpec, task: Task) -> Method:
 
 def _check(dataset: Dataset, spec: SplitSpec, method: Method, *, target: str, task: Task) -> None:
     column = target_column(dataset, target)
-    if column.profile.nulls:
+    if column.profile.nulls and not spec.drop_missing_target:
         raise InputError(
             f"the target is missing in {column.profile.nulls:,} of {dataset.rows:,} rows",
             where=f"target {target!r}",
-            remedy="Drop these rows before ingesting, or name another target.",
+            remedy="Set split.drop_missing_target: true to leave these rows out, or name another "
+            "target.",
         )
-    if dataset.rows < MIN_ROWS:
+    rows = dataset.rows - column.profile.nulls
+    if rows < MIN_ROWS:
         raise InputError(
-            f"{dataset.rows} rows are too few to split; at least {MIN_ROWS} are needed",
+            f"{rows} rows are too few to split; at least {MIN_ROWS} are needed",
             where="dataset",
             remedy="Bring more rows.",
         )

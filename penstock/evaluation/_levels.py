@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import pairwise
@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.data.table import read_table
-from penstock.errors import InputError
+from penstock.data.table import iter_columns
+from penstock.errors import absent_column
+from penstock.records.dataset import ColumnType
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -43,35 +44,38 @@ class Levels:
     names: tuple[str, ...]
 
 
-def levels_of(holdout: Holdout, column: str, *, levels: int, where: str) -> Levels:
-    """Read one column and return its levels.
+def levels_of(
+    holdout: Holdout, columns: Sequence[str], *, levels: int, where: str
+) -> Iterator[Levels]:
+    """Read columns and yield the levels of each.
 
     A missing value is a level. Text and numbers of at most `levels` different values stay as they
     are; of more texts the commonest are levels, the others one together; more numbers, and times,
     are cut at quantiles.
 
     Args:
-        holdout: Whose rows; the column need not be one that a model takes.
-        column: Its name.
+        holdout: Whose rows; a column need not be one that a model takes.
+        columns: Their names.
         levels: See above.
         where: What to call the rule in an error.
 
     Raises:
         InputError: If the holdout has no such column.
     """
-    found = holdout.dataset.column(column)
-    if found is None:
-        raise InputError(
-            f"the holdout has no column {column!r}",
-            where=where,
-            remedy=f"Its columns are: {', '.join(c.name for c in holdout.dataset.columns)}.",
-        )
-    values = read_table(holdout.folder, [column]).column(column).combine_chunks()
-    if found.type in ("string", "boolean"):
+    there = {column.name: column.type for column in holdout.dataset.columns}
+    for column in columns:
+        if column not in there:
+            raise absent_column(column, there, where=where, table="the holdout")
+    for column, read in iter_columns(holdout.folder, columns):
+        yield _levels_of(read.combine_chunks(), column, levels=levels, kind=there[column])
+
+
+def _levels_of(values: pa.Array, column: str, *, levels: int, kind: ColumnType) -> Levels:
+    if kind in ("string", "boolean"):
         codes, names = _of_categories(values, levels)
         names = [f"{column} = {name}" for name in names]
     else:
-        codes, names = _of_numbers(values, levels, column=column, dated=found.type == "datetime")
+        codes, names = _of_numbers(values, levels, column=column, dated=kind == "datetime")
     if values.null_count:
         codes = np.where(values.is_null().to_numpy(zero_copy_only=False), len(names), codes)
         names.append(f"{column} is {MISSING}")

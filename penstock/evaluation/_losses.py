@@ -122,20 +122,11 @@ def _losses(holdout: Holdout, name: str, metric: str) -> Floats:
     truth, scores = holdout.truth, holdout.scores[name]
     if metric in ("accuracy", "recall"):
         return np.asarray(holdout.predicted(name) != truth, dtype=np.float64)
-    if metric == "brier":
-        return np.asarray((scores - (truth == 1)) ** 2)
-    if metric == "log_loss":
-        return _surprise(holdout, scores)
+    if metric in ("brier", "log_loss"):
+        from penstock.evaluation._measurement import losses
+
+        return losses(holdout.record.task, truth, scores)[metric]
     error = np.abs(scores - truth)
     if metric == "mae":
         return np.asarray(error)
     return np.asarray(error**2 / (truth.var() if metric == "r2" else 1.0))
-
-
-def _surprise(holdout: Holdout, scores: Floats) -> Floats:
-    from penstock.evaluation._measurement import surprise
-
-    if holdout.record.task == "binary":
-        return surprise(np.where(holdout.truth == 1, scores, 1 - scores))
-    padded = np.append(scores, np.zeros((len(scores), 1)), axis=1)
-    return surprise(padded[np.arange(len(scores)), holdout.truth])

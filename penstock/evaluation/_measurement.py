@@ -135,11 +135,11 @@ def losses(task: Task, truth: NDArray[Any], scores: Floats) -> dict[str, Floats]
     if task == "regression":
         return {}
     if task == "binary":
-        positive = truth == 1
-        return {
-            "log_loss": surprise(np.where(positive, scores, 1 - scores)),
-            "brier": (scores - positive) ** 2,
-        }
+        given = np.select([truth == 1, truth == 0], [scores, 1 - scores], 0.0)
+        # Half the squared distances summed over both classes: an unknown class is neither.
+        of_neither = (scores**2 + (1 - scores) ** 2) / 2
+        squares = np.where(truth > 1, of_neither, (scores - (truth == 1)) ** 2)
+        return {"log_loss": surprise(given), "brier": squares}
     padded = np.append(scores, np.zeros((len(scores), 1)), axis=1)
     return {"log_loss": surprise(padded[np.arange(len(truth)), truth])}
 

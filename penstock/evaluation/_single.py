@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pandas import factorize
 from scipy.stats import rankdata
 
 from penstock.records.model import Task
@@ -58,10 +59,9 @@ def strength(values: npt.NDArray[Any], truth: npt.NDArray[Any], *, task: Task, s
 def _read(values: npt.NDArray[Any]) -> tuple[Floats | None, npt.NDArray[np.bool_], Codes]:
     """Return a column as numbers if it is one, where it is missing, and its levels or ranges."""
     if values.dtype == object:
-        missing = np.array([value is None for value in values])
-        known = np.where(missing, "", values).astype(str)
-        levels = np.unique(known, return_inverse=True)[1].astype(np.int64) + 1
-        return None, missing, np.where(missing, 0, levels)
+        # Not NumPy's own text, which gives every row the room of the longest.
+        levels = np.asarray(factorize(values)[0], dtype=np.int64) + 1
+        return None, levels == 0, levels
     if values.dtype.kind == "M":
         missing = np.isnat(values)
         numbers = values.astype("datetime64[us]").astype(np.int64).astype(np.float64)

@@ -67,15 +67,13 @@ def measure_calibration(
     scores = holdout.scores[CANDIDATE]
     if holdout.record.task == "binary":
         of, stated, happened = "positive class", scores, holdout.truth == 1
-        losses = (scores - happened) ** 2
     else:
         of, stated = "top label", scores.max(axis=1)
         happened = scores.argmax(axis=1) == holdout.truth
-        losses = _several(holdout.truth, scores)
     error = calibration_error(happened, stated, bins=rule.bins, confidence=confidence, seed=seed)
     return Calibration(
         of=of,
-        brier=brier or _mean(losses, confidence),
+        brier=brier or _mean(_squares(holdout, scores), confidence),
         ece=error.estimate,
         plain_ece=error.plain,
         bins=error.bins,
@@ -117,6 +115,14 @@ def _errors(found: Reliability) -> Floats:
     """
     share = (found.observed * found.rows + found.stated) / (found.rows + 1)
     return np.asarray(np.sqrt(share * (1 - share) / found.rows))
+
+
+def _squares(holdout: Holdout, scores: Floats) -> Floats:
+    from penstock.evaluation._measurement import losses
+
+    if holdout.record.task == "binary":
+        return losses("binary", holdout.truth, scores)["brier"]
+    return _several(holdout.truth, scores)
 
 
 def _several(truth: NDArray[np.int64], scores: Floats) -> Floats:

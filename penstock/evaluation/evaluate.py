@@ -15,9 +15,12 @@ from penstock.evaluation.spec import EvaluationSpec
 from penstock.evaluation.training_data import measure_training_data
 from penstock.evaluation.words import advantage_text, description_of, figure_text
 from penstock.metrics import METRICS
+from penstock.policy.columns import check_columns
 from penstock.policy.spec import Policy
 from penstock.progress import say
+from penstock.records.dataset import Split
 from penstock.records.evaluation import Evaluation, Scores
+from penstock.records.health import SPLIT_NAME
 
 MATRIX_CLASSES = 50
 """Classes up to which Kubeflow is given the confusion matrix."""
@@ -84,6 +87,8 @@ def evaluate(
     from penstock.evaluation._parts import parts_of
 
     rows = read_holdout(holdout, model=model, baselines=baselines, champion=champion)
+    names = [column.name for column in rows.dataset.columns]
+    check_columns(policy, names, target=rows.record.target)
     measured = measure_all(rows, spec)
     evaluation = Evaluation(
         task=rows.record.task,
@@ -122,12 +127,36 @@ def evaluate(
             champion=None if champion is None else champion.folder,
         ),
         kpi=policy.cost and measure_kpi(rows, policy.cost, spec),
-        notes=(*rows.notes, *measured.notes),
+        notes=(*_remarks(model, rows), *rows.notes, *measured.notes),
     )
     files.write_text(report, evaluation_page(evaluation, rows))
     evaluation.write(output)
     say(_line(evaluation))
     return Judgement(evaluation=evaluation, roc=_roc(rows), confusion=_confusion(rows))
+
+
+def _remarks(model: Path, rows: Holdout) -> tuple[str, ...]:
+    """Return what the split says of these rows, or how many are copies if it made others."""
+    if (model / SPLIT_NAME).is_file():
+        split = Split.read(model / SPLIT_NAME)
+        if split.holdout == rows.dataset.content:
+            return split.remarks()
+    from penstock.data.drawing import read_repeats
+
+    copies = read_repeats(
+        rows.folder,
+        rows.dataset,
+        target=rows.record.target,
+        column="",
+        regression=rows.record.task == "regression",
+        setting="auto",
+    ).copies
+    if not copies:
+        return ()
+    return (
+        f"{copies:,} rows are copies of others. Each is counted, so that intervals are narrower "
+        "than they should be.",
+    )
 
 
 def _line(evaluation: Evaluation) -> str:

@@ -76,7 +76,7 @@ def measure_fairness(
         InputError: If a column is not in the holdout, or the metric is not one of the model's task.
     """
     parts = _parts_of(holdout, rule)
-    levels = crossed([levels_of(holdout, one, levels=_LEVELS, where=WHERE) for one in rule.columns])
+    levels = crossed(list(levels_of(holdout, rule.columns, levels=_LEVELS, where=WHERE)))
     means = {part: _means(holdout, levels, part) for part in parts}
     figures = _by_group(holdout, levels, means)
     enough = np.all([means[part].rows >= rule.min_rows for part in parts], axis=0)

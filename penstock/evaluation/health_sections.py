@@ -67,9 +67,15 @@ def _ends(figure: Estimate) -> list[str]:
 
 
 def _leakage(evaluation: Evaluation, leakage: Leakage) -> Section:
-    if not leakage.overlap and leakage.rows_in_both == 0:
+    both = leakage.rows_in_both
+    if not leakage.overlap and both == 0:
         overlap = f"No row of the holdout was trained on: {leakage.proof}."
-    elif leakage.rows_in_both:
+    elif not leakage.overlap and both is not None and both <= leakage.by_chance:
+        overlap = (
+            f"{both:,} rows of the holdout equal training rows, as rows of few different values do "
+            f"by chance; none is known to be a copy: {leakage.proof}."
+        )
+    elif both:
         overlap = f"Some rows of the holdout were trained on: {leakage.overlap}."
     elif leakage.overlap == "not asked":
         overlap = "The policy does not ask whether rows of the holdout were trained on."
@@ -103,7 +109,14 @@ def _training_data(measured: TrainingData) -> Section:
             "levels, less what sampling alone gives. Up to 0.1 is usually called small, above "
             "0.25 large."
         )
-    elif measured.drift_note != "not asked":
+    if measured.incomparable:
+        body += paragraph("These columns cannot be held against the champion's training data:")
+        rows = [[one.column, one.note] for one in measured.incomparable]
+        body += table(["Column", "Why"], rows)
+    if measured.new_columns:
+        names = ", ".join(measured.new_columns)
+        body += paragraph(f"The champion's training data does not have {names}.")
+    if not measured.drift and measured.drift_note != "not asked":
         why = measured.drift_note or "there is nothing to compare"
         body += paragraph(f"Not compared with a champion's training data: {why}.")
     return Section("Training data", body, "What is known of the rows that the model learned from.")

@@ -11,6 +11,7 @@ from penstock import model as models
 from penstock.data.table import iter_batches, read_dataset
 from penstock.errors import InputError, IntegrityError
 from penstock.evaluation.champion import Champion, Standing, absent
+from penstock.metrics import refuse_huge
 from penstock.model import LoadedModel
 from penstock.records.dataset import ColumnType, Dataset
 from penstock.records.model import FILE_NAME, Model
@@ -192,7 +193,7 @@ def _check_target(dataset: Dataset, record: Model, *, where: str) -> None:
         raise InputError(
             f"{column.profile.nulls:,} of {dataset.rows:,} rows have no target",
             where=place,
-            remedy="Leave out rows whose outcome is not known.",
+            remedy="Set split.drop_missing_target: true, or leave these rows out of the holdout.",
         )
     if record.task == "regression" and column.type not in _NUMBERS:
         raise InputError(
@@ -274,7 +275,9 @@ def _truth(target: pa.ChunkedArray, record: Model, *, where: str) -> np.ndarray:
     import numpy as np
 
     if record.task == "regression":
-        return np.asarray(target.to_numpy(), dtype=np.float64)
+        numbers = np.asarray(target.to_numpy(), dtype=np.float64)
+        refuse_huge(numbers, where=f"{where}, column {record.target!r}")
+        return numbers
     unknown = len(record.classes)
     codes: dict[object, int] = {label: code for code, label in enumerate(record.classes)}
     if record.task == "binary":
@@ -321,6 +324,11 @@ def _row_notes(target: pa.ChunkedArray, truth: np.ndarray, record: Model) -> lis
             f"{unseen:,} rows hold a class that the models have never seen ({shown}). They count "
             "as wrong, whatever is predicted, and as rows of none of the known classes."
         )
+        if record.task == "binary":
+            notes.append(
+                "In roc_auc and average_precision rows of an unseen class stand among those that "
+                "are not positive."
+            )
     return notes
 
 

@@ -41,6 +41,7 @@ def measure_kpi(holdout: Holdout, rule: CostRule, spec: EvaluationSpec) -> Kpi:
             truth=truth,
             predicted=model.labels_of(holdout.scores[name]),
             positive=record.positive,
+            negative=next((c for c in record.classes if c != record.positive), None),
         )
         for name, model in holdout.models.items()
     }
@@ -56,6 +57,8 @@ def measure_kpi(holdout: Holdout, rule: CostRule, spec: EvaluationSpec) -> Kpi:
         for name, values in found.items()
     }
     lacking = int((~known).sum())
+    needed = f"lack one of {', '.join(sorted(rule.names()))}" if rule.names() else ""
+    unseen = "are of a class that the model does not know" if rule.matrix is not None else ""
     return Kpi(
         unit=rule.unit,
         expression=rule.text(),
@@ -64,7 +67,7 @@ def measure_kpi(holdout: Holdout, rule: CostRule, spec: EvaluationSpec) -> Kpi:
         rows=int(known.sum()),
         notes=(
             (
-                f"{lacking:,} rows lack one of {', '.join(sorted(rule.names()))}: they have no "
+                f"{lacking:,} rows {' or '.join(filter(None, (needed, unseen)))}: they have no "
                 "worth and are left out.",
             )
             if lacking

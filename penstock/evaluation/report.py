@@ -84,10 +84,16 @@ def headline(evaluation: Evaluation, holdout: Holdout) -> str:
         f"{evaluation.metric} is {value_text(primary)} on {evaluation.rows:,} rows that training "
         f"did not see; with {evaluation.confidence:.0%} confidence between "
         f"{figure_text(primary).partition('(')[2].rstrip(')').replace(' to ', ' and ')}.",
+        _cross_validated(holdout),
         *_in_words(evaluation, holdout, primary),
         *_beside(evaluation),
     ]
     return " ".join(sentences)
+
+
+def _cross_validated(holdout: Holdout) -> str:
+    record = holdout.record
+    return f"In cross-validation on the training part {record.metric} was {record.score:.4f}."
 
 
 def _in_words(evaluation: Evaluation, holdout: Holdout, primary: Estimate) -> list[str]:
@@ -140,6 +146,7 @@ def _facts(evaluation: Evaluation, holdout: Holdout) -> list[tuple[str, str]]:
         ("Model", candidate.description),
         ("Task", f"{evaluation.task}, target {holdout.record.target}"),
         ("Rows", f"{evaluation.rows:,}"),
+        ("In cross-validation", f"{evaluation.metric} {holdout.record.score:.4f}"),
         ("Champion", _champion(evaluation)),
     ]
     if holdout.record.positive is not None:

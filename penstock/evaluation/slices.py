@@ -24,6 +24,9 @@ WHERE = "gate.slices"
 _PAIRS_BUDGET = 100_000_000
 """Rows times pairs of columns that are searched: about fifteen seconds."""
 
+_PAIR = 4_000
+"""Rows that cost as much as a pair costs beside its rows."""
+
 _LISTED = 100
 _ACCUSED_LISTED = 20
 _EXAMINED = 300
@@ -85,10 +88,12 @@ def measure_slices(holdout: Holdout, rule: SlicesRule, *, confidence: float) -> 
             f"Slices are judged by {metric}, because {holdout.record.metric} is not a mean over "
             "rows, which alone is sound in small parts."
         )
-    looks = [
-        _look(parts, losses, rule, bound=bound, confidence=confidence, found=found)
-        for parts, found in _parts(holdout, rule, notes)
-    ]
+    looks, tiny = [], 0
+    for parts, found in _parts(holdout, rule, notes):
+        if found and (cells := _too_small(parts, rule)):
+            tiny += cells
+            continue
+        looks.append(_look(parts, losses, rule, bound=bound, confidence=confidence, found=found))
     entries = _entries(looks, rule)
     listed = _listed(entries, rule)
     small = [
@@ -103,7 +108,10 @@ def measure_slices(holdout: Holdout, rule: SlicesRule, *, confidence: float) -> 
         higher_is_better=higher,
         looked_at=len(entries),
         named=sum(not entry.look.found for entry in entries),
-        too_small=sum(int((~look.judged).sum()) for look in looks),
+        too_small=tiny + sum(int((~look.judged).sum()) for look in looks),
+        unjudged=tuple(
+            " and ".join(look.columns) for look in looks if not look.found and not look.judged.any()
+        ),
         omitted=sum(e.accused for e in entries) - sum(e.accused for e in listed),
         compared=losses.champion is not None and rule.margin is not None,
         floor=bound,
@@ -131,38 +139,44 @@ def _parts(
 ) -> Iterator[tuple[tuple[Levels, ...], bool]]:
     """Yield what to look at: what the policy names, then all columns, then pairs of them."""
     named = [(one,) if isinstance(one, str) else one for one in rule.columns]
-    read: dict[str, Levels] = {}
-
-    def levels(column: str) -> Levels:
-        if column not in read:
-            read[column] = levels_of(holdout, column, levels=rule.levels, where=f"{WHERE}.columns")
-        return read[column]
-
+    every = [c.name for c in holdout.dataset.columns if c.name != holdout.record.target]
+    wanted = dict.fromkeys(column for columns in named for column in columns)
+    wanted |= dict.fromkeys(every if rule.find else ())
+    read = levels_of(holdout, list(wanted), levels=rule.levels, where=f"{WHERE}.columns")
+    levels = dict(zip(wanted, read, strict=True))
     for columns in dict.fromkeys(named):
-        yield tuple(levels(column) for column in columns), False
+        yield tuple(levels[column] for column in columns), False
     if not rule.find:
         return
-    every = [c.name for c in holdout.dataset.columns if c.name != holdout.record.target]
-    telling = [column for column in every if _tells(levels(column), rule)]
+    telling = [column for column in every if _tells(levels[column], rule)]
     taken = {frozenset(columns) for columns in named}
-    most = max(1, _PAIRS_BUDGET // holdout.rows)
+    most = max(1, _PAIRS_BUDGET // (holdout.rows + _PAIR))
     paired = telling
     while len(paired) > 2 and len(paired) * (len(paired) - 1) / 2 > most:
         paired = paired[:-1]
     if len(paired) < len(telling):
         notes.append(
             f"Pairs were looked for among the first {len(paired)} of {len(telling)} columns only: "
-            "with so many rows all pairs would take too long."
+            "all pairs would take too long."
         )
     for columns in [*((column,) for column in telling), *combinations(paired, 2)]:
         if frozenset(columns) not in taken:
-            yield tuple(levels(column) for column in columns), True
+            yield tuple(levels[column] for column in columns), True
 
 
 def _tells(levels: Levels, rule: SlicesRule) -> bool:
     """Return whether a column parts the rows: some slice and the rest are both large enough."""
     rows = np.bincount(levels.codes)
     return bool(((rows >= rule.min_rows) & (rows.sum() - rows >= rule.min_rows)).any())
+
+
+def _too_small(parts: tuple[Levels, ...], rule: SlicesRule) -> int:
+    """Return how many slices columns have if none of them is large enough; 0 if one is."""
+    codes = parts[0].codes.astype(np.int64)
+    for other in parts[1:]:
+        codes = codes * len(other.names) + other.codes
+    rows = np.bincount(codes)
+    return 0 if rows.max() >= rule.min_rows else int((rows > 0).sum())
 
 
 def _look(

@@ -21,6 +21,8 @@ from penstock.records.health import Disturbed
 if TYPE_CHECKING:
     import pandas as pd
 
+    from penstock.model import LoadedModel
+
 ROWS = 20_000
 """Rows that are disturbed at most: more are drawn from, so that the figures are the holdout's."""
 
@@ -33,8 +35,9 @@ def measure_stability(
     """Disturb the holdout and measure the primary metric again, on the same rows.
 
     `noise` adds to every number a draw from the normal distribution whose standard deviation is a
-    share of the column's; whole numbers are not kept whole. `missing` takes values away, each with
-    the same probability. The draws are made once.
+    share of the column's; whole numbers are not kept whole, and codes that the model takes for a
+    category are left alone. `missing` takes values away, each with the same probability. The draws
+    are made once.
 
     Args:
         holdout: The rows and what the candidate says of them. Above 20,000 rows a sample is taken.
@@ -52,11 +55,12 @@ def measure_stability(
     frame = _frame(holdout, taken)
     amounts = {"noise": rule.noise, "missing": rule.missing}
     scores = {_PLAIN: holdout.scores[CANDIDATE][taken]}
-    failed = {}
+    failed, disturbed_columns = {}, {}
     for kind, amount in amounts.items():
         if not amount:
             continue
-        disturbed = _disturb(frame, holdout, kind, amount, generator)
+        disturbed = _disturb(frame, model, kind, amount, generator)
+        disturbed_columns[kind] = sum(not disturbed[c].equals(frame[c]) for c in frame)
         try:
             scores[kind] = _scores(holdout, disturbed)
         except ValueError as error:
@@ -68,7 +72,10 @@ def measure_stability(
         scores=scores,
         models=dict.fromkeys(scores, model),
     )
-    return tuple(_measure(rows, amounts, failed, spec))
+    return tuple(
+        one.model_copy(update={"columns": disturbed_columns[one.kind]})
+        for one in _measure(rows, amounts, failed, spec)
+    )
 
 
 def _frame(holdout: Holdout, taken: np.ndarray) -> pd.DataFrame:
@@ -88,24 +95,34 @@ def _frame(holdout: Holdout, taken: np.ndarray) -> pd.DataFrame:
 
 def _disturb(
     frame: pd.DataFrame,
-    holdout: Holdout,
+    model: LoadedModel,
     kind: str,
     amount: float,
     generator: np.random.Generator,
 ) -> pd.DataFrame:
     import pandas as pd
 
-    changed = {}
-    for column in holdout.models[CANDIDATE].record.columns:
+    changed, codes = {}, _codes(model)
+    for column in model.record.columns:
         values = frame[column.name]
         if kind == "missing":
             values = values.mask(generator.random(len(values)) < amount, None)
-        elif column.type in ("integer", "number"):
+        elif column.type in ("integer", "number") and column.name not in codes:
             deviation = values.std()
             size = 0.0 if np.isnan(deviation) else amount * float(deviation)
             values = values + generator.normal(0.0, 1.0, len(values)) * size
         changed[column.name] = values
     return pd.DataFrame(changed)
+
+
+def _codes(model: LoadedModel) -> set[str]:
+    """Return the columns that the model encodes by level: a code with noise is no code."""
+    taken: set[str] = set()
+    for _, transformer, names in model.pipeline[0].transformers_:
+        steps = [step for _, step in getattr(transformer, "steps", [("", transformer)])]
+        if any(hasattr(step, "categories_") for step in steps):
+            taken |= set(names)
+    return taken
 
 
 def _scores(holdout: Holdout, disturbed: pd.DataFrame) -> Floats:

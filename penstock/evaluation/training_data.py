@@ -6,7 +6,7 @@ from pathlib import Path
 
 from penstock.policy.trust import TrainingDataRule
 from penstock.records.health import FILE_NAME as HEALTH_NAME
-from penstock.records.health import ColumnFigure, TrainingData, TrainingHealth
+from penstock.records.health import ColumnFigure, ColumnNote, TrainingData, TrainingHealth
 from penstock.records.model import FILE_NAME as MODEL_NAME
 from penstock.records.model import Model
 from penstock.records.reference import FILE_NAME as REFERENCE_NAME
@@ -32,15 +32,23 @@ def measure_training_data(
         if not (folder / REFERENCE_NAME).is_file():
             note = f"the {name} does not carry the distributions of its training data"
             return TrainingData(health=health, drift_note=note)
-    return TrainingData(health=health, drift=_drift(model, champion))
+    return _drift(model, champion).model_copy(update={"health": health})
 
 
-def _drift(model: Path, champion: Path) -> tuple[ColumnFigure, ...]:
+def _drift(model: Path, champion: Path) -> TrainingData:
     from penstock.data.reference import drift
 
     records = [Model.read(folder / MODEL_NAME) for folder in (model, champion)]
     looked_at = {column.name for record in records for column in record.columns}
     looked_at |= {record.target for record in records}
     found = drift(Reference.read(champion / REFERENCE_NAME), Reference.read(model / REFERENCE_NAME))
-    figures = [ColumnFigure(column=c, value=v) for c, v in found.items() if c in looked_at]
-    return tuple(sorted(figures, key=lambda figure: (-figure.value, figure.column)))
+    figures = [ColumnFigure(column=c, value=v) for c, v in found.index.items() if c in looked_at]
+    return TrainingData(
+        drift=tuple(sorted(figures, key=lambda figure: (-figure.value, figure.column))),
+        incomparable=tuple(
+            ColumnNote(column=column, note=why)
+            for column, why in found.incomparable.items()
+            if column in looked_at
+        ),
+        new_columns=tuple(column for column in found.new if column in looked_at),
+    )

@@ -9,6 +9,7 @@ matter little.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -26,12 +27,24 @@ _T = {3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 
 """97.5 % quantile of Student's t by the number of repeats, with one degree of freedom less."""
 
 
-def permutation(sample: Sample, *, seed: int) -> tuple[dict[str, Estimate], list[str]]:
+MOST_COLUMNS = 50
+"""Columns that are shuffled at most: each costs scores of all rows, and those of all columns."""
+
+
+def permutation(
+    sample: Sample, strength: Mapping[str, float], *, seed: int
+) -> tuple[dict[str, Estimate], list[str]]:
     """Return what the primary metric loses without each column, and what to know of it.
 
     The value is the mean over the repeats. Each repeat shuffles anew and also measures on another
     draw of the rows with replacement; the 95 % interval is Student's, of the spread of these, so
     that it holds the chance of the rows and that of the shuffle.
+
+    Args:
+        sample: The rows.
+        strength: By column a cheaper measure of how much it moves the answers. The strongest
+            columns are shuffled, `MOST_COLUMNS` at most; one of strength 0 moves no answer.
+        seed: Of the draws.
 
     Returns:
         By column; empty if the rows do not define the metric.
@@ -44,18 +57,33 @@ def permutation(sample: Sample, *, seed: int) -> tuple[dict[str, Estimate], list
     whole = _measured(sample, metric, sample.scores, known)
     if whole is None:
         return {}, [f"The rows do not define {metric.name}: there is no permutation importance."]
-    cost = max(1, len(sample.columns) * len(sample.frame))
+    columns, notes = _shuffled(strength)
+    cost = max(1, len(columns) * len(sample.frame))
     repeats = min(REPEATS, max(LEAST_REPEATS, BUDGET // cost))
     chance = np.random.default_rng(seed)
     found: dict[str, Estimate] = {}
-    for column in sample.columns:
+    for column in columns:
         estimate = _column(sample, metric, column, known, whole, repeats, chance)
         if estimate is not None:
             found[column] = estimate
-    notes = [] if len(known) == len(sample.truth) else [_left_out(len(sample.truth) - len(known))]
-    if len(found) < len(sample.columns):
+    if len(known) < len(sample.truth):
+        notes.append(_left_out(len(sample.truth) - len(known)))
+    if len(found) < len(columns):
         notes.append(f"Too few resamples of the rows define {metric.name} for some columns.")
     return found, notes
+
+
+def _shuffled(strength: Mapping[str, float]) -> tuple[list[str], list[str]]:
+    """Return which columns are shuffled, in their order, and what to know of the others."""
+    if len(strength) <= MOST_COLUMNS:
+        return list(strength), []
+    ranked = sorted(strength, key=lambda column: -strength[column])[:MOST_COLUMNS]
+    taken = {column for column in ranked if strength[column] > 0}
+    note = (
+        f"Permutation importance is measured for {len(taken):,} of {len(strength):,} columns: "
+        f"those whose SHAP values are largest, {MOST_COLUMNS} at most."
+    )
+    return [column for column in strength if column in taken], [note]
 
 
 def _left_out(rows: int) -> str:

@@ -38,8 +38,9 @@ def explain(
     """Explain a model on a sample of the holdout, and write the record and its page.
 
     Permutation importance and SHAP values by raw column, partial dependence of the columns with
-    the largest SHAP values, and three rows explained. The cost is bounded: it grows with the model
-    and the columns, not with the holdout. The same inputs give the same record.
+    the largest SHAP values, and, of a model that carries rows, three rows explained. The cost is
+    bounded: it grows with the model and the columns, not with the holdout. Permutation importance
+    is measured for the columns with the largest SHAP values. The same inputs give the same record.
 
     Args:
         holdout: The part of the dataset that training did not see.
@@ -61,10 +62,11 @@ def explain(
     from penstock.explanation._sample import draw
 
     sample = draw(holdout, model=model, rows=rows, seed=seed)
-    chosen = _chosen(sample)
+    chosen = _chosen(sample) if sample.model.record.carries_rows else []
     keep = np.unique(np.array([place for _, place in chosen], dtype=np.int64))
     found = attribute(sample, keep=keep, seed=seed)
-    lost, notes = permutation(sample, seed=seed)
+    strength = dict(zip(sample.columns, np.abs(found.values).mean(axis=0).tolist(), strict=True))
+    lost, notes = permutation(sample, strength, seed=seed)
     importances = _importances(sample, found, lost)
     top = [importance.column for importance in importances[:SHOWN_COLUMNS]]
     explanation = Explanation(

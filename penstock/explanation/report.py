@@ -28,7 +28,8 @@ def explanation_page(explanation: Explanation, *, record: Model) -> str:
         ),
         Section(
             "Three rows explained",
-            "".join(_example(example) for example in explanation.examples),
+            "".join(_example(example) for example in explanation.examples)
+            or paragraph("None: training.carry_rows is off, so that no row is shown."),
             f"Each answer as a sum, in {explanation.unit}.",
         ),
         Section("How this was computed, and what it does not say", _method(explanation)),

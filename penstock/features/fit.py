@@ -42,15 +42,16 @@ def fit_features(
         output: Folder to make: `features.skops` (the fitted scikit-learn `ColumnTransformer`) and
             `features.json` (the record, which holds the transformer's digest).
         report: HTML file to write.
-        split: How the holdout was cut off. The column of a group split is left out, and so is the
-            year of the column of a time split, since no later row shares it.
+        split: How the holdout was cut off. The column of a group split is left out, and so is that
+            of a time split if it is a number; of a time, the parts are left out whose whole cycle
+            the training part does not hold, the year always: no later row shares them.
 
     Returns:
         The record.
 
     Raises:
         InputError: If the target is absent, constant or all null, a declared kind does not fit its
-            column, a value is infinite, or no usable column is left.
+            column, a value is infinite or beyond 3.4e38, or no usable column is left.
         IntegrityError: If the dataset's files are not the ones that its record lists.
     """
     dataset = read_dataset(train)
@@ -61,6 +62,7 @@ def fit_features(
     frame = to_frame(read_table(train, [column.name for column in raw]), raw)
     choices, parts = _with_parts(choose(frame, raw, spec=spec, split=split), frame, split)
     used = [choice for choice in choices if choice.kind != "drop"]
+    _refuse_huge(frame, used)
     if not used:
         reasons = "; ".join(f"{c.column.name!r}: {c.reason}" for c in choices)
         raise InputError(
@@ -80,6 +82,27 @@ def fit_features(
     return record
 
 
+def _refuse_huge(frame: pd.DataFrame, used: Sequence[Choice]) -> None:
+    """Refuse numbers that no 32-bit float holds, which the trees of a forest take."""
+    import numpy as np
+
+    largest = float(np.finfo(np.float32).max)
+    for choice in used:
+        if choice.kind != "number":
+            continue
+        values = frame[choice.column.name].to_numpy()
+        if not (np.abs(values) > largest).any():
+            continue
+        huge = values[int(np.nanargmax(np.abs(values)))]
+        raise InputError(
+            f"a number is as large as {huge:.3g}: trees compare 32-bit floats, of which the "
+            f"largest is {largest:.2g}",
+            where=f"column {choice.column.name!r}",
+            remedy="Correct it in the source, give it in a larger unit, or leave the column out by "
+            f"features.columns: {{{choice.column.name}: drop}}.",
+        )
+
+
 def build(used: Sequence[Choice], parts: dict[str, list[str]], spec: FeaturesSpec) -> Any:
     """Return the unfitted `ColumnTransformer` over the raw columns, in their order by kind.
 
@@ -89,17 +112,16 @@ def build(used: Sequence[Choice], parts: dict[str, list[str]], spec: FeaturesSpe
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
-    from sklearn.preprocessing import OneHotEncoder
 
-    from penstock.features.transformers import DatetimeParts, HashedWords, MissingLevel
+    from penstock.features.transformers import (
+        CommonLevels,
+        DatetimeParts,
+        HashedWords,
+        MissingLevel,
+    )
 
-    def encoder() -> OneHotEncoder:
-        return OneHotEncoder(
-            handle_unknown="infrequent_if_exist",
-            min_frequency=spec.rare_share or None,
-            max_categories=spec.max_levels + 1,
-            sparse_output=False,
-        )
+    def encoder() -> CommonLevels:
+        return CommonLevels(rare_share=spec.rare_share, max_levels=spec.max_levels)
 
     groups: dict[str, list[str]] = {}
     for choice in used:
@@ -128,22 +150,38 @@ def _with_parts(
     choices: tuple[Choice, ...], frame: pd.DataFrame, split: Split | None
 ) -> tuple[tuple[Choice, ...], dict[str, list[str]]]:
     """Return the choices, and for each datetime the calendar parts that vary in it."""
-    from penstock.features.transformers import PARTS, datetime_part
+    import numpy as np
+
+    from penstock.features.transformers import CYCLES, PARTS, datetime_part
 
     result, parts = [], {}
     for choice in choices:
         if choice.kind == "datetime":
             name = choice.column.name
             known = frame[name].dropna().to_numpy()
-            by_time = split is not None and split.method == "time" and split.column == name
-            offered = PARTS[1:] if by_time else PARTS
+            offered: tuple[str, ...] = PARTS
+            if split is not None and split.method == "time" and split.column == name:
+                # A part whose whole cycle was not seen has values in the holdout that are all new.
+                days = (known.max() - known.min()) / np.timedelta64(1, "D")
+                offered = tuple(part for part in PARTS if days >= CYCLES.get(part, np.inf))
+                choice = replace(choice, reason=_by_time(choice.reason, offered))
             varying = [part for part in offered if len(set(datetime_part(known, part))) > 1]
             if varying:
                 parts[name] = varying
             else:
-                choice = replace(choice, kind="drop", reason="no part of its calendar varies")
+                why = "no part of its calendar varies" if offered == PARTS else choice.reason
+                choice = replace(choice, kind="drop", reason=why)
         result.append(choice)
     return tuple(result), parts
+
+
+def _by_time(reason: str, offered: Sequence[str]) -> str:
+    """Return the reason of the time column of a split, with the parts that it can lend."""
+    kept = ", ".join(offered) or "none"
+    return (
+        f"{reason}; the rows were split by it, so only parts that come again in later rows are "
+        f"kept: {kept}"
+    )
 
 
 def _write(
@@ -213,15 +251,19 @@ def _described(transformer: Any, frame: pd.DataFrame) -> list[tuple[str, dict[st
 def _described_levels(
     values: pd.Series, levels: np.ndarray, rare: np.ndarray | None
 ) -> dict[str, Any]:
-    from penstock.features.transformers import MISSING
+    from penstock.features.transformers import MISSING, RARE
 
     def text(level: Any) -> str:
-        return MISSING if level is None or level != level else f"{level:.15g}" if number else level
+        if level is None or level != level:
+            return MISSING
+        # -0.0 is 0.
+        return f"{level + 0.0:.15g}" if number else level
 
     number = values.dtype.kind == "f"
     rows = {text(level): int(count) for level, count in values.value_counts(dropna=False).items()}
-    few = set() if rare is None else {text(level) for level in rare}
-    kept = [text(level) for level in levels if text(level) not in few]
+    shared = set() if rare is None else {text(level) for level in rare}
+    kept = [text(level) for level in levels if text(level) not in shared]
+    few = set(rows) - set(kept)
     names = [f"{values.name}={level}" for level in kept]
     return {
         "levels": sorted(
@@ -230,5 +272,5 @@ def _described_levels(
         ),
         "rare_levels": len(few),
         "rare_rows": sum(rows.get(level, 0) for level in few),
-        "outputs": (*names, f"{values.name}=(rare or unseen)") if few else tuple(names),
+        "outputs": (*names, f"{values.name}={RARE}") if shared else tuple(names),
     }

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from penstock.errors import InputError
+from penstock.errors import InputError, absent_column
 from penstock.features.spec import FeaturesSpec
 from penstock.records.dataset import Column, ColumnType, Split
 from penstock.records.features import FeatureKind
@@ -69,7 +69,8 @@ def choose(
         frame: The training part without the target, as `penstock.data.frames.to_frame` returns it.
         columns: Its columns.
         spec: What is declared; everything else is inferred from the values.
-        split: How the holdout was cut off, if known: the column of a group split is left out.
+        split: How the holdout was cut off, if known: the column of a group split is left out, and
+            so is that of a time split if it is a number.
 
     Raises:
         InputError: If a declared column is absent or its storage type does not allow the kind.
@@ -82,10 +83,8 @@ def _check_declared(columns: tuple[Column, ...], spec: FeaturesSpec) -> None:
     types = {column.name: column.type for column in columns}
     for name, kind in spec.columns.items():
         if name not in types:
-            raise InputError(
-                f"the table has no feature column {name!r}",
-                where="features.columns",
-                remedy=f"Its columns without the target are: {', '.join(types)}.",
+            raise absent_column(
+                name, types, where="features.columns", table="the table without its target"
             )
         if kind not in ALLOWED[types[name]]:
             raise InputError(
@@ -107,10 +106,14 @@ def _choose_one(
         # A column without two different values has nothing to encode, whatever it is called.
         if unusable and declared != "drop" and distinct < 2:
             kind, reason = "drop", f"declared as {declared}, but {unusable}"
+        elif declared == "category" and (scattered := _scattered(values, spec)):
+            kind, reason = "drop", f"declared as category, but {scattered}"
         return Choice(column, kind, "declared", reason, missing, distinct)
     if unusable:
         return Choice(column, "drop", "inferred", unusable, missing, distinct)
     kind, reason = _INFER[column.type](values, missing, distinct)
+    if kind == "category" and (scattered := _scattered(values, spec)):
+        kind, reason = "drop", scattered
     return Choice(column, kind, "inferred", reason, missing, distinct)
 
 
@@ -125,7 +128,28 @@ def _unusable(
         return "the same value in every row"
     if split is not None and split.method == "group" and split.column == column.name:
         return "the rows were split by it, so no value in the holdout has been seen"
+    if (
+        split is not None
+        and split.method == "time"
+        and split.column == column.name
+        and column.type != "datetime"
+    ):
+        return (
+            "the rows were split by it as a time, so every value in the holdout and later lies "
+            "beyond those seen"
+        )
     return ""
+
+
+def _scattered(values: pd.Series, spec: FeaturesSpec) -> str:
+    """Return why no level of a category is kept; empty if one is."""
+    commonest = int(values.value_counts(dropna=False).iloc[0])
+    if commonest >= spec.rare_share * len(values):
+        return ""
+    return (
+        f"each of its values is in fewer than {spec.rare_share:.4g} of the rows "
+        "(features.rare_share)"
+    )
 
 
 def _infer_integer(values: pd.Series, missing: int, distinct: int) -> tuple[FeatureKind, str]:

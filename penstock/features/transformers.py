@@ -5,18 +5,21 @@ Imported only where a transformer is built or a model is loaded.
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Self
 
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.feature_extraction.text import HashingVectorizer
+from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.validation import validate_data
 
 from penstock.data.frames import to_frame
 from penstock.records.dataset import Column, Reading
 
 MISSING = "(missing)"
+RARE = "(rare or unseen)"
 
 _DAY = 86_400_000_000
 _HOUR = 3_600_000_000
@@ -99,6 +102,73 @@ class MissingLevel(_Stateless):
         return np.asarray(self._names(input_features), dtype=object)
 
 
+class CommonLevels(OneHotEncoder):  # type: ignore[misc]
+    """One column for each common level, and one that rare and unseen levels share.
+
+    What scikit-learn's `OneHotEncoder` gives with `min_frequency` and `max_categories`, except that
+    rare levels are merged before it is fitted: it would store every one of them, such as the
+    numbers of all customers. In `categories_` one made-up level stands for them.
+
+    Args:
+        rare_share: Levels in a smaller share of the rows are rare.
+        max_levels: Levels that are kept at most, the commonest.
+
+    Example:
+        >>> import numpy as np
+        >>> rows = np.array([["x"], ["x"], ["y"], ["z"]], dtype=object)
+        >>> CommonLevels(rare_share=0.4).fit(rows).transform([["x"], ["z"], ["new"]]).tolist()
+        [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
+    """
+
+    def __init__(self, rare_share: float = 0.0, max_levels: int = 100) -> None:
+        super().__init__(
+            handle_unknown="infrequent_if_exist", min_frequency=_COMMON, sparse_output=False
+        )
+        self.rare_share = rare_share
+        self.max_levels = max_levels
+
+    def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
+        """Learn the levels of each column.
+
+        Args:
+            X: Columns of texts, or of numbers, NaN for missing; shape (rows, columns).
+            y: Not used.
+        """
+        frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X))
+        learned = [self._levels(frame.iloc[:, at]) for at in range(frame.shape[1])]
+        height = max(len(levels) for levels in learned)
+        columns = {
+            # What stands first is a common level, if there is any: it may be there more often.
+            name: pd.Series(levels[:1] * (height - len(levels)) + levels, dtype=kind)
+            for (name, kind), levels in zip(frame.dtypes.items(), learned, strict=True)
+        }
+        few = pd.DataFrame(columns)
+        super().fit(few if isinstance(X, pd.DataFrame) else few.to_numpy(), y)
+        return self
+
+    def _levels(self, values: pd.Series) -> list[Any]:
+        """Return each common level as often as makes it one, and what stands for the others."""
+        counts: Any = values.value_counts(dropna=False, sort=False)
+        common = counts[counts >= self.rare_share * counts.sum()].sort_index()
+        if len(common) > self.max_levels:
+            # Of equally common ones scikit-learn keeps the last.
+            order = np.argsort(common.to_numpy(), kind="stable")
+            common = common.iloc[np.sort(order[-self.max_levels :])]
+        kept = common.index.tolist()
+        levels = [level for level in kept for _ in range(_COMMON)]
+        return levels if len(kept) == len(counts) else [*levels, _stand_in(kept, values)]
+
+
+_COMMON = 2
+
+
+def _stand_in(common: list[Any], values: pd.Series) -> Any:
+    """Return a level that is none of the common ones."""
+    if values.dtype == object:
+        return next(text for at in itertools.count() if (text := RARE + "_" * at) not in common)
+    return next(float(at) for at in itertools.count() if at not in common)
+
+
 class DatetimeParts(_Stateless):
     """Times as the parts of their calendar (UTC), NaN where the time is missing.
 
@@ -136,6 +206,9 @@ class DatetimeParts(_Stateless):
 
 
 PARTS = ("year", "month", "day", "weekday", "hour")
+
+CYCLES = {"month": 365, "day": 31, "weekday": 7, "hour": 1}
+"""Days after which each part has had all its values, and comes again; a year never does."""
 
 
 def datetime_part(times: np.ndarray, part: str) -> np.ndarray:

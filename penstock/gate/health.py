@@ -69,13 +69,13 @@ def _not_at_serving(measured: Leakage, rule: LeakageRule) -> RuleResult:
     )
     if measured.unknown:
         sentence += (
-            f" The holdout has no column called {', '.join(measured.unknown)}: see that the policy "
-            "spells it right."
+            f" The holdout has no column called {', '.join(measured.unknown)}, so the rule cannot "
+            "pass: see that the policy spells it right."
         )
     return result(
         "leakage: not at serving",
         rule,
-        passed=not taken,
+        passed=not taken and not measured.unknown,
         value=float(len(measured.not_at_serving)),
         bound=0.0,
         sentence=sentence,
@@ -84,8 +84,14 @@ def _not_at_serving(measured: Leakage, rule: LeakageRule) -> RuleResult:
 
 def _overlap(measured: Leakage, rule: LeakageRule) -> RuleResult:
     both = measured.rows_in_both
-    if not measured.overlap and both == 0:
+    passed = not measured.overlap and both is not None and both <= measured.by_chance
+    if passed and not both:
         sentence = f"No holdout row is a training row: {measured.proof}."
+    elif passed:
+        sentence = (
+            f"{both:,} different holdout rows equal training rows, which rows of few different "
+            f"values do by chance; none is a copy: {measured.proof}."
+        )
     elif both:
         sentence = f"Rows that are judged on were trained on: {measured.overlap}."
     else:
@@ -94,9 +100,9 @@ def _overlap(measured: Leakage, rule: LeakageRule) -> RuleResult:
     return result(
         "leakage: overlap",
         rule,
-        passed=not measured.overlap and both == 0,
+        passed=passed,
         value=None if both is None else float(both),
-        bound=0.0,
+        bound=float(measured.by_chance),
         sentence=sentence,
     )
 
@@ -190,6 +196,14 @@ def _drift(
             f"cannot pass: {why}."
         )
         return result(name, rule, passed=False, bound=bound, sentence=sentence)
+    if measured.incomparable:
+        told = ", ".join(f"{c.column} ({c.note})" for c in measured.incomparable[:_NAMED])
+        more = len(measured.incomparable) - _NAMED
+        sentence = (
+            "Not every column can be held against the champion's training data, so the rule "
+            f"cannot pass: {told}{f' and {more} more' if more > 0 else ''}."
+        )
+        return result(name, rule, passed=False, bound=bound, sentence=sentence)
     if not measured.drift:
         sentence = "The champion learned from none of the columns that can be compared."
         return result(name, rule, passed=False, bound=bound, sentence=sentence)
@@ -203,4 +217,11 @@ def _drift(
     if len(moved) > 1:
         named = ", ".join(moved[1 : 1 + _NAMED])
         sentence += f" Above it too: {named}{' and others' if len(moved) > 1 + _NAMED else ''}."
+    if measured.new_columns:
+        named = ", ".join(measured.new_columns[:_NAMED])
+        more = len(measured.new_columns) - _NAMED
+        sentence += (
+            f" The champion's training data does not have {named}"
+            f"{f' and {more} more' if more > 0 else ''}."
+        )
     return result(name, rule, passed=passed, value=strongest.value, bound=bound, sentence=sentence)

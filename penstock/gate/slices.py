@@ -62,6 +62,16 @@ def _judge(rule: SlicesRule, found: Slices, evaluation: Evaluation) -> RuleResul
     if not measured:
         return not_measured("slices", rule, "every slice that it lists", bound=bound)
     accused = [one for one in judged if one.accused(alpha=rule.alpha)]
+    if found.unjudged and not accused:
+        return result(
+            "slices",
+            rule,
+            passed=False,
+            bound=bound,
+            sentence=f"The policy names {', '.join(found.unjudged)}, of which no slice has the "
+            f"{rule.min_rows:,} rows, or rows of either class, that it takes to judge one, so the "
+            "rule cannot pass. Hold out more rows, or lower min_rows.",
+        )
     if accused:
         return result(
             "slices",

@@ -64,6 +64,9 @@ def _stability(evaluation: Evaluation, rule: StabilityRule, kind: str, amount: f
     )
     if found is None:
         return not_measured(name, rule, f"stability under {kind}", bound=rule.drop_at_most)
+    if kind == "noise" and found.columns == 0:
+        sentence = "The model takes no number that varies, so that there is none to add noise to."
+        return result(name, rule, passed=None, bound=rule.drop_at_most, sentence=sentence)
     done = (
         f"noise of {amount:.3g} of its standard deviation is added to each number"
         if kind == "noise"

@@ -86,8 +86,9 @@ class LeakageRule(Rule):
     )
     overlap: bool = Field(
         default=True,
-        description="It must be proved that no holdout row is a training row: by the split that "
-        "made both, or by hashes of the training rows that the model carries",
+        description="It must be proved that no holdout row is a training row, beyond rows that "
+        "are equal by chance: by the split that made both, or by hashes of the training rows that "
+        "the model carries",
     )
 
 

@@ -25,8 +25,9 @@ def worths(
     truth: np.ndarray,
     predicted: np.ndarray,
     positive: object = None,
+    negative: object = None,
 ) -> np.ndarray:
-    """Return the worth of every row, shape (n,): NaN where a column that it depends on is missing.
+    """Return the worth of every row, shape (n,): NaN where a column that it takes is missing.
 
     Args:
         rule: The policy's rule.
@@ -36,6 +37,8 @@ def worths(
         truth: True labels or values, shape (n,).
         predicted: Predicted ones, shape (n,).
         positive: Binary: the label of the positive class.
+        negative: Binary: that of the other. A row whose true label is neither has no outcome in a
+            matrix, and so no worth.
 
     Raises:
         InputError: If the rule does not fit the task, names a column that is not there, every row
@@ -51,6 +54,7 @@ def worths(
                 remedy="Give gate.cost.expression, over truth and predicted.",
             )
         actual, called = truth == positive, predicted == positive
+        known_class = actual | (truth == negative)
         outcomes = {
             "true_positive": actual & called,
             "false_positive": ~actual & called,
@@ -61,16 +65,17 @@ def worths(
         for name, expression in rule.matrix.expressions().items():
             here = outcomes[name]
             found[here] = np.broadcast_to(expression.of(columns), here.shape)[here]
-    else:
-        known = {**columns, TRUTH: _plain(truth), PREDICTED: _plain(predicted)}
-        found = np.array(np.broadcast_to(parse(rule.expression).of(known), truth.shape))
-    return _checked(found, rule, columns)
+        return _checked(found, rule, columns, missing=~known_class)
+    known = {**columns, TRUTH: _plain(truth), PREDICTED: _plain(predicted)}
+    found = np.array(np.broadcast_to(parse(rule.expression).of(known), truth.shape))
+    return _checked(found, rule, columns, missing=np.zeros(len(truth), dtype=bool))
 
 
-def _checked(found: np.ndarray, rule: CostRule, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+def _checked(
+    found: np.ndarray, rule: CostRule, columns: Mapping[str, np.ndarray], *, missing: np.ndarray
+) -> np.ndarray:
     import numpy as np
 
-    missing = np.zeros(len(found), dtype=bool)
     for name in rule.names():
         values = columns[name]
         if values.dtype.kind == "f":
@@ -87,7 +92,8 @@ def _checked(found: np.ndarray, rule: CostRule, columns: Mapping[str, np.ndarray
         )
     if missing.all():
         raise InputError(
-            f"every row lacks one of {', '.join(sorted(rule.names()))}, so no decision has a worth",
+            f"no row has a worth: each lacks one of {', '.join(sorted(rule.names())) or 'nothing'} "
+            "or is of a class that the rule does not know",
             where="gate.cost",
             remedy="Name columns that are known.",
         )

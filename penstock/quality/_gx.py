@@ -32,9 +32,6 @@ _SAMPLE_LENGTH = 120
 # Great Expectations hands out at most 200 unexpected values; the different ones of these are shown.
 _DRAWN = 200
 
-# Beyond this a double skips integers.
-_EXACT = 2**53
-
 _POSITION = "penstock_position"
 
 
@@ -87,8 +84,8 @@ def run(
     typed = {at: _with_times(expectations[at], dataset) for at in expectations}
     built = {at: _build(expectation, at) for at, expectation in typed.items()}
     outcomes: dict[int, Outcome] = {}
-    for names, positions in _groups(expectations, dataset).items():
-        frame = _frame(folder, dataset, names)
+    for (names, single), positions in _groups(expectations, dataset).items():
+        frame = _frame(folder, dataset, names, single=single)
         outcomes.update(_run_group(frame, {at: built[at] for at in positions}))
     return outcomes
 
@@ -106,17 +103,21 @@ def _is_about_the_table(expectation: Expectation) -> bool:
 
 def _groups(
     expectations: Mapping[int, Expectation], dataset: Dataset
-) -> dict[tuple[str, ...], list[int]]:
-    """Return which expectations run on a frame of which columns; () stands for the bare table."""
+) -> dict[tuple[tuple[str, ...], bool], list[int]]:
+    """Return which expectations run on a frame of which columns; () stands for the bare table.
+
+    The second part of a key is whether it takes values one by one: see `_series`.
+    """
     everything = tuple(column.name for column in dataset.columns)
-    groups: dict[tuple[str, ...], list[int]] = {}
+    groups: dict[tuple[tuple[str, ...], bool], list[int]] = {}
     for at, expectation in expectations.items():
         names = named_columns(expectation)
         unclear = not names and not _is_about_the_table(expectation)
         # A row condition may speak of any column.
         if unclear or expectation.kwargs.get("row_condition"):
             names = everything
-        groups.setdefault(tuple(sorted(names)), []).append(at)
+        single = expectation.type == "expect_column_values_to_be_in_type_list"
+        groups.setdefault((tuple(sorted(names)), single), []).append(at)
     return groups
 
 
@@ -302,7 +303,7 @@ def _in_utc(value: Any) -> Any:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _frame(folder: Path, dataset: Dataset, names: Sequence[str]) -> pd.DataFrame:
+def _frame(folder: Path, dataset: Dataset, names: Sequence[str], *, single: bool) -> pd.DataFrame:
     """Return columns as a frame; without names, one of all columns in which only names count."""
     import numpy as np
     import pandas as pd
@@ -311,23 +312,30 @@ def _frame(folder: Path, dataset: Dataset, names: Sequence[str]) -> pd.DataFrame
         empty = np.zeros(dataset.rows, dtype=bool)
         return pd.DataFrame({column.name: empty for column in dataset.columns}, copy=False)
     table = read_table(folder, names)
-    return pd.DataFrame(dict(_series(table)), columns=list(names), copy=False)
+    return pd.DataFrame(dict(_series(table, single=single)), columns=list(names), copy=False)
 
 
-def _series(table: pa.Table) -> Iterator[tuple[str, pd.Series]]:
+def _series(table: pa.Table, *, single: bool) -> Iterator[tuple[str, pd.Series]]:
+    """Yield columns as pandas holds them, whole numbers as such also where a value is missing.
+
+    pandas by itself turns those into floats, of which no pattern and no type is that of an integer,
+    and which skip numbers beyond 2**53.
+
+    Args:
+        table: The columns.
+        single: Give such columns as single values: Great Expectations knows no list of types in
+            which pandas' own nullable integers are.
+    """
+    import numpy as np
     import pandas as pd
     import pyarrow as pa
 
     for name in table.column_names:
         column = table[name]
-        if pa.types.is_integer(column.type) and column.null_count and _outgrows_doubles(column):
-            yield name, column.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
-        else:
+        if not pa.types.is_integer(column.type) or not column.null_count:
             yield name, column.to_pandas()
-
-
-def _outgrows_doubles(column: pa.ChunkedArray) -> bool:
-    import pyarrow.compute as pc
-
-    ends = pc.min_max(column).as_py()
-    return ends["min"] is not None and max(abs(ends["min"]), abs(ends["max"])) > _EXACT
+        elif single:
+            values = [None if value is None else np.int64(value) for value in column.to_pylist()]
+            yield name, pd.Series(values, dtype=object)
+        else:
+            yield name, column.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)

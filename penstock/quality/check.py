@@ -9,7 +9,7 @@ from typing import Literal
 
 from penstock import files
 from penstock.data.table import read_dataset
-from penstock.errors import InputError
+from penstock.errors import absent_column
 from penstock.progress import say
 from penstock.quality import _gx, wording
 from penstock.quality.report import validation_page
@@ -145,13 +145,7 @@ def _lacking(
     for name in lacking:
         if name not in known:
             columns = [column.name for column in dataset.columns]
-            close = difflib.get_close_matches(name, columns, n=1)
-            guess = f"Did you mean {close[0]!r}? " if close else ""
-            raise InputError(
-                f"{expectation.type} speaks of the column {name!r}, which is not in the table",
-                where=f"expectations[{at}]",
-                remedy=f"{guess}The columns are: {', '.join(columns)}.",
-            )
+            raise absent_column(name, columns, where=f"expectations[{at}], {expectation.type}")
     return lacking
 
 

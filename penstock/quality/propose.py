@@ -29,7 +29,7 @@ _SHARE_TOLERANCE = 0.01
 Severity = Literal["critical", "warning", "info"]
 
 
-def propose(folder: Path, *, target: str) -> tuple[Expectation, ...]:
+def propose(folder: Path, *, target: str, task: str = "auto") -> tuple[Expectation, ...]:
     """Return expectations that the reference dataset meets and that later data should meet.
 
     What breaks training or serving is critical: too few rows, a target outside its classes, a
@@ -40,13 +40,14 @@ def propose(folder: Path, *, target: str) -> tuple[Expectation, ...]:
     Args:
         folder: The reference dataset.
         target: The column to predict.
+        task: What it asks for, as the project file says: a regression's numbers are no classes.
 
     Raises:
         InputError: If there is no readable dataset, or the target cannot be predicted (see
             `penstock.data.task.resolve_task`).
     """
     dataset = read_dataset(folder)
-    classes = resolve_task(dataset, target=target) != "regression"
+    classes = resolve_task(dataset, target=target, task=task) != "regression"
     found = [_row_count(dataset)]
     for column in dataset.columns:
         if column.profile.nulls == dataset.rows:

@@ -183,7 +183,11 @@ class Dataset(Record):
 
 
 class Split(Record):
-    """What was proved of a split into a training part and a holdout."""
+    """What was proved of a split into a training part and a holdout.
+
+    `train_rows + holdout_rows + copies_left_out + without_target` is the number of rows of the
+    table.
+    """
 
     KIND: ClassVar[str] = "split"
 
@@ -192,15 +196,86 @@ class Split(Record):
         default="", description="The time or group column, where the method has one"
     )
     seed: int
+    target: str = ""
+    task: Literal["binary", "multiclass", "regression"] | None = Field(
+        default=None, description="What the target of the whole table asks for"
+    )
     parent: str
     train: str
     holdout: str
     train_rows: int
     holdout_rows: int
+    share: float | None = Field(
+        default=None, description="Share held out of the rows, copies counted once"
+    )
+    repeats: Literal["auto", "rows", "together"] = Field(
+        default="rows", description="How rows that repeat were told apart"
+    )
     duplicate_rows: int = Field(description="Rows that repeat an earlier row exactly")
-    rows_in_both: int = Field(description="Distinct rows present on both sides; 0 unless by time")
+    copied_rows: int = Field(
+        default=0, description="Of these: copies, which stay on the side of the row they repeat"
+    )
+    copies_left_out: int = Field(
+        default=0, description="Copies of holdout rows: judged once, so they are in neither part"
+    )
+    copies_in_both: int = Field(
+        default=0, description="Rows with copies on both sides; 0 or the split fails"
+    )
+    rows_in_both: int = Field(
+        description="Distinct rows on both sides: equal by chance, or at different times"
+    )
     groups_in_both: int = Field(description="Groups present on both sides; 0 or the split fails")
+    without_target: int = Field(
+        default=0, description="Rows that were left out because their target is missing"
+    )
     boundary: datetime | None = Field(default=None, description="First time in the holdout")
+    notes: tuple[str, ...] = Field(default=(), description="What a reader should know")
+
+    def counts(self) -> dict[str, int]:
+        """Return where the rows of the table went; they add up to it."""
+        return {
+            "train": self.train_rows,
+            "holdout": self.holdout_rows,
+            "copies_left_out": self.copies_left_out,
+            "without_target": self.without_target,
+        }
+
+    def line(self) -> str:
+        """Return how many rows went where."""
+        told = f"{self.train_rows:,} rows to train on, {self.holdout_rows:,} held out"
+        share = self.holdout_rows / (self.train_rows + self.holdout_rows)
+        told += f" ({share if self.share is None else self.share:.1%}, {self.method})"
+        if self.copies_left_out:
+            told += f", {self.copies_left_out:,} copies of these left out"
+        if self.without_target:
+            told += f", {self.without_target:,} without a target left out"
+        return told
+
+    def remarks(self) -> tuple[str, ...]:
+        """Return what a reader of any figure should know of the rows behind it."""
+        dropped = f"{self.without_target:,} rows without a target were left out by the split."
+        return (
+            *((dropped,) if self.without_target else ()),
+            *((self.repeats_text,) if self.duplicate_rows else ()),
+            *self.notes,
+        )
+
+    @property
+    def repeats_text(self) -> str:
+        """How many rows repeat, and what was made of them, in one or two sentences."""
+        if not self.duplicate_rows:
+            return "No row repeats."
+        chance = self.duplicate_rows - self.copied_rows
+        if not self.copied_rows:
+            return f"{chance:,} rows repeat others by chance and were split like any rows."
+        told = (
+            f"{self.copied_rows:,} rows are copies of others: they stay on one side, and each "
+            f"copied row is judged once ({self.copies_left_out:,} further copies of holdout rows "
+            "are in neither part)."
+        )
+        if chance:
+            told += f" {chance:,} more repeat by chance and were split like any rows."
+        return told
 
 
 def sorted_by_risk(assumptions: Iterable[Assumption]) -> list[Assumption]:

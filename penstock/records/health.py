@@ -41,6 +41,9 @@ class Disturbed(Value):
     kind: str = Field(description="noise or missing")
     amount: float
     rows: int = Field(description="How many were disturbed: all, or a sample of the holdout")
+    columns: int | None = Field(
+        default=None, description="Columns whose values changed; None: an older release measured"
+    )
     before: float = Field(description="The figure on the same rows undisturbed")
     value: Estimate | None = Field(default=None, description="None: the model gave no answers")
     drop: Estimate | None = Field(
@@ -54,6 +57,13 @@ class ColumnFigure(Value):
 
     column: str
     value: float
+
+
+class ColumnNote(Value):
+    """What is to be said of one column."""
+
+    column: str
+    note: str
 
 
 class Leakage(Value):
@@ -74,6 +84,10 @@ class Leakage(Value):
     proof: str = Field(default="", description="How it was proved, in words")
     rows_in_both: int | None = Field(
         default=None, description="Holdout rows known to be training rows; None: not known"
+    )
+    by_chance: int = Field(
+        default=0,
+        description="As many such rows as chance explains where rows have few different values",
     )
 
 
@@ -115,3 +129,9 @@ class TrainingData(Value):
         "largest first; None: not known",
     )
     drift_note: str = Field(default="", description="Why it is not known")
+    incomparable: tuple[ColumnNote, ...] = Field(
+        default=(), description="Columns whose drift cannot be told, and why"
+    )
+    new_columns: tuple[str, ...] = Field(
+        default=(), description="Columns that the champion's training data does not have"
+    )

@@ -21,6 +21,11 @@ class Level(Value):
 
     column: str
     values: tuple[str, ...]
+    complete: bool = Field(
+        default=True,
+        description="Whether these are all that the training part held. False: only those that "
+        "are features, for the others were too many, or `training.carry_rows` is off",
+    )
 
 
 class Model(Record):
@@ -35,6 +40,11 @@ class Model(Record):
     task: Task
     target: str
     classes: tuple[Label, ...] = Field(default=(), description="In the order of predict_proba")
+    class_rows: tuple[int, ...] = Field(
+        default=(),
+        description="Rows of the training part of each class. Empty: a regression, or an older "
+        "release trained it",
+    )
     positive: Label | None = Field(default=None, description="Binary task: the class scored")
     threshold: float | None = Field(
         default=None,
@@ -59,7 +69,12 @@ class Model(Record):
     )
     levels: tuple[Level, ...] | None = Field(
         default=None,
-        description="Text columns taken for a category: every value of the training part, the "
-        "rare ones included. None: an older release trained it and did not note them",
+        description="Text columns taken for a category: the values of the training part, with "
+        "the rare ones where they are few. None: an older release trained it and did not note them",
+    )
+    carries_rows: bool = Field(
+        default=True,
+        description="Whether rows of the training part travel with the model: see "
+        "`training.carry_rows`",
     )
     mlflow_run: str = Field(default="", description="MLflow run that tracked the training")

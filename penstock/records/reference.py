@@ -21,12 +21,14 @@ class ReferenceColumn(Column):
     """How often each part of a column's values occurs.
 
     Numbers and times (seconds since 1970) are cut at up to 100 quantiles: `counts[i]` rows lie
-    above `edges[i - 1]` and at or below `edges[i]`. Text and booleans are counted by level.
+    above `edges[i - 1]` and at or below `edges[i]`. Numbers of few different values, each of which
+    occurs often, are `exact`: every value is an edge. Text and booleans are counted by level.
     """
 
     nulls: int
     edges: tuple[float, ...] = Field(default=(), description="Rising; the last is the maximum")
     counts: tuple[int, ...] = ()
+    exact: bool = Field(default=False, description="Whether the edges are all different values")
     levels: tuple[Level, ...] = Field(default=(), description="The commonest, at most 50")
     others: int = Field(default=0, description="Rows of any other level")
 
@@ -46,6 +48,11 @@ class Reference(Record):
         default="all",
         description="Whether every different row is hashed beside, or the lowest 500,000 hashes "
         "of more: by chance, so to say",
+    )
+    known: float = Field(
+        default=0.0,
+        description="Share of fresh rows from the same source that would equal one of these by "
+        "chance (Good 1953)",
     )
 
     def column(self, name: str) -> ReferenceColumn | None:

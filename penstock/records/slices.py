@@ -43,6 +43,9 @@ class Slices(Value):
     looked_at: int = Field(description="How many were large enough to be judged, shown or not")
     named: int = Field(description="How many of them the policy names")
     too_small: int = Field(description="How many were too small to be judged")
+    unjudged: tuple[str, ...] = Field(
+        default=(), description="What the policy names and has no slice large enough to be judged"
+    )
     omitted: int = Field(
         default=0,
         description="How many more are accused and not listed here, most of them "

@@ -194,7 +194,8 @@ def _levels(scorer: Scorer, *, unseen: str) -> dict[str, frozenset[str]]:
                 remedy="Train it again with this release of Penstock, or accept unseen values.",
             )
         return {}
-    return {level.column: frozenset(level.values) for level in levels}
+    # Of an incomplete list nobody knows whether training saw another value.
+    return {level.column: frozenset(level.values) for level in levels if level.complete}
 
 
 def _books(service: Service, options: argparse.Namespace) -> Books:

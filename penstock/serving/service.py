@@ -149,10 +149,13 @@ class Service:
                 nothing to explain against.
         """
         if not self.background:
+            why = (
+                "train it again with this release of Penstock"
+                if self.record.carries_rows
+                else "it was trained with training.carry_rows: false, so that it carries no rows"
+            )
             raise RequestError(
-                "this model holds no background rows to explain against; train it again with this "
-                "release of Penstock",
-                status=404,
+                f"this model holds no background rows to explain against; {why}", status=404
             )
         request = parse_object(body)
         values, row = requests.v1_columns(request, intake=self.intake, max_rows=self.limits.rows)
@@ -195,6 +198,7 @@ class Service:
             "dataset": record.dataset,
             "threshold": record.threshold,
             "unseen": self.unseen,
+            "unseen_unknown": [level.column for level in record.levels or () if not level.complete],
         }
         if export is not None:
             described["export"] = {

@@ -25,7 +25,11 @@ EXACT_COLUMNS = 9
 """Up to so many columns all of their sets are scored."""
 
 PERMUTATION_PAIRS = 24
-"""Orders that are sampled otherwise, each with its reverse."""
+"""Orders that are sampled otherwise, each with its reverse; of many columns fewer."""
+
+MOST_SETS = 2_400
+"""Sets of columns that are scored at most, unless one order and its reverse have more: each costs
+scores of the whole background, and there are twice as many sets in an order as columns."""
 
 BACKGROUND_ROWS = 64
 """Rows of the background that are used, at most."""
@@ -62,7 +66,7 @@ def explain(
     background: Mapping[str, Any],
     *,
     seed: int = 0,
-    pairs: int = PERMUTATION_PAIRS,
+    pairs: int | None = None,
 ) -> Explanation:
     """Return the contributions of one row's columns to its score.
 
@@ -71,7 +75,8 @@ def explain(
         row: By column, arrays or lists of length 1, as `score` takes them.
         background: By column, the rows to compare with, of the same kinds and of any one length.
         seed: Of the orders that are sampled.
-        pairs: How many orders, each with its reverse.
+        pairs: How many orders, each with its reverse; None: 24, or of more than 50 columns as many
+            as have 2,400 sets.
 
     Raises:
         ValueError: If the contributions do not sum to the difference, which no input should do.
@@ -79,6 +84,8 @@ def explain(
     names = list(row)
     width = len(names)
     exact = width <= EXACT_COLUMNS
+    if pairs is None:
+        pairs = max(1, min(PERMUTATION_PAIRS, MOST_SETS // (2 * width)))
     orders = [] if exact else list(_orders(width, pairs=pairs, seed=seed))
     sets = range(1 << width) if exact else sorted(set(_prefixes(orders)))
     values = dict(zip(sets, _values(score, row, background, names, sets), strict=True))

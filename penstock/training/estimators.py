@@ -12,6 +12,15 @@ from penstock.training.spec import CandidateName
 if TYPE_CHECKING:
     from optuna.trial import Trial
 
+TREES = 100
+"""Trees of a forest."""
+
+FOREST_BYTES = 200_000_000
+"""Room that the trees of a forest of many classes may take: four are fitted at once, and the winner
+is stored, sent and served."""
+
+_NODE_BYTES = 64
+
 ClassWeight = Literal["none", "balanced"]
 Parameters = Mapping[str, bool | int | float | str | None]
 
@@ -103,6 +112,7 @@ def build(
     task: Task,
     seed: int,
     class_weight: ClassWeight = "none",
+    most_leaves: int | None = None,
 ) -> Any:
     """Return an unfitted estimator that takes features with NaN where a number is missing.
 
@@ -112,9 +122,26 @@ def build(
         task: A regression gets the family's regressor.
         seed: Seeds whatever is drawn at random.
         class_weight: Classification: `balanced` weighs rows by the rarity of their class.
+        most_leaves: What `most_leaves` returns for the rows and classes.
     """
+    if most_leaves is not None and name in ("random_forest", "extra_trees"):
+        parameters = {**parameters, "max_leaf_nodes": most_leaves}
     weight = {} if task == "regression" else {"class_weight": _WEIGHTS[class_weight]}
     return _BUILDERS[name](task, {**parameters, **weight}, seed)
+
+
+def most_leaves(*, rows: int, classes: int) -> int | None:
+    """Return how many leaves each tree of a forest may have; None: as many as it grows.
+
+    Every node holds a share of each class. A full tree of a hundred classes has a leaf for every
+    few rows: a hundred of those take gigabytes. Two classes and a regression grow full trees.
+
+    Args:
+        rows: Of the training part.
+        classes: Of the target; 0 for a regression.
+    """
+    leaves = FOREST_BYTES // (TREES * 2 * (_NODE_BYTES + 8 * max(classes, 1)))
+    return None if classes <= 2 or rows <= leaves else leaves
 
 
 def baseline(task: Task) -> Any:
@@ -206,14 +233,14 @@ def _random_forest(task: Task, parameters: Parameters, seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     kind = RandomForestRegressor if task == "regression" else RandomForestClassifier
-    return kind(**parameters, n_estimators=100, random_state=seed)
+    return kind(**parameters, n_estimators=TREES, random_state=seed)
 
 
 def _extra_trees(task: Task, parameters: Parameters, seed: int) -> Any:
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
     kind = ExtraTreesRegressor if task == "regression" else ExtraTreesClassifier
-    return kind(**parameters, n_estimators=100, random_state=seed)
+    return kind(**parameters, n_estimators=TREES, random_state=seed)
 
 
 _FAMILIES: dict[CandidateName, Callable[[Task], Family]] = {

@@ -38,8 +38,9 @@ def make_folds(
 ) -> tuple[tuple[Fold, ...], tuple[str, ...]]:
     """Return the folds, features computed once, and what a reader should know of them.
 
-    Classification folds are stratified. After a split by group no group is in two folds; after
-    a split by time every fold is scored on rows later than those it was fitted on.
+    Classification folds are stratified. Copies of a row stay in one fold, which is scored on one of
+    them, as `penstock.data.split.split` does. After a split by group no group is in two folds;
+    after a split by time every fold is scored on rows later than those it was fitted on.
 
     Args:
         problem: The training part.
@@ -50,6 +51,8 @@ def make_folds(
         InputError: If not even two folds can be made in which every class can be learned.
     """
     indices, notes = _indices(problem, folds=folds, seed=seed)
+    judged = problem.judged
+    indices = [(rows, out[judged[out]]) for rows, out in indices]
     usable = [pair for pair in indices if _is_usable(problem, pair)]
     if len(usable) < 2:
         raise InputError(
@@ -75,20 +78,46 @@ def _by_chance(problem: Problem, folds: int, seed: int) -> tuple[list[Indices], 
     import numpy as np
     from sklearn.model_selection import KFold, StratifiedKFold
 
-    rows = np.zeros((len(problem.y), 1))
+    first, unit = _units(problem)
+    rows = np.zeros((len(first), 1))
     if problem.task == "regression":
-        count, notes = _fewer(folds, len(problem.y) // 2, "there are only {} pairs of rows")
-        return list(KFold(count, shuffle=True, random_state=seed).split(rows)), notes
-    label, rarest = _rarest(problem)
-    if rarest < 2:
-        raise InputError(
-            f"the class {label!r} has only {rarest} row, cross-validation needs 2 at least",
-            where=f"target {problem.target!r}",
-            remedy="Bring more rows of this class, merge it with another, or leave it out.",
-        )
-    count, notes = _fewer(folds, rarest, f"the class {label!r} has only {{}} rows")
-    cut = StratifiedKFold(count, shuffle=True, random_state=seed)
-    return list(cut.split(rows, problem.y)), notes
+        count, notes = _fewer(folds, len(first) // 2, "there are only {} pairs of rows")
+        cut = KFold(count, shuffle=True, random_state=seed).split(rows)
+    else:
+        label, rarest = _rarest(problem.y[first])
+        if rarest < 2:
+            raise InputError(
+                f"the class {label!r} has only {rarest} row in the training part, "
+                "cross-validation needs 2 at least",
+                where=f"target {problem.target!r}",
+                remedy="Bring more rows of this class, merge it with another, or leave it out.",
+            )
+        count, notes = _fewer(folds, rarest, f"the class {label!r} has only {{}} rows")
+        by_class = StratifiedKFold(count, shuffle=True, random_state=seed)
+        cut = by_class.split(rows, problem.y[first])
+    return [_whole(unit, held) for _, held in cut], notes
+
+
+def _units(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first row of each set of rows that must stay together, and each row's set."""
+    import numpy as np
+
+    if problem.repeats is None:
+        return np.arange(len(problem.y)), np.arange(len(problem.y))
+    _, first, unit = np.unique(problem.repeats.units, return_index=True, return_inverse=True)
+    # In the order of the rows, as if there were no copies.
+    order = np.argsort(first)
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return first[order], rank[unit]
+
+
+def _whole(unit: np.ndarray, held: np.ndarray) -> Indices:
+    """Return the rows to fit on and those held out, from the sets that are held out."""
+    import numpy as np
+
+    out = np.isin(unit, held)
+    return np.flatnonzero(~out), np.flatnonzero(out)
 
 
 def _by_group(problem: Problem, folds: int, seed: int) -> tuple[list[Indices], tuple[str, ...]]:
@@ -101,7 +130,7 @@ def _by_group(problem: Problem, folds: int, seed: int) -> tuple[list[Indices], t
     limit = distinct
     if problem.task != "regression":
         # A class found in one group alone can be learned or tested, never both.
-        limit = min(distinct, _rarest(problem)[1])
+        limit = min(distinct, _rarest(problem.y)[1])
     if limit < 2:
         raise InputError(
             f"{distinct} group(s) cannot be cut into two folds with every class",
@@ -140,10 +169,10 @@ def _fewer(wanted: int, possible: int, because: str) -> tuple[int, tuple[str, ..
     return possible, (f"{possible} folds instead of {wanted}: {reason}.",)
 
 
-def _rarest(problem: Problem) -> tuple[object, int]:
+def _rarest(y: np.ndarray) -> tuple[object, int]:
     import numpy as np
 
-    labels, rows = np.unique(problem.y, return_counts=True)
+    labels, rows = np.unique(y, return_counts=True)
     return labels[rows.argmin()].item(), int(rows.min())
 
 

@@ -34,6 +34,7 @@ def gains_of(problem: Problem, rule: CostRule, *, train: Path) -> Gains:
             truth=problem.y,
             predicted=_full(problem.y, label),
             positive=problem.positive,
+            negative=other,
         )
 
     return if_all(problem.positive), if_all(other)

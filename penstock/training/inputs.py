@@ -7,20 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock import files
+from penstock.data.counting import MAX_LEVEL
 from penstock.data.frames import to_frame
 from penstock.data.table import read_dataset, read_table
 from penstock.data.task import resolve_positive, resolve_task
 from penstock.errors import InputError, IntegrityError
-from penstock.metrics import codes
+from penstock.metrics import codes, refuse_huge
 from penstock.model import load_trusted
 from penstock.records.dataset import Column, Dataset, Reading, Split
 from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, Features
 from penstock.records.model import Label, Task
+from penstock.training import estimators
 
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
     import pyarrow as pa
+
+    from penstock.data.repeats import Repeats
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,7 @@ class Problem:
         positive: Binary task: the class that is scored.
         split: How the holdout was cut off, if known.
         split_values: The values of the split's column, if it has one.
+        repeats: Which rows are copies of others; None where no row repeats.
     """
 
     task: Task
@@ -54,6 +59,30 @@ class Problem:
     positive: Label | None
     split: Split | None
     split_values: np.ndarray | None
+    repeats: Repeats | None = None
+
+    @property
+    def judged(self) -> np.ndarray:
+        """Whether each row counts where rows are judged: of copies one does; shape (n,)."""
+        import numpy as np
+
+        if self.repeats is None:
+            return np.ones(len(self.y), dtype=bool)
+        return ~self.repeats.further
+
+    @property
+    def class_rows(self) -> tuple[int, ...]:
+        """Rows of each class; empty for a regression."""
+        import numpy as np
+
+        if self.task == "regression":
+            return ()
+        return tuple(int(rows) for rows in np.unique(self.y, return_counts=True)[1])
+
+    @property
+    def most_leaves(self) -> int | None:
+        """Leaves that a tree of a forest may have; see `penstock.training.estimators`."""
+        return estimators.most_leaves(rows=len(self.y), classes=len(self.classes))
 
     @property
     def inputs(self) -> tuple[Column, ...]:
@@ -73,12 +102,12 @@ def read_problem(
 
     Raises:
         InputError: If the target is absent, constant, null in some row, infinite or does not fit
-            the task, or the positive class is not one of its values.
+            the task, the task is not the split's, or the positive class is not one of its values.
         IntegrityError: If the features were fitted on other data or for another target, or were
-            altered since; or if the split is of another dataset.
+            altered since; or if the split is of another dataset or for another target.
     """
     dataset = read_dataset(train)
-    resolved = resolve_task(dataset, target=target, task=task)
+    resolved = _task(dataset, target=target, task=task, split=split)
     record, transformer = _read_features(features, dataset=dataset, target=target)
     _check_split(split, dataset=dataset, features=record)
     table = read_table(train)
@@ -105,6 +134,43 @@ def read_problem(
         positive=scored,
         split=split,
         split_values=_split_values(table, split),
+        repeats=_repeats(train, dataset, target=target, task=resolved, split=split),
+    )
+
+
+def _task(dataset: Dataset, *, target: str, task: str, split: Split | None) -> Task:
+    """Return the task of the whole table, which its training part alone might not show."""
+    if split is None or split.task is None:
+        return resolve_task(dataset, target=target, task=task)
+    if split.target != target:
+        raise IntegrityError(
+            f"the split was made for the target {split.target!r}, not {target!r}",
+            where="split record",
+            remedy="Split the data again for this target.",
+        )
+    if task not in ("auto", split.task):
+        raise InputError(
+            f"the split was made for a {split.task} task, not {task!r}",
+            where="task",
+            remedy="Leave it at auto, or split the data again for this task.",
+        )
+    return resolve_task(dataset, target=target, task=split.task)
+
+
+def _repeats(
+    train: Path, dataset: Dataset, *, target: str, task: Task, split: Split | None
+) -> Repeats | None:
+    if split is not None and not split.duplicate_rows and not split.copied_rows:
+        return None
+    from penstock.data.drawing import read_repeats
+
+    return read_repeats(
+        train,
+        dataset,
+        target=target,
+        column="" if split is None else split.column,
+        regression=task == "regression",
+        setting="auto" if split is None else split.repeats,
     )
 
 
@@ -190,7 +256,8 @@ def _target(column: pa.ChunkedArray, dataset: Dataset, *, target: str, task: Tas
         raise InputError(
             f"the target is missing in {column.null_count:,} of {len(column):,} rows",
             where=f"target {target!r}",
-            remedy="Remove these rows from the source, or name another target.",
+            remedy="Set split.drop_missing_target: true to leave these rows out, or name another "
+            "target.",
         )
     described = dataset.column(target)
     assert described is not None
@@ -203,8 +270,17 @@ def _target(column: pa.ChunkedArray, dataset: Dataset, *, target: str, task: Tas
                 where=f"target {target!r}",
                 remedy="Remove these rows or correct their values.",
             )
+        refuse_huge(numbers, where=f"target {target!r}")
         return numbers
     if described.type == "string":
+        if (described.profile.longest or 0) > MAX_LEVEL:
+            # NumPy's own text gives every row the room of the longest.
+            raise InputError(
+                f"a class label has {described.profile.longest:,} characters, more than "
+                f"{MAX_LEVEL}",
+                where=f"target {target!r}",
+                remedy="Name another target, or shorten its labels.",
+            )
         return values.astype(str)
     return _whole(values, target) if described.type == "number" else values
 

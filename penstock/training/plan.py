@@ -52,7 +52,7 @@ def plan_of(problem: Problem, spec: TrainingSpec, policy: Policy, *, train: Path
     Raises:
         InputError: If the metric, the class weight or the threshold does not fit the task.
     """
-    rare = problem.task == "binary" and _share_of_rarer(problem.truth) < RARE
+    rare = problem.task == "binary" and _share_of_rarer(problem.truth[problem.judged]) < RARE
     automatic = {
         "binary": "average_precision" if rare else "roc_auc",
         "multiclass": "accuracy",

@@ -48,6 +48,7 @@ class Outcome:
         predictions: The winner's scores for the same rows.
         gains: What the same rows are worth, where the threshold maximises that.
         unit: Of that worth.
+        repeats: How many rows repeat, and what was made of them.
         notes: What a reader should know of the folds and the search.
     """
 
@@ -66,6 +67,7 @@ class Outcome:
     predictions: np.ndarray
     gains: Gains | None
     unit: str
+    repeats: str
     notes: tuple[str, ...]
 
 
@@ -91,6 +93,7 @@ def render(outcome: Outcome) -> str:
             ("Task", record.task),
             ("Metric", f"{record.metric}, {_direction(outcome.metric)}"),
             ("Rows", f"{outcome.rows:,}"),
+            ("Repeats", outcome.repeats),
             ("Features", f"{outcome.features:,}"),
             ("Settings tried", f"{len(outcome.search.attempts)} of at most {outcome.trials}"),
             ("Seed", str(record.seed)),

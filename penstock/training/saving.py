@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,12 @@ EXAMPLE_ROWS = 3
 BACKGROUND_ROWS = 50
 """Rows that the server sets an explained row against."""
 
+RARE_LEVELS = 1_000
+"""Values of a category up to which those that are no features are listed too."""
+
+_RARE_TEXT = 100_000
+"""Characters of all these values together, likewise."""
+
 
 def save_model(
     folder: Path, *, transformer: Any, estimator: Any, record: Model, frame: pd.DataFrame
@@ -32,9 +38,10 @@ def save_model(
         folder: Where to write.
         transformer: The fitted features, the pipeline's first step.
         estimator: The fitted estimator, its second.
-        record: What is known of the model; `trusted_types` and `levels` are filled in here.
-        frame: Raw rows as the pipeline takes them; the first few become the input example, and
-            some evenly spread ones `background.json`.
+        record: What is known of the model; `trusted_types` is filled in here, and so is `levels`
+            where it is None.
+        frame: Raw rows as the pipeline takes them. If the record says that the model carries rows,
+            the first few become the input example, and some evenly spread ones `background.json`.
 
     Returns:
         The record as it was written, as `penstock.json`.
@@ -54,15 +61,17 @@ def save_model(
             # Inferring them would import and run the model in another process: 9 seconds.
             pip_requirements=environment.requirements(),
             signature=_signature(record.columns, pipeline, task=record.task),
-            input_example=frame.head(EXAMPLE_ROWS),
+            input_example=frame.head(EXAMPLE_ROWS) if record.carries_rows else None,
         )
     found = get_untrusted_types(file=folder / "model.skops")
-    written = record.model_copy(
-        update={"trusted_types": tuple(sorted(found)), "levels": _levels(transformer)}
-    )
+    levels = record.levels
+    if levels is None:
+        levels = tuple(_levels(transformer, frame, rare=record.carries_rows))
+    written = record.model_copy(update={"trusted_types": tuple(sorted(found)), "levels": levels})
     written.write(folder / FILE_NAME)
-    rows = _background(frame, record.columns)
-    files.write_text(folder / BACKGROUND_NAME, files.canonical_json(rows) + "\n")
+    if record.carries_rows:
+        rows = _background(frame, record.columns)
+        files.write_text(folder / BACKGROUND_NAME, files.canonical_json(rows) + "\n")
     return written
 
 
@@ -117,16 +126,21 @@ _PLAIN: dict[ColumnType, Callable[[Any], Any]] = {
 }
 
 
-def _levels(transformer: Any) -> tuple[Level, ...]:
-    """Return the values that each text column's encoder was fitted on, as served rows hold them."""
+def _levels(transformer: Any, frame: pd.DataFrame, *, rare: bool) -> Iterator[Level]:
+    """Yield the values of each text column that is a category, as served rows hold them."""
     from penstock.features.transformers import MISSING
 
-    return tuple(
-        Level(column=name, values=tuple(value for value in values if value != MISSING))
-        for group, fitted, names in transformer.transformers_
-        if group == "categories"
-        for name, values in zip(names, fitted["levels"].categories_, strict=True)
-    )
+    for group, fitted, names in transformer.transformers_:
+        if group != "categories":
+            continue
+        encoder = fitted["levels"]
+        shared = encoder.infrequent_categories_
+        for name, levels, few in zip(names, encoder.categories_, shared, strict=True):
+            kept = set(levels.tolist()) - {MISSING} - set([] if few is None else few.tolist())
+            every = set(frame[name].dropna())
+            few_enough = len(every) <= RARE_LEVELS and sum(map(len, every)) <= _RARE_TEXT
+            listed = every if rare and few_enough else kept
+            yield Level(column=name, values=tuple(sorted(listed)), complete=every <= listed)
 
 
 def _signature(columns: Sequence[Column], pipeline: Any, *, task: Task) -> ModelSignature:

@@ -192,6 +192,7 @@ class _Searching:
             task=self._validation.problem.task,
             seed=self._spec.seed,
             class_weight=self._spec.class_weight,
+            most_leaves=self._validation.problem.most_leaves,
         )
         number = len(self._tried)
         return Running(estimator, number=number, family=name, parameters=parameters)
@@ -249,7 +250,7 @@ def _study(families: tuple[CandidateName, ...], *, task: Task) -> Study:
 def _order(attempt: Attempt, metric: Metric) -> tuple[float, int, int]:
     simplicity = [str(name) for name in estimators.SIMPLEST_FIRST].index(attempt.family)
     # Sums of the same numbers in another order differ in their last digits.
-    return -round(metric.oriented(attempt.mean), 9), simplicity, attempt.number
+    return float(f"{-metric.oriented(attempt.mean):.12g}"), simplicity, attempt.number
 
 
 @contextlib.contextmanager

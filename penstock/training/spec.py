@@ -47,3 +47,9 @@ class TrainingSpec(Spec):
         "and a threshold usually serves better",
     )
     seed: int = Field(default=20, ge=0)
+    carry_rows: bool = Field(
+        default=True,
+        description="Whether the model carries rows of its training part: 50 that `:explain` "
+        "compares with, 3 as MLflow's example, hashes of all, and rare values of categories; and "
+        "whether three rows are explained for the registry. See docs/training.md",
+    )

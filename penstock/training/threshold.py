@@ -39,7 +39,10 @@ def threshold_curve(
     false = np.append(0, last_of_ties + 1) - found
     cuts = ordered[last_of_ties]
     above, below = np.nextafter(max(cuts[0], 1.0), 2.0), min(cuts[-1], 0.0)
-    thresholds = np.concatenate([[above], (cuts[:-1] + cuts[1:]) / 2, [below]])
+    halfway = (cuts[:-1] + cuts[1:]) / 2
+    # Between neighbouring doubles there is nothing: halfway is one of them.
+    between = np.where(halfway > cuts[1:], halfway, cuts[:-1])
+    thresholds = np.concatenate([[above], between, [below]])
     positives = int(truth.sum())
     if objective == "cost":
         assert gains is not None

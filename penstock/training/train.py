@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock import files, tracking
+from penstock.policy.columns import check_columns
 from penstock.policy.spec import Policy
 from penstock.progress import say
 from penstock.records.dataset import Split
@@ -82,6 +83,7 @@ def train(
     problem = read_problem(
         train, features=features, target=target, task=task, positive=positive, split=split
     )
+    check_columns(policy, [column.name for column in problem.dataset.columns], target=target)
     plan = plan_of(problem, spec, policy, train=train)
     store = tracking.client(tracking_uri)
     with (
@@ -105,7 +107,14 @@ def train(
             frame=_other_columns(train, problem),
         )
         write_lineage(
-            model_beside, train=train, dataset=problem.dataset, split=split, health=health
+            model_beside,
+            train=train,
+            dataset=problem.dataset,
+            split=split,
+            health=health,
+            target=target,
+            hashes=spec.carry_rows,
+            known=0.0 if problem.repeats is None else problem.repeats.known,
         )
         files.write_text(report, render(outcome))
     best = outcome.search.best.attempt
@@ -157,6 +166,7 @@ class _Training:
             task=self._problem.task,
             seed=self._spec.seed,
             class_weight=self._spec.class_weight,
+            most_leaves=self._problem.most_leaves,
         )
         record = self._save(
             model, estimator, best.attempt, threshold=threshold, run_id=self._run_id
@@ -177,7 +187,14 @@ class _Training:
             predictions=best.predictions,
             gains=self._gains(best),
             unit=self._plan.unit,
-            notes=(*self._notes, _ended(search, self._spec), *_untried(search)),
+            repeats=_repeats(self._problem),
+            notes=(
+                *_remarks(self._problem),
+                *self._notes,
+                _ended(search, self._spec),
+                *_untried(search),
+                *_bounded(self._problem, search),
+            ),
             trials=self._spec.trials,
         )
 
@@ -254,6 +271,7 @@ class _Training:
             task=problem.task,
             target=problem.target,
             classes=problem.classes,
+            class_rows=problem.class_rows,
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
@@ -267,6 +285,7 @@ class _Training:
             libraries=environment.libraries(),
             trusted_types=(),
             mlflow_run=run_id,
+            carries_rows=self._spec.carry_rows,
         )
         return save_model(
             folder,
@@ -292,6 +311,18 @@ class _Training:
         }
 
 
+def _repeats(problem: Problem) -> str:
+    """Return how many rows of the table repeat, and what was made of them."""
+    if problem.split is not None:
+        return problem.split.repeats_text
+    copies = 0 if problem.repeats is None else problem.repeats.copies
+    return f"{copies:,} rows are copies of others." if copies else "No row is a copy of another."
+
+
+def _remarks(problem: Problem) -> tuple[str, ...]:
+    return () if problem.split is None else problem.split.remarks()
+
+
 def _ended(search: Search, spec: TrainingSpec) -> str:
     because = {
         "trials": "that is all that `training.trials` allows.",
@@ -307,3 +338,14 @@ def _untried(search: Search) -> tuple[str, ...]:
     if not search.untried:
         return ()
     return (f"Not tried, because the number of trials left no room: {', '.join(search.untried)}.",)
+
+
+def _bounded(problem: Problem, search: Search) -> tuple[str, ...]:
+    forests = {attempt.family for attempt in search.attempts} & {"random_forest", "extra_trees"}
+    if problem.most_leaves is None or not forests:
+        return ()
+    return (
+        f"Trees of forests had at most {problem.most_leaves:,} leaves: with "
+        f"{len(problem.classes)} classes larger ones take more than "
+        f"{estimators.FOREST_BYTES // 1_000_000} MB a forest.",
+    )

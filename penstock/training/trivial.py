@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from penstock import model as models
+from penstock.data.task import as_label
 from penstock.records.dataset import FILE_NAME, Dataset
-from penstock.records.model import Label, Model
+from penstock.records.model import Model
 from penstock.training.estimators import baseline
 from penstock.training.saving import save_model
 
@@ -23,8 +24,8 @@ def trivial_baseline(model: Path, *, output: Path) -> Path | None:
         output: Folder to make: `majority` or `mean` in it, as `train` writes them.
 
     Returns:
-        `output`. None if the folder does not tell: it has no record of its training part, or the
-        target has more classes than the record counts.
+        `output`. None if the folder does not tell: an older release made it, and it has no record
+        of its training part, or of more than ten classes.
 
     Raises:
         InputError: If the folder cannot be read.
@@ -33,8 +34,7 @@ def trivial_baseline(model: Path, *, output: Path) -> Path | None:
     loaded = models.load(model)
     record = loaded.record
     weights = _weights(model, record)
-    rows = models.background(model)
-    if weights is None or not rows:
+    if weights is None:
         return None
     import numpy as np
 
@@ -46,7 +46,8 @@ def trivial_baseline(model: Path, *, output: Path) -> Path | None:
         output / name,
         transformer=loaded.pipeline["features"],
         estimator=estimator,
-        frame=loaded.frame(rows),
+        # Of a model without rows one that lacks every value: only the types count then.
+        frame=loaded.frame(models.background(model) or {c.name: [None] for c in record.columns}),
         record=record.model_copy(
             update={
                 "name": name,
@@ -61,6 +62,8 @@ def trivial_baseline(model: Path, *, output: Path) -> Path | None:
 
 def _weights(model: Path, record: Model) -> tuple[list[Any], list[float]] | None:
     """Return values of the target and how many rows of the training part hold each."""
+    if record.class_rows:
+        return list(record.classes), [float(rows) for rows in record.class_rows]
     if not (model / FILE_NAME).is_file():
         return None
     dataset = Dataset.read(model / FILE_NAME)
@@ -70,11 +73,7 @@ def _weights(model: Path, record: Model) -> tuple[list[Any], list[float]] | None
     if record.task == "regression":
         mean = target.profile.mean
         return None if mean is None else ([mean], [1.0])
-    rows = {level.value: float(level.rows) for level in target.profile.top}
-    counts = [rows.get(_written(label), 0.0) for label in record.classes]
+    # An older release: the profile tells the rows of ten classes.
+    rows = {as_label(target, level.value): float(level.rows) for level in target.profile.top}
+    counts = [rows.get(label, 0.0) for label in record.classes]
     return (list(record.classes), counts) if sum(counts) == dataset.rows else None
-
-
-def _written(label: Label) -> str:
-    """Return a label as a dataset's record writes it."""
-    return str(label).lower() if isinstance(label, bool) else str(label)

@@ -149,3 +149,16 @@ def test_a_project_that_is_there_is_kept(table: Path, tmp_path: Path) -> None:
     assert (tmp_path / "p.yaml").read_text() == "mine"
     write_project(str(table), target="good", output=tmp_path / "p.yaml", force=True)
     assert "target: good" in (tmp_path / "p.yaml").read_text()
+
+
+def test_rows_without_a_target_are_left_out_where_there_are_any(
+    table: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = project.load(write_project(str(table), target="good", output=tmp_path / "a.yaml"))
+    assert not whole.split.drop_missing_target
+    assert "missing" not in capsys.readouterr().out
+    table.write_text(table.read_text().replace("0,blue,0\n", "0,blue,\n"))
+    written = write_project(str(table), target="good", output=tmp_path / "b.yaml")
+    assert project.load(written).split.drop_missing_target
+    assert "missing in 4 of 120 rows" in capsys.readouterr().out
+    assert "# Leave out rows without a target" in written.read_text()

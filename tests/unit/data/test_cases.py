@@ -196,7 +196,6 @@ def test_every_table_is_read_or_an_error_proposes_how(name: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("name", "rows"), [("", 1), ("-two", 2)])
-@pytest.mark.xfail(strict=False, reason="split: merged by the lead")
 def test_23_a_class_with_too_few_rows(
     name: str, rows: int, read: Read, output: Path, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from penstock.data.profiling import TableProfiler
 from penstock.data.storage import columns_of, to_storage
 from penstock.data.table import write_dataset
+from penstock.errors import InputError
 from penstock.records.dataset import Profile
 
 
@@ -45,6 +46,28 @@ def test_few_values_are_counted_exactly(size: int) -> None:
             ),
         }
     )
+
+
+@pytest.mark.parametrize("size", [3, 8, 1_000_000])
+def test_zero_and_minus_zero_are_one_value_and_no_row_is_lost(size: int) -> None:
+    found = profile(pa.array([0.0, -0.0, 1.0, -0.0, 0.0, -0.0, 1.0, -0.0] * 3), size)
+
+    assert [(level.value, level.rows) for level in found.top] == [("0.0", 18), ("1.0", 6)]
+    assert (found.distinct, found.mean) == (2, 0.25)
+
+
+@pytest.mark.parametrize("size", [1e150, -1e150])
+def test_large_numbers_are_profiled(size: float) -> None:
+    found = profile(pa.array([size, 0.0, 0.0, size]))
+    assert (found.mean, found.deviation) == (size / 2, pytest.approx(abs(size) / 3**0.5))
+
+
+@pytest.mark.parametrize("many", [False, True])
+@pytest.mark.parametrize("size", [1.1e150, -1e155, 1.7e308])
+def test_numbers_whose_square_overflows_are_refused_by_name(size: float, many: bool) -> None:
+    values = [size, 1.0, size] + ([i / 7 for i in range(20_000)] if many else [])
+    with pytest.raises(InputError, match=r"column 'x': a number is as large as .* na_values"):
+        profile(pa.array(values))
 
 
 def test_each_type_has_its_figures() -> None:

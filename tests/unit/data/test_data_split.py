@@ -114,28 +114,13 @@ def test_auto_is_random_for_a_regression(bench: Bench) -> None:
     assert record.holdout_rows == pytest.approx(ROWS * 0.2, abs=2)
 
 
-@pytest.mark.parametrize("method", ["stratified", "random"])
-def test_identical_rows_stay_together_and_are_counted(method: str, bench: Bench) -> None:
-    table = make(500).select(["x", "word", "y"])
-    bench.write(pa.concat_tables([table] * 3))
-    rows = [key(row) for row in table.to_pylist()]
-
-    record = bench.split(method=method)
-
-    train, holdout = bench.parts()
-    assert not {key(row) for row in train} & {key(row) for row in holdout}
-    assert record.duplicate_rows == 1_500 - len(set(rows))
-    assert record.rows_in_both == 0
-    assert record.holdout_rows / 1_500 == pytest.approx(0.2, abs=0.01)
-
-
 def test_no_group_is_on_both_sides(bench: Bench) -> None:
     record = bench.split(method="group", column="group", holdout=0.3)
 
     train, holdout = bench.parts()
     assert not {row["group"] for row in train} & {row["group"] for row in holdout}
     assert (record.groups_in_both, record.column) == (0, "group")
-    assert record.holdout_rows / ROWS == pytest.approx(0.3, abs=0.03)
+    assert record.holdout_rows / ROWS == pytest.approx(0.3, abs=0.01)
 
 
 @pytest.mark.parametrize("column", ["at", "step"])
@@ -189,7 +174,7 @@ def test_any_small_table(tmp_path_factory: pytest.TempPathFactory, data: st.Data
     size = data.draw(st.integers(10, 40))
     labels = data.draw(st.lists(st.sampled_from("ab"), min_size=size, max_size=size))
     table = pa.table({"y": labels, "n": range(size)})
-    if min(labels.count("a"), labels.count("b")) < 2:
+    if min(labels.count("a"), labels.count("b")) < 3:
         return
     bench = Bench(tmp_path_factory.mktemp("small"))
     bench.write(table)
@@ -226,12 +211,17 @@ THREE = make().set_column(
     ("table", "arguments", "said"),
     [
         (make(), {"target": "z"}, r"target: the target 'z' is not in the table\. .*: x, word"),
-        (without(make(), "y"), {}, r"the target is missing in 200 of 2,000 rows\. Drop these"),
+        (
+            without(make(), "y"),
+            {},
+            r"missing in 200 of 2,000 rows\. Set split\.drop_missing_target",
+        ),
         (constant(make(), "y", "good"), {}, "the target is constant"),
         (make(9), {"target": "word", "task": "multiclass"}, "9 rows are too few to split"),
         (make(), {"target": "word"}, "a binary task needs 2 classes, the target has 3"),
         (make(), {"target": "x", "task": "regression", "method": "stratified"}, "no classes"),
-        (RARE, {}, r"the (holdout|training part) would hold one class only \('good'\)"),
+        (RARE, {}, r"the class 'bad' has only 1 row; 3 are needed: 1 to judge on and 2 to learn"),
+        (RARE, {"method": "random"}, r"(holdout|training part) would hold one class only .*'bad'"),
         (
             LATE,
             {"method": "time", "column": "step"},
@@ -311,7 +301,7 @@ def test_the_proof_finds_a_faulty_writer(
 @pytest.mark.parametrize(
     ("times", "arguments", "said"),
     [
-        (2, {}, "rows are on both sides"),
+        (2, {}, "copies of .* rows are on both sides"),
         (1, {"method": "group", "column": "group"}, "values of 'group' are on both sides"),
         (1, {"method": "time", "column": "at"}, "values of 'at' are on both sides"),
     ],

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from health_world import Made, customers, dataset, make
 
@@ -156,10 +157,28 @@ def test_an_expression_over_truth_and_predicted(tmp_path: Path) -> None:
         kpi(numbers, COST)
 
 
+def test_a_column_called_like_a_word_of_the_expression_is_no_secret(
+    made: Made, tmp_path: Path
+) -> None:
+    rows = read_table(made.holdout).to_pandas()
+    taken = dataset(tmp_path / "taken", rows.assign(predicted=1.0))
+    with pytest.raises(InputError, match="'predicted' means the predicted label or value here"):
+        kpi(made, {"cost": {"expression": "(truth == predicted) * 2"}}, holdout=taken)
+    assert kpi(made, COST, holdout=taken).per_thousand.value == pytest.approx(by_hand(made))
+
+
+def test_a_class_that_the_matrix_does_not_know_has_no_worth(made: Made, tmp_path: Path) -> None:
+    rows = read_table(made.holdout).to_pandas()
+    more = pd.concat([rows, rows.head(40).assign(left="maybe")])
+    found = kpi(made, COST, holdout=dataset(tmp_path / "more", more))
+    assert found.per_thousand.value == pytest.approx(by_hand(made))
+    assert "40 rows lack one of spend or are of a class" in found.notes[0]
+
+
 @pytest.mark.parametrize(
     ("cost", "message"),
     [
-        ({"matrix": {"true_positive": "spent * 2"}}, r"no column 'spent'.*There are: age, spend"),
+        ({"matrix": {"true_positive": "spent * 2"}}, r"no column 'spent'\. Did you mean 'spend'\?"),
         ({"matrix": {"true_positive": "1 / (age - age)"}}, r"worth of row \d+ is not finite"),
         ({"expression": "when * 2"}, "holds times"),
         ({"expression": "region * 2"}, "uses a text as a number"),

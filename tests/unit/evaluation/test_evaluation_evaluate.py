@@ -349,6 +349,14 @@ def test_an_unseen_class_counts_as_wrong_and_is_said(worlds, make, task, tmp_pat
     labels = loaded.labels(loaded.frame(raw))
     right = sum(a == b for a, b in zip(labels.tolist(), raw["y"], strict=True))
     assert found.scores_of("candidate").metrics["accuracy"].value == pytest.approx(right / 300)
+    classes = [str(c) for c in loaded.record.classes]
+    scores = loaded.scores(loaded.frame(raw))
+    by_class = np.column_stack([1 - scores, scores]) if task == "binary" else scores
+    order = ["no", "yes"] if task == "binary" else classes
+    pairs = zip(by_class, map(str, raw["y"]), strict=True)
+    given = np.array([row[order.index(y)] if y in order else 0.0 for row, y in pairs])
+    surprise = -np.log(np.clip(given, np.finfo(float).eps, 1))
+    assert found.scores_of("candidate").metrics["log_loss"].value == pytest.approx(surprise.mean())
     names, counts = judged.confusion
     assert names[-1] == "(unseen class)"
     assert sum(counts[-1]) == 30

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from health_world import Made, customers, dataset, make
 
 from penstock.data import fingerprints
 from penstock.data.table import read_table
+from penstock.errors import InputError
+from penstock.gate.decide import decide
 from penstock.policy.spec import Policy
 from penstock.records.dataset import Split
 
@@ -22,15 +25,45 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def test_a_sound_model_passes_and_the_page_says_why(sound: Made) -> None:
-    rules = sound.rules({"leakage": {"not_at_serving": ["closed_at"]}})
+    rules = sound.rules({"leakage": {"not_at_serving": ["when"]}})
     assert {rules[f"leakage: {part}"].verdict for part in ("one column", "overlap")} == {"pass"}
     assert "compared every row" in rules["leakage: overlap"].sentence
-    taken = rules["leakage: not at serving"]
-    assert taken.verdict == "pass"
-    assert "no column called closed_at" in taken.sentence
     page = sound.page()
     assert "No row of the holdout was trained on" in page
     assert page.index("age") < page.index("Area under the ROC curve of the column alone")
+
+
+def test_a_column_that_no_table_has_is_refused_before_training(tmp_path: Path) -> None:
+    policy = {"leakage": {"not_at_serving": ["spent"]}}
+    with pytest.raises(InputError, match=r"not_at_serving: .*'spent'\. Did you mean 'spend'\?"):
+        make(tmp_path / "misspelt", customers(200), policy=policy)
+    assert not (tmp_path / "misspelt" / "model").exists()
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        {"slices": {"columns": [["region", "regionn"]]}},
+        {"fairness": [{"columns": ["regionn"], "difference_at_most": 0.1}]},
+        {"leakage": {"not_at_serving": ["regionn"]}},
+        {"cost": {"expression": "(truth == predicted) * (regionn == 'north')"}},
+    ],
+)
+def test_a_rule_that_names_no_column_is_refused(sound: Made, policy: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"no column 'regionn'\. Did you mean 'region'\?"):
+        sound.rules(policy)
+
+
+def test_a_record_with_a_misspelt_column_does_not_pass(sound: Made) -> None:
+    policy = Policy.parse({"leakage": {"not_at_serving": ["when"]}}, where="gate")
+    found = sound.evaluation(policy)
+    leakage = found.leakage
+    assert leakage is not None
+    record = found.model_copy(
+        update={"leakage": leakage.model_copy(update={"unknown": ("spent",)})}
+    )
+    rules = {rule.rule: rule for rule in decide(record, policy=policy).rules}
+    assert rules["leakage: not at serving"].verdict == "fail"
 
 
 def test_a_column_that_is_not_known_when_serving_blocks(sound: Made) -> None:
@@ -71,6 +104,54 @@ def test_an_identifier_tells_nothing_alone() -> None:
     assert strength(names, draw.normal(size=2000), task="regression", seed=1) < 0.05
     many = draw.integers(0, 3, 2000)
     assert strength(names, many, task="multiclass", seed=1) < 0.55
+
+
+def test_columns_are_read_together_and_not_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that is parsed once a column costs four times as much for twice the columns."""
+    from penstock.data import table
+    from penstock.data.reference import reference_of
+    from penstock.evaluation.holdout import read_holdout
+    from penstock.evaluation.leakage import measure_leakage
+    from penstock.evaluation.slices import measure_slices
+    from penstock.policy.slices import SlicesRule
+    from penstock.policy.trust import LeakageRule
+
+    frame = customers(200)
+    more = pd.DataFrame({f"x{at}": frame["age"] * at for at in range(1, 151)})
+    wide = pd.concat([frame, more], axis=1)
+    made = make(tmp_path / "wide", wide)
+    read: list[Path] = []
+    whole = table.read_dataset
+
+    def counted(folder: Path) -> Any:
+        read.append(folder)
+        return whole(folder)
+
+    monkeypatch.setattr(table, "read_dataset", counted)
+    rows = read_holdout(made.holdout, model=made.model, baselines=None, champion=None)
+    found = measure_leakage(rows, LeakageRule(overlap=False), model=made.model, seed=1)
+    measure_slices(rows, SlicesRule(min_rows=10), confidence=0.9)
+    assert len(found.single_columns) > 150
+    assert len(reference_of(made.holdout).columns) == 155
+    assert len(read) < 10
+
+
+def test_one_long_text_takes_no_room_in_the_other_rows() -> None:
+    import tracemalloc
+
+    from penstock.evaluation._single import strength
+
+    texts = np.array([f"{i % 7}" for i in range(2000)], dtype=object)
+    texts[0], texts[1] = "x" * 36_000, None
+    truth = np.arange(2000) % 7 == 0
+    tracemalloc.start()
+    told = strength(texts, truth.astype(int), task="binary", seed=1)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert told > 0.99
+    assert peak < 5e6
 
 
 def test_a_regression_and_many_classes_are_told_by_a_column() -> None:
@@ -165,3 +246,47 @@ def test_what_was_not_measured_does_not_pass(sound: Made) -> None:
     measured = sound.evaluation(Policy()).model_copy(update={"leakage": None})
     rules = {rule.rule: rule for rule in decide(measured, policy=Policy()).rules}
     assert rules["leakage"].verdict == "fail"
+
+
+def sampled(rows: int, seed: int) -> pd.DataFrame:
+    """Rows of few different values, as a survey has them."""
+    draw = np.random.default_rng(seed)
+    frame = pd.DataFrame({f"q{j}": draw.choice(list("abcdef"), rows) for j in range(4)})
+    frame["left"] = np.where(draw.random(rows) < 0.2 + 0.5 * (frame["q0"] == "a"), "yes", "no")
+    return frame
+
+
+def test_rows_that_are_equal_by_chance_are_no_leak(tmp_path: Path) -> None:
+    made = make(tmp_path / "sampled", sampled(1_500, 1))
+    split = Split.read(made.model / "split.json")
+    assert split.rows_in_both > 50
+    rule = made.rules({})["leakage: overlap"]
+    assert (rule.verdict, rule.value) == ("pass", split.rows_in_both)
+    assert "by chance; none is a copy" in rule.sentence
+    for seed in range(2, 5):
+        fresh = dataset(tmp_path / f"fresh-{seed}", sampled(600, seed))
+        rule = made.rules({}, holdout=fresh)["leakage: overlap"]
+        assert rule.verdict == "pass", rule.sentence
+        assert 100 < rule.value <= rule.bound < 600
+    seen = read_table(made.folder / "train").to_pandas()
+    mixed = pd.concat([sampled(300, 9), seen.sample(300, random_state=1)])
+    rule = made.rules({}, holdout=dataset(tmp_path / "mixed", mixed))["leakage: overlap"]
+    assert rule.verdict == "fail"
+    assert "chance explains" in rule.sentence
+
+
+def test_the_pages_tell_the_cross_validated_figure_and_the_repeats(tmp_path: Path) -> None:
+    frame = customers(800).drop(columns="when")
+    copies = pd.concat([frame, frame.sample(200, random_state=1)], ignore_index=True)
+    copies.loc[::50, "left"] = None
+    made = make(tmp_path / "copied", copies, drop_missing_target=True)
+    split = Split.read(made.model / "split.json")
+    assert split.without_target == 20
+    assert split.copied_rows > 150
+    evaluation = made.evaluation(Policy())
+    told = f"{split.copied_rows:,} rows are copies of others"
+    assert any(told in note for note in evaluation.notes)
+    for page in (made.page(), (made.folder / "training.html").read_text()):
+        assert told in page
+        assert "20 rows without a target were left out" in page
+    assert "In cross-validation" in made.page()

@@ -232,6 +232,24 @@ def test_columns_without_values_and_tables_of_one_slice(world) -> None:
     assert not any({"empty", "only", "id"} & set(one.columns) for one in searched.slices)
 
 
+def test_pairs_without_a_large_slice_are_counted_and_not_tested(world, monkeypatch) -> None:
+    from penstock.evaluation import slices
+
+    asked = {"find": 5, "min_rows": 700, "metric": "accuracy", "at_least": 0.5}
+    look, looks = slices._look, []
+
+    def counted(*given: Any, **more: Any) -> Any:
+        looks.append(given)
+        return look(*given, **more)
+
+    # What is tested is that the short cut changes nothing but the work.
+    monkeypatch.setattr(slices, "_look", counted)
+    short, few = measured(world, **asked), len(looks)
+    monkeypatch.setattr(slices, "_too_small", lambda *_: 0)
+    assert measured(world, **asked) == short
+    assert len(looks) - few > few
+
+
 def test_numbers_and_times_are_cut_at_quantiles(world) -> None:
     found = measured(world, columns=["age", "when", "x2"], find=0)
     sizes = {one.name: one.rows for one in found.slices}
@@ -256,6 +274,16 @@ def test_small_slices_are_listed_and_not_judged(world, tmp_path) -> None:
     assert rule.verdict == "fail"
     assert "No slice could be judged" in rule.sentence
     assert "Too small to judge" in (tmp_path / "report.html").read_text()
+
+
+def test_a_named_column_without_a_slice_that_can_be_judged_does_not_pass(world, tmp_path) -> None:
+    asked = {"find": 1, "min_rows": 1000, "metric": "accuracy", "at_least": 0.01}
+    rule, found = judged(world, tmp_path, columns=["id", "kind"], levels=2, **asked)
+    assert rule.verdict == "pass"  # Each column has a slice of the other values.
+    rule, found = judged(world, tmp_path, columns=["age", "kind"], **asked)
+    assert found.slices.unjudged == ("age",)
+    assert rule.verdict == "fail"
+    assert "names age, of which no slice has the 1,000 rows" in rule.sentence
 
 
 @pytest.mark.parametrize("metric", ["recall", "log_loss", "brier"])

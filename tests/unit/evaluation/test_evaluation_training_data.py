@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pytest
 from health_world import Made, customers, dataset, make
 
-from penstock.data.reference import drift, reference_of
+from penstock.data.reference import Drift, drift, reference_of
 from penstock.data.table import write_dataset
 from penstock.examples.transactions import transactions
 from penstock.policy.spec import Policy
@@ -165,7 +166,7 @@ def test_the_index_is_that_of_the_textbook(tmp_path: Path) -> None:
 
     found = drift(reference_of(rows("old", 800, 200)), reference_of(rows("new", 500, 500)))
     expected = (0.5 - 0.8) * np.log(0.5 / 0.8) + (0.5 - 0.2) * np.log(0.5 / 0.2)
-    assert found["region"] == pytest.approx(expected - 2 / 1000)
+    assert found.index["region"] == pytest.approx(expected - 2 / 1000)
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -183,17 +184,73 @@ def test_the_index_of_numbers_sees_shifts_missing_values_and_no_chance(
         return pd.DataFrame({"x": x, "count": draw.poisson(1 + shift, rows), "flag": x > 0})
 
     old = reference("old", frame(800))
-    assert max(drift(old, reference("same", frame(700))).values()) < 0.06
-    moved = drift(old, reference("moved", frame(700, shift=1.0)))
+    assert max(drift(old, reference("same", frame(700))).index.values()) < 0.06
+    moved = drift(old, reference("moved", frame(700, shift=1.0))).index
     assert min(moved.values()) > 0.3
-    assert drift(old, reference("missing", frame(700, missing=0.4)))["x"] > 0.25
+    assert drift(old, reference("missing", frame(700, missing=0.4))).index["x"] > 0.25
 
 
 def test_times_are_not_held_against_later_times(sound: Made, tmp_path: Path) -> None:
     later = customers(seed=5)
     later["when"] += pd.Timedelta(days=900)
     old, new = reference_of(sound.folder / "train"), reference_of(dataset(tmp_path / "l", later))
-    assert set(drift(old, new)) == {"age", "spend", "region", "left"}
+    found = drift(old, new)
+    assert set(found.index) == {"age", "spend", "region", "when", "left"}
+    assert found.index["when"] == 0
+
+
+FLAGS = {"integer": int, "number": float, "string": str, "boolean": bool}
+
+
+def parts(**columns: list[object]) -> pa.Table:
+    return pa.table({"row": range(1000), **columns})
+
+
+def compared(tmp_path: Path, old: pa.Table, new: pa.Table) -> Drift:
+    for name, table in (("old", old), ("new", new)):
+        write_dataset([table], output=tmp_path / name, source="a test")
+    return drift(reference_of(tmp_path / "old"), reference_of(tmp_path / "new"))
+
+
+def test_a_flag_that_turned_has_moved_as_far_whatever_it_is_stored_as(tmp_path: Path) -> None:
+    moved = {}
+    for kind, store in FLAGS.items():
+        before = parts(flag=[store(i >= 30) for i in range(1000)])
+        later = parts(flag=[store(i >= 900) for i in range(1000)])
+        moved[kind] = compared(tmp_path / kind, before, later).index["flag"]
+    assert min(moved.values()) > 4
+    assert max(moved.values()) - min(moved.values()) < 1e-9
+
+
+@pytest.mark.parametrize(
+    ("before", "later"),
+    [
+        ([5] * 900 + [1] * 100, [4] * 900 + [1] * 100),  # A code that was never there.
+        ([0.0] * 500 + [i / 7 for i in range(500)], [0.0] * 50 + [i / 7 for i in range(950)]),
+        ([0.5] * 1000, [None] * 1000),
+        ([None] * 1000, ["a"] * 1000),
+        (["a", "b"] * 500, [None] * 1000),
+        ([datetime(2026, 1, 1)] * 1000, [None] * 1000),
+    ],
+    ids=["a code", "a heavy value", "gone", "come", "text gone", "time gone"],
+)
+def test_what_moved_is_never_left_out(
+    tmp_path: Path, before: list[object], later: list[object]
+) -> None:
+    assert compared(tmp_path, parts(x=before), parts(x=later)).index["x"] > 0.25
+    assert compared(tmp_path / "same", parts(x=before), parts(x=before)).index["x"] == 0
+
+
+def test_a_column_that_cannot_be_compared_fails_by_name(tmp_path: Path, sound: Made) -> None:
+    frame = customers(seed=5)
+    frame["age"] = "about " + frame["age"].round(-1).astype(int).astype(str)
+    changed = make(tmp_path / "changed", frame.drop(columns="spend").assign(fresh=frame["spend"]))
+    champion = {"champion": sound.model, "champion_uri": "models:/m/1"}
+    rule = changed.rules(BLOCK, **champion)["training data: drift"]
+    assert rule.verdict == "fail"
+    assert "age (it was stored as number, and is as string), spend (it is gone)" in rule.sentence
+    assert "it was stored as number" in changed.page()
+    assert "does not have fresh" in changed.page()
 
 
 def test_what_was_not_measured_does_not_pass(sound: Made) -> None:

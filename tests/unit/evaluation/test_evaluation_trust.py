@@ -179,6 +179,19 @@ def test_a_model_that_cannot_take_a_missing_value_is_said_to_and_fails(worlds, t
     assert "no answer" in (tmp_path / "report.html").read_text()
 
 
+def test_a_code_that_is_a_category_gets_no_noise(make, tmp_path) -> None:
+    from health_world import customers
+    from health_world import make as trained
+
+    frame = customers(600).drop(columns=["age", "spend", "when"])
+    frame["code"] = np.where(frame["left"] == "yes", 7, 3) + np.arange(600) % 2
+    spec = {"columns": {"code": "category"}}
+    made = trained(tmp_path, frame, features=spec)
+    rules = made.rules({"stability": {"noise": 1.0, "missing": 0}})
+    assert rules["stability noise"].verdict == "not applicable"
+    assert "no number that varies" in rules["stability noise"].sentence
+
+
 def test_of_many_rows_a_sample_is_disturbed(worlds, make, numeric, tmp_path) -> None:
     raw = make.rows("binary", 25_000, seed=9)
 

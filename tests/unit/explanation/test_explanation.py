@@ -241,6 +241,19 @@ def test_the_permutation_is_measured_in_the_primary_metric(
     assert strong.permutation.value == pytest.approx(np.mean(losses), abs=0.02)
 
 
+def test_of_many_columns_the_strongest_are_shuffled_and_it_is_said(
+    worlds: Callable[[str], World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from penstock.explanation import _importance
+
+    monkeypatch.setattr(_importance, "MOST_COLUMNS", 2)
+    world = worlds("binary")
+    found = explained(world, world.model("hist_gradient_boosting"), tmp_path)
+    measured = [i.column for i in found.importances if i.permutation is not None]
+    assert measured == [i.column for i in found.importances[:2]]
+    assert "is measured for 2 of" in found.notes[0]
+
+
 def test_the_same_inputs_give_the_same_record(
     worlds: Callable[[str], World], tmp_path: Path
 ) -> None:

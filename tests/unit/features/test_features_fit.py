@@ -214,6 +214,69 @@ def test_declared_kinds_win(tmp_path: Path) -> None:
     assert output(record, values, f"age={table['age'][1]}") == [0.0, 1.0]
 
 
+def test_rare_levels_are_merged_as_scikit_learn_would(tmp_path: Path) -> None:
+    from sklearn.preprocessing import OneHotEncoder
+
+    from penstock.features.transformers import CommonLevels
+
+    random = np.random.default_rng(4)
+    for most, share in ((5, 0.02), (3, 0.0), (100, 0.1), (100, 0.0)):
+        texts = np.array([f"v{i}" for i in random.zipf(1.6, 400)], dtype=object)
+        codes = np.where(random.random(400) < 0.2, np.nan, random.integers(0, 12, 400))
+        for rows in (texts[:, None], codes[:, None], np.column_stack([codes, -codes])):
+            ours = CommonLevels(rare_share=share, max_levels=most).fit(rows)
+            theirs = OneHotEncoder(
+                handle_unknown="infrequent_if_exist",
+                min_frequency=share or None,
+                max_categories=most + 1,
+                sparse_output=False,
+            ).fit(rows)
+            new = rows.copy()
+            new[::7] = "new" if rows.dtype == object else 99.0
+            for given in (rows, new):
+                assert np.array_equal(ours.transform(given), theirs.transform(given))
+
+
+def test_levels_that_no_feature_uses_are_not_stored(tmp_path: Path) -> None:
+    rows = 3000
+    table = {
+        "shop": [f"shop-{i % 3}" if i % 2 else f"secret-{i}" for i in range(rows)],
+        "who": [f"customer-{i // 2}" for i in range(rows)],
+        "zip": [10_000 + i // 2 for i in range(rows)],
+        "y": [i % 2 for i in range(rows)],
+    }
+    kinds = {"who": "category", "zip": "category"}
+    record = fit(tmp_path, dataset(tmp_path / "train", table), target="y", columns=kinds)
+    for name in ("who", "zip"):
+        assert column(record, name).kind == "drop"
+        assert "fewer than 0.002 of the rows" in column(record, name).reason
+    shop = column(record, "shop")
+    assert [level.value for level in shop.levels] == ["shop-0", "shop-1", "shop-2"]
+    assert (shop.rare_levels, shop.rare_rows) == (1500, 1500)
+    held = b"".join(path.read_bytes() for path in (tmp_path / "features").iterdir())
+    assert b"shop-1" in held
+    assert b"secret-" not in held
+    fitted = load_trusted(tmp_path / "features" / "features.skops")
+    encoder = fitted.named_transformers_["categories"]["levels"]
+    assert [len(levels) for levels in encoder.categories_] == [4]
+
+
+def test_a_number_that_no_tree_can_hold_is_refused_by_name(tmp_path: Path) -> None:
+    table = {"x": [1e99, 1.0] * 30, "z": [0.5, 1.0] * 30, "y": [i % 2 for i in range(60)]}
+    train = dataset(tmp_path / "train", table)
+    with pytest.raises(InputError, match=r"column 'x': .* 1e\+99.*features.columns: \{x: drop\}"):
+        fit(tmp_path, train, target="y")
+    assert fit(tmp_path, train, target="y", columns={"x": "drop"}).outputs == ("z",)
+
+
+def test_minus_zero_is_the_level_zero(tmp_path: Path) -> None:
+    table = {"code": [-0.0, 0.0, 1.0, 2.0] * 30, "y": [i % 2 for i in range(120)]}
+    train = dataset(tmp_path / "train", table)
+    record = fit(tmp_path, train, target="y", columns={"code": "category"})
+    levels = [(level.value, level.rows) for level in column(record, "code").levels]
+    assert levels == [("0", 60), ("1", 30), ("2", 30)]
+
+
 def split_by(method: Any, name: str) -> Split:
     return Split(
         method=method, column=name, seed=1, parent="p", train="t", holdout="h", train_rows=2,
@@ -230,6 +293,28 @@ def test_the_group_and_the_year_of_a_split_are_left_out(tmp_path: Path) -> None:
     assert "since: year" in grouped.outputs
     assert "since: year" not in timed.outputs
     assert "since: weekday" in timed.outputs
+
+
+def test_the_time_of_a_split_lends_what_later_rows_share(tmp_path: Path) -> None:
+    times = [START + timedelta(hours=9 * i) for i in range(100)]
+    table = {"at": times, "x": list(range(50)) * 2, "step": list(range(5, 105))}
+    train = dataset(tmp_path / "train", table | {"y": [i % 2 for i in range(100)]})
+    by_time = fit(tmp_path / "a", train, target="y", split=split_by("time", "at"))
+    assert [o for o in by_time.outputs if o.startswith("at")] == [
+        "at: day", "at: weekday", "at: hour",
+    ]  # fmt: skip
+    assert "come again in later rows are kept: day, weekday, hour" in column(by_time, "at").reason
+    by_step = fit(tmp_path / "b", train, target="y", split=split_by("time", "step"))
+    assert column(by_step, "step").kind == "drop"
+    assert "beyond those seen" in column(by_step, "step").reason
+    declared = fit(
+        tmp_path / "c",
+        train,
+        target="y",
+        split=split_by("time", "step"),
+        columns={"step": "number"},
+    )
+    assert "step" in declared.outputs
 
 
 def test_times_that_differ_only_in_minutes_are_left_out(tmp_path: Path) -> None:
@@ -261,8 +346,8 @@ def test_names_that_could_be_taken_for_one_another(tmp_path: Path) -> None:
         ({}, {"target": "income"}, "the target 'income' is not in the table"),
         ({"target": [1] * ROWS}, {}, "the target is constant"),
         ({"target": pa.nulls(ROWS, pa.int64())}, {}, "the target is missing in every row"),
-        ({}, {"columns": {"agee": "number"}}, "no feature column 'agee'"),
-        ({}, {"columns": {"target": "number"}}, "no feature column 'target'"),
+        ({}, {"columns": {"agee": "number"}}, "has no column 'agee'. Did you mean 'age'?"),
+        ({}, {"columns": {"target": "number"}}, "without its target has no column 'target'"),
         ({}, {"columns": {"job": "number"}}, "a string column cannot be a number feature"),
         ({}, {"columns": {"since": "category"}}, "a datetime column cannot be a category feature"),
     ],

@@ -181,6 +181,24 @@ def test_missing_values_count_against_not_null_alone(make, check) -> None:
     assert empty.sentence.endswith("there is no value to check.")
 
 
+@pytest.mark.parametrize("ages", [AGES, [*AGES, 2**60 + 1]], ids=["small", "beyond 2**53"])
+@pytest.mark.parametrize(
+    ("kind", "kwargs"),
+    [
+        ("match_regex", {"regex": "^-?[0-9]+$"}),
+        ("not_match_regex", {"regex": r"\."}),
+        ("be_of_type", {"type_": "int"}),
+        ("be_of_type", {"type_": "int64"}),
+        ("be_in_type_list", {"type_list": ["int", "int64"]}),
+        ("be_in_set", {"value_set": sorted({age for age in AGES if age} | {2**60 + 1})}),
+    ],
+)
+def test_a_missing_value_makes_whole_numbers_no_floats(make, check, ages, kind, kwargs) -> None:
+    folder = make(age=ages)
+    finding = only(check(folder, expect(f"column_values_to_{kind}", column="age", **kwargs)))
+    assert finding.passed, finding.sentence
+
+
 def test_whole_column_figures_are_shown(make, check) -> None:
     folder = make(age=AGES)
     mean, rows, name = check(
@@ -279,8 +297,8 @@ def test_suite_naming_an_absent_column_is_refused(make, check, tmp_path: Path) -
     with pytest.raises(InputError) as caught:
         check(folder, fine, expect("column_values_to_not_be_null", column="agee"))
     assert str(caught.value) == (
-        "expectations[1]: expect_column_values_to_not_be_null speaks of the column 'agee', which "
-        "is not in the table. Did you mean 'age'? The columns are: age, job."
+        "expectations[1], expect_column_values_to_not_be_null: the table has no column 'agee'. "
+        "Did you mean 'age'? Its columns are: age, job."
     )
     assert not (tmp_path / "out").exists()
 

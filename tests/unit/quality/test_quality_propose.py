@@ -112,6 +112,13 @@ def test_regression_target_has_a_range(make) -> None:
     assert set(about) == {"present critical", "range warning"}
 
 
+def test_whole_numbers_of_a_regression_are_no_classes(make) -> None:
+    folder = make(x=[1.5, 2.5] * 30, y=[0, 1, 2] * 20)
+    assert "set critical" in of(propose(folder, target="y"), "y")
+    about = of(propose(folder, target="y", task="regression"), "y")
+    assert set(about) == {"present critical", "range critical", "range warning"}
+
+
 def test_integer_classes_are_integers(make) -> None:
     folder = make(x=[1.5, 2.5] * 30, y=[0, 1] * 30, z=[0.0, 1.0] * 30)
     assert of(propose(folder, target="y"), "y")["set critical"].kwargs["value_set"] == [0, 1]

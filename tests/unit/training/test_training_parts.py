@@ -10,15 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
 
-from penstock.data.table import read_dataset, read_table
+from penstock.data.spec import SplitSpec
+from penstock.data.split import split
+from penstock.data.table import read_dataset, read_table, write_dataset
+from penstock.data.task import resolve_task
 from penstock.errors import InputError, IntegrityError
 from penstock.metrics import METRICS
 from penstock.model import load
 from penstock.records.dataset import Split
-from penstock.training import environment
+from penstock.training import environment, estimators
 from penstock.training.crossval import Attempt, CrossValidation
 from penstock.training.estimators import baseline, build, family
 from penstock.training.folds import make_folds
@@ -234,6 +238,18 @@ def test_the_threshold_is_the_best_there_is(objective: Any) -> None:
             assert SCIKIT[objective](truth, (scores >= t).astype(int)) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize("low", [0.1, 0.3, 0.5, 0.7, np.nextafter(0.5, 0)])
+def test_a_threshold_tells_neighbouring_doubles_apart(low: float) -> None:
+    scores = np.array([low, np.nextafter(low, 1)])
+    truth = np.array([0, 1])
+    threshold, value = best_threshold(truth, scores, objective="accuracy")
+    assert ((scores >= threshold) == truth).all()
+    assert value == 1
+    thresholds, curve = threshold_curve(truth, scores, objective="accuracy")
+    for cut, expected in zip(thresholds, curve, strict=True):
+        assert ((scores >= cut) == truth).mean() == expected
+
+
 def test_of_equal_thresholds_the_middle_one_is_taken() -> None:
     truth, scores = np.array([0, 0, 1, 1]), np.array([0.1, 0.2, 0.6, 0.9])
     assert best_threshold(truth, scores, objective="accuracy") == (pytest.approx(0.4), 1.0)
@@ -320,3 +336,85 @@ def test_adult_is_learned_well_by_the_default_settings(bench: Any) -> None:
     error = (loaded.labels(loaded.frame(rows)) != truth).mean()
     # NBTree, the best published in 1996, has 14.1 %.
     assert error < 0.135
+
+
+def test_a_forest_of_many_classes_has_bounded_room() -> None:
+    random = np.random.default_rng(1)
+    classes, rows = 100, 6000
+    bound = estimators.most_leaves(rows=rows, classes=classes)
+    assert bound == 1157
+    x, y = random.normal(size=(rows, 4)), random.integers(0, classes, rows)
+    setting = {"max_features": "sqrt", "min_samples_leaf": 1}
+    forest = estimators.build(
+        "random_forest", setting, task="multiclass", seed=1, most_leaves=bound
+    ).set_params(n_estimators=2)
+    trees = [tree.tree_ for tree in forest.fit(x, y).estimators_]
+    room = sum(tree.value.nbytes + tree.__getstate__()["nodes"].nbytes for tree in trees)
+    assert room / len(trees) * estimators.TREES <= estimators.FOREST_BYTES
+    assert estimators.most_leaves(rows=1000, classes=classes) is None
+    assert estimators.most_leaves(rows=10**7, classes=2) is None
+    assert estimators.most_leaves(rows=10**7, classes=0) is None
+
+
+def test_the_report_says_that_forests_were_bounded(
+    bench: Any, make_table: Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(estimators, "FOREST_BYTES", 100_000)
+    bench.prepare(make_table(120), target="kind")
+    record = bench.train(target="kind", trials=2, candidates=("random_forest",))
+    assert record.task == "multiclass"
+    assert "Trees of forests had at most 5 leaves" in (bench.folder / "model.html").read_text()
+
+
+def test_the_task_is_that_of_the_whole_table(tmp_path: Path, bench: Any) -> None:
+    """A count that occurs once lies in the holdout: what is left looks like class codes."""
+    counts = [n % 9 for n in range(199)] + [15]
+    table = pa.table({"x": np.arange(200) / 3, "y": counts})
+    write_dataset([table], output=tmp_path / "whole", source="a test")
+    whole = read_dataset(tmp_path / "whole")
+    task = resolve_task(whole, target="y")
+    assert task == "regression"
+    for seed in range(50):
+        parts = tmp_path / str(seed)
+        record = split(
+            tmp_path / "whole",
+            SplitSpec(seed=seed),
+            target="y",
+            task=task,
+            train=parts / "train",
+            holdout=parts / "holdout",
+        )
+        if 15 in read_table(parts / "holdout")["y"].to_pylist():
+            break
+    bench.prepare(read_table(parts / "train").to_pydict())
+    assert resolve_task(read_dataset(bench.folder / "train"), target="y") == "multiclass"
+    given = problem(bench, split=record)
+    assert given.task == record.task == "regression"
+    with pytest.raises(InputError, match="split was made for a regression task, not 'multiclass'"):
+        read_problem(
+            bench.folder / "train",
+            features=bench.folder / "features",
+            target="y",
+            task="multiclass",
+            positive="",
+            split=record,
+        )
+
+
+@pytest.mark.parametrize("target", ["y", "amount"])
+def test_folds_keep_copies_together_and_judge_them_once(
+    target: str, bench: Any, make_table: Tables
+) -> None:
+    table = pa.table(make_table())
+    originals = np.arange(240) % 120
+    bench.prepare(table.take(np.append(originals, originals[:60])).to_pydict(), target=target)
+    given = problem(bench, target=target)
+    assert given.repeats is not None
+    assert given.repeats.copies == 300 - 120
+    folds, _ = make_folds(given, folds=4, seed=7)
+    values = given.frame["noise"].to_numpy()
+    judged = np.concatenate([fold.rows_out for fold in folds])
+    assert sorted(values[judged]) == sorted(set(values))
+    for fold in folds:
+        rows = len(fold.y) + np.isin(values, values[fold.rows_out]).sum()
+        assert rows == 300

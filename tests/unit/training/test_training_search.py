@@ -30,7 +30,7 @@ class Landscape(CrossValidation):
 
     def __init__(self, formula: Formula, *, folds: int = 4, metric: str = "roc_auc") -> None:
         fold = SimpleNamespace(rows_out=np.arange(2))
-        problem: Any = SimpleNamespace(task="binary")
+        problem: Any = SimpleNamespace(task="binary", most_leaves=None)
         super().__init__(problem, [fold] * folds, METRICS[metric])  # type: ignore[list-item]
         object.__setattr__(self, "formula", formula)
 
@@ -63,8 +63,20 @@ def leaves(name: str, parameters: Mapping[str, Any], fold: int) -> float:
     return 0.9 - 0.001 * parameters["min_samples_leaf"] + 0.01 * fold
 
 
-def test_no_setting_is_tried_twice() -> None:
-    found = search(Landscape(leaves), trials=40, candidates=("random_forest",), patience=None)
+@pytest.mark.parametrize("error", [1e-9, 1e-5, 1.0, 1e12])
+def test_the_smaller_error_wins_however_small_both_are(error: float) -> None:
+    def tiny(name: str, parameters: Mapping[str, Any], fold: int) -> float:
+        # A tenth of a thousandth better for each leaf, and worse by far for the simpler family.
+        return error * (3 if name == "linear" else 1 + 1e-7 * parameters["min_samples_leaf"])
+
+    found = search(Landscape(tiny, metric="log_loss"), trials=60, patience=None)
+    assert found.best.attempt.mean == min(a.mean for a in found.attempts if a.complete)
+    assert found.best.attempt.family != "linear"
+
+
+@pytest.mark.parametrize("family", ["random_forest", "extra_trees", "hist_gradient_boosting"])
+def test_no_setting_is_tried_twice(family: str) -> None:
+    found = search(Landscape(leaves), trials=40, candidates=(family,), patience=None)
     assert len(found.attempts) == 40
     assert len(set(settings_of(found))) == 40
     assert [attempt.number for attempt in found.attempts] == list(range(1, 41))

@@ -240,6 +240,8 @@ def test_a_store_that_fails_midway_leaves_nothing(
         ({}, {"positive": "great"}, InputError, "'great' is not in the target"),
         ({}, {"metric": "rmse"}, InputError, "'rmse' is not a metric for a binary task"),
         ({}, {"threshold": 1.5}, InputError, "threshold is 1.5, but scores are probabilities"),
+        ({"y": [1e80, *map(float, range(59))]}, {}, InputError, r"target is as large as 1e\+80"),
+        ({"y": [*"abcdefghijk", "l" * 300] * 5}, {}, InputError, "label has 300 characters"),
         ({"y": ["bad"] * 59 + ["good"]}, {}, InputError, "the class 'good' has only 1 row"),
         ({"y": ["bad", "good"] * 29 + ["bad", None]}, {}, InputError, "target is missing in 1 of"),
     ],

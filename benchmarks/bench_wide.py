@@ -1,0 +1,170 @@
+"""Seconds and memory of each step on a table of many columns, against scikit-learn's own fit.
+
+A step that parses a record or searches pairs once for each column costs four times as much for
+twice the columns; what is read here is how the cost grows. The named alternative is the time that
+scikit-learn takes to fit gradient boosting once on the same matrix, in the same process.
+
+    python benchmarks/bench_wide.py --columns 500 1000 2000 --json build/bench-wide.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+ROWS = 2_000
+SETTINGS = {"trials": 2, "folds": 2, "candidates": ("hist_gradient_boosting",)}
+
+
+def table(folder: Path, *, columns: int, rows: int, seed: int) -> Path:
+    """Write a dataset: nine tenths numbers, one tenth categories of five levels, two classes."""
+    import numpy as np
+    import pyarrow as pa
+
+    from penstock.data.table import write_dataset
+
+    chance = np.random.default_rng(seed)
+    made: dict[str, Any] = {}
+    for at in range(columns):
+        if at % 10:
+            made[f"n{at}"] = chance.normal(size=rows)
+        else:
+            made[f"c{at}"] = chance.choice(list("abcde"), rows)
+    signal = made["n1"] + made["n2"] + (made["c0"] == "a") + chance.normal(size=rows)
+    made["y"] = np.where(signal > 0.5, "yes", "no")
+    write_dataset([pa.table(made)], output=folder, source="benchmark")
+    return folder
+
+
+class Clock:
+    """Wall seconds and CPU seconds of each step."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, dict[str, float]] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Measure the block as a step of this name."""
+        wall, cpu = time.perf_counter(), time.process_time()
+        yield
+        self.steps[name] = {
+            "seconds": round(time.perf_counter() - wall, 2),
+            "cpu": round(time.process_time() - cpu, 2),
+            "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
+        }
+        print(f"  {name:<22} {self.steps[name]}", flush=True)
+
+
+def _measure(columns: int, into: Any) -> None:
+    from penstock.data.spec import SplitSpec
+    from penstock.data.split import split
+    from penstock.evaluation.evaluate import evaluate
+    from penstock.evaluation.spec import EvaluationSpec
+    from penstock.explanation.explain import explain
+    from penstock.features.fit import fit_features
+    from penstock.features.spec import FeaturesSpec
+    from penstock.policy.spec import Policy
+    from penstock.training.spec import TrainingSpec
+    from penstock.training.train import train
+
+    clock = Clock()
+    with tempfile.TemporaryDirectory() as place:
+        home = Path(place)
+        with clock.step("write the dataset"):
+            whole = table(home / "whole", columns=columns, rows=ROWS, seed=columns)
+        with clock.step("split"):
+            proof = split(
+                whole,
+                SplitSpec(holdout=0.5),
+                target="y",
+                task="binary",
+                train=home / "train",
+                holdout=home / "holdout",
+            )
+        with clock.step("scikit-learn, one fit"):
+            _bare_fit(home / "train")
+        with clock.step("engineer features"):
+            fit_features(
+                home / "train",
+                target="y",
+                spec=FeaturesSpec(),
+                output=home / "features",
+                report=home / "features.html",
+                split=proof,
+            )
+        with clock.step("train"):
+            train(
+                home / "train",
+                features=home / "features",
+                target="y",
+                task="auto",
+                positive="yes",
+                spec=TrainingSpec.parse(SETTINGS, where="training"),
+                model=home / "model",
+                baselines=home / "baselines",
+                report=home / "training.html",
+                experiment="bench",
+                tracking_uri=f"sqlite:///{home}/mlflow.db",
+                split=proof,
+            )
+        with clock.step("evaluate"):
+            evaluate(
+                home / "holdout",
+                model=home / "model",
+                baselines=home / "baselines",
+                policy=Policy(),
+                spec=EvaluationSpec(),
+                output=home / "evaluation.json",
+                report=home / "evaluation.html",
+            )
+        with clock.step("explain"):
+            explain(
+                home / "holdout",
+                model=home / "model",
+                output=home / "explanation.json",
+                report=home / "explanation.html",
+            )
+    into.put(clock.steps)
+
+
+def _bare_fit(folder: Path) -> None:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    from penstock.data.table import read_table
+
+    frame = read_table(folder).to_pandas()
+    numbers = frame[[name for name in frame if name.startswith("n")]]
+    HistGradientBoostingClassifier(random_state=0).fit(numbers, frame["y"])
+
+
+def main() -> None:
+    """Measure each width in a process of its own."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--columns", type=int, nargs="+", default=[500, 1000, 2000])
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    context = multiprocessing.get_context("spawn")
+    found: dict[int, Any] = {}
+    for columns in options.columns:
+        print(f"{columns:,} columns, {ROWS:,} rows", flush=True)
+        results = context.Queue()
+        target: Callable[..., None] = _measure
+        process = context.Process(target=target, args=(columns, results))
+        process.start()
+        found[columns] = results.get()
+        process.join()
+    if options.json:
+        options.json.parent.mkdir(parents=True, exist_ok=True)
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
