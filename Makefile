@@ -9,7 +9,7 @@ TREE   := build/tree
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-long test-all test-cluster lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving bench-wide bench-run bench-split clean
+.PHONY: help setup run stop test test-long test-all test-cluster package lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving bench-wide bench-run bench-split clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ test-cluster: setup ## The whole journey on the cluster of KUBECONFIG (docs/exis
 	@test -n "$(KUBECONFIG)" || { echo "Say on which cluster: make test-cluster KUBECONFIG=FILE"; exit 1; }
 	@command -v kubectl >/dev/null || { echo "kubectl is not here"; exit 1; }
 	KUBECONFIG="$(KUBECONFIG)" PENSTOCK_TEST_CLUSTER=1 $(BIN)/pytest -vv tests/cluster
+
+package: setup ## Build wheel and sdist into dist/, and try the wheel as a stranger would; a minute
+	$(BIN)/python scripts/package.py
 
 lint: setup tree ## Check style, types, layers, and that generated files are current
 	$(BIN)/ruff check .

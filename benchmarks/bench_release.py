@@ -74,7 +74,7 @@ def _project(folder: Path, table: Path) -> Path:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-    text = project.read_text().replace("deployment: {}", "deployment: {port: 0}")
+    text = project.read_text().replace("\n  #port: 8080", "\n  port: 0")
     project.write_text(text)
     return project
 

@@ -83,7 +83,7 @@ def _example(folder: Path, rows: int) -> Path:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     project = folder / "project.yaml"
     text = project.read_text()
-    project.write_text(text.replace("deployment: {}", "deployment: {port: 0}"))
+    project.write_text(text.replace("\n  #port: 8080", "\n  port: 0"))
     return project
 
 

@@ -15,8 +15,11 @@ StepName = Literal[
     "engineer-features",
     "train",
     "evaluate",
+    "probe-serving",
     "decide",
+    "explain",
     "register",
+    "approve",
     "deploy",
     "notify",
 ]

@@ -75,6 +75,24 @@ class UsageError(InputError):
     """A command was given something that it cannot use."""
 
 
+class MissingLibraryError(InputError, ModuleNotFoundError):
+    """A library that a part of Penstock uses is not installed.
+
+    Args:
+        library: The module that was to be imported.
+        extra: The extra of the distribution `penstock` that brings it.
+        where: What needs it.
+    """
+
+    def __init__(self, library: str, *, extra: str, where: str = "") -> None:
+        super().__init__(
+            f"{library} is not installed",
+            where=where,
+            remedy=f"Install it with: pip install 'penstock[{extra}]'",
+        )
+        self.library = self.name = library
+
+
 class IntegrityError(PenstockError):
     """An artifact is not the one that a record speaks of."""
 

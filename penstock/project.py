@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from penstock.cluster import ClusterSpec
 from penstock.data.addresses import is_local, local_path
 from penstock.data.spec import SourceSpec, SplitSpec
+from penstock.errors import InputError, UsageError
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.spec import FeaturesSpec
 from penstock.policy.spec import Policy
@@ -18,7 +20,7 @@ from penstock.records.spec import Spec
 from penstock.registry.spec import CardSpec
 from penstock.rollout.spec import DeploymentSpec
 from penstock.training.spec import TrainingSpec
-from penstock.yaml_file import read_mapping
+from penstock.yaml_file import read_mapping, read_value
 
 FILE_DATABASES = ("sqlite", "duckdb")
 """Schemes of SQLAlchemy URLs that name a file."""
@@ -76,25 +78,66 @@ class Project(Spec):
     cluster: ClusterSpec = ClusterSpec()
 
 
-def load(path: Path) -> Project:
+def load(path: Path, *, settings: Sequence[str] = ()) -> Project:
     """Read and check a project file.
 
     A suite that `expectations` names by path is read in, relative to the project file.
 
+    Args:
+        path: The project file.
+        settings: What to change for this time, each as `section.field=VALUE`, for example
+            `training.trials=5`; the value is YAML as in the file.
+
     Raises:
         InputError: If the file is absent, not YAML, or a field is unknown, missing, of the wrong
             type or out of range; the message names the field, the value and what is allowed.
+        UsageError: If a setting is none, or is refused as it would be in the file.
     """
     raw = read_mapping(
-        path, what="project file", remedy="Make one with: penstock init TABLE --target COLUMN"
+        path,
+        what="project file",
+        remedy="Name another, or make one with: penstock init TABLE --target COLUMN",
     )
     project = Project.parse(raw, where=str(path))
+    if settings:
+        project = _changed(project, settings)
     if isinstance(project.expectations, str):
         from penstock.quality.suite import load_suite
 
         suite = load_suite(path.parent / project.expectations)
         project = project.model_copy(update={"expectations": suite})
     return project
+
+
+def _changed(project: Project, settings: Sequence[str]) -> Project:
+    """Return the project with settings put over it."""
+    # With its defaults: of a rule that the file does not name, one field can be changed.
+    raw = project.model_dump(mode="json")
+    for setting in settings:
+        name, mark, text = setting.partition("=")
+        if not mark or not name:
+            raise UsageError(
+                f"{setting!r} is not a setting",
+                where="--set",
+                remedy="Write section.field=VALUE, for example training.trials=5.",
+            )
+        *sections, field = name.split(".")
+        inner: Any = raw
+        for section in sections:
+            inner[section] = {} if inner.get(section) is None else inner[section]
+            inner = inner[section]
+            if not isinstance(inner, dict):
+                raise UsageError(
+                    f"{section} is no section, so it has no field {field}",
+                    where=f"--set {setting}",
+                    remedy="Give the value of the whole field, as YAML.",
+                )
+        inner[field] = read_value(text, where=f"--set {setting}")
+    where = " ".join(f"--set {setting}" for setting in settings)
+    try:
+        return Project.parse(raw, where=where)
+    except InputError as error:
+        raise UsageError(error.what, where=where, remedy=error.remedy) from error
 
 
 def resolved_uri(project: Project, *, folder: Path) -> str:

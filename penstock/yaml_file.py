@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from penstock.errors import InputError
+from penstock.errors import InputError, UsageError
 
 _BOOL = "tag:yaml.org,2002:bool"
 
@@ -41,6 +41,22 @@ _StrictLoader.add_implicit_resolver(
     _BOOL, re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_value(text: str, *, where: str) -> Any:
+    """Return what a text says as YAML.
+
+    Args:
+        text: For example `5`, `[linear]` or `{at_least: 0.8}`; only true and false are booleans.
+        where: What to call it in an error.
+
+    Raises:
+        UsageError: If it is not YAML.
+    """
+    try:
+        return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
+    except yaml.YAMLError as error:
+        raise UsageError(f"not valid YAML: {' '.join(str(error).split())}", where=where) from error
 
 
 def read_mapping(path: Path, *, what: str, remedy: str = "") -> dict[str, Any]:

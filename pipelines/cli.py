@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from penstock import __version__
-from penstock.errors import PenstockError, UsageError
+from penstock.errors import InputError, MissingLibraryError, PenstockError, UsageError
 from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED, USAGE
 from penstock.pipelines.gate import add_gate_command
+from penstock.pipelines.located import add_project_argument, add_settings, home_of, locate
 from penstock.pipelines.records import add_records_commands
 from penstock.pipelines.remote import add_remote_commands
 from penstock.pipelines.service import add_service_commands
@@ -19,9 +21,16 @@ from penstock.pipelines.source_options import add_source_options, given_source, 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     try:
         return int(options.command(options))
+    except MissingLibraryError as error:
+        # Of all that a command needs, the one that is missed first may come with a smaller extra.
+        whole = MissingLibraryError(
+            error.library, extra=options.extra, where=f"penstock {options.called}"
+        )
+        print(f"penstock: {whole}", file=sys.stderr)
+        return EXIT_CODES["failed"]
     except PenstockError as error:
         print(f"penstock: {error}", file=sys.stderr)
         return USAGE if isinstance(error, UsageError) else EXIT_CODES["failed"]
@@ -30,13 +39,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="penstock",
         description="Lead a table to a served model; nothing passes without a recorded decision.",
     )
     parser.add_argument("--version", action="version", version=f"penstock {__version__}")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    parser.set_defaults(extra="laptop")
+    commands = parser.add_subparsers(
+        title="commands", required=True, metavar="COMMAND", dest="called"
+    )
     _add_init(commands)
     _add_run(commands)
     _add_compile(commands)
@@ -62,6 +75,11 @@ def _add_init(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command.add_argument("--query", default="", help="SQL, when TABLE is a database")
     command.add_argument("-o", "--output", type=Path, default=Path("project.yaml"))
     command.add_argument("--force", action="store_true", help="write over an existing file")
+    command.add_argument(
+        "--full",
+        action="store_true",
+        help="write every setting, not only those that are changed first",
+    )
     add_source_options(command)
     command.set_defaults(command=_init)
 
@@ -73,7 +91,8 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         description=_run.__doc__,
         epilog="Exit codes: 0 released, 3 refused by a gate, 4 rolled back, 1 failed, 2 usage.",
     )
-    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    add_project_argument(command)
+    add_settings(command)
     command.add_argument(
         "--demo",
         choices=("bad-candidate",),
@@ -91,14 +110,15 @@ def _add_compile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command = commands.add_parser(
         "compile", help="write the pipeline as YAML for Kubeflow", description=_compile.__doc__
     )
-    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    add_project_argument(command)
+    add_settings(command)
     command.add_argument("-o", "--output", type=Path, default=Path("release.yaml"))
     command.add_argument(
         "--kubernetes-manifest",
         action="store_true",
         help="write Pipeline and PipelineVersion resources for kubectl apply",
     )
-    command.set_defaults(command=_compile)
+    command.set_defaults(command=_compile, extra="pipelines")
 
 
 def _add_example(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -121,7 +141,7 @@ def _add_stop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     command = commands.add_parser(
         "stop", help="end what a run left serving", description=_stop.__doc__
     )
-    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    add_project_argument(command)
     command.set_defaults(command=_stop)
 
 
@@ -139,6 +159,7 @@ def _init(options: argparse.Namespace) -> int:
         source=given_source(options),
         split=given_split(options),
         force=options.force,
+        full=options.full,
     )
     print(f"Wrote {written}. Look through it, then: penstock run {written}")
     return 0
@@ -148,20 +169,23 @@ def _run(options: argparse.Namespace) -> int:
     """Run the whole release pipeline on this machine and leave the model served on loopback."""
     from rich.console import Console
 
-    from penstock import project
+    from penstock.pipelines.index import refresh_index
     from penstock.pipelines.run import bad_candidate, run_release
     from penstock.pipelines.summary import summary, write_summary
 
-    loaded = project.load(options.project)
-    if options.demo:
-        loaded = bad_candidate(loaded)
-    result = run_release(
-        loaded,
-        folder=options.project.absolute().parent,
-        console=Console(file=sys.stdout),
-        fresh=options.fresh,
-    )
-    write_summary(result)
+    found = locate(options.project, settings=options.settings)
+    try:
+        result = run_release(
+            bad_candidate(found.project) if options.demo else found.project,
+            folder=found.folder,
+            console=Console(file=sys.stdout),
+            fresh=options.fresh,
+            settings=options.settings,
+        )
+        write_summary(result)
+    finally:
+        # A run that was interrupted is one that did not end.
+        refresh_index(found)
     print(summary(result), end="")
     return EXIT_CODES[result.outcome]
 
@@ -172,7 +196,7 @@ def _compile(options: argparse.Namespace) -> int:
     from penstock.data.addresses import is_local
     from penstock.pipelines.compile import compile_release
 
-    loaded = project.load(options.project)
+    loaded = project.load(options.project, settings=options.settings)
     compile_release(loaded, output=options.output, kubernetes_manifest=options.kubernetes_manifest)
     print(f"Wrote {options.output}.")
     if is_local(loaded.source.uri):
@@ -212,9 +236,19 @@ def _example(options: argparse.Namespace) -> int:
 
 def _stop(options: argparse.Namespace) -> int:
     """End the servers that runs of this project left on this machine."""
-    from penstock.pipelines.run import home_of
+    from penstock.pipelines.index import refresh_index
     from penstock.rollout.routers.services import stop
 
-    stopped = stop(home_of(options.project.absolute().parent))
+    home = home_of(options.project.absolute().parent)
+    if not home.is_dir() and not options.project.exists():
+        raise UsageError(
+            "there is no project here, and nothing that a run left",
+            where=str(options.project),
+            remedy="Name the project: penstock stop FILE.",
+        )
+    stopped = stop(home)
+    # A project file that cannot be read any more must not keep its servers alive.
+    with contextlib.suppress(InputError):
+        refresh_index(locate(options.project))
     print(f"Stopped {', '.join(stopped)}." if stopped else "Nothing was being served.")
     return 0

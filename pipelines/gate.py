@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from penstock import files
 from penstock.errors import InputError, UsageError
 from penstock.pipelines.exits import EXIT_CODES
+from penstock.pipelines.located import Located, add_store_options, locate, store_of
 from penstock.pipelines.rule_lines import class_lines, rule_lines
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def add_gate_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
         help="what train wrote beside the model (default: the trivial baseline, made again from "
         "the model's record of its training rows)",
     )
-    command.add_argument("--tracking-uri", default="", help="MLflow store of registered models")
+    add_store_options(command)
     command.add_argument("--json", type=Path, metavar="FILE", help="write the decision here")
     command.add_argument("--html", type=Path, metavar="FILE", help="write the decision's page here")
     command.add_argument(
@@ -92,14 +93,14 @@ class _Asked:
         spec: How to measure.
         source: How to read a table; None: the file is no project file.
         name: The project's name, or empty.
-        tracking_uri: The project's store, or empty.
+        located: The project, if the file is one's.
     """
 
     policy: Policy
     spec: EvaluationSpec
     source: SourceSpec | None = None
     name: str = ""
-    tracking_uri: str = ""
+    located: Located | None = None
 
 
 def _gate(options: argparse.Namespace) -> int:
@@ -115,7 +116,7 @@ def _gate(options: argparse.Namespace) -> int:
             where="--champion",
             remedy="Name it, for example models:/NAME@champion, or say --champion none.",
         )
-    with _store(options.tracking_uri or asked.tracking_uri), tempfile.TemporaryDirectory() as place:
+    with _store(_tracking_uri(options, asked)), tempfile.TemporaryDirectory() as place:
         decision, evaluation = _judge(options, asked, scratch=Path(place))
     for line in (*rule_lines(decision), *class_lines(evaluation), decision.reason()):
         print(line)
@@ -175,7 +176,6 @@ def _asked(path: Path) -> _Asked:
 
     A project file is checked as a whole: a section that is misspelled would leave out its rules.
     """
-    from penstock import project
     from penstock.evaluation.spec import EvaluationSpec
     from penstock.policy import document
     from penstock.yaml_file import read_mapping
@@ -184,18 +184,25 @@ def _asked(path: Path) -> _Asked:
         raw = read_mapping(path, what="policy")
         if not {"name", "target", "source"} & set(raw):
             return _Asked(policy=document.load(path), spec=EvaluationSpec())
-        loaded = project.load(path)
+        found = locate(path)
     except InputError as error:
         raise UsageError(error.what, where=error.where, remedy=error.remedy) from error
-    database = path.absolute().parent / ".penstock" / "mlflow.db"
-    given = loaded.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     return _Asked(
-        policy=loaded.gate,
-        spec=loaded.evaluation,
-        source=loaded.source,
-        name=loaded.name,
-        tracking_uri=given or (f"sqlite:///{database}" if database.is_file() else ""),
+        policy=found.project.gate,
+        spec=found.project.evaluation,
+        source=found.project.source,
+        name=found.project.name,
+        located=found,
     )
+
+
+def _tracking_uri(options: argparse.Namespace, asked: _Asked) -> str:
+    """Return the store of the registered models that are named; empty if none is."""
+    if not any(text.startswith(_REGISTERED) for text in (options.model, options.champion)):
+        return ""
+    if asked.located is None or options.project:
+        return store_of(options)[0]
+    return options.tracking_uri or asked.located.registry
 
 
 @contextlib.contextmanager

@@ -5,17 +5,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from penstock.errors import UsageError
+from penstock.pipelines.located import FILE, add_store_options, add_tracking_uri, locate, store_of
 from penstock.registry import audit, signing, versions
 
 if TYPE_CHECKING:
     from penstock.policy.approval import ApprovalSpec
 
 _FAILED = 1
+_REGISTERED = "models:/"
 _WIDTHS = (26, 24, 58)
 
 
@@ -36,9 +39,9 @@ def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         description=_audit.__doc__,
         epilog="Exit codes: 0 the trail is whole, 1 it is broken or the alias is not as it says.",
     )
-    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
-    command.add_argument("--model", default="", metavar="NAME", help="instead of a project")
-    command.add_argument("--tracking-uri", default="")
+    command.add_argument("project", type=Path, nargs="?", help="the project file")
+    command.add_argument("--model", default="", metavar="NAME", help="another model of its store")
+    add_tracking_uri(command)
     command.add_argument("--json", action="store_true", help="the entries as JSON")
     command.add_argument(
         "--champion",
@@ -70,10 +73,10 @@ def _with_target(command: argparse.ArgumentParser, *, alias: str) -> None:
     command.add_argument(
         "target",
         nargs="?",
-        default="project.yaml",
+        default=str(FILE),
         help=f"models:/NAME/VERSION, or a project file, whose {alias} is meant",
     )
-    command.add_argument("--tracking-uri", default="", help="MLflow store")
+    add_store_options(command)
     command.set_defaults(alias=alias)
 
 
@@ -110,9 +113,7 @@ def _audit(options: argparse.Namespace) -> int:
     from penstock import tracking
     from penstock.registry.champion import checked_champion
 
-    name, tracking_uri = options.model, options.tracking_uri
-    if not name:
-        name, tracking_uri, _ = _project(options.project, tracking_uri)
+    name, tracking_uri = _model(options)
     if options.champion is not None:
         _move(name, options, tracking_uri=tracking_uri)
     store = tracking.client(tracking_uri)
@@ -183,17 +184,19 @@ def _row(cells: Sequence[str], verdict: str) -> str:
 
 def _version(options: argparse.Namespace) -> tuple[str, str, ApprovalSpec | None]:
     """Return the version that is meant, the store, and what a project's policy says of approval."""
-    if options.target.startswith("models:/"):
-        return options.target, options.tracking_uri, None
-    name, tracking_uri, spec = _project(Path(options.target), options.tracking_uri)
-    return f"models:/{name}@{options.alias}", tracking_uri, spec
+    if options.target.startswith(_REGISTERED):
+        tracking_uri, project = store_of(options)
+        name = re.split("[/@]", options.target.removeprefix(_REGISTERED))[0]
+        known = project is not None and project.name == name
+        return options.target, tracking_uri, project.gate.approval if project and known else None
+    found = locate(Path(options.target))
+    uri = f"{_REGISTERED}{found.project.name}@{options.alias}"
+    return uri, options.tracking_uri or found.registry, found.project.gate.approval
 
 
-def _project(path: Path, tracking_uri: str) -> tuple[str, str, ApprovalSpec]:
-    from penstock import project
-    from penstock.pipelines.run import home_of
-
-    loaded = project.load(path)
-    home = home_of(path.absolute().parent)
-    given = tracking_uri or loaded.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-    return loaded.name, given or f"sqlite:///{home / 'mlflow.db'}", loaded.gate.approval
+def _model(options: argparse.Namespace) -> tuple[str, str]:
+    """Return the registered model whose trail is asked for, and the store."""
+    if options.model:
+        return options.model, store_of(options)[0]
+    found = locate(options.project or FILE)
+    return found.project.name, options.tracking_uri or found.registry

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.errors import PenstockError, UsageError
 from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED
+from penstock.pipelines.located import add_project_argument, add_settings
 
 if TYPE_CHECKING:
     from penstock.pipelines._client import Endpoint
@@ -26,7 +27,7 @@ def add_remote_commands(commands: _Commands) -> None:
     )
     terminate.add_argument("run", help="the run's id")
     _with_endpoint(terminate)
-    terminate.set_defaults(command=_terminate)
+    terminate.set_defaults(command=_terminate, extra="pipelines")
     _add_schedule(commands)
 
 
@@ -52,7 +53,7 @@ def _add_submit(commands: _Commands) -> None:
         metavar="SECONDS",
         help="how long the server may be away while we wait (300)",
     )
-    command.set_defaults(command=_submit)
+    command.set_defaults(command=_submit, extra="pipelines")
 
 
 def _add_schedule(commands: _Commands) -> None:
@@ -77,11 +78,11 @@ def _add_schedule(commands: _Commands) -> None:
         default=False,
         help="make up for every run that was missed, not only the latest",
     )
-    create.set_defaults(command=_create)
+    create.set_defaults(command=_create, extra="pipelines")
 
     listed = actions.add_parser("list", help="show the schedules", description=_list.__doc__)
     _with_endpoint(listed)
-    listed.set_defaults(command=_list)
+    listed.set_defaults(command=_list, extra="pipelines")
     for name, words in (
         ("pause", "start no more runs"),
         ("resume", "start runs again"),
@@ -90,11 +91,12 @@ def _add_schedule(commands: _Commands) -> None:
         action = actions.add_parser(name, help=words, description=_change.__doc__)
         action.add_argument("schedule", help="its name or id")
         _with_endpoint(action)
-        action.set_defaults(command=_change, action=name)
+        action.set_defaults(command=_change, action=name, extra="pipelines")
 
 
 def _with_project(command: argparse.ArgumentParser) -> None:
-    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+    add_project_argument(command)
+    add_settings(command)
     command.add_argument(
         "-p",
         "--parameter",
@@ -277,7 +279,7 @@ def _project(options: argparse.Namespace) -> Project:
     from penstock import project
     from penstock.cluster import ClusterSpec
 
-    loaded = project.load(options.project)
+    loaded = project.load(options.project, settings=options.settings)
     given = {
         name: value
         for name in ("service_account", "experiment", "namespace")

@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
 from penstock.errors import InputError, PenstockError
 from penstock.pipelines.exits import ENDINGS, TITLES
 from penstock.pipelines.local_runner import LocalSteps, StepTime, import_kfp, started_by
+from penstock.pipelines.located import Located
+from penstock.pipelines.outputs import Outputs, collect_pages
 from penstock.pipelines.parameters import for_run
 from penstock.pipelines.step_cache import StepCache, cacheable
 from penstock.pipelines.view import LogTee, RunView
 from penstock.pipelines.warm import WarmSteps
 from penstock.project import Project
 from penstock.records.approval import ApprovalOutcome
-from penstock.records.base import Record
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
@@ -34,8 +34,6 @@ from penstock.rollout.words import headline
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-R = TypeVar("R", bound=Record)
 
 Outcome = Literal["released", "refused", "rolled_back", "failed"]
 
@@ -56,15 +54,6 @@ STEPS = (
 """The tasks of a release in their order, by their names in Kubeflow."""
 
 _QUIET = ("notify",)
-_REPORTS = {
-    "validate": "validation",
-    "engineer-features": "features",
-    "train": "training",
-    "evaluate": "evaluation",
-    "decide": "decision",
-    "explain": "explanation",
-    "deploy": "rollout",
-}
 
 
 @dataclass(frozen=True)
@@ -92,13 +81,9 @@ class RunResult:
     rollout: Rollout | None = None
     deployment: Deployment | None = None
     holdout: Path | None = None
+    settings: tuple[str, ...] = ()
     times: tuple[StepTime, ...] = ()
     reports: Mapping[str, Path] = field(default_factory=dict)
-
-
-def home_of(folder: Path) -> Path:
-    """Return where a project keeps runs, tracking store and serving state on this machine."""
-    return (folder / ".penstock").resolve()
 
 
 def bad_candidate(project: Project, *, drill: Drill = "errors") -> Project:
@@ -117,7 +102,13 @@ def bad_candidate(project: Project, *, drill: Drill = "errors") -> Project:
 
 
 def run_release(
-    project: Project, *, folder: Path, console: Console, fresh: bool = False, plain: bool = False
+    project: Project,
+    *,
+    folder: Path,
+    console: Console,
+    fresh: bool = False,
+    plain: bool = False,
+    settings: Sequence[str] = (),
 ) -> RunResult:
     """Run the release pipeline on this machine and say how it ended.
 
@@ -128,11 +119,13 @@ def run_release(
         fresh: Run every step, also those whose inputs, settings and code an earlier run had.
         plain: Start a new interpreter for every step, as kfp.local does by itself; this implies
             `fresh`.
+        settings: What was changed of the project for this run, to be told in its summary.
 
     Raises:
         InputError: If a path or value cannot be passed through `kfp.local`.
     """
-    home = home_of(folder)
+    located = Located(project=project, folder=folder)
+    home = located.home
     where = _new_run_folder(home)
     parameters = for_run(project, folder=folder)
     _refuse_python3(parameters, where=str(where))
@@ -144,14 +137,13 @@ def run_release(
         "PENSTOCK_PIPELINE_RUN": where.name,
         "OMP_WAIT_POLICY": "PASSIVE",
     }
-    if not (project.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI")):
-        environment["MLFLOW_TRACKING_URI"] = f"sqlite:///{home / 'mlflow.db'}"
-    with _environment(environment):
-        tracking_uri = project.tracking_uri or os.environ["MLFLOW_TRACKING_URI"]
-        with view, log.open("w", encoding="utf-8") as stream:
-            tee = LogTee(stream, view)
-            with contextlib.redirect_stdout(tee), contextlib.redirect_stderr(tee):
-                finished, times = _execute(parameters, home, where, fresh=fresh, plain=plain)
+    tracking_uri = located.tracking_uri
+    if not project.tracking_uri:
+        environment["MLFLOW_TRACKING_URI"] = tracking_uri
+    with _environment(environment), view, log.open("w", encoding="utf-8") as stream:
+        tee = LogTee(stream, view)
+        with contextlib.redirect_stdout(tee), contextlib.redirect_stderr(tee):
+            finished, times = _execute(parameters, home, where, fresh=fresh, plain=plain)
     return _result(
         view,
         finished=finished,
@@ -160,6 +152,8 @@ def run_release(
         home=home,
         tracking_uri=tracking_uri,
         times=times,
+        settings=tuple(settings),
+        name=project.name,
     )
 
 
@@ -217,8 +211,10 @@ def _result(
     home: Path,
     tracking_uri: str,
     times: tuple[StepTime, ...],
+    settings: tuple[str, ...],
+    name: str,
 ) -> RunResult:
-    found = _Outputs(where / "kfp")
+    found = Outputs(where / "kfp")
     decision = found.record(Decision, "decide", "decision")
     validation = found.record(Validation, "validate", "results")
     registration = found.record(Registration, "register", "registration")
@@ -253,7 +249,8 @@ def _result(
         deployment=deployment,
         holdout=found.path("split", "holdout"),
         times=times,
-        reports=_collect_reports(found, where / "reports"),
+        settings=settings,
+        reports=collect_pages(where, home=home, name=name),
     )
 
 
@@ -297,36 +294,9 @@ def _checked(decision: Decision, rollout: Rollout, deployment: Deployment) -> tu
     return "released", f"{decision.reason()} {headline(rollout)}"
 
 
-def _ingested(found: _Outputs) -> Dataset | None:
+def _ingested(found: Outputs) -> Dataset | None:
     folder = found.path("ingest", "dataset")
     return Dataset.of(folder) if folder is not None and Dataset.record_in(folder) else None
-
-
-class _Outputs:
-    """Finds what the tasks of one local run wrote: <root>/<pipeline and time>/<task>/<output>."""
-
-    def __init__(self, root: Path) -> None:
-        runs = sorted(path for path in root.glob("*") if path.is_dir())
-        self._run = runs[-1] if runs else root
-
-    def path(self, task: str, output: str) -> Path | None:
-        path = self._run / task / output
-        return path if path.exists() else None
-
-    def record(self, kind: type[R], task: str, output: str) -> R | None:
-        path = self.path(task, output)
-        return kind.read(path) if path is not None else None
-
-
-def _collect_reports(found: _Outputs, folder: Path) -> dict[str, Path]:
-    reports = {}
-    for task, name in _REPORTS.items():
-        written = found.path(task, "report")
-        if written is not None and written.is_file():
-            folder.mkdir(exist_ok=True)
-            # Kubeflow's outputs have no suffix, and a browser shows a file without one as text.
-            reports[name] = Path(shutil.copyfile(written, folder / f"{name}.html"))
-    return reports
 
 
 def _new_run_folder(home: Path) -> Path:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from penstock.pipelines.located import add_project_argument, locate
 
 if TYPE_CHECKING:
     from penstock.project import Project
@@ -22,13 +23,13 @@ def add_service_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         help="what serves, at which weight, what the rules say",
         description=_status.__doc__,
     )
-    _with_project(status)
+    add_project_argument(status)
     status.set_defaults(command=_status)
 
     rollback = commands.add_parser(
         "rollback", help="serve the previous champion again", description=_rollback.__doc__
     )
-    _with_project(rollback)
+    add_project_argument(rollback)
     rollback.add_argument("--to", type=int, metavar="VERSION", help="this version instead")
     rollback.set_defaults(command=_rollback)
 
@@ -48,11 +49,7 @@ def add_service_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     abort.add_argument("--reason", default="no reason was given")
     abort.set_defaults(command=_abort)
     for action in (resume, approve, abort):
-        _with_project(action)
-
-
-def _with_project(command: argparse.ArgumentParser) -> None:
-    command.add_argument("project", type=Path, nargs="?", default=Path("project.yaml"))
+        add_project_argument(action)
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -72,10 +69,10 @@ def _rollback(options: argparse.Namespace) -> int:
     """Serve the previous champion (or a named version) again: all traffic, and the alias."""
     from penstock.rollout.control import roll_back
 
+    registry = locate(options.project).registry
     project, place = _project(options)
-    rollout = roll_back(
-        place, spec=project.deployment, tracking_uri=project.tracking_uri, to=options.to
-    )
+    rollout = roll_back(place, spec=project.deployment, tracking_uri=registry, to=options.to)
+    _refresh(options)
     print(f"Version {rollout.candidate} serves at {rollout.url} and is the champion.")
     return 0
 
@@ -85,7 +82,9 @@ def _resume(options: argparse.Namespace) -> int:
     from penstock.rollout.control import resume
 
     _, place = _project(options)
-    return _ended(resume(place))
+    rollout = resume(place)
+    _refresh(options)
+    return _ended(rollout)
 
 
 def _approve(options: argparse.Namespace) -> int:
@@ -106,6 +105,7 @@ def _abort(options: argparse.Namespace) -> int:
     if rollout is None:
         print("Asked its controller to roll back; it does at its next look.")
         return 0
+    _refresh(options)
     print(rollout.reason)
     return 0
 
@@ -117,17 +117,21 @@ def _ended(rollout: Rollout) -> int:
     return 0 if rollout.outcome == "promoted" else _ROLLED_BACK
 
 
+def _refresh(options: argparse.Namespace) -> None:
+    from penstock.pipelines.index import refresh_index
+
+    refresh_index(locate(options.project))
+
+
 def _project(options: argparse.Namespace) -> tuple[Project, Place]:
     """Return the project and where its service lives, with the tracking store of its runs."""
-    from penstock import project
-    from penstock.pipelines.run import home_of
     from penstock.rollout.place import place_of
 
-    loaded = project.load(options.project)
-    home = home_of(options.project.absolute().parent)
+    found = locate(options.project)
+    loaded = found.project
     if not loaded.tracking_uri:
-        os.environ.setdefault("MLFLOW_TRACKING_URI", f"sqlite:///{home / 'mlflow.db'}")
+        os.environ["MLFLOW_TRACKING_URI"] = found.tracking_uri
     # Whatever port it has, it keeps.
     spec = loaded.deployment.model_copy(update={"port": 0})
-    place = place_of(spec, service=loaded.name, home=home, tracking_uri=loaded.tracking_uri)
+    place = place_of(spec, service=loaded.name, home=found.home, tracking_uri=loaded.tracking_uri)
     return loaded, place

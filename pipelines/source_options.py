@@ -9,10 +9,9 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, get_args
 
-from penstock.data.ingest import sorted_by_risk
 from penstock.data.spec import NA_VALUES, SourceSpec, SplitSpec
 from penstock.errors import InputError, UsageError
-from penstock.records.dataset import Assumption, ColumnType
+from penstock.records.dataset import Assumption, ColumnType, sorted_by_risk
 
 _WIDTH = 98
 _LISTS = ("names", "columns", "exclude")

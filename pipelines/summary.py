@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from penstock.data.ingest import sorted_by_risk
+from penstock.pipelines.outputs import INDEX, SUMMARY
 from penstock.pipelines.rule_lines import class_lines, rule_lines
 from penstock.pipelines.run import Outcome, RunResult
-from penstock.records.dataset import Dataset, Split
+from penstock.records.dataset import Dataset, Split, sorted_by_risk
 from penstock.rollout.smoke import curl_line
 from penstock.rollout.words import headline, last_findings
 
@@ -38,11 +38,12 @@ def write_summary(result: RunResult) -> None:
     from penstock import files
 
     files.write_text(
-        result.folder / "summary.json",
+        result.folder / SUMMARY,
         json.dumps(
             {
                 "outcome": result.outcome,
                 "reason": result.reason,
+                "settings": list(result.settings),
                 "data_version": result.dataset.content if result.dataset else None,
                 "assumptions": [said.model_dump() for said in result.dataset.assumptions]
                 if result.dataset
@@ -77,6 +78,8 @@ def _lines(result: RunResult) -> Iterator[str]:
     reused = [time.step.replace("_", " ") for time in result.times if time.how == "reused"]
     if reused:
         yield _entry("Reused", f"{', '.join(reused)} (run every step with --fresh)")
+    if result.settings:
+        yield _entry("Set", ", ".join(result.settings))
     yield from _gate(result)
     if result.registration is not None:
         yield _entry("Registered", result.registration.uri)
@@ -84,6 +87,7 @@ def _lines(result: RunResult) -> Iterator[str]:
     if result.outcome == "released" and result.deployment and result.holdout:
         yield _entry("Served at", f"{result.deployment.url}  (end it with: penstock stop)")
         yield _entry("Try it", curl_line(result.deployment, holdout=result.holdout))
+    yield _entry("Pages", f"{_near(result.home / INDEX)}  (this run and all before it)")
     for name, path in result.reports.items():
         yield _entry("Reports" if name == next(iter(result.reports)) else "", _near(path))
     if result.evaluation is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,7 +16,7 @@ from penstock.data.spec import SourceSpec
 from penstock.data.table import write_dataset
 from penstock.errors import InputError, ReadingError
 from penstock.progress import say, tell
-from penstock.records.dataset import Assumption, Dataset, Reading
+from penstock.records.dataset import Assumption, Dataset, Reading, sorted_by_risk
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,11 +113,6 @@ def survey(source: SourceSpec, *, output: Path) -> tuple[Dataset, SourceSpec]:
                 continue
             assumptions = (*proposed, *dataset.assumptions)
             return dataset.model_copy(update={"assumptions": assumptions}), source
-
-
-def sorted_by_risk(assumptions: Iterable[Assumption]) -> list[Assumption]:
-    """Return assumptions with the riskiest first."""
-    return sorted(assumptions, key=lambda said: ("high", "medium", "low").index(said.risk))
 
 
 def _proposed(error: ReadingError, before: SourceSpec) -> Assumption:

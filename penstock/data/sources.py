@@ -313,7 +313,10 @@ def _store_errors(where: str) -> Iterator[None]:
         ) from error
     except ImportError as error:
         raise InputError(
-            f"this kind of address needs a package that is not installed: {error}", where=where
+            f"this kind of address needs a package that is not installed: {error}",
+            where=where,
+            remedy="Those of s3://, gs://, abfs:// and http:// come with: "
+            "pip install 'penstock[laptop]'",
         ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno in FULL:

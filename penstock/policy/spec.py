@@ -19,6 +19,8 @@ from penstock.records.spec import Spec
 class Policy(Spec):
     """What a candidate must show to be released. A rule that is null is not asked."""
 
+    null_sections = False
+
     baseline: MarginRule = Field(
         default=MarginRule(margin=0.0),
         description="The lower end of the interval of the advantage over the majority class (or "

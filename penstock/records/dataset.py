@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import ClassVar, Literal, Self
@@ -276,3 +276,8 @@ class Split(Record):
         if chance:
             told += f" {chance:,} more repeat by chance and were split like any rows."
         return told
+
+
+def sorted_by_risk(assumptions: Iterable[Assumption]) -> list[Assumption]:
+    """Return assumptions with the riskiest first."""
+    return sorted(assumptions, key=lambda said: ("high", "medium", "low").index(said.risk))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from penstock.errors import InputError
 from penstock.records.base import explain
@@ -15,6 +15,33 @@ class Spec(BaseModel):
     """A section of the project file. Every field has a description and, where it can, a default."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    null_sections: ClassVar[bool] = True
+    """Whether a section that is null has its defaults; not where null switches something off."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_what_is_empty(cls, raw: Any) -> Any:
+        """Let a field be null where that can only mean that nothing is written there.
+
+        In YAML a section is null once every line in it is commented out, and so is a list.
+        """
+        if not isinstance(raw, Mapping):
+            return raw
+        return {
+            key: value for key, value in raw.items() if value is not None or not cls._empty(key)
+        }
+
+    @classmethod
+    def _empty(cls, key: str) -> bool:
+        """Return whether null in a field means the same as leaving it out."""
+        field = cls.model_fields.get(key)
+        if field is None:
+            return False
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, Spec):
+            return cls.null_sections
+        return field.get_default(call_default_factory=True) in ((), {}, [])
 
     @classmethod
     def parse(cls, raw: Mapping[str, Any], *, where: str) -> Self:
@@ -34,10 +61,28 @@ class Spec(BaseModel):
         try:
             return cls.model_validate(dict(raw))
         except ValidationError as error:
-            known = ", ".join(cls.model_fields)
-            unknown = any(item["type"] == "extra_forbidden" for item in error.errors())
+            unknown = [e["loc"] for e in error.errors() if e["type"] == "extra_forbidden"]
+            known = _fields_at(cls, unknown[0][:-1]) if unknown else ()
             raise InputError(
                 explain(error),
                 where=where,
-                remedy=f"Known fields here: {known}." if unknown else "",
+                remedy=f"Known fields here: {', '.join(known)}." if known else "",
             ) from error
+
+
+def _fields_at(kind: Any, place: Sequence[int | str]) -> tuple[str, ...]:
+    """Return the fields of the section at a place below another; none if it is not one."""
+    found = _section_of(kind)
+    for part in place:
+        if isinstance(part, str) and found is not None and part in found.model_fields:
+            found = _section_of(found.model_fields[part].annotation)
+        elif isinstance(part, str):
+            return ()
+    return tuple(found.model_fields) if found is not None else ()
+
+
+def _section_of(kind: Any) -> type[Spec] | None:
+    """Return the section in a type like `Section`, `Section | None` or `tuple[Section, ...]`."""
+    if isinstance(kind, type) and issubclass(kind, Spec):
+        return kind
+    return next(filter(None, map(_section_of, get_args(kind))), None)

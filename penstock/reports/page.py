@@ -28,6 +28,8 @@ _DIGEST = re.compile(r"[a-z0-9_-]+:[0-9a-f]{16,}")
 # A report must not reach out, whatever text found its way into it.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
+_TOP = '<div class="page">\n'
+
 # Cells up to _SHORT characters stay on one line; from _LONG on they get room for a sentence.
 _SHORT = 28
 _LONG = 48
@@ -59,11 +61,13 @@ class Cell:
         text: Plain text.
         tone: What the text means; a short one is shown as a badge.
         strong: Whether the text is set in a heavier weight.
+        links: Texts and addresses of links behind the text, for example of pages beside this one.
     """
 
     text: str
     tone: Tone = "plain"
     strong: bool = False
+    links: tuple[tuple[str, str], ...] = ()
 
 
 def page(
@@ -103,8 +107,7 @@ def page(
 {style}</style>
 </head>
 <body>
-<div class="page">
-<header>
+{_TOP}<header>
 <p class="kind">{escape(kind)}</p>
 <h1>{escape(title)}</h1>
 {_notice(notice)}{_verdict(kind, status, verdict)}
@@ -118,6 +121,24 @@ def page(
 </body>
 </html>
 """
+
+
+def with_navigation(document: str, *, links: Sequence[tuple[str, str]]) -> str:
+    """Return a document that `page` made, with links to the pages around it at its top.
+
+    Args:
+        document: The whole HTML.
+        links: Text and address of each; an empty address is this page's own. The first is where
+            all of them are listed.
+    """
+    parts = [
+        f'<li><a href="{escape(address)}">{escape(text)}</a></li>'
+        if address
+        else f'<li aria-current="page">{escape(text)}</li>'
+        for text, address in links
+    ]
+    bar = f'<nav class="around" aria-label="Pages"><ul>{"".join(parts)}</ul></nav>\n'
+    return document.replace(_TOP, f"{_TOP}{bar}", 1)
 
 
 def table(
@@ -271,12 +292,17 @@ def _footer(facts: Sequence[tuple[str, str]]) -> str:
 def _td(cell: str | Cell, number: bool) -> str:
     if isinstance(cell, str):
         cell = Cell(cell)
-    length = len(cell.text)
+    length = len(cell.text) + sum(len(text) for text, _ in cell.links)
     names = [
         "number" if number else "short" if length <= _SHORT else "long" if length >= _LONG else "",
         "strong" if cell.strong else "",
     ]
-    return f"<td{_class(' '.join(filter(None, names)))}>{_toned(cell)}</td>"
+    return f"<td{_class(' '.join(filter(None, names)))}>{_toned(cell)}{_links(cell)}</td>"
+
+
+def _links(cell: Cell) -> str:
+    anchors = [f'<a href="{escape(address)}">{escape(text)}</a>' for text, address in cell.links]
+    return (" " if cell.text and anchors else "") + " \N{MIDDLE DOT} ".join(anchors)
 
 
 def _toned(cell: Cell) -> str:

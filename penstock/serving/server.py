@@ -11,7 +11,7 @@ import types
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
-from penstock.errors import InputError
+from penstock.errors import MissingLibraryError
 
 if TYPE_CHECKING:
     from penstock.serving.app import Receive, Scope, Send
@@ -93,9 +93,7 @@ def _light_import() -> Iterator[None]:
     """
     spec = importlib.util.find_spec("kserve")
     if spec is None:
-        raise InputError(
-            "kserve is not installed", remedy="Install it with: pip install penstock[serving]"
-        )
+        raise MissingLibraryError("kserve", extra="serve")
     sys.modules["kserve"] = importlib.util.module_from_spec(spec)
     stand_in = None
     if "pandas" not in sys.modules:

@@ -119,11 +119,35 @@ def test_every_report_is_whole_and_needs_no_network(released: tuple[Path, str]) 
     reports = summary_of(released[0])["reports"]
     assert set(reports) == {
         "validation", "features", "training", "evaluation", "decision", "explanation", "rollout",
+        "card",
     }  # fmt: skip
     for path in reports.values():
         html = Path(path).read_text()
         assert html.rstrip().endswith("</html>")
         assert not re.search(r"(?:src|href)=[\"']?https?:|url\((?![#])", html)
+
+
+def test_one_page_leads_to_every_report_and_back(released: tuple[Path, str]) -> None:
+    project, text = released
+    index = project.parent / ".penstock" / "index.html"
+    assert re.search(r"Pages +good/.penstock/index.html", text)
+    html = index.read_text()
+    for said in ("Version 1 serves all requests at http://127.0.0.1:", "serves 100 %", "approved"):
+        assert said in html
+    linked = {index.parent / link for link in links(index)}
+    assert {Path(path) for path in summary_of(project)["reports"].values()} <= linked
+    for report in map(Path, summary_of(project)["reports"].values()):
+        around = {(report.parent / link).resolve() for link in links(report)}
+        assert index in around
+        assert all(path.is_file() for path in around)
+        # Kubeflow shows the output itself, where no page is beside it.
+    assert all(path.is_file() for path in linked)
+    for output in (last_run(project) / "kfp").glob("*/*/report"):
+        assert links(output) == []
+
+
+def links(page: Path) -> list[str]:
+    return re.findall(r'href="([^"#]+)"', page.read_text())
 
 
 def test_the_raw_log_and_the_notice_are_there(released: tuple[Path, str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from importlib.metadata import packages_distributions
 
 import pytest
 
@@ -53,3 +54,16 @@ except AttributeError as error:
         [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True
     )
     assert done.stdout.splitlines() == ["[]", "module 'kfp' has no attribute 'no_such_name'"], done
+
+
+def test_the_command_line_needs_nothing_of_an_extra() -> None:
+    """Not even numpy: whoever has not installed an extra is to be told which."""
+    code = "import sys; from penstock.pipelines import cli; cli.parser(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    owners = packages_distributions()
+    used = {owner for name in done.stdout.split() for owner in owners.get(name, ())}
+    assert {"pydantic", "PyYAML"} <= used
+    assert used <= {
+        "penstock", "pydantic", "pydantic_core", "PyYAML", "annotated-types", "typing_extensions",
+        "typing-inspection", "setuptools",
+    }  # fmt: skip

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from pathlib import Path
 
 import pytest
-import yaml
 
 from penstock import project
 from penstock.errors import InputError
 from penstock.pipelines.init import write_project
+from penstock.policy.spec import Policy
+from penstock.records.spec import Spec
 
 ROWS = "".join(f"{n},{'red' if n % 3 else 'blue'},{n % 2}\n" for n in range(120))
 
@@ -33,13 +35,79 @@ def test_it_loads_and_names_what_was_inferred(table: Path, tmp_path: Path) -> No
 
 def test_every_field_is_explained(table: Path, tmp_path: Path) -> None:
     text = write_project(str(table), target="good", output=tmp_path / "p.yaml").read_text()
-    for section in project.Project.model_fields:
-        assert f"{section}:" in text
-    for field in ("# folds: 4", "# holdout: 0.2", "# na_values:", "margin: 0.01", "# port: 8080"):
+    for field in ("#trials: 20", "#holdout: 0.2", "#na_values:", "margin: 0.01", "#port: 8080"):
         assert field in text
-    # A default that is uncommented as it stands must load.
-    bare = text.replace("  # port: 8080", "  port: 8080").replace("deployment: {}", "deployment:")
-    assert project.Project.parse(yaml.safe_load(bare), where="p").deployment.port == 8080
+    assert "folds" not in text
+    assert text.index("training:") < text.index("gate:") < text.index("expectations:")
+    assert write_project(
+        str(table), target="good", output=tmp_path / "full.yaml", full=True
+    ).read_text().count("#") > 2 * text.count("#")
+
+
+def settings_of(kind: type[Spec], where: str = "") -> set[str]:
+    """The dotted names of every field that a file with nothing left out has."""
+    names = set()
+    for name, field in kind.model_fields.items():
+        inner = field.annotation
+        section = isinstance(inner, type) and issubclass(inner, Spec)
+        names |= settings_of(inner, f"{where}{name}.") if section else {f"{where}{name}"}
+    return names
+
+
+def test_the_full_file_leaves_no_setting_out(table: Path, tmp_path: Path) -> None:
+    path = write_project(str(table), target="good", output=tmp_path / "p.yaml", full=True)
+    parents: list[str] = []
+    written = set()
+    for line in path.read_text().splitlines():
+        if found := re.match(r"( *)#?(\w+):", line):
+            parents[len(found[1]) // 2 :] = [found[2]]
+            written.add(".".join(parents))
+    rules = {"gate." + name for name in Policy.model_fields}
+    asked = settings_of(project.Project)
+    # Every rule stands there; what may be said within one is in the reference.
+    assert {name for name in asked if not name.startswith("gate.")} <= written
+    assert rules <= written
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_what_is_uncommented_loads_and_means_the_same(
+    table: Path, tmp_path: Path, full: bool
+) -> None:
+    path = write_project(str(table), target="good", output=tmp_path / "p.yaml", full=full)
+    lines = path.read_text().splitlines()
+    as_written = project.load(path)
+    assert as_written.gate == Policy()
+
+    def uncommented(numbers: set[int]) -> project.Project:
+        text = [
+            re.sub("^( *)#", r"\1", line) if number in numbers else line
+            for number, line in enumerate(lines)
+        ]
+        path.write_text("\n".join(text))
+        return project.load(path)
+
+    commented = [number for number, line in enumerate(lines) if re.match(r" *#\S", line)]
+    assert len(commented) > (80 if full else 12)
+    sections: dict[int, set[int]] = {}
+    starts = [number for number, line in enumerate(lines) if re.match(r"\w+:", line)]
+    for number in commented:
+        assert uncommented({number}) == as_written, lines[number]
+        sections.setdefault(max(s for s in starts if s < number), set()).add(number)
+    for numbers in [*sections.values(), set(commented)]:
+        assert uncommented(numbers) == as_written
+
+
+def test_what_is_commented_out_has_its_default(table: Path, tmp_path: Path) -> None:
+    path = write_project(str(table), target="good", output=tmp_path / "p.yaml")
+    lines = path.read_text().splitlines()
+    start = lines.index("expectations:")
+    kept = lines[: start + 1] + [f"#{line}" for line in lines[start + 1 :]]
+    path.write_text("\n".join(kept))
+    assert project.load(path).expectations == ()
+    # A rule that cannot be left unasked does not fall back to its default in silence.
+    path.write_text("\n".join(kept).replace("  baseline: {", "  baseline:\n  #{"))
+    with pytest.raises(InputError, match=r"gate.baseline: .*got None"):
+        project.load(path)
 
 
 def test_a_database_is_found_from_the_project(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from penstock import project
-from penstock.errors import InputError
+from penstock.cluster import StepName
+from penstock.errors import InputError, UsageError
+from penstock.pipelines.run import STEPS
 
 GOOD = "name: wine\ntarget: quality\nsource:\n  uri: wine.csv\n"
 
@@ -39,6 +42,12 @@ def test_only_true_and_false_are_booleans(tmp_path: Path) -> None:
     ("text", "message"),
     [
         (GOOD + "spilt: {}\n", r"project.yaml: spilt: Extra inputs.*Known fields here: .*split"),
+        (GOOD + "training: {trial: 5}\n", r"training.trial: Extra.*here: candidates, trials, pat"),
+        (GOOD + "gate: {slices: {rows: 5}}\n", r"slices.rows: Extra.*here: severity, because, "),
+        (
+            GOOD + "deployment: {canary: {steps: [{wait: 5}]}}\n",
+            r"steps.0.wait: Extra.*here: weight, min_samples",
+        ),
         (GOOD + "split: {holdout: -0.2}\n", r"split.holdout: .*greater than 0, got -0.2"),
         (GOOD + "split: {holdout: lots}\n", r"split.holdout: .*valid number.*got 'lots'"),
         (GOOD + "split: {method: alphabetical}\n", r"split.method: .*'stratified'.*got"),
@@ -74,3 +83,52 @@ def test_a_database_file_is_found_from_the_project(tmp_path: Path) -> None:
     text = GOOD.replace("uri: wine.csv", "uri: sqlite:///wine.db\n  query: select 1")
     loaded = project.load(written(tmp_path, text))
     assert project.resolved_uri(loaded, folder=tmp_path) == f"sqlite:///{tmp_path / 'wine.db'}"
+
+
+def test_every_step_can_be_given_resources_and_secrets() -> None:
+    assert {*STEPS, "notify"} == set(get_args(StepName))
+
+
+def test_settings_change_a_field_and_nothing_beside_it(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD + "training: {trials: 9, seed: 3}\n")
+    settings = (
+        "training.trials=5",
+        "training.candidates=[linear]",
+        "gate.linear.margin=0.05",
+        "gate.calibration.ece_at_most=0.1",
+        "gate.slices=null",
+        "deployment.canary.steps=[{weight: 30}]",
+        "features.columns.age=drop",
+        "positive=yes",
+    )
+    loaded = project.load(path, settings=settings)
+    assert (loaded.training.trials, loaded.training.seed) == (5, 3)
+    assert loaded.training.candidates == ("linear",)
+    # The rule only warns, as it does where it is not named at all.
+    assert (loaded.gate.linear.margin, loaded.gate.linear.severity) == (0.05, "warn")
+    assert loaded.gate.slices is None
+    assert loaded.gate.calibration is not None
+    assert [step.weight for step in loaded.deployment.canary.steps] == [30]
+    assert loaded.features.columns == {"age": "drop"}
+    assert loaded.positive == "yes"
+    assert project.load(path).training.trials == 9
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("training.trials=2.5", r"--set training.trials=2.5: training.trials: .*integer.*got 2.5"),
+        ("training.trial=5", r"training.trial: Extra.*here: candidates, trials"),
+        ("trainig.trials=5", r"trainig: Extra inputs.*Known fields here: .*training"),
+        ("training.trials", r"--set: 'training.trials' is not a setting.*training.trials=5"),
+        ("=5", r"'=5' is not a setting"),
+        ("training.trials.most=5", r"trials is no section, so it has no field most"),
+        ("training.candidates=[linear", r"--set training.candidates=.*not valid YAML"),
+        ("training={trials: 1, trials: 2}", r"the key 'trials' is given twice"),
+    ],
+)
+def test_a_setting_is_refused_as_it_would_be_in_the_file(
+    tmp_path: Path, setting: str, message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        project.load(written(tmp_path, GOOD), settings=(setting,))

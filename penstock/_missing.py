@@ -1,0 +1,54 @@
+"""What an import says of a library that is not installed: which extra brings it.
+
+Penstock imports its libraries where they are used, so that an environment needs only those of what
+it does. Whatever module of ours asks, and whenever, hears the same sentence.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from types import FrameType
+
+from penstock.errors import MissingLibraryError
+
+_COMPOSING = frozenset({"kfp", "kfp_kubernetes", "kfp_server_api", "kubernetes", "rich", "urllib3"})
+
+# What runs an import statement and `importlib.import_module`, by the names that it has before and
+# after `importlib` is imported. Not `importlib.util`: who calls that asks whether there is one.
+_MACHINERY = frozenset({"_frozen_importlib", "importlib._bootstrap", "importlib"})
+
+
+class MissingLibraries:
+    """A finder that is asked last: what comes to it is not installed.
+
+    It answers imports written in Penstock alone. Other libraries look for what they can do without,
+    and must not hear of our extras.
+    """
+
+    @staticmethod
+    def find_spec(name: str, path: Sequence[str] | None = None, target: object = None) -> None:
+        """Raise the sentence if a module of Penstock asks for a library; else find nothing.
+
+        Raises:
+            MissingLibraryError: If so.
+        """
+        del path, target
+        if "." not in name and _asks(sys._getframe(1)) == __package__:
+            raise MissingLibraryError(name, extra="pipelines" if name in _COMPOSING else "laptop")
+
+
+def tell_of_missing_libraries() -> None:
+    """Be asked last by every import from now on."""
+    if MissingLibraries not in sys.meta_path:
+        sys.meta_path.append(MissingLibraries)
+
+
+def _asks(frame: FrameType | None) -> str:
+    """Return the top-level package whose code holds the import; empty if it cannot be known."""
+    while frame is not None:
+        name = str(frame.f_globals.get("__name__", ""))
+        if name not in _MACHINERY:
+            return name.partition(".")[0]
+        frame = frame.f_back
+    return ""

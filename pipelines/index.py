@@ -1,0 +1,296 @@
+"""The page of a project on this machine: service, versions, decisions, canaries, reports."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from penstock import files
+from penstock.errors import PenstockError
+from penstock.pipelines.located import Located
+from penstock.pipelines.outputs import INDEX, PAGES, PastRun, past_runs
+from penstock.records.rollout import Rollout
+from penstock.reports.page import (
+    Cell,
+    Section,
+    Status,
+    Tone,
+    page,
+    paragraph,
+    preformatted,
+    table,
+)
+from penstock.rollout.router import ServiceStatus
+
+if TYPE_CHECKING:
+    from penstock.rollout.place import Place
+
+Row = list[str | Cell]
+
+_SHOWN = 100
+"""Runs that are looked at; older ones are counted."""
+
+_OUTCOMES: dict[str, tuple[str, Tone]] = {
+    "released": ("released", "good"),
+    "refused": ("refused", "bad"),
+    "rolled_back": ("rolled back", "bad"),
+    "failed": ("failed", "bad"),
+    "": ("unfinished", "warn"),
+}
+_ROLLOUTS: dict[str | None, tuple[str, Tone]] = {
+    "promoted": ("promoted", "good"),
+    "rolled_back": ("rolled back", "bad"),
+    None: ("under way", "warn"),
+}
+_OF_A_VERSION = ("decision", "evaluation", "explanation", "card")
+"""Its pages that tell of it, besides those of the run that made it."""
+
+
+def refresh_index(project: Located) -> Path | None:
+    """Write the project's page again, if there is anything to show.
+
+    It is read from the folders of its runs and the state of its service, not from the registry:
+    what was done to that elsewhere is not on it.
+
+    Returns:
+        The page; None if the project never ran here.
+    """
+    runs, older = past_runs(project.home, newest=_SHOWN)
+    if not runs:
+        return None
+    path = project.home / INDEX
+    files.write_text(path, _text(project, runs, older=older))
+    return path
+
+
+def _text(project: Located, runs: Sequence[PastRun], *, older: int) -> str:
+    serving, rollouts = _service(project, runs)
+    status, verdict = _verdict(serving)
+    return page(
+        title=project.project.name,
+        kind="Project",
+        status=status,
+        verdict=verdict,
+        facts=[
+            ("Target", project.project.target),
+            ("Table", project.project.source.uri),
+            ("Runs", f"{len(runs) + older:,}"),
+            ("Date", time.strftime("%Y-%m-%d %H:%M:%S %Z")),
+            ("MLflow store", _without_password(project.tracking_uri)),
+        ],
+        sections=[
+            _service_section(serving),
+            _versions(runs, rollouts, serving, home=project.home),
+            _decisions(runs, home=project.home),
+            _canaries(runs, rollouts, home=project.home),
+            _runs(runs, older=older, home=project.home),
+        ],
+    )
+
+
+def _without_password(uri: str) -> str:
+    from penstock.tracking import without_password
+
+    return without_password(uri, uri=uri)
+
+
+def _service(
+    project: Located, runs: Sequence[PastRun]
+) -> tuple[list[ServiceStatus] | None, list[Rollout]]:
+    """Return what serves (None: that is not known here) and the rollouts, the newest first."""
+    told = [run.rollout for run in runs if run.rollout is not None]
+    if project.project.deployment.router != "local":
+        return None, told
+    from penstock.rollout.place import history, place_of
+
+    place: Place = place_of(
+        project.project.deployment, service=project.project.name, home=project.home, tracking_uri=""
+    )
+    try:
+        journals = [journal.rollout for journal in history(place)]
+    except PenstockError:
+        journals = list(reversed(told))  # Another release of Penstock wrote them.
+    return place.standing(), journals[::-1]
+
+
+def _verdict(serving: Sequence[ServiceStatus] | None) -> tuple[Status, str]:
+    if serving is None:
+        return "plain", "It serves on a cluster: ask what serves there with penstock status."
+    if not serving:
+        return "plain", "Nothing is being served. Bring a version up with: penstock run."
+    return "plain", " ".join(_sentence(each) for each in serving)
+
+
+def _sentence(service: ServiceStatus) -> str:
+    if not service.running:
+        return f"{service.service} is not running. Bring it back with: penstock run."
+    shares = [f"version {v} {weight} %" for v, weight in service.weights.items() if weight]
+    if len(shares) == 1:
+        return f"Version {service.stable} serves all requests at {service.url}."
+    return f"At {service.url} of all requests {' and '.join(shares)}."
+
+
+def _service_section(serving: Sequence[ServiceStatus] | None) -> Section:
+    rows: list[Row] = [
+        [
+            Cell(str(version.version), strong=True),
+            version.role,
+            f"{version.weight} %",
+            Cell("ready", "good")
+            if version.health.ready
+            else Cell(version.health.reason.splitlines()[0] if version.health.reason else "down",
+                      "bad"),
+            service.url,
+        ]
+        for service in serving or ()
+        for version in service.versions
+    ]  # fmt: skip
+    commands = preformatted(
+        "penstock status      # what serves now, at which weight, what the rules say\n"
+        "penstock rollback    # the version before this one again\n"
+        "penstock stop        # end it"
+    )
+    shown = table(["Version", "Role", "Requests", "Server", "Address"], rows) if rows else ""
+    return Section("Service", shown + commands, lead="As of the date above.")
+
+
+def _versions(
+    runs: Sequence[PastRun],
+    rollouts: Sequence[Rollout],
+    serving: Sequence[ServiceStatus] | None,
+    *,
+    home: Path,
+) -> Section:
+    made: dict[int, PastRun] = {}
+    for run in runs:
+        if run.registration is not None:
+            made.setdefault(run.registration.version, run)
+    newest: dict[int, Rollout] = {}
+    for rollout in rollouts:
+        newest.setdefault(rollout.candidate, rollout)
+    weights = {v: weight for service in serving or () for v, weight in service.weights.items()}
+    rows: list[Row] = [
+        [
+            Cell(str(version), strong=True),
+            _standing(weights.get(version, 0), newest.get(version)),
+            run.began,
+            run.data_version,
+            Cell("", links=_links(run, *_OF_A_VERSION, "rollout", home=home)),
+        ]
+        for version, run in sorted(made.items(), reverse=True)
+    ]
+    return _section(
+        "Versions",
+        ["Version", "Standing", "Registered by the run of", "Data", "Pages"],
+        rows,
+        none="No version has been registered yet.",
+    )
+
+
+def _standing(weight: int, rollout: Rollout | None) -> Cell:
+    if weight:
+        return Cell(f"serves {weight} %", "good")
+    if rollout is None:
+        return Cell("never served")
+    if rollout.outcome == "promoted":
+        return Cell("served before")
+    return Cell(*_ROLLOUTS[rollout.outcome])
+
+
+def _decisions(runs: Sequence[PastRun], *, home: Path) -> Section:
+    rows: list[Row] = [
+        [
+            run.began,
+            Cell("approved", "good") if decision.approved else Cell("refused", "bad"),
+            _counted(decision.figures()),
+            str(run.registration.version) if run.registration else "none",
+            decision.reason(),
+            Cell("", links=_links(run, "decision", home=home)),
+        ]
+        for run in runs
+        if (decision := run.decision) is not None
+    ]
+    return _section(
+        "Decisions",
+        ["Run", "Gate", "Rules", "Version", "Why", "Pages"],
+        rows,
+        none="The gate has not been asked yet.",
+    )
+
+
+def _counted(figures: dict[str, float]) -> str:
+    """Return how many rules ended how, those that none did left out."""
+    words = {
+        "rules_passed": "passed",
+        "rules_failed": "failed",
+        "rules_warned": "warned",
+        "rules_not_applicable": "do not apply",
+    }
+    return ", ".join(f"{figures[name]:.0f} {word}" for name, word in words.items() if figures[name])
+
+
+def _canaries(runs: Sequence[PastRun], rollouts: Sequence[Rollout], *, home: Path) -> Section:
+    told = {run.rollout.identity: run for run in reversed(runs) if run.rollout is not None}
+    rows: list[Row] = [
+        [
+            f"{rollout.started.astimezone():%Y-%m-%d %H:%M:%S}",
+            Cell(str(rollout.candidate), strong=True),
+            str(rollout.stable or "none"),
+            Cell(*_ROLLOUTS[rollout.outcome]),
+            f"Drill ({rollout.drill}): {rollout.reason}" if rollout.drill else rollout.reason,
+            Cell("", links=_links(told[rollout.identity], "rollout", "card", home=home))
+            if rollout.identity in told
+            else "",
+        ]
+        for rollout in rollouts
+    ]
+    return _section(
+        "Canaries",
+        ["Began", "Version", "Beside", "Outcome", "Why", "Pages"],
+        rows,
+        none="No version has been rolled out yet.",
+    )
+
+
+def _runs(runs: Sequence[PastRun], *, older: int, home: Path) -> Section:
+    rows: list[Row] = [
+        [
+            run.began,
+            Cell(*_OUTCOMES.get(run.outcome, (run.outcome, "plain"))),
+            " ".join(_told(run)),
+            Cell("", links=(*_links(run, *PAGES, home=home), *_log(run, home=home))),
+        ]
+        for run in runs
+    ]
+    lead = f"{older:,} older ones are not shown." if older else ""
+    shown = table(["Began", "Outcome", "Why", "Pages"], rows)
+    return Section("Runs and reports", shown, lead=lead)
+
+
+def _told(run: PastRun) -> Iterator[str]:
+    if run.reason:
+        yield run.reason
+    if run.settings:
+        yield f"Set for it: {', '.join(run.settings)}."
+
+
+def _links(run: PastRun, *names: str, home: Path) -> tuple[tuple[str, str], ...]:
+    return tuple(
+        (PAGES[name], _address(run.pages[name], home=home)) for name in names if name in run.pages
+    )
+
+
+def _log(run: PastRun, *, home: Path) -> tuple[tuple[str, str], ...]:
+    log = run.folder / "kfp.log"
+    return (("Log", _address(log, home=home)),) if log.is_file() else ()
+
+
+def _address(path: Path, *, home: Path) -> str:
+    """Return where a page is, seen from the index: the home can be moved as a whole."""
+    return path.relative_to(home).as_posix()
+
+
+def _section(title: str, headers: Sequence[str], rows: Sequence[Row], *, none: str) -> Section:
+    return Section(title, table(headers, rows) if rows else paragraph(none))
