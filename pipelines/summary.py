@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from penstock.pipelines.run import Outcome, RunResult
+from penstock.records.dataset import Split
 from penstock.rollout.smoke import curl_line
 from penstock.rollout.words import headline, last_findings
 
@@ -66,11 +67,7 @@ def _lines(result: RunResult) -> Iterator[str]:
         for note in data.notes:
             yield _entry("", note)
     if result.split is not None:
-        yield _entry("Split", result.split.line())
-        if result.split.duplicate_rows:
-            yield _entry("", result.split.repeats_text)
-        for note in result.split.notes:
-            yield _entry("", note)
+        yield from _split(result.split)
     reused = [time.step.replace("_", " ") for time in result.times if time.how == "reused"]
     if reused:
         yield _entry("Reused", f"{', '.join(reused)} (run every step with --fresh)")
@@ -86,6 +83,14 @@ def _lines(result: RunResult) -> Iterator[str]:
     if result.evaluation is not None:
         yield _entry("MLflow UI", _mlflow_ui(result))
     yield _entry("Log", _near(result.log))
+
+
+def _split(split: Split) -> Iterator[str]:
+    yield _entry("Split", split.line())
+    if split.duplicate_rows:
+        yield _entry("", split.repeats_text)
+    for note in split.notes:
+        yield _entry("", note)
 
 
 def _gate(result: RunResult) -> Iterator[str]:
