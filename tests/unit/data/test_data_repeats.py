@@ -209,10 +209,8 @@ def test_times_and_groups_judge_copies_once_too(divided: Any) -> None:
         assert len(train) + len(holdout) + record.copies_left_out == ROWS
 
 
-def test_the_copies_of_a_public_table(tmp_path: Path) -> None:
-    table = Path("/work/shared/data/winequality-white.csv")
-    if not table.exists():
-        pytest.skip("the table is not here")
+def test_the_copies_of_a_public_table(tmp_path: Path, shared_data: Path) -> None:
+    table = shared_data / "winequality-white.csv"
     ingest(SourceSpec(uri=str(table)), output=tmp_path / "d")
     record = split(
         tmp_path / "d", SplitSpec(), target="quality", task="regression",
