@@ -7,10 +7,10 @@ import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from penstock import files
 from penstock.errors import InputError, UsageError
@@ -23,14 +23,16 @@ if TYPE_CHECKING:
     from penstock.evaluation.champion import Champion
     from penstock.evaluation.spec import EvaluationSpec
     from penstock.policy.spec import Policy
-    from penstock.records.dataset import Column, ColumnType
+    from penstock.records.dataset import Dataset
     from penstock.records.decision import Decision
     from penstock.records.evaluation import Evaluation
+    from penstock.records.model import Model
 
 NONE = "none"
 
 _REGISTERED = "models:/"
 _CHAMPION = "@champion"
+_TEXTS = (".csv", ".tsv", ".txt", ".csv.gz", ".tsv.gz")
 
 
 def add_gate_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -266,12 +268,14 @@ def _data(text: str, *, model: Path, asked: _Asked, scratch: Path) -> Path:
         return Path(text)
     if "://" not in text and not Path(text).exists():
         raise UsageError(f"there is no file {text!r}", where="--data")
-    fields = {} if asked.source is None else asked.source.model_dump(exclude={"format", "query"})
+    fields = _as_trained(model) if text.endswith(_TEXTS) else {}
+    if asked.source is not None:
+        fields = asked.source.model_dump(exclude={"format", "query"})
     source = SourceSpec.model_validate(fields | {"uri": text})
     found = ingest(source, output=scratch / "data")
     # The pipeline settled types on the whole table; from these rows alone others may be inferred,
     # and equal rows would have another digest.
-    trained = _types(model)
+    trained = {column.name: column.type for column in _trained(model).columns}
     other = {
         column.name: trained[column.name]
         for column in found.columns
@@ -284,15 +288,23 @@ def _data(text: str, *, model: Path, asked: _Asked, scratch: Path) -> Path:
     return scratch / "retyped"
 
 
-def _types(model: Path) -> dict[str, ColumnType]:
-    """Return the types of the columns as the model's training part had them, as far as it tells."""
-    from penstock.records import dataset
-    from penstock.records import model as records
+def _as_trained(model: Path) -> dict[str, Any]:
+    """Return the settings that read texts as the table was read that the model learned from."""
+    from penstock.data.spec import settings_of
 
-    columns: Sequence[Column] = records.Model.read(model / records.FILE_NAME).columns
-    if (model / dataset.FILE_NAME).is_file():
-        columns = dataset.Dataset.read(model / dataset.FILE_NAME).columns
-    return {column.name: column.type for column in columns}
+    reading = _trained(model).reading
+    return {} if reading is None else settings_of(reading)
+
+
+def _trained(model: Path) -> Model | Dataset:
+    """Return the record that tells most of the columns that a model learned from."""
+    from penstock.records.dataset import FILE_NAME, Dataset
+    from penstock.records.model import FILE_NAME as MODEL_NAME
+    from penstock.records.model import Model
+
+    if (model / FILE_NAME).is_file():
+        return Dataset.read(model / FILE_NAME)
+    return Model.read(model / MODEL_NAME)
 
 
 def _baselines(given: Path | None, *, model: Path, scratch: Path) -> Path | None:

@@ -133,6 +133,17 @@ def example_format(column: str, example: str, *, where: str) -> TextFormat:
     return written
 
 
+def example_of(written: TextFormat) -> str:
+    """Return an example from which `example_format` tells the same way of writing.
+
+    Example:
+        >>> example_of(TextFormat(column="x", decimal=",", thousands="."))
+        '1.234,5'
+    """
+    space = " " if written.affix.isalpha() else ""
+    return f"1{written.thousands}234{written.decimal}5{space}{written.affix}"
+
+
 def plain_numbers(
     texts: pa.Array, written: TextFormat | None, *, codes: bool, ungrouped: bool
 ) -> pa.Array:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeInt
 
-from penstock.records.dataset import ColumnType
+from penstock.records.dataset import ColumnType, Reading
 from penstock.records.spec import Spec
 
 NA_VALUES = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "NULL", "null", "None", "?")
@@ -76,6 +76,20 @@ class SourceSpec(Spec):
         default=(), description="Columns to read; empty means all of them"
     )
     exclude: tuple[str, ...] = Field(default=(), description="Columns to leave out")
+
+
+def settings_of(reading: Reading) -> dict[str, Any]:
+    """Return the settings of a source that read texts as another table's were read.
+
+    A CSV file of few rows need not tell how its numbers and times are written.
+    """
+    from penstock.data.number_text import example_of
+
+    return {
+        "na_values": reading.na_values,
+        "strip": reading.strip,
+        "formats": {one.column: one.time or example_of(one) for one in reading.formats},
+    }
 
 
 class SplitSpec(Spec):

@@ -15,7 +15,7 @@ import pytest
 from penstock.data.ingest import ingest
 from penstock.data.number_text import example_format
 from penstock.data.signals import Misfit
-from penstock.data.spec import SourceSpec
+from penstock.data.spec import SourceSpec, settings_of
 from penstock.data.table import read_table
 from penstock.data.texts import from_texts
 from penstock.data.time_text import forms_of
@@ -218,6 +218,19 @@ def test_an_example_says_how_numbers_are_written(
 ) -> None:
     found = example_format("x", example, where="source")
     assert (found.decimal, found.thousands, found.affix) == (decimal, thousands, affix)
+
+
+def test_few_rows_are_read_as_the_table_was_that_a_model_learned_from(read: Read) -> None:
+    table = "a;b;c;d;y\n1.234,5;$2,137;12 km;31/12/2025;0\n0,5;$999;7.5 km;01/02/2026;1\n"
+    dataset, _ = read(table)
+    few = "a;b;c;d;y\n2.137;$3,405;1 km;01/02/2026;1\n"
+    with pytest.raises(InputError, match="can be"):
+        read(few)
+    assert dataset.reading is not None
+    settings = settings_of(dataset.reading)
+    found = read(few, types={"b": "integer"}, **settings)[1]
+    assert (found["a"], found["b"], found["c"]) == ([2137], [3405], [1])
+    assert found["d"][0].date() == dt.date(2026, 2, 1)
 
 
 def test_an_example_that_is_no_number_is_refused() -> None:
