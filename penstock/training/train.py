@@ -12,7 +12,7 @@ from penstock.policy.spec import Policy
 from penstock.progress import say
 from penstock.records.dataset import Split
 from penstock.records.model import Model
-from penstock.training import environment, estimators
+from penstock.training import _notes, environment, estimators
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
 from penstock.training.folds import make_folds
 from penstock.training.health import training_health
@@ -21,7 +21,7 @@ from penstock.training.lineage import write_lineage
 from penstock.training.plan import Plan, plan_of
 from penstock.training.report import Outcome, render
 from penstock.training.saving import save_model
-from penstock.training.search import Search, run_search
+from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, best_threshold
 from penstock.training.tracked import Tracker, common_tags
@@ -191,9 +191,9 @@ class _Training:
             notes=(
                 *_remarks(self._problem),
                 *self._notes,
-                _ended(search, self._spec),
-                *_untried(search),
-                *_bounded(self._problem, search),
+                _notes.ended(search, self._spec),
+                *_notes.untried(search),
+                *_notes.bounded(self._problem, search),
             ),
             trials=self._spec.trials,
         )
@@ -321,31 +321,3 @@ def _repeats(problem: Problem) -> str:
 
 def _remarks(problem: Problem) -> tuple[str, ...]:
     return () if problem.split is None else problem.split.remarks()
-
-
-def _ended(search: Search, spec: TrainingSpec) -> str:
-    because = {
-        "trials": "that is all that `training.trials` allows.",
-        "settled": f"the last {search.idle} did not improve on the best by more than a standard "
-        "error (`training.patience`).",
-        "exhausted": "nothing was left that had not been tried.",
-    }[search.ended]
-    tried = len(search.attempts)
-    return f"The search ended after {tried} of {spec.trials} settings: {because}"
-
-
-def _untried(search: Search) -> tuple[str, ...]:
-    if not search.untried:
-        return ()
-    return (f"Not tried, because the number of trials left no room: {', '.join(search.untried)}.",)
-
-
-def _bounded(problem: Problem, search: Search) -> tuple[str, ...]:
-    forests = {attempt.family for attempt in search.attempts} & {"random_forest", "extra_trees"}
-    if problem.most_leaves is None or not forests:
-        return ()
-    return (
-        f"Trees of forests had at most {problem.most_leaves:,} leaves: with "
-        f"{len(problem.classes)} classes larger ones take more than "
-        f"{estimators.FOREST_BYTES // 1_000_000} MB a forest.",
-    )
