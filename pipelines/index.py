@@ -204,9 +204,9 @@ def _decisions(runs: Sequence[PastRun], *, home: Path) -> Section:
         [
             run.began,
             Cell("approved", "good") if decision.approved else Cell("refused", "bad"),
-            _counted(decision.figures()),
+            decision.tally(),
             str(run.registration.version) if run.registration else "none",
-            decision.reason(),
+            decision.grounds(),
             Cell("", links=_links(run, "decision", home=home)),
         ]
         for run in runs
@@ -218,17 +218,6 @@ def _decisions(runs: Sequence[PastRun], *, home: Path) -> Section:
         rows,
         none="The gate has not been asked yet.",
     )
-
-
-def _counted(figures: dict[str, float]) -> str:
-    """Return how many rules ended how, those that none did left out."""
-    words = {
-        "rules_passed": "passed",
-        "rules_failed": "failed",
-        "rules_warned": "warned",
-        "rules_not_applicable": "do not apply",
-    }
-    return ", ".join(f"{figures[name]:.0f} {word}" for name, word in words.items() if figures[name])
 
 
 def _canaries(runs: Sequence[PastRun], rollouts: Sequence[Rollout], *, home: Path) -> Section:

@@ -127,8 +127,14 @@ def _codes(model: LoadedModel) -> set[str]:
 
 def _scores(holdout: Holdout, disturbed: pd.DataFrame) -> Floats:
     model = holdout.models[CANDIDATE]
-    columns = {column.name: disturbed[column.name] for column in model.record.columns}
-    scores = np.asarray(model.scores(model.frame(columns)))
+    # A whole number with noise is none, so the check of values is left out.
+    columns = {
+        column.name: list(disturbed[column.name].where(disturbed[column.name].notna(), None))
+        if column.type == "string"
+        else disturbed[column.name].to_numpy()
+        for column in model.record.columns
+    }
+    scores = np.asarray(model.scores_of(columns))
     if not np.isfinite(scores).all():
         raise ValueError("it gives predictions that are not finite")
     return scores

@@ -28,7 +28,7 @@ def test_it_is_said_of_every_component() -> None:
     assert found == UNCACHED | CACHED
     readme = (COMPONENTS / "README.md").read_text()
     for name in found:
-        part = readme.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        part = readme.partition(f"\n### {name}\n")[2].partition("\n### ")[0]
         assert ("**Caching:** off" in part) == (name in UNCACHED), name
 
 

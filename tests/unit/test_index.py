@@ -84,9 +84,10 @@ def test_it_shows_every_run_and_escapes_what_it_names(project: Located) -> None:
     html = index.read_text()
     assert "<script" not in html
     assert "&lt;script&gt;" in html
-    for said in ("2026-11-28 10:00:00", "refused", "unfinished", "1 passed, 1 warned"):
+    for said in ("2026-11-28 10:00:00", "refused", "unfinished"):
         assert said in html
-    assert "1 failed, 1 warned" in html
+    assert "1 rule passed, 0 do not apply, 1 failed" in html
+    assert "0 rules passed, 0 do not apply, 2 failed" in html
     assert "Set for it: training.trials=5." in html
     assert "Nothing is being served" in html
     assert len(links(html)) >= 6
