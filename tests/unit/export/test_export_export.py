@@ -234,5 +234,5 @@ def test_wine_is_exact_on_its_whole_holdout(
     )
     got = export(folder, holdout=holdout, output=folder / "serving")
     assert got.reason == ""
-    assert (got.rows, got.label_differences) == (980, 0)
+    assert (got.rows, got.label_differences) == (792, 0)  # 198 copies are judged once
     assert got.max_difference < 1e-13
