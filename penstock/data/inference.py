@@ -100,6 +100,8 @@ def _inferred(
         whole = tally.whole[way] == tally.total
         given = bool(source.decimal or source.thousands)
         kind: ColumnType = "integer" if whole else "number"
+        if tally.dates == tally.total:
+            notes = [*notes, _could_be_dates(name)]
         return Plan(kind, _written(name, way, tally), given=given), notes
     if tally.booleans == tally.total:
         return Plan("boolean"), []
@@ -188,29 +190,28 @@ def _about_way(name: str, way: Way, tally: Tally, *, sure: bool = True) -> list[
 
 def _about_text(name: str, tally: Tally, source: SourceSpec) -> list[Assumption]:
     """Say why a column became text that could be something else."""
-    as_text = f"types: {{{name}: number}}"
     if tally.codes and tally.codes + tally.integers == tally.total:
         return [
             _assumed(
                 "high" if tally.codes < tally.integers else "medium",
                 name,
-                f"{tally.codes:,} of {tally.described()} begin with a zero, so the column was "
-                "read as text, as codes are",
+                f"{tally.codes:,} of {tally.described()} are codes, which begin with a zero or a "
+                "plus sign, so the column was read as text",
                 f"types: {{{name}: integer}}",
             )
         ]
     found = []
-    best = max(tally.ways.values(), default=0)
-    if best >= MOST * tally.total:
+    if tally.like >= MOST * tally.total:
         shown = ", ".join(repr(text)[:40] for text in list(tally.strangers)[:_PROPOSED])
         found.append(
             _assumed(
                 "high",
                 name,
-                f"{best:,} of {tally.described()} are numbers and the rest is not"
-                + (f" ({shown})" if shown else "")
+                f"{tally.like:,} of {tally.described()} look like numbers, but "
+                + (f"others do not ({shown})" if shown else "not all are written in one way")
                 + ", so the column was read as text",
-                f"na_values with these texts, or {as_text}",
+                f"na_values with the other texts, formats: {{{name}: '1,234.5'}}, or "
+                f"types: {{{name}: number}}",
             )
         )
     elif tally.times and max(tally.times.values()) >= MOST * tally.total:
@@ -223,6 +224,15 @@ def _about_text(name: str, tally: Tally, source: SourceSpec) -> list[Assumption]
             )
         )
     return found + _about_missing(name, tally, source)
+
+
+def _could_be_dates(name: str) -> Assumption:
+    return _assumed(
+        "medium",
+        name,
+        "every whole number could be a date, year first, and was read as a number",
+        f"formats: {{{name}: '%Y%m%d'}}",
+    )
 
 
 def _about_missing(name: str, tally: Tally, source: SourceSpec) -> list[Assumption]:
@@ -339,7 +349,11 @@ def misread(name: str, tally: Tally, *, source: SourceSpec) -> tuple[str, tuple[
     signs = named and MARKERS.issuperset(named) and len(named) < KEPT
     if best < (MOST if signs else OVERWHELMING) * tally.total:
         return None
-    return next(iter(tally.strangers)), named if len(named) <= _PROPOSED or signs else ()
+    # A text with a digit may be a number that was mistyped, or written in another way.
+    safe = signs or (
+        len(named) <= _PROPOSED and not any(char.isdigit() for text in named for char in text)
+    )
+    return next(iter(tally.strangers)), named if safe else ()
 
 
 def misread_error(

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 INTEGER = r"[+-]?[0-9]+"
-CODE = r"^0[0-9]+$"
-"""A leading zero before more digits: a code, such as a zip code, and no number."""
+CODE = r"^(?:0[0-9]+|\+[0-9]{7,})$"
+"""A leading zero before more digits, as in a zip code, or a telephone number: a code, no number."""
 
 MINUS = "\u2212"
 """The typographic minus sign."""

@@ -26,6 +26,7 @@ KEPT = 6
 _INTEGER = r"^[+-]?[0-9]+$"
 _LONG = r"^[+-]?[1-9][0-9]{3,}$"
 _POINTED = r"^[+-]?[1-9][0-9]{0,2}(?:\.[0-9]{3})+$"
+_DATE = r"^(?:19|20)[0-9]{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])$"
 _BOOLEAN = r"^(true|false|True|False|TRUE|FALSE)$"
 _TYPED = f"{_BOOLEAN}|{NAIVE}|{ZONED}"
 
@@ -56,7 +57,7 @@ class Tally:
     integers: int = 0
     numbers: int = 0
     codes: int = 0
-    """Whole numbers with a leading zero."""
+    """Whole numbers with a leading zero, and telephone numbers."""
     booleans: int = 0
     naive: int = 0
     zoned: int = 0
@@ -64,6 +65,10 @@ class Tally:
     """Whole numbers of four digits or more, without marks between groups."""
     pointed: int = 0
     """Numbers whose every point stands before exactly three digits."""
+    dates: int = 0
+    """Whole numbers that could be dates, such as 20260131."""
+    like: int = 0
+    """Values that could be numbers, each in some way."""
     too_large: bool = False
     """An integer has more than 64 bits."""
     affix: str | None = None
@@ -93,6 +98,7 @@ class Tally:
         self.numbers += int(counts[numbers].sum())
         self.too_large = self.too_large or not _fit(values, integers)
         self.long += int(counts[_matches(values, _LONG)].sum())
+        self.dates += int(counts[_matches(values, _DATE)].sum())
         pointed = 0 if integers.all() else int(counts[_matches(values, _POINTED)].sum())
         self.pointed += pointed
         if numbers.all():
@@ -115,6 +121,7 @@ class Tally:
 
     def _add_plain(self, numbers: int, integers: int, pointed: int) -> None:
         """Count plain numbers in all the ways that they fit."""
+        self.like += numbers
         if self.affix:
             return
         self.affix = ""
@@ -128,6 +135,7 @@ class Tally:
     ) -> None:
         """Count the ways in which values are numbers, where most of them could be."""
         like = numbers | _matches(values, NUMBERISH)
+        self.like += int(counts[like].sum())
         if like.any() and self.affix is None:
             self.affix = affix_of(values[int(np.flatnonzero(like)[0])].as_py())
         if counts[like].sum() >= MOST * counts.sum():

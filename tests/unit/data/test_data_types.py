@@ -158,6 +158,32 @@ def test_text_among_numbers_is_said(read: Read) -> None:
     assert "'many'" in dataset.assumptions[0].text
 
 
+@pytest.mark.parametrize(
+    ("values", "kind", "word"),
+    [
+        (["1,23,456", "12,34,567"], "string", "look like numbers"),
+        (["$5", "€6"], "string", "look like numbers"),
+        (["3.5%", "0.04"], "string", "look like numbers"),
+        (["20260131", "20251201"], "integer", "could be a date"),
+        (["+4915112345", "+4917112345"], "string", "codes"),
+        (["2026-01-31", "31/01/2026"], "string", "look like times"),
+    ],
+)
+def test_what_could_be_more_than_it_was_read_as_is_said(
+    values: list[str], kind: str, word: str, read: Read
+) -> None:
+    dataset, _ = read(column(values * 3))
+    assert dataset.columns[0].type == kind
+    assert [word in a.text for a in dataset.assumptions if a.column == "x"] == [True]
+
+
+def test_a_text_with_a_digit_is_not_proposed_as_missing(read: Read) -> None:
+    for text in ("123-", "12o"):
+        with pytest.raises(InputError, match="are not numbers") as caught:
+            read(column([text, *map(str, range(40))]))
+        assert not isinstance(caught.value, ReadingError)
+
+
 def test_a_default_text_for_missing_among_codes_is_said(read: Read) -> None:
     dataset, table = read(column(["DE", "NA", "ZA", "NA", "FR"] * 4))
     assert table["x"][1] is None
