@@ -126,10 +126,12 @@ def _codes(model: LoadedModel) -> set[str]:
 
 
 def _scores(holdout: Holdout, disturbed: pd.DataFrame) -> Floats:
+    import pandas as pd
+
     model = holdout.models[CANDIDATE]
     # A whole number with noise is none, so the check of values is left out.
     columns = {
-        column.name: list(disturbed[column.name].where(disturbed[column.name].notna(), None))
+        column.name: [None if pd.isna(text) else text for text in disturbed[column.name]]
         if column.type == "string"
         else disturbed[column.name].to_numpy()
         for column in model.record.columns

@@ -428,13 +428,12 @@ def _scale(folder: Path) -> None:
     from skops.io import dump
 
     pipeline = model_module.load(folder).pipeline
-    (_, features), (_, estimator) = pipeline.steps
-    frame = model_module.to_frame(
-        {c.name: [None] for c in model_module.load(folder).record.columns},
-        model_module.load(folder).record.columns,
+    _, (_, features), (_, estimator) = pipeline.steps
+    frame = model_module.load(folder).frame(
+        {column.name: [None] for column in model_module.load(folder).record.columns}
     )
     scaler = MinMaxScaler().fit(np.arange(2)[:, None] * np.ones(features.transform(frame).shape))
-    pipeline.steps[1] = ("estimator", make_pipeline(scaler, estimator))
+    pipeline.steps[2] = ("estimator", make_pipeline(scaler, estimator))
     dump(pipeline, folder / "model.skops")
 
 
