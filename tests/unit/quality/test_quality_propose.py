@@ -114,7 +114,7 @@ def test_regression_target_has_a_range(make) -> None:
 
 def test_whole_numbers_of_a_regression_are_no_classes(make) -> None:
     folder = make(x=[1.5, 2.5] * 30, y=[0, 1, 2] * 20)
-    assert "set critical" in of(propose(folder, target="y"), "y")
+    assert "set block" in of(propose(folder, target="y"), "y")
     about = of(propose(folder, target="y", task="regression"), "y")
     assert set(about) == {"present critical", "range critical", "range warning"}
 
