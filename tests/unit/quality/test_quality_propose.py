@@ -116,7 +116,7 @@ def test_whole_numbers_of_a_regression_are_no_classes(make) -> None:
     folder = make(x=[1.5, 2.5] * 30, y=[0, 1, 2] * 20)
     assert "set block" in of(propose(folder, target="y"), "y")
     about = of(propose(folder, target="y", task="regression"), "y")
-    assert set(about) == {"present critical", "range critical", "range warning"}
+    assert set(about) == {"present block", "range block", "range warn"}
 
 
 def test_integer_classes_are_integers(make) -> None:
