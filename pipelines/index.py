@@ -204,7 +204,6 @@ def _decisions(runs: Sequence[PastRun], *, home: Path) -> Section:
         [
             run.began,
             Cell("approved", "good") if decision.approved else Cell("refused", "bad"),
-            decision.tally(),
             str(run.registration.version) if run.registration else "none",
             decision.grounds(),
             Cell("", links=_links(run, "decision", home=home)),
@@ -214,7 +213,7 @@ def _decisions(runs: Sequence[PastRun], *, home: Path) -> Section:
     ]
     return _section(
         "Decisions",
-        ["Run", "Gate", "Rules", "Version", "Why", "Pages"],
+        ["Run", "Gate", "Version", "Why", "Pages"],
         rows,
         none="The gate has not been asked yet.",
     )
