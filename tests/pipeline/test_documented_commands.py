@@ -37,7 +37,7 @@ NOT_RUN = {
     r"^penstock rollout ": "needs a rollout under way; tests/unit/rollout/test_control.py",
     r"^penstock status docs/kind-project.yaml": "needs a cluster",
     r"--tracking-uri https://": "needs a server; the same without it is run",
-    r"^penstock (example|run|stop) example": "make run's, and the demo; test_release.py",
+    r"^penstock (example|init|run|status|audit|stop) example": "make run's folder; test_release.py",
     r"^penstock run --demo": "a rollback takes a minute; test_release.py",
     r"^penstock run --set training.trials=5 ": "test_project.py",
 }
