@@ -329,10 +329,11 @@ def has_codes(data: bytes, dialect: Dialect) -> bool:
     edges, digits = np.zeros(256, dtype=np.bool_), np.zeros(256, dtype=np.bool_)
     edges[[ord(dialect.delimiter), ord(dialect.quote), ord("\n"), ord("\r"), ord("+")]] = True
     digits[[*b"0123456789xX"]] = True
-    zeros = raw == ord("0")
-    if len(raw) > 1 and zeros[0] and digits[raw[1]]:
+    # Few bytes are zeros, so that the tables are asked for these alone.
+    zeros = np.flatnonzero(raw[:-1] == ord("0"))
+    zeros = zeros[digits[raw[zeros + 1]]]
+    before = raw[np.maximum(zeros - 1, 0)]
+    if bool(((zeros == 0) | edges[before]).any()):
         return True
-    if bool((zeros[1:-1] & edges[raw[:-2]] & digits[raw[2:]]).any()):
-        return True
-    mark = dialect.delimiter.encode()
-    return any(mark + space + b"0" in data for space in (b" ", b"\t"))
+    margins = zeros[_SPACE[before]]
+    return bool(edges[raw[np.maximum(margins - 2, 0)]].any())

@@ -178,20 +178,17 @@ def to_array(values: Any, rules: Rules) -> np.ndarray:
 
 
 def _objects(array: np.ndarray, rules: Rules) -> np.ndarray:
-    import numpy as np
+    import pandas as pd
 
-    result = np.empty(len(array), dtype=object)
-    if array.dtype.kind == "O":
-        cleaned = map(rules.clean, array) if all(map(_is_text, array)) else None
-        result[:] = list(cleaned) if cleaned else [_read(v, r, rules) for r, v in enumerate(array)]
-        return result
-    for row, value in enumerate(array):
-        result[row] = _read(value, row, rules)
+    result = array.astype(object)
+    result[pd.isna(result)] = None
+    if pd.api.types.infer_dtype(result, skipna=True) not in ("string", "empty"):
+        # One of them is no text, and is named.
+        for row, value in enumerate(result):
+            _read(value, row, rules)
+    if rules.strip or rules.missing:
+        result[:] = [None if text is None else rules.clean(text) for text in result]
     return result
-
-
-def _is_text(value: Any) -> bool:
-    return type(value) is str
 
 
 def _read(value: Any, row: int, rules: Rules) -> Any:
