@@ -66,7 +66,9 @@ def check_fits(record: Model, pipeline: Any, *, steps: tuple[str, ...], where: s
 
     if not isinstance(pipeline, Pipeline) or tuple(n for n, _ in pipeline.steps) != steps:
         raise IntegrityError(
-            f"the model is not a pipeline of the steps {' and '.join(steps)}", where=where
+            f"the model is not a pipeline of the steps {', '.join(steps)}",
+            where=where,
+            remedy="If an older release made it, train it again.",
         )
     fitted = [str(name) for name in getattr(pipeline.steps[0][1], "feature_names_in_", ())]
     recorded = [column.name for column in record.columns]

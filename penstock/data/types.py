@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from penstock.data.number_text import INTEGER, is_number, plain_number
+from penstock.data.number_text import INTEGER, example_of, is_number, plain_number
 from penstock.data.time_text import parse_time
 from penstock.errors import InputError
 from penstock.records.dataset import Column, ColumnType, Reading, TextFormat
@@ -129,6 +129,14 @@ def value_of(value: Any, rules: Rules) -> bool | int | float | str | dt.datetime
     return found
 
 
+def expected(rules: Rules) -> str:
+    """Return in words what a column takes, for an error about a value that it does not."""
+    if rules.written is None:
+        return EXPECTED[rules.kind]
+    form = rules.written.time or example_of(rules.written)
+    return f"{EXPECTED[rules.kind]}, or a text written as {form}"
+
+
 def is_missing(value: Any) -> bool:
     """Whether a value is None, NaN, NaT or pandas' NA."""
     if value is None:
@@ -198,7 +206,7 @@ def _read(value: Any, row: int, rules: Rules) -> Any:
         infinite = isinstance(value, float) and math.isinf(value)
         raise InputError(
             f"{str(value)[:80]!r} in row {row + 1} is "
-            + ("infinite" if infinite else f"not {EXPECTED[rules.kind]}"),
+            + ("infinite" if infinite else f"not {expected(rules)}"),
             where=f"column {rules.name!r}",
             remedy="Replace it by a finite number or by null."
             if infinite

@@ -11,7 +11,7 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from penstock.data.types import EXPECTED, rules_of, value_of
+from penstock.data.types import expected, rules_of, value_of
 from penstock.records.dataset import Column, ColumnType, Reading
 from penstock.serving.mistakes import RequestError, show
 from penstock.times import times_of
@@ -131,7 +131,7 @@ class Intake:
             return value_of(value, rules)
         except (ValueError, OverflowError):
             raise RequestError(
-                f"{row.format(index)}, column {show(name)}: expected {EXPECTED[rules.kind]}, got "
+                f"{row.format(index)}, column {show(name)}: expected {expected(rules)}, got "
                 f"{show(value)}"
             ) from None
 
