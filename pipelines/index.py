@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock import files
+from penstock.data.sources import redacted
 from penstock.errors import PenstockError
 from penstock.pipelines.located import Located
 from penstock.pipelines.outputs import INDEX, PAGES, PastRun, past_runs
@@ -55,13 +57,18 @@ def refresh_index(project: Located) -> Path | None:
     what was done to that elsewhere is not on it.
 
     Returns:
-        The page; None if the project never ran here.
+        The page; None if the project never ran here, or if it cannot be written. That is said, and
+        ends no command that has done what it was asked for.
     """
-    runs, older = past_runs(project.home, newest=_SHOWN)
-    if not runs:
-        return None
     path = project.home / INDEX
-    files.write_text(path, _text(project, runs, older=older))
+    try:
+        runs, older = past_runs(project.home, newest=_SHOWN)
+        if not runs:
+            return None
+        files.write_text(path, _text(project, runs, older=older))
+    except (OSError, PenstockError) as error:
+        print(f"penstock: the page {path} was not written: {error}", file=sys.stderr)
+        return None
     return path
 
 
@@ -75,7 +82,7 @@ def _text(project: Located, runs: Sequence[PastRun], *, older: int) -> str:
         verdict=verdict,
         facts=[
             ("Target", project.project.target),
-            ("Table", project.project.source.uri),
+            ("Table", redacted(project.project.source.uri)),
             ("Runs", f"{len(runs) + older:,}"),
             ("Date", time.strftime("%Y-%m-%d %H:%M:%S %Z")),
             ("MLflow store", _without_password(project.tracking_uri)),

@@ -155,3 +155,23 @@ def test_stop_writes_it_again(project: Located, capsys) -> None:
     assert (project.home / "index.html").is_file()
     (project.folder / "project.yaml").write_text("name: [")
     assert main(["stop", str(project.folder / "project.yaml")]) == 0
+
+
+def test_a_page_that_cannot_be_written_ends_no_command(project: Located, capsys) -> None:
+    ran(project, "2026-11-28T10-00-00")
+    (project.home / "index.html").mkdir()  # a folder is in its place
+    assert main(["stop", str(project.folder / "project.yaml")]) == 0
+    assert "index.html was not written" in capsys.readouterr().err
+
+
+def test_it_shows_no_password_of_the_table(tmp_path: Path) -> None:
+    uri = "postgresql://me:secret@db.internal/loans"
+    (tmp_path / "project.yaml").write_text(
+        f"name: loans\ntarget: y\nsource: {{uri: '{uri}', query: 'SELECT 1'}}\n"
+    )
+    found = locate(tmp_path / "project.yaml")
+    ran(found, "2026-11-28T10-00-00")
+    refresh_index(found)
+    html = (found.home / "index.html").read_text()
+    assert "db.internal/loans" in html
+    assert "secret" not in html
