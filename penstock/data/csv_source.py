@@ -39,6 +39,7 @@ from penstock.data.csv_layout import (
     ragged_error,
 )
 from penstock.data.encodings import guess_encoding
+from penstock.data.inference import FileFacts
 from penstock.data.signals import Misfit, Misread, NotUtf8
 from penstock.data.sources import SourceFile
 from penstock.data.spec import SourceSpec
@@ -148,17 +149,15 @@ class CsvReader:
             found = inference.misread(name, tally, source=self._source)
             if found is not None:
                 raise self._misread(name, tally, *found)
-        marks = inference.decimal_marks(tallies.values())
+        file = FileFacts(
+            source=self._source,
+            marks=inference.decimal_marks(tallies.values()),
+            delimiter=self._layouts[0].dialect.delimiter,
+            where=self._layouts[0].file.name,
+        )
         self._plan, self._assumed = {}, []
         for name, tally in tallies.items():
-            self._plan[name], assumed = inference.plan_of(
-                name,
-                tally,
-                source=self._source,
-                marks=marks,
-                delimiter=self._layouts[0].dialect.delimiter,
-                where=self._layouts[0].file.name,
-            )
+            self._plan[name], assumed = inference.plan_of(name, tally, file)
             self._assumed += assumed
 
     def batches(self) -> Iterator[pa.RecordBatch]:

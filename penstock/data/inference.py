@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import dataclass
 
+from penstock.data.assumed import about_dates, about_large, about_numbers, about_text, assumed
 from penstock.data.number_text import example_format
-from penstock.data.spec import NA_VALUES, SourceSpec
+from penstock.data.spec import SourceSpec
 from penstock.data.tally import COMMA, GROUPED, KEPT, MOST, PLAIN, POINT_GROUPED, Tally, Way
 from penstock.data.texts import Plan
 from penstock.data.time_text import is_form
@@ -41,104 +42,96 @@ def decimal_marks(tallies: Iterable[Tally]) -> frozenset[str]:
     return frozenset(marks)
 
 
-def plan_of(
-    name: str,
-    tally: Tally,
-    *,
-    source: SourceSpec,
-    marks: frozenset[str],
-    delimiter: str,
-    where: str,
-) -> tuple[Plan, list[Assumption]]:
+@dataclass(frozen=True)
+class FileFacts:
+    """What tells, besides its values, how a column is to be read.
+
+    Attributes:
+        source: The settings.
+        marks: The decimal marks of the file's columns, where they are certain.
+        delimiter: The file's.
+        where: The file, for errors.
+    """
+
+    source: SourceSpec
+    marks: frozenset[str]
+    delimiter: str
+    where: str
+
+
+def plan_of(name: str, tally: Tally, file: FileFacts) -> tuple[Plan, list[Assumption]]:
     """Return how to read a column, and what of it is assumed.
 
     Args:
         name: The column.
         tally: What its values could be.
-        source: The settings.
-        marks: The decimal marks of the file's columns, where they are certain.
-        delimiter: The file's.
-        where: The file, for errors.
+        file: What is known of the file besides.
 
     Raises:
         InputError: If two readings are possible that give different values.
     """
-    declared = source.types.get(name)
-    if name in source.formats:
-        return _by_format(name, source.formats[name], declared, where=where), []
+    declared = file.source.types.get(name)
+    if name in file.source.formats:
+        return _by_format(name, file.source.formats[name], declared, where=file.where), []
     if declared == "string":
         return Plan("string", declared=True), []
     if declared == "boolean":
         return Plan("boolean", declared=True), []
     iso = tally.naive + tally.zoned == tally.total
     if declared == "datetime" or (declared is None and tally.times and not iso):
-        found = _time_plan(name, tally, declared=declared is not None, where=where)
+        found = _time_plan(name, tally, declared=declared is not None, where=file.where)
         if found is not None:
             return found
     if declared is not None and declared != "datetime":
-        way, notes = _way(name, tally, source, marks, delimiter, where)
+        way, notes = _way(name, tally, file)
         return Plan(declared, _written(name, way or PLAIN, tally), declared=True), notes
-    return _inferred(name, tally, source, marks, delimiter, where)
+    return _inferred(name, tally, file)
 
 
-def _inferred(
-    name: str,
-    tally: Tally,
-    source: SourceSpec,
-    marks: frozenset[str],
-    delimiter: str,
-    where: str,
-) -> tuple[Plan, list[Assumption]]:
+def _inferred(name: str, tally: Tally, file: FileFacts) -> tuple[Plan, list[Assumption]]:
     """Return the narrowest type for all values."""
     if not tally.total:
         return Plan(None), []
-    way, notes = _way(name, tally, source, marks, delimiter, where)
+    way, notes = _way(name, tally, file)
     if way is not None:
         # As floats, long identifiers would become equal to one another.
         if way == PLAIN and not tally.affix and tally.integers == tally.total and tally.too_large:
-            return Plan("string"), []
+            return Plan("string"), [about_large(name)]
         whole = tally.whole[way] == tally.total
-        given = bool(source.decimal or source.thousands)
+        given = bool(file.source.decimal or file.source.thousands)
         kind: ColumnType = "integer" if whole else "number"
         if tally.dates == tally.total:
-            notes = [*notes, _could_be_dates(name)]
+            notes = [*notes, about_dates(name)]
         return Plan(kind, _written(name, way, tally), given=given), notes
     if tally.booleans == tally.total:
         return Plan("boolean"), []
     if tally.naive + tally.zoned == tally.total:
         return _iso_plan(name, tally)
-    return Plan("string"), _about_text(name, tally, source)
+    return Plan("string"), about_text(name, tally, file.source)
 
 
-def _way(
-    name: str,
-    tally: Tally,
-    source: SourceSpec,
-    marks: frozenset[str],
-    delimiter: str,
-    where: str,
-) -> tuple[Way | None, list[Assumption]]:
+def _way(name: str, tally: Tally, file: FileFacts) -> tuple[Way | None, list[Assumption]]:
     """Return how a column's numbers are written, None if they are not all numbers."""
     full = [
         way
         for way in tally.full()
-        if source.decimal in ("", way[0])
-        and (not source.thousands or way[1] in ("", source.thousands))
+        if file.source.decimal in ("", way[0])
+        and (not file.source.thousands or way[1] in ("", file.source.thousands))
     ]
-    if source.thousands and len(full) > 1:
-        full = [way for way in full if way[1] == source.thousands or way == PLAIN]
+    if file.source.thousands and len(full) > 1:
+        full = [way for way in full if way[1] == file.source.thousands or way == PLAIN]
     if not full:
         return None, []
-    given = bool(source.decimal or source.thousands)
+    given = bool(file.source.decimal or file.source.thousands)
     if PLAIN in full:
         short = tally.integers - tally.long
         doubtful = tally.pointed > 0 and tally.pointed + tally.integers == tally.total
-        if given or not doubtful or not (short or "," in marks):
-            return PLAIN, _about_way(name, PLAIN, tally)
-        if "," in marks or (delimiter != "," and not tally.long):
-            raise _ambiguous(name, where, mark=".")
+        if given or not doubtful or not (short or "," in file.marks):
+            return PLAIN, about_numbers(name, PLAIN, tally)
+        if "," in file.marks or (file.delimiter != "," and not tally.long):
+            raise _ambiguous(name, file.where, mark=".")
         return PLAIN, [
-            _assumed(
+            assumed(
                 "medium",
                 name,
                 "every point stands before exactly three digits and was read as the decimal mark",
@@ -146,119 +139,20 @@ def _way(
             )
         ]
     if given or len(full) == 1:
-        return full[0], [] if given else _about_way(name, full[0], tally)
+        return full[0], [] if given else about_numbers(name, full[0], tally)
     if COMMA in full and GROUPED in full:
-        if tally.long or ("," in marks and "." not in marks):
-            raise _ambiguous(name, where, mark=",")
-        return GROUPED, _about_way(name, GROUPED, tally, sure=False)
+        if tally.long or ("," in file.marks and "." not in file.marks):
+            raise _ambiguous(name, file.where, mark=",")
+        return GROUPED, about_numbers(name, GROUPED, tally, sure=False)
     if GROUPED in full and POINT_GROUPED in full:
-        raise _ambiguous(name, where, mark=",")
-    return full[0], _about_way(name, full[0], tally)
-
-
-def _about_way(name: str, way: Way, tally: Tally, *, sure: bool = True) -> list[Assumption]:
-    """Say how numbers were read that are not written the plain way."""
-    decimal, thousands = way
-    found = []
-    if thousands:
-        found.append(
-            _assumed(
-                "medium" if sure else "high",
-                name,
-                f"{thousands!r}, which always stands before exactly three digits, was read as the "
-                f"thousands separator: 2{thousands}137 is 2137",
-                f"thousands: {thousands!r} keeps it, decimal: {thousands!r} makes it the decimal "
-                "mark",
-            )
-        )
-    if decimal == ",":
-        found.append(
-            _assumed("medium", name, "the comma was read as the decimal mark", "decimal: '.'")
-        )
-    if tally.affix:
-        found.append(
-            _assumed(
-                "medium",
-                name,
-                f"{tally.affix!r} stands with every number and was left out"
-                + (": 3.5% is 3.5" if tally.affix == "%" else ""),
-                f"types: {{{name}: string}}",
-            )
-        )
-    return found
-
-
-def _about_text(name: str, tally: Tally, source: SourceSpec) -> list[Assumption]:
-    """Say why a column became text that could be something else."""
-    if tally.codes and tally.codes + tally.integers == tally.total:
-        return [
-            _assumed(
-                "high" if tally.codes < tally.integers else "medium",
-                name,
-                f"{tally.codes:,} of {tally.described()} are codes, which begin with a zero or a "
-                "plus sign, so the column was read as text",
-                f"types: {{{name}: integer}}",
-            )
-        ]
-    found = []
-    if tally.like >= MOST * tally.total:
-        shown = ", ".join(repr(text)[:40] for text in list(tally.strangers)[:_PROPOSED])
-        found.append(
-            _assumed(
-                "high",
-                name,
-                f"{tally.like:,} of {tally.described()} look like numbers, but "
-                + (f"others do not ({shown})" if shown else "not all are written in one way")
-                + ", so the column was read as text",
-                f"na_values with the other texts, formats: {{{name}: '1,234.5'}}, or "
-                f"types: {{{name}: number}}",
-            )
-        )
-    elif tally.times and max(tally.times.values()) >= MOST * tally.total:
-        found.append(
-            _assumed(
-                "medium",
-                name,
-                "most values look like times of no one form, so the column was read as text",
-                f"formats: {{{name}: '%d/%m/%Y'}}",
-            )
-        )
-    return found + _about_missing(name, tally, source)
-
-
-def _could_be_dates(name: str) -> Assumption:
-    return _assumed(
-        "medium",
-        name,
-        "every whole number could be a date, year first, and was read as a number",
-        f"formats: {{{name}: '%Y%m%d'}}",
-    )
-
-
-def _about_missing(name: str, tally: Tally, source: SourceSpec) -> list[Assumption]:
-    """Say where a default text for a missing value is a plausible value of its column."""
-    if source.na_values != NA_VALUES:
-        return []
-    words = {text: count for text, count in tally.missing.items() if text.isalpha()}
-    if not words:
-        return []
-    text, count = max(words.items(), key=lambda item: item[1])
-    codes = len(text) == 2 and tally.short_codes >= OVERWHELMING * tally.total
-    more = ", and the other values are codes of two letters" if codes else ""
-    return [
-        _assumed(
-            "high" if codes else "low",
-            name,
-            f"{text!r} was read as a missing value in {count:,} rows{more}",
-            f"na_values without {text!r}, if it is a value",
-        )
-    ]
+        raise _ambiguous(name, file.where, mark=",")
+    return full[0], about_numbers(name, full[0], tally)
 
 
 def _iso_plan(name: str, tally: Tally) -> tuple[Plan, list[Assumption]]:
     mixed = tally.naive and tally.zoned
     return Plan("datetime", naive=bool(tally.naive)), [
-        _assumed(
+        assumed(
             "medium",
             name,
             f"{tally.naive:,} of {tally.described()} have no time zone and were taken for UTC",
@@ -280,7 +174,7 @@ def _time_plan(
             remedy=f"Say which by formats: {{{name}: '{full[0]}'}}, or types: {{{name}: string}}.",
         )
     written = TextFormat(column=name, time=full[0])
-    note = _assumed(
+    note = assumed(
         "medium",
         name,
         f"the times are written as {full[0]} and were taken for UTC",
@@ -314,11 +208,6 @@ def _written(name: str, way: Way, tally: Tally) -> TextFormat | None:
         return None
     decimal = "," if way[0] == "," else "."
     return TextFormat(column=name, decimal=decimal, thousands=way[1], affix=affix)
-
-
-def _assumed(risk: Any, name: str, text: str, setting: str) -> Assumption:
-    text = f"Column {name!r}: {text}"
-    return Assumption(risk=risk, column=name, text=text, setting=setting)
 
 
 def _ambiguous(name: str, where: str, *, mark: str) -> InputError:

@@ -166,6 +166,7 @@ def test_text_among_numbers_is_said(read: Read) -> None:
         (["3.5%", "0.04"], "string", "look like numbers"),
         (["20260131", "20251201"], "integer", "could be a date"),
         (["+4915112345", "+4917112345"], "string", "codes"),
+        (["12345678901234567890", "7"], "string", "more than 64 bits"),
         (["2026-01-31", "31/01/2026"], "string", "look like times"),
     ],
 )
