@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.data.signals import NotUtf8
-from penstock.data.sources import SourceFile
+from penstock.data.source_file import SourceFile
 from penstock.errors import InputError
 
 BLOCK = 4 << 20

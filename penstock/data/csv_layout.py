@@ -29,10 +29,9 @@ from penstock.data.blocks import (
 from penstock.data.dialect import Dialect, detect_encoding
 from penstock.data.encodings import Encoding, guess_encoding
 from penstock.data.signals import Multiline
-from penstock.data.sources import SourceFile
+from penstock.data.source_file import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.top import top_of
-from penstock.data.trimming import trailing
 from penstock.data.types import SPACES
 from penstock.errors import InputError, ReadingError
 from penstock.records.dataset import Assumption
@@ -174,7 +173,7 @@ def _ragged(
             remedy="If it is a comment, set comment: '#'; else correct this line.",
             proposal={"comment": "#"},
         )
-    footer = trailing(below, wanted)
+    footer = _trailing(below, wanted)
     if last and footer == len(below) <= _FOOTER and len(row) < wanted and _is_note(layout, below):
         return ReadingError(
             what,
@@ -188,6 +187,16 @@ def _ragged(
         remedy += " If lines above the names of the columns are no part of the table, set "
         remedy += "skip_lines to their number."
     return InputError(what, where=layout.file.name, remedy=remedy)
+
+
+def _trailing(rows: Sequence[Sequence[str]], width: int) -> int:
+    """Return how many rows at the end are not as wide as the others."""
+    count = 0
+    for row in reversed(rows):
+        if len(row) == width:
+            break
+        count += 1
+    return count
 
 
 def _is_note(layout: Layout, rows: list[list[str]]) -> bool:

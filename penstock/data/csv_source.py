@@ -41,7 +41,7 @@ from penstock.data.csv_layout import (
 from penstock.data.encodings import guess_encoding
 from penstock.data.inference import FileFacts
 from penstock.data.signals import Misfit, Misread, NotUtf8
-from penstock.data.sources import SourceFile
+from penstock.data.source_file import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.tally import Tally
 from penstock.data.texts import Plan, clean_texts

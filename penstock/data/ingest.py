@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from penstock.data.disk import disk_errors
 from penstock.data.signals import Misfit, Misread
-from penstock.data.sources import SourceFile, local_files, redacted
+from penstock.data.source_file import SourceFile
+from penstock.data.sources import local_files, redacted
 from penstock.data.spec import SourceSpec
 from penstock.data.table import write_dataset
 from penstock.errors import InputError, ReadingError

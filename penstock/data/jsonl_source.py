@@ -22,7 +22,7 @@ from penstock.data.columns import as_text, chosen, indexes, without, without_eff
 from penstock.data.dialect import detect_encoding
 from penstock.data.encodings import Encoding, guess_encoding
 from penstock.data.signals import Misfit, Misread, NotUtf8
-from penstock.data.sources import SourceFile
+from penstock.data.source_file import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.storage import arrow_type
 from penstock.data.time_text import parse_times

@@ -17,7 +17,7 @@ from penstock.data.columns import (
     without_effect,
 )
 from penstock.data.signals import Misfit, Misread
-from penstock.data.sources import SourceFile
+from penstock.data.source_file import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.storage import columns_of, converted, storage_type
 from penstock.errors import InputError, ReadingError

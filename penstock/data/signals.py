@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from penstock.data.sources import SourceFile
+from penstock.data.source_file import SourceFile
 
 
 class Misfit(Exception):  # noqa: N818 - no error to show

@@ -8,20 +8,19 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from glob import glob, has_magic
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from penstock.data.addresses import is_local, local_path
 from penstock.data.disk import FULL
 from penstock.data.signatures import check_page, check_table, compression_of, is_json
+from penstock.data.source_file import Format, SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.dataset import FILE_NAME
-
-Format = Literal["csv", "parquet", "jsonl"]
 
 _T = TypeVar("_T")
 
@@ -50,23 +49,6 @@ _START = 1 << 16
 
 _STALLED = 60.0
 _CONNECT = 10.0
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A file to read, on this machine.
-
-    Attributes:
-        name: What to call it to people: the address it came from, without credentials.
-        path: Where it is now.
-        format: How to read it.
-        compression: The suffix of its compression, or nothing.
-    """
-
-    name: str
-    path: Path
-    format: Format
-    compression: str
 
 
 def redacted(uri: str) -> str:

@@ -9,16 +9,13 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from penstock.data.blocks import MAX_ROW, Block, structural_quotes
 from penstock.data.columns import indexes
+from penstock.data.csv_layout import Layout, line_at
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError, ReadingError
 from penstock.records.dataset import Assumption
-
-if TYPE_CHECKING:
-    from penstock.data.csv_layout import Layout
 
 _TOTAL = re.compile(
     r"(grand |sub-?)?totals?|sum|gesamt(summe)?|summe|total g[ée]n[ée]ral|totale|totaal|razem|suma|"
@@ -155,8 +152,6 @@ class Trimming:
         return re.search(f"(?:^|{edge}) *{re.escape(word)} *(?:{edge}|$)", text) is not None
 
     def _total_error(self, block: Block, text: str, line: str, count: int) -> ReadingError:
-        from penstock.data.csv_layout import line_at
-
         number = line_at(self._layout, block.offset) + text.count("\n") - count + 1
         return ReadingError(
             f"line {number} looks like a total of the rows above it: {line.strip()!r:.80}",
@@ -168,16 +163,6 @@ class Trimming:
 
 def _filled(data: bytes) -> int:
     return sum(not line.isspace() and line != b"" for line in data.split(b"\n"))
-
-
-def trailing(rows: Sequence[Sequence[str]], width: int) -> int:
-    """Return how many rows at the end are not as wide as the others."""
-    count = 0
-    for row in reversed(rows):
-        if len(row) == width:
-            break
-        count += 1
-    return count
 
 
 def assumptions_of(
