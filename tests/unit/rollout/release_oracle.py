@@ -58,13 +58,13 @@ class Oracle:
     by_hand: bool = False
     wrong: list[str] = field(default_factory=list)
 
-    def objection(self, version: int, now: datetime) -> str:
-        """Why a release of a version must be refused now; empty: it may go on."""
+    def objection(self, version: int, now: datetime, *, mending: bool = False) -> str:
+        """Why a version may not be brought to users now; empty: it may."""
         truth = self.versions[version]
         found = truth.objection(now)
         if found or version == self.champion:
             return found
-        if self.by_hand:
+        if self.by_hand and not mending:
             return "somebody moved the champion by hand"
         if truth.compared != self.champion:
             return f"it was compared with {truth.compared}, and {self.champion} is the champion"

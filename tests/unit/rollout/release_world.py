@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import shutil
 import sys
 import time as real_time
@@ -189,17 +190,18 @@ class World:
         return getattr(service, "steady", None) == version
 
     def _judge(self, version: int, what: str) -> None:
-        oracle, process = self.oracle, self.process
-        if process.command == "release" and version == process.version:
-            why = oracle.objection(version, self.time)
-        elif process.command == "resume" and version == process.version:
-            why = oracle.objection(version, self.time)
-            if why and not oracle.objection_to_return(version, named=process.named):
-                why = ""
-        else:
-            why = oracle.objection_to_return(version, named=process.named)
+        why = self._objection(version)
         if why:
-            self._wrong(f"version {version} {what} in a {process.command}, though {why}")
+            self._wrong(f"version {version} {what} in a {self.process.command}, though {why}")
+
+    def _objection(self, version: int) -> str:
+        oracle, process = self.oracle, self.process
+        if version == process.version and process.command in ("release", "resume", "audit"):
+            mending = process.command == "audit"
+            why = oracle.objection(version, self.time, mending=mending)
+            if not why or process.command == "release":
+                return why
+        return oracle.objection_to_return(version, named=process.named)
 
     def _wrong(self, what: str) -> None:
         self.oracle.wrong.append(what)
@@ -479,6 +481,8 @@ class World:
         assert not broken, f"the trail is no chain: {broken}"
         alias = found.aliases.get(versions.CHAMPION)
         alias = None if alias is None else int(alias)
+        previous = found.aliases.get(versions.PREVIOUS)
+        assert previous is None or previous != str(alias), "there is no way back: previous is champion"
         if not self.oracle.by_hand:
             assert alias == self.oracle.champion, f"alias {alias}, truth {self.oracle.champion}"
         for service in self.homes:
@@ -504,7 +508,8 @@ class World:
             assert self.oracle.versions[version].altered, f"verify: {result.error}"
             return
         bad = [f"{c.name}: {c.found}" for c in result.value[1] if not c.good]
-        truly = bool(self.oracle.versions[version].altered) or self.oracle.by_hand
+        truth = self.oracle.versions[version]
+        truly = bool(truth.altered) or not truth.policy_kept or self.oracle.by_hand
         assert bool(bad) == truly, f"verify says of version {version}: {bad}, truth: {truly}"
 
     def settle(self) -> None:
@@ -534,6 +539,11 @@ class World:
         assert done.outcome == "promoted", f"an honest release came to {done.outcome}: {done.error}"
         assert self.oracle.champion == version
         self.check_verify(version)
+
+    def trail_events(self, version: int) -> list[str]:
+        tags = self._registered().tags
+        entries = [json.loads(v) for k, v in tags.items() if k.startswith("penstock.audit.")]
+        return [e["event"] for e in entries if e["uri"] == f"models:/{NAME}/{version}"]
 
     def _unfinished(self, home: int) -> list[Any]:
         return [
