@@ -238,7 +238,8 @@ class World:
         clock = timedelta(hours=self.clocks[home])
         process = Process(command, version, clock, fault, meanwhile or {}, named)
         self.processes.append(process)
-        self.time += timedelta(minutes=1)
+        if len(self.processes) == 1:
+            self.time += timedelta(minutes=1)
         try:
             return Result(value=act(), disturbed=process.hit)
         except (PenstockError, Killed, KeyboardInterrupt) as error:
@@ -606,7 +607,8 @@ PLAN: dict[str, Any] = {
     "canary": {
         "interval": 1,
         "shadow": {"share": 0},
-        "steps": [{"weight": 50, "min_samples": 100, "max_wait": 60}],
+        "steps": [{"weight": 50, "min_samples": 100, "max_wait": 10**6}],
+        "deadline": 10**6,
         "traffic": {"source": "live"},
     },
 }
