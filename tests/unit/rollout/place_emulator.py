@@ -48,8 +48,15 @@ class Runtime(Protocol):
 
     def alive(self, process: object) -> bool: ...
 
-    def effect(self, name: str, act: Callable[[], Any], *, error: Callable[[], Exception]) -> Any:
-        """Do something that lasts."""
+    def effect(
+        self,
+        name: str,
+        act: Callable[[], Any],
+        *,
+        error: Callable[[], Exception],
+        torn: Callable[[], None] = lambda: None,
+    ) -> Any:
+        """Do something that lasts; `torn` is what a kill in the middle of it leaves."""
         ...
 
     def while_it_lasts(self, name: str) -> None:
@@ -96,6 +103,7 @@ class Service:
     table: dict[int, int] = field(default_factory=dict)
     holder: object = None
     expired: bool = False
+    steady: int | None = None
     lost: dict[int, str] = field(default_factory=dict)
     answered: dict[int, ArmSummary] = field(default_factory=dict)
     pairs: Pairs = field(default_factory=Pairs)
@@ -235,7 +243,12 @@ class RouterEmulator:
             if before is not None and state.retired is None:
                 self._effect("server started", lambda: _start(before))
             self._save(
-                stable=before, candidate=state.stable, retired=None, previous=None, weight=0, mirror=0.0
+                stable=before,
+                candidate=state.stable,
+                retired=None,
+                previous=None,
+                weight=0,
+                mirror=0.0,
             )
         else:
             self._save(weight=0, mirror=0.0)
@@ -326,7 +339,12 @@ class StoreEmulator:
         self._effect("journal cleared", self._store.clear)
 
     def append(self, line: bytes, *, evidence: bool = False) -> None:
-        self._effect("journal line", lambda: self._store.append(line, evidence=evidence))
+        def torn() -> None:
+            if self._folder.is_dir():
+                with (self._folder / "journal.jsonl").open("ab") as stream:
+                    stream.write(line[: len(line) // 2])
+
+        self._effect("journal line", lambda: self._store.append(line, evidence=evidence), torn=torn)
 
     def note(self, name: str) -> str | None:
         return self._store.note(name)
@@ -334,8 +352,13 @@ class StoreEmulator:
     def leave(self, name: str, text: str) -> None:
         self._effect("note left", lambda: self._store.leave(name, text))
 
-    def _effect(self, name: str, act: Callable[[], None]) -> None:
-        self._runtime.effect(name, act, error=lambda: OSError(28, "No space left on device"))
+    def _effect(
+        self, name: str, act: Callable[[], None], *, torn: Callable[[], None] = lambda: None
+    ) -> None:
+        def error() -> Exception:
+            return OSError(28, "No space left on device")
+
+        self._runtime.effect(name, act, error=error, torn=torn)
 
 
 class PlaceEmulator:

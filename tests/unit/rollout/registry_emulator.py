@@ -7,9 +7,12 @@ sequences run over MLflow's store too, a few of them, so that the two do not dri
 
 from __future__ import annotations
 
+import atexit
 import copy
+import functools
 import itertools
 import shutil
+import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -189,6 +192,40 @@ class RegistryEmulator:
         if found is None:
             raise _absent(f"version {version} of {name}")
         return found
+
+
+class MlflowRegistry:
+    """MLflow's own store in a file, with what the world asks of the emulated one besides."""
+
+    def __init__(self, folder: Path) -> None:
+        import mlflow
+        from mlflow import MlflowClient
+
+        shutil.copy(_empty_store(), folder / "mlflow.db")
+        self.tracking_uri = f"sqlite:///{folder / 'mlflow.db'}"
+        mlflow.set_tracking_uri(self.tracking_uri)
+        mlflow.set_registry_uri(self.tracking_uri)
+        self._client = MlflowClient(tracking_uri=self.tracking_uri, registry_uri=self.tracking_uri)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def files_of(self, name: str, number: int) -> Path:
+        uri: str = self._client.get_model_version_download_uri(name, str(number))
+        if uri.startswith("models:/"):
+            uri = self._client.get_logged_model(uri.removeprefix("models:/")).artifact_location
+        return Path(uri.removeprefix("file://"))
+
+
+@functools.cache
+def _empty_store() -> Path:
+    """A database with its tables, which take seconds to create."""
+    from penstock import tracking
+
+    folder = Path(tempfile.mkdtemp(prefix="penstock-store-"))
+    atexit.register(shutil.rmtree, folder)
+    tracking.client(f"sqlite:///{folder / 'mlflow.db'}")
+    return folder / "mlflow.db"
 
 
 def _absent(what: str) -> MlflowException:

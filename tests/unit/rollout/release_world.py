@@ -81,6 +81,9 @@ class Process:
     fault: Fault | None
     meanwhile: dict[int, Callable[[], None]]
     named: bool = False
+    home: int = 0
+    leftover: frozenset[int] = frozenset()
+    promised: bool = False
     over: bool = False
     hit: bool = False
     effects: int = 0
@@ -94,6 +97,7 @@ class Result:
     value: Any = None
     error: BaseException | None = None
     disturbed: bool = False
+    promised: bool = False
 
     @property
     def outcome(self) -> str:
@@ -124,6 +128,7 @@ class World:
         self.runs = itertools.count(1)
         self.homes = [Service(folder / f"home{h}", NAME, self._errors) for h in range(len(clocks))]
         self.shares: dict[str, dict[int, int]] = {}
+        self.crowned_at: int | None = None
 
     # -- what the emulators ask
     @property
@@ -187,21 +192,40 @@ class World:
             self._judge(arm.version, f"gets {share} % of the requests")
 
     def _was_stable(self, service: Service, version: int) -> bool:
-        return getattr(service, "steady", None) == version
+        return service.steady == version
 
     def _judge(self, version: int, what: str) -> None:
         why = self._objection(version)
         if why:
-            self._wrong(f"version {version} {what} in a {self.process.command}, though {why}")
+            self._wrong(
+                f"version {version} {what} in a {self.process.command}, though {why}"
+            )
 
     def _objection(self, version: int) -> str:
+        """Why the process may not bring a version to users or crown it; empty: it may."""
         oracle, process = self.oracle, self.process
-        if version == process.version and process.command in ("release", "resume", "audit"):
+        if process.command == "release" and version == process.version:
+            return oracle.objection(version, self.time)
+        if version in process.leftover or version == process.version:
             mending = process.command == "audit"
-            why = oracle.objection(version, self.time, mending=mending)
-            if not why or process.command == "release":
-                return why
+            if process.command != "rollback" and not oracle.objection(
+                version, self.time, mending=mending
+            ):
+                return ""
         return oracle.objection_to_return(version, named=process.named)
+
+    def crown(self, version: int) -> None:
+        """The alias names it now."""
+        oracle, process = self.oracle, self.process
+        self._judge(version, "becomes the champion")
+        taken = oracle.champion not in (None, version, process.version)
+        if taken and process.command == "release" and version != process.version:
+            self._wrong(
+                f"a release of version {process.version} takes the crown from version "
+                f"{oracle.champion}, which was promoted, and gives it to version {version}"
+            )
+        oracle.crowned(version)
+        self.crowned_at = process.home
 
     def _wrong(self, what: str) -> None:
         self.oracle.wrong.append(what)
@@ -236,12 +260,14 @@ class World:
         named: bool = False,
     ) -> Result:
         clock = timedelta(hours=self.clocks[home])
-        process = Process(command, version, clock, fault, meanwhile or {}, named)
+        state = self.homes[home].state
+        leftover = frozenset(arm.version for arm in (state.stable, state.candidate) if arm)
+        process = Process(command, version, clock, fault, meanwhile or {}, named, home, leftover)
         self.processes.append(process)
         if len(self.processes) == 1:
             self.time += timedelta(minutes=1)
         try:
-            return Result(value=act(), disturbed=process.hit)
+            return Result(act(), disturbed=process.hit, promised=process.promised)
         except (PenstockError, Killed, KeyboardInterrupt) as error:
             return Result(error=error, disturbed=process.hit)
         except OSError as error:
@@ -356,6 +382,9 @@ class World:
         result = self.run(
             "release", act, home=home, version=version, fault=fault, meanwhile=meanwhile
         )
+        if result.promised and result.outcome == "promoted":
+            self._wrong(f"an abort of version {version} was promised, and it was promoted")
+        self._check_rest(home, result)
         if not result.disturbed and expected is not None and result.outcome not in expected:
             self._wrong(
                 f"version {version} should come to {' or '.join(expected)}, and came to "
@@ -374,6 +403,14 @@ class World:
         service = self.homes[home]
         before = service.state.stable
         self._steady(service)
+        must = (
+            to is not None
+            and before is not None
+            and before.version != to
+            and not self.oracle.by_hand
+            and not self._unfinished(home)
+            and not self.oracle.objection_to_return(to, named=True)
+        )
         result = self.run(
             "rollback",
             lambda: control.roll_back(
@@ -385,6 +422,9 @@ class World:
             meanwhile=meanwhile,
             named=to is not None,
         )
+        if must and not result.disturbed and result.outcome != "promoted":
+            self._wrong(f"version {to} was champion, and a rollback to it fails: {result.error}")
+        self._check_rest(home, result)
         if before and isinstance(result.value, Rollout):
             self.oracle.versions[before.version].rolled_back = True
             self.oracle.versions[result.value.candidate].rolled_back = False
@@ -394,7 +434,7 @@ class World:
         service = self.homes[home]
         version = service.state.candidate.version if service.state.candidate else None
         self._steady(service)
-        return self.run(
+        result = self.run(
             "resume",
             lambda: control.resume(self.place(home)),
             home=home,
@@ -402,14 +442,21 @@ class World:
             fault=fault,
             named=True,
         )
+        self._check_rest(home, result)
+        return result
 
     def abort(self, *, home: int = 0, fault: Fault | None = None) -> Result:
-        return self.run(
+        result = self.run(
             "abort",
             lambda: control.abort(self.place(home), reason="Somebody asked."),
             home=home,
             fault=fault,
         )
+        if result.error is None and result.value is None and self.processes:
+            self.process.promised = True
+        else:
+            self._check_rest(home, result)
+        return result
 
     def mend(self, version: int, *, home: int = 0, fault: Fault | None = None) -> Result:
         """`penstock audit --champion VERSION --reason TEXT`."""
@@ -568,6 +615,17 @@ class World:
         worse = oracle.versions[oracle.champion].good and not oracle.versions[version].good
         return ("rolled_back",) if worse else ("promoted",)
 
+    def _check_rest(self, home: int, result: Result) -> None:
+        """After a command that was done: what serves where it was crowned is the champion."""
+        service, oracle = self.homes[home], self.oracle
+        stable = service.state.stable
+        if result.error or result.disturbed or oracle.by_hand or self.crowned_at != home:
+            return
+        if stable is not None and stable.version != oracle.champion:
+            self._wrong(f"version {stable.version} serves, {oracle.champion} is the champion")
+        if service.state.candidate or service.state.retired or service.holder:
+            self._wrong("a command was done, and left a version without traffic, or the lease")
+
     def _steady(self, service: Service) -> None:
         service.steady = service.state.stable.version if service.state.stable else None
 
@@ -641,8 +699,7 @@ class Client:
             def act() -> Any:
                 value = found(*given, **named)
                 if name == "set_registered_model_alias" and given[1] == versions.CHAMPION:
-                    world._judge(int(given[2]), "becomes the champion")
-                    world.oracle.crowned(int(given[2]))
+                    world.crown(int(given[2]))
                 return value
 
             return world.effect(name, act, error=lambda: MlflowException(f"{name} failed"))

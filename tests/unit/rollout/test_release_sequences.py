@@ -28,6 +28,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from registry_emulator import MlflowRegistry, RegistryEmulator
 from release_world import Fault, World, put_in_place
 
 MEMORY = Path("/dev/shm")
@@ -53,14 +54,14 @@ class Releases(RuleBasedStateMachine):
     """Any of these, in any order."""
 
     known: Bundle[int] = Bundle("known")
-    store: Callable[[Path], Any] = lambda _: None
+    store: Callable[[Path], Any] = staticmethod(lambda folder: RegistryEmulator(folder))
 
     @initialize(clocks=CLOCKS)
     def begin(self, clocks: tuple[float, ...]) -> None:
         self.stack = ExitStack()
         folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None, prefix="penstock-"))
         self.stack.callback(shutil.rmtree, folder)
-        self.world = World(folder, store=type(self).store(folder), clocks=clocks)
+        self.world = World(folder, store=self.store(folder), clocks=clocks)
         self.stack.enter_context(put_in_place(self.world))
 
     @rule(
@@ -173,6 +174,12 @@ class Releases(RuleBasedStateMachine):
                 self.world.settle()
 
 
+class ReleasesOverMlflow(Releases):
+    """The same over MLflow's own store, which keeps the emulated one honest."""
+
+    store = staticmethod(lambda folder: MlflowRegistry(folder))
+
+
 def profile(sequences: int, *, steps: int = 12, derandomize: bool = True) -> settings:
     return settings(
         max_examples=sequences,
@@ -186,6 +193,15 @@ def profile(sequences: int, *, steps: int = 12, derandomize: bool = True) -> set
 
 def test_sequences_of_commands() -> None:
     run_state_machine_as_test(Releases, settings=profile(60))
+
+
+def test_sequences_of_commands_over_mlflow() -> None:
+    run_state_machine_as_test(ReleasesOverMlflow, settings=profile(3, steps=8))
+
+
+@pytest.mark.long
+def test_many_sequences_of_commands_over_mlflow() -> None:
+    run_state_machine_as_test(ReleasesOverMlflow, settings=profile(60, steps=10))
 
 
 @pytest.mark.long
