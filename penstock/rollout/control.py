@@ -109,19 +109,25 @@ def abort(place: Place, *, reason: str, patience: float = 60.0) -> Rollout | Non
     Raises:
         InputError: If no rollout is under way, or it is too late: the version is the champion.
     """
-    journal = _unfinished(place)
-    until = time.monotonic() + patience
+    name = _unfinished(place).name
     if place.driven():
-        journal.ask_to_abort(reason)
+        Journal(place.store(name)).ask_to_abort(reason)
+    until = time.monotonic() + patience
     while place.driven():
+        rollout = Journal(place.store(name)).rollout
+        if rollout.ended:
+            return _aborted(place, rollout)
         if time.monotonic() > until:
             return None
         time.sleep(_LOOK)
     with place.router.exclusive():
-        rollout = Journal(place.store(journal.name)).rollout
-        if not rollout.ended:
-            again = Journal(place.store(journal.name))
-            rollout = abandon(place, again, again.order, reason=f"Asked to abort: {reason}")
+        journal = Journal(place.store(name))
+        if not journal.rollout.ended:
+            abandon(place, journal, journal.order, reason=f"Asked to abort: {reason}")
+    return _aborted(place, journal.rollout)
+
+
+def _aborted(place: Place, rollout: Rollout) -> Rollout:
     if rollout.outcome == "promoted":
         raise InputError(
             f"it is too late to abort: version {rollout.candidate} serves all requests and is the "
@@ -158,9 +164,9 @@ def roll_back(
     with router.exclusive():
         router.open()
         for ended in settle(place, reason="A rollback was asked for."):
-            if ended.purpose == "return" and ended.outcome == "promoted":
-                if to in (None, ended.candidate):
-                    return ended
+            finished = ended.purpose == "return" and ended.outcome == "promoted"
+            if finished and to in (None, ended.candidate):
+                return ended
         champion = checked_champion(place.service, tracking_uri=tracking_uri).version
         target = _target(place.service, to=to, tracking_uri=tracking_uri)
         if router.stable == target.version and champion == target:

@@ -87,6 +87,11 @@ def _is_forward(router: Router, journal: Journal, *, version: int, actions: Acti
 
 
 def promote(router: Router, version: int, *, actions: Actions) -> Move:
+    """Give the candidate all traffic, make it the champion, and remove what it took over from.
+
+    Raises:
+        RefusedChampionError: If the registry did not take it as its champion; it has the traffic.
+    """
     router.promote(version)
     try:
         actions.promoted()
@@ -99,6 +104,7 @@ def promote(router: Router, version: int, *, actions: Actions) -> Move:
 
 
 def roll_back(router: Router, version: int, *, actions: Actions, reason: str) -> Move:
+    """Give the traffic back, tell the registry, and remove the candidate."""
     router.rollback(version)
     outcome, told = f"Version {version} has no traffic any more and is not the champion.", True
     try:
@@ -112,6 +118,7 @@ def roll_back(router: Router, version: int, *, actions: Actions, reason: str) ->
 
 
 def go(journal: Journal, move: Move, *, version: int) -> None:
+    """Write a move down, and tell whoever watches."""
     transition = journal.go(
         move.phase,
         reason=move.reason,
