@@ -20,7 +20,7 @@ from penstock.policy.approval import ApprovalSpec
 from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
 from penstock.records.rollout import Order
-from penstock.registry import approvals, audit, binding, versions
+from penstock.registry import _standing, approvals, audit, binding, versions
 from penstock.registry.audit import Trail, Word
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import folder_of
@@ -29,6 +29,12 @@ from penstock.registry.versions import Version, answers
 ADMITTED = "admitted"
 """Event of the audit trail: a version was let in, written before it answers anybody."""
 
+_TAGS = {
+    "model": versions.MODEL_DIGEST,
+    "export": versions.EXPORT_DIGEST,
+    "decision": versions.DECISION_DIGEST,
+    "evidence": versions.EVIDENCE_DIGEST,
+}
 _APPROVE = "Approve it with: penstock approve {uri} --reason TEXT"
 
 
@@ -192,7 +198,7 @@ def _require_registered(version: Version, *, trail: Trail) -> None:
             remedy=f"Look at: penstock audit --model {version.name}.",
         )
     for kind, digest in audit.registered_digests(trail, version.uri).items():
-        tag = versions.TOLD[kind]
+        tag = _TAGS[kind]
         if version.tags.get(tag, "") != digest:
             raise IntegrityError(
                 f"the registry's tag {tag} is {version.tags.get(tag) or 'none'}, and the trail "
@@ -338,17 +344,14 @@ def _require_nobody_objects(
 
 
 def _was_champion(version: Version, trail: Trail, *, tracking_uri: str) -> bool:
-    if audit.champions(trail):
-        if audit.was_champion(trail, version.version):
-            return True
-        now = checked_champion(version.name, tracking_uri=tracking_uri)
-        return not now.problem and now.version == version
+    now = checked_champion(version.name, tracking_uri=tracking_uri)
+    if not now.problem and now.version == version:
+        return True
+    if _standing.moves(trail):
+        return _standing.was_champion(trail, version.version)
     # A registry of before a trail was kept has no more than its aliases.
-    former = (
-        versions.by_alias(version.name, alias, tracking_uri=tracking_uri)
-        for alias in (versions.CHAMPION, versions.PREVIOUS)
-    )
-    return any(each is not None and each.version == version.version for each in former)
+    before = versions.by_alias(version.name, versions.PREVIOUS, tracking_uri=tracking_uri)
+    return before == version
 
 
 def _require_same(field: str, expected: str, found: str) -> None:

@@ -24,9 +24,6 @@ from penstock.rollout.router import Address, Release, Router
 from penstock.rollout.spec import CanarySpec, DeploymentSpec
 from penstock.serving import questions
 
-ROLLED_BACK = "penstock.rolled_back"
-"""Tag of a version that was rolled back: the reason."""
-
 REPLAYED_ROWS = 5_000
 """Rows of the holdout that are replayed, and that tell which values the target has."""
 
@@ -208,7 +205,7 @@ def _champion_again(rollout: Rollout, order: ReturnOrder) -> None:
         word=Word(by=order.by, means=order.means, reason=rollout.direct),
     )
     if before is not None and before != order.version:
-        tags = {ROLLED_BACK: f"Rolled back by hand to version {order.version}."}
+        tags = {versions.ROLLED_BACK: f"Rolled back by hand to version {order.version}."}
         versions.tag(order.service, before, tags, tracking_uri=store)
 
 
@@ -231,7 +228,7 @@ def _tell(rollout: Rollout, reason: str, *, tracking_uri: str) -> None:
             expect=rollout.candidate,
         )
     version = versions.registered(rollout.uri, tracking_uri=tracking_uri)
-    versions.tag(name, rollout.candidate, {ROLLED_BACK: reason}, tracking_uri=tracking_uri)
+    versions.tag(name, rollout.candidate, {versions.ROLLED_BACK: reason}, tracking_uri=tracking_uri)
     admission.tell_once(
         version,
         event="rolled back",

@@ -132,7 +132,7 @@ def test_a_server_that_answers_otherwise_gets_no_traffic(
         rollout = world.release(3)
     assert rollout.outcome == "rolled_back"
     assert "differs from the model's own on row" in rollout.reason
-    assert world.tags(2)[release.ROLLED_BACK] == rollout.reason
+    assert world.tags(2)[versions.ROLLED_BACK] == rollout.reason
     assert set(answers) == {"200 version 1"}
     _assert_untouched(world, serving, 3)
 
