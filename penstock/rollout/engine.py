@@ -118,7 +118,7 @@ class Controller:
             return roll_back(
                 self._router, self._release.version, actions=self._actions, reason=here.reason
             )
-        refused = self._refused()
+        refused = self._refused(may_be_champion=here.phase == "promote")
         if refused:
             return Move("rollback", refused)
         if here.phase == "deploy":
@@ -127,11 +127,16 @@ class Controller:
             return self._promote()
         return self._watch(here, "shadow" if here.phase == "shadow" else "step")
 
-    def _refused(self) -> str:
-        """Return why the candidate may not serve; empty: it may."""
+    def _refused(self, *, may_be_champion: bool) -> str:
+        """Return why the candidate may not serve; empty: it may.
+
+        Args:
+            may_be_champion: It may be the champion already; then it is too late to refuse it.
+        """
         for attempt in range(_ATTEMPTS):
             try:
-                self._actions.require_admitted()
+                if not (may_be_champion and self._actions.is_champion()):
+                    self._actions.require_admitted()
             except LeaseLostError:
                 raise
             except ServiceError as error:
@@ -271,18 +276,27 @@ class Controller:
         aborted = self._aborted()
         if aborted and not self._actions.is_champion():
             return aborted
-        returns = self._journal.rollout.purpose == "return"
         try:
             return promote(self._router, version, actions=self._actions)
         except RefusedChampionError as error:
-            if returns:
-                # Users have the version that they are to have; what they had is not better.
+            if self._stays(error):
                 raise ServiceError(
                     f"version {version} serves, and the registry did not take it as champion: "
                     f"{error}",
                     remedy="Go on with: penstock rollout resume.",
                 ) from error
             return Move("rollback", f"The registry did not take the new champion. {error}")
+
+    def _stays(self, error: RefusedChampionError) -> bool:
+        """Return whether the traffic stays although the alias is not known to have moved.
+
+        It does where a person goes back, as what users had before is not better, and where nothing
+        served before and the registry only did not answer.
+        """
+        rollout = self._journal.rollout
+        first = rollout.stable is None and rollout.champion is None
+        away = isinstance(error.__cause__, ServiceError)
+        return rollout.purpose == "return" or (first and away)
 
 
 def _sentences(findings: tuple[Finding, ...], verdict: str) -> str:

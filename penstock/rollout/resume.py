@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from penstock.errors import InputError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.rollout import Order, ReturnOrder, Rollout
 from penstock.registry import admission, binding, versions
@@ -217,17 +218,22 @@ def _is_champion(rollout: Rollout, *, tracking_uri: str) -> bool:
 def _tell(rollout: Rollout, reason: str, *, tracking_uri: str) -> None:
     """Tag a version that was rolled back, and see to it that this rollout left no champion."""
     name, word = rollout.service, Word(by="the rules of the canary", reason=reason)
+    try:
+        version = versions.registered(rollout.uri, tracking_uri=tracking_uri)
+    except InputError:
+        # It was deleted meanwhile: there is nobody to tell it of.
+        return
+    before = rollout.stable if rollout.champion is None else rollout.champion
     promoted = any(each.phase == "promote" for each in rollout.transitions)
-    if promoted and _is_champion(rollout, tracking_uri=tracking_uri):
+    if promoted and before is not None and _is_champion(rollout, tracking_uri=tracking_uri):
         versions.set_champion(
             name,
-            rollout.champion,
+            before,
             tracking_uri=tracking_uri,
             event="rolled back",
             word=word,
             expect=rollout.candidate,
         )
-    version = versions.registered(rollout.uri, tracking_uri=tracking_uri)
     versions.tag(name, rollout.candidate, {versions.ROLLED_BACK: reason}, tracking_uri=tracking_uri)
     admission.tell_once(
         version,
