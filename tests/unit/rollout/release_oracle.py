@@ -34,7 +34,7 @@ class Truth:
         if self.people and not self.policy_kept:
             return "the policy that asks people is not there"
         rejecting = [who for who, (said, _) in self.words.items() if said == "rejected"]
-        if self.people and rejecting:
+        if rejecting:
             return f"{rejecting[0]} rejected it"
         for_it = {
             who
@@ -73,17 +73,21 @@ class Oracle:
     def objection_to_return(self, version: int, *, named: bool) -> str:
         """Why nobody may go back to a version; empty: it is free."""
         truth = self.versions[version]
-        if version not in self.past:
+        if version not in self.past and version != self.champion:
             return "it never was the champion"
+        if any(said == "rejected" for said, _ in truth.words.values()):
+            return "it was rejected"
         if truth.altered:
             return f"its {' and '.join(sorted(truth.altered))} were altered"
         if truth.rolled_back and not named:
             return "it was rolled back"
         return ""
 
-    def crowned(self, version: int) -> None:
+    def crowned(self, version: int, *, let_in: bool) -> None:
+        """The alias names it now; by hand, with `audit --champion`, nobody is let in."""
         self.champion = version
-        self.past.add(version)
+        if let_in:
+            self.past.add(version)
         self.by_hand = False
 
 
