@@ -6,7 +6,10 @@ its n-th effect; `meanwhile` says what somebody else does while it starts a serv
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import functools
+import io
 import itertools
 import json
 import shutil
@@ -23,6 +26,7 @@ from penstock import model, progress, tracking
 from penstock.errors import PenstockError
 from penstock.files import digest_of_text
 from penstock.gate.decide import decide
+from penstock.pipelines import cli
 from penstock.policy.approval import ApprovalSpec
 from penstock.policy.spec import Policy
 from penstock.records.approval import Identity
@@ -33,7 +37,6 @@ from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Registration
 from penstock.records.rollout import Order, Rollout
 from penstock.registry import approvals, versions
-from penstock.registry.audit import Word
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import Grounds
 from penstock.registry.register import register
@@ -204,15 +207,14 @@ class World:
     def _objection(self, version: int) -> str:
         """Why the process may not bring a version to users or crown it; empty: it may."""
         oracle, process = self.oracle, self.process
+        named, mending = process.named, process.command == "audit"
+        new = oracle.objection(version, self.time, mending=mending)
         if process.command == "release" and version == process.version:
-            return oracle.objection(version, self.time)
-        if version in process.leftover or version == process.version:
-            mending = process.command == "audit"
-            if process.command != "rollback" and not oracle.objection(
-                version, self.time, mending=mending
-            ):
-                return ""
-        return oracle.objection_to_return(version, named=process.named)
+            return new
+        again = oracle.objection_to_return(version, named=named)
+        if again and process.command != "rollback" and version in process.leftover:
+            return f"{again}, and {new}" if new else ""
+        return again
 
     def crown(self, version: int) -> None:
         """The alias names it now."""
@@ -267,6 +269,8 @@ class World:
         state = self.homes[home].state
         begun = {journal.rollout.candidate for journal in self._unfinished(home)}
         leftover = begun.union(arm.version for arm in (state.stable, state.candidate) if arm)
+        if version is not None:
+            leftover.add(version)
         process = Process(command, version, clock, fault, meanwhile or {}, named, home, leftover)
         self.processes.append(process)
         if len(self.processes) == 1:
@@ -463,15 +467,16 @@ class World:
         return result
 
     def mend(self, version: int, *, home: int = 0, fault: Fault | None = None) -> Result:
-        """`penstock audit --champion VERSION --reason TEXT`."""
-        word = Word(by="ben", means="kubernetes user", reason="Put right.")
+        """Set the champion by the command that is there for it."""
+        command = f"audit --model {NAME} --champion {version} --as ben --reason Mended"
+        options = _commands().parse_args([*command.split(), "--tracking-uri", self.uri])
+
+        def act() -> int:
+            with contextlib.redirect_stdout(io.StringIO()):
+                return int(options.command(options))
+
         return self.run(
-            "audit",
-            lambda: versions.set_champion(NAME, version, tracking_uri=self.uri, word=word),
-            home=home,
-            version=version,
-            fault=fault,
-            named=True,
+            "audit", act, home=home, version=version, fault=fault, named=True
         )
 
     # -- what people do behind its back
@@ -571,7 +576,12 @@ class World:
             self.oracle.by_hand = False
         elif self.oracle.by_hand:
             done = self.mend(self.oracle.champion)
-            assert done.error is None, f"audit --champion: {done.error}"
+            assert done.value == 0, f"audit --champion: {done.error or done.value}"
+        champion = self.oracle.versions.get(self.oracle.champion or 0)
+        for person, (verdict, _) in list(champion.words.items()) if champion else []:
+            # Without this it could not be brought up again, to compare the next one with it.
+            if verdict == "rejected":
+                self.say(person, champion.number, "approved")
         for home in range(len(self.homes)):
             for _ in range(3):
                 if not self._unfinished(home):
@@ -612,7 +622,8 @@ class World:
             return None
         if version == oracle.champion or oracle.champion is None:
             return ("promoted",)
-        if oracle.versions[oracle.champion].altered and stable is None:
+        if stable is None and oracle.objection_to_return(oracle.champion, named=True):
+            # There is nothing to compare it with.
             return None
         worse = oracle.versions[oracle.champion].good and not oracle.versions[version].good
         return ("rolled_back",) if worse else ("promoted",)
@@ -709,6 +720,11 @@ class Client:
             return world.effect(name, act, error=lambda: MlflowException(f"{name} failed"))
 
         return call
+
+
+@functools.cache
+def _commands() -> argparse.ArgumentParser:
+    return cli.parser()
 
 
 def service_journals(world: World, service: Service) -> list[Any]:
