@@ -14,7 +14,6 @@ from penstock import files, model, tracking
 from penstock.errors import PenstockError
 from penstock.gate.approval import judge
 from penstock.policy.approval import ApprovalSpec
-from penstock.records import export
 from penstock.records.decision import Decision
 from penstock.records.evidence import MANIFEST, AuditEntry, Evidence, RolloutEvidence
 from penstock.registry import approvals, audit, signing, versions
@@ -98,9 +97,7 @@ def _model(version: Version, folder: Path, *, tracking_uri: str) -> Iterator[Che
         yield Check("model files", version.model, f"{error!s:.120}", "missing")
         return
     yield _same("model files", version.model, found)
-    serving = folder / export.FOLDER
-    exported = files.digest_of_folder(serving) if serving.exists() else ""
-    yield _same("ONNX form", version.export, exported)
+    yield _same("ONNX form", version.export, model.export_digest_of(folder))
 
 
 def _no_pack(version: Version) -> Iterator[Check]:
