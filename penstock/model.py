@@ -165,6 +165,9 @@ def copy_without_export(folder: Path, to: Path) -> None:
         ]
 
     shutil.copytree(folder, to, ignore=exported)
+    place = to / export.FOLDER
+    if place.is_dir() and not any(place.iterdir()):
+        place.rmdir()
 
 
 def file_of(folder: Path) -> Path:

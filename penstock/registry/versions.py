@@ -179,8 +179,8 @@ def artifacts_of(name: str, version: int, *, tracking_uri: str) -> str:
 
 def _check(folder: Path, version: Version) -> None:
     found = {
-        "files": (model.digest_of(folder), version.model),
         "ONNX form": (model.export_digest_of(folder), version.export),
+        "files": (model.digest_of(folder), version.model),
     }
     for what, (digest, expected) in found.items():
         if digest != expected:
