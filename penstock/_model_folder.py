@@ -66,7 +66,7 @@ def _check_flavors(flavors: dict[str, Any], name: str, *, where: str) -> None:
         for key, allowed in expected[flavor].items():
             if said.get(key) not in allowed:
                 raise IntegrityError(
-                    f"by {flavor}.{key}, {said.get(key)!r}, MLflow loads something else than {name}",
+                    f"by {flavor}.{key}, {said.get(key)!r}, MLflow loads another model than {name}",
                     where=where,
                     remedy="Save the model with mlflow.sklearn, as skops and without code of its "
                     "own.",

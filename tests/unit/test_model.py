@@ -345,7 +345,7 @@ def test_a_copy_holds_what_the_digest_covers(copy: Path, tmp_path: Path) -> None
     ("change", "message"),
     [
         ({"python_function": {"model_path": "other.pkl"}}, r"model_path, 'other\.pkl', MLflow"),
-        ({"python_function": {"data": "../other"}}, r"data, '\.\./other', MLflow loads something"),
+        ({"python_function": {"data": "../other"}}, r"data, '\.\./other', MLflow loads another"),
         ({"python_function": {"code": "code"}}, "python_function.code, 'code', MLflow"),
         ({"python_function": {"loader_module": "evil"}}, "loader_module, 'evil', MLflow"),
         ({"sklearn": {"code": "serving"}}, "sklearn.code, 'serving', MLflow"),
