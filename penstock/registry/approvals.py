@@ -3,17 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from penstock import tracking
-from penstock.errors import InputError, NotApprovedError, PenstockError
+from penstock import people, tracking
+from penstock.errors import InputError, IntegrityError, NotApprovedError, PenstockError
 from penstock.gate.approval import Judgement, judge
 from penstock.policy.approval import ApprovalSpec
 from penstock.records.approval import REASON_LENGTH, Approval, Identity
 from penstock.registry import audit, versions
 from penstock.registry.audit import Word
+from penstock.registry.identity import on_platform
 from penstock.registry.versions import answers
+
+_LONGEST_DAYS = 36_500.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What somebody was shown before they gave their word; empty: not told.
+
+    Attributes:
+        model: Digest of the model's folder.
+        decision: Digest of the decision.
+    """
+
+    model: str = ""
+    decision: str = ""
+
+    def require(self, uri: str, *, model: str, decision: str) -> None:
+        """Return only if the version is still what was shown.
+
+        Raises:
+            IntegrityError: If it is not.
+        """
+        pairs = {"model": (self.model, model), "decision": (self.decision, decision)}
+        for what, (shown, found) in pairs.items():
+            if shown and shown != found:
+                raise IntegrityError(
+                    f"the {what} that you looked at is {shown}, the version's {found or 'none'}",
+                    where=uri,
+                    remedy="Look at the version again, then give your word on what is there now.",
+                )
 
 
 def say(
@@ -24,37 +56,54 @@ def say(
     reason: str,
     tracking_uri: str,
     valid_days: float = 7.0,
+    seen: Seen = Seen(),
 ) -> Approval:
     """Write one person's word on a version into the trail, and then to the version.
 
     Args:
-        uri: `models:/name/3` or `models:/name@challenger`.
+        uri: `models:/name/3`: an alias may name another version than the person looked at.
         verdict: What they say.
         by: Who says it.
         reason: Why; 1 to 1,000 characters.
         tracking_uri: The MLflow store.
-        valid_days: After which an approval expires.
+        valid_days: After which an approval expires; the policy's own `valid_days` binds too.
+        seen: What the person was shown of the version.
 
     Raises:
-        InputError: If there is no such version, or the reason is empty or too long.
+        InputError: If there is no such version, `uri` names an alias, the reason is empty or too
+            long, or `by` names nobody.
+        IntegrityError: If the version has another model or decision than the person was shown.
         ServiceError: If the registry does not take it.
     """
+    if "@" in uri:
+        raise InputError(
+            f"{uri} is the version that has the alias now, not the one that you looked at",
+            where="approval",
+            remedy="Name the version by its number: models:/NAME/VERSION.",
+        )
+    people.check_name(by.name, where="approval")
+    if not people.is_known(by.name):
+        raise InputError(
+            f"{by.name} names nobody", where="approval", remedy="Say who you are: --as NAME."
+        )
     if not 0 < len(reason.strip()) <= REASON_LENGTH:
         raise InputError(
             f"a reason has 1 to {REASON_LENGTH:,} characters, this has {len(reason.strip()):,}",
             where="reason",
         )
     version = versions.registered(uri, tracking_uri=tracking_uri)
+    decision = version.tags.get(versions.DECISION_DIGEST, "")
+    seen.require(version.uri, model=version.model, decision=decision)
     now = datetime.now(UTC)
     word = Approval(
         uri=version.uri,
         model=version.model,
-        decision=version.tags.get(versions.DECISION_DIGEST, ""),
+        decision=decision,
         verdict=verdict,
         by=by,
         reason=reason.strip(),
         time=now,
-        expires=now + timedelta(days=valid_days),
+        expires=now + timedelta(days=min(valid_days, _LONGEST_DAYS)),
     )
     store = tracking.client(tracking_uri)
     key = f"{versions.APPROVAL}{now:%Y%m%dT%H%M%S%f}.{_hex(word.digest())}"
@@ -76,7 +125,7 @@ def say(
 
 
 def read(tags: Mapping[str, str], *, trail: audit.Trail) -> tuple[Approval, ...]:
-    """Return what was said of a version, from its tags.
+    """Return what was said of a version, from its tags, in the order of the trail.
 
     Args:
         tags: Of the version.
@@ -94,14 +143,14 @@ def read(tags: Mapping[str, str], *, trail: audit.Trail) -> tuple[Approval, ...]
             found.append(Approval.loads(tags[key], where=key))
         except PenstockError as error:
             raise _forged(f"the approval {key} cannot be read: {error}") from error
-    told = {entry.digests.get("approval", "") for entry in trail.entries}
+    told = {entry.digests.get("approval", ""): n for n, entry in enumerate(trail.entries)}
     for word in found:
         if word.digest() not in told:
             raise _forged(
                 f"the approval of {word.by.name} ({word.verdict}, {word.time:%Y-%m-%d %H:%M} UTC) "
                 "is not in the audit trail as it stands here: it was forged or edited"
             )
-    return tuple(found)
+    return tuple(sorted(found, key=lambda word: told[word.digest()]))
 
 
 def judge_tags(
@@ -130,6 +179,7 @@ def judge_tags(
         decision=tags.get(versions.DECISION_DIGEST, ""),
         trained_by=tags.get(versions.TRAINED_BY, ""),
         now=datetime.now(UTC),
+        platform=on_platform(),
     )
 
 
@@ -147,7 +197,7 @@ def _forged(what: str) -> NotApprovedError:
         what,
         where="approval",
         remedy="Look at: penstock audit. Remove what was written by hand, and approve again with: "
-        "penstock approve.",
+        "penstock approve models:/NAME/VERSION --reason TEXT",
     )
 
 

@@ -14,12 +14,12 @@ from penstock import files, model, tracking
 from penstock.errors import PenstockError
 from penstock.gate.approval import judge
 from penstock.policy.approval import ApprovalSpec
-from penstock.records import export
 from penstock.records.decision import Decision
 from penstock.records.evidence import MANIFEST, AuditEntry, Evidence, RolloutEvidence
 from penstock.registry import approvals, audit, signing, versions
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import RECORDED, fetch_pack, rollout_folder
+from penstock.registry.identity import on_platform
 from penstock.registry.versions import Version, answers
 
 Verdict = Literal["holds", "fails", "missing", "not signed", "not there"]
@@ -98,9 +98,7 @@ def _model(version: Version, folder: Path, *, tracking_uri: str) -> Iterator[Che
         yield Check("model files", version.model, f"{error!s:.120}", "missing")
         return
     yield _same("model files", version.model, found)
-    serving = folder / export.FOLDER
-    exported = files.digest_of_folder(serving) if serving.exists() else ""
-    yield _same("ONNX form", version.export, exported)
+    yield _same("ONNX form", version.export, model.export_digest_of(folder))
 
 
 def _no_pack(version: Version) -> Iterator[Check]:
@@ -214,6 +212,10 @@ def _people(version: Version, pack: Path | None, trail: audit.Trail) -> Iterator
         return
     released = [entry for entry in trail.of(version.uri) if entry.event == "promoted"]
     now = released[0].time if released else datetime.now().astimezone()
+    if released:
+        told = trail.entries[: trail.entries.index(released[0])]
+        before = {entry.digests.get("approval", "") for entry in told}
+        said = tuple(word for word in said if word.digest() in before)
     judged = judge(
         said,
         spec=asked,
@@ -221,6 +223,7 @@ def _people(version: Version, pack: Path | None, trail: audit.Trail) -> Iterator
         decision=version.tags.get(versions.DECISION_DIGEST, ""),
         trained_by=version.tags.get(versions.TRAINED_BY, ""),
         now=now,
+        platform=on_platform(),
     )
     when = "when it was promoted" if released else "by now; it was not promoted"
     good = judged.approved or not released

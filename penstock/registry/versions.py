@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from penstock import files, model, tracking
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
-from penstock.records import export
 from penstock.registry import _moving, _store, _told, audit
 from penstock.registry.audit import Word
 
@@ -210,10 +209,9 @@ def artifacts_of(name: str, version: int, *, tracking_uri: str) -> str:
 
 
 def _check(folder: Path, version: Version) -> None:
-    serving = folder / export.FOLDER
     found = {
+        "ONNX form": (model.export_digest_of(folder), version.export),
         "files": (model.digest_of(folder), version.model),
-        "ONNX form": (files.digest_of_folder(serving) if serving.exists() else "", version.export),
     }
     for what, (digest, expected) in found.items():
         if digest != expected:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from penstock import files, model
+from penstock import model
 from penstock.errors import PenstockError
-from penstock.records.export import FOLDER
 from penstock.registry import versions
 from penstock.registry.versions import Version
 from penstock.rollout.router import Release
@@ -40,9 +39,7 @@ def fetch(version: Version, *, into: Path, tracking_uri: str, drill: str = "") -
 def _holds(folder: Path, version: Version) -> bool:
     """Return whether the folder is that version, as when a step is run again."""
     try:
-        if model.digest_of(folder) != version.model:
-            return False
-        exported = folder / FOLDER
-        return not version.export or files.digest_of_folder(exported) == version.export
+        found = (model.digest_of(folder), model.export_digest_of(folder))
     except PenstockError:
         return False
+    return found == (version.model, version.export)
