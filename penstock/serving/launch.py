@@ -167,7 +167,8 @@ def _service(source: _Source, options: argparse.Namespace, notes: Mapping[str, A
         levels=_levels(scorer, unseen=options.unseen),
         unseen=options.unseen,
         background=model.background(source.folder),
-        export=export.Export.read(recorded) if recorded.is_file() else None,
+        # Without its digest nothing vouches for what lies there.
+        export=export.Export.read(recorded) if source.export else None,
         notes=notes,
     )
 
