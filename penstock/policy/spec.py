@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from penstock import files
+from penstock.policy import quality
 from penstock.policy.approval import ApprovalSpec
 from penstock.policy.classes import ClassesRule
 from penstock.policy.cost import CostRule
@@ -61,9 +62,22 @@ class Policy(Spec):
     operations: OperationsRule | None = Field(
         default=None, description="How the model serves, measured by its server"
     )
+    require_quality: bool = Field(
+        default=True,
+        description="At least one rule that blocks must be able to refuse a model that is no "
+        "better than guessing, and one must have passed; false accepts a policy without, which "
+        "lets any model in",
+    )
     approval: ApprovalSpec = Field(
         default=ApprovalSpec(), description="Who must say yes, besides the rules"
     )
+
+    @model_validator(mode="after")
+    def _refuses(self) -> Policy:
+        lacking = quality.missing(self)
+        if lacking:
+            raise ValueError(f"require_quality: {lacking}. {quality.REMEDY}")
+        return self
 
     def digest(self) -> str:
         """Return `sha256:<hex>` of the policy with its defaults filled in."""
