@@ -42,10 +42,15 @@ def check_fit(policy: Policy, *, task: Task, metric: str) -> None:
             remedy="Give a bound below 1.",
         )
     if metric in SCALES:
-        _check_margins(policy, SCALES[metric])
+        check_margins(policy, SCALES[metric])
 
 
-def _check_margins(policy: Policy, metric: Scale) -> None:
+def check_margins(policy: Policy, metric: Scale) -> None:
+    """Refuse margins as wide as the whole range of the primary metric.
+
+    Raises:
+        InputError: If one is; the message names the field.
+    """
     stability = policy.stability
     asked = [
         ("gate.baseline.margin", policy.baseline.margin, "can never be exceeded"),
