@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from penstock import files, tracking
 from penstock.errors import IntegrityError, NotApprovedError
+from penstock.policy.approval import ApprovalSpec
 from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
 from penstock.records.rollout import Order
@@ -42,9 +43,9 @@ def require(order: Order) -> None:
     with TemporaryDirectory() as place:
         pack, _ = fetch_pack(version, tracking_uri=order.tracking_uri, into=Path(place))
         _require_kept(version, decision, pack)
-        policy = _policy(order, pack)
-    if policy is not None:
-        _require_people(version, policy, tracking_uri=order.tracking_uri)
+        asked = _approval(order, pack)
+    if asked is not None:
+        _require_people(version, asked, tracking_uri=order.tracking_uri)
 
 
 def require_current(order: Order) -> None:
@@ -99,7 +100,8 @@ def _require_kept(version: Version, decision: Decision, pack: Path | None) -> No
             )
 
 
-def _policy(order: Order, pack: Path | None) -> Policy | None:
+def _approval(order: Order, pack: Path | None) -> ApprovalSpec | None:
+    """Return what the policy asks of people, of this release's or of an older one's making."""
     decided = order.decision.policy
     if order.policy:
         policy = Policy.parse(order.policy, where="gate")
@@ -109,7 +111,7 @@ def _policy(order: Order, pack: Path | None) -> Policy | None:
                 where="policy",
                 remedy="The policy was edited after the decision: run the gate again.",
             )
-        return policy
+        return policy.approval
     path = pack / "policy.json" if pack else None
     if path is None or not path.exists():
         return None
@@ -122,18 +124,18 @@ def _policy(order: Order, pack: Path | None) -> Policy | None:
             where="policy",
             remedy="What was kept was edited: see penstock verify.",
         )
-    return Policy.parse(raw, where="policy.json")
+    # Of the policy only this section: what it asked of a model has been judged, and this release
+    # may refuse a rule that an older one took.
+    return ApprovalSpec.parse(raw.get("approval", {}), where="policy.json: approval")
 
 
-def _require_people(version: Version, policy: Policy, *, tracking_uri: str) -> None:
-    if policy.approval.people == 0:
+def _require_people(version: Version, asked: ApprovalSpec, *, tracking_uri: str) -> None:
+    if asked.people == 0:
         return
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
         tags = store.get_registered_model(version.name).tags
-    found = approvals.judge_tags(
-        version.uri, tags=version.tags, model_tags=tags, spec=policy.approval
-    )
+    found = approvals.judge_tags(version.uri, tags=version.tags, model_tags=tags, spec=asked)
     if not found.approved:
         raise NotApprovedError(
             found.sentence,
