@@ -30,7 +30,7 @@ def decide(
     It is approved only if no blocking rule failed and at least one passed that measures how good
     it is: a policy in which nothing blocks, or nothing of that kind applies, approves nothing. Such
     a rule is one that guessing does not pass (`penstock.policy.quality`), or holds the candidate
-    against a champion. Where the policy says `require_quality: false`, any blocking rule will do.
+    against a champion. Where the policy says `without_quality: accepted`, any blocking rule does.
 
     Args:
         evaluation: What was measured on the holdout, for this very policy.
@@ -57,7 +57,7 @@ def decide(
         *serving.rules(operations, policy),
     )
     blocking = [rule for rule in rules if rule.severity == "block"]
-    counted = _counted(evaluation, policy) if policy.require_quality else None
+    counted = None if policy.without_quality == "accepted" else _counted(evaluation, policy)
     passed = any(r.verdict == "pass" and (counted is None or r.rule in counted) for r in blocking)
     return Decision(
         approved=passed and all(rule.verdict != "fail" for rule in blocking),

@@ -25,7 +25,7 @@ def check_fit(policy: Policy, *, task: Task, metric: str) -> None:
     """
     lacking = quality.missing(policy, task=task)
     if lacking:
-        raise InputError(lacking, where="gate.require_quality", remedy=f"{quality.REMEDY}.")
+        raise InputError(lacking, where="gate.without_quality", remedy=f"{quality.REMEDY}.")
     for number, floor in enumerate(policy.floors):
         if task not in SCALES[floor.metric].tasks:
             raise InputError(

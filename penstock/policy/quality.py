@@ -26,7 +26,7 @@ _GUESSED_OF_TWO = {"accuracy": 0.5, "balanced_accuracy": 0.5, "log_loss": log(2)
 
 REMEDY = (
     "Let baseline block, or give a floor beyond what guessing reaches, such as roc_auc at_least "
-    "0.7. require_quality: false accepts a policy without one"
+    "0.7. without_quality: accepted lets a policy do without"
 )
 
 
@@ -65,7 +65,7 @@ def missing(policy: Policy, *, task: Task | None = None) -> str:
         policy: The policy.
         task: See `quality_rules`.
     """
-    if not policy.require_quality or quality_rules(policy, task=task):
+    if policy.without_quality == "accepted" or quality_rules(policy, task=task):
         return ""
     said = ", ".join(blocking(policy))
     what = f"what blocks is {said}" if said else "nothing blocks, so that nothing can be approved"

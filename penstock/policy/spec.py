@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, model_validator
 
 from penstock import files
@@ -62,11 +64,11 @@ class Policy(Spec):
     operations: OperationsRule | None = Field(
         default=None, description="How the model serves, measured by its server"
     )
-    require_quality: bool = Field(
-        default=True,
-        description="At least one rule that blocks must be able to refuse a model that is no "
-        "better than guessing, and one must have passed; false accepts a policy without, which "
-        "lets any model in",
+    without_quality: Literal["accepted"] | None = Field(
+        default=None,
+        description="At least one rule that blocks must be one that a model which is no better "
+        "than guessing does not pass, and one such rule must have passed. accepted: neither is "
+        "asked, so that any model may be let in",
     )
     approval: ApprovalSpec = Field(
         default=ApprovalSpec(), description="Who must say yes, besides the rules"
@@ -76,7 +78,7 @@ class Policy(Spec):
     def _refuses(self) -> Policy:
         lacking = quality.missing(self)
         if lacking:
-            raise ValueError(f"require_quality: {lacking}. {quality.REMEDY}")
+            raise ValueError(f"without_quality: {lacking}. {quality.REMEDY}")
         return self
 
     def digest(self) -> str:

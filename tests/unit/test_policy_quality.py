@@ -65,9 +65,11 @@ SIGHTED: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("policy", BLIND.values(), ids=BLIND)
 def test_a_policy_that_lets_any_model_in_is_refused(policy: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match="require_quality: no rule refuses a model that is no"):
+    with pytest.raises(InputError, match="without_quality: no rule refuses a model that is no"):
         Policy.parse(SOFT | policy, where="gate")
-    assert not Policy.parse(SOFT | policy | {"require_quality": False}, where="gate").floors[1:]
+    assert not Policy.parse(SOFT | policy | {"without_quality": "accepted"}, where="gate").floors[
+        1:
+    ]
 
 
 @pytest.mark.parametrize("name", SIGHTED)
@@ -78,14 +80,14 @@ def test_one_rule_that_guessing_does_not_pass_is_enough(name: str) -> None:
 def test_it_is_said_in_whatever_way_a_policy_comes_in(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(yaml.safe_dump(SOFT))
-    with pytest.raises(InputError, match=r"require_quality: .* what blocks is champion, leakage"):
+    with pytest.raises(InputError, match=r"without_quality: .* what blocks is champion, leakage"):
         document.load(path)
     raw = {"name": "m", "target": "y", "source": {"uri": "t.csv"}, "gate": SOFT}
     path.write_text(yaml.safe_dump(raw))
-    with pytest.raises(InputError, match="gate: require_quality: no rule refuses"):
+    with pytest.raises(InputError, match="gate: without_quality: no rule refuses"):
         project.load(path)
     path.write_text(yaml.safe_dump(raw | {"gate": {}}))
-    with pytest.raises(InputError, match="require_quality: no rule refuses"):
+    with pytest.raises(InputError, match="without_quality: no rule refuses"):
         project.load(path, settings=["gate.baseline.severity=info", "gate.classes=null"])
 
 
@@ -101,7 +103,7 @@ def test_it_is_said_in_whatever_way_a_policy_comes_in(tmp_path: Path) -> None:
 def test_what_depends_on_the_task_is_said_once_it_is_known(
     policy: dict[str, Any], task: Any, metric: str
 ) -> None:
-    free = {**SOFT, **policy, "require_quality": False}
+    free = {**SOFT, **policy, "without_quality": "accepted"}
     check_fit(Policy.parse(free, where="gate"), task=task, metric=metric)
     with pytest.raises(InputError, match=r"no rule refuses a model .*no better than guessing"):
         check_fit(Policy.parse(SOFT | policy, where="gate"), task=task, metric=metric)
@@ -183,9 +185,9 @@ def test_a_floor_that_the_mean_meets_lets_nothing_in() -> None:
 
 
 def test_where_only_leakage_passes_nothing_is_let_in_unless_the_policy_wants_it() -> None:
-    blind = Policy.parse(SOFT | {"require_quality": False}, where="gate")
+    blind = Policy.parse(SOFT | {"without_quality": "accepted"}, where="gate")
     assert decide(measured(blind), policy=blind).approved
-    strict = blind.model_copy(update={"require_quality": True})
+    strict = blind.model_copy(update={"without_quality": None})
     assert not decide(measured(strict), policy=strict).approved
     # Not worse than a champion, which was let in, is a word on how good it is.
     assert decide(measured(strict, champion=True), policy=strict).approved
