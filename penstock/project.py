@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from penstock.cluster import ClusterSpec
 from penstock.data.addresses import is_local, local_path
@@ -14,6 +14,8 @@ from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError, UsageError
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.spec import FeaturesSpec
+from penstock.meanings import SCALES
+from penstock.policy.fit import check_fit, check_margins
 from penstock.policy.spec import Policy
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
@@ -76,6 +78,18 @@ class Project(Spec):
     )
     notify: NotifySpec = NotifySpec()
     cluster: ClusterSpec = ClusterSpec()
+
+    @model_validator(mode="after")
+    def _asks_what_can_fail(self) -> Project:
+        metric = self.training.metric
+        try:
+            if self.task != "auto":
+                check_fit(self.gate, task=self.task, metric=metric)
+            elif metric in SCALES:
+                check_margins(self.gate, SCALES[metric])
+        except InputError as error:
+            raise ValueError(f"{error.where}: {error.what}. {error.remedy}".strip()) from error
+        return self
 
 
 def load(path: Path, *, settings: Sequence[str] = ()) -> Project:
