@@ -8,19 +8,19 @@ from typing import Any
 
 from penstock.errors import LeaseLostError, PenstockError
 from penstock.rollout.routers import front, process, servers
+from penstock.rollout.routers.identity import ProcessRef
 from penstock.rollout.routers.lease import Lease
 from penstock.rollout.routers.state import (
     Assignment,
     LocalState,
     Lost,
+    Origin,
     Role,
     ServerArm,
     ServiceFolder,
 )
 
 _log = logging.getLogger(__name__)
-
-REVIVE_TIMEOUT = 120.0
 
 
 class Keeper:
@@ -33,44 +33,79 @@ class Keeper:
         lease: The lease on it.
         port: Public port, until the state names one.
         drain: Seconds that a process may take to answer what it accepted.
+        ready_timeout: Seconds that a server which is started again may take to become ready.
     """
 
-    def __init__(self, folder: ServiceFolder, lease: Lease, *, port: int, drain: float) -> None:
+    def __init__(
+        self,
+        folder: ServiceFolder,
+        lease: Lease,
+        *,
+        port: int,
+        drain: float,
+        ready_timeout: float,
+    ) -> None:
         self._folder = folder
         self._lease = lease
         self._port = port
         self._drain = drain
+        self._ready_timeout = ready_timeout
         self.state = LocalState(service=folder.service, port=port)
+
+    def take_over(self) -> LocalState | None:
+        """Make what was left the state, with this lease's term; return it, None if there is none.
+
+        From here on an earlier controller writes nothing any more, and all that the front is told
+        is of a term that the state has.
+        """
+        found = self._folder.read()
+        if found is None:
+            self.state = LocalState(service=self._folder.service, port=self._port)
+        else:
+            self.state = found
+            self.save()
+        return found
 
     def save(self, **changes: Any) -> None:
         """Write a change of the state down.
 
         Raises:
             LeaseLostError: If the lease is lost; nothing is written.
+            ServiceError: If it cannot be written; the state is as it was.
         """
         state = self.state.model_copy(update=changes)
-        with self._lease.guarded():
-            self._folder.write(state)
-        self.state = state
+        self.state = self._folder.write(state, lease=self._lease) or state
 
-    def adopt(self, arm: ServerArm, **changes: Any) -> None:
-        """Write down a server that was started; end it if that cannot be done."""
+    def adopt(self, started: ProcessRef, **changes: Any) -> None:
+        """Write down a process that was started; end it if that cannot be done."""
         try:
             self.save(**changes)
         except BaseException:
-            process.stop(arm.process, grace=5)
+            process.stop(started, grace=5)
             raise
+
+    def bring_back(self, arm: ServerArm) -> ServerArm:
+        """Start the server of a version that died; it is not written down yet.
+
+        Raises:
+            ServiceError: If it does not become ready.
+        """
+        return servers.bring_back(self._folder, arm, timeout=self._ready_timeout)
+
+    def bring_up(self, origin: Origin) -> ServerArm:
+        """Start the server of a version that was removed; it is not written down yet.
+
+        Raises:
+            ServiceError: If it does not become ready.
+        """
+        return servers.bring_up(self._folder, origin, timeout=self._ready_timeout)
 
     def apply(self) -> None:
         """Make the front's table what the state says; start the front if it does not run."""
         running = self.state.front
         if running is None or not process.is_alive(running.process):
             running = front.start(self._folder, port=self.state.port)
-            try:
-                self.save(port=running.port, front=running)
-            except BaseException:
-                process.stop(running.process, grace=5)
-                raise
+            self.adopt(running.process, port=running.port, front=running)
         front.apply(self._folder, running, self.state, term=self._lease.term)
 
     def revive(self, role: Role) -> bool:
@@ -82,14 +117,14 @@ class Keeper:
         self.save(**{role: arm})
         _log.warning("version %s, the %s one, had died: starting it again", arm.version, role)
         try:
-            revived = servers.bring_back(self._folder, arm, timeout=REVIVE_TIMEOUT)
+            revived = self.bring_back(arm)
         except LeaseLostError:
             raise
         except PenstockError as error:
             _log.warning("version %s does not start again: %s", arm.version, error)
             self._give_up(role, arm, reason=str(error))
         else:
-            self.adopt(revived, **{role: revived})
+            self.adopt(revived.process, **{role: revived})
         return True
 
     def _give_up(self, role: Role, arm: ServerArm, *, reason: str) -> None:
@@ -123,9 +158,9 @@ class Keeper:
         return self.state.assignment.model_copy(update={"mirror": 0.0})
 
     def close(self) -> None:
-        """Stop the front and forget the state: nothing is served any more."""
-        if self.state.front:
-            process.stop(self.state.front.process, grace=self._drain)
-        with self._lease.guarded():
-            self._folder.write(None)
+        """Forget the state and stop the front: nothing is served any more."""
+        running = self.state.front
+        self._folder.write(None, lease=self._lease)
         self.state = LocalState(service=self._folder.service, port=self._port)
+        if running:
+            process.stop(running.process, grace=self._drain)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,14 +11,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock.errors import InputError, ServiceError
+from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.rollout import Pairs
 from penstock.rollout.router import Address, Health, Observation, Release, Routing
 from penstock.rollout.routers import front, process, servers
-from penstock.rollout.routers.keeper import REVIVE_TIMEOUT, Keeper
+from penstock.rollout.routers.keeper import Keeper
 from penstock.rollout.routers.lease import SECONDS, Lease
 from penstock.rollout.routers.loopback import LOOPBACK
 from penstock.rollout.routers.state import (
+    SERVICE_NAME,
     Assignment,
     LocalState,
     Origin,
@@ -26,6 +28,8 @@ from penstock.rollout.routers.state import (
     ServiceFolder,
 )
 from penstock.rollout.traffic import predict_url, replay
+
+_log = logging.getLogger(__name__)
 
 
 class LocalRouter:
@@ -37,8 +41,10 @@ class LocalRouter:
         home: Folder below which state, logs and models are kept, in `serving/<service>`.
         service: Name of the service, which is the model's name in requests.
         port: Public port on loopback; 0 takes a free one, or the one that it already has.
+        keep_port: Take whatever port the service has, and `port` only where it has none.
         drain: Seconds that a version which is removed may take to answer what it accepted.
         lease: Seconds after which a controller that fell silent may be taken over from.
+        ready_timeout: Seconds that a server which is started again may take to become ready.
 
     Raises:
         InputError: If `service` cannot be the name of a folder and part of an address.
@@ -50,10 +56,12 @@ class LocalRouter:
         *,
         service: str,
         port: int = 8080,
+        keep_port: bool = False,
         drain: float = 30.0,
         lease: float = SECONDS,
+        ready_timeout: float = 120.0,
     ) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", service):
+        if not re.fullmatch(SERVICE_NAME, service):
             raise InputError(
                 f"{service!r} cannot be the name of a service",
                 remedy="Use letters, digits, dashes, dots and underscores, 63 at most.",
@@ -61,8 +69,11 @@ class LocalRouter:
         self._folder = ServiceFolder(home, service)
         self._lease = Lease(self._folder.path, service=service, seconds=lease)
         self._port = port
+        self._keep_port = keep_port
         self._drain = drain
-        self._keeper = Keeper(self._folder, self._lease, port=port, drain=drain)
+        self._keeper = Keeper(
+            self._folder, self._lease, port=port, drain=drain, ready_timeout=ready_timeout
+        )
 
     @property
     def _state(self) -> LocalState:
@@ -103,7 +114,7 @@ class LocalRouter:
             InputError: If the service answers on another port than the one asked for.
         """
         self._folder.make()
-        with self._lease.held():
+        with self._lease.held(above=self._folder.term()):
             self._recover()
             yield
 
@@ -118,6 +129,7 @@ class LocalRouter:
         origin = Origin.of(release)
         for arm in (self._state.stable, self._state.candidate):
             if arm and arm.origin.same(origin):
+                self._keeper.apply()
                 return Address(arm.url)
         if self.stable == release.version:
             raise InputError(
@@ -132,11 +144,11 @@ class LocalRouter:
             self._keeper.apply()
             arm = servers.bring_up(self._folder, origin, timeout=timeout)
         except BaseException:
-            with contextlib.suppress(ServiceError):
+            with contextlib.suppress(PenstockError):
                 self.clean_up()
             raise
         self._keeper.adopt(
-            arm, candidate=arm, weight=0, assignment=self._keeper.unmirrored(), lost=None
+            arm.process, candidate=arm, weight=0, assignment=self._keeper.unmirrored(), lost=None
         )
         self._keeper.apply()
         return Address(arm.url)
@@ -243,31 +255,42 @@ class LocalRouter:
         if self._state.previous:
             # It has no server any more, but one command brings it back.
             origins.append(self._state.previous)
-        used = {origin.folder for origin in origins}
-        self._lease.check()
-        for folder in self.models.iterdir():
-            if str(folder) not in used:
-                shutil.rmtree(folder)
+        self._remove_unused({origin.folder for origin in origins})
+
+    def _remove_unused(self, used: set[str]) -> None:
+        """Remove the folders of models that are not used; one that cannot be is for the next time.
+
+        Each is renamed first, so that what is half removed is never taken for a model.
+        """
+        for folder in self._folder.unused_models(used):
+            going = folder.with_name(f".{folder.name}.removed")
+            try:
+                with self._lease.guarded():
+                    if not folder.name.endswith(".removed"):
+                        folder.replace(going)
+                shutil.rmtree(going if going.exists() else folder)
+            except OSError as error:
+                _log.warning("%s was not removed: %s", folder, error)
 
     def _recover(self) -> None:
-        state = self._folder.read()
-        parts = [part for part in (state.front, *state.arms()) if part] if state else []
-        for stray in process.strays(self._folder.path, known=[part.process for part in parts]):
+        # Before anything else is started: what is left over may hold the port.
+        self._folder.sweep(lease=self._lease)
+        found = self._keeper.take_over()
+        state = self._state
+        parts = [part.process for part in (state.front, *state.arms()) if part]
+        for stray in process.strays(self._folder.path, known=parts):
+            self._lease.check()
             process.stop(stray, grace=self._drain)
-        if state:
-            self._keeper.state = state
-        else:
-            self._keeper.state = LocalState(service=self._folder.service, port=self._port)
         self._check_port()
         self.mend()
         if self._state.arms():
             self._keeper.apply()
-        elif state:
+        elif found:
             self._keeper.close()
 
     def _check_port(self) -> None:
         state = self._state
-        if self._port in (0, state.port):
+        if self._keep_port or self._port in (0, state.port):
             return
         if state.front and process.is_alive(state.front.process):
             raise InputError(
@@ -285,17 +308,17 @@ class LocalRouter:
     def _step_back(self) -> None:
         """Swap the stable version with the one before it, which is started if it must be."""
         state = self._state
-        before = state.retired
-        if before and not process.is_alive(before.process):
-            before = servers.bring_back(self._folder, before, timeout=REVIVE_TIMEOUT)
+        before, started = state.retired, False
         changes: dict[str, Any] = {"candidate": state.stable, "retired": None, "weight": 0}
-        if before is None and state.previous:
-            before = servers.bring_up(self._folder, state.previous, timeout=REVIVE_TIMEOUT)
+        if before and not process.is_alive(before.process):
+            before, started = self._keeper.bring_back(before), True
+        elif before is None and state.previous:
+            before, started = self._keeper.bring_up(state.previous), True
             changes["previous"] = None
-        if before is None:
-            self._keeper.save(stable=None, **changes)
+        if before and started:
+            self._keeper.adopt(before.process, stable=before, **changes)
         else:
-            self._keeper.adopt(before, stable=before, **changes)
+            self._keeper.save(stable=before, **changes)
 
     def _remove_candidate(self) -> None:
         if self._state.candidate:

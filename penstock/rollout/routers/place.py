@@ -18,14 +18,26 @@ class LocalPlace:
         home: Folder below which all services of this machine are kept.
         service: The service.
         port: Its public port; 0 takes a free one, or the one that it has.
+        keep_port: Take whatever port it has, and `port` only where it has none.
+        ready_timeout: Seconds that a server which is started again may take to become ready.
 
     Raises:
         InputError: If `service` cannot be the name of a folder and part of an address.
     """
 
-    def __init__(self, home: Path, *, service: str, port: int = 0) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        service: str,
+        port: int = 0,
+        keep_port: bool = False,
+        ready_timeout: float = 120.0,
+    ) -> None:
         self._home, self._service = home, service
-        self._router = LocalRouter(home, service=service, port=port)
+        self._router = LocalRouter(
+            home, service=service, port=port, keep_port=keep_port, ready_timeout=ready_timeout
+        )
         self._rollouts = ServiceFolder(home, service).path / "rollouts"
 
     @property

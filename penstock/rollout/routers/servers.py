@@ -23,7 +23,8 @@ def bring_up(folder: ServiceFolder, origin: Origin, *, timeout: float) -> Server
         ServiceError: If it does not become ready; nothing is left running.
     """
     log = log_of(folder, origin.version)
-    if log.exists():
+    # Where it cannot be put aside, it goes on.
+    with contextlib.suppress(OSError):
         log.replace(log.with_suffix(".log.1"))
     port, server = _start(folder, origin, timeout=timeout)
     return ServerArm(identity=secrets.token_hex(8), origin=origin, port=port, process=server)
