@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal, Self, TextIO
 
 from pydantic import Field
 
-from penstock.errors import LeaseLostError, PenstockError, ServiceError
+from penstock.errors import InputError, LeaseLostError, PenstockError, ServiceError
 from penstock.records.base import Record, Value
 from penstock.rollout.beside import beside
 from penstock.rollout.routers import identity
@@ -193,7 +193,23 @@ class Lease:
         )
 
     def _read(self) -> LeaseRecord | None:
-        return LeaseRecord.read(self._path) if self._path.exists() else None
+        if not self._path.exists():
+            return None
+        try:
+            return LeaseRecord.read(self._path)
+        except InputError as error:
+            raise ServiceError(
+                error.what,
+                where=error.where,
+                remedy="Remove that file once no controller of this service runs any more.",
+            ) from error
+
+    def _known(self) -> LeaseRecord | None:
+        """Return what is written down as far as it can be read."""
+        try:
+            return self._read()
+        except PenstockError:
+            return None
 
     def _watched(self) -> tuple[LeaseRecord | None, bool]:
         """Return what is written down, and whether its holder gave no sign while it was watched."""
@@ -211,7 +227,7 @@ class Lease:
     def _acquire(self, *, force: bool, above: int) -> LeaseRecord:
         watched, silent = (None, False) if force else self._watched()
         with self._locked():
-            found = self._read()
+            found = self._known() if force else self._read()
             gone = found is None or found.verdict == "free" or found.abandoned
             if found and not (force or gone or (silent and found == watched)):
                 raise self._busy(found)
@@ -265,13 +281,13 @@ class Lease:
                 time.sleep(0.01)
             # For the message above alone: a full disk must not keep anybody from going on.
             with contextlib.suppress(OSError):
-                os.ftruncate(stream.fileno(), 0)
-                os.write(stream.fileno(), str(os.getpid()).encode())
+                os.pwrite(stream.fileno(), f"{os.getpid():<20}".encode(), 0)
             yield
 
     def _opened(self) -> TextIO:
         with writing(self._lock):
-            return self._lock.open("a+", encoding="utf-8")
+            self._lock.touch(mode=0o600)
+            return self._lock.open("r+", encoding="utf-8")
 
     def _takes(self, stream: TextIO) -> bool:
         try:

@@ -118,6 +118,14 @@ class LocalRouter:
             self._recover()
             yield
 
+    def guarded(self) -> AbstractContextManager[None]:
+        """Return a block that is run while nobody can take the service over; keep it short.
+
+        Raises:
+            LeaseLostError: If the lease is not held any more; the block is not run.
+        """
+        return self._lease.guarded()
+
     def open(self) -> None:
         """Make sure that the service's address is its own and answers."""
         self._lease.check()

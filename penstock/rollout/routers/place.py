@@ -62,11 +62,11 @@ class LocalPlace:
 
     def store(self, identity: str) -> Store:
         """Return the folder of a rollout."""
-        return FolderStore(self._rollouts / identity)
+        return FolderStore(self._rollouts / identity, guard=self._router.guarded)
 
     def stores(self) -> list[Store]:
         """Return the folders of those that have begun."""
-        return list(FolderStore.all_below(self._rollouts))
+        return list(FolderStore.all_below(self._rollouts, guard=self._router.guarded))
 
     def driven(self) -> bool:
         """Return whether a process that is not known to be dead holds the lease."""

@@ -35,7 +35,8 @@ def running_controller(home: Path, service: str) -> Holder | None:
 def stop(home: Path, service: str | None = None, *, force: bool = False) -> list[str]:
     """Stop what was left serving below `home`; return what was stopped, in words.
 
-    Models are removed; logs, captures and journals stay, because they are evidence.
+    Models are removed; logs, captures and journals stay, because they are evidence. One that cannot
+    be stopped does not keep the others running: its error is raised when they are stopped.
 
     Args:
         home: The folder that deployments were made with.
@@ -44,18 +45,24 @@ def stop(home: Path, service: str | None = None, *, force: bool = False) -> list
 
     Raises:
         InputError: If there is no service of that name.
-        ServiceError: If a controller drives it, naming its process.
+        ServiceError: If a controller drives it, naming its process, or it cannot be stopped.
     """
     folders = ServiceFolder.all_below(home)
     chosen = [folder for folder in folders if service in (None, folder.service)]
     if service is not None and not chosen:
         known = ", ".join(folder.service for folder in folders) or "none"
         raise InputError(f"no service is called {service!r}", remedy=f"There are: {known}.")
-    stopped = []
+    stopped: list[str] = []
+    refused: list[PenstockError] = []
     for folder in chosen:
         lease = Lease(folder.path, service=folder.service)
-        with lease.held(force=force, above=folder.term()):
-            stopped += _stop(folder, lease)
+        try:
+            with lease.held(force=force, above=folder.term()):
+                stopped += _stop(folder, lease)
+        except PenstockError as error:
+            refused.append(error)
+    if refused:
+        raise refused[0]
     return stopped
 
 

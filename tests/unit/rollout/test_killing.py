@@ -116,7 +116,9 @@ def test_a_line_that_was_not_synced_is_torn(tmp_path: Path) -> None:
     for fault in (Fault.KILL, Fault.FULL):
         ending = run(lambda: store.append(b"a second one\n"), fault, at=2, below=[tmp_path])
         assert ending.effects[-1].startswith("file: sync"), ending
-        assert (tmp_path / "rollout" / "journal.jsonl").read_bytes() == b"first\na seco"
+        # After a kill half a line is left; where an error can be seen, not even that.
+        torn = b"first\na seco" if fault is Fault.KILL else b"first\n"
+        assert (tmp_path / "rollout" / "journal.jsonl").read_bytes() == torn
         assert FolderStore(tmp_path / "rollout").lines() == [b"first\n"]
 
 
@@ -127,7 +129,7 @@ def test_what_is_refused_is_told(
     full = run(command, Fault.FULL, at=3, below=[tmp_path])
     assert "OSError: [Errno 28]" in full.error
     # What cleans up is hit too: the disk stays full.
-    assert run(command, Fault.REFUSED, at=2, below=[tmp_path]).error.startswith("PermissionError")
+    assert "Permission denied" in run(command, Fault.REFUSED, at=2, below=[tmp_path]).error
     del server[1][:]
     for fault, heard in ((Fault.DOWN, 0), (Fault.UNHEARD, 1)):
         for at, path in ((1, "/loopback"), (2, "/httpx")):

@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
+from killing import Fault, endings
 from router_parts import PREDICT, until
 
 from penstock import model
@@ -394,79 +395,115 @@ def test_a_service_that_is_known_before_it_is_held(service: Service) -> None:
     assert stop(service.home) == []
 
 
-class _Killed:
-    """Kills this process before its n-th step outside of it: on a file, a process, the front."""
-
-    def __init__(self, at: int) -> None:
-        self._left = at
-
-    def __call__(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            self._left -= 1
-            return step(*args, **kwargs)
-
-        return counted
-
-
-def _controller(service: Service, version: int, *, at: int, ending: str) -> int:
-    """Run a rollout in a process that is killed at a step; return its exit status."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    try:
-        killed = _Killed(at)
-        ServiceFolder.write = killed(ServiceFolder.write)  # type: ignore[method-assign]
-        front.apply = killed(front.apply)
-        process.start = killed(process.start)
-        process.stop = killed(process.stop)
-        process.wait_until_ready = killed(process.wait_until_ready)
-        router = service.router()
-        with router.exclusive():
+def _rollout(service: Service, version: int, *, ending: str) -> None:
+    """All that a controller does to a service, from one version to the next."""
+    router = service.router()
+    with router.exclusive():
+        router.open()
+        service.bring(router, version)
+        router.route(Routing(mirror=1.0))
+        router.set_weight(version, 40)
+        if ending != "rolled back":
+            router.promote(version)
+        else:
+            router.rollback(version)
+        router.clean_up()
+        if ending == "promoted and back":
+            # What was cleaned up is started again.
             service.bring(router, version)
-            router.route(Routing(mirror=1.0))
-            router.set_weight(version, 40)
-            if ending == "promote":
-                router.promote(version)
-            router.rollback(version) if ending == "rollback" else None
+            router.promote(version)
             router.clean_up()
-    finally:
-        os._exit(0)
+            router.rollback(version)
+            router.clean_up()
+
+
+_ENDINGS = ["rolled back", "promoted and back"]
+
+
+def _every(steps: int) -> Any:
+    """Take every effect in `make test-all`, and a few of them in `make test`."""
+    return pytest.param(steps, marks=[] if steps > 1 else [pytest.mark.long])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("ending", ["promote", "rollback"])
-def test_a_controller_may_be_killed_at_any_step(service: Service, ending: str) -> None:
+@pytest.mark.parametrize("steps", [_every(13), _every(1)])
+@pytest.mark.parametrize("ending", _ENDINGS)
+def test_a_controller_may_be_killed_at_any_effect(
+    service: Service, ending: str, steps: int
+) -> None:
     router = service.router()
     with router.exclusive():
         service.bring(router, 1)
         router.promote(1)
-    version, at, exited = 1, 0, -signal.SIGKILL
+    version = 2
+    effects = 0
+    stable = _resumed(service)
     with load_on(router.url) as answers:
-        while exited != 0:
-            version += 1
-            stable = _resumed(service)[0]
-            before = Counter(answers)
-            exited = _controller(service, version, at=at, ending=ending)
-            assert exited in (0, -signal.SIGKILL)
+        before = Counter(answers)
+        for ended in endings(
+            lambda: _rollout(service, version, ending=ending),  # noqa: B023
+            Fault.KILL,
+            below=[service.home],
+            every=steps,
+        ):
+            assert ended.code == (-signal.SIGKILL if ended.hit else 0), ended
             given = service.state()
             fresh = {key for key in answers if answers[key] > before[key]}
-            allowed = {f"200 version {stable}", f"200 version {version}"}
             assert given.stable is not None
-            if (ending, given.weight, given.stable.version) == ("promote", 0, stable):
-                # It never had any weight, so nobody was answered by it.
-                allowed = {f"200 version {stable}"}
-            assert fresh <= allowed, (at, fresh)
-            at += 1
-            _resumed(service)
-    assert at > 15
+            assert fresh <= {f"200 version {stable}", f"200 version {version}"}, (ended, fresh)
+            stable = _resumed(service)
+            version, effects, before = version + 1, ended.at, Counter(answers)
+    assert effects > 30
     assert all(key.startswith("200 version ") for key in answers), answers
-    assert service.state().stable is not None
 
 
-def _resumed(service: Service) -> tuple[int, int | None]:
-    """Take the service over, and check that it is whole and does what its state says."""
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [_every(17), _every(1)])
+@pytest.mark.parametrize("ending", _ENDINGS)
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.KILL])
+def test_what_cannot_be_done_is_said_and_the_next_command_goes_on(
+    service: Service, ending: str, fault: Fault, steps: int
+) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+    version = 2
+    calls = fault in (Fault.DOWN, Fault.UNHEARD)
+    for ended in endings(
+        lambda: _rollout(service, version, ending=ending),  # noqa: B023
+        fault,
+        below=[service.home],
+        every=5 if calls and steps > 1 else steps,
+    ):
+        # A sentence for people, or it came to its end all the same.
+        said = ended.interrupted if fault is Fault.INTERRUPT else ended.refused
+        assert said or ended.code == 0, ended.trace
+        _resumed(service)
+        version += 1
+
+
+def test_nothing_is_left_of_a_first_release_that_was_killed(service: Service) -> None:
+    def first() -> None:
+        router = service.router()
+        with router.exclusive():
+            router.open()
+            service.bring(router, 1)
+            router.promote(1)
+            router.clean_up()
+
+    for ended in endings(first, Fault.KILL, below=[service.home], first=3, every=9):
+        assert ended.code == (-signal.SIGKILL if ended.hit else 0), ended
+        with service.router().exclusive():
+            state = service.folder.read()
+            arms = state.arms() if state else ()
+            assert service.processes() == (1 + len(arms) if arms else 0)
+        stop(service.home)
+        assert service.processes() == 0
+
+
+def _resumed(service: Service) -> int:
+    """Take the service over, check that it does what its state says, and end what was begun."""
     router = service.router()
     with router.exclusive():
         state = service.state()
@@ -488,7 +525,12 @@ def _resumed(service: Service) -> tuple[int, int | None]:
         assert service.ask(router.url, 3) == {str(router.stable): 3}
         assert service.processes() == 2
         assert router.stable is not None
-        return router.stable, router.candidate
+        used = {str(version) for version in (router.stable, router.previous) if version}
+        assert {path.name for path in router.models.iterdir()} <= used
+        left = [path.name for path in service.folder.path.iterdir() if path.name.startswith(".")]
+        # The lease's own is swept by whoever comes next.
+        assert left == []
+        return router.stable
 
 
 @pytest.mark.slow
