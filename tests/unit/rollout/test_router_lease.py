@@ -16,7 +16,7 @@ from typing import Any
 
 import psutil
 import pytest
-from router_parts import until
+from router_parts import clocks_set, until
 
 from penstock import files
 from penstock.errors import InputError, LeaseLostError, ServiceError
@@ -24,6 +24,7 @@ from penstock.rollout.router import Routing
 from penstock.rollout.routers import identity, process
 from penstock.rollout.routers.lease import Lease, LeaseRecord
 from penstock.rollout.routers.local import LocalRouter
+from penstock.rollout.routers.place import LocalPlace
 from penstock.rollout.routers.services import running_controller, stop
 from penstock.rollout.routers.state import LocalState, ServiceFolder
 
@@ -251,14 +252,6 @@ def test_a_holder_in_another_container_keeps_it_until_it_expires(home: Path) -> 
         pass
 
 
-def clocks_set(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
-    """Do as a clock that is set: no test may set the machine's."""
-    now, born = time.time, psutil.Process.create_time
-    monkeypatch.setattr(time, "time", lambda: now() + hours * 3600)
-    # Of a time since boot it makes one since 1970 by the clock of now.
-    monkeypatch.setattr(psutil.Process, "create_time", lambda self: born(self) + hours * 3600)
-
-
 @pytest.mark.parametrize("hours", [-5, 5])
 def test_a_clock_that_is_set_takes_no_lease_away(
     home: Path, hours: float, monkeypatch: pytest.MonkeyPatch
@@ -319,6 +312,25 @@ def test_the_state_of_a_later_controller_is_not_overwritten(home: Path) -> None:
     with router(home).exclusive():
         assert ServiceFolder(home, "adult").read() is None
         assert LeaseRecord.read(path.parent / "lease.json").term == later.term + 1
+
+
+def test_a_line_of_an_earlier_controller_is_not_put_over_a_later_one(home: Path) -> None:
+    first, second = (LocalPlace(home, service="adult") for _ in range(2))
+    with first.router.exclusive():
+        ours = first.store("2-rollout")
+        ours.append(b"begun\n")
+        path = ServiceFolder(home, "adult").path
+        with Lease(path, service="adult").held(force=True):
+            pass
+        with second.router.exclusive():
+            second.store("2-rollout").append(b"gone on with\n")
+        for act in (lambda: ours.append(b"stale\n"), ours.clear):
+            with pytest.raises(LeaseLostError):
+                act()
+    assert second.store("2-rollout").lines() == [b"begun\n", b"gone on with\n"]
+    (found,) = second.stores()
+    with pytest.raises(LeaseLostError, match="no lease on it is held"):
+        found.append(b"without\n")
 
 
 def test_stopping_may_be_forced(home: Path) -> None:

@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -20,7 +22,7 @@ import httpx
 import psutil
 import pytest
 from killing import Fault, endings
-from router_parts import PREDICT, until
+from router_parts import PREDICT, clocks_set, until
 
 from penstock import model
 from penstock.errors import InputError, ServiceError
@@ -28,6 +30,7 @@ from penstock.records.rollout import ArmSummary, Pairs
 from penstock.rollout.router import Release, Routing
 from penstock.rollout.routers import front, process, servers
 from penstock.rollout.routers.local import LocalRouter
+from penstock.rollout.routers.place import LocalPlace
 from penstock.rollout.routers.services import status, stop
 from penstock.rollout.routers.state import LocalState, Origin, ServiceFolder
 
@@ -393,6 +396,152 @@ def test_a_service_that_is_known_before_it_is_held(service: Service) -> None:
         pass
     assert status(service.home) == []
     assert stop(service.home) == []
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_clock_that_is_set_changes_nothing(
+    service: Service, hours: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+    before = service.state()
+    with router.exclusive():
+        clocks_set(monkeypatch, hours)
+        # Of a controller that goes on, and of the next one.
+        for act in (router.mend, lambda: service.bring(router, 2), lambda: router.promote(2)):
+            act()
+        assert router.health(1).restarts == 0
+    assert [found.running for found in status(service.home)] == [True]
+    with service.router().exclusive():
+        now = service.state()
+        assert (now.front, now.retired) == (before.front, before.stable)
+        assert service.ask(router.url, 3) == {"2": 3}
+
+
+def test_the_state_of_the_release_before_is_taken_over(service: Service) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+    now = service.state()
+    path = service.folder.path / "state.json"
+    then = json.loads(path.read_text()) | {"schema_version": 2}
+    del then["term"]
+    # One was written down before the clock was set, one after; one has ended.
+    for part, hours in ((then["front"], 0), (then["stable"], 1)):
+        pid = part["process"]["pid"]
+        started = psutil.Process(pid).create_time() + hours * 3600
+        part["process"] = {"pid": pid, "started": started}
+    gone = {"pid": 2**22 - 1, "started": 1.0}
+    then["retired"] = then["stable"] | {"identity": "gone", "process": gone}
+    then["retired"]["origin"] = then["stable"]["origin"] | {"version": 7}
+    path.write_text(json.dumps(then))
+    with router.exclusive():
+        found = service.state()
+        assert (found.front, found.stable) == (now.front, now.stable)
+        assert service.ask(router.url, 3) == {"1": 3}
+        # Started again, as what died is; the front was not.
+        assert router.health(7).restarts == 1
+    assert json.loads(path.read_text())["stable"]["process"]["ticks"] > 0
+
+
+def test_what_is_not_ours_in_our_folders_is_left_alone(service: Service) -> None:
+    router, folder = service.router(), service.folder
+    outside = service.home / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    with router.exclusive():
+        service.bring(router, 1)
+        (folder.models / "notes.txt").touch()
+        (folder.models / "link").symlink_to(outside)
+        (folder.models / ".9.removed").mkdir()
+        (folder.models / "9").mkdir()
+        rollouts = folder.path / "rollouts"
+        (rollouts / "odd" / "journal.jsonl").mkdir(parents=True)
+        (rollouts / "journal.jsonl").touch()
+        (folder.path / "version-1.log.1").mkdir()
+        (folder.path / ".state.json.half").write_text("{")
+        (service.home / "serving" / "file").touch()
+        (service.home / "serving" / "lost+found").mkdir()
+        (service.home / "serving" / "wine").mkdir()
+        (service.home / "serving" / "wine" / "state.json").write_text("{")
+        router.promote(1)
+        router.clean_up()
+        left = {path.name for path in folder.models.iterdir()}
+        assert left == {"1", "notes.txt", "link"}
+    with service.router().exclusive():
+        assert not (folder.path / ".state.json.half").exists()
+    assert (outside / "kept").exists()
+    assert LocalPlace(service.home, service="adult").stores() == []
+    found = {each.service: each for each in status(service.home)}
+    assert (found["adult"].running, found["wine"].running) == (True, False)
+    assert "not JSON" in found["wine"].url
+    # A service that cannot be stopped keeps no other running.
+    (service.home / "serving" / "able").mkdir()
+    (service.home / "serving" / "able" / "lease.json").write_text("{")
+    with pytest.raises(ServiceError, match=r"able/lease.json.*Remove that file"):
+        stop(service.home)
+    assert service.processes() == 0
+    assert stop(service.home, force=True) == []
+
+
+def test_a_server_that_is_started_again_has_as_long_as_the_first_time(service: Service) -> None:
+    router = LocalRouter(service.home, service="adult", port=0, drain=5, ready_timeout=0.7)
+    with router.exclusive():
+        for version in (1, 2):
+            service.bring(router, version)
+            router.promote(version)
+            router.clean_up()
+        (service.folder.models / "1" / "hangs").touch()
+        started = time.monotonic()
+        with pytest.raises(ServiceError, match=r"version 1 was not ready within 0.7 s"):
+            router.rollback(2)
+        assert service.ask(router.url, 3) == {"2": 3}
+        service.bring(router, 3)
+        (service.folder.models / "3" / "hangs").touch()
+        candidate = service.state().candidate
+        assert candidate is not None
+        kill(candidate.process)
+        router.mend()
+        assert "not ready within 0.7 s" in router.health(3).reason
+        assert time.monotonic() - started < 10
+
+
+def test_a_service_that_has_no_port_takes_the_deployment_s(service: Service) -> None:
+    with contextlib.closing(process.hold_port(0)) as held:
+        port = held.getsockname()[1]
+    keeping = LocalRouter(service.home, service="adult", port=port, keep_port=True)
+    with keeping.exclusive():
+        keeping.open()
+        service.bring(keeping, 1)
+        keeping.promote(1)
+        assert keeping.url.endswith(f":{port}")
+    # It has one: a command that names none of its own keeps it.
+    other = LocalRouter(service.home, service="adult", port=port + 1, keep_port=True)
+    with other.exclusive():
+        assert other.url == keeping.url
+
+
+def test_the_processes_of_another_container_are_left_alone(service: Service) -> None:
+    folder = service.folder
+    folder.make()
+    command = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-P", "-m"]
+    options = ["router_stub", "--model", str(folder.models), "--version", "1", "--port", "0"]
+    if subprocess.run(["unshare", "--pid", "--fork", "true"], check=False).returncode:
+        pytest.skip("no namespace of process ids may be made here")
+    running = subprocess.Popen([*command, *options])
+    try:
+        until(lambda: service.processes() >= 2)
+        assert list(process.strays(folder.path, known=[])) == []
+        same = subprocess.Popen([sys.executable, "-P", "-m", *options])
+        until(lambda: len(list(process.strays(folder.path, known=[]))) == 1)
+        same.kill()
+        same.wait()
+    finally:
+        running.kill()
+        running.wait()
 
 
 def _rollout(service: Service, version: int, *, ending: str) -> None:
