@@ -126,7 +126,8 @@ def since_boot() -> float:
     It is the same clock in all processes of one boot, and nobody sets it.
     """
     if sys.platform == "linux":
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
+        with contextlib.suppress(OSError):
+            return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()
 
 

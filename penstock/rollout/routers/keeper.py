@@ -113,7 +113,8 @@ class Keeper:
         arm: ServerArm | None = getattr(self.state, role)
         if arm is None or process.is_alive(arm.process):
             return False
-        arm = arm.model_copy(update={"restarts": arm.restarts + 1})
+        # A controller that was killed as it started it again has counted this death.
+        arm = arm.model_copy(update={"restarts": arm.deaths, "death_counted": True})
         self.save(**{role: arm})
         _log.warning("version %s, the %s one, had died: starting it again", arm.version, role)
         try:

@@ -259,6 +259,7 @@ class LocalRouter:
         self._remove_retired()
         if not self._state.arms():
             self._keeper.close()
+        self._end_strays()
         origins = [arm.origin for arm in self._state.arms()]
         if self._state.previous:
             # It has no server any more, but one command brings it back.
@@ -284,17 +285,21 @@ class LocalRouter:
         # Before anything else is started: what is left over may hold the port.
         self._folder.sweep(lease=self._lease)
         found = self._keeper.take_over()
-        state = self._state
-        parts = [part.process for part in (state.front, *state.arms()) if part]
-        for stray in process.strays(self._folder.path, known=parts):
-            self._lease.check()
-            process.stop(stray, grace=self._drain)
+        self._end_strays()
         self._check_port()
         self.mend()
         if self._state.arms():
             self._keeper.apply()
         elif found:
             self._keeper.close()
+
+    def _end_strays(self) -> None:
+        """End the processes that the state does not name: a start that was cut short left them."""
+        state = self._state
+        named = [part.process for part in (state.front, *state.arms()) if part]
+        for stray in process.strays(self._folder.path, known=named):
+            self._lease.check()
+            process.stop(stray, grace=self._drain)
 
     def _check_port(self) -> None:
         state = self._state

@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from io import BufferedWriter
 from pathlib import Path
 
 from penstock.errors import ServiceError
@@ -43,18 +44,33 @@ def start(
     """
     # -P: a folder called penstock in the working directory must not be taken for the package.
     command = [sys.executable, "-P", "-m", module, *arguments]
-    with writing(log), log.open("ab") as output:
-        child = subprocess.Popen(  # noqa: S603
+    with writing(log):
+        output = log.open("ab")
+    with output:
+        child = _popen(command, output, sockets)
+    # One that has ended already is known too, until this process asks after it.
+    return ref_of(child.pid) or ProcessRef(pid=child.pid)
+
+
+def _popen(
+    command: Sequence[str], output: BufferedWriter, sockets: Sequence[socket.socket]
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd=log.parent,
+            cwd=Path(output.name).parent,
             start_new_session=True,
             pass_fds=[held.fileno() for held in sockets],
         )
-    # One that has ended already is known too, until this process asks after it.
-    return ref_of(child.pid) or ProcessRef(pid=child.pid)
+    except OSError as error:
+        raise ServiceError(
+            f"no process can be started: {error.strerror}",
+            where=command[0],
+            remedy="See that memory and processes are left for this user, then try again.",
+        ) from error
 
 
 def memory_of(ref: ProcessRef) -> int | None:

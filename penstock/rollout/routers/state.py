@@ -64,11 +64,19 @@ class ServerArm(Value):
     port: int
     process: ProcessRef
     restarts: int = Field(default=0, description="Times it was found dead since it was brought up")
+    death_counted: bool = Field(
+        default=False, description="Whether the death of this process is among them already"
+    )
 
     @property
     def version(self) -> int:
         """The version that it serves."""
         return self.origin.version
+
+    @property
+    def deaths(self) -> int:
+        """Times it was found dead, were it found dead now."""
+        return self.restarts + (not self.death_counted)
 
     @property
     def url(self) -> str:
@@ -267,8 +275,9 @@ class ServiceFolder:
         Whatever else lies there is nobody's model, and is left alone.
         """
         try:
-            found = list(self.models.iterdir())
-        except FileNotFoundError:
+            # What a killed removal left comes first, for its name begins with a dot.
+            found = sorted(self.models.iterdir())
+        except OSError:
             return []
         return [
             path

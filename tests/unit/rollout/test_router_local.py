@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from killing import Fault, endings
+from killing import Fault, endings, run
 from router_parts import PREDICT, clocks_set, until
 
 from penstock import model
@@ -50,8 +50,9 @@ class Service:
 
     def release(self, version: int, *, drill: str = "") -> Release:
         folder = self.folder.models / str(version)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "model").write_text(str(version))
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            (folder / "model").write_text(str(version))
         uri = f"models:/adult/{version}"
         return Release(
             version=version, uri=uri, model=f"sha256:{version}", folder=folder, drill=drill
@@ -509,6 +510,31 @@ def test_a_server_that_is_started_again_has_as_long_as_the_first_time(service: S
         assert time.monotonic() - started < 10
 
 
+def test_a_death_is_counted_once_however_often_its_mending_is_killed(service: Service) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+        service.bring(router, 2)
+        candidate = service.state().candidate
+        assert candidate is not None
+        kill(candidate.process)
+        assert router.health(2).restarts == 1
+
+    def mended() -> None:
+        with service.router().exclusive():
+            pass
+
+    starting = run(mended, below=[service.home]).effects
+    at = next(i for i, effect in enumerate(starting, 1) if effect.startswith("process: start"))
+    with router.exclusive():
+        kill(service.state().candidate.process)  # type: ignore[union-attr]
+    for _ in range(2):
+        assert run(mended, Fault.KILL, at=at, below=[service.home]).hit
+    with router.exclusive():
+        assert router.health(2).restarts == 2
+
+
 def test_a_service_that_has_no_port_takes_the_deployment_s(service: Service) -> None:
     with contextlib.closing(process.hold_port(0)) as held:
         port = held.getsockname()[1]
@@ -569,14 +595,15 @@ def _rollout(service: Service, version: int, *, ending: str) -> None:
 _ENDINGS = ["rolled back", "promoted and back"]
 
 
-def _every(steps: int) -> Any:
-    """Take every effect in `make test-all`, and a few of them in `make test`."""
-    return pytest.param(steps, marks=[] if steps > 1 else [pytest.mark.long])
+def _whole(ending: str) -> Any:
+    """Take every effect, in `make test-all`: `make test` takes a few."""
+    return pytest.param(ending, 1, marks=pytest.mark.long)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [_every(13), _every(1)])
-@pytest.mark.parametrize("ending", _ENDINGS)
+@pytest.mark.parametrize(
+    ("ending", "steps"), [("promoted and back", 13), *(_whole(ending) for ending in _ENDINGS)]
+)
 def test_a_controller_may_be_killed_at_any_effect(
     service: Service, ending: str, steps: int
 ) -> None:
@@ -607,8 +634,9 @@ def test_a_controller_may_be_killed_at_any_effect(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("steps", [_every(17), _every(1)])
-@pytest.mark.parametrize("ending", _ENDINGS)
+@pytest.mark.parametrize(
+    ("ending", "steps"), [("promoted and back", 31), *(_whole(ending) for ending in _ENDINGS)]
+)
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.KILL])
 def test_what_cannot_be_done_is_said_and_the_next_command_goes_on(
     service: Service, ending: str, fault: Fault, steps: int
@@ -618,18 +646,22 @@ def test_what_cannot_be_done_is_said_and_the_next_command_goes_on(
         service.bring(router, 1)
         router.promote(1)
     version = 2
+    service.release(version)
     calls = fault in (Fault.DOWN, Fault.UNHEARD)
     for ended in endings(
         lambda: _rollout(service, version, ending=ending),  # noqa: B023
         fault,
         below=[service.home],
-        every=5 if calls and steps > 1 else steps,
+        # Calls are few.
+        every=min(steps, 7) if calls else steps,
     ):
         # A sentence for people, or it came to its end all the same.
         said = ended.interrupted if fault is Fault.INTERRUPT else ended.refused
         assert said or ended.code == 0, ended.trace
         _resumed(service)
         version += 1
+        # It is not the router that fetches a model.
+        service.release(version)
 
 
 def test_nothing_is_left_of_a_first_release_that_was_killed(service: Service) -> None:
