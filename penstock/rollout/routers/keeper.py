@@ -6,7 +6,7 @@ import logging
 import time
 from typing import Any
 
-from penstock.errors import LeaseLostError, PenstockError
+from penstock.errors import LeaseLostError, PenstockError, ServiceError
 from penstock.rollout.routers import front, process, servers
 from penstock.rollout.routers.identity import ProcessRef
 from penstock.rollout.routers.lease import Lease
@@ -75,6 +75,24 @@ class Keeper:
         """
         state = self.state.model_copy(update=changes)
         self.state = self._folder.write(state, lease=self._lease) or state
+
+    def go_back(self, **changes: Any) -> None:
+        """Give the traffic back to what served before; a full disk does not keep users from it.
+
+        Raises:
+            LeaseLostError: If the lease is lost; nothing has changed.
+            ServiceError: If it cannot be written down. The traffic is back, and stays so until
+                another controller takes over, which finds what was written last.
+        """
+        try:
+            self.save(**changes)
+        except LeaseLostError:
+            raise
+        except ServiceError:
+            self.state = self.state.model_copy(update=changes)
+            self.apply()
+            raise
+        self.apply()
 
     def adopt(self, started: ProcessRef, **changes: Any) -> None:
         """Write down a process that was started; end it if that cannot be done."""

@@ -243,13 +243,13 @@ class LocalRouter:
         known and starts again; that takes as long as its start.
 
         Raises:
-            ServiceError: If the one before does not start; the traffic stays where it is.
+            ServiceError: If the one before does not start: the traffic stays where it is; or if the
+                state cannot be written: the traffic is back, see `Keeper.go_back`.
         """
         self._lease.check()
         if self.candidate is None and self.stable == version:
             self._step_back()
-        self._keeper.save(weight=0, assignment=self._keeper.unmirrored())
-        self._keeper.apply()
+        self._keeper.go_back(weight=0, assignment=self._keeper.unmirrored())
 
     def clean_up(self) -> None:
         """Stop every version without traffic, and the front too where nothing is left to serve."""
@@ -331,7 +331,7 @@ class LocalRouter:
         if before and started:
             self._keeper.adopt(before.process, stable=before, **changes)
         else:
-            self._keeper.save(stable=before, **changes)
+            self._keeper.go_back(stable=before, **changes)
 
     def _remove_candidate(self) -> None:
         if self._state.candidate:

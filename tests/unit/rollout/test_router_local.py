@@ -664,6 +664,44 @@ def test_what_cannot_be_done_is_said_and_the_next_command_goes_on(
         service.release(version)
 
 
+@pytest.mark.parametrize("promoted", [False, True])
+def test_a_full_disk_does_not_keep_the_traffic_from_going_back(
+    service: Service, promoted: bool
+) -> None:
+    router = service.router()
+
+    def begun() -> None:
+        with router.exclusive():
+            service.bring(router, 2)
+            router.set_weight(2, 100)
+            if promoted:
+                router.promote(2)
+
+    def back() -> None:
+        one = service.router()
+        with one.exclusive():
+            one.rollback(2)
+
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+        router.clean_up()
+    begun()
+    effects = run(back, Fault.FULL, below=[service.home]).effects
+    with router.exclusive():
+        router.clean_up()
+    begun()
+    writes = [at for at, effect in enumerate(effects, 1) if "write" in effect and "state" in effect]
+    # Promoted, there are two: the roles, and then the weight.
+    ended = run(back, Fault.FULL, at=writes[-2 if promoted else -1], below=[service.home])
+    assert ended.refused, ended.trace
+    assert "The disk is full" in ended.error
+    assert service.ask(router.url, 10) == {"1": 10}
+    # Nobody wrote it down, so it is to be said again; then it lasts.
+    back()
+    assert service.ask(router.url, 10) == {"1": 10}
+
+
 def test_nothing_is_left_of_a_first_release_that_was_killed(service: Service) -> None:
     def first() -> None:
         router = service.router()
