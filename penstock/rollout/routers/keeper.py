@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import time
+from pathlib import Path
 from typing import Any
 
 from penstock.errors import LeaseLostError, PenstockError, ServiceError
@@ -21,6 +23,8 @@ from penstock.rollout.routers.state import (
 )
 
 _log = logging.getLogger(__name__)
+
+_REMOVED = ".removed"
 
 
 class Keeper:
@@ -165,6 +169,35 @@ class Keeper:
         self.save(**changes)
         self.apply()
         process.stop(arm.process, grace=self._drain)
+
+    def end_strays(self) -> None:
+        """End the processes that the state does not name: a start that was cut short left them."""
+        named = [part.process for part in (self.state.front, *self.state.arms()) if part]
+        for stray in process.strays(self._folder.path, known=named):
+            self._lease.check()
+            process.stop(stray, grace=self._drain)
+
+    def remove_unused_models(self) -> None:
+        """Remove the folders of models that nothing serves and nobody goes back to.
+
+        Each is renamed first, so that what is half removed is never taken for a model. One that
+        cannot be removed is left for the next time.
+        """
+        origins = [arm.origin for arm in self.state.arms()]
+        if self.state.previous:
+            # It has no server any more, but one command brings it back.
+            origins.append(self.state.previous)
+        for folder in self._folder.unused_models({origin.folder for origin in origins}):
+            try:
+                shutil.rmtree(self._put_aside(folder))
+            except OSError as error:
+                _log.warning("%s was not removed: %s", folder, error)
+
+    def _put_aside(self, folder: Path) -> Path:
+        with self._lease.guarded():
+            if folder.name.endswith(_REMOVED):
+                return folder
+            return folder.replace(folder.with_name(f".{folder.name}{_REMOVED}"))
 
     def _in_flight(self, arm: ServerArm) -> int:
         if self.state.front is None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -28,8 +26,6 @@ from penstock.rollout.routers.state import (
     ServiceFolder,
 )
 from penstock.rollout.traffic import predict_url, replay
-
-_log = logging.getLogger(__name__)
 
 
 class LocalRouter:
@@ -259,47 +255,20 @@ class LocalRouter:
         self._remove_retired()
         if not self._state.arms():
             self._keeper.close()
-        self._end_strays()
-        origins = [arm.origin for arm in self._state.arms()]
-        if self._state.previous:
-            # It has no server any more, but one command brings it back.
-            origins.append(self._state.previous)
-        self._remove_unused({origin.folder for origin in origins})
-
-    def _remove_unused(self, used: set[str]) -> None:
-        """Remove the folders of models that are not used; one that cannot be is for the next time.
-
-        Each is renamed first, so that what is half removed is never taken for a model.
-        """
-        for folder in self._folder.unused_models(used):
-            going = folder.with_name(f".{folder.name}.removed")
-            try:
-                with self._lease.guarded():
-                    if not folder.name.endswith(".removed"):
-                        folder.replace(going)
-                shutil.rmtree(going if going.exists() else folder)
-            except OSError as error:
-                _log.warning("%s was not removed: %s", folder, error)
+        self._keeper.end_strays()
+        self._keeper.remove_unused_models()
 
     def _recover(self) -> None:
         # Before anything else is started: what is left over may hold the port.
         self._folder.sweep(lease=self._lease)
         found = self._keeper.take_over()
-        self._end_strays()
+        self._keeper.end_strays()
         self._check_port()
         self.mend()
         if self._state.arms():
             self._keeper.apply()
         elif found:
             self._keeper.close()
-
-    def _end_strays(self) -> None:
-        """End the processes that the state does not name: a start that was cut short left them."""
-        state = self._state
-        named = [part.process for part in (state.front, *state.arms()) if part]
-        for stray in process.strays(self._folder.path, known=named):
-            self._lease.check()
-            process.stop(stray, grace=self._drain)
 
     def _check_port(self) -> None:
         state = self._state
