@@ -22,10 +22,18 @@ class PenstockError(Exception):
         self.remedy = remedy
         super().__init__(what, where, remedy)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with what is in `args`, which its keywords do not take.
+        return _again, (type(self), self.args), dict(self.__dict__)
+
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         advice = f" {self.remedy}" if self.remedy else ""
         return f"{place}{self.what.rstrip('.')}.{advice}"
+
+
+def _again(kind: type[PenstockError], given: tuple[Any, ...]) -> PenstockError:
+    return kind.__new__(kind, *given)
 
 
 class InputError(PenstockError):
@@ -91,6 +99,11 @@ class MissingLibraryError(InputError, ModuleNotFoundError):
             remedy=f"Install it with: pip install 'penstock[{extra}]'",
         )
         self.library = self.name = library
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        again, given, fields = super().__reduce__()
+        # An ImportError keeps it beside its fields.
+        return again, given, fields | {"name": self.name}
 
 
 class IntegrityError(PenstockError):

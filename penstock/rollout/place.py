@@ -55,7 +55,14 @@ class Place(Protocol):
         ...
 
 
-def place_of(spec: DeploymentSpec, *, service: str, home: Path, tracking_uri: str) -> Place:
+def place_of(
+    spec: DeploymentSpec,
+    *,
+    service: str,
+    home: Path,
+    tracking_uri: str,
+    keep_port: bool = False,
+) -> Place:
     """Return where a deployment's service lives.
 
     Args:
@@ -63,6 +70,8 @@ def place_of(spec: DeploymentSpec, *, service: str, home: Path, tracking_uri: st
         service: The service, which is the registered model.
         home: Folder of this machine that keeps what a local service needs.
         tracking_uri: The MLflow store; a cluster reads models where it says.
+        keep_port: A local service keeps the port that it has; only where it has none it takes the
+            deployment's.
 
     Raises:
         InputError: If `service` cannot be the name of one there, or the plan asks for what that
@@ -72,7 +81,13 @@ def place_of(spec: DeploymentSpec, *, service: str, home: Path, tracking_uri: st
     if spec.router == "local":
         from penstock.rollout.routers.place import LocalPlace
 
-        return LocalPlace(home, service=service, port=spec.port)
+        return LocalPlace(
+            home,
+            service=service,
+            port=spec.port,
+            keep_port=keep_port,
+            ready_timeout=spec.ready_timeout,
+        )
     from penstock.rollout.kserve.place import ClusterPlace
 
     return ClusterPlace(spec, service=service, tracking_uri=tracking_uri)

@@ -3,8 +3,9 @@
 `python -m penstock.rollout.routers.splitter --listen-fd 5 --admin-fd 6 --token-file FILE`
 
 The admin port takes `PUT /table` with arms, weight and routing, and answers `GET /table` with them
-and the counters. Replacing the table is one assignment, so every request sees either the old one or
-the new. The public port listens from the first table on.
+and the counters. A table is made whole and its term compared before it replaces the one that is in
+effect, by one assignment: every request sees either the old one or the new, and a table that is
+refused changes nothing. The public port listens from the first table on.
 """
 
 from __future__ import annotations
@@ -60,10 +61,13 @@ class Admin:
         return web.Response(body=body, content_type="application/json")
 
     async def _replace(self, body: bytes) -> web.Response | None:
+        """Put a table into effect, or return why not: then nothing has changed."""
         try:
             given = orjson.loads(body)
+            term = given["term"]
+            if type(term) is not int:
+                raise TypeError(f"a term is a whole number, not {term!r}")
             table = self._splitter.table.replaced(given)
-            term = int(given["term"])
         except (LookupError, TypeError, ValueError) as problem:
             return error(400, f"not a table: {problem!r}")
         if term < self._term:

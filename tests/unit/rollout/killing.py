@@ -240,7 +240,9 @@ class _Watch:
         *rest: Any,
         **more: Any,
     ) -> Any:
-        if method not in ("GET", "HEAD"):
+        if method in ("GET", "HEAD"):
+            self._read()
+        else:
             here.unheard = self._meet(("call", f"{method} {here.host}:{here.port}{url}"))
         return original(here, method, url, *rest, **more)
 
@@ -256,10 +258,12 @@ class _Watch:
     def _httpx(self, original: Callable[..., Any], here: Any, request: Any) -> Any:
         import httpx
 
-        if request.method in ("GET", "HEAD"):
-            return original(here, request)
+        unheard = False
         try:
-            unheard = self._meet(("call", f"{request.method} {request.url}"))
+            if request.method in ("GET", "HEAD"):
+                self._read()
+            else:
+                unheard = self._meet(("call", f"{request.method} {request.url}"))
         except OSError as error:
             raise httpx.ConnectError(str(error), request=request) from error
         response = original(here, request)
@@ -280,6 +284,11 @@ class _Watch:
         original(here, connection)
         if unheard:
             raise here.dbapi.OperationalError("the answer is lost")
+
+    def _read(self) -> None:
+        """Come to a call that changes nothing: it is not counted, and not answered either."""
+        if self._fault is Fault.DOWN and 0 < self._at <= self._count:
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
 
     # What is done to it.
 
