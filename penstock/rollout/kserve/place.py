@@ -89,6 +89,7 @@ class ClusterPlace:
             spec=self._spec,
             tracking_uri=self._tracking_uri,
             lease=self._lease,
+            ready_timeout=self._deployment.ready_timeout,
             users=_users(self._deployment, self._service),
         )
 
@@ -162,7 +163,9 @@ class ClusterPlace:
             role=role,
             weight=state.weight_of(role),
             url=url,
-            health=pods.health_of(self._kube, self._spec.namespace, arm),
+            health=pods.health_of(
+                self._kube, self._spec.namespace, arm, baseline=state.baseline
+            ),
         )
 
 
