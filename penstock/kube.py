@@ -167,11 +167,6 @@ class Kube:
             raise ConflictError("it was deleted meanwhile", where=path)
         return _json(response)
 
-    def merge(self, path: str, changes: Manifest) -> Manifest | None:
-        """Merge fields into an object; None if it is not there."""
-        response = self._ask("PATCH", path, body=changes)
-        return None if response.status_code == 404 else _json(response)
-
     def delete(self, path: str, *, like: Manifest | None = None, changed: bool = True) -> None:
         """Delete an object, with what it owns; one that is not there is none to delete.
 
@@ -209,7 +204,7 @@ class Kube:
         while True:
             wait, said = pause, ""
             try:
-                headers = self._headers(method, accept)
+                headers = self._headers(accept)
                 response = self._http.request(
                     method, path, json=body, params=dict(parameters), headers=headers
                 )
@@ -231,10 +226,8 @@ class Kube:
             time.sleep(wait)
             pause = min(pause * 2, 5.0)
 
-    def _headers(self, method: str, accept: str) -> dict[str, str]:
+    def _headers(self, accept: str) -> dict[str, str]:
         headers = {"accept": accept}
-        if method == "PATCH":
-            headers["content-type"] = "application/merge-patch+json"
         token = self._token()
         if token:
             headers["authorization"] = token

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import Protocol
 
 from penstock import files
 
 _JOURNAL = "journal.jsonl"
+_NUMBER, _OUTCOME = "number", "outcome"
+_CROWDED = 2**26
+"""Bytes from which a journal should be made shorter."""
 
 
 class Store(Protocol):
@@ -24,11 +28,49 @@ class Store(Protocol):
         """The place, for messages."""
         ...
 
+    @property
+    def number(self) -> int:
+        """Its place in the order in which the service's rollouts began; 0 where it is not known."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether `end` was called: known without reading the journal.
+
+        False where it was not, though the journal may say that the rollout is done.
+        """
+        ...
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the journal should be rewritten shorter before more evidence comes."""
+        ...
+
     def lines(self) -> list[bytes]:
         """Return the journal's whole lines, each with its line end; none before it has begun.
 
         A line that a crash cut short is left out.
         """
+        ...
+
+    def rewrite(self, lines: list[bytes]) -> None:
+        """Write other lines in the journal's place, all of them or none.
+
+        Args:
+            lines: Each with its line end.
+        """
+        ...
+
+    def end(self, outcome: str) -> None:
+        """Mark the rollout as done.
+
+        Args:
+            outcome: `promoted` or `rolled_back`.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Delete the journal, its notes and marks for good."""
         ...
 
     def clear(self) -> None:
@@ -68,12 +110,13 @@ class FolderStore:
 
     @staticmethod
     def all_below(folder: Path) -> list[FolderStore]:
-        """Return the rollouts of a service that have a journal, in no order.
+        """Return the rollouts of a service that have a journal, the oldest first.
 
         Args:
             folder: `<service>/rollouts`.
         """
-        return [FolderStore(path.parent) for path in folder.glob(f"*/{_JOURNAL}")]
+        found = [FolderStore(path.parent) for path in folder.glob(f"*/{_JOURNAL}")]
+        return sorted(found, key=lambda store: (store.number, store.name))
 
     @property
     def name(self) -> str:
@@ -85,6 +128,22 @@ class FolderStore:
         """The journal's path."""
         return str(self._path)
 
+    @property
+    def number(self) -> int:
+        """Its place among the service's rollouts; 0 where a former release made it."""
+        text = self.note(_NUMBER) or ""
+        return int(text) if text.isdecimal() else 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is marked as done."""
+        return (self._folder / _OUTCOME).exists()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the journal has grown large."""
+        return (self._end or 0) > _CROWDED
+
     def lines(self) -> list[bytes]:
         """Return the journal's whole lines."""
         if not self._path.is_file():
@@ -95,6 +154,7 @@ class FolderStore:
     def clear(self) -> None:
         """Forget the journal."""
         self._path.unlink(missing_ok=True)
+        (self._folder / _OUTCOME).unlink(missing_ok=True)
         self._end = None
 
     def append(self, line: bytes, *, evidence: bool = False) -> None:  # noqa: ARG002
@@ -102,6 +162,8 @@ class FolderStore:
         new = not self._path.exists()
         if new:
             self._folder.mkdir(parents=True, exist_ok=True)
+            others = FolderStore.all_below(self._folder.parent)
+            self.leave(_NUMBER, str(1 + max((other.number for other in others), default=0)))
         if self._end is None:
             self._end = sum(map(len, self.lines()))
         with self._path.open("xb" if new else "r+b") as stream:
@@ -113,6 +175,26 @@ class FolderStore:
             self._end = stream.tell()
         if new:
             _sync_folder(self._folder)
+
+    def rewrite(self, lines: list[bytes]) -> None:
+        """Write other lines beside the journal, then over it."""
+        beside = self._path.with_suffix(".part")
+        with beside.open("wb") as stream:
+            stream.writelines(lines)
+            stream.flush()
+            os.fsync(stream.fileno())
+        beside.replace(self._path)
+        _sync_folder(self._folder)
+        self._end = sum(map(len, lines))
+
+    def end(self, outcome: str) -> None:
+        """Leave a mark that it is done."""
+        self.leave(_OUTCOME, outcome)
+
+    def forget(self) -> None:
+        """Delete the folder; without its journal first, so that nothing takes it for a rollout."""
+        self.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def note(self, name: str) -> str | None:
         """Return a note."""

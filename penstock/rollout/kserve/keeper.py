@@ -128,8 +128,7 @@ class Keeper:
         raise contended(self._where)
 
     def _require_mine(self, found: Manifest) -> None:
-        if self._state_of(found).term > self._lease.term:
-            raise self._lease.lost("a later controller has steered it")
+        self._lease.meet(self._state_of(found).term)
 
     def _state_of(self, found: Manifest) -> ClusterState:
         text = (found["metadata"].get("annotations") or {}).get(manifests.STATE)

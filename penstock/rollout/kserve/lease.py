@@ -118,11 +118,23 @@ class ClusterLease:
             self._valid_until = 0.0
             raise self.lost("another controller holds its lease")
 
-    def outdo(self, term: int) -> None:
-        """Raise the term above one that was met: the Lease was deleted, and began anew.
+    def meet(self, term: int) -> None:
+        """Return if an object that bears a term may be written.
+
+        A later one than is held is another controller's; unless the cluster says that the lease is
+        held here: then the Lease was deleted and began anew, and the term is raised above it.
 
         Raises:
-            LeaseLostError: If it is not held any more.
+            LeaseLostError: If another controller holds the lease.
+        """
+        if term > self._term:
+            self.outdo(term)
+
+    def outdo(self, term: int) -> None:
+        """Raise the term above one that was met, where the cluster says that the lease is held.
+
+        Raises:
+            LeaseLostError: If it is not.
         """
         while self._term <= term:
             self.confirm()

@@ -9,6 +9,7 @@ the HTTPRoutes.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import copy
 import json
@@ -293,6 +294,9 @@ class Cluster:
             return _status(403, said)
         if key[0] == "inferenceservices" and "name" in body["spec"]["predictor"]["model"]:
             return _status(403, "admission webhook denied the request: 'name' is not allowed")
+        held = sum(len(base64.b64decode(v)) for v in (body.get("binaryData") or {}).values())
+        if key[0] == "configmaps" and held > 2**20:
+            return _status(422, "ConfigMap is invalid: Too long: must have at most 1048576 bytes")
         checked = schema(key[0])
         if checked is not None:
             whole = {k: v for k, v in body.items() if k != "status"}
