@@ -6,7 +6,7 @@ controller that was killed goes on from what its journal holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import ClassVar, Literal, TypeVar
 
@@ -170,6 +170,7 @@ class Interval(Value):
 
     started: datetime
     seconds: float
+    looks: int = Field(default=1, ge=1, description="Looks at the router that are in it, together")
     phase: Literal["shadow", "step"]
     step: int = Field(default=0, description="Index of the plan's step; 0 in the shadow phase")
     weight: int = Field(description="The candidate's share of new requests, in percent")
@@ -307,6 +308,37 @@ def total_pairs(pairs: Iterable[Pairs]) -> Pairs:
     for pair in pairs:
         result = result.plus(pair)
     return result
+
+
+def merged(intervals: Sequence[Interval]) -> Interval:
+    """Return intervals of one phase and step as one: what they counted, summed exactly.
+
+    It began when the first of them did, took as long as all of them together, and is blind where
+    one of them was.
+
+    Args:
+        intervals: One at least, in their order.
+
+    Example:
+        >>> from datetime import datetime, UTC
+        >>> one = Interval(started=datetime.now(UTC), seconds=1.0, phase="step", weight=10)
+        >>> both = merged([one, one])
+        >>> (both.seconds, both.looks)
+        (2.0, 2)
+    """
+    first = intervals[0]
+    return Interval(
+        started=first.started,
+        seconds=sum(one.seconds for one in intervals),
+        looks=sum(one.looks for one in intervals),
+        phase=first.phase,
+        step=first.step,
+        weight=first.weight,
+        stable=total(one.stable for one in intervals),
+        candidate=total(one.candidate for one in intervals),
+        pairs=total_pairs(one.pairs for one in intervals),
+        blind=next((one.blind for one in intervals if one.blind), ""),
+    )
 
 
 def _combined(mine: Mapping[K, int], other: Mapping[K, int], *, sign: int) -> dict[K, int]:

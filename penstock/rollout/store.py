@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from io import FileIO
@@ -16,6 +17,9 @@ from penstock.errors import ServiceError
 from penstock.rollout.routers.disk import writing
 
 _JOURNAL = "journal.jsonl"
+_NUMBER, _OUTCOME = "number", "outcome"
+_CROWDED = 2**26
+"""Bytes from which a journal should be made shorter."""
 
 
 class Store(Protocol):
@@ -31,11 +35,49 @@ class Store(Protocol):
         """The place, for messages."""
         ...
 
+    @property
+    def number(self) -> int:
+        """Its place in the order in which the service's rollouts began; 0 where it is not known."""
+        ...
+
+    @property
+    def ended(self) -> bool:
+        """Whether `end` was called: known without reading the journal.
+
+        False where it was not, though the journal may say that the rollout is done.
+        """
+        ...
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the journal should be rewritten shorter before more evidence comes."""
+        ...
+
     def lines(self) -> list[bytes]:
         """Return the journal's whole lines, each with its line end; none before it has begun.
 
         A line that a crash cut short is left out.
         """
+        ...
+
+    def rewrite(self, lines: list[bytes]) -> None:
+        """Write other lines in the journal's place, all of them or none.
+
+        Args:
+            lines: Each with its line end.
+        """
+        ...
+
+    def end(self, outcome: str) -> None:
+        """Mark the rollout as done.
+
+        Args:
+            outcome: `promoted` or `rolled_back`.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Delete the journal, its notes and marks for good."""
         ...
 
     def clear(self) -> None:
@@ -87,7 +129,7 @@ class FolderStore:
         *,
         guard: Callable[[], AbstractContextManager[None]] = contextlib.nullcontext,
     ) -> list[FolderStore]:
-        """Return the rollouts of a service that have a journal, in no order.
+        """Return the rollouts of a service that have a journal, the oldest first.
 
         Whatever else lies there is no rollout, and is left alone.
 
@@ -95,8 +137,9 @@ class FolderStore:
             folder: `<service>/rollouts`.
             guard: As of the class.
         """
-        found = [path for path in folder.glob(f"*/{_JOURNAL}") if path.is_file()]
-        return [FolderStore(path.parent, guard=guard) for path in found]
+        made = [path for path in folder.glob(f"*/{_JOURNAL}") if path.is_file()]
+        found = [FolderStore(path.parent, guard=guard) for path in made]
+        return sorted(found, key=lambda store: (store.number, store.name))
 
     @property
     def name(self) -> str:
@@ -107,6 +150,22 @@ class FolderStore:
     def where(self) -> str:
         """The journal's path."""
         return str(self._path)
+
+    @property
+    def number(self) -> int:
+        """Its place among the service's rollouts; 0 where a former release made it."""
+        text = self.note(_NUMBER) or ""
+        return int(text) if text.isdecimal() else 0
+
+    @property
+    def ended(self) -> bool:
+        """Whether it is marked as done."""
+        return (self._folder / _OUTCOME).exists()
+
+    @property
+    def crowded(self) -> bool:
+        """Whether the journal has grown large."""
+        return (self._end or 0) > _CROWDED
 
     def lines(self) -> list[bytes]:
         """Return the journal's whole lines.
@@ -135,6 +194,7 @@ class FolderStore:
         """
         with self._guard(), writing(self._path):
             self._path.unlink(missing_ok=True)
+            (self._folder / _OUTCOME).unlink(missing_ok=True)
         self._end = None
 
     def append(self, line: bytes, *, evidence: bool = False) -> None:  # noqa: ARG002
@@ -148,6 +208,7 @@ class FolderStore:
             new = not self._path.exists()
             if new:
                 self._folder.mkdir(parents=True, exist_ok=True)
+                self._take_number()
             with self._path.open("xb" if new else "r+b", buffering=0) as stream:
                 if self._end is None or stream.seek(0, os.SEEK_END) != self._end:
                     # Something else was written since: by another process, or half a line.
@@ -157,6 +218,36 @@ class FolderStore:
             if new:
                 _sync_folder(self._folder)
         self._end = end
+
+    def rewrite(self, lines: list[bytes]) -> None:
+        """Write other lines beside the journal, then over it.
+
+        Raises:
+            LeaseLostError: If the guard refuses; nothing is written.
+            ServiceError: If it cannot be written; the journal is as it was then.
+        """
+        with self._guard(), writing(self._path):
+            beside = self._path.with_suffix(".part")
+            with beside.open("wb") as stream:
+                stream.writelines(lines)
+                stream.flush()
+                os.fsync(stream.fileno())
+            beside.replace(self._path)
+            _sync_folder(self._folder)
+        self._end = sum(map(len, lines))
+
+    def end(self, outcome: str) -> None:
+        """Leave a mark that it is done."""
+        self.leave(_OUTCOME, outcome)
+
+    def forget(self) -> None:
+        """Delete the folder; the journal first, so that nothing takes the rest for a rollout."""
+        self.clear()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _take_number(self) -> None:
+        others = FolderStore.all_below(self._folder.parent)
+        self.leave(_NUMBER, str(1 + max((other.number for other in others), default=0)))
 
     def note(self, name: str) -> str | None:
         """Return a note.

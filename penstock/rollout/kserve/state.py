@@ -59,6 +59,16 @@ class ClusterState(Record):
         default=None, description="Stable before the last promotion, until it is cleaned up"
     )
     previous: Arm | None = Field(default=None, description="Stable before the one that is")
+    passing: tuple[Arm, ...] = Field(
+        default=(),
+        description="Versions that nothing leads to, which are being brought up or taken away: "
+        "written before the first and after the last of their servers",
+    )
+    baseline: dict[str, int] = Field(
+        default={},
+        description="By the uid of each of the candidate's pods: restarts of its server when it "
+        "was ready for the first time",
+    )
     weight: int = 0
     mirror: float = 0.0
     choice_header: str = ""
