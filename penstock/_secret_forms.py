@@ -35,7 +35,10 @@ class Found:
 
 
 _CHARACTER = r"[^\s\"'<>|\\^`]"
-_TOKEN = re.compile(rf"(?:\$\{{[^{{}}]*\}}|{_CHARACTER})*")
+_TOKEN = re.compile(rf"{_CHARACTER}*")
+_REFERRED = "\0"
+"""What each character of a reference is for the time of a search: part of a word, and no secret."""
+
 _SCHEME = re.compile(r"(?<![a-z0-9+.-])(?P<scheme>[a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _DATABASES = (
     "postgres", "postgresql", "mysql", "mariadb", "oracle", "mssql", "mongodb", "redis", "rediss",
@@ -46,7 +49,7 @@ _DATABASES = (
 _CONTAINERS = ("abfs", "abfss", "wasb", "wasbs")
 """Schemes in which a container's name stands before the @."""
 
-_PORT = re.compile(r"\d{1,5}(?![\w-])|port\b|[{<$%*]", re.IGNORECASE)
+_PORT = re.compile(rf"\d{{1,5}}(?![\w-])|port\b|[{{<$%*]|{_REFERRED}+(?:[/?#,]|$)", re.IGNORECASE)
 """What follows a colon and is no password: a port, or what stands for one in a text."""
 
 _QUERY = re.compile(r"[?&;](?P<name>[\w.-]+)=(?P<secret>[^&;\s'\"<>#]+)")
@@ -69,7 +72,7 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
             r"\bauthorization['\"]?\s*[:=]\s*['\"]?(?:(?:bearer|basic|token)\s+)?"
-            r"(?P<one>[\w.~+/=-]{4,})|\bbearer\s+(?P<two>(?=\S*\d)[\w.~+/=-]{16,})",
+            r"(?P<one>(?!(?:bearer|basic|token)\b)[\w.~+/=-]{4,})|\bbearer\s+(?P<two>(?=\S*\d)[\w.~+/=-]{16,})",
             re.IGNORECASE,
         ),
         "a token",
@@ -109,8 +112,14 @@ def in_text(text: str, *, whole: bool = False) -> list[Found]:
         text: A message, or an address.
         whole: The text is one address, so that a password may hold a space or a quotation mark.
     """
+    text = REFERENCE.sub(lambda found: _REFERRED * len(found[0]), text)
     return sorted(
-        (found for found in _all(text, whole=whole) if _is_clear(text[found.start : found.end])),
+        (
+            found
+            for found in _all(text, whole=whole)
+            # Neither a reference nor what hides a secret.
+            if text[found.start : found.end].strip(f"{_REFERRED}*:")
+        ),
         key=lambda found: (found.hidden, -found.end),
     )
 
@@ -126,11 +135,6 @@ def _all(text: str, *, whole: bool) -> Iterator[Found]:
         for match in pattern.finditer(text):
             group = match.lastgroup or 0
             yield Found(*match.span(group), what, match.start(group))
-
-
-def _is_clear(secret: str) -> bool:
-    """Return whether a secret is there, and neither a reference to it nor what hides it."""
-    return REFERENCE.sub("", secret).strip("*:") != ""
 
 
 def _users(text: str, *, whole: bool) -> Iterator[Found]:

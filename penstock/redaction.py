@@ -95,6 +95,11 @@ def learn(address: str, *, whole: bool = False) -> None:
             continue
         secret = address[found.start : found.end]
         keep(secret)
+        # Libraries take a password that is not encoded apart, and quote what they find.
+        pieces = re.split(r"[@:/?#\s]", secret)
+        for piece in pieces if len(pieces) > 1 else ():
+            if len(piece) > _SHORT:
+                keep(piece)
         if found.hidden < found.start:
             pair = unquote(address[found.hidden : found.end])
             keep(b64encode(pair.encode()).decode())

@@ -59,6 +59,12 @@ class Clear:
 
     def sentence(self) -> str:
         """Return what is wrong and what to write instead, without the secret."""
+        section, _, name = self.field.rpartition(".")
+        if section == "cluster.environment":
+            return (
+                f"{self.field} holds {self.what} in clear: take it out, and let cluster.secrets "
+                f"set {name}"
+            )
         if self.field not in _READ_IN:
             return (
                 f"{self.field} holds {self.what} in clear, and no reference is read there: take it "
@@ -122,7 +128,8 @@ def refuse_clear(value: Any, *, where: str) -> None:
     if not found:
         return
     names = sorted({name for one in found if one.field in _READ_IN for name in one.names})
-    variables = ", ".join(f"KEY: {name}" for name in names)
+    keys = ["KEY", *(f"KEY{number}" for number in range(2, len(names) + 1))]
+    variables = ", ".join(f"{key}: {name}" for key, name in zip(keys, names, strict=False))
     remedy = (
         "Whoever can read the pipeline could read it there."
         if not names

@@ -143,7 +143,7 @@ class SqlReader:
         from sqlalchemy import exc
 
         try:
-            url = sa.make_url(resolve(self._source.uri, where="source.uri"))
+            url = self._url()
             self._check_present(url)
             engine = sa.create_engine(url, connect_args=_limits(url), poolclass=sa.NullPool)
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
@@ -162,6 +162,20 @@ class SqlReader:
             raise self._failure(error) from error
         finally:
             engine.dispose()
+
+    def _url(self) -> Any:
+        import sqlalchemy as sa
+
+        try:
+            return sa.make_url(resolve(self._source.uri, where="source.uri"))
+        except ValueError as error:
+            # It quotes what it takes for the port, and that may be the end of a password.
+            raise InputError(
+                "not a database URL: what stands for its port is no number",
+                where=self._where,
+                remedy="Percent-encode the password (@ is %40, : is %3A, / is %2F), or refer to it "
+                "as it is: ${env:NAME}.",
+            ) from error
 
     def _check_present(self, url: Any) -> None:
         """Refuse a database file that is absent: drivers would make an empty one."""
