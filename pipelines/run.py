@@ -31,6 +31,7 @@ from penstock.records.evaluation import Evaluation
 from penstock.records.quality import Validation
 from penstock.records.release import Deployment, Registration
 from penstock.records.rollout import Rollout
+from penstock.redaction import redact
 from penstock.rollout.spec import Drill
 from penstock.rollout.words import headline
 
@@ -127,6 +128,7 @@ def run_release(
         InputError: If a path or value cannot be passed through `kfp.local`, a secret is held by a
             field in which no reference is read, or a reference leads nowhere.
     """
+    tracking_shown = redact(Located(project=project, folder=folder).tracking_uri)
     project, secrets = lent(project)
     located = Located(project=project, folder=folder)
     home = located.home
@@ -158,7 +160,7 @@ def run_release(
         where=where,
         log=log,
         home=home,
-        tracking_uri=tracking_uri,
+        tracking_uri=tracking_shown,
         times=times,
         settings=tuple(settings),
         name=project.name,

@@ -137,6 +137,8 @@ def _entry(label: str, text: str) -> str:
 
 
 def _mlflow_ui(result: RunResult) -> str:
+    if result.tracking_uri.startswith(("http://", "https://")):
+        return result.tracking_uri
     beside = Path(sys.executable).parent / "mlflow"
     command = _near(beside) if beside.exists() else "mlflow"
     return f"{command} ui --backend-store-uri {shlex.quote(result.tracking_uri)}"

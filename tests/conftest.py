@@ -33,7 +33,7 @@ TESTED = (*telemetry.OFF, "CI", "GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "TF_B
 
 
 def _is_here(name: str) -> bool:
-    if name in ("", "None", "0.0.0.0", "::", "localhost", socket.gethostname(), socket.getfqdn()):  # noqa: S104
+    if name in ("", "None", "0.0.0.0", "::", "localhost", socket.gethostname(), socket.getfqdn()):
         return True
     with contextlib.suppress(ValueError):
         return ipaddress.ip_address(name).is_loopback

@@ -94,7 +94,9 @@ def test_of_an_address_from_outside_every_value_of_the_query_goes() -> None:
     assert shown == "https://a/t.csv?part=***&whatever=***"
 
 
-@pytest.mark.parametrize("secret", ["p@ss/w:rd #1", "zwei\nZeilen-lang", 'quo"te\\d<&>', "ünïcode!"])
+@pytest.mark.parametrize(
+    "secret", ["p@ss/w:rd #1", "zwei\nZeilen-lang", 'quo"te\\d<&>', "ünïcode!"]
+)
 def test_a_known_secret_goes_however_it_is_written(secret: str) -> None:
     keep(secret)
     encoded = quote(secret, safe="")
@@ -116,7 +118,11 @@ def test_a_short_secret_goes_as_a_word() -> None:
 def test_a_learned_address_takes_its_header_and_its_pieces_along() -> None:
     learn("postgresql://me:hunter@pass:word@db/x")
     header = base64.b64encode(b"me:hunter@pass:word").decode()
-    for said in (header, "invalid literal for int(): 'word@db'", "user me, password hunter@pass:word"):
+    for said in (
+        header,
+        "invalid literal for int(): 'word@db'",
+        "user me, password hunter@pass:word",
+    ):
         shown = redact(said)
         assert not [secret for secret in (header, "hunter", "word@") if secret in shown]
 
