@@ -93,9 +93,8 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 def fields(address: str, store: str, hook: str, *, clear: bool) -> dict[str, Any]:
     """Return the fields of a project that may hold a secret, with it or with a reference."""
-    source, token, tracker = (
-        quote(SECRETS[name], safe="") for name in ("source", "token", "store")
-    )
+    names = ("source", "token", "store")
+    source, token, tracker = (quote(SECRETS[name], safe="") for name in names)
     webhook = SECRETS["webhook"]
     if not clear:
         source, token, tracker = "${env:DB_PASSWORD}", "${env:TOKEN}", "${file:%s}"
@@ -150,6 +149,8 @@ def test_no_error_of_a_command_repeats_a_secret(
         )
     )
     monkeypatch.chdir(tmp_path)
+    for name in ("SOURCE_URI", "TRACKING_URI", "NOTIFY_WEBHOOK"):  # Gone when the test is over.
+        monkeypatch.setenv(f"PENSTOCK_SECRET_{name}", "")
     token, webhook = SECRETS["token"], SECRETS["webhook"]
     for arguments in (
         ("approve",),
@@ -159,9 +160,10 @@ def test_no_error_of_a_command_repeats_a_secret(
         ("submit", "--host", f"http://{nobody}"),
         ("submit", "--host", f"http://{nobody}", "--parameter", f"uri=https://h/t?sig={token}"),
         ("run", "--set", f"tracking_uri=http://tracker:{token}@{nobody}", "--set", "task=none"),
-        ("run", "--set", f"notify.webhook=https://hooks.slack.com/services/{webhook}"),
+        ("compile", "--set", f"notify.webhook=https://hooks.slack.com/services/{webhook}"),
         ("verify", "1", "--tracking-uri", f"http://tracker:{token}@{nobody}"),
-        ("init", f"postgresql://me:{token}@{nobody}/db", "--query", "q", "--target", "t", "--force"),
+        ("init", f"postgresql://me:{token}@{nobody}/db", "--query", "q", "--target", "t",
+         "--force"),
         ("init", f"postgresql://me:{PASSWORD}:x@{nobody}/db", "--query", "q", "--target", "t",
          "-o", "other.yaml"),
         ("init", f"http://{token}@{nobody}/t.csv", "--target", "t", "-o", "other.yaml"),

@@ -54,9 +54,8 @@ def test_who_wants_it_switches_it_on_and_then_it_is_recorded(shell) -> None:
 
 def test_every_variable_reaches_the_processes_that_a_step_starts(shell) -> None:
     program = "import penstock, subprocess; print(subprocess.check_output('env', text=True))"
-    environment = dict(
-        line.split("=", 1) for line in _run(shell, program).splitlines() if "=" in line
-    )
+    lines = _run(shell, program).splitlines()
+    environment = dict(line.split("=", 1) for line in lines if "=" in line)
     assert telemetry.OFF.items() <= environment.items()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -24,10 +23,9 @@ MARK = "MARKED"
 
 
 @pytest.fixture(autouse=True)
-def forgetful(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redaction, "_known", set())
     monkeypatch.setattr(redaction, "_pattern", None)
-    yield
 
 
 def made(**fields: Any) -> Project:
@@ -198,7 +196,7 @@ def test_what_is_no_secret_is_compiled(tmp_path: Path, fields: dict[str, Any]) -
 
 
 def test_a_reference_where_none_is_read_is_refused() -> None:
-    with pytest.raises(InputError, match="card.contact holds a reference.*source.uri") as caught:
+    with pytest.raises(InputError, match=r"card\.contact holds a reference.*source\.uri") as caught:
         made(card={"contact": "ask ${env:ME}"})
     assert "tracking_uri" in str(caught.value)
 
@@ -256,5 +254,5 @@ def test_a_run_here_is_lent_references_and_refuses_what_it_would_write_down() ->
     referring, environment = lent(project)
     assert referring.source.uri == "${env:PENSTOCK_SECRET_SOURCE_URI}"
     assert environment == {"PENSTOCK_SECRET_SOURCE_URI": project.source.uri}
-    with pytest.raises(InputError, match="card.contact holds a password in clear.*take it out"):
+    with pytest.raises(InputError, match=r"card\.contact holds a password in clear.*take it out"):
         lent(made(card={"contact": f"https://me:{MARK}@h"}))
