@@ -63,8 +63,8 @@ _FORMS: tuple[tuple[re.Pattern[str], str], ...] = (
         re.compile(
             r"(?<![\w.?&-])(?:\w+[-_])?(?:password|passwd|passphrase|pwd|(?:api|account|secret)_?key|"
             r"(?:secret_)?access_?key(?:_id)?|shared_?access_?(?:key|signature)|client_?secret|"
-            r"(?:access|auth|session|refresh)_?token)['\"]?\s*[=:]\s*"
-            r"(?:'(?P<one>[^']+)'|\"(?P<two>[^\"]+)\"|(?P<three>[^\s;,&'\"]+))",
+            r"(?:access|auth|session|refresh)_?token)(?:['\"]?\s*[=:]\s*"
+            r"(?:'(?P<one>[^']+)'|\"(?P<two>[^\"]+)\")|\s*=\s*(?P<three>[^\s;,&'\"]+))",
             re.IGNORECASE,
         ),
         "a password or key",

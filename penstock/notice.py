@@ -53,6 +53,7 @@ def post(text: str, *, state: str, webhook: str = "", file: str = "") -> list[st
         must not change how the run ended.
     """
     address = webhook or os.environ.get("PENSTOCK_WEBHOOK", "")
+    text = redact(text)
     problems = []
     if address:
         problem = _posted(address, text)

@@ -59,6 +59,13 @@ def test_every_variable_reaches_the_processes_that_a_step_starts(shell) -> None:
     assert telemetry.OFF.items() <= environment.items()
 
 
+def test_the_images_switch_it_off_too() -> None:
+    text = (Path(__file__).parents[2] / "images/Dockerfile").read_text()
+    runtime = text.partition(" AS runtime\n")[2].partition("\nFROM ")[0]
+    for name, value in telemetry.OFF.items():
+        assert f"{name}={value}" in runtime
+
+
 @pytest.mark.long
 @pytest.mark.slow
 def test_native_code_asks_nobody_either(shell) -> None:

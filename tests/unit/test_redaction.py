@@ -46,6 +46,7 @@ HIDDEN = {
     "could not connect: host=db password=hunter2 dbname=x": (
         "could not connect: host=db password=*** dbname=x"
     ),
+    """{"password": "hunter2", "n": 1}""": """{"password": "***", "n": 1}""",
     "Driver=X;PWD=hunter2;Server=s": "Driver=X;PWD=***;Server=s",
     "{'Authorization': 'Basic aHVudGVyMg=='}": "{'Authorization': 'Basic ***'}",
     "Bearer abcdefgh12345678": "Bearer ***",
@@ -80,6 +81,7 @@ def test_a_secret_is_known_by_its_form(text: str) -> None:
         "postgresql://me:${env:DB_PASSWORD}@db/loans",
         "https://kubeflow/?ns=team#/runs/details/1",
         "column 'token' is gone; slice password_length in [3, 8)",
+        "row 3: column 'password': the value is missing",
         "mailto:ada@example.org, 10:30@noon",
     ],
 )

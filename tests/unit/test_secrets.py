@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import http.server
+import threading
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
@@ -12,6 +15,7 @@ from penstock import project as projects
 from penstock import redaction
 from penstock.errors import InputError
 from penstock.pipelines.compile import compile_release
+from penstock.pipelines.init import write_project
 from penstock.pipelines.secret_fields import clear_secrets, lent, unsupplied
 from penstock.pipelines.submit import package
 from penstock.project import Project
@@ -145,6 +149,14 @@ def test_no_error_about_a_project_quotes_a_secret_of_it(tmp_path: Path) -> None:
         assert MARK not in str(caught.value).replace(f"x {MARK}", "")
 
 
+def test_a_file_that_is_no_yaml_is_told_without_its_lines(tmp_path: Path) -> None:
+    file = tmp_path / "project.yaml"
+    file.write_text(f"source:\n  uri: 'postgresql://me:{MARK * 20}@db/x'\n  'y: ]\n")
+    with pytest.raises(InputError, match=r"not valid YAML: .*\(line \d, column \d+\)") as caught:
+        projects.load(file)
+    assert MARK not in str(caught.value)
+
+
 SECRETS = {
     "a password": {"source": {"uri": f"mysql://me:{MARK}@db/x", "query": "select 1"}},
     "a token": {"source": {"uri": f"https://{MARK}@host/t.csv"}},
@@ -247,6 +259,48 @@ def test_a_parameter_of_a_submission_holds_no_secret_either() -> None:
     assert MARK not in str(caught.value)
     made_package = package(made(), parameters=["tracking_uri=http://me:${env:PW}@h"])
     assert made_package.arguments["tracking_uri"] == "http://me:${env:PW}@h"
+
+
+class _Closed(http.server.BaseHTTPRequestHandler):
+    """Serves a table to who shows a password."""
+
+    def do_GET(self) -> None:
+        shown = base64.b64encode(b"me:p@ss/word").decode()
+        good = self.headers.get("authorization") == f"Basic {shown}"
+        body = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i % 2) for i in range(60))
+        self.send_response(200 if good else 401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_HEAD(self) -> None:
+        self.do_GET()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_init_writes_a_reference_instead_of_a_password(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with http.server.HTTPServer(("127.0.0.1", 0), _Closed) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"127.0.0.1:{server.server_port}/t.csv?token=t0ken-t0ken"
+        write_project(
+            f"http://me:p%40ss%2Fword@{address}", target="b", output=tmp_path / "project.yaml"
+        )
+        server.shutdown()
+    text = (tmp_path / "project.yaml").read_text()
+    printed = capsys.readouterr().out
+    for secret in ("ss%2Fword", "ss/word", "t0ken"):
+        assert secret not in text + printed
+    uri = projects.load(tmp_path / "project.yaml").source.uri
+    named = {
+        "PENSTOCK_SOURCE_URI_PASSWORD": "p@ss/word",
+        "PENSTOCK_SOURCE_URI_TOKEN": "t0ken-t0ken",
+    }
+    assert resolve(uri, environment=named) == f"http://me:p%40ss%2Fword@{address}"
+    assert all(f"export {name}=" in printed for name in named)
 
 
 def test_a_run_here_is_lent_references_and_refuses_what_it_would_write_down() -> None:
