@@ -6,9 +6,11 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from penstock.redaction import redact
+
 
 class PenstockError(Exception):
-    """A failure that its reader can act on.
+    """A failure that its reader can act on. It quotes no secret, whatever it is made from.
 
     Args:
         what: What is wrong, with the offending value.
@@ -17,10 +19,10 @@ class PenstockError(Exception):
     """
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
-        self.what = what
-        self.where = where
-        self.remedy = remedy
-        super().__init__(what, where, remedy)
+        self.what = redact(what)
+        self.where = redact(where)
+        self.remedy = redact(remedy)
+        super().__init__(self.what, self.where, self.remedy)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The default calls the class with what is in `args`, which its keywords do not take.

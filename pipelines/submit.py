@@ -15,6 +15,7 @@ from penstock.errors import UsageError
 from penstock.pipelines._client import Endpoint, asking
 from penstock.pipelines.compile import compile_release
 from penstock.pipelines.parameters import given, starter, stays_here
+from penstock.pipelines.secret_fields import refuse_clear
 from penstock.project import Project
 
 
@@ -45,6 +46,7 @@ def package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
         parameters: `name=value`, instead of the values that the project gives.
 
     Raises:
+        InputError: If the project or a parameter holds a secret in clear.
         UsageError: If a parameter is not one of the pipeline's, or the table or the tracking store
             is on this machine and no parameter names another.
     """
@@ -54,7 +56,9 @@ def package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
         text = compiled.read_text(encoding="utf-8")
     spec = next(yaml.safe_load_all(text))
     inputs = spec["root"]["inputDefinitions"]["parameters"]
-    arguments = {"requested_by": starter(), **given(parameters, inputs=inputs)}
+    changed = given(parameters, inputs=inputs)
+    refuse_clear(changed, where="--parameter")
+    arguments = {"requested_by": starter(), **changed}
     for name, value, meaning in (
         ("uri", project.source.uri, "the table"),
         ("tracking_uri", project.tracking_uri, "the MLflow store"),

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from penstock.records.spec import Spec
+from penstock.secrets import is_reference
 
 Drill = Literal[
     "",
@@ -251,7 +252,9 @@ class PrometheusSpec(Spec):
         edges = list(self.latency_edges)
         if len(edges) == 1 or edges != sorted(set(edges)) or min(edges, default=1) <= 0:
             raise ValueError("latency_edges must be above 0 and rise, two at least")
-        if self.url and not self.url.startswith(("http://", "https://")):
+        if self.url and not (
+            self.url.startswith(("http://", "https://")) or is_reference(self.url)
+        ):
             raise ValueError(f"url must begin with http:// or https://, got {self.url!r}")
         return self
 

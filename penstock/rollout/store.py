@@ -209,7 +209,9 @@ class FolderStore:
             if new:
                 self._folder.mkdir(parents=True, exist_ok=True)
                 self._take_number()
-            with self._path.open("xb" if new else "r+b", buffering=0) as stream:
+                # Nobody else may read it: its order names the MLflow store.
+                self._path.touch(mode=0o600, exist_ok=False)
+            with self._path.open("r+b", buffering=0) as stream:
                 if self._end is None or stream.seek(0, os.SEEK_END) != self._end:
                     # Something else was written since: by another process, or half a line.
                     self._end = sum(map(len, self.lines()))
@@ -228,6 +230,7 @@ class FolderStore:
         """
         with self._guard(), writing(self._path):
             beside = self._path.with_suffix(".part")
+            beside.touch(mode=0o600)
             with beside.open("wb") as stream:
                 stream.writelines(lines)
                 stream.flush()
@@ -267,14 +270,14 @@ class FolderStore:
             ) from error
 
     def leave(self, name: str, text: str) -> None:
-        """Leave a note.
+        """Leave a note. Nobody else may read it.
 
         Raises:
             ServiceError: If it cannot be written.
         """
         with writing(self._folder / name):
             self._folder.mkdir(parents=True, exist_ok=True)
-            files.write_text(self._folder / name, text)
+            files.write_text(self._folder / name, text, private=True)
 
 
 def _put(stream: FileIO, line: bytes, *, at: int) -> None:
