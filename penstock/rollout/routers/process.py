@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 from penstock.errors import ServiceError
 from penstock.records.base import Value
 from penstock.rollout.routers.loopback import LOOPBACK, ask
+from penstock.serving import logs
 
 if TYPE_CHECKING:
     import psutil
@@ -184,11 +184,7 @@ def answers(
 
 def tail(log: Path, *, lines: int = 8) -> str:
     """Return the last lines of a log file, joined by ` | `."""
-    if not log.is_file():
-        return "(no log)"
-    with log.open(encoding="utf-8", errors="replace") as stream:
-        kept = deque((line.strip() for line in stream if line.strip()), maxlen=lines)
-    return " | ".join(kept) or "(empty)"
+    return logs.tail(log, lines=lines)
 
 
 def _ends(ref: ProcessRef, *, within: float) -> bool:

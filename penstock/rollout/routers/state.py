@@ -14,6 +14,7 @@ from penstock.records.rollout import Grids
 from penstock.rollout.router import Release, Routing
 from penstock.rollout.routers.loopback import LOOPBACK
 from penstock.rollout.routers.process import ProcessRef
+from penstock.serving.marks import key_of
 
 Role = Literal["stable", "candidate", "retired"]
 
@@ -181,6 +182,10 @@ class ServiceFolder:
     def headers(self) -> dict[str, str]:
         """Return what an admin call of the front shows."""
         return {"authorization": f"Bearer {self.token.read_text(encoding='utf-8').strip()}"}
+
+    def key(self) -> str:
+        """Return what marks requests of this service's rollouts."""
+        return key_of(self.token.read_text(encoding="utf-8").strip())
 
     def log(self, name: str) -> Path:
         """Return the path of one process's log."""
