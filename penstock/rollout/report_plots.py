@@ -197,9 +197,9 @@ def _loss(scene: Scene) -> str:
         title="Loss",
         y="Mean loss so far",
         caption="How far predictions were from the true label, where it has come: 0 is perfect, 1 "
-        "as wrong as can be. The mean over all such requests since the shadow phase began, and anew "
-        f"since the first step: {stable:,} requests of the stable version, {candidate:,} of the "
-        "candidate.",
+        "as wrong as can be. The mean over all such requests since the shadow phase began, and "
+        f"anew since the first step: {stable:,} requests of the stable version, {candidate:,} of "
+        "the candidate.",
     )
 
 

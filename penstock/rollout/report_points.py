@@ -148,7 +148,7 @@ def line_of(points: Sequence[Point], values: Sequence[float | None]) -> Line:
 def mean_losses(
     points: Sequence[Point], arm_of: Callable[[Point], ArmSummary]
 ) -> list[float | None]:
-    """Return the mean loss of the labelled requests so far, phase by phase; None before the first."""
+    """Return the mean loss of labelled requests so far, phase by phase; None before the first."""
     sums: dict[str, Labelled] = {}
     means: list[float | None] = []
     for point in points:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+import time
 from http import HTTPStatus
 
 HEAD_SECONDS = 15.0
@@ -42,7 +42,7 @@ class Bound:
         body_seconds: float,
         head_seconds: float = HEAD_SECONDS,
     ) -> None:
-        self.idle_since: float | None = loop.time()
+        self.idle_since: float | None = time.monotonic()
         self._loop = loop
         self._transport = transport
         self._body_seconds = body_seconds
@@ -77,7 +77,7 @@ class Bound:
 
     def answer_ends(self) -> None:
         """All of the answer is written, though not yet taken."""
-        self.idle_since = self._loop.time()
+        self.idle_since = time.monotonic()
 
     def pause_writing(self) -> None:
         """The client does not take what it is sent."""
@@ -114,12 +114,10 @@ class Connections:
 
     Args:
         limit: How many there may be.
-        now: Returns the event loop's time.
     """
 
-    def __init__(self, limit: int, *, now: Callable[[], float]) -> None:
+    def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._now = now
         self._bounds: dict[Bound, None] = {}
 
     def enter(self, bound: Bound) -> bool:
@@ -141,7 +139,7 @@ class Connections:
     def _make_room(self) -> bool:
         idle = [bound for bound in self._bounds if bound.idle_since is not None]
         oldest = min(idle, key=lambda bound: bound.idle_since or 0.0, default=None)
-        if oldest is None or self._now() - (oldest.idle_since or 0.0) < SETTLED:
+        if oldest is None or time.monotonic() - (oldest.idle_since or 0.0) < SETTLED:
             return False
         self.leave(oldest)
         oldest.give_way()

@@ -1,7 +1,8 @@
 """`python -m penstock.serving.drill --fault NAME`: the model server with a fault put in on purpose.
 
 For proving that a rollout notices: never for users. It takes the model server's own options. The
-release step's probe is answered as by a sound server, so that the fault meets traffic. Standard error and the metadata say that it is a drill.
+release step's probe is answered as by a sound server, so that the fault meets traffic. Standard
+error and the metadata say that it is a drill.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
     add(
         "--feedback-token-file",
         type=Path,
-        help="file with the token that labels need; left out: none on loopback, elsewhere no labels",
+        help="file with the token that labels need; without one: taken on loopback alone",
     )
     add(
         "--own-traffic",

@@ -1,4 +1,4 @@
-"""Logs that stay small: a file that is rotated by size, and lines that do not repeat without end."""
+"""Logs that stay small: a file that is rotated by size, and lines that do not repeat for ever."""
 
 from __future__ import annotations
 

@@ -9,11 +9,12 @@ import logging
 import sys
 import types
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock.errors import MissingLibraryError
 from penstock.serving import logs
-from penstock.serving.connections import raise_file_limit
+from penstock.serving.connections import Connections, raise_file_limit
 
 if TYPE_CHECKING:
     from penstock.serving.app import Receive, Scope, Send
@@ -69,7 +70,7 @@ def serve(application: Application, service: Service, *, host: str, port: int) -
 
 
 async def _run(rest: Any, application: Application, limits: Limits, *, host: str) -> None:
-    from penstock.serving.protocol import bounded
+    from penstock.serving.protocol import Bounded
 
     config, listener = rest.config, rest._server
     config.host = host
@@ -77,7 +78,9 @@ async def _run(rest: Any, application: Application, limits: Limits, *, host: str
     config.server_header = False
     # A request that asks for a websocket is then answered as if it did not.
     config.ws = "none"
-    config.http = bounded(limits)
+    config.http = partial(
+        Bounded, connections=Connections(limits.connections), seconds=limits.seconds
+    )
     close = listener.shutdown
 
     async def leave(sockets: Any = None) -> None:

@@ -202,9 +202,8 @@ def scores(evidence: Evidence, stage: Stage, rules: RulesSpec, *, with_labels: b
     verdict = stage.verdict(fails=distance.fails or index.fails or constant, passes=passes)
     sentence = (
         f"The scores of {count(n_c)} requests by the candidate and {count(n_s)} by the stable "
-        f"version, one row of each, "
-        f"lie {distance.value:.2f} apart (Kolmogorov-Smirnov, 0 to 1): between "
-        f"{distance.low:.2f} and {distance.high:.2f}, {rules.score_ks:g} allowed; the population "
+        f"version, one row of each, lie {distance.value:.2f} apart (Kolmogorov-Smirnov, 0 to 1): "
+        f"between {distance.low:.2f} and {distance.high:.2f}, {rules.score_ks:g} allowed; the population "
         f"stability index is {index.value:.2f}: between {index.low:.2f} and {index.high:.2f}, "
         f"{rules.score_psi:g} allowed."
     )
@@ -255,9 +254,9 @@ def labels(evidence: Evidence | None, stage: Stage, rules: RulesSpec) -> Finding
         verdict = "not judged"
     mean_c, mean_s = candidate[:, 1].sum() / n_c, stable[:, 1].sum() / n_s
     sentence = (
-        f"On {count(n_c)} requests whose labels have come the candidate's mean loss is {mean_c:.3f}, "
-        f"the stable version's {mean_s:.3f} on {count(n_s)}: between {low:+.3f} and {high:+.3f} "
-        f"more, {bound:g} allowed."
+        f"On {count(n_c)} requests whose labels have come the candidate's mean loss is "
+        f"{mean_c:.3f}, the stable version's {mean_s:.3f} on {count(n_s)}: between {low:+.3f} and "
+        f"{high:+.3f} more, {bound:g} allowed."
     )
     if missing:
         sentence += f" {count(missing)} labelled requests are missing."

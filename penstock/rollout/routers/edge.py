@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import web
 
@@ -36,7 +36,7 @@ class Server(web.Server):
             "auto_decompress": False,
         }
         super().__init__(_within(handler), **self._options)
-        self.bounds = Connections(connections, now=asyncio.get_running_loop().time)
+        self.bounds = Connections(connections)
         self.body_seconds = body_seconds
 
     def __call__(self) -> web.RequestHandler:
@@ -56,12 +56,13 @@ class _Handler(web.RequestHandler):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, or refuse it."""
-        assert isinstance(transport, asyncio.Transport)
-        bound = Bound(asyncio.get_running_loop(), transport, body_seconds=self._server.body_seconds)
+        # uvloop's is one in all but name.
+        real = cast("asyncio.Transport", transport)
+        bound = Bound(asyncio.get_running_loop(), real, body_seconds=self._server.body_seconds)
         if not self._server.bounds.enter(bound):
             bound.end()
-            transport.write(refusal(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY))
-            transport.close()
+            real.write(refusal(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY))
+            real.close()
             return
         self._bound = bound
         super().connection_made(transport)

@@ -52,7 +52,7 @@ def arm(
         scores=histogram(1 / (1 + np.exp(-logits)), GRIDS.scores),
         labels={name: int(rows) for name, rows in zip(names, drawn, strict=True) if rows},
         labelled=Labelled(
-            rows=len(losses), loss=float(losses.sum()), squared=float((losses**2).sum())
+            requests=len(losses), loss=float(losses.sum()), squared=float((losses**2).sum())
         ),
     )
 
@@ -388,7 +388,7 @@ def arms(draw: st.DrawFn) -> ArmSummary:
         latency=draw(bins) if answered else {},
         scores={place % 50: rows for place, rows in draw(bins).items()} if answered else {},
         labels=draw(st.dictionaries(st.sampled_from("abc"), st.integers(1, 9), max_size=3)),
-        labelled=Labelled(rows=rows, loss=loss, squared=loss * loss / max(rows, 1)),
+        labelled=Labelled(requests=rows, loss=loss, squared=loss * loss / max(rows, 1)),
     )
 
 

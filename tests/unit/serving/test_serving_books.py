@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving_process import ROW, Start
+from serving_process import KEY, ROW, Start
 
 from penstock.errors import InputError
 from penstock.model import load
@@ -158,7 +158,7 @@ def test_a_label_is_joined_once_and_told_apart(record: Callable[[str], Model]) -
     memory.add("c", scores=[0.9], labels=["yes"], mirrored=True)
     found = memory.join([("u", 0, "no"), ("u", 1, "no"), ("c", 0, "yes"), ("z", 0, "no")])
     assert (found.joined, found.unknown, found.repeated) == (3, 1, 0)
-    live = Labelled(rows=2, loss=0.25**2 + 0.5**2, squared=0.25**4 + 0.5**4)
+    live = Labelled(requests=2, loss=0.25**2 + 0.5**2, squared=0.25**4 + 0.5**4)
     assert found.sums["live"] == live
     assert found.sums["mirror"].rows == 1
     assert found.sums["mirror"].loss == pytest.approx(0.01)
@@ -228,9 +228,9 @@ def test_a_server_captures_and_joins(
 ) -> None:
     server = start(models(), "--capture", str(tmp_path / "kept"))
     first = server.predict(ROW, ROW | {"job": None}, x_request_id="u").json()
-    server.predict(ROW, x_request_id="c", x_penstock_mirror="1")
-    server.predict(ROW, x_request_id="r", x_penstock_replay="1")
-    server.predict(ROW, x_request_id="s", user_agent="penstock-smoke")
+    server.predict(ROW, x_request_id="c", x_penstock_mirror=KEY)
+    server.predict(ROW, x_request_id="r", x_penstock_replay=KEY)
+    server.predict(ROW, x_request_id="s", x_penstock_smoke=KEY)
     assert server.predict({}, x_request_id="wrong").status_code == 400
     labels = [_label("u", "yes"), _label("u", "no", 1), _label("c", "no"), _label("s", "no")]
     url = "/v1/models/adult:feedback"

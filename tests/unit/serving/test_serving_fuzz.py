@@ -85,7 +85,7 @@ HEADERS = [
     *("content-encoding: gzip", "content-encoding: br", "inference-header-content-length: 5"),
     *("accept: */*;q=x", "accept: application/openmetrics-text; version=999", "te: trailers"),
     *("x-request-id: " + "r" * 200, "x-request-id: é", "x-penstock-mirror: 1"),
-    *("x-penstock-replay: 1", "user-agent: penstock-smoke", "expect: 100-continue", "a:b"),
+    *("x-penstock-replay: 1", "x-penstock-smoke: 1", "expect: 100-continue", "a:b"),
     *("upgrade: websocket\r\nconnection: upgrade", "x: " + "y" * 8000, "range: bytes=0-"),
     "ce-id: 1\r\nce-type: a\r\nce-source: b\r\nce-specversion: 1.0",
 ]
