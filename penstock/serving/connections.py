@@ -31,7 +31,7 @@ class Bound:
         loop: The event loop.
         transport: The connection.
         body_seconds: How long a body may take to come, and an answer to be taken.
-        head_seconds: How long the head of a request may take to come.
+        head_seconds: How long the head of a request may take to come, if that is less.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Bound:
         self._loop = loop
         self._transport = transport
         self._body_seconds = body_seconds
-        self._head_seconds = head_seconds
+        self._head_seconds = min(head_seconds, body_seconds)
         self._reading: asyncio.TimerHandle | None = None
         self._writing: asyncio.TimerHandle | None = None
         self.head_begins()

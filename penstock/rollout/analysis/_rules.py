@@ -203,9 +203,9 @@ def scores(evidence: Evidence, stage: Stage, rules: RulesSpec, *, with_labels: b
     sentence = (
         f"The scores of {count(n_c)} requests by the candidate and {count(n_s)} by the stable "
         f"version, one row of each, lie {distance.value:.2f} apart (Kolmogorov-Smirnov, 0 to 1): "
-        f"between {distance.low:.2f} and {distance.high:.2f}, {rules.score_ks:g} allowed; the population "
-        f"stability index is {index.value:.2f}: between {index.low:.2f} and {index.high:.2f}, "
-        f"{rules.score_psi:g} allowed."
+        f"between {distance.low:.2f} and {distance.high:.2f}, {rules.score_ks:g} allowed; the "
+        f"population stability index is {index.value:.2f}: between {index.low:.2f} and "
+        f"{index.high:.2f}, {rules.score_psi:g} allowed."
     )
     if constant:
         sentence = "The candidate gives every row the same score. " + sentence
