@@ -134,4 +134,5 @@ def _within(handler: Handle) -> Handle:
 
 
 def _sentence(message: str | None) -> str:
-    return f"this is not HTTP: {' '.join((message or '').split())[:200]}"
+    # What follows the first line shows the bytes.
+    return f"this is not HTTP: {(message or '').partition(chr(10))[0][:200].rstrip(': ')}"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import unquote
 
-from aiohttp import HttpVersion11, web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from multidict import CIMultiDict, MultiMapping
 
 from penstock.rollout.routers.connection import WHOLE
@@ -116,8 +116,8 @@ class Intake:
             return self.too_large()
         if not request.raw_path.startswith("/"):
             return error(400, "the request's target must be a path")
-        if len(headers.getall("host", ())) > 1:
-            return closing(error(400, "the header host is there twice"))
+        if request.version not in (HttpVersion10, HttpVersion11):
+            return closing(error(505, "HTTP/1.1 and HTTP/1.0 are spoken here"))
         codings = ",".join(headers.getall("transfer-encoding", ())).strip().lower()
         if codings not in ("", "chunked"):
             # What its framing is to an arm must not depend on who reads the header.
