@@ -266,15 +266,18 @@ class Reader:
     Args:
         folder: What a server was given as `--capture`.
         kind: Which lines.
+        rows: Leave out the oldest files, where the others hold so many lines; None: read all.
 
     Raises:
         InputError: If the folder does not exist.
     """
 
-    def __init__(self, folder: Path, kind: Kind) -> None:
+    def __init__(self, folder: Path, kind: Kind, *, rows: int | None = None) -> None:
         if not folder.is_dir():
             raise InputError("the capture folder does not exist", where=str(folder))
         self._paths = _paths(folder, kind)
+        if rows is not None:
+            self._paths = _holding(self._paths, rows)
         self.torn = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
@@ -304,6 +307,15 @@ def read(folder: Path, *, kind: Kind = "predictions") -> Reader:
     return Reader(folder, kind)
 
 
+def newest(folder: Path, *, rows: int, kind: Kind = "predictions") -> Reader:
+    """Return the newest lines of a kind, at least `rows` if there are as many, the oldest first.
+
+    Raises:
+        InputError: If the folder does not exist.
+    """
+    return Reader(folder, kind, rows=rows)
+
+
 def joined(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the captured predictions whose true label has come, with it as `truth`.
 
@@ -319,6 +331,15 @@ def joined(folder: Path) -> Iterator[dict[str, Any]]:
         key = (line["request_id"], line["row"])
         if key in truths:
             yield {**line, "truth": truths.pop(key)}
+
+
+def _holding(paths: list[Path], rows: int) -> list[Path]:
+    for place in reversed(range(len(paths))):
+        with contextlib.suppress(FileNotFoundError), paths[place].open("rb") as stream:
+            rows -= sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
+        if rows <= 0:
+            return paths[place:]
+    return paths
 
 
 def _paths(folder: Path, kind: Kind) -> list[Path]:

@@ -238,6 +238,7 @@ def _books(service: Service, options: argparse.Namespace) -> Books:
     from penstock.serving.gate import Gate, is_loopback
     from penstock.serving.marks import Marks
     from penstock.serving.meters import Meters
+    from penstock.serving.restore import restore
 
     scorer = service.scorer
     meters = Meters(
@@ -263,5 +264,6 @@ def _books(service: Service, options: argparse.Namespace) -> Books:
         marks=Marks(options.own_traffic),
     )
     if capture is not None:
+        restore(books.memory, options.capture, version=service.version, rows=options.remember)
         books.watch(capture.thread)
     return books

@@ -19,9 +19,10 @@ from penstock.model import load
 from penstock.records.model import Model
 from penstock.records.rollout import Labelled
 from penstock.serving import capture, feedback
-from penstock.serving.capture import Bounds, Capture, Rows
+from penstock.serving.capture import Bounds, Capture, Rows, Truths
 from penstock.serving.feedback import Memory
 from penstock.serving.mistakes import RequestError
+from penstock.serving.restore import restore
 
 
 def _rows(request_id: str, count: int = 1) -> Rows:
@@ -314,6 +315,29 @@ def test_a_server_captures_and_joins(
     assert len(list(capture.read(tmp_path / "kept", kind="feedback"))) == 3
     truths = [(line["request_id"], line["truth"]) for line in capture.joined(tmp_path / "kept")]
     assert truths == [("u", "yes"), ("u", "no"), ("c", "no")]
+
+
+def test_a_server_that_begins_anew_knows_what_it_answered(
+    record: Callable[[str], Model], tmp_path: Path
+) -> None:
+    counts = _Counts()
+    writer = counts.open(tmp_path, file_bytes=1000)
+    for name in "abcdef":
+        writer.rows(_rows(name, 2), size=1)
+    writer.rows(_rows("a", 1), size=1)
+    writer.truths(Truths(time=1.5e9, labels=[("e", 0, "yes")]), size=1)
+    writer.close()
+    memory = Memory(record("binary"))
+    restore(memory, tmp_path, version="3", rows=10_000)
+    found = memory.join([("a", 1, "no"), ("e", 0, "no"), ("e", 1, "no"), ("g", 0, "no")])
+    assert (found.joined, found.repeated, found.unknown) == (2, 1, 1)
+    assert found.sums["live"] == Labelled(requests=1, loss=0.0625, squared=0.0625**2)
+    few = Memory(record("binary"))
+    restore(few, tmp_path, version="3", rows=1)
+    assert few.join([("b", 0, "no")]).unknown == 1, "no more is read than is needed"
+    other = Memory(record("binary"))
+    restore(other, tmp_path, version="4", rows=10_000)
+    assert other.join([("a", 0, "no")]).unknown == 1
 
 
 def test_a_server_that_is_killed_leaves_at_most_one_torn_line(
