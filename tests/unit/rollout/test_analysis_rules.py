@@ -281,7 +281,7 @@ def test_labels_pass_fail_and_wait() -> None:
 
 
 def test_labels_fail_nothing_before_enough_requests_have_theirs() -> None:
-    few = [one for one in shadow(seconds=3, stable_loss=0.1, loss=0.9)]
+    few = list(shadow(seconds=3, stable_loss=0.1, loss=0.9))
     assert sum(one.pairs.candidate.labelled.requests for one in few) < 200
     assert findings(few, min_labels=100)["labels"].verdict == "fail", "the evidence is strong"
     held = findings(few)["labels"]
