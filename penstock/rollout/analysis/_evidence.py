@@ -52,9 +52,9 @@ class Evidence:
         )
 
     def moments(self) -> tuple[Floats, Floats]:
-        """Return rows, loss and squared loss of stable version and candidate, each (strata, 3)."""
+        """Return requests, loss and squared loss of stable version and candidate, (strata, 3)."""
         sides = (
-            [(arm.labelled.rows, arm.labelled.loss, arm.labelled.squared) for arm in arms]
+            [(arm.labelled.requests, arm.labelled.loss, arm.labelled.squared) for arm in arms]
             for arms in (self.stable, self.candidate)
         )
         stable, candidate = (self._strata(np.array(side, dtype=float)) for side in sides)

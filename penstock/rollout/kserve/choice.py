@@ -175,7 +175,7 @@ def _joins_labels(spec: DeploymentSpec, kind: str) -> bool:
     return (
         kind in (OPEN, "kserve-gateway")
         and spec.canary.traffic.source != "replay"
-        and bool(prometheus.url and prometheus.queries.labelled_rows)
+        and bool(prometheus.url and prometheus.queries.labelled_requests)
     )
 
 

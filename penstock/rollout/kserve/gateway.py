@@ -46,7 +46,8 @@ class GatewayRouter(KserveService):
 
     def _arm(self, release: Release, *, storage: str) -> Arm:
         name = f"{self._service}-v{release.version}"
-        return Arm.of(release, name=name, backend=f"{name}-predictor", storage=storage)
+        token = self._state.token
+        return Arm.of(release, name=name, backend=f"{name}-predictor", storage=storage, token=token)
 
     def _start(self, arm: Arm, *, timeout: float) -> None:
         self._create(arm)

@@ -81,7 +81,8 @@ class KnativeRouter(KserveService):
         return manifests.state_map(state, name=_kept_name(self._service), spec=self._spec)
 
     def _arm(self, release: Release, *, storage: str) -> Arm:
-        return Arm.of(release, name=self._service, backend="", storage=storage)
+        token = self._state.token
+        return Arm.of(release, name=self._service, backend="", storage=storage, token=token)
 
     def _users(self) -> dict[str, str]:
         return _host(self._status().get("url", ""))

@@ -194,6 +194,8 @@ def _predictor(arm: Arm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
     arguments = [f"--name={service}", f"--version={arm.version}", f"--digest={arm.model}"]
     if arm.export:
         arguments.append(f"--export={arm.export}")
+    if arm.own_traffic:
+        arguments.append(f"--own-traffic={arm.own_traffic}")
     model: dict[str, Any] = {
         "modelFormat": {"name": "penstock", "version": "1"},
         "runtime": spec.runtime,

@@ -65,7 +65,8 @@ class NativeRouter(KserveService):
 
     def _arm(self, release: Release, *, storage: str) -> Arm:
         backend = f"{self._service}-v{release.version}-predictor"
-        return Arm.of(release, name=self._service, backend=backend, storage=storage)
+        token = self._state.token
+        return Arm.of(release, name=self._service, backend=backend, storage=storage, token=token)
 
     def _start(self, arm: Arm, *, timeout: float) -> None:
         if arm not in self._state.roles().values():

@@ -29,6 +29,7 @@ from penstock.rollout.router import Address, Health, Observation, Release, Routi
 from penstock.rollout.routers.tally import Edges, edges_of
 from penstock.rollout.spec import KserveSpec
 from penstock.rollout.traffic import predict_url
+from penstock.serving.marks import REPLAY, SMOKE, key_of
 
 
 class KserveService(ABC):
@@ -194,8 +195,8 @@ class KserveService(ABC):
         )
         arm = self._arm(release, storage=storage)
         for role, found in self._state.roles().items():
-            if role != "retired" and found == arm:
-                return Address(self._gateway, self._headers(role))
+            if role != "retired" and found.same(arm):
+                return Address(self._gateway, self._marked(role, SMOKE))
         if self.stable == release.version:
             raise InputError(
                 f"version {release.version} is the stable one, from other files or with a drill",
@@ -216,7 +217,7 @@ class KserveService(ABC):
             with contextlib.suppress(ServiceError):
                 self.clean_up()
             raise
-        return Address(self._gateway, self._headers("candidate"))
+        return Address(self._gateway, self._marked("candidate", SMOKE))
 
     def route(self, routing: Routing) -> None:
         """Set mirroring and assignment."""
@@ -336,6 +337,10 @@ class KserveService(ABC):
     def _headers(self, arm: str) -> dict[str, str]:
         return {**self._own(), manifests.ARM_HEADER: manifests.arm_value(self._state, arm)}
 
+    def _marked(self, arm: str, mark: str) -> dict[str, str]:
+        """Return the headers of a request to an arm that is the rollout's own, not a user's."""
+        return {**self._headers(arm), mark: key_of(self._state.token)}
+
     def _wait_for_weight(self, version: int, *, percent: int) -> None:
         self._probe.wait_for_weight(version, percent=percent, headers=self._users(), timeout=EFFECT)
 
@@ -359,7 +364,7 @@ class KserveService(ABC):
         state = self._state
         steering = Steering(
             headers={
-                arm.version: self._headers(role)
+                arm.version: self._marked(role, REPLAY)
                 for role, arm in state.roles().items()
                 if role != "retired"
             },

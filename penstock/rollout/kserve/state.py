@@ -12,6 +12,7 @@ from pydantic import Field
 
 from penstock.records.base import Record, Value
 from penstock.rollout.router import Release
+from penstock.serving.marks import digest_of, key_of
 
 Role = Literal["stable", "candidate", "retired"]
 
@@ -29,9 +30,12 @@ class Arm(Value):
     export: str = Field(default="", description="Digest of its ONNX form; empty: it has none")
     drill: str = Field(default="", description="The fault put in on purpose; empty: none")
     storage: str = Field(description="Where KServe reads the folder from")
+    own_traffic: str = Field(
+        default="", description="Digest of what marks the rollout's own requests; empty: none is"
+    )
 
     @classmethod
-    def of(cls, release: Release, *, name: str, backend: str, storage: str) -> Arm:
+    def of(cls, release: Release, *, name: str, backend: str, storage: str, token: str = "") -> Arm:
         """Return a release as it is served."""
         return cls(
             version=release.version,
@@ -42,7 +46,12 @@ class Arm(Value):
             export=release.export,
             drill=release.drill,
             storage=storage,
+            own_traffic=digest_of(key_of(token)) if token else "",
         )
+
+    def same(self, other: Arm) -> bool:
+        """Return whether both are one version served one way, whatever marks our requests."""
+        return self.model_copy(update={"own_traffic": other.own_traffic}) == other
 
 
 class ClusterState(Record):

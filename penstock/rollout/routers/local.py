@@ -26,6 +26,7 @@ from penstock.rollout.routers.state import (
     ServiceFolder,
 )
 from penstock.rollout.traffic import predict_url, replay
+from penstock.serving.marks import REPLAY, SMOKE
 
 
 class LocalRouter:
@@ -134,7 +135,7 @@ class LocalRouter:
         for arm in (self._state.stable, self._state.candidate):
             if arm and arm.origin.same(origin):
                 self._keeper.apply()
-                return Address(arm.url)
+                return self._address(arm)
         if self.stable == release.version:
             raise InputError(
                 f"version {release.version} is the stable one, from other files or with a drill",
@@ -155,7 +156,7 @@ class LocalRouter:
             arm.process, candidate=arm, weight=0, assignment=self._keeper.unmirrored(), lost=None
         )
         self._keeper.apply()
-        return Address(arm.url)
+        return self._address(arm)
 
     def route(self, routing: Routing) -> None:
         """Set mirroring and assignment."""
@@ -197,7 +198,8 @@ class LocalRouter:
 
     def replay(self, bodies: Sequence[bytes], *, rate: float) -> AbstractContextManager[None]:
         """Send requests through the front, which counts them as it counts users'."""
-        return replay(predict_url(self.url, self._folder.service), bodies, rate=rate)
+        address = predict_url(self.url, self._folder.service)
+        return replay(address, bodies, rate=rate, headers={REPLAY: self._folder.key()})
 
     def mend(self) -> None:
         """Start again what has died and should run.
@@ -257,6 +259,9 @@ class LocalRouter:
             self._keeper.close()
         self._keeper.end_strays()
         self._keeper.remove_unused_models()
+
+    def _address(self, arm: ServerArm) -> Address:
+        return Address(arm.url, {SMOKE: self._folder.key()})
 
     def _recover(self) -> None:
         # Before anything else is started: what is left over may hold the port.

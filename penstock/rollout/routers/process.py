@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedWriter
 from pathlib import Path
@@ -20,6 +19,7 @@ from penstock.rollout.routers.identity import is_alive as is_alive
 from penstock.rollout.routers.identity import ref_of
 from penstock.rollout.routers.identity import this as this
 from penstock.rollout.routers.loopback import LOOPBACK, ask
+from penstock.serving import logs
 
 _MODULES = (
     "penstock.serving",
@@ -197,14 +197,7 @@ def answers(
 
 def tail(log: Path, *, lines: int = 8) -> str:
     """Return the last lines of a log file, joined by ` | `."""
-    try:
-        with log.open(encoding="utf-8", errors="replace") as stream:
-            kept = deque((line.strip() for line in stream if line.strip()), maxlen=lines)
-    except FileNotFoundError:
-        return "(no log)"
-    except OSError as error:
-        return f"(it cannot be read: {error.strerror})"
-    return " | ".join(kept) or "(empty)"
+    return logs.tail(log, lines=lines)
 
 
 def _command(pid: int) -> list[str]:

@@ -12,6 +12,7 @@ from penstock.rollout.routers import process
 from penstock.rollout.routers.loopback import LOOPBACK
 from penstock.rollout.routers.process import ProcessRef, hold_port
 from penstock.rollout.routers.state import Origin, ServerArm, ServiceFolder
+from penstock.serving.marks import digest_of
 
 _PROBE_TIMEOUT = 3.0
 
@@ -98,6 +99,8 @@ def _command(folder: ServiceFolder, origin: Origin, *, port: int) -> tuple[str, 
         "--host": LOOPBACK,
         "--port": str(port),
         "--capture": str(folder.captures(origin.version)),
+        "--own-traffic": digest_of(folder.key()),
+        "--log": str(log_of(folder, origin.version)),
     }
     if origin.export:
         options["--export"] = origin.export

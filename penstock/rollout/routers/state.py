@@ -22,6 +22,7 @@ from penstock.rollout.routers.disk import writing
 from penstock.rollout.routers.identity import ProcessRef
 from penstock.rollout.routers.lease import Lease
 from penstock.rollout.routers.loopback import LOOPBACK
+from penstock.serving.marks import key_of
 
 Role = Literal["stable", "candidate", "retired"]
 
@@ -303,6 +304,10 @@ class ServiceFolder:
             _link(Path(name), self.token)
         finally:
             Path(name).unlink(missing_ok=True)
+
+    def key(self) -> str:
+        """Return what marks requests of this service's rollouts."""
+        return key_of(self.token.read_text(encoding="utf-8").strip())
 
     def log(self, name: str) -> Path:
         """Return the path of one process's log."""

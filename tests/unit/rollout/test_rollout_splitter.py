@@ -20,6 +20,8 @@ from router_parts import PREDICT, Backend, Steered, running_front, serving, unti
 from penstock.errors import LeaseLostError, ServiceError
 from penstock.rollout.routers import front, process
 from penstock.rollout.routers.state import ServiceFolder
+from penstock.serving import marks
+from penstock.serving.marks import digest_of
 
 
 async def _echo(_: Backend, request: web.BaseRequest) -> web.StreamResponse:
@@ -80,13 +82,35 @@ def test_requests_arrive_as_they_were_sent(client: httpx.Client) -> None:
     assert "content-type" not in arrived
 
 
-def test_a_request_id_is_made_and_a_mark_of_a_copy_is_not_taken(client: httpx.Client) -> None:
-    headers = {"x-penstock-mirror": "1", "x-penstock-replay": "1"}
-    first, second = (dict(client.post("/", headers=headers).json()["headers"]) for _ in range(2))
-    assert "x-penstock-mirror" not in first
-    assert first["x-penstock-replay"] == "1"
-    assert len(first["x-request-id"]) == 32
-    assert first["x-request-id"] != second["x-request-id"]
+def test_a_request_id_is_made_and_only_genuine_marks_are_passed_on(
+    client: httpx.Client, steered: Steered
+) -> None:
+    def arrived(value: str) -> dict[str, str]:
+        headers = [(name, value) for name in marks.ALL] + [("x-penstock-replay", "0")]
+        return dict(client.post("/", headers=headers).json()["headers"])
+
+    key = steered.folder.key()
+    forged = [arrived(value) for value in ("1", key[:-1], key.upper(), digest_of(key))]
+    assert not any(name in headers for headers in forged for name in marks.ALL)
+    genuine = arrived(key)
+    assert marks.MIRROR not in genuine, "the front alone makes copies"
+    assert (genuine[marks.REPLAY], genuine[marks.SMOKE]) == (key, key)
+    ids = {headers["x-request-id"] for headers in [*forged, genuine]}
+    assert len(ids) == 5
+    assert {len(each) for each in ids} == {32}
+
+
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [(["a"], "a"), (["a", "b"], "a"), (["x" * 129], None), (["\u00e9"], None)],
+)
+def test_an_id_that_a_version_would_not_take_is_replaced(
+    client: httpx.Client, given: list[str], passed: str | None
+) -> None:
+    headers = [(b"x-request-id", each.encode()) for each in given]
+    sent = client.post("/", headers=headers).json()["headers"]
+    (arrived,) = [value for name, value in sent if name == "x-request-id"]
+    assert arrived == passed if passed else len(arrived) == 32
 
 
 def test_answers_come_back_as_they_were_given(client: httpx.Client) -> None:
