@@ -168,8 +168,19 @@ def _service(source: _Source, options: argparse.Namespace, notes: Mapping[str, A
         unseen=options.unseen,
         background=model.background(source.folder),
         export=export.Export.read(recorded) if recorded.is_file() else None,
+        missing=_missing(source.folder),
         notes=notes,
     )
+
+
+def _missing(folder: Path) -> dict[str, float]:
+    """Return the share of the training rows in which each column is missing, where it was noted."""
+    from penstock.records.reference import FILE_NAME, Reference
+
+    if not (folder / FILE_NAME).is_file():
+        return {}
+    reference = Reference.read(folder / FILE_NAME)
+    return {column.name: column.nulls / max(reference.rows, 1) for column in reference.columns}
 
 
 def _scorer(source: _Source) -> Scorer:
@@ -211,6 +222,7 @@ def _books(service: Service, options: argparse.Namespace) -> Books:
         record=service.record,
         runtime=scorer.runtime,
         digest=scorer.digest,
+        missing=service.missing,
     )
     capture = None
     if options.capture is not None:
