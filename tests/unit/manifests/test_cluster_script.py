@@ -188,6 +188,22 @@ def test_what_models_and_what_steps_run_is_loaded(machine: Machine, cluster: str
     assert [c for c in machine.calls() if " load " in c] == loads[cluster]
 
 
+@pytest.mark.parametrize(
+    ("cluster", "made"),
+    [
+        ("kind", "docker exec penstock-control-plane mkdir -p /data/penstock-artifacts"),
+        ("minikube", "minikube ssh -p penstock -- sudo mkdir -p /data/penstock-artifacts"),
+    ],
+)
+def test_the_folder_of_artifacts_is_there_before_it_is_claimed(
+    machine: Machine, cluster: str, made: str
+) -> None:
+    assert machine("up", cluster).returncode == 0
+    calls = machine.calls()
+    (applied,) = (n for n, c in enumerate(calls) if c.endswith(f"-k manifests/overlays/{cluster}"))
+    assert calls.index(made) < applied
+
+
 def test_an_overlay_that_cannot_be_built_ends_it(machine: Machine) -> None:
     done = machine("up", "kind", fail="^kubectl kustomize")
     assert done.returncode != 0

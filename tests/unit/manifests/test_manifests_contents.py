@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from manifests_check import wiring
 from manifests_check.__main__ import CannotCheckError, builder, documents, main, read_versions
 
 import penstock
@@ -94,7 +95,7 @@ TABLE: dict[tuple[str, str], dict[str, Rights]] = {
         }
     },
     ("penstock", "penstock-server"): {},
-    ("penstock", "penstock-mlflow"): {},
+    ("penstock-mlflow", "penstock-mlflow"): {},
 }
 
 
@@ -109,6 +110,85 @@ def test_each_account_has_exactly_these_rights(
         if r["kind"] == "ServiceAccount"
     }
     assert {account: rights(resources, account) for account in accounts} == TABLE
+
+
+SERVED = {"penstock-object-store", "penstock-gateway-tls"}
+"""Secrets among the models: of the store that model servers read, and of their gateway."""
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_what_decisions_rest_on_is_out_of_reach(
+    overlay: str, build: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    """No account has a right where MLflow is, nor may it make a pod there by another way.
+
+    An InferenceService carries any pod, with any account, Secret, ConfigMap and volume of its
+    namespace: making one counts as having them all.
+    """
+    resources = build(overlay)
+    home = {
+        r["metadata"]["namespace"]
+        for r in resources
+        if r["kind"] in ("Deployment", "Service") and r["metadata"]["name"] == "mlflow"
+    }
+    settings = [r for r in resources if r["kind"] == "ConfigMap" and "mlflow" in str(r["metadata"])]
+    assert settings
+    assert home == {r["metadata"]["namespace"] for r in settings}
+    (place,) = home
+    runs_pods = set()
+    for each in (r for r in resources if r["kind"] in ("RoleBinding", "ClusterRoleBinding")):
+        assert each["kind"] == "RoleBinding"
+        for account in ((s["namespace"], s["name"]) for s in each["subjects"]):
+            held = rights(resources, account)
+            assert place not in held
+            runs_pods |= {
+                where
+                for where, of_kind in held.items()
+                if "create" in of_kind.get(("serving.kserve.io", "inferenceservices"), ())
+            }
+    assert runs_pods == {"penstock"}
+    # What lies where pods can be made: model servers' own, and nothing that writes.
+    assert {n for where, n in wiring.secrets_named(resources) if where in runs_pods} <= SERVED
+    for claim in (r for r in resources if r["kind"] == "PersistentVolumeClaim"):
+        if claim["metadata"]["namespace"] in runs_pods:
+            assert claim["spec"]["accessModes"] == ["ReadOnlyMany"]
+    for account in TABLE:
+        if account[0] in runs_pods:
+            verbs = set().union(
+                *(v for of_kind in TABLE[account].values() for v in of_kind.values())
+            )
+            assert verbs <= READ
+
+
+def test_mlflow_answers_to_the_name_that_its_service_has(
+    build: Callable[[str], list[dict[str, Any]]],
+) -> None:
+    service = one(build("kind"), "Service", "mlflow", "penstock-mlflow")["metadata"]
+    deployment = one(build("kind"), "Deployment", "mlflow", "penstock-mlflow")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (hosts,) = (a for a in container["args"] if a.startswith("--allowed-hosts="))
+    called = f"{service['name']}.{service['namespace']}:5000"
+    assert called in hosts.partition("=")[2].split(",")
+    project = (ROOT / "docs/kind-project.yaml").read_text()
+    assert f"tracking_uri: http://{called}\n" in project
+
+
+@pytest.mark.parametrize("overlay", ["kind", "minikube"])
+def test_models_read_the_folder_that_mlflow_writes(
+    overlay: str, build: Callable[[str], list[dict[str, Any]]]
+) -> None:
+    resources = build(overlay)
+    volumes = {}
+    for place in ("penstock-mlflow", "penstock"):
+        claim = one(resources, "PersistentVolumeClaim", "mlflow-artifacts", place)["spec"]
+        volume = one(resources, "PersistentVolume", claim["volumeName"], None)["spec"]
+        assert volume["claimRef"] == {"namespace": place, "name": "mlflow-artifacts"}
+        assert volume["storageClassName"] == claim["storageClassName"] == ""
+        assert volume["accessModes"] == claim["accessModes"]
+        volumes[place] = volume["local"]["path"]
+    assert len(set(volumes.values())) == 1
+    script = (ROOT / "scripts/cluster.sh").read_text()
+    assert f"\nARTIFACTS={volumes['penstock']} " in script
 
 
 def test_every_overlay_passes_the_check(
@@ -180,7 +260,7 @@ def test_production_has_tls_alone_and_two_of_what_must_not_stop(
     resources = build("production")
     gateway = one(resources, "Gateway", "penstock", "penstock")
     assert [listener["protocol"] for listener in gateway["spec"]["listeners"]] == ["HTTPS"]
-    assert one(resources, "Deployment", "mlflow", "penstock")["spec"]["replicas"] == 2
+    assert one(resources, "Deployment", "mlflow", "penstock-mlflow")["spec"]["replicas"] == 2
     server = one(resources, "ServiceAccount", "penstock-server", "penstock")
     assert server["secrets"] == [{"name": "penstock-object-store"}]
     assert server["automountServiceAccountToken"] is False
