@@ -90,7 +90,9 @@ class Kube:
     ) -> None:
         self._token = token
         self._patience = patience
-        self._http = httpx.Client(base_url=server, verify=verify, timeout=_TIMEOUT, trust_env=False)
+        self._http = httpx.Client(
+            base_url=server, verify=verify, timeout=min(_TIMEOUT, patience), trust_env=False
+        )
 
     @property
     def server(self) -> str:
@@ -194,11 +196,12 @@ class Kube:
         return headers
 
 
-def connect(context: str = "") -> Kube:
+def connect(context: str = "", *, patience: float = _PATIENCE) -> Kube:
     """Return the API server that the kubeconfig names, or the one of the pod this runs in.
 
     Args:
         context: The kubeconfig's context; empty: its current one.
+        patience: Seconds to go on trying what fails for a moment.
 
     Raises:
         ServiceError: If there is neither, or the context is not in it.
@@ -227,6 +230,7 @@ def connect(context: str = "") -> Kube:
         settings.host,
         token=lambda: settings.get_api_key_with_prefix("authorization"),
         verify=_verification(settings),
+        patience=patience,
     )
 
 
