@@ -187,6 +187,7 @@ pipelines() {
     apply -k "$(kfp cluster-scoped-resources)"
     kube wait --for=condition=Established crd/applications.app.k8s.io --timeout=60s
     apply -k "$(kfp env/platform-agnostic)"
+    kube patch deployment ml-pipeline --namespace kubeflow --patch-file manifests/kubeflow/allowed-accounts.yaml
   fi
   available kubeflow
   mark kubeflow "$KFP_COMMIT"

@@ -112,6 +112,36 @@ def test_each_account_has_exactly_these_rights(
     assert {account: rights(resources, account) for account in accounts} == TABLE
 
 
+def test_who_submits_may_be_given_one_account_and_nobody_is_given_any(
+    build: Callable[[str], list[dict[str, Any]]],
+) -> None:
+    resources = build("production")
+    for name, account in (
+        ("penstock-submit", "penstock-pipeline"),
+        ("penstock-submit-deployer", "penstock-deployer"),
+    ):
+        assert one(resources, "Role", name, "kubeflow")["rules"] == [
+            {
+                "apiGroups": [""],
+                "resources": ["serviceaccounts"],
+                "resourceNames": [account],
+                "verbs": ["use"],
+            }
+        ]
+        assert one(resources, "ServiceAccount", account, "kubeflow")
+        bound = [
+            r for r in resources if r["kind"] == "RoleBinding" and r["roleRef"]["name"] == name
+        ]
+        assert bound == []
+
+
+def test_kubeflow_is_told_the_accounts_of_our_runs() -> None:
+    patch = yaml.safe_load((MANIFESTS / "kubeflow/allowed-accounts.yaml").read_text())
+    (container,) = patch["spec"]["template"]["spec"]["containers"]
+    ours = [name for place, name in TABLE if place == "kubeflow"]
+    assert container["env"] == [{"name": "ALLOWEDSERVICEACCOUNTS", "value": ",".join(ours)}]
+
+
 SERVED = {"penstock-object-store", "penstock-gateway-tls"}
 """Secrets among the models: of the store that model servers read, and of their gateway."""
 
