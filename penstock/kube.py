@@ -98,7 +98,9 @@ class Kube:
     ) -> None:
         self._token = token
         self._patience = patience
-        self._http = httpx.Client(base_url=server, verify=verify, timeout=_TIMEOUT, trust_env=False)
+        self._http = httpx.Client(
+            base_url=server, verify=verify, timeout=min(_TIMEOUT, patience), trust_env=False
+        )
 
     def hasty(self, patience: float) -> Kube:
         """Return the same API server, asked over the same connections for that many seconds."""
@@ -234,11 +236,12 @@ class Kube:
         return headers
 
 
-def connect(context: str = "") -> Kube:
+def connect(context: str = "", *, patience: float = _PATIENCE) -> Kube:
     """Return the API server that the kubeconfig names, or the one of the pod this runs in.
 
     Args:
         context: The kubeconfig's context; empty: its current one.
+        patience: Seconds to go on trying what fails for a moment.
 
     Raises:
         ServiceError: If there is neither, or the context is not in it.
@@ -268,6 +271,7 @@ def connect(context: str = "") -> Kube:
         settings.host,
         token=lambda: settings.get_api_key_with_prefix("authorization"),
         verify=verify,
+        patience=patience,
     )
 
 

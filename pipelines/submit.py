@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from penstock.errors import UsageError
+from penstock.pipelines._accounts import granted
 from penstock.pipelines._client import Endpoint, asking
 from penstock.pipelines.compile import compile_release
 from penstock.pipelines.parameters import given, starter, stays_here
@@ -88,7 +89,8 @@ def submit(
         ServiceError: If Kubeflow does not take it.
     """
     cluster = project.cluster
-    with asking(endpoint), tempfile.TemporaryDirectory() as scratch:
+    account = cluster.service_account
+    with granted(account), asking(endpoint), tempfile.TemporaryDirectory() as scratch:
         compiled = Path(scratch) / "release.yaml"
         compiled.write_text(made.text, encoding="utf-8")
         run = client.create_run_from_pipeline_package(
@@ -97,12 +99,12 @@ def submit(
             run_name=name or f"{project.name} {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}",
             experiment_name=cluster.experiment or project.name,
             namespace=cluster.namespace or None,
-            service_account=cluster.service_account or None,
+            service_account=account or None,
         )
     return Submission(
         run=run.run_id,
         link=endpoint.link(f"runs/details/{run.run_id}"),
-        account=cluster.service_account,
+        account=account,
         package=made,
     )
 

@@ -202,8 +202,19 @@ def _service(source: _Source, options: argparse.Namespace, notes: Mapping[str, A
         background=model.background(source.folder),
         # Without its digest nothing vouches for what lies there.
         export=export.Export.read(recorded) if source.export else None,
+        missing=_missing(source.folder),
         notes=notes,
     )
+
+
+def _missing(folder: Path) -> dict[str, float]:
+    """Return the share of the training rows in which each column is missing, where it was noted."""
+    from penstock.records.reference import FILE_NAME, Reference
+
+    if not (folder / FILE_NAME).is_file():
+        return {}
+    reference = Reference.read(folder / FILE_NAME)
+    return {column.name: column.nulls / max(reference.rows, 1) for column in reference.columns}
 
 
 def _scorer(source: _Source) -> Scorer:
@@ -248,6 +259,7 @@ def _books(service: Service, options: argparse.Namespace) -> Books:
         record=service.record,
         runtime=scorer.runtime,
         digest=scorer.digest,
+        missing=service.missing,
     )
     capture = None
     if options.capture is not None:

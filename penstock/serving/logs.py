@@ -87,11 +87,14 @@ def tail(path: Path, *, lines: int = 8) -> str:
         path: The log.
         lines: How many that are not empty.
     """
-    if not path.is_file():
+    try:
+        with path.open("rb") as stream:
+            stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
+            text = stream.read(_TAIL_BYTES).decode("utf-8", errors="replace")
+    except FileNotFoundError:
         return "(no log)"
-    with path.open("rb") as stream:
-        stream.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-        text = stream.read(_TAIL_BYTES).decode("utf-8", errors="replace")
+    except OSError as error:
+        return f"(it cannot be read: {error.strerror})"
     found = [line.strip() for line in text.splitlines() if line.strip()]
     return " | ".join(found[-lines:]) or "(empty)"
 

@@ -48,6 +48,9 @@ _DECADES = tuple(float(f"{digit}e{power}") for power in range(-3, 10) for digit 
 VALUE_EDGES = (*(-edge for edge in reversed(_DECADES)), 0.0, *_DECADES)
 """Edges that do not depend on the model, so that versions can be added up and compared."""
 
+_PREDICTING = ("v1", "v2", "mlflow")
+"""Protocols that ask for predictions."""
+
 Origin = str
 """Whose request it is: `live`, `mirror` (a copy), `replay` or `smoke` (the release's own probe)."""
 
@@ -61,10 +64,19 @@ class Meters:
         record: The model.
         runtime: `onnx` or `sklearn`.
         digest: Digest of the model's folder.
+        missing: Share of the training rows in which a feature is missing, 0 to 1, by feature; what
+            is not known is left out.
     """
 
     def __init__(
-        self, *, name: str, version: str, record: Model, runtime: str, digest: str
+        self,
+        *,
+        name: str,
+        version: str,
+        record: Model,
+        runtime: str,
+        digest: str,
+        missing: Mapping[str, float] = {},
     ) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
@@ -79,12 +91,7 @@ class Meters:
             buckets=SERVED_LATENCY,
             registry=self._registry,
         )
-        in_flight = Gauge(
-            "penstock_requests_in_flight",
-            "Requests being answered",
-            [*self._labels],
-            registry=self._registry,
-        )
+        in_flight = self._gauge("penstock_requests_in_flight", "Requests being answered")
         self.in_flight = in_flight.labels(**self._labels)
         self._missing = self._counter(
             "penstock_feature_missing", "Rows in which the feature is missing", "feature"
@@ -144,11 +151,20 @@ class Meters:
         self._bound_labels: dict[tuple[str, Origin], Counter] = {}
         self._bound_drawn: dict[tuple[str, Origin], Counter] = {}
         self._describe(record, runtime, digest)
+        trained = self._gauge(
+            "penstock_feature_missing_in_training_ratio",
+            "Share of the training rows in which the feature is missing, 0 to 1",
+            "feature",
+        )
+        # A rate cannot be taken of a series that begins with its first event.
+        for protocol in _PREDICTING:
+            self._requests.labels(**self._labels, code="500", protocol=protocol, origin="live")
         for column in record.columns:
-            # A rate cannot be taken of a series that begins with its first event.
             self._missing.labels(**self._labels, feature=column.name)
             if column.type == "string":
                 self._unseen.labels(**self._labels, feature=column.name)
+            if column.name in missing:
+                trained.labels(**self._labels, feature=column.name).set(missing[column.name])
 
     def answered(self, code: int, protocol: str, origin: Origin, seconds: float) -> None:
         """Count one request that has been answered."""
@@ -231,6 +247,9 @@ class Meters:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(name, text, [*self._labels, *labels], registry=self._registry)
 
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(name, text, [*self._labels, *labels], registry=self._registry)
+
     def _describe(self, record: Model, runtime: str, digest: str) -> None:
         labels = {**self._labels, "task": record.task, "runtime": runtime}
         labels |= {"digest": digest, "dataset": record.dataset}
@@ -253,8 +272,10 @@ class _Scores(Collector):
         self._text = text
         self._edges = edges
         self._labels = labels
-        self._counts: dict[Origin, list[int]] = {}
-        self._sums: dict[Origin, float] = {}
+        # Users' series is there from the start, as the counters of features are: shares of the two
+        # would else be infinite until its second reading.
+        self._counts: dict[Origin, list[int]] = {"live": [0] * (len(edges) + 1)}
+        self._sums: dict[Origin, float] = {"live": 0.0}
 
     def add(self, scores: np.ndarray, origin: Origin) -> None:
         """Count rows."""

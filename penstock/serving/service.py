@@ -81,6 +81,8 @@ class Service:
         background: Rows of the training part to explain against, by column, as JSON values;
             empty: the model holds none.
         export: What was exported from it for serving, and how far that is from the model itself.
+        missing: Share of the training rows in which a column is missing, 0 to 1, by column; what is
+            not known is left out.
         notes: Further fields of the metadata.
     """
 
@@ -92,6 +94,7 @@ class Service:
     unseen: UnseenPolicy = "accept"
     background: Mapping[str, list[Any]] = field(default_factory=dict)
     export: Export | None = None
+    missing: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     intake: Intake = field(init=False)
     _output_names: list[str] = field(init=False)
