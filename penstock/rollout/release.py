@@ -129,8 +129,9 @@ def _run(place: Place, journal: Journal, order: Order, *, spec: DeploymentSpec) 
 
 def _begin(place: Place, journal: Journal, order: Order, *, spec: DeploymentSpec) -> Rollout:
     place.router.open()
-    release = release_of(place, order, drill=spec.drill)
+    # What is fetched before the champion is brought up would be cleaned up with it.
     direct = _serve_champion(place, order, spec=spec)
+    release = release_of(place, order, drill=spec.drill)
     if direct and spec.drill:
         raise InputError(
             f"a drill needs a champion beside it. {direct}",
