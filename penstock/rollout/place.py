@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from penstock.rollout.journal import Journal, journals
+from penstock.rollout.journal import Journal
 from penstock.rollout.router import Router, ServiceStatus
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.store import Store
@@ -94,10 +94,44 @@ def place_of(
 
 
 def history(place: Place) -> list[Journal]:
-    """Return the rollouts of a service that have begun, the oldest first."""
-    return journals(place.stores())
+    """Return the rollouts of a service that have begun, the oldest first. Every journal is read."""
+    found = [(store, Journal(store)) for store in place.stores()]
+    begun = [(store.number, journal) for store, journal in found if journal.exists]
+    # Those of a former release have no number, and began before all that have.
+    return [each for _, each in sorted(begun, key=lambda one: (one[0], one[1].rollout.started))]
+
+
+def newest(place: Place) -> Journal | None:
+    """Return the rollout of a service that began last; None if it never had one."""
+    for store in reversed(place.stores()):
+        if not store.number:
+            break
+        journal = Journal(store)
+        if journal.exists:
+            return journal
+    found = history(place)
+    return found[-1] if found else None
 
 
 def unfinished(place: Place) -> list[Journal]:
-    """Return those of them for which something is left to be done."""
-    return [journal for journal in history(place) if not journal.rollout.ended]
+    """Return the rollouts for which something is left to be done, the oldest first."""
+    found = [Journal(store) for store in place.stores() if not store.ended]
+    return [journal for journal in found if journal.exists and not journal.rollout.ended]
+
+
+def prune(place: Place, *, keep: int) -> None:
+    """Delete the journals of the oldest rollouts that have ended; what is left over is marked.
+
+    Args:
+        place: Where the service lives; its lease is held by the caller.
+        keep: How many that have ended stay.
+    """
+    stores = place.stores()
+    for store in stores:
+        if not store.ended:
+            journal = Journal(store)
+            if journal.exists:
+                journal.mark()
+    ended = [store for store in stores if store.ended]
+    for store in ended[: max(0, len(ended) - keep)]:
+        store.forget()

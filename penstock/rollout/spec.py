@@ -330,6 +330,12 @@ class DeploymentSpec(Spec):
         description="Holdout rows whose answers must equal the model's own before users see it",
     )
     canary: CanarySpec = CanarySpec()
+    history: int = Field(
+        default=50,
+        ge=1,
+        description="Rollouts that have ended whose journals are kept where the service lives; "
+        "what the registry keeps of them stays",
+    )
     drill: Drill = Field(
         default="",
         description="A fault to put into the candidate's server on purpose, to see it rolled back",

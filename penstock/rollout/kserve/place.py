@@ -11,7 +11,6 @@ from pathlib import Path
 
 from penstock import kube, progress
 from penstock.errors import InputError, ServiceError
-from penstock.rollout.journal import journals
 from penstock.rollout.kserve import pods
 from penstock.rollout.kserve.choice import OPEN, ROUTERS, fitting, require_feasible, standing
 from penstock.rollout.kserve.lease import ClusterLease
@@ -19,6 +18,7 @@ from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.state import Arm, ClusterState, Role
 from penstock.rollout.kserve.store import ConfigMapStore
 from penstock.rollout.kserve.users import Source, Users
+from penstock.rollout.place import unfinished
 from penstock.rollout.router import Router, ServiceStatus, VersionStatus
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.store import Store
@@ -100,9 +100,7 @@ class ClusterPlace:
         return standing(self._kube, self._spec, service=self._service, begun=self._begun)
 
     def _begun(self) -> list[str]:
-        found = journals(store for store in self.stores() if not store.ended)
-        rollouts = [journal.rollout for journal in found]
-        return [rollout.router for rollout in rollouts if rollout.outcome is None]
+        return [journal.rollout.router for journal in unfinished(self)]
 
     @cached_property
     def models(self) -> Path:

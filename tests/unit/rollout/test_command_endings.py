@@ -24,7 +24,6 @@ from rollout_world import POLICY, decision_on, write_holdout
 
 import penstock
 from penstock.errors import PenstockError
-from penstock.records.release import Registration
 from penstock.records.rollout import Order, Rollout
 from penstock.registry import audit, versions
 from penstock.registry.register import register
