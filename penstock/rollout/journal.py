@@ -101,6 +101,8 @@ class Journal:
         }
         try:
             self._store.clear()
+        except LeaseLostError:
+            raise
         except (OSError, ServiceError) as error:
             raise _unrecorded(self._store, error) from error
         self._append(line)
