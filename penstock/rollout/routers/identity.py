@@ -67,13 +67,10 @@ def is_alive(ref: ProcessRef) -> bool:
         return False
     if ref.namespace and ref.namespace != _namespace():
         return False
-    found = _stat(ref.pid)
-    if ref.ticks is None or found is None:
+    if ref.ticks is None:
         # Written where ticks are not known, or by an earlier release.
-        started = _started(ref.pid)
-        known = ref.started is not None and started is not None
-        return known and abs((started or 0) - (ref.started or 0)) <= _SAME_START
-    state, ticks = found
+        return _agree(ref.started, _started(ref.pid))
+    state, ticks = _stat(ref.pid) or ("", None)
     if ticks != ref.ticks:
         return False
     if state in "ZX":
@@ -151,6 +148,10 @@ def _namespace(pid: int | None = None) -> str:
     with contextlib.suppress(OSError):
         return str(place.readlink())
     return ""
+
+
+def _agree(one: float | None, other: float | None) -> bool:
+    return one is not None and other is not None and abs(one - other) <= _SAME_START
 
 
 def _started(pid: int) -> float | None:

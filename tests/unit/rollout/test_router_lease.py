@@ -285,6 +285,26 @@ def test_a_lease_of_the_release_before_is_understood(home: Path) -> None:
         assert LeaseRecord.read(path).term == 10**12 + 1
 
 
+def test_where_there_is_no_proc_the_start_tells_a_process(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on macOS, had it no id of its boot either.
+    monkeypatch.setattr(identity, "_PROC", home / "no proc")
+    monkeypatch.setattr(identity, "boot_id", lambda: "")
+    me = identity.this()
+    assert (me.ticks, me.namespace, me.started) == (None, "", psutil.Process().create_time())
+    assert identity.is_alive(me)
+    assert not identity.is_alive(me.model_copy(update={"started": (me.started or 0) - 60}))
+    running = process.start("http.server", ["0"], log=home / "log")
+    assert process.stop(running, grace=5)
+    assert not identity.is_alive(running)
+    with router(home).exclusive(), pytest.raises(ServiceError, match=f"process {os.getpid()}"):
+        router(home).exclusive().__enter__()
+    written(home, process=running.model_dump())
+    with router(home).exclusive():
+        pass
+
+
 def test_a_lease_that_was_not_given_back_is_no_hindrance(home: Path) -> None:
     written(home, process=ref(), token="of a block that could not write")
     with router(home).exclusive():
