@@ -279,12 +279,13 @@ def _text(line: dict[str, Any]) -> bytes:
 
 
 def _unrecorded(store: Store, error: Exception) -> UnrecordedError:
-    said = error.what if isinstance(error, ServiceError) else str(error)
+    said, remedy = str(error), ""
+    if isinstance(error, ServiceError):
+        said, remedy = error.what, error.remedy
     return UnrecordedError(
         f"the journal of the rollout could not be written: {said}",
         where=store.where,
-        remedy="Make room for it, or see why it is refused; then go on with: penstock rollout "
-        "resume.",
+        remedy=remedy or "See why, then go on with: penstock rollout resume.",
     )
 
 

@@ -299,6 +299,45 @@ SCRAPED = (
 )
 
 
+def began(values: str, *, pod: str = "b", job: str = "penstock/penstock-models") -> Series:
+    labels = f'namespace="penstock",job="{job}",pod="{pod}"'
+    return {f"process_start_time_seconds{{{labels}}}": values}
+
+
+FLAPPING = " ".join(["100"] * 30 + [f"{100 + 5 * n} {100 + 5 * n} _ _ _" for n in range(1, 10)])
+RESTARTS = (
+    Case("PenstockRestarts", "nothing is wrong", began(steady(100)), model=UNREAD),
+    Case(
+        "PenstockRestarts",
+        "a server is started again every five minutes",
+        began(FLAPPING + " 145" * 45),
+        fires=[(40, 87)],
+        model=UNREAD,
+    ),
+    Case(
+        "PenstockRestarts",
+        "it is started again twice",
+        began(" ".join(["100"] * 30 + ["130"] * 10 + ["140"] * 80)),
+        model=UNREAD,
+    ),
+    Case(
+        "PenstockRestarts",
+        "pods are replaced one by one",
+        began(steady(100, end=30), pod="a")
+        | began(steady(130, begin=30, end=40), pod="b")
+        | began(steady(140, begin=40, end=50), pod="c")
+        | began(steady(150, begin=50), pod="d"),
+        model=UNREAD,
+    ),
+    Case(
+        "PenstockRestarts",
+        "something else is started again",
+        began(FLAPPING, job="other/things"),
+        model=UNREAD,
+    ),
+)
+
+
 def rows(
     all_: str, labels: dict[str, str] | None = None, *, pod: str = "a", **features: str
 ) -> Series:
@@ -464,4 +503,4 @@ DROPPED = (
     ),
 )
 
-CASES = (*ERRORS, *SLOW, *MODELS, *SCRAPED, *UNSEEN, *MISSING, *DROPPED)
+CASES = (*ERRORS, *SLOW, *MODELS, *SCRAPED, *RESTARTS, *UNSEEN, *MISSING, *DROPPED)

@@ -367,7 +367,9 @@ def exposed() -> dict[str, set[str]]:
             name, _, labels = line.partition("{")
             series.setdefault(name.split()[0], set()).update(re.findall(r'(\w+)="', labels))
     # What Prometheus says of a target itself, and what a rule makes.
-    series["up"] = {"namespace", "pod", "job"}
+    target = {"namespace", "pod", "job"}
+    series["up"] = target
+    series["process_start_time_seconds"] |= target
     for rule in rules():
         if "record" in rule:
             grouped = re.findall(r"by \(([^)]*)\)", rule["expr"])
@@ -379,7 +381,7 @@ def exposed() -> dict[str, set[str]]:
 def test_alerts_speak_of_series_and_labels_that_a_server_has(
     rule: dict[str, Any], exposed: dict[str, set[str]]
 ) -> None:
-    named = set(re.findall(r"\bpenstock[_:][\w:]+|\bup\b", rule["expr"]))
+    named = set(re.findall(r"\bpenstock[_:][\w:]+|\bup\b|\bprocess_\w+", rule["expr"]))
     assert named
     assert named <= exposed.keys()
     known = set.union(*(exposed[name] for name in named)) | {"namespace"}

@@ -155,9 +155,11 @@ def test_the_oldest_that_have_ended_are_pruned(tmp_path: Path) -> None:
     begun(rollouts(tmp_path) / "a")
     # One whose mark was not taken, as by a disk that was full.
     (rollouts(tmp_path) / "c" / "outcome").unlink()
-    prune(a_place(tmp_path), keep=2)
-    assert [journal.name for journal in history(a_place(tmp_path))] == ["c", "b", "a"]
-    prune(a_place(tmp_path), keep=2)
+    for _ in range(2):
+        place = a_place(tmp_path)
+        with place.router.exclusive():
+            prune(place, keep=2)
+        assert [journal.name for journal in history(place)] == ["c", "b", "a"]
     assert sorted(path.name for path in rollouts(tmp_path).iterdir()) == ["a", "b", "c"]
 
 
