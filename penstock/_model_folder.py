@@ -27,19 +27,50 @@ def model_file(folder: Path) -> Path:
             )
     try:
         described = yaml.safe_load((folder / "MLmodel").read_text(encoding="utf-8"))
-        flavor = described["flavors"]["sklearn"]
+        flavors = dict(described["flavors"])
+        flavor = flavors["sklearn"]
         kind, name = flavor["serialization_format"], flavor["pickled_model"]
-    except (yaml.YAMLError, KeyError, TypeError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
         raise IntegrityError(
             "MLmodel does not describe a scikit-learn model", where=str(folder / "MLmodel")
         ) from error
-    if kind != "skops" or Path(name).name != name:
+    if kind != "skops" or not isinstance(name, str) or Path(name).name != name:
         raise IntegrityError(
             f"the model is stored as {kind} in {name!r}; only skops beside MLmodel is loaded",
             where=str(folder / "MLmodel"),
             remedy="A pickle can run any code when it is loaded: save the model as skops.",
         )
-    return folder / str(name)
+    _check_flavors(flavors, name, where=str(folder / "MLmodel"))
+    return folder / name
+
+
+def _check_flavors(flavors: dict[str, Any], name: str, *, where: str) -> None:
+    """Refuse a flavour by which MLflow would load something else than the gate has judged."""
+    expected: dict[str, dict[str, tuple[Any, ...]]] = {
+        "sklearn": {"code": (None,)},
+        "python_function": {
+            "loader_module": ("mlflow.sklearn",),
+            "model_path": (None, name),
+            # MLflow passes a path under this key to the loader, whatever `model_path` says.
+            "data": (None, name),
+            "code": (None,),
+        },
+    }
+    for flavor, said in flavors.items():
+        if flavor not in expected or not isinstance(said, dict):
+            raise IntegrityError(
+                f"MLmodel has a flavour {flavor!r} besides scikit-learn's",
+                where=where,
+                remedy="Save the model with mlflow.sklearn alone: one folder holds one model.",
+            )
+        for key, allowed in expected[flavor].items():
+            if said.get(key) not in allowed:
+                raise IntegrityError(
+                    f"by {flavor}.{key}, {said.get(key)!r}, MLflow loads another model than {name}",
+                    where=where,
+                    remedy="Save the model with mlflow.sklearn, as skops and without code of its "
+                    "own.",
+                )
 
 
 def check_release(record: Model, *, where: str) -> None:

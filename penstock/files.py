@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -42,41 +42,66 @@ def digest_of_file(path: Path) -> str:
     return "sha256:" + state.hexdigest()
 
 
-def digest_of_folder(folder: Path, *, without: str = "") -> str:
+def digest_of_folder(folder: Path, *, without: Collection[str] = ()) -> str:
     """Return `sha256:<hex>` over the relative name and content of every file below `folder`.
 
-    Names are sorted, so the order in which a file system lists them does not matter; dates, owners
-    and empty folders do not count. A symbolic link is refused, because what it leads to can change
-    without the folder changing.
+    Names are sorted, so the order in which a file system lists them does not matter; dates, owners,
+    modes and empty folders do not count. A symbolic link is refused, because what it leads to can
+    change without the folder changing, and so is whatever else is neither file nor folder.
 
     Args:
         folder: The folder.
-        without: A folder or file directly in it that does not count; empty: everything counts.
+        without: Files that do not count, each by its whole name relative to `folder`, with `/`.
 
     Raises:
-        InputError: If the folder is absent, empty, or holds a symbolic link.
+        InputError: If the folder is absent or empty, or holds something that cannot be digested.
     """
     if not folder.is_dir():
         raise InputError("the folder does not exist", where=str(folder))
     listing = {}
     for path in sorted(folder.rglob("*")):
-        if without and path.relative_to(folder).parts[0] == without:
-            continue
         if path.is_symlink():
             raise InputError(
                 "a symbolic link cannot be digested",
                 where=str(path),
                 remedy="Replace the link by the file it leads to.",
             )
-        if path.is_file():
-            listing[path.relative_to(folder).as_posix()] = digest_of_file(path)
+        if path.is_dir():
+            continue
+        if not path.is_file():
+            raise InputError(
+                "neither a file nor a folder, so it cannot be digested",
+                where=str(path),
+                remedy="Remove it: only files and folders belong here.",
+            )
+        name = path.relative_to(folder).as_posix()
+        if name not in without:
+            listing[_utf8(name, where=folder)] = digest_of_file(path)
     if not listing:
         raise InputError("the folder holds no file", where=str(folder))
     return digest_of_text(canonical_json(listing))
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or none: beside first, then renamed over."""
+def _utf8(name: str, *, where: Path) -> str:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"the file name {name!r} is not UTF-8, so it cannot be digested",
+            where=str(where),
+            remedy="Rename the file.",
+        ) from error
+    return name
+
+
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Write a file so that a reader sees all of it or none: beside first, then renamed over.
+
+    Args:
+        path: The file.
+        text: All of it.
+        private: Nobody but this user may read it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -85,7 +110,8 @@ def write_text(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         # mkstemp makes private files; what a step writes is read by other users' processes.
-        Path(name).chmod(0o644)
+        if not private:
+            Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

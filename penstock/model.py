@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -136,7 +137,37 @@ def digest_of(folder: Path) -> str:
     Raises:
         InputError: See `penstock.files.digest_of_folder`.
     """
-    return files.digest_of_folder(folder, without=export.FOLDER)
+    return files.digest_of_folder(folder, without=export.FILES)
+
+
+def export_digest_of(folder: Path) -> str:
+    """Return the digest of what was exported from a model into its folder; empty: nothing was.
+
+    With `digest_of` it covers every file in the folder.
+
+    Raises:
+        InputError: See `penstock.files.digest_of_folder`.
+    """
+    place = folder / export.FOLDER
+    held = place.is_dir() and any(not path.is_dir() for path in place.rglob("*"))
+    return files.digest_of_folder(place) if held else ""
+
+
+def copy_without_export(folder: Path, to: Path) -> None:
+    """Copy what `digest_of` covers: nobody has approved what an export made elsewhere holds."""
+
+    def exported(at: str, names: list[str]) -> list[str]:
+        paths = {name: Path(at) / name for name in names}
+        return [
+            name
+            for name, path in paths.items()
+            if path.relative_to(folder).as_posix() in export.FILES and path.is_file()
+        ]
+
+    shutil.copytree(folder, to, ignore=exported)
+    place = to / export.FOLDER
+    if place.is_dir() and not any(place.iterdir()):
+        place.rmdir()
 
 
 def file_of(folder: Path) -> Path:

@@ -78,9 +78,9 @@ def load(folder: Path, *, expected_digest: str, export_digest: str) -> OnnxModel
     from penstock._onnx_file import check
 
     place = folder / export.FOLDER
+    _require(files.digest_of_folder(place), export_digest, what="the ONNX form", where=place)
     digest = model.digest_of(folder)
     _require(digest, expected_digest, what="the model", where=folder)
-    _require(files.digest_of_folder(place), export_digest, what="the ONNX form", where=place)
     record = Model.read(folder / FILE_NAME)
     described = Export.read(place / export.FILE_NAME)
     _require(described.model, digest, what="the model it was made from", where=place)

@@ -77,13 +77,15 @@ def given(texts: Iterable[str], *, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 def starter() -> str:
     """Return who starts a run, as `penstock approve` would name them; empty if nobody can say."""
+    from penstock.people import is_known
     from penstock.registry.identity import whoami
 
     try:
-        return whoami().name
+        name = whoami().name
     except PenstockError:
         # The run does not need a name: whoever approves it is then told apart from nobody.
         return ""
+    return name if is_known(name) else ""
 
 
 _KINDS: dict[str, tuple[type, str]] = {

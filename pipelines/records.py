@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,9 +17,11 @@ from penstock.registry import audit, signing, versions
 
 if TYPE_CHECKING:
     from penstock.policy.approval import ApprovalSpec
+    from penstock.registry.versions import Version
 
 _FAILED = 1
 _REGISTERED = "models:/"
+_LONGEST_DAYS = 36_500.0
 _WIDTHS = (26, 24, 58)
 
 
@@ -27,10 +30,22 @@ def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     for name, told in (("approve", "say yes to a version"), ("reject", "say no to a version")):
         command = commands.add_parser(name, help=told, description=_say.__doc__)
         _with_target(command, alias=versions.CHALLENGER)
+        command.add_argument(
+            "--version", type=int, metavar="N", help="of the project's model; the one you looked at"
+        )
+        command.add_argument(
+            "--decision",
+            default="",
+            metavar="sha256:...",
+            help="digest of the decision that you looked at, which names the model: nothing is "
+            "written if the version has another",
+        )
         command.add_argument("--reason", required=True, help="why, in your words")
         command.add_argument("--as", dest="stated", default="", metavar="NAME", help="who you are")
         if name == "approve":
-            command.add_argument("--days", type=float, help="after which it expires (default 7)")
+            command.add_argument(
+                "--days", type=float, help="after which it expires (default: as the policy says)"
+            )
         command.set_defaults(command=_say, verdict=f"{name}d" if name == "approve" else "rejected")
 
     command = commands.add_parser(
@@ -83,6 +98,9 @@ def _with_target(command: argparse.ArgumentParser, *, alias: str) -> None:
 def _say(options: argparse.Namespace) -> int:
     """Put your word on a version into the registry; a rollout that asks for it waits for that.
 
+    It is for the version that you looked at: name it (models:/NAME/VERSION, or a project with
+    --version or --decision). On a terminal you are shown the challenger otherwise, and asked.
+
     Who you are is what --as says, else the platform's user (KUBEFLOW_USERID), else the user that
     the cluster of KUBECONFIG knows, else the operating system's; how it is known is written too.
     """
@@ -91,21 +109,71 @@ def _say(options: argparse.Namespace) -> int:
 
     uri, tracking_uri, spec = _version(options)
     verdict: Literal["approved", "rejected"] = options.verdict
-    days = getattr(options, "days", None)
-    if days is not None and days <= 0:
-        raise UsageError(f"an approval is valid for more than 0 days, got {days:g}", where="--days")
-    default = spec.valid_days if spec else 7.0
+    by = whoami(options.stated)
+    version = versions.registered(uri, tracking_uri=tracking_uri)
+    if "@" in uri and not options.decision:
+        _ask(version, uri, options)
     word = approvals.say(
-        uri,
+        version.uri,
         verdict=verdict,
-        by=whoami(options.stated),
+        by=by,
         reason=options.reason,
         tracking_uri=tracking_uri,
-        valid_days=days or default,
+        valid_days=_days(getattr(options, "days", None), spec),
+        seen=approvals.Seen(
+            model=version.model,
+            decision=options.decision or version.tags.get(versions.DECISION_DIGEST, ""),
+        ),
     )
     until = f", valid until {word.expires:%Y-%m-%d %H:%M} UTC" if verdict == "approved" else ""
     print(f"{word.by.name} ({word.by.means}) {verdict} {word.uri}{until}.")
     return 0
+
+
+def _days(given: float | None, spec: ApprovalSpec | None) -> float:
+    """Return after how many days an approval expires; the policy's own days bind in any case."""
+    longest = spec.valid_days if spec else None
+    if given is None:
+        return longest or 7.0
+    if not 0 < given <= (longest or _LONGEST_DAYS):
+        most = f"at most {longest:g} (gate.approval.valid_days)" if longest else "finite"
+        raise UsageError(
+            f"the days that an approval is valid are above 0 and {most}, got {given:g}",
+            where="--days",
+        )
+    return given
+
+
+def _ask(version: Version, uri: str, options: argparse.Namespace) -> None:
+    """Return only if somebody at a terminal was shown what an alias names now, and confirms it.
+
+    Raises:
+        UsageError: If not: an alias moves, and a word is for what somebody has looked at.
+    """
+    verb = "approve" if options.verdict == "approved" else "reject"
+    decision = version.tags.get(versions.DECISION_DIGEST, "none")
+    named = f"penstock {verb} {version.uri} --decision {decision} --reason TEXT"
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise UsageError(
+            f"{uri} names no version: it is {version.uri} now, and may be another than you "
+            "looked at",
+            where=options.target,
+            remedy=f"Look at it, then say: {named}",
+        )
+    shown = {
+        "Version": version.uri,
+        "Model": version.model,
+        "Decision": decision,
+        "Trained by": version.tags.get(versions.TRAINED_BY, "not known"),
+        "MLflow run": version.run or "none",
+    }
+    print("\n".join(f"{what:11} {which}" for what, which in shown.items()))
+    try:
+        answer = input(f"To {verb} it, type its number: ")
+    except EOFError:
+        answer = ""
+    if answer.strip() != str(version.version):
+        raise UsageError("not confirmed, nothing is written", where=version.uri)
 
 
 def _audit(options: argparse.Namespace) -> int:
@@ -185,12 +253,16 @@ def _row(cells: Sequence[str], verdict: str) -> str:
 def _version(options: argparse.Namespace) -> tuple[str, str, ApprovalSpec | None]:
     """Return the version that is meant, the store, and what a project's policy says of approval."""
     if options.target.startswith(_REGISTERED):
+        if getattr(options, "version", None) is not None:
+            raise UsageError("the address of a version has its number already", where="--version")
         tracking_uri, project = store_of(options)
         name = re.split("[/@]", options.target.removeprefix(_REGISTERED))[0]
         known = project is not None and project.name == name
         return options.target, tracking_uri, project.gate.approval if project and known else None
     found = locate(Path(options.target))
-    uri = f"{_REGISTERED}{found.project.name}@{options.alias}"
+    number = getattr(options, "version", None)
+    place = f"@{options.alias}" if number is None else f"/{number}"
+    uri = f"{_REGISTERED}{found.project.name}{place}"
     return uri, options.tracking_uri or found.registry, found.project.gate.approval
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from penstock.errors import InputError
+from penstock.people import check_name, key_of
 from penstock.records.spec import Spec
 
 
@@ -19,19 +21,32 @@ class ApprovalSpec(Spec):
     approvers: tuple[str, ...] = Field(
         default=(), description="Who may approve, as their identity is written; empty: anyone"
     )
-    trust_explicit: bool = Field(
-        default=True,
-        description="Count identities that were only stated (`--as`), not established by the "
-        "platform or the cluster",
+    trust_explicit: bool | None = Field(
+        default=None,
+        description="Count approvals whose identity was only stated (`--as`, the operating "
+        "system), not established by the platform or the cluster. null: not where there is one, "
+        "that is in a pod, with KUBEFLOW_USERID or KUBECONFIG, or once one approval is established",
     )
-    valid_days: float = Field(default=7.0, gt=0, description="After which an approval expires")
+    valid_days: float = Field(
+        default=7.0,
+        gt=0,
+        description="After which an approval expires, whatever later date it gives itself",
+    )
     wait_hours: float = Field(
         default=24.0, gt=0, description="How long a pipeline waits before it gives up"
     )
 
+    @field_validator("approvers")
+    @classmethod
+    def _names(cls, approvers: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(check_name(name, where="approvers") for name in approvers)
+        except InputError as error:
+            raise ValueError(f"{error.what}. {error.remedy}".strip()) from error
+
     @model_validator(mode="after")
     def _enough(self) -> ApprovalSpec:
-        named = len(set(self.approvers))
+        named = len({key_of(name) for name in self.approvers})
         if self.approvers and named < self.people:
             raise ValueError(f"people: {self.people} must approve, and approvers names {named}")
         return self

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import AwareDatetime, Field
 
+from penstock.people import NAME_LENGTH
 from penstock.records.base import Record, Value
 
 Means = Literal["platform header", "kubernetes user", "operating system user", "stated"]
@@ -15,7 +16,7 @@ Means = Literal["platform header", "kubernetes user", "operating system user", "
 class Identity(Value):
     """Who somebody is, and how that was established."""
 
-    name: str = Field(min_length=1, max_length=200)
+    name: str = Field(min_length=1, max_length=NAME_LENGTH)
     means: Means
 
 
@@ -34,8 +35,8 @@ class Approval(Record):
     verdict: Literal["approved", "rejected"]
     by: Identity
     reason: str = Field(min_length=1, max_length=REASON_LENGTH)
-    time: datetime
-    expires: datetime
+    time: AwareDatetime
+    expires: AwareDatetime
 
 
 class ApprovalOutcome(Record):

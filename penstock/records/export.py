@@ -9,13 +9,16 @@ from pydantic import Field
 from penstock.records.base import Record, Value
 
 FOLDER = "serving"
-"""Folder inside a registered model's folder that holds the export. The model's digest leaves it
-out: it is made after the decision, from the very model that was decided on."""
+"""Folder inside a registered model's folder that holds the export."""
 
 FILE_NAME = "export.json"
 
 
 MODEL_NAME = "model.onnx"
+
+FILES = frozenset({f"{FOLDER}/{FILE_NAME}", f"{FOLDER}/{MODEL_NAME}"})
+"""What the model's digest leaves out, these two files and no other: they are made after the
+decision, from the very model that was decided on, and have a digest of their own."""
 
 MISSING_TEXT = "(missing)"
 """What stands for a missing value among texts: the level that the features give it as well."""

@@ -2,18 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from penstock import tracking
-from penstock.errors import InputError, NotApprovedError, PenstockError
+from penstock import people, tracking
+from penstock.errors import InputError, IntegrityError, NotApprovedError, PenstockError
 from penstock.gate.approval import Judgement, judge
 from penstock.policy.approval import ApprovalSpec
 from penstock.records.approval import REASON_LENGTH, Approval, Identity
 from penstock.registry import audit, versions
 from penstock.registry.audit import Word
+from penstock.registry.identity import on_platform
 from penstock.registry.versions import answers
+
+_LONGEST_DAYS = 36_500.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What somebody was shown before they gave their word; empty: not told.
+
+    Attributes:
+        model: Digest of the model's folder.
+        decision: Digest of the decision.
+    """
+
+    model: str = ""
+    decision: str = ""
+
+    def require(self, uri: str, *, model: str, decision: str) -> None:
+        """Return only if the version is still what was shown.
+
+        Raises:
+            IntegrityError: If it is not.
+        """
+        pairs = {"model": (self.model, model), "decision": (self.decision, decision)}
+        for what, (shown, found) in pairs.items():
+            if shown and shown != found:
+                raise IntegrityError(
+                    f"the {what} that you looked at is {shown}, the version's {found or 'none'}",
+                    where=uri,
+                    remedy="Look at the version again, then give your word on what is there now.",
+                )
 
 
 def say(
@@ -24,38 +56,58 @@ def say(
     reason: str,
     tracking_uri: str,
     valid_days: float = 7.0,
+    seen: Seen = Seen(),
 ) -> Approval:
     """Write one person's word on a version into the trail, and then to the version.
 
     Args:
-        uri: `models:/name/3` or `models:/name@challenger`.
+        uri: `models:/name/3`: an alias may name another version than the person looked at.
         verdict: What they say.
         by: Who says it.
         reason: Why; 1 to 1,000 characters.
         tracking_uri: The MLflow store.
-        valid_days: After which an approval expires.
+        valid_days: After which an approval expires; the policy's own `valid_days` binds too.
+        seen: What the person was shown of the version.
 
     Raises:
-        InputError: If there is no such version, or the reason is empty or too long.
+        InputError: If there is no such version, `uri` names an alias, the reason is empty or too
+            long, or `by` names nobody.
+        IntegrityError: If the version has another model or decision than the person was shown, or
+            is to be approved and its tags are not what the trail says was registered.
         ServiceError: If the registry does not take it.
     """
+    if "@" in uri:
+        raise InputError(
+            f"{uri} is the version that has the alias now, not the one that you looked at",
+            where="approval",
+            remedy="Name the version by its number: models:/NAME/VERSION.",
+        )
+    people.check_name(by.name, where="approval")
+    if not people.is_known(by.name):
+        raise InputError(
+            f"{by.name} names nobody", where="approval", remedy="Say who you are: --as NAME."
+        )
     if not 0 < len(reason.strip()) <= REASON_LENGTH:
         raise InputError(
             f"a reason has 1 to {REASON_LENGTH:,} characters, this has {len(reason.strip()):,}",
             where="reason",
         )
     version = versions.registered(uri, tracking_uri=tracking_uri)
+    decision = version.tags.get(versions.DECISION_DIGEST, "")
+    seen.require(version.uri, model=version.model, decision=decision)
     now = datetime.now(UTC)
     word = Approval(
         uri=version.uri,
         model=version.model,
-        decision=version.tags.get(versions.DECISION_DIGEST, ""),
+        decision=decision,
         verdict=verdict,
         by=by,
         reason=reason.strip(),
         time=now,
-        expires=now + timedelta(days=valid_days),
+        expires=now + timedelta(days=min(valid_days, _LONGEST_DAYS)),
     )
+    if verdict == "approved":
+        versions.require_as_registered(version, tracking_uri=tracking_uri)
     store = tracking.client(tracking_uri)
     key = f"{versions.APPROVAL}{now:%Y%m%dT%H%M%S%f}.{_hex(word.digest())}"
     with answers(tracking_uri):
@@ -76,15 +128,15 @@ def say(
 
 
 def read(tags: Mapping[str, str], *, trail: audit.Trail) -> tuple[Approval, ...]:
-    """Return what was said of a version, from its tags.
+    """Return what was said of a version, from its tags, in the order of the trail.
 
     Args:
         tags: Of the version.
         trail: Of its registered model: a word that is not in it was not said through Penstock.
 
     Raises:
-        NotApprovedError: If one cannot be read, is not in the trail, or one that is in the trail
-            is not there: somebody wrote or removed it by hand.
+        NotApprovedError: If one cannot be read, is not in the trail or in it twice: somebody wrote
+            it by hand.
     """
     found = []
     for key in sorted(tags):
@@ -94,14 +146,64 @@ def read(tags: Mapping[str, str], *, trail: audit.Trail) -> tuple[Approval, ...]
             found.append(Approval.loads(tags[key], where=key))
         except PenstockError as error:
             raise _forged(f"the approval {key} cannot be read: {error}") from error
-    told = {entry.digests.get("approval", "") for entry in trail.entries}
+    told = _told(trail)
     for word in found:
-        if word.digest() not in told:
+        place, _ = told.get(word.digest(), (-1, ""))
+        if place < 0 or trail.entries[place].event != word.verdict:
             raise _forged(
                 f"the approval of {word.by.name} ({word.verdict}, {word.time:%Y-%m-%d %H:%M} UTC) "
                 "is not in the audit trail as it stands here: it was forged or edited"
             )
-    return tuple(found)
+    return _in_order(found, trail=trail, told=told)
+
+
+def said_before(
+    words: Iterable[Approval], *, trail: audit.Trail, digest: str
+) -> tuple[Approval, ...]:
+    """Return the words that were in the trail where an entry was written, in their order.
+
+    Args:
+        words: As `read` returns them.
+        trail: Of the registered model.
+        digest: Of the entry.
+    """
+    there = trail.before(digest)
+    told = _told(there)
+    return _in_order((word for word in words if word.digest() in told), trail=there, told=told)
+
+
+def _told(trail: audit.Trail) -> dict[str, tuple[int, str]]:
+    """Return where the trail tells of a word, by the word's digest: the entry's place and digest.
+
+    Raises:
+        NotApprovedError: If it tells of one twice: an old word may not be said again by others.
+    """
+    told: dict[str, tuple[int, str]] = {}
+    for place, (digest, entry) in enumerate(zip(trail.digests, trail.entries, strict=True)):
+        word = entry.digests.get("approval", "")
+        if word in told:
+            raise _forged(f"the audit trail tells a word of {entry.by} on {entry.uri} twice")
+        if word:
+            told[word] = place, digest
+    return told
+
+
+def _in_order(
+    words: Iterable[Approval], *, trail: audit.Trail, told: Mapping[str, tuple[int, str]]
+) -> tuple[Approval, ...]:
+    """Put words in the order of the trail; of two that do not know each other a no is the later."""
+    ordered = sorted(words, key=lambda word: told[word.digest()])
+    taken_back = {
+        no.digest(): any(
+            people.key_of(yes.by.name) == people.key_of(no.by.name)
+            and trail.descends(told[yes.digest()][1], told[no.digest()][1])
+            for yes in ordered
+            if yes.verdict == "approved"
+        )
+        for no in ordered
+        if no.verdict == "rejected"
+    }
+    return tuple(sorted(ordered, key=lambda word: not taken_back.get(word.digest(), True)))
 
 
 def judge_tags(
@@ -122,7 +224,7 @@ def judge_tags(
     if trail.problems:
         raise _forged(f"the audit trail is broken. {trail.problems[0]}")
     said = read(tags, trail=trail)
-    _require_all(said, trail=trail, uri=uri)
+    require_all(said, trail=trail, uri=uri)
     return judge(
         said,
         spec=spec,
@@ -130,11 +232,16 @@ def judge_tags(
         decision=tags.get(versions.DECISION_DIGEST, ""),
         trained_by=tags.get(versions.TRAINED_BY, ""),
         now=datetime.now(UTC),
+        platform=on_platform(),
     )
 
 
-def _require_all(said: tuple[Approval, ...], *, trail: audit.Trail, uri: str) -> None:
-    """Refuse where a rejection was taken away: what the trail tells must be there."""
+def require_all(said: tuple[Approval, ...], *, trail: audit.Trail, uri: str) -> None:
+    """Return only if every rejection that the trail tells of is among the words.
+
+    Raises:
+        NotApprovedError: If one was taken away.
+    """
     there = {word.digest() for word in said}
     for entry in trail.of(uri):
         # An approval is told first and written then: one that is missing does not count anyway.
@@ -147,7 +254,7 @@ def _forged(what: str) -> NotApprovedError:
         what,
         where="approval",
         remedy="Look at: penstock audit. Remove what was written by hand, and approve again with: "
-        "penstock approve.",
+        "penstock approve models:/NAME/VERSION --reason TEXT",
     )
 
 

@@ -6,13 +6,17 @@ import getpass
 import os
 from typing import Any
 
-from penstock.errors import ServiceError, UsageError
+from penstock import people
+from penstock.errors import InputError, PenstockError, ServiceError, UsageError
 from penstock.records.approval import Identity
 
 USERID = "KUBEFLOW_USERID"
 """Environment variable: the user as the platform's header `kubeflow-userid` has it. Kubeflow gives
 the header to what its gateway leads to, and sets no such variable itself; whoever runs the platform
 does, for example by a PodDefault."""
+
+_PLATFORM = (USERID, "KUBECONFIG", "KUBERNETES_SERVICE_HOST")
+"""Environment variables by which a platform is known to be there: the last is set in each pod."""
 
 _REVIEW = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
 
@@ -23,29 +27,49 @@ def whoami(stated: str = "") -> Identity:
     1. What was stated (`--as`).
     2. The platform's user, from the environment variable KUBEFLOW_USERID.
     3. The user that the cluster of the named kubeconfig (KUBECONFIG) knows.
-    4. The operating system's user.
+    4. The operating system's user; `uid 1000` where it has no name for that number, as in a
+       container: that is somebody, and counts for nobody (`penstock.people.is_known`).
 
     Raises:
-        UsageError: If what was stated is empty but for spaces, or nobody can be named.
+        UsageError: If what was stated is empty but for spaces.
+        InputError: If the name holds characters that nobody sees, or is too long.
         ServiceError: If a kubeconfig is named and its cluster does not say.
     """
     if stated:
         if not stated.strip():
             raise UsageError("a name of spaces names nobody", where="--as")
-        return Identity(name=stated.strip(), means="stated")
+        return Identity(name=people.check_name(stated, where="--as"), means="stated")
     header = os.environ.get(USERID, "").strip()
     if header:
-        return Identity(name=header, means="platform header")
+        return Identity(name=people.check_name(header, where=USERID), means="platform header")
     if os.environ.get("KUBECONFIG"):
-        return Identity(name=_cluster_user(), means="kubernetes user")
+        name = people.check_name(_cluster_user(), where="KUBECONFIG")
+        return Identity(name=name, means="kubernetes user")
+    return _system_user()
+
+
+def somebody() -> Identity:
+    """Return who acts, for what must not fail for want of a name, as a rollback.
+
+    As `whoami`, and the operating system's user where the platform cannot say.
+    """
     try:
-        return Identity(name=getpass.getuser(), means="operating system user")
-    except (OSError, KeyError) as error:
-        raise UsageError(
-            "the operating system has no name for this user",
-            where="--as",
-            remedy="Say who you are: --as NAME.",
-        ) from error
+        return whoami()
+    except PenstockError:
+        return _system_user()
+
+
+def on_platform() -> bool:
+    """Return whether there is a platform here that says who people are."""
+    return any(os.environ.get(name) for name in _PLATFORM)
+
+
+def _system_user() -> Identity:
+    try:
+        name = people.check_name(getpass.getuser(), where="LOGNAME")
+    except (OSError, KeyError, ImportError, InputError):
+        name = people.unnamed(os.getuid())
+    return Identity(name=name, means="operating system user")
 
 
 def _cluster_user() -> str:

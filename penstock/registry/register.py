@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from penstock import files, progress, tracking
+from penstock import progress, tracking
 from penstock.errors import InputError
 from penstock.export.export import export
-from penstock.model import digest_of
+from penstock.model import copy_without_export, digest_of, export_digest_of
 from penstock.records.dataset import FILE_NAME as DATASET_NAME
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
@@ -148,20 +147,17 @@ def register(
 def _write_down(store: MlflowClient, version: Version, *, by: str) -> None:
     """Note the registration in the trail, unless it is there: a step may be run again."""
     trail = audit.read(store.get_registered_model(version.name).tags)
-    if any(entry.event == "registered" for entry in trail.of(version.uri)):
+    if any(entry.event == audit.REGISTERED for entry in trail.of(version.uri)):
         return
-    kinds = {
-        "model": versions.MODEL_DIGEST,
-        "decision": versions.DECISION_DIGEST,
-        "evidence": versions.EVIDENCE_DIGEST,
-    }
     word = Word(
         by=by or "the decision and its rules",
         means="told to the pipeline" if by else "",
         reason="The gate approved it.",
-        digests={kind: version.tags.get(tag, "") for kind, tag in kinds.items()},
+        digests={kind: version.tags.get(tag, "") for kind, tag in versions.TOLD.items()},
     )
-    audit.write(store, version.name, event="registered", uri=version.uri, word=word)
+    audit.write(
+        store, version.name, event=audit.REGISTERED, uri=version.uri, word=word, there=trail
+    )
 
 
 def _told_by(model: Path, grounds: Grounds) -> Grounds:
@@ -177,14 +173,9 @@ def _told_by(model: Path, grounds: Grounds) -> Grounds:
 @contextlib.contextmanager
 def _prepared(model: Path, holdout: Path | None) -> Iterator[tuple[Path, Export | None]]:
     """Yield a copy of what was approved, with the ONNX form in it where there is one."""
-
-    def unapproved(folder: str, names: list[str]) -> list[str]:
-        # The digest leaves it out, so nobody has approved what is in it.
-        return [FOLDER] if Path(folder) == model and FOLDER in names else []
-
     with TemporaryDirectory() as place:
         copy = Path(place) / "model"
-        shutil.copytree(model, copy, ignore=unapproved)
+        copy_without_export(model, copy)
         if holdout is None:
             yield copy, None
         else:
@@ -197,7 +188,7 @@ def _export_tags(folder: Path, exported: Export | None) -> dict[str, str]:
     if not exported.file:
         return {versions.EXPORT_REASON: exported.reason}
     return {
-        versions.EXPORT_DIGEST: files.digest_of_folder(folder / FOLDER),
+        versions.EXPORT_DIGEST: export_digest_of(folder),
         versions.EXPORT_MAX_DIFFERENCE: f"{exported.max_difference:.3g}",
     }
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from penstock import files, model
+from penstock import model
 from penstock.errors import PenstockError
-from penstock.records.export import FOLDER
 from penstock.registry import versions
 from penstock.registry.versions import Version
 from penstock.rollout.router import Release
@@ -17,12 +16,14 @@ def fetch(version: Version, *, into: Path, tracking_uri: str, drill: str = "") -
     """Return a version as a router takes it, its folder downloaded unless it is here already.
 
     Raises:
-        IntegrityError: If its files are not the ones that were registered.
+        IntegrityError: If its files or its tags are not the ones that were registered.
         ServiceError: If the registry or its artifact store does not answer.
     """
     short = version.model.removeprefix("sha256:")[:12]
     folder = into / f"{version.version}-{short}"
-    if not _holds(folder, version):
+    if _holds(folder, version):
+        versions.require_as_registered(version, tracking_uri=tracking_uri)
+    else:
         shutil.rmtree(folder, ignore_errors=True)
         versions.fetch(version.uri, tracking_uri=tracking_uri, destination=folder)
     return Release(
@@ -38,9 +39,7 @@ def fetch(version: Version, *, into: Path, tracking_uri: str, drill: str = "") -
 def _holds(folder: Path, version: Version) -> bool:
     """Return whether the folder is that version, as when a step is run again."""
     try:
-        if model.digest_of(folder) != version.model:
-            return False
-        exported = folder / FOLDER
-        return not version.export or files.digest_of_folder(exported) == version.export
+        found = (model.digest_of(folder), model.export_digest_of(folder))
     except PenstockError:
         return False
+    return found == (version.model, version.export)

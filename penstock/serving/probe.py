@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from penstock import files
 from penstock import model as models
 from penstock.policy.operations import OperationsRule
 from penstock.policy.spec import Policy
@@ -87,11 +85,11 @@ def _prepare(model: Path, folder: Path, *, holdout: Path) -> tuple[str, tuple[st
     """Copy the model as a registered version holds it; return its ONNX form's digest, and notes."""
     from penstock.export.export import export
 
-    shutil.copytree(model, folder, ignore=lambda at, _: [FOLDER] if Path(at) == model else [])
+    models.copy_without_export(model, folder)
     exported = export(folder, holdout=holdout, output=folder / FOLDER)
     if not exported.file:
         return "", (f"It has no ONNX form, so scikit-learn answers: {exported.reason}.",)
-    return files.digest_of_folder(folder / FOLDER), ()
+    return models.export_digest_of(folder), ()
 
 
 def _ask(server: Held, model: Path, *, holdout: Path, requests: int) -> dict[str, Any]:

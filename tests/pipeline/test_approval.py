@@ -47,7 +47,10 @@ def test_a_no_ends_the_run_as_refused(project: Path, shell) -> None:
     try:
         asked(project, 1, run=run)
         assert not serving(project)
-        no = shell("reject", str(project), "--as", "bea", "--reason", "not before the audit")
+        no = shell(
+            "reject", str(project), "--version", "1", "--as", "bea",
+            "--reason", "not before the audit",
+        )  # fmt: skip
         assert no.returncode == 0, no.stdout + no.stderr
         said = run.communicate(timeout=120)[0]
     finally:
@@ -74,7 +77,13 @@ def test_a_yes_lets_it_go_on(project: Path, shell) -> None:
     run = shell.begin("run", str(project), "--fresh")
     try:
         asked(project, 2, run=run)
-        yes = shell("approve", str(project), "--as", "bea", "--reason", "the audit is done")
+        unnamed = shell("approve", str(project), "--as", "bea", "--reason", "the audit is done")
+        assert unnamed.returncode == 2, unnamed.stdout + unnamed.stderr
+        assert "approve models:/simulated-transactions/2 --decision sha256:" in unnamed.stderr
+        yes = shell(
+            "approve", "models:/simulated-transactions/2", "--project", str(project),
+            "--as", "bea", "--reason", "the audit is done",
+        )  # fmt: skip
         assert yes.returncode == 0, yes.stdout + yes.stderr
         said = run.communicate(timeout=200)[0]
     finally:

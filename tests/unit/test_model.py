@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
@@ -13,11 +14,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import yaml
 
 from penstock import files
 from penstock.data.frames import to_frame
 from penstock.errors import InputError, IntegrityError
-from penstock.model import background, digest_of, load, load_trusted
+from penstock.model import (
+    background,
+    copy_without_export,
+    digest_of,
+    export_digest_of,
+    load,
+    load_trusted,
+)
 from penstock.records.dataset import Column
 from penstock.records.model import FILE_NAME
 from penstock.times import times_of
@@ -258,14 +267,102 @@ def test_another_minor_release_is_refused_and_a_patch_is_not(copy: Path) -> None
 def test_what_is_exported_from_a_model_does_not_change_its_digest(copy: Path) -> None:
     before = digest_of(copy)
     assert before == files.digest_of_folder(copy)
+    assert export_digest_of(copy) == ""
     (copy / "serving").mkdir()
-    (copy / "serving" / "model.onnx").write_bytes(b"x")
+    assert (digest_of(copy), export_digest_of(copy)) == (before, "")
+    for name in ("model.onnx", "export.json"):
+        (copy / "serving" / name).write_bytes(b"x")
     assert digest_of(copy) == before
     assert load(copy, expected_digest=before).digest == before
     assert files.digest_of_folder(copy) != before
+    assert export_digest_of(copy) == files.digest_of_folder(copy / "serving")
     (copy / "sub" / "serving").mkdir(parents=True)
-    (copy / "sub" / "serving" / "file").write_bytes(b"x")
+    (copy / "sub" / "serving" / "model.onnx").write_bytes(b"x")
     assert digest_of(copy) != before
+
+
+def test_the_digest_of_a_folder_is_what_it_was_in_older_releases(tmp_path: Path) -> None:
+    for name in ("MLmodel", "penstock.json", ".hidden", "sub/serving/x", "serving/model.onnx"):
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        (tmp_path / name).write_text(name)
+    assert digest_of(tmp_path) == (
+        "sha256:35fb0ff52809a6379a7dd47d97583d0ab44e7905b6600057cfc5cd75dc7ffae1"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "serving", "serving/model.skops", "serving/model.onnx/x", "serving/.hidden", "Serving/a",
+        "serving/EXPORT.json", "serving/sub/export.json",
+    ],
+)  # fmt: skip
+def test_only_what_an_export_writes_is_no_part_of_the_digest(copy: Path, name: str) -> None:
+    before = digest_of(copy)
+    (copy / name).parent.mkdir(exist_ok=True, parents=True)
+    (copy / name).write_bytes(b"one")
+    one = digest_of(copy)
+    (copy / name).write_bytes(b"other")
+    assert len({before, one, digest_of(copy)}) == 3
+
+
+def test_a_model_file_called_serving_cannot_be_exchanged_under_one_digest(copy: Path) -> None:
+    (copy / "model.skops").rename(copy / "serving")
+    path = copy / "MLmodel"
+    path.write_text(path.read_text().replace(": model.skops", ": serving"))
+    good = digest_of(copy)
+    assert load(copy, expected_digest=good).digest == good
+    (copy / "serving").write_bytes((copy / "serving").read_bytes() + b" ")
+    with pytest.raises(IntegrityError, match=f"expected {good}"):
+        load(copy, expected_digest=good)
+
+
+def test_what_is_no_file_has_no_digest(copy: Path) -> None:
+    (copy / "elsewhere").mkdir()
+    (copy / "serving").symlink_to(copy / "elsewhere")
+    with pytest.raises(InputError, match="a symbolic link"):
+        digest_of(copy)
+    (copy / "serving").unlink()
+    os.mkfifo(copy / "pipe")
+    with pytest.raises(InputError, match="neither a file nor a folder"):
+        digest_of(copy)
+    (copy / "pipe").unlink()
+    Path(os.fsdecode(os.fsencode(copy) + b"/\xff")).write_bytes(b"x")
+    with pytest.raises(InputError, match="is not UTF-8"):
+        digest_of(copy)
+
+
+def test_a_copy_holds_what_the_digest_covers(copy: Path, tmp_path: Path) -> None:
+    (copy / "serving").mkdir()
+    for name in ("model.onnx", "export.json", "model.skops"):
+        (copy / "serving" / name).write_bytes(b"x")
+    copy_without_export(copy, tmp_path / "other")
+    assert [path.name for path in (tmp_path / "other" / "serving").iterdir()] == ["model.skops"]
+    assert digest_of(tmp_path / "other") == digest_of(copy)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"python_function": {"model_path": "other.pkl"}}, r"model_path, 'other\.pkl', MLflow"),
+        ({"python_function": {"data": "../other"}}, r"data, '\.\./other', MLflow loads another"),
+        ({"python_function": {"code": "code"}}, "python_function.code, 'code', MLflow"),
+        ({"python_function": {"loader_module": "evil"}}, "loader_module, 'evil', MLflow"),
+        ({"sklearn": {"code": "serving"}}, "sklearn.code, 'serving', MLflow"),
+        ({"sklearn": {"pickled_model": ["model.skops"]}}, "only skops beside MLmodel"),
+        ({"pytorch": {"model_data": "data"}}, "a flavour 'pytorch' besides"),
+    ],
+)
+def test_a_description_by_which_another_model_would_be_loaded_is_refused(
+    copy: Path, change: dict[str, dict[str, Any]], message: str
+) -> None:
+    path = copy / "MLmodel"
+    described = yaml.safe_load(path.read_text())
+    for flavor, said in change.items():
+        described["flavors"].setdefault(flavor, {}).update(said)
+    path.write_text(yaml.safe_dump(described))
+    with pytest.raises(IntegrityError, match=message):
+        load(copy)
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

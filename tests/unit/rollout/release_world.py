@@ -22,6 +22,10 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
+from place_emulator import EACH, PlaceEmulator, Service
+from registry_emulator import RegistryEmulator
+from release_oracle import Oracle, Truth, breaks_of
+
 from penstock import model, progress, tracking
 from penstock.errors import PenstockError
 from penstock.files import digest_of_text
@@ -45,9 +49,6 @@ from penstock.rollout import control, release, smoke
 from penstock.rollout.release import Outputs
 from penstock.rollout.spec import DeploymentSpec
 from penstock.serving import questions
-from place_emulator import EACH, PlaceEmulator, Service
-from registry_emulator import RegistryEmulator
-from release_oracle import Oracle, Truth, breaks_of
 
 NAME = "adult"
 TRAINER = "tina"
@@ -189,7 +190,7 @@ class World:
             if had == 0 and model.digest_of(arm.folder) != self.oracle.versions[arm.version].files:
                 self._wrong(f"version {arm.version} serves with other files than were registered")
             # The rest goes back to what served beside or just before the candidate.
-            if had or arm in (service.state.stable,) and self._was_stable(service, arm.version):
+            if had or (arm in (service.state.stable,) and self._was_stable(service, arm.version)):
                 if arm.version != self.process.version:
                     continue
             self._judge(arm.version, f"gets {share} % of the requests")
@@ -200,9 +201,7 @@ class World:
     def _judge(self, version: int, what: str) -> None:
         why = self._objection(version)
         if why:
-            self._wrong(
-                f"version {version} {what} in a {self.process.command}, though {why}"
-            )
+            self._wrong(f"version {version} {what} in a {self.process.command}, though {why}")
 
     def _objection(self, version: int) -> str:
         """Why the process may not bring a version to users or crown it; empty: it may."""
@@ -332,7 +331,11 @@ class World:
             trainer=TRAINER,
         )
         self.orders[done.version] = Order(
-            registration=done, decision=decision, deployment=PLAN, holdout="none", tracking_uri=self.uri
+            registration=done,
+            decision=decision,
+            deployment=PLAN,
+            holdout="none",
+            tracking_uri=self.uri,
         )
         return done.version
 
@@ -524,7 +527,10 @@ class World:
     def stop(self, *, home: int) -> None:
         """The machine is started anew, or somebody ended the service: nothing serves there."""
         service = self.homes[home]
-        service.state, service.table = replace(service.state, stable=None, candidate=None, retired=None, weight=0), {}
+        service.state, service.table = (
+            replace(service.state, stable=None, candidate=None, retired=None, weight=0),
+            {},
+        )
         self.shares[str(service.folder)] = {}
 
     # -- what is checked
@@ -606,9 +612,7 @@ class World:
         return [e["event"] for e in entries if e["uri"] == f"models:/{NAME}/{version}"]
 
     def _unfinished(self, home: int) -> list[Any]:
-        return [
-            j for j in service_journals(self, self.homes[home]) if j.rollout.outcome is None
-        ]
+        return [j for j in service_journals(self, self.homes[home]) if j.rollout.outcome is None]
 
     def _expected(self, version: int, *, home: int) -> tuple[str, ...] | None:
         """What an undisturbed release must come to; None: that depends."""

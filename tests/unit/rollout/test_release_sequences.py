@@ -27,7 +27,6 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
-
 from registry_emulator import MlflowRegistry, RegistryEmulator
 from release_world import Fault, World, put_in_place
 
@@ -318,7 +317,10 @@ def test_a_failed_move_of_the_alias_leaves_a_way_back(world: World) -> None:
 
 
 def each_effect(
-    folder: Path, what: Any, prepare: Callable[[World], int], act: Callable[[World, int, Fault], Any]
+    folder: Path,
+    what: Any,
+    prepare: Callable[[World], int],
+    act: Callable[[World, int, Fault], Any],
 ) -> int:
     """Let a command end at its first effect, its second and so on, and return how many it has."""
     for at in range(200):
