@@ -266,7 +266,7 @@ class World:
     ) -> Result:
         clock = timedelta(hours=self.clocks[home])
         state = self.homes[home].state
-        begun = {journal.rollout.candidate for journal in self._unfinished(home)}
+        begun = {journal.rollout.candidate for journal in self.unfinished(home)}
         leftover = begun.union(arm.version for arm in (state.stable, state.candidate) if arm)
         if version is not None:
             leftover.add(version)
@@ -419,7 +419,7 @@ class World:
             and before is not None
             and before.version != to
             and not self.oracle.by_hand
-            and not self._unfinished(home)
+            and not self.unfinished(home)
             and not self.oracle.objection_to_return(to, named=True)
         )
         result = self.run(
@@ -590,11 +590,11 @@ class World:
                 self.say(person, champion.number, "approved")
         for home in range(len(self.homes)):
             for _ in range(3):
-                if not self._unfinished(home):
+                if not self.unfinished(home):
                     break
                 if self.resume(home=home).error is not None:
                     self.abort(home=home)
-            assert not self._unfinished(home), f"home {home} stays with an unfinished rollout"
+            assert not self.unfinished(home), f"home {home} stays with an unfinished rollout"
         self.check()
         version = self.register(people=1)
         self.check()
@@ -611,13 +611,13 @@ class World:
         entries = [json.loads(v) for k, v in tags.items() if k.startswith("penstock.audit.")]
         return [e["event"] for e in entries if e["uri"] == f"models:/{NAME}/{version}"]
 
-    def _unfinished(self, home: int) -> list[Any]:
+    def unfinished(self, home: int) -> list[Any]:
         return [j for j in service_journals(self, self.homes[home]) if j.rollout.outcome is None]
 
     def _expected(self, version: int, *, home: int) -> tuple[str, ...] | None:
         """What an undisturbed release must come to; None: that depends."""
         service, oracle = self.homes[home], self.oracle
-        if any(self._unfinished(h) for h in range(len(self.homes))):
+        if any(self.unfinished(h) for h in range(len(self.homes))):
             return None
         if oracle.objection(version, self.time):
             return ("NotApprovedError", "IntegrityError", "InputError", "ServiceError")
