@@ -9,6 +9,7 @@ candidate in a few looks. The real router's processes are in test_router_local.p
 from __future__ import annotations
 
 import contextlib
+import functools
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -104,6 +105,7 @@ class Service:
     holder: object = None
     expired: bool = False
     steady: int | None = None
+    rough: bool = False
     lost: dict[int, str] = field(default_factory=dict)
     answered: dict[int, ArmSummary] = field(default_factory=dict)
     pairs: Pairs = field(default_factory=Pairs)
@@ -161,6 +163,11 @@ class RouterEmulator:
             yield
         finally:
             self._effect("lease given back", release, guarded=False)
+
+    @contextlib.contextmanager
+    def guarded(self) -> Iterator[None]:
+        self._check()
+        yield
 
     def open(self) -> None:
         self._apply()
@@ -318,45 +325,42 @@ class RouterEmulator:
             raise LeaseLostError("another process drives it", where=f"service {self._service.name}")
 
 
-class StoreEmulator:
-    """A rollout's folder, whose writes may be cut short."""
+class StoreEmulator(FolderStore):
+    """A rollout's folder, whose writes may be refused or cut short."""
 
-    def __init__(self, store: FolderStore, folder: Path, runtime: Runtime) -> None:
-        self._store, self._folder, self._runtime = store, folder, runtime
-
-    @property
-    def name(self) -> str:
-        return self._store.name
-
-    @property
-    def where(self) -> str:
-        return self._store.where
-
-    def lines(self) -> list[bytes]:
-        return self._store.lines()
-
-    def clear(self) -> None:
-        self._effect("journal cleared", self._store.clear)
+    def __init__(
+        self, folder: Path, runtime: Runtime, guard: Callable[[], AbstractContextManager[None]]
+    ) -> None:
+        super().__init__(folder, guard=guard)
+        self._below, self._runtime = folder, runtime
 
     def append(self, line: bytes, *, evidence: bool = False) -> None:
         def torn() -> None:
-            if self._folder.is_dir():
-                with (self._folder / "journal.jsonl").open("ab") as stream:
+            path = self._below / "journal.jsonl"
+            if path.exists():
+                with path.open("ab") as stream:
                     stream.write(line[: len(line) // 2])
 
-        self._effect("journal line", lambda: self._store.append(line, evidence=evidence), torn=torn)
+        act = functools.partial(super().append, line, evidence=evidence)
+        self._effect("journal line", act, torn=torn)
 
-    def note(self, name: str) -> str | None:
-        return self._store.note(name)
+    def rewrite(self, lines: list[bytes]) -> None:
+        self._effect("journal rewritten", functools.partial(super().rewrite, lines))
+
+    def clear(self) -> None:
+        self._effect("journal cleared", super().clear)
+
+    def forget(self) -> None:
+        self._effect("journal deleted", functools.partial(shutil.rmtree, self._below))
 
     def leave(self, name: str, text: str) -> None:
-        self._effect("note left", lambda: self._store.leave(name, text))
+        self._effect(f"{name} noted", functools.partial(super().leave, name, text))
 
     def _effect(
         self, name: str, act: Callable[[], None], *, torn: Callable[[], None] = lambda: None
     ) -> None:
         def error() -> Exception:
-            return OSError(28, "No space left on device")
+            return ServiceError("it cannot be written: No space left on device", where=name)
 
         self._runtime.effect(name, act, error=error, torn=torn)
 
@@ -383,12 +387,14 @@ class PlaceEmulator:
         return self._service.models
 
     def store(self, identity: str) -> Store:
-        folder = self._service.folder / "rollouts" / identity
-        return StoreEmulator(FolderStore(folder), folder, self._runtime)
+        return StoreEmulator(self._rollouts / identity, self._runtime, self._router.guarded)
 
     def stores(self) -> list[Store]:
-        folder = self._service.folder / "rollouts"
-        return [self.store(found.name) for found in FolderStore.all_below(folder)]
+        return [self.store(found.name) for found in FolderStore.all_below(self._rollouts)]
+
+    @property
+    def _rollouts(self) -> Path:
+        return self._service.folder / "rollouts"
 
     def driven(self) -> bool:
         holder = self._service.holder

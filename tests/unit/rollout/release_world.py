@@ -285,6 +285,8 @@ class World:
         finally:
             process.over = True
             self.processes.pop()
+            if command in ("release", "rollback", "resume", "abort"):
+                self.homes[home].rough = process.hit
 
     def register(
         self,
@@ -555,7 +557,7 @@ class World:
         if service.state.stable is None:
             return
         unfinished = [j for j in service_journals(self, service) if j.rollout.outcome is None]
-        if service.holder is not None or unfinished:
+        if service.holder is not None or unfinished or service.rough:
             return
         assert service.table == {service.state.stable.version: 100}, (
             f"no rollout is under way, and users get {service.table}"
@@ -564,6 +566,9 @@ class World:
     def check_verify(self, version: int) -> None:
         """Verify says of a version what is so."""
         uri = f"models:/{NAME}/{version}"
+        if version == self.oracle.champion and version not in self.oracle.past:
+            # Made the champion by hand: what verify says of that is the trail's own test.
+            return
         result = self.run("verify", lambda: verify(uri, tracking_uri=self.uri))
         if result.error is not None:
             assert self.oracle.versions[version].altered, f"verify: {result.error}"
