@@ -36,7 +36,7 @@ MEMORY = Path("/dev/shm")
 
 PEOPLE = st.sampled_from(["ana", "ben", "tina"])
 HOMES = st.integers(0, 1)
-CLOCKS = st.sampled_from([(0, 0)])
+CLOCKS = st.sampled_from([(0, 0), (0, 5), (5, 0), (-5, 3)])
 FAULTS = st.none() | st.builds(
     Fault,
     what=st.sampled_from(
