@@ -1,20 +1,24 @@
-"""Which version is the champion, and whether the trail agrees with the registry's alias."""
+"""Which version is the champion, which were before, and whether the trail agrees with the alias.
+
+The order is that of the trail's chain. No time is compared.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from penstock.records.evidence import AuditEntry
-from penstock.registry import audit
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
+from penstock.registry.audit import Trail
 
 VERSION, BEFORE, DONE = "champion", "before", "done"
 """Facts of an entry that moves the champion: where to, from where, and whether the alias was seen
 there. An entry is written before the alias moves, and a second one once it has."""
+
+WITHDRAWN = "withdrawn"
+"""Fact of an entry that takes a begun move back: the digest of the entry that began it."""
+
+PROMOTED = "promoted"
 
 _REMEDY = "penstock audit --champion VERSION --reason TEXT"
 
@@ -34,35 +38,128 @@ class Standing:
     note: str = ""
 
 
-def standing(tags: Mapping[str, str], *, alias: int | None, kept: bool) -> Standing:
+@dataclass(frozen=True)
+class Move:
+    """An entry that moves the champion.
+
+    Attributes:
+        entry: The entry.
+        digest: Its digest.
+        version: Where to.
+        before: What the alias named when it was begun; None: nothing.
+        done: Whether the alias was seen there; else it was only begun.
+    """
+
+    entry: AuditEntry
+    digest: str
+    version: int
+    before: int | None
+    done: bool
+
+
+def moves(trail: Trail) -> tuple[Move, ...]:
+    """Return the moves of the champion that were not withdrawn, in the order of the chain."""
+    withdrawn = {entry.facts.get(WITHDRAWN) for entry in trail.entries if WITHDRAWN in entry.facts}
+    found = []
+    for digest, entry in zip(trail.digests, trail.entries, strict=True):
+        version, before = entry.facts.get(VERSION), entry.facts.get(BEFORE)
+        # A store's tags may hold anything; what Penstock wrote is a number.
+        if type(version) is not int:
+            continue
+        done = bool(entry.facts.get(DONE))
+        if done or digest not in withdrawn:
+            known = before if type(before) is int else None
+            found.append(Move(entry, digest, version, known, done))
+    return tuple(found)
+
+
+def newest(trail: Trail, of: Sequence[Move]) -> tuple[Move, ...]:
+    """Return those of the moves that no later one descends from: one, unless two did not meet."""
+    tops: list[Move] = []
+    for move in reversed(of):
+        if not any(trail.descends(top.digest, move.digest) for top in tops):
+            tops.append(move)
+    return tuple(reversed(tops))
+
+
+def standing(trail: Trail, *, alias: int | None, kept: bool) -> Standing:
     """Compare the alias with the trail.
 
     Args:
-        tags: Of the registered model.
+        trail: Of the registered model.
         alias: The version that carries the alias `champion`.
         kept: Whether that version was registered by a release that keeps a trail.
     """
-    moves = [entry for entry in audit.read(tags).entries if VERSION in entry.facts]
-    if not moves:
+    told = moves(trail)
+    if not told:
         return _untold(alias, kept=kept)
-    last = moves[-1]
-    told, before = last.facts[VERSION], last.facts.get(BEFORE)
-    if alias == told:
-        return Standing(alias)
-    if alias == before and not last.facts.get(DONE):
-        note = f"A move of the champion to version {told} was begun on {_when(last)} and not done."
-        return Standing(alias, note=note)
+    tops = newest(trail, told)
+    done = [top for top in tops if top.done]
+    if len({top.version for top in done}) > 1:
+        both = " and ".join(_told(top) for top in done)
+        return Standing(
+            alias,
+            f"{both}, neither knowing of the other, and the alias champion names "
+            f"{_version(alias)}: two controllers moved it at the same time",
+        )
+    if alias in _honest(trail, told, tops):
+        return Standing(alias, note=_begun(tops, alias))
+    last = (done or tops)[-1]
     if alias is None:
         problem = (
-            f"version {told} was made the champion on {_when(last)} by {last.by}, but no version "
-            "carries the alias champion: it was removed by hand"
+            f"{_told(last)}, but no version carries the alias champion: it was removed by hand"
         )
         return Standing(None, problem)
+    why = "the alias was moved by hand"
+    if any(top.version == alias for top in tops):
+        why = "two controllers moved it at the same time"
     return Standing(
         alias,
-        f"the alias champion names version {alias}, but the trail made version {told} the champion "
-        f"on {_when(last)}: the alias was moved by hand",
+        f"the alias champion names version {alias}, but the trail made version {last.version} the "
+        f"champion on {_when(last.entry)}: {why}",
     )
+
+
+def champions(trail: Trail, *, alias: int | None = None) -> tuple[int, ...]:
+    """Return the champions that a rollback can go back to, the present one last.
+
+    A promotion puts a version on top; a rollback, or a move by hand, to one that is there takes
+    away those above it.
+
+    Args:
+        trail: Of the registered model.
+        alias: What the alias names: a move there that was only begun has happened then.
+    """
+    stack: list[int] = []
+    for move in _happened(trail, alias=alias):
+        if not stack and move.before is not None and _unregistered(trail, move):
+            # It was champion before there was a trail.
+            stack.append(move.before)
+        if move.entry.event != PROMOTED and move.version in stack:
+            while stack[-1] != move.version:
+                stack.pop()
+        elif not stack or stack[-1] != move.version:
+            stack.append(move.version)
+    return tuple(stack)
+
+
+def was_champion(trail: Trail, version: int, *, alias: int | None = None) -> bool:
+    """Return whether a version was promoted at some time, or was champion before the trail began.
+
+    A version that only a rollback or a move by hand made champion was never let in: it was not.
+    """
+    happened = _happened(trail, alias=alias)
+    if any(move.version == version and move.entry.event == PROMOTED for move in happened):
+        return True
+    return bool(happened) and happened[0].before == version and _unregistered(trail, happened[0])
+
+
+def way_back(trail: Trail, *, alias: int | None) -> int | None:
+    """Return where a rollback goes that names no version; None: there is nowhere to go."""
+    for version in reversed(champions(trail, alias=alias)):
+        if version != alias and was_champion(trail, version, alias=alias):
+            return version
+    return None
 
 
 def remedy(name: str) -> str:
@@ -70,38 +167,53 @@ def remedy(name: str) -> str:
     return f"Look at: penstock audit --model {name}. Put it right with: {_REMEDY} --model {name}"
 
 
-def begin(
-    store: MlflowClient,
-    name: str,
-    *,
-    version: int,
-    before: int | None,
-    event: str,
-    word: audit.Word,
-) -> None:
-    """Write down that the champion is about to move."""
-    facts = {VERSION: version, BEFORE: before}
-    audit.write(store, name, event=event, uri=f"models:/{name}/{version}", word=word, facts=facts)
+def _happened(trail: Trail, *, alias: int | None) -> list[Move]:
+    """Return the moves after which the alias was where they put it, in their order.
+
+    That is known of a begun move if it was seen done, if a later one started from there, or if
+    the alias is there now.
+    """
+    found: list[Move] = []
+    open_: list[Move] = []
+    for move in moves(trail):
+        known = [each for each in open_ if trail.descends(move.digest, each.digest)]
+        there = move.version if move.done else move.before
+        reached = [each for each in known if each.version == there]
+        found += reached[-1:]
+        if move.done and not reached and (not found or found[-1].version != move.version):
+            found.append(move)
+        open_ = [each for each in open_ if each not in known]
+        if not move.done:
+            open_.append(move)
+    return found + [each for each in open_ if each.version == alias][-1:]
 
 
-def confirm(store: MlflowClient, name: str, *, version: int, before: int | None) -> None:
-    """Write down that the champion has moved, unless that is there."""
-    moves = [
-        entry
-        for entry in audit.read(store.get_registered_model(name).tags).entries
-        if VERSION in entry.facts
-    ]
-    if not moves or moves[-1].facts[VERSION] != version or moves[-1].facts.get(DONE):
-        return
-    last = moves[-1]
-    audit.write(
-        store,
-        name,
-        event="champion moved",
-        uri=f"models:/{name}/{version}",
-        word=audit.Word(by=last.by, means=last.means, reason="The alias names it now."),
-        facts={VERSION: version, BEFORE: before, DONE: True},
-    )
+def _honest(trail: Trail, told: Sequence[Move], tops: Sequence[Move]) -> frozenset[int | None]:
+    """Return the versions that the alias may name while nobody touched it by hand."""
+    if any(top.done for top in tops):
+        return frozenset(top.version for top in tops if top.done)
+    named: dict[str, frozenset[int | None]] = {}
+    for place, move in enumerate(told):
+        named[move.digest] = frozenset({move.version})
+        if not move.done:
+            known = [each for each in told[:place] if trail.descends(move.digest, each.digest)]
+            there = _named_by(newest(trail, known), named) or frozenset({move.before})
+            named[move.digest] |= frozenset({move.before}) & there or there
+    return _named_by(tops, named)
+
+
+def _named_by(
+    tops: Iterable[Move], named: dict[str, frozenset[int | None]]
+) -> frozenset[int | None]:
+    tops = tuple(tops)
+    decisive = [top for top in tops if top.done] or tops
+    return frozenset().union(*(named[top.digest] for top in decisive))
+
+
+def _unregistered(trail: Trail, move: Move) -> bool:
+    """Return whether the version that a move started from is from before the trail."""
+    uri = f"{move.entry.uri.rpartition('/')[0]}/{move.before}"
+    return not any(entry.event == "registered" for entry in trail.of(uri))
 
 
 def _untold(alias: int | None, *, kept: bool) -> Standing:
@@ -117,6 +229,23 @@ def _untold(alias: int | None, *, kept: bool) -> Standing:
         alias,
         note=f"Version {alias} became champion before a trail was kept: the alias is believed.",
     )
+
+
+def _begun(tops: Iterable[Move], alias: int | None) -> str:
+    return " ".join(
+        f"A move of the champion to version {top.version} was begun on {_when(top.entry)} and not "
+        "done."
+        for top in tops
+        if not top.done and top.version != alias
+    )
+
+
+def _told(move: Move) -> str:
+    return f"version {move.version} was made the champion on {_when(move.entry)} by {move.entry.by}"
+
+
+def _version(alias: int | None) -> str:
+    return "none" if alias is None else f"version {alias}"
 
 
 def _when(entry: AuditEntry) -> str:

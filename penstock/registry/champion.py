@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from penstock import tracking
 from penstock.errors import IntegrityError
-from penstock.registry import _standing, versions
+from penstock.registry import _standing, audit, versions
 from penstock.registry.versions import Version
 
 
@@ -52,7 +52,7 @@ def checked_champion(name: str, *, tracking_uri: str) -> Champion:
         number = model.aliases.get(versions.CHAMPION)
         version = None if number is None else versions.version_of(store, name, int(number))
     found = _standing.standing(
-        model.tags,
+        audit.read(model.tags),
         alias=None if version is None else version.version,
         kept=version is not None and versions.EVIDENCE_DIGEST in version.tags,
     )

@@ -213,9 +213,9 @@ def _people(version: Version, pack: Path | None, trail: audit.Trail) -> Iterator
     released = [entry for entry in trail.of(version.uri) if entry.event == "promoted"]
     now = released[0].time if released else datetime.now().astimezone()
     if released:
-        told = trail.entries[: trail.entries.index(released[0])]
-        before = {entry.digests.get("approval", "") for entry in told}
-        said = tuple(word for word in said if word.digest() in before)
+        then = trail.before(trail.digests[trail.entries.index(released[0])])
+        told = {entry.digests.get("approval", "") for entry in then.entries}
+        said = tuple(word for word in said if word.digest() in told)
     judged = judge(
         said,
         spec=asked,

@@ -8,22 +8,24 @@ import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from penstock import files, model, tracking
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
-from penstock.registry import _standing as trail
-from penstock.registry import audit
+from penstock.registry import _moving, _standing, audit
 from penstock.registry.audit import Word
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
-PREVIOUS = "previous"
+CHAMPION = _moving.CHAMPION
+CHALLENGER = _moving.CHALLENGER
+PREVIOUS = _moving.PREVIOUS
 """Alias of the version that was champion before: what a rollback goes back to."""
+
+ROLLED_BACK = "penstock.rolled_back"
+"""Tag of a version that was rolled back: why."""
 
 MODEL_DIGEST = "penstock.model_digest"
 EXPORT_DIGEST = "penstock.export_digest"
@@ -199,11 +201,13 @@ def set_champion(
     tracking_uri: str,
     event: str = "champion moved",
     word: Word = Word(by="not stated"),  # noqa: B008
+    expect: int | Literal["any"] | None = "any",
 ) -> None:
-    """Move the alias `champion` to `version`, and `previous` to the one that had it.
+    """Move the alias `champion` to `version`, and `previous` to where a rollback would go then.
 
-    It is written into the audit trail first. Nothing moves if `version` has the alias already and
-    the trail agrees. The alias `challenger` is taken from `version`.
+    It is written into the audit trail before and after. Nothing moves if `version` has the alias
+    already and the trail agrees. Of two that move it at the same time one wins at most. The alias
+    `challenger` is taken from `version`.
 
     Args:
         name: The registered model.
@@ -211,37 +215,47 @@ def set_champion(
         tracking_uri: The MLflow store.
         event: What the trail calls it: promoted, rolled back, champion moved.
         word: On whose word.
+        expect: Move it only if it names this version now, None: no version, or `version` already,
+            and the trail agrees; "any": whatever it names.
 
     Raises:
-        ServiceError: If there is no such version, or the alias could not be moved.
+        IntegrityError: If the alias names another version than `expect`, was moved by hand, or
+            another controller moved it meanwhile.
+        ServiceError: If there is no such version, the alias could not be moved, or another
+            controller is moving it: that may be tried again.
     """
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
-        found = version_of(store, name, version)
-        model = store.get_registered_model(name)
-        before = {alias: int(number) for alias, number in model.aliases.items()}
-        alias = before.get(CHAMPION)
-        if alias == version:
-            kept = EVIDENCE_DIGEST in found.tags
-            if not trail.standing(model.tags, alias=alias, kept=kept).problem:
-                trail.confirm(store, name, version=version, before=before.get(PREVIOUS))
-                return
-        trail.begin(store, name, version=version, before=alias, event=event, word=word)
-        if alias is not None and alias != version:
-            # First, so that there is never a champion without a way back.
-            store.set_registered_model_alias(name, PREVIOUS, str(alias))
-        try:
-            store.set_registered_model_alias(name, CHAMPION, str(version))
-        except Exception:
-            # An answer that got lost on its way is not a move that failed.
-            if aliases(store, name).get(CHAMPION) != version:
-                raise
-    # The release stands by now: a move that is not confirmed and a champion that is still called
-    # challenger harm nobody.
-    with contextlib.suppress(Exception):
-        trail.confirm(store, name, version=version, before=alias)
-        if before.get(CHALLENGER) == version:
-            store.delete_registered_model_alias(name, CHALLENGER)
+        version_of(store, name, version)
+        _moving.move(store, name, version, event=event, word=word, expect=expect)
+
+
+def way_back(name: str, *, tracking_uri: str) -> Version | None:
+    """Return the version that a rollback goes to which names none; None: there is none.
+
+    It is the newest that was champion before by the audit trail and was not rolled back. Where the
+    trail tells of no champion, as in a registry of an earlier release, it is the one that carries
+    the alias `previous`, unless that was rolled back.
+
+    Raises:
+        ServiceError: If the registry does not answer.
+        IntegrityError: If that version was not registered by Penstock.
+    """
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        model = registered_model(store, name)
+        if model is None:
+            return None
+        there = {alias: int(number) for alias, number in model.aliases.items()}
+        trail = audit.read(model.tags)
+        if _standing.moves(trail):
+            number = _standing.way_back(trail, alias=there.get(CHAMPION))
+            return None if number is None else version_of(store, name, number)
+        number = there.get(PREVIOUS)
+        if number is None or number == there.get(CHAMPION):
+            return None
+        found = version_of(store, name, number)
+    return None if ROLLED_BACK in found.tags else found
 
 
 @contextlib.contextmanager
