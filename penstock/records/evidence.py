@@ -15,6 +15,11 @@ FOLDER = "evidence"
 MANIFEST = "manifest.json"
 
 
+def folder_of(decision: str) -> str:
+    """Return where a run keeps the pack of a decision, by the decision's digest."""
+    return f"{FOLDER}/{decision.removeprefix('sha256:')[:12]}"
+
+
 class Evidence(Record):
     """`manifest.json` of an evidence pack: every file by digest, and what it is all about."""
 
@@ -55,8 +60,8 @@ class AuditEntry(Record):
 
     time: datetime
     event: str = Field(
-        description="registered, approved, rejected, promoted, rolled back, champion moved, "
-        "rollout recorded"
+        description="registered, approved, rejected, admitted, promoted, rolled back, "
+        "champion moved, move withdrawn, rollout recorded, joined"
     )
     uri: str
     by: str = Field(description="On whose word: a person, or the decision and its rules")

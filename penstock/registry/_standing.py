@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from penstock.records.evidence import AuditEntry
-from penstock.registry.audit import Trail
+from penstock.registry.audit import REGISTERED, Trail
 
 VERSION, BEFORE, DONE = "champion", "before", "done"
 """Facts of an entry that moves the champion: where to, from where, and whether the alias was seen
@@ -213,7 +213,7 @@ def _named_by(
 def _unregistered(trail: Trail, move: Move) -> bool:
     """Return whether the version that a move started from is from before the trail."""
     uri = f"{move.entry.uri.rpartition('/')[0]}/{move.before}"
-    return not any(entry.event == "registered" for entry in trail.of(uri))
+    return not any(entry.event == REGISTERED for entry in trail.of(uri))
 
 
 def _untold(alias: int | None, *, kept: bool) -> Standing:

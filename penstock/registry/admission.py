@@ -19,11 +19,11 @@ from penstock.errors import IntegrityError, NotApprovedError
 from penstock.policy.approval import ApprovalSpec
 from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
+from penstock.records.evidence import folder_of
 from penstock.records.rollout import Order
 from penstock.registry import _standing, approvals, audit, binding, versions
 from penstock.registry.audit import Trail, Word
 from penstock.registry.champion import checked_champion
-from penstock.registry.evidence import folder_of
 from penstock.registry.versions import Version, answers
 
 ADMITTED = "admitted"
@@ -76,16 +76,16 @@ class Admission:
         tags = _model_tags(version, tracking_uri=store)
         _require_registered(version, trail=audit.read(tags))
         _require_tags(version, self._order)
-        _require_people(version, tags, spec=self._read_approval(version))
+        _require_people(version, tags, spec=self._asks(version))
         self._require_champion(version)
         return version
 
-    def _read_approval(self, version: Version) -> ApprovalSpec:
-        """Return whom the policy asks, read and compared once: it cannot change."""
+    def _asks(self, version: Version) -> ApprovalSpec:
+        """Return what the policy asks of people, read once: neither it nor the decision changes."""
         if self._asked is None:
             kept = _kept(version, tracking_uri=self._order.tracking_uri)
             _require_kept(version, self._order.decision, kept)
-            self._asked = _approval(self._order, kept)
+            self._asked = _asked_of(self._order, kept)
         return self._asked
 
     def _require_champion(self, version: Version) -> None:
@@ -146,7 +146,7 @@ def require_decided(name: str, version: int, *, tracking_uri: str) -> Version:
     )
     decision.require_approval_of(found.model)
     _require_same("decision", found.tags.get(versions.DECISION_DIGEST, ""), decision.digest())
-    asked = _parsed(_required(found, kept, "policy.json"), decided=decision.policy)
+    asked = _asked_of_kept(_required(found, kept, "policy.json"), decided=decision.policy)
     _require_people(found, tags, spec=asked)
     return found
 
@@ -276,8 +276,8 @@ def _require_kept(version: Version, decision: Decision, kept: Mapping[str, str])
             )
 
 
-def _approval(order: Order, kept: Mapping[str, str]) -> ApprovalSpec:
-    """Return whom the policy asks that the decision was made on; leaving it out asks no less."""
+def _asked_of(order: Order, kept: Mapping[str, str]) -> ApprovalSpec:
+    """Return what the decision's policy asks of people; leaving the policy out asks no less."""
     decided = order.decision.policy
     if order.policy:
         policy = Policy.decided_on(order.policy, where="gate")
@@ -295,10 +295,10 @@ def _approval(order: Order, kept: Mapping[str, str]) -> ApprovalSpec:
             where="policy",
             remedy="Hand over the section gate that the decide step was given.",
         )
-    return _parsed(kept["policy.json"], decided=decided)
+    return _asked_of_kept(kept["policy.json"], decided=decided)
 
 
-def _parsed(text: str, *, decided: str) -> ApprovalSpec:
+def _asked_of_kept(text: str, *, decided: str) -> ApprovalSpec:
     raw = json.loads(text)
     found = files.digest_of_text(files.canonical_json(raw))
     if found != decided:
@@ -308,16 +308,7 @@ def _parsed(text: str, *, decided: str) -> ApprovalSpec:
             where="policy",
             remedy="What was kept was edited: see penstock verify.",
         )
-    return _asked_of(raw)
-
-
-def _asked_of(raw: Mapping[str, Any]) -> ApprovalSpec:
-    """Return whom a kept policy asks.
-
-    Of the policy only this section: what it asks of a model has been judged, and this release may
-    not know a rule that another wrote, or refuse it.
-    """
-    return ApprovalSpec.parse(raw.get("approval", {}), where="policy.json, approval")
+    return _approval(raw)
 
 
 def _require_people(version: Version, tags: Mapping[str, str], *, spec: ApprovalSpec) -> None:
@@ -332,11 +323,15 @@ def _require_people(version: Version, tags: Mapping[str, str], *, spec: Approval
 
 def _require_no_rejection(version: Version, tags: Mapping[str, str], *, tracking_uri: str) -> None:
     """Refuse what somebody rejected. An approval need not be valid still: it was, once."""
-    spec = ApprovalSpec()
     kept = _kept(version, tracking_uri=tracking_uri)
-    if "policy.json" in kept:
-        spec = _asked_of(json.loads(kept["policy.json"]))
+    spec = _approval(json.loads(kept.get("policy.json", "{}")))
     _require_nobody_objects(version, tags, spec=spec)
+
+
+def _approval(policy: Mapping[str, Any]) -> ApprovalSpec:
+    # Of the policy only this section: what it asks of a model has been judged, and this release may
+    # refuse a rule that an older one took.
+    return ApprovalSpec.parse(policy.get("approval", {}), where="policy.json: approval")
 
 
 def _require_nobody_objects(

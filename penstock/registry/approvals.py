@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
@@ -72,7 +72,8 @@ def say(
     Raises:
         InputError: If there is no such version, `uri` names an alias, the reason is empty or too
             long, or `by` names nobody.
-        IntegrityError: If the version has another model or decision than the person was shown.
+        IntegrityError: If the version has another model or decision than the person was shown, or
+            is to be approved and its tags are not what the trail says was registered.
         ServiceError: If the registry does not take it.
     """
     if "@" in uri:
@@ -105,6 +106,8 @@ def say(
         time=now,
         expires=now + timedelta(days=min(valid_days, _LONGEST_DAYS)),
     )
+    if verdict == "approved":
+        versions.require_as_registered(version, tracking_uri=tracking_uri)
     store = tracking.client(tracking_uri)
     key = f"{versions.APPROVAL}{now:%Y%m%dT%H%M%S%f}.{_hex(word.digest())}"
     with answers(tracking_uri):
@@ -132,8 +135,8 @@ def read(tags: Mapping[str, str], *, trail: audit.Trail) -> tuple[Approval, ...]
         trail: Of its registered model: a word that is not in it was not said through Penstock.
 
     Raises:
-        NotApprovedError: If one cannot be read, is not in the trail, or one that is in the trail
-            is not there: somebody wrote or removed it by hand.
+        NotApprovedError: If one cannot be read, is not in the trail or in it twice: somebody wrote
+            it by hand.
     """
     found = []
     for key in sorted(tags):
@@ -143,14 +146,64 @@ def read(tags: Mapping[str, str], *, trail: audit.Trail) -> tuple[Approval, ...]
             found.append(Approval.loads(tags[key], where=key))
         except PenstockError as error:
             raise _forged(f"the approval {key} cannot be read: {error}") from error
-    told = {entry.digests.get("approval", ""): n for n, entry in enumerate(trail.entries)}
+    told = _told(trail)
     for word in found:
-        if word.digest() not in told:
+        place, _ = told.get(word.digest(), (-1, ""))
+        if place < 0 or trail.entries[place].event != word.verdict:
             raise _forged(
                 f"the approval of {word.by.name} ({word.verdict}, {word.time:%Y-%m-%d %H:%M} UTC) "
                 "is not in the audit trail as it stands here: it was forged or edited"
             )
-    return tuple(sorted(found, key=lambda word: told[word.digest()]))
+    return _in_order(found, trail=trail, told=told)
+
+
+def said_before(
+    words: Iterable[Approval], *, trail: audit.Trail, digest: str
+) -> tuple[Approval, ...]:
+    """Return the words that were in the trail where an entry was written, in their order.
+
+    Args:
+        words: As `read` returns them.
+        trail: Of the registered model.
+        digest: Of the entry.
+    """
+    there = trail.before(digest)
+    told = _told(there)
+    return _in_order((word for word in words if word.digest() in told), trail=there, told=told)
+
+
+def _told(trail: audit.Trail) -> dict[str, tuple[int, str]]:
+    """Return where the trail tells of a word, by the word's digest: the entry's place and digest.
+
+    Raises:
+        NotApprovedError: If it tells of one twice: an old word may not be said again by others.
+    """
+    told: dict[str, tuple[int, str]] = {}
+    for place, (digest, entry) in enumerate(zip(trail.digests, trail.entries, strict=True)):
+        word = entry.digests.get("approval", "")
+        if word in told:
+            raise _forged(f"the audit trail tells a word of {entry.by} on {entry.uri} twice")
+        if word:
+            told[word] = place, digest
+    return told
+
+
+def _in_order(
+    words: Iterable[Approval], *, trail: audit.Trail, told: Mapping[str, tuple[int, str]]
+) -> tuple[Approval, ...]:
+    """Put words in the order of the trail; of two that do not know each other a no is the later."""
+    ordered = sorted(words, key=lambda word: told[word.digest()])
+    taken_back = {
+        no.digest(): any(
+            people.key_of(yes.by.name) == people.key_of(no.by.name)
+            and trail.descends(told[yes.digest()][1], told[no.digest()][1])
+            for yes in ordered
+            if yes.verdict == "approved"
+        )
+        for no in ordered
+        if no.verdict == "rejected"
+    }
+    return tuple(sorted(ordered, key=lambda word: not taken_back.get(word.digest(), True)))
 
 
 def judge_tags(
@@ -171,7 +224,7 @@ def judge_tags(
     if trail.problems:
         raise _forged(f"the audit trail is broken. {trail.problems[0]}")
     said = read(tags, trail=trail)
-    _require_all(said, trail=trail, uri=uri)
+    require_all(said, trail=trail, uri=uri)
     return judge(
         said,
         spec=spec,
@@ -183,8 +236,12 @@ def judge_tags(
     )
 
 
-def _require_all(said: tuple[Approval, ...], *, trail: audit.Trail, uri: str) -> None:
-    """Refuse where a rejection was taken away: what the trail tells must be there."""
+def require_all(said: tuple[Approval, ...], *, trail: audit.Trail, uri: str) -> None:
+    """Return only if every rejection that the trail tells of is among the words.
+
+    Raises:
+        NotApprovedError: If one was taken away.
+    """
     there = {word.digest() for word in said}
     for entry in trail.of(uri):
         # An approval is told first and written then: one that is missing does not count anyway.

@@ -57,3 +57,31 @@ def checked_champion(name: str, *, tracking_uri: str) -> Champion:
         kept=version is not None and versions.EVIDENCE_DIGEST in version.tags,
     )
     return Champion(version, found.problem, found.note)
+
+
+def way_back(name: str, *, tracking_uri: str) -> Version | None:
+    """Return the version that a rollback goes to which names none; None: there is none.
+
+    It is the newest that was champion before by the audit trail and was not rolled back. Where the
+    trail tells of no champion, as in a registry of an earlier release, it is the one that carries
+    the alias `previous`, unless that was rolled back.
+
+    Raises:
+        ServiceError: If the registry does not answer.
+        IntegrityError: If that version was not registered by Penstock.
+    """
+    store = tracking.client(tracking_uri)
+    with versions.answers(tracking_uri):
+        model = versions.registered_model(store, name)
+        if model is None:
+            return None
+        there = {alias: int(number) for alias, number in model.aliases.items()}
+        trail, now = audit.read(model.tags), there.get(versions.CHAMPION)
+        if _standing.moves(trail):
+            number = _standing.way_back(trail, alias=now)
+            return None if number is None else versions.version_of(store, name, number)
+        number = there.get(versions.PREVIOUS)
+        if number is None or number == now:
+            return None
+        found = versions.version_of(store, name, number)
+    return None if versions.ROLLED_BACK in found.tags else found

@@ -19,7 +19,13 @@ from penstock.records.base import Record
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
-from penstock.records.evidence import FOLDER, MANIFEST, Evidence, RolloutEvidence
+from penstock.records.evidence import (
+    FOLDER,
+    MANIFEST,
+    Evidence,
+    RolloutEvidence,
+    folder_of,
+)
 from penstock.records.explanation import Explanation
 from penstock.records.export import Export
 from penstock.records.model import Model
@@ -107,11 +113,6 @@ def grounds_of(
         requested_by=requested_by,
         **read,
     )
-
-
-def folder_of(decision: str) -> str:
-    """Return where a run keeps the pack of a decision, by the decision's digest."""
-    return f"{FOLDER}/{decision.removeprefix('sha256:')[:12]}"
 
 
 def write_pack(

@@ -147,20 +147,17 @@ def register(
 def _write_down(store: MlflowClient, version: Version, *, by: str) -> None:
     """Note the registration in the trail, unless it is there: a step may be run again."""
     trail = audit.read(store.get_registered_model(version.name).tags)
-    if any(entry.event == "registered" for entry in trail.of(version.uri)):
+    if any(entry.event == audit.REGISTERED for entry in trail.of(version.uri)):
         return
-    kinds = {
-        "model": versions.MODEL_DIGEST,
-        "decision": versions.DECISION_DIGEST,
-        "evidence": versions.EVIDENCE_DIGEST,
-    }
     word = Word(
         by=by or "the decision and its rules",
         means="told to the pipeline" if by else "",
         reason="The gate approved it.",
-        digests={kind: version.tags.get(tag, "") for kind, tag in kinds.items()},
+        digests={kind: version.tags.get(tag, "") for kind, tag in versions.TOLD.items()},
     )
-    audit.write(store, version.name, event="registered", uri=version.uri, word=word)
+    audit.write(
+        store, version.name, event=audit.REGISTERED, uri=version.uri, word=word, there=trail
+    )
 
 
 def _told_by(model: Path, grounds: Grounds) -> Grounds:

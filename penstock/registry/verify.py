@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from penstock import files, model, tracking
 from penstock.errors import PenstockError
-from penstock.gate.approval import judge
 from penstock.policy.approval import ApprovalSpec
+from penstock.records.approval import Approval
 from penstock.records.decision import Decision
 from penstock.records.evidence import MANIFEST, AuditEntry, Evidence, RolloutEvidence
 from penstock.registry import approvals, audit, signing, versions
+from penstock.registry._servings import Serving, compared_with, judge_people, servings
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import RECORDED, fetch_pack, rollout_folder
-from penstock.registry.identity import on_platform
 from penstock.registry.versions import Version, answers
 
 Verdict = Literal["holds", "fails", "missing", "not signed", "not there"]
@@ -78,7 +77,11 @@ def verify(uri: str, *, tracking_uri: str, key: Path | None = None) -> tuple[Ver
             *_people(version, pack, trail),
             *_rollouts(version, trail, tracking_uri=tracking_uri, into=Path(place)),
         ]
-    return version, [*checks, *_trail(version, trail), _champion(version, tracking_uri)]
+    return version, [
+        *checks,
+        *_trail(version, trail),
+        *_champion(version, trail, tracking_uri),
+    ]
 
 
 def _same(name: str, expected: str, found: str) -> Check:
@@ -167,6 +170,14 @@ def _decision(version: Version, pack: Path) -> Iterator[Check]:
             yield _same(f"{name}.json is of", expected, str(raw.get(field, "")))
 
 
+def _decided(pack: Path | None) -> Decision | None:
+    try:
+        return Decision.read(pack / "decision.json") if pack else None
+    except PenstockError:
+        # Another line of the table says so.
+        return None
+
+
 def _json(path: Path) -> dict[str, Any] | None:
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -192,8 +203,10 @@ def _signature(pack: Path | None, signature: Path | None, *, key: Path | None) -
 
 
 def _people(version: Version, pack: Path | None, trail: audit.Trail) -> Iterator[Check]:
+    """Judge every serving by what people had said then, and tell what they say by now."""
     try:
         said = approvals.read(version.tags, trail=trail)
+        approvals.require_all(said, trail=trail, uri=version.uri)
     except PenstockError as error:
         yield Check("approvals", "as in the trail", f"{error!s:.200}", "fails")
         return
@@ -204,32 +217,47 @@ def _people(version: Version, pack: Path | None, trail: audit.Trail) -> Iterator
     except PenstockError as error:
         yield Check("approvals", "a policy that can be read", f"{error!s:.200}", "fails")
         return
-    if asked is None or asked.people == 0:
-        for word in said:
-            yield Check("approvals", "", f"{word.verdict} by {word.by.name}", "holds")
-        if not said:
-            yield Check("approvals", "none asked for", "none", "not there")
-        return
-    released = [entry for entry in trail.of(version.uri) if entry.event == "promoted"]
-    now = released[0].time if released else datetime.now().astimezone()
-    if released:
-        then = trail.before(trail.digests[trail.entries.index(released[0])])
-        told = {entry.digests.get("approval", "") for entry in then.entries}
-        said = tuple(word for word in said if word.digest() in told)
-    judged = judge(
-        said,
-        spec=asked,
-        model=version.model,
-        decision=version.tags.get(versions.DECISION_DIGEST, ""),
-        trained_by=version.tags.get(versions.TRAINED_BY, ""),
-        now=now,
-        platform=on_platform(),
-    )
-    when = "when it was promoted" if released else "by now; it was not promoted"
-    good = judged.approved or not released
-    yield Check(
-        "approvals", f"{asked.people}, {when}", judged.sentence, "holds" if good else "fails"
-    )
+    decision = _decided(pack)
+    if asked is None and decision is not None and decision.policy:
+        words = "the policy is not kept, so nobody can tell whom it asked"
+        yield Check("approvals", f"policy {decision.policy}", words, "missing")
+    for word in said:
+        yield Check("approvals", "", f"{word.verdict} by {word.by.name}", "holds")
+    if not said:
+        people = f"{asked.people}, by now" if asked and asked.people else "none asked for"
+        yield Check("approvals", people, "none", "not there")
+    began = servings(trail, version)
+    for serving in began:
+        judged = judge_people(version, said, spec=asked, trail=trail, serving=serving)
+        found = f"{judged.sentence} {_since(said, trail=trail, serving=serving)}".strip()
+        verdict: Verdict = "holds" if judged.approved else "fails"
+        yield Check(serving.name, f"let in on {serving.when}", found, verdict)
+        pair = decision and compared_with(decision, version, trail=trail, serving=serving)
+        if pair:
+            yield _as_compared(*pair)
+    if not began:
+        yield _unserved(version, trail)
+
+
+def _as_compared(decided: str, champion: str) -> Check:
+    verdict: Verdict = "holds" if decided == champion else "fails"
+    return Check("compared with champion", decided or "none", champion or "none", verdict)
+
+
+def _since(said: tuple[Approval, ...], *, trail: audit.Trail, serving: Serving) -> str:
+    """Return who has rejected it after it began to serve, which says nothing of that moment."""
+    before = approvals.said_before(said, trail=trail, digest=serving.digest)
+    names = [word.by.name for word in said if word.verdict == "rejected" and word not in before]
+    return f"Rejected later by {', '.join(dict.fromkeys(names))}." if names else ""
+
+
+def _unserved(version: Version, trail: audit.Trail) -> Check:
+    """Say whether a version serves although the trail does not tell how it came to."""
+    outcomes = {entry.facts.get("outcome") for entry in trail.of(version.uri)}
+    if "promoted" in outcomes:
+        words = "a rollout promoted it, but the trail does not tell how it came to serve"
+        return Check("served", "an entry", words, "fails")
+    return Check("served", "", "not yet, by the trail", "not there")
 
 
 def _rollouts(
@@ -275,24 +303,30 @@ def _trail(version: Version, trail: audit.Trail) -> Iterator[Check]:
     if not trail.problems:
         words = f"{len(trail.entries)} entries, unbroken"
         yield Check("audit trail", "an unbroken chain", words, "holds")
-    registered = [entry for entry in trail.of(version.uri) if entry.event == "registered"]
-    if not registered:
+    try:
+        told = audit.registered_digests(trail, version.uri)
+    except PenstockError as error:
+        yield Check("trail: registered", "one entry", f"{error!s:.120}", "fails")
+        return
+    if not told:
         yield Check("trail: registered", "an entry", "none", "missing")
         return
-    known: Mapping[str, str] = {
-        "model": versions.MODEL_DIGEST,
-        "decision": versions.DECISION_DIGEST,
-        "evidence": versions.EVIDENCE_DIGEST,
-    }
-    for kind, tag in known.items():
-        yield _same(
-            f"trail: {kind}", registered[0].digests.get(kind, ""), version.tags.get(tag, "")
-        )
+    for kind, tag in versions.TOLD.items():
+        found = version.tags.get(tag, "")
+        # Entries of earlier releases do not hold the export's digest: the manifest does.
+        if kind in told and (told[kind] or found):
+            verdict: Verdict = "holds" if told[kind] == found else "fails"
+            yield Check(f"trail: {kind}", told[kind] or "none", found or "none", verdict)
 
 
-def _champion(version: Version, tracking_uri: str) -> Check:
+def _champion(version: Version, trail: audit.Trail, tracking_uri: str) -> Iterator[Check]:
     found = checked_champion(version.name, tracking_uri=tracking_uri)
     now = found.version.uri if found.version else "none"
     if found.problem:
-        return Check("alias champion", "as in the trail", found.problem, "fails")
-    return Check("alias champion", now, found.note or now, "holds")
+        yield Check("alias champion", "as in the trail", found.problem, "fails")
+        return
+    yield Check("alias champion", now, found.note or now, "holds")
+    kept = versions.EVIDENCE_DIGEST in version.tags
+    if now == version.uri and kept and not servings(trail, version):
+        words = "it is the champion, but the trail does not tell how it came to serve"
+        yield Check("served", "an entry", words, "fails")

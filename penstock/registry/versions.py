@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from penstock import files, model, tracking
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
-from penstock.registry import _moving, _standing, audit
+from penstock.registry import _moving, _store, _told, audit
 from penstock.registry.audit import Word
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
+
+aliases = _store.aliases
+registered_model = _store.registered_model
 
 CHAMPION = _moving.CHAMPION
 CHALLENGER = _moving.CHALLENGER
@@ -38,9 +40,15 @@ TRAINED_BY = "penstock.trained_by"
 APPROVAL = "penstock.approval."
 """Prefix of the tags that hold what people said of a version."""
 
-_FIXED = frozenset(
-    {MODEL_DIGEST, DECISION_DIGEST, DATASET, EXPORT_DIGEST, EVIDENCE_DIGEST, TRAINED_BY}
-)
+TOLD = {
+    "model": MODEL_DIGEST,
+    "export": EXPORT_DIGEST,
+    "decision": DECISION_DIGEST,
+    "evidence": EVIDENCE_DIGEST,
+}
+"""Tags whose values the trail's entry `registered` holds too, by the kind that it calls them."""
+
+_FIXED = frozenset({*TOLD.values(), DATASET, TRAINED_BY})
 # What MLflow's stores take.
 _TAG_LENGTH = 5000
 
@@ -155,17 +163,38 @@ def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:
 
     Raises:
         InputError: If `uri` is of another form, or names nothing.
-        IntegrityError: If the version has no digest, or the model or its ONNX form that was
-            downloaded has another one; nothing is left at `destination`.
+        IntegrityError: If the version has no digest, its tags are not what the trail says it was
+            registered with, or the model or its ONNX form that was downloaded has another digest;
+            nothing is left at `destination`.
         ServiceError: If the registry or its artifact store does not answer.
     """
     version = registered(uri, tracking_uri=tracking_uri)
+    require_as_registered(version, tracking_uri=tracking_uri)
     store = tracking.client(tracking_uri)
     with files.whole_folder(destination) as folder:
         with answers(tracking_uri):
             download(version.uri, folder, tracking_uri=store.tracking_uri)
         _check(folder, version)
     return destination
+
+
+def require_as_registered(version: Version, *, tracking_uri: str) -> None:
+    """Return only if a version's tags are what the audit trail says it was registered with.
+
+    Whoever edits files and tags together does not make them another version.
+
+    Args:
+        version: The version, with the tags as they are now.
+        tracking_uri: The MLflow store.
+
+    Raises:
+        IntegrityError: Naming the tag that differs, or that its registration is not in the trail.
+        ServiceError: If the registry does not answer.
+    """
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        trail = audit.read(store.get_registered_model(version.name).tags)
+        _told.require(store, trail, version, tags=TOLD)
 
 
 def artifacts_of(name: str, version: int, *, tracking_uri: str) -> str:
@@ -230,34 +259,6 @@ def set_champion(
         _moving.move(store, name, version, event=event, word=word, expect=expect)
 
 
-def way_back(name: str, *, tracking_uri: str) -> Version | None:
-    """Return the version that a rollback goes to which names none; None: there is none.
-
-    It is the newest that was champion before by the audit trail and was not rolled back. Where the
-    trail tells of no champion, as in a registry of an earlier release, it is the one that carries
-    the alias `previous`, unless that was rolled back.
-
-    Raises:
-        ServiceError: If the registry does not answer.
-        IntegrityError: If that version was not registered by Penstock.
-    """
-    store = tracking.client(tracking_uri)
-    with answers(tracking_uri):
-        model = registered_model(store, name)
-        if model is None:
-            return None
-        there = {alias: int(number) for alias, number in model.aliases.items()}
-        trail = audit.read(model.tags)
-        if _standing.moves(trail):
-            number = _standing.way_back(trail, alias=there.get(CHAMPION))
-            return None if number is None else version_of(store, name, number)
-        number = there.get(PREVIOUS)
-        if number is None or number == there.get(CHAMPION):
-            return None
-        found = version_of(store, name, number)
-    return None if ROLLED_BACK in found.tags else found
-
-
 @contextlib.contextmanager
 def answers(tracking_uri: str) -> Iterator[None]:
     """Turn what MLflow raises inside the block into a ServiceError that names the store."""
@@ -268,39 +269,10 @@ def answers(tracking_uri: str) -> Iterator[None]:
     except Exception as error:  # Artifact stores raise the exceptions of their own libraries.
         uri = tracking.resolve_uri(tracking_uri)
         raise ServiceError(
-            f"MLflow could not do it: {tracking.reason(error, uri=uri)}",
-            where=tracking.without_password(uri, uri=uri),
+            f"MLflow could not do it: {tracking.reason(error)}",
+            where=uri,
             remedy="Check that the server and its artifact store are up, then run the step again.",
         ) from error
-
-
-def aliases(store: MlflowClient, name: str) -> dict[str, int]:
-    """Return the aliases of a registered model; empty when the model does not exist."""
-    found = registered_model(store, name)
-    return {} if found is None else {alias: int(n) for alias, n in found.aliases.items()}
-
-
-def registered_model(store: MlflowClient, name: str) -> Any | None:
-    """Return MLflow's registered model with its aliases and tags; None when it does not exist."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        return store.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code == "RESOURCE_DOES_NOT_EXIST" or _unseen(store, name, error):
-            return None
-        raise
-
-
-def _unseen(store: MlflowClient, name: str, error: MlflowException) -> bool:
-    """Return whether a server with users forbids a name because there is no such model for ours.
-
-    It forbids one that does not exist as it forbids one of somebody else's; a list holds neither.
-    Nothing can be registered into somebody else's, so nothing passes for a first version there.
-    """
-    if error.error_code != "PERMISSION_DENIED":
-        return False
-    return not store.search_registered_models(f"name = '{name}'")
 
 
 def version_of(store: MlflowClient, name: str, number: int) -> Version:

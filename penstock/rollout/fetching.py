@@ -16,12 +16,14 @@ def fetch(version: Version, *, into: Path, tracking_uri: str, drill: str = "") -
     """Return a version as a router takes it, its folder downloaded unless it is here already.
 
     Raises:
-        IntegrityError: If its files are not the ones that were registered.
+        IntegrityError: If its files or its tags are not the ones that were registered.
         ServiceError: If the registry or its artifact store does not answer.
     """
     short = version.model.removeprefix("sha256:")[:12]
     folder = into / f"{version.version}-{short}"
-    if not _holds(folder, version):
+    if _holds(folder, version):
+        versions.require_as_registered(version, tracking_uri=tracking_uri)
+    else:
         shutil.rmtree(folder, ignore_errors=True)
         versions.fetch(version.uri, tracking_uri=tracking_uri, destination=folder)
     return Release(

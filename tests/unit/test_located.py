@@ -73,3 +73,11 @@ def test_who_reads_makes_no_store(folder: Path, command: str, capsys) -> None:
     said = capsys.readouterr().err
     assert "no version of loans has been registered yet. Release a first one with" in said
     assert list((folder / ".penstock").iterdir()) == []
+
+
+def test_commands_take_the_project_s_port_where_the_service_has_none(folder: Path) -> None:
+    from penstock.pipelines.service import _project
+
+    project = project_in(folder, PROJECT + "deployment: {port: 18080, ready_timeout: 7}\n")
+    _, place = _project(argparse.Namespace(project=project))
+    assert place.router.url == "http://127.0.0.1:18080"

@@ -17,12 +17,13 @@ from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Comparison, Evaluation, Scores
+from penstock.records.evidence import folder_of
 from penstock.records.release import Registration
 from penstock.records.rollout import Order, Rollout
 from penstock.registry import versions
 from penstock.registry.audit import Word
 from penstock.registry.champion import checked_champion
-from penstock.registry.evidence import Grounds, folder_of
+from penstock.registry.evidence import Grounds
 from penstock.registry.register import register
 from penstock.registry.spec import CardSpec
 from penstock.rollout import release

@@ -199,8 +199,9 @@ def test_a_rejection_after_the_release_says_nothing_of_the_release(asking: Regis
     asking.promote(1)
     approvals.say(registration.uri, verdict="rejected", **fields)
     _, checks = verify(registration.uri, tracking_uri=asking.uri)
-    (check,) = [check for check in checks if check.name == "approvals"]
-    assert (check.verdict, check.found) == ("holds", "Approved by ann@example.com.")
+    (check,) = [check for check in checks if check.name == "served: promoted"]
+    words = "Approved by ann@example.com. Rejected later by ann@example.com."
+    assert (check.verdict, check.found) == ("holds", words)
 
 
 def test_on_a_platform_a_stated_name_does_not_count(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,7 +14,9 @@ import pytest
 
 from penstock.errors import InputError, IntegrityError
 from penstock.records.rollout import ArmSummary, Finding, Interval, Rollout
-from penstock.rollout.journal import Journal, journals
+from penstock.rollout.journal import Journal
+from penstock.rollout.place import history, newest, prune, unfinished
+from penstock.rollout.routers.place import LocalPlace
 from penstock.rollout.store import FolderStore
 
 FOUND = Finding(rule="errors", verdict="pass", value=0.001, bound=0.02, sentence="Few errors.")
@@ -111,14 +114,111 @@ def test_a_journal_that_never_began_does_not_exist(tmp_path: Path) -> None:
     begun(tmp_path / "r")
     (tmp_path / "r" / "journal.jsonl").write_bytes(b'{"rollout"')
     assert not Journal(FolderStore(tmp_path / "r")).exists
-    assert journals(FolderStore.all_below(tmp_path / "rollouts")) == []
+
+
+def a_place(home: Path) -> LocalPlace:
+    return LocalPlace(home, service="s")
+
+
+def rollouts(home: Path) -> Path:
+    return home / "serving" / "s" / "rollouts"
+
+
+def ended(folder: Path) -> Journal:
+    journal = begun(folder)
+    journal.go("rollback", reason="Enough.")
+    journal.go("done", reason="Back.")
+    return journal
 
 
 def test_rollouts_are_listed_oldest_first(tmp_path: Path) -> None:
     for name in ("z", "a"):
-        begun(tmp_path / "rollouts" / name)
-    found = journals(FolderStore.all_below(tmp_path / "rollouts"))
-    assert [journal.name for journal in found] == ["z", "a"]
+        begun(rollouts(tmp_path) / name)
+    assert [journal.name for journal in history(a_place(tmp_path))] == ["z", "a"]
+    last = newest(a_place(tmp_path))
+    assert last is not None
+    assert last.name == "a"
+
+
+def test_what_has_ended_is_known_without_its_journal(tmp_path: Path) -> None:
+    ended(rollouts(tmp_path) / "old")
+    begun(rollouts(tmp_path) / "new")
+    # Reading it would fail.
+    (rollouts(tmp_path) / "old" / "journal.jsonl").write_text("damaged\n")
+    assert [journal.name for journal in unfinished(a_place(tmp_path))] == ["new"]
+
+
+def test_the_oldest_that_have_ended_are_pruned(tmp_path: Path) -> None:
+    names = ["e", "d", "c", "b"]
+    for name in names:
+        ended(rollouts(tmp_path) / name)
+    begun(rollouts(tmp_path) / "a")
+    # One whose mark was not taken, as by a disk that was full.
+    (rollouts(tmp_path) / "c" / "outcome").unlink()
+    for _ in range(2):
+        place = a_place(tmp_path)
+        with place.router.exclusive():
+            prune(place, keep=2)
+        assert [journal.name for journal in history(place)] == ["c", "b", "a"]
+    assert sorted(path.name for path in rollouts(tmp_path).iterdir()) == ["a", "b", "c"]
+
+
+class Small(FolderStore):
+    """A store that is crowded from the first look on."""
+
+    crowded = property(lambda _: True)  # type: ignore[assignment]
+
+
+def test_a_crowded_journal_is_shortened_and_counts_the_same(tmp_path: Path) -> None:
+    journal = Journal(Small(tmp_path / "r"))
+    journal.begin(planned(), reason="Approved.")
+    journal.go("step", reason="Ready.", weight=10)
+    for _ in range(600):
+        journal.saw(interval())
+    journal.go("step", reason="Passed.", step=1, weight=50)
+    journal.saw(interval(step=1, weight=50))
+
+    read = Journal(FolderStore(tmp_path / "r")).rollout
+    assert len(read.intervals) < 200
+    assert read.intervals == journal.rollout.intervals
+    assert [t.phase for t in read.transitions] == ["deploy", "step", "step"]
+    assert sum(i.candidate.requests for i in read.of_step("step", 0)) == 6000
+    assert sum(i.seconds for i in read.of_step("step", 0)) == pytest.approx(600)
+
+
+def test_a_rollout_begins_with_one_line(tmp_path: Path) -> None:
+    begun(tmp_path / "r")
+    path = tmp_path / "r" / "journal.jsonl"
+    assert len(path.read_bytes().splitlines()) == 1
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_a_plan_without_a_transition_has_not_begun(tmp_path: Path) -> None:
+    """As an earlier release left it that was killed between the two."""
+    folder = tmp_path / "r"
+    folder.mkdir()
+    line = json.dumps({"rollout": planned().payload()})
+    (folder / "journal.jsonl").write_text(line + "\n")
+    journal = Journal(FolderStore(folder))
+    assert not journal.exists
+    journal.begin(planned(), reason="Approved.")
+    assert Journal(FolderStore(folder)).rollout.last.phase == "deploy"
+
+
+def test_a_journal_of_an_earlier_release_is_read(tmp_path: Path) -> None:
+    folder = tmp_path / "r"
+    folder.mkdir()
+    first = {
+        "sequence": 0,
+        "time": "2026-11-01T00:00:00Z",
+        "phase": "deploy",
+        "reason": "Approved.",
+    }
+    lines = [{"rollout": planned().payload()}, {"transition": first}]
+    (folder / "journal.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    journal = Journal(FolderStore(folder))
+    assert journal.rollout.last.phase == "deploy"
+    assert journal.order is None
 
 
 def test_a_kill_between_two_lines_loses_neither(tmp_path: Path) -> None:
