@@ -280,7 +280,7 @@ def _asked_of(order: Order, kept: Mapping[str, str]) -> ApprovalSpec:
     """Return what the decision's policy asks of people; leaving the policy out asks no less."""
     decided = order.decision.policy
     if order.policy:
-        policy = Policy.parse(order.policy, where="gate")
+        policy = Policy.decided_on(order.policy, where="gate")
         if policy.digest() != decided:
             raise IntegrityError(
                 f"the decision was made on policy {decided}, not on this one ({policy.digest()})",
