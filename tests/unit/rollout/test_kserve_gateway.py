@@ -20,6 +20,7 @@ from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.users import Source, Users
 from penstock.rollout.router import Routing
 from penstock.rollout.spec import PrometheusSpec
+from penstock.serving.marks import SMOKE, digest_of
 
 
 @pytest.fixture(autouse=True)
@@ -92,13 +93,16 @@ def test_what_is_written(driver: Driver) -> None:
     router = driver.router(hostname="adult.example.com", replicas=2)
     with router.exclusive():
         router.open()
-        router.deploy(release(1, drill="errors"), timeout=10)
+        address = router.deploy(release(1, drill="errors"), timeout=10)
         found = driver.cluster.get("inferenceservices", "adult-v1")
     assert found is not None
     assert found["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
     assert found["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
     predictor = found["spec"]["predictor"]
     assert (predictor["serviceAccountName"], predictor["minReplicas"]) == ("penstock-server", 2)
+    # A server is told the digest of what marks the rollout's own requests, not that itself.
+    own = predictor["model"]["args"].pop()
+    assert own == f"--own-traffic={digest_of(address.headers[SMOKE])}"
     assert predictor["model"] == {
         "modelFormat": {"name": "penstock", "version": "1"},
         "runtime": "penstock",
