@@ -54,7 +54,8 @@ async def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--version")
     parser.add_argument("--port", type=int)
-    options = parser.parse_args()
+    # The rest is about what a stub does not have: limits, a log, marks.
+    options, _ = parser.parse_known_args()
     if options.fault or (options.model / "broken").exists():
         sys.exit("the stub was told to break")
     if (options.model / "hangs").exists():
