@@ -35,7 +35,6 @@ _TAGS = {
     "decision": versions.DECISION_DIGEST,
     "evidence": versions.EVIDENCE_DIGEST,
 }
-_APPROVE = "Approve it with: penstock approve {uri} --reason TEXT"
 
 
 class Admission:
@@ -314,35 +313,30 @@ def _asked_of_kept(text: str, *, decided: str) -> ApprovalSpec:
 def _require_people(version: Version, tags: Mapping[str, str], *, spec: ApprovalSpec) -> None:
     found = approvals.judge_tags(version.uri, tags=version.tags, model_tags=tags, spec=spec)
     if not found.approved:
-        raise NotApprovedError(
-            found.sentence, where=version.uri, remedy=_APPROVE.format(uri=version.uri)
-        )
-    if spec.people == 0:
-        _require_nobody_objects(version, tags, spec=spec)
+        raise _not_approved(version, found.sentence)
 
 
 def _require_no_rejection(version: Version, tags: Mapping[str, str], *, tracking_uri: str) -> None:
     """Refuse what somebody rejected. An approval need not be valid still: it was, once."""
     kept = _kept(version, tracking_uri=tracking_uri)
     spec = _approval(json.loads(kept.get("policy.json", "{}")))
-    _require_nobody_objects(version, tags, spec=spec)
+    found = approvals.judge_tags(version.uri, tags=version.tags, model_tags=tags, spec=spec)
+    if found.rejected:
+        raise _not_approved(version, found.sentence)
+
+
+def _not_approved(version: Version, why: str) -> NotApprovedError:
+    return NotApprovedError(
+        why,
+        where=version.uri,
+        remedy=f"Approve it with: penstock approve {version.uri} --reason TEXT",
+    )
 
 
 def _approval(policy: Mapping[str, Any]) -> ApprovalSpec:
     # Of the policy only this section: what it asks of a model has been judged, and this release may
     # refuse a rule that an older one took.
     return ApprovalSpec.parse(policy.get("approval", {}), where="policy.json: approval")
-
-
-def _require_nobody_objects(
-    version: Version, tags: Mapping[str, str], *, spec: ApprovalSpec
-) -> None:
-    asked = spec.model_copy(update={"people": max(1, spec.people)})
-    found = approvals.judge_tags(version.uri, tags=version.tags, model_tags=tags, spec=asked)
-    if found.rejected:
-        raise NotApprovedError(
-            found.sentence, where=version.uri, remedy=_APPROVE.format(uri=version.uri)
-        )
 
 
 def _was_champion(version: Version, trail: Trail, *, tracking_uri: str) -> bool:
