@@ -21,20 +21,13 @@ from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
 from penstock.records.evidence import folder_of
 from penstock.records.rollout import Order
-from penstock.registry import _standing, approvals, audit, binding, versions
+from penstock.registry import _standing, _told, approvals, audit, binding, versions
 from penstock.registry.audit import Trail, Word
 from penstock.registry.champion import checked_champion
 from penstock.registry.versions import Version, answers
 
 ADMITTED = "admitted"
 """Event of the audit trail: a version was let in, written before it answers anybody."""
-
-_TAGS = {
-    "model": versions.MODEL_DIGEST,
-    "export": versions.EXPORT_DIGEST,
-    "decision": versions.DECISION_DIGEST,
-    "evidence": versions.EVIDENCE_DIGEST,
-}
 
 
 class Admission:
@@ -73,7 +66,7 @@ class Admission:
             )
         version = versions.registered(self._uri, tracking_uri=store)
         tags = _model_tags(version, tracking_uri=store)
-        _require_registered(version, trail=audit.read(tags))
+        _require_registered(version, trail=audit.read(tags), tracking_uri=store)
         _require_tags(version, self._order)
         _require_people(version, tags, spec=self._asks(version))
         self._require_champion(version)
@@ -113,7 +106,7 @@ def require_return(name: str, version: int, *, tracking_uri: str) -> Version:
     found = versions.registered(f"models:/{name}/{version}", tracking_uri=tracking_uri)
     tags = _model_tags(found, tracking_uri=tracking_uri)
     trail = audit.read(tags)
-    _require_registered(found, trail=trail)
+    _require_registered(found, trail=trail, tracking_uri=tracking_uri)
     if not _was_champion(found, trail, tracking_uri=tracking_uri):
         raise NotApprovedError(
             f"version {version} was never the champion, so it is nothing to go back to",
@@ -138,7 +131,7 @@ def require_decided(name: str, version: int, *, tracking_uri: str) -> Version:
     """
     found = versions.registered(f"models:/{name}/{version}", tracking_uri=tracking_uri)
     tags = _model_tags(found, tracking_uri=tracking_uri)
-    _require_registered(found, trail=audit.read(tags))
+    _require_registered(found, trail=audit.read(tags), tracking_uri=tracking_uri)
     kept = _kept(found, tracking_uri=tracking_uri)
     decision = Decision.loads(
         _required(found, kept, "decision.json"), where=f"{found.uri}, decision.json"
@@ -188,23 +181,10 @@ def _model_tags(version: Version, *, tracking_uri: str) -> Mapping[str, str]:
     return tags
 
 
-def _require_registered(version: Version, *, trail: Trail) -> None:
-    """Compare the version's tags with what the trail says was registered."""
-    if trail.problems:
-        raise IntegrityError(
-            f"the audit trail is broken. {trail.problems[0]}",
-            where=version.uri,
-            remedy=f"Look at: penstock audit --model {version.name}.",
-        )
-    for kind, digest in audit.registered_digests(trail, version.uri).items():
-        tag = _TAGS[kind]
-        if version.tags.get(tag, "") != digest:
-            raise IntegrityError(
-                f"the registry's tag {tag} is {version.tags.get(tag) or 'none'}, and the trail "
-                f"says that {digest or 'none'} was registered",
-                where=version.uri,
-                remedy="It was altered after it was registered: release again.",
-            )
+def _require_registered(version: Version, *, trail: Trail, tracking_uri: str) -> None:
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        _told.require(store, trail, version, tags=versions.TOLD)
 
 
 def _require_tags(version: Version, order: Order) -> None:
