@@ -49,7 +49,7 @@ class Stub(asyncio.Protocol):
 
 async def main() -> None:
     parser = argparse.ArgumentParser()
-    for option in ("name", "digest", "host", "capture", "export", "fault"):
+    for option in ("name", "digest", "host", "capture", "export", "fault", "own-traffic", "log"):
         parser.add_argument(f"--{option}")
     parser.add_argument("--model", type=Path)
     parser.add_argument("--version")
