@@ -330,6 +330,20 @@ def test_health_tells_of_restarts_and_deletion(driver: Driver) -> None:
         assert "its log" in router.log(1)
 
 
+def test_a_restart_before_readiness_is_no_death_for_whoever_takes_over(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        driver.cluster.start = lambda *_: Scripted("2", restarts=2)
+        router.deploy(release(2), timeout=10)
+        assert router.health(2).restarts == 0
+    again = driver.router()
+    with again.exclusive():
+        assert again.health(2).restarts == 0
+        driver.server(2).restarts = 3
+        assert again.health(2).restarts == 1
+
+
 def test_where_users_count_the_gateway_must_reach_the_candidate(driver: Driver) -> None:
     spec = PrometheusSpec(url="http://127.0.0.1:9")
     users = Users(Source(spec, namespace="penstock", service="adult", alone=True))
