@@ -242,7 +242,7 @@ def store(tmp_path: Path) -> Iterator[str]:
 
 
 def _wait(address: str) -> None:
-    for _ in range(240):
+    for _ in range(900):
         try:
             with urllib.request.urlopen(address, timeout=2):
                 return
