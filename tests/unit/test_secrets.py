@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from penstock import project as projects
-from penstock import redaction
 from penstock.errors import InputError
 from penstock.pipelines.compile import compile_release
 from penstock.pipelines.init import write_project
@@ -24,12 +23,6 @@ from penstock.redaction import redact
 from penstock.secrets import READ_IN, keep_environment, resolve, shown
 
 MARK = "MARKED"
-
-
-@pytest.fixture(autouse=True)
-def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redaction, "_known", set())
-    monkeypatch.setattr(redaction, "_pattern", None)
 
 
 def made(**fields: Any) -> Project:
