@@ -31,8 +31,8 @@ class Truth:
         """Why the decision and people do not let it in; empty: they do."""
         if self.altered:
             return f"its {' and '.join(sorted(self.altered))} were altered"
-        if self.people and not self.policy_kept:
-            return "the policy that asks people is not there"
+        if not self.policy_kept:
+            return "the policy that may ask people is not there"
         rejecting = [who for who, (said, _) in self.words.items() if said == "rejected"]
         if rejecting:
             return f"{rejecting[0]} rejected it"

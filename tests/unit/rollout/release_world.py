@@ -6,7 +6,10 @@ its n-th effect; `meanwhile` says what somebody else does while it starts a serv
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import functools
+import io
 import itertools
 import json
 import shutil
@@ -27,6 +30,7 @@ from penstock import model, progress, tracking
 from penstock.errors import PenstockError
 from penstock.files import digest_of_text
 from penstock.gate.decide import decide
+from penstock.pipelines import cli
 from penstock.policy.approval import ApprovalSpec
 from penstock.policy.spec import Policy
 from penstock.records.approval import Identity
@@ -37,7 +41,6 @@ from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Registration
 from penstock.records.rollout import Order, Rollout
 from penstock.registry import approvals, versions
-from penstock.registry.audit import Word
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import Grounds
 from penstock.registry.register import register
@@ -203,15 +206,14 @@ class World:
     def _objection(self, version: int) -> str:
         """Why the process may not bring a version to users or crown it; empty: it may."""
         oracle, process = self.oracle, self.process
+        named, mending = process.named, process.command == "audit"
+        new = oracle.objection(version, self.time, mending=mending)
         if process.command == "release" and version == process.version:
-            return oracle.objection(version, self.time)
-        if version in process.leftover or version == process.version:
-            mending = process.command == "audit"
-            if process.command != "rollback" and not oracle.objection(
-                version, self.time, mending=mending
-            ):
-                return ""
-        return oracle.objection_to_return(version, named=process.named)
+            return new
+        again = oracle.objection_to_return(version, named=named)
+        if again and process.command != "rollback" and version in process.leftover:
+            return f"{again}, and {new}" if new else ""
+        return again
 
     def crown(self, version: int) -> None:
         """The alias names it now."""
@@ -264,8 +266,10 @@ class World:
     ) -> Result:
         clock = timedelta(hours=self.clocks[home])
         state = self.homes[home].state
-        begun = {journal.rollout.candidate for journal in self._unfinished(home)}
+        begun = {journal.rollout.candidate for journal in self.unfinished(home)}
         leftover = begun.union(arm.version for arm in (state.stable, state.candidate) if arm)
+        if version is not None:
+            leftover.add(version)
         process = Process(command, version, clock, fault, meanwhile or {}, named, home, leftover)
         self.processes.append(process)
         if len(self.processes) == 1:
@@ -415,7 +419,7 @@ class World:
             and before is not None
             and before.version != to
             and not self.oracle.by_hand
-            and not self._unfinished(home)
+            and not self.unfinished(home)
             and not self.oracle.objection_to_return(to, named=True)
         )
         result = self.run(
@@ -466,15 +470,16 @@ class World:
         return result
 
     def mend(self, version: int, *, home: int = 0, fault: Fault | None = None) -> Result:
-        """`penstock audit --champion VERSION --reason TEXT`."""
-        word = Word(by="ben", means="kubernetes user", reason="Put right.")
+        """Set the champion by the command that is there for it."""
+        command = f"audit --model {NAME} --champion {version} --as ben --reason Mended"
+        options = _commands().parse_args([*command.split(), "--tracking-uri", self.uri])
+
+        def act() -> int:
+            with contextlib.redirect_stdout(io.StringIO()):
+                return int(options.command(options))
+
         return self.run(
-            "audit",
-            lambda: versions.set_champion(NAME, version, tracking_uri=self.uri, word=word),
-            home=home,
-            version=version,
-            fault=fault,
-            named=True,
+            "audit", act, home=home, version=version, fault=fault, named=True
         )
 
     # -- what people do behind its back
@@ -577,14 +582,19 @@ class World:
             self.oracle.by_hand = False
         elif self.oracle.by_hand:
             done = self.mend(self.oracle.champion)
-            assert done.error is None, f"audit --champion: {done.error}"
+            assert done.value == 0, f"audit --champion: {done.error or done.value}"
+        champion = self.oracle.versions.get(self.oracle.champion or 0)
+        for person, (verdict, _) in list(champion.words.items()) if champion else []:
+            # Without this it could not be brought up again, to compare the next one with it.
+            if verdict == "rejected":
+                self.say(person, champion.number, "approved")
         for home in range(len(self.homes)):
             for _ in range(3):
-                if not self._unfinished(home):
+                if not self.unfinished(home):
                     break
                 if self.resume(home=home).error is not None:
                     self.abort(home=home)
-            assert not self._unfinished(home), f"home {home} stays with an unfinished rollout"
+            assert not self.unfinished(home), f"home {home} stays with an unfinished rollout"
         self.check()
         version = self.register(people=1)
         self.check()
@@ -601,13 +611,13 @@ class World:
         entries = [json.loads(v) for k, v in tags.items() if k.startswith("penstock.audit.")]
         return [e["event"] for e in entries if e["uri"] == f"models:/{NAME}/{version}"]
 
-    def _unfinished(self, home: int) -> list[Any]:
+    def unfinished(self, home: int) -> list[Any]:
         return [j for j in service_journals(self, self.homes[home]) if j.rollout.outcome is None]
 
     def _expected(self, version: int, *, home: int) -> tuple[str, ...] | None:
         """What an undisturbed release must come to; None: that depends."""
         service, oracle = self.homes[home], self.oracle
-        if any(self._unfinished(h) for h in range(len(self.homes))):
+        if any(self.unfinished(h) for h in range(len(self.homes))):
             return None
         if oracle.objection(version, self.time):
             return ("NotApprovedError", "IntegrityError", "InputError", "ServiceError")
@@ -616,7 +626,8 @@ class World:
             return None
         if version == oracle.champion or oracle.champion is None:
             return ("promoted",)
-        if oracle.versions[oracle.champion].altered and stable is None:
+        if stable is None and oracle.objection_to_return(oracle.champion, named=True):
+            # There is nothing to compare it with.
             return None
         worse = oracle.versions[oracle.champion].good and not oracle.versions[version].good
         return ("rolled_back",) if worse else ("promoted",)
@@ -713,6 +724,11 @@ class Client:
             return world.effect(name, act, error=lambda: MlflowException(f"{name} failed"))
 
         return call
+
+
+@functools.cache
+def _commands() -> argparse.ArgumentParser:
+    return cli.parser()
 
 
 def service_journals(world: World, service: Service) -> list[Any]:
