@@ -33,6 +33,9 @@ PREVIOUS = "previous"
 PATIENCE = 5.0
 """Seconds for which a move that somebody else has begun is waited for."""
 
+HELD_UP = 4.0
+"""Seconds after which a move is taken back by who began it: others take it for dead soon."""
+
 _ATTEMPTS = 6
 _LOOK_AGAIN = 0.2
 
@@ -90,7 +93,7 @@ def _attempt(
         store, name, event=event, uri=uri, word=word, facts=facts, there=seen.trail
     ).digest()
     now = _look(store, name)
-    held_up = time.monotonic() - started > PATIENCE / 2
+    held_up = time.monotonic() - started > HELD_UP
     if held_up or now.champion != seen.champion or _others(now.trail, begun):
         _withdraw(store, name, uri, begun, reason="Another controller was moving the champion.")
         return False
