@@ -449,8 +449,14 @@ def _states() -> Iterator[tuple[str, int, int, int]]:
             yield event, version, then, number
 
 
-@pytest.mark.parametrize("error", [Killed(), OSError("refused")])
-@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize(
+    ("error", "after"),
+    [
+        (Killed(), False),
+        pytest.param(OSError("refused"), False, marks=pytest.mark.long),
+        pytest.param(OSError("the answer was lost"), True, marks=pytest.mark.long),
+    ],
+)
 def test_the_next_move_goes_on_wherever_one_ended(
     uri: str, monkeypatch: pytest.MonkeyPatch, error: BaseException, after: bool
 ) -> None:
