@@ -107,3 +107,7 @@ class ServiceError(PenstockError):
 
 class LeaseLostError(ServiceError):
     """Another controller has taken a service over; whoever sees this must not act on it again."""
+
+
+class UnrecordedError(ServiceError):
+    """What was to be written down before it is done could not be written down."""

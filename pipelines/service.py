@@ -103,7 +103,7 @@ def _abort(options: argparse.Namespace) -> int:
     _, place = _project(options)
     rollout = abort(place, reason=options.reason)
     if rollout is None:
-        print("Asked its controller to roll back; it does at its next look.")
+        print("Asked its controller to roll back. It has not come to it yet: penstock status.")
         return 0
     _refresh(options)
     print(rollout.reason)

@@ -208,6 +208,9 @@ class Transition(Value):
     weight: int = Field(default=0, description="The candidate's share once this is acted on")
     reason: str
     findings: tuple[Finding, ...] = ()
+    told: bool = Field(
+        default=True, description="Of `done` after a rollback: whether the registry knows of it"
+    )
 
 
 class Rollout(Record):
@@ -221,6 +224,13 @@ class Rollout(Record):
     url: str
     candidate: int
     stable: int | None = Field(description="The version it was compared with; None: the first")
+    purpose: Literal["release", "return"] = Field(
+        default="release",
+        description="return: a person goes back to a version that was the champion before",
+    )
+    champion: int | None = Field(
+        default=None, description="The champion when it began, which a rollback restores"
+    )
     uri: str = Field(description="`models:/name/version` of the candidate")
     model: str = Field(description="Digest of the candidate's folder")
     decision: str = Field(description="Digest of the decision that approved it")
@@ -241,9 +251,18 @@ class Rollout(Record):
         """The transition it stands at."""
         return self.transitions[-1]
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is left to be done for it."""
+        return self.outcome is not None and self.last.told
+
     def of_phase(self, phase: Phase) -> tuple[Interval, ...]:
         """Return the intervals of one phase."""
         return tuple(interval for interval in self.intervals if interval.phase == phase)
+
+    def of_step(self, phase: Phase, step: int) -> tuple[Interval, ...]:
+        """Return the intervals of one step of the plan, or of the shadow phase as step 0."""
+        return tuple(each for each in self.of_phase(phase) if each.step == step)
 
 
 class Order(Record):
@@ -259,6 +278,19 @@ class Order(Record):
     policy: dict[str, object] = Field(
         default={}, description="The section `gate`; empty takes what is kept as evidence"
     )
+
+
+class ReturnOrder(Record):
+    """What going back to an earlier champion was asked for with."""
+
+    KIND: ClassVar[str] = "return-order"
+
+    service: str
+    version: int
+    by: str = Field(description="Who asked for it")
+    means: str = Field(default="", description="How that identity was established")
+    deployment: dict[str, object] = Field(description="The project file's section `deployment`")
+    tracking_uri: str = ""
 
 
 def total(arms: Iterable[ArmSummary]) -> ArmSummary:

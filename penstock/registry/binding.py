@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import penstock
 from penstock.errors import IntegrityError
@@ -108,6 +109,13 @@ def require_champion(decision: Decision, *, champion: Champion, name: str) -> No
             where="champion",
             remedy="Evaluate and decide again, against the champion there is.",
         )
+
+
+def compared_with(decision: Decision) -> int | Literal["any"] | None:
+    """Return the version that was champion when a decision was made; any: it does not say."""
+    if not decision.code:
+        return "any"
+    return int(decision.champion.rpartition("/")[2]) if decision.champion else None
 
 
 def _require(field: str, decided: str, found: str) -> None:

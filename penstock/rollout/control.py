@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-import getpass
+import secrets
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from penstock import progress
 from penstock.errors import InputError, ServiceError
-from penstock.records.model import FILE_NAME, Model
-from penstock.records.rollout import Rollout
+from penstock.records.rollout import ReturnOrder, Rollout
 from penstock.registry import versions
-from penstock.registry.audit import Word
+from penstock.registry.admission import require_return
+from penstock.registry.champion import checked_champion
+from penstock.registry.identity import whoami
 from penstock.registry.versions import Version
-from penstock.rollout.engine import Actions, Controller
-from penstock.rollout.fetching import fetch
 from penstock.rollout.journal import Journal
 from penstock.rollout.place import Place, history, unfinished
-from penstock.rollout.release import ROLLED_BACK, abandon, go_on, release_of
+from penstock.rollout.resume import abandon, go_on, settle
 from penstock.rollout.router import ServiceStatus
 from penstock.rollout.spec import CanarySpec, DeploymentSpec
 from penstock.rollout.words import headline, status_lines
+
+_LOOK = 0.5
+"""Seconds between two looks at whether a controller still runs."""
 
 
 @dataclass(frozen=True)
@@ -60,18 +63,12 @@ def resume(place: Place) -> Rollout:
         InputError: If there is none.
         ServiceError: If its controller still runs.
     """
-    journal = _unfinished(place)
-    order = journal.order
-    if order is None:
-        raise InputError(
-            "a rollback that was asked for by hand was cut short",
-            where=f"service {place.service}",
-            remedy="Ask for it again: penstock rollback.",
-        )
+    _unfinished(place)
     with place.router.exclusive():
         place.router.open()
-        release = release_of(place, order, drill=journal.rollout.drill)
-        rollout = go_on(place.router, journal, order, release)
+        # It may have ended while the lease was waited for.
+        journal = _unfinished(place)
+        rollout = go_on(place, journal, journal.order)
     progress.say(headline(rollout))
     return rollout
 
@@ -92,126 +89,149 @@ def approve(place: Place) -> str:
             where=f"service {place.service}",
             remedy="Only a step with `hold: true` takes an approval.",
         )
-    journal.approve(here.step, by=getpass.getuser())
+    journal.approve(here.step, by=whoami().name)
     return f"version {journal.rollout.candidate} beyond {here.weight} %"
 
 
-def abort(place: Place, *, reason: str) -> Rollout | None:
+def abort(place: Place, *, reason: str, patience: float = 60.0) -> Rollout | None:
     """Roll back the rollout that is under way.
 
-    Returns its record, or None where its controller still runs: it was asked to, and does it at
-    its next look.
+    A controller that runs is asked to: it does so at its next look.
+
+    Args:
+        place: Where the service lives.
+        reason: Why.
+        patience: Seconds to wait for a controller that runs.
+
+    Returns:
+        The rollout's record; None if its controller has not come to it yet.
 
     Raises:
-        InputError: If no rollout is under way.
+        InputError: If no rollout is under way, or it is too late: the version is the champion.
     """
-    journal = _unfinished(place)
+    name = _unfinished(place).name
     if place.driven():
-        journal.ask_to_abort(reason)
-        return None
+        Journal(place.store(name)).ask_to_abort(reason)
+    until = time.monotonic() + patience
+    while place.driven():
+        rollout = Journal(place.store(name)).rollout
+        if rollout.ended:
+            return _aborted(place, rollout)
+        if time.monotonic() > until:
+            return None
+        time.sleep(_LOOK)
     with place.router.exclusive():
-        return abandon(place.router, journal, reason=f"Asked to abort: {reason}")
+        journal = Journal(place.store(name))
+        if not journal.rollout.ended:
+            abandon(place, journal, journal.order, reason=f"Asked to abort: {reason}")
+    return _aborted(place, journal.rollout)
+
+
+def _aborted(place: Place, rollout: Rollout) -> Rollout:
+    if rollout.outcome == "promoted":
+        raise InputError(
+            f"it is too late to abort: version {rollout.candidate} serves all requests and is the "
+            "champion",
+            where=f"service {place.service}",
+            remedy="Go back to the champion before it with: penstock rollback.",
+        )
+    return rollout
 
 
 def roll_back(
     place: Place, *, spec: DeploymentSpec, tracking_uri: str, to: int | None = None
 ) -> Rollout:
-    """Serve the previous champion again, or a named version, with all traffic and the alias.
+    """Serve an earlier champion again, with all traffic and the alias.
+
+    A rollback that was cut short is finished by asking again, or by `resume`.
 
     Args:
         place: Where the service lives.
         spec: How it is deployed.
         tracking_uri: The MLflow store.
-        to: A version; None takes the one that was champion before.
+        to: A version that was the champion at some time; None takes the newest one before the
+            champion that was not rolled back.
 
     Raises:
         InputError: If there is no such version, or it serves already.
-        NotApprovedError: If no decision let the version in.
-        ServiceError: If a rollout is under way, or the version does not come up; what served
-            before serves on.
+        NotApprovedError: If it was never the champion, or was rejected since.
+        IntegrityError: If it is not what was registered.
+        ServiceError: If a controller drives the service, or the version does not come up; what
+            served before serves on.
     """
     where = f"service {place.service}"
-    target = _target(place.service, to=to, tracking_uri=tracking_uri)
     router = place.router
     with router.exclusive():
         router.open()
-        if router.stable == target.version:
+        for ended in settle(place, reason="A rollback was asked for."):
+            finished = ended.purpose == "return" and ended.outcome == "promoted"
+            if finished and to in (None, ended.candidate):
+                return ended
+        champion = checked_champion(place.service, tracking_uri=tracking_uri).version
+        target = _target(place.service, to=to, tracking_uri=tracking_uri)
+        if router.stable == target.version and champion == target:
             raise InputError(f"version {target.version} serves already", where=where)
-        for under_way in unfinished(place):
-            abandon(router, under_way, reason="A rollback was asked for.")
-        release = fetch(target, into=place.models, tracking_uri=tracking_uri)
-        before = router.stable
-        journal = _begin_rollback(place, target)
-        controller = Controller(
-            router=router,
-            journal=journal,
-            release=release,
-            plan=CanarySpec(),
-            task=Model.read(release.folder / FILE_NAME).task,
-            actions=Actions(
-                prove=lambda _: None,
-                promoted=lambda: _champion_again(target, before, tracking_uri=tracking_uri),
-                rolled_back=lambda _: None,
-            ),
-            ready_timeout=spec.ready_timeout,
-        )
-        rollout = controller.run()
+        order = _return_order(target, spec=spec, tracking_uri=tracking_uri)
+        journal = _begin_return(place, target, order, champion=champion)
+        rollout = go_on(place, journal, order)
     if rollout.outcome != "promoted":
         raise ServiceError(rollout.reason, where=where)
     return rollout
 
 
-def _begin_rollback(place: Place, target: Version) -> Journal:
-    now = datetime.now(UTC)
-    name = f"{target.version}-rollback-{now:%Y%m%dT%H%M%S}"
-    router = place.router
-    reason = f"Rollback by {getpass.getuser()}, from version {router.stable or 'none'}."
+def _return_order(target: Version, *, spec: DeploymentSpec, tracking_uri: str) -> ReturnOrder:
+    who = whoami()
+    return ReturnOrder(
+        service=target.name,
+        version=target.version,
+        by=who.name,
+        means=who.means,
+        deployment=spec.model_dump(mode="json"),
+        tracking_uri=tracking_uri,
+    )
+
+
+def _begin_return(
+    place: Place, target: Version, order: ReturnOrder, *, champion: Version | None
+) -> Journal:
+    name = f"{target.version}-return-{secrets.token_hex(6)}"
+    reason = f"Rollback by {order.by}, from version {place.router.stable or 'none'}."
     journal = Journal(place.store(name))
     journal.begin(
         Rollout(
             identity=name,
             service=place.service,
             router=place.kind,
-            url=router.url,
+            url=place.router.url,
             candidate=target.version,
-            stable=router.stable,
+            stable=place.router.stable,
+            purpose="return",
+            champion=champion.version if champion else None,
             uri=target.uri,
             model=target.model,
             decision=target.tags.get(versions.DECISION_DIGEST, ""),
             direct=reason,
-            started=now,
+            started=datetime.now(UTC),
             plan={},
         ),
         reason=reason,
+        order=order,
     )
     return journal
 
 
-def _champion_again(target: Version, before: int | None, *, tracking_uri: str) -> None:
-    word = Word(
-        by=getpass.getuser(),
-        means="operating system user",
-        reason=f"Rolled back from version {before or 'none'}.",
-    )
-    versions.set_champion(
-        target.name, target.version, tracking_uri=tracking_uri, event="rolled back", word=word
-    )
-    if before is not None:
-        tags = {ROLLED_BACK: f"Rolled back by hand to version {target.version}."}
-        versions.tag(target.name, before, tags, tracking_uri=tracking_uri)
-
-
 def _target(service: str, *, to: int | None, tracking_uri: str) -> Version:
-    if to is not None:
-        return versions.registered(f"models:/{service}/{to}", tracking_uri=tracking_uri)
-    previous = versions.by_alias(service, versions.PREVIOUS, tracking_uri=tracking_uri)
-    if previous is None:
-        raise InputError(
-            "there is no version that was champion before",
-            where=f"models:/{service}@{versions.PREVIOUS}",
-            remedy="Name a version: penstock rollback --to VERSION.",
-        )
-    return previous
+    """Return the version to go back to, which may serve again."""
+    if to is None:
+        before = versions.way_back(service, tracking_uri=tracking_uri)
+        if before is None:
+            raise InputError(
+                "there is no version that was champion before and was not rolled back",
+                where=f"service {service}",
+                remedy="Name a version that was champion: penstock rollback --to VERSION.",
+            )
+        to = before.version
+    return require_return(service, to, tracking_uri=tracking_uri)
 
 
 def _unfinished(place: Place) -> Journal:

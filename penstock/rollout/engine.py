@@ -9,15 +9,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Literal
 
 from penstock import progress
-from penstock.errors import LeaseLostError, PenstockError
+from penstock.errors import LeaseLostError, PenstockError, ServiceError, UnrecordedError
 from penstock.records.model import Task
-from penstock.records.rollout import Finding, Phase, Rollout, Transition
+from penstock.records.rollout import Finding, Interval, Rollout, Transition
 from penstock.rollout.analysis.judge import abort, judge, verdict_of
+from penstock.rollout.ending import (
+    Actions,
+    Move,
+    RefusedChampionError,
+    give_up,
+    go,
+    promote,
+    roll_back,
+)
 from penstock.rollout.journal import Journal
 from penstock.rollout.router import Address, Release, Router, Routing
 from penstock.rollout.spec import CanarySpec, StepSpec
@@ -27,34 +34,11 @@ _UNREADY_LOOKS = 3
 """Looks in a row at which a server that runs may fail its readiness probe: one may be a busy
 machine, three are a server that does not serve."""
 
+_ATTEMPTS = 5
+_PAUSE = 0.2
+"""Seconds before the registry is asked again, doubled each time: 6 s in all."""
+
 _DRILL_PASSED = "Every rule passed, but this is a drill: a server with a fault is never promoted."
-
-
-@dataclass(frozen=True)
-class Actions:
-    """What a rollout does besides steering traffic.
-
-    Attributes:
-        prove: Checks the candidate's answers at its own address before anybody else asks it;
-            raises ServiceError where they are not the model's.
-        promoted: Makes the candidate the champion in the registry. Idempotent.
-        rolled_back: Notes at the candidate's version why it was rolled back. Idempotent.
-    """
-
-    prove: Callable[[Address], None]
-    promoted: Callable[[], None]
-    rolled_back: Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class Move:
-    """Where to go next, and why."""
-
-    phase: Phase
-    reason: str
-    step: int = 0
-    weight: int = 0
-    findings: tuple[Finding, ...] = ()
 
 
 class Controller:
@@ -66,7 +50,9 @@ class Controller:
         release: The candidate.
         plan: How it earns its traffic.
         task: The model's task.
-        actions: What else is to be done.
+        actions: What it asks of the registry and tells it.
+        prove: Checks the candidate's answers at its own address before anybody else asks it;
+            raises ServiceError where they are not the model's.
         ready_timeout: Seconds the candidate may take to become ready.
     """
 
@@ -79,6 +65,7 @@ class Controller:
         plan: CanarySpec,
         task: Task,
         actions: Actions,
+        prove: Callable[[Address], None],
         ready_timeout: float,
     ) -> None:
         self._router = router
@@ -87,6 +74,7 @@ class Controller:
         self._plan = plan
         self._task = task
         self._actions = actions
+        self._prove = prove
         self._ready_timeout = ready_timeout
 
     def run(self) -> Rollout:
@@ -94,49 +82,101 @@ class Controller:
 
         Raises:
             LeaseLostError: If another controller took over; this one has stopped acting.
+            UnrecordedError: If the journal took no line; the rollout was given up.
             ServiceError: If the service could neither be steered nor mended. The rollout is not
                 done then: run it again to go on.
-            KeyboardInterrupt: After the rollout was rolled back.
+            KeyboardInterrupt: After the rollout was given up.
         """
-        while self._journal.rollout.last.phase != "done":
+        while self._journal.rollout.outcome is None:
             try:
-                move = self._act(self._journal.rollout.last)
+                self._go(self._act(self._journal.rollout.last))
             except KeyboardInterrupt:
-                reason = "Interrupted by the person who ran it."
-                give_up(
-                    self._router,
-                    self._journal,
-                    version=self._release.version,
-                    note=self._actions.rolled_back,
-                    reason=reason,
-                )
+                self._give_up("Interrupted by the person who ran it.")
                 raise
-            self._go(move)
+            except UnrecordedError as error:
+                self._give_up(str(error))
+                raise
         return self._journal.rollout
 
+    def _give_up(self, reason: str) -> None:
+        try:
+            give_up(
+                self._router,
+                self._journal,
+                version=self._release.version,
+                actions=self._actions,
+                reason=reason,
+            )
+        except ServiceError as error:
+            progress.say(f"it could not be given up, and is to be resumed: {error}")
+
     def _go(self, move: Move) -> None:
-        _go(self._journal, move, version=self._release.version)
+        go(self._journal, move, version=self._release.version)
 
     def _act(self, here: Transition) -> Move:
+        if here.phase == "rollback":
+            return roll_back(
+                self._router, self._release.version, actions=self._actions, reason=here.reason
+            )
+        refused = self._refused(may_be_champion=here.phase == "promote")
+        if refused:
+            return Move("rollback", refused)
         if here.phase == "deploy":
             return self._deploy()
-        if here.phase in ("shadow", "step"):
-            return self._watch(here, "shadow" if here.phase == "shadow" else "step")
         if here.phase == "promote":
             return self._promote()
-        return _roll_back(
-            self._router, self._release.version, note=self._actions.rolled_back, reason=here.reason
-        )
+        return self._watch(here, "shadow" if here.phase == "shadow" else "step")
+
+    def _refused(self, *, may_be_champion: bool) -> str:
+        """Return why the candidate may not serve; empty: it may.
+
+        Args:
+            may_be_champion: It may be the champion already; then it is too late to refuse it.
+        """
+        for attempt in range(_ATTEMPTS):
+            try:
+                if not (may_be_champion and self._actions.is_champion()):
+                    self._actions.require_admitted()
+            except LeaseLostError:
+                raise
+            except ServiceError as error:
+                unknown = f"It cannot be known whether it may serve. {error}"
+                time.sleep(_PAUSE * 2**attempt)
+            except PenstockError as error:
+                return f"It may not serve. {error}"
+            else:
+                return ""
+        return unknown
+
+    def _objection(self) -> Move | None:
+        """Return the way back from a candidate that may not serve any more."""
+        try:
+            self._actions.require_admitted()
+        except LeaseLostError:
+            raise
+        except ServiceError:
+            # A registry that is away for a moment says nothing; the next move waits for its word.
+            return None
+        except PenstockError as error:
+            return Move("rollback", f"It may not serve any more. {error}")
+        return None
+
+    def _aborted(self) -> Move | None:
+        asked = self._journal.abort_asked
+        return None if asked is None else Move("rollback", f"Asked to abort: {asked}")
 
     def _deploy(self) -> Move:
         direct = self._journal.rollout.direct
         try:
             address = self._router.deploy(self._release, timeout=self._ready_timeout)
-            self._actions.prove(address)
+            self._prove(address)
         except LeaseLostError:
             raise
         except PenstockError as error:
             return Move("rollback", f"The candidate did not come up. {error}")
+        aborted = self._aborted()
+        if aborted:
+            return aborted
         if direct:
             return Move("promote", direct, weight=100)
         if self._plan.shadow.share > 0:
@@ -183,7 +223,7 @@ class Controller:
                 return Move("rollback", f"The candidate's server died. {health.reason}".strip())
             if unready >= _UNREADY_LOOKS:
                 return Move("rollback", f"The candidate is not ready any more. {health.reason}")
-            move = self._verdict(here, phase)
+            move = self._aborted() or self._objection() or self._verdict(here, phase)
             if move is not None:
                 return move
             persistently(self._router, self._router.mend)
@@ -191,9 +231,6 @@ class Controller:
     def _verdict(self, here: Transition, phase: Literal["shadow", "step"]) -> Move | None:
         """Return where the evidence leads, or None to look again."""
         plan, rollout = self._plan, self._journal.rollout
-        asked = self._journal.abort_asked
-        if asked is not None:
-            return Move("rollback", f"Asked to abort: {asked}")
         burst = abort(rollout.intervals, abort=plan.abort)
         if burst is not None:
             return Move("rollback", burst.sentence, findings=(burst,))
@@ -211,8 +248,8 @@ class Controller:
         blind = rollout.intervals[-1].blind
         if verdict == "fail":
             return Move("rollback", _sentences(findings, "fail"), findings=findings)
-        waited = _seconds_since(here.time)
-        if _seconds_since(rollout.started) > plan.deadline:
+        waited = _watched(rollout.of_step(phase, here.step))
+        if _watched(rollout.intervals) > plan.deadline:
             reason = _too_late(findings, "deadline", plan.deadline, blind)
             return Move("rollback", reason, 0, 0, findings)
         # What passed before may not hold any more where users' requests are not seen now.
@@ -236,66 +273,30 @@ class Controller:
         version = self._release.version
         if version not in (self._router.candidate, self._router.stable):
             return self._gone()
-        self._router.promote(version)
+        aborted = self._aborted()
+        if aborted and not self._actions.is_champion():
+            return aborted
         try:
-            self._actions.promoted()
-        except LeaseLostError:
-            raise
-        except PenstockError as error:
+            return promote(self._router, version, actions=self._actions)
+        except RefusedChampionError as error:
+            if self._stays(error):
+                raise ServiceError(
+                    f"version {version} serves, and the registry did not take it as champion: "
+                    f"{error}",
+                    remedy="Go on with: penstock rollout resume.",
+                ) from error
             return Move("rollback", f"The registry did not take the new champion. {error}")
-        self._router.clean_up()
-        done = f"Version {version} serves all requests and is the champion."
-        return Move("done", done, weight=100)
 
+    def _stays(self, error: RefusedChampionError) -> bool:
+        """Return whether the traffic stays although the alias is not known to have moved.
 
-def give_up(
-    router: Router, journal: Journal, *, version: int, note: Callable[[str], None], reason: str
-) -> Rollout:
-    """Roll a rollout back from wherever it stands, and return its record.
-
-    Args:
-        router: What carries the traffic; its `exclusive()` is held by the caller.
-        journal: The rollout.
-        version: Its candidate.
-        note: Notes the reason at the candidate's version.
-        reason: Why.
-    """
-    if journal.rollout.last.phase not in ("rollback", "done"):
-        _go(journal, Move("rollback", reason), version=version)
-    if journal.rollout.last.phase != "done":
-        move = _roll_back(router, version, note=note, reason=journal.rollout.last.reason)
-        _go(journal, move, version=version)
-    return journal.rollout
-
-
-def _roll_back(router: Router, version: int, *, note: Callable[[str], None], reason: str) -> Move:
-    router.rollback(version)
-    outcome = f"Version {version} has no traffic any more and is not the champion."
-    try:
-        note(reason)
-    except PenstockError as error:
-        # The traffic is back, which is what counts; the note is for people.
-        outcome += f" The registry could not be told: {error}"
-    router.clean_up()
-    return Move("done", outcome)
-
-
-def _go(journal: Journal, move: Move, *, version: int) -> None:
-    transition = journal.go(
-        move.phase, reason=move.reason, step=move.step, weight=move.weight, findings=move.findings
-    )
-    if transition.phase != "done":
-        progress.say(_told(transition, version))
-
-
-def _told(transition: Transition, version: int) -> str:
-    words = {
-        "shadow": f"version {version} answers copies of requests",
-        "step": f"version {version} at {transition.weight} %",
-        "promote": f"version {version} at 100 %",
-        "rollback": f"version {version} rolled back: {transition.reason}",
-    }
-    return words.get(transition.phase, transition.reason)
+        It does where a person goes back, as what users had before is not better, and where nothing
+        served before and the registry only did not answer.
+        """
+        rollout = self._journal.rollout
+        first = rollout.stable is None and rollout.champion is None
+        away = isinstance(error.__cause__, ServiceError)
+        return rollout.purpose == "return" or (first and away)
 
 
 def _sentences(findings: tuple[Finding, ...], verdict: str) -> str:
@@ -314,5 +315,6 @@ def _too_late(findings: tuple[Finding, ...], limit: str, seconds: float, blind: 
     return f"Nothing was shown within the {limit} of {seconds:g} s. {missing}"
 
 
-def _seconds_since(moment: datetime) -> float:
-    return (datetime.now(UTC) - moment).total_seconds()
+def _watched(intervals: tuple[Interval, ...]) -> float:
+    """Return for how long a rollout was watched: by its evidence, whatever clocks do meanwhile."""
+    return sum(interval.seconds for interval in intervals)

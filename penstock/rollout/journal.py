@@ -9,9 +9,24 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from penstock.errors import InputError, IntegrityError
+from penstock import progress
+from penstock.errors import (
+    InputError,
+    IntegrityError,
+    LeaseLostError,
+    ServiceError,
+    UnrecordedError,
+)
 from penstock.records.base import explain
-from penstock.records.rollout import Finding, Interval, Order, Phase, Rollout, Transition
+from penstock.records.rollout import (
+    Finding,
+    Interval,
+    Order,
+    Phase,
+    ReturnOrder,
+    Rollout,
+    Transition,
+)
 from penstock.rollout.store import Store
 
 _ORDER = "order.json"
@@ -22,8 +37,9 @@ _ABORT = "abort"
 class Journal:
     """One rollout: the lines of its store, and what people said to it in between.
 
-    The first line is the rollout as it was planned; each line after it is a transition or an
-    interval. A line that a crash cut short was not acted on, and does not count.
+    The first line is the rollout as it was planned, what it was asked for with, and its first
+    transition; each line after it is a transition or an interval. A line that a crash cut short was
+    not acted on, and does not count: a rollout has begun once its first line is whole.
 
     Args:
         store: What keeps it.
@@ -32,6 +48,8 @@ class Journal:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._rollout: Rollout | None = None
+        self._order: Order | ReturnOrder | None = None
+        self._refused = b""
 
     @property
     def name(self) -> str:
@@ -41,14 +59,14 @@ class Journal:
     @property
     def exists(self) -> bool:
         """Whether the rollout has begun."""
-        return self._rollout is not None or bool(self._store.lines())
+        return self._rollout is not None or _has_begun(self._store.lines())
 
     @property
     def rollout(self) -> Rollout:
         """The rollout as the journal has it.
 
         Raises:
-            InputError: If the journal is absent or holds no line.
+            InputError: If the rollout has not begun.
             IntegrityError: If a line in it is not what this release writes.
         """
         if self._rollout is None:
@@ -56,19 +74,35 @@ class Journal:
         return self._rollout
 
     @property
-    def order(self) -> Order | None:
-        """What the rollout was asked for with; None for a rollback that a person asked for."""
-        text = self._store.note(_ORDER)
-        return Order.loads(text, where=f"{self._store.where}, {_ORDER}") if text else None
+    def order(self) -> Order | ReturnOrder | None:
+        """What the rollout was asked for with.
 
-    def begin(self, planned: Rollout, *, reason: str, order: Order | None = None) -> None:
-        """Write the order, the plan and the first transition, `deploy`."""
-        self._store.clear()
-        if order is not None:
-            self._store.leave(_ORDER, order.dumps())
-        self._append({"rollout": planned.payload()})
-        self._rollout = planned
-        self.go("deploy", reason=reason)
+        None where an earlier release did not keep it, as of a return to an earlier champion.
+        """
+        if self._order is None:
+            self._order = self._read_order()
+        return self._order
+
+    def begin(
+        self, planned: Rollout, *, reason: str, order: Order | ReturnOrder | None = None
+    ) -> None:
+        """Write the plan, the order and the first transition, `deploy`, in one line.
+
+        Raises:
+            UnrecordedError: If the store does not take it; the rollout has not begun then.
+        """
+        first = _transition(planned, "deploy", reason=reason)
+        line = {
+            "rollout": planned.payload(),
+            "order": order.payload() if order is not None else None,
+            "transition": first.model_dump(mode="json"),
+        }
+        try:
+            self._store.clear()
+        except (OSError, ServiceError) as error:
+            raise _unrecorded(self._store, error) from error
+        self._append(line)
+        self._rollout, self._order = _with_transition(planned, first), order
 
     def go(
         self,
@@ -78,24 +112,37 @@ class Journal:
         step: int = 0,
         weight: int = 0,
         findings: tuple[Finding, ...] = (),
+        told: bool = True,
     ) -> Transition:
-        """Append a transition; what it says may be done once this returns."""
+        """Append a transition; what it says may be done once this returns.
+
+        A way back does not wait for its line: where the store does not take it, this process goes
+        on all the same and hands it in with the next one; a process after it finds the line before
+        and does the same once more.
+
+        Raises:
+            UnrecordedError: If the store does not take a line that leads forward.
+        """
         rollout = self.rollout
-        transition = Transition(
-            sequence=len(rollout.transitions),
-            time=datetime.now(UTC),
-            phase=phase,
-            step=step,
-            weight=weight,
-            reason=reason,
-            findings=findings,
+        transition = _transition(
+            rollout, phase, reason=reason, step=step, weight=weight, findings=findings, told=told
         )
-        self._append({"transition": transition.model_dump(mode="json")})
+        try:
+            self._append({"transition": transition.model_dump(mode="json")})
+        except UnrecordedError as error:
+            if phase not in ("rollback", "done") and rollout.purpose != "return":
+                raise
+            self._refused += _text({"transition": transition.model_dump(mode="json")})
+            progress.say(str(error))
         self._rollout = _with_transition(rollout, transition)
         return transition
 
     def saw(self, interval: Interval) -> None:
-        """Append what was seen in an interval."""
+        """Append what was seen in an interval.
+
+        Raises:
+            UnrecordedError: If the store does not take it.
+        """
         seen = interval.model_dump(mode="json", exclude_defaults=True)
         self._append({"interval": seen}, evidence=True)
         rollout = self.rollout
@@ -118,9 +165,25 @@ class Journal:
         """Why somebody asked to abort, or None."""
         return self._store.note(_ABORT)
 
+    def _read_order(self) -> Order | ReturnOrder | None:
+        first = next(_parsed(self._store.lines()[:1], where=self._store.where), {})
+        raw, where = first.get("order"), f"{self._store.where}, line 1"
+        if raw is None:
+            # An earlier release kept it beside the journal.
+            text = self._store.note(_ORDER)
+            return Order.loads(text, where=f"{self._store.where}, {_ORDER}") if text else None
+        if isinstance(raw, dict) and raw.get("record") == f"penstock/{ReturnOrder.KIND}":
+            return ReturnOrder.parse(raw, where=where)
+        return Order.parse(raw, where=where)
+
     def _append(self, line: dict[str, Any], *, evidence: bool = False) -> None:
-        text = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-        self._store.append(text.encode() + b"\n", evidence=evidence)
+        try:
+            self._store.append(self._refused + _text(line), evidence=evidence)
+            self._refused = b""
+        except LeaseLostError:
+            raise
+        except (OSError, ServiceError) as error:
+            raise _unrecorded(self._store, error) from error
 
 
 def journals(stores: Iterable[Store]) -> list[Journal]:
@@ -129,13 +192,22 @@ def journals(stores: Iterable[Store]) -> list[Journal]:
     return sorted((j for j in found if j.exists), key=lambda j: j.rollout.started)
 
 
+def _has_begun(lines: list[bytes]) -> bool:
+    """Return whether there is a plan and a transition; an earlier release wrote two lines."""
+    return b'"transition":' in b"".join(lines[:2])
+
+
 def _fold(lines: list[bytes], *, where: str) -> Rollout:
-    if not lines:
+    if not _has_begun(lines):
         raise InputError("no rollout has begun here", where=where)
     entries = list(_parsed(lines, where=where))
-    rollout = Rollout.parse(entries[0].get("rollout"), where=f"{where}, line 1")
-    transitions, intervals = [], []
-    for number, entry in enumerate(entries[1:], start=2):
+    first = entries[0]
+    rollout = Rollout.parse(first.pop("rollout", None), where=f"{where}, line 1")
+    transitions: list[Transition] = []
+    intervals: list[Interval] = []
+    for number, entry in enumerate(entries, start=1):
+        if entry is first and "transition" not in first:
+            continue
         try:
             if "transition" in entry:
                 transitions.append(Transition.model_validate(entry["transition"]))
@@ -170,9 +242,30 @@ def _damaged(where: str, number: int, error: object) -> IntegrityError:
     )
 
 
+def _text(line: dict[str, Any]) -> bytes:
+    text = json.dumps(line, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.encode() + b"\n"
+
+
+def _unrecorded(store: Store, error: Exception) -> UnrecordedError:
+    said = error.what if isinstance(error, ServiceError) else str(error)
+    return UnrecordedError(
+        f"the journal of the rollout could not be written: {said}",
+        where=store.where,
+        remedy="Make room for it, or see why it is refused; then go on with: penstock rollout "
+        "resume.",
+    )
+
+
+def _transition(rollout: Rollout, phase: Phase, **fields: Any) -> Transition:
+    return Transition(
+        sequence=len(rollout.transitions), time=datetime.now(UTC), phase=phase, **fields
+    )
+
+
 def _with_transition(rollout: Rollout, transition: Transition) -> Rollout:
     changes: dict[str, Any] = {"transitions": (*rollout.transitions, transition)}
-    if transition.phase == "done":
+    if transition.phase == "done" and rollout.outcome is None:
         before = rollout.last
         changes["outcome"] = "promoted" if before.phase == "promote" else "rolled_back"
         changes["reason"] = before.reason

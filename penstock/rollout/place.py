@@ -84,5 +84,5 @@ def history(place: Place) -> list[Journal]:
 
 
 def unfinished(place: Place) -> list[Journal]:
-    """Return those of them that are not done."""
-    return [journal for journal in history(place) if journal.rollout.outcome is None]
+    """Return those of them for which something is left to be done."""
+    return [journal for journal in history(place) if not journal.rollout.ended]

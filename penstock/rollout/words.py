@@ -119,7 +119,7 @@ def status_lines(record: Rollout, *, findings: Sequence[Finding] = ()) -> list[s
 def next_commands(record: Rollout) -> list[tuple[str, str]]:
     """Return the commands that are of use now, each with what it does."""
     if record.outcome == "promoted":
-        if record.stable is None:
+        if record.stable is None or record.purpose == "return":
             return []
         return [("penstock rollback", f"goes back to version {record.stable}")]
     if record.outcome == "rolled_back":

@@ -21,7 +21,7 @@ from penstock.records.release import Deployment
 from penstock.records.rollout import Rollout
 from penstock.registry import versions
 from penstock.registry.register import register
-from penstock.rollout.release import ROLLED_BACK
+from penstock.registry.versions import ROLLED_BACK
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("images")]
 

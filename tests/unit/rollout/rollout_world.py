@@ -15,6 +15,7 @@ import httpx
 import psutil
 
 from penstock.model import digest_of
+from penstock.policy.spec import Policy
 from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision, RuleResult
 from penstock.records.release import Deployment, Registration
@@ -42,6 +43,9 @@ QUICK: dict[str, Any] = {
 }
 """A plan whose rules judge errors alone; a test adds what it is about."""
 
+POLICY: dict[str, Any] = {"approval": {"people": 0}}
+"""What every decision here was made on: handed over with each order, since it is not kept."""
+
 
 def decision_on(folder: Path, *, holdout: Path, **changes: Any) -> Decision:
     rule = RuleResult(
@@ -52,7 +56,7 @@ def decision_on(folder: Path, *, holdout: Path, **changes: Any) -> Decision:
         "model": digest_of(folder),
         "dataset": Dataset.of(holdout).content,
         "evaluation": "sha256:01",
-        "policy": "sha256:03",
+        "policy": Policy.parse(POLICY, where="gate").digest(),
         "rules": (rule,),
     }
     return Decision(**(fields | changes))
@@ -109,6 +113,7 @@ class World:
             "deployment": spec,
             "holdout": str(self.holdout),
             "tracking_uri": self.uri,
+            "policy": POLICY,
         }
         return Order(**(fields | changes))
 

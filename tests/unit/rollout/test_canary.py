@@ -21,7 +21,7 @@ from penstock.records.rollout import Rollout, total
 from penstock.rollout import control
 from penstock.rollout.journal import Journal
 from penstock.rollout.place import history
-from penstock.rollout.release import ROLLED_BACK
+from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout.spec import DeploymentSpec
 
 pytestmark = pytest.mark.slow

@@ -8,18 +8,29 @@ be killed in turn, which needs hundreds of rollouts: the router below keeps the 
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from penstock.errors import LeaseLostError, ServiceError
+from penstock.errors import (
+    LeaseLostError,
+    NotApprovedError,
+    PenstockError,
+    ServiceError,
+    UnrecordedError,
+)
 from penstock.records.rollout import ArmSummary, Pairs, Rollout
-from penstock.rollout.engine import Actions, Controller, give_up
+from penstock.rollout import engine
+from penstock.rollout import journal as journal_module
+from penstock.rollout.ending import Actions, give_up
+from penstock.rollout.engine import Controller
 from penstock.rollout.journal import Journal
 from penstock.rollout.router import Address, Health, Observation, Release, Router, Routing
 from penstock.rollout.spec import CanarySpec
@@ -142,6 +153,18 @@ def _fulfils(router: Memory) -> Router:
     return router
 
 
+class Disk(FolderStore):
+    """A folder whose file system may refuse a line."""
+
+    def __init__(self, folder: Path, script: Callable[[bytes], None]) -> None:
+        super().__init__(folder)
+        self._script = script
+
+    def append(self, line: bytes, *, evidence: bool = False) -> None:
+        self._script(line)
+        super().append(line, evidence=evidence)
+
+
 @dataclass
 class World:
     """One rollout, its router and what the registry was told."""
@@ -153,11 +176,13 @@ class World:
     tags: list[str] = field(default_factory=list)
     prove: Callable[[Address], None] = lambda _: None
     registry: Callable[[str], None] = lambda _: None
+    admission: Callable[[], None] = lambda: None
+    disk: Callable[[bytes], None] = lambda _: None
 
     @property
     def journal(self) -> Journal:
         """As another process reads it."""
-        return Journal(FolderStore(self.folder))
+        return Journal(Disk(self.folder, self.disk))
 
     def begin(self, **changes: Any) -> None:
         fields = {
@@ -183,13 +208,28 @@ class World:
             release=release,
             plan=self.plan,
             task="binary",
-            actions=Actions(
-                prove=lambda address: self.prove(address),
-                promoted=self._promoted,
-                rolled_back=self._rolled_back,
-            ),
+            actions=self.actions,
+            prove=lambda address: self.prove(address),
             ready_timeout=1,
         ).run()
+
+    @property
+    def actions(self) -> Actions:
+        return Actions(
+            require_admitted=lambda: self.admission(),
+            promoted=self._promoted,
+            is_champion=lambda: self.champion == CANDIDATE,
+            rolled_back=self._rolled_back,
+        )
+
+    def give_up(self, reason: str = "Another took its place.") -> Rollout:
+        return give_up(
+            _fulfils(self.router),
+            self.journal,
+            version=CANDIDATE,
+            actions=self.actions,
+            reason=reason,
+        )
 
     def phases(self) -> list[str]:
         return [transition.phase for transition in self.journal.rollout.transitions]
@@ -626,12 +666,254 @@ def test_an_interrupted_rollout_goes_back(world: World) -> None:
 def test_giving_up_twice_is_giving_up(world: World) -> None:
     world.begin()
     for _ in range(2):
-        rollout = give_up(
-            world.router,
-            world.journal,
-            version=CANDIDATE,
-            note=world.tags.append,
-            reason="Another took its place.",
-        )
+        rollout = world.give_up()
     assert world.tags == ["Another took its place."]
     assert [t.phase for t in rollout.transitions] == ["deploy", "rollback", "done"]
+
+
+def test_a_rejection_in_a_step_takes_the_traffic_away(world: World) -> None:
+    def reject(name: str) -> None:
+        if name == "observe" and world.router.weight == 50:
+            world.admission = _refuses(NotApprovedError("Rejected by ada: it is biased"))
+
+    world.router.script = reject
+    world.begin()
+    rollout = world.run()
+    assert "It may not serve any more. Rejected by ada" in rollout.reason
+    assert sum(interval.weight == 50 for interval in rollout.intervals) == 1
+    world.assert_legal()
+
+
+@pytest.mark.parametrize("phase", ["deploy", "shadow", "step", "promote"])
+def test_what_is_taken_up_is_asked_for_its_admission_first(world: World, phase: str) -> None:
+    def kill(name: str) -> None:
+        if world.journal.rollout.last.phase == phase:
+            raise Killed
+
+    world.router.script = kill
+    world.begin()
+    with pytest.raises(Killed):
+        world.run()
+    world.router.script = lambda _: None
+    world.router.calls.clear()
+    world.admission = _refuses(NotApprovedError("Rejected by ada"))
+    assert "It may not serve. Rejected by ada" in world.run().reason
+    assert world.router.calls == ["rollback", "clean_up"]
+    world.assert_legal()
+
+
+def test_a_registry_that_is_away_at_a_look_only_delays_the_next_move(world: World) -> None:
+    asked = 0
+
+    def away() -> None:
+        nonlocal asked
+        asked += 1
+        if asked % 2:
+            raise ServiceError("MLflow is away")
+
+    world.admission = away
+    world.begin()
+    assert world.run().outcome == "promoted"
+    world.assert_legal()
+
+
+def test_nothing_moves_on_the_word_of_a_registry_that_stays_away(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_PAUSE", 0.001)
+
+    def leave(name: str) -> None:
+        if name == "observe" and world.router.weight == 10:
+            world.admission = _refuses(ServiceError("MLflow is away"))
+
+    world.router.script = leave
+    world.begin()
+    rollout = world.run()
+    assert "cannot be known whether it may serve" in rollout.reason
+    assert {interval.weight for interval in rollout.intervals} == {0, 10}
+    world.assert_legal()
+
+
+@pytest.mark.parametrize("direct", ["", "First release."])
+@pytest.mark.parametrize("phase", ["deploy", "promote"])
+def test_a_word_of_abort_is_heard_in_every_phase(world: World, phase: str, direct: str) -> None:
+    journal = world.journal
+
+    def ask(line: bytes) -> None:
+        if b'"phase":"%s"' % phase.encode() in line:
+            journal.ask_to_abort("a customer called")
+
+    world.disk = ask
+    if direct:
+        world.router.stable = None
+    world.begin(stable=None if direct else STABLE, direct=direct)
+    assert "a customer called" in world.run().reason
+    assert (world.router.stable, world.champion) == (None if direct else STABLE, STABLE)
+    assert world.router.candidate is None
+
+
+def test_it_is_too_late_to_abort_once_it_is_the_champion(world: World) -> None:
+    def ask(name: str) -> None:
+        if name == "clean_up":
+            world.journal.ask_to_abort("a customer called")
+            raise Killed
+
+    world.router.script = ask
+    world.begin()
+    with pytest.raises(Killed):
+        world.run()
+    world.router.script = lambda _: None
+    assert world.run().outcome == "promoted"
+    world.assert_legal()
+
+
+@pytest.mark.parametrize("call", ["promote", "promoted", "clean_up"])
+def test_giving_up_finishes_what_is_champion_already(world: World, call: str) -> None:
+    def kill(name: str) -> None:
+        if name == call:
+            raise Killed
+
+    world.router.script = world.registry = kill
+    world.begin()
+    with pytest.raises(Killed):
+        world.run()
+    world.router.script = world.registry = lambda _: None
+    expected = "promoted" if call == "clean_up" else "rolled_back"
+    assert world.give_up().outcome == expected
+    world.assert_legal()
+
+
+@pytest.mark.parametrize("lines", range(8))
+def test_a_full_disk_gives_the_traffic_back(world: World, lines: int) -> None:
+    """Refuse every line from the n-th on: what is not written leads nowhere."""
+    left = lines
+
+    def refuse(line: bytes) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    world.disk = refuse
+    if lines == 0:
+        with pytest.raises(UnrecordedError, match="No space left"):
+            world.begin()
+        assert not world.journal.exists
+        return
+    world.begin()
+    with pytest.raises(UnrecordedError, match=r"could not be written: .*No space left"):
+        world.run()
+    assert (world.router.stable, world.router.candidate, world.champion) == (STABLE, None, STABLE)
+    world.disk = lambda _: None
+    assert world.journal.rollout.outcome is None
+    # Nobody had been sent to it yet where only the plan was written: it begins again.
+    assert world.run().outcome == ("promoted" if lines == 1 else "rolled_back")
+    world.assert_legal()
+
+
+def test_a_refused_way_back_is_written_with_its_next_line(world: World) -> None:
+    def refuse(line: bytes) -> None:
+        if b'"phase":"rollback"' in line and b'"phase":"done"' not in line:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    world.disk = refuse
+    world.router.errors = EACH // 5
+    world.begin()
+    world.run()
+    assert world.phases() == ["deploy", "shadow", "rollback", "done"]
+    assert "failed" in world.journal.rollout.reason
+
+
+def test_a_registry_that_was_not_told_is_told_later(world: World) -> None:
+    def refuse(name: str) -> None:
+        if name == "rolled_back":
+            raise ServiceError("MLflow is away")
+
+    world.registry, world.router.errors = refuse, EACH // 5
+    world.begin()
+    world.run()
+    assert world.journal.rollout.outcome == "rolled_back"
+    assert not world.journal.rollout.ended
+    with pytest.raises(ServiceError, match="MLflow is away"):
+        world.give_up()
+
+    world.registry = lambda _: None
+    rollout = world.give_up()
+    assert rollout.ended
+    assert world.tags == [rollout.reason]
+    assert world.journal.rollout.ended
+
+
+def begun_return(world: World) -> None:
+    """Version 1 was the champion before 2; a person goes back to it. Here CANDIDATE is that."""
+    world.begin(purpose="return", direct="Rollback by ada.", champion=STABLE)
+
+
+@pytest.mark.parametrize("error", [Killed, KeyboardInterrupt])
+def test_going_back_is_never_undone_half_way(tmp_path: Path, error: type[BaseException]) -> None:
+    """Cut it short before its first effect, then before its second, and so on to the last."""
+    cuts = 0
+    while True:
+        world = World(tmp_path / str(cuts), plan())
+        remaining = cuts
+
+        def cut(_: object) -> None:
+            nonlocal remaining
+            remaining -= 1
+            if remaining == -1:
+                raise error
+
+        begun_return(world)
+        world.router.script = world.registry = world.disk = cut
+        try:
+            world.run()
+        except error:
+            world.router.script = world.registry = world.disk = lambda _: None
+            served_new = world.router.stable == CANDIDATE
+            if world.journal.rollout.outcome is None:
+                world.give_up()
+            assert not served_new or world.router.stable == CANDIDATE
+            world.assert_legal()
+        else:
+            break
+        cuts += 1
+    world.assert_legal()
+    assert world.journal.rollout.outcome == "promoted"
+    assert cuts >= 6
+
+
+def test_going_back_keeps_the_traffic_though_the_registry_refuses(world: World) -> None:
+    def refuse(name: str) -> None:
+        if name == "promoted":
+            raise ServiceError("MLflow is away")
+
+    world.registry = refuse
+    begun_return(world)
+    with pytest.raises(ServiceError, match=r"version 2 serves.*MLflow is away.*rollout resume"):
+        world.run()
+    assert world.router.stable == CANDIDATE
+    world.registry = lambda _: None
+    assert world.run().outcome == "promoted"
+    world.assert_legal()
+
+
+def test_clocks_decide_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock that jumps by a day at every look ends no step before its time, nor too late."""
+    world.plan = plan(deadline=5, shadow={"min_pairs": 100, "max_wait": 5})
+    hours = iter([24 * n * (-1) ** n for n in range(100_000)])
+
+    class Jumping(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+            return datetime.now(tz) + timedelta(hours=next(hours))
+
+    monkeypatch.setattr(journal_module, "datetime", Jumping)
+    world.begin()
+    assert world.run().outcome == "promoted"
+
+
+def _refuses(error: PenstockError) -> Callable[[], None]:
+    def refuse() -> None:
+        raise error
+
+    return refuse

@@ -99,7 +99,7 @@ def test_a_damaged_line_is_named(tmp_path: Path) -> None:
     path = tmp_path / "r" / "journal.jsonl"
     path.write_text(path.read_text().replace('"phase":"deploy"', '"phase":"party"'))
 
-    with pytest.raises(IntegrityError, match=r"line 2 of the journal is damaged.*penstock status"):
+    with pytest.raises(IntegrityError, match=r"line 1 of the journal is damaged.*penstock status"):
         _ = Journal(FolderStore(tmp_path / "r")).rollout
 
 

@@ -17,7 +17,7 @@ from penstock.errors import InputError
 from penstock.records.release import Deployment
 from penstock.rollout import control
 from penstock.rollout.place import place_of
-from penstock.rollout.release import ROLLED_BACK
+from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout.spec import DeploymentSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve-knative")]

@@ -16,7 +16,7 @@ from penstock.errors import InputError, ServiceError
 from penstock.records.release import Deployment
 from penstock.rollout import control
 from penstock.rollout.place import history, place_of
-from penstock.rollout.release import ROLLED_BACK
+from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout.spec import DeploymentSpec
 
 READ = {"prometheus": {"url": "http://127.0.0.1:9"}}

@@ -1,0 +1,367 @@
+"""Whether a version may serve: the one check that every move of traffic or of the alias passes.
+
+There are two ways in. A version that is new to users needs all of it at the moment of the move: a
+decision that approves its very files, the policy that the decision was made on, the people whom
+that policy asks, and the champion that it was compared with. A version that was the champion before
+may come back on its own record, unless somebody has rejected it since.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from penstock import files, tracking
+from penstock.errors import IntegrityError, NotApprovedError
+from penstock.policy.approval import ApprovalSpec
+from penstock.policy.spec import Policy
+from penstock.records.decision import Decision
+from penstock.records.rollout import Order
+from penstock.registry import _standing, approvals, audit, binding, versions
+from penstock.registry.audit import Trail, Word
+from penstock.registry.champion import checked_champion
+from penstock.registry.evidence import folder_of
+from penstock.registry.versions import Version, answers
+
+ADMITTED = "admitted"
+"""Event of the audit trail: a version was let in, written before it answers anybody."""
+
+_TAGS = {
+    "model": versions.MODEL_DIGEST,
+    "export": versions.EXPORT_DIGEST,
+    "decision": versions.DECISION_DIGEST,
+    "evidence": versions.EVIDENCE_DIGEST,
+}
+_APPROVE = "Approve it with: penstock approve {uri} --reason TEXT"
+
+
+class Admission:
+    """What lets a version in that is new to users. `require` asks for all of it again each time.
+
+    Args:
+        order: The version as it was registered, its decision, and the policy; an empty policy takes
+            the one that is kept as evidence.
+    """
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._uri = order.registration.uri
+        self._policy: Policy | None = None
+
+    def require(self) -> Version:
+        """Return the version only if everything that lets it in holds now.
+
+        Raises:
+            NotApprovedError: If the decision does not approve the model, is not the one that the
+                version was registered with, or people have not approved or have rejected.
+            IntegrityError: If what is registered or kept differs from the decision, naming the
+                field; if the policy that the decision names is not to be had; if the champion is
+                neither the one that it compared with nor the version itself.
+            ServiceError: If the registry does not answer.
+        """
+        registration, decision = self._order.registration, self._order.decision
+        store = self._order.tracking_uri
+        decision.require_approval_of(registration.model)
+        if registration.decision != decision.digest():
+            raise NotApprovedError(
+                f"version {registration.version} was registered with decision "
+                f"{registration.decision}, not with this one ({decision.digest()})",
+                where=registration.uri,
+                remedy="Hand over the decision that the register step was given.",
+            )
+        version = versions.registered(self._uri, tracking_uri=store)
+        tags = _model_tags(version, tracking_uri=store)
+        _require_registered(version, trail=audit.read(tags))
+        _require_tags(version, self._order)
+        _require_people(version, tags, spec=self._read_policy(version).approval)
+        self._require_champion(version)
+        return version
+
+    def _read_policy(self, version: Version) -> Policy:
+        """Return the policy, read and compared once: neither it nor the decision can change."""
+        if self._policy is None:
+            kept = _kept(version, tracking_uri=self._order.tracking_uri)
+            _require_kept(version, self._order.decision, kept)
+            self._policy = _policy(self._order, kept)
+        return self._policy
+
+    def _require_champion(self, version: Version) -> None:
+        found = checked_champion(version.name, tracking_uri=self._order.tracking_uri)
+        champion = found.require_told(version.name)
+        if champion is None or champion.version != version.version:
+            binding.require_champion(self._order.decision, champion=found, name=version.name)
+
+
+def require_return(name: str, version: int, *, tracking_uri: str) -> Version:
+    """Return a version only if it may serve again: it was the champion before.
+
+    Args:
+        name: The registered model.
+        version: Its number.
+        tracking_uri: The MLflow store.
+
+    Raises:
+        NotApprovedError: If it was never the champion, or somebody has rejected it and not taken
+            that back.
+        IntegrityError: If what is registered is not what the audit trail says, or the trail is
+            broken.
+        InputError: If there is no such version.
+        ServiceError: If the registry does not answer.
+    """
+    found = versions.registered(f"models:/{name}/{version}", tracking_uri=tracking_uri)
+    tags = _model_tags(found, tracking_uri=tracking_uri)
+    trail = audit.read(tags)
+    _require_registered(found, trail=trail)
+    if not _was_champion(found, trail, tracking_uri=tracking_uri):
+        raise NotApprovedError(
+            f"version {version} was never the champion, so it is nothing to go back to",
+            where=found.uri,
+            remedy="Release it: run its pipeline, or the step deploy, with its decision.",
+        )
+    _require_no_rejection(found, tags, tracking_uri=tracking_uri)
+    return found
+
+
+def require_decided(name: str, version: int, *, tracking_uri: str) -> Version:
+    """Return a version only if what is kept of it lets it in, whoever is the champion.
+
+    For a move of the alias by hand, which compares with nobody.
+
+    Raises:
+        NotApprovedError: If its decision does not approve it, or people have not.
+        IntegrityError: If what is registered or kept differs, or its decision or policy is not
+            kept.
+        InputError: If there is no such version.
+        ServiceError: If the registry does not answer.
+    """
+    found = versions.registered(f"models:/{name}/{version}", tracking_uri=tracking_uri)
+    tags = _model_tags(found, tracking_uri=tracking_uri)
+    _require_registered(found, trail=audit.read(tags))
+    kept = _kept(found, tracking_uri=tracking_uri)
+    decision = Decision.loads(
+        _required(found, kept, "decision.json"), where=f"{found.uri}, decision.json"
+    )
+    decision.require_approval_of(found.model)
+    _require_same("decision", found.tags.get(versions.DECISION_DIGEST, ""), decision.digest())
+    policy = _parsed(_required(found, kept, "policy.json"), decided=decision.policy)
+    _require_people(found, tags, spec=policy.approval)
+    return found
+
+
+def tell_once(
+    version: Version,
+    *,
+    event: str,
+    identity: str,
+    facts: Mapping[str, Any],
+    word: Word,
+    tracking_uri: str,
+) -> None:
+    """Write what a rollout did with a version into the audit trail, unless it is there.
+
+    Args:
+        version: The version.
+        event: What the trail calls it: admitted, rolled back.
+        identity: The rollout.
+        facts: What else is to be known.
+        word: On whose word.
+        tracking_uri: The MLflow store.
+
+    Raises:
+        ServiceError: If the registry does not take it.
+    """
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        trail = audit.read(store.get_registered_model(version.name).tags)
+        told = [entry for entry in trail.of(version.uri) if entry.event == event]
+        if not any(entry.facts.get("identity") == identity for entry in told):
+            facts = {"identity": identity, **facts}
+            audit.write(store, version.name, event=event, uri=version.uri, word=word, facts=facts)
+
+
+def _model_tags(version: Version, *, tracking_uri: str) -> Mapping[str, str]:
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        tags: Mapping[str, str] = store.get_registered_model(version.name).tags
+    return tags
+
+
+def _require_registered(version: Version, *, trail: Trail) -> None:
+    """Compare the version's tags with what the trail says was registered."""
+    if trail.problems:
+        raise IntegrityError(
+            f"the audit trail is broken. {trail.problems[0]}",
+            where=version.uri,
+            remedy=f"Look at: penstock audit --model {version.name}.",
+        )
+    for kind, digest in audit.registered_digests(trail, version.uri).items():
+        tag = _TAGS[kind]
+        if version.tags.get(tag, "") != digest:
+            raise IntegrityError(
+                f"the registry's tag {tag} is {version.tags.get(tag) or 'none'}, and the trail "
+                f"says that {digest or 'none'} was registered",
+                where=version.uri,
+                remedy="It was altered after it was registered: release again.",
+            )
+
+
+def _require_tags(version: Version, order: Order) -> None:
+    registration, decision = order.registration, order.decision
+    if (version.model, version.export) != (registration.model, registration.export):
+        raise IntegrityError(
+            f"the registry names model {version.model} and export {version.export or 'none'}, but "
+            f"{registration.model} and {registration.export or 'none'} were registered",
+            where=registration.uri,
+            remedy="Its tags were altered after the decision: release again.",
+        )
+    expected = {
+        "decision": (decision.digest(), versions.DECISION_DIGEST),
+        "dataset": (decision.dataset, "penstock.holdout"),
+    }
+    for field, (digest, tag) in expected.items():
+        found = version.tags.get(tag, "")
+        if found != digest:
+            raise IntegrityError(
+                f"the registry's tag {tag} is {found or 'none'}, the decision's {field} {digest}",
+                where=field,
+                remedy="The tag was altered after the decision, or is another version's.",
+            )
+
+
+def _kept(version: Version, *, tracking_uri: str) -> dict[str, str]:
+    """Return the text of the decision and the policy that were kept as evidence."""
+    place = folder_of(version.tags.get(versions.DECISION_DIGEST, ""))
+    store = tracking.client(tracking_uri)
+    texts = {}
+    with answers(tracking_uri), TemporaryDirectory() as folder:
+        there = {Path(item.path).name for item in store.list_artifacts(version.run, place)}
+        for name in there & {"decision.json", "policy.json"}:
+            path = store.download_artifacts(version.run, f"{place}/{name}", folder)
+            texts[name] = Path(path).read_text(encoding="utf-8")
+    return texts
+
+
+def _required(version: Version, kept: Mapping[str, str], name: str) -> str:
+    if name not in kept:
+        raise IntegrityError(
+            f"no {name} is kept with the version, so nothing says that it may serve",
+            where=version.uri,
+            remedy="Release it: run its pipeline, or the step deploy, with its decision.",
+        )
+    return kept[name]
+
+
+def _require_kept(version: Version, decision: Decision, kept: Mapping[str, str]) -> None:
+    """Compare with the decision that was kept as evidence, where the version has any."""
+    if "decision.json" not in kept:
+        if version.tags.get(versions.EVIDENCE_DIGEST, ""):
+            raise IntegrityError(
+                "the decision that was kept when it was registered is gone",
+                where=f"{version.uri}, decision.json",
+                remedy="See what is left with: penstock verify.",
+            )
+        return
+    theirs = Decision.loads(kept["decision.json"], where=f"{version.uri}, decision.json")
+    for field in Decision.model_fields:
+        ours, other = getattr(decision, field), getattr(theirs, field)
+        if ours != other:
+            raise IntegrityError(
+                f"the decision's {field} is {_short(ours)}, the one that was kept with the version "
+                f"says {_short(other)}",
+                where=field,
+                remedy="One of the two was edited: see penstock verify.",
+            )
+
+
+def _policy(order: Order, kept: Mapping[str, str]) -> Policy:
+    """Return the policy that the decision was made on; leaving it out asks no less."""
+    decided = order.decision.policy
+    if order.policy:
+        policy = Policy.parse(order.policy, where="gate")
+        if policy.digest() != decided:
+            raise IntegrityError(
+                f"the decision was made on policy {decided}, not on this one ({policy.digest()})",
+                where="policy",
+                remedy="The policy was edited after the decision: run the gate again.",
+            )
+        return policy
+    if "policy.json" not in kept:
+        raise IntegrityError(
+            f"the decision was made on policy {decided}, which was neither handed over nor kept "
+            "with the version: whom it asks to approve is not known",
+            where="policy",
+            remedy="Hand over the section gate that the decide step was given.",
+        )
+    return _parsed(kept["policy.json"], decided=decided)
+
+
+def _parsed(text: str, *, decided: str) -> Policy:
+    raw = json.loads(text)
+    found = files.digest_of_text(files.canonical_json(raw))
+    if found != decided:
+        raise IntegrityError(
+            f"the policy that was kept with the version has digest {found}, the decision says "
+            f"{decided}",
+            where="policy",
+            remedy="What was kept was edited: see penstock verify.",
+        )
+    return Policy.parse(raw, where="policy.json")
+
+
+def _require_people(version: Version, tags: Mapping[str, str], *, spec: ApprovalSpec) -> None:
+    found = approvals.judge_tags(version.uri, tags=version.tags, model_tags=tags, spec=spec)
+    if not found.approved:
+        raise NotApprovedError(
+            found.sentence, where=version.uri, remedy=_APPROVE.format(uri=version.uri)
+        )
+    if spec.people == 0:
+        _require_nobody_objects(version, tags, spec=spec)
+
+
+def _require_no_rejection(version: Version, tags: Mapping[str, str], *, tracking_uri: str) -> None:
+    """Refuse what somebody rejected. An approval need not be valid still: it was, once."""
+    spec = ApprovalSpec()
+    kept = _kept(version, tracking_uri=tracking_uri)
+    if "policy.json" in kept:
+        # Of the policy only this section: an earlier release may have written others.
+        raw: dict[str, Any] = json.loads(kept["policy.json"])
+        spec = ApprovalSpec.parse(raw.get("approval", {}), where="policy.json, approval")
+    _require_nobody_objects(version, tags, spec=spec)
+
+
+def _require_nobody_objects(
+    version: Version, tags: Mapping[str, str], *, spec: ApprovalSpec
+) -> None:
+    asked = spec.model_copy(update={"people": max(1, spec.people)})
+    found = approvals.judge_tags(version.uri, tags=version.tags, model_tags=tags, spec=asked)
+    if found.rejected:
+        raise NotApprovedError(
+            found.sentence, where=version.uri, remedy=_APPROVE.format(uri=version.uri)
+        )
+
+
+def _was_champion(version: Version, trail: Trail, *, tracking_uri: str) -> bool:
+    now = checked_champion(version.name, tracking_uri=tracking_uri)
+    if not now.problem and now.version == version:
+        return True
+    if _standing.moves(trail):
+        return _standing.was_champion(trail, version.version)
+    # A registry of before a trail was kept has no more than its aliases.
+    before = versions.by_alias(version.name, versions.PREVIOUS, tracking_uri=tracking_uri)
+    return before == version
+
+
+def _require_same(field: str, expected: str, found: str) -> None:
+    if expected != found:
+        raise IntegrityError(
+            f"the {field} that is kept has digest {found}, the registry says {expected or 'none'}",
+            where=field,
+            remedy="One of the two was edited: see penstock verify.",
+        )
+
+
+def _short(value: object) -> str:
+    return f"{value!s:.120}" or "none"

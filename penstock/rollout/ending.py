@@ -1,0 +1,141 @@
+"""How a rollout moves on and ends: promoted, rolled back, given up. Every move is written first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from penstock import progress
+from penstock.errors import LeaseLostError, PenstockError
+from penstock.records.rollout import Finding, Phase, Rollout, Transition
+from penstock.rollout.journal import Journal
+from penstock.rollout.router import Router
+
+
+@dataclass(frozen=True)
+class Actions:
+    """What a rollout asks of the registry and tells it.
+
+    Attributes:
+        require_admitted: Returns only if the candidate may serve now; it is asked before every move
+            and at every look. Raises ServiceError where that cannot be known.
+        promoted: Makes the candidate the champion in the registry. Idempotent.
+        is_champion: Whether the registry has the candidate as its champion.
+        rolled_back: Notes at the candidate's version why it was rolled back. Idempotent.
+    """
+
+    require_admitted: Callable[[], None]
+    promoted: Callable[[], None]
+    is_champion: Callable[[], bool]
+    rolled_back: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Move:
+    """Where to go next, and why."""
+
+    phase: Phase
+    reason: str
+    step: int = 0
+    weight: int = 0
+    findings: tuple[Finding, ...] = ()
+    told: bool = True
+
+
+class RefusedChampionError(PenstockError):
+    """The registry did not take the candidate as its champion."""
+
+
+def give_up(
+    router: Router, journal: Journal, *, version: int, actions: Actions, reason: str
+) -> Rollout:
+    """End a rollout from wherever it stands, and return its record.
+
+    It is rolled back, unless its candidate is the champion already or a person goes back to it:
+    then the rest of its promotion is done.
+
+    Args:
+        router: What carries the traffic; its `exclusive()` is held by the caller.
+        journal: The rollout.
+        version: Its candidate.
+        actions: What it asks of the registry and tells it.
+        reason: Why.
+
+    Raises:
+        ServiceError: If the service cannot be steered, or the registry does not answer where its
+            answer is needed.
+    """
+    here = journal.rollout.last
+    if here.phase == "promote" and _is_forward(router, journal, version=version, actions=actions):
+        go(journal, promote(router, version, actions=actions), version=version)
+        return journal.rollout
+    if here.phase not in ("rollback", "done"):
+        go(journal, Move("rollback", reason), version=version)
+    if journal.rollout.outcome is None:
+        move = roll_back(router, version, actions=actions, reason=journal.rollout.last.reason)
+        go(journal, move, version=version)
+    elif not journal.rollout.last.told:
+        actions.rolled_back(journal.rollout.reason)
+        go(journal, Move("done", "The registry was told."), version=version)
+    return journal.rollout
+
+
+def _is_forward(router: Router, journal: Journal, *, version: int, actions: Actions) -> bool:
+    if version not in (router.candidate, router.stable):
+        return False
+    return journal.rollout.purpose == "return" or actions.is_champion()
+
+
+def promote(router: Router, version: int, *, actions: Actions) -> Move:
+    """Give the candidate all traffic, make it the champion, and remove what it took over from.
+
+    Raises:
+        RefusedChampionError: If the registry did not take it as its champion; it has the traffic.
+    """
+    router.promote(version)
+    try:
+        actions.promoted()
+    except LeaseLostError:
+        raise
+    except PenstockError as error:
+        raise RefusedChampionError(error.what, where=error.where, remedy=error.remedy) from error
+    router.clean_up()
+    return Move("done", f"Version {version} serves all requests and is the champion.", weight=100)
+
+
+def roll_back(router: Router, version: int, *, actions: Actions, reason: str) -> Move:
+    """Give the traffic back, tell the registry, and remove the candidate."""
+    router.rollback(version)
+    outcome, told = f"Version {version} has no traffic any more and is not the champion.", True
+    try:
+        actions.rolled_back(reason)
+    except PenstockError as error:
+        # The traffic is back, which is what counts; whoever drives the service next tells it.
+        outcome, told = f"Version {version} has no traffic any more.", False
+        outcome += f" The registry could not be told: {error}"
+    router.clean_up()
+    return Move("done", outcome, told=told)
+
+
+def go(journal: Journal, move: Move, *, version: int) -> None:
+    """Write a move down, and tell whoever watches."""
+    transition = journal.go(
+        move.phase,
+        reason=move.reason,
+        step=move.step,
+        weight=move.weight,
+        findings=move.findings,
+        told=move.told,
+    )
+    if transition.phase != "done":
+        progress.say(_told(transition, version))
+
+
+def _told(transition: Transition, version: int) -> str:
+    words = {
+        "shadow": f"version {version} answers copies of requests",
+        "step": f"version {version} at {transition.weight} %",
+        "promote": f"version {version} at 100 %",
+        "rollback": f"version {version} rolled back: {transition.reason}",
+    }
+    return words.get(transition.phase, transition.reason)

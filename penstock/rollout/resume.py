@@ -1,0 +1,260 @@
+"""Taking up a rollout where its journal stands: on to its end, or back."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from penstock.errors import InputError
+from penstock.records.model import FILE_NAME, Model
+from penstock.records.rollout import Order, ReturnOrder, Rollout
+from penstock.registry import admission, binding, versions
+from penstock.registry.admission import Admission
+from penstock.registry.audit import Word
+from penstock.rollout import smoke
+from penstock.rollout.ending import Actions, give_up
+from penstock.rollout.engine import Controller
+from penstock.rollout.fetching import fetch
+from penstock.rollout.journal import Journal
+from penstock.rollout.place import Place, unfinished
+from penstock.rollout.router import Address, Release, Router
+from penstock.rollout.spec import CanarySpec, DeploymentSpec
+from penstock.serving import questions
+
+REPLAYED_ROWS = 5_000
+"""Rows of the holdout that are replayed, and that tell which values the target has."""
+
+
+def go_on(place: Place, journal: Journal, order: Order | ReturnOrder | None) -> Rollout:
+    """Take a rollout up where its journal stands, and run it to its end.
+
+    Args:
+        place: Where the service lives; its lease is held by the caller.
+        journal: A rollout that has begun.
+        order: What it was asked for with; None: not known any more, and it is rolled back.
+
+    Raises:
+        InputError, IntegrityError: If the version cannot be fetched as it was registered.
+        LeaseLostError: If another controller took over.
+        ServiceError: If the service could neither be steered nor mended.
+        KeyboardInterrupt: After the rollout was given up.
+    """
+    rollout = journal.rollout
+    if order is None or rollout.last.phase in ("rollback", "done"):
+        return abandon(place, journal, order, reason="Nothing tells how to go on with it.")
+    spec = DeploymentSpec.parse(order.deployment, where="deployment")
+    release = _release(place, order, drill=rollout.drill)
+    controller = Controller(
+        router=place.router,
+        journal=journal,
+        release=release,
+        plan=CanarySpec.model_validate(rollout.plan),
+        task=Model.read(release.folder / FILE_NAME).task,
+        actions=actions_of(journal, order),
+        prove=_prover(place.router, order, release, rows=spec.smoke_rows),
+        ready_timeout=spec.ready_timeout,
+    )
+    with _traffic(place.router, journal, order, folder=release.folder):
+        return controller.run()
+
+
+def abandon(
+    place: Place, journal: Journal, order: Order | ReturnOrder | None, *, reason: str
+) -> Rollout:
+    """End a rollout that is not wanted any more; see `ending.give_up`."""
+    return give_up(
+        place.router,
+        journal,
+        version=journal.rollout.candidate,
+        actions=actions_of(journal, order),
+        reason=reason,
+    )
+
+
+def settle(place: Place, *, reason: str, but: str = "") -> list[Rollout]:
+    """End what other controllers left half-way, and return it: they hold the service no more.
+
+    Args:
+        place: Where the service lives; its lease is held by the caller.
+        reason: Why what is rolled back is.
+        but: The rollout that is to go on.
+
+    Raises:
+        ServiceError: If the service cannot be steered, or the registry does not answer.
+    """
+    others = [journal for journal in unfinished(place) if journal.name != but]
+    return [abandon(place, journal, journal.order, reason=reason) for journal in others]
+
+
+def actions_of(journal: Journal, order: Order | ReturnOrder | None) -> Actions:
+    """Return what a rollout asks of the registry and tells it."""
+    rollout = journal.rollout
+    store = order.tracking_uri if order else ""
+    if isinstance(order, ReturnOrder):
+        return Actions(
+            require_admitted=lambda: _require_return(rollout, order),
+            promoted=lambda: _champion_again(rollout, order),
+            is_champion=lambda: _is_champion(rollout, tracking_uri=store),
+            rolled_back=lambda _: None,
+        )
+    return Actions(
+        require_admitted=_release_admission(rollout, order) if order else lambda: None,
+        promoted=lambda: promote(order, reason=journal.rollout.last.reason) if order else None,
+        is_champion=lambda: _is_champion(rollout, tracking_uri=store),
+        rolled_back=lambda reason: _tell(journal.rollout, reason, tracking_uri=store),
+    )
+
+
+def promote(order: Order, *, reason: str) -> None:
+    """Make an ordered version the champion, if the champion is the one it was compared with."""
+    registration, decision = order.registration, order.decision
+    versions.set_champion(
+        registration.name,
+        registration.version,
+        tracking_uri=order.tracking_uri,
+        event="promoted",
+        word=word_of(order, reason),
+        expect=binding.compared_with(decision),
+    )
+
+
+def word_of(order: Order, reason: str) -> Word:
+    """Return on whose word an ordered version serves."""
+    digests = {"model": order.registration.model, "decision": order.registration.decision}
+    return Word(by="the decision and the rules of the canary", reason=reason, digests=digests)
+
+
+def prove(router: Router, address: Address, order: Order, release: Release, *, rows: int) -> None:
+    """Compare a server's answers to holdout rows with the model's own; see `smoke.check`."""
+    with ThreadPoolExecutor(1) as beside:
+        # Most of loading a model is importing its libraries, and reading rows costs as much again.
+        scorer = beside.submit(smoke.scorer_of, release)
+        sample = questions.sample_rows(Path(order.holdout), rows=rows)
+        smoke.check(
+            address,
+            service=order.registration.name,
+            scorer=scorer.result(),
+            sample=sample,
+            log=lambda: router.log(release.version),
+        )
+
+
+def _release(place: Place, order: Order | ReturnOrder, *, drill: str) -> Release:
+    if isinstance(order, Order):
+        uri = order.registration.uri
+    else:
+        uri = f"models:/{order.service}/{order.version}"
+    version = versions.registered(uri, tracking_uri=order.tracking_uri)
+    return fetch(version, into=place.models, tracking_uri=order.tracking_uri, drill=drill)
+
+
+def _prover(
+    router: Router, order: Order | ReturnOrder, release: Release, *, rows: int
+) -> Callable[[Address], None]:
+    if isinstance(order, ReturnOrder):
+        # No holdout is at hand; it was proved when it became the champion, and its server compares
+        # the digests of its files before it is ready.
+        return lambda _: None
+    return lambda address: prove(router, address, order, release, rows=rows)
+
+
+def _release_admission(rollout: Rollout, order: Order) -> Callable[[], None]:
+    asked = Admission(order)
+    told = False
+
+    def require() -> None:
+        nonlocal told
+        version = asked.require()
+        if not told:
+            admission.tell_once(
+                version,
+                event=admission.ADMITTED,
+                identity=rollout.identity,
+                facts={"move": "first release" if rollout.direct else "canary"},
+                word=word_of(order, "Its decision, its policy and the champion are as they were."),
+                tracking_uri=order.tracking_uri,
+            )
+            told = True
+
+    return require
+
+
+def _require_return(rollout: Rollout, order: ReturnOrder) -> None:
+    store = order.tracking_uri
+    version = admission.require_return(order.service, order.version, tracking_uri=store)
+    admission.tell_once(
+        version,
+        event=admission.ADMITTED,
+        identity=rollout.identity,
+        facts={"move": "return"},
+        word=Word(by=order.by, means=order.means, reason="It was the champion before."),
+        tracking_uri=store,
+    )
+
+
+def _champion_again(rollout: Rollout, order: ReturnOrder) -> None:
+    store, before = order.tracking_uri, rollout.champion
+    versions.set_champion(
+        order.service,
+        order.version,
+        tracking_uri=store,
+        event="rolled back",
+        word=Word(by=order.by, means=order.means, reason=rollout.direct),
+    )
+    if before is not None and before != order.version:
+        tags = {versions.ROLLED_BACK: f"Rolled back by hand to version {order.version}."}
+        versions.tag(order.service, before, tags, tracking_uri=store)
+
+
+def _is_champion(rollout: Rollout, *, tracking_uri: str) -> bool:
+    champion = versions.champion(rollout.service, tracking_uri=tracking_uri)
+    return champion is not None and champion.version == rollout.candidate
+
+
+def _tell(rollout: Rollout, reason: str, *, tracking_uri: str) -> None:
+    """Tag a version that was rolled back, and see to it that this rollout left no champion."""
+    name, word = rollout.service, Word(by="the rules of the canary", reason=reason)
+    try:
+        version = versions.registered(rollout.uri, tracking_uri=tracking_uri)
+    except InputError:
+        # It was deleted meanwhile: there is nobody to tell it of.
+        return
+    before = rollout.stable if rollout.champion is None else rollout.champion
+    promoted = any(each.phase == "promote" for each in rollout.transitions)
+    if promoted and before is not None and _is_champion(rollout, tracking_uri=tracking_uri):
+        versions.set_champion(
+            name,
+            before,
+            tracking_uri=tracking_uri,
+            event="rolled back",
+            word=word,
+            expect=rollout.candidate,
+        )
+    versions.tag(name, rollout.candidate, {versions.ROLLED_BACK: reason}, tracking_uri=tracking_uri)
+    admission.tell_once(
+        version,
+        event="rolled back",
+        identity=rollout.identity,
+        facts={},
+        word=word,
+        tracking_uri=tracking_uri,
+    )
+
+
+def _traffic(
+    router: Router, journal: Journal, order: Order | ReturnOrder, *, folder: Path
+) -> AbstractContextManager[object]:
+    plan = CanarySpec.model_validate(journal.rollout.plan)
+    if isinstance(order, ReturnOrder) or plan.traffic.source == "live" or journal.rollout.direct:
+        return contextlib.nullcontext()
+    sample = questions.sample_rows(Path(order.holdout), rows=REPLAYED_ROWS)
+    names = [column.name for column in Model.read(folder / FILE_NAME).columns]
+    bodies = [
+        json.dumps({"instances": [row]}, ensure_ascii=False).encode()
+        for row in questions.as_instances(sample.select(names))
+    ]
+    return router.replay(bodies, rate=plan.traffic.rate)
