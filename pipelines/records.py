@@ -213,7 +213,7 @@ def _move(name: str, options: argparse.Namespace, *, tracking_uri: str) -> None:
 
     What was broken by hand or under a wrong clock is mended by it.
     """
-    from penstock.registry.champion import require_return
+    from penstock.registry.admission import require_return
     from penstock.registry.identity import whoami
 
     if not options.reason.strip():

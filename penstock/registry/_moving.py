@@ -14,7 +14,7 @@ import contextlib
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from penstock import progress
 from penstock.errors import IntegrityError, ServiceError
@@ -76,6 +76,19 @@ def move(
     )
 
 
+def way_back(model: Any) -> tuple[int | None, bool]:
+    """Return where a rollback goes that names no version, and whether the trail says so.
+
+    Args:
+        model: MLflow's registered model.
+    """
+    seen = _seen(model)
+    if _standing.moves(seen.trail):
+        return _standing.way_back(seen.trail, alias=seen.champion), True
+    before = seen.aliases.get(PREVIOUS)
+    return (None if before == seen.champion else before), False
+
+
 def _attempt(
     store: MlflowClient, name: str, version: int, *, event: str, word: Word, expect: Expected
 ) -> bool:
@@ -120,7 +133,10 @@ def _require_expected(
 
 
 def _look(store: MlflowClient, name: str) -> _Seen:
-    model = store.get_registered_model(name)
+    return _seen(store.get_registered_model(name))
+
+
+def _seen(model: Any) -> _Seen:
     aliases = {alias: int(number) for alias, number in model.aliases.items()}
     return _Seen(trail=audit.read(model.tags), aliases=aliases)
 

@@ -19,11 +19,11 @@ from penstock.errors import IntegrityError, NotApprovedError
 from penstock.policy.approval import ApprovalSpec
 from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
+from penstock.records.evidence import folder_of
 from penstock.records.rollout import Order
 from penstock.registry import _standing, approvals, audit, binding, versions
 from penstock.registry.audit import Trail, Word
 from penstock.registry.champion import checked_champion
-from penstock.registry.evidence import folder_of
 from penstock.registry.versions import Version, answers
 
 ADMITTED = "admitted"

@@ -19,9 +19,6 @@ from penstock.registry.versions import answers
 
 _LONGEST_DAYS = 36_500.0
 
-ANYBODY = ApprovalSpec(people=1, trust_explicit=True)
-"""Asks whether anybody objects, whatever the policy asks of those who let a version in."""
-
 
 @dataclass(frozen=True)
 class Seen:

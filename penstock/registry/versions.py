@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 aliases = _store.aliases
+download = _store.download
 registered_model = _store.registered_model
 
 CHAMPION = _moving.CHAMPION
@@ -53,8 +53,6 @@ _FIXED = frozenset({*TOLD.values(), DATASET, TRAINED_BY})
 _TAG_LENGTH = 5000
 
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[^/@]+))")
-# MLflow writes this beside a model that is downloaded by name; it is not part of the model.
-_ADDED_BY_MLFLOW = "registered_model_meta"
 
 
 @dataclass(frozen=True)
@@ -259,6 +257,25 @@ def set_champion(
         _moving.move(store, name, version, event=event, word=word, expect=expect)
 
 
+def way_back(name: str, *, tracking_uri: str) -> Version | None:
+    """Return the version that a rollback goes to which names none; None: there is none.
+
+    It is the newest that was champion before by the audit trail and was not rolled back. Where the
+    trail tells of no champion, as in a registry of an earlier release, it is the one that carries
+    the alias `previous`, unless that was rolled back.
+
+    Raises:
+        ServiceError: If the registry does not answer.
+        IntegrityError: If that version was not registered by Penstock.
+    """
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        model = registered_model(store, name)
+        number, told = (None, True) if model is None else _moving.way_back(model)
+        found = None if number is None else version_of(store, name, number)
+    return found if found is None or told or ROLLED_BACK not in found.tags else None
+
+
 @contextlib.contextmanager
 def answers(tracking_uri: str) -> Iterator[None]:
     """Turn what MLflow raises inside the block into a ServiceError that names the store."""
@@ -326,22 +343,3 @@ def _resolve(store: MlflowClient, uri: str) -> Version:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             raise InputError("there is no such version in the registry", where=uri) from error
         raise
-
-
-def download(uri: str, folder: Path, *, tracking_uri: str) -> None:
-    """Download a version's folder as it is, unchecked: what is wrong with it is yet to be seen."""
-    from mlflow.artifacts import download_artifacts
-
-    got = Path(
-        download_artifacts(
-            artifact_uri=uri,
-            dst_path=str(folder),
-            tracking_uri=tracking_uri,
-            registry_uri=tracking_uri,
-        )
-    )
-    if got.resolve() != folder.resolve():
-        for path in got.iterdir():
-            shutil.move(path, folder / path.name)
-        got.rmdir()
-    (folder / _ADDED_BY_MLFLOW).unlink(missing_ok=True)

@@ -236,7 +236,9 @@ def test_deploy_compares_with_what_was_kept(registry: Registry) -> None:
     with pytest.raises(IntegrityError, match=r"the decision that was kept .* is gone"):
         registry.deploy(registration, decision)
     registry.store().set_model_version_tag("adult", "1", "penstock.decision_digest", "sha256:0")
-    with pytest.raises(IntegrityError, match=r"tag penstock.decision_digest is sha256:0, and the trail"):
+    with pytest.raises(
+        IntegrityError, match=r"tag penstock.decision_digest is sha256:0, and the trail"
+    ):
         registry.deploy(registration, decision)
 
 

@@ -18,10 +18,10 @@ import pytest
 from rollout_world import QUICK, World, load_on, world_in
 
 from penstock.records.rollout import Rollout, total
+from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout import control
 from penstock.rollout.journal import Journal
 from penstock.rollout.place import history
-from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout.spec import DeploymentSpec
 
 pytestmark = pytest.mark.slow

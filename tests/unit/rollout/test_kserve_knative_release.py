@@ -15,9 +15,9 @@ from kserve_site import Site, site_in
 
 from penstock.errors import InputError
 from penstock.records.release import Deployment
+from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout import control
 from penstock.rollout.place import place_of
-from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout.spec import DeploymentSpec
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve-knative")]

@@ -14,9 +14,9 @@ from kserve_site import Site, site_in
 
 from penstock.errors import InputError, ServiceError
 from penstock.records.release import Deployment
+from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout import control
 from penstock.rollout.place import history, place_of
-from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout.spec import DeploymentSpec
 
 READ = {"prometheus": {"url": "http://127.0.0.1:9"}}

@@ -24,7 +24,7 @@ from penstock.model import digest_of
 from penstock.records.release import Deployment
 from penstock.records.rollout import Rollout
 from penstock.registry import versions
-from penstock.rollout import release, smoke
+from penstock.rollout import smoke
 from penstock.rollout.routers import process
 from penstock.rollout.routers.local import LocalRouter
 from penstock.rollout.routers.services import status, stop
