@@ -15,7 +15,8 @@ def ingest(uri: str, dataset: dsl.Output[dsl.Dataset], options: dict = {}) -> No
     store) or the result of a SQL query. Memory is bounded whatever the size.
 
     Args:
-        uri: Path, glob, http(s)://, s3://, gs:// or abfs:// address, or a SQLAlchemy URL.
+        uri: Path, glob, http(s)://, s3://, gs:// or abfs:// address, or a SQLAlchemy URL; it
+            may refer to secrets, like ${env:NAME}.
         options: Fields of the project file's `source` section other than `uri`.
         dataset: Parquet files and _dataset.json: schema, profile of each column, and the content
             digest, which does not depend on the order of files or rows.

@@ -19,7 +19,8 @@ def notify(
     Args:
         status: The run's final status, which Kubeflow gives to an exit handler.
         name: The project's name.
-        webhook: Address that takes a Slack-compatible JSON body; empty takes PENSTOCK_WEBHOOK.
+        webhook: Address that takes a Slack-compatible JSON body, or a reference to it; empty takes
+            PENSTOCK_WEBHOOK.
         file: File to which one line of JSON is appended.
 
     Fails when:

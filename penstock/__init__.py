@@ -1,7 +1,9 @@
 """Penstock: components for Kubeflow Pipelines that lead data to a served model, gate by gate."""
 
+from penstock import telemetry
 from penstock._missing import tell_of_missing_libraries
 
 __version__ = "0.1.0"
 
+telemetry.switch_off()
 tell_of_missing_libraries()

@@ -6,9 +6,11 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from penstock.redaction import redact
+
 
 class PenstockError(Exception):
-    """A failure that its reader can act on.
+    """A failure that its reader can act on. It quotes no secret, whatever it is made from.
 
     Args:
         what: What is wrong, with the offending value.
@@ -17,15 +19,23 @@ class PenstockError(Exception):
     """
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:
-        self.what = what
-        self.where = where
-        self.remedy = remedy
-        super().__init__(what, where, remedy)
+        self.what = redact(what)
+        self.where = redact(where)
+        self.remedy = redact(remedy)
+        super().__init__(self.what, self.where, self.remedy)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default calls the class with what is in `args`, which its keywords do not take.
+        return _again, (type(self), self.args), dict(self.__dict__)
 
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         advice = f" {self.remedy}" if self.remedy else ""
         return f"{place}{self.what.rstrip('.')}.{advice}"
+
+
+def _again(kind: type[PenstockError], given: tuple[Any, ...]) -> PenstockError:
+    return kind.__new__(kind, *given)
 
 
 class InputError(PenstockError):
@@ -91,6 +101,11 @@ class MissingLibraryError(InputError, ModuleNotFoundError):
             remedy=f"Install it with: pip install 'penstock[{extra}]'",
         )
         self.library = self.name = library
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        again, given, fields = super().__reduce__()
+        # An ImportError keeps it beside its fields.
+        return again, given, fields | {"name": self.name}
 
 
 class IntegrityError(PenstockError):

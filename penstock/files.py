@@ -94,8 +94,14 @@ def _utf8(name: str, *, where: Path) -> str:
     return name
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that a reader sees all of it or none: beside first, then renamed over."""
+def write_text(path: Path, text: str, *, private: bool = False) -> None:
+    """Write a file so that a reader sees all of it or none: beside first, then renamed over.
+
+    Args:
+        path: The file.
+        text: All of it.
+        private: Nobody but this user may read it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -104,7 +110,8 @@ def write_text(path: Path, text: str) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         # mkstemp makes private files; what a step writes is read by other users' processes.
-        Path(name).chmod(0o644)
+        if not private:
+            Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -7,6 +7,8 @@ knows others.
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import os
 import ssl
 import time
@@ -24,6 +26,8 @@ _PATIENCE = 30.0
 _TIMEOUT = 20.0
 _RETRIED = frozenset({429, 500, 502, 503, 504})
 _IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+_JSON = "application/json"
+_METADATA = f"{_JSON};as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class ConflictError(ServiceError):
@@ -36,6 +40,10 @@ class ForbiddenError(ServiceError):
 
 class RefusedError(ServiceError):
     """The API server, or a webhook of it, does not take the object."""
+
+
+class UnansweredError(ServiceError):
+    """The API server does not answer, or not as one does; what was asked may have been done."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +98,15 @@ class Kube:
     ) -> None:
         self._token = token
         self._patience = patience
-        self._http = httpx.Client(base_url=server, verify=verify, timeout=_TIMEOUT, trust_env=False)
+        self._http = httpx.Client(
+            base_url=server, verify=verify, timeout=min(_TIMEOUT, patience), trust_env=False
+        )
+
+    def hasty(self, patience: float) -> Kube:
+        """Return the same API server, asked over the same connections for that many seconds."""
+        found = copy.copy(self)
+        found._patience = min(patience, self._patience)
+        return found
 
     @property
     def server(self) -> str:
@@ -101,16 +117,26 @@ class Kube:
         """Return what is at `path`, or None if nothing is.
 
         Raises:
-            ServiceError: If the API server does not answer, or not in time.
+            UnansweredError: If the API server does not answer, or not in time.
             ForbiddenError: If this account may not read it.
         """
         response = self._ask("GET", path, parameters=parameters)
         return None if response.status_code == 404 else _json(response)
 
-    def items(self, path: str, **parameters: str) -> list[Manifest]:
-        """Return the objects of a collection; none where the kind itself is not known."""
-        found = self.get(path, **parameters)
-        items: list[Manifest] = found["items"] if found else []
+    def items(self, path: str, *, metadata: bool = False, **parameters: str) -> list[Manifest]:
+        """Return the objects of a collection; none where the kind itself is not known.
+
+        Args:
+            path: Of the collection.
+            metadata: Return names, labels and annotations alone, not what the objects hold.
+            **parameters: For example `labelSelector`.
+        """
+        response = self._ask(
+            "GET", path, parameters=parameters, accept=_METADATA if metadata else _JSON
+        )
+        items = [] if response.status_code == 404 else _json(response).get("items")
+        if not isinstance(items, list):
+            raise _not_kubernetes(response, path)
         return items
 
     def text(self, path: str, **parameters: str) -> str:
@@ -125,7 +151,11 @@ class Kube:
             ConflictError: If it is there already.
             RefusedError: If it is not taken, with what the API server or its webhook said.
         """
-        return _json(self._ask("POST", path, body=manifest))
+        response = self._ask("POST", path, body=manifest)
+        if response.status_code == 404:
+            # The namespace, or the kind.
+            raise RefusedError(f"the cluster refused it: {_message(response)}", where=path)
+        return _json(response)
 
     def replace(self, path: str, manifest: Manifest) -> Manifest:
         """Write an object over the one of the same `metadata.resourceVersion`, and return it.
@@ -139,14 +169,26 @@ class Kube:
             raise ConflictError("it was deleted meanwhile", where=path)
         return _json(response)
 
-    def merge(self, path: str, changes: Manifest) -> Manifest | None:
-        """Merge fields into an object; None if it is not there."""
-        response = self._ask("PATCH", path, body=changes)
-        return None if response.status_code == 404 else _json(response)
+    def delete(self, path: str, *, like: Manifest | None = None, changed: bool = True) -> None:
+        """Delete an object, with what it owns; one that is not there is none to delete.
 
-    def delete(self, path: str) -> None:
-        """Delete an object, with what it owns; one that is not there is none to delete."""
-        self._ask("DELETE", path, parameters={"propagationPolicy": "Background"})
+        Args:
+            path: The object.
+            like: The object as it was found: one that was made anew under its name is kept.
+            changed: Delete it even where it has changed since.
+
+        Raises:
+            ConflictError: If it is not the one that was found.
+        """
+        body: Manifest = {
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "propagationPolicy": "Background",
+        }
+        if like:
+            names = ("uid",) if changed else ("uid", "resourceVersion")
+            body["preconditions"] = {name: like["metadata"][name] for name in names}
+        self._ask("DELETE", path, body=body)
 
     def _ask(
         self,
@@ -156,6 +198,7 @@ class Kube:
         body: Manifest | None = None,
         parameters: Mapping[str, str] = {},
         refusable: bool = False,
+        accept: str = _JSON,
     ) -> httpx.Response:
         """Return the answer: a success, 404, or anything below 500 where it is `refusable`."""
         deadline = time.monotonic() + self._patience
@@ -163,8 +206,9 @@ class Kube:
         while True:
             wait, said = pause, ""
             try:
+                headers = self._headers(accept)
                 response = self._http.request(
-                    method, path, json=body, params=dict(parameters), headers=self._headers(method)
+                    method, path, json=body, params=dict(parameters), headers=headers
                 )
             except httpx.HTTPError as error:
                 said = str(error) or type(error).__name__
@@ -176,7 +220,7 @@ class Kube:
                 said = f"{response.status_code}: {_message(response)}"
                 wait = _wait(response) or pause
             if time.monotonic() + wait > deadline:
-                raise ServiceError(
+                raise UnansweredError(
                     f"the Kubernetes API server does not answer: {said}",
                     where=f"{self.server.rstrip('/')}{path}",
                     remedy="Check the cluster and the kubeconfig's context, then try again.",
@@ -184,21 +228,20 @@ class Kube:
             time.sleep(wait)
             pause = min(pause * 2, 5.0)
 
-    def _headers(self, method: str) -> dict[str, str]:
-        headers = {"accept": "application/json"}
-        if method == "PATCH":
-            headers["content-type"] = "application/merge-patch+json"
+    def _headers(self, accept: str) -> dict[str, str]:
+        headers = {"accept": accept}
         token = self._token()
         if token:
             headers["authorization"] = token
         return headers
 
 
-def connect(context: str = "") -> Kube:
+def connect(context: str = "", *, patience: float = _PATIENCE) -> Kube:
     """Return the API server that the kubeconfig names, or the one of the pod this runs in.
 
     Args:
         context: The kubeconfig's context; empty: its current one.
+        patience: Seconds to go on trying what fails for a moment.
 
     Raises:
         ServiceError: If there is neither, or the context is not in it.
@@ -217,6 +260,7 @@ def connect(context: str = "") -> Kube:
             config.load_kube_config(
                 kubeconfig, context=context or None, client_configuration=settings
             )
+        verify = _verification(settings)
     except (ConfigException, OSError) as error:
         raise ServiceError(
             f"no Kubernetes cluster is known here: {error}",
@@ -226,7 +270,8 @@ def connect(context: str = "") -> Kube:
     return Kube(
         settings.host,
         token=lambda: settings.get_api_key_with_prefix("authorization"),
-        verify=_verification(settings),
+        verify=verify,
+        patience=patience,
     )
 
 
@@ -242,8 +287,19 @@ def _verification(settings: Any) -> ssl.SSLContext | bool:
 
 
 def _json(response: httpx.Response) -> Manifest:
-    found: Manifest = response.json()
-    return found
+    with contextlib.suppress(ValueError):
+        found = response.json()
+        if isinstance(found, dict):
+            return found
+    raise _not_kubernetes(response, response.request.url.path)
+
+
+def _not_kubernetes(response: httpx.Response, path: str) -> UnansweredError:
+    return UnansweredError(
+        f"something else than a Kubernetes API server answers: {response.text[:200]}",
+        where=path,
+        remedy="Check the server of the kubeconfig's context, and any proxy before it.",
+    )
 
 
 def _error(response: httpx.Response, path: str) -> ServiceError:

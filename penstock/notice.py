@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from penstock import files
-from penstock.errors import InputError, ServiceError
+from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.approval import ApprovalOutcome
 from penstock.records.decision import Decision
 from penstock.records.quality import Validation
 from penstock.records.rollout import Rollout
+from penstock.redaction import learn, redact
+from penstock.secrets import resolve
 
 _TIMEOUT = 10.0
 
@@ -40,8 +43,9 @@ def post(text: str, *, state: str, webhook: str = "", file: str = "") -> list[st
     Args:
         text: The message.
         state: Kubeflow's final state, put beside the message.
-        webhook: An http(s) address that takes a Slack-compatible JSON body; empty means the
-            environment's `PENSTOCK_WEBHOOK`, so that the address can stay a secret.
+        webhook: An http(s) address that takes a Slack-compatible JSON body, or a reference to it;
+            empty means the environment's `PENSTOCK_WEBHOOK`. No message repeats more of it than
+            its host.
         file: A file to which one line of JSON is appended.
 
     Returns:
@@ -49,15 +53,12 @@ def post(text: str, *, state: str, webhook: str = "", file: str = "") -> list[st
         must not change how the run ended.
     """
     address = webhook or os.environ.get("PENSTOCK_WEBHOOK", "")
+    text = redact(text)
     problems = []
     if address:
-        try:
-            _send(address, {"text": text})
-        except (OSError, ValueError, ServiceError) as error:
-            host = urlsplit(address).netloc.rpartition("@")[2]
-            problems.append(
-                f"The webhook at {host or 'the given address'} did not take it: {error}"
-            )
+        problem = _posted(address, text)
+        if problem:
+            problems.append(problem)
     if file:
         try:
             _append(Path(file), {"state": state, "text": text})
@@ -90,6 +91,20 @@ def reason_of(record: Path) -> str:
     raise InputError(
         f"a decision, validation or rollout record is needed, this is {kind!r}", where=str(record)
     )
+
+
+def _posted(address: str, text: str) -> str:
+    """Post a message; return what went wrong, without the address's secrets, or nothing."""
+    host = ""
+    try:
+        address = resolve(address, where="notify.webhook")
+        learn(address, whole=True)
+        host = urlsplit(address).netloc.rpartition("@")[2]
+        _send(address, {"text": text})
+    except (OSError, ValueError, HTTPException, PenstockError) as error:
+        said = f"The webhook at {host or 'the given address'} did not take it: {error}"
+        return redact(said)
+    return ""
 
 
 def _send(address: str, body: dict[str, str]) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from penstock.cluster import ClusterSpec
 from penstock.data.addresses import is_local, local_path
@@ -14,11 +14,14 @@ from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError, UsageError
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.spec import FeaturesSpec
+from penstock.meanings import SCALES
+from penstock.policy.fit import check_fit, check_margins
 from penstock.policy.spec import Policy
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
 from penstock.registry.spec import CardSpec
 from penstock.rollout.spec import DeploymentSpec
+from penstock.secrets import READ_IN, is_reference, learn_all, references, refers, resolve, texts
 from penstock.training.spec import TrainingSpec
 from penstock.yaml_file import read_mapping, read_value
 
@@ -31,8 +34,8 @@ class NotifySpec(Spec):
 
     webhook: str = Field(
         default="",
-        description="An address that takes a Slack-compatible body; the environment variable "
-        "PENSTOCK_WEBHOOK does the same and keeps the address out of this file",
+        description="An address that takes a Slack-compatible body, by reference: it is a secret. "
+        "The environment variable PENSTOCK_WEBHOOK does the same",
     )
     file: str = Field(
         default="", description="A file to which one line of JSON is appended, relative to this one"
@@ -76,6 +79,37 @@ class Project(Spec):
     )
     notify: NotifySpec = NotifySpec()
     cluster: ClusterSpec = ClusterSpec()
+
+    @model_validator(mode="after")
+    def _asks_what_can_fail(self) -> Project:
+        metric = self.training.metric
+        try:
+            if self.task != "auto":
+                check_fit(self.gate, task=self.task, metric=metric)
+            elif metric in SCALES:
+                check_margins(self.gate, SCALES[metric])
+        except InputError as error:
+            raise ValueError(f"{error.where}: {error.what}. {error.remedy}".strip()) from error
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _learn_the_secrets(cls, raw: Any) -> Any:
+        """Know what is secret before anything is said of it."""
+        learn_all(raw)
+        return raw
+
+    @model_validator(mode="after")
+    def _refers_where_it_is_read(self) -> Self:
+        for field, text in texts(self):
+            if field in READ_IN:
+                references(text, where=field)
+            elif refers(text):
+                raise ValueError(
+                    f"{field} holds a reference, {text:.80}, and is not a field in which one is "
+                    f"read; those are {', '.join(READ_IN)}"
+                )
+        return self
 
 
 def load(path: Path, *, settings: Sequence[str] = ()) -> Project:
@@ -143,6 +177,18 @@ def _changed(project: Project, settings: Sequence[str]) -> Project:
 def resolved_uri(project: Project, *, folder: Path) -> str:
     """Return the source's URI with a local path made absolute, relative to `folder`."""
     uri = project.source.uri
+    if is_reference(uri):
+        # What it leads to may be a path, and then it is no secret.
+        resolved = resolve(uri, where="source.uri")
+        return _absolute(project, resolved, folder=folder) if _in_file(resolved) else uri
+    return _absolute(project, uri, folder=folder)
+
+
+def _in_file(uri: str) -> bool:
+    return is_local(uri) or uri.partition("://")[0] in FILE_DATABASES
+
+
+def _absolute(project: Project, uri: str, *, folder: Path) -> str:
     if is_local(uri) and not project.source.query:
         return str((folder / local_path(uri)).resolve())
     scheme, mark, rest = uri.partition(":///")

@@ -7,20 +7,21 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from penstock.errors import InputError, ServiceError
+from penstock.redaction import redact
+from penstock.secrets import keep_environment, resolve
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
 def resolve_uri(tracking_uri: str = "") -> str:
-    """Return the tracking URI: the one given, else `MLFLOW_TRACKING_URI`.
+    """Return the tracking URI: the one given, else `MLFLOW_TRACKING_URI`, its secrets resolved.
 
     Raises:
-        InputError: If neither names a store. MLflow's own default, a store in the current folder,
-            would lose versions without a word.
+        InputError: If a reference leads nowhere, or neither names a store. MLflow's own default, a
+            store in the current folder, would lose versions without a word.
     """
     uri = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not uri:
@@ -29,7 +30,8 @@ def resolve_uri(tracking_uri: str = "") -> str:
             where="tracking_uri",
             remedy="Pass tracking_uri or set MLFLOW_TRACKING_URI, for example sqlite:///mlflow.db.",
         )
-    return uri
+    keep_environment()
+    return resolve(uri, where="tracking_uri")
 
 
 def client(tracking_uri: str = "") -> MlflowClient:
@@ -57,8 +59,8 @@ def client(tracking_uri: str = "") -> MlflowClient:
         reached.search_experiments(max_results=1)
     except Exception as error:
         raise ServiceError(
-            f"MLflow does not answer: {reason(error, uri=uri)}",
-            where=without_password(uri, uri=uri),
+            f"MLflow does not answer: {reason(error)}",
+            where=uri,
             remedy="Start the server or correct MLFLOW_TRACKING_URI.",
         ) from error
     return reached
@@ -108,13 +110,7 @@ def _make_store_folder(uri: str) -> None:
         database.parent.mkdir(parents=True, exist_ok=True)
 
 
-def reason(error: BaseException, *, uri: str) -> str:
-    """Return the first line of what MLflow says, without the password that `uri` may hold."""
-    lines = str(error).splitlines() or [type(error).__name__]
-    return f"{without_password(lines[0], uri=uri):.300}"
-
-
-def without_password(text: str, *, uri: str) -> str:
-    """Return a text as it may be shown: the password that `uri` may hold is blotted out."""
-    password = urlsplit(uri).password
-    return text.replace(f":{password}@", ":***@") if password else text
+def reason(error: BaseException) -> str:
+    """Return the first line of what MLflow says, without secrets."""
+    lines = redact(str(error)).splitlines() or [type(error).__name__]
+    return f"{lines[0]:.300}"

@@ -17,10 +17,18 @@ from penstock.pipelines.records import add_records_commands
 from penstock.pipelines.remote import add_remote_commands
 from penstock.pipelines.service import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
+from penstock.redaction import guarded
+from penstock.secrets import keep_environment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code."""
+    """Run one command and return its exit code. It prints no secret that it knows."""
+    keep_environment()
+    with guarded():
+        return _main(arguments)
+
+
+def _main(arguments: Sequence[str] | None) -> int:
     options = parser().parse_args(arguments)
     try:
         return int(options.command(options))
@@ -174,6 +182,11 @@ def _run(options: argparse.Namespace) -> int:
     from penstock.pipelines.summary import summary, write_summary
 
     found = locate(options.project, settings=options.settings)
+    for field in found.lent:
+        print(
+            f"Note: {field} holds a secret in clear. The run keeps it out of what it writes; "
+            "penstock compile refuses it (docs/secrets.md)."
+        )
     try:
         result = run_release(
             bad_candidate(found.project) if options.demo else found.project,
@@ -195,10 +208,13 @@ def _compile(options: argparse.Namespace) -> int:
     from penstock import project
     from penstock.data.addresses import is_local
     from penstock.pipelines.compile import compile_release
+    from penstock.pipelines.secret_fields import unsupplied
 
     loaded = project.load(options.project, settings=options.settings)
     compile_release(loaded, output=options.output, kubernetes_manifest=options.kubernetes_manifest)
     print(f"Wrote {options.output}.")
+    for line in unsupplied(loaded):
+        print(f"Its steps will not find a secret unless their image or pod brings it: {line}.")
     if is_local(loaded.source.uri):
         print(
             f"Its table, {loaded.source.uri}, is a path of this machine: give the parameter uri an "

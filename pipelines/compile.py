@@ -14,6 +14,7 @@ from penstock import files
 from penstock.errors import InputError
 from penstock.pipelines.local_runner import import_kfp
 from penstock.pipelines.parameters import for_file
+from penstock.pipelines.secret_fields import refuse_clear, with_secrets
 from penstock.project import Project
 
 _DIGITS = 12
@@ -32,12 +33,15 @@ def compile_release(project: Project, *, output: Path, kubernetes_manifest: bool
             instead of KFP's own YAML.
 
     Raises:
-        InputError: If `output` does not end in .yaml or .yml.
+        InputError: If `output` does not end in .yaml or .yml, or a field of the project holds a
+            secret in clear.
     """
     if output.suffix not in (".yaml", ".yml"):
         raise InputError(
             f"{output.name} does not end in .yaml", where="--output", remedy="Name a .yaml file."
         )
+    refuse_clear(project, where=project.name)
+    project = project.model_copy(update={"cluster": with_secrets(project)})
     text = _compiled(project)
     if kubernetes_manifest:
         text = _compiled(

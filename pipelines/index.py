@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock import files
-from penstock.data.sources import redacted
 from penstock.errors import PenstockError
 from penstock.pipelines.located import Located
 from penstock.pipelines.outputs import INDEX, PAGES, PastRun, past_runs
 from penstock.records.rollout import Rollout
+from penstock.redaction import redact, redact_address
 from penstock.reports.page import (
     Cell,
     Section,
@@ -82,10 +82,10 @@ def _text(project: Located, runs: Sequence[PastRun], *, older: int) -> str:
         verdict=verdict,
         facts=[
             ("Target", project.project.target),
-            ("Table", redacted(project.project.source.uri)),
+            ("Table", redact_address(project.project.source.uri)),
             ("Runs", f"{len(runs) + older:,}"),
             ("Date", time.strftime("%Y-%m-%d %H:%M:%S %Z")),
-            ("MLflow store", _without_password(project.tracking_uri)),
+            ("MLflow store", redact(project.tracking_uri)),
         ],
         sections=[
             _service_section(serving),
@@ -95,12 +95,6 @@ def _text(project: Located, runs: Sequence[PastRun], *, older: int) -> str:
             _runs(runs, older=older, home=project.home),
         ],
     )
-
-
-def _without_password(uri: str) -> str:
-    from penstock.tracking import without_password
-
-    return without_password(uri, uri=uri)
 
 
 def _service(

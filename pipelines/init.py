@@ -16,8 +16,10 @@ from penstock.data.addresses import is_local, local_path
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError
 from penstock.pipelines.project_text import project_text
+from penstock.pipelines.secret_fields import Clear, clear_in
 from penstock.pipelines.source_options import comments, sections, told, with_options
 from penstock.project import FILE_DATABASES, Project
+from penstock.redaction import learn, redact
 
 if TYPE_CHECKING:
     from penstock.records.dataset import Dataset
@@ -66,6 +68,7 @@ def write_project(
             where=str(output),
             remedy="Name another with --output, or write over it with --force.",
         )
+    learn(uri)
     from penstock.data.ingest import survey
     from penstock.data.task import resolve_positive, resolve_task
     from penstock.quality.propose import contract_of, propose
@@ -85,12 +88,16 @@ def write_project(
     top = {"version": 1, "name": name or _name_from(uri), "target": target, "task": resolved}
     if positive is not None:
         top["positive"] = _plain(positive)
+    named = clear_in("source.uri", uri)
+    written = named.instead if named else uri
+    if named:
+        print(_told(named))
     text = project_text(
         f"Made by penstock init from {data.rows:,} rows and {len(data.columns)} columns "
         f"({data.content}).",
         top=top,
         sections={
-            "source": {"uri": _relative_uri(uri, folder=output.parent)}
+            "source": {"uri": _relative_uri(written, folder=output.parent)}
             | {key: value for key, value in sections(read).items() if key != "uri"},
             "split": _split(split or {}, data, target=target),
         },
@@ -102,6 +109,15 @@ def write_project(
     Project.parse(yaml.safe_load(text), where=str(output))
     files.write_text(output, text)
     return output
+
+
+def _told(named: Clear) -> str:
+    """Return what to do about an address that held a secret: the file refers to it instead."""
+    variables = "; ".join(f"export {name}=..." for name in named.names)
+    return (
+        f"The address holds {named.what}: the project file has a reference in its place. Before "
+        f"penstock run: {variables}"
+    )
 
 
 def _split(given: Mapping[str, Any], data: Dataset, *, target: str) -> Mapping[str, Any]:
@@ -122,7 +138,7 @@ def _plain(value: object) -> str:
 
 
 def _name_from(uri: str) -> str:
-    stem = re.split(r"[?#]", uri)[0].rstrip("/").rpartition("/")[2].split(".")[0]
+    stem = re.split(r"[?#]", redact(uri))[0].rstrip("/").rpartition("/")[2].split(".")[0]
     name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:48].strip("-")
     return name if name[:1].isalpha() else f"model-{name}".rstrip("-")
 

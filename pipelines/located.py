@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from pathlib import Path
 
 from penstock import project
 from penstock.errors import InputError, UsageError
+from penstock.pipelines.secret_fields import clear_secrets, lent
 from penstock.project import Project
+from penstock.secrets import READ_IN
 
 FILE = Path("project.yaml")
 """The project of the folder that a command is given in."""
@@ -27,6 +30,11 @@ class Located:
 
     project: Project
     folder: Path
+
+    @property
+    def lent(self) -> list[str]:
+        """Its fields that hold a secret in clear."""
+        return [one.field for one in clear_secrets(self.project) if one.field in READ_IN]
 
     @property
     def home(self) -> Path:
@@ -80,7 +88,11 @@ def locate(path: Path, *, settings: Sequence[str] = ()) -> Located:
     Raises:
         InputError: If it cannot be read, or a field of it is wrong.
     """
-    return Located(project=project.load(path, settings=settings), folder=path.absolute().parent)
+    found = project.load(path, settings=settings)
+    with contextlib.suppress(InputError):
+        # A rollout that a run left here names the store by these variables.
+        os.environ.update(lent(found)[1])
+    return Located(project=found, folder=path.absolute().parent)
 
 
 def add_project_argument(command: argparse.ArgumentParser) -> None:

@@ -153,6 +153,7 @@ def _submit(options: argparse.Namespace) -> int:
     endpoint = _endpoint(options, namespace=project.cluster.namespace)
     made = package(project, parameters=options.parameter)
     client = connect(endpoint)
+    _say_doubt(project, client, endpoint)
     submission = submit(project, made, client=client, endpoint=endpoint, name=options.run_name)
     print(f"Run {submission.run}: {submission.link}", flush=True)
     if not options.wait:
@@ -168,6 +169,21 @@ def _submit(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_CODES["failed"]
+
+
+def _say_doubt(project: Project, client: Any, endpoint: Endpoint) -> None:
+    """Say beforehand where the run's service account may not be ours to use."""
+    from penstock.pipelines._accounts import doubt
+    from penstock.pipelines._client import asking
+
+    account = project.cluster.service_account
+    if not account:
+        return
+    with asking(endpoint):
+        several = client.get_kfp_healthz().multi_user
+        namespace = endpoint.namespace or client.get_user_namespace() or ""
+    if several and (words := doubt(account, namespace=namespace)):
+        print(words, file=sys.stderr)
 
 
 def _follow(
@@ -226,7 +242,9 @@ def _create(options: argparse.Namespace) -> int:
     endpoint = _endpoint(options, namespace=project.cluster.namespace)
     if plan.cron and plan.cron != options.cron:
         print(f"Cron {options.cron!r} became {plan.cron!r}: Kubeflow wants the second first.")
-    schedules = Schedules(connect(endpoint), endpoint)
+    client = connect(endpoint)
+    _say_doubt(project, client, endpoint)
+    schedules = Schedules(client, endpoint)
     change, made_run = schedules.create(project, made, plan, name=options.name or project.name)
     version = version_of(made_run)
     print(

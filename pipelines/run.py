@@ -10,14 +10,16 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
+from penstock import tracking
 from penstock.errors import InputError, PenstockError
 from penstock.pipelines.exits import ENDINGS, TITLES
 from penstock.pipelines.local_runner import LocalSteps, StepTime, import_kfp, started_by
 from penstock.pipelines.located import Located
 from penstock.pipelines.outputs import Outputs, collect_pages
 from penstock.pipelines.parameters import for_run
+from penstock.pipelines.secret_fields import lent, resolve_all
 from penstock.pipelines.step_cache import StepCache, cacheable
 from penstock.pipelines.view import LogTee, RunView
 from penstock.pipelines.warm import WarmSteps
@@ -29,6 +31,7 @@ from penstock.records.evaluation import Evaluation
 from penstock.records.quality import Validation
 from penstock.records.release import Deployment, Registration
 from penstock.records.rollout import Rollout
+from penstock.redaction import redact
 from penstock.rollout.spec import Drill
 from penstock.rollout.words import headline
 
@@ -122,12 +125,18 @@ def run_release(
         settings: What was changed of the project for this run, to be told in its summary.
 
     Raises:
-        InputError: If a path or value cannot be passed through `kfp.local`.
+        InputError: If a path or value cannot be passed through `kfp.local`, a secret is held by a
+            field in which no reference is read, or a reference leads nowhere.
     """
+    tracking_shown = redact(Located(project=project, folder=folder).tracking_uri)
+    project, secrets = lent(project)
     located = Located(project=project, folder=folder)
     home = located.home
     where = _new_run_folder(home)
-    parameters = for_run(project, folder=folder)
+    with _environment(secrets):
+        resolve_all(project)
+        tracking.resolve_uri(located.tracking_uri)
+        parameters = for_run(project, folder=folder)
     _refuse_python3(parameters, where=str(where))
     log = where / "kfp.log"
     view = RunView(console, steps=STEPS, quiet=_QUIET, endings=TITLES)
@@ -136,11 +145,12 @@ def run_release(
         "PENSTOCK_HOME": str(home),
         "PENSTOCK_PIPELINE_RUN": where.name,
         "OMP_WAIT_POLICY": "PASSIVE",
+        **secrets,
     }
     tracking_uri = located.tracking_uri
     if not project.tracking_uri:
         environment["MLFLOW_TRACKING_URI"] = tracking_uri
-    with _environment(environment), view, log.open("w", encoding="utf-8") as stream:
+    with _environment(environment), view, _private(log) as stream:
         tee = LogTee(stream, view)
         with contextlib.redirect_stdout(tee), contextlib.redirect_stderr(tee):
             finished, times = _execute(parameters, home, where, fresh=fresh, plain=plain)
@@ -150,11 +160,17 @@ def run_release(
         where=where,
         log=log,
         home=home,
-        tracking_uri=tracking_uri,
+        tracking_uri=tracking_shown,
         times=times,
         settings=tuple(settings),
         name=project.name,
     )
+
+
+def _private(path: Path) -> TextIO:
+    """Open a file that nobody else may read: what libraries print may tell more than it should."""
+    path.touch(mode=0o600)
+    return path.open("w", encoding="utf-8")
 
 
 def _execute(

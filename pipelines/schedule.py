@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from penstock.errors import InputError, UsageError
+from penstock.pipelines._accounts import granted
 from penstock.pipelines._client import Endpoint, asking
 from penstock.pipelines.compile import version_name
 from penstock.pipelines.submit import Package
@@ -94,7 +95,7 @@ class Schedules:
             ServiceError: If Kubeflow does not take it.
         """
         plan.check()
-        with asking(self._endpoint):
+        with granted(project.cluster.service_account), asking(self._endpoint):
             version = self._version(project, made)
             experiment = self._client.create_experiment(
                 project.cluster.experiment or project.name, namespace=self._namespace

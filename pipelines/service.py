@@ -131,7 +131,11 @@ def _project(options: argparse.Namespace) -> tuple[Project, Place]:
     loaded = found.project
     if not loaded.tracking_uri:
         os.environ["MLFLOW_TRACKING_URI"] = found.tracking_uri
-    # Whatever port it has, it keeps.
-    spec = loaded.deployment.model_copy(update={"port": 0})
-    place = place_of(spec, service=loaded.name, home=found.home, tracking_uri=loaded.tracking_uri)
+    place = place_of(
+        loaded.deployment,
+        service=loaded.name,
+        home=found.home,
+        tracking_uri=loaded.tracking_uri,
+        keep_port=True,
+    )
     return loaded, place

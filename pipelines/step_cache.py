@@ -30,6 +30,8 @@ from penstock import files
 from penstock.errors import PenstockError
 from penstock.policy.spec import Policy
 from penstock.records.dataset import FILE_NAME, RECORD_NAME, Dataset
+from penstock.redaction import redact, redact_address
+from penstock.secrets import PREFIX, refers, resolve
 
 _FORMAT = 1
 _BLOCK = 1 << 20
@@ -191,20 +193,35 @@ def _key(call: StepCall, environment: Mapping[str, str]) -> str:
     parts = {
         "format": _FORMAT,
         "source": call.source,
-        "parameters": {name: _read_part(call, name, parameters[name]) for name in parameters},
+        "parameters": {
+            name: _address(_read_part(call, name, parameters[name]), environment)
+            for name in parameters
+        },
         "artifacts": {
             name: [_artifact(one) for one in entry["artifacts"]]
             for name, entry in call.inputs.get("artifacts", {}).items()
         },
         "environment": {
-            name: value
+            name: redact(value)
             for name, value in environment.items()
-            if name.startswith(("PENSTOCK_", "MLFLOW_")) and name not in _IGNORED
+            if name.startswith(("PENSTOCK_", "MLFLOW_"))
+            and name not in _IGNORED
+            and not name.startswith(PREFIX)
         },
         "code": _code(),
         "libraries": _libraries(),
     }
     return files.digest_of_text(files.canonical_json(parts)).removeprefix("sha256:")
+
+
+def _address(value: Any, environment: Mapping[str, str]) -> Any:
+    """Return a parameter, where a reference leads instead of it: the address, and no secret."""
+    if not isinstance(value, str) or not refers(value):
+        return value
+    try:
+        return redact_address(resolve(value, environment=environment))
+    except PenstockError:
+        return value  # The step says that it leads nowhere.
 
 
 def _read_part(call: StepCall, name: str, value: Any) -> Any:

@@ -12,9 +12,11 @@ from typing import Any
 import yaml
 
 from penstock.errors import UsageError
+from penstock.pipelines._accounts import granted
 from penstock.pipelines._client import Endpoint, asking
 from penstock.pipelines.compile import compile_release
 from penstock.pipelines.parameters import given, starter, stays_here
+from penstock.pipelines.secret_fields import refuse_clear
 from penstock.project import Project
 
 
@@ -45,6 +47,7 @@ def package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
         parameters: `name=value`, instead of the values that the project gives.
 
     Raises:
+        InputError: If the project or a parameter holds a secret in clear.
         UsageError: If a parameter is not one of the pipeline's, or the table or the tracking store
             is on this machine and no parameter names another.
     """
@@ -54,7 +57,9 @@ def package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
         text = compiled.read_text(encoding="utf-8")
     spec = next(yaml.safe_load_all(text))
     inputs = spec["root"]["inputDefinitions"]["parameters"]
-    arguments = {"requested_by": starter(), **given(parameters, inputs=inputs)}
+    changed = given(parameters, inputs=inputs)
+    refuse_clear(changed, where="--parameter")
+    arguments = {"requested_by": starter(), **changed}
     for name, value, meaning in (
         ("uri", project.source.uri, "the table"),
         ("tracking_uri", project.tracking_uri, "the MLflow store"),
@@ -84,7 +89,8 @@ def submit(
         ServiceError: If Kubeflow does not take it.
     """
     cluster = project.cluster
-    with asking(endpoint), tempfile.TemporaryDirectory() as scratch:
+    account = cluster.service_account
+    with granted(account), asking(endpoint), tempfile.TemporaryDirectory() as scratch:
         compiled = Path(scratch) / "release.yaml"
         compiled.write_text(made.text, encoding="utf-8")
         run = client.create_run_from_pipeline_package(
@@ -93,12 +99,12 @@ def submit(
             run_name=name or f"{project.name} {datetime.now().astimezone():%Y-%m-%d %H:%M:%S}",
             experiment_name=cluster.experiment or project.name,
             namespace=cluster.namespace or None,
-            service_account=cluster.service_account or None,
+            service_account=account or None,
         )
     return Submission(
         run=run.run_id,
         link=endpoint.link(f"runs/details/{run.run_id}"),
-        account=cluster.service_account,
+        account=account,
         package=made,
     )
 

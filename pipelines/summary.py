@@ -14,6 +14,7 @@ from penstock.pipelines.outputs import INDEX, SUMMARY
 from penstock.pipelines.rule_lines import class_lines, rule_lines
 from penstock.pipelines.run import Outcome, RunResult
 from penstock.records.dataset import Dataset, Split, sorted_by_risk
+from penstock.redaction import redact
 from penstock.rollout.smoke import curl_line
 from penstock.rollout.words import headline, last_findings
 
@@ -30,7 +31,7 @@ _LABEL = 13
 
 def summary(result: RunResult) -> str:
     """Return the end of a run in words: data version, gate, version, address, reports."""
-    return "\n".join(_lines(result)) + "\n"
+    return redact("\n".join(_lines(result)) + "\n")
 
 
 def write_summary(result: RunResult) -> None:
@@ -42,8 +43,8 @@ def write_summary(result: RunResult) -> None:
         json.dumps(
             {
                 "outcome": result.outcome,
-                "reason": result.reason,
-                "settings": list(result.settings),
+                "reason": redact(result.reason),
+                "settings": list(map(redact, result.settings)),
                 "data_version": result.dataset.content if result.dataset else None,
                 "assumptions": [said.model_dump() for said in result.dataset.assumptions]
                 if result.dataset
@@ -136,6 +137,8 @@ def _entry(label: str, text: str) -> str:
 
 
 def _mlflow_ui(result: RunResult) -> str:
+    if result.tracking_uri.startswith(("http://", "https://")):
+        return result.tracking_uri
     beside = Path(sys.executable).parent / "mlflow"
     command = _near(beside) if beside.exists() else "mlflow"
     return f"{command} ui --backend-store-uri {shlex.quote(result.tracking_uri)}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TextIO
 
 from penstock.progress import MARK
+from penstock.redaction import redact
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -199,7 +200,7 @@ class RunView:
 
 
 class LogTee(io.TextIOBase):
-    """A stand-in for standard output: every line goes to the raw log and to the view."""
+    """A stand-in for standard output: every line goes to the raw log and to the view, redacted."""
 
     def __init__(self, log: TextIO, view: RunView) -> None:
         self._log = log
@@ -214,7 +215,7 @@ class LogTee(io.TextIOBase):
         """Take some text; whole lines are passed on without terminal colours."""
         *lines, self._partial = (self._partial + text).split("\n")
         for line in lines:
-            clean = _COLOURS.sub("", line)
+            clean = redact(_COLOURS.sub("", line))
             self._log.write(clean + "\n")
             self._view.line(clean)
         self._log.flush()

@@ -15,6 +15,7 @@ NAME=${CLUSTER_NAME:-penstock}
 FILES=${CLUSTER_FILES:-build/cluster} # downloads
 PATIENCE=${CLUSTER_PATIENCE:-600}     # seconds that a step's pods may take
 PAUSE=${CLUSTER_PAUSE:-10}            # seconds between attempts
+ARTIFACTS=/data/penstock-artifacts    # minikube keeps /data when it is stopped
 KFP_SOURCE=${KFP_SOURCE:-github.com/kubeflow/pipelines} # or a folder that holds a checkout of it
 
 kube() { kubectl --context "$CONTEXT" "$@"; }
@@ -186,6 +187,7 @@ pipelines() {
     apply -k "$(kfp cluster-scoped-resources)"
     kube wait --for=condition=Established crd/applications.app.k8s.io --timeout=60s
     apply -k "$(kfp env/platform-agnostic)"
+    kube patch deployment ml-pipeline --namespace kubeflow --patch-file manifests/kubeflow/allowed-accounts.yaml
   fi
   available kubeflow
   mark kubeflow "$KFP_COMMIT"
@@ -206,7 +208,7 @@ secret() { # namespace, name
 
 secrets() {
   kube apply -f manifests/base/namespace.yaml
-  printf 'username=admin\npassword=%s\nflask-secret-key=%s\n' "$(random)" "$(random)" | secret penstock mlflow-admin
+  printf 'username=admin\npassword=%s\nflask-secret-key=%s\n' "$(random)" "$(random)" | secret penstock-mlflow mlflow-admin
   printf 'MLFLOW_TRACKING_USERNAME=penstock\nMLFLOW_TRACKING_PASSWORD=%s\n' "$(random)" | secret kubeflow penstock-mlflow
 }
 
@@ -232,9 +234,18 @@ images() {
   esac
 }
 
+# The folder of the node that MLflow's artifacts lie in (components/mlflow-local).
+artifacts() {
+  case $CLUSTER in
+    kind) docker exec "$NAME-control-plane" mkdir -p "$ARTIFACTS" </dev/null ;;
+    minikube) minikube ssh -p "$NAME" -- sudo mkdir -p "$ARTIFACTS" </dev/null ;;
+  esac
+}
+
 penstock() {
+  artifacts
   apply -k "manifests/overlays/$CLUSTER"
-  available penstock
+  available penstock-mlflow mlflow
   kube wait --namespace penstock --for=condition=Programmed gateway/penstock --timeout="${PATIENCE}s"
 }
 
@@ -244,7 +255,7 @@ decoded() { kube get secret "$2" --namespace "$1" -o "jsonpath={.data.$3}" | bas
 mlflow_user() {
   { decoded kubeflow penstock-mlflow MLFLOW_TRACKING_USERNAME; echo
     decoded kubeflow penstock-mlflow MLFLOW_TRACKING_PASSWORD; echo
-  } | kube exec --stdin --namespace penstock deployment/mlflow -- python -c "$(cat scripts/mlflow_user.py)"
+  } | kube exec --stdin --namespace penstock-mlflow deployment/mlflow -- python -c "$(cat scripts/mlflow_user.py)"
 }
 
 # -- up and down -------------------------------------------------------------------------------------
@@ -272,10 +283,10 @@ up() {
   step "Envoy Gateway $ENVOY_GATEWAY_VERSION with Gateway API $GATEWAY_API_VERSION" envoy-gateway-system envoy_gateway
   step "KServe $KSERVE_VERSION in Standard mode" kserve kserve
   step "Kubeflow Pipelines $KFP_VERSION" kubeflow pipelines
-  step "Secrets" penstock secrets
+  step "Secrets" penstock-mlflow secrets
   step "Penstock's images" penstock images
-  step "Penstock: MLflow $MLFLOW_VERSION, serving runtime, gateway" penstock penstock
-  step "MLflow's user for pipelines" penstock mlflow_user
+  step "Penstock: MLflow $MLFLOW_VERSION, serving runtime, gateway" penstock-mlflow penstock
+  step "MLflow's user for pipelines" penstock-mlflow mlflow_user
   say "ready: kubectl --context $CONTEXT get pods -A"
   echo "Next: docs/cluster.md. To take it all away: make cluster-down CLUSTER=$CLUSTER"
 }
@@ -299,7 +310,7 @@ diagnosis() {
   same_cluster
   kube get pods --all-namespaces --output wide
   local namespace
-  for namespace in kube-system cert-manager envoy-gateway-system kserve kubeflow penstock; do
+  for namespace in kube-system cert-manager envoy-gateway-system kserve kubeflow penstock penstock-mlflow; do
     say "what is not ready in $namespace"
     unready "$namespace"
   done

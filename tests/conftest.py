@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from penstock import telemetry
 
 # Components read where their images are when they are imported: what somebody pushed from here must
 # not change what the tests see.
@@ -21,6 +26,20 @@ BIN = Path(sys.executable).parent
 SHARED = Path(__file__).parents[2] / "shared" / "data"
 
 
+RECORDED = Path(__file__).parent / "recorded"
+
+TESTED = (*telemetry.OFF, "CI", "GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "TF_BUILD")
+"""Variables that switch telemetry off: ours, which Penstock must set itself, and those of tests."""
+
+
+def _is_here(name: str) -> bool:
+    if name in ("", "None", "0.0.0.0", "::", "localhost", socket.gethostname(), socket.getfqdn()):
+        return True
+    with contextlib.suppress(ValueError):
+        return ipaddress.ip_address(name).is_loopback
+    return False
+
+
 @dataclass
 class Shell:
     """Runs the installed command line in a folder of its own."""
@@ -29,7 +48,25 @@ class Shell:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {k: v for k, v in os.environ.items() if not k.startswith(("MLFLOW", "PENST"))}
+        ours = {"PYTHONPATH": str(RECORDED), "RECORDED_NAMES": str(self.recorded)}
+        return ours | {
+            name: value
+            for name, value in os.environ.items()
+            # A library that believes to be tested sends no telemetry whatever we do.
+            if not name.startswith(("MLFLOW", "PENST", "PYTEST")) and name not in TESTED
+        }
+
+    @property
+    def recorded(self) -> Path:
+        """Where the names are that these commands looked up, and all that they started."""
+        return self.folder.with_name(f"{self.folder.name}-names")
+
+    def outside(self) -> set[str]:
+        """Return the names and addresses of other machines that they looked up or connected to."""
+        if not self.recorded.exists():
+            return set()
+        names = {line.split("\t")[0] for line in self.recorded.read_text().splitlines()}
+        return {name for name in names if not _is_here(name)}
 
     def begin(self, *arguments: str) -> subprocess.Popen[str]:
         """Start a command whose end is not waited for."""

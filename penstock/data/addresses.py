@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
+from penstock.secrets import is_reference
+
 _LOCAL = ("file://", "local://")
 
 
 def is_local(uri: str) -> bool:
-    """Return whether an address is a path on this machine."""
-    return "://" not in uri or uri.startswith(_LOCAL)
+    """Return whether an address is a path on this machine; one reference may be anything."""
+    return ("://" not in uri and not is_reference(uri)) or uri.startswith(_LOCAL)
 
 
 def local_path(uri: str) -> str:

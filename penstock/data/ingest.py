@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Protocol
 from penstock.data.disk import disk_errors
 from penstock.data.signals import Misfit, Misread
 from penstock.data.source_file import SourceFile
-from penstock.data.sources import local_files, redacted
+from penstock.data.sources import local_files
 from penstock.data.spec import SourceSpec
 from penstock.data.table import write_dataset
 from penstock.errors import InputError, ReadingError
 from penstock.progress import say, tell
 from penstock.records.dataset import Assumption, Dataset, Reading, sorted_by_risk
+from penstock.secrets import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -173,7 +174,7 @@ def _write(
             return write_dataset(
                 reader.batches(),
                 output=output,
-                source=redacted(called or source.uri),
+                source=shown(called or source.uri, where="source.uri"),
                 notes=reader.notes(),
                 assumptions=reader.assumptions(),
                 reading=reader.reading(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 import tempfile
 import threading
@@ -21,6 +20,8 @@ from penstock.data.source_file import Format, SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.dataset import FILE_NAME
+from penstock.redaction import redact, redact_address
+from penstock.secrets import resolve
 
 _T = TypeVar("_T")
 
@@ -37,9 +38,6 @@ _FORMATS: dict[str, Format] = {
     ".json": "jsonl",
 }
 COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
-_USER = re.compile(r"://(?:[^/?@]*@|[^/?@:]*:(?!\d+/)[^@]*@)")
-"""User and password in an address, also a password that holds a slash."""
-
 _DATABASES = ("sqlite", "duckdb", "postgresql", "mysql", "mariadb", "oracle", "mssql")
 _FIRST_CONTACT = 60.0
 """Seconds that a store may take until it has listed what is there."""
@@ -51,25 +49,20 @@ _STALLED = 60.0
 _CONNECT = 10.0
 
 
-def redacted(uri: str) -> str:
-    """Return an address without user, password, values of its query, and fragment."""
-    if "://" not in uri:
-        return uri
-    shown = _USER.sub("://***@", uri.split("#")[0])
-    return re.sub(r"([?&][^=&]*)=[^&]*", r"\1=***", shown)
-
-
 @contextlib.contextmanager
 def local_files(source: SourceSpec, *, beside: Path) -> Iterator[list[SourceFile]]:
     """Yield the files that a source names, sorted by name, all of one format.
 
-    Remote files are copied into a folder beside `beside` that lives as long as the block, so that
-    Parquet can be read at random and a second pass costs no second download.
+    References to secrets in its address are resolved. Remote files are copied into a folder beside
+    `beside` that lives as long as the block, so that Parquet can be read at random and a second
+    pass costs no second download.
 
     Raises:
-        InputError: If nothing is there, or it cannot be told how to read it.
+        InputError: If nothing is there, a reference leads nowhere, or it cannot be told how to read
+            it.
         ServiceError: If a store cannot be reached, or refuses.
     """
+    source = source.model_copy(update={"uri": resolve(source.uri, where="source.uri")})
     if is_local(source.uri):
         found = _find(Path(local_path(source.uri)))
         yield _checked([_source_file(source, str(p), p) for p in found], source)
@@ -177,7 +170,7 @@ def _checked(found: list[SourceFile], source: SourceSpec) -> list[SourceFile]:
     if len(kinds) > 1:
         raise InputError(
             f"files of several formats: {', '.join(kinds)}",
-            where=redacted(source.uri),
+            where=redact_address(source.uri),
             remedy="Name the files of one format by a glob, for example data/*.csv.",
         )
     return found
@@ -188,7 +181,7 @@ def _fetched(source: SourceSpec, folder: Path) -> list[SourceFile]:
     import fsspec
 
     scheme = source.uri.split("://", 1)[0]
-    shown = redacted(source.uri)
+    shown = redact_address(source.uri)
     _check_scheme(scheme, shown)
     with _store_errors(shown):
         system, root = fsspec.core.url_to_fs(source.uri, **_options(scheme))
@@ -205,7 +198,7 @@ def _fetched(source: SourceSpec, folder: Path) -> list[SourceFile]:
         name = Path(urlsplit(address).path if web else address).name or "download"
         path = folder / f"{number:05d}" / name
         path.parent.mkdir()
-        label = shown if len(remote) == 1 else f"{scheme}://{address}"
+        label = shown if len(remote) == 1 else redact_address(f"{scheme}://{address}")
         with _store_errors(label):
             system.get_file(address, str(path))
         files.append(_source_file(source, label, path))
@@ -307,7 +300,7 @@ def _store_errors(where: str) -> Iterator[None]:
 
 
 def _unreachable(error: Exception, where: str) -> ServiceError:
-    reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+    reason = next(iter(redact(str(error)).splitlines()), "") or type(error).__name__
     secret = "credentials" in reason.lower() or isinstance(error, PermissionError)
     return ServiceError(
         f"the store cannot be read: {reason:.300}",

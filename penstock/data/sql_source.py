@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.data.columns import as_text, check_unique, chosen, indexes, without, without_effect
 from penstock.data.signals import Misfit, Misread
-from penstock.data.sources import redacted
 from penstock.data.spec import SourceSpec
 from penstock.data.values import Kinds, first_misfit, settle_all, to_array
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.dataset import Assumption, ColumnType, Reading
+from penstock.redaction import redact
+from penstock.secrets import resolve, shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,18 +27,22 @@ class SqlReader:
     """Runs a query on a database; rows are fetched as they are needed.
 
     Args:
-        source: Its `uri` is a SQLAlchemy URL.
+        source: Its `uri` is a SQLAlchemy URL. References to secrets in it and in its query are
+            resolved when the database is asked.
+
+    Raises:
+        InputError: If a reference leads nowhere.
     """
 
     def __init__(self, source: SourceSpec) -> None:
         self._source = source
-        self._where = redacted(source.uri)
+        self._where = shown(source.uri, where="source.uri")
         self._types: dict[str, ColumnType | None] = {}
         self._indexes: list[Assumption] = []
 
     def notes(self) -> list[str]:
         """Return how the source was read."""
-        return [f"SQL: {' '.join(self._source.query.split())}"]
+        return [f"SQL: {redact(' '.join(self._source.query.split()))}"]
 
     def assumptions(self) -> list[Assumption]:
         """Return what was assumed that could be otherwise."""
@@ -118,7 +123,7 @@ class SqlReader:
 
         with self._connected() as connection:
             streaming = connection.execution_options(stream_results=True, max_row_buffer=_ROWS)
-            result = streaming.execute(text(self._source.query))
+            result = streaming.execute(text(resolve(self._source.query, where="source.query")))
             if not result.returns_rows:
                 raise InputError(
                     "the query returns no table",
@@ -138,7 +143,7 @@ class SqlReader:
         from sqlalchemy import exc
 
         try:
-            url = sa.make_url(self._source.uri)
+            url = self._url()
             self._check_present(url)
             engine = sa.create_engine(url, connect_args=_limits(url), poolclass=sa.NullPool)
         except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
@@ -157,6 +162,20 @@ class SqlReader:
             raise self._failure(error) from error
         finally:
             engine.dispose()
+
+    def _url(self) -> Any:
+        import sqlalchemy as sa
+
+        try:
+            return sa.make_url(resolve(self._source.uri, where="source.uri"))
+        except ValueError as error:
+            # It quotes what it takes for the port, and that may be the end of a password.
+            raise InputError(
+                "not a database URL: what stands for its port is no number",
+                where=self._where,
+                remedy="Percent-encode the password (@ is %40, : is %3A, / is %2F), or refer to it "
+                "as it is: ${env:NAME}.",
+            ) from error
 
     def _check_present(self, url: Any) -> None:
         """Refuse a database file that is absent: drivers would make an empty one."""
@@ -178,8 +197,8 @@ class SqlReader:
         from sqlalchemy import exc
 
         original = getattr(error, "orig", None) or error
-        reason = next(iter(str(original).splitlines()), type(original).__name__)
-        local = self._source.uri.startswith(("sqlite", "duckdb"))
+        reason = next(iter(redact(str(original)).splitlines()), type(original).__name__)
+        local = self._where.startswith(("sqlite", "duckdb"))
         if isinstance(error, exc.InterfaceError) or (
             isinstance(error, exc.OperationalError) and not local
         ):

@@ -9,6 +9,8 @@ from penstock import files
 from penstock.errors import IntegrityError
 from penstock.gate import classes, cost, fairness, health, performance, serving, slices, trust
 from penstock.gate.report import decision_page
+from penstock.policy.quality import quality_rules
+from penstock.policy.rules import Floor
 from penstock.policy.spec import Policy
 from penstock.progress import say
 from penstock.records.decision import Decision
@@ -25,8 +27,10 @@ def decide(
 ) -> Decision:
     """Judge a candidate.
 
-    It is approved only if no blocking rule failed and at least one passed: a policy in which
-    nothing blocks, or nothing applies, approves nothing.
+    It is approved only if no blocking rule failed and at least one passed that measures how good
+    it is: a policy in which nothing blocks, or nothing of that kind applies, approves nothing. Such
+    a rule is one that guessing does not pass (`penstock.policy.quality`), or holds the candidate
+    against a champion. Where the policy says `without_quality: accepted`, any blocking rule does.
 
     Args:
         evaluation: What was measured on the holdout, for this very policy.
@@ -52,9 +56,11 @@ def decide(
         *cost.rules(evaluation, policy),
         *serving.rules(operations, policy),
     )
-    blocking = [rule.verdict for rule in rules if rule.severity == "block"]
+    blocking = [rule for rule in rules if rule.severity == "block"]
+    counted = None if policy.without_quality == "accepted" else _counted(evaluation, policy)
+    passed = any(r.verdict == "pass" and (counted is None or r.rule in counted) for r in blocking)
     return Decision(
-        approved="fail" not in blocking and "pass" in blocking,
+        approved=passed and all(rule.verdict != "fail" for rule in blocking),
         model=evaluation.model,
         dataset=evaluation.dataset,
         evaluation=evaluation.digest(),
@@ -66,6 +72,30 @@ def decide(
         image=image,
         rules=rules,
     )
+
+
+_BESIDE_CHAMPION = ("champion", "champion superiority", "classes: champion")
+
+
+def _counted(evaluation: Evaluation, policy: Policy) -> frozenset[str]:
+    """Return the rules that say how good a model is, in these rows."""
+    names = {*quality_rules(policy, task=evaluation.task), *_BESIDE_CHAMPION}
+    if evaluation.slices is not None and evaluation.slices.compared:
+        names.add("slices")
+    asked = {f"floor {floor.metric}" for floor in policy.floors}
+    held = {f"floor {one.metric}" for one in policy.floors if not _is_trivial(one, evaluation)}
+    return frozenset(names - (asked - held))
+
+
+def _is_trivial(floor: Floor, evaluation: Evaluation) -> bool:
+    """Return whether the trivial baseline meets a floor, so that it says nothing of a model."""
+    baseline = evaluation.scores_of("majority") or evaluation.scores_of("mean")
+    figure = baseline.metrics.get(floor.metric) if baseline else None
+    if figure is None:
+        return False
+    if floor.at_least is not None:
+        return figure.value >= floor.at_least
+    return floor.at_most is not None and figure.value <= floor.at_most
 
 
 def run(

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from penstock.meanings import SCALES, Scale
 
+_WORST_LOG_LOSS = 36.0436
+"""The negative logarithm of the least probability that scikit-learn's `log_loss` takes, the machine
+epsilon of a double."""
+
 
 def check_metric(name: str) -> Scale:
     """Return the metric called `name`.
@@ -46,6 +50,11 @@ def check_bounds(name: str, *, at_least: float | None, at_most: float | None) ->
     if metric.oriented(bound) > metric.oriented(best):
         raise ValueError(
             f"{field}: {_range(metric)}, so {bound:g} can never be met{_percent(metric, bound)}"
+        )
+    if name == "log_loss" and bound >= _WORST_LOG_LOSS:
+        raise ValueError(
+            f"{field}: probabilities are stated to 2.2e-16, so log_loss is at most 36.04 and "
+            f"{bound:g} is always met"
         )
     if metric.oriented(bound) <= metric.oriented(worst):
         raise ValueError(f"{field}: {_range(metric)}, so {bound:g} is always met")

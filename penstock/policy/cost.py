@@ -41,21 +41,21 @@ class Matrix(Spec):
             at_least: The bound on the worth of 1,000 decisions, if there is one.
 
         Raises:
-            ValueError: If they are such, or the bound can never be missed or met. Expressions are
-                not looked at.
+            ValueError: If they are such, or the bound can never be missed or met. What expressions
+                amount to is not looked at.
         """
         given = [getattr(self, name) for name in type(self).model_fields]
+        pairs = (("true_positive", "false_negative"), ("true_negative", "false_positive"))
+        if all(getattr(self, right) == getattr(self, wrong) for right, wrong in pairs):
+            raise ValueError("right or wrong, every decision about a row is worth the same")
         if any(isinstance(worth, str) for worth in given):
             return
-        pairs = (("true_positive", "false_negative"), ("true_negative", "false_positive"))
         for right, wrong in pairs:
             if getattr(self, right) < getattr(self, wrong):
                 raise ValueError(
                     f"{wrong}: {getattr(self, wrong):g} is worth more than {right}, "
                     f"{getattr(self, right):g}, so that mistakes would pay. A cost is below 0"
                 )
-        if all(getattr(self, right) == getattr(self, wrong) for right, wrong in pairs):
-            raise ValueError("right or wrong, every decision about a row is worth the same")
         if at_least is not None and not PER * min(given) < at_least <= PER * max(given):
             often = "never" if at_least > PER * max(given) else "always"
             raise ValueError(
@@ -93,6 +93,10 @@ class CostRule(Rule):
         if self.matrix is not None:
             self.matrix.check(self.at_least)
         return self
+
+    def depends_on_the_model(self) -> bool:
+        """Return whether one model's decisions can be worth less than another's."""
+        return self.matrix is not None or PREDICTED in parse(self.expression).names
 
     def text(self) -> str:
         """Return what the rule computes, for an error."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from penstock.errors import InputError
 from penstock.meanings import SCALES, Scale, names_for
+from penstock.policy import quality
 from penstock.policy.bounds import check_margin
 from penstock.policy.spec import Policy
 from penstock.records.model import Task
@@ -18,9 +19,13 @@ def check_fit(policy: Policy, *, task: Task, metric: str) -> None:
         metric: The primary metric, in whose units margins are.
 
     Raises:
-        InputError: If a floor's metric is not defined for the task, or a margin is as wide as the
-            whole range of the primary metric; the message names the field.
+        InputError: If a floor's metric is not defined for the task, a margin is as wide as the
+            whole range of the primary metric, or no rule that blocks can refuse a bad model of the
+            task; the message names the field.
     """
+    lacking = quality.missing(policy, task=task)
+    if lacking:
+        raise InputError(lacking, where="gate.without_quality", remedy=f"{quality.REMEDY}.")
     for number, floor in enumerate(policy.floors):
         if task not in SCALES[floor.metric].tasks:
             raise InputError(
@@ -37,13 +42,19 @@ def check_fit(policy: Policy, *, task: Task, metric: str) -> None:
             remedy="Give a bound below 1.",
         )
     if metric in SCALES:
-        _check_margins(policy, SCALES[metric])
+        check_margins(policy, SCALES[metric])
 
 
-def _check_margins(policy: Policy, metric: Scale) -> None:
+def check_margins(policy: Policy, metric: Scale) -> None:
+    """Refuse margins as wide as the whole range of the primary metric.
+
+    Raises:
+        InputError: If one is; the message names the field.
+    """
     stability = policy.stability
     asked = [
         ("gate.baseline.margin", policy.baseline.margin, "can never be exceeded"),
+        ("gate.baseline.margin", -policy.baseline.margin, "is always exceeded"),
         ("gate.linear.margin", policy.linear.margin, "is never exceeded"),
         ("gate.champion.margin", policy.champion.margin, "is never exceeded"),
     ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from pydantic import Field
+from typing import Literal
+
+from pydantic import Field, model_validator
 
 from penstock import files
+from penstock.policy import quality
 from penstock.policy.approval import ApprovalSpec
 from penstock.policy.classes import ClassesRule
 from penstock.policy.cost import CostRule
@@ -61,9 +64,22 @@ class Policy(Spec):
     operations: OperationsRule | None = Field(
         default=None, description="How the model serves, measured by its server"
     )
+    without_quality: Literal["accepted"] | None = Field(
+        default=None,
+        description="At least one rule that blocks must be one that a model which is no better "
+        "than guessing does not pass, and one such rule must have passed. accepted: neither is "
+        "asked, so that any model may be let in",
+    )
     approval: ApprovalSpec = Field(
         default=ApprovalSpec(), description="Who must say yes, besides the rules"
     )
+
+    @model_validator(mode="after")
+    def _refuses(self) -> Policy:
+        lacking = quality.missing(self)
+        if lacking:
+            raise ValueError(f"without_quality: {lacking}. {quality.REMEDY}")
+        return self
 
     def digest(self) -> str:
         """Return `sha256:<hex>` of the policy with its defaults filled in."""

@@ -9,7 +9,6 @@ goes wrong in one group leaves the others.
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -80,7 +79,6 @@ def run(
     Raises:
         InputError: If Great Expectations does not know an expectation or refuses its arguments.
     """
-    _switch_off_analytics()
     typed = {at: _with_times(expectations[at], dataset) for at in expectations}
     built = {at: _build(expectation, at) for at, expectation in typed.items()}
     outcomes: dict[int, Outcome] = {}
@@ -88,11 +86,6 @@ def run(
         frame = _frame(folder, dataset, names, single=single)
         outcomes.update(_run_group(frame, {at: built[at] for at in positions}))
     return outcomes
-
-
-def _switch_off_analytics() -> None:
-    # 1.24 has no analytics left; earlier and later 1.x read this when they are imported.
-    os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
 
 def _is_about_the_table(expectation: Expectation) -> bool:

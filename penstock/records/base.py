@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from penstock import files
 from penstock.errors import InputError, IntegrityError
+from penstock.redaction import redact
 
 
 def explain(error: ValidationError) -> str:
@@ -17,7 +18,8 @@ def explain(error: ValidationError) -> str:
     findings = []
     for item in error.errors(include_url=False):
         field = ".".join(str(part) for part in item["loc"]) or "the whole"
-        value = "" if item["type"] == "missing" else f", got {item['input']!r:.80}"
+        # Redacted before it is cut: half an address does not look like one.
+        value = "" if item["type"] == "missing" else f", got {redact(repr(item['input'])):.80}"
         said = item["msg"].removeprefix("Value error, ")
         findings.append(f"{field}: {said}{value}")
     return "; ".join(findings)

@@ -60,7 +60,10 @@ class Decision(Record):
             return self.tally()
         failed = [rule for rule in self.ordered if rule.verdict == "fail"]
         blocked = [rule.sentence for rule in failed if rule.severity == "block"]
-        nothing = ["A model is approved only if at least one rule of severity block passes."]
+        nothing = [
+            "A model is approved only if at least one rule of severity block passes that guessing "
+            "does not pass."
+        ]
         return " ".join((self.tally(), *(blocked or nothing)))
 
     def tally(self) -> str:

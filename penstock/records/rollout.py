@@ -6,11 +6,11 @@ controller that was killed goes on from what its journal holds.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from penstock.records.base import Record, Value
 from penstock.records.decision import Decision
@@ -58,20 +58,32 @@ class Grids(Value):
 
 
 class Labelled(Value):
-    """Rows whose true label has come.
+    """Requests whose true labels have come.
 
     The loss of a row lies in [0, 1]: binary, the squared error of the probability (Brier, 1950);
-    multiclass, 1 for a wrong label; regression, |p - y| / (|p| + |y|), 0 where both are 0.
+    multiclass, 1 for a wrong label; regression, |p - y| / (|p| + |y|), 0 where both are 0. That of
+    a request is the mean over its labelled rows: rows of one request are not independent, requests
+    are what versions are drawn for (Donner and Klar, 2000, "Design and analysis of cluster
+    randomization trials in health research", chapter 6: analysis by cluster means).
     """
 
-    rows: int = 0
-    loss: float = Field(default=0.0, description="Sum over the rows")
+    requests: int = 0
+    loss: float = Field(default=0.0, description="Sum over the requests")
     squared: float = Field(default=0.0, description="Sum of the squares")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_rows(cls, given: Any) -> Any:
+        # Journals of earlier releases counted rows; those of one row are the same.
+        if isinstance(given, dict) and "rows" in given:
+            given = {"requests": given["rows"], **given}
+            del given["rows"]
+        return given
 
     def plus(self, other: Labelled) -> Labelled:
         """Return both together."""
         return Labelled(
-            rows=self.rows + other.rows,
+            requests=self.requests + other.requests,
             loss=self.loss + other.loss,
             squared=self.squared + other.squared,
         )
@@ -79,7 +91,7 @@ class Labelled(Value):
     def minus(self, earlier: Labelled) -> Labelled:
         """Return what has come since `earlier`."""
         return Labelled(
-            rows=self.rows - earlier.rows,
+            requests=self.requests - earlier.requests,
             loss=max(0.0, self.loss - earlier.loss),
             squared=max(0.0, self.squared - earlier.squared),
         )
@@ -102,9 +114,10 @@ class ArmSummary(Value):
         default=0, description="Of the server errors: no connection came about"
     )
     latency: Counts = Field(default={}, description="Seconds to a 2xx answer")
-    scores: Counts = Field(default={}, description="Scores of the rows answered")
+    scores: Counts = Field(default={}, description="Scores, of one row of each request")
     labels: dict[str, int] = Field(
-        default={}, description="Rows by predicted label, as text; empty for a regression"
+        default={},
+        description="One row of each request by predicted label, as text; empty for a regression",
     )
     labelled: Labelled = Labelled()
 
@@ -140,8 +153,8 @@ class Pairs(Value):
 
     stable: ArmSummary = ArmSummary()
     candidate: ArmSummary = ArmSummary()
-    rows: int = Field(default=0, description="Rows that both answered with 2xx")
-    agreeing: int = Field(default=0, description="Of these, the rows they agree on")
+    rows: int = Field(default=0, description="Requests that both answered with 2xx")
+    agreeing: int = Field(default=0, description="Of these, on how many they agree, by one row")
     dropped: int = Field(default=0, description="Copies that were not sent: too many under way")
 
     def plus(self, other: Pairs) -> Pairs:
@@ -170,6 +183,7 @@ class Interval(Value):
 
     started: datetime
     seconds: float
+    looks: int = Field(default=1, ge=1, description="Looks at the router that are in it, together")
     phase: Literal["shadow", "step"]
     step: int = Field(default=0, description="Index of the plan's step; 0 in the shadow phase")
     weight: int = Field(description="The candidate's share of new requests, in percent")
@@ -307,6 +321,37 @@ def total_pairs(pairs: Iterable[Pairs]) -> Pairs:
     for pair in pairs:
         result = result.plus(pair)
     return result
+
+
+def merged(intervals: Sequence[Interval]) -> Interval:
+    """Return intervals of one phase and step as one: what they counted, summed exactly.
+
+    It began when the first of them did, took as long as all of them together, and is blind where
+    one of them was.
+
+    Args:
+        intervals: One at least, in their order.
+
+    Example:
+        >>> from datetime import datetime, UTC
+        >>> one = Interval(started=datetime.now(UTC), seconds=1.0, phase="step", weight=10)
+        >>> both = merged([one, one])
+        >>> (both.seconds, both.looks)
+        (2.0, 2)
+    """
+    first = intervals[0]
+    return Interval(
+        started=first.started,
+        seconds=sum(one.seconds for one in intervals),
+        looks=sum(one.looks for one in intervals),
+        phase=first.phase,
+        step=first.step,
+        weight=first.weight,
+        stable=total(one.stable for one in intervals),
+        candidate=total(one.candidate for one in intervals),
+        pairs=total_pairs(one.pairs for one in intervals),
+        blind=next((one.blind for one in intervals if one.blind), ""),
+    )
 
 
 def _combined(mine: Mapping[K, int], other: Mapping[K, int], *, sign: int) -> dict[K, int]:

@@ -49,7 +49,7 @@ class Admission:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._uri = order.registration.uri
-        self._policy: Policy | None = None
+        self._asked: ApprovalSpec | None = None
 
     def require(self) -> Version:
         """Return the version only if everything that lets it in holds now.
@@ -76,17 +76,17 @@ class Admission:
         tags = _model_tags(version, tracking_uri=store)
         _require_registered(version, trail=audit.read(tags))
         _require_tags(version, self._order)
-        _require_people(version, tags, spec=self._read_policy(version).approval)
+        _require_people(version, tags, spec=self._asks(version))
         self._require_champion(version)
         return version
 
-    def _read_policy(self, version: Version) -> Policy:
-        """Return the policy, read and compared once: neither it nor the decision can change."""
-        if self._policy is None:
+    def _asks(self, version: Version) -> ApprovalSpec:
+        """Return what the policy asks of people, read once: neither it nor the decision changes."""
+        if self._asked is None:
             kept = _kept(version, tracking_uri=self._order.tracking_uri)
             _require_kept(version, self._order.decision, kept)
-            self._policy = _policy(self._order, kept)
-        return self._policy
+            self._asked = _asked_of(self._order, kept)
+        return self._asked
 
     def _require_champion(self, version: Version) -> None:
         found = checked_champion(version.name, tracking_uri=self._order.tracking_uri)
@@ -146,8 +146,8 @@ def require_decided(name: str, version: int, *, tracking_uri: str) -> Version:
     )
     decision.require_approval_of(found.model)
     _require_same("decision", found.tags.get(versions.DECISION_DIGEST, ""), decision.digest())
-    policy = _parsed(_required(found, kept, "policy.json"), decided=decision.policy)
-    _require_people(found, tags, spec=policy.approval)
+    asked = _asked_of_kept(_required(found, kept, "policy.json"), decided=decision.policy)
+    _require_people(found, tags, spec=asked)
     return found
 
 
@@ -276,8 +276,8 @@ def _require_kept(version: Version, decision: Decision, kept: Mapping[str, str])
             )
 
 
-def _policy(order: Order, kept: Mapping[str, str]) -> Policy:
-    """Return the policy that the decision was made on; leaving it out asks no less."""
+def _asked_of(order: Order, kept: Mapping[str, str]) -> ApprovalSpec:
+    """Return what the decision's policy asks of people; leaving the policy out asks no less."""
     decided = order.decision.policy
     if order.policy:
         policy = Policy.parse(order.policy, where="gate")
@@ -287,7 +287,7 @@ def _policy(order: Order, kept: Mapping[str, str]) -> Policy:
                 where="policy",
                 remedy="The policy was edited after the decision: run the gate again.",
             )
-        return policy
+        return policy.approval
     if "policy.json" not in kept:
         raise IntegrityError(
             f"the decision was made on policy {decided}, which was neither handed over nor kept "
@@ -295,10 +295,10 @@ def _policy(order: Order, kept: Mapping[str, str]) -> Policy:
             where="policy",
             remedy="Hand over the section gate that the decide step was given.",
         )
-    return _parsed(kept["policy.json"], decided=decided)
+    return _asked_of_kept(kept["policy.json"], decided=decided)
 
 
-def _parsed(text: str, *, decided: str) -> Policy:
+def _asked_of_kept(text: str, *, decided: str) -> ApprovalSpec:
     raw = json.loads(text)
     found = files.digest_of_text(files.canonical_json(raw))
     if found != decided:
@@ -308,7 +308,7 @@ def _parsed(text: str, *, decided: str) -> Policy:
             where="policy",
             remedy="What was kept was edited: see penstock verify.",
         )
-    return Policy.parse(raw, where="policy.json")
+    return _approval(raw)
 
 
 def _require_people(version: Version, tags: Mapping[str, str], *, spec: ApprovalSpec) -> None:
@@ -323,13 +323,15 @@ def _require_people(version: Version, tags: Mapping[str, str], *, spec: Approval
 
 def _require_no_rejection(version: Version, tags: Mapping[str, str], *, tracking_uri: str) -> None:
     """Refuse what somebody rejected. An approval need not be valid still: it was, once."""
-    spec = ApprovalSpec()
     kept = _kept(version, tracking_uri=tracking_uri)
-    if "policy.json" in kept:
-        # Of the policy only this section: an earlier release may have written others.
-        raw: dict[str, Any] = json.loads(kept["policy.json"])
-        spec = ApprovalSpec.parse(raw.get("approval", {}), where="policy.json, approval")
+    spec = _approval(json.loads(kept.get("policy.json", "{}")))
     _require_nobody_objects(version, tags, spec=spec)
+
+
+def _approval(policy: Mapping[str, Any]) -> ApprovalSpec:
+    # Of the policy only this section: what it asks of a model has been judged, and this release may
+    # refuse a rule that an older one took.
+    return ApprovalSpec.parse(policy.get("approval", {}), where="policy.json: approval")
 
 
 def _require_nobody_objects(

@@ -286,8 +286,8 @@ def answers(tracking_uri: str) -> Iterator[None]:
     except Exception as error:  # Artifact stores raise the exceptions of their own libraries.
         uri = tracking.resolve_uri(tracking_uri)
         raise ServiceError(
-            f"MLflow could not do it: {tracking.reason(error, uri=uri)}",
-            where=tracking.without_password(uri, uri=uri),
+            f"MLflow could not do it: {tracking.reason(error)}",
+            where=uri,
             remedy="Check that the server and its artifact store are up, then run the step again.",
         ) from error
 

@@ -201,8 +201,8 @@ class _Served:
             found: dict[str, Any] = answer.json()
         except (httpx.HTTPError, ValueError) as error:
             raise ServiceError(
-                f"MLflow does not answer: {tracking.reason(error, uri=self._uri)}",
-                where=tracking.without_password(self._uri, uri=self._uri),
+                f"MLflow does not answer: {tracking.reason(error)}",
+                where=self._uri,
                 remedy="Check that the server is up and this account may read the model.",
             ) from error
         return found

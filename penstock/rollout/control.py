@@ -12,11 +12,11 @@ from penstock.errors import InputError, ServiceError
 from penstock.records.rollout import ReturnOrder, Rollout
 from penstock.registry import versions
 from penstock.registry.admission import require_return
-from penstock.registry.champion import checked_champion
+from penstock.registry.champion import checked_champion, way_back
 from penstock.registry.identity import whoami
 from penstock.registry.versions import Version
 from penstock.rollout.journal import Journal
-from penstock.rollout.place import Place, history, unfinished
+from penstock.rollout.place import Place, newest, unfinished
 from penstock.rollout.resume import abandon, go_on, settle
 from penstock.rollout.router import ServiceStatus
 from penstock.rollout.spec import CanarySpec, DeploymentSpec
@@ -48,10 +48,10 @@ class Standing:
 
 def standing(place: Place) -> list[Standing]:
     """Return what serves or died serving."""
-    past = history(place)
-    newest = past[-1].rollout if past else None
+    last = newest(place)
+    rollout = last.rollout if last else None
     return [
-        Standing(service=each, rollout=newest if each.service == place.service else None)
+        Standing(service=each, rollout=rollout if each.service == place.service else None)
         for each in place.standing()
     ]
 
@@ -223,7 +223,7 @@ def _begin_return(
 def _target(service: str, *, to: int | None, tracking_uri: str) -> Version:
     """Return the version to go back to, which may serve again."""
     if to is None:
-        before = versions.way_back(service, tracking_uri=tracking_uri)
+        before = way_back(service, tracking_uri=tracking_uri)
         if before is None:
             raise InputError(
                 "there is no version that was champion before and was not rolled back",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,6 +28,7 @@ from penstock.records.rollout import (
     Rollout,
     Transition,
 )
+from penstock.rollout.analysis.strata import compacted
 from penstock.rollout.store import Store
 
 _ORDER = "order.json"
@@ -135,7 +137,16 @@ class Journal:
             self._refused += _text({"transition": transition.model_dump(mode="json")})
             progress.say(str(error))
         self._rollout = _with_transition(rollout, transition)
+        self.mark()
         return transition
+
+    def mark(self) -> None:
+        """See to it that a rollout that has ended is known as such without reading its journal."""
+        if self._store.ended or self._refused or not self.rollout.ended:
+            return
+        # Where it is not taken, the journal is read once more, and says the same.
+        with contextlib.suppress(OSError, ServiceError):
+            self._store.end(self.rollout.outcome or "")
 
     def saw(self, interval: Interval) -> None:
         """Append what was seen in an interval.
@@ -147,6 +158,8 @@ class Journal:
         self._append({"interval": seen}, evidence=True)
         rollout = self.rollout
         self._rollout = rollout.model_copy(update={"intervals": (*rollout.intervals, interval)})
+        if self._store.crowded:
+            self._shorten()
 
     def approve(self, step: int, *, by: str) -> None:
         """Let a rollout that holds at a step go on."""
@@ -164,6 +177,28 @@ class Journal:
     def abort_asked(self) -> str | None:
         """Why somebody asked to abort, or None."""
         return self._store.note(_ABORT)
+
+    def _shorten(self) -> None:
+        """Put old intervals together, which judges the same: the journal must fit its store."""
+        first = self._store.lines()[0]
+        rollout = self.rollout.model_copy(update={"intervals": compacted(self.rollout.intervals)})
+        if len(rollout.intervals) == len(self.rollout.intervals):
+            return
+        held = first.count(b'"transition":')
+        later = [
+            {"transition": each.model_dump(mode="json")} for each in rollout.transitions[held:]
+        ]
+        seen = [
+            {"interval": each.model_dump(mode="json", exclude_defaults=True)}
+            for each in rollout.intervals
+        ]
+        try:
+            self._store.rewrite([first, *(_text(line) for line in (*later, *seen))])
+        except LeaseLostError:
+            raise
+        except (OSError, ServiceError) as error:
+            raise _unrecorded(self._store, error) from error
+        self._rollout, self._refused = rollout, b""
 
     def _read_order(self) -> Order | ReturnOrder | None:
         first = next(_parsed(self._store.lines()[:1], where=self._store.where), {})
@@ -184,12 +219,6 @@ class Journal:
             raise
         except (OSError, ServiceError) as error:
             raise _unrecorded(self._store, error) from error
-
-
-def journals(stores: Iterable[Store]) -> list[Journal]:
-    """Return the rollouts that have begun, the oldest first."""
-    found = [Journal(store) for store in stores]
-    return sorted((j for j in found if j.exists), key=lambda j: j.rollout.started)
 
 
 def _has_begun(lines: list[bytes]) -> bool:

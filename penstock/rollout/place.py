@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol
 
-from penstock.rollout.journal import Journal, journals
+from penstock.rollout.journal import Journal
 from penstock.rollout.router import Router, ServiceStatus
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.store import Store
@@ -55,7 +55,14 @@ class Place(Protocol):
         ...
 
 
-def place_of(spec: DeploymentSpec, *, service: str, home: Path, tracking_uri: str) -> Place:
+def place_of(
+    spec: DeploymentSpec,
+    *,
+    service: str,
+    home: Path,
+    tracking_uri: str,
+    keep_port: bool = False,
+) -> Place:
     """Return where a deployment's service lives.
 
     Args:
@@ -63,6 +70,8 @@ def place_of(spec: DeploymentSpec, *, service: str, home: Path, tracking_uri: st
         service: The service, which is the registered model.
         home: Folder of this machine that keeps what a local service needs.
         tracking_uri: The MLflow store; a cluster reads models where it says.
+        keep_port: A local service keeps the port that it has; only where it has none it takes the
+            deployment's.
 
     Raises:
         InputError: If `service` cannot be the name of one there, or the plan asks for what that
@@ -72,17 +81,57 @@ def place_of(spec: DeploymentSpec, *, service: str, home: Path, tracking_uri: st
     if spec.router == "local":
         from penstock.rollout.routers.place import LocalPlace
 
-        return LocalPlace(home, service=service, port=spec.port)
+        return LocalPlace(
+            home,
+            service=service,
+            port=spec.port,
+            keep_port=keep_port,
+            ready_timeout=spec.ready_timeout,
+        )
     from penstock.rollout.kserve.place import ClusterPlace
 
     return ClusterPlace(spec, service=service, tracking_uri=tracking_uri)
 
 
 def history(place: Place) -> list[Journal]:
-    """Return the rollouts of a service that have begun, the oldest first."""
-    return journals(place.stores())
+    """Return the rollouts of a service that have begun, the oldest first. Every journal is read."""
+    found = [(store, Journal(store)) for store in place.stores()]
+    begun = [(store.number, journal) for store, journal in found if journal.exists]
+    # Those of a former release have no number, and began before all that have.
+    return [each for _, each in sorted(begun, key=lambda one: (one[0], one[1].rollout.started))]
+
+
+def newest(place: Place) -> Journal | None:
+    """Return the rollout of a service that began last; None if it never had one."""
+    for store in reversed(place.stores()):
+        if not store.number:
+            break
+        journal = Journal(store)
+        if journal.exists:
+            return journal
+    found = history(place)
+    return found[-1] if found else None
 
 
 def unfinished(place: Place) -> list[Journal]:
-    """Return those of them for which something is left to be done."""
-    return [journal for journal in history(place) if not journal.rollout.ended]
+    """Return the rollouts for which something is left to be done, the oldest first."""
+    found = [Journal(store) for store in place.stores() if not store.ended]
+    return [journal for journal in found if journal.exists and not journal.rollout.ended]
+
+
+def prune(place: Place, *, keep: int) -> None:
+    """Delete the journals of the oldest rollouts that have ended; what is left over is marked.
+
+    Args:
+        place: Where the service lives; its lease is held by the caller.
+        keep: How many that have ended stay.
+    """
+    stores = place.stores()
+    for store in stores:
+        if not store.ended:
+            journal = Journal(store)
+            if journal.exists:
+                journal.mark()
+    ended = [store for store in stores if store.ended]
+    for store in ended[: max(0, len(ended) - keep)]:
+        store.forget()

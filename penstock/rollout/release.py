@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from penstock import files, progress
-from penstock.errors import InputError, PenstockError
+from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Deployment
 from penstock.records.rollout import SERVED_LATENCY, Grids, Order, Rollout, Transition
@@ -19,7 +19,7 @@ from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import keep_rollout
 from penstock.rollout.fetching import fetch
 from penstock.rollout.journal import Journal
-from penstock.rollout.place import Place, place_of
+from penstock.rollout.place import Place, place_of, prune
 from penstock.rollout.report import render
 from penstock.rollout.resume import REPLAYED_ROWS, go_on, promote, prove, settle
 from penstock.rollout.router import Release
@@ -104,6 +104,7 @@ def release(place: Place, order: Order, *, run: str, outputs: Outputs) -> Rollou
             made = _deployment(rollout, url=place.router.url, spec=spec)
             made.write(outputs.deployment)
         _keep(rollout, outputs, tracking_uri=order.tracking_uri)
+        _prune(place, keep=spec.history)
     progress.say(headline(rollout))
     return rollout
 
@@ -129,8 +130,9 @@ def _run(place: Place, journal: Journal, order: Order, *, spec: DeploymentSpec) 
 
 def _begin(place: Place, journal: Journal, order: Order, *, spec: DeploymentSpec) -> Rollout:
     place.router.open()
-    release = release_of(place, order, drill=spec.drill)
+    # What is fetched before the champion is brought up would be cleaned up with it.
     direct = _serve_champion(place, order, spec=spec)
+    release = release_of(place, order, drill=spec.drill)
     if direct and spec.drill:
         raise InputError(
             f"a drill needs a champion beside it. {direct}",
@@ -157,6 +159,13 @@ def _keep(rollout: Rollout, outputs: Outputs, *, tracking_uri: str) -> None:
         keep_rollout(rollout, tracking_uri=tracking_uri, others={"rollout.html": outputs.report})
     except PenstockError as error:
         progress.say(f"the rollout's record could not be kept with the version: {error}")
+
+
+def _prune(place: Place, *, keep: int) -> None:
+    try:
+        prune(place, keep=keep)
+    except ServiceError as error:
+        progress.say(f"old rollouts could not be deleted: {error}")
 
 
 def _planned(

@@ -151,7 +151,7 @@ def scores(scene: Scene) -> Section:
 def quality(scene: Scene) -> Section | None:
     """Return agreement on copied requests and loss where labels came; None without either."""
     copied = any(point.pairs.rows for point in scene.points)
-    labelled = any(p.stable.labelled.rows + p.candidate.labelled.rows for p in scene.points)
+    labelled = any(p.stable.labelled.requests + p.candidate.labelled.requests for p in scene.points)
     if not copied and not labelled:
         return None
     parts = [
@@ -174,20 +174,20 @@ def _agreement(scene: Scene) -> str:
     lowest = min([*shares, *([bound] if bound else [])])
     return drawn(
         scene,
-        [line(scene, line_of(asked, shares), "Rows that both predict alike", "accent")],
+        [line(scene, line_of(asked, shares), "Requests that both predict alike", "accent")],
         title="Agreement",
-        y="Percent of copied rows",
+        y="Percent of copied requests",
         xlim=(asked[0].start, asked[-1].end),
         ylim=(max(0.0, lowest - 8), 102),
         references=[Reference("horizontal", bound, f"Least: {bound:g} %", "warn")] if bound else [],
-        caption=f"Rows of copied requests on which both versions agree.{left_out}",
+        caption=f"Copied requests on a row of which, drawn, both versions agree.{left_out}",
     )
 
 
 def _loss(scene: Scene) -> str:
     points = scene.points
-    stable = sum(point.stable.labelled.rows for point in points)
-    candidate = sum(point.candidate.labelled.rows for point in points)
+    stable = sum(point.stable.labelled.requests for point in points)
+    candidate = sum(point.candidate.labelled.requests for point in points)
     return both(
         scene,
         (
@@ -197,9 +197,9 @@ def _loss(scene: Scene) -> str:
         title="Loss",
         y="Mean loss so far",
         caption="How far predictions were from the true label, where it has come: 0 is perfect, 1 "
-        "as wrong as can be. The mean over all such rows since the shadow phase began, and anew "
-        f"since the first step: {stable:,} rows of the stable version, {candidate:,} of the "
-        "candidate.",
+        "as wrong as can be. The mean over all such requests since the shadow phase began, and "
+        f"anew since the first step: {stable:,} requests of the stable version, {candidate:,} of "
+        "the candidate.",
     )
 
 

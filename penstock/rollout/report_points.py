@@ -148,13 +148,13 @@ def line_of(points: Sequence[Point], values: Sequence[float | None]) -> Line:
 def mean_losses(
     points: Sequence[Point], arm_of: Callable[[Point], ArmSummary]
 ) -> list[float | None]:
-    """Return the mean loss of the labelled rows so far, phase by phase; None before the first."""
+    """Return the mean loss of labelled requests so far, phase by phase; None before the first."""
     sums: dict[str, Labelled] = {}
     means: list[float | None] = []
     for point in points:
         so_far = sums.get(point.phase, Labelled()).plus(arm_of(point).labelled)
         sums[point.phase] = so_far
-        means.append(so_far.loss / so_far.rows if so_far.rows else None)
+        means.append(so_far.loss / so_far.requests if so_far.requests else None)
     return means
 
 

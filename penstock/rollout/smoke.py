@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Callable
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     Scorer: TypeAlias = LoadedModel | OnnxModel
 
 AGENT = "penstock-smoke"
+
+_TIMEOUT = 60.0
+_LARGEST = 2**25
 
 
 def scorer_of(release: Release) -> Scorer:
@@ -63,14 +68,15 @@ def check(
         log: Returns the end of the server's log, which is quoted when it fails.
 
     Raises:
-        ServiceError: Naming the first row whose answer differs, or what the server said instead.
+        ServiceError: Naming the first row whose answer differs, or what was said instead, by
+            whoever answers there: any answer that is not one of a model server is a failure.
     """
     names = [column.name for column in scorer.record.columns]
     scores = scorer.scores_of(columns_of(sample, scorer.record.columns))
     expected = answer_of(scorer.record, labels=scorer.labels_of(scores), scores=scores)
     answered = _ask(address, service=service, instances=as_instances(sample.select(names)), log=log)
-    got = Answer(labels=answered["predictions"], probabilities=answered.get("probabilities"))
     rows: int = sample.num_rows
+    got = _answer_in(answered, rows=rows, like=expected, where=address.url)
     for row in range(rows):
         found = difference(got, expected, row)
         if found:
@@ -93,10 +99,13 @@ def curl_line(deployment: Deployment, *, holdout: Path) -> str:
 
     address = f"{deployment.url}/v2/models/{deployment.service}"
     try:
-        response = httpx.Client(trust_env=False, timeout=30).get(address).raise_for_status()
+        with httpx.Client(trust_env=False, timeout=30) as client:
+            response = client.get(address).raise_for_status()
+        names = [str(tensor["name"]) for tensor in response.json()["inputs"]]
     except httpx.HTTPError as error:
         raise ServiceError(f"the service does not answer: {error}", where=address) from error
-    names = [tensor["name"] for tensor in response.json()["inputs"]]
+    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        raise _foreign(f"it says {response.text:.200}", where=address) from error
     instances = as_instances(sample_rows(holdout, rows=1).select(names))
     body = json.dumps({"instances": instances}, ensure_ascii=False)
     return f"curl -s {predict_url(deployment.url, deployment.service)} -d {shlex.quote(body)}"
@@ -108,25 +117,83 @@ def _ask(
     service: str,
     instances: list[dict[str, Any]],
     log: Callable[[], str],
-) -> dict[str, Any]:
+) -> Any:
     import httpx
 
-    headers = {"user-agent": AGENT, **address.headers}
-    with httpx.Client(trust_env=False, timeout=60, headers=headers) as client:
+    headers = {"user-agent": AGENT, "accept-encoding": "identity", **address.headers}
+    body = json.dumps({"instances": instances}).encode()
+    with httpx.Client(trust_env=False, timeout=_TIMEOUT, headers=headers) as client:
         try:
-            response = client.post(predict_url(address.url, service), json={"instances": instances})
+            with client.stream(
+                "POST",
+                predict_url(address.url, service),
+                content=body,
+                headers={"content-type": "application/json"},
+            ) as response:
+                said = _read(response.iter_raw(), where=address.url)
         except httpx.HTTPError as error:
             raise ServiceError(
                 f"the server does not answer: {error}.{_ending(log)}", where=address.url
             ) from error
+    text = said.decode(errors="replace")
     if response.status_code != 200:
         raise ServiceError(
-            f"the server answered {response.status_code} to holdout rows: {response.text:.300}."
+            f"the server answered {response.status_code} to holdout rows: {text:.300}."
             f"{_ending(log)}",
             where=address.url,
         )
-    answered: dict[str, Any] = response.json()
-    return answered
+    try:
+        return json.loads(said, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        raise _foreign(f"it is no JSON: {text:.200}", where=address.url) from error
+
+
+def _read(blocks: Iterator[bytes], *, where: str) -> bytes:
+    """Return a body that neither comes without end nor trickles in for ever."""
+    deadline = time.monotonic() + _TIMEOUT
+    said = bytearray()
+    for block in blocks:
+        said += block
+        if len(said) > _LARGEST:
+            raise _foreign(f"it is larger than {_LARGEST:,} bytes", where=where)
+        if time.monotonic() > deadline:
+            raise ServiceError(f"the server does not answer within {_TIMEOUT:g} s", where=where)
+    return bytes(said)
+
+
+def _answer_in(answered: Any, *, rows: int, like: Answer, where: str) -> Answer:
+    """Return the answer that a v1 response holds, seen to be one before any row is compared."""
+    found = answered if isinstance(answered, dict) else {}
+    labels, probabilities = found.get("predictions"), found.get("probabilities")
+    if not isinstance(labels, list) or len(labels) != rows:
+        raise _foreign(f"it has not {rows} predictions: {answered!r:.200}", where=where)
+    if like.probabilities is None:
+        if not all(map(_is_number, labels)):
+            raise _foreign(f"its predictions are no numbers: {labels!r:.200}", where=where)
+        return Answer(labels=labels, probabilities=None)
+    if not isinstance(probabilities, list) or len(probabilities) != rows:
+        raise _foreign(f"it has not {rows} rows of probabilities: {answered!r:.200}", where=where)
+    for row in probabilities:
+        if not (isinstance(row, list) and all(map(_is_number, row))):
+            raise _foreign(f"its probabilities are no numbers: {row!r:.200}", where=where)
+    return Answer(labels=labels, probabilities=probabilities)
+
+
+def _is_number(value: Any) -> bool:
+    whole = isinstance(value, int | float) and not isinstance(value, bool)
+    return whole and abs(value) <= sys.float_info.max
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+def _foreign(what: str, *, where: str) -> ServiceError:
+    return ServiceError(
+        f"what answers is not the model server: {what}",
+        where=where,
+        remedy="Is it another server's address, or a proxy's page?",
+    )
 
 
 def _ending(log: Callable[[], str]) -> str:

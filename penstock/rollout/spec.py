@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from penstock.records.spec import Spec
+from penstock.secrets import is_reference
 
 Drill = Literal[
     "",
@@ -78,8 +79,8 @@ class RulesSpec(Spec):
         default=0.8,
         ge=0,
         le=1,
-        description="Share of mirrored rows on which both must agree; 0 leaves it out. For a "
-        "regression: within 10 % of one another",
+        description="Share of mirrored requests on a row of which both must agree; 0 leaves it "
+        "out. For a regression: within 10 % of one another",
     )
     score_psi: float = Field(
         default=0.2, gt=0, description="Population stability index of the scores, at most"
@@ -91,13 +92,17 @@ class RulesSpec(Spec):
         default=0.05,
         gt=0,
         lt=1,
-        description="Mean loss on rows whose label has come: how much higher it may be",
+        description="Mean loss on requests whose labels have come: how much higher it may be",
     )
     labels: Literal["optional", "required"] = Field(
         default="optional",
         description="optional: judged once min_labels have come; required: no promotion before",
     )
-    min_labels: int = Field(default=200, ge=1, description="Labelled rows of each version")
+    min_labels: int = Field(
+        default=200,
+        ge=1,
+        description="Labelled requests of each version before labels pass or fail",
+    )
 
 
 class AbortSpec(Spec):
@@ -185,19 +190,22 @@ class QueriesSpec(Spec):
         "latency is not known, and never passes",
     )
     scores: str = Field(
-        default=f"penstock_prediction_score_bucket{{{_USERS}}}",
-        description="Histogram of the scores of a classifier, by `le`; empty: not read",
+        default=f"penstock_drawn_score_bucket{{{_USERS}}}",
+        description="Histogram of the scores of a classifier, of one row of each request, by `le`; "
+        "empty: not read",
     )
     predicted: str = Field(
-        default=f"penstock_predicted_rows_total{{{_USERS}}}",
-        description="Rows by predicted label, in the label `label`, read where scores are",
+        default=f"penstock_drawn_rows_total{{{_USERS}}}",
+        description="One row of each request by predicted label, in the label `label`, read where "
+        "scores are",
     )
-    labelled_rows: str = Field(
-        default=f"penstock_labelled_rows_total{{{_USERS}}}",
-        description="Rows whose true label has come; empty: not read",
+    labelled_requests: str = Field(
+        default=f"penstock_labelled_requests_total{{{_USERS}}}",
+        description="Requests whose true labels have come; empty: not read",
     )
     labelled_loss: str = Field(
-        default=f"penstock_labelled_loss_total{{{_USERS}}}", description="Sum of their losses"
+        default=f"penstock_labelled_loss_total{{{_USERS}}}",
+        description="Sum of their losses, each the mean over its labelled rows",
     )
     labelled_squared: str = Field(
         default=f"penstock_labelled_loss_squared_total{{{_USERS}}}",
@@ -251,7 +259,9 @@ class PrometheusSpec(Spec):
         edges = list(self.latency_edges)
         if len(edges) == 1 or edges != sorted(set(edges)) or min(edges, default=1) <= 0:
             raise ValueError("latency_edges must be above 0 and rise, two at least")
-        if self.url and not self.url.startswith(("http://", "https://")):
+        if self.url and not (
+            self.url.startswith(("http://", "https://")) or is_reference(self.url)
+        ):
             raise ValueError(f"url must begin with http:// or https://, got {self.url!r}")
         return self
 
@@ -320,6 +330,12 @@ class DeploymentSpec(Spec):
         description="Holdout rows whose answers must equal the model's own before users see it",
     )
     canary: CanarySpec = CanarySpec()
+    history: int = Field(
+        default=50,
+        ge=1,
+        description="Rollouts that have ended whose journals are kept where the service lives; "
+        "what the registry keeps of them stays",
+    )
     drill: Drill = Field(
         default="",
         description="A fault to put into the candidate's server on purpose, to see it rolled back",

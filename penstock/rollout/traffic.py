@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from penstock.rollout.beside import beside
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 Ask = Callable[["aiohttp.ClientSession", int], Coroutine[Any, Any, None]]
 
-REPLAY_HEADER = "x-penstock-replay"
 AGENT = "penstock-replay"
 
 _UNDER_WAY = 64
@@ -29,7 +28,7 @@ def predict_url(url: str, service: str) -> str:
 
 
 def replay(
-    address: str, bodies: Sequence[bytes], *, rate: float
+    address: str, bodies: Sequence[bytes], *, rate: float, headers: Mapping[str, str]
 ) -> contextlib.AbstractContextManager[None]:
     """Send requests at a steady rate until the block ends.
 
@@ -39,6 +38,7 @@ def replay(
         address: Where a body is posted to.
         bodies: One request each, sent in turn, over and over.
         rate: Requests a second.
+        headers: What marks them as a rollout's own.
     """
 
     async def post(session: aiohttp.ClientSession, number: int) -> None:
@@ -46,7 +46,8 @@ def replay(
 
         # A failed request is evidence that the router has already counted.
         with contextlib.suppress(aiohttp.ClientError, TimeoutError):
-            async with session.post(address, data=bodies[number % len(bodies)]) as response:
+            body = bodies[number % len(bodies)]
+            async with session.post(address, data=body, headers=headers) as response:
                 await response.read()
 
     return paced(post, rate=rate)
@@ -65,7 +66,7 @@ def paced(ask: Ask, *, rate: float) -> contextlib.AbstractContextManager[None]:
 async def _pace(ask: Ask, *, rate: float, over: threading.Event) -> None:
     import aiohttp
 
-    headers = {"content-type": "application/json", "user-agent": AGENT, REPLAY_HEADER: "1"}
+    headers = {"content-type": "application/json", "user-agent": AGENT}
     timeout = aiohttp.ClientTimeout(total=_TIMEOUT)
     clock = asyncio.get_running_loop().time
     under_way: set[asyncio.Task[None]] = set()

@@ -15,6 +15,7 @@ import penstock
 from penstock.serving import events, feedback, openapi, payload, responses
 from penstock.serving.binary import HEADER_LENGTH
 from penstock.serving.books import Books, Exchange, Headers
+from penstock.serving.budget import Budget, Share
 from penstock.serving.capture import Truths
 from penstock.serving.mistakes import RequestError, parse_object
 from penstock.serving.service import Protocol, Service
@@ -56,6 +57,7 @@ class InferenceApp:
         self._worker = ThreadPoolExecutor(threads, thread_name_prefix="predict")
         self._explainer = ThreadPoolExecutor(1, thread_name_prefix="explain")
         self._explaining = 0
+        self._budget = Budget(service.limits.bodies)
         self._draining = False
         name, version = service.name, service.version
         self._predictions, self._read = self._routes(name, version)
@@ -96,7 +98,7 @@ class InferenceApp:
             f"/v1/models/{name}/versions/{version}": self._ready,
             "/v2": lambda: {**server, **notes},
             "/v2/health/live": lambda: {"live": True},
-            "/v2/health/ready": lambda: {"ready": not self._draining},
+            "/v2/health/ready": lambda: {"ready": self._is_ready},
             "/v2/models": lambda: {"models": [name], **notes},
             model: self._service.metadata,
             versioned: self._service.metadata,
@@ -122,7 +124,7 @@ class InferenceApp:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: Headers = dict(scope["headers"])
         method, path = scope["method"], scope["path"]
-        exchange = Exchange.of(headers)
+        exchange = Exchange.of(headers, marks=self._books.marks)
         # The server sends no body to HEAD, whatever it is given.
         reads = method in ("GET", "HEAD")
         if reads and path in self._read:
@@ -179,23 +181,36 @@ class InferenceApp:
             raise RequestError(
                 f"{path} is called with POST", status=405, headers=[(b"allow", b"POST")]
             )
-        body = await self._body(headers, receive)
-        exchange.size = len(body)
-        if protocol is None:
-            assert handler is not None
-            return await handler(body, exchange), _PLAIN
-        return await self._predict(body, protocol, headers, exchange)
-
-    async def _body(self, headers: Headers, receive: Receive) -> bytes:
         limit = self._service.limits.body
+        if handler == self._feedback:
+            self._books.gate.check(headers)
+            limit = min(limit, self._service.limits.labels)
+        # Until it is answered: what a body is read into is many times as large.
+        with self._budget.share() as share:
+            body = await self._body(headers, receive, share, limit=limit)
+            exchange.size = len(body)
+            if protocol is None:
+                assert handler is not None
+                return await handler(body, exchange), _PLAIN
+            return await self._predict(body, protocol, headers, exchange)
+
+    async def _body(self, headers: Headers, receive: Receive, share: Share, *, limit: int) -> bytes:
         compressed = payload.encoding_of(headers)
-        body = await _received(headers, receive, limit=limit)
+        seconds = self._service.limits.seconds
+        try:
+            async with asyncio.timeout(seconds):
+                body = await _received(headers, receive, share, limit=limit)
+        except TimeoutError as error:
+            raise payload.too_slow(seconds) from error
         if not compressed:
             return body
+        share.grow_to(len(body) + payload.largest(body, limit=limit))
         # A small one may hold a large one, which is not to keep the event loop.
-        return await asyncio.get_running_loop().run_in_executor(
+        whole = await asyncio.get_running_loop().run_in_executor(
             self._worker, partial(payload.decompressed, body, limit=limit)
         )
+        share.shrink_to(len(whole))
+        return whole
 
     async def _predict(
         self, body: bytes, protocol: Protocol, headers: Headers, exchange: Exchange
@@ -222,7 +237,7 @@ class InferenceApp:
 
     async def _index(self, body: bytes, exchange: Exchange) -> bytes:  # noqa: ARG002
         """Return what Triton's clients list models by; it holds one, whatever they filter by."""
-        state = "UNAVAILABLE" if self._draining else "READY"
+        state = "READY" if self._is_ready else "UNAVAILABLE"
         name, version = self._service.name, self._service.version
         index = [{"name": name, "version": version, "state": state, "reason": ""}]
         return responses.encode(index)
@@ -230,6 +245,12 @@ class InferenceApp:
     async def _feedback(self, body: bytes, exchange: Exchange) -> bytes:
         truths = feedback.parse(parse_object(body), record=self._service.record)
         found = self._books.memory.join(truths)
+        if found.unknown == len(truths):
+            raise RequestError(
+                f"none of the {len(truths):,} labels is of a row that this server remembers: it "
+                "never answered it, or answered so many since that it has forgotten it",
+                status=404,
+            )
         for arm, sums in found.sums.items():
             self._books.meters.labelled(arm, sums)
         if self._books.capture is not None and found.new:
@@ -259,8 +280,14 @@ class InferenceApp:
         finally:
             self._explaining -= 1
 
+    @property
+    def _is_ready(self) -> bool:
+        return not self._draining and not self._books.broken
+
     def _ready(self) -> Mapping[str, Any]:
-        return {"name": self._service.name, "ready": not self._draining}
+        found = {"name": self._service.name, "ready": self._is_ready}
+        broken = self._books.broken
+        return found | {"reason": f"the thread {broken} failed for good"} if broken else found
 
     def _unknown(self, method: str, path: str) -> RequestError:
         if path in self._read or path == "/metrics":
@@ -292,7 +319,7 @@ class InferenceApp:
         await send({"type": "http.response.body", "body": body})
 
 
-async def _received(headers: Headers, receive: Receive, *, limit: int) -> bytes:
+async def _received(headers: Headers, receive: Receive, share: Share, *, limit: int) -> bytes:
     if int(headers.get(b"content-length", 0)) > limit:
         raise payload.too_large(limit)
     blocks, size, more = [], 0, True
@@ -304,6 +331,7 @@ async def _received(headers: Headers, receive: Receive, *, limit: int) -> bytes:
         size += len(block)
         if size > limit:
             raise payload.too_large(limit)
+        share.grow_to(size)
         blocks.append(block)
         more = message.get("more_body", False)
     return b"".join(blocks)

@@ -9,13 +9,16 @@ from dataclasses import dataclass, field
 
 from penstock.serving.capture import Capture, Rows
 from penstock.serving.feedback import Memory
+from penstock.serving.gate import Gate
+from penstock.serving.ids import request_id_of
+from penstock.serving.marks import MIRROR, REPLAY, SMOKE, Marks
 from penstock.serving.meters import Meters
 from penstock.serving.service import Outcome
+from penstock.serving.supervised import Supervised
 
 Headers = Mapping[bytes, bytes]
 
-SMOKE_AGENT = b"penstock-smoke"
-"""The user-agent of the release step's own probe, which is neither captured nor remembered."""
+_MIRROR, _REPLAY, _SMOKE = MIRROR.encode(), REPLAY.encode(), SMOKE.encode()
 
 
 @dataclass
@@ -42,13 +45,13 @@ class Exchange:
     started: float = field(default_factory=time.perf_counter)
 
     @classmethod
-    def of(cls, headers: Headers) -> Exchange:
-        """Return the exchange that a request's headers begin."""
+    def of(cls, headers: Headers, *, marks: Marks) -> Exchange:
+        """Return the exchange that a request's headers begin; a mark must be genuine."""
         return cls(
-            request_id=_request_id(headers.get(b"x-request-id", b"")),
-            mirrored=headers.get(b"x-penstock-mirror") == b"1",
-            replayed=headers.get(b"x-penstock-replay") == b"1",
-            smoke=headers.get(b"user-agent") == SMOKE_AGENT,
+            request_id=request_id_of(headers.get(b"x-request-id", b"")) or uuid.uuid4().hex,
+            mirrored=marks.genuine(headers.get(_MIRROR, b"")),
+            replayed=marks.genuine(headers.get(_REPLAY, b"")),
+            smoke=marks.genuine(headers.get(_SMOKE, b"")),
         )
 
     @property
@@ -69,11 +72,27 @@ class Books:
         meters: The figures.
         memory: The rows that a label may still come for.
         capture: Where rows are written to; None: nowhere.
+        gate: Lets labels in.
+        marks: Tells the rollout's own requests from others.
+        threads: What runs in the background.
     """
 
     meters: Meters
     memory: Memory
     capture: Capture | None = None
+    gate: Gate = field(default_factory=Gate)
+    marks: Marks = field(default_factory=Marks)
+    threads: list[Supervised] = field(default_factory=list)
+
+    @property
+    def broken(self) -> str:
+        """The name of a thread that failed for good; empty: all run."""
+        return next((thread.name for thread in self.threads if thread.down), "")
+
+    def watch(self, thread: Supervised) -> None:
+        """Have a thread's failures show in the figures and in readiness."""
+        self.threads.append(thread)
+        self.meters.watch(thread)
 
     def enter(self, exchange: Exchange, outcome: Outcome, *, version: str) -> None:
         """Note an answer before it is sent, so that a label cannot come before it."""
@@ -102,12 +121,3 @@ class Books:
                 labels=outcome.labels,
             )
             self.capture.rows(rows, size=exchange.size)
-
-
-def _request_id(given: bytes) -> str:
-    """Return the client's id if it is printable ASCII of at most 128 characters, else a new one."""
-    if 0 < len(given) <= 128 and given.isascii():
-        text = given.decode("ascii")
-        if text.isprintable():
-            return text
-    return uuid.uuid4().hex

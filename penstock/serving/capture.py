@@ -7,9 +7,10 @@ most one torn line at the end of each kind's newest file; readers skip and count
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from typing import Any, BinaryIO, Literal
 import orjson
 
 from penstock.errors import InputError
+from penstock.serving.supervised import Supervised
 
 Kind = Literal["predictions", "feedback"]
 
@@ -113,6 +115,9 @@ class Capture:
         written: Called with the number of rows that were written.
         dropped: Called with the number of rows that were not.
 
+    Attributes:
+        thread: The thread.
+
     Raises:
         InputError: If the folder cannot be written to.
     """
@@ -143,8 +148,8 @@ class Capture:
         self._queue: SimpleQueue[tuple[Kind, Rows | Truths, int] | None] = SimpleQueue()
         self._pending = 0
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name="capture", daemon=True)
-        self._thread.start()
+        self.thread = Supervised("capture", self._run)
+        self.thread.start()
 
     def rows(self, rows: Rows, *, size: int) -> None:
         """Have rows written, or drop and count them if too much is waiting. Never blocks.
@@ -162,13 +167,15 @@ class Capture:
     def close(self) -> None:
         """Write what is waiting, then close the files."""
         self._queue.put(_END)
-        self._thread.join()
+        self.thread.join()
 
     def _put(self, kind: Kind, item: Rows | Truths, rows: int, size: int) -> None:
         # What Python needs for a value is several times its bytes in JSON, and never nothing.
         weight = size + 200 * rows
         with self._lock:
-            fits = self._pending + weight <= self._bounds.pending_bytes
+            # Nobody would ever take it from a thread that was given up.
+            fits = not self.thread.down
+            fits = fits and self._pending + weight <= self._bounds.pending_bytes
             if fits:
                 self._pending += weight
         if fits:
@@ -179,17 +186,27 @@ class Capture:
     def _run(self) -> None:
         while (entry := self._queue.get()) is not _END:
             kind, item, weight = entry
-            lines = list(item.lines())
             try:
-                self._files[kind].write(lines, flush=self._queue.empty())
-            except OSError:
-                self._dropped(len(lines))
-            else:
-                self._written(len(lines))
-            with self._lock:
-                self._pending -= weight
+                self._write(kind, item)
+            finally:
+                with self._lock:
+                    self._pending -= weight
         for file in self._files.values():
-            file.close()
+            with contextlib.suppress(OSError):
+                file.close()
+
+    def _write(self, kind: Kind, item: Rows | Truths) -> None:
+        rows = len(item.labels)
+        try:
+            self._files[kind].write(item.lines(), flush=self._queue.empty())
+        except OSError:
+            # A full disk is no surprise; what is not is told by the thread's supervisor.
+            self._dropped(rows)
+        except BaseException:
+            self._dropped(rows)
+            raise
+        else:
+            self._written(rows)
 
 
 class _Rotating:
@@ -205,21 +222,30 @@ class _Rotating:
         if not os.access(folder, os.W_OK | os.X_OK):
             raise PermissionError(13, "Permission denied")
 
-    def write(self, lines: Sequence[Mapping[str, Any]], *, flush: bool) -> None:
-        for line in lines:
-            data = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
-            if self._stream is None or self._size + len(data) > self._bounds.file_bytes:
-                self._next()
-            assert self._stream is not None
-            self._stream.write(data)
-            self._size += len(data)
-        if flush and self._stream is not None:
-            self._stream.flush()
+    def write(self, lines: Iterable[Mapping[str, Any]], *, flush: bool) -> None:
+        # All or nothing: what cannot be written as JSON is found before the first byte.
+        blocks = [orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines]
+        try:
+            for data in blocks:
+                if self._stream is None or self._size + len(data) > self._bounds.file_bytes:
+                    self._next()
+                assert self._stream is not None
+                self._stream.write(data)
+                self._size += len(data)
+            if flush and self._stream is not None:
+                self._stream.flush()
+        except OSError:
+            # What a full disk took of it ends in a torn line: nothing more may come after that.
+            stream, self._stream = self._stream, None
+            if stream is not None:
+                with contextlib.suppress(OSError):
+                    stream.close()
+            raise
 
     def close(self) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close()
 
     def _next(self) -> None:
         self.close()
@@ -235,24 +261,33 @@ class _Rotating:
 class Reader:
     """Iterates over captured lines; `torn` counts those that were skipped, once it is through.
 
+    A file that the server removes meanwhile, to make room, is left out.
+
     Args:
         folder: What a server was given as `--capture`.
         kind: Which lines.
+        rows: Leave out the oldest files, where the others hold so many lines; None: read all.
 
     Raises:
         InputError: If the folder does not exist.
     """
 
-    def __init__(self, folder: Path, kind: Kind) -> None:
+    def __init__(self, folder: Path, kind: Kind, *, rows: int | None = None) -> None:
         if not folder.is_dir():
             raise InputError("the capture folder does not exist", where=str(folder))
         self._paths = _paths(folder, kind)
+        if rows is not None:
+            self._paths = _holding(self._paths, rows)
         self.torn = 0
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         self.torn = 0
         for path in self._paths:
-            with path.open("rb") as stream:
+            try:
+                stream = path.open("rb")
+            except FileNotFoundError:
+                continue
+            with stream:
                 for line in stream:
                     try:
                         yield orjson.loads(line)
@@ -272,10 +307,19 @@ def read(folder: Path, *, kind: Kind = "predictions") -> Reader:
     return Reader(folder, kind)
 
 
+def newest(folder: Path, *, rows: int, kind: Kind = "predictions") -> Reader:
+    """Return the newest lines of a kind, at least `rows` if there are as many, the oldest first.
+
+    Raises:
+        InputError: If the folder does not exist.
+    """
+    return Reader(folder, kind, rows=rows)
+
+
 def joined(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the captured predictions whose true label has come, with it as `truth`.
 
-    Where a label came twice for one row, the first counts.
+    As in the live figures, the first label of a row counts, and the first answer to an id.
 
     Raises:
         InputError: If the folder does not exist.
@@ -286,7 +330,16 @@ def joined(folder: Path) -> Iterator[dict[str, Any]]:
     for line in read(folder):
         key = (line["request_id"], line["row"])
         if key in truths:
-            yield {**line, "truth": truths[key]}
+            yield {**line, "truth": truths.pop(key)}
+
+
+def _holding(paths: list[Path], rows: int) -> list[Path]:
+    for place in reversed(range(len(paths))):
+        with contextlib.suppress(FileNotFoundError), paths[place].open("rb") as stream:
+            rows -= sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
+        if rows <= 0:
+            return paths[place:]
+    return paths
 
 
 def _paths(folder: Path, kind: Kind) -> list[Path]:

@@ -1,8 +1,8 @@
 """`python -m penstock.serving.drill --fault NAME`: the model server with a fault put in on purpose.
 
 For proving that a rollout notices: never for users. It takes the model server's own options. The
-release step's probe (user-agent `penstock-smoke`) is answered as by a sound server, so that the
-fault meets traffic. Standard error and the metadata say that it is a drill.
+release step's probe is answered as by a sound server, so that the fault meets traffic. Standard
+error and the metadata say that it is a drill.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from zlib import crc32
 
 from penstock.errors import InputError
 from penstock.serving import launch
+from penstock.serving.marks import SMOKE
 
 if TYPE_CHECKING:
     import numpy as np
@@ -215,6 +216,7 @@ class Drill:
     ) -> None:
         from penstock.serving.app import InferenceApp
 
+        self._marks = books.marks
         self._sound = InferenceApp(service, books)
         self._faulty = InferenceApp(replace(service, scorer=fault(service.scorer)), books)
         self._slow = slow
@@ -227,18 +229,20 @@ class Drill:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, as ASGI has it."""
-        from penstock.serving.books import SMOKE_AGENT
-
         if scope["type"] == "lifespan" and self._crash_after is not None:
             timer = threading.Timer(self._crash_after, _crash)
             timer.daemon = True
             timer.start()
-        if scope["type"] != "http" or (b"user-agent", SMOKE_AGENT) in scope["headers"]:
+        if scope["type"] != "http" or self._is_probe(scope):
             await self._sound(scope, receive, send)
         elif self._slow and scope["method"] == "POST":
             await _slowly(self._faulty, scope, receive, send)
         else:
             await self._faulty(scope, receive, send)
+
+    def _is_probe(self, scope: Scope) -> bool:
+        value = dict(scope["headers"]).get(SMOKE.encode(), b"")
+        return self._marks.genuine(value)
 
 
 FAULTS: Mapping[str, Callable[[Any], Any]] = {

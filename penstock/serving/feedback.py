@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from penstock.records.model import Model
 from penstock.records.rollout import Labelled
+from penstock.serving import ids
 from penstock.serving.mistakes import RequestError, kind, only_fields, show
 
 REMEMBERED = 100_000
@@ -17,17 +18,20 @@ REMEMBERED = 100_000
 MAX_LABELS = 10_000
 """Labels in one request."""
 
+MAX_ROW = 1 << 31
+"""Row indices that are taken lie below it."""
+
 Arm = Literal["live", "mirror"]
 
 
-@dataclass
+@dataclass(slots=True)
 class _Answered:
     """One request that was answered, and which of its rows have their label."""
 
     scores: Sequence[float]
     labels: Sequence[Any]
     arm: Arm
-    known: set[int] = field(default_factory=set)
+    known: set[int] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,8 +42,9 @@ class Joined:
         joined: Labels that found their row.
         unknown: Labels whose row is not remembered: never answered here, or too long ago.
         repeated: Labels of rows that had theirs already; these count no second time.
-        sums: The losses of those joined, by whether the row was a user's or a copy.
-        new: Request, row and label of those that are not repeated.
+        sums: The losses of requests that had no label before, by whether a request was a user's or
+            a copy.
+        new: Request, row and label of those that found their row.
     """
 
     joined: int
@@ -66,10 +71,13 @@ class Memory:
     def add(
         self, request_id: str, *, scores: Sequence[float], labels: Sequence[Any], mirrored: bool
     ) -> None:
-        """Remember one answer. Where an id comes again, its latest answer counts."""
-        former = self._answered.pop(request_id, None)
-        if former is not None:
-            self._rows -= len(former.labels)
+        """Remember one answer. Where an id comes again, its first answer counts.
+
+        Else whoever knows an id could put another answer in the place of the one that it names, or
+        have one id labelled over and over.
+        """
+        if request_id in self._answered:
+            return
         arm: Arm = "mirror" if mirrored else "live"
         self._answered[request_id] = _Answered(scores, labels, arm)
         self._rows += len(labels)
@@ -78,25 +86,37 @@ class Memory:
             self._rows -= len(self._answered.pop(oldest).labels)
 
     def join(self, truths: Sequence[tuple[str, int, Any]]) -> Joined:
-        """Join labels, as `parse` returned them, with the rows they belong to."""
+        """Join labels, as `parse` returned them, with the rows they belong to.
+
+        Rows of one request are not independent, so a request is one unit of evidence, whose loss is
+        the mean over the rows that its first labels are of. Labels of other rows that come later
+        are joined, and change it no more.
+        """
         counts = {"joined": 0, "unknown": 0, "repeated": 0}
-        losses: dict[Arm, list[float]] = {"live": [], "mirror": []}
+        first: dict[str, list[float]] = {}
         new = []
         for truth in truths:
             request_id, row, label = truth
             answered = self._answered.get(request_id)
-            if answered is not None and row in answered.known:
-                counts["repeated"] += 1
-                continue
-            new.append(truth)
             if answered is None or row >= len(answered.labels):
                 counts["unknown"] += 1
                 continue
+            if answered.known is None:
+                answered.known = set()
+                first[request_id] = []
+            if row in answered.known:
+                counts["repeated"] += 1
+                continue
             answered.known.add(row)
             counts["joined"] += 1
-            losses[answered.arm].append(
-                loss(self._record, answered.labels[row], answered.scores[row], label)
-            )
+            new.append(truth)
+            if request_id in first:
+                first[request_id].append(
+                    loss(self._record, answered.labels[row], answered.scores[row], label)
+                )
+        losses: dict[Arm, list[float]] = {"live": [], "mirror": []}
+        for request_id, values in first.items():
+            losses[self._answered[request_id].arm].append(math.fsum(values) / len(values))
         sums = {arm: _summed(values) for arm, values in losses.items()}
         return Joined(**counts, sums=sums, new=new)
 
@@ -131,6 +151,8 @@ def loss(record: Model, predicted: Any, score: float, truth: Any) -> float:
         return (score - float(truth == record.positive)) ** 2
     if record.task == "multiclass":
         return float(predicted != truth)
+    if not math.isfinite(score):
+        return 1.0
     # Halved, so that no sum of two finite numbers overflows.
     scale = abs(score) / 2 + abs(truth) / 2
     return float(abs(score / 2 - truth / 2) / scale) if scale else 0.0
@@ -148,8 +170,15 @@ def _entry(entry: Any, where: str, record: Model) -> tuple[str, int, Any]:
     request_id, row = entry["request_id"], entry.get("row", 0)
     if not isinstance(request_id, str):
         raise RequestError(f"{where}.request_id must be text, not {kind(request_id)}")
+    if len(request_id) > ids.MAX_LENGTH:
+        raise RequestError(f"{where}.request_id is longer than any id: {ids.MAX_LENGTH} characters")
     # 0.0 is as whole a number in JSON as 0.
-    if isinstance(row, bool) or not isinstance(row, int | float) or row < 0 or row % 1:
+    if (
+        isinstance(row, bool)
+        or not isinstance(row, int | float)
+        or not 0 <= row < MAX_ROW
+        or row % 1
+    ):
         raise RequestError(f"{where}.row must be a row's index, counted from 0, got {show(row)}")
     return request_id, int(row), _label(entry["label"], f"{where}.label", record)
 
@@ -158,6 +187,8 @@ def _label(label: Any, where: str, record: Model) -> Any:
     if record.task == "regression":
         if isinstance(label, bool) or not isinstance(label, int | float):
             raise RequestError(f"{where} must be a number, got {show(label)}")
+        if not math.isfinite(label):
+            raise RequestError(f"{where} must be a finite number")
         return float(label)
     # In Python True equals 1, in a model's classes it does not.
     if not any(type(label) is type(known) and label == known for known in record.classes):
@@ -168,7 +199,7 @@ def _label(label: Any, where: str, record: Model) -> Any:
 
 def _summed(losses: Sequence[float]) -> Labelled:
     return Labelled(
-        rows=len(losses),
+        requests=len(losses),
         loss=math.fsum(losses),
         squared=math.fsum(value * value for value in losses),
     )

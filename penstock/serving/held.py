@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from penstock.errors import ServiceError
+from penstock.serving import logs
 
 LOOPBACK = "127.0.0.1"
 NAME = "candidate"
 
 _GRACE = 10.0
-_LINES = 8
 
 
 @dataclass
@@ -100,9 +100,7 @@ def held(arguments: Sequence[str], *, scratch: Path, timeout: float) -> Iterator
 
 def tail(log: Path) -> str:
     """Return the last lines of a log, joined by ` | `."""
-    text = log.read_text(encoding="utf-8", errors="replace")
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-_LINES:]) or "(empty)"
+    return logs.tail(log)
 
 
 def _free_port() -> socket.socket:

@@ -60,6 +60,19 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
     add("--max-rows", type=int, default=10_000, help="rows in a request (%(default)s)")
     add("--max-body", type=int, default=16 << 20, help="bytes in a request (%(default)s)")
     add(
+        "--max-bodies",
+        type=int,
+        default=128 << 20,
+        help="bytes of all requests under way, beyond 64 KiB each (%(default)s)",
+    )
+    add(
+        "--max-seconds",
+        type=float,
+        default=60.0,
+        help="seconds that a client may take to send a body, or to take an answer (%(default)s)",
+    )
+    add("--max-connections", type=int, default=1000, help="connections at a time (%(default)s)")
+    add(
         "--unseen",
         choices=("accept", "reject"),
         default="accept",
@@ -69,6 +82,17 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
     add("--capture-files", type=int, default=10, help="files of each kind in it (%(default)s)")
     add("--capture-bytes", type=int, default=64 << 20, help="bytes of a file (%(default)s)")
     add("--remember", type=int, default=100_000, help="rows that labels may come for (%(default)s)")
+    add(
+        "--feedback-token-file",
+        type=Path,
+        help="file with the token that labels need; without one: taken on loopback alone",
+    )
+    add(
+        "--own-traffic",
+        default="",
+        help="sha256:... of the key that marks a rollout's own requests; left out: none are",
+    )
+    add("--log", type=Path, help="the file that the output goes to, to be kept small")
     return result
 
 
@@ -95,10 +119,13 @@ def run(
     except PenstockError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    from penstock.serving import logs
     from penstock.serving.app import InferenceApp
     from penstock.serving.server import serve
 
     try:
+        if options.log is not None:
+            books.watch(logs.bound(options.log))
         application = (build or InferenceApp)(service, books)
         serve(application, service, host=options.host, port=options.port)
     except PenstockError as error:
@@ -163,14 +190,31 @@ def _service(source: _Source, options: argparse.Namespace, notes: Mapping[str, A
         scorer=scorer,
         name=source.name,
         version=source.version,
-        limits=Limits(rows=options.max_rows, body=options.max_body),
+        limits=Limits(
+            rows=options.max_rows,
+            body=options.max_body,
+            bodies=options.max_bodies,
+            seconds=options.max_seconds,
+            connections=options.max_connections,
+        ),
         levels=_levels(scorer, unseen=options.unseen),
         unseen=options.unseen,
         background=model.background(source.folder),
         # Without its digest nothing vouches for what lies there.
         export=export.Export.read(recorded) if source.export else None,
+        missing=_missing(source.folder),
         notes=notes,
     )
+
+
+def _missing(folder: Path) -> dict[str, float]:
+    """Return the share of the training rows in which each column is missing, where it was noted."""
+    from penstock.records.reference import FILE_NAME, Reference
+
+    if not (folder / FILE_NAME).is_file():
+        return {}
+    reference = Reference.read(folder / FILE_NAME)
+    return {column.name: column.nulls / max(reference.rows, 1) for column in reference.columns}
 
 
 def _scorer(source: _Source) -> Scorer:
@@ -203,7 +247,10 @@ def _books(service: Service, options: argparse.Namespace) -> Books:
     from penstock.serving.books import Books
     from penstock.serving.capture import Bounds, Capture
     from penstock.serving.feedback import Memory
+    from penstock.serving.gate import Gate, is_loopback
+    from penstock.serving.marks import Marks
     from penstock.serving.meters import Meters
+    from penstock.serving.restore import restore
 
     scorer = service.scorer
     meters = Meters(
@@ -212,6 +259,7 @@ def _books(service: Service, options: argparse.Namespace) -> Books:
         record=service.record,
         runtime=scorer.runtime,
         digest=scorer.digest,
+        missing=service.missing,
     )
     capture = None
     if options.capture is not None:
@@ -221,8 +269,14 @@ def _books(service: Service, options: argparse.Namespace) -> Books:
             written=meters.captured.inc,
             dropped=meters.dropped.inc,
         )
-    return Books(
+    books = Books(
         meters=meters,
         memory=Memory(service.record, rows=options.remember),
         capture=capture,
+        gate=Gate(token_file=options.feedback_token_file, loopback=is_loopback(options.host)),
+        marks=Marks(options.own_traffic),
     )
+    if capture is not None:
+        restore(books.memory, options.capture, version=service.version, rows=options.remember)
+        books.watch(capture.thread)
+    return books

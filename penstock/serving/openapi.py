@@ -90,11 +90,15 @@ def _post(text: str, schema: Mapping[str, Any], further: Mapping[str, Any]) -> d
         "200": "The answer",
         "400": "The body does not fit the model; `error` names the field",
         "404": "The model cannot do that",
+        "401": "Labels need a token here",
+        "403": "Labels are not taken here",
+        "408": "The body did not come in time",
         "413": "Too many rows or bytes",
         "415": "A body of another kind, or compressed otherwise than by gzip or deflate",
         "422": "A value that the model was not trained with, where those are rejected",
         "429": "Too many at once",
         "500": "The model failed",
+        "503": "Other requests take all memory or connections; ask again later",
     }
     header = {
         "name": "x-request-id",
@@ -196,8 +200,8 @@ def _feedback(record: Model) -> dict[str, Any]:
     label: dict[str, Any] = (
         {"type": "number"} if record.task == "regression" else {"enum": list(record.classes)}
     )
-    entry = _object({"request_id": {"type": "string"}, "label": label})
-    entry["properties"]["row"] = {"type": "integer", "minimum": 0, "maximum": 2**31}
+    entry = _object({"request_id": {"type": "string", "maxLength": 128}, "label": label})
+    entry["properties"]["row"] = {"type": "integer", "minimum": 0, "maximum": 2**31 - 1}
     return _object({"labels": {"type": "array", "minItems": 1, "maxItems": 10_000, "items": entry}})
 
 

@@ -15,6 +15,7 @@ _PARQUET = "application/vnd.apache.parquet"
 _UTF8 = ("utf-8", "utf8", "us-ascii")
 # Reads the header of gzip or of zlib, whichever is there; HTTP's "deflate" is zlib's format.
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+_LARGEST_RATIO = 1032
 
 
 def encoding_of(headers: Mapping[bytes, bytes]) -> str:
@@ -94,6 +95,31 @@ def is_csv(headers: Mapping[bytes, bytes]) -> bool:
     return True
 
 
+def largest(body: bytes, *, limit: int) -> int:
+    """Return the bytes that a compressed body may hold at most, without looking into it.
+
+    Deflate codes no more than 1,032 bytes by one (RFC 1951: 258 by two bits).
+
+    Args:
+        body: The compressed body.
+        limit: Bytes that are taken at most.
+    """
+    return min(limit + 1, _LARGEST_RATIO * len(body))
+
+
 def too_large(limit: int) -> RequestError:
     """Return the refusal of a body of more bytes than are taken."""
-    return RequestError(f"the body is larger than the {limit:,} bytes taken", status=413)
+    return RequestError(
+        f"the body is larger than the {limit:,} bytes taken",
+        status=413,
+        headers=[(b"connection", b"close")],
+    )
+
+
+def too_slow(seconds: float) -> RequestError:
+    """Return the refusal of a body that takes too long to come."""
+    return RequestError(
+        f"the body did not come within {seconds:g} s",
+        status=408,
+        headers=[(b"connection", b"close")],
+    )

@@ -9,13 +9,16 @@ import logging
 import sys
 import types
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock.errors import MissingLibraryError
+from penstock.serving import logs
+from penstock.serving.connections import Connections, raise_file_limit
 
 if TYPE_CHECKING:
     from penstock.serving.app import Receive, Scope, Send
-    from penstock.serving.service import Service
+    from penstock.serving.service import Limits, Service
 
 LEAVE_SECONDS = 0.5
 """How long a server that was told to stop goes on answering, so that clients who keep their
@@ -55,22 +58,29 @@ def serve(application: Application, service: Service, *, host: str, port: int) -
             # is configured by now, but does not listen before this runs.
             for waiting in self.servers:
                 waiting.close()
-            await _run(self._rest_server, application, host=host)
+            await _run(self._rest_server, application, service.limits, host=host)
 
     server = Server(http_port=port, workers=1, enable_grpc=False, enable_latency_logging=False)
     # A line for each request and each probe would fill a laptop's disk in weeks.
     logging.getLogger("uvicorn.access").handlers.clear()
     logging.getLogger("kserve.trace").setLevel(logging.WARNING)
+    logs.spare()
+    raise_file_limit()
     server.start([ServedModel()])
 
 
-async def _run(rest: Any, application: Application, *, host: str) -> None:
+async def _run(rest: Any, application: Application, limits: Limits, *, host: str) -> None:
+    from penstock.serving.protocol import Bounded
+
     config, listener = rest.config, rest._server
     config.host = host
     config.app = application
     config.server_header = False
     # A request that asks for a websocket is then answered as if it did not.
     config.ws = "none"
+    config.http = partial(
+        Bounded, connections=Connections(limits.connections), seconds=limits.seconds
+    )
     close = listener.shutdown
 
     async def leave(sockets: Any = None) -> None:

@@ -28,12 +28,20 @@ class Limits:
     Attributes:
         rows: Rows in one request.
         body: Bytes in one request's body.
+        bodies: Bytes of the bodies of all requests under way, beyond 64 KiB each.
+        labels: Bytes in the body of a request that brings labels.
+        seconds: How long a client may take to send a body, and to take an answer.
+        connections: Connections at a time.
         inline: Bytes of a request's body up to which ONNX answers on the event loop itself: a
             handful of rows cost less than handing them to a thread.
     """
 
     rows: int = 10_000
     body: int = 16 << 20
+    bodies: int = 128 << 20
+    labels: int = 4 << 20
+    seconds: float = 60.0
+    connections: int = 1000
     inline: int = 16 << 10
 
 
@@ -73,6 +81,8 @@ class Service:
         background: Rows of the training part to explain against, by column, as JSON values;
             empty: the model holds none.
         export: What was exported from it for serving, and how far that is from the model itself.
+        missing: Share of the training rows in which a column is missing, 0 to 1, by column; what is
+            not known is left out.
         notes: Further fields of the metadata.
     """
 
@@ -84,6 +94,7 @@ class Service:
     unseen: UnseenPolicy = "accept"
     background: Mapping[str, list[Any]] = field(default_factory=dict)
     export: Export | None = None
+    missing: Mapping[str, float] = field(default_factory=dict)
     notes: Mapping[str, Any] = field(default_factory=dict)
     intake: Intake = field(init=False)
     _output_names: list[str] = field(init=False)

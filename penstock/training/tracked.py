@@ -105,7 +105,7 @@ def _told(store: MlflowClient) -> Iterator[None]:
     except (MlflowException, OSError) as error:
         uri = str(store.tracking_uri)
         raise ServiceError(
-            f"MLflow did not take the training's results: {tracking.reason(error, uri=uri)}",
-            where=tracking.without_password(uri, uri=uri),
+            f"MLflow did not take the training's results: {tracking.reason(error)}",
+            where=uri,
             remedy="See the server's log, then train again.",
         ) from error

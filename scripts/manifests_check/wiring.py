@@ -76,6 +76,30 @@ def _open_rules(policy: Resource) -> Iterator[Finding]:
             yield Finding(policy, "spec.policyTypes", f"does not hold {direction}: no effect")
 
 
+def known_peers(resources: Sequence[Resource]) -> Iterator[Finding]:
+    """Who comes from another namespace is told by that namespace's name, and by what it is there.
+
+    Anybody may put a label on a pod; the label with a namespace's name is the API server's.
+    """
+    for policy in of(resources, "NetworkPolicy"):
+        for direction, peers in (("ingress", "from"), ("egress", "to")):
+            for index, rule in enumerate(policy["spec"].get(direction, ())):
+                for number, peer in enumerate(rule.get(peers, ())):
+                    where = f"spec.{direction}[{index}].{peers}[{number}]"
+                    yield from _unknown(policy, peer, where)
+
+
+def _unknown(policy: Resource, peer: Mapping[str, Any], where: str) -> Iterator[Finding]:
+    spaces = peer.get("namespaceSelector")
+    if spaces is None:
+        return
+    if not spaces.get("matchLabels", {}).get("kubernetes.io/metadata.name"):
+        what = "names no namespace by kubernetes.io/metadata.name: pods of others come in"
+        yield Finding(policy, f"{where}.namespaceSelector", what)
+    if not peer.get("podSelector"):
+        yield Finding(policy, f"{where}.podSelector", "is missing: every pod of that namespace")
+
+
 def reached_services(resources: Sequence[Resource]) -> Iterator[Finding]:
     """A Service selects pods, and each of its ports is one of theirs."""
     for service in of(resources, "Service"):
@@ -169,6 +193,6 @@ def secrets_named(resources: Sequence[Resource]) -> set[tuple[str | None, str]]:
 
 
 POLICIES: tuple[Callable[[Sequence[Resource]], Iterator[Finding]], ...] = (
-    guarded_namespaces, closed_networks, reached_services, sane_budgets, present_references,
-    alike_runtimes,
+    guarded_namespaces, closed_networks, known_peers, reached_services, sane_budgets,
+    present_references, alike_runtimes,
 )  # fmt: skip

@@ -41,8 +41,9 @@ def setting(name: str, default: str = "") -> str:
 
 NAMESPACE = setting("NAMESPACE", "penstock")
 PIPELINES = setting("PIPELINES", "kubeflow")
+REGISTRY = setting("REGISTRY", "penstock-mlflow")
 DEPLOYER = f"system:serviceaccount:{PIPELINES}:penstock-deployer"
-MLFLOW_INSIDE = setting("MLFLOW_INSIDE", "http://mlflow.penstock:5000")
+MLFLOW_INSIDE = setting("MLFLOW_INSIDE", "http://mlflow.penstock-mlflow:5000")
 OVERLAY = ROOT / setting("OVERLAY", "manifests/overlays/kind")
 SECRET = "penstock-mlflow"
 
@@ -285,7 +286,7 @@ def _purge(experiment: str, *, runs: list[str], models: list[str]) -> None:
 
     All ids are given: what `mlflow gc` is not told to take it takes of everybody's.
     """
-    ours = asked("get", "deployment", "mlflow", "-n", NAMESPACE).returncode == 0
+    ours = asked("get", "deployment", "mlflow", "-n", REGISTRY).returncode == 0
     if not (ours and runs and models):
         print(f"MLflow's experiment {experiment} is deleted; its files stay until `mlflow gc`.")
         return
@@ -296,7 +297,7 @@ def _purge(experiment: str, *, runs: list[str], models: list[str]) -> None:
         f"mlflow gc --backend-store-uri $MLFLOW_BACKEND_STORE_URI --experiment-ids {experiment} "
         f"--run-ids {','.join(runs)} --logged-model-ids {','.join(models)}"
     )
-    kubectl("exec", "-n", NAMESPACE, "deployment/mlflow", "--", "sh", "-c", script)
+    kubectl("exec", "-n", REGISTRY, "deployment/mlflow", "--", "sh", "-c", script)
 
 
 @contextlib.contextmanager
@@ -306,7 +307,7 @@ def site_in(folder: Path) -> Iterator[Site]:
         address, mlflow = setting("ADDRESS"), setting("MLFLOW")
         if not mlflow:
             mlflow = stack.enter_context(
-                forwarded("svc/mlflow", 5000, namespace=NAMESPACE, log=folder / "mlflow.log")
+                forwarded("svc/mlflow", 5000, namespace=REGISTRY, log=folder / "mlflow.log")
             )
         if not address:
             service = _proxy()

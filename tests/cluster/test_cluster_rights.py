@@ -1,6 +1,6 @@
 """What each account may do, asked of the API server of an existing cluster: `make test-cluster`.
 
-Every verb of every resource that the server offers is asked, for every account, in both namespaces
+Every verb of every resource that the server offers is asked, for every account, in each namespace
 and in the whole cluster; what an account without any binding may do as well is not counted.
 """
 
@@ -13,7 +13,7 @@ from functools import cache
 from typing import Any
 
 import pytest
-from cluster_site import NAMESPACE, NEEDS_CLUSTER, PIPELINES, built, objects
+from cluster_site import NAMESPACE, NEEDS_CLUSTER, PIPELINES, REGISTRY, built, objects
 
 from penstock.kube import Kube, connect
 
@@ -23,7 +23,7 @@ ACCOUNTS = {
     "penstock-pipeline": PIPELINES,
     "penstock-deployer": PIPELINES,
     "penstock-server": NAMESPACE,
-    "penstock-mlflow": NAMESPACE,
+    "penstock-mlflow": REGISTRY,
     "penstock-monitor": NAMESPACE,
 }
 
@@ -186,15 +186,15 @@ def offered() -> dict[str, tuple[bool, frozenset[str]]]:
 
 
 def questions() -> Iterator[Right]:
-    """Yield every verb of every resource, in both namespaces and over the whole cluster."""
+    """Yield every verb of every resource, in each namespace and over the whole cluster."""
     for name, (namespaced, verbs) in offered().items():
-        places = ("", NAMESPACE, PIPELINES) if namespaced else ("",)
+        places = ("", NAMESPACE, PIPELINES, REGISTRY) if namespaced else ("",)
         yield from (Right(place, name, verb) for place in places for verb in verbs)
     named = {right.resource for account in TABLE for right in table_of(account)}
     for name in named - offered().keys():
         # One object of a kind, or a kind that this server does not know: Argo's without Kubeflow.
         verbs = offered().get(name.partition("/")[0], (True, VERBS))[1]
-        places = (NAMESPACE, PIPELINES)
+        places = (NAMESPACE, PIPELINES, REGISTRY)
         yield from (Right(place, name, verb) for place in places for verb in verbs)
 
 
@@ -265,11 +265,11 @@ def test_no_account_may_do_the_notable(kube: Kube, account: str) -> None:
     rights = [
         Right(namespace, resource, verb)
         for verb, resource in REFUSED
-        for namespace in (NAMESPACE, PIPELINES, "kube-system", "")
+        for namespace in (NAMESPACE, PIPELINES, REGISTRY, "kube-system", "")
     ]
     every = [
         Right(namespace, f"secrets/{item['metadata']['name']}", "get")
-        for namespace in (NAMESPACE, PIPELINES)
+        for namespace in (NAMESPACE, PIPELINES, REGISTRY)
         for item in objects("secrets", namespace)
     ]
     assert every

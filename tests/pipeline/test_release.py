@@ -150,6 +150,12 @@ def links(page: Path) -> list[str]:
     return re.findall(r'href="([^"#]+)"', page.read_text())
 
 
+def test_a_release_asks_for_no_name_of_another_machine(released, shell) -> None:
+    # It did look up something, and that was written down.
+    assert "127.0.0.1\t" in shell.recorded.read_text()
+    assert shell.outside() == set()
+
+
 def test_the_raw_log_and_the_notice_are_there(released: tuple[Path, str]) -> None:
     project, _ = released
     assert "Executing task 'ingest'" in (last_run(project) / "kfp.log").read_text()

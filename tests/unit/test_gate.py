@@ -227,6 +227,7 @@ def test_a_policy_in_which_nothing_blocks_approves_nothing() -> None:
             "champion": warn,
             "classes": {"severity": "warn"},
             "leakage": {"severity": "warn"},
+            "without_quality": "accepted",
         },
         where="gate",
     )

@@ -11,14 +11,12 @@ import numpy as np
 
 from penstock.records.rollout import ArmSummary, Interval
 from penstock.rollout.analysis._rates import Tables
+from penstock.rollout.analysis.strata import strata_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-
-_SINGLE, _SHORT = 64, 256
-"""Intervals of a stage that are strata of their own, and that go by fours; later ones go by 16."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +52,9 @@ class Evidence:
         )
 
     def moments(self) -> tuple[Floats, Floats]:
-        """Return rows, loss and squared loss of stable version and candidate, each (strata, 3)."""
+        """Return requests, loss and squared loss of stable version and candidate, (strata, 3)."""
         sides = (
-            [(arm.labelled.rows, arm.labelled.loss, arm.labelled.squared) for arm in arms]
+            [(arm.labelled.requests, arm.labelled.loss, arm.labelled.squared) for arm in arms]
             for arms in (self.stable, self.candidate)
         )
         stable, candidate = (self._strata(np.array(side, dtype=float)) for side in sides)
@@ -95,11 +93,14 @@ def evidence_of(
     used = np.zeros(len(chosen), dtype=bool)
     begin = 0
     for stage, (_, group) in enumerate(groupby(chosen, key=lambda one: (one.phase, one.step))):
-        length = sum(1 for _ in group)
-        firsts, kept = _strata_of(length)
-        used[begin : begin + kept] = True
+        places = np.cumsum([0, *(one.looks for one in group)])
+        firsts, kept = strata_of(int(places[-1]))
+        length = len(places) - 1
+        used[begin : begin + length] = places[1:] <= kept
+        # Merged intervals lie in one stratum, so each stratum begins with one of them.
+        blocks_here = np.searchsorted(places, firsts)
         place = np.arange(1.0, len(firsts) + 1)
-        blocks.append(begin + np.array(firsts))
+        blocks.append(begin + blocks_here)
         stages.append(np.full(len(firsts), stage))
         starts.append(-np.log(2.0) * (stage + 1) - np.log(place * (place + 1)))
         begin += length
@@ -132,17 +133,6 @@ def standardised(counts: Floats, by: Floats, stages: NDArray[np.int64]) -> Float
         if mine.sum():
             result += mine.sum(axis=0) * (theirs.sum() / mine.sum())
     return result
-
-
-def _strata_of(length: int) -> tuple[list[int], int]:
-    """First intervals of a stage's strata, and how many of its intervals lie in them."""
-    firsts = list(range(min(length, _SINGLE)))
-    kept = len(firsts)
-    for size, until in ((4, _SHORT), (16, length)):
-        while kept + size <= min(length, until):
-            firsts.append(kept)
-            kept += size
-    return firsts, kept
 
 
 def _dense(side: Sequence[Mapping[int, int]], first: int, width: int) -> Floats:

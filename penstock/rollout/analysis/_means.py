@@ -57,7 +57,7 @@ def log_wealth_of_means(stable: Floats, candidate: Floats, bound: float, *, abov
     time, so weighted that the stratum's own level cancels; mixed over the size of the bet.
 
     Args:
-        stable: Rows, sum and sum of squares of each stratum, shape (strata, 3).
+        stable: Requests, sum and sum of squares of each stratum, shape (strata, 3).
         candidate: Likewise.
         bound: The difference of means under the null.
         above: Which side is tested.

@@ -145,7 +145,7 @@ def latency(evidence: Evidence, stage: Stage, rules: RulesSpec, grids: Grids) ->
 
 
 def agreement(rows: int, agreeing: int, stage: Stage, rules: RulesSpec) -> Finding:
-    """Judge the share of mirrored rows on which both versions agree."""
+    """Judge the share of mirrored requests on a row of which both versions agree."""
     bound = rules.agreement
     if bound == 0:
         return Finding(
@@ -169,7 +169,7 @@ def agreement(rows: int, agreeing: int, stage: Stage, rules: RulesSpec) -> Findi
     verdict = stage.verdict(fails=bool(fails), passes=bool(passes))
     sentence = (
         f"Both versions agree on {percent(agreeing / rows)} of {count(rows)} mirrored "
-        f"rows: between {percent(low)} and {percent(high)}, at least {percent(bound)} needed."
+        f"requests: between {percent(low)} and {percent(high)}, at least {percent(bound)} needed."
     )
     return Finding(
         rule="agreement",
@@ -201,11 +201,11 @@ def scores(evidence: Evidence, stage: Stage, rules: RulesSpec, *, with_labels: b
     passes = distance.passes and index.passes and not constant
     verdict = stage.verdict(fails=distance.fails or index.fails or constant, passes=passes)
     sentence = (
-        f"The scores of {count(n_c)} rows by the candidate and {count(n_s)} by the stable version "
-        f"lie {distance.value:.2f} apart (Kolmogorov-Smirnov, 0 to 1): between "
-        f"{distance.low:.2f} and {distance.high:.2f}, {rules.score_ks:g} allowed; the population "
-        f"stability index is {index.value:.2f}: between {index.low:.2f} and {index.high:.2f}, "
-        f"{rules.score_psi:g} allowed."
+        f"The scores of {count(n_c)} requests by the candidate and {count(n_s)} by the stable "
+        f"version, one row of each, lie {distance.value:.2f} apart (Kolmogorov-Smirnov, 0 to 1): "
+        f"between {distance.low:.2f} and {distance.high:.2f}, {rules.score_ks:g} allowed; the "
+        f"population stability index is {index.value:.2f}: between {index.low:.2f} and "
+        f"{index.high:.2f}, {rules.score_psi:g} allowed."
     )
     if constant:
         sentence = "The candidate gives every row the same score. " + sentence
@@ -223,7 +223,11 @@ def scores(evidence: Evidence, stage: Stage, rules: RulesSpec, *, with_labels: b
 
 
 def labels(evidence: Evidence | None, stage: Stage, rules: RulesSpec) -> Finding:
-    """Judge the mean loss on rows whose true label has come."""
+    """Judge the mean loss on requests whose true labels have come.
+
+    Neither verdict comes before `min_labels` requests of each version have theirs: whoever sends
+    labels chooses which come first.
+    """
     bound = rules.label_loss_increase
     moments = None if evidence is None else evidence.moments()
     n_s, n_c = (0.0, 0.0) if moments is None else (moments[0][:, 0].sum(), moments[1][:, 0].sum())
@@ -245,17 +249,17 @@ def labels(evidence: Evidence | None, stage: Stage, rules: RulesSpec) -> Finding
     value, low, high = _means.means_ends(stable, candidate, threshold)
     fails = _means.log_wealth_of_means(stable, candidate, bound, above=True) >= threshold
     passes = _means.log_wealth_of_means(stable, candidate, bound, above=False) >= threshold
-    verdict = stage.verdict(fails=fails, passes=passes and not missing)
+    verdict = stage.verdict(fails=fails and not missing, passes=passes and not missing)
     if verdict == "inconclusive" and missing and not required:
         verdict = "not judged"
     mean_c, mean_s = candidate[:, 1].sum() / n_c, stable[:, 1].sum() / n_s
     sentence = (
-        f"On {count(n_c)} rows whose label has come the candidate's mean loss is {mean_c:.3f}, "
-        f"the stable version's {mean_s:.3f} on {count(n_s)}: between {low:+.3f} and {high:+.3f} "
-        f"more, {bound:g} allowed."
+        f"On {count(n_c)} requests whose labels have come the candidate's mean loss is "
+        f"{mean_c:.3f}, the stable version's {mean_s:.3f} on {count(n_s)}: between {low:+.3f} and "
+        f"{high:+.3f} more, {bound:g} allowed."
     )
-    if missing and verdict != "fail":
-        sentence += f" {count(missing)} labels are missing."
+    if missing:
+        sentence += f" {count(missing)} labelled requests are missing."
     elif verdict == "inconclusive":
         sentence += stage.need(passes=passes)
     return Finding(

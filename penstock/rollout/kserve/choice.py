@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 
 from penstock.errors import InputError, PenstockError, ServiceError
@@ -42,7 +43,7 @@ def standing(
     found = [
         kind
         for kind, router in ROUTERS.items()
-        if _is_state(kube, router.kept_at(spec.namespace, service))
+        if _is_state(kube, router.kept_at(spec.namespace, service), service)
     ]
     found = found or sorted(set(begun()))
     if len(found) > 1:
@@ -174,10 +175,16 @@ def _joins_labels(spec: DeploymentSpec, kind: str) -> bool:
     return (
         kind in (OPEN, "kserve-gateway")
         and spec.canary.traffic.source != "replay"
-        and bool(prometheus.url and prometheus.queries.labelled_rows)
+        and bool(prometheus.url and prometheus.queries.labelled_requests)
     )
 
 
-def _is_state(kube: Kube, path: str) -> bool:
+def _is_state(kube: Kube, path: str, service: str) -> bool:
+    """Return whether an object keeps this service's state; other services may have its name."""
     found = kube.get(path) or {"metadata": {}}
-    return manifests.STATE in (found["metadata"].get("annotations") or {})
+    text = (found["metadata"].get("annotations") or {}).get(manifests.STATE)
+    try:
+        return text is not None and json.loads(text).get("service", service) == service
+    except (ValueError, AttributeError):
+        # Whoever reads it whole says what is wrong with it.
+        return True

@@ -60,7 +60,7 @@ def summary(grown: Mapping[str, Mapping[str, float]], *, edges: Edges) -> ArmSum
             label: round(rows) for label, rows in grown.get("predicted", {}).items() if round(rows)
         },
         labelled=Labelled(
-            rows=round(sum(grown.get("labelled_rows", {}).values())),
+            requests=round(sum(grown.get("labelled_requests", {}).values())),
             loss=sum(grown.get("labelled_loss", {}).values()),
             squared=sum(grown.get("labelled_squared", {}).values()),
         ),

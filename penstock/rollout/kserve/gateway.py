@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock.kube import HTTP_ROUTES, INFERENCE_SERVICES, ConflictError, Manifest
+from penstock.kube import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.rollout.kserve import manifests
-from penstock.rollout.kserve.inference import delete, wait_until_up
+from penstock.rollout.kserve.inference import put, wait_until_up
 from penstock.rollout.kserve.keeper import Keeper
 from penstock.rollout.kserve.route import Route
 from penstock.rollout.kserve.service import KserveService
@@ -27,7 +27,13 @@ class GatewayRouter(KserveService):
         return HTTP_ROUTES.path(namespace, service)
 
     def _keeper(self) -> Keeper:
-        return Route(self._kube, spec=self._spec, name=self._service, lease=self._lease)
+        return Route(
+            self._kube,
+            spec=self._spec,
+            name=self._service,
+            service=self._service,
+            lease=self._lease,
+        )
 
     def _kept(self, state: ClusterState) -> Manifest:
         return manifests.http_route(state, spec=self._spec)
@@ -40,7 +46,8 @@ class GatewayRouter(KserveService):
 
     def _arm(self, release: Release, *, storage: str) -> Arm:
         name = f"{self._service}-v{release.version}"
-        return Arm.of(release, name=name, backend=f"{name}-predictor", storage=storage)
+        token = self._state.token
+        return Arm.of(release, name=name, backend=f"{name}-predictor", storage=storage, token=token)
 
     def _start(self, arm: Arm, *, timeout: float) -> None:
         self._create(arm)
@@ -48,8 +55,9 @@ class GatewayRouter(KserveService):
             self._kube, self._spec.namespace, arm, timeout=timeout, check=self._lease.check
         )
 
-    def _stop(self, arm: Arm) -> None:
-        delete(self._kube, self._spec.namespace, arm.name)
+    def _is_server(self, name: str) -> bool:
+        # The service's own name is that of an InferenceService of the other routers.
+        return name != self._service
 
     def _follow(self) -> None:
         for arm in self._lasting():
@@ -71,14 +79,14 @@ class GatewayRouter(KserveService):
 
     def _create(self, arm: Arm) -> None:
         wanted = manifests.inference_service(arm, service=self._service, spec=self._spec)
-        try:
-            self._kube.create(INFERENCE_SERVICES.path(self._spec.namespace), wanted)
-        except ConflictError:
-            found = self._kube.get(self._path_of(arm))
-            if found and _model(found) != _model(wanted):
-                # Left by a rollout of other files under the same number.
-                self._stop(arm)
-                self._create(arm)
+        put(
+            self._kube,
+            self._spec.namespace,
+            wanted,
+            service=self._service,
+            view=_model,
+            confirm=self._lease.confirm,
+        )
 
     def _path_of(self, arm: Arm) -> str:
         return INFERENCE_SERVICES.path(self._spec.namespace, arm.name)

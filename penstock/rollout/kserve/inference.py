@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 
 from penstock.errors import ServiceError
 from penstock.kube import INFERENCE_SERVICES, ConflictError, Kube, Manifest
-from penstock.rollout.kserve import manifests, pods
-from penstock.rollout.kserve.keeper import ATTEMPTS, POLL, contended, looks, over, stranger
+from penstock.rollout.kserve import pods
+from penstock.rollout.kserve.keeper import ATTEMPTS, POLL, contended, looks, over
+from penstock.rollout.kserve.owner import require_ours, selector
 from penstock.rollout.kserve.state import Arm
 
 
@@ -55,7 +57,9 @@ def put(
     namespace: str,
     wanted: Manifest,
     *,
+    service: str,
     view: Callable[[Manifest], object],
+    confirm: Callable[[], None],
 ) -> Manifest:
     """Write an InferenceService over the one that is there, and return it as it was taken.
 
@@ -63,64 +67,84 @@ def put(
         kube: The cluster.
         namespace: Where it is.
         wanted: What it should be.
+        service: The service.
         view: Returns what is decided here about one; where both views are equal nothing is written.
+        confirm: Asks the cluster for the lease. It is called after the object was read, so that one
+            which a later controller has written since is not written over.
 
     Raises:
+        LeaseLostError: If another controller holds the lease; nothing is written.
         RefusedError: If the API server or a webhook refuses it.
-        ServiceError: If somebody else made it, or writes it all the time.
+        ServiceError: If it is somebody else's, another service's, or written all the time.
     """
     name = wanted["metadata"]["name"]
     path, where = INFERENCE_SERVICES.path(namespace, name), _where(namespace, name)
     for _ in range(ATTEMPTS):
         found = kube.get(path)
         try:
+            if found is not None:
+                require_ours(found, service=service, where=where)
+                if view(found) == view(wanted):
+                    return found
+            confirm()
             if found is None:
                 return kube.create(INFERENCE_SERVICES.path(namespace), wanted)
-            _require_mine(found, where)
-            if view(found) == view(wanted):
-                return found
             return kube.replace(path, over(found, wanted))
         except ConflictError:
             continue
     raise contended(where)
 
 
-def delete(kube: Kube, namespace: str, name: str) -> None:
-    """Delete an InferenceService of ours and return when it is gone.
+def of_service(kube: Kube, namespace: str, service: str) -> list[Manifest]:
+    """Return the InferenceServices of a service, whatever its state says: their metadata alone."""
+    path = INFERENCE_SERVICES.path(namespace)
+    return kube.items(path, metadata=True, labelSelector=selector(service))
+
+
+def delete(kube: Kube, namespace: str, found: Manifest, *, service: str) -> None:
+    """Delete an InferenceService and return when it is gone; one made anew since then is kept.
+
+    Args:
+        kube: The cluster.
+        namespace: Where it is.
+        found: As it was found.
+        service: The service.
 
     Raises:
-        ServiceError: If somebody else made it, or it stays.
+        ServiceError: If it is somebody else's or another service's, or it stays.
     """
+    name = found["metadata"]["name"]
     path, where = INFERENCE_SERVICES.path(namespace, name), _where(namespace, name)
-    found = kube.get(path)
-    if found is None:
-        return
-    _require_mine(found, where)
-    kube.delete(path)
-    if not any(kube.get(path) is None for _ in looks()):
-        raise ServiceError(
-            "it is not deleted: a finalizer holds it",
-            where=where,
-            remedy="Look whether KServe's controller runs.",
-        )
+    require_ours(found, service=service, where=where)
+    with contextlib.suppress(ConflictError):
+        kube.delete(path, like=found)
+    for _ in looks():
+        there = kube.get(path)
+        if there is None or there["metadata"]["uid"] != found["metadata"]["uid"]:
+            return
+    raise ServiceError(
+        "it is not deleted: a finalizer holds it",
+        where=where,
+        remedy="Look whether KServe's controller runs.",
+    )
 
 
-def require_kept(kube: Kube, namespace: str, name: str, *, keeper: str) -> None:
-    """Return if there is no InferenceService of that name: for a service without a state.
+def require_kept(kube: Kube, namespace: str, service: str, *, keeper: str) -> None:
+    """Return if there is no InferenceService of a service's name: for one without a state.
 
     Args:
         kube: The cluster.
         namespace: Where it would be.
-        name: Its name.
+        service: The service.
         keeper: The address of what would keep the state.
 
     Raises:
         ServiceError: If there is one: made anew it would be taken from users.
     """
-    found, where = kube.get(INFERENCE_SERVICES.path(namespace, name)), _where(namespace, name)
+    found, where = kube.get(INFERENCE_SERVICES.path(namespace, service)), _where(namespace, service)
     if found is None:
         return
-    _require_mine(found, where)
+    require_ours(found, service=service, where=where)
     raise ServiceError(
         f"it serves, but what keeps its state is gone: {keeper}",
         where=where,
@@ -130,9 +154,3 @@ def require_kept(kube: Kube, namespace: str, name: str, *, keeper: str) -> None:
 
 def _where(namespace: str, name: str) -> str:
     return f"InferenceService {namespace}/{name}"
-
-
-def _require_mine(found: Manifest, where: str) -> None:
-    labels = found["metadata"].get("labels") or {}
-    if not manifests.LABELS.items() <= labels.items():
-        raise stranger(where)

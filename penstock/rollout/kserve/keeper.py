@@ -11,6 +11,7 @@ from penstock.errors import ServiceError
 from penstock.kube import ConflictError, Kube, Manifest, Resource
 from penstock.rollout.kserve import manifests
 from penstock.rollout.kserve.lease import ClusterLease
+from penstock.rollout.kserve.owner import require_ours, require_service
 from penstock.rollout.kserve.state import ClusterState
 
 EFFECT = 60.0
@@ -39,6 +40,7 @@ class Keeper:
         kind: Its name, for messages.
         namespace: Where it is.
         name: The object's name.
+        service: The service.
         lease: The right to write it.
     """
 
@@ -50,9 +52,11 @@ class Keeper:
         kind: str,
         namespace: str,
         name: str,
+        service: str,
         lease: ClusterLease,
     ) -> None:
         self._kube = kube
+        self._service = service
         self._lease = lease
         self._collection = resource.path(namespace)
         self._path = resource.path(namespace, name)
@@ -63,11 +67,12 @@ class Keeper:
         """Return the service's state, or None if there is no such object.
 
         Raises:
-            ServiceError: If somebody else made it.
+            ServiceError: If it is somebody else's, another service's, or cannot be read.
         """
         found = self._kube.get(self._path)
+        state = self._state_of(found) if found else None
         self._written = found
-        return self._state_of(found) if found else None
+        return state
 
     def write(self, wanted: Manifest) -> None:
         """Write it over the one that is there.
@@ -75,10 +80,13 @@ class Keeper:
         Raises:
             LeaseLostError: If another controller has written since; nothing is written.
             RefusedError: If the API server or a webhook refuses it.
-            ServiceError: If somebody else made it.
+            ServiceError: If it is somebody else's, or another service's.
         """
         self._lease.check()
         self._written = self._put(wanted)
+
+    def wait(self) -> None:
+        """Return when what was written is in effect; of an object that only keeps, at once."""
 
     def altered(self) -> bool:
         """Return whether somebody has changed or deleted it since it was read or written here."""
@@ -88,33 +96,66 @@ class Keeper:
         if found is None:
             return True
         self._require_mine(found)
-        return bool(found.get("spec") != self._written.get("spec"))
+        return _kept(found) != _kept(self._written)
 
     def delete(self) -> None:
-        """Delete it, and the state with it."""
+        """Delete it, and the state with it.
+
+        Raises:
+            LeaseLostError: If another controller has written since; it is left as it is.
+        """
         self._lease.check()
-        self._kube.delete(self._path)
-        self._written = None
+        for _ in range(ATTEMPTS):
+            found = self._kube.get(self._path)
+            if found is None:
+                self._written = None
+                return
+            self._require_mine(found)
+            with contextlib.suppress(ConflictError):
+                self._kube.delete(self._path, like=found, changed=False)
+        raise contended(self._where)
 
     def _put(self, wanted: Manifest) -> Manifest:
         for _ in range(ATTEMPTS):
             found = self._kube.get(self._path)
             with contextlib.suppress(ConflictError):
                 if found is None:
+                    # No term is there that could refuse it.
+                    self._lease.confirm()
                     return self._kube.create(self._collection, wanted)
                 self._require_mine(found)
                 return self._kube.replace(self._path, over(found, wanted))
         raise contended(self._where)
 
     def _require_mine(self, found: Manifest) -> None:
-        if self._state_of(found).term > self._lease.term:
-            raise self._lease.lost("a later controller has steered it")
+        self._lease.meet(self._state_of(found).term)
 
     def _state_of(self, found: Manifest) -> ClusterState:
         text = (found["metadata"].get("annotations") or {}).get(manifests.STATE)
         if text is None:
-            raise stranger(self._where)
-        return ClusterState.parse(json.loads(text), where=self._where)
+            require_ours(found, service=self._service, where=self._where)
+            raise self._unreadable("it has no state")
+        try:
+            state = ClusterState.parse(json.loads(text), where=self._where)
+        except ValueError as error:
+            raise self._unreadable(f"its state cannot be read: {error}") from error
+        # Its labels may have been altered from outside; they are put back when it is written.
+        require_service(state.service, service=self._service, where=self._where)
+        return state
+
+    def _unreadable(self, what: str) -> ServiceError:
+        return ServiceError(
+            what,
+            where=f"{self._where}, annotation {manifests.STATE}",
+            remedy="Put the annotation back as it was; or delete the object and what serves behind "
+            "it, to begin anew.",
+        )
+
+
+def _kept(found: Manifest) -> tuple[object, ...]:
+    """Return what is kept in the object: users' requests as they are led, and the state."""
+    annotations = found["metadata"].get("annotations") or {}
+    return found.get("spec"), annotations.get(manifests.STATE)
 
 
 def over(found: Manifest, wanted: Manifest) -> Manifest:
@@ -131,13 +172,4 @@ def contended(where: str) -> ServiceError:
         "somebody else writes it all the time",
         where=where,
         remedy="Let only Penstock write it: keep it out of GitOps tools.",
-    )
-
-
-def stranger(where: str) -> ServiceError:
-    """Return the error for an object of somebody else under a name of ours."""
-    return ServiceError(
-        "it was not made by Penstock",
-        where=where,
-        remedy="Delete or rename it, or give the project another name.",
     )

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from penstock.errors import InputError, ServiceError
 from penstock.kube import CONFIG_MAPS, INFERENCE_SERVICES, Manifest
 from penstock.rollout.kserve import detect, manifests
-from penstock.rollout.kserve.inference import delete, put, require_kept, wait_until_up
+from penstock.rollout.kserve.inference import put, require_kept, wait_until_up
 from penstock.rollout.kserve.keeper import EFFECT, Keeper, looks
 from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.state import Arm, ClusterState
@@ -25,8 +25,6 @@ from penstock.rollout.router import Release
 
 _NEWEST, _BEFORE = "latest", "prev"
 """Tags by which KServe's routes to single revisions are told apart."""
-_RESTORE = 300.0
-"""Seconds that a version which served before may take to be ready again."""
 _MODES = ("", "Knative", "Serverless")
 
 
@@ -75,6 +73,7 @@ class KnativeRouter(KserveService):
             kind="ConfigMap",
             namespace=self._spec.namespace,
             name=_kept_name(self._service),
+            service=self._service,
             lease=self._lease,
         )
 
@@ -82,7 +81,8 @@ class KnativeRouter(KserveService):
         return manifests.state_map(state, name=_kept_name(self._service), spec=self._spec)
 
     def _arm(self, release: Release, *, storage: str) -> Arm:
-        return Arm.of(release, name=self._service, backend="", storage=storage)
+        token = self._state.token
+        return Arm.of(release, name=self._service, backend="", storage=storage, token=token)
 
     def _users(self) -> dict[str, str]:
         return _host(self._status().get("url", ""))
@@ -111,19 +111,18 @@ class KnativeRouter(KserveService):
         self._write(arm, percent=0)
         self._wait_for(arm, newer_than=before, kept=before, timeout=timeout)
 
-    def _stop(self, arm: Arm) -> None:  # noqa: ARG002
-        # What the state names no more leaves the InferenceService, and Knative ends it.
-        self._follow()
+    def _is_server(self, name: str) -> bool:
+        return name == self._service
 
     def _follow(self) -> None:
         stable, candidate = self._state.stable, self._state.candidate
         alone = stable or candidate
         if alone is None:
-            delete(self._kube, self._spec.namespace, self._service)
+            # The sweep removes it.
             return
         if self._found() is None:
             self._write(alone, percent=None)
-            self._wait_for(alone, timeout=_RESTORE)
+            self._wait_for(alone, timeout=self._ready_timeout)
         if stable is not None and candidate is not None:
             if _files(self._found()) != self._files_of(candidate):
                 self._require_revisions()
@@ -140,7 +139,7 @@ class KnativeRouter(KserveService):
             self._write(arm, percent=0)
         elif _percent(found) is None:
             return
-        self._wait_for(arm, newer_than=before, timeout=_RESTORE)
+        self._wait_for(arm, newer_than=before, timeout=self._ready_timeout)
         self._write(arm, percent=None)
         self._wait_until_rolled_out()
 
@@ -163,9 +162,10 @@ class KnativeRouter(KserveService):
             super()._step_back()
             return
         # The version that is to go serves on until the one before is ready.
-        self._start(before, timeout=_RESTORE)
+        self._write_down(passing=(before,))
+        self._start(before, timeout=self._ready_timeout)
         previous = None if before == self._state.previous else self._state.previous
-        self._save(stable=before, candidate=None, retired=None, previous=previous)
+        self._save(stable=before, candidate=None, retired=None, previous=previous, passing=())
 
     def _steer(self) -> None:
         if self._state.roles():
@@ -217,7 +217,9 @@ class KnativeRouter(KserveService):
             self._kube,
             self._spec.namespace,
             wanted,
+            service=self._service,
             view=lambda one: (_files(one), _percent(one)),
+            confirm=self._lease.confirm,
         )
 
     def _require_revisions(self) -> str:

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 from penstock.kube import CONFIG_MAPS, HTTP_ROUTES, INFERENCE_SERVICES, Manifest
+from penstock.rollout.kserve.owner import MANAGED
+from penstock.rollout.kserve.owner import SERVICE as _SERVICE
 from penstock.rollout.kserve.state import Arm, ClusterState, Role
 from penstock.rollout.spec import KserveSpec
 
@@ -21,10 +23,8 @@ STATE = "penstock/state"
 REVISION = "penstock/revision"
 """Annotation of a predictor that is another one in each revision of it."""
 
-LABELS = {"app.kubernetes.io/managed-by": "penstock"}
 VISIBILITY = "networking.kserve.io/visibility"
 """Label of an InferenceService that keeps KServe from making a route to it."""
-_SERVICE = "penstock/service"
 _VERSION = "penstock/version"
 _PORT = 80
 _MODULE = ["python", "-m"]
@@ -137,7 +137,7 @@ def state_map(state: ClusterState, *, name: str, spec: KserveSpec) -> Manifest:
             "name": name,
             "namespace": spec.namespace,
             # Not the label of a service: by that one its journals are found.
-            "labels": LABELS,
+            "labels": MANAGED,
             "annotations": {STATE: _packed(state)},
         },
     }
@@ -165,7 +165,7 @@ def _inference_service(
         "metadata": {
             "name": name,
             "namespace": spec.namespace,
-            "labels": {**LABELS, _SERVICE: service, **labels},
+            "labels": {**MANAGED, _SERVICE: service, **labels},
             "annotations": annotations,
         },
         "spec": body,
@@ -194,6 +194,8 @@ def _predictor(arm: Arm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
     arguments = [f"--name={service}", f"--version={arm.version}", f"--digest={arm.model}"]
     if arm.export:
         arguments.append(f"--export={arm.export}")
+    if arm.own_traffic:
+        arguments.append(f"--own-traffic={arm.own_traffic}")
     model: dict[str, Any] = {
         "modelFormat": {"name": "penstock", "version": "1"},
         "runtime": spec.runtime,
@@ -260,7 +262,7 @@ def _http_route(
         "metadata": {
             "name": name,
             "namespace": spec.namespace,
-            "labels": {**LABELS, _SERVICE: state.service},
+            "labels": {**MANAGED, _SERVICE: state.service},
             "annotations": {STATE: _packed(state)},
         },
         "spec": {

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from penstock.errors import ServiceError
 from penstock.kube import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.rollout.kserve import manifests
-from penstock.rollout.kserve.inference import delete, put, require_kept, wait_until_up
+from penstock.rollout.kserve.inference import put, require_kept, wait_until_up
 from penstock.rollout.kserve.keeper import Keeper, looks
 from penstock.rollout.kserve.route import Route
 from penstock.rollout.kserve.service import KserveService
@@ -41,7 +41,13 @@ class NativeRouter(KserveService):
         super().open()
 
     def _keeper(self) -> Keeper:
-        return Route(self._kube, spec=self._spec, name=self._name, lease=self._lease)
+        return Route(
+            self._kube,
+            spec=self._spec,
+            name=self._name,
+            service=self._service,
+            lease=self._lease,
+        )
 
     def _kept(self, state: ClusterState) -> Manifest:
         return manifests.arms_route(
@@ -59,7 +65,8 @@ class NativeRouter(KserveService):
 
     def _arm(self, release: Release, *, storage: str) -> Arm:
         backend = f"{self._service}-v{release.version}-predictor"
-        return Arm.of(release, name=self._service, backend=backend, storage=storage)
+        token = self._state.token
+        return Arm.of(release, name=self._service, backend=backend, storage=storage, token=token)
 
     def _start(self, arm: Arm, *, timeout: float) -> None:
         if arm not in self._state.roles().values():
@@ -68,15 +75,13 @@ class NativeRouter(KserveService):
             self._kube, self._spec.namespace, arm, timeout=timeout, check=self._lease.check
         )
 
-    def _stop(self, arm: Arm) -> None:  # noqa: ARG002
-        # What the state names no more has left the InferenceService, and KServe ends it.
-        self._follow()
+    def _is_server(self, name: str) -> bool:
+        return name == self._service
 
     def _follow(self) -> None:
+        # Where nothing has a role any more, the sweep removes it.
         if self._state.roles():
             self._apply(self._state)
-        else:
-            delete(self._kube, self._spec.namespace, self._service)
 
     def _missing(self) -> bool:
         if not self._state.roles():
@@ -115,7 +120,14 @@ class NativeRouter(KserveService):
 
     def _apply(self, state: ClusterState) -> None:
         wanted = manifests.native_service(state, spec=self._spec)
-        taken = put(self._kube, self._spec.namespace, wanted, view=_view)
+        taken = put(
+            self._kube,
+            self._spec.namespace,
+            wanted,
+            service=self._service,
+            view=_view,
+            confirm=self._lease.confirm,
+        )
         if "canary" in wanted["spec"] and not taken["spec"].get("canary"):
             raise ServiceError(
                 "this KServe does not know spec.canary and has dropped it",

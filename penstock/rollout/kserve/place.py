@@ -11,15 +11,14 @@ from pathlib import Path
 
 from penstock import kube, progress
 from penstock.errors import InputError, ServiceError
-from penstock.kube import CONFIG_MAPS
-from penstock.rollout.journal import journals
 from penstock.rollout.kserve import pods
 from penstock.rollout.kserve.choice import OPEN, ROUTERS, fitting, require_feasible, standing
 from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.state import Arm, ClusterState, Role
-from penstock.rollout.kserve.store import ConfigMapStore, identity_of
+from penstock.rollout.kserve.store import ConfigMapStore
 from penstock.rollout.kserve.users import Source, Users
+from penstock.rollout.place import unfinished
 from penstock.rollout.router import Router, ServiceStatus, VersionStatus
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.store import Store
@@ -89,6 +88,7 @@ class ClusterPlace:
             spec=self._spec,
             tracking_uri=self._tracking_uri,
             lease=self._lease,
+            ready_timeout=self._deployment.ready_timeout,
             users=_users(self._deployment, self._service),
         )
 
@@ -100,13 +100,19 @@ class ClusterPlace:
         return standing(self._kube, self._spec, service=self._service, begun=self._begun)
 
     def _begun(self) -> list[str]:
-        rollouts = [journal.rollout for journal in journals(self.stores())]
-        return [rollout.router for rollout in rollouts if rollout.outcome is None]
+        return [journal.rollout.router for journal in unfinished(self)]
 
     @cached_property
     def models(self) -> Path:
         """A folder for as long as this process lives: the cluster fetches its own."""
-        folder = tempfile.mkdtemp(prefix="penstock-models-")
+        try:
+            folder = tempfile.mkdtemp(prefix="penstock-models-")
+        except OSError as error:
+            raise ServiceError(
+                f"no folder can be made to fetch the model into: {error.strerror}",
+                where=tempfile.gettempdir(),
+                remedy="Make room there, or set TMPDIR to another folder.",
+            ) from error
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
         return Path(folder)
 
@@ -117,14 +123,19 @@ class ClusterPlace:
             namespace=self._spec.namespace,
             service=self._service,
             identity=identity,
-            lost=self._lease.lost,
+            lease=self._lease,
         )
 
     def stores(self) -> list[Store]:
-        """Return the ConfigMaps of those that have begun."""
-        path = CONFIG_MAPS.path(self._spec.namespace)
-        found = self._kube.items(path, labelSelector=ConfigMapStore.selector(self._service))
-        return [self.store(identity_of(each)) for each in found]
+        """Return the ConfigMaps of those that have begun, the oldest first; none is read."""
+        return list(
+            ConfigMapStore.all_of(
+                self._kube,
+                namespace=self._spec.namespace,
+                service=self._service,
+                lease=self._lease,
+            )
+        )
 
     def driven(self) -> bool:
         """Return whether a controller holds the lease and has renewed it lately."""
@@ -162,7 +173,7 @@ class ClusterPlace:
             role=role,
             weight=state.weight_of(role),
             url=url,
-            health=pods.health_of(self._kube, self._spec.namespace, arm),
+            health=pods.health_of(self._kube, self._spec.namespace, arm, baseline=state.baseline),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from penstock.kube import INFERENCE_SERVICES, PODS, Kube, Manifest
@@ -10,36 +11,78 @@ from penstock.rollout.kserve.detect import condition
 from penstock.rollout.kserve.state import Arm
 from penstock.rollout.router import Health
 
-HOPELESS = frozenset(
-    {
-        "CrashLoopBackOff",
-        "CreateContainerConfigError",
-        "ErrImagePull",
-        "ImagePullBackOff",
-        "InvalidImageName",
-    }
-)
-"""Reasons of a waiting container after which there is nothing to wait for."""
+HOPELESS = frozenset({"CreateContainerConfigError", "ErrImageNeverPull", "InvalidImageName"})
+"""Reasons of a waiting container after which there is nothing to wait for: what a kubelet tries
+again by itself (a pull, a container that ended) may succeed until the time is up."""
 
 _CONTAINER = "kserve-container"
 _LINES = 8
 
 
-def health_of(kube: Kube, namespace: str, arm: Arm) -> Health:
-    """Return how a version's servers are; one that is gone is not ready."""
+class Restarts:
+    """Counts how often the server itself was started again in pods that had been ready.
+
+    What happens before a pod is ready is judged by the time that it takes; init containers and
+    sidecars are no server; and a pod that took the place of another begins at its own first
+    readiness, so that evictions and scaling are no deaths.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, int] = {}
+
+    def of(self, pods: list[Manifest], *, baseline: Mapping[str, int] = {}) -> int:
+        """Return the restarts since readiness.
+
+        Args:
+            pods: As they are now.
+            baseline: By uid, at what a pod's count stood when it was first ready; for others it is
+                taken when they are first seen ready here.
+        """
+        found = 0
+        for pod in pods:
+            uid, count = _uid(pod), _restarts(pod)
+            first = baseline.get(uid, self._first.get(uid))
+            if first is not None:
+                found += max(0, count - first)
+            elif _serves(pod):
+                self._first[uid] = count
+        return found
+
+
+def baseline_of(kube: Kube, namespace: str, arm: Arm) -> dict[str, int]:
+    """Return the restarts so far in the pods of a version that are ready, by uid."""
+    return {_uid(pod): _restarts(pod) for pod in pods_of(kube, namespace, arm) if _serves(pod)}
+
+
+def health_of(
+    kube: Kube,
+    namespace: str,
+    arm: Arm,
+    *,
+    restarts: Restarts | None = None,
+    baseline: Mapping[str, int] = {},
+) -> Health:
+    """Return how a version's servers are; one that is gone is not ready.
+
+    Args:
+        kube: The cluster.
+        namespace: Where they are.
+        arm: The version.
+        restarts: What has counted them so far; None: nothing has.
+        baseline: As of `Restarts.of`.
+    """
     found = kube.get(INFERENCE_SERVICES.path(namespace, arm.name))
     if found is None:
         gone = f"Its InferenceService {namespace}/{arm.name} was deleted."
         return Health(ready=False, restarts=0, memory=None, reason=gone)
     pods = pods_of(kube, namespace, arm)
-    containers = [one for pod in pods for one in _containers(pod)]
-    restarts = sum(int(one.get("restartCount", 0)) for one in containers)
+    died = (restarts or Restarts()).of(pods, baseline=baseline)
     ready = any(map(_serves, pods))
     return Health(
         ready=ready,
-        restarts=restarts,
+        restarts=died,
         memory=None,
-        reason="" if ready and not restarts else _reason(kube, namespace, arm, found, pods),
+        reason="" if ready and not died else _reason(kube, namespace, arm, found, pods),
     )
 
 
@@ -76,16 +119,21 @@ def log_of(kube: Kube, namespace: str, arm: Arm) -> str:
 
 
 def _hopeless(pods: list[Manifest]) -> str:
-    for pod in pods:
-        for one in _containers(pod):
-            waiting = one.get("state", {}).get("waiting", {})
-            if waiting.get("reason") in HOPELESS:
-                return f"{waiting['reason']}: {waiting.get('message', '')}".strip(" :")
-    return ""
+    return next((why for reason, why in _waiting(pods) if reason in HOPELESS), "")
+
+
+def _waiting(pods: list[Manifest]) -> list[tuple[str, str]]:
+    """Return the reason of each container that waits, and the reason in words."""
+    states = [one.get("state", {}).get("waiting", {}) for pod in pods for one in _containers(pod)]
+    return [
+        (each["reason"], f"{each['reason']}: {each.get('message', '')}".strip(" :"))
+        for each in states
+        if each.get("reason") not in (None, "ContainerCreating", "PodInitializing")
+    ]
 
 
 def _reason(kube: Kube, namespace: str, arm: Arm, found: Manifest, pods: list[Manifest]) -> str:
-    said = [_hopeless(pods), *map(_ended, pods)]
+    said = [*(why for _, why in _waiting(pods)), *map(_ended, pods)]
     failed = found.get("status", {}).get("modelStatus", {}).get("lastFailureInfo", {})
     ready = condition(found.get("status", {}).get("conditions", []), "Ready")
     said += [str(failed.get("message", "")), str(ready.get("message", ""))]
@@ -100,11 +148,24 @@ def _serves(pod: Manifest) -> bool:
 
 
 def _ended(pod: Manifest) -> str:
-    for one in _containers(pod):
+    # The server's own end tells more than that of a container which was tried again.
+    for one in sorted(_containers(pod), key=lambda one: one.get("name") != _CONTAINER):
         last = one.get("lastState", {}).get("terminated") or one.get("state", {}).get("terminated")
         if last and last.get("exitCode"):
             return f"its container ended: {last.get('reason', 'exit')} ({last['exitCode']})"
     return ""
+
+
+def _restarts(pod: Manifest) -> int:
+    return sum(
+        int(one.get("restartCount", 0))
+        for one in pod.get("status", {}).get("containerStatuses", [])
+        if one.get("name") == _CONTAINER
+    )
+
+
+def _uid(pod: Manifest) -> str:
+    return str(pod["metadata"]["uid"])
 
 
 def _containers(pod: Manifest) -> list[dict[str, Any]]:

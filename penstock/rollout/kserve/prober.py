@@ -39,6 +39,10 @@ class Prober:
         self._url = f"{url}/v2/models/{service}"
         self._http = httpx.Client(timeout=_TIMEOUT, trust_env=False, headers={"user-agent": AGENT})
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._http.close()
+
     def version(self, headers: Mapping[str, str] = {}) -> str:
         """Return the version that answers now, or in words what came instead."""
         try:

@@ -13,6 +13,7 @@ import httpx
 
 from penstock.errors import ServiceError
 from penstock.rollout.spec import PrometheusSpec
+from penstock.secrets import resolve
 
 Series = tuple[Mapping[str, str], float]
 """The labels of a series, and what it stands at."""
@@ -36,7 +37,8 @@ class Prometheus:
 
     def __init__(self, spec: PrometheusSpec) -> None:
         self._spec = spec
-        self._url = f"{spec.url.rstrip('/')}/api/v1/query"
+        address = resolve(spec.url, where="deployment.kserve.prometheus.url")
+        self._url = f"{address.rstrip('/')}/api/v1/query"
         self._http: httpx.Client | None = None
 
     def now(self) -> float:

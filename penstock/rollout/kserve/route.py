@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.errors import ServiceError
-from penstock.kube import HTTP_ROUTES, Kube, Manifest
+from penstock.kube import HTTP_ROUTES, Kube
 from penstock.rollout.kserve import detect
 from penstock.rollout.kserve.keeper import Keeper, looks
 from penstock.rollout.kserve.lease import ClusterLease
@@ -17,29 +17,30 @@ class Route(Keeper):
         kube: The cluster.
         spec: Where it serves.
         name: The route's name.
+        service: The service.
         lease: The right to write it.
     """
 
-    def __init__(self, kube: Kube, *, spec: KserveSpec, name: str, lease: ClusterLease) -> None:
+    def __init__(
+        self, kube: Kube, *, spec: KserveSpec, name: str, service: str, lease: ClusterLease
+    ) -> None:
         super().__init__(
             kube,
             resource=HTTP_ROUTES,
             kind="HTTPRoute",
             namespace=spec.namespace,
             name=name,
+            service=service,
             lease=lease,
         )
         self._spec = spec
 
-    def write(self, wanted: Manifest) -> None:
-        """Write it, and return when the gateway has accepted this very generation of it.
+    def wait(self) -> None:
+        """Return when the gateway has accepted this very generation of it.
 
         Raises:
-            LeaseLostError: If another controller has written since; nothing is written.
-            RefusedError: If the API server or a webhook refuses it.
-            ServiceError: If somebody else made it, or the gateway does not take it.
+            ServiceError: If the gateway does not take it.
         """
-        super().write(wanted)
         why = ""
         for _ in looks():
             found = self._kube.get(self._path)

@@ -17,6 +17,7 @@ from penstock import progress
 from penstock.errors import InputError, ServiceError
 from penstock.kube import Kube, Manifest
 from penstock.rollout.kserve import detect, manifests, pods
+from penstock.rollout.kserve.inference import delete, of_service
 from penstock.rollout.kserve.keeper import EFFECT, Keeper
 from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.kserve.measured import Measured, Steering
@@ -28,9 +29,7 @@ from penstock.rollout.router import Address, Health, Observation, Release, Routi
 from penstock.rollout.routers.tally import Edges, edges_of
 from penstock.rollout.spec import KserveSpec
 from penstock.rollout.traffic import predict_url
-
-_RESTORE = 300.0
-"""Seconds that a version which was removed may take to come up again for a rollback."""
+from penstock.serving.marks import REPLAY, SMOKE, key_of
 
 
 class KserveService(ABC):
@@ -42,6 +41,7 @@ class KserveService(ABC):
         spec: Where it serves.
         tracking_uri: The MLflow store, which knows where a version's folder lies.
         lease: The right to drive it.
+        ready_timeout: Seconds that a version which served before may take to come up again.
         users: Counts users' requests during a rollout; None: they are no evidence.
     """
 
@@ -53,6 +53,7 @@ class KserveService(ABC):
         spec: KserveSpec,
         tracking_uri: str,
         lease: ClusterLease,
+        ready_timeout: float,
         users: Users | None = None,
     ) -> None:
         self._kube = kube
@@ -60,6 +61,8 @@ class KserveService(ABC):
         self._spec = spec
         self._tracking_uri = tracking_uri
         self._lease = lease
+        self._ready_timeout = ready_timeout
+        self._restarts = pods.Restarts()
         self._users_counted = users
         self._state_in = self._keeper()
         self._edges = Edges()
@@ -86,15 +89,15 @@ class KserveService(ABC):
 
     @abstractmethod
     def _start(self, arm: Arm, *, timeout: float) -> None:
-        """Bring a version up without traffic; return when it is ready.
+        """Bring a version up without traffic, which the state has passing; return when it is ready.
 
         Raises:
             ServiceError: If it does not become ready; it is left for the caller to stop.
         """
 
     @abstractmethod
-    def _stop(self, arm: Arm) -> None:
-        """Remove a version that the state names no more."""
+    def _is_server(self, name: str) -> bool:
+        """Return whether an InferenceService of this name and service is one of this router's."""
 
     @abstractmethod
     def _follow(self) -> None:
@@ -165,12 +168,17 @@ class KserveService(ABC):
 
     @contextlib.contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the service's lease, and first mend it."""
+        """Hold the service's lease, and first mend it and remove what nobody has finished."""
         with self._lease.held():
             self._gateway = self._require()
             if self.refresh():
+                self._lease.outdo(self._state.term)
                 self.mend()
-            yield
+                self._sweep()
+            try:
+                yield
+            finally:
+                self._close()
 
     def open(self) -> None:
         """Make sure that what keeps the state is the service's own and has taken effect."""
@@ -187,8 +195,8 @@ class KserveService(ABC):
         )
         arm = self._arm(release, storage=storage)
         for role, found in self._state.roles().items():
-            if role != "retired" and found == arm:
-                return Address(self._gateway, self._headers(role))
+            if role != "retired" and found.same(arm):
+                return Address(self._gateway, self._marked(role, SMOKE))
         if self.stable == release.version:
             raise InputError(
                 f"version {release.version} is the stable one, from other files or with a drill",
@@ -197,25 +205,26 @@ class KserveService(ABC):
             )
         self._remove_candidate()
         self._remove_retired()
+        self._sweep()
+        self._write_down(passing=(arm,))
         try:
             self._start(arm, timeout=timeout)
-            self._save(candidate=arm, weight=0, mirror=0.0)
+            self._save(candidate=arm, passing=(), baseline=self._baseline(arm), weight=0, mirror=0)
             self._probe.wait_for(arm.version, headers=self._headers("candidate"), timeout=EFFECT)
             if self._state.stable:
                 self._require_split(arm)
         except BaseException:
             with contextlib.suppress(ServiceError):
                 self.clean_up()
-                self._stop(arm)
             raise
-        return Address(self._gateway, self._headers("candidate"))
+        return Address(self._gateway, self._marked("candidate", SMOKE))
 
     def route(self, routing: Routing) -> None:
         """Set mirroring and assignment."""
         if not 0 <= routing.mirror <= 1:
             raise InputError(f"a share of {routing.mirror} to mirror", remedy="Give 0 to 1.")
-        self._edges = edges_of(routing.grids.model_dump())
-        self._save(mirror=routing.mirror, choice_header=routing.choice_header)
+        edges = edges_of(routing.grids.model_dump())
+        self._save(edges, mirror=routing.mirror, choice_header=routing.choice_header)
 
     def set_weight(self, version: int, percent: int) -> None:
         """Give the candidate `percent` of new requests."""
@@ -244,7 +253,13 @@ class KserveService(ABC):
         arm = self._state.arm(version)
         if arm is None:
             return Health(ready=False, restarts=0, memory=None, reason="It is not up.")
-        health = pods.health_of(self._kube, self._spec.namespace, arm)
+        health = pods.health_of(
+            self._kube,
+            self._spec.namespace,
+            arm,
+            restarts=self._restarts,
+            baseline=self._state.baseline,
+        )
         if not (self._users_counted and health.ready and version == self.candidate):
             return health
         found = self._probe.version(self._headers("candidate"))
@@ -300,6 +315,7 @@ class KserveService(ABC):
         if self._state.weight == 0:
             self._remove_candidate()
         self._remove_retired()
+        self._sweep()
         if not self._state.roles():
             self._state_in.delete()
 
@@ -321,23 +337,34 @@ class KserveService(ABC):
     def _headers(self, arm: str) -> dict[str, str]:
         return {**self._own(), manifests.ARM_HEADER: manifests.arm_value(self._state, arm)}
 
+    def _marked(self, arm: str, mark: str) -> dict[str, str]:
+        """Return the headers of a request to an arm that is the rollout's own, not a user's."""
+        return {**self._headers(arm), mark: key_of(self._state.token)}
+
     def _wait_for_weight(self, version: int, *, percent: int) -> None:
         self._probe.wait_for_weight(version, percent=percent, headers=self._users(), timeout=EFFECT)
 
-    def _save(self, **changes: Any) -> None:
+    def _save(self, edges: Edges | None = None, **changes: Any) -> None:
         """Write state and traffic, wait until they are in effect, and steer by them."""
+        self._write_down(**changes)
+        self._edges = edges or self._edges
+        self._follow()
+        self._steer()
+
+    def _write_down(self, **changes: Any) -> None:
+        """Write the state alone."""
         self._lease.check()
         state = self._state.model_copy(update={**changes, "term": self._lease.term})
         self._state_in.write(self._kept(state))
+        # Written is what counts, whatever comes of waiting for it.
         self._state = state
-        self._follow()
-        self._steer()
+        self._state_in.wait()
 
     def _steer(self) -> None:
         state = self._state
         steering = Steering(
             headers={
-                arm.version: self._headers(role)
+                arm.version: self._marked(role, REPLAY)
                 for role, arm in state.roles().items()
                 if role != "retired"
             },
@@ -360,12 +387,15 @@ class KserveService(ABC):
         state = self._state
         before = state.retired or state.previous
         if before is not None:
-            self._start(before, timeout=_RESTORE)
+            if before is not state.retired:
+                self._write_down(passing=(before,))
+            self._start(before, timeout=self._ready_timeout)
         self._save(
             stable=before,
             candidate=state.stable,
             retired=None,
             previous=None if before is state.previous else state.previous,
+            passing=(),
             weight=0,
             mirror=0.0,
         )
@@ -373,14 +403,44 @@ class KserveService(ABC):
     def _remove_candidate(self) -> None:
         candidate = self._state.candidate
         if candidate:
-            self._save(candidate=None, weight=0, mirror=0.0)
-            self._stop(candidate)
+            self._remove(candidate, candidate=None, weight=0, mirror=0.0)
 
     def _remove_retired(self) -> None:
         retired = self._state.retired
         if retired:
-            self._save(retired=None, previous=retired)
-            self._stop(retired)
+            self._remove(retired, retired=None, previous=retired)
+
+    def _remove(self, arm: Arm, **changes: Any) -> None:
+        """Take a version out of the state's roles, then its servers away, then forget it."""
+        self._save(passing=(*self._state.passing, arm), **changes)
+        self._sweep()
+
+    def _sweep(self) -> None:
+        """Delete what bears the service's label and has no role in its state.
+
+        What is deleted was found before the cluster was asked for the lease, and only that very
+        object is: a later controller sweeps before it starts anything.
+        """
+        found = of_service(self._kube, self._spec.namespace, self._service)
+        named = {arm.name for arm in self._state.roles().values()}
+        idle = [one for one in found if self._is_idle(one["metadata"]["name"], named)]
+        if idle:
+            self._lease.confirm()
+        for one in idle:
+            delete(self._kube, self._spec.namespace, one, service=self._service)
+        if self._state.passing:
+            self._save(passing=())
+
+    def _is_idle(self, name: str, named: set[str]) -> bool:
+        return name not in named and self._is_server(name)
+
+    def _baseline(self, arm: Arm) -> dict[str, int]:
+        return pods.baseline_of(self._kube, self._spec.namespace, arm)
+
+    def _close(self) -> None:
+        if self._opened is not None:
+            self._opened[0].close()
+            self._opened = None
 
     def _require_candidate(self, version: int) -> Arm:
         self._lease.check()

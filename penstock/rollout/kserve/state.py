@@ -12,6 +12,7 @@ from pydantic import Field
 
 from penstock.records.base import Record, Value
 from penstock.rollout.router import Release
+from penstock.serving.marks import digest_of, key_of
 
 Role = Literal["stable", "candidate", "retired"]
 
@@ -29,9 +30,12 @@ class Arm(Value):
     export: str = Field(default="", description="Digest of its ONNX form; empty: it has none")
     drill: str = Field(default="", description="The fault put in on purpose; empty: none")
     storage: str = Field(description="Where KServe reads the folder from")
+    own_traffic: str = Field(
+        default="", description="Digest of what marks the rollout's own requests; empty: none is"
+    )
 
     @classmethod
-    def of(cls, release: Release, *, name: str, backend: str, storage: str) -> Arm:
+    def of(cls, release: Release, *, name: str, backend: str, storage: str, token: str = "") -> Arm:
         """Return a release as it is served."""
         return cls(
             version=release.version,
@@ -42,7 +46,12 @@ class Arm(Value):
             export=release.export,
             drill=release.drill,
             storage=storage,
+            own_traffic=digest_of(key_of(token)) if token else "",
         )
+
+    def same(self, other: Arm) -> bool:
+        """Return whether both are one version served one way, whatever marks our requests."""
+        return self.model_copy(update={"own_traffic": other.own_traffic}) == other
 
 
 class ClusterState(Record):
@@ -59,6 +68,16 @@ class ClusterState(Record):
         default=None, description="Stable before the last promotion, until it is cleaned up"
     )
     previous: Arm | None = Field(default=None, description="Stable before the one that is")
+    passing: tuple[Arm, ...] = Field(
+        default=(),
+        description="Versions that nothing leads to, which are being brought up or taken away: "
+        "written before the first and after the last of their servers",
+    )
+    baseline: dict[str, int] = Field(
+        default={},
+        description="By the uid of each of the candidate's pods: restarts of its server when it "
+        "was ready for the first time",
+    )
     weight: int = 0
     mirror: float = 0.0
     choice_header: str = ""

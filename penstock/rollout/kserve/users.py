@@ -58,7 +58,7 @@ class Source:
 
     def wanted(self, scores: tuple[float, ...]) -> list[str]:
         """Return the names of the counters to read, given the edges for scores."""
-        names = ["requests", "labelled_rows", "labelled_loss", "labelled_squared"]
+        names = ["requests", "labelled_requests", "labelled_loss", "labelled_squared"]
         if self.alone:
             names.append("seconds")
         # The values of a regression have edges of their own in each rollout.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -21,11 +21,19 @@ class Answered:
         scores: One a row: probability of the positive class (binary), of the predicted class
             (multiclass), or the value (regression). Empty if the client asked for labels alone.
         classes: The model's classes; empty for a regression.
+        of: How many rows the answer had.
     """
 
     labels: Sequence[Any]
     scores: Sequence[float]
     classes: Sequence[Any]
+    of: int = 0
+
+    def row(self, draw: float) -> Answered:
+        """Return one row alone: the one that lies at `draw`, in [0, 1), of all rows."""
+        rows = len(self.labels)
+        place = slice(int(draw * rows), int(draw * rows) + 1)
+        return Answered(self.labels[place], self.scores[place], self.classes, of=rows)
 
 
 def read(body: bytes, *, header_length: int | None = None) -> Answered | None:
@@ -44,8 +52,10 @@ def read(body: bytes, *, header_length: int | None = None) -> Answered | None:
         if "specversion" in answer:
             # A CloudEvent, which the request was too.
             answer = answer["data"]
-        return _v2(answer, whole[length:]) if "outputs" in answer else _v1(answer)
-    except (AttributeError, LookupError, TypeError, ValueError):
+        found = _v2(answer, whole[length:]) if "outputs" in answer else _v1(answer)
+        scores = [float(score) for score in found.scores]
+        return replace(found, labels=list(found.labels), scores=scores)
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError):
         return None
 
 

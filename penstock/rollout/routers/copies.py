@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 
 from multidict import CIMultiDict
 
@@ -14,6 +15,8 @@ from penstock.rollout.routers.upstream import (
     Upstream,
     outcome_of,
 )
+
+_log = logging.getLogger("penstock.splitter")
 
 _UNDER_WAY = 64
 _BYTES = 16 << 20
@@ -82,4 +85,9 @@ class Copies:
         finally:
             arm.in_flight -= 1
             self._bytes -= len(body)
-        pair.ended(candidate=outcome)
+        try:
+            pair.ended(candidate=outcome)
+        except Exception:
+            # Whatever an answer holds, a copy is evidence and nothing more.
+            _log.exception("a pair could not be compared")
+            pair.tally.dropped += 1

@@ -16,7 +16,8 @@ from penstock.rollout.routers.upstream import NoAnswerError, Reply, UnreachableE
 
 _log = logging.getLogger("penstock.splitter")
 
-_SUMS = ("rows", "loss", "squared")
+_SUMS = ("requests", "loss", "squared")
+_NOTHING = dict.fromkeys(_SUMS, 0)
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,13 @@ class _Found:
         arm: The arm.
         paired: Whether they are of requests that stable version and candidate both answered.
         said: Its answer.
+        knows: Whether it knows any of them.
     """
 
     arm: Arm
     paired: bool
     said: dict[str, Any]
+    knows: bool = False
 
 
 async def fan_out(
@@ -43,8 +46,8 @@ async def fan_out(
     mirrored requests go apart from the others, because the two sides of `Pairs` must hold the same
     rows.
 
-    Returns None where the labels cannot be read or an arm refuses them: the stable version's own
-    answer then says why.
+    Returns None where the labels cannot be read, where an arm refuses them, and where none knows
+    any of them: the stable version's own answer then says why.
     """
     groups = _groups(body, table)
     if groups is None:
@@ -56,7 +59,9 @@ async def fan_out(
     ]
     found = [each for each in await asyncio.gather(*asked) if each]
     stable = table.arms.get("stable")
-    if not found or (stable and sum(each.arm is stable for each in found) < len(groups)):
+    if not any(each.knows for each in found) or (
+        stable and sum(each.arm is stable for each in found) < len(groups)
+    ):
         return None
     for each in found:
         _count(each, table)
@@ -94,9 +99,13 @@ async def _ask(
         return None
     finally:
         arm.in_flight -= 1
+    if reply.status == 404:
+        # It answered none of these requests.
+        nothing = {"joined": 0, "unknown": len(labels), "repeated": 0}
+        return _Found(arm, paired, nothing | {"live": _NOTHING, "mirrored": _NOTHING})
     if reply.status != 200 or reply.body is None:
         return None
-    return _Found(arm=arm, paired=paired, said=orjson.loads(reply.body))
+    return _Found(arm=arm, paired=paired, said=orjson.loads(reply.body), knows=True)
 
 
 def _count(found: _Found, table: Table) -> None:
@@ -116,7 +125,8 @@ def _summary(found: Sequence[_Found], *, total: int) -> dict[str, Any]:
     repeated = min(total - joined, _known(found, "repeated"))
     # What one version does not remember another one may; only what is left is unknown to all.
     counts = {"joined": joined, "unknown": total - joined - repeated, "repeated": repeated}
-    return {**found[0].said, **counts, **sums}
+    first = next(each for each in found if each.knows)
+    return {**first.said, **counts, **sums}
 
 
 def _known(found: Sequence[_Found], key: str) -> int:

@@ -34,6 +34,7 @@ def start(folder: ServiceFolder, *, port: int) -> Front:
             "--listen-fd": str(public.fileno()),
             "--token-file": str(folder.token),
             "--admin-fd": str(admin.fileno()),
+            "--log": str(log),
         }
         ref = process.start(
             "penstock.rollout.routers.splitter",

@@ -12,20 +12,25 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, Self, TextIO
 
 from pydantic import Field
 
-from penstock.errors import LeaseLostError, PenstockError, ServiceError
+from penstock.errors import InputError, LeaseLostError, PenstockError, ServiceError
 from penstock.records.base import Record, Value
 from penstock.rollout.beside import beside
-from penstock.rollout.routers import process
-from penstock.rollout.routers.process import ProcessRef
+from penstock.rollout.routers import identity
+from penstock.rollout.routers.disk import writing
+from penstock.rollout.routers.identity import ProcessRef
 
 _log = logging.getLogger(__name__)
 
 SECONDS = 30.0
 _LOCK_TIMEOUT = 10.0
+_LOOK = 0.1
+
+_held: set[str] = set()
+"""Tokens of the leases that this process holds now."""
 
 
 class Holder(Value):
@@ -33,26 +38,62 @@ class Holder(Value):
 
     process: ProcessRef
     host: str
+    machine: str = Field(default="", description="Id of the machine over its boots, if it has one")
     token: str
+
+    @property
+    def here(self) -> bool:
+        """Whether it is of this machine, whichever boot."""
+        machine = identity.machine_id()
+        same = not self.machine or not machine or self.machine == machine
+        return same and self.host == socket.gethostname()
 
 
 class LeaseRecord(Record):
     """`lease.json` of one service."""
 
     KIND: ClassVar[str] = "local-lease"
+    VERSION: ClassVar[int] = 2
 
     term: int = Field(description="Rises with every holder: what an earlier one says is refused")
     holder: Holder | None = None
-    expires: float = Field(default=0.0, description="Seconds since 1970")
+    seconds: float = Field(default=SECONDS, description="What each sign of the holder is good for")
+    expires: float = Field(
+        default=0.0, description="Seconds since the boot of the holder's machine"
+    )
+
+    @classmethod
+    def parse(cls, raw: object, *, where: str) -> Self:
+        """Build a record, also from what the release before wrote: there `expires` was since 1970.
+
+        As its holder names no boot, nothing is read out of that but that it changes.
+        """
+        if isinstance(raw, dict) and raw.get("schema_version") == 1:
+            raw = raw | {"schema_version": cls.VERSION}
+        return super().parse(raw, where=where)
 
     @property
-    def running(self) -> Holder | None:
-        """The holder, if it may still act: not past its time, and not known to be dead."""
-        if self.holder is None or self.expires <= time.time():
-            return None
-        here = self.holder.host == socket.gethostname()
-        # Of a process on another machine nothing is known but when it last renewed.
-        return None if here and not process.is_alive(self.holder.process) else self.holder
+    def verdict(self) -> Literal["free", "held", "unknown"]:
+        """Whether the holder may still act; unknown: its signs must be waited for.
+
+        No two clocks are compared: a time since boot means something within that boot alone.
+        """
+        if self.holder is None:
+            return "free"
+        ref = self.holder.process
+        if ref.boot and ref.boot == identity.boot_id():
+            # In another container of this machine its process is not seen, but the clock is one.
+            dead = identity.is_here(ref) and not identity.is_alive(ref)
+            return "free" if dead or self.expires <= identity.since_boot() else "held"
+        if not self.holder.here:
+            return "unknown"
+        return "free" if ref.boot or not identity.exists(ref.pid) else "unknown"
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether this process is its holder and does not hold it any more."""
+        holder = self.holder
+        return bool(holder and holder.process == identity.this() and holder.token not in _held)
 
 
 class Lease:
@@ -60,6 +101,10 @@ class Lease:
 
     A holder that is stopped or cut off loses it when it expires. It can wake up later and not know:
     so every action asks first, under a lock that is held for that moment only.
+
+    Who holds it is known by boot, container, process id and start; a holder of this machine that
+    has ended, or whose machine was booted since, has lost it at once. Of a holder on another
+    machine nothing is known but whether it renews: it is watched for as long as its lease lasts.
 
     Args:
         folder: The service's folder; it has `lease.json`, and `lock` beside it.
@@ -79,21 +124,27 @@ class Lease:
         """The term that is held, for whoever must refuse what an earlier holder says."""
         return self._mine.term if self._mine else 0
 
-    def read(self) -> LeaseRecord | None:
-        """Return what is written down, or None where nobody ever held it."""
-        return LeaseRecord.read(self._path) if self._path.exists() else None
+    def holder(self) -> Holder | None:
+        """Return who may act now; None: nobody.
+
+        It takes as long as a lease lasts where only its signs tell whether a holder is alive.
+        """
+        found, silent = self._watched()
+        return None if found is None or found.verdict == "free" or silent else found.holder
 
     @contextlib.contextmanager
-    def held(self, *, force: bool = False) -> Iterator[None]:
+    def held(self, *, force: bool = False, above: int = 0) -> Iterator[None]:
         """Hold the lease until the block ends.
 
         Args:
             force: Take it from a holder that is alive, whose next action then fails.
+            above: A term that is over, should `lease.json` not know of it.
 
         Raises:
-            ServiceError: If another controller, or another block of this one, holds it.
+            ServiceError: If another controller, or another block of this one, holds it, or it
+                cannot be written.
         """
-        mine = self._acquire(force=force)
+        mine = self._acquire(force=force, above=above)
         self._mine = mine
         try:
             name = f"lease-{self._service}"
@@ -112,12 +163,12 @@ class Lease:
         """
         mine = self._mine
         if mine is None:
-            raise self._lost("no lease on it is held")
+            raise self.lost("no lease on it is held")
         with self._locked():
-            found = self.read()
+            found = self._read()
             if not _same(found, mine):
                 by = found.holder if found else None
-                raise self._lost(
+                raise self.lost(
                     f"process {by.process.pid} on {by.host} has taken it over"
                     if by
                     else "another controller had taken it over"
@@ -133,69 +184,126 @@ class Lease:
         with self.guarded():
             pass
 
-    def _acquire(self, *, force: bool) -> LeaseRecord:
+    def lost(self, how: str) -> LeaseLostError:
+        """Return the error of an action that must not be done any more."""
+        return LeaseLostError(
+            f"this process does not drive it any more: {how}",
+            where=f"service {self._service}",
+            remedy="Look at what it does now with: penstock status.",
+        )
+
+    def _read(self) -> LeaseRecord | None:
+        if not self._path.exists():
+            return None
+        try:
+            return LeaseRecord.read(self._path)
+        except InputError as error:
+            raise ServiceError(
+                error.what,
+                where=error.where,
+                remedy="Remove that file once no controller of this service runs any more.",
+            ) from error
+
+    def _known(self) -> LeaseRecord | None:
+        """Return what is written down as far as it can be read."""
+        try:
+            return self._read()
+        except PenstockError:
+            return None
+
+    def _watched(self) -> tuple[LeaseRecord | None, bool]:
+        """Return what is written down, and whether its holder gave no sign while it was watched."""
+        found = self._read()
+        if found is None or found.verdict != "unknown":
+            return found, False
+        deadline = time.monotonic() + found.seconds
+        while time.monotonic() < deadline:
+            time.sleep(min(_LOOK, found.seconds / 10))
+            now = self._read()
+            if now != found:
+                return now, False
+        return found, True
+
+    def _acquire(self, *, force: bool, above: int) -> LeaseRecord:
+        watched, silent = (None, False) if force else self._watched()
         with self._locked():
-            found = self.read()
-            running = found.running if found else None
-            if running and not force:
-                raise ServiceError(
-                    f"process {running.process.pid} on {running.host} is deploying or stopping it",
-                    where=f"service {self._service}",
-                    remedy="Wait until it has ended, then try again. Should it be cut off or "
-                    f"stopped, it is taken over from {self._seconds:g} s after its last sign.",
-                )
+            found = self._known() if force else self._read()
+            gone = found is None or found.verdict == "free" or found.abandoned
+            if found and not (force or gone or (silent and found == watched)):
+                raise self._busy(found)
             mine = LeaseRecord(
-                term=max(found.term + 1 if found else 1, time.time_ns() // 1_000_000),
+                term=max(found.term if found else 0, above) + 1,
                 holder=_this_process(),
-                expires=time.time() + self._seconds,
+                seconds=self._seconds,
+                expires=identity.since_boot() + self._seconds,
             )
-            mine.write(self._path)
+            with writing(self._path):
+                mine.write(self._path)
         return mine
 
     def _renew(self, mine: LeaseRecord, over: threading.Event) -> None:
         while not over.wait(self._seconds / 3):
             try:
                 with self._locked():
-                    if not _same(self.read(), mine):
+                    if not _same(self._read(), mine):
                         return
-                    renewed = mine.model_copy(update={"expires": time.time() + self._seconds})
-                    renewed.write(self._path)
+                    self._write(mine, expires=identity.since_boot() + self._seconds)
             except (OSError, PenstockError) as error:
                 # It may work the next time; if it does not, the lease expires, as it should.
                 _log.warning("the lease of %s was not renewed: %s", self._service, error)
 
     def _release(self, mine: LeaseRecord) -> None:
-        with self._locked():
-            if _same(self.read(), mine):
-                mine.model_copy(update={"holder": None, "expires": 0.0}).write(self._path)
+        if mine.holder:
+            _held.discard(mine.holder.token)
+        try:
+            with self._locked():
+                if _same(self._read(), mine):
+                    self._write(mine, holder=None, expires=0.0)
+        except (OSError, PenstockError) as error:
+            # What the block ended with counts; this process holds nothing any more, written or not.
+            _log.warning("the lease of %s was not given back: %s", self._service, error)
+
+    def _write(self, mine: LeaseRecord, **changes: Any) -> None:
+        mine.model_copy(update=changes).write(self._path)
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
         deadline = time.monotonic() + _LOCK_TIMEOUT
-        with self._lock.open("a+", encoding="utf-8") as stream:
-            while True:
-                try:
-                    fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > deadline:
-                        stream.seek(0)
-                        raise ServiceError(
-                            f"process {stream.read().strip() or '?'} was stopped within an action",
-                            where=str(self._lock),
-                            remedy="End that process, then try again.",
-                        ) from None
-                    time.sleep(0.01)
-            stream.truncate(0)
-            stream.write(str(os.getpid()))
-            stream.flush()
+        with self._opened() as stream:
+            while not self._takes(stream):
+                if time.monotonic() > deadline:
+                    stream.seek(0)
+                    raise ServiceError(
+                        f"process {stream.read().strip() or '?'} was stopped within an action",
+                        where=str(self._lock),
+                        remedy="End that process, then try again.",
+                    )
+                time.sleep(0.01)
+            # For the message above alone: a full disk must not keep anybody from going on.
+            with contextlib.suppress(OSError):
+                os.pwrite(stream.fileno(), f"{os.getpid():<20}".encode(), 0)
             yield
 
-    def _lost(self, how: str) -> LeaseLostError:
-        return LeaseLostError(
-            f"this process does not drive it any more: {how}",
+    def _opened(self) -> TextIO:
+        with writing(self._lock):
+            self._lock.touch(mode=0o600)
+            return self._lock.open("r+", encoding="utf-8")
+
+    def _takes(self, stream: TextIO) -> bool:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def _busy(self, found: LeaseRecord) -> ServiceError:
+        running = found.holder
+        who = f"process {running.process.pid} on {running.host}" if running else "another process"
+        return ServiceError(
+            f"{who} is deploying or stopping it",
             where=f"service {self._service}",
-            remedy="Look at what it does now with: penstock status.",
+            remedy="Wait until it has ended, then try again. Should it be cut off or "
+            f"stopped, it is taken over from {found.seconds:g} s after its last sign.",
         )
 
 
@@ -204,6 +312,11 @@ def _same(found: LeaseRecord | None, mine: LeaseRecord) -> bool:
 
 
 def _this_process() -> Holder:
+    token = secrets.token_urlsafe(16)
+    _held.add(token)
     return Holder(
-        process=process.this(), host=socket.gethostname(), token=secrets.token_urlsafe(16)
+        process=identity.this(),
+        host=socket.gethostname(),
+        machine=identity.machine_id(),
+        token=token,
     )

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock.errors import InputError, ServiceError
+from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.rollout import Pairs
 from penstock.rollout.router import Address, Health, Observation, Release, Routing
 from penstock.rollout.routers import front, process, servers
-from penstock.rollout.routers.keeper import REVIVE_TIMEOUT, Keeper
+from penstock.rollout.routers.keeper import Keeper
 from penstock.rollout.routers.lease import SECONDS, Lease
 from penstock.rollout.routers.loopback import LOOPBACK
 from penstock.rollout.routers.state import (
+    SERVICE_NAME,
     Assignment,
     LocalState,
     Origin,
@@ -26,6 +26,7 @@ from penstock.rollout.routers.state import (
     ServiceFolder,
 )
 from penstock.rollout.traffic import predict_url, replay
+from penstock.serving.marks import REPLAY, SMOKE
 
 
 class LocalRouter:
@@ -37,8 +38,10 @@ class LocalRouter:
         home: Folder below which state, logs and models are kept, in `serving/<service>`.
         service: Name of the service, which is the model's name in requests.
         port: Public port on loopback; 0 takes a free one, or the one that it already has.
+        keep_port: Take whatever port the service has, and `port` only where it has none.
         drain: Seconds that a version which is removed may take to answer what it accepted.
         lease: Seconds after which a controller that fell silent may be taken over from.
+        ready_timeout: Seconds that a server which is started again may take to become ready.
 
     Raises:
         InputError: If `service` cannot be the name of a folder and part of an address.
@@ -50,10 +53,12 @@ class LocalRouter:
         *,
         service: str,
         port: int = 8080,
+        keep_port: bool = False,
         drain: float = 30.0,
         lease: float = SECONDS,
+        ready_timeout: float = 120.0,
     ) -> None:
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", service):
+        if not re.fullmatch(SERVICE_NAME, service):
             raise InputError(
                 f"{service!r} cannot be the name of a service",
                 remedy="Use letters, digits, dashes, dots and underscores, 63 at most.",
@@ -61,8 +66,11 @@ class LocalRouter:
         self._folder = ServiceFolder(home, service)
         self._lease = Lease(self._folder.path, service=service, seconds=lease)
         self._port = port
+        self._keep_port = keep_port
         self._drain = drain
-        self._keeper = Keeper(self._folder, self._lease, port=port, drain=drain)
+        self._keeper = Keeper(
+            self._folder, self._lease, port=port, drain=drain, ready_timeout=ready_timeout
+        )
 
     @property
     def _state(self) -> LocalState:
@@ -103,9 +111,17 @@ class LocalRouter:
             InputError: If the service answers on another port than the one asked for.
         """
         self._folder.make()
-        with self._lease.held():
+        with self._lease.held(above=self._folder.term()):
             self._recover()
             yield
+
+    def guarded(self) -> AbstractContextManager[None]:
+        """Return a block that is run while nobody can take the service over; keep it short.
+
+        Raises:
+            LeaseLostError: If the lease is not held any more; the block is not run.
+        """
+        return self._lease.guarded()
 
     def open(self) -> None:
         """Make sure that the service's address is its own and answers."""
@@ -118,7 +134,8 @@ class LocalRouter:
         origin = Origin.of(release)
         for arm in (self._state.stable, self._state.candidate):
             if arm and arm.origin.same(origin):
-                return Address(arm.url)
+                self._keeper.apply()
+                return self._address(arm)
         if self.stable == release.version:
             raise InputError(
                 f"version {release.version} is the stable one, from other files or with a drill",
@@ -132,14 +149,14 @@ class LocalRouter:
             self._keeper.apply()
             arm = servers.bring_up(self._folder, origin, timeout=timeout)
         except BaseException:
-            with contextlib.suppress(ServiceError):
+            with contextlib.suppress(PenstockError):
                 self.clean_up()
             raise
         self._keeper.adopt(
-            arm, candidate=arm, weight=0, assignment=self._keeper.unmirrored(), lost=None
+            arm.process, candidate=arm, weight=0, assignment=self._keeper.unmirrored(), lost=None
         )
         self._keeper.apply()
-        return Address(arm.url)
+        return self._address(arm)
 
     def route(self, routing: Routing) -> None:
         """Set mirroring and assignment."""
@@ -181,7 +198,8 @@ class LocalRouter:
 
     def replay(self, bodies: Sequence[bytes], *, rate: float) -> AbstractContextManager[None]:
         """Send requests through the front, which counts them as it counts users'."""
-        return replay(predict_url(self.url, self._folder.service), bodies, rate=rate)
+        address = predict_url(self.url, self._folder.service)
+        return replay(address, bodies, rate=rate, headers={REPLAY: self._folder.key()})
 
     def mend(self) -> None:
         """Start again what has died and should run.
@@ -223,13 +241,13 @@ class LocalRouter:
         known and starts again; that takes as long as its start.
 
         Raises:
-            ServiceError: If the one before does not start; the traffic stays where it is.
+            ServiceError: If the one before does not start: the traffic stays where it is; or if the
+                state cannot be written: the traffic is back, see `Keeper.go_back`.
         """
         self._lease.check()
         if self.candidate is None and self.stable == version:
             self._step_back()
-        self._keeper.save(weight=0, assignment=self._keeper.unmirrored())
-        self._keeper.apply()
+        self._keeper.go_back(weight=0, assignment=self._keeper.unmirrored())
 
     def clean_up(self) -> None:
         """Stop every version without traffic, and the front too where nothing is left to serve."""
@@ -239,35 +257,27 @@ class LocalRouter:
         self._remove_retired()
         if not self._state.arms():
             self._keeper.close()
-        origins = [arm.origin for arm in self._state.arms()]
-        if self._state.previous:
-            # It has no server any more, but one command brings it back.
-            origins.append(self._state.previous)
-        used = {origin.folder for origin in origins}
-        self._lease.check()
-        for folder in self.models.iterdir():
-            if str(folder) not in used:
-                shutil.rmtree(folder)
+        self._keeper.end_strays()
+        self._keeper.remove_unused_models()
+
+    def _address(self, arm: ServerArm) -> Address:
+        return Address(arm.url, {SMOKE: self._folder.key()})
 
     def _recover(self) -> None:
-        state = self._folder.read()
-        parts = [part for part in (state.front, *state.arms()) if part] if state else []
-        for stray in process.strays(self._folder.path, known=[part.process for part in parts]):
-            process.stop(stray, grace=self._drain)
-        if state:
-            self._keeper.state = state
-        else:
-            self._keeper.state = LocalState(service=self._folder.service, port=self._port)
+        # Before anything else is started: what is left over may hold the port.
+        self._folder.sweep(lease=self._lease)
+        found = self._keeper.take_over()
+        self._keeper.end_strays()
         self._check_port()
         self.mend()
         if self._state.arms():
             self._keeper.apply()
-        elif state:
+        elif found:
             self._keeper.close()
 
     def _check_port(self) -> None:
         state = self._state
-        if self._port in (0, state.port):
+        if self._keep_port or self._port in (0, state.port):
             return
         if state.front and process.is_alive(state.front.process):
             raise InputError(
@@ -285,17 +295,17 @@ class LocalRouter:
     def _step_back(self) -> None:
         """Swap the stable version with the one before it, which is started if it must be."""
         state = self._state
-        before = state.retired
-        if before and not process.is_alive(before.process):
-            before = servers.bring_back(self._folder, before, timeout=REVIVE_TIMEOUT)
+        before, started = state.retired, False
         changes: dict[str, Any] = {"candidate": state.stable, "retired": None, "weight": 0}
-        if before is None and state.previous:
-            before = servers.bring_up(self._folder, state.previous, timeout=REVIVE_TIMEOUT)
+        if before and not process.is_alive(before.process):
+            before, started = self._keeper.bring_back(before), True
+        elif before is None and state.previous:
+            before, started = self._keeper.bring_up(state.previous), True
             changes["previous"] = None
-        if before is None:
-            self._keeper.save(stable=None, **changes)
+        if before and started:
+            self._keeper.adopt(before.process, stable=before, **changes)
         else:
-            self._keeper.adopt(before, stable=before, **changes)
+            self._keeper.go_back(stable=before, **changes)
 
     def _remove_candidate(self) -> None:
         if self._state.candidate:

@@ -18,14 +18,26 @@ class LocalPlace:
         home: Folder below which all services of this machine are kept.
         service: The service.
         port: Its public port; 0 takes a free one, or the one that it has.
+        keep_port: Take whatever port it has, and `port` only where it has none.
+        ready_timeout: Seconds that a server which is started again may take to become ready.
 
     Raises:
         InputError: If `service` cannot be the name of a folder and part of an address.
     """
 
-    def __init__(self, home: Path, *, service: str, port: int = 0) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        service: str,
+        port: int = 0,
+        keep_port: bool = False,
+        ready_timeout: float = 120.0,
+    ) -> None:
         self._home, self._service = home, service
-        self._router = LocalRouter(home, service=service, port=port)
+        self._router = LocalRouter(
+            home, service=service, port=port, keep_port=keep_port, ready_timeout=ready_timeout
+        )
         self._rollouts = ServiceFolder(home, service).path / "rollouts"
 
     @property
@@ -50,11 +62,11 @@ class LocalPlace:
 
     def store(self, identity: str) -> Store:
         """Return the folder of a rollout."""
-        return FolderStore(self._rollouts / identity)
+        return FolderStore(self._rollouts / identity, guard=self._router.guarded)
 
     def stores(self) -> list[Store]:
         """Return the folders of those that have begun."""
-        return list(FolderStore.all_below(self._rollouts))
+        return list(FolderStore.all_below(self._rollouts, guard=self._router.guarded))
 
     def driven(self) -> bool:
         """Return whether a process that is not known to be dead holds the lease."""

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from io import BufferedWriter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from penstock.errors import ServiceError
-from penstock.records.base import Value
+from penstock.rollout.routers.disk import writing
+from penstock.rollout.routers.identity import ProcessRef as ProcessRef
+from penstock.rollout.routers.identity import is_alive as is_alive
+from penstock.rollout.routers.identity import ref_of
+from penstock.rollout.routers.identity import this as this
 from penstock.rollout.routers.loopback import LOOPBACK, ask
-
-if TYPE_CHECKING:
-    import psutil
+from penstock.serving import logs
 
 _MODULES = (
     "penstock.serving",
     "penstock.serving.drill",
     "penstock.rollout.routers.splitter",
 )
-_SAME_START = 2.0
-"""Seconds by which two readings of one process's start may differ when the clock is corrected."""
-
-
-class ProcessRef(Value):
-    """A process, told apart from a later one that was given the same id.
-
-    `started` is the time it was started, in seconds since 1970.
-    """
-
-    pid: int
-    started: float
 
 
 def start(
@@ -49,57 +38,61 @@ def start(
         arguments: Its arguments.
         log: File that its output is appended to.
         sockets: Sockets that it inherits under their own numbers.
-    """
-    import psutil
 
+    Raises:
+        ServiceError: If the log cannot be written, or no process be started.
+    """
     # -P: a folder called penstock in the working directory must not be taken for the package.
     command = [sys.executable, "-P", "-m", module, *arguments]
-    with log.open("ab") as output:
-        child = subprocess.Popen(  # noqa: S603
+    with writing(log):
+        output = log.open("ab")
+    with output:
+        child = _popen(command, output, sockets)
+    # One that has ended already is known too, until this process asks after it.
+    return ref_of(child.pid) or ProcessRef(pid=child.pid)
+
+
+def _popen(
+    command: Sequence[str], output: BufferedWriter, sockets: Sequence[socket.socket]
+) -> subprocess.Popen[bytes]:
+    try:
+        return subprocess.Popen(  # noqa: S603
             command,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
-            cwd=log.parent,
+            cwd=Path(output.name).parent,
             start_new_session=True,
             pass_fds=[held.fileno() for held in sockets],
         )
-    return ProcessRef(pid=child.pid, started=psutil.Process(child.pid).create_time())
-
-
-def this() -> ProcessRef:
-    """Return the process that runs this."""
-    import psutil
-
-    return ProcessRef(pid=os.getpid(), started=psutil.Process().create_time())
+    except OSError as error:
+        raise ServiceError(
+            f"no process can be started: {error.strerror}",
+            where=command[0],
+            remedy="See that memory and processes are left for this user, then try again.",
+        ) from error
 
 
 def memory_of(ref: ProcessRef) -> int | None:
     """Return the bytes that a process holds in memory; None if it does not run."""
     import psutil
 
-    process = _find(ref)
     try:
-        return int(process.memory_info().rss) if process else None
+        return int(psutil.Process(ref.pid).memory_info().rss) if is_alive(ref) else None
     except psutil.Error:
         return None
 
 
-def is_alive(ref: ProcessRef) -> bool:
-    """Return whether the process still runs: itself, not another one under its id."""
-    return _find(ref) is not None
-
-
 def stop(ref: ProcessRef, *, grace: float) -> bool:
-    """Ask the process to end, and end it after `grace` seconds; return whether it was running."""
-    import psutil
+    """Ask the process to end, and end it after `grace` seconds; return whether it was running.
 
-    process = _find(ref)
-    if process is None:
+    Raises:
+        ServiceError: If it is another user's.
+    """
+    if not is_alive(ref):
         return False
-    for signal in (process.terminate, process.kill):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            signal()
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        _signal(ref, number)
         if _ends(ref, within=grace):
             break
     return True
@@ -108,16 +101,36 @@ def stop(ref: ProcessRef, *, grace: float) -> bool:
 def strays(folder: Path, *, known: Sequence[ProcessRef]) -> Iterator[ProcessRef]:
     """Yield Penstock processes that serve from `folder` and that `known` does not list.
 
-    There is one if the process that started it was killed before it could write it down.
+    There is one if the process that started it was killed before it could write it down. Those of
+    another container are left alone, though its folder has the same path.
     """
     import psutil
 
-    pids = {ref.pid for ref in known}
-    for process in psutil.process_iter(["pid", "cmdline", "create_time"]):
-        words = process.info["cmdline"] or []
-        ours = any(word in _MODULES for word in words[:5])
-        if ours and process.pid not in pids and any(_is_below(word, folder) for word in words[5:]):
-            yield ProcessRef(pid=process.pid, started=process.info["create_time"])
+    for found in psutil.process_iter(["pid", "cmdline"]):
+        if not serves_from(folder, found.info["cmdline"] or []):
+            continue
+        ref = ref_of(found.pid)
+        if ref is not None and ref not in known and is_alive(ref):
+            yield ref
+
+
+def recognised(ref: ProcessRef, folder: Path) -> ProcessRef:
+    """Return a process of `folder` as this release knows it, where an earlier one wrote it down.
+
+    That one knew it by the time of its start, which moves when the clock is set.
+    """
+    if ref.boot or ref.ticks is not None:
+        return ref
+    found = ref_of(ref.pid)
+    if found and (is_alive(ref) or serves_from(folder, _command(ref.pid))):
+        return found
+    return ref
+
+
+def serves_from(folder: Path, command: Sequence[str]) -> bool:
+    """Return whether a command line is that of a Penstock process that serves from `folder`."""
+    ours = any(word in _MODULES for word in command[:5])
+    return ours and any(_is_below(word, folder) for word in command[5:])
 
 
 def hold_port(port: int) -> socket.socket:
@@ -184,11 +197,43 @@ def answers(
 
 def tail(log: Path, *, lines: int = 8) -> str:
     """Return the last lines of a log file, joined by ` | `."""
-    if not log.is_file():
-        return "(no log)"
-    with log.open(encoding="utf-8", errors="replace") as stream:
-        kept = deque((line.strip() for line in stream if line.strip()), maxlen=lines)
-    return " | ".join(kept) or "(empty)"
+    return logs.tail(log, lines=lines)
+
+
+def _command(pid: int) -> list[str]:
+    import psutil
+
+    try:
+        return list(psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return []
+
+
+def _signal(ref: ProcessRef, number: signal.Signals) -> None:
+    """Send a signal to that process and to no other one, though its id were given anew."""
+    try:
+        handle = os.pidfd_open(ref.pid) if hasattr(os, "pidfd_open") else None
+    except ProcessLookupError:
+        return
+    except OSError:
+        # A kernel or sandbox without them.
+        handle = None
+    try:
+        if is_alive(ref):
+            if handle is None:
+                os.kill(ref.pid, number)
+            else:
+                signal.pidfd_send_signal(handle, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError as error:
+        raise ServiceError(
+            f"process {ref.pid} may not be ended by this user",
+            remedy="End it as the user who started it.",
+        ) from error
+    finally:
+        if handle is not None:
+            os.close(handle)
 
 
 def _ends(ref: ProcessRef, *, within: float) -> bool:
@@ -199,22 +244,6 @@ def _ends(ref: ProcessRef, *, within: float) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-def _find(ref: ProcessRef) -> psutil.Process | None:
-    import psutil
-
-    try:
-        process = psutil.Process(ref.pid)
-        if abs(process.create_time() - ref.started) > _SAME_START:
-            return None
-        if process.status() == psutil.STATUS_ZOMBIE:
-            # Ended, and a child of ours that nobody has asked after yet.
-            process.wait(0)
-            return None
-    except (psutil.NoSuchProcess, psutil.TimeoutExpired):
-        return None
-    return process
 
 
 def _is_below(word: str, folder: Path) -> bool:

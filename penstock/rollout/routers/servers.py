@@ -12,6 +12,7 @@ from penstock.rollout.routers import process
 from penstock.rollout.routers.loopback import LOOPBACK
 from penstock.rollout.routers.process import ProcessRef, hold_port
 from penstock.rollout.routers.state import Origin, ServerArm, ServiceFolder
+from penstock.serving.marks import digest_of
 
 _PROBE_TIMEOUT = 3.0
 
@@ -23,7 +24,8 @@ def bring_up(folder: ServiceFolder, origin: Origin, *, timeout: float) -> Server
         ServiceError: If it does not become ready; nothing is left running.
     """
     log = log_of(folder, origin.version)
-    if log.exists():
+    # Where it cannot be put aside, it goes on.
+    with contextlib.suppress(OSError):
         log.replace(log.with_suffix(".log.1"))
     port, server = _start(folder, origin, timeout=timeout)
     return ServerArm(identity=secrets.token_hex(8), origin=origin, port=port, process=server)
@@ -36,7 +38,7 @@ def bring_back(folder: ServiceFolder, arm: ServerArm, *, timeout: float) -> Serv
         ServiceError: If it does not become ready; nothing is left running.
     """
     port, server = _start(folder, arm.origin, timeout=timeout)
-    return arm.model_copy(update={"port": port, "process": server})
+    return arm.model_copy(update={"port": port, "process": server, "death_counted": False})
 
 
 def log_of(folder: ServiceFolder, version: int) -> Path:
@@ -50,7 +52,7 @@ def health_of(folder: ServiceFolder, arm: ServerArm) -> Health:
         ending = process.tail(log_of(folder, arm.version))
         return Health(
             ready=False,
-            restarts=arm.restarts + 1,
+            restarts=arm.deaths,
             memory=None,
             reason=f"Its process ended. Its log ends: {ending}",
         )
@@ -97,6 +99,8 @@ def _command(folder: ServiceFolder, origin: Origin, *, port: int) -> tuple[str, 
         "--host": LOOPBACK,
         "--port": str(port),
         "--capture": str(folder.captures(origin.version)),
+        "--own-traffic": digest_of(folder.key()),
+        "--log": str(log_of(folder, origin.version)),
     }
     if origin.export:
         options["--export"] = origin.export

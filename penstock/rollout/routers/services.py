@@ -16,21 +16,27 @@ _GRACE = 30.0
 
 
 def status(home: Path) -> list[ServiceStatus]:
-    """Return every service that was left serving below `home`, those that died included."""
-    states = [(folder, folder.read()) for folder in ServiceFolder.all_below(home)]
-    return [_status(folder, state) for folder, state in states if state]
+    """Return every service that was left serving below `home`, those that died included.
+
+    One whose state cannot be read is there too, as one that does not run, with the reason.
+    """
+    found = [_found(folder) for folder in ServiceFolder.all_below(home)]
+    return [each for each in found if each]
 
 
 def running_controller(home: Path, service: str) -> Holder | None:
-    """Return the process that drives a service now: it holds the lease and is not known dead."""
-    found = Lease(ServiceFolder(home, service).path, service=service).read()
-    return found.running if found else None
+    """Return the process that drives a service now: it holds the lease and is not known dead.
+
+    Of a process on another machine only its signs tell, which takes up to half a minute.
+    """
+    return Lease(ServiceFolder(home, service).path, service=service).holder()
 
 
 def stop(home: Path, service: str | None = None, *, force: bool = False) -> list[str]:
     """Stop what was left serving below `home`; return what was stopped, in words.
 
-    Models are removed; logs, captures and journals stay, because they are evidence.
+    Models are removed; logs, captures and journals stay, because they are evidence. One that cannot
+    be stopped does not keep the others running: its error is raised when they are stopped.
 
     Args:
         home: The folder that deployments were made with.
@@ -39,18 +45,41 @@ def stop(home: Path, service: str | None = None, *, force: bool = False) -> list
 
     Raises:
         InputError: If there is no service of that name.
-        ServiceError: If a controller drives it, naming its process.
+        ServiceError: If a controller drives it, naming its process, or it cannot be stopped.
     """
     folders = ServiceFolder.all_below(home)
     chosen = [folder for folder in folders if service in (None, folder.service)]
     if service is not None and not chosen:
         known = ", ".join(folder.service for folder in folders) or "none"
         raise InputError(f"no service is called {service!r}", remedy=f"There are: {known}.")
-    stopped = []
+    stopped: list[str] = []
+    refused: list[PenstockError] = []
     for folder in chosen:
-        with Lease(folder.path, service=folder.service).held(force=force):
-            stopped += _stop(folder)
+        lease = Lease(folder.path, service=folder.service)
+        try:
+            with lease.held(force=force, above=folder.term()):
+                stopped += _stop(folder, lease)
+        except PenstockError as error:
+            refused.append(error)
+    if refused:
+        raise refused[0]
     return stopped
+
+
+def _found(folder: ServiceFolder) -> ServiceStatus | None:
+    try:
+        state = folder.read()
+    except PenstockError as error:
+        return ServiceStatus(
+            service=folder.service,
+            url=f"(unknown: {error})",
+            running=False,
+            stable=None,
+            weights={},
+            versions=(),
+            logs=str(folder.path),
+        )
+    return _status(folder, state) if state else None
 
 
 def _status(folder: ServiceFolder, state: LocalState) -> ServiceStatus:
@@ -76,7 +105,7 @@ def _version(folder: ServiceFolder, state: LocalState, role: Role, arm: ServerAr
     )
 
 
-def _stop(folder: ServiceFolder) -> list[str]:
+def _stop(folder: ServiceFolder, lease: Lease) -> list[str]:
     try:
         state = folder.read()
     except PenstockError:
@@ -85,10 +114,14 @@ def _stop(folder: ServiceFolder) -> list[str]:
     # The front first: with it the port goes, and it finishes what it has accepted.
     parts = [(state.front.process, f"port {state.port}")] if state and state.front else []
     parts += [(arm.process, f"version {arm.version}") for arm in state.arms()] if state else []
-    stopped = [what for ref, what in parts if process.stop(ref, grace=_GRACE)]
+    stopped = []
+    for ref, what in parts:
+        lease.check()
+        if process.stop(ref, grace=_GRACE):
+            stopped.append(what)
     for stray in process.strays(folder.path, known=[]):
         process.stop(stray, grace=_GRACE)
         stopped.append(f"process {stray.pid}, left behind")
-    folder.write(None)
+    folder.write(None, lease=lease)
     shutil.rmtree(folder.models, ignore_errors=True)
     return [f"{folder.service}: {what}" for what in stopped]

@@ -3,8 +3,9 @@
 `python -m penstock.rollout.routers.splitter --listen-fd 5 --admin-fd 6 --token-file FILE`
 
 The admin port takes `PUT /table` with arms, weight and routing, and answers `GET /table` with them
-and the counters. Replacing the table is one assignment, so every request sees either the old one or
-the new. The public port listens from the first table on.
+and the counters. A table is made whole and its term compared before it replaces the one that is in
+effect, by one assignment: every request sees either the old one or the new, and a table that is
+refused changes nothing. The public port listens from the first table on.
 """
 
 from __future__ import annotations
@@ -18,14 +19,18 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import orjson
 import uvloop
 from aiohttp import web
 
-from penstock.rollout.routers.forward import MAX_BODY, Splitter, error
+from penstock.rollout.routers.edge import Handle, Server
+from penstock.rollout.routers.forward import Splitter
+from penstock.rollout.routers.intake import Bounds, error
 from penstock.rollout.routers.upstream import Upstream
+from penstock.serving import logs
+from penstock.serving.connections import raise_file_limit
+from penstock.serving.marks import key_of
 
 
 class Admin:
@@ -60,10 +65,13 @@ class Admin:
         return web.Response(body=body, content_type="application/json")
 
     async def _replace(self, body: bytes) -> web.Response | None:
+        """Put a table into effect, or return why not: then nothing has changed."""
         try:
             given = orjson.loads(body)
+            term = given["term"]
+            if type(term) is not int:
+                raise TypeError(f"a term is a whole number, not {term!r}")
             table = self._splitter.table.replaced(given)
-            term = int(given["term"])
         except (LookupError, TypeError, ValueError) as problem:
             return error(400, f"not a table: {problem!r}")
         if term < self._term:
@@ -81,14 +89,21 @@ async def _serve(options: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     upstream = Upstream()
-    splitter = Splitter(upstream, max_body=options.max_body)
-    public = await _runner(splitter.handle)
+    bounds = Bounds(
+        body=options.max_body,
+        bodies=options.max_bodies,
+        seconds=options.max_seconds,
+        connections=options.max_connections,
+    )
+    token = options.token_file.read_text(encoding="utf-8").strip()
+    splitter = Splitter(upstream, key=key_of(token), bounds=bounds)
+    public = await _runner(splitter.handle, bounds)
     admin = Admin(
         splitter,
-        token=options.token_file.read_text(encoding="utf-8").strip(),
+        token=token,
         opened=lambda: _listen(public, options.listen_fd),
     )
-    steering = await _runner(admin.handle)
+    steering = await _runner(admin.handle, bounds)
     await _listen(steering, options.admin_fd)
     await stopped.wait()
     for runner in (public, steering):
@@ -96,9 +111,8 @@ async def _serve(options: argparse.Namespace) -> None:
     upstream.close()
 
 
-async def _runner(handler: Any) -> web.ServerRunner:
-    # A compressed body is the arms' to read: they are sent it, and its headers, as it came.
-    server = web.Server(handler, access_log=None, keepalive_timeout=75, auto_decompress=False)
+async def _runner(handler: Handle, bounds: Bounds) -> web.ServerRunner:
+    server = Server(handler, connections=bounds.connections, body_seconds=bounds.seconds)
     runner = web.ServerRunner(server, shutdown_timeout=30)
     await runner.setup()
     return runner
@@ -115,8 +129,18 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--listen-fd", type=int, required=True, help="bound public socket")
     parser.add_argument("--admin-fd", type=int, required=True, help="bound socket for steering")
     parser.add_argument("--token-file", type=Path, required=True, help="what admin calls show")
-    parser.add_argument("--max-body", type=int, default=MAX_BODY, help="bytes in a request")
-    uvloop.run(_serve(parser.parse_args(arguments)))
+    add = parser.add_argument
+    add("--max-body", type=int, default=Bounds.body, help="bytes in a request")
+    add("--max-bodies", type=int, default=Bounds.bodies, help="bytes of all requests under way")
+    add("--max-seconds", type=float, default=Bounds.seconds, help="seconds that a body may take")
+    add("--max-connections", type=int, default=Bounds.connections, help="connections at a time")
+    add("--log", type=Path, help="the file that the output goes to, to be kept small")
+    options = parser.parse_args(arguments)
+    logs.spare()
+    raise_file_limit()
+    if options.log is not None:
+        logs.bound(options.log)
+    uvloop.run(_serve(options))
     return 0
 
 

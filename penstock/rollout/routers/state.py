@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import secrets
+import tempfile
+from collections.abc import Callable, Container
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
+from penstock.errors import PenstockError, ServiceError
 from penstock.records.base import Record, Value
 from penstock.records.rollout import Grids
 from penstock.rollout.router import Release, Routing
+from penstock.rollout.routers import process
+from penstock.rollout.routers.disk import writing
+from penstock.rollout.routers.identity import ProcessRef
+from penstock.rollout.routers.lease import Lease
 from penstock.rollout.routers.loopback import LOOPBACK
-from penstock.rollout.routers.process import ProcessRef
+from penstock.serving.marks import key_of
 
 Role = Literal["stable", "candidate", "retired"]
+
+SERVICE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
+"""What can be the name of a folder and part of an address."""
 
 
 class Origin(Value):
@@ -53,11 +65,19 @@ class ServerArm(Value):
     port: int
     process: ProcessRef
     restarts: int = Field(default=0, description="Times it was found dead since it was brought up")
+    death_counted: bool = Field(
+        default=False, description="Whether the death of this process is among them already"
+    )
 
     @property
     def version(self) -> int:
         """The version that it serves."""
         return self.origin.version
+
+    @property
+    def deaths(self) -> int:
+        """Times it was found dead, were it found dead now."""
+        return self.restarts + (not self.death_counted)
 
     @property
     def url(self) -> str:
@@ -104,9 +124,10 @@ class LocalState(Record):
     """`state.json` of one service. `weight` is the candidate's share of requests, in percent."""
 
     KIND: ClassVar[str] = "local-service"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     service: str
+    term: int = Field(default=0, description="The lease's when it was written")
     port: int = Field(description="The public port")
     front: Front | None = None
     stable: ServerArm | None = None
@@ -120,6 +141,24 @@ class LocalState(Record):
         default=None, description="Stable before the one that is; its folder is kept"
     )
     lost: Lost | None = Field(default=None, description="The candidate that was given up last")
+
+    @classmethod
+    def parse(cls, raw: object, *, where: str) -> Self:
+        """Build a state, also from what the release before wrote; see `process.recognised`."""
+        if isinstance(raw, dict) and raw.get("schema_version") == 2:
+            raw = raw | {"schema_version": cls.VERSION}
+        return super().parse(raw, where=where)
+
+    def with_processes(self, change: Callable[[ProcessRef], ProcessRef]) -> Self:
+        """Return it with each process as `change` gives it back."""
+        parts: dict[str, Front | ServerArm | None] = {"front": self.front}
+        parts |= {str(role): arm for role, arm in self.roles().items()}
+        changed = {
+            name: part.model_copy(update={"process": change(part.process)})
+            for name, part in parts.items()
+            if part
+        }
+        return self.model_copy(update=changed)
 
     def arms(self) -> tuple[ServerArm, ...]:
         """Return the servers that are up, the stable one first."""
@@ -152,35 +191,123 @@ class ServiceFolder:
         self.token = self.path / "token"
 
     def make(self) -> None:
-        """Create the folder, closed to other users: its token steers the service."""
-        self.path.mkdir(parents=True, exist_ok=True)
-        self.path.chmod(0o700)
-        self.models.mkdir(exist_ok=True)
-        if not self.token.exists():
-            with open(os.open(self.token, os.O_CREAT | os.O_WRONLY, 0o600), "w") as stream:  # noqa: PTH123
-                stream.write(secrets.token_urlsafe(32))
+        """Create the folder, closed to other users: its token steers the service.
+
+        Raises:
+            ServiceError: If it cannot be written.
+        """
+        with writing(self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            self.path.chmod(0o700)
+            self.models.mkdir(exist_ok=True)
+            if not self.token.exists() or self.token.stat().st_size == 0:
+                self._make_token()
 
     @classmethod
     def all_below(cls, home: Path) -> list[ServiceFolder]:
         """Return the folders of every service that was ever served below `home`, by name."""
         serving = home.resolve() / "serving"
-        names = sorted(p.name for p in serving.iterdir() if p.is_dir()) if serving.is_dir() else []
-        return [cls(home, name) for name in names]
+        try:
+            names = sorted(path.name for path in serving.iterdir() if path.is_dir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ServiceError(
+                f"it cannot be read: {error.strerror}",
+                where=str(serving),
+                remedy="Ask as the user who served there.",
+            ) from error
+        return [cls(home, name) for name in names if re.fullmatch(SERVICE_NAME, name)]
 
     def read(self) -> LocalState | None:
-        """Return the state, or None where nothing was left serving."""
-        return LocalState.read(self._state) if self._state.exists() else None
+        """Return the state, or None where nothing was left serving.
 
-    def write(self, state: LocalState | None) -> None:
-        """Replace the state; None removes it."""
-        if state is None:
-            self._state.unlink(missing_ok=True)
-        else:
-            state.write(self._state)
+        Raises:
+            InputError: If it cannot be read.
+        """
+        # Not `exists`: of a folder that may not be read it would say that nothing is there.
+        try:
+            self._state.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError:
+            pass
+        state = LocalState.read(self._state)
+        return state.with_processes(lambda ref: process.recognised(ref, self.path))
+
+    def term(self) -> int:
+        """Return the term in which the state was written; 0: there is none that can be read."""
+        try:
+            state = self.read()
+        except PenstockError:
+            return 0
+        return state.term if state else 0
+
+    def write(self, state: LocalState | None, *, lease: Lease) -> LocalState | None:
+        """Replace the state, and return it; None removes it.
+
+        Raises:
+            LeaseLostError: If the lease is lost, or the state is of a later term; nothing is
+                written.
+            ServiceError: If it cannot be written; it is as it was.
+        """
+        with lease.guarded():
+            if self.term() > lease.term:
+                raise lease.lost("its state is of a later controller's")
+            with writing(self._state):
+                if state is None:
+                    self._state.unlink(missing_ok=True)
+                else:
+                    state = state.model_copy(update={"term": lease.term})
+                    state.write(self._state)
+        return state
+
+    def sweep(self, *, lease: Lease) -> None:
+        """Remove what a write that was killed left half done; nothing ever reads it."""
+        with lease.guarded():
+            for name in (self._state.name, "lease.json"):
+                for path in self.path.glob(f".{name}.*"):
+                    with contextlib.suppress(OSError):
+                        path.unlink()
+
+    def unused_models(self, used: Container[str]) -> list[Path]:
+        """Return the folders of `models` that are not `used`, what a killed removal left included.
+
+        Whatever else lies there is nobody's model, and is left alone.
+        """
+        try:
+            # What a killed removal left comes first, for its name begins with a dot.
+            found = sorted(self.models.iterdir())
+        except OSError:
+            return []
+        return [
+            path
+            for path in found
+            if str(path) not in used and path.is_dir() and not path.is_symlink()
+        ]
 
     def headers(self) -> dict[str, str]:
         """Return what an admin call of the front shows."""
         return {"authorization": f"Bearer {self.token.read_text(encoding='utf-8').strip()}"}
+
+    def _make_token(self) -> None:
+        # Whole or absent, and never replaced: a front that runs knows the first one alone.
+        handle, name = tempfile.mkstemp(dir=self.path, prefix=f".{self.token.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="ascii") as stream:
+                stream.write(secrets.token_urlsafe(32))
+                stream.flush()
+                os.fsync(stream.fileno())
+            if self.token.exists():
+                # Empty, of an earlier release that was killed as it made it.
+                self.token.unlink()
+            _link(Path(name), self.token)
+        finally:
+            Path(name).unlink(missing_ok=True)
+
+    def key(self) -> str:
+        """Return what marks requests of this service's rollouts."""
+        return key_of(self.token.read_text(encoding="utf-8").strip())
 
     def log(self, name: str) -> Path:
         """Return the path of one process's log."""
@@ -189,3 +316,14 @@ class ServiceFolder:
     def captures(self, version: int) -> Path:
         """Return the folder that a version's server captures its answers in."""
         return self.path / "captures" / f"version-{version}"
+
+
+def _link(made: Path, target: Path) -> None:
+    """Give a file a second name unless that is taken already."""
+    try:
+        target.hardlink_to(made)
+    except FileExistsError:
+        pass
+    except OSError:
+        # A file system without hard links.
+        made.replace(target)

@@ -6,7 +6,7 @@ import hashlib
 import random
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,19 +15,45 @@ from penstock.rollout.routers.tally import Edges, PairTally, Tally, edges_of
 # A draw that spreads load; nothing is kept secret by it.
 _random = random.Random()  # noqa: S311
 
+_ROLES = frozenset({"stable", "candidate", "retired"})
 _VERSION = re.compile(r"/versions/([^/:]+)(?:[/:]|$)")
+
+
+@dataclass
+class Load:
+    """The requests under way at one version, whatever tables chose it."""
+
+    requests: int = 0
 
 
 @dataclass(eq=False)
 class Arm:
-    """One version behind the front."""
+    """One version behind the front, as one table has it; `tally` and `load` go from table to table.
+
+    Attributes:
+        role: `stable`, `candidate` or `retired`.
+        version: Its number in the registry.
+        identity: Another one each time that the version is brought up.
+        port: Where it answers, on loopback.
+        tally: What it answered since the counters began.
+        load: What it has not answered yet.
+    """
 
     role: str
     version: int
     identity: str
     port: int
     tally: Tally = field(default_factory=Tally)
-    in_flight: int = 0
+    load: Load = field(default_factory=Load)
+
+    @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return self.load.requests
+
+    @in_flight.setter
+    def in_flight(self, requests: int) -> None:
+        self.load.requests = requests
 
 
 @dataclass(frozen=True)
@@ -91,20 +117,26 @@ class Table:
         return wanted and _random.random() < self.mirror
 
     def replaced(self, given: Mapping[str, Any]) -> Table:
-        """Return the table that `given` describes; what stays the same keeps its counters."""
+        """Return the table that `given` describes; this one and its arms stay as they are.
+
+        What stays the same keeps its counters.
+
+        Raises:
+            LookupError, TypeError, ValueError: If a field is missing, or is not what it must be.
+        """
         routing = given["routing"]
-        edges = edges_of(routing["grids"])
+        edges = _numbers(edges_of(routing["grids"]))
         kept = edges == self.edges
-        known = {arm.identity: arm for arm in self.arms.values()} if kept else {}
-        arms = {fields["role"]: _arm(fields, known) for fields in given["arms"]}
+        known = {arm.identity: arm for arm in self.arms.values()}
+        arms = _by_role([_arm(fields, known, counted=kept) for fields in given["arms"]])
         now, before = arms.get("candidate"), self.arms.get("candidate")
         same = kept and (now is None or (before and now.identity == before.identity))
         return Table(
             arms=arms,
-            weight=given["weight"],
-            mirror=routing["mirror"],
-            sticky_header=routing["sticky_header"],
-            choice_header=routing["choice_header"],
+            weight=_whole(given["weight"], 0, 100, what="a weight"),
+            mirror=_share(routing["mirror"]),
+            sticky_header=_text(routing["sticky_header"]),
+            choice_header=_text(routing["choice_header"]),
             edges=edges,
             pairs=self.pairs if same else PairTally(),
             epoch=self.epoch if kept else secrets.token_hex(8),
@@ -140,10 +172,50 @@ class Table:
         return int.from_bytes(drawn) / 2**64 * 100
 
 
-def _arm(fields: Mapping[str, Any], known: Mapping[str, Arm]) -> Arm:
-    arm = known.get(fields["identity"])
-    if arm is None:
-        return Arm(**fields)
-    # Requests under way hold on to the arm, so it is changed and not made anew.
-    arm.role, arm.port = fields["role"], fields["port"]
+def _arm(fields: Mapping[str, Any], known: Mapping[str, Arm], *, counted: bool) -> Arm:
+    arm = Arm(
+        role=_text(fields["role"]),
+        version=_whole(fields["version"], 0, 2**53, what="a version"),
+        identity=_text(fields["identity"]),
+        port=_whole(fields["port"], 1, 65_535, what="a port"),
+    )
+    before = known.get(arm.identity)
+    if before is not None:
+        # Its requests under way are waited for whatever else changes.
+        arm.load = before.load
+        arm.tally = before.tally if counted else arm.tally
     return arm
+
+
+def _by_role(arms: Sequence[Arm]) -> dict[str, Arm]:
+    found = {arm.role: arm for arm in arms}
+    if len(found) < len(arms) or len({arm.identity for arm in arms}) < len(arms):
+        raise ValueError("a role or an identity is there twice")
+    if not found.keys() <= _ROLES:
+        raise ValueError(f"the roles are {sorted(_ROLES)}, not {sorted(found)}")
+    return found
+
+
+def _numbers(edges: Edges) -> Edges:
+    for value in (*edges.latency, *edges.scores):
+        if type(value) not in (int, float):
+            raise TypeError(f"edges are numbers, not {value!r}")
+    return edges
+
+
+def _whole(value: Any, lowest: int, highest: int, *, what: str) -> int:
+    if type(value) is not int or not lowest <= value <= highest:
+        raise ValueError(f"{what} is {lowest} to {highest}, not {value!r}")
+    return value
+
+
+def _share(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 <= value <= 1:
+        raise ValueError(f"a share to mirror is 0 to 1, not {value!r}")
+    return float(value)
+
+
+def _text(value: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value

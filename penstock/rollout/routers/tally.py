@@ -6,6 +6,7 @@ whoever reads them makes records of them.
 
 from __future__ import annotations
 
+import random
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from penstock.rollout.routers.answers import Answered, read
+
+# A draw of a row; nothing is kept secret by it.
+_random = random.Random()  # noqa: S311
 
 _AGREEING = 0.1
 """How far two regressions may be apart, relative to the larger one, to agree."""
@@ -67,8 +71,19 @@ class Tally:
     labels: Counter[str] = field(default_factory=Counter)
     labelled: Counter[str] = field(default_factory=Counter)
 
-    def add(self, outcome: Outcome, *, edges: Edges) -> Answered | None:
-        """Count a request that has ended; return what its answer said of its rows."""
+    def add(self, outcome: Outcome, *, edges: Edges, draw: float | None = None) -> Answered | None:
+        """Count a request that has ended; return what its answer said of one of its rows.
+
+        Rows of one request are not independent: they come from one client at one moment. So each
+        request is one unit, of which one row counts. It is drawn evenly, which leaves the share of
+        each score as it is on the average of requests (two-stage sampling: Cochran, 1977, "Sampling
+        techniques", chapter 11).
+
+        Args:
+            outcome: How it ended.
+            edges: Of the histograms.
+            draw: Where in [0, 1) the row lies; None: anywhere.
+        """
         self.requests += 1
         self.replayed += outcome.replayed
         self.unreachable += outcome.unreachable
@@ -80,15 +95,17 @@ class Tally:
         answered = None
         if outcome.body:
             answered = read(outcome.body, header_length=outcome.header_length)
-        if answered:
-            self.scores.update(bisect_right(edges.scores, score) for score in answered.scores)
-            if answered.classes and len(self.labels) < _LABELS:
-                self.labels.update(map(str, answered.labels))
-        return answered
+        if answered is None or not answered.labels:
+            return None
+        row = answered.row(_random.random() if draw is None else draw)
+        self.scores.update(bisect_right(edges.scores, score) for score in row.scores)
+        if row.classes and len(self.labels) < _LABELS:
+            self.labels.update(map(str, row.labels))
+        return row
 
     def add_labelled(self, sums: Mapping[str, Any]) -> None:
-        """Add the sums that a server returned for rows whose label has come."""
-        for key in ("rows", "loss", "squared"):
+        """Add the sums that a server returned for requests whose labels have come."""
+        for key in ("requests", "loss", "squared"):
             self.labelled[key] += sums.get(key, 0)
 
     def counts(self) -> dict[str, Any]:
@@ -122,10 +139,10 @@ class PairTally:
 
     def add(self, pair: Pair, stable: Outcome, candidate: Outcome) -> None:
         """Count a request that both have ended."""
-        one = self.stable.add(stable, edges=pair.edges)
-        other = self.candidate.add(candidate, edges=pair.edges)
-        if one and other and len(one.labels) == len(other.labels):
-            self.rows += len(one.labels)
+        one = self.stable.add(stable, edges=pair.edges, draw=pair.draw)
+        other = self.candidate.add(candidate, edges=pair.edges, draw=pair.draw)
+        if one and other and one.of == other.of:
+            self.rows += 1
             self.agreeing += _agreeing(one, other)
             self.known[pair.request_id] = None
             if len(self.known) > _KNOWN:
@@ -151,6 +168,7 @@ class Pair:
     request_id: str
     stable: Outcome | None = None
     candidate: Outcome | None = None
+    draw: float = field(default_factory=_random.random)
 
     def ended(self, *, stable: Outcome | None = None, candidate: Outcome | None = None) -> None:
         """Note how one side ended; the second one to end counts them both."""

@@ -37,6 +37,10 @@ class ClientGoneError(Exception):
     """The client went away before it had sent all of its request."""
 
 
+class TooSlowError(ClientGoneError):
+    """The client takes too long to send its request."""
+
+
 @dataclass
 class Reply:
     """An answer.
@@ -128,9 +132,20 @@ class Upstream:
     def _keep(self, port: int, connection: Connection) -> None:
         if connection.reusable and not connection.closed:
             connection.idle_since = time.perf_counter()
+            self._forget_old()
             self._idle.setdefault(port, []).append(connection)
         else:
             connection.close()
+
+    def _forget_old(self) -> None:
+        """End what was not used for long, lest a burst's connections, or a dead port's, stay."""
+        now = time.perf_counter()
+        for port, kept in list(self._idle.items()):
+            # The oldest is first, and the newest is taken first.
+            while kept and (kept[0].closed or now - kept[0].idle_since >= _IDLE):
+                kept.pop(0).close()
+            if not kept:
+                del self._idle[port]
 
 
 def outcome_of(reply: Reply, *, replayed: bool) -> Outcome:

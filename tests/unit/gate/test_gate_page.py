@@ -175,7 +175,9 @@ def test_machines_get_counts_and_values() -> None:
 def test_a_policy_in_which_nothing_passed_says_so() -> None:
     warn = {"margin": 0.0, "severity": "warn"}
     policy = Policy.parse(
-        UNASKED | {"baseline": warn, "linear": warn, "champion": warn}, where="test"
+        UNASKED
+        | {"baseline": warn, "linear": warn, "champion": warn, "without_quality": "accepted"},
+        where="test",
     )
     decision, page = shown(policy)
     assert not decision.approved

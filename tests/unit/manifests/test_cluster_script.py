@@ -89,10 +89,19 @@ def test_a_second_run_changes_nothing(machine: Machine) -> None:
     assert {p.name: p.read_text() for p in machine.home.glob("secret-*")} == before
     assert not [c for c in calls if "create cluster" in c or c.startswith("curl")]
     assert not [c for c in calls if "rollout restart" in c or "create secret" in c]
+    assert not [c for c in calls if "patch deployment" in c]
     # Only what is ours is applied again: that is how a change of the manifests gets there.
     assert [c.split()[-1] for c in calls if " apply --server-side" in c] == [
         "manifests/overlays/kind"
     ]
+
+
+def test_kubeflow_is_told_which_accounts_runs_may_have(machine: Machine) -> None:
+    assert machine("up", "kind").returncode == 0
+    (patch,) = (c for c in machine.calls() if "patch deployment ml-pipeline" in c)
+    assert patch.endswith(
+        "--namespace kubeflow --patch-file manifests/kubeflow/allowed-accounts.yaml"
+    )
 
 
 def test_a_step_that_was_not_finished_is_done_again(machine: Machine) -> None:
@@ -186,6 +195,22 @@ def test_what_models_and_what_steps_run_is_loaded(machine: Machine, cluster: str
         "minikube": [f"minikube image load {image} -p penstock" for image in wanted],
     }
     assert [c for c in machine.calls() if " load " in c] == loads[cluster]
+
+
+@pytest.mark.parametrize(
+    ("cluster", "made"),
+    [
+        ("kind", "docker exec penstock-control-plane mkdir -p /data/penstock-artifacts"),
+        ("minikube", "minikube ssh -p penstock -- sudo mkdir -p /data/penstock-artifacts"),
+    ],
+)
+def test_the_folder_of_artifacts_is_there_before_it_is_claimed(
+    machine: Machine, cluster: str, made: str
+) -> None:
+    assert machine("up", cluster).returncode == 0
+    calls = machine.calls()
+    (applied,) = (n for n, c in enumerate(calls) if c.endswith(f"-k manifests/overlays/{cluster}"))
+    assert calls.index(made) < applied
 
 
 def test_an_overlay_that_cannot_be_built_ends_it(machine: Machine) -> None:

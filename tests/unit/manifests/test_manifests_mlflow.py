@@ -151,10 +151,10 @@ def test_nobody_gets_in_without_a_password(tracking: Tracking) -> None:
 @pytest.mark.parametrize(
     ("host", "status"),
     [
-        ("mlflow.penstock.svc:5000", 200),
-        ("mlflow.penstock:5000", 200),
+        ("mlflow.penstock-mlflow.svc:5000", 200),
+        ("mlflow.penstock-mlflow:5000", 200),
         ("mlflow:5000", 200),
-        ("mlflow.penstock.svc.cluster.local:5000", 200),
+        ("mlflow.penstock-mlflow.svc.cluster.local:5000", 200),
         ("mlflow.evil.example:5000", 403),
         ("evil.example", 403),
     ],

@@ -194,6 +194,8 @@ def without(kind: str, name: str) -> Callable[[Resources], None]:
 DEPLOYMENT = "Deployment penstock/web: spec.template.spec"
 CONTAINER = f"{DEPLOYMENT}.containers[0]"
 ACCOUNT = "ServiceAccount"
+LABELLED = {"matchLabels": {"app.kubernetes.io/name": "prometheus"}}
+MONITORING = {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}
 LABELS = "metadata/labels/pod-security.kubernetes.io~"
 INITIAL = {
     "name": "first",
@@ -336,6 +338,21 @@ BAD: dict[str, tuple[Callable[[Resources], None], str]] = {
     ),
     "open to all": (policy("ingress/0/from", ...), "spec.ingress[0].from: is missing"),
     "every port": (policy("ingress/0/ports", ...), "spec.ingress[0].ports: is missing"),
+    "pods of any namespace": (
+        policy("ingress/0/from/0", {"namespaceSelector": {}, "podSelector": LABELLED}),
+        "spec.ingress[0].from[0].namespaceSelector: names no namespace",
+    ),
+    "a namespace by a label of anybody's": (
+        policy(
+            "ingress/0/from/0",
+            {"namespaceSelector": {"matchLabels": {"team": "a"}}, "podSelector": LABELLED},
+        ),
+        "spec.ingress[0].from[0].namespaceSelector: names no namespace",
+    ),
+    "every pod of a namespace": (
+        policy("ingress/0/from/0", {"namespaceSelector": MONITORING}),
+        "spec.ingress[0].from[0].podSelector: is missing",
+    ),
     "no effect": (policy("policyTypes", ["Egress"]), "spec.policyTypes: does not hold ingress"),
     "service for nobody": (
         put("Service", "web", "spec/selector/app", "wep"),

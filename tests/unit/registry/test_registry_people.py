@@ -18,6 +18,8 @@ from penstock.people import unnamed
 from penstock.pipelines.cli import main
 from penstock.pipelines.parameters import starter
 from penstock.policy.approval import ApprovalSpec
+from penstock.policy.rules import Floor
+from penstock.policy.spec import Policy
 from penstock.records.approval import Approval, Identity
 from penstock.registry import approvals, audit, identity, versions
 from penstock.registry.approvals import Seen
@@ -240,3 +242,15 @@ def test_a_cluster_that_does_not_answer_names_the_system_s_user(
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
     monkeypatch.setenv("LOGNAME", "ann")
     assert identity.somebody() == Identity(name="ann", means="operating system user")
+
+
+def test_a_kept_policy_that_this_release_would_refuse_is_still_read(asking: Registry) -> None:
+    met = Floor.model_construct(
+        metric="accuracy", at_least=0.0, at_most=None, on="estimate", severity="warn", because=""
+    )
+    asking.policy = asking.policy.model_copy(update={"floors": (met,)})
+    with pytest.raises(InputError, match="always met"):
+        Policy.parse(asking.policy.model_dump(mode="json"), where="gate")
+    registration, decision = asking.registered()
+    with pytest.raises(NotApprovedError, match="0 of 1 person approved"):
+        asking.deploy(registration, decision, policy={})

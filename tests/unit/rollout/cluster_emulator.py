@@ -9,6 +9,7 @@ the HTTPRoutes.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import copy
 import json
@@ -234,6 +235,9 @@ class Cluster:
         if key not in self.objects:
             return _status(404, f"{key[0]} {key[2]!r} not found")
         if method == "DELETE":
+            there, given = self.objects[key]["metadata"], (body or {}).get("preconditions", {})
+            if any(there[name] != value for name, value in given.items()):
+                return _status(409, "the preconditions do not hold", reason="Conflict")
             self._drop(key)
             return _status(200, "deleted")
         assert body is not None
@@ -246,9 +250,9 @@ class Cluster:
         return web.json_response(self._with_status(key, found))
 
     def _list(self, key: Key, request: web.Request) -> web.Response:
-        wanted = dict(
-            pair.split("=") for pair in request.query.get("labelSelector", "").split(",") if pair
-        )
+        terms = [one for one in request.query.get("labelSelector", "").split(",") if one]
+        absent = {one[1:] for one in terms if one.startswith("!")}
+        wanted = dict(one.split("=") for one in terms if not one.startswith("!"))
         if key[0] == "pods":
             items = self._pods()
         else:
@@ -259,7 +263,10 @@ class Cluster:
             item
             for item in items
             if wanted.items() <= (item["metadata"].get("labels") or {}).items()
+            and not absent & (item["metadata"].get("labels") or {}).keys()
         ]
+        if "as=PartialObjectMetadataList" in request.headers.get("accept", ""):
+            items = [{"metadata": item["metadata"]} for item in items]
         return web.json_response({"items": items})
 
     def _create(self, key: Key, body: dict[str, Any]) -> web.Response:
@@ -287,6 +294,9 @@ class Cluster:
             return _status(403, said)
         if key[0] == "inferenceservices" and "name" in body["spec"]["predictor"]["model"]:
             return _status(403, "admission webhook denied the request: 'name' is not allowed")
+        held = sum(len(base64.b64decode(v)) for v in (body.get("binaryData") or {}).values())
+        if key[0] == "configmaps" and held > 2**20:
+            return _status(422, "ConfigMap is invalid: Too long: must have at most 1048576 bytes")
         checked = schema(key[0])
         if checked is not None:
             whole = {k: v for k, v in body.items() if k != "status"}
@@ -451,6 +461,7 @@ class Cluster:
             {
                 "metadata": {
                     "name": f"{name}-pod",
+                    "uid": f"{name}-{id(server)}",
                     "labels": self.knative.labels.get(name, {"app": f"isvc.{name}-predictor"}),
                 },
                 "status": {

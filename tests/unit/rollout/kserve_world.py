@@ -48,21 +48,28 @@ class Driver:
         return Kube(self.cluster.url, patience=patience)
 
     def router(
-        self, *, seconds: int = 30, users: Users | None = None, **spec: Any
+        self,
+        *,
+        service: str = "adult",
+        seconds: int = 30,
+        ready_timeout: float = 120,
+        users: Users | None = None,
+        **spec: Any,
     ) -> KserveService:
         kube = self.kube()
         namespace = "penstock"
         return self.kind(
             kube,
-            service="adult",
+            service=service,
             spec=KserveSpec(**(self.spec_of() | spec)),
             tracking_uri="sqlite://",
             users=users,
+            ready_timeout=ready_timeout,
             lease=ClusterLease(
                 kube,
                 namespace=namespace,
-                service="adult",
-                name="penstock-adult",
+                service=service,
+                name=f"penstock-{service}",
                 seconds=seconds,
             ),
         )

@@ -159,7 +159,7 @@ class Story:
             scores=counts(scores, self.grids.scores),
             labels=self._labels(version, scores),
             labelled=Labelled(
-                rows=labelled, loss=float(losses.sum()), squared=float((losses**2).sum())
+                requests=labelled, loss=float(losses.sum()), squared=float((losses**2).sum())
             ),
         )
 

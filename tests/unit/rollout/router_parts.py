@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
+import pytest
 from aiohttp import web
 
 from penstock.records.rollout import ArmSummary, Grids, Pairs
@@ -179,6 +181,14 @@ def until(holds: Callable[[], bool], *, seconds: float = 20) -> None:
     while not holds():
         assert time.monotonic() < deadline, "it did not come about in time"
         time.sleep(0.02)
+
+
+def clocks_set(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
+    """Do as a clock that is set: no test may set the machine's."""
+    now, born = time.time, psutil.Process.create_time
+    monkeypatch.setattr(time, "time", lambda: now() + hours * 3600)
+    # Of a time since boot it makes one since 1970 by the clock of now.
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: born(self) + hours * 3600)
 
 
 def bin_of(edges: tuple[float, ...], value: float) -> int:

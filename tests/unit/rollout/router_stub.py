@@ -1,7 +1,8 @@
 """`python -m router_stub`: takes the model server's options and answers in its place, at once.
 
 A real server takes four seconds of CPU to start, and the tests of the router kill dozens. The file
-`broken` in the model's folder makes it fail at its start; `--fault` likewise.
+`broken` in the model's folder makes it fail at its start; `--fault` likewise; `hangs` keeps it from
+ever being ready.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ async def main() -> None:
     options = parser.parse_args()
     if options.fault or (options.model / "broken").exists():
         sys.exit("the stub was told to break")
+    if (options.model / "hangs").exists():
+        await asyncio.sleep(60)
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)

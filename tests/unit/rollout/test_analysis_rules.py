@@ -52,7 +52,7 @@ def arm(
         scores=histogram(1 / (1 + np.exp(-logits)), GRIDS.scores),
         labels={name: int(rows) for name, rows in zip(names, drawn, strict=True) if rows},
         labelled=Labelled(
-            rows=len(losses), loss=float(losses.sum()), squared=float((losses**2).sum())
+            requests=len(losses), loss=float(losses.sum()), squared=float((losses**2).sum())
         ),
     )
 
@@ -280,6 +280,22 @@ def test_labels_pass_fail_and_wait() -> None:
     assert findings(shadow(seconds=6, stable_loss=0.15))["labels"].verdict == "inconclusive"
 
 
+def test_labels_fail_nothing_before_enough_requests_have_theirs() -> None:
+    few = list(shadow(seconds=3, stable_loss=0.1, loss=0.9))
+    assert sum(one.pairs.candidate.labelled.requests for one in few) < 200
+    assert findings(few, min_labels=100)["labels"].verdict == "fail", "the evidence is strong"
+    held = findings(few)["labels"]
+    assert held.verdict == "not judged"
+    assert "labelled requests are missing" in held.sentence
+    assert findings(few, labels="required")["labels"].verdict == "inconclusive"
+
+
+def test_labels_of_earlier_releases_are_read() -> None:
+    assert Labelled.model_validate({"rows": 3, "loss": 1.0, "squared": 0.5}) == Labelled(
+        requests=3, loss=1.0, squared=0.5
+    )
+
+
 def test_agreement_of_zero_is_left_out_and_of_one_takes_no_exception() -> None:
     assert findings(shadow(), agreement=0)["agreement"].verdict == "not judged"
     assert findings(shadow(agreeing=1.0), agreement=1)["agreement"].verdict == "pass"
@@ -388,7 +404,7 @@ def arms(draw: st.DrawFn) -> ArmSummary:
         latency=draw(bins) if answered else {},
         scores={place % 50: rows for place, rows in draw(bins).items()} if answered else {},
         labels=draw(st.dictionaries(st.sampled_from("abc"), st.integers(1, 9), max_size=3)),
-        labelled=Labelled(rows=rows, loss=loss, squared=loss * loss / max(rows, 1)),
+        labelled=Labelled(requests=rows, loss=loss, squared=loss * loss / max(rows, 1)),
     )
 
 

@@ -13,12 +13,13 @@ from cluster_emulator import NAMESPACE, RUNTIME, Cluster, Fault, running
 from kserve_site import kubeconfig_of
 from kserve_world import Driver, release, serve
 
-from penstock.errors import InputError, LeaseLostError, ServiceError
+from penstock.errors import InputError, ServiceError
 from penstock.kube import Kube
 from penstock.records.rollout import Rollout
 from penstock.rollout.journal import Journal
 from penstock.rollout.kserve import storage
 from penstock.rollout.kserve.choice import ROUTERS
+from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.kserve.store import ConfigMapStore
 from penstock.rollout.place import Place, place_of
 from penstock.rollout.spec import DeploymentSpec
@@ -116,15 +117,10 @@ def test_a_service_that_stands_keeps_its_router(cluster: Cluster, kind: str) -> 
 
 
 def test_a_rollout_that_has_begun_keeps_its_router(cluster: Cluster) -> None:
-    journal = Journal(
-        ConfigMapStore(
-            Kube(cluster.url),
-            namespace=NAMESPACE,
-            service="adult",
-            identity="2-abc",
-            lost=LeaseLostError,
-        )
-    )
+    kube = Kube(cluster.url)
+    lease = ClusterLease(kube, namespace=NAMESPACE, service="adult", name="penstock-adult")
+    kept = ConfigMapStore(kube, namespace=NAMESPACE, service="adult", identity="2-abc", lease=lease)
+    journal = Journal(kept)
     rollout = Rollout(
         identity="2-abc",
         service="adult",
@@ -138,11 +134,12 @@ def test_a_rollout_that_has_begun_keeps_its_router(cluster: Cluster) -> None:
         started=datetime.now(UTC),
         plan={},
     )
-    journal.begin(rollout, reason="Approved.")
-    assert place().kind == "kserve-knative"
-    journal.go("rollback", reason="Bad.")
-    journal.go("done", reason="Back.")
-    assert place().kind == "kserve-gateway"
+    with lease.held():
+        journal.begin(rollout, reason="Approved.")
+        assert place().kind == "kserve-knative"
+        journal.go("rollback", reason="Bad.")
+        journal.go("done", reason="Back.")
+        assert place().kind == "kserve-gateway"
 
 
 def test_a_service_of_two_routers_is_not_guessed_at(cluster: Cluster) -> None:

@@ -278,7 +278,8 @@ def test_a_change_is_waited_for_at_the_gateway(either: Driver) -> None:
 @pytest.mark.parametrize(
     ("ready", "reason", "match"),
     [
-        (False, "CrashLoopBackOff", "did not become ready: CrashLoopBackOff: it does not start"),
+        (False, "CrashLoopBackOff", "not become ready within 1 s: CrashLoopBackOff: it does not"),
+        (False, "InvalidImageName", "did not become ready: InvalidImageName: it does not start"),
         (False, "ImagePullBackOff", "ImagePullBackOff"),
         (False, "", "did not become ready within 1 s"),
     ],

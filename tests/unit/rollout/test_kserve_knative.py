@@ -168,11 +168,8 @@ def test_files_that_come_back_serve_only_once_they_are_ready(driver: Driver) -> 
     assert driver.cluster.knative.seen[seen:][-1] == {"adult-predictor-00003": 100}
 
 
-def test_files_that_knative_never_saw_are_taken_back_too(
-    driver: Driver, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("penstock.rollout.kserve.knative._RESTORE", 15.0)
-    router = driver.router()
+def test_files_that_knative_never_saw_are_taken_back_too(driver: Driver) -> None:
+    router = driver.router(ready_timeout=15)
     with router.exclusive():
         serve(router, 1)
         driver.cluster.knative.paused = True
@@ -251,7 +248,8 @@ def test_pairs_are_measured_in_the_shadow_phase_and_arms_in_steps(driver: Driver
 @pytest.mark.parametrize(
     ("ready", "reason", "match"),
     [
-        (False, "CrashLoopBackOff", "did not become ready: CrashLoopBackOff: it does not start"),
+        (False, "CrashLoopBackOff", "not become ready within 1 s: CrashLoopBackOff: it does not"),
+        (False, "InvalidImageName", "did not become ready: InvalidImageName: it does not start"),
         (False, "", "did not become ready within 1 s: Revision adult-predictor-00002 is not ready"),
     ],
 )

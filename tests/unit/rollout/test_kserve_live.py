@@ -282,6 +282,6 @@ def test_labels_that_must_come_are_joined_behind_the_gateway(
     assert rollout.outcome == "promoted", rollout.reason
     for arm in counted(rollout):
         # Every label found the version that answered its row: behind weights alone, about half.
-        assert arm.labelled.rows >= 0.8 * arm.requests
+        assert arm.labelled.requests >= 0.8 * arm.requests
     labels = next(f for f in rollout.transitions[-2].findings if f.rule == "labels")
     assert labels.verdict == "pass"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import gzip
+import random
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,9 +16,10 @@ from cluster_emulator import NAMESPACE, Cluster, Fault, running
 
 from penstock import kube
 from penstock.errors import LeaseLostError, ServiceError
-from penstock.kube import ForbiddenError, Kube
+from penstock.kube import ForbiddenError, Kube, RefusedError
 from penstock.records.rollout import Interval, Rollout
 from penstock.rollout.journal import Journal, journals
+from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.kserve.store import ConfigMapStore
 
 NAME = "penstock-rollout-s-2-abc"
@@ -28,14 +31,38 @@ def cluster() -> Iterator[Cluster]:
         yield made
 
 
-def store(cluster: Cluster, identity: str = "2-abc") -> ConfigMapStore:
+@pytest.fixture
+def lease(cluster: Cluster) -> Iterator[ClusterLease]:
+    """Held, as by whoever drives the service."""
+    made = lease_of(cluster)
+    with made.held():
+        yield made
+
+
+def lease_of(cluster: Cluster, service: str = "s", *, seconds: int = 30) -> ClusterLease:
+    kube, name = Kube(cluster.url, patience=2), f"penstock-{service}"
+    return ClusterLease(kube, namespace=NAMESPACE, service=service, name=name, seconds=seconds)
+
+
+def store(
+    cluster: Cluster,
+    lease: ClusterLease | None = None,
+    identity: str = "2-abc",
+    *,
+    service: str = "s",
+) -> ConfigMapStore:
     return ConfigMapStore(
         Kube(cluster.url, patience=2),
         namespace=NAMESPACE,
-        service="s",
+        service=service,
         identity=identity,
-        lost=LeaseLostError,
+        lease=lease or lease_of(cluster, service),
     )
+
+
+def every(cluster: Cluster, lease: ClusterLease, service: str = "s") -> list[ConfigMapStore]:
+    kube = Kube(cluster.url, patience=2)
+    return ConfigMapStore.all_of(kube, namespace=NAMESPACE, service=service, lease=lease)
 
 
 def planned(identity: str = "2-abc") -> Rollout:
@@ -54,9 +81,9 @@ def planned(identity: str = "2-abc") -> Rollout:
     )
 
 
-def begun(cluster: Cluster) -> Journal:
-    journal = Journal(store(cluster))
-    journal.begin(planned(), reason="Approved.")
+def begun(cluster: Cluster, lease: ClusterLease, identity: str = "2-abc") -> Journal:
+    journal = Journal(store(cluster, lease, identity))
+    journal.begin(planned(identity), reason="Approved.")
     return journal
 
 
@@ -64,74 +91,217 @@ def interval() -> Interval:
     return Interval(started=datetime.now(UTC), seconds=1, phase="step", weight=10)
 
 
-def test_another_pod_reads_what_was_written(cluster: Cluster) -> None:
-    journal = begun(cluster)
+def test_another_pod_reads_what_was_written(cluster: Cluster, lease: ClusterLease) -> None:
+    journal = begun(cluster, lease)
     journal.go("shadow", reason="Ready.")
     read = Journal(store(cluster))
     assert read.exists
     assert read.rollout == journal.rollout
-    assert [j.name for j in journals([store(cluster), store(cluster, "3-none")])] == ["2-abc"]
+    stores = [store(cluster), store(cluster, identity="3-none")]
+    assert [j.name for j in journals(stores)] == ["2-abc"]
 
 
-def test_evidence_waits_for_the_next_transition(cluster: Cluster) -> None:
-    journal = begun(cluster)
-    writes = len([call for call in cluster.calls if call[0] == "PUT"])
+def puts(cluster: Cluster) -> int:
+    return len([call for call in cluster.calls if call[0] == "PUT" and "configmaps" in call[1]])
+
+
+def test_evidence_waits_for_the_next_transition(cluster: Cluster, lease: ClusterLease) -> None:
+    journal = begun(cluster, lease)
+    writes = puts(cluster)
     for _ in range(5):
         journal.saw(interval())
-    assert len([call for call in cluster.calls if call[0] == "PUT"]) == writes
+    assert puts(cluster) == writes
     assert len(Journal(store(cluster)).rollout.intervals) == 0
     journal.go("rollback", reason="Bad.")
     assert len(Journal(store(cluster)).rollout.intervals) == 5
 
 
-def test_notes_of_others_are_kept(cluster: Cluster) -> None:
-    journal = begun(cluster)
+def test_notes_of_others_are_kept(cluster: Cluster, lease: ClusterLease) -> None:
+    journal = begun(cluster, lease)
     Journal(store(cluster)).approve(0, by="ada")
     Journal(store(cluster)).ask_to_abort("enough")
+    Journal(store(cluster)).ask_to_abort("enough of it")
     journal.go("shadow", reason="Ready.")
-    assert (journal.approval_of(0), journal.abort_asked) == ("ada", "enough")
+    assert (journal.approval_of(0), journal.abort_asked) == ("ada", "enough of it")
     assert journal.approval_of(1) is None
 
 
+def test_a_look_for_a_note_reads_no_journal(cluster: Cluster, lease: ClusterLease) -> None:
+    journal = begun(cluster, lease)
+    del cluster.calls[:]
+    assert journal.abort_asked is None
+    (call,) = [path for _, path in cluster.calls if "configmaps" in path]
+    assert call.endswith("/penstock-note-s-2-abc-abort")
+
+
 def test_a_controller_that_was_taken_over_from_writes_nothing(cluster: Cluster) -> None:
-    stale = begun(cluster)
-    taken_over = Journal(store(cluster))
-    taken_over.go("shadow", reason="Ready.")
-    with pytest.raises(LeaseLostError, match="another controller has written"):
-        stale.go("rollback", reason="Late.")
+    first, second = lease_of(cluster), lease_of(cluster)
+    with first.held():
+        stale = begun(cluster, first)
+        let_go(cluster)
+        with second.held():
+            # Nothing is written by the second one but that it has taken over.
+            assert Journal(store(cluster, second)).rollout.last.phase == "deploy"
+            with pytest.raises(LeaseLostError):
+                stale.go("rollback", reason="Late.")
+            taken_over = Journal(store(cluster, second))
+            taken_over.go("shadow", reason="Ready.")
+            with pytest.raises(LeaseLostError):
+                stale.go("rollback", reason="Late.")
     assert Journal(store(cluster)).rollout.last.phase == "shadow"
 
 
-def test_a_journal_that_was_deleted_is_not_begun_again(cluster: Cluster) -> None:
-    journal = begun(cluster)
+def let_go(cluster: Cluster, service: str = "s") -> None:
+    """Have whoever holds the lease be taken for dead."""
+    found = cluster.get("leases", f"penstock-{service}")
+    assert found is not None
+    cluster.put("leases", {**found, "spec": {**found["spec"], "holderIdentity": ""}})
+
+
+def test_what_another_has_written_is_not_written_over(
+    cluster: Cluster, lease: ClusterLease
+) -> None:
+    one, other = begun(cluster, lease), Journal(store(cluster, lease))
+    assert other.rollout.last.phase == "deploy"
+    other.go("shadow", reason="Ready.")
+    with pytest.raises(LeaseLostError, match="another controller has written"):
+        one.go("rollback", reason="Late.")
+
+
+def test_without_the_lease_nothing_is_written(cluster: Cluster, lease: ClusterLease) -> None:
+    begun(cluster, lease)
+    reader = Journal(store(cluster))
+    assert reader.rollout.last.phase == "deploy"
+    with pytest.raises(LeaseLostError):
+        reader.go("shadow", reason="Nobody's.")
+
+
+def test_a_journal_that_was_deleted_is_not_begun_again(
+    cluster: Cluster, lease: ClusterLease
+) -> None:
+    journal = begun(cluster, lease)
     cluster.delete("configmaps", NAME)
     with pytest.raises(LeaseLostError, match="was deleted"):
         journal.go("shadow", reason="Ready.")
 
 
 @pytest.mark.parametrize("status", [0, 409, 503])
-def test_an_answer_that_got_lost_is_not_a_line_twice(cluster: Cluster, status: int) -> None:
-    journal = begun(cluster)
+def test_an_answer_that_got_lost_is_not_a_line_twice(
+    cluster: Cluster, lease: ClusterLease, status: int
+) -> None:
+    journal = begun(cluster, lease)
     cluster.faults.append(Fault("PUT", "configmaps", status))
     journal.go("shadow", reason="Ready.")
     assert Journal(store(cluster)).rollout.transitions == journal.rollout.transitions
 
 
-def test_a_damaged_journal_is_named(cluster: Cluster) -> None:
-    begun(cluster)
+def test_a_line_that_is_refused_is_not_in_the_journal(
+    cluster: Cluster, lease: ClusterLease
+) -> None:
+    kept = store(cluster, lease)
+    kept.append(b"{}\n")
+    cluster.faults.append(Fault("PUT", "configmaps", 422, message="no"))
+    with pytest.raises(RefusedError):
+        kept.append(b'{"refused": 1}\n')
+    kept.append(b'{"taken": 1}\n')
+    assert kept.lines() == store(cluster).lines() == [b"{}\n", b'{"taken": 1}\n']
+
+
+def test_nothing_waits_long_for_an_api_server_that_is_away(
+    cluster: Cluster, lease: ClusterLease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.rollout.kserve.store._KEPT_BACK", 0.0)
+    journal = begun(cluster, lease)
+    fault = Fault("PUT", "configmaps", 503, times=10**6)
+    cluster.faults.append(fault)
+    begin = time.monotonic()
+    with pytest.raises(ServiceError, match="does not answer"):
+        journal.go("shadow", reason="Ready.")
+    journal.saw(interval())
+    assert time.monotonic() - begin < 10
+    cluster.faults.remove(fault)
+    journal.go("rollback", reason="Bad.")
+    assert len(Journal(store(cluster)).rollout.intervals) == 1
+
+
+def test_a_full_journal_still_takes_the_way_back(
+    cluster: Cluster, lease: ClusterLease, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("penstock.rollout.kserve.store._KEPT_BACK", 0.0)
+    kept = store(cluster, lease)
+    kept.append(b"{}\n")
+    noise = random.Random(3)
+    evidence = base64.b64encode(noise.randbytes(2**19)) + b"\n"
+    assert not kept.crowded
+    kept.append(evidence, evidence=True)
+    assert kept.crowded
+    with pytest.raises(ServiceError, match="the journal is full"):
+        kept.append(base64.b64encode(noise.randbytes(2**19)) + b"\n", evidence=True)
+    kept.append(base64.b64encode(noise.randbytes(80_000)) + b"\n")
+    assert len(store(cluster).lines()) == 3
+    kept.rewrite([b"{}\n", b"short\n"])
+    assert store(cluster).lines() == [b"{}\n", b"short\n"]
+    assert not kept.crowded
+
+
+def test_the_history_is_listed_without_reading_it(cluster: Cluster, lease: ClusterLease) -> None:
+    for identity in ("9-aaa", "2-bbb", "3-ccc"):
+        journal = begun(cluster, lease, identity)
+        journal.go("rollback", reason="Bad.")
+        journal.go("done", reason="Back.")
+        if identity != "3-ccc":
+            store(cluster, lease, identity).end("rolled_back")
+    journal.ask_to_abort("a note is no rollout")
+    del cluster.calls[:]
+    found = every(cluster, lease)
+    listed = [(each.name, each.number, each.ended) for each in found]
+    assert listed == [("9-aaa", 1, True), ("2-bbb", 2, True), ("3-ccc", 3, False)]
+    assert len([path for _, path in cluster.calls if "configmaps" in path]) == 1
+
+    found[0].forget()
+    found[2].forget()
+    left = [key[2] for key in cluster.objects if key[0] == "configmaps"]
+    assert left == ["penstock-rollout-s-2-bbb"]
+
+
+def test_a_journal_of_another_service_is_left_alone(cluster: Cluster) -> None:
+    """Service `s`, rollout `2-abc`, has the names of service `s-2`, rollout `abc`."""
+    theirs, ours = lease_of(cluster, "s-2"), lease_of(cluster)
+    with theirs.held(), ours.held():
+        store(cluster, theirs, "abc", service="s-2").append(b"{}\n")
+        store(cluster, theirs, "abc", service="s-2").leave("abort", "theirs")
+        for act in (
+            lambda: store(cluster, ours).lines(),
+            lambda: store(cluster, ours).append(b"{}\n"),
+            lambda: store(cluster, ours).clear(),
+            lambda: store(cluster, ours).note("abort"),
+            lambda: store(cluster, ours).leave("abort", "ours"),
+        ):
+            with pytest.raises(ServiceError, match="belongs to service s-2"):
+                act()
+        assert store(cluster, theirs, "abc", service="s-2").lines() == [b"{}\n"]
+        assert every(cluster, ours) == []
+
+
+def test_a_damaged_journal_is_named(cluster: Cluster, lease: ClusterLease) -> None:
+    begun(cluster, lease)
     found = cluster.get("configmaps", NAME)
     assert found is not None
     whole = gzip.decompress(base64.b64decode(found["binaryData"]["journal.jsonl.gz"]))
-    assert whole.count(b"\n") == 2
-    cluster.put("configmaps", {**found, "binaryData": {"journal.jsonl.gz": "bm90"}})
-    with pytest.raises(ServiceError, match="the journal cannot be read"):
-        _ = Journal(store(cluster)).rollout
+    assert b'"transition"' in whole
+    torn = base64.b64encode(gzip.compress(whole)[:-9] + b"x" * 9).decode()
+    for damaged in ("bm90", torn):
+        cluster.put("configmaps", {**found, "binaryData": {"journal.jsonl.gz": damaged}})
+        with pytest.raises(ServiceError, match="the journal cannot be read"):
+            _ = Journal(store(cluster)).rollout
 
 
-def test_what_an_account_may_not_do_is_named_with_the_role(cluster: Cluster) -> None:
+def test_what_an_account_may_not_do_is_named_with_the_role(
+    cluster: Cluster, lease: ClusterLease
+) -> None:
     cluster.faults.append(Fault("POST", "configmaps", 403, message="configmaps is forbidden"))
     with pytest.raises(ForbiddenError, match=r"configmaps is forbidden.*penstock-deployer"):
-        begun(cluster)
+        begun(cluster, lease)
 
 
 def _kubeconfig(path: Path, server: str, user: dict[str, str]) -> Path:

@@ -58,7 +58,7 @@ class Pod:
             self.bucket(name, edge, sum(counts[: place + 1]), **labels)
 
     def labelled(self, rows: int, loss: float) -> None:
-        for name, value in (("rows", rows), ("loss", loss), ("loss_squared", loss / 2)):
+        for name, value in (("requests", rows), ("loss", loss), ("loss_squared", loss / 2)):
             self._set(f"penstock_labelled_{name}_total", value, origin="live")
 
     def key(self, name: str, **labels: str) -> Labels:
@@ -158,8 +158,8 @@ def test_histograms_and_labels_are_read(desk: Desk) -> None:
     scores = [0] * (len(edges) + 1)
     scores[0], scores[48], scores[49] = 1, 2, 3
     desk.candidate.histogram("penstock_request_duration_seconds", SERVED_LATENCY, seconds, **LIVE)
-    desk.candidate.histogram("penstock_prediction_score", edges, scores, origin="live")
-    key = desk.candidate.key("penstock_predicted_rows_total", label="yes", origin="live")
+    desk.candidate.histogram("penstock_drawn_score", edges, scores, origin="live")
+    key = desk.candidate.key("penstock_drawn_rows_total", label="yes", origin="live")
     desk.candidate.figures[key] = 6
     desk.candidate.labelled(4, 1.5)
     arm = desk.scraped().arms[2]
@@ -167,7 +167,7 @@ def test_histograms_and_labels_are_read(desk: Desk) -> None:
     # What lies beyond the last edge of the rollout's grid, which the server's goes beyond.
     assert arm.scores == {0: 1, 48: 2, 49: 3}
     assert arm.labels == {"yes": 6}
-    assert arm.labelled.model_dump() == {"rows": 4, "loss": 1.5, "squared": 0.75}
+    assert arm.labelled.model_dump() == {"requests": 4, "loss": 1.5, "squared": 0.75}
 
 
 def test_what_was_answered_before_the_traffic_was_set_does_not_count(

@@ -231,9 +231,9 @@ def test_the_mean_loss_is_that_of_the_phase_so_far() -> None:
     means = mean_losses(points, lambda point: point.stable)
     steps = total(i.stable for i in record.of_phase("step")).labelled
     shadow = total(i.pairs.stable for i in record.of_phase("shadow")).labelled
-    assert means[-1] == pytest.approx(steps.loss / steps.rows)
+    assert means[-1] == pytest.approx(steps.loss / steps.requests)
     last_of_shadow = sum(point.phase == "shadow" for point in points) - 1
-    assert means[last_of_shadow] == pytest.approx(shadow.loss / shadow.rows)
+    assert means[last_of_shadow] == pytest.approx(shadow.loss / shadow.requests)
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])

@@ -20,6 +20,8 @@ from router_parts import PREDICT, Backend, Steered, running_front, serving, unti
 from penstock.errors import LeaseLostError, ServiceError
 from penstock.rollout.routers import front, process
 from penstock.rollout.routers.state import ServiceFolder
+from penstock.serving import marks
+from penstock.serving.marks import digest_of
 
 
 async def _echo(_: Backend, request: web.BaseRequest) -> web.StreamResponse:
@@ -80,13 +82,35 @@ def test_requests_arrive_as_they_were_sent(client: httpx.Client) -> None:
     assert "content-type" not in arrived
 
 
-def test_a_request_id_is_made_and_a_mark_of_a_copy_is_not_taken(client: httpx.Client) -> None:
-    headers = {"x-penstock-mirror": "1", "x-penstock-replay": "1"}
-    first, second = (dict(client.post("/", headers=headers).json()["headers"]) for _ in range(2))
-    assert "x-penstock-mirror" not in first
-    assert first["x-penstock-replay"] == "1"
-    assert len(first["x-request-id"]) == 32
-    assert first["x-request-id"] != second["x-request-id"]
+def test_a_request_id_is_made_and_only_genuine_marks_are_passed_on(
+    client: httpx.Client, steered: Steered
+) -> None:
+    def arrived(value: str) -> dict[str, str]:
+        headers = [(name, value) for name in marks.ALL] + [("x-penstock-replay", "0")]
+        return dict(client.post("/", headers=headers).json()["headers"])
+
+    key = steered.folder.key()
+    forged = [arrived(value) for value in ("1", key[:-1], key.upper(), digest_of(key))]
+    assert not any(name in headers for headers in forged for name in marks.ALL)
+    genuine = arrived(key)
+    assert marks.MIRROR not in genuine, "the front alone makes copies"
+    assert (genuine[marks.REPLAY], genuine[marks.SMOKE]) == (key, key)
+    ids = {headers["x-request-id"] for headers in [*forged, genuine]}
+    assert len(ids) == 5
+    assert {len(each) for each in ids} == {32}
+
+
+@pytest.mark.parametrize(
+    ("given", "passed"),
+    [(["a"], "a"), (["a", "b"], "a"), (["x" * 129], None), (["\u00e9"], None)],
+)
+def test_an_id_that_a_version_would_not_take_is_replaced(
+    client: httpx.Client, given: list[str], passed: str | None
+) -> None:
+    headers = [(b"x-request-id", each.encode()) for each in given]
+    sent = client.post("/", headers=headers).json()["headers"]
+    (arrived,) = [value for name, value in sent if name == "x-request-id"]
+    assert arrived == passed if passed else len(arrived) == 32
 
 
 def test_answers_come_back_as_they_were_given(client: httpx.Client) -> None:
@@ -210,6 +234,71 @@ def test_an_earlier_controller_is_refused(tmp_path: Path, backend: Backend) -> N
         with pytest.raises(LeaseLostError, match="another controller has steered it"):
             own.arms()
         assert own.client.get("/").status_code == 200
+
+
+def _table(own: Steered, backend: Backend, **changes: Any) -> dict[str, Any]:
+    """A table that any field of can be changed; `arm__port=1` is the stable version's port."""
+    table: dict[str, Any] = {
+        "term": 7,
+        "weight": 40,
+        "arms": [
+            {"role": "stable", "version": 1, "identity": "one", "port": backend.port},
+            {"role": "candidate", "version": 2, "identity": "two", "port": backend.port},
+        ],
+        "routing": {
+            "mirror": 0.5,
+            "sticky_header": "x-user",
+            "choice_header": "x-choice",
+            "grids": {"latency": [0.1, 1.0], "scores": [0.5]},
+        },
+    }
+    for name, value in changes.items():
+        place, _, field = name.rpartition("__")
+        {"": table, "arm": table["arms"][0], "other": table["arms"][1]}.get(
+            place, table["routing"]
+        )[field] = value
+    return table
+
+
+_CHANGES: list[tuple[str, Any, list[Any]]] = [
+    ("arm__role", "retired", ["", None, "king", "candidate"]),
+    ("arm__version", 9, [None, "1", 1.5, -1, True]),
+    ("arm__identity", "anew", [None, 3, "two"]),
+    ("arm__port", 1, [0, 70_000, "80", None]),
+    ("arms", [], [None, 3, [{}], ["arm"]]),
+    ("weight", 90, [-1, 101, "40", None, True, 0.5]),
+    ("routing__mirror", 0.0, [-0.1, 1.5, "1", None]),
+    ("routing__sticky_header", "", [None, 1]),
+    ("routing__choice_header", "", [None, 1]),
+    ("routing__grids", {"latency": [0.2], "scores": []}, [None, {}, {"latency": ["a"]}]),
+    ("term", 6, [None, "7", 7.5, True]),
+]
+
+
+def test_a_table_that_is_refused_changes_nothing(tmp_path: Path, backend: Backend) -> None:
+    with running_front(tmp_path) as own:
+        address = f"http://127.0.0.1:{own.front.admin_port}/table"
+        headers = own.folder.headers()
+
+        def put(**changes: Any) -> httpx.Response:
+            table = _table(own, backend, **changes)
+            return httpx.put(address, json=table, headers=headers, trust_env=False)
+
+        before = put()
+        assert before.status_code == 200
+        assert put(term=5).status_code == 409
+        for field, other, damaged in _CHANGES:
+            stale = put(**{"term": 6, field: other})
+            assert (field, stale.status_code) == (field, 409)
+            for value in damaged:
+                refused = put(**{field: value})
+                assert (field, value, refused.status_code) == (field, value, 400)
+            now = httpx.get(address, headers=headers, trust_env=False)
+            assert (field, now.json()) == (field, before.json())
+        for choice in ("stable", "candidate"):
+            assert own.client.get("/", headers={"x-choice": choice}).status_code == 200
+        # What is changed by who may is in effect.
+        assert put(arm__port=1).json()["arms"][0]["port"] == 1
 
 
 def test_a_port_in_use_is_named(tmp_path: Path) -> None:

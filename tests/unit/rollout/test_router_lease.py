@@ -9,19 +9,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import psutil
 import pytest
-from router_parts import until
+from router_parts import clocks_set, until
 
+from penstock import files
 from penstock.errors import InputError, LeaseLostError, ServiceError
-from penstock.rollout.routers import process
+from penstock.rollout.router import Routing
+from penstock.rollout.routers import identity, process
 from penstock.rollout.routers.lease import Lease, LeaseRecord
 from penstock.rollout.routers.local import LocalRouter
+from penstock.rollout.routers.place import LocalPlace
 from penstock.rollout.routers.services import running_controller, stop
-from penstock.rollout.routers.state import ServiceFolder
+from penstock.rollout.routers.state import LocalState, ServiceFolder
 
 SECONDS = 1.5
 
@@ -172,43 +177,160 @@ def test_it_is_given_back_after_a_failure(home: Path) -> None:
         one.set_weight(3, 10)
 
 
-def test_a_controller_on_another_machine_is_waited_for(home: Path) -> None:
+def written(home: Path, **holder: Any) -> Callable[..., None]:
+    """Write a lease down as its holder would; the function that is returned changes it."""
     path = ServiceFolder(home, "adult").path
-    path.mkdir(parents=True)
-    lease = Lease(path, service="adult", seconds=SECONDS)
-    with lease.held():
+    path.mkdir(parents=True, exist_ok=True)
+    with Lease(path, service="adult", seconds=SECONDS).held():
         record = json.loads((path / "lease.json").read_text())
-    # Nothing on this machine tells whether process 1 of another one lives.
-    record["holder"] = {
-        "process": {"pid": 1, "started": 0.0},
-        "host": "elsewhere",
-        "token": "t",
-    }
-    record["expires"] = time.time() + SECONDS
-    (path / "lease.json").write_text(json.dumps(record))
-    with pytest.raises(ServiceError, match="process 1 on elsewhere"):
-        router(home).exclusive().__enter__()
-    until(lambda: time.time() > record["expires"])
+    record["holder"] = record["holder"] | {"token": "t"} | holder
+
+    def change(**fields: Any) -> None:
+        record.update(fields)
+        files.write_text(path / "lease.json", json.dumps(record))
+
+    change(expires=identity.since_boot() + 3600)
+    return change
+
+
+def ref(**changes: Any) -> dict[str, Any]:
+    return identity.this().model_copy(update=changes).model_dump()
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_controller_on_another_machine_is_watched_whatever_its_clock(
+    home: Path, hours: float
+) -> None:
+    # Nothing on this machine tells whether process 1 of another one lives: only its signs do.
+    elsewhere = {"process": ref(pid=1, boot="another"), "host": "elsewhere", "machine": "m"}
+    change, over = written(home, **elsewhere), threading.Event()
+
+    def renew() -> None:
+        while not over.wait(SECONDS / 3):
+            change(expires=identity.since_boot() + hours * 3600 + time.monotonic())
+
+    thread = threading.Thread(target=renew)
+    thread.start()
+    try:
+        with pytest.raises(ServiceError, match="process 1 on elsewhere"):
+            router(home).exclusive().__enter__()
+        assert running_controller(home, "adult") is not None
+    finally:
+        over.set()
+        thread.join()
+    started = time.monotonic()
     with router(home).exclusive():
-        found = LeaseRecord.read(path / "lease.json")
-        assert found.term > record["term"]
+        assert SECONDS - 0.2 < time.monotonic() - started < 2 * SECONDS
+        found = LeaseRecord.read(ServiceFolder(home, "adult").path / "lease.json")
+        assert found.term == 2
 
 
-def test_a_recycled_process_id_is_no_holder(home: Path) -> None:
-    path = ServiceFolder(home, "adult").path
-    path.mkdir(parents=True)
-    with Lease(path, service="adult").held():
-        record = json.loads((path / "lease.json").read_text())
-    mine = process.this()
-    record["holder"] = {
-        "process": {"pid": mine.pid, "started": mine.started - 3600},
-        "host": os.uname().nodename,
-        "token": "t",
-    }
-    record["expires"] = time.time() + 3600
-    (path / "lease.json").write_text(json.dumps(record))
+@pytest.mark.parametrize(
+    "gone",
+    [
+        {"ticks": (identity.this().ticks or 0) - 1},
+        {"boot": "the boot before"},
+        {"pid": 2**22 - 1},
+    ],
+    ids=["another process has its id", "booted since", "ended"],
+)
+def test_a_holder_that_is_gone_is_taken_over_from_at_once(home: Path, gone: dict[str, Any]) -> None:
+    written(home, process=ref(**gone))
+    started = time.monotonic()
+    assert running_controller(home, "adult") is None
+    with router(home).exclusive():
+        assert time.monotonic() - started < SECONDS
+
+
+def test_a_holder_in_another_container_keeps_it_until_it_expires(home: Path) -> None:
+    # A process of the same id and start is there in this container, and is not it.
+    change = written(home, process=ref(namespace="pid:[1]"), host="a container")
+    with pytest.raises(ServiceError, match="on a container is deploying"):
+        router(home).exclusive().__enter__()
+    change(expires=identity.since_boot() - 0.1)
     with router(home).exclusive():
         pass
+
+
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_clock_that_is_set_takes_no_lease_away(
+    home: Path, hours: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with controller(home) as holding:
+        assert told(holding, "before") == "done"
+        clocks_set(monkeypatch, hours)
+        with pytest.raises(ServiceError, match=f"process {holding.pid}"):
+            router(home).exclusive().__enter__()
+        assert told(holding, "after") == "done"
+        holding.kill()
+        holding.wait()
+        with router(home).exclusive():
+            pass
+
+
+def test_a_lease_of_the_release_before_is_understood(home: Path) -> None:
+    process_then = {"pid": os.getpid(), "started": psutil.Process().create_time()}
+    holder = {"process": process_then, "host": os.uname().nodename, "token": "t"}
+    change = written(home)
+    then = {"schema_version": 1, "holder": holder, "expires": time.time() + 10, "term": 10**12}
+    record = json.loads((ServiceFolder(home, "adult").path / "lease.json").read_text()) | then
+    del record["seconds"]
+    path = ServiceFolder(home, "adult").path / "lease.json"
+    path.write_text(json.dumps(record))
+    lease = LeaseRecord.read(path)
+    assert lease.verdict == "unknown"
+    change(holder=None)
+    path.write_text(json.dumps(record | {"holder": None}))
+    with router(home).exclusive():
+        assert LeaseRecord.read(path).term == 10**12 + 1
+
+
+def test_a_lease_that_was_not_given_back_is_no_hindrance(home: Path) -> None:
+    written(home, process=ref(), token="of a block that could not write")
+    with router(home).exclusive():
+        pass
+
+
+def test_the_state_of_a_later_controller_is_not_overwritten(home: Path) -> None:
+    first = router(home)
+    with first.exclusive():
+        first.route(Routing(sticky_header="x-user"))
+        state = ServiceFolder(home, "adult").read()
+        assert state is not None
+        path = ServiceFolder(home, "adult").path / "state.json"
+        later = state.model_copy(update={"term": state.term + 1})
+        later.write(path)
+        for act in (
+            lambda: first.route(Routing(sticky_header="x-other")),
+            first.clean_up,
+        ):
+            with pytest.raises(LeaseLostError, match="a later controller's"):
+                act()
+        assert LocalState.read(path) == later
+    # One who comes when `lease.json` is gone has a term above it all the same.
+    (path.parent / "lease.json").unlink()
+    with router(home).exclusive():
+        assert ServiceFolder(home, "adult").read() is None
+        assert LeaseRecord.read(path.parent / "lease.json").term == later.term + 1
+
+
+def test_a_line_of_an_earlier_controller_is_not_put_over_a_later_one(home: Path) -> None:
+    first, second = (LocalPlace(home, service="adult") for _ in range(2))
+    with first.router.exclusive():
+        ours = first.store("2-rollout")
+        ours.append(b"begun\n")
+        path = ServiceFolder(home, "adult").path
+        with Lease(path, service="adult").held(force=True):
+            pass
+        with second.router.exclusive():
+            second.store("2-rollout").append(b"gone on with\n")
+        for act in (lambda: ours.append(b"stale\n"), ours.clear):
+            with pytest.raises(LeaseLostError):
+                act()
+    assert second.store("2-rollout").lines() == [b"begun\n", b"gone on with\n"]
+    (found,) = second.stores()
+    with pytest.raises(LeaseLostError, match="no lease on it is held"):
+        found.append(b"without\n")
 
 
 def test_stopping_may_be_forced(home: Path) -> None:

@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -19,7 +21,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from router_parts import PREDICT, until
+from killing import Fault, endings, run
+from router_parts import PREDICT, clocks_set, until
 
 from penstock import model
 from penstock.errors import InputError, ServiceError
@@ -27,6 +30,7 @@ from penstock.records.rollout import ArmSummary, Pairs
 from penstock.rollout.router import Release, Routing
 from penstock.rollout.routers import front, process, servers
 from penstock.rollout.routers.local import LocalRouter
+from penstock.rollout.routers.place import LocalPlace
 from penstock.rollout.routers.services import status, stop
 from penstock.rollout.routers.state import LocalState, Origin, ServiceFolder
 
@@ -46,8 +50,9 @@ class Service:
 
     def release(self, version: int, *, drill: str = "") -> Release:
         folder = self.folder.models / str(version)
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "model").write_text(str(version))
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            (folder / "model").write_text(str(version))
         uri = f"models:/adult/{version}"
         return Release(
             version=version, uri=uri, model=f"sha256:{version}", folder=folder, drill=drill
@@ -394,79 +399,330 @@ def test_a_service_that_is_known_before_it_is_held(service: Service) -> None:
     assert stop(service.home) == []
 
 
-class _Killed:
-    """Kills this process before its n-th step outside of it: on a file, a process, the front."""
-
-    def __init__(self, at: int) -> None:
-        self._left = at
-
-    def __call__(self, step: Callable[..., Any]) -> Callable[..., Any]:
-        def counted(*args: Any, **kwargs: Any) -> Any:
-            if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            self._left -= 1
-            return step(*args, **kwargs)
-
-        return counted
-
-
-def _controller(service: Service, version: int, *, at: int, ending: str) -> int:
-    """Run a rollout in a process that is killed at a step; return its exit status."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    try:
-        killed = _Killed(at)
-        ServiceFolder.write = killed(ServiceFolder.write)  # type: ignore[method-assign]
-        front.apply = killed(front.apply)
-        process.start = killed(process.start)
-        process.stop = killed(process.stop)
-        process.wait_until_ready = killed(process.wait_until_ready)
-        router = service.router()
-        with router.exclusive():
-            service.bring(router, version)
-            router.route(Routing(mirror=1.0))
-            router.set_weight(version, 40)
-            if ending == "promote":
-                router.promote(version)
-            router.rollback(version) if ending == "rollback" else None
-            router.clean_up()
-    finally:
-        os._exit(0)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("ending", ["promote", "rollback"])
-def test_a_controller_may_be_killed_at_any_step(service: Service, ending: str) -> None:
+@pytest.mark.parametrize("hours", [-5, 5])
+def test_a_clock_that_is_set_changes_nothing(
+    service: Service, hours: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     router = service.router()
     with router.exclusive():
         service.bring(router, 1)
         router.promote(1)
-    version, at, exited = 1, 0, -signal.SIGKILL
+    before = service.state()
+    with router.exclusive():
+        clocks_set(monkeypatch, hours)
+        # Of a controller that goes on, and of the next one.
+        for act in (router.mend, lambda: service.bring(router, 2), lambda: router.promote(2)):
+            act()
+        assert router.health(1).restarts == 0
+    assert [found.running for found in status(service.home)] == [True]
+    with service.router().exclusive():
+        now = service.state()
+        assert (now.front, now.retired) == (before.front, before.stable)
+        assert service.ask(router.url, 3) == {"2": 3}
+
+
+def test_the_state_of_the_release_before_is_taken_over(service: Service) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+    now = service.state()
+    path = service.folder.path / "state.json"
+    then = json.loads(path.read_text()) | {"schema_version": 2}
+    del then["term"]
+    # One was written down before the clock was set, one after; one has ended.
+    for part, hours in ((then["front"], 0), (then["stable"], 1)):
+        pid = part["process"]["pid"]
+        started = psutil.Process(pid).create_time() + hours * 3600
+        part["process"] = {"pid": pid, "started": started}
+    gone = {"pid": 2**22 - 1, "started": 1.0}
+    then["retired"] = then["stable"] | {"identity": "gone", "process": gone}
+    then["retired"]["origin"] = then["stable"]["origin"] | {"version": 7}
+    path.write_text(json.dumps(then))
+    with router.exclusive():
+        found = service.state()
+        assert (found.front, found.stable) == (now.front, now.stable)
+        assert service.ask(router.url, 3) == {"1": 3}
+        # Started again, as what died is; the front was not.
+        assert router.health(7).restarts == 1
+    assert json.loads(path.read_text())["stable"]["process"]["ticks"] > 0
+
+
+def test_what_is_not_ours_in_our_folders_is_left_alone(service: Service) -> None:
+    router, folder = service.router(), service.folder
+    outside = service.home / "outside"
+    outside.mkdir()
+    (outside / "kept").touch()
+    with router.exclusive():
+        service.bring(router, 1)
+        (folder.models / "notes.txt").touch()
+        (folder.models / "link").symlink_to(outside)
+        (folder.models / ".9.removed").mkdir()
+        (folder.models / "9").mkdir()
+        rollouts = folder.path / "rollouts"
+        (rollouts / "odd" / "journal.jsonl").mkdir(parents=True)
+        (rollouts / "journal.jsonl").touch()
+        (folder.path / "version-1.log.1").mkdir()
+        (folder.path / ".state.json.half").write_text("{")
+        (service.home / "serving" / "file").touch()
+        (service.home / "serving" / "lost+found").mkdir()
+        (service.home / "serving" / "wine").mkdir()
+        (service.home / "serving" / "wine" / "state.json").write_text("{")
+        router.promote(1)
+        router.clean_up()
+        left = {path.name for path in folder.models.iterdir()}
+        assert left == {"1", "notes.txt", "link"}
+    with service.router().exclusive():
+        assert not (folder.path / ".state.json.half").exists()
+    assert (outside / "kept").exists()
+    assert LocalPlace(service.home, service="adult").stores() == []
+    found = {each.service: each for each in status(service.home)}
+    assert (found["adult"].running, found["wine"].running) == (True, False)
+    assert "not JSON" in found["wine"].url
+    # A service that cannot be stopped keeps no other running.
+    (service.home / "serving" / "able").mkdir()
+    (service.home / "serving" / "able" / "lease.json").write_text("{")
+    with pytest.raises(ServiceError, match=r"able/lease.json.*Remove that file"):
+        stop(service.home)
+    assert service.processes() == 0
+    assert stop(service.home, force=True) == []
+
+
+def test_a_server_that_is_started_again_has_as_long_as_the_first_time(service: Service) -> None:
+    router = LocalRouter(service.home, service="adult", port=0, drain=5, ready_timeout=0.7)
+    with router.exclusive():
+        for version in (1, 2):
+            service.bring(router, version)
+            router.promote(version)
+            router.clean_up()
+        (service.folder.models / "1" / "hangs").touch()
+        started = time.monotonic()
+        with pytest.raises(ServiceError, match=r"version 1 was not ready within 0.7 s"):
+            router.rollback(2)
+        assert service.ask(router.url, 3) == {"2": 3}
+        service.bring(router, 3)
+        (service.folder.models / "3" / "hangs").touch()
+        candidate = service.state().candidate
+        assert candidate is not None
+        kill(candidate.process)
+        router.mend()
+        assert "not ready within 0.7 s" in router.health(3).reason
+        assert time.monotonic() - started < 10
+
+
+def test_a_death_is_counted_once_however_often_its_mending_is_killed(service: Service) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+        service.bring(router, 2)
+        candidate = service.state().candidate
+        assert candidate is not None
+        kill(candidate.process)
+        assert router.health(2).restarts == 1
+
+    def mended() -> None:
+        with service.router().exclusive():
+            pass
+
+    starting = run(mended, below=[service.home]).effects
+    at = next(i for i, effect in enumerate(starting, 1) if effect.startswith("process: start"))
+    with router.exclusive():
+        kill(service.state().candidate.process)  # type: ignore[union-attr]
+    for _ in range(2):
+        assert run(mended, Fault.KILL, at=at, below=[service.home]).hit
+    with router.exclusive():
+        assert router.health(2).restarts == 2
+
+
+def test_a_service_that_has_no_port_takes_the_deployment_s(service: Service) -> None:
+    with contextlib.closing(process.hold_port(0)) as held:
+        port = held.getsockname()[1]
+    keeping = LocalRouter(service.home, service="adult", port=port, keep_port=True)
+    with keeping.exclusive():
+        keeping.open()
+        service.bring(keeping, 1)
+        keeping.promote(1)
+        assert keeping.url.endswith(f":{port}")
+    # It has one: a command that names none of its own keeps it.
+    other = LocalRouter(service.home, service="adult", port=port + 1, keep_port=True)
+    with other.exclusive():
+        assert other.url == keeping.url
+
+
+def test_the_processes_of_another_container_are_left_alone(service: Service) -> None:
+    folder = service.folder
+    folder.make()
+    command = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-P", "-m"]
+    options = ["router_stub", "--model", str(folder.models), "--version", "1", "--port", "0"]
+    if subprocess.run(["unshare", "--pid", "--fork", "true"], check=False).returncode:
+        pytest.skip("no namespace of process ids may be made here")
+    running = subprocess.Popen([*command, *options])
+    try:
+        until(lambda: service.processes() >= 2)
+        assert list(process.strays(folder.path, known=[])) == []
+        same = subprocess.Popen([sys.executable, "-P", "-m", *options])
+        until(lambda: len(list(process.strays(folder.path, known=[]))) == 1)
+        same.kill()
+        same.wait()
+    finally:
+        running.kill()
+        running.wait()
+
+
+def _rollout(service: Service, version: int, *, ending: str) -> None:
+    """All that a controller does to a service, from one version to the next."""
+    router = service.router()
+    with router.exclusive():
+        router.open()
+        service.bring(router, version)
+        router.route(Routing(mirror=1.0))
+        router.set_weight(version, 40)
+        if ending != "rolled back":
+            router.promote(version)
+        else:
+            router.rollback(version)
+        router.clean_up()
+        if ending == "promoted and back":
+            # What was cleaned up is started again.
+            service.bring(router, version)
+            router.promote(version)
+            router.clean_up()
+            router.rollback(version)
+            router.clean_up()
+
+
+_ENDINGS = ["rolled back", "promoted and back"]
+
+
+def _whole(ending: str) -> Any:
+    """Take every effect, in `make test-all`: `make test` takes a few."""
+    return pytest.param(ending, 1, marks=pytest.mark.long)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ending", "steps"), [("promoted and back", 13), *(_whole(ending) for ending in _ENDINGS)]
+)
+def test_a_controller_may_be_killed_at_any_effect(
+    service: Service, ending: str, steps: int
+) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+    version = 2
+    effects = 0
+    stable = _resumed(service)
     with load_on(router.url) as answers:
-        while exited != 0:
-            version += 1
-            stable = _resumed(service)[0]
-            before = Counter(answers)
-            exited = _controller(service, version, at=at, ending=ending)
-            assert exited in (0, -signal.SIGKILL)
+        before = Counter(answers)
+        for ended in endings(
+            lambda: _rollout(service, version, ending=ending),  # noqa: B023
+            Fault.KILL,
+            below=[service.home],
+            every=steps,
+        ):
+            assert ended.code == (-signal.SIGKILL if ended.hit else 0), ended
             given = service.state()
             fresh = {key for key in answers if answers[key] > before[key]}
-            allowed = {f"200 version {stable}", f"200 version {version}"}
             assert given.stable is not None
-            if (ending, given.weight, given.stable.version) == ("promote", 0, stable):
-                # It never had any weight, so nobody was answered by it.
-                allowed = {f"200 version {stable}"}
-            assert fresh <= allowed, (at, fresh)
-            at += 1
-            _resumed(service)
-    assert at > 15
+            assert fresh <= {f"200 version {stable}", f"200 version {version}"}, (ended, fresh)
+            stable = _resumed(service)
+            version, effects, before = version + 1, ended.at, Counter(answers)
+    assert effects > 30
     assert all(key.startswith("200 version ") for key in answers), answers
-    assert service.state().stable is not None
 
 
-def _resumed(service: Service) -> tuple[int, int | None]:
-    """Take the service over, and check that it is whole and does what its state says."""
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ending", "steps"), [("promoted and back", 31), *(_whole(ending) for ending in _ENDINGS)]
+)
+@pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.KILL])
+def test_what_cannot_be_done_is_said_and_the_next_command_goes_on(
+    service: Service, ending: str, fault: Fault, steps: int
+) -> None:
+    router = service.router()
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+    version = 2
+    service.release(version)
+    calls = fault in (Fault.DOWN, Fault.UNHEARD)
+    for ended in endings(
+        lambda: _rollout(service, version, ending=ending),  # noqa: B023
+        fault,
+        below=[service.home],
+        # Calls are few.
+        every=min(steps, 7) if calls else steps,
+    ):
+        # A sentence for people, or it came to its end all the same.
+        said = ended.interrupted if fault is Fault.INTERRUPT else ended.refused
+        assert said or ended.code == 0, ended.trace
+        _resumed(service)
+        version += 1
+        # It is not the router that fetches a model.
+        service.release(version)
+
+
+@pytest.mark.parametrize("promoted", [False, True])
+def test_a_full_disk_does_not_keep_the_traffic_from_going_back(
+    service: Service, promoted: bool
+) -> None:
+    router = service.router()
+
+    def begun() -> None:
+        with router.exclusive():
+            service.bring(router, 2)
+            router.set_weight(2, 100)
+            if promoted:
+                router.promote(2)
+
+    def back() -> None:
+        one = service.router()
+        with one.exclusive():
+            one.rollback(2)
+
+    with router.exclusive():
+        service.bring(router, 1)
+        router.promote(1)
+        router.clean_up()
+    begun()
+    effects = run(back, Fault.FULL, below=[service.home]).effects
+    with router.exclusive():
+        router.clean_up()
+    begun()
+    writes = [at for at, effect in enumerate(effects, 1) if "write" in effect and "state" in effect]
+    # Promoted, there are two: the roles, and then the weight.
+    ended = run(back, Fault.FULL, at=writes[-2 if promoted else -1], below=[service.home])
+    assert ended.refused, ended.trace
+    assert "The disk is full" in ended.error
+    assert service.ask(router.url, 10) == {"1": 10}
+    # Nobody wrote it down, so it is to be said again; then it lasts.
+    back()
+    assert service.ask(router.url, 10) == {"1": 10}
+
+
+def test_nothing_is_left_of_a_first_release_that_was_killed(service: Service) -> None:
+    def first() -> None:
+        router = service.router()
+        with router.exclusive():
+            router.open()
+            service.bring(router, 1)
+            router.promote(1)
+            router.clean_up()
+
+    for ended in endings(first, Fault.KILL, below=[service.home], first=3, every=9):
+        assert ended.code == (-signal.SIGKILL if ended.hit else 0), ended
+        with service.router().exclusive():
+            state = service.folder.read()
+            arms = state.arms() if state else ()
+            assert service.processes() == (1 + len(arms) if arms else 0)
+        stop(service.home)
+        assert service.processes() == 0
+
+
+def _resumed(service: Service) -> int:
+    """Take the service over, check that it does what its state says, and end what was begun."""
     router = service.router()
     with router.exclusive():
         state = service.state()
@@ -488,7 +744,12 @@ def _resumed(service: Service) -> tuple[int, int | None]:
         assert service.ask(router.url, 3) == {str(router.stable): 3}
         assert service.processes() == 2
         assert router.stable is not None
-        return router.stable, router.candidate
+        used = {str(version) for version in (router.stable, router.previous) if version}
+        assert {path.name for path in router.models.iterdir()} <= used
+        left = [path.name for path in service.folder.path.iterdir() if path.name.startswith(".")]
+        # The lease's own is swept by whoever comes next.
+        assert left == []
+        return router.stable
 
 
 @pytest.mark.slow

@@ -32,6 +32,7 @@ from router_parts import (
 
 from penstock.records.rollout import ArmSummary, Grids, Labelled, Pairs
 from penstock.rollout.routers.answers import read
+from penstock.serving import marks
 
 Two = tuple[Steered, Backend, Backend]
 
@@ -117,16 +118,18 @@ def test_counts_are_of_predictions_alone(two: Two) -> None:
     assert front.client.post("/v1/models/adult:explain", json={}).status_code == 200
     stable.said = binary("no", score=0.31, rows=3)
     front.post()
-    front.post("/v2/models/adult/infer?x=1", headers={"x-penstock-replay": "1"})
+    front.post("/v2/models/adult/infer?x=1", headers={"x-penstock-replay": front.folder.key()})
+    forged = dict.fromkeys(marks.ALL, "1") | {"user-agent": "penstock-smoke"}
+    front.post(headers=forged)
     for stable.status in (422, 500, 503):
         assert front.post().status_code == stable.status
-    until(lambda: front.arm().requests == 5)
+    until(lambda: front.arm().requests == 6)
     counted = front.arm()
     assert (counted.client_errors, counted.server_errors, counted.unreachable) == (1, 2, 0)
     assert counted.replayed == 1
-    assert counted.scores == {bin_of(GRIDS.scores, 0.31): 6}
-    assert counted.labels == {"no": 6}
-    assert sum(counted.latency.values()) == 2
+    assert counted.scores == {bin_of(GRIDS.scores, 0.31): 3}, "one row of each request"
+    assert counted.labels == {"no": 3}
+    assert sum(counted.latency.values()) == 3
 
 
 def test_latency_is_counted_in_the_bin_it_belongs_to(two: Two) -> None:
@@ -174,13 +177,13 @@ def test_copies_are_compared_and_never_seen(two: Two) -> None:
         candidate.said = binary(label, rows=rows)
         assert front.post().json()["predictions"] == ["no"] * rows
         pairs = front.pairs_of(asked)
-    assert (pairs.rows, pairs.agreeing, pairs.dropped) == (5, 3, 0)
+    assert (pairs.rows, pairs.agreeing, pairs.dropped) == (2, 1, 0)
     assert pairs.stable.requests == pairs.candidate.requests == 2
-    assert pairs.stable.scores == {bin_of(GRIDS.scores, 0.25): 5}
-    assert pairs.candidate.scores == {bin_of(GRIDS.scores, 0.75): 5}
-    assert pairs.candidate.labels == {"no": 3, "yes": 2}
+    assert pairs.stable.scores == {bin_of(GRIDS.scores, 0.25): 2}
+    assert pairs.candidate.scores == {bin_of(GRIDS.scores, 0.75): 2}
+    assert pairs.candidate.labels == {"no": 1, "yes": 1}
     assert sum(pairs.candidate.latency.values()) == sum(pairs.stable.latency.values()) == 2
-    assert [seen["x-penstock-mirror"] for seen in candidate.seen] == ["1", "1"]
+    assert [seen["x-penstock-mirror"] for seen in candidate.seen] == [front.folder.key()] * 2
     assert all("x-penstock-mirror" not in seen for seen in stable.seen)
     ids = [[seen["x-request-id"] for seen in backend.seen] for backend in (stable, candidate)]
     assert ids[0] == ids[1]
@@ -238,13 +241,36 @@ def test_a_share_is_mirrored(two: Two) -> None:
 def test_regressions_agree_within_a_tenth(two: Two) -> None:
     front, stable, candidate = two
     front.arms(stable.port, candidate.port, mirror=1.0, grids=Grids(scores=(0.0, 5.0, 50.0)))
-    stable.said = orjson.dumps({"predictions": [10.0, 10.0, 0.0, -3.0]})
-    candidate.said = orjson.dumps({"predictions": [10.9, 11.5, 0.0, 3.0]})
-    front.post()
-    pairs = front.pairs_of(1)
+    answers = ((10.0, 10.9), (10.0, 11.5), (0.0, 0.0), (-3.0, 3.0))
+    for asked, (one, other) in enumerate(answers, start=1):
+        stable.said = orjson.dumps({"predictions": [one]})
+        candidate.said = orjson.dumps({"predictions": [other]})
+        front.post()
+        pairs = front.pairs_of(asked)
     assert (pairs.rows, pairs.agreeing) == (4, 2)
     assert pairs.stable.scores == {0: 1, 1: 1, 2: 2}
     assert pairs.stable.labels == {}
+
+
+def test_a_request_is_one_unit_of_evidence_whatever_its_rows(two: Two) -> None:
+    front, stable, candidate = two
+    front.arms(stable.port, candidate.port, mirror=1.0)
+    rows = 1000
+    stable.said = orjson.dumps({"predictions": ["no"] * rows, "classes": ["no", "yes"]})
+    candidate.said = orjson.dumps({"predictions": ["yes"] * rows, "classes": ["no", "yes"]})
+    for _ in range(3):
+        front.post()
+    pairs = front.pairs_of(3)
+    assert (pairs.rows, pairs.agreeing) == (3, 0)
+    assert pairs.candidate.labels == front.observe().pairs.candidate.labels == {"yes": 3}
+    # Both versions' figures are of the same row.
+    half = ["no", "yes"] * (rows // 2)
+    stable.said = candidate.said = orjson.dumps({"predictions": half, "classes": ["no", "yes"]})
+    for _ in range(30):
+        front.post()
+    pairs = front.pairs_of(33)
+    assert (pairs.rows, pairs.agreeing) == (33, 30)
+    assert 5 <= pairs.stable.labels["yes"] <= 25, "drawn, not the first or the last"
 
 
 def test_what_could_not_be_sent_is_sent_to_the_other(two: Two) -> None:
@@ -299,8 +325,8 @@ async def _joins(backend: Backend, request: web.BaseRequest) -> web.StreamRespon
     own = {seen["x-request-id"]: "x-penstock-mirror" in seen for seen in backend.seen}
     known = [own[label["request_id"]] for label in body["labels"] if label["request_id"] in own]
     sums = [
-        {"rows": rows, "loss": rows * backend.delay, "squared": rows * backend.delay**2}
-        for rows in (len(known) - sum(known), sum(known))
+        {"requests": one, "loss": one * backend.delay, "squared": one * backend.delay**2}
+        for one in (len(known) - sum(known), sum(known))
     ]
     return web.json_response(
         {
@@ -330,14 +356,14 @@ def test_labels_reach_whoever_answered(front: Steered) -> None:
         assert answer.status_code == 200
         said = answer.json()
         assert (said["joined"], said["unknown"], said["model_name"]) == (9, 1, "adult")
-        assert said["live"] == {"rows": 9, "loss": 5 * 0.25 + 4 * 0.5, "squared": 1.3125}
-        assert said["mirrored"]["rows"] == 3
+        assert said["live"] == {"requests": 9, "loss": 5 * 0.25 + 4 * 0.5, "squared": 1.3125}
+        assert said["mirrored"]["requests"] == 3
         found = front.observe()
-        assert found.arms[1].labelled == Labelled(rows=5, loss=1.25, squared=0.3125)
-        assert found.arms[2].labelled == Labelled(rows=4, loss=2.0, squared=1.0)
+        assert found.arms[1].labelled == Labelled(requests=5, loss=1.25, squared=0.3125)
+        assert found.arms[2].labelled == Labelled(requests=4, loss=2.0, squared=1.0)
         # Both sides of the pairs hold the three rows that both answered, and no other.
-        assert found.pairs.stable.labelled == Labelled(rows=3, loss=0.75, squared=0.1875)
-        assert found.pairs.candidate.labelled == Labelled(rows=3, loss=1.5, squared=0.75)
+        assert found.pairs.stable.labelled == Labelled(requests=3, loss=0.75, squared=0.1875)
+        assert found.pairs.candidate.labelled == Labelled(requests=3, loss=1.5, squared=0.75)
         wrong = front.post(FEEDBACK, json={"labels": [{"request_id": "r1", "label": "maybe"}]})
         assert (wrong.status_code, "not a class" in wrong.text) == (400, True)
         assert front.observe() == found

@@ -15,6 +15,8 @@ from typing import Any
 import httpx
 
 from penstock.model import digest_of
+from penstock.serving.marks import digest_of as digest_of_key
+from penstock.serving.marks import key_of
 
 ROW: dict[str, Any] = {
     "age": 30,
@@ -46,6 +48,7 @@ class Server:
         command = [sys.executable, "-m", module, "--model", str(folder), "--port", str(self.port)]
         if isinstance(folder, Path):
             command += ["--name", "adult", "--version", "3", "--digest", digest_of(folder)]
+        command += ["--own-traffic", digest_of_key(KEY)]
         if fault:
             command += ["--fault", fault]
         # A tracking store of whoever runs the tests is none of ours.
@@ -91,6 +94,9 @@ class Server:
         self.process.terminate()
         return self.process.wait(60)
 
+
+KEY = key_of("the token of the service")
+"""Marks requests of a rollout's own, for every server that is started here."""
 
 Start = Callable[..., Server]
 

@@ -12,16 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from serving_process import ROW, Start
+from serving_process import KEY, ROW, Start
 
 from penstock.errors import InputError
 from penstock.model import load
 from penstock.records.model import Model
 from penstock.records.rollout import Labelled
 from penstock.serving import capture, feedback
-from penstock.serving.capture import Bounds, Capture, Rows
+from penstock.serving.capture import Bounds, Capture, Rows, Truths
 from penstock.serving.feedback import Memory
 from penstock.serving.mistakes import RequestError
+from penstock.serving.restore import restore
 
 
 def _rows(request_id: str, count: int = 1) -> Rows:
@@ -158,14 +159,32 @@ def test_a_label_is_joined_once_and_told_apart(record: Callable[[str], Model]) -
     memory.add("c", scores=[0.9], labels=["yes"], mirrored=True)
     found = memory.join([("u", 0, "no"), ("u", 1, "no"), ("c", 0, "yes"), ("z", 0, "no")])
     assert (found.joined, found.unknown, found.repeated) == (3, 1, 0)
-    live = Labelled(rows=2, loss=0.25**2 + 0.5**2, squared=0.25**4 + 0.5**4)
-    assert found.sums["live"] == live
-    assert found.sums["mirror"].rows == 1
+    mean = (0.25**2 + 0.5**2) / 2
+    assert found.sums["live"] == Labelled(requests=1, loss=mean, squared=mean**2)
+    assert found.sums["mirror"].requests == 1
     assert found.sums["mirror"].loss == pytest.approx(0.01)
+    assert found.new == [("u", 0, "no"), ("u", 1, "no"), ("c", 0, "yes")]
     again = memory.join([("u", 0, "yes"), ("u", 2, "no")])
     assert (again.joined, again.unknown, again.repeated) == (0, 1, 1)
     assert again.sums["live"] == Labelled()
-    assert again.new == [("u", 2, "no")]
+    assert again.new == [], "what no answer is known for is not kept"
+
+
+def test_a_request_is_one_unit_of_evidence(record: Callable[[str], Model]) -> None:
+    memory = Memory(record("binary"))
+    rows = 500
+    memory.add("x", scores=[0.9] * rows, labels=["yes"] * rows, mirrored=False)
+    wrong = [("x", row, "no") for row in range(rows - 1)]
+    found = memory.join(wrong + wrong)
+    assert (found.joined, found.repeated) == (rows - 1, rows - 1)
+    assert found.sums["live"].requests == 1
+    assert found.sums["live"].loss == pytest.approx(0.81)
+    late = memory.join([("x", rows - 1, "yes")])
+    assert (late.joined, late.new) == (1, [("x", rows - 1, "yes")])
+    assert late.sums["live"] == Labelled(), "its first labels were its evidence"
+    for _ in range(200):
+        memory.add("x", scores=[0.9], labels=["yes"], mirrored=False)
+        assert memory.join([("x", 0, "no")]).repeated == 1, "an id is labelled once"
 
 
 def test_the_oldest_answers_are_forgotten(record: Callable[[str], Model]) -> None:
@@ -175,8 +194,9 @@ def test_the_oldest_answers_are_forgotten(record: Callable[[str], Model]) -> Non
     assert memory.join([("a", 0, "no"), ("b", 0, "no")]).unknown == 1
     memory.add("c", scores=[0.0], labels=["no"], mirrored=False)
     found = memory.join([("c", 0, "no"), ("b", 1, "no")])
-    assert found.joined == 2, "an id that comes again makes room for itself"
-    assert found.sums["live"].loss == 0.25, "and its latest answer counts"
+    assert found.joined == 2
+    assert found.sums["live"].loss == 0.25, "the first answer to an id counts"
+    assert memory.join([("d" * 200, 0, "no"), ("c", 2**40, "no")]).unknown == 2
 
 
 @pytest.mark.parametrize(
@@ -214,9 +234,22 @@ def test_a_label_must_be_of_the_models_kind(record: Callable[[str], Model]) -> N
     for task, label in (("multiclass", True), ("multiclass", 1.0), ("multiclass", "1")):
         with pytest.raises(RequestError, match=r"labels\[0\]\.label must be one of 0, 1, 2"):
             parse(task, label)
-    for label in (True, "3", None):
-        with pytest.raises(RequestError, match="must be a number"):
+    for label in (True, "3", None, float("nan"), float("inf")):
+        with pytest.raises(RequestError, match=r"must be a (finite )?number"):
             parse("regression", label)
+
+
+@pytest.mark.parametrize("row", [-1, 0.5, True, "0", 2**31, 1e20, 1e308, float("nan")])
+def test_a_row_must_be_an_index(record: Callable[[str], Model], row: Any) -> None:
+    request = {"labels": [{"request_id": "a", "row": row, "label": "no"}]}
+    with pytest.raises(RequestError, match=r"labels\[0\]\.row must be a row's index"):
+        feedback.parse(request, record=record("binary"))
+
+
+def test_an_id_of_no_request_is_refused(record: Callable[[str], Model]) -> None:
+    request = {"labels": [{"request_id": "a" * 129, "label": "no"}]}
+    with pytest.raises(RequestError, match="longer than any id: 128"):
+        feedback.parse(request, record=record("binary"))
 
 
 def _label(request_id: str, label: str, row: int = 0) -> dict[str, Any]:
@@ -228,35 +261,42 @@ def test_a_server_captures_and_joins(
 ) -> None:
     server = start(models(), "--capture", str(tmp_path / "kept"))
     first = server.predict(ROW, ROW | {"job": None}, x_request_id="u").json()
-    server.predict(ROW, x_request_id="c", x_penstock_mirror="1")
-    server.predict(ROW, x_request_id="r", x_penstock_replay="1")
-    server.predict(ROW, x_request_id="s", user_agent="penstock-smoke")
+    server.predict(ROW, x_request_id="c", x_penstock_mirror=KEY)
+    server.predict(ROW, x_request_id="r", x_penstock_replay=KEY)
+    server.predict(ROW, x_request_id="s", x_penstock_smoke=KEY)
     assert server.predict({}, x_request_id="wrong").status_code == 400
     labels = [_label("u", "yes"), _label("u", "no", 1), _label("c", "no"), _label("s", "no")]
     url = "/v1/models/adult:feedback"
     joined = server.client.post(url, json={"labels": labels}).json()
     low, high = (pair[1] for pair in first["probabilities"])
-    losses = [(low - 1) ** 2, high**2]
+    mean = ((low - 1) ** 2 + high**2) / 2
     assert joined == {
         "joined": 3,
         "unknown": 1,
         "repeated": 0,
         "live": {
-            "rows": 2,
-            "loss": pytest.approx(sum(losses)),
-            "squared": pytest.approx(sum(loss**2 for loss in losses)),
+            "requests": 1,
+            "loss": pytest.approx(mean),
+            "squared": pytest.approx(mean**2),
         },
-        "mirrored": {"rows": 1, "loss": pytest.approx(low**2), "squared": pytest.approx(low**4)},
+        "mirrored": {
+            "requests": 1,
+            "loss": pytest.approx(low**2),
+            "squared": pytest.approx(low**4),
+        },
         "model_name": "adult",
         "model_version": "3",
     }
     repeated = server.client.post(url, json={"labels": labels[:1]}).json()
-    assert (repeated["joined"], repeated["repeated"], repeated["live"]["rows"]) == (0, 1, 0)
-    assert server.metric("penstock_labelled_rows_total", origin="live") == 2
-    assert server.metric("penstock_labelled_rows_total", origin="mirror") == 1
-    assert server.metric("penstock_labelled_loss_total", origin="live") == pytest.approx(
-        sum(losses)
-    )
+    assert (repeated["joined"], repeated["repeated"], repeated["live"]["requests"]) == (0, 1, 0)
+    assert server.metric("penstock_labelled_requests_total", origin="live") == 1
+    assert server.metric("penstock_labelled_requests_total", origin="mirror") == 1
+    assert server.metric("penstock_labelled_loss_total", origin="live") == pytest.approx(mean)
+    # An id that comes again, and labels of ids that never were, change nothing.
+    server.predict(ROW, x_request_id="u")
+    assert server.client.post(url, json={"labels": labels[:1]}).json()["repeated"] == 1
+    never = server.client.post(url, json={"labels": [_label(f"n{i}", "no") for i in range(50)]})
+    assert (never.status_code, "never answered it" in never.json()["error"]) == (404, True)
     assert server.metric("penstock_capture_dropped_rows_total") == 0
     assert server.stop() == 0
     kept = list(capture.read(tmp_path / "kept"))
@@ -265,14 +305,39 @@ def test_a_server_captures_and_joins(
         ("u", 1),
         ("c", 0),
         ("r", 0),
+        ("u", 0),
     ]
     assert kept[1]["inputs"] == ROW | {"job": None}
-    assert [line["mirrored"] for line in kept] == [False, False, True, False]
-    assert [line["replayed"] for line in kept] == [False, False, False, True]
+    assert [line["mirrored"] for line in kept] == [False, False, True, False, False]
+    assert [line["replayed"] for line in kept] == [False, False, False, True, False]
     assert [line["score"] for line in kept[:2]] == [low, high]
     assert [line["label"] for line in kept[:2]] == first["predictions"]
+    assert len(list(capture.read(tmp_path / "kept", kind="feedback"))) == 3
     truths = [(line["request_id"], line["truth"]) for line in capture.joined(tmp_path / "kept")]
     assert truths == [("u", "yes"), ("u", "no"), ("c", "no")]
+
+
+def test_a_server_that_begins_anew_knows_what_it_answered(
+    record: Callable[[str], Model], tmp_path: Path
+) -> None:
+    counts = _Counts()
+    writer = counts.open(tmp_path, file_bytes=1000)
+    for name in "abcdef":
+        writer.rows(_rows(name, 2), size=1)
+    writer.rows(_rows("a", 1), size=1)
+    writer.truths(Truths(time=1.5e9, labels=[("e", 0, "yes")]), size=1)
+    writer.close()
+    memory = Memory(record("binary"))
+    restore(memory, tmp_path, version="3", rows=10_000)
+    found = memory.join([("a", 1, "no"), ("e", 0, "no"), ("e", 1, "no"), ("g", 0, "no")])
+    assert (found.joined, found.repeated, found.unknown) == (2, 1, 1)
+    assert found.sums["live"] == Labelled(requests=1, loss=0.0625, squared=0.0625**2)
+    few = Memory(record("binary"))
+    restore(few, tmp_path, version="3", rows=1)
+    assert few.join([("b", 0, "no")]).unknown == 1, "no more is read than is needed"
+    other = Memory(record("binary"))
+    restore(other, tmp_path, version="4", rows=10_000)
+    assert other.join([("a", 0, "no")]).unknown == 1
 
 
 def test_a_server_that_is_killed_leaves_at_most_one_torn_line(

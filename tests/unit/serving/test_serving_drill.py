@@ -12,12 +12,12 @@ import httpx
 import numpy as np
 import psutil
 import pytest
-from serving_process import ROW, Server, Start
+from serving_process import KEY, ROW, Server, Start
 
 from penstock.model import load
 from penstock.serving.drill import FAULTS, LEAK_BOUND, main
 
-SMOKE = {"user_agent": "penstock-smoke"}
+SMOKE = {"x_penstock_smoke": KEY}
 
 
 def _rows(count: int, *, seed: int = 0) -> list[dict[str, Any]]:

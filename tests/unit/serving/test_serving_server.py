@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from serving_process import ROW, Server, Start, v2_body
+from serving_process import KEY, ROW, Server, Start, v2_body
 
 from penstock.model import digest_of, load
 
@@ -128,9 +128,9 @@ def test_the_figures_are_those_of_the_traffic(models: Callable[..., Path], start
     rows = [ROW, ROW | {"age": None}, dict.fromkeys(ROW)]
     for _ in range(3):
         assert server.predict(*rows).status_code == 200
-    assert server.predict(ROW, x_penstock_mirror="1").status_code == 200
-    assert server.predict(ROW, x_penstock_replay="1").status_code == 200
-    assert server.predict(ROW, user_agent="penstock-smoke").status_code == 200
+    assert server.predict(ROW, x_penstock_mirror=KEY).status_code == 200
+    assert server.predict(ROW, x_penstock_replay=KEY).status_code == 200
+    assert server.predict(ROW, x_penstock_smoke=KEY).status_code == 200
     assert server.client.post(INFER, json=v2_body(rows)).status_code == 200
     assert server.predict({}).status_code == 400
 

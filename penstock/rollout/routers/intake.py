@@ -1,0 +1,234 @@
+"""A request as it comes to the front: what is refused at once, and what an arm gets of the rest."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import unquote
+
+from aiohttp import HttpVersion10, HttpVersion11, web
+from multidict import CIMultiDict, MultiMapping
+
+from penstock.rollout.routers.connection import WHOLE
+from penstock.rollout.routers.upstream import ClientGoneError, TooLargeError, TooSlowError
+from penstock.serving import ids, marks
+from penstock.serving.budget import Share
+from penstock.serving.marks import MIRROR, REPLAY, Marks, digest_of
+
+_CONTINUE = "100-continue"
+
+
+# What holds for one connection and not for the message (RFC 9110, section 7.6.1), and `expect`,
+# which the front answers itself.
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "expect",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+Kind = Literal["predict", "feedback", "other"]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What clients may take.
+
+    Attributes:
+        body: Bytes in one request's body.
+        bodies: Bytes of the bodies that are held, of all requests under way, beyond 64 KiB each.
+        seconds: How long a body may take to come, and an answer to be taken.
+        connections: Connections at a time.
+    """
+
+    body: int = 16 << 20
+    bodies: int = 128 << 20
+    seconds: float = 60.0
+    connections: int = 1000
+
+
+@dataclass
+class Asked:
+    """A request as it goes to an arm.
+
+    Attributes:
+        method: Its method.
+        target: Path and query.
+        kind: `predict` is evidence, `feedback` goes to every arm, `other` is only passed on.
+        headers: Its headers; a mark of the rollout's own requests is in them where it is genuine.
+        body: The body, whole; None: there is none, or it is streamed.
+        stream: The rest of the client's connection, where the body is too large to be kept.
+    """
+
+    method: str
+    target: str
+    kind: Kind
+    headers: CIMultiDict[str]
+    body: bytes | None = None
+    stream: AsyncIterator[bytes] | None = None
+
+    @property
+    def path(self) -> str:
+        """The path as an arm reads it."""
+        return path_of(self.target)
+
+    @property
+    def replayed(self) -> bool:
+        """Whether a rollout sent it, not a user."""
+        return REPLAY in self.headers
+
+    @property
+    def request_id(self) -> str:
+        """What joins it with its label later, and with its copy."""
+        return self.headers[ids.HEADER]
+
+
+@dataclass
+class Intake:
+    """Reads requests.
+
+    Attributes:
+        key: What marks the rollout's own requests.
+        bounds: What clients may take.
+    """
+
+    key: str
+    bounds: Bounds = field(default_factory=Bounds)
+
+    def __post_init__(self) -> None:
+        self._marks = Marks(digest_of(self.key))
+
+    def refusal(self, request: web.BaseRequest) -> web.Response | None:
+        """Return the answer to what is not to be passed on, before its body is read."""
+        headers = request.headers
+        if (request.content_length or 0) > self.bounds.body:
+            return self.too_large()
+        if not request.raw_path.startswith("/"):
+            return error(400, "the request's target must be a path")
+        if request.version not in (HttpVersion10, HttpVersion11):
+            return closing(error(505, "HTTP/1.1 and HTTP/1.0 are spoken here"))
+        codings = ",".join(headers.getall("transfer-encoding", ())).strip().lower()
+        if codings not in ("", "chunked"):
+            # What its framing is to an arm must not depend on who reads the header.
+            return closing(error(501, "of transfer codings chunked alone is taken"))
+        if headers.get("expect", _CONTINUE).lower() != _CONTINUE:
+            return error(417, f"of expectations {_CONTINUE} alone is met")
+        return None
+
+    async def read(self, request: web.BaseRequest, share: Share) -> Asked:
+        """Return a request, its body whole if it is small, else yet to be read.
+
+        Raises:
+            TooLargeError: If it is larger than is taken; as while the rest is read.
+            TooSlowError: If it does not come in time; likewise.
+            ClientGoneError: If the client leaves; likewise.
+            RequestError: If other requests take all memory there is.
+        """
+        asked = Asked(request.method, request.raw_path, _kind(request), self._headers(request))
+        if not request.body_exists:
+            return asked
+        if "expect" in request.headers and request.version >= HttpVersion11:
+            # Else it waits a while before it sends the body.
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            request.writer.output_size = 0
+        blocks = self._blocks(request)
+        if request.content_length is not None and request.content_length <= WHOLE:
+            asked.body = await whole(blocks, share)
+        else:
+            asked.stream = blocks
+        return asked
+
+    def _headers(self, request: web.BaseRequest) -> CIMultiDict[str]:
+        """Return the headers that an arm gets: with an id, and without forged marks."""
+        headers = passed_on(request.headers)
+        for mark in marks.ALL:
+            values = headers.popall(mark, ())
+            if mark != MIRROR and any(self._marks.genuine(_raw(value)) for value in values):
+                headers[mark] = self.key
+        given = headers.popall(ids.HEADER, ("",))[0]
+        headers[ids.HEADER] = ids.request_id_of(_raw(given)) or uuid.uuid4().hex
+        return headers
+
+    async def _blocks(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
+        size = 0
+        deadline = asyncio.get_running_loop().time() + self.bounds.seconds
+        try:
+            while True:
+                async with asyncio.timeout_at(deadline):
+                    block = await request.content.readany()
+                if not block:
+                    return
+                size += len(block)
+                if size > self.bounds.body:
+                    raise TooLargeError
+                yield block
+        except TimeoutError as late:
+            raise TooSlowError from late
+        except (ConnectionError, web.RequestPayloadError) as gone:
+            raise ClientGoneError from gone
+
+    def too_large(self, limit: int | None = None) -> web.Response:
+        """Return the refusal of a body of more bytes than are taken."""
+        taken = limit or self.bounds.body
+        return error(413, f"the body is larger than the {taken:,} bytes taken")
+
+
+def error(
+    status: int, message: str, *, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> web.Response:
+    """Return an answer of the front's own."""
+    named = {name.decode(): value.decode() for name, value in headers}
+    return web.json_response({"error": message}, status=status, headers=named)
+
+
+def passed_on(headers: MultiMapping[str]) -> CIMultiDict[str]:
+    """Return the headers that belong to the message and not to one connection."""
+    listed = ",".join(headers.getall("connection", ()))
+    named = {name.strip().lower() for name in listed.split(",")}
+    dropped = _HOP_BY_HOP | named
+    return CIMultiDict((k, v) for k, v in headers.items() if k.lower() not in dropped)
+
+
+def closing(response: web.Response) -> web.Response:
+    """Have the connection end after a response: of what follows nobody knows what it is."""
+    response.force_close()
+    return response
+
+
+async def whole(blocks: AsyncIterator[bytes], share: Share) -> bytes:
+    """Return a body that comes in blocks, within a share of the memory there is."""
+    kept, size = [], 0
+    async for block in blocks:
+        size += len(block)
+        share.grow_to(size)
+        kept.append(block)
+    return kept[0] if len(kept) == 1 else b"".join(kept)
+
+
+def path_of(target: str) -> str:
+    """Return the path in a request's target, as an arm reads it: without escapes and query."""
+    return unquote(target.partition("?")[0].partition("#")[0])
+
+
+def _raw(value: str) -> bytes:
+    return value.encode("utf-8", "surrogateescape")
+
+
+def _kind(request: web.BaseRequest) -> Kind:
+    if request.method != "POST":
+        return "other"
+    path = path_of(request.raw_path)
+    if path.endswith((":predict", "/infer", "/invocations")):
+        return "predict"
+    return "feedback" if path.endswith(":feedback") else "other"

@@ -1,0 +1,70 @@
+"""Who may send labels: whoever shows a token, or anybody where nobody else reaches the server."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+
+from penstock.serving.mistakes import RequestError
+
+_SCHEME = b"bearer "
+_SHORTEST = 16
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Lets labels in.
+
+    Labels decide on what is rolled back, so on an address that others reach they take a token.
+
+    Attributes:
+        token_file: File with the token, read anew each time, so that it may change or come later;
+            None: none is asked for.
+        loopback: Whether the server listens on loopback alone.
+    """
+
+    token_file: Path | None = None
+    loopback: bool = True
+
+    def check(self, headers: Mapping[bytes, bytes]) -> None:
+        """Return if labels with these headers are taken.
+
+        Raises:
+            RequestError: 403 where labels are off; 401 where the token is missing or wrong.
+        """
+        if self.token_file is None and self.loopback:
+            return
+        token = self._token()
+        if not token:
+            raise RequestError(
+                "labels are not taken here: the server listens on an address that others reach, "
+                "and has no token for them; start it with --feedback-token-file",
+                status=403,
+            )
+        given = headers.get(b"authorization", b"")
+        shown = given[len(_SCHEME) :].strip() if given.lower().startswith(_SCHEME) else b""
+        if not hmac.compare_digest(shown, token):
+            raise RequestError(
+                "labels are taken with the header `authorization: Bearer TOKEN` alone",
+                status=401,
+                headers=[(b"www-authenticate", b"Bearer")],
+            )
+
+    def _token(self) -> bytes:
+        try:
+            token = self.token_file.read_bytes().strip() if self.token_file else b""
+        except OSError:
+            return b""
+        # A file that is empty or half written must not let anybody in.
+        return token if len(token) >= _SHORTEST else b""
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether an address to listen on is reached from this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,404 @@
+"""Sequences of commands by several people, homes and clocks on one registry, with what goes wrong.
+
+After every step: what serves was admitted when it began to serve, one version is the champion,
+users get the shares that are written down, the trail is a chain, verify tells the truth. At the
+end of each: honest people come to a release. The rules are in release_oracle.py.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from registry_emulator import MlflowRegistry, RegistryEmulator
+from release_world import Fault, World, put_in_place
+
+MEMORY = Path("/dev/shm")
+"""Journals are synced: on a disk a sequence takes ten times as long."""
+
+PEOPLE = st.sampled_from(["ana", "ben", "tina"])
+HOMES = st.integers(0, 1)
+CLOCKS = st.sampled_from([(0, 0)])
+FAULTS = st.none() | st.builds(
+    Fault,
+    what=st.sampled_from(
+        ["killed before", "killed after", "interrupted", "refused", "unanswered", "cut off"]
+    ),
+    at=st.integers(0, 45),
+)
+MEANWHILE = st.none() | st.tuples(
+    st.sampled_from(["reject", "abort", "release", "takeover", "move", "alter", "die"]),
+    st.integers(0, 3),
+)
+
+
+class Releases(RuleBasedStateMachine):
+    """Any of these, in any order."""
+
+    known: Bundle[int] = Bundle("known")
+    store: Callable[[Path], Any] = staticmethod(lambda folder: RegistryEmulator(folder))
+
+    @initialize(clocks=CLOCKS)
+    def begin(self, clocks: tuple[float, ...]) -> None:
+        self.stack = ExitStack()
+        folder = Path(tempfile.mkdtemp(dir=MEMORY if MEMORY.is_dir() else None, prefix="penstock-"))
+        self.stack.callback(shutil.rmtree, folder)
+        self.world = World(folder, store=self.store(folder), clocks=clocks)
+        self.stack.enter_context(put_in_place(self.world))
+
+    @rule(
+        target=known,
+        good=st.booleans(),
+        people=st.integers(0, 2),
+        policy_kept=st.sampled_from([True, True, True, False]),
+        home=HOMES,
+        fault=FAULTS,
+    )
+    def register(self, **given: Any) -> Any:
+        version = self.world.register(**given)
+        return multiple() if version is None else version
+
+    @rule(person=PEOPLE, version=known, home=HOMES, fault=FAULTS)
+    def approve(self, person: str, version: int, **given: Any) -> None:
+        self.world.say(person, version, "approved", **given)
+
+    @rule(person=PEOPLE, version=known, home=HOMES, fault=FAULTS)
+    def reject(self, person: str, version: int, **given: Any) -> None:
+        self.world.say(person, version, "rejected", **given)
+
+    @rule(version=known, other=known, home=HOMES, fault=FAULTS, meanwhile=MEANWHILE)
+    def deploy(
+        self,
+        version: int,
+        other: int,
+        home: int,
+        fault: Fault | None,
+        meanwhile: tuple[str, int] | None,
+    ) -> None:
+        acts: dict[int, Callable[[], Any]] = {}
+        if meanwhile is not None:
+            what, when = meanwhile
+            acts[when] = lambda: self._meanwhile(what, version, other, home=home)
+        self.world.deploy(version, home=home, fault=fault, meanwhile=acts)
+
+    def _meanwhile(self, what: str, version: int, other: int, *, home: int) -> None:
+        world = self.world
+        if what == "reject":
+            world.say("ben", version, "rejected")
+        elif what == "abort":
+            world.abort(home=home)
+        elif what == "release":
+            world.deploy(other, home=1 - home)
+        elif what == "takeover":
+            world.homes[home].expired = True
+            world.deploy(other, home=home)
+        elif what == "move":
+            world.move_by_hand(other)
+        elif what == "alter":
+            world.alter(version, "tags")
+        else:
+            world.homes[home].die(version)
+
+    @rule(home=HOMES, fault=FAULTS)
+    def roll_back(self, **given: Any) -> None:
+        self.world.roll_back(**given)
+
+    @rule(home=HOMES, to=known, fault=FAULTS)
+    def roll_back_to(self, **given: Any) -> None:
+        self.world.roll_back(**given)
+
+    @rule(home=HOMES, fault=FAULTS)
+    def resume(self, **given: Any) -> None:
+        self.world.resume(**given)
+
+    @rule(home=HOMES, fault=FAULTS)
+    def abort(self, **given: Any) -> None:
+        self.world.abort(**given)
+
+    @rule(version=known)
+    def move_alias(self, version: int) -> None:
+        self.world.move_by_hand(version)
+
+    @rule(version=known, home=HOMES, fault=FAULTS)
+    def audit_champion(self, version: int, **given: Any) -> None:
+        self.world.mend(version, **given)
+
+    @rule(version=known, what=st.sampled_from(["files", "tags"]))
+    def alter(self, version: int, what: Any) -> None:
+        self.world.alter(version, what)
+
+    @rule(version=known)
+    def restore(self, version: int) -> None:
+        self.world.restore(version)
+
+    @rule(days=st.sampled_from([1, 8]))
+    def days_pass(self, days: int) -> None:
+        self.world.days(days)
+
+    @rule(home=HOMES)
+    def stop(self, home: int) -> None:
+        self.world.stop(home=home)
+
+    @rule(version=known)
+    def verify(self, version: int) -> None:
+        self.world.check_verify(version)
+
+    @invariant()
+    def holds(self) -> None:
+        if hasattr(self, "world"):
+            self.world.check()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "world"):
+            return
+        with self.stack:
+            if sys.exc_info()[0] is None:
+                self.world.settle()
+
+
+class ReleasesOverMlflow(Releases):
+    """The same over MLflow's own store, which keeps the emulated one honest."""
+
+    store = staticmethod(lambda folder: MlflowRegistry(folder))
+
+
+def profile(sequences: int, *, steps: int = 12, derandomize: bool = True) -> settings:
+    return settings(
+        max_examples=sequences,
+        stateful_step_count=steps,
+        deadline=None,
+        derandomize=derandomize,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+def test_sequences_of_commands() -> None:
+    run_state_machine_as_test(Releases, settings=profile(60))
+
+
+def test_sequences_of_commands_over_mlflow() -> None:
+    run_state_machine_as_test(ReleasesOverMlflow, settings=profile(3, steps=8))
+
+
+@pytest.mark.long
+def test_many_sequences_of_commands_over_mlflow() -> None:
+    run_state_machine_as_test(ReleasesOverMlflow, settings=profile(60, steps=10))
+
+
+@pytest.mark.long
+def test_thousands_of_sequences_of_commands() -> None:
+    run_state_machine_as_test(Releases, settings=profile(2_000, steps=15))
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=MEMORY if MEMORY.is_dir() else None) as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def world(folder: Path) -> Iterator[World]:
+    built = World(folder)
+    with put_in_place(built):
+        yield built
+
+
+def released(world: World, **given: Any) -> int:
+    """A version that people let in and that a rollout promoted."""
+    version = registered(world, **given)
+    assert world.deploy(version).outcome == "promoted"
+    return version
+
+
+def registered(world: World, **given: Any) -> int:
+    version = world.register(**given)
+    assert version is not None
+    return version
+
+
+def test_a_rollback_to_a_version_that_never_was_released_is_refused(world: World) -> None:
+    first = released(world)
+    never = registered(world, people=1)
+    world.say("ben", never, "rejected")
+    assert world.roll_back(to=never).error is not None
+    world.check()
+    assert world.homes[0].table == {first: 100}
+    world.settle()
+
+
+@pytest.mark.parametrize("when", range(2))
+def test_a_rejection_in_the_middle_of_a_canary_is_heard(world: World, when: int) -> None:
+    released(world)
+    version = registered(world, people=1)
+    world.say("ana", version, "approved")
+    reject = {when: lambda: world.say("ben", version, "rejected")}
+    assert world.deploy(version, meanwhile=reject).outcome != "promoted"
+    world.check()
+    world.settle()
+
+
+def test_a_decision_on_a_champion_that_was_followed_by_another_home_is_stale(world: World) -> None:
+    released(world)
+    one, other = registered(world), registered(world)
+    meanwhile = {1: lambda: world.deploy(other, home=1)}
+    assert world.deploy(one, meanwhile=meanwhile).outcome != "promoted"
+    world.check()
+    world.settle()
+
+
+@pytest.mark.parametrize("ahead", [-5, 5])
+def test_a_clock_hours_away_neither_forges_nor_hinders(folder: Path, ahead: int) -> None:
+    world = World(folder, clocks=(0, ahead))
+    with put_in_place(world):
+        released(world)
+        version = registered(world)
+        assert world.deploy(version, home=1).outcome == "promoted"
+        assert world.deploy(registered(world), home=1).outcome == "promoted"
+        world.check()
+        world.settle()
+
+
+def test_an_approval_by_a_clock_hours_ahead_counts(folder: Path) -> None:
+    world = World(folder, clocks=(0, 5))
+    with put_in_place(world):
+        version = registered(world, people=1)
+        world.say("ana", version, "approved", home=1)
+        assert world.deploy(version).outcome == "promoted"
+        world.settle()
+
+
+def test_a_champion_that_was_altered_with_its_tags_is_not_brought_up_again(world: World) -> None:
+    champion = released(world)
+    version = registered(world)
+    world.stop(home=0)
+    world.alter(champion, "files")
+    world.alter(champion, "tags")
+    assert world.deploy(version).outcome != "promoted"
+    world.check()
+    world.settle()
+
+
+def test_a_policy_that_was_not_kept_lets_nobody_in(world: World) -> None:
+    version = registered(world, people=2, policy_kept=False)
+    assert world.deploy(version).error is not None
+    world.check()
+    world.settle()
+
+
+def test_a_failed_move_of_the_alias_leaves_a_way_back(world: World) -> None:
+    released(world)
+    second = released(world)
+    version = registered(world)
+    for at in range(60):
+        world.deploy(version, fault=Fault("refused", at))
+        world.check()
+        if world.oracle.champion == version:
+            break
+    world.settle()
+    assert second in world.oracle.past
+
+
+def each_effect(
+    folder: Path,
+    what: Any,
+    prepare: Callable[[World], int],
+    act: Callable[[World, int, Fault], Any],
+) -> int:
+    """Let a command end at its first effect, its second and so on, and return how many it has."""
+    for at in range(200):
+        world = World(folder / str(at))
+        with put_in_place(world):
+            version = prepare(world)
+            result = act(world, version, Fault(what, at))
+            world.check()
+            world.settle()
+        if not result.disturbed:
+            return at
+    raise AssertionError("it has no end")
+
+
+def _two(world: World) -> int:
+    released(world)
+    return released(world)
+
+
+def _ready(world: World) -> int:
+    released(world)
+    return registered(world)
+
+
+COMMANDS: dict[str, tuple[Callable[[World], int], Callable[[World, int, Fault], Any]]] = {
+    "first release": (registered, lambda world, v, fault: world.deploy(v, fault=fault)),
+    "canary": (_ready, lambda world, v, fault: world.deploy(v, fault=fault)),
+    "rollback": (_two, lambda world, v, fault: world.roll_back(fault=fault)),
+    "audit": (_two, lambda world, v, fault: world.mend(v - 1, fault=fault)),
+}
+
+
+@pytest.mark.parametrize("what", ["killed before", "killed after", "interrupted", "unanswered"])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_that_ends_at_any_effect_leaves_a_state_to_go_on_from(
+    folder: Path, command: str, what: str
+) -> None:
+    prepare, act = COMMANDS[command]
+    assert each_effect(folder, what, prepare, act) > 3
+
+
+def test_a_promoted_champion_is_finished_by_the_next_release(folder: Path) -> None:
+    """Its controller died between the alias and the end: it is the champion and stays it."""
+
+    def act(world: World, version: int, fault: Fault) -> Any:
+        result = world.deploy(version, fault=fault)
+        crowned = world.oracle.champion == version
+        follower = world.register()
+        assert follower is not None
+        world.deploy(follower)
+        world.check()
+        if crowned:
+            assert not world.oracle.versions[version].rolled_back
+            assert world.trail_events(version).count("rolled back") == 0
+        return result
+
+    each_effect(folder, "killed after", _ready, act)
+
+
+def test_a_second_rollback_does_not_serve_what_was_rolled_back(world: World) -> None:
+    released(world)
+    second = released(world)
+    assert world.roll_back().outcome == "promoted"
+    world.roll_back()
+    world.check()
+    assert world.oracle.champion != second
+    world.settle()
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("when", range(3))
+def test_an_abort_that_was_promised_happens(world: World, first: bool, when: int) -> None:
+    if not first:
+        released(world)
+    version = registered(world)
+    said: list[Any] = []
+    result = world.deploy(version, meanwhile={when: lambda: said.append(world.abort())})
+    if said and said[0].error is None:
+        assert result.outcome == "rolled_back"
+    world.check()
+    world.settle()

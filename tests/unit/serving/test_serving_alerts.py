@@ -1,0 +1,93 @@
+"""What the manifests' alerts ask for is what a running server says, from its first reading on."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import httpx
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+from serving_process import ROW, Server, Start
+
+from penstock.records.model import Model
+from penstock.records.reference import FILE_NAME, Reference, ReferenceColumn
+
+RULES = Path(__file__).parents[3] / "manifests/components/monitoring/rules.yaml"
+TARGET = {"namespace", "pod"}
+"""Labels that Prometheus' operator adds to what a pod says."""
+
+
+def expressions() -> str:
+    spec = yaml.safe_load(RULES.read_text())["spec"]
+    return "\n".join(rule["expr"] for group in spec["groups"] for rule in group["rules"])
+
+
+def scraped(server: Server) -> dict[str, list[Mapping[str, str]]]:
+    """Return the labels of every series, by name."""
+    text = httpx.get(f"{server.url}/metrics").text
+    series: dict[str, list[Mapping[str, str]]] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            series.setdefault(sample.name, []).append(sample.labels)
+    return series
+
+
+@pytest.fixture(scope="module")
+def folder(models: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with the distribution of its training rows, as `train` writes it."""
+    place = tmp_path_factory.mktemp("trained") / "model"
+    shutil.copytree(models(), place)
+    columns = Model.read(place / "penstock.json").columns
+    reference = Reference(
+        dataset="xxh3-128:00000000000000000000000000000001",
+        rows=200,
+        columns=tuple(
+            ReferenceColumn(name=column.name, type=column.type, nulls=10 * index)
+            for index, column in enumerate(columns)
+        ),
+    )
+    reference.write(place / FILE_NAME)
+    return place
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path, start: Start) -> Server:
+    return start(folder)
+
+
+def test_all_that_an_alert_divides_by_is_there_before_the_first_request(
+    server: Server, folder: Path
+) -> None:
+    series = scraped(server)
+    asked = set(re.findall(r"\bpenstock_\w+", expressions()))
+    # A histogram of seconds begins with the first request, numerator and denominator at once.
+    assert asked - series.keys() == {"penstock_request_duration_seconds_bucket"}
+    failed = [labels for labels in series["penstock_requests_total"] if labels["code"] == "500"]
+    assert {labels["protocol"] for labels in failed} == {"v1", "v2", "mlflow"}
+    assert {labels["origin"] for labels in failed} == {"live"}
+    assert "live" in {labels["origin"] for labels in series["penstock_prediction_score_count"]}
+    missing = {labels["feature"] for labels in series["penstock_feature_missing_total"]}
+    assert missing == {
+        labels["feature"] for labels in series["penstock_feature_missing_in_training_ratio"]
+    }
+    reference = Reference.read(folder / FILE_NAME)
+    for column in reference.columns:
+        if column.name in missing:
+            share = server.metric("penstock_feature_missing_in_training_ratio", feature=column.name)
+            assert share == pytest.approx(column.nulls / reference.rows)
+
+
+def test_the_labels_that_alerts_ask_for_are_the_servers(server: Server) -> None:
+    assert server.predict(ROW).status_code == 200
+    series = scraped(server)
+    for name, matchers in re.findall(r"\b(penstock_\w+)\{([^}]*)\}", expressions()):
+        for label, value in re.findall(r'(\w+)="([^"]*)"', matchers):
+            assert value in {labels[label] for labels in series[name]}, (name, label, value)
+        for label in re.findall(r"(\w+)[=!]", matchers):
+            assert all(label in labels for labels in series[name]), (name, label)
+    for labels, inner in re.findall(r"by \(([^)]*)\) \((?:\w+\()?(penstock_\w+)", expressions()):
+        assert set(labels.split(", ")) - TARGET <= series[inner][0].keys(), inner
