@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from penstock import tracking
 from penstock.errors import IntegrityError
-from penstock.registry import _standing, audit, versions
+from penstock.registry import _moving, _standing, audit, versions
 from penstock.registry.versions import Version
 
 
@@ -57,3 +57,22 @@ def checked_champion(name: str, *, tracking_uri: str) -> Champion:
         kept=version is not None and versions.EVIDENCE_DIGEST in version.tags,
     )
     return Champion(version, found.problem, found.note)
+
+
+def way_back(name: str, *, tracking_uri: str) -> Version | None:
+    """Return the version that a rollback goes to which names none; None: there is none.
+
+    It is the newest that was champion before by the audit trail and was not rolled back. Where the
+    trail tells of no champion, as in a registry of an earlier release, it is the one that carries
+    the alias `previous`, unless that was rolled back.
+
+    Raises:
+        ServiceError: If the registry does not answer.
+        IntegrityError: If that version was not registered by Penstock.
+    """
+    store = tracking.client(tracking_uri)
+    with versions.answers(tracking_uri):
+        model = versions.registered_model(store, name)
+        number, told = (None, True) if model is None else _moving.way_back(model)
+        found = None if number is None else versions.version_of(store, name, number)
+    return found if found is None or told or versions.ROLLED_BACK not in found.tags else None

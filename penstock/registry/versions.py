@@ -257,25 +257,6 @@ def set_champion(
         _moving.move(store, name, version, event=event, word=word, expect=expect)
 
 
-def way_back(name: str, *, tracking_uri: str) -> Version | None:
-    """Return the version that a rollback goes to which names none; None: there is none.
-
-    It is the newest that was champion before by the audit trail and was not rolled back. Where the
-    trail tells of no champion, as in a registry of an earlier release, it is the one that carries
-    the alias `previous`, unless that was rolled back.
-
-    Raises:
-        ServiceError: If the registry does not answer.
-        IntegrityError: If that version was not registered by Penstock.
-    """
-    store = tracking.client(tracking_uri)
-    with answers(tracking_uri):
-        model = registered_model(store, name)
-        number, told = (None, True) if model is None else _moving.way_back(model)
-        found = None if number is None else version_of(store, name, number)
-    return found if found is None or told or ROLLED_BACK not in found.tags else None
-
-
 @contextlib.contextmanager
 def answers(tracking_uri: str) -> Iterator[None]:
     """Turn what MLflow raises inside the block into a ServiceError that names the store."""

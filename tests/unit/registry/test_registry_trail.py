@@ -18,7 +18,7 @@ from penstock.records.evidence import AuditEntry
 from penstock.registry import _moving, _standing, audit, versions
 from penstock.registry._standing import was_champion
 from penstock.registry.audit import Word
-from penstock.registry.champion import checked_champion
+from penstock.registry.champion import checked_champion, way_back
 
 NAME = "m"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -57,7 +57,7 @@ class Models:
         return checked_champion(NAME, tracking_uri=self.uri).problem
 
     def back(self) -> int | None:
-        found = versions.way_back(NAME, tracking_uri=self.uri)
+        found = way_back(NAME, tracking_uri=self.uri)
         return None if found is None else found.version
 
 
