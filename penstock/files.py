@@ -10,7 +10,7 @@ import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from penstock.errors import InputError
 
@@ -116,6 +116,12 @@ def write_text(path: Path, text: str, *, private: bool = False) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def private_log(path: Path) -> TextIO:
+    """Open a new file to write to that nobody else may read: libraries print what they like."""
+    path.touch(mode=0o600)
+    return path.open("w", encoding="utf-8")
 
 
 @contextlib.contextmanager

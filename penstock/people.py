@@ -15,7 +15,8 @@ from penstock.errors import InputError
 
 NAME_LENGTH = 200
 
-_UNNAMED = re.compile(r"uid \d+")
+_NOBODY = re.compile(r"uid \d+|unknown")
+"""What stands for a name where there is none: ours, and MLflow's for the user of a run."""
 
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 """Unicode's categories of what shows nothing, or nothing certain."""
@@ -36,8 +37,8 @@ def unnamed(uid: int) -> str:
 
 
 def is_known(name: str) -> bool:
-    """Return whether a name says who somebody is: a number of a user does not."""
-    return bool(name.strip()) and not _UNNAMED.fullmatch(name.strip())
+    """Return whether a name says who somebody is: the number of a user does not."""
+    return bool(name.strip()) and not _NOBODY.fullmatch(name.strip())
 
 
 def check_name(name: str, *, where: str) -> str:

@@ -198,8 +198,11 @@ def keep_environment(environment: Mapping[str, str] = os.environ) -> None:
         environment: The environment variables.
     """
     for name, value in environment.items():
-        # A variable may also name the file of a key.
-        if is_secret_name(name) and len(value) >= _SHORTEST and not Path(value).exists():
+        if not is_secret_name(name) or len(value) < _SHORTEST:
+            continue
+        if "://" in value:
+            learn(value)
+        elif not Path(value).exists():  # It may also name the file of a key.
             keep(value)
 
 

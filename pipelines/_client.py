@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from penstock.errors import InputError, PenstockError, ServiceError, UsageError
+from penstock.redaction import keep
 
 T = TypeVar("T")
 
@@ -89,8 +90,9 @@ def connect(endpoint: Endpoint) -> Any:
     """
     host = endpoint.address()
     for file in (endpoint.token_file, endpoint.cookie_file, endpoint.ca_cert):
-        if file is not None:
-            _read(file)
+        said = "" if file is None else _read(file)
+        if said and file != endpoint.ca_cert:
+            keep(said)
     with asking(endpoint):
         client = _client(endpoint, host)
         health = client.get_kfp_healthz()

@@ -62,7 +62,8 @@ def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
         "--champion",
         type=int,
         metavar="VERSION",
-        help="set the champion alias to this version and record it in the audit log",
+        help="set the champion alias to this version, which was champion before and which nobody "
+        "has rejected, and record it in the audit log",
     )
     command.add_argument("--reason", default="", help="why, with --champion")
     command.add_argument("--as", dest="stated", default="", metavar="NAME", help="who you are")
@@ -208,14 +209,20 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _move(name: str, options: argparse.Namespace, *, tracking_uri: str) -> None:
+    """Put the alias where it was before: what was never promoted cannot be made champion by hand.
+
+    What was broken by hand or under a wrong clock is mended by it.
+    """
+    from penstock.registry.admission import require_return
     from penstock.registry.identity import whoami
 
     if not options.reason.strip():
         raise UsageError("moving the champion by hand needs a reason", where="--reason")
     by = whoami(options.stated)
+    version = require_return(name, options.champion, tracking_uri=tracking_uri)
     versions.set_champion(
         name,
-        options.champion,
+        version.version,
         tracking_uri=tracking_uri,
         word=audit.Word(by=by.name, means=by.means, reason=options.reason.strip()),
     )

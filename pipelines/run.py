@@ -10,9 +10,9 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal
 
-from penstock import tracking
+from penstock import files, tracking
 from penstock.errors import InputError, PenstockError
 from penstock.pipelines.exits import ENDINGS, TITLES
 from penstock.pipelines.local_runner import LocalSteps, StepTime, import_kfp, started_by
@@ -150,7 +150,7 @@ def run_release(
     tracking_uri = located.tracking_uri
     if not project.tracking_uri:
         environment["MLFLOW_TRACKING_URI"] = tracking_uri
-    with _environment(environment), view, _private(log) as stream:
+    with _environment(environment), view, files.private_log(log) as stream:
         tee = LogTee(stream, view)
         with contextlib.redirect_stdout(tee), contextlib.redirect_stderr(tee):
             finished, times = _execute(parameters, home, where, fresh=fresh, plain=plain)
@@ -165,12 +165,6 @@ def run_release(
         settings=tuple(settings),
         name=project.name,
     )
-
-
-def _private(path: Path) -> TextIO:
-    """Open a file that nobody else may read: what libraries print may tell more than it should."""
-    path.touch(mode=0o600)
-    return path.open("w", encoding="utf-8")
 
 
 def _execute(

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock import telemetry
+from penstock import redaction, telemetry
 
 # Components read where their images are when they are imported: what somebody pushed from here must
 # not change what the tests see.
@@ -90,6 +90,13 @@ class Shell:
             text=True,
             timeout=timeout,
         )
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_of_another_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forget what other tests used as passwords: they are words, and would not be shown."""
+    monkeypatch.setattr(redaction, "_known", set())
+    monkeypatch.setattr(redaction, "_pattern", None)
 
 
 @pytest.fixture(scope="module")

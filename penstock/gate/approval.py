@@ -46,7 +46,8 @@ def judge(
 ) -> Judgement:
     """Say whether people have approved a model on a decision.
 
-    Each person's latest word counts. A rejection stands until the same person approves. An approval
+    Each person's latest word counts. A rejection stands until the same person approves, also where
+    the policy asks nobody. An approval
     counts for the model and the decision that it names and for no other, until it expires: by what
     it says itself, and at the latest after the policy's `valid_days`.
 
@@ -65,8 +66,6 @@ def judge(
         platform: Whether there is a platform that says who people are, where the policy leaves it
             to that whether stated names count.
     """
-    if spec.people == 0:
-        return Judgement(approved=True, rejected=False, sentence="The policy asks nobody.")
     said = tuple(approvals)
     words = [word for word in said if (word.model, word.decision) == (model, decision)]
     stated = spec.trust_explicit
@@ -85,6 +84,8 @@ def judge(
     if rejecting:
         why = "; ".join(f"{word.by.name}: {word.reason}" for word in rejecting).rstrip(".")
         return Judgement(approved=False, rejected=True, sentence=f"Rejected by {why}.")
+    if spec.people == 0:
+        return Judgement(approved=True, rejected=False, sentence="The policy asks nobody.")
     expired = {key: end for key, word in latest.items() if (end := _end(word, spec)) <= now}
     notes += [
         f"the approval of {latest[key].by.name} expired on {end:%Y-%m-%d %H:%M} UTC"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -73,6 +74,22 @@ class Policy(Spec):
     approval: ApprovalSpec = Field(
         default=ApprovalSpec(), description="Who must say yes, besides the rules"
     )
+
+    @classmethod
+    def decided_on(cls, raw: Mapping[str, Any], *, where: str) -> Policy:
+        """Return a policy that a decision was made on.
+
+        Whether it can refuse a bad model was asked then, if at all: `parse` asks it of a new one.
+
+        Args:
+            raw: Field values by name.
+            where: What to call it in an error.
+
+        Raises:
+            InputError: As `parse` does.
+        """
+        found = cls.parse({**raw, "without_quality": "accepted"}, where=where)
+        return found.model_copy(update={"without_quality": raw.get("without_quality")})
 
     @model_validator(mode="after")
     def _refuses(self) -> Policy:

@@ -14,7 +14,7 @@ import contextlib
 import random
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from penstock import progress
 from penstock.errors import IntegrityError, ServiceError
@@ -32,6 +32,9 @@ PREVIOUS = "previous"
 
 PATIENCE = 5.0
 """Seconds for which a move that somebody else has begun is waited for."""
+
+HELD_UP = 4.0
+"""Seconds after which a move is taken back by who began it: others take it for dead soon."""
 
 _ATTEMPTS = 6
 _LOOK_AGAIN = 0.2
@@ -73,6 +76,19 @@ def move(
     )
 
 
+def way_back(model: Any) -> tuple[int | None, bool]:
+    """Return where a rollback goes that names no version, and whether the trail says so.
+
+    Args:
+        model: MLflow's registered model.
+    """
+    seen = _seen(model)
+    if _standing.moves(seen.trail):
+        return _standing.way_back(seen.trail, alias=seen.champion), True
+    before = seen.aliases.get(PREVIOUS)
+    return (None if before == seen.champion else before), False
+
+
 def _attempt(
     store: MlflowClient, name: str, version: int, *, event: str, word: Word, expect: Expected
 ) -> bool:
@@ -90,7 +106,7 @@ def _attempt(
         store, name, event=event, uri=uri, word=word, facts=facts, there=seen.trail
     ).digest()
     now = _look(store, name)
-    held_up = time.monotonic() - started > PATIENCE / 2
+    held_up = time.monotonic() - started > HELD_UP
     if held_up or now.champion != seen.champion or _others(now.trail, begun):
         _withdraw(store, name, uri, begun, reason="Another controller was moving the champion.")
         return False
@@ -117,7 +133,10 @@ def _require_expected(
 
 
 def _look(store: MlflowClient, name: str) -> _Seen:
-    model = store.get_registered_model(name)
+    return _seen(store.get_registered_model(name))
+
+
+def _seen(model: Any) -> _Seen:
     aliases = {alias: int(number) for alias, number in model.aliases.items()}
     return _Seen(trail=audit.read(model.tags), aliases=aliases)
 

@@ -89,26 +89,33 @@ def judge_people(
         serving: Where it began to serve.
     """
     there = trail.before(serving.digest)
-    judged = judge(
-        approvals.said_before(words, trail=trail, digest=serving.digest),
-        spec=spec or ApprovalSpec(people=0),
-        model=version.model,
-        decision=version.tags.get(versions.DECISION_DIGEST, ""),
-        trained_by=version.tags.get(versions.TRAINED_BY, ""),
-        now=serving.entry.time,
-        platform=on_platform(),
-    )
-    if serving.entry.event == PROMOTED:
-        return judged
-    if _was_promoted(there, version):
-        if judged.approved or judged.rejected:
-            return judged
-        sentence = f"It was promoted before. {judged.sentence}"
-        return Judgement(approved=True, rejected=False, sentence=sentence, by=judged.by)
-    if serving.entry.event == ADMITTED:
-        return judged
+    asked = spec or ApprovalSpec(people=0)
+
+    def judged(people: int) -> Judgement:
+        return judge(
+            approvals.said_before(words, trail=trail, digest=serving.digest),
+            spec=asked.model_copy(update={"people": people}),
+            model=version.model,
+            decision=version.tags.get(versions.DECISION_DIGEST, ""),
+            trained_by=version.tags.get(versions.TRAINED_BY, ""),
+            now=serving.entry.time,
+            platform=on_platform(),
+        )
+
+    # Somebody may object although the policy asks nobody.
+    objected = judged(max(1, asked.people))
+    if objected.rejected:
+        return objected
+    found = judged(asked.people)
+    enters = serving.entry.event in (PROMOTED, ADMITTED)
+    returns = serving.entry.event != PROMOTED and _was_promoted(there, version)
+    if enters and (found.approved or not returns):
+        return found
+    if returns:
+        sentence = f"It was promoted before. {found.sentence}"
+        return Judgement(approved=True, rejected=False, sentence=sentence, by=found.by)
     sentence = "It was not promoted before, so there was nothing to go back to."
-    return Judgement(approved=False, rejected=judged.rejected, sentence=sentence, by=judged.by)
+    return Judgement(approved=False, rejected=False, sentence=sentence, by=found.by)
 
 
 def compared_with(

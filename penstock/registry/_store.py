@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
+
+# MLflow writes this beside a model that is downloaded by name; it is not part of the model.
+_ADDED_BY_MLFLOW = "registered_model_meta"
 
 
 def aliases(store: MlflowClient, name: str) -> dict[str, int]:
@@ -36,3 +41,22 @@ def _unseen(store: MlflowClient, name: str, error: MlflowException) -> bool:
     if error.error_code != "PERMISSION_DENIED":
         return False
     return not store.search_registered_models(f"name = '{name}'")
+
+
+def download(uri: str, folder: Path, *, tracking_uri: str) -> None:
+    """Download a version's folder as it is, unchecked: what is wrong with it is yet to be seen."""
+    from mlflow.artifacts import download_artifacts
+
+    got = Path(
+        download_artifacts(
+            artifact_uri=uri,
+            dst_path=str(folder),
+            tracking_uri=tracking_uri,
+            registry_uri=tracking_uri,
+        )
+    )
+    if got.resolve() != folder.resolve():
+        for path in got.iterdir():
+            shutil.move(path, folder / path.name)
+        got.rmdir()
+    (folder / _ADDED_BY_MLFLOW).unlink(missing_ok=True)

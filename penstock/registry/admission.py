@@ -21,21 +21,13 @@ from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
 from penstock.records.evidence import folder_of
 from penstock.records.rollout import Order
-from penstock.registry import _standing, approvals, audit, binding, versions
+from penstock.registry import _standing, _told, approvals, audit, binding, versions
 from penstock.registry.audit import Trail, Word
 from penstock.registry.champion import checked_champion
 from penstock.registry.versions import Version, answers
 
 ADMITTED = "admitted"
 """Event of the audit trail: a version was let in, written before it answers anybody."""
-
-_TAGS = {
-    "model": versions.MODEL_DIGEST,
-    "export": versions.EXPORT_DIGEST,
-    "decision": versions.DECISION_DIGEST,
-    "evidence": versions.EVIDENCE_DIGEST,
-}
-_APPROVE = "Approve it with: penstock approve {uri} --reason TEXT"
 
 
 class Admission:
@@ -74,7 +66,7 @@ class Admission:
             )
         version = versions.registered(self._uri, tracking_uri=store)
         tags = _model_tags(version, tracking_uri=store)
-        _require_registered(version, trail=audit.read(tags))
+        _require_registered(version, trail=audit.read(tags), tracking_uri=store)
         _require_tags(version, self._order)
         _require_people(version, tags, spec=self._asks(version))
         self._require_champion(version)
@@ -114,7 +106,7 @@ def require_return(name: str, version: int, *, tracking_uri: str) -> Version:
     found = versions.registered(f"models:/{name}/{version}", tracking_uri=tracking_uri)
     tags = _model_tags(found, tracking_uri=tracking_uri)
     trail = audit.read(tags)
-    _require_registered(found, trail=trail)
+    _require_registered(found, trail=trail, tracking_uri=tracking_uri)
     if not _was_champion(found, trail, tracking_uri=tracking_uri):
         raise NotApprovedError(
             f"version {version} was never the champion, so it is nothing to go back to",
@@ -139,7 +131,7 @@ def require_decided(name: str, version: int, *, tracking_uri: str) -> Version:
     """
     found = versions.registered(f"models:/{name}/{version}", tracking_uri=tracking_uri)
     tags = _model_tags(found, tracking_uri=tracking_uri)
-    _require_registered(found, trail=audit.read(tags))
+    _require_registered(found, trail=audit.read(tags), tracking_uri=tracking_uri)
     kept = _kept(found, tracking_uri=tracking_uri)
     decision = Decision.loads(
         _required(found, kept, "decision.json"), where=f"{found.uri}, decision.json"
@@ -189,23 +181,10 @@ def _model_tags(version: Version, *, tracking_uri: str) -> Mapping[str, str]:
     return tags
 
 
-def _require_registered(version: Version, *, trail: Trail) -> None:
-    """Compare the version's tags with what the trail says was registered."""
-    if trail.problems:
-        raise IntegrityError(
-            f"the audit trail is broken. {trail.problems[0]}",
-            where=version.uri,
-            remedy=f"Look at: penstock audit --model {version.name}.",
-        )
-    for kind, digest in audit.registered_digests(trail, version.uri).items():
-        tag = _TAGS[kind]
-        if version.tags.get(tag, "") != digest:
-            raise IntegrityError(
-                f"the registry's tag {tag} is {version.tags.get(tag) or 'none'}, and the trail "
-                f"says that {digest or 'none'} was registered",
-                where=version.uri,
-                remedy="It was altered after it was registered: release again.",
-            )
+def _require_registered(version: Version, *, trail: Trail, tracking_uri: str) -> None:
+    store = tracking.client(tracking_uri)
+    with answers(tracking_uri):
+        _told.require(store, trail, version, tags=versions.TOLD)
 
 
 def _require_tags(version: Version, order: Order) -> None:
@@ -280,7 +259,7 @@ def _asked_of(order: Order, kept: Mapping[str, str]) -> ApprovalSpec:
     """Return what the decision's policy asks of people; leaving the policy out asks no less."""
     decided = order.decision.policy
     if order.policy:
-        policy = Policy.parse(order.policy, where="gate")
+        policy = Policy.decided_on(order.policy, where="gate")
         if policy.digest() != decided:
             raise IntegrityError(
                 f"the decision was made on policy {decided}, not on this one ({policy.digest()})",
@@ -314,35 +293,30 @@ def _asked_of_kept(text: str, *, decided: str) -> ApprovalSpec:
 def _require_people(version: Version, tags: Mapping[str, str], *, spec: ApprovalSpec) -> None:
     found = approvals.judge_tags(version.uri, tags=version.tags, model_tags=tags, spec=spec)
     if not found.approved:
-        raise NotApprovedError(
-            found.sentence, where=version.uri, remedy=_APPROVE.format(uri=version.uri)
-        )
-    if spec.people == 0:
-        _require_nobody_objects(version, tags, spec=spec)
+        raise _not_approved(version, found.sentence)
 
 
 def _require_no_rejection(version: Version, tags: Mapping[str, str], *, tracking_uri: str) -> None:
     """Refuse what somebody rejected. An approval need not be valid still: it was, once."""
     kept = _kept(version, tracking_uri=tracking_uri)
     spec = _approval(json.loads(kept.get("policy.json", "{}")))
-    _require_nobody_objects(version, tags, spec=spec)
+    found = approvals.judge_tags(version.uri, tags=version.tags, model_tags=tags, spec=spec)
+    if found.rejected:
+        raise _not_approved(version, found.sentence)
+
+
+def _not_approved(version: Version, why: str) -> NotApprovedError:
+    return NotApprovedError(
+        why,
+        where=version.uri,
+        remedy=f"Approve it with: penstock approve {version.uri} --reason TEXT",
+    )
 
 
 def _approval(policy: Mapping[str, Any]) -> ApprovalSpec:
     # Of the policy only this section: what it asks of a model has been judged, and this release may
     # refuse a rule that an older one took.
     return ApprovalSpec.parse(policy.get("approval", {}), where="policy.json: approval")
-
-
-def _require_nobody_objects(
-    version: Version, tags: Mapping[str, str], *, spec: ApprovalSpec
-) -> None:
-    asked = spec.model_copy(update={"people": max(1, spec.people)})
-    found = approvals.judge_tags(version.uri, tags=version.tags, model_tags=tags, spec=asked)
-    if found.rejected:
-        raise NotApprovedError(
-            found.sentence, where=version.uri, remedy=_APPROVE.format(uri=version.uri)
-        )
 
 
 def _was_champion(version: Version, trail: Trail, *, tracking_uri: str) -> bool:

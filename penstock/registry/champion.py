@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from penstock import tracking
 from penstock.errors import IntegrityError
-from penstock.registry import _standing, audit, versions
+from penstock.registry import _moving, _standing, audit, versions
 from penstock.registry.versions import Version
 
 
@@ -73,15 +73,6 @@ def way_back(name: str, *, tracking_uri: str) -> Version | None:
     store = tracking.client(tracking_uri)
     with versions.answers(tracking_uri):
         model = versions.registered_model(store, name)
-        if model is None:
-            return None
-        there = {alias: int(number) for alias, number in model.aliases.items()}
-        trail, now = audit.read(model.tags), there.get(versions.CHAMPION)
-        if _standing.moves(trail):
-            number = _standing.way_back(trail, alias=now)
-            return None if number is None else versions.version_of(store, name, number)
-        number = there.get(versions.PREVIOUS)
-        if number is None or number == now:
-            return None
-        found = versions.version_of(store, name, number)
-    return None if versions.ROLLED_BACK in found.tags else found
+        number, told = (None, True) if model is None else _moving.way_back(model)
+        found = None if number is None else versions.version_of(store, name, number)
+    return found if found is None or told or versions.ROLLED_BACK not in found.tags else None

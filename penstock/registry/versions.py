@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import re
-import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 aliases = _store.aliases
+download = _store.download
 registered_model = _store.registered_model
 
 CHAMPION = _moving.CHAMPION
@@ -53,8 +53,6 @@ _FIXED = frozenset({*TOLD.values(), DATASET, TRAINED_BY})
 _TAG_LENGTH = 5000
 
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[^/@]+))")
-# MLflow writes this beside a model that is downloaded by name; it is not part of the model.
-_ADDED_BY_MLFLOW = "registered_model_meta"
 
 
 @dataclass(frozen=True)
@@ -326,22 +324,3 @@ def _resolve(store: MlflowClient, uri: str) -> Version:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             raise InputError("there is no such version in the registry", where=uri) from error
         raise
-
-
-def download(uri: str, folder: Path, *, tracking_uri: str) -> None:
-    """Download a version's folder as it is, unchecked: what is wrong with it is yet to be seen."""
-    from mlflow.artifacts import download_artifacts
-
-    got = Path(
-        download_artifacts(
-            artifact_uri=uri,
-            dst_path=str(folder),
-            tracking_uri=tracking_uri,
-            registry_uri=tracking_uri,
-        )
-    )
-    if got.resolve() != folder.resolve():
-        for path in got.iterdir():
-            shutil.move(path, folder / path.name)
-        got.rmdir()
-    (folder / _ADDED_BY_MLFLOW).unlink(missing_ok=True)

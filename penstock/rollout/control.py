@@ -13,7 +13,7 @@ from penstock.records.rollout import ReturnOrder, Rollout
 from penstock.registry import versions
 from penstock.registry.admission import require_return
 from penstock.registry.champion import checked_champion, way_back
-from penstock.registry.identity import whoami
+from penstock.registry.identity import somebody, whoami
 from penstock.registry.versions import Version
 from penstock.rollout.journal import Journal
 from penstock.rollout.place import Place, newest, unfinished
@@ -180,7 +180,7 @@ def roll_back(
 
 
 def _return_order(target: Version, *, spec: DeploymentSpec, tracking_uri: str) -> ReturnOrder:
-    who = whoami()
+    who = somebody()
     return ReturnOrder(
         service=target.name,
         version=target.version,

@@ -18,6 +18,7 @@ from penstock.serving.books import Books, Exchange, Headers
 from penstock.serving.budget import Budget, Share
 from penstock.serving.capture import Truths
 from penstock.serving.mistakes import RequestError, parse_object
+from penstock.serving.receiving import received
 from penstock.serving.service import Protocol, Service
 
 Scope = dict[str, Any]
@@ -197,11 +198,7 @@ class InferenceApp:
     async def _body(self, headers: Headers, receive: Receive, share: Share, *, limit: int) -> bytes:
         compressed = payload.encoding_of(headers)
         seconds = self._service.limits.seconds
-        try:
-            async with asyncio.timeout(seconds):
-                body = await _received(headers, receive, share, limit=limit)
-        except TimeoutError as error:
-            raise payload.too_slow(seconds) from error
+        body = await received(headers, receive, share, limit=limit, seconds=seconds)
         if not compressed:
             return body
         share.grow_to(len(body) + payload.largest(body, limit=limit))
@@ -317,24 +314,6 @@ class InferenceApp:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
-
-
-async def _received(headers: Headers, receive: Receive, share: Share, *, limit: int) -> bytes:
-    if int(headers.get(b"content-length", 0)) > limit:
-        raise payload.too_large(limit)
-    blocks, size, more = [], 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise RequestError("the client went away", status=400)
-        block = message.get("body", b"")
-        size += len(block)
-        if size > limit:
-            raise payload.too_large(limit)
-        share.grow_to(size)
-        blocks.append(block)
-        more = message.get("more_body", False)
-    return b"".join(blocks)
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:

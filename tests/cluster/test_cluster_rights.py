@@ -40,12 +40,12 @@ TABLE: dict[str, dict[str, str]] = {
     "penstock-deployer": {
         PIPELINES: RUNS,
         NAMESPACE: """
-            inferenceservices.serving.kserve.io   get create update delete
+            inferenceservices.serving.kserve.io   get list create update delete
             servingruntimes.serving.kserve.io     get
             httproutes.gateway.networking.k8s.io  get create update delete
             gateways.gateway.networking.k8s.io    get
             leases.coordination.k8s.io            get create update
-            configmaps                            get list create update patch delete
+            configmaps                            get list create update delete
             pods                                  list
             pods:log                              get
         """,

@@ -154,14 +154,14 @@ def test_no_error_of_a_command_repeats_a_secret(
     token, webhook = SECRETS["token"], SECRETS["webhook"]
     for arguments in (
         ("approve",),
-        ("verify", "1"),
+        ("verify", "models:/loans/1"),
         ("audit",),
         ("gate",),
         ("submit", "--host", f"http://{nobody}"),
         ("submit", "--host", f"http://{nobody}", "--parameter", f"uri=https://h/t?sig={token}"),
         ("run", "--set", f"tracking_uri=http://tracker:{token}@{nobody}", "--set", "task=none"),
         ("compile", "--set", f"notify.webhook=https://hooks.slack.com/services/{webhook}"),
-        ("verify", "1", "--tracking-uri", f"http://tracker:{token}@{nobody}"),
+        ("verify", "models:/loans/1", "--tracking-uri", f"http://tracker:{token}@{nobody}"),
         ("init", f"postgresql://me:{token}@{nobody}/db", "--query", "q", "--target", "t",
          "--force"),
         ("init", f"postgresql://me:{PASSWORD}:x@{nobody}/db", "--query", "q", "--target", "t",
@@ -242,7 +242,7 @@ def store(tmp_path: Path) -> Iterator[str]:
 
 
 def _wait(address: str) -> None:
-    for _ in range(240):
+    for _ in range(900):
         try:
             with urllib.request.urlopen(address, timeout=2):
                 return
@@ -279,7 +279,7 @@ def test_a_release_leaves_no_secret_behind(
     assert orders
     for private in (*orders, *site.folder.rglob("kfp.log")):
         assert private.stat().st_mode & 0o077 == 0
-    for command in ("verify", "audit", "status"):
-        assert site.run(command, *(["1"] if command == "verify" else [])).returncode == 0
+    for command in (["verify", f"models:/{raw['name']}/1"], ["audit"], ["status"]):
+        assert site.run(*command).returncode == 0
     assert [path for path in site.folder.rglob("manifest.json") if "evidence" in str(path)]
     assert site.leaks(project, secret) == []

@@ -260,8 +260,10 @@ def test_a_platform_leaves_stated_names_out_unless_the_policy_says_so() -> None:
     assert not approved(False, trust_explicit=False)
 
 
-def test_a_number_of_a_user_is_nobody_who_trained() -> None:
-    assert not judged_of(word("ann"), people=1, trained_by="uid 1000")[0]
+@pytest.mark.parametrize("trained_by", ["uid 1000", "unknown"])
+def test_what_names_nobody_says_not_who_trained(trained_by: str) -> None:
+    assert not judged_of(word("ann"), people=1, trained_by=trained_by)[0]
+    assert judged_of(word("ann"), word("bob"), people=1, trained_by=trained_by)[0]
 
 
 @pytest.mark.parametrize("approvers", [("ann", "ANN"), ("ann", "an\u200bn")])

@@ -76,6 +76,15 @@ def test_one_rule_that_guessing_does_not_pass_is_enough(name: str) -> None:
     assert quality_rules(Policy.parse(SOFT | SIGHTED[name], where="gate")) == (name,)
 
 
+def test_a_policy_that_was_decided_on_keeps_its_digest() -> None:
+    strict = Policy.parse({}, where="gate")
+    for raw in (SOFT, SOFT | {"without_quality": "accepted"}):
+        found = Policy.decided_on(raw, where="gate")
+        assert found.without_quality == raw.get("without_quality")
+    assert Policy.decided_on(strict.model_dump(mode="json"), where="gate") == strict
+    assert Policy.decided_on({}, where="gate").digest() == strict.digest()
+
+
 def test_it_is_said_in_whatever_way_a_policy_comes_in(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(yaml.safe_dump(SOFT))

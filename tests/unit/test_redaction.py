@@ -12,17 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
-from penstock import redaction
 from penstock.errors import InputError
 from penstock.redaction import keep, learn, redact, redact_address
-
-
-@pytest.fixture(autouse=True)
-def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What one test knows is no secret of the next."""
-    monkeypatch.setattr(redaction, "_known", set())
-    monkeypatch.setattr(redaction, "_pattern", None)
-
 
 HIDDEN = {
     "postgresql://me:hunter2@db/loans": "postgresql://***@db/loans",

@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from penstock import project as projects
-from penstock import redaction
 from penstock.errors import InputError
 from penstock.pipelines.compile import compile_release
 from penstock.pipelines.init import write_project
@@ -21,15 +20,9 @@ from penstock.pipelines.submit import package
 from penstock.project import Project
 from penstock.records.spec import Spec
 from penstock.redaction import redact
-from penstock.secrets import READ_IN, resolve, shown
+from penstock.secrets import READ_IN, keep_environment, resolve, shown
 
 MARK = "MARKED"
-
-
-@pytest.fixture(autouse=True)
-def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redaction, "_known", set())
-    monkeypatch.setattr(redaction, "_pattern", None)
 
 
 def made(**fields: Any) -> Project:
@@ -79,6 +72,21 @@ def test_a_reference_that_leads_nowhere_is_told(text: str, said: str) -> None:
 def test_what_is_written_of_an_address_is_where_it_leads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOANS", "postgresql://me:hunter2@db/loans")
     assert shown("${env:LOANS}") == "postgresql://***@db/loans"
+
+
+def test_variables_that_are_called_like_a_secret_are_kept(tmp_path: Path) -> None:
+    key = tmp_path / "signing-key.pem"
+    key.touch()
+    keep_environment(
+        {
+            "MLFLOW_TRACKING_PASSWORD": "hunter2hunter2",
+            "PENSTOCK_SIGNING_KEY": str(key),
+            "PENSTOCK_SECRET_TRACKING_URI": "http://me:hunter3hunter3@mlflow:5000",
+            "USE_AUTH": "true",
+        }
+    )
+    said = f"hunter2hunter2, {key}, true, http://mlflow:5000/x, hunter3hunter3"
+    assert redact(said) == f"***, {key}, true, http://mlflow:5000/x, ***"
 
 
 # Every settable field, whatever fields there will be.

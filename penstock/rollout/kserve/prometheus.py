@@ -41,6 +41,12 @@ class Prometheus:
         self._url = f"{address.rstrip('/')}/api/v1/query"
         self._http: httpx.Client | None = None
 
+    def close(self) -> None:
+        """Give the connections back; what is asked next opens others."""
+        if self._http is not None:
+            self._http.close()
+            self._http = None
+
     def now(self) -> float:
         """Return its own time, unix seconds: figures are never dated by another clock.
 

@@ -441,6 +441,8 @@ class KserveService(ABC):
         if self._opened is not None:
             self._opened[0].close()
             self._opened = None
+        if self._users_counted is not None:
+            self._users_counted.close()
 
     def _require_candidate(self, version: int) -> Arm:
         self._lease.check()

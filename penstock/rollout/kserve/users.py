@@ -125,6 +125,10 @@ class Users:
                 self._tell(str(error))
         self._next = time.monotonic() + pause
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._prometheus.close()
+
     def added_to(self, seen: Observation) -> Observation:
         """Return an observation with users' requests in it."""
         nothing = ArmSummary()

@@ -159,7 +159,7 @@ def test_tags_that_are_not_what_the_trail_registered_let_nothing_in(
 ) -> None:
     registration = released(registry, 2)
     registry.store().set_model_version_tag("adult", "1", tag, TAMPERED[tag])
-    with pytest.raises(IntegrityError, match=r"(?s)the trail says that .* was registered"):
+    with pytest.raises(IntegrityError, match=r"(?s)the audit trail says that .* was registered"):
         admission.require_return("adult", registration.version, tracking_uri=registry.uri)
 
 
@@ -181,7 +181,7 @@ def test_a_champion_whose_files_and_tags_were_edited_together_is_not_brought_up(
     edited = digest_of(folder)
     assert edited != registration.model
     registry.store().set_model_version_tag("adult", "1", versions.MODEL_DIGEST, edited)
-    with pytest.raises(IntegrityError, match="the trail says"):
+    with pytest.raises(IntegrityError, match="the audit trail says"):
         registry.deploy(*second)
 
 

@@ -237,7 +237,7 @@ def test_deploy_compares_with_what_was_kept(registry: Registry) -> None:
         registry.deploy(registration, decision)
     registry.store().set_model_version_tag("adult", "1", "penstock.decision_digest", "sha256:0")
     with pytest.raises(
-        IntegrityError, match=r"tag penstock.decision_digest is sha256:0, and the trail"
+        IntegrityError, match=r"tag penstock.decision_digest is sha256:0, but the audit"
     ):
         registry.deploy(registration, decision)
 
@@ -327,5 +327,5 @@ def test_words_count_only_while_the_trail_is_whole(asking: Registry) -> None:
     _say(asking, registration, ALICE)
     first = min(key for key in asking.model_tags() if key.startswith(audit.PREFIX))
     asking.store().delete_registered_model_tag("adult", first)
-    with pytest.raises(IntegrityError, match=r"the audit trail is broken. What went before appr"):
+    with pytest.raises(IntegrityError, match=r"the audit trail is broken: What went before appr"):
         asking.deploy(registration, decision)

@@ -24,6 +24,7 @@ from penstock.records.model import Model
 from penstock.registry import versions
 from penstock.registry.evidence import folder_of
 from penstock.registry.register import register
+from penstock.rollout.fetching import fetch
 
 
 def evaluation_of(model: Path) -> Evaluation:
@@ -517,3 +518,18 @@ def test_a_version_can_be_tagged_but_not_with_another_digest(
         versions.tag("adult", 9, {"x": "y"}, tracking_uri=uri)
     with pytest.raises(InputError, match="no such version"):
         versions.registered("models:/adult/9", tracking_uri=uri)
+
+
+def test_a_folder_here_with_a_form_that_was_not_registered_is_fetched_again(
+    models: Callable[..., Path], uri: str, tmp_path: Path
+) -> None:
+    got = register(
+        models(), decision=decision_on(models()), evaluation=None, name="adult", tracking_uri=uri
+    )
+    version = versions.registered(got.uri, tracking_uri=uri)
+    folder = fetch(version, into=tmp_path / "here", tracking_uri=uri).folder
+    (folder / "serving").mkdir()
+    (folder / "serving" / "export.json").write_text("planted")
+    again = fetch(version, into=tmp_path / "here", tracking_uri=uri).folder
+    assert again == folder
+    assert not (folder / "serving").exists()

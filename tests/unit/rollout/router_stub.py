@@ -49,12 +49,13 @@ class Stub(asyncio.Protocol):
 
 async def main() -> None:
     parser = argparse.ArgumentParser()
-    for option in ("name", "digest", "host", "capture", "export", "fault"):
+    for option in ("name", "digest", "host", "capture", "export", "fault", "own-traffic", "log"):
         parser.add_argument(f"--{option}")
     parser.add_argument("--model", type=Path)
     parser.add_argument("--version")
     parser.add_argument("--port", type=int)
-    options = parser.parse_args()
+    # The rest is about what a stub does not have: limits, a log, marks.
+    options, _ = parser.parse_known_args()
     if options.fault or (options.model / "broken").exists():
         sys.exit("the stub was told to break")
     if (options.model / "hangs").exists():

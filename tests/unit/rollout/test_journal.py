@@ -249,3 +249,34 @@ def test_words_of_people_are_kept_beside_it(tmp_path: Path) -> None:
     assert again.approval_of(0) == "ada"
     assert again.approval_of(1) is None
     assert again.abort_asked == "enough"
+
+
+def test_rollouts_are_listed_in_order_and_forgotten_whole(tmp_path: Path) -> None:
+    for name in ("9-a", "2-b", "3-c"):
+        store = FolderStore(tmp_path / name)
+        store.append(b"{}\n")
+        store.leave("abort", "a note")
+        store.append(b"{}\n")
+    FolderStore(tmp_path / "2-b").end("promoted")
+    found = FolderStore.all_below(tmp_path)
+    assert [(one.name, one.number, one.ended) for one in found] == [
+        ("9-a", 1, False),
+        ("2-b", 2, True),
+        ("3-c", 3, False),
+    ]
+    found[1].forget()
+    assert [one.name for one in FolderStore.all_below(tmp_path)] == ["9-a", "3-c"]
+    assert not (tmp_path / "2-b").exists()
+
+
+def test_a_journal_is_rewritten_whole_and_goes_on(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path / "2-b")
+    for _ in range(5):
+        store.append(b"a long line\n")
+    store.rewrite([b"one\n", b"two\n"])
+    assert not store.crowded
+    store.append(b"three\n")
+    assert (
+        store.lines() == FolderStore(tmp_path / "2-b").lines() == [b"one\n", b"two\n", b"three\n"]
+    )
+    assert [path.name for path in (tmp_path / "2-b").iterdir() if path.suffix == ".part"] == []

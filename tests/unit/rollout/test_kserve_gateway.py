@@ -20,6 +20,7 @@ from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.users import Source, Users
 from penstock.rollout.router import Routing
 from penstock.rollout.spec import PrometheusSpec
+from penstock.serving.marks import SMOKE, digest_of
 
 
 @pytest.fixture(autouse=True)
@@ -92,13 +93,16 @@ def test_what_is_written(driver: Driver) -> None:
     router = driver.router(hostname="adult.example.com", replicas=2)
     with router.exclusive():
         router.open()
-        router.deploy(release(1, drill="errors"), timeout=10)
+        address = router.deploy(release(1, drill="errors"), timeout=10)
         found = driver.cluster.get("inferenceservices", "adult-v1")
     assert found is not None
     assert found["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
     assert found["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
     predictor = found["spec"]["predictor"]
     assert (predictor["serviceAccountName"], predictor["minReplicas"]) == ("penstock-server", 2)
+    # A server is told the digest of what marks the rollout's own requests, not that itself.
+    own = predictor["model"]["args"].pop()
+    assert own == f"--own-traffic={digest_of(address.headers[SMOKE])}"
     assert predictor["model"] == {
         "modelFormat": {"name": "penstock", "version": "1"},
         "runtime": "penstock",
@@ -324,6 +328,20 @@ def test_health_tells_of_restarts_and_deletion(driver: Driver) -> None:
         assert "was deleted" in router.health(2).reason
         assert router.health(7).reason == "It is not up."
         assert "its log" in router.log(1)
+
+
+def test_a_restart_before_readiness_is_no_death_for_whoever_takes_over(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        driver.cluster.start = lambda *_: Scripted("2", restarts=2)
+        router.deploy(release(2), timeout=10)
+        assert router.health(2).restarts == 0
+    again = driver.router()
+    with again.exclusive():
+        assert again.health(2).restarts == 0
+        driver.server(2).restarts = 3
+        assert again.health(2).restarts == 1
 
 
 def test_where_users_count_the_gateway_must_reach_the_candidate(driver: Driver) -> None:

@@ -1,4 +1,4 @@
-"""The smoke test against whatever may answer at an address: all but the model's own is a failure."""
+"""The smoke test against whatever may answer at an address: all but the model is a failure."""
 
 from __future__ import annotations
 

@@ -1,0 +1,429 @@
+"""What a router leaves on a cluster, whatever ends it: nothing that no state names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from cluster_emulator import Scripted, running
+from kserve_world import Driver, release, serve
+
+from penstock.errors import LeaseLostError, ServiceError
+from penstock.kube import INFERENCE_SERVICES, ForbiddenError
+from penstock.rollout.kserve import storage
+from penstock.rollout.kserve.choice import ROUTERS, standing
+from penstock.rollout.kserve.inference import delete
+from penstock.rollout.kserve.service import KserveService
+from penstock.rollout.kserve.state import ClusterState
+from penstock.rollout.router import Routing
+from penstock.rollout.spec import KserveSpec
+
+
+@pytest.fixture(autouse=True)
+def stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What MLflow says of an artifact is tested in test_kserve_release.py, on a real store.
+    monkeypatch.setattr(
+        storage.versions,
+        "artifacts_of",
+        lambda name, version, **_: f"s3://models/{name}/{version}",
+    )
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    """Of our own route."""
+    with running() as cluster:
+        yield Driver(cluster)
+
+
+@pytest.fixture(params=sorted(ROUTERS))
+def each(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """Of each router."""
+    with running() as cluster:
+        cluster.install_knative()
+        yield Driver(cluster, ROUTERS[request.param])
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look often, and be content with few answers: the emulator says at once how it is."""
+    for module in ("keeper", "inference"):
+        monkeypatch.setattr(f"penstock.rollout.kserve.{module}.POLL", 0.01)
+    monkeypatch.setattr("penstock.rollout.kserve.prober._SURE", 0.2)
+
+
+class KilledError(BaseException):
+    """A controller that is no more: nothing of it may act on this."""
+
+
+@dataclass
+class Ending:
+    """Ends a router at one of its writes, all but those of its lease.
+
+    Attributes:
+        router: The router.
+        left: Writes before that one.
+        how: `before`: it is killed and the write is not done; `after`: it is killed once it is;
+            `refused`: this write alone is refused; `forbidden`: this and all after it are.
+    """
+
+    router: KserveService
+    left: int
+    how: str
+    hit: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("create", "replace", "delete"):
+            kube = self.router._kube
+            setattr(kube, name, self._ended(getattr(kube, name)))
+
+    def _ended(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: str, *given: Any, **more: Any) -> Any:
+            if "leases" in path:
+                return write(path, *given, **more)
+            self.left -= 1
+            if self.left >= 0 or (self.hit and self.how == "refused"):
+                return write(path, *given, **more)
+            first, self.hit = not self.hit, True
+            if self.how in ("refused", "forbidden"):
+                raise ForbiddenError("on purpose", where=path)
+            if self.how == "after" and first:
+                write(path, *given, **more)
+            raise KilledError
+
+        return call
+
+
+Action = Callable[[KserveService], Any]
+STEPS: list[Action] = [
+    lambda router: (router.open(), router.deploy(release(1), timeout=10)),
+    lambda router: router.promote(1),
+    lambda router: router.clean_up(),
+    lambda router: router.deploy(release(2), timeout=10),
+    lambda router: router.route(Routing(mirror=0.5)),
+    lambda router: router.set_weight(2, 40),
+    lambda router: router.rollback(2),
+    lambda router: router.clean_up(),
+    lambda router: router.deploy(release(3), timeout=10),
+    lambda router: router.promote(3),
+    lambda router: router.clean_up(),
+    lambda router: router.rollback(3),
+    lambda router: router.clean_up(),
+]
+
+
+def servers_named(state: ClusterState) -> set[str]:
+    return {arm.name for arm in (*state.roles().values(), *state.passing)}
+
+
+def served(driver: Driver) -> set[str]:
+    """Return the InferenceServices that are there."""
+    return {key[2] for key in driver.cluster.objects if key[0] == "inferenceservices"}
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", ["before", "after", "refused", "forbidden"])
+def test_whatever_write_is_the_last_the_next_controller_goes_on(
+    each: Driver, how: str, quick: None
+) -> None:
+    go_on_after_each(each, STEPS, how=how)
+    assert each.versions() == {"1"}
+
+
+def test_a_controller_that_dies_at_a_write_leaves_nothing_behind(each: Driver, quick: None) -> None:
+    go_on_after_each(each, STEPS[:4], how="after")
+    assert each.versions() == {"1", "2"}
+
+
+def go_on_after_each(each: Driver, steps: list[Action], *, how: str) -> None:
+    """End each action at each of its writes in turn, and do it again by a new controller."""
+    number, lives, ends = 0, 0, 0
+    while number < len(steps):
+        router = each.router(ready_timeout=10)
+        with router.exclusive():
+            # What is there has a role in the state: whoever came before left nothing else.
+            assert served(each) == servers_named(router.state), (number, lives)
+            assert router.state.passing == ()
+            ending = Ending(router, left=lives, how=how)
+            try:
+                steps[number](router)
+                number, lives = number + (not ending.hit), 0 if not ending.hit else lives + 1
+            except (KilledError, ServiceError):
+                assert ending.hit
+                lives, ends = lives + 1, ends + 1
+        read = each.router()
+        if read.refresh():
+            # Written before it is started, forgotten after it is gone.
+            assert served(each) <= servers_named(read.state), (number, lives)
+        # Knative gives a very first version its requests before it is promoted.
+        first = each.kind is ROUTERS["kserve-knative"] and number < 1
+        known = {"none"} | ({"1"} if number >= 1 or first else set()) | {"2", "3"}
+        assert each.ask(5).keys() <= known
+        if 3 <= number < 4:
+            assert each.ask(20) == {"1": 20}
+    assert ends >= len(steps)
+    assert each.ask(20) == {"1": 20}
+
+
+def test_what_no_state_names_is_swept_and_nothing_else(driver: Driver) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+    mine = driver.cluster.get("inferenceservices", "adult-v1")
+    assert mine is not None
+
+    def put(name: str, **labels: str) -> None:
+        metadata = {"name": name, "labels": {**mine["metadata"]["labels"], **labels}}
+        driver.cluster.put("inferenceservices", {**mine, "metadata": metadata})
+
+    put("adult-v7")
+    put("census-v7", **{"penstock/service": "census"})
+    put("theirs", **{"app.kubernetes.io/managed-by": "somebody"})
+    # What the other routers have of a service bears its own name, and their states tell of it.
+    put("adult")
+    with driver.router().exclusive():
+        assert served(driver) == {"adult-v1", "census-v7", "theirs", "adult"}
+    assert driver.ask(5) == {"1": 5}
+
+
+def test_a_service_that_ended_leaves_nothing(each: Driver) -> None:
+    router = each.router()
+    with router.exclusive():
+        router.open()
+        router.deploy(release(1), timeout=10)
+        router.promote(1)
+        router.rollback(1)
+        router.clean_up()
+    assert not served(each)
+    assert not each.cluster.servers
+    assert [key for key in each.cluster.objects if key[0] in ("httproutes", "configmaps")] == []
+
+
+def test_a_candidate_is_in_the_state_before_it_is_created(each: Driver) -> None:
+    seen: list[set[str]] = []
+    router = each.router()
+    with router.exclusive():
+        serve(router, 1)
+        start = each.cluster.start
+
+        def look(name: str, predictor: dict[str, Any]) -> Any:
+            reader = each.router()
+            assert reader.refresh()
+            seen.append({str(arm.version) for arm in reader.state.passing})
+            return start(name, predictor)
+
+        each.cluster.start = look
+        # The emulator answers in one thread, which may not ask itself: what it reads is at hand.
+        each.router = lambda **_: _Reading(each)  # type: ignore[method-assign,assignment]
+        router.deploy(release(2), timeout=10)
+    assert seen
+    assert seen[0] == {"2"}
+
+
+class _Reading:
+    """Reads a state from the emulator's objects, without a request."""
+
+    def __init__(self, driver: Driver) -> None:
+        self._driver = driver
+        self.state = ClusterState(service="", token="")
+
+    def refresh(self) -> bool:
+        for found in self._driver.cluster.objects.values():
+            text = (found["metadata"].get("annotations") or {}).get("penstock/state")
+            if text:
+                self.state = ClusterState.loads(text, where="")
+                return True
+        return False
+
+
+# Names of other services.
+
+
+def test_a_service_whose_name_is_another_s_version_keeps_its_own(driver: Driver) -> None:
+    """Version 2 of `adult` has the name of the service `adult-v2` of KServe's own canary."""
+    other = Driver(driver.cluster, ROUTERS["kserve-native"])
+    theirs = other.router(service="adult-v2")
+    with theirs.exclusive():
+        serve(theirs, 1)
+    before = driver.cluster.get("inferenceservices", "adult-v2")
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        with pytest.raises(ServiceError, match="belongs to service adult-v2"):
+            router.deploy(release(2), timeout=5)
+        assert router.candidate is None
+        router.clean_up()
+    assert driver.cluster.get("inferenceservices", "adult-v2") == before
+    assert served(driver) == {"adult-v1", "adult-v2"}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(("kserve-native", "adult"), ("kserve-gateway", "adult-arms"))],
+)
+def test_a_route_of_another_service_is_left_alone(
+    driver: Driver, first: tuple[str, str], second: tuple[str, str]
+) -> None:
+    kind, service = first
+    router = Driver(driver.cluster, ROUTERS[kind]).router(service=service)
+    with router.exclusive():
+        serve(router, 1)
+    before = driver.cluster.get("httproutes", "adult-arms")
+    kind, service = second
+    other = Driver(driver.cluster, ROUTERS[kind]).router(service=service)
+    with pytest.raises(ServiceError, match="belongs to service adult,"), other.exclusive():
+        pass
+    assert driver.cluster.get("httproutes", "adult-arms") == before
+    kube = driver.kube()
+    assert standing(kube, KserveSpec(), service="adult", begun=list) == "kserve-native"
+    assert standing(kube, KserveSpec(), service="adult-arms", begun=list) == ""
+
+
+def test_an_inferenceservice_of_somebody_else_is_neither_written_nor_deleted(
+    driver: Driver,
+) -> None:
+    theirs = {
+        "metadata": {"name": "adult-v2", "labels": {}},
+        "spec": {"predictor": {"model": {"storageUri": "s3://x", "args": ["--version=9"]}}},
+    }
+    driver.cluster.put("inferenceservices", theirs)
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        with pytest.raises(ServiceError, match="was not made by Penstock"):
+            router.deploy(release(2), timeout=5)
+    found = driver.cluster.get("inferenceservices", "adult-v2")
+    assert found is not None
+    assert found["spec"] == theirs["spec"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"service": 3}'])
+def test_a_state_that_cannot_be_read_is_named(driver: Driver, text: str) -> None:
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+    route = driver.cluster.get("httproutes", "adult")
+    assert route is not None
+    metadata = {**route["metadata"], "annotations": {"penstock/state": text} if text else {}}
+    driver.cluster.put("httproutes", {**route, "metadata": metadata})
+    with pytest.raises(Exception, match="HTTPRoute penstock/adult") as caught:
+        driver.router().refresh()
+    assert type(caught.value).__module__ == "penstock.errors"
+
+
+# Controllers that were taken over from.
+
+
+def let_go(driver: Driver) -> None:
+    """Have whoever holds the lease be taken for dead."""
+    found = driver.cluster.get("leases", "penstock-adult")
+    assert found is not None
+    driver.cluster.put("leases", {**found, "spec": {**found["spec"], "holderIdentity": ""}})
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda router: router.set_weight(2, 90),
+        lambda router: router.promote(2),
+        lambda router: router.rollback(2),
+        lambda router: router.deploy(release(3), timeout=5),
+        lambda router: router.route(Routing(mirror=0.5)),
+        lambda router: router._follow() or router._save(),
+    ],
+)
+def test_a_stale_controller_changes_nothing(each: Driver, act: Action) -> None:
+    stale = each.router()
+    with stale.exclusive():
+        serve(stale, 1)
+        stale.deploy(release(2), timeout=10)
+        stale.set_weight(2, 40)
+        let_go(each)
+        successor = each.router()
+        with successor.exclusive():
+            successor.set_weight(2, 30)
+            # It does not know yet.
+            stale._lease._valid_until = float("inf")
+            before = _written(each)
+            with pytest.raises(LeaseLostError):
+                act(stale)
+            assert _written(each) == before
+            successor.set_weight(2, 20)
+
+
+def test_a_stale_controller_deletes_nothing_that_was_made_anew(driver: Driver) -> None:
+    stale = driver.router()
+    with stale.exclusive():
+        serve(stale, 1)
+        stale.deploy(release(2), timeout=10)
+        path = INFERENCE_SERVICES.path("penstock", "adult-v2")
+        found = driver.kube().get(path)
+        assert found is not None
+        let_go(driver)
+        successor = driver.router()
+        with successor.exclusive():
+            successor.rollback(2)
+            successor.clean_up()
+            successor.deploy(release(2), timeout=10)
+            delete(driver.kube(), "penstock", found, service="adult")
+            assert driver.versions() == {"1", "2"}
+
+
+def _written(driver: Driver) -> dict[Any, Any]:
+    kinds = ("inferenceservices", "httproutes", "configmaps")
+    return {
+        key: (found["metadata"]["uid"], found["metadata"]["resourceVersion"])
+        for key, found in driver.cluster.objects.items()
+        if key[0] in kinds
+    }
+
+
+def test_a_write_that_is_refused_changes_nothing_here_either(each: Driver) -> None:
+    router = each.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        before = router.state, router._edges
+        Ending(router, left=0, how="forbidden")
+        for act in (
+            lambda: router.set_weight(2, 40),
+            lambda: router.route(Routing(mirror=0.5)),
+            lambda: router.promote(2),
+        ):
+            with pytest.raises(ForbiddenError):
+                act()
+            assert (router.state, router._edges) == before
+
+
+def test_a_lease_that_was_deleted_shuts_nobody_out(driver: Driver) -> None:
+    for version in (1, 2, 3):
+        router = driver.router()
+        with router.exclusive():
+            serve(router, version)
+    driver.cluster.delete("leases", "penstock-adult")
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 4)
+        assert router._lease.term > 3
+    assert driver.ask(5) == {"4": 5}
+
+
+# How long a version that served before may take.
+
+
+@pytest.mark.parametrize("kind", ["kserve-gateway", "kserve-knative", "kserve-native"])
+def test_a_way_back_that_does_not_come_up_ends_by_ready_timeout(kind: str) -> None:
+    with running() as cluster:
+        cluster.install_knative()
+        driver = Driver(cluster, ROUTERS[kind])
+        router = driver.router(ready_timeout=1)
+        with router.exclusive():
+            serve(router, 1)
+            serve(router, 2)
+            cluster.start = lambda *_: Scripted("1", ready=False)
+            with pytest.raises(ServiceError, match="version 1 did not become ready within 1 s"):
+                router.rollback(2)
+            assert router.stable == 2
+            assert driver.ask(5) == {"2": 5}

@@ -1,0 +1,66 @@
+"""What is not a Kubernetes API server, or has not what it is asked to write into, is named."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from penstock.errors import ServiceError
+from penstock.kube import CONFIG_MAPS, Kube, RefusedError
+
+
+class Proxy(HTTPServer):
+    status = 200
+    said = b""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Proxy
+
+    def do_GET(self) -> None:
+        self.rfile.read(int(self.headers.get("content-length", 0)))
+        self.send_response(self.server.status)
+        self.send_header("content-length", str(len(self.server.said)))
+        self.end_headers()
+        self.wfile.write(self.server.said)
+
+    do_POST = do_PUT = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def proxy() -> Iterator[Proxy]:
+    server = Proxy(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.mark.parametrize("said", [b"<html>Log in</html>", b"[]", b"", b"\xff"])
+def test_a_page_is_no_answer(proxy: Proxy, said: bytes) -> None:
+    proxy.said = said
+    kube = Kube(f"http://127.0.0.1:{proxy.server_port}", verify=False, patience=0)
+    path = CONFIG_MAPS.path("penstock")
+    for ask in (
+        lambda: kube.get(f"{path}/x"),
+        lambda: kube.items(path),
+        lambda: kube.create(path, {}),
+        lambda: kube.replace(f"{path}/x", {}),
+    ):
+        with pytest.raises(ServiceError, match="something else than a Kubernetes API server"):
+            ask()
+
+
+def test_a_namespace_that_is_not_there_takes_nothing(proxy: Proxy) -> None:
+    proxy.status, proxy.said = 404, b'{"kind": "Status", "message": "namespaces \\"x\\" not found"}'
+    kube = Kube(f"http://127.0.0.1:{proxy.server_port}", verify=False, patience=0)
+    with pytest.raises(RefusedError, match='namespaces "x" not found'):
+        kube.create(CONFIG_MAPS.path("x"), {})
