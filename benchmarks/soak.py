@@ -98,8 +98,14 @@ class Soak:
     def command(self, service: str, action: str, *arguments: str) -> subprocess.Popen[str]:
         """Begin a command in a process group of its own."""
         return subprocess.Popen(
-            [sys.executable, str(HERE / "soak_release.py"), action, str(self.folder), service]
-            + list(arguments),
+            [
+                sys.executable,
+                str(HERE / "soak_release.py"),
+                action,
+                str(self.folder),
+                service,
+                *arguments,
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
