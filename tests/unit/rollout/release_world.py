@@ -286,6 +286,7 @@ class World(Site):
             {},
         )
         self.shares[str(service.folder)] = {}
+        shutil.rmtree(service.models, ignore_errors=True)
 
     # -- what is checked
     def check(self) -> None:
@@ -334,17 +335,17 @@ class World(Site):
         """Whatever happened, honest people come to a release from here, by documented means."""
         for version in self.oracle.versions:
             self.restore(version)
+        champion = self.oracle.versions.get(self.oracle.champion or 0)
+        for person, (verdict, _) in list(champion.words.items()) if champion else []:
+            # Without this it could be neither champion nor brought up, to compare the next with it.
+            if verdict == "rejected":
+                self.say(person, champion.number, "approved")
         if self.oracle.by_hand and self.oracle.champion is None:
             self.registry.delete_registered_model_alias(NAME, versions.CHAMPION)
             self.oracle.by_hand = False
         elif self.oracle.by_hand:
             done = self.mend(self.oracle.champion)
             assert done.value == 0, f"audit --champion: {done.error or done.value}"
-        champion = self.oracle.versions.get(self.oracle.champion or 0)
-        for person, (verdict, _) in list(champion.words.items()) if champion else []:
-            # Without this it could not be brought up again, to compare the next one with it.
-            if verdict == "rejected":
-                self.say(person, champion.number, "approved")
         for home in range(len(self.homes)):
             for _ in range(3):
                 if not self.unfinished(home):
