@@ -180,6 +180,9 @@ class Site:
         """Why the process may not bring a version to users or crown it; empty: it may."""
         oracle, process = self.oracle, self.process
         named, mending = process.named, process.command == "audit"
+        if mending and oracle.versions[version].altered == {"files"}:
+            # The files are looked at when they are to be served, and not for the alias.
+            return ""
         new = oracle.objection(version, self.time, mending=mending)
         if process.command == "release" and version == process.version:
             return new

@@ -193,8 +193,10 @@ class World(Site):
             self._wrong(f"version {to} was champion, and a rollback to it fails: {result.error}")
         self._check_rest(home, result)
         if champion is not None and isinstance(result.value, Rollout):
-            self.oracle.versions[champion].rolled_back = True
-            self.oracle.versions[result.value.candidate].rolled_back = False
+            target = result.value.candidate
+            # Going forward again, by name, is no word on what was served in between.
+            self.oracle.versions[champion].rolled_back |= target < champion
+            self.oracle.versions[target].rolled_back = False
         return result
 
     def resume(self, *, home: int = 0, fault: Fault | None = None) -> Result:

@@ -342,6 +342,23 @@ def test_a_champion_that_is_rejected_while_it_starts_again_does_not_serve(world:
     world.check()
 
 
+@pytest.mark.xfail(strict=True, reason="what was left for a newer version by name is gone back to")
+def test_a_rollback_does_not_go_to_what_was_left_by_name(world: World) -> None:
+    first, _, third = (released(world) for _ in range(3))
+    assert world.roll_back(to=first).outcome == "promoted"
+    assert world.roll_back(to=third).outcome == "promoted"
+    world.roll_back()
+    assert world.oracle.champion != first
+
+
+@pytest.mark.xfail(strict=True, reason="the alias moves to files that are not looked at")
+def test_no_alias_is_moved_by_hand_to_files_that_were_altered(world: World) -> None:
+    first = released(world)
+    released(world)
+    world.alter(first, "files")
+    assert world.mend(first).error is not None
+
+
 def test_a_release_brings_the_champion_up_and_keeps_the_candidate(world: World) -> None:
     released(world)
     version = registered(world)
