@@ -9,7 +9,7 @@ TREE   := build/tree
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-long test-all test-cluster package lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving bench-wide bench-run bench-split clean
+.PHONY: help setup run stop test test-long test-all test-cluster package lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving bench-wide bench-run bench-split soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -101,6 +101,10 @@ bench-wide: setup | build ## Each step on 500, 1,000 and 2,000 columns, beside o
 
 bench-split: setup | build ## Whether the holdout tells how fresh rows do where rows repeat; 4 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_split.py --json build/bench-split.json
+
+MINUTES ?= 10
+soak: setup | build ## Two services under load, a release a minute, kills at random: MINUTES=10
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) --json build/soak.json
 
 bench-slices: setup | build ## 50 slices of a million rows against pandas and fairlearn
 	$(BIN)/python benchmarks/bench_slices.py --json build/bench-slices.json

@@ -7,8 +7,8 @@ figure and its bound; the exit code is 1 if one of them fails.
 
     python benchmarks/soak.py --minutes 10
 
-A request may fail only within `MENDED` seconds of a kill of what was answering it: the front, or a
-model server that had traffic. A killed controller costs nobody a request.
+A request may fail only in the seconds after a kill of what was answering it (`soak_claims.MENDED`):
+the front, or a model server that had traffic. A killed controller costs nobody a request.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from serving_models import Workshop
-from soak_figures import MIB, Watch, files_below, middle
+from soak_claims import judge_all, print_all
+from soak_figures import Watch, files_below
 from soak_release import home_of, store_of
 
 from penstock.rollout.routers.services import stop
@@ -42,12 +42,6 @@ DRILLS = ("errors", "shifted-scores", "crash-at-start", "constant-scores")
 VICTIMS = ("nobody", "controller", "controller", "front", "stable", "candidate")
 CONNECTIONS, RATE = 3, 12.0
 
-MENDED = 60.0
-"""Seconds in which what was killed answers again: noticed at a look, and a server's start."""
-SLOPE = 1.5
-"""MiB a minute that a process may grow by at most, once it is a minute old."""
-GROWTH = 1.15
-"""What the median memory of the second half's processes may be of the first half's."""
 LASTS = 240.0
 """Seconds after which a command that has not ended hangs."""
 
@@ -80,10 +74,12 @@ class Soak:
     Args:
         folder: Registry, home and models.
         seed: Of the kills.
+        services: Their names.
     """
 
     folder: Path
     seed: int
+    services: tuple[str, ...] = SERVICES
     kills: list[Kill] = field(default_factory=list)
     outcomes: list[dict[str, Any]] = field(default_factory=list)
     hung: list[str] = field(default_factory=list)
@@ -98,8 +94,14 @@ class Soak:
     def command(self, service: str, action: str, *arguments: str) -> subprocess.Popen[str]:
         """Begin a command in a process group of its own."""
         return subprocess.Popen(
-            [sys.executable, str(HERE / "soak_release.py"), action, str(self.folder), service]
-            + list(arguments),
+            [
+                sys.executable,
+                str(HERE / "soak_release.py"),
+                action,
+                str(self.folder),
+                service,
+                *arguments,
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -133,7 +135,7 @@ class Soak:
             self.files.append(files_below(self.home / "serving"))
 
     def _cycle(self, service: str, cycle: int, drill: str, chance: random.Random) -> None:
-        victim, delay = chance.choice(VICTIMS), chance.uniform(6, 40)
+        victim, delay = chance.choice(VICTIMS), chance.uniform(4, 28)
         goes_on = chance.random() < 0.5
         arguments = ["--variant", str(cycle), "--drill", drill]
         process = self.command(service, "release", *arguments)
@@ -190,12 +192,12 @@ def main() -> int:
         try:
             with watch:
                 loaded, failures = _run(soak, bodies, minutes=options.minutes)
-            claims, figures = _judge(soak, watch, loaded, failures)
+            claims, figures = judge_all(soak, watch, loaded, failures)
         finally:
             stop(soak.home, force=True)
         left = [process.pid for process in watch.running()]
         claims.append(("no process is left after stop", len(left), 0, not left))
-    _print(soak, watch, loaded, failures, claims)
+    print_all(soak, watch, loaded, failures, claims)
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
@@ -261,132 +263,6 @@ def _port(soak: Soak, service: str) -> int:
     state = soak.state(service)
     assert state is not None, f"{service} does not serve"
     return state.port
-
-
-Claim = tuple[str, float, float, bool]
-
-
-def _judge(
-    soak: Soak, watch: Watch, loaded: dict[str, Any], failures: list[dict[str, Any]]
-) -> tuple[list[Claim], dict[str, Any]]:
-    """Return the claims (what, figure, bound, whether it holds) and all figures."""
-    allowed = [one for one in failures if _cause(soak, one)]
-    slopes = [s.slope for s in watch.series.values() if s.slope is not None]
-    ratio = _growth(watch)
-    requests = sum(sum(one["answers"].values()) for one in loaded.values())
-    raw = [one for one in soak.outcomes if one["code"] == 1 or "Traceback" in one["said"]]
-    bad = [one for one in soak.outcomes if one["drill"] and one["code"] == 0]
-    claims: list[Claim] = [
-        ("requests that failed and should not", len(failures) - len(allowed), 0,
-         len(allowed) == len(failures)),
-        ("of all, failed for a kill", len(allowed) / max(requests, 1), 0.05,
-         len(allowed) < 0.05 * requests),
-        ("commands that hang", len(soak.hung), 0, not soak.hung),
-        ("commands that ended in an error", len(raw), 0, not raw),
-        ("drills that were promoted", len(bad), 0, not bad),
-        ("services in another state than the registry", *_settled(soak)),
-        ("MiB a minute, the fastest process", max(slopes, default=0.0), SLOPE,
-         max(slopes, default=0.0) <= SLOPE),
-        ("memory of the second half by the first", ratio, GROWTH, ratio <= GROWTH),
-        ("zombies", len(watch.zombies), 0, not watch.zombies),
-        ("models kept", *_models(soak)),
-    ]  # fmt: skip
-    figures = {
-        "loaded": loaded,
-        "failures": failures,
-        "outcomes": soak.outcomes,
-        "kills": [vars(kill) for kill in soak.kills],
-        "files": soak.files,
-        "claims": claims,
-        "processes": [vars(series) for series in watch.series.values()],
-    }
-    return claims, figures
-
-
-def _cause(soak: Soak, failure: dict[str, Any]) -> str:
-    """Return what was killed that a failure may come from; empty: nothing."""
-    for kill in soak.kills:
-        after = failure["time"] - kill.time
-        hit = kill.victim != "controller" and kill.service == failure["service"]
-        if hit and -0.2 <= after <= MENDED:
-            return kill.victim
-    return ""
-
-
-def _growth(watch: Watch) -> float:
-    """Compare the memory of processes of one role, settled, in the two halves of the time."""
-    times = [t for series in watch.series.values() for t in series.times]
-    half = (min(times) + max(times)) / 2
-    ratios = []
-    for role in ("front", "model server"):
-        halves: list[list[int]] = [[], []]
-        for series in watch.series.values():
-            if series.role == role:
-                for place, moment in enumerate(series.times):
-                    if moment - series.times[0] > 15:
-                        halves[moment > half].append(series.rss[place])
-        if all(halves):
-            ratios.append(middle(halves[1]) / middle(halves[0]))
-    return max(ratios, default=1.0)
-
-
-def _settled(soak: Soak) -> tuple[float, float, bool]:
-    from penstock.registry.champion import checked_champion
-
-    wrong = 0
-    for service in SERVICES:
-        state = soak.state(service)
-        champion = checked_champion(service, tracking_uri=store_of(soak.folder))
-        version = champion.version.version if champion.version else None
-        serves = state.stable.version if state and state.stable else None
-        wrong += bool(champion.problem) or serves != version or (state and state.weight) != 0
-    return wrong, 0, wrong == 0
-
-
-def _models(soak: Soak) -> tuple[float, float, bool]:
-    most = max(
-        len(list(ServiceFolder(soak.home, service).models.iterdir())) for service in SERVICES
-    )
-    return most, 3, most <= 3
-
-
-def _print(
-    soak: Soak,
-    watch: Watch,
-    loaded: dict[str, Any],
-    failures: list[dict[str, Any]],
-    claims: list[Claim],
-) -> None:
-    print("\nRequests")
-    for service, one in loaded.items():
-        answers = ", ".join(f"{kind}: {count:,}" for kind, count in one["answers"].items())
-        print(f"  {service:8} {answers}; slowest answer {one['slowest']:.2f} s")
-    causes = Counter((_cause(soak, f) or "NOTHING WAS KILLED", f["kind"]) for f in failures)
-    for (cause, kind), count in sorted(causes.items()):
-        print(f"  failed {kind:24} {count:6,}  {cause} killed")
-    print(f"\nKills  {dict(Counter(kill.victim for kill in soak.kills))}")
-    print("\nProcesses           seconds   RSS MiB first, last   MiB/min   files   threads")
-    for series in watch.series.values():
-        if len(series.times) < 10:
-            continue
-        slope = "      -" if series.slope is None else f"{series.slope:7.2f}"
-        print(
-            f"  {series.role:16} {series.times[-1] - series.times[0]:8.0f}   "
-            f"{series.rss[0] / MIB:8.0f} {series.rss[-1] / MIB:8.0f}   {slope}   "
-            f"{series.files[0]:3} {series.files[-1]:3}   {series.threads[0]:3} "
-            f"{series.threads[-1]:3}"
-        )
-    print("\nFiles below the home: first and last, number and KiB")
-    if soak.files:
-        for kind in sorted(soak.files[0].keys() | soak.files[-1].keys()):
-            first, last = soak.files[0].get(kind, (0, 0)), soak.files[-1].get(kind, (0, 0))
-            print(
-                f"  {kind:16} {first[0]:5} {first[1] / 1024:10.0f}   "
-                f"{last[0]:5} {last[1] / 1024:10.0f}"
-            )
-    print("\nClaims")
-    for what, figure, bound, good in claims:
-        print(f"  {'holds' if good else 'FAILS'}  {what}: {figure:.4g} (at most {bound:g})")
 
 
 if __name__ == "__main__":

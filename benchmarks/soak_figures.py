@@ -108,13 +108,13 @@ class Watch:
 
 
 def files_below(folder: Path) -> dict[str, tuple[int, int]]:
-    """Return number and bytes of files by kind: the first folder or the ending below a service."""
+    """Return number and bytes of files by kind: the folder below a service, or the ending."""
     found: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     for path in folder.rglob("*"):
         try:
             if path.is_file():
                 parts = path.relative_to(folder).parts
-                kind = parts[2] if len(parts) > 3 else (path.suffix.lstrip(".") or path.name)
+                kind = parts[1] if len(parts) > 2 else (path.suffix.lstrip(".") or path.name)
                 found[kind][0] += 1
                 found[kind][1] += path.stat().st_size
         except FileNotFoundError:

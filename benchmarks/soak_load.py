@@ -68,7 +68,12 @@ class Client:
 
     def _failed(self, kind: str, body: bytes = b"") -> None:
         self.answers[kind] += 1
-        entry = {"service": self._name, "time": time.time(), "kind": kind, "said": body.decode()[:300]}
+        entry = {
+            "service": self._name,
+            "time": time.time(),
+            "kind": kind,
+            "said": body.decode()[:300],
+        }
         with self._failures.open("a") as stream:
             stream.write(json.dumps(entry) + "\n")
 

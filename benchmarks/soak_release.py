@@ -1,4 +1,4 @@
-"""`python soak_release.py ACTION FOLDER NAME`: what a pipeline does at its end, to be killed at will.
+"""`python soak_release.py ACTION FOLDER NAME`: the end of a pipeline, to be killed at will.
 
 `release` registers a variant of the model that lies in FOLDER, decided on against the champion of
 that moment, and brings it to users; `resume` goes on with what a killed controller left. Prints the

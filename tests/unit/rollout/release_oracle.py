@@ -86,6 +86,7 @@ class Oracle:
     def crowned(self, version: int, *, let_in: bool) -> None:
         """The alias names it now; by hand, with `audit --champion`, nobody is let in."""
         self.champion = version
+        self.versions[version].rolled_back = False
         if let_in:
             self.past.add(version)
         self.by_hand = False
