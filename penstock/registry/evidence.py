@@ -237,7 +237,7 @@ def keep_rollout(
     """
     version = versions.registered(rollout.uri, tracking_uri=tracking_uri)
     store = tracking.client(tracking_uri)
-    with TemporaryDirectory() as place, answers(tracking_uri):
+    with answers(tracking_uri), TemporaryDirectory() as place:
         folder = Path(place)
         rollout.write(folder / "rollout.json")
         for title, path in others.items():

@@ -9,6 +9,7 @@ from penstock import model
 from penstock.errors import PenstockError
 from penstock.registry import versions
 from penstock.registry.versions import Version
+from penstock.rollout.disk import writing
 from penstock.rollout.router import Release
 
 
@@ -17,7 +18,7 @@ def fetch(version: Version, *, into: Path, tracking_uri: str, drill: str = "") -
 
     Raises:
         IntegrityError: If its files or its tags are not the ones that were registered.
-        ServiceError: If the registry or its artifact store does not answer.
+        ServiceError: If the registry or its artifact store does not answer, or there is no room.
     """
     short = version.model.removeprefix("sha256:")[:12]
     folder = into / f"{version.version}-{short}"
@@ -25,7 +26,8 @@ def fetch(version: Version, *, into: Path, tracking_uri: str, drill: str = "") -
         versions.require_as_registered(version, tracking_uri=tracking_uri)
     else:
         shutil.rmtree(folder, ignore_errors=True)
-        versions.fetch(version.uri, tracking_uri=tracking_uri, destination=folder)
+        with writing(folder):
+            versions.fetch(version.uri, tracking_uri=tracking_uri, destination=folder)
     return Release(
         version=version.version,
         uri=version.uri,

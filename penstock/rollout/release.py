@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from penstock.registry.admission import ADMITTED, Admission, require_return, tel
 from penstock.registry.audit import Word
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import keep_rollout
+from penstock.rollout.disk import writing
 from penstock.rollout.fetching import fetch
 from penstock.rollout.journal import Journal
 from penstock.rollout.place import Place, place_of, prune
@@ -84,7 +86,8 @@ def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
 def release(place: Place, order: Order, *, run: str, outputs: Outputs) -> Rollout:
     """Do as `deploy` says, at a place."""
     # What an earlier attempt left there must not be taken for the outcome of this one.
-    outputs.deployment.unlink(missing_ok=True)
+    with writing(outputs.deployment):
+        outputs.deployment.unlink(missing_ok=True)
     spec = DeploymentSpec.parse(order.deployment, where="deployment")
     identity = identity_of(order, run=run)
     if not Journal(place.store(identity)).exists:
@@ -95,14 +98,18 @@ def release(place: Place, order: Order, *, run: str, outputs: Outputs) -> Rollou
         journal = Journal(place.store(identity))
         try:
             rollout = _run(place, journal, order, spec=spec)
-        finally:
-            if journal.exists:
-                _write(journal.rollout, outputs)
+        except BaseException:
+            # Whatever ended it is what is told; its record shows how far it came.
+            with contextlib.suppress(PenstockError):
+                if journal.exists:
+                    _write(journal.rollout, outputs)
+            raise
         _write(rollout, outputs)
         if rollout.outcome == "promoted":
             # A cluster may give a service its address only now.
             made = _deployment(rollout, url=place.router.url, spec=spec)
-            made.write(outputs.deployment)
+            with writing(outputs.deployment):
+                made.write(outputs.deployment)
         _keep(rollout, outputs, tracking_uri=order.tracking_uri)
         _prune(place, keep=spec.history)
     progress.say(headline(rollout))
@@ -290,5 +297,7 @@ def _deployment(rollout: Rollout, *, url: str, spec: DeploymentSpec) -> Deployme
 
 
 def _write(rollout: Rollout, outputs: Outputs) -> None:
-    rollout.write(outputs.rollout)
-    files.write_text(outputs.report, render(rollout))
+    with writing(outputs.rollout):
+        rollout.write(outputs.rollout)
+    with writing(outputs.report):
+        files.write_text(outputs.report, render(rollout))

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from penstock import files
 from penstock.errors import ServiceError
-from penstock.rollout.routers.disk import writing
+from penstock.rollout.disk import writing
 
 _JOURNAL = "journal.jsonl"
 _NUMBER, _OUTCOME = "number", "outcome"

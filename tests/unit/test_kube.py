@@ -47,7 +47,7 @@ def proxy() -> Iterator[Proxy]:
 @pytest.mark.parametrize("said", [b"<html>Log in</html>", b"[]", b"", b"\xff"])
 def test_a_page_is_no_answer(proxy: Proxy, said: bytes) -> None:
     proxy.said = said
-    kube = Kube(f"http://127.0.0.1:{proxy.server_port}", verify=False, patience=0)
+    kube = Kube(f"http://127.0.0.1:{proxy.server_port}", verify=False, patience=5)
     path = CONFIG_MAPS.path("penstock")
     for ask in (
         lambda: kube.get(f"{path}/x"),
@@ -61,6 +61,6 @@ def test_a_page_is_no_answer(proxy: Proxy, said: bytes) -> None:
 
 def test_a_namespace_that_is_not_there_takes_nothing(proxy: Proxy) -> None:
     proxy.status, proxy.said = 404, b'{"kind": "Status", "message": "namespaces \\"x\\" not found"}'
-    kube = Kube(f"http://127.0.0.1:{proxy.server_port}", verify=False, patience=0)
+    kube = Kube(f"http://127.0.0.1:{proxy.server_port}", verify=False, patience=5)
     with pytest.raises(RefusedError, match='namespaces "x" not found'):
         kube.create(CONFIG_MAPS.path("x"), {})

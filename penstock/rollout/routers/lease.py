@@ -19,8 +19,8 @@ from pydantic import Field
 from penstock.errors import InputError, LeaseLostError, PenstockError, ServiceError
 from penstock.records.base import Record, Value
 from penstock.rollout.beside import beside
+from penstock.rollout.disk import writing
 from penstock.rollout.routers import identity
-from penstock.rollout.routers.disk import writing
 from penstock.rollout.routers.identity import ProcessRef
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from io import BufferedWriter
 from pathlib import Path
 
 from penstock.errors import ServiceError
-from penstock.rollout.routers.disk import writing
+from penstock.rollout.disk import writing
 from penstock.rollout.routers.identity import ProcessRef as ProcessRef
 from penstock.rollout.routers.identity import is_alive as is_alive
 from penstock.rollout.routers.identity import ref_of

@@ -16,9 +16,9 @@ from pydantic import Field
 from penstock.errors import PenstockError, ServiceError
 from penstock.records.base import Record, Value
 from penstock.records.rollout import Grids
+from penstock.rollout.disk import writing
 from penstock.rollout.router import Release, Routing
 from penstock.rollout.routers import process
-from penstock.rollout.routers.disk import writing
 from penstock.rollout.routers.identity import ProcessRef
 from penstock.rollout.routers.lease import Lease
 from penstock.rollout.routers.loopback import LOOPBACK
