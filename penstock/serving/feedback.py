@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -66,7 +67,8 @@ class Memory:
         self._record = record
         self._limit = rows
         self._rows = 0
-        self._answered: dict[str, _Answered] = {}
+        # Taking the oldest of a plain dict looks at every entry that was taken before it.
+        self._answered: OrderedDict[str, _Answered] = OrderedDict()
 
     def add(
         self, request_id: str, *, scores: Sequence[float], labels: Sequence[Any], mirrored: bool
@@ -82,8 +84,8 @@ class Memory:
         self._answered[request_id] = _Answered(scores, labels, arm)
         self._rows += len(labels)
         while self._rows > self._limit:
-            oldest = next(iter(self._answered))
-            self._rows -= len(self._answered.pop(oldest).labels)
+            _, oldest = self._answered.popitem(last=False)
+            self._rows -= len(oldest.labels)
 
     def join(self, truths: Sequence[tuple[str, int, Any]]) -> Joined:
         """Join labels, as `parse` returned them, with the rows they belong to.
