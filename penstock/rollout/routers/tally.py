@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from bisect import bisect_right
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -135,7 +135,7 @@ class PairTally:
     rows: int = 0
     agreeing: int = 0
     dropped: int = 0
-    known: dict[str, None] = field(default_factory=dict)
+    known: OrderedDict[str, None] = field(default_factory=OrderedDict)
 
     def add(self, pair: Pair, stable: Outcome, candidate: Outcome) -> None:
         """Count a request that both have ended."""
@@ -146,7 +146,7 @@ class PairTally:
             self.agreeing += _agreeing(one, other)
             self.known[pair.request_id] = None
             if len(self.known) > _KNOWN:
-                del self.known[next(iter(self.known))]
+                self.known.popitem(last=False)
 
     def counts(self) -> dict[str, Any]:
         """Return the fields of a `Pairs`, JSON-ready."""
