@@ -135,7 +135,7 @@ class Soak:
             self.files.append(files_below(self.home / "serving"))
 
     def _cycle(self, service: str, cycle: int, drill: str, chance: random.Random) -> None:
-        victim, delay = chance.choice(VICTIMS), chance.uniform(4, 28)
+        victim, delay = chance.choice(VICTIMS), chance.uniform(3, 22)
         goes_on = chance.random() < 0.5
         arguments = ["--variant", str(cycle), "--drill", drill]
         process = self.command(service, "release", *arguments)

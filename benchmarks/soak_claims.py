@@ -13,7 +13,7 @@ from penstock.rollout.routers.state import ServiceFolder
 if TYPE_CHECKING:
     from soak import Soak
 
-MENDED = 60.0
+MENDED = 30.0
 """Seconds in which what was killed answers again: noticed at a look, and a server's start."""
 CUT = ("ConnectionRefusedError", "ConnectionResetError", "BrokenPipeError", "IncompleteReadError")
 BY_A_KILL = (*CUT, "502", "503")

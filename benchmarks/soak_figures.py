@@ -87,9 +87,13 @@ class Watch:
             key = (process.pid, process.create_time())
             words = process.cmdline()
             role = "front" if any("splitter" in word for word in words) else "model server"
+            held = process.memory_info().rss
+            if held == 0:
+                # It has ended, and nobody has asked after it yet.
+                return
             series = self.series.setdefault(key, Series(role))
             series.times.append(time.time())
-            series.rss.append(process.memory_info().rss)
+            series.rss.append(held)
             series.files.append(process.num_fds())
             series.threads.append(process.num_threads())
             self._parents[process.pid] = process.ppid()
