@@ -117,32 +117,6 @@ def require_return(name: str, version: int, *, tracking_uri: str) -> Version:
     return found
 
 
-def require_decided(name: str, version: int, *, tracking_uri: str) -> Version:
-    """Return a version only if what is kept of it lets it in, whoever is the champion.
-
-    For a move of the alias by hand, which compares with nobody.
-
-    Raises:
-        NotApprovedError: If its decision does not approve it, or people have not.
-        IntegrityError: If what is registered or kept differs, or its decision or policy is not
-            kept.
-        InputError: If there is no such version.
-        ServiceError: If the registry does not answer.
-    """
-    found = versions.registered(f"models:/{name}/{version}", tracking_uri=tracking_uri)
-    tags = _model_tags(found, tracking_uri=tracking_uri)
-    _require_registered(found, trail=audit.read(tags), tracking_uri=tracking_uri)
-    kept = _kept(found, tracking_uri=tracking_uri)
-    decision = Decision.loads(
-        _required(found, kept, "decision.json"), where=f"{found.uri}, decision.json"
-    )
-    decision.require_approval_of(found.model)
-    _require_same("decision", found.tags.get(versions.DECISION_DIGEST, ""), decision.digest())
-    asked = _asked_of_kept(_required(found, kept, "policy.json"), decided=decision.policy)
-    _require_people(found, tags, spec=asked)
-    return found
-
-
 def tell_once(
     version: Version,
     *,
@@ -221,16 +195,6 @@ def _kept(version: Version, *, tracking_uri: str) -> dict[str, str]:
             path = store.download_artifacts(version.run, f"{place}/{name}", folder)
             texts[name] = Path(path).read_text(encoding="utf-8")
     return texts
-
-
-def _required(version: Version, kept: Mapping[str, str], name: str) -> str:
-    if name not in kept:
-        raise IntegrityError(
-            f"no {name} is kept with the version, so nothing says that it may serve",
-            where=version.uri,
-            remedy="Release it: run its pipeline, or the step deploy, with its decision.",
-        )
-    return kept[name]
 
 
 def _require_kept(version: Version, decision: Decision, kept: Mapping[str, str]) -> None:
@@ -328,15 +292,6 @@ def _was_champion(version: Version, trail: Trail, *, tracking_uri: str) -> bool:
     # A registry of before a trail was kept has no more than its aliases.
     before = versions.by_alias(version.name, versions.PREVIOUS, tracking_uri=tracking_uri)
     return before == version
-
-
-def _require_same(field: str, expected: str, found: str) -> None:
-    if expected != found:
-        raise IntegrityError(
-            f"the {field} that is kept has digest {found}, the registry says {expected or 'none'}",
-            where=field,
-            remedy="One of the two was edited: see penstock verify.",
-        )
 
 
 def _short(value: object) -> str:

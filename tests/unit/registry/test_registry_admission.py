@@ -185,19 +185,6 @@ def test_a_champion_whose_files_and_tags_were_edited_together_is_not_brought_up(
         registry.deploy(*second)
 
 
-def test_by_hand_the_alias_goes_where_the_evidence_leads(registry: Registry) -> None:
-    asking = ApprovalSpec(people=1)
-    registry.policy = registry.policy.model_copy(update={"approval": asking})
-    registration, _ = registry.registered()
-    with pytest.raises(NotApprovedError, match="0 of 1 person"):
-        admission.require_decided("adult", 1, tracking_uri=registry.uri)
-    say(registry, 1)
-    admission.require_decided("adult", 1, tracking_uri=registry.uri)
-    (registry.pack(registration) / "policy.json").unlink()
-    with pytest.raises(IntegrityError, match=r"no policy\.json is kept with the version"):
-        admission.require_decided("adult", 1, tracking_uri=registry.uri)
-
-
 def test_the_trail_says_once_that_a_rollout_was_let_in(registry: Registry, tmp_path: Path) -> None:
     from penstock.registry import audit
 
