@@ -19,9 +19,9 @@ CUT = ("ConnectionRefusedError", "ConnectionResetError", "BrokenPipeError", "Inc
 BY_A_KILL = (*CUT, "502", "503")
 """How a request fails whose server or front is killed, and no other way."""
 SLOPE = 2.0
-"""MiB a minute that a process may grow by at most, once it is a minute old. A model server remembers
-100,000 answers (`penstock.serving.feedback.REMEMBERED`), 0.4 KB each: at this load 1.4 MiB a minute
-until it has them, 40 MiB in all."""
+"""MiB a minute that a process may grow by at most, once it is a minute old. A model server keeps
+100,000 answers in mind (`penstock.serving.feedback.REMEMBERED`), 0.4 KB each: at this load 1.4 MiB
+a minute until it has them, 40 MiB in all."""
 GROWTH = 1.15
 """What the median memory of the second half's processes may be of the first half's."""
 FILES, THREADS = 64, 12
