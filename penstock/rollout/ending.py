@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from penstock import progress
-from penstock.errors import LeaseLostError, PenstockError
+from penstock.errors import LeaseLostError, PenstockError, ServiceError
 from penstock.records.rollout import Finding, Phase, Rollout, Transition
 from penstock.rollout.journal import Journal
 from penstock.rollout.router import Router
@@ -51,8 +51,8 @@ def give_up(
 ) -> Rollout:
     """End a rollout from wherever it stands, and return its record.
 
-    It is rolled back, unless its candidate is the champion already or a person goes back to it:
-    then the rest of its promotion is done.
+    It is rolled back, unless its candidate is the champion already, or a person goes back to it and
+    it may serve: then the rest of its promotion is done.
 
     Args:
         router: What carries the traffic; its `exclusive()` is held by the caller.
@@ -83,7 +83,17 @@ def give_up(
 def _is_forward(router: Router, journal: Journal, *, version: int, actions: Actions) -> bool:
     if version not in (router.candidate, router.stable):
         return False
-    return journal.rollout.purpose == "return" or actions.is_champion()
+    if actions.is_champion():
+        return True
+    if journal.rollout.purpose != "return":
+        return False
+    try:
+        actions.require_admitted()
+    except ServiceError:
+        raise
+    except PenstockError:
+        return False
+    return True
 
 
 def promote(router: Router, version: int, *, actions: Actions) -> Move:

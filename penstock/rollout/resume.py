@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from penstock.errors import InputError
+from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.rollout import Order, ReturnOrder, Rollout
 from penstock.registry import admission, binding, versions
@@ -38,7 +38,6 @@ def go_on(place: Place, journal: Journal, order: Order | ReturnOrder | None) -> 
         order: What it was asked for with; None: not known any more, and it is rolled back.
 
     Raises:
-        InputError, IntegrityError: If the version cannot be fetched as it was registered.
         LeaseLostError: If another controller took over.
         ServiceError: If the service could neither be steered nor mended.
         KeyboardInterrupt: After the rollout was given up.
@@ -47,7 +46,13 @@ def go_on(place: Place, journal: Journal, order: Order | ReturnOrder | None) -> 
     if order is None or rollout.last.phase in ("rollback", "done"):
         return abandon(place, journal, order, reason="Nothing tells how to go on with it.")
     spec = DeploymentSpec.parse(order.deployment, where="deployment")
-    release = _release(place, order, drill=rollout.drill)
+    try:
+        release = _release(place, order, drill=rollout.drill)
+    except ServiceError:
+        raise
+    except PenstockError as error:
+        # Its files or tags are not what was registered, or it was deleted.
+        return abandon(place, journal, order, reason=f"It may not serve. {error}")
     controller = Controller(
         router=place.router,
         journal=journal,

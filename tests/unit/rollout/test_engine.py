@@ -897,6 +897,22 @@ def test_going_back_keeps_the_traffic_though_the_registry_refuses(world: World) 
     world.assert_legal()
 
 
+@pytest.mark.parametrize("call", ["promote", "promoted"])
+def test_a_return_that_was_rejected_meanwhile_is_not_finished(world: World, call: str) -> None:
+    def kill(name: str) -> None:
+        if name == call:
+            raise Killed
+
+    world.router.script = world.registry = kill
+    begun_return(world)
+    with pytest.raises(Killed):
+        world.run()
+    world.router.script = world.registry = lambda _: None
+    world.admission = _refuses(NotApprovedError("Rejected by ada"))
+    assert world.give_up().outcome == "rolled_back"
+    world.assert_legal()
+
+
 def test_clocks_decide_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clock that jumps by a day at every look ends no step before its time, nor too late."""
     world.plan = plan(deadline=5, shadow={"min_pairs": 100, "max_wait": 5})
