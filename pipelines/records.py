@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Literal
 
 from penstock.errors import UsageError
@@ -220,6 +221,9 @@ def _move(name: str, options: argparse.Namespace, *, tracking_uri: str) -> None:
         raise UsageError("moving the champion by hand needs a reason", where="--reason")
     by = whoami(options.stated)
     version = require_return(name, options.champion, tracking_uri=tracking_uri)
+    with TemporaryDirectory() as place:
+        # The files must be what was registered, or nobody could bring the champion up.
+        versions.fetch(version.uri, tracking_uri=tracking_uri, destination=Path(place) / "model")
     versions.set_champion(
         name,
         version.version,

@@ -124,7 +124,7 @@ def champions(trail: Trail, *, alias: int | None = None) -> tuple[int, ...]:
     """Return the champions that a rollback can go back to, the present one last.
 
     A promotion puts a version on top; a rollback, or a move by hand, to one that is there takes
-    away those above it.
+    away those above it, and to any other takes the place of the one that it leaves.
 
     Args:
         trail: Of the registered model.
@@ -138,6 +138,8 @@ def champions(trail: Trail, *, alias: int | None = None) -> tuple[int, ...]:
         if move.entry.event != PROMOTED and move.version in stack:
             while stack[-1] != move.version:
                 stack.pop()
+        elif stack and move.entry.event != PROMOTED:
+            stack[-1] = move.version
         elif not stack or stack[-1] != move.version:
             stack.append(move.version)
     return tuple(stack)

@@ -83,9 +83,10 @@ def give_up(
 def _is_forward(router: Router, journal: Journal, *, version: int, actions: Actions) -> bool:
     if version not in (router.candidate, router.stable):
         return False
-    if actions.is_champion():
+    champion = actions.is_champion()
+    if champion and router.stable == version:
         return True
-    if journal.rollout.purpose != "return":
+    if not champion and journal.rollout.purpose != "return":
         return False
     try:
         actions.require_admitted()

@@ -118,7 +118,8 @@ class Controller:
             return roll_back(
                 self._router, self._release.version, actions=self._actions, reason=here.reason
             )
-        refused = self._refused(may_be_champion=here.phase == "promote")
+        moved = here.phase == "promote" and self._router.stable == self._release.version
+        refused = self._refused(may_be_champion=moved)
         if refused:
             return Move("rollback", refused)
         if here.phase == "deploy":

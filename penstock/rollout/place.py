@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Protocol
 
@@ -44,6 +45,13 @@ class Place(Protocol):
 
     def stores(self) -> list[Store]:
         """Return what keeps each rollout that has begun."""
+        ...
+
+    def forget_all_but(self, versions: Collection[int]) -> None:
+        """Delete what was captured and logged of versions that are neither these nor up.
+
+        The lease is held by the caller.
+        """
         ...
 
     def driven(self) -> bool:
@@ -120,7 +128,7 @@ def unfinished(place: Place) -> list[Journal]:
 
 
 def prune(place: Place, *, keep: int) -> None:
-    """Delete the journals of the oldest rollouts that have ended; what is left over is marked.
+    """Delete the journals of the oldest rollouts that have ended, and what was captured of them.
 
     Args:
         place: Where the service lives; its lease is held by the caller.
@@ -133,5 +141,9 @@ def prune(place: Place, *, keep: int) -> None:
             if journal.exists:
                 journal.mark()
     ended = [store for store in stores if store.ended]
-    for store in ended[: max(0, len(ended) - keep)]:
+    gone = ended[: max(0, len(ended) - keep)]
+    for store in gone:
         store.forget()
+    if gone:
+        named = [store.name.partition("-")[0] for store in stores if store not in gone]
+        place.forget_all_but({int(name) for name in named if name.isdecimal()})

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from penstock import files, progress
-from penstock.errors import InputError, PenstockError, ServiceError
+from penstock.errors import InputError, NotApprovedError, PenstockError, ServiceError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Deployment
 from penstock.records.rollout import SERVED_LATENCY, Grids, Order, Rollout, Transition
@@ -214,7 +214,16 @@ def _serve_champion(place: Place, order: Order, *, spec: DeploymentSpec) -> str:
         if stable is not None:
             return ""
         return _FIRST if champion is None else _AGAIN
-    found = require_return(name, champion, tracking_uri=order.tracking_uri)
+    try:
+        found = require_return(name, champion, tracking_uri=order.tracking_uri)
+    except NotApprovedError as error:
+        raise NotApprovedError(
+            f"champion {champion} does not serve here and may not be brought up to compare with: "
+            f"{error.what}",
+            where=error.where,
+            remedy="Whoever rejected it approves it, or go back to an earlier champion with: "
+            "penstock rollback. Then evaluate and decide again.",
+        ) from error
     progress.say(f"bringing champion {champion} up again, to compare with")
     release = fetch(found, into=place.models, tracking_uri=order.tracking_uri)
     tell_once(

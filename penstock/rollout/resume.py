@@ -15,6 +15,7 @@ from penstock.records.rollout import Order, ReturnOrder, Rollout
 from penstock.registry import admission, binding, versions
 from penstock.registry.admission import Admission
 from penstock.registry.audit import Word
+from penstock.registry.champion import checked_champion
 from penstock.rollout import smoke
 from penstock.rollout.ending import Actions, give_up
 from penstock.rollout.engine import Controller
@@ -216,8 +217,9 @@ def _champion_again(rollout: Rollout, order: ReturnOrder) -> None:
 
 
 def _is_champion(rollout: Rollout, *, tracking_uri: str) -> bool:
-    champion = versions.champion(rollout.service, tracking_uri=tracking_uri)
-    return champion is not None and champion.version == rollout.candidate
+    found = checked_champion(rollout.service, tracking_uri=tracking_uri)
+    champion = None if found.problem or not found.version else found.version.version
+    return champion == rollout.candidate
 
 
 def _tell(rollout: Rollout, reason: str, *, tracking_uri: str) -> None:

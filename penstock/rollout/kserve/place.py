@@ -6,6 +6,7 @@ import atexit
 import re
 import shutil
 import tempfile
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 
@@ -136,6 +137,9 @@ class ClusterPlace:
                 lease=self._lease,
             )
         )
+
+    def forget_all_but(self, versions: Collection[int]) -> None:
+        """Do nothing: what pods captured and logged goes with them."""
 
     def driven(self) -> bool:
         """Return whether a controller holds the lease and has renewed it lately."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from penstock.rollout.router import Router, ServiceStatus
@@ -38,7 +39,8 @@ class LocalPlace:
         self._router = LocalRouter(
             home, service=service, port=port, keep_port=keep_port, ready_timeout=ready_timeout
         )
-        self._rollouts = ServiceFolder(home, service).path / "rollouts"
+        self._folder = ServiceFolder(home, service)
+        self._rollouts = self._folder.path / "rollouts"
 
     @property
     def service(self) -> str:
@@ -67,6 +69,12 @@ class LocalPlace:
     def stores(self) -> list[Store]:
         """Return the folders of those that have begun."""
         return list(FolderStore.all_below(self._rollouts, guard=self._router.guarded))
+
+    def forget_all_but(self, versions: Collection[int]) -> None:
+        """Delete the captures and logs of versions that are neither these nor up."""
+        state = self._folder.read()
+        up = [arm.version for arm in state.arms()] if state else []
+        self._folder.forget_all_but({*versions, *up})
 
     def driven(self) -> bool:
         """Return whether a process that is not known to be dead holds the lease."""

@@ -6,8 +6,9 @@ import contextlib
 import os
 import re
 import secrets
+import shutil
 import tempfile
-from collections.abc import Callable, Container
+from collections.abc import Callable, Collection, Container
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -316,6 +317,18 @@ class ServiceFolder:
     def captures(self, version: int) -> Path:
         """Return the folder that a version's server captures its answers in."""
         return self.path / "captures" / f"version-{version}"
+
+    def forget_all_but(self, versions: Collection[int]) -> None:
+        """Delete the captures and logs of other versions; what cannot be removed stays."""
+        for path in (*self.path.glob("captures/version-*"), *self.path.glob("version-*.log*")):
+            named = re.fullmatch(r"version-(\d+)(\.log(\.1)?)?", path.name)
+            if named is None or int(named[1]) in versions:
+                continue
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
 
 
 def _link(made: Path, target: Path) -> None:

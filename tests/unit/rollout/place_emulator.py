@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -395,6 +395,9 @@ class PlaceEmulator:
     @property
     def _rollouts(self) -> Path:
         return self._service.folder / "rollouts"
+
+    def forget_all_but(self, versions: Collection[int]) -> None:
+        pass
 
     def driven(self) -> bool:
         holder = self._service.holder

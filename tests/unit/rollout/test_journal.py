@@ -163,6 +163,24 @@ def test_the_oldest_that_have_ended_are_pruned(tmp_path: Path) -> None:
     assert sorted(path.name for path in rollouts(tmp_path).iterdir()) == ["a", "b", "c"]
 
 
+def test_what_was_captured_goes_with_the_last_rollout_of_a_version(tmp_path: Path) -> None:
+    service = tmp_path / "serving" / "s"
+    for number in (1, 2, 3):
+        ended(rollouts(tmp_path) / f"{number}-abc")
+        (service / "captures" / f"version-{number}").mkdir(parents=True)
+        (service / f"version-{number}.log").write_text("...")
+    (service / "version-1.txt").write_text("not ours")
+    place = a_place(tmp_path)
+    with place.router.exclusive():
+        prune(place, keep=2)
+    assert sorted(path.name for path in (service / "captures").iterdir()) == [
+        "version-2",
+        "version-3",
+    ]
+    left = {path.name for path in service.glob("version-*")}
+    assert left == {"version-2.log", "version-3.log", "version-1.txt"}
+
+
 class Small(FolderStore):
     """A store that is crowded from the first look on."""
 

@@ -337,7 +337,6 @@ def test_a_failed_move_of_the_alias_leaves_a_way_back(world: World) -> None:
     assert second in world.oracle.past
 
 
-@pytest.mark.xfail(strict=True, reason="whoever is champion is not asked for again at promotion")
 def test_a_champion_that_is_rejected_while_it_starts_again_does_not_serve(world: World) -> None:
     champion = released(world)
     world.stop(home=0)
@@ -346,7 +345,6 @@ def test_a_champion_that_is_rejected_while_it_starts_again_does_not_serve(world:
     world.check()
 
 
-@pytest.mark.xfail(strict=True, reason="what was left for a newer version by name is gone back to")
 def test_a_rollback_does_not_go_to_what_was_left_by_name(world: World) -> None:
     first, _, third = (released(world) for _ in range(3))
     assert world.roll_back(to=first).outcome == "promoted"
@@ -355,7 +353,6 @@ def test_a_rollback_does_not_go_to_what_was_left_by_name(world: World) -> None:
     assert world.oracle.champion != first
 
 
-@pytest.mark.xfail(strict=True, reason="the alias moves to files that are not looked at")
 def test_no_alias_is_moved_by_hand_to_files_that_were_altered(world: World) -> None:
     first = released(world)
     released(world)
