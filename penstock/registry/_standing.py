@@ -124,13 +124,14 @@ def champions(trail: Trail, *, alias: int | None = None) -> tuple[int, ...]:
     """Return the champions that a rollback can go back to, the present one last.
 
     A promotion puts a version on top; a rollback, or a move by hand, to one that is there takes
-    away those above it, and to any other takes the place of the one that it leaves.
+    away those above it, and to another that was promoted before it takes the place of what it left.
 
     Args:
         trail: Of the registered model.
         alias: What the alias names: a move there that was only begun has happened then.
     """
     stack: list[int] = []
+    promoted: set[int] = set()
     for move in _happened(trail, alias=alias):
         if not stack and move.before is not None and _unregistered(trail, move):
             # It was champion before there was a trail.
@@ -138,10 +139,12 @@ def champions(trail: Trail, *, alias: int | None = None) -> tuple[int, ...]:
         if move.entry.event != PROMOTED and move.version in stack:
             while stack[-1] != move.version:
                 stack.pop()
-        elif stack and move.entry.event != PROMOTED:
+        elif stack and move.entry.event != PROMOTED and move.version in promoted:
             stack[-1] = move.version
         elif not stack or stack[-1] != move.version:
             stack.append(move.version)
+        if move.entry.event == PROMOTED:
+            promoted.add(move.version)
     return tuple(stack)
 
 

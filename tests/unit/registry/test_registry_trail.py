@@ -519,10 +519,10 @@ def test_a_rollback_goes_to_what_was_champion_and_was_not_rolled_back(world: Mod
     assert (world.back(), world.aliases) == (1, {"champion": 2, "previous": 1})
     world.move(1, event="rolled back")
     assert (world.back(), world.aliases) == (None, {"champion": 1})
-    # Named, it may come again, and is a way back then.
+    # Named, it may come again, and is a way back then; what was left for it is none.
     world.move(3, event="rolled back")
     world.move(4)
-    assert _standing.champions(world.trail) == (1, 3, 4)
+    assert _standing.champions(world.trail) == (3, 4)
     assert world.back() == 3
 
 
