@@ -191,6 +191,10 @@ def is_named_secret(field: str) -> bool:
     return False
 
 
+_NAME_FILES = ("PENSTOCK_SIGNING_KEY", "PENSTOCK_VERIFY_KEY")
+"""Variables that hold the path of a key, which a message must name, and never the key."""
+
+
 def keep_environment(environment: Mapping[str, str] = os.environ) -> None:
     """Take out of all output what variables like MLFLOW_TRACKING_PASSWORD hold, by their names.
 
@@ -198,7 +202,7 @@ def keep_environment(environment: Mapping[str, str] = os.environ) -> None:
         environment: The environment variables.
     """
     for name, value in environment.items():
-        if not is_secret_name(name) or len(value) < _SHORTEST:
+        if name in _NAME_FILES or not is_secret_name(name) or len(value) < _SHORTEST:
             continue
         if "://" in value:
             learn(value)

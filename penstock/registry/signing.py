@@ -34,7 +34,7 @@ def sign(folder: Path, *, output: Path) -> bool:
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             f"the evidence cannot be signed with it: {error}",
-            where=f"{SIGNING_KEY}={key}",
+            where=f"{key}, named by {SIGNING_KEY}",
             remedy="Name an unencrypted private key on an elliptic curve, in PEM.",
         ) from error
     return True

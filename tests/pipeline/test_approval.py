@@ -94,7 +94,9 @@ def test_a_yes_lets_it_go_on(project: Path, shell) -> None:
     trail = shell("audit", str(project))
     assert trail.returncode == 0, trail.stdout + trail.stderr
     events = [line.split()[2] for line in trail.stdout.splitlines() if line.startswith("20")]
-    assert events[:5] == ["registered", "rejected", "registered", "approved", "promoted"]
+    assert events[:6] == [
+        "registered", "rejected", "registered", "approved", "admitted", "promoted"
+    ]  # fmt: skip
     assert "the audit is done" in trail.stdout
 
 

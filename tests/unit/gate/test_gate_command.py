@@ -62,7 +62,8 @@ def registered(gate_world: Any, tmp_path_factory: pytest.TempPathFactory) -> str
     for name in ("good", "bad"):
         policy = Policy.parse(
             {
-                "baseline": {"margin": -1.0},
+                "baseline": {"margin": -0.9},
+                "without_quality": "accepted",
                 "classes": None,
                 "leakage": None,
                 "training_data": None,

@@ -73,12 +73,18 @@ TABLE: dict[tuple[str, str], dict[str, Rights]] = {
     ("kubeflow", "penstock-deployer"): {
         "kubeflow": RUN,
         "penstock": {
-            ("serving.kserve.io", "inferenceservices"): {"get", "create", "update", "delete"},
+            ("serving.kserve.io", "inferenceservices"): {
+                "get",
+                "list",
+                "create",
+                "update",
+                "delete",
+            },
             ("serving.kserve.io", "servingruntimes"): {"get"},
             ("gateway.networking.k8s.io", "httproutes"): {"get", "create", "update", "delete"},
             ("gateway.networking.k8s.io", "gateways"): {"get"},
             ("coordination.k8s.io", "leases"): {"get", "create", "update"},
-            ("", "configmaps"): {"get", "list", "create", "update", "patch", "delete"},
+            ("", "configmaps"): {"get", "list", "create", "update", "delete"},
             ("", "pods"): {"list"},
             ("", "pods/log"): {"get"},
         },

@@ -175,7 +175,9 @@ def test_a_registered_model_is_found_checked_and_served(
     shutil.copytree(made.folder, source)
     tags = {versions.MODEL_DIGEST: digest_of(source), versions.EXPORT_DIGEST: made.digest}
     client.create_model_version("adult", str(source), tags=tags)
-    client.create_model_version("adult", str(source), tags={versions.MODEL_DIGEST: "sha256:0"})
+    client.create_model_version(
+        "adult", str(source), tags={**tags, versions.MODEL_DIGEST: "sha256:0"}
+    )
     client.set_registered_model_alias("adult", "champion", "1")
     options = ("--tracking-uri", store)
     served = start("models:/adult@champion", *options)
