@@ -239,22 +239,38 @@ def judge_tags(
 def require_all(said: tuple[Approval, ...], *, trail: audit.Trail, uri: str) -> None:
     """Return only if every rejection that the trail tells of is among the words.
 
+    A word is told first and written then. One that was cut short in between stands as a rejection
+    until the same person, known in the same way, approves.
+
     Raises:
-        NotApprovedError: If one was taken away.
+        NotApprovedError: If one was taken away, or cut short.
     """
     there = {word.digest() for word in said}
-    for entry in trail.of(uri):
-        # An approval is told first and written then: one that is missing does not count anyway.
-        if entry.event == "rejected" and entry.digests.get("approval") not in there:
-            raise _forged(f"the rejection by {entry.by} was removed from the version")
+    approving = [word for word in said if word.verdict == "approved"]
+    told = _told(trail)
+    for digest, entry in zip(trail.digests, trail.entries, strict=True):
+        missing = entry.event == "rejected" and entry.digests.get("approval") not in there
+        if entry.uri != uri or not missing:
+            continue
+        taken_back = any(
+            people.key_of(word.by.name) == people.key_of(entry.by)
+            and word.by.means == entry.means
+            and trail.descends(told[word.digest()][1], digest)
+            for word in approving
+        )
+        if not taken_back:
+            raise _forged(
+                f"the rejection by {entry.by} is in the trail and not with the version: it was "
+                "removed, or cut short"
+            )
 
 
 def _forged(what: str) -> NotApprovedError:
     return NotApprovedError(
         what,
         where="approval",
-        remedy="Look at: penstock audit. Remove what was written by hand, and approve again with: "
-        "penstock approve models:/NAME/VERSION --reason TEXT",
+        remedy="Look at: penstock audit. Remove what was written by hand, and have whoever said it "
+        "say it again with: penstock approve models:/NAME/VERSION --reason TEXT",
     )
 
 

@@ -160,6 +160,7 @@ class RouterEmulator:
         self._effect("lease taken", acquire, guarded=False)
         try:
             self._apply()
+            service.rough = False
             yield
         finally:
             self._effect("lease given back", release, guarded=False)

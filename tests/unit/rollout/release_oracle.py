@@ -26,6 +26,8 @@ class Truth:
     words: dict[str, tuple[str, datetime]] = field(default_factory=dict)
     altered: set[str] = field(default_factory=set)
     rolled_back: bool = False
+    half_said: set[str] = field(default_factory=set)
+    """Whose rejection was cut short: the trail may tell of it."""
 
     def objection(self, now: datetime) -> str:
         """Why the decision and people do not let it in; empty: they do."""

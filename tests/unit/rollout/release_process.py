@@ -12,7 +12,7 @@ import itertools
 import sys
 import time as real_time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Literal
@@ -180,9 +180,10 @@ class Site:
         """Why the process may not bring a version to users or crown it; empty: it may."""
         oracle, process = self.oracle, self.process
         named, mending = process.named, process.command == "audit"
-        if mending and oracle.versions[version].altered == {"files"}:
-            # The files are looked at when they are to be served, and not for the alias.
-            return ""
+        if process.command == "rollback" and self._has_an_intact_copy(version):
+            # What the registry's copy has become is no matter where it serves from another.
+            unaltered = replace(oracle.versions[version], altered=set())
+            oracle = replace(oracle, versions={**oracle.versions, version: unaltered})
         new = oracle.objection(version, self.time, mending=mending)
         if process.command == "release" and version == process.version:
             return new
@@ -190,6 +191,12 @@ class Site:
         if again and process.command != "rollback" and version in process.leftover:
             return f"{again}, and {new}" if new else ""
         return again
+
+    def _has_an_intact_copy(self, version: int) -> bool:
+        truth = self.oracle.versions[version]
+        copies = self.homes[self.process.home].models.glob(f"{version}-*")
+        only_files = truth.altered == {"files"}
+        return only_files and any(model.digest_of(copy) == truth.files for copy in copies)
 
     def crown(self, version: int) -> None:
         """The alias names it now."""
@@ -262,7 +269,8 @@ class Site:
             process.over = True
             self.processes.pop()
             if command in ("release", "rollback", "resume", "abort"):
-                self.homes[home].rough = process.hit
+                # What a command left amid a move is put right by the next that takes the lease.
+                self.homes[home].rough |= process.hit
 
     def unfinished(self, home: int) -> list[Any]:
         """The rollouts of a home that have not ended."""

@@ -121,6 +121,9 @@ class World(Site):
         result = self.run("say", act, home=home, fault=fault)
         if result.error is None:
             self.oracle.versions[version].words[person] = (verdict, self.time)
+            self.oracle.versions[version].half_said.discard(person)
+        elif verdict == "rejected" and result.disturbed:
+            self.oracle.versions[version].half_said.add(person)
         return result
 
     def deploy(
@@ -338,9 +341,10 @@ class World(Site):
         for version in self.oracle.versions:
             self.restore(version)
         champion = self.oracle.versions.get(self.oracle.champion or 0)
-        for person, (verdict, _) in list(champion.words.items()) if champion else []:
+        if champion:
             # Without this it could be neither champion nor brought up, to compare the next with it.
-            if verdict == "rejected":
+            rejecting = {who for who, (said, _) in champion.words.items() if said == "rejected"}
+            for person in sorted(rejecting | champion.half_said):
                 self.say(person, champion.number, "approved")
         if self.oracle.by_hand and self.oracle.champion is None:
             self.registry.delete_registered_model_alias(NAME, versions.CHAMPION)
