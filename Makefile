@@ -9,7 +9,7 @@ TREE   := build/tree
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-long test-all test-cluster package lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving bench-wide bench-run bench-split soak clean
+.PHONY: help setup run stop test test-long test-exhaustive test-all test-cluster package lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving bench-wide bench-run bench-split soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -37,12 +37,15 @@ stop: ## End what `make run` left serving
 TESTS := OMP_WAIT_POLICY=PASSIVE $(BIN)/pytest -n auto --dist loadgroup
 
 test: setup ## Run the tests: every behaviour, one canary of each kind on real processes
-	$(TESTS) -m "not long"
+	$(TESTS) -m "not long and not exhaustive"
 
 test-long: setup ## Run what `make test` leaves out: the other canaries and every real table
 	$(TESTS) -m long
 
-test-all: test test-long ## Run every test that can run here
+test-exhaustive: setup ## Thousands of sequences of commands, and commands ended at many effects; half an hour
+	$(TESTS) -m exhaustive
+
+test-all: test test-long test-exhaustive ## Run every test that can run here
 
 test-cluster: setup ## The whole journey on the cluster of KUBECONFIG (docs/existing-cluster.md)
 	@test -n "$(KUBECONFIG)" || { echo "Say on which cluster: make test-cluster KUBECONFIG=FILE"; exit 1; }

@@ -13,7 +13,7 @@ from penstock.records.rollout import ReturnOrder, Rollout
 from penstock.registry import versions
 from penstock.registry.admission import require_return
 from penstock.registry.champion import checked_champion, way_back
-from penstock.registry.identity import somebody, whoami
+from penstock.registry.identity import somebody
 from penstock.registry.versions import Version
 from penstock.rollout.journal import Journal
 from penstock.rollout.place import Place, newest, unfinished
@@ -89,7 +89,7 @@ def approve(place: Place) -> str:
             where=f"service {place.service}",
             remedy="Only a step with `hold: true` takes an approval.",
         )
-    journal.approve(here.step, by=whoami().name)
+    journal.approve(here.step, by=somebody().name)
     return f"version {journal.rollout.candidate} beyond {here.weight} %"
 
 

@@ -361,18 +361,20 @@ def effects_of(sites: Callable[[str], Site], story: Story, fault: Fault) -> int:
 
 
 QUICK = ("second release", "rollback")
-"""Of these one ending is in `make test`; the others are long."""
+"""Of these one kill is in `make test`, a full disk is long; the others are exhaustive."""
 
 
 def cases(*faults: Fault) -> list[Any]:
-    def is_long(name: str, fault: Fault) -> bool:
-        return fault is not Fault.KILL or name not in QUICK
+    def marks(name: str, fault: Fault) -> Any:
+        if name not in QUICK or fault not in (Fault.KILL, Fault.FULL):
+            return pytest.mark.exhaustive
+        return () if fault is Fault.KILL else pytest.mark.long
 
     return [
         pytest.param(
             name,
             fault,
-            marks=pytest.mark.long if is_long(name, fault) else (),
+            marks=marks(name, fault),
             id=f"{name}, {fault.value}",
         )
         for name in STORIES

@@ -123,7 +123,7 @@ def served(driver: Driver) -> set[str]:
     return {key[2] for key in driver.cluster.objects if key[0] == "inferenceservices"}
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("how", ["before", "after", "refused", "forbidden"])
 def test_whatever_write_is_the_last_the_next_controller_goes_on(
     each: Driver, how: str, quick: None

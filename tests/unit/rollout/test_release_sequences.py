@@ -218,12 +218,12 @@ def test_sequences_of_commands_over_mlflow() -> None:
     run(ReleasesOverMlflow, sequences=2, steps=6)
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 def test_many_sequences_of_commands_over_mlflow() -> None:
     run(ReleasesOverMlflow, sequences=60, steps=10, number=1)
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("number", range(1, 5))
 def test_thousands_of_sequences_of_commands(number: int) -> None:
     run(Releases, sequences=500, steps=15, number=number)
@@ -412,7 +412,7 @@ SOON = {("canary", "killed after"), ("rollback", "killed before")}
 @pytest.mark.parametrize(
     ("command", "what"),
     [
-        pytest.param(command, what, marks=() if (command, what) in SOON else pytest.mark.long)
+        pytest.param(command, what, marks=() if (command, what) in SOON else pytest.mark.exhaustive)
         for command in COMMANDS
         for what in ENDINGS
     ],
@@ -424,7 +424,7 @@ def test_a_command_that_ends_at_any_effect_leaves_a_state_to_go_on_from(
     assert each_effect(folder, what, prepare, act) > 3
 
 
-@pytest.mark.long
+@pytest.mark.exhaustive
 def test_a_promoted_champion_is_finished_by_the_next_release(folder: Path) -> None:
     """Its controller died between the alias and the end: it is the champion, and stays it."""
 
