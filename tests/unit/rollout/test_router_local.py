@@ -597,7 +597,7 @@ _ENDINGS = ["rolled back", "promoted and back"]
 
 def _whole(ending: str) -> Any:
     """Take every effect, in `make test-all`: `make test` takes a few."""
-    return pytest.param(ending, 1, marks=pytest.mark.long)
+    return pytest.param(ending, 1, marks=pytest.mark.exhaustive)
 
 
 @pytest.mark.slow
