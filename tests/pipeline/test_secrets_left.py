@@ -275,7 +275,7 @@ def test_a_release_leaves_no_secret_behind(
     assert posted == [f"/services/{SECRETS['webhook']}"]
     logs = [path.read_text() for path in site.folder.rglob("kfp.log")]
     assert [log for log in logs if f"***@{store}" in log]  # MLflow's "View run at".
-    orders = list(site.folder.rglob("order.json"))
+    orders = list(site.folder.rglob("journal.jsonl"))
     assert orders
     for private in (*orders, *site.folder.rglob("kfp.log")):
         assert private.stat().st_mode & 0o077 == 0

@@ -372,7 +372,9 @@ def test_a_person_can_abort_and_approve(world: World) -> None:
     steps = [{"weight": 50, "min_samples": 50, "max_wait": 120, "hold": True}]
     with controller(world, "abort", canary={"steps": steps}) as process:
         wait_for(lambda: at(world, "step", 0, before=before))
-        assert control.abort(world.place(), reason="a customer called") is None
+        aborted = control.abort(world.place(), reason="a customer called")
+        assert aborted is not None
+        assert aborted.outcome == "rolled_back"
         assert process.wait(timeout=60) == 0
     journal = newest(world)
     assert journal is not None
