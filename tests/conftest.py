@@ -8,7 +8,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -135,14 +135,22 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say it where nobody misses it when images, a cluster or the long tests were left out."""
     if "not long" in terminalreporter.config.option.markexpr:
         terminalreporter.section("The long tests did not run: make test-all", sep="!")
+    reports = terminalreporter.getreports("skipped")
     for folder, (title, command) in LOUD.items():
-        skipped: dict[str, list[str]] = {}
-        for report in terminalreporter.getreports("skipped"):
-            if report.nodeid.startswith(folder):
-                reason = str(report.longrepr[2]).removeprefix("Skipped: ")
-                skipped.setdefault(reason, []).append(report.nodeid.rpartition("::")[2])
+        skipped = _by_reason(report for report in reports if report.nodeid.startswith(folder))
         if skipped:
             _say(terminalreporter, title, skipped=skipped, command=command)
+    others = _by_reason(report for report in reports if not report.nodeid.startswith(tuple(LOUD)))
+    if others:
+        _say(terminalreporter, "SKIPPED BESIDES", skipped=others, command="see the reasons")
+
+
+def _by_reason(reports: Iterable[pytest.TestReport]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for report in reports:
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")  # type: ignore[index]
+        found.setdefault(reason, []).append(report.nodeid.rpartition("::")[2])
+    return found
 
 
 def _say(

@@ -222,7 +222,7 @@ class Transition(Value):
     weight: int = Field(default=0, description="The candidate's share once this is acted on")
     reason: str
     findings: tuple[Finding, ...] = ()
-    told: bool = Field(
+    notified: bool = Field(
         default=True, description="Of `done` after a rollback: whether the registry knows of it"
     )
 
@@ -268,7 +268,7 @@ class Rollout(Record):
     @property
     def ended(self) -> bool:
         """Whether nothing is left to be done for it."""
-        return self.outcome is not None and self.last.told
+        return self.outcome is not None and self.last.notified
 
     def of_phase(self, phase: Phase) -> tuple[Interval, ...]:
         """Return the intervals of one phase."""

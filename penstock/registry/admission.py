@@ -21,7 +21,7 @@ from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
 from penstock.records.evidence import folder_of
 from penstock.records.rollout import Order
-from penstock.registry import _standing, _told, approvals, audit, binding, versions
+from penstock.registry import _registration, _standing, approvals, audit, binding, versions
 from penstock.registry.audit import Trail, Word
 from penstock.registry.champion import checked_champion
 from penstock.registry.versions import Version, answers
@@ -158,7 +158,7 @@ def _model_tags(version: Version, *, tracking_uri: str) -> Mapping[str, str]:
 def _require_registered(version: Version, *, trail: Trail, tracking_uri: str) -> None:
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
-        _told.require(store, trail, version, tags=versions.TOLD)
+        _registration.require(store, trail, version, tags=versions.TOLD)
 
 
 def _require_tags(version: Version, order: Order) -> None:

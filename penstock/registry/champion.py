@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from penstock import tracking
 from penstock.errors import IntegrityError
-from penstock.registry import _moving, _standing, audit, versions
+from penstock.registry import _champion_move, _standing, audit, versions
 from penstock.registry.versions import Version
 
 
@@ -73,6 +73,6 @@ def way_back(name: str, *, tracking_uri: str) -> Version | None:
     store = tracking.client(tracking_uri)
     with versions.answers(tracking_uri):
         model = versions.registered_model(store, name)
-        number, told = (None, True) if model is None else _moving.way_back(model)
+        number, told = (None, True) if model is None else _champion_move.way_back(model)
         found = None if number is None else versions.version_of(store, name, number)
     return found if found is None or told or versions.ROLLED_BACK not in found.tags else None

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from penstock import files, model, tracking
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
-from penstock.registry import _moving, _store, _told, audit
+from penstock.registry import _champion_move, _registration, _store, audit
 from penstock.registry.audit import Word
 
 if TYPE_CHECKING:
@@ -21,9 +21,9 @@ aliases = _store.aliases
 download = _store.download
 registered_model = _store.registered_model
 
-CHAMPION = _moving.CHAMPION
-CHALLENGER = _moving.CHALLENGER
-PREVIOUS = _moving.PREVIOUS
+CHAMPION = _champion_move.CHAMPION
+CHALLENGER = _champion_move.CHALLENGER
+PREVIOUS = _champion_move.PREVIOUS
 """Alias of the version that was champion before: what a rollback goes back to."""
 
 ROLLED_BACK = "penstock.rolled_back"
@@ -192,7 +192,7 @@ def require_as_registered(version: Version, *, tracking_uri: str) -> None:
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
         trail = audit.read(store.get_registered_model(version.name).tags)
-        _told.require(store, trail, version, tags=TOLD)
+        _registration.require(store, trail, version, tags=TOLD)
 
 
 def artifacts_of(name: str, version: int, *, tracking_uri: str) -> str:
@@ -254,7 +254,7 @@ def set_champion(
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
         version_of(store, name, version)
-        _moving.move(store, name, version, event=event, word=word, expect=expect)
+        _champion_move.move(store, name, version, event=event, word=word, expect=expect)
 
 
 @contextlib.contextmanager

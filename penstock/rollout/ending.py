@@ -39,7 +39,7 @@ class Move:
     step: int = 0
     weight: int = 0
     findings: tuple[Finding, ...] = ()
-    told: bool = True
+    notified: bool = True
 
 
 class RefusedChampionError(PenstockError):
@@ -74,9 +74,9 @@ def give_up(
     if journal.rollout.outcome is None:
         move = roll_back(router, version, actions=actions, reason=journal.rollout.last.reason)
         go(journal, move, version=version)
-    elif not journal.rollout.last.told:
+    elif not journal.rollout.last.notified:
         actions.rolled_back(journal.rollout.reason)
-        go(journal, Move("done", "The registry was told."), version=version)
+        go(journal, Move("done", "The registry was notified."), version=version)
     return journal.rollout
 
 
@@ -117,15 +117,15 @@ def promote(router: Router, version: int, *, actions: Actions) -> Move:
 def roll_back(router: Router, version: int, *, actions: Actions, reason: str) -> Move:
     """Give the traffic back, tell the registry, and remove the candidate."""
     router.rollback(version)
-    outcome, told = f"Version {version} has no traffic any more and is not the champion.", True
+    outcome, notified = f"Version {version} has no traffic any more and is not the champion.", True
     try:
         actions.rolled_back(reason)
     except PenstockError as error:
         # The traffic is back, which is what counts; whoever drives the service next tells it.
-        outcome, told = f"Version {version} has no traffic any more.", False
-        outcome += f" The registry could not be told: {error}"
+        outcome, notified = f"Version {version} has no traffic any more.", False
+        outcome += f" The registry could not be notified: {error}"
     router.clean_up()
-    return Move("done", outcome, told=told)
+    return Move("done", outcome, notified=notified)
 
 
 def go(journal: Journal, move: Move, *, version: int) -> None:
@@ -136,7 +136,7 @@ def go(journal: Journal, move: Move, *, version: int) -> None:
         step=move.step,
         weight=move.weight,
         findings=move.findings,
-        told=move.told,
+        notified=move.notified,
     )
     if transition.phase != "done":
         progress.say(_told(transition, version))

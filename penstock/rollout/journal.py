@@ -116,7 +116,7 @@ class Journal:
         step: int = 0,
         weight: int = 0,
         findings: tuple[Finding, ...] = (),
-        told: bool = True,
+        notified: bool = True,
     ) -> Transition:
         """Append a transition; what it says may be done once this returns.
 
@@ -129,7 +129,13 @@ class Journal:
         """
         rollout = self.rollout
         transition = _transition(
-            rollout, phase, reason=reason, step=step, weight=weight, findings=findings, told=told
+            rollout,
+            phase,
+            reason=reason,
+            step=step,
+            weight=weight,
+            findings=findings,
+            notified=notified,
         )
         try:
             self._append({"transition": transition.model_dump(mode="json")})

@@ -184,7 +184,7 @@ class InferenceApp:
             )
         limit = self._service.limits.body
         if handler == self._feedback:
-            self._books.gate.check(headers)
+            self._books.access.check(headers)
             limit = min(limit, self._service.limits.labels)
         # Until it is answered: what a body is read into is many times as large.
         with self._budget.share() as share:

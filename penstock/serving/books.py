@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from penstock.serving.capture import Capture, Rows
 from penstock.serving.feedback import Memory
-from penstock.serving.gate import Gate
+from penstock.serving.feedback_access import FeedbackAccess
 from penstock.serving.ids import request_id_of
 from penstock.serving.marks import MIRROR, REPLAY, SMOKE, Marks
 from penstock.serving.meters import Meters
@@ -80,7 +80,7 @@ class Books:
     meters: Meters
     memory: Memory
     capture: Capture | None = None
-    gate: Gate = field(default_factory=Gate)
+    access: FeedbackAccess = field(default_factory=FeedbackAccess)
     marks: Marks = field(default_factory=Marks)
     threads: list[Supervised] = field(default_factory=list)
 

@@ -247,7 +247,7 @@ def _books(service: Service, options: argparse.Namespace) -> Books:
     from penstock.serving.books import Books
     from penstock.serving.capture import Bounds, Capture
     from penstock.serving.feedback import Memory
-    from penstock.serving.gate import Gate, is_loopback
+    from penstock.serving.feedback_access import FeedbackAccess, is_loopback
     from penstock.serving.marks import Marks
     from penstock.serving.meters import Meters
     from penstock.serving.restore import restore
@@ -273,7 +273,9 @@ def _books(service: Service, options: argparse.Namespace) -> Books:
         meters=meters,
         memory=Memory(service.record, rows=options.remember),
         capture=capture,
-        gate=Gate(token_file=options.feedback_token_file, loopback=is_loopback(options.host)),
+        access=FeedbackAccess(
+            token_file=options.feedback_token_file, loopback=is_loopback(options.host)
+        ),
         marks=Marks(options.own_traffic),
     )
     if capture is not None:

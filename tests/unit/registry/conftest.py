@@ -145,9 +145,8 @@ class Registry:
         word = Word(by="the decision and the rules of the canary")
         versions.set_champion("adult", version, tracking_uri=self.uri, event="promoted", word=word)
 
-    def deploy(self, registration: Registration, decision: Decision, **changes: Any) -> Rollout:
-        """Ask for a rollout, which is refused before anything is brought up."""
-        home = self.folder / "home"
+    def order(self, registration: Registration, decision: Decision, **changes: Any) -> Order:
+        """What a rollout of a version is asked for with."""
         fields: dict[str, Any] = {
             "registration": registration,
             "decision": decision,
@@ -156,8 +155,14 @@ class Registry:
             "tracking_uri": self.uri,
             "policy": self.policy.model_dump(mode="json"),
         }
+        return Order(**(fields | changes))
+
+    def deploy(self, registration: Registration, decision: Decision, **changes: Any) -> Rollout:
+        """Ask for a rollout, which is refused before anything is brought up."""
+        home = self.folder / "home"
         outputs = Outputs(home / "deployment", home / "rollout", home / "report")
-        return release.deploy(Order(**(fields | changes)), home=home, run="r", outputs=outputs)
+        order = self.order(registration, decision, **changes)
+        return release.deploy(order, home=home, run="r", outputs=outputs)
 
     def pack(self, registration: Registration) -> Path:
         """The evidence as the artifact store has it."""

@@ -11,9 +11,7 @@ import pytest
 from penstock.errors import InputError, IntegrityError, NotApprovedError
 from penstock.policy.approval import ApprovalSpec
 from penstock.records.approval import Identity
-from penstock.records.decision import Decision
 from penstock.records.release import Registration
-from penstock.records.rollout import Order
 from penstock.registry import admission, approvals, versions
 from penstock.registry.admission import Admission
 from penstock.rollout import control
@@ -35,24 +33,10 @@ def say(
     approvals.say(uri, verdict=verdict, by=by, reason="Seen.", tracking_uri=registry.uri)
 
 
-def ordered(
-    registry: Registry, registration: Registration, decision: Decision, **changes: Any
-) -> Order:
-    fields: dict[str, Any] = {
-        "registration": registration,
-        "decision": decision,
-        "deployment": {"port": 0},
-        "holdout": str(registry.holdout),
-        "tracking_uri": registry.uri,
-        "policy": registry.policy.model_dump(mode="json"),
-    }
-    return Order(**(fields | changes))
-
-
 def released(registry: Registry, depth: int) -> Registration:
     """Register a version and do in the registry what its promotion does."""
     registration, decision = registry.registered(depth=depth)
-    promote(ordered(registry, registration, decision), reason="Every rule passed.")
+    promote(registry.order(registration, decision), reason="Every rule passed.")
     return registration
 
 
@@ -106,7 +90,7 @@ def test_there_is_no_way_back_to_what_was_rolled_back(registry: Registry) -> Non
 def test_a_rejection_counts_at_the_next_move(registry: Registry) -> None:
     """Also where the policy asks nobody: somebody has looked, and said no."""
     registration, decision = registry.registered()
-    asked = Admission(ordered(registry, registration, decision))
+    asked = Admission(registry.order(registration, decision))
     assert asked.require().version == 1
     say(registry, 1, verdict="rejected")
     with pytest.raises(NotApprovedError, match="Rejected by alice"):
@@ -117,8 +101,8 @@ def test_a_rejection_counts_at_the_next_move(registry: Registry) -> None:
 
 def test_two_decisions_on_one_champion_make_one_champion(registry: Registry) -> None:
     released(registry, 2)
-    second = ordered(registry, *registry.registered(depth=3))
-    third = ordered(registry, *registry.registered(depth=4))
+    second = registry.order(*registry.registered(depth=3))
+    third = registry.order(*registry.registered(depth=4))
     asked = Admission(third)
     asked.require()
     promote(second, reason="Every rule passed.")
@@ -189,7 +173,7 @@ def test_the_trail_says_once_that_a_rollout_was_let_in(registry: Registry, tmp_p
     from penstock.registry import audit
 
     registration, decision = registry.registered()
-    version = Admission(ordered(registry, registration, decision)).require()
+    version = Admission(registry.order(registration, decision)).require()
     word = audit.Word(by="the decision and the rules of the canary")
     for identity in ("1-a", "1-a", "1-b"):
         admission.tell_once(

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from penstock.errors import IntegrityError, PenstockError, ServiceError
 from penstock.records.evidence import AuditEntry
-from penstock.registry import _moving, _standing, audit, versions
+from penstock.registry import _champion_move, _standing, audit, versions
 from penstock.registry._standing import was_champion
 from penstock.registry.audit import Word
 from penstock.registry.champion import checked_champion, way_back
@@ -357,7 +357,7 @@ def test_a_move_that_is_under_way_is_waited_for(
         world.move(3, expect=1)
     other.join()
     # One whose controller is dead is passed by, and stays known as not done.
-    monkeypatch.setattr(_moving, "PATIENCE", 0.5)
+    monkeypatch.setattr(_champion_move, "PATIENCE", 0.5)
     world.write("promoted", 4, champion=4, before=2)
     world.move(3, expect=2)
     assert (world.problem, world.aliases) == ("", {"champion": 3, "previous": 2})
@@ -367,8 +367,8 @@ def test_a_move_that_is_under_way_is_waited_for(
 def test_who_is_slower_than_others_wait_takes_the_move_back(
     world: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_moving, "HELD_UP", -1.0)
-    monkeypatch.setattr(_moving, "_ATTEMPTS", 2)
+    monkeypatch.setattr(_champion_move, "HELD_UP", -1.0)
+    monkeypatch.setattr(_champion_move, "_ATTEMPTS", 2)
     with pytest.raises(ServiceError, match=r"another controller is moving the champion.*try again"):
         world.move(1)
     assert (world.problem, world.aliases) == ("", {})
@@ -377,7 +377,7 @@ def test_who_is_slower_than_others_wait_takes_the_move_back(
 def test_who_was_held_up_gives_way(world: Models, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another controller took it for dead between its entry and the alias."""
     world.move(1)
-    monkeypatch.setattr(_moving, "PATIENCE", 0.2)
+    monkeypatch.setattr(_champion_move, "PATIENCE", 0.2)
     real, done = MlflowClient.set_registered_model_tag, []
 
     def slow(client: Any, name: str, key: str, value: str) -> None:
@@ -397,7 +397,7 @@ def test_an_alias_that_came_too_late_is_put_back(
     world: Models, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.move(1)
-    monkeypatch.setattr(_moving, "PATIENCE", 0.0)
+    monkeypatch.setattr(_champion_move, "PATIENCE", 0.0)
     real, done = MlflowClient.set_registered_model_alias, []
 
     def late(client: Any, name: str, alias: str, version: str) -> None:
@@ -462,7 +462,7 @@ STATES = [
 def test_the_next_move_goes_on_wherever_one_ended(
     uri: str, monkeypatch: pytest.MonkeyPatch, error: BaseException, after: bool
 ) -> None:
-    monkeypatch.setattr(_moving, "PATIENCE", 0.0)
+    monkeypatch.setattr(_champion_move, "PATIENCE", 0.0)
     world = Models(uri)
     model = world.store.get_registered_model(NAME)
     for event, version, then, number in STATES:

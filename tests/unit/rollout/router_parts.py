@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
@@ -19,7 +20,7 @@ from aiohttp import web
 
 from penstock.records.rollout import ArmSummary, Grids, Pairs
 from penstock.rollout.router import Observation
-from penstock.rollout.routers import front, process
+from penstock.rollout.routers import front, process, servers
 from penstock.rollout.routers.state import (
     Assignment,
     Front,
@@ -197,3 +198,15 @@ def bin_of(edges: tuple[float, ...], value: float) -> int:
 
 
 GRIDS = Grids()
+
+
+def stub_servers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the local router start stubs in the place of model servers: see router_stub."""
+    command = servers._command
+
+    def stubbed(*args: Any, **kwargs: Any) -> tuple[str, dict[str, str]]:
+        return "router_stub", command(*args, **kwargs)[1]
+
+    monkeypatch.setattr(servers, "_command", stubbed)
+    monkeypatch.setattr(process, "_MODULES", (*process._MODULES, "router_stub"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)

@@ -27,6 +27,7 @@ from cluster_emulator import Cluster, running
 from killing import Ending, Fault, run
 from kserve_site import kubeconfig_of
 from rollout_world import POLICY, decision_on, write_holdout
+from router_parts import stub_servers
 
 import penstock
 from penstock.errors import InputError
@@ -37,7 +38,6 @@ from penstock.rollout import control, release, smoke
 from penstock.rollout.place import Place, history, place_of
 from penstock.rollout.release import Outputs
 from penstock.rollout.resume import promote
-from penstock.rollout.routers import process, servers
 from penstock.rollout.routers.services import stop
 from penstock.rollout.routers.state import LocalState, ServiceFolder
 from penstock.rollout.spec import DeploymentSpec
@@ -180,14 +180,7 @@ class Site:
 def sites(
     template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Callable[[str], Site]]:
-    command = servers._command
-
-    def stubbed(*args: Any, **kwargs: Any) -> tuple[str, dict[str, str]]:
-        return "router_stub", command(*args, **kwargs)[1]
-
-    monkeypatch.setattr(servers, "_command", stubbed)
-    monkeypatch.setattr(process, "_MODULES", (*process._MODULES, "router_stub"))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    stub_servers(monkeypatch)
     monkeypatch.setattr(smoke, "check", lambda *_, **__: 0)
     monkeypatch.setattr(smoke, "scorer_of", lambda _: None)
     numbers = itertools.count()

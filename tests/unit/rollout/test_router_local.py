@@ -22,13 +22,13 @@ import httpx
 import psutil
 import pytest
 from killing import Fault, endings, run
-from router_parts import PREDICT, clocks_set, until
+from router_parts import PREDICT, clocks_set, stub_servers, until
 
 from penstock import model
 from penstock.errors import InputError, ServiceError
 from penstock.records.rollout import ArmSummary, Pairs
 from penstock.rollout.router import Release, Routing
-from penstock.rollout.routers import front, process, servers
+from penstock.rollout.routers import front, process
 from penstock.rollout.routers.local import LocalRouter
 from penstock.rollout.routers.place import LocalPlace
 from penstock.rollout.routers.services import status, stop
@@ -80,14 +80,7 @@ class Service:
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
     # Stubs in the place of the model servers: see router_stub. Processes, ports, probes, signals
     # and the front are real; the last test of this file has real servers.
-    command = servers._command
-
-    def stubbed(*args: Any, **kwargs: Any) -> tuple[str, dict[str, str]]:
-        return "router_stub", command(*args, **kwargs)[1]
-
-    monkeypatch.setattr(servers, "_command", stubbed)
-    monkeypatch.setattr(process, "_MODULES", (*process._MODULES, "router_stub"))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    stub_servers(monkeypatch)
     made = Service(tmp_path)
     yield made
     stop(tmp_path, force=True)

@@ -25,7 +25,7 @@ from penstock.serving.books import Books
 from penstock.serving.budget import FREE, Budget
 from penstock.serving.capture import Bounds, Capture, Rows
 from penstock.serving.connections import Bound, Connections
-from penstock.serving.gate import Gate, is_loopback
+from penstock.serving.feedback_access import FeedbackAccess, is_loopback
 from penstock.serving.mistakes import RequestError
 from penstock.serving.supervised import PATIENCE, Supervised
 
@@ -215,9 +215,9 @@ def test_labels_are_taken_with_the_token_alone_where_others_reach_the_server(
 
 
 def test_without_a_token_labels_are_off_but_on_loopback() -> None:
-    Gate().check({})
+    FeedbackAccess().check({})
     with pytest.raises(RequestError, match="--feedback-token-file") as caught:
-        Gate(loopback=False).check({b"authorization": b"Bearer x"})
+        FeedbackAccess(loopback=False).check({b"authorization": b"Bearer x"})
     assert caught.value.status == 403
     found = {host: is_loopback(host) for host in ("127.0.0.1", "::1", "localhost", "0.0.0.0", "::")}
     assert [host for host, loopback in found.items() if loopback] == [

@@ -15,7 +15,7 @@ _SHORTEST = 16
 
 
 @dataclass(frozen=True)
-class Gate:
+class FeedbackAccess:
     """Lets labels in.
 
     Labels decide on what is rolled back, so on an address that others reach they take a token.
