@@ -11,7 +11,7 @@ from soak_release import store_of
 from penstock.rollout.routers.state import ServiceFolder
 
 if TYPE_CHECKING:
-    from soak import Soak
+    from soak_services import Soak
 
 MENDED = 30.0
 """Seconds in which what was killed answers again: noticed at a look, and a server's start."""

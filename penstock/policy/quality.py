@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from math import log
-from typing import TYPE_CHECKING
 
 from penstock.meanings import SCALES
 from penstock.policy.classes import ClassesRule
 from penstock.policy.cost import CostRule
+from penstock.policy.rule_set import RuleSet
 from penstock.policy.rules import Rule
 from penstock.policy.slices import SlicesRule
 from penstock.policy.trust import CalibrationRule
 from penstock.records.model import Task
-
-if TYPE_CHECKING:
-    from penstock.policy.spec import Policy
 
 _GUESSED = {"roc_auc": 0.5, "roc_auc_ovr": 0.5, "r2": 0.0, "brier": 0.25, "recall": 1.0}
 """What a metric is of the best answer that does not look at the row, in whatever data: the share of
@@ -30,7 +27,7 @@ REMEDY = (
 )
 
 
-def quality_rules(policy: Policy, *, task: Task | None = None) -> tuple[str, ...]:
+def quality_rules(policy: RuleSet, *, task: Task | None = None) -> tuple[str, ...]:
     """Return the blocking rules that refuse a model which is no better than guessing.
 
     Not among them are those that such a model passes (leakage, fairness, stability, calibration
@@ -47,7 +44,7 @@ def quality_rules(policy: Policy, *, task: Task | None = None) -> tuple[str, ...
     return tuple(dict.fromkeys(_named(policy, task)))
 
 
-def blocking(policy: Policy) -> tuple[str, ...]:
+def blocking(policy: RuleSet) -> tuple[str, ...]:
     """Return the fields of a policy that hold a rule which blocks."""
     fields = {name: getattr(policy, name) for name in type(policy).model_fields}
     held = {name: one if isinstance(one, tuple) else (one,) for name, one in fields.items()}
@@ -58,7 +55,7 @@ def blocking(policy: Policy) -> tuple[str, ...]:
     )
 
 
-def missing(policy: Policy, *, task: Task | None = None) -> str:
+def missing(policy: RuleSet, *, task: Task | None = None) -> str:
     """Return what to say of a policy that no rule of quality is in; empty: one is.
 
     Args:
@@ -94,7 +91,7 @@ def beyond_guessing(
     return scale.oriented(bound) > scale.oriented(guessed[metric])
 
 
-def _named(policy: Policy, task: Task | None) -> Iterator[str]:
+def _named(policy: RuleSet, task: Task | None) -> Iterator[str]:
     named: dict[str, tuple[Rule | None, bool]] = {
         "baseline": (policy.baseline, policy.baseline.margin >= 0),
         "linear": (policy.linear, True),

@@ -14,7 +14,7 @@ from penstock.registry.audit import Trail, registered_digests
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from penstock.registry.versions import Version
+    from penstock.registry._store import Version
 
 
 def require(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,31 @@ if TYPE_CHECKING:
 
 # MLflow writes this beside a model that is downloaded by name; it is not part of the model.
 _ADDED_BY_MLFLOW = "registered_model_meta"
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model.
+
+    Attributes:
+        name: The registered model.
+        version: Its number.
+        uri: `models:/name/version`.
+        model: Digest of its folder, as it was registered.
+        dataset: Content digest of the training part.
+        run: The MLflow run it belongs to.
+        tags: All its tags.
+        export: Digest of the folder `serving/` in it, its ONNX form; empty: it has none.
+    """
+
+    name: str
+    version: int
+    uri: str
+    model: str
+    dataset: str
+    run: str
+    tags: Mapping[str, str]
+    export: str = ""
 
 
 def aliases(store: MlflowClient, name: str) -> dict[str, int]:

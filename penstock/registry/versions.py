@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from penstock import files, model, tracking
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
 from penstock.registry import _champion_move, _registration, _store, audit
+from penstock.registry._store import Version as Version
 from penstock.registry.audit import Word
 
 if TYPE_CHECKING:
@@ -53,31 +53,6 @@ _FIXED = frozenset({*TOLD.values(), DATASET, TRAINED_BY})
 _TAG_LENGTH = 5000
 
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[^/@]+))")
-
-
-@dataclass(frozen=True)
-class Version:
-    """One version of a registered model.
-
-    Attributes:
-        name: The registered model.
-        version: Its number.
-        uri: `models:/name/version`.
-        model: Digest of its folder, as it was registered.
-        dataset: Content digest of the training part.
-        run: The MLflow run it belongs to.
-        tags: All its tags.
-        export: Digest of the folder `serving/` in it, its ONNX form; empty: it has none.
-    """
-
-    name: str
-    version: int
-    uri: str
-    model: str
-    dataset: str
-    run: str
-    tags: Mapping[str, str]
-    export: str = ""
 
 
 def champion(name: str, *, tracking_uri: str) -> Version | None:

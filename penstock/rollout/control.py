@@ -15,8 +15,8 @@ from penstock.registry.admission import require_return
 from penstock.registry.champion import checked_champion, way_back
 from penstock.registry.identity import somebody
 from penstock.registry.versions import Version
-from penstock.rollout.journal import Journal
-from penstock.rollout.place import Place, newest, unfinished
+from penstock.rollout.journal import Journal, unfinished
+from penstock.rollout.place import Place, newest
 from penstock.rollout.resume import abandon, go_on, settle
 from penstock.rollout.router import ServiceStatus
 from penstock.rollout.spec import CanarySpec, DeploymentSpec
@@ -235,7 +235,7 @@ def _target(service: str, *, to: int | None, tracking_uri: str) -> Version:
 
 
 def _unfinished(place: Place) -> Journal:
-    found = unfinished(place)
+    found = unfinished(place.stores())
     if not found:
         raise InputError(
             "no rollout is under way",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -227,6 +227,12 @@ class Journal:
             raise
         except (OSError, ServiceError) as error:
             raise _unrecorded(self._store, error) from error
+
+
+def unfinished(stores: Iterable[Store]) -> list[Journal]:
+    """Return the rollouts for which something is left to be done; what is marked is not read."""
+    found = [Journal(store) for store in stores if not store.ended]
+    return [journal for journal in found if journal.exists and not journal.rollout.ended]
 
 
 def _has_begun(lines: list[bytes]) -> bool:

@@ -121,12 +121,6 @@ def newest(place: Place) -> Journal | None:
     return found[-1] if found else None
 
 
-def unfinished(place: Place) -> list[Journal]:
-    """Return the rollouts for which something is left to be done, the oldest first."""
-    found = [Journal(store) for store in place.stores() if not store.ended]
-    return [journal for journal in found if journal.exists and not journal.rollout.ended]
-
-
 def prune(place: Place, *, keep: int) -> None:
     """Delete the journals of the oldest rollouts that have ended, and what was captured of them.
 

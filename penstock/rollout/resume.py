@@ -20,8 +20,8 @@ from penstock.rollout import smoke
 from penstock.rollout.ending import Actions, give_up
 from penstock.rollout.engine import Controller
 from penstock.rollout.fetching import fetch
-from penstock.rollout.journal import Journal
-from penstock.rollout.place import Place, unfinished
+from penstock.rollout.journal import Journal, unfinished
+from penstock.rollout.place import Place
 from penstock.rollout.router import Address, Release, Router
 from penstock.rollout.spec import CanarySpec, DeploymentSpec
 from penstock.serving import questions
@@ -92,7 +92,7 @@ def settle(place: Place, *, reason: str, but: str = "") -> list[Rollout]:
     Raises:
         ServiceError: If the service cannot be steered, or the registry does not answer.
     """
-    others = [journal for journal in unfinished(place) if journal.name != but]
+    others = [journal for journal in unfinished(place.stores()) if journal.name != but]
     return [abandon(place, journal, journal.order, reason=reason) for journal in others]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from penstock import kube, progress
 from penstock.errors import InputError, ServiceError
+from penstock.rollout.journal import unfinished
 from penstock.rollout.kserve import pods
 from penstock.rollout.kserve.choice import OPEN, ROUTERS, fitting, require_feasible, standing
 from penstock.rollout.kserve.lease import ClusterLease
@@ -19,7 +20,6 @@ from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.state import Arm, ClusterState, Role
 from penstock.rollout.kserve.store import ConfigMapStore
 from penstock.rollout.kserve.users import Source, Users
-from penstock.rollout.place import unfinished
 from penstock.rollout.router import Router, ServiceStatus, VersionStatus
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.store import Store
@@ -101,7 +101,7 @@ class ClusterPlace:
         return standing(self._kube, self._spec, service=self._service, begun=self._begun)
 
     def _begun(self) -> list[str]:
-        return [journal.rollout.router for journal in unfinished(self)]
+        return [journal.rollout.router for journal in unfinished(self.stores())]
 
     @cached_property
     def models(self) -> Path:

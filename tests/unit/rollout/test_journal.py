@@ -14,8 +14,8 @@ import pytest
 
 from penstock.errors import InputError, IntegrityError
 from penstock.records.rollout import ArmSummary, Finding, Interval, Rollout
-from penstock.rollout.journal import Journal
-from penstock.rollout.place import history, newest, prune, unfinished
+from penstock.rollout.journal import Journal, unfinished
+from penstock.rollout.place import history, newest, prune
 from penstock.rollout.routers.place import LocalPlace
 from penstock.rollout.store import FolderStore
 
@@ -145,7 +145,7 @@ def test_what_has_ended_is_known_without_its_journal(tmp_path: Path) -> None:
     begun(rollouts(tmp_path) / "new")
     # Reading it would fail.
     (rollouts(tmp_path) / "old" / "journal.jsonl").write_text("damaged\n")
-    assert [journal.name for journal in unfinished(a_place(tmp_path))] == ["new"]
+    assert [journal.name for journal in unfinished(a_place(tmp_path).stores())] == ["new"]
 
 
 def test_the_oldest_that_have_ended_are_pruned(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_kill_between_two_lines_loses_neither(tmp_path: Path) -> None:
     script = f"""
 import os, signal
 from pathlib import Path
-from penstock.rollout.journal import Journal
+from penstock.rollout.journal import Journal, unfinished
 from penstock.rollout.store import FolderStore
 from test_journal import planned
 journal = Journal(FolderStore(Path({str(tmp_path / "r")!r})))
