@@ -12,11 +12,13 @@ import sys
 OFF = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "GX_ANALYTICS_ENABLED": "false",
+    "ORT_DISABLE_TELEMETRY": "1",
     "DO_NOT_TRACK": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
 }
-"""What switches it off in MLflow and in some 1.x of Great Expectations; by the convention of
+"""What switches it off in MLflow; in some 1.x of Great Expectations; in ONNX Runtime, which since
+1.29 sends from native code on Linux and keeps a device id in the home folder; by the convention of
 https://consoledonottrack.com, which MLflow reads only as `true`; in what MLflow may import; in pip,
 which MLflow may start. kfp, KServe, Optuna, SHAP, pandas, Polars and DuckDB send nothing."""
 
