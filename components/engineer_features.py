@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from penstock.components._image import image
+from penstock.components._face import component
 
 
-@dsl.component(base_image=image("train"), install_kfp_package=False)
+@component(runs_in="train")
 def engineer_features(
     train: dsl.Input[dsl.Dataset],
     proof: dsl.Input[dsl.Artifact],

@@ -2,12 +2,10 @@
 
 from kfp import dsl
 
-from penstock.components._caching import never_cached
-from penstock.components._image import image
+from penstock.components._face import component
 
 
-@never_cached
-@dsl.component(base_image=image("train"), install_kfp_package=False)
+@component(runs_in="train", cached=False)
 def evaluate(
     holdout: dsl.Input[dsl.Dataset],
     model: dsl.Input[dsl.Model],

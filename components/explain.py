@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from penstock.components._image import image
+from penstock.components._face import component
 
 
-@dsl.component(base_image=image("train"), install_kfp_package=False)
+@component(runs_in="train")
 def explain(
     model: dsl.Input[dsl.Model],
     holdout: dsl.Input[dsl.Dataset],

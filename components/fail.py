@@ -2,18 +2,16 @@
 
 from kfp import dsl
 
-from penstock.components._caching import never_cached
-from penstock.components._image import image
+from penstock.components._face import component
 
 
-@never_cached
-@dsl.component(base_image=image("data"), install_kfp_package=False)
+@component(runs_in="data", cached=False)
 def fail(reason: str, evidence: dsl.Input[dsl.Artifact] = None) -> None:
     """End the run as failed, with the reason as its message.
 
     Args:
         reason: What happened, for example `The gate refused the candidate.`
-        evidence: A decision, validation or rollout record, if there is one; its words follow the
+        evidence: A decision, validation or rollout record, if there is one. Its words follow the
             reason.
 
     Fails when:

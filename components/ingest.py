@@ -2,12 +2,10 @@
 
 from kfp import dsl
 
-from penstock.components._caching import never_cached
-from penstock.components._image import image
+from penstock.components._face import component
 
 
-@never_cached
-@dsl.component(base_image=image("data"), install_kfp_package=False)
+@component(runs_in="data", cached=False)
 def ingest(uri: str, dataset: dsl.Output[dsl.Dataset], options: dict = {}) -> None:  # noqa: B006
     """Read a table as a stream and write it as a dataset version.
 
@@ -15,7 +13,7 @@ def ingest(uri: str, dataset: dsl.Output[dsl.Dataset], options: dict = {}) -> No
     store) or the result of a SQL query. Memory is bounded whatever the size.
 
     Args:
-        uri: Path, glob, http(s)://, s3://, gs:// or abfs:// address, or a SQLAlchemy URL; it
+        uri: Path, glob, http(s)://, s3://, gs:// or abfs:// address, or a SQLAlchemy URL. It
             may refer to secrets, like ${env:NAME}.
         options: Fields of the project file's `source` section other than `uri`.
         dataset: Parquet files and _dataset.json: schema, profile of each column, and the content

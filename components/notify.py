@@ -2,12 +2,10 @@
 
 from kfp import dsl
 
-from penstock.components._caching import never_cached
-from penstock.components._image import image
+from penstock.components._face import component
 
 
-@never_cached
-@dsl.component(base_image=image("data"), install_kfp_package=False)
+@component(runs_in="data", cached=False)
 def notify(
     status: dsl.PipelineTaskFinalStatus, name: str, webhook: str = "", file: str = ""
 ) -> None:
@@ -19,7 +17,7 @@ def notify(
     Args:
         status: The run's final status, which Kubeflow gives to an exit handler.
         name: The project's name.
-        webhook: Address that takes a Slack-compatible JSON body, or a reference to it; empty takes
+        webhook: Address that takes a Slack-compatible JSON body, or a reference to it. Empty takes
             PENSTOCK_WEBHOOK.
         file: File to which one line of JSON is appended.
 

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from penstock.components._image import image
+from penstock.components._face import component
 
 
-@dsl.component(base_image=image("data"), install_kfp_package=False)
+@component(runs_in="data")
 def split(
     dataset: dsl.Input[dsl.Dataset],
     target: str,
@@ -21,8 +21,8 @@ def split(
         dataset: What `ingest` wrote.
         target: The column to predict.
         task: binary, multiclass, regression, or auto to infer it from the target.
-        options: Fields of the project file's `split` section: method, column, holdout, seed,
-            repeats, drop_missing_target.
+        options: Fields of the project file's `split` section. These are method, column, holdout,
+            seed, repeats, drop_missing_target.
         train: The part to learn from.
         holdout: The part to judge on; no step before `evaluate` reads it.
         proof: Split record (JSON): the task, digests and rows of both parts, how many rows repeat

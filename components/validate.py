@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from penstock.components._image import image
+from penstock.components._face import component
 
 
-@dsl.component(base_image=image("data"), install_kfp_package=False)
+@component(runs_in="data")
 def validate(
     dataset: dsl.Input[dsl.Dataset],
     results: dsl.Output[dsl.Artifact],

@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+import penstock
 from penstock import files
 from penstock.errors import InputError
+from penstock.pipelines._compact import compact
+from penstock.pipelines._layout import as_yaml
 from penstock.pipelines.local_runner import import_kfp
 from penstock.pipelines.parameters import for_file
 from penstock.pipelines.secret_fields import refuse_clear, with_secrets
 from penstock.project import Project
 
 _DIGITS = 12
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_HEAD = """\
+# The release pipeline of {name} for Kubeflow Pipelines, compiled by Penstock {version}.
+# root.inputDefinitions has its parameters, with the project's values as defaults.
+"""
 
 
 def compile_release(project: Project, *, output: Path, kubernetes_manifest: bool = False) -> None:
@@ -42,14 +50,10 @@ def compile_release(project: Project, *, output: Path, kubernetes_manifest: bool
         )
     refuse_clear(project, where=project.name)
     project = project.model_copy(update={"cluster": with_secrets(project)})
-    text = _compiled(project)
+    documents = _compiled(project)
     if kubernetes_manifest:
-        text = _compiled(
-            project,
-            kubernetes_manifest_format=True,
-            kubernetes_manifest_options=_options(project, version=version_name(project, text)),
-        )
-    files.write_text(output, text)
+        documents = _manifests(project, *documents)
+    files.write_text(output, _HEAD.format(name=project.name, version=penstock.__version__) + as_yaml(documents))
 
 
 def version_name(project: Project, compiled: str) -> str:
@@ -64,37 +68,59 @@ def version_name(project: Project, compiled: str) -> str:
     Returns:
         The project's name and 12 hexadecimal digits: at most 63 characters, valid by RFC 1123.
     """
-    # Not of the text: the order within kfp's leading comment changes from process to process.
-    content = json.dumps(list(yaml.safe_load_all(compiled)), sort_keys=True)
+    return _version_name(project, yaml.load_all(compiled, Loader=_LOADER))  # noqa: S506
+
+
+def _version_name(project: Project, documents: Iterable[Any]) -> str:
+    content = json.dumps(list(documents), sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()
     return f"{project.name}-{digest[:_DIGITS]}"
 
 
-def _options(project: Project, *, version: str) -> Any:
-    from kfp.compiler.compiler_utils import KubernetesManifestOptions
-
-    return KubernetesManifestOptions(
-        pipeline_name=project.name,
-        pipeline_display_name=project.name,
-        pipeline_version_name=version,
-        pipeline_version_display_name=version,  # by which `penstock schedule` finds it
-        include_pipeline_manifest=True,
-    )
-
-
-def _compiled(project: Project, **options: Any) -> str:
+def _compiled(project: Project) -> list[dict[str, Any]]:
+    """Return the pipeline, and what its tasks have of Kubernetes, if that is anything."""
     import_kfp()
-    from kfp import compiler
+    from google.protobuf.json_format import MessageToDict
 
     from penstock.pipelines._cluster import on_cluster
     from penstock.pipelines.release import release
 
-    with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch) / "release.yaml"
-        compiler.Compiler().compile(
-            on_cluster(release, project.cluster),
-            str(made),
-            pipeline_parameters=for_file(project),
-            **options,
-        )
-        return made.read_text(encoding="utf-8")
+    made = on_cluster(release, project.cluster)
+    spec, platform = MessageToDict(made.pipeline_spec), MessageToDict(made.platform_spec)
+    parameters = spec["root"]["inputDefinitions"]["parameters"]
+    for name, value in for_file(project).items():
+        parameters[name]["defaultValue"] = value
+    compact(spec, platform)
+    return [spec, platform] if platform else [spec]
+
+
+def _manifests(
+    project: Project, spec: dict[str, Any], platform: dict[str, Any] | None = None
+) -> list[dict[str, Any]]:
+    """Return the resources of Kubernetes that hold a compiled pipeline."""
+    documents = [spec, platform] if platform else [spec]
+    version = _version_name(project, documents)
+    described = {"description": spec["pipelineInfo"]["description"]}
+    return [
+        _resource("Pipeline", project.name, {"displayName": project.name, **described}),
+        _resource(
+            "PipelineVersion",
+            version,
+            {
+                "displayName": version,  # by which `penstock schedule` finds it
+                "pipelineName": project.name,
+                "pipelineSpec": spec,
+                **({"platformSpec": platform} if platform else {}),
+                **described,
+            },
+        ),
+    ]
+
+
+def _resource(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "apiVersion": "pipelines.kubeflow.org/v2beta1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": spec,
+    }

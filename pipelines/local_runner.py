@@ -22,18 +22,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from penstock.components._program import PROGRAM
 from penstock.pipelines.step_cache import StepCache, StepCall
 from penstock.pipelines.warm import WarmSteps
 from penstock.progress import MARK
 
 _EXECUTOR = "kfp.dsl.executor_main"
+_FIRST = "--executor_input"
 
 _SCRIPT = (
     'program_path=$(mktemp -d) printf "%s" "$0" > "$program_path/ephemeral_component.py" '
     f"_KFP_RUNTIME=true python3 -m {_EXECUTOR} --component_module_path "
     '"$program_path/ephemeral_component.py" "$@"'
 )
-"""The shell script of a thin component. A command that does more is started as kfp starts it."""
+"""The shell script of a thin component of others. A command that does more is kfp's to start."""
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,11 @@ class LocalSteps:
     ) -> tuple[str, bool, float]:
         end = None
         if self._warm is not None and call.function in self._warm:
+            function, arguments = _as_function(call)
             end = self._warm.run(
                 call.function,
-                call=f"{__name__}:execute",
-                arguments=[call.source, list(call.arguments)],
+                call=function,
+                arguments=arguments,
                 environment=environment,
                 line=lambda text: _tell(text, said),
             )
@@ -146,14 +149,18 @@ def _tell(text: str, said: list[str]) -> None:
 
 
 def _call_of(command: Sequence[str]) -> StepCall | None:
-    """Read a step's command; None if it is not that of a thin Python component."""
-    if len(command) < 5 or list(command[:2]) != ["sh", "-ec"] or _words(command[2]) != _SCRIPT:
+    """Read a step's command; None if it is that of no Python component, or does more than run it."""
+    if tuple(command[: len(PROGRAM)]) == PROGRAM and _FIRST in command:
+        first = command.index(_FIRST)
+        source, arguments = " ".join(command[:first]), list(command[first:])
+    elif len(command) > 4 and list(command[:2]) == ["sh", "-ec"] and _words(command[2]) == _SCRIPT:
+        source, arguments = command[3], list(command[4:])
+    else:
         return None
-    source, arguments = command[3], list(command[4:])
     values = dict(zip(arguments[::2], arguments[1::2], strict=False))
-    if set(values) != {"--executor_input", "--function_to_execute"}:
+    if set(values) != {_FIRST, "--function_to_execute"}:
         return None
-    given = json.loads(values["--executor_input"])
+    given = json.loads(values[_FIRST])
     return StepCall(
         function=values["--function_to_execute"],
         source=source,
@@ -161,6 +168,15 @@ def _call_of(command: Sequence[str]) -> StepCall | None:
         inputs=given.get("inputs", {}),
         folder=Path(given["outputs"]["outputFile"]).parent,
     )
+
+
+def _as_function(call: StepCall) -> tuple[str, list[Any]]:
+    """Return what a process calls to run a step, and with which arguments."""
+    start = " ".join(PROGRAM)
+    if call.source.startswith(start):
+        options = call.source.removeprefix(start).split()
+        return "penstock.components._program:run", [[*options, *call.arguments]]
+    return f"{__name__}:execute", [call.source, list(call.arguments)]
 
 
 def _words(script: str) -> str:
@@ -173,7 +189,7 @@ def _cpu_of_children() -> float:
 
 
 def execute(source: str, arguments: Sequence[str]) -> None:
-    """Run a component's source by kfp's executor, as the script of its command does.
+    """Run a source by kfp's executor, as the script of a thin component's command does.
 
     Args:
         source: The component's source.

@@ -45,8 +45,29 @@ def release(
 ) -> None:
     """Lead a table to a served model.
 
-    Every parameter but the first three has a default; the objects hold fields of the project
-    file's section of that name.
+    Every parameter but the first three has a default. An object holds fields of a section of the
+    project file (docs/project-file.md).
+
+    Args:
+        name: The project: its registered model, its MLflow experiment and its service.
+        uri: Where the table is: a path, https://, s3://, gs://, abfs:// or a database.
+        target: The column to predict.
+        task: binary, multiclass, regression, or auto to infer it from the target.
+        positive: Two classes: the one that is scored. Empty takes 1, true or else the rarer.
+        source: How to read the table: section `source` without its uri.
+        contract: The columns that must be there: section `contract`.
+        expectations: Great Expectations expectations: `{type, kwargs, severity}` each.
+        split_options: How the holdout is split off: section `split`.
+        features: How features are made: section `features`.
+        training: Candidates and trials of the search: section `training`.
+        evaluation: How the holdout is measured: section `evaluation`.
+        policy: The rules of the gate and who must approve: section `gate`.
+        deployment: Where and how the model is rolled out: section `deployment`.
+        card: What the owner says in the model card: section `card`.
+        requested_by: Who starts the run, and so is never the only one to approve it.
+        tracking_uri: MLflow store. Empty takes MLFLOW_TRACKING_URI of the steps.
+        notify_webhook: Slack-compatible address that is told how the run ended.
+        notify_file: File to which the end of the run is appended as JSON.
     """
     told = light(notify(name=name, webhook=notify_webhook, file=notify_file), "Notify")
     with dsl.ExitHandler(told, name="release"):

@@ -47,7 +47,7 @@ class StepCall:
 
     Args:
         function: The component's function.
-        source: The component's source, as compiled.
+        source: The component's source, as compiled, or the command that names it.
         arguments: The executor's arguments.
         inputs: `inputs` of the executor's input: parameters, and artifacts with their addresses.
         folder: Where its outputs go.

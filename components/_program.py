@@ -1,0 +1,51 @@
+"""What a task runs: a component of this Penstock, by kfp's executor of Python components.
+
+    python3 -m penstock.components --face=DIGEST --version=VERSION --executor=MODULE ARGUMENTS
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+PROGRAM = ("python3", "-m", "penstock.components")
+"""How a task starts it, followed by the options and by what kfp's executor is given."""
+
+_SOURCE = """\
+from penstock.components._face import load
+{name} = load("{name}", face="{face}", version="{version}")
+"""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Run a component as a task does.
+
+    Args:
+        arguments: The three options, and what kfp's executor is given.
+
+    Raises:
+        InputError: If the component is not the one that the pipeline was compiled with.
+    """
+    parser = argparse.ArgumentParser(prog="python3 -m penstock.components", allow_abbrev=False)
+    for option in ("--face", "--version", "--executor", "--function_to_execute"):
+        parser.add_argument(option, required=True)
+    options, rest = parser.parse_known_args(arguments)
+    name = options.function_to_execute
+    # kfp then leaves out what compiles pipelines: it is not in the images.
+    os.environ["_KFP_RUNTIME"] = "true"
+    with tempfile.TemporaryDirectory() as folder:
+        # Its executor imports a file, and the folder of it would stand first in the search path.
+        program = Path(folder) / "ephemeral_component.py"
+        program.write_text(
+            _SOURCE.format(name=name, face=options.face, version=options.version),
+            encoding="utf-8",
+        )
+        given = ["--component_module_path", str(program), "--function_to_execute", name, *rest]
+        sys.argv = [options.executor, *given]
+        importlib.import_module(options.executor).executor_main()
+
