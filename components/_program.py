@@ -1,6 +1,6 @@
 """What a task runs: a component of this Penstock, by kfp's executor of Python components.
 
-    python3 -m penstock.components --face=DIGEST --version=VERSION --executor=MODULE ARGUMENTS
+python3 -m penstock.components --face=DIGEST --version=VERSION --executor=MODULE ARGUMENTS
 """
 
 from __future__ import annotations
@@ -48,4 +48,3 @@ def run(arguments: Sequence[str]) -> None:
         given = ["--component_module_path", str(program), "--function_to_execute", name, *rest]
         sys.argv = [options.executor, *given]
         importlib.import_module(options.executor).executor_main()
-

@@ -53,7 +53,9 @@ def compile_release(project: Project, *, output: Path, kubernetes_manifest: bool
     documents = _compiled(project)
     if kubernetes_manifest:
         documents = _manifests(project, *documents)
-    files.write_text(output, _HEAD.format(name=project.name, version=penstock.__version__) + as_yaml(documents))
+    files.write_text(
+        output, _HEAD.format(name=project.name, version=penstock.__version__) + as_yaml(documents)
+    )
 
 
 def version_name(project: Project, compiled: str) -> str:
@@ -68,7 +70,7 @@ def version_name(project: Project, compiled: str) -> str:
     Returns:
         The project's name and 12 hexadecimal digits: at most 63 characters, valid by RFC 1123.
     """
-    return _version_name(project, yaml.load_all(compiled, Loader=_LOADER))  # noqa: S506
+    return _version_name(project, yaml.load_all(compiled, Loader=_LOADER))
 
 
 def _version_name(project: Project, documents: Iterable[Any]) -> str:

@@ -28,13 +28,26 @@ def project(**cluster: Any) -> Project:
 
 
 def compiled(folder: Path, **cluster: Any) -> tuple[dict, dict[str, dict]]:
-    """Return the pipeline spec, and what each task's executor has of the platform."""
+    """Return the pipeline spec, and what each task has of the platform."""
     compile_release(project(**cluster), output=folder / "p.yaml")
     spec, *platform = yaml.safe_load_all((folder / "p.yaml").read_text())
     if not platform:
         return spec, {}
     executors = platform[0]["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
-    return spec, {name.removeprefix("exec-"): value for name, value in executors.items()}
+    return spec, {
+        task: executors[label] for task, label in labels(spec).items() if label in executors
+    }
+
+
+def labels(spec: dict) -> dict[str, str]:
+    """Return the executor of each task that has one; tasks may share it."""
+    components = spec["components"]
+    return {
+        name: components[task["componentRef"]["name"]]["executorLabel"]
+        for component in (spec["root"], *components.values())
+        for name, task in component.get("dag", {}).get("tasks", {}).items()
+        if "dag" not in components[task["componentRef"]["name"]]
+    }
 
 
 def test_without_settings_there_is_one_document(tmp_path: Path) -> None:
@@ -82,9 +95,8 @@ def test_every_task_carries_a_setting(tmp_path: Path, cluster: Any, field: str, 
 
 
 def resources(spec: dict, step: str) -> dict[str, str]:
-    asked: dict[str, str] = spec["deploymentSpec"]["executors"][f"exec-{step}"]["container"][
-        "resources"
-    ]
+    executor = spec["deploymentSpec"]["executors"][labels(spec)[step]]
+    asked: dict[str, str] = executor["container"]["resources"]
     return {name: value for name, value in asked.items() if name.startswith("resource")}
 
 

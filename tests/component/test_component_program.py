@@ -1,0 +1,113 @@
+"""A pipeline names our components; a task runs the one that is in its image, or says that it is another."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kfp import dsl
+
+import penstock
+from penstock.components._face import component, load
+from penstock.components.fail import fail
+from penstock.errors import InputError
+
+CONTAINER = fail.component_spec.implementation.container
+
+
+def face(made: Any) -> str:
+    (option,) = [
+        part for part in made.component_spec.implementation.container.command if "--face=" in part
+    ]
+    return str(option).partition("=")[2]
+
+
+def run(folder: Path, command: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a task's command as Kubeflow does, from a folder that holds none of our code."""
+    given = {
+        "inputs": {"parameterValues": {"reason": "It was refused."}},
+        "outputs": {"outputFile": str(folder / "executor_output.json")},
+    }
+    arguments = [json.dumps(given) if one == "{{$}}" else one for one in CONTAINER.args]
+    return subprocess.run(
+        [sys.executable if part == "python3" else part for part in [*command, *arguments]],
+        cwd=folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+def test_a_failure_names_the_components_file_and_line(tmp_path: Path) -> None:
+    done = run(tmp_path, CONTAINER.command)
+    assert done.returncode == 1
+    place = re.search(r'File "([^"]+/components/fail\.py)", line (\d+), in fail', done.stderr)
+    assert place, done.stderr
+    line = Path(place[1]).read_text().splitlines()[int(place[2]) - 1]
+    assert line.strip().startswith("raise NotApprovedError(")
+    assert line.strip() in done.stderr
+    assert done.stderr.rstrip().endswith("NotApprovedError: It was refused.")
+
+
+def test_another_component_of_the_name_is_not_run(tmp_path: Path) -> None:
+    other = [re.sub("(--face|--version)=.*", r"\1=9.9", part) for part in CONTAINER.command]
+    done = run(tmp_path, other)
+    assert done.returncode == 1
+    assert "compiled by Penstock 9.9" in done.stderr
+    assert f"Penstock {penstock.__version__} has, which is installed here" in done.stderr
+    assert "NotApprovedError" not in done.stderr
+    with pytest.raises(InputError, match="^fail: the pipeline was compiled by"):
+        load("fail", face="9.9", version="9.9")
+
+
+def test_the_function_is_the_same_inside_a_task_and_outside() -> None:
+    assert load("fail", face=face(fail), version="9.9") is fail.python_func
+
+
+def made(write: Callable[[], Any]) -> str:
+    return face(component(runs_in="data")(write()))
+
+
+def test_what_counts_of_a_component_is_its_code() -> None:
+    def plain() -> Any:
+        def step(table: dsl.Input[dsl.Dataset], rows: int = 1) -> None:
+            print(table.path, rows)
+
+        return step
+
+    def explained() -> Any:
+        def step(table: dsl.Input[dsl.Dataset], rows: int = 1) -> None:
+            """Print.
+
+            Args:
+                table: A table.
+                rows: Some rows. There may be more.
+            """
+            print(table.path, rows)
+
+        return step
+
+    def another_default() -> Any:
+        def step(table: dsl.Input[dsl.Dataset], rows: int = 2) -> None:
+            print(table.path, rows)
+
+        return step
+
+    def another_body() -> Any:
+        def step(table: dsl.Input[dsl.Dataset], rows: int = 1) -> None:
+            print(table.path, -rows)
+
+        return step
+
+    assert made(plain) == made(explained)
+    assert len({made(plain), made(another_default), made(another_body)}) == 3
+    described = component(runs_in="data")(explained()).component_spec.inputs
+    assert described["rows"].description == "Some rows."
+
+
+def test_the_command_is_one_that_kfp_local_starts_as_a_process() -> None:
+    """Its SubprocessRunner refuses one that does not name the executor, or starts it directly."""
+    assert CONTAINER.command[:3] == ["python3", "-m", "penstock.components"]
+    assert CONTAINER.command[-1] == "--executor=kfp.dsl.executor_main"
+    assert CONTAINER.args == ["--executor_input", "{{$}}", "--function_to_execute", "fail"]
