@@ -36,9 +36,7 @@ def component(*, runs_in: Image, cached: bool = True) -> Callable[[Callable[...,
 
     def decorate(function: Callable[..., Any]) -> Any:
         if not hasattr(dsl, "component"):
-            return (
-                function  # In a task kfp leaves out what compiles, and wants the function itself.
-            )
+            return function  # In a task, where kfp leaves out what compiles.
         from kfp.dsl.component_factory import EXECUTOR_MODULE
 
         from penstock.components._caching import never_cached

@@ -8,7 +8,7 @@ from typing import Any
 
 
 def compact(spec: dict[str, Any], platform: dict[str, Any]) -> None:
-    """Leave out descriptions that nobody sees, inputs that nothing reads and components that repeat.
+    """Leave out descriptions that nobody sees, inputs that nothing reads, repeated components.
 
     It changes what it is given.
 

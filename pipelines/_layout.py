@@ -30,7 +30,7 @@ class _Dumper(_Emitter):  # type: ignore[misc]
         _lay_out(node, indent=0, used=0)
         super().serialize(node)
 
-    def ignore_aliases(self, data: Any) -> bool:
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
         return True
 
 

@@ -53,9 +53,8 @@ def compile_release(project: Project, *, output: Path, kubernetes_manifest: bool
     documents = _compiled(project)
     if kubernetes_manifest:
         documents = _manifests(project, *documents)
-    files.write_text(
-        output, _HEAD.format(name=project.name, version=penstock.__version__) + as_yaml(documents)
-    )
+    head = _HEAD.format(name=project.name, version=penstock.__version__)
+    files.write_text(output, head + as_yaml(documents))
 
 
 def version_name(project: Project, compiled: str) -> str:

@@ -149,7 +149,7 @@ def _tell(text: str, said: list[str]) -> None:
 
 
 def _call_of(command: Sequence[str]) -> StepCall | None:
-    """Read a step's command; None if it is that of no Python component, or does more than run it."""
+    """Read a step's command; None if it does not run a Python component, or does more."""
     if tuple(command[: len(PROGRAM)]) == PROGRAM and _FIRST in command:
         first = command.index(_FIRST)
         source, arguments = " ".join(command[:first]), list(command[first:])

@@ -1,4 +1,4 @@
-"""What is compiled is small, says what its parameters are, and is what kfp's compiler makes of it."""
+"""What is compiled is small, describes its parameters, and is what kfp's compiler makes of it."""
 
 from __future__ import annotations
 
@@ -96,10 +96,9 @@ def tasks(spec: dict) -> Iterator[tuple[str, dict, dict]]:
 
 def steps(compiled: Compiled) -> dict[str, Any]:
     """Return all that decides how each step is run, by the task's name."""
-    spec, settings = (
-        compiled.spec,
-        compiled.platform.get("platforms", {}).get("kubernetes", {}).get("deploymentSpec", {}),
-    )
+    spec = compiled.spec
+    kubernetes = compiled.platform.get("platforms", {}).get("kubernetes", {})
+    settings = kubernetes.get("deploymentSpec", {})
     found = {}
     for name, task, component in tasks(spec):
         label = component.get("executorLabel")
@@ -172,7 +171,8 @@ def test_the_layout_changes_no_value() -> None:
         {
             "text": "one\n  two: # no comment\n", "blank": " \n \t\n", "quoted": "'a': \"b\"",
             "like others": ["true", "1.0", "null", "~", "2026-11-29", "=", "{{$}}", "- x", ""],
-            "long": "word " * 100, "others": [True, 1, 1.5, None, [], {}, [[{}]]], "ümläut": "\u2028",
+            "long": "word " * 100, "others": [True, 1, 1.5, None, [], {}, [[{}]]],
+            "ümläut": "\u2028",
             "deep": {"a": {"b": {"c": [{"d": "x" * 150}, {"e": list(range(60))}]}}},
         },
         [],

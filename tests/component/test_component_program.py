@@ -1,4 +1,4 @@
-"""A pipeline names our components; a task runs the one that is in its image, or says that it is another."""
+"""A pipeline names our components; a task runs the one of its image, or says it is another."""
 
 import json
 import re
@@ -57,7 +57,7 @@ def test_another_component_of_the_name_is_not_run(tmp_path: Path) -> None:
     assert "compiled by Penstock 9.9" in done.stderr
     assert f"Penstock {penstock.__version__} has, which is installed here" in done.stderr
     assert "NotApprovedError" not in done.stderr
-    with pytest.raises(InputError, match="^fail: the pipeline was compiled by"):
+    with pytest.raises(InputError, match=r"^fail: the pipeline was compiled by"):
         load("fail", face="9.9", version="9.9")
 
 
