@@ -60,7 +60,7 @@ def main() -> int:
         ),
         figures={"kilobytes": sizes, "cpu_seconds": pairs},
         targets=[
-            *(Target(f"size of the {name}", size, MOST_KILOBYTES, "KB") for name, size in sizes.items()),
+            *(Target(name, size, MOST_KILOBYTES, "KB") for name, size in sizes.items()),
             Target("CPU to compile, beside importing kfp", ratio, MOST_RATIO),
         ],
         path=options.json,
