@@ -44,7 +44,7 @@ _Dumper.add_representer(str, _text)
 
 def _lay_out(node: yaml.Node, *, indent: int, used: int) -> None:
     """Put every collection that fits behind its key on one line."""
-    if isinstance(node, yaml.ScalarNode):
+    if not isinstance(node, yaml.CollectionNode):
         return
     node.flow_style = indent + used + _length(node) <= WIDTH
     for key, value in _parts(node):

@@ -81,7 +81,7 @@ def _version_name(project: Project, documents: Iterable[Any]) -> str:
 def _compiled(project: Project) -> list[dict[str, Any]]:
     """Return the pipeline, and what its tasks have of Kubernetes, if that is anything."""
     import_kfp()
-    from google.protobuf.json_format import MessageToDict
+    from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 
     from penstock.pipelines._cluster import on_cluster
     from penstock.pipelines.release import release
