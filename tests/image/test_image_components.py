@@ -38,11 +38,8 @@ def imports_of(face: str) -> tuple[str, str]:
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
     assert lines
-    base = next(
-        keyword.value for keyword in function.decorator_list[0].keywords
-        if keyword.arg == "base_image"
-    )  # fmt: skip
-    return base.args[0].value, "\n".join(lines)
+    given = {keyword.arg: keyword.value for keyword in function.decorator_list[0].keywords}
+    return given["runs_in"].value, "\n".join(lines)
 
 
 @pytest.mark.parametrize("face", FACES)
