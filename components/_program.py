@@ -1,6 +1,6 @@
 """What a task runs: a component of this Penstock, by kfp's executor of Python components.
 
-python3 -m penstock.components --face=DIGEST --version=VERSION --executor=MODULE ARGUMENTS
+python3 -m penstock.components --code=DIGEST --version=VERSION --executor=MODULE ARGUMENTS
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ PROGRAM = ("python3", "-m", "penstock.components")
 """How a task starts it, followed by the options and by what kfp's executor is given."""
 
 _SOURCE = """\
-from penstock.components._face import load
-{name} = load("{name}", face="{face}", version="{version}")
+from penstock.components._component import load
+{name} = load("{name}", code="{code}", version="{version}")
 """
 
 
@@ -32,7 +32,7 @@ def run(arguments: Sequence[str]) -> None:
         InputError: If the component is not the one that the pipeline was compiled with.
     """
     parser = argparse.ArgumentParser(prog="python3 -m penstock.components", allow_abbrev=False)
-    for option in ("--face", "--version", "--executor", "--function_to_execute"):
+    for option in ("--code", "--version", "--executor", "--function_to_execute"):
         parser.add_argument(option, required=True)
     options, rest = parser.parse_known_args(arguments)
     name = options.function_to_execute
@@ -42,7 +42,7 @@ def run(arguments: Sequence[str]) -> None:
         # Its executor imports a file, and the folder of it would stand first in the search path.
         program = Path(folder) / "ephemeral_component.py"
         program.write_text(
-            _SOURCE.format(name=name, face=options.face, version=options.version),
+            _SOURCE.format(name=name, code=options.code, version=options.version),
             encoding="utf-8",
         )
         given = ["--component_module_path", str(program), "--function_to_execute", name, *rest]

@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from penstock.components._face import component
+from penstock.components._component import component
 
 
 @component(runs_in="data")

@@ -12,16 +12,16 @@ import pytest
 from kfp import dsl
 
 import penstock
-from penstock.components._face import component, load
+from penstock.components._component import component, load
 from penstock.components.fail import fail
 from penstock.errors import InputError
 
 CONTAINER = fail.component_spec.implementation.container
 
 
-def face(made: Any) -> str:
+def code_of(made: Any) -> str:
     (option,) = [
-        part for part in made.component_spec.implementation.container.command if "--face=" in part
+        part for part in made.component_spec.implementation.container.command if "--code=" in part
     ]
     return str(option).partition("=")[2]
 
@@ -51,22 +51,22 @@ def test_a_failure_names_the_components_file_and_line(tmp_path: Path) -> None:
 
 
 def test_another_component_of_the_name_is_not_run(tmp_path: Path) -> None:
-    other = [re.sub("(--face|--version)=.*", r"\1=9.9", part) for part in CONTAINER.command]
+    other = [re.sub("(--code|--version)=.*", r"\1=9.9", part) for part in CONTAINER.command]
     done = run(tmp_path, other)
     assert done.returncode == 1
     assert "compiled by Penstock 9.9" in done.stderr
     assert f"Penstock {penstock.__version__} has, which is installed here" in done.stderr
     assert "NotApprovedError" not in done.stderr
     with pytest.raises(InputError, match=r"^fail: the pipeline was compiled by"):
-        load("fail", face="9.9", version="9.9")
+        load("fail", code="9.9", version="9.9")
 
 
 def test_the_function_is_the_same_inside_a_task_and_outside() -> None:
-    assert load("fail", face=face(fail), version="9.9") is fail.python_func
+    assert load("fail", code=code_of(fail), version="9.9") is fail.python_func
 
 
 def made(write: Callable[[], Any]) -> str:
-    return face(component(runs_in="data")(write()))
+    return code_of(component(runs_in="data")(write()))
 
 
 def test_what_counts_of_a_component_is_its_code() -> None:

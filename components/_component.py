@@ -44,7 +44,7 @@ def component(*, runs_in: Image, cached: bool = True) -> Callable[[Callable[...,
         made = dsl.component(base_image=image(runs_in), install_kfp_package=False)(function)
         made.component_spec.implementation.container.command = [
             *PROGRAM,
-            f"--face={_digest(function)}",
+            f"--code={_digest(function)}",
             f"--version={penstock.__version__}",
             # kfp.local runs as a process what names the executor of Python components.
             f"--executor={EXECUTOR_MODULE}",
@@ -56,12 +56,12 @@ def component(*, runs_in: Image, cached: bool = True) -> Callable[[Callable[...,
     return decorate
 
 
-def load(name: str, *, face: str, version: str) -> Callable[..., Any]:
+def load(name: str, *, code: str, version: str) -> Callable[..., Any]:
     """Return the function of a component, as it is installed here.
 
     Args:
         name: The component's.
-        face: Digest of its code in the Penstock that compiled the pipeline. kfp leaves out without
+        code: Digest of its code in the Penstock that compiled the pipeline. kfp leaves out without
             a word what a pipeline gives and a function does not take.
         version: Of that Penstock.
 
@@ -70,7 +70,7 @@ def load(name: str, *, face: str, version: str) -> Callable[..., Any]:
     """
     found = getattr(importlib.import_module(f"penstock.components.{name}"), name)
     function: Callable[..., Any] = getattr(found, "python_func", found)
-    if _digest(function) != face:
+    if _digest(function) != code:
         raise InputError(
             f"the pipeline was compiled by Penstock {version} with another component of this name "
             f"than Penstock {penstock.__version__} has, which is installed here",
