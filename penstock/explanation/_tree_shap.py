@@ -39,7 +39,7 @@ def cost(ensemble: Ensemble) -> float:
     for tree in ensemble.trees:
         features = np.unique(tree.feature[tree.left >= 0])
         total += len(tree.left) * _points(min(len(features), len(tree.levels()) - 1))
-    return total * ensemble.trees[0].value.shape[1] / len(ensemble.offset)
+    return float(total * ensemble.trees[0].value.shape[1] / len(ensemble.offset))
 
 
 def tree_shap(
@@ -108,7 +108,7 @@ def saabas(ensemble: Ensemble, x: np.ndarray, outputs: np.ndarray) -> tuple[np.n
 
 
 def _goes_left(x: np.ndarray, threshold: np.ndarray, missing_left: np.ndarray) -> np.ndarray:
-    return (x <= threshold) | (np.isnan(x) & missing_left)
+    return np.asarray((x <= threshold) | (np.isnan(x) & missing_left))
 
 
 def _means(tree: Tree) -> np.ndarray:

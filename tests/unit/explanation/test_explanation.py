@@ -269,6 +269,11 @@ def test_what_matters_comes_before_what_does_not(
         assert kinds.values[-1] == "(missing)"
         level = dict(zip(kinds.values, kinds.answers, strict=True))
         assert level["c"] > level["a"]
+    target = "probability of bought" if task == "binary" else "y"
+    if task != "multiclass":
+        # As it is written: a capital letter would make another name of it.
+        assert f">{target}</text>" in (tmp_path / "e.html").read_text()
+        assert f">{target.capitalize()}</text>" not in (tmp_path / "e.html").read_text()
 
 
 def test_the_permutation_is_measured_in_the_primary_metric(
