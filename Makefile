@@ -105,7 +105,7 @@ bench-wide: setup | build ## Each step on 500, 1,000 and 2,000 columns, beside o
 bench-split: setup | build ## Whether the holdout tells how fresh rows do where rows repeat; 4 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_split.py --json build/bench-split.json
 
-bench-explain: setup | build ## SHAP values beside the library shap: CPU with imports, and the values; 3 minutes
+bench-explain: setup | build ## SHAP values beside the library shap: CPU with imports, and the values; 5 minutes
 	$(BIN)/python benchmarks/bench_explain.py --json build/bench-explain.json
 
 MINUTES ?= 10

@@ -32,7 +32,7 @@ def main() -> int:
     """Print the figures and their targets, and, with --json, write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--repeat", type=int, default=5, help="pairs of each model")
+    parser.add_argument("--repeat", type=int, default=3, help="pairs of each model")
     parser.add_argument("--table", type=Path, default=ADULT, help="adult-train.csv")
     parser.add_argument("--work", nargs=3, metavar=("WHO", "FOLDER", "FILE"), help="for itself")
     options = parser.parse_args()

@@ -354,18 +354,6 @@ def test_what_shap_does_not_know_is_estimated_and_said_so(
     assert "says the same of every row" in (tmp_path / "e.html").read_text()
 
 
-def test_splits_of_another_kind_are_not_taken_for_thresholds(
-    worlds: Callable[[str], World], tmp_path: Path
-) -> None:
-    from sklearn.ensemble import HistGradientBoostingRegressor
-
-    world = worlds("regression")
-    boosted = HistGradientBoostingRegressor(max_iter=5, categorical_features=[1, 2, 3])
-    found = explained(world, world.model("categories", boosted), tmp_path, rows=60)
-    assert not found.exact
-    assert "drawn orders" in found.method
-
-
 def test_trees_too_large_for_the_budget_are_approximated_and_said_so(
     worlds: Callable[[str], World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

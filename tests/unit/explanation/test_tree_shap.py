@@ -165,6 +165,17 @@ def test_a_tree_that_is_one_leaf_moves_nothing() -> None:
         assert base.tolist() == [7.0, 7.0]
 
 
+def test_splits_on_sets_of_categories_are_not_taken_for_thresholds() -> None:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    random = np.random.default_rng(2)
+    x = random.integers(0, 5, (300, 2)).astype(float)
+    y = np.isin(x[:, 0], [1, 4]) + 0.1 * random.normal(size=300)
+    for categories, known in (([0], False), (None, True)):
+        estimator = HistGradientBoostingRegressor(max_iter=2, categorical_features=categories)
+        assert (trees_of(estimator.fit(x, y)) is not None) is known
+
+
 def test_many_rows_are_taken_in_parts_that_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     from sklearn.ensemble import RandomForestClassifier
 
