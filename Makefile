@@ -9,7 +9,7 @@ TREE   := build/tree
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-long test-exhaustive test-all test-cluster package lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving bench-wide bench-run bench-split soak clean
+.PHONY: help setup run stop test test-long test-exhaustive test-all test-cluster package lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving bench-wide bench-run bench-split bench-explain soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -76,7 +76,7 @@ format: setup ## Rewrite the code in the house style
 catalogue: setup ## Write the documents that are generated from the code
 	$(BIN)/python scripts/catalogue.py
 
-bench: bench-run bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-wide bench-split bench-serving ## Run every benchmark
+bench: bench-run bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-wide bench-split bench-explain bench-serving ## Run every benchmark
 
 bench-run: setup | build ## `make run` step by step beside kfp.local alone: time, CPU, imports; 6 minutes
 	$(BIN)/python benchmarks/bench_run.py --json build/bench-run.json
@@ -104,6 +104,9 @@ bench-wide: setup | build ## Each step on 500, 1,000 and 2,000 columns, beside o
 
 bench-split: setup | build ## Whether the holdout tells how fresh rows do where rows repeat; 4 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_split.py --json build/bench-split.json
+
+bench-explain: setup | build ## SHAP values beside the library shap: CPU with imports, and the values; 5 minutes
+	$(BIN)/python benchmarks/bench_explain.py --json build/bench-explain.json
 
 MINUTES ?= 10
 soak: setup | build ## Two services under load, a release a minute, kills at random: MINUTES=10

@@ -153,9 +153,7 @@ def _dependence(
         return figure(drawn, caption=title)
     labels = [str(value) for value in first.values]
     if len(parts) == 1:
-        return figure(
-            plots.bars(labels, first.answers, title=title, x=answer.capitalize()), caption=title
-        )
+        return figure(plots.bars(labels, first.answers, title=title, x=answer), caption=title)
     headers = [column, *(part.of for part in parts)]
     rows = [
         [label, *(_number(part.answers[i]) for part in parts)] for i, label in enumerate(labels)
