@@ -148,6 +148,15 @@ def asked(connection: AdbcConnection, query: str, **options: Any) -> Iterator[pa
             yield reader
 
 
+def execute(connection: AdbcConnection, statement: str) -> None:
+    """Run a statement that gives no rows."""
+    from adbc_driver_manager import AdbcStatement
+
+    with AdbcStatement(connection) as prepared:
+        prepared.set_sql_query(statement)
+        prepared.execute_update()
+
+
 def module(name: str) -> ModuleType:
     """Import a driver.
 

@@ -15,6 +15,7 @@ from penstock.data.sql_arrow import (
     asked,
     batches,
     connected,
+    execute,
     module,
     of_type,
     reason,
@@ -40,11 +41,11 @@ _HYPHENS = (8, 13, 18, 23)
 
 
 class PostgreSql:
-    """Asks a server; the query runs in a transaction that is rolled back.
+    """Asks a server; the query runs in a transaction that writes nothing and is rolled back.
 
     Args:
         url: Its options are those of libpq.
-        query: What COPY takes: a SELECT, VALUES, TABLE, or a statement with RETURNING.
+        query: A SELECT, VALUES or TABLE.
         where: The address without secrets, for errors.
 
     Raises:
@@ -71,6 +72,7 @@ class PostgreSql:
         try:
             with connected(driver, self._address) as connection:
                 connecting = False
+                execute(connection, "SET TRANSACTION READ ONLY")
                 with asked(connection, self._query, **{hint: str(_BYTES)}) as reader:
                     names = reader.schema.names
                     if not names:

@@ -142,6 +142,9 @@ class RowByRow:
         engine = self._engine(url)
         try:
             with engine.connect() as connection:
+                if url.get_backend_name() == "sqlite":
+                    # Outside a transaction it would keep what a wrong query writes.
+                    connection.exec_driver_sql("PRAGMA query_only = ON")
                 yield connection
         except PenstockError:
             raise
@@ -225,5 +228,5 @@ def _no_database(error: Exception, where: str) -> InputError:
 def _limits(url: Any) -> dict[str, Any]:
     """Return the settings that bound the time to connect, where a driver has them."""
     if url.get_backend_name() in ("postgresql", "mysql", "mariadb"):
-        return {"connect_timeout": CONNECT}
+        return {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT}
     return {"read_only": True} if url.get_backend_name() == "duckdb" else {}

@@ -47,6 +47,8 @@ class UnstorableError(InputError):
     """
 
     def __init__(self, value: Any, *, where: str) -> None:
+        if isinstance(value, memoryview):
+            value = bytes(value)  # A view shows no value.
         super().__init__(
             f"a value of type {type(value).__name__} cannot be stored: {value!r:.80}",
             where=where,
