@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import os
 import shutil
 import sqlite3
@@ -60,6 +59,22 @@ from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
 dataset = ingest(SourceSpec(uri=sys.argv[1], query=sys.argv[2]), output=Path(sys.argv[3]))
 print(dataset.content, dataset.notes[1])
+"""
+
+WRITE = """
+import sys, time
+from pathlib import Path
+from penstock.data.spec import SourceSpec
+from penstock.data.sql_source import SqlReader
+from penstock.data.table import write_dataset
+reader = SqlReader(SourceSpec(uri=sys.argv[1], query=sys.argv[2]))
+reader.infer(whole=False)
+held = list(reader.batches())
+begun = time.process_time()
+write_dataset(
+    iter(held), output=Path(sys.argv[3]), source="", notes=[], assumptions=[], reading=None
+)
+print(time.process_time() - begun)
 """
 
 
@@ -158,11 +173,13 @@ def _measure(addresses: tuple[str, str], folder: Path, pairs: int) -> dict[str, 
                 raise SystemExit(f"{name}: {how}")
     if len(digests) != 1:
         raise SystemExit(f"the digests differ: {digests}")
+    written = [float(_run(addresses[0], "select * from t", folder, WRITE)[1]) for _ in range(3)]
     beyond = {name: [seconds - one[name] for seconds in cpu[name]] for name in cpu}
     return {
         "digest": digests.pop(),
         "cpu": cpu,
         "imports": one,
+        "writer": statistics.median(written),
         "median": {name: statistics.median(cpu[name]) for name in cpu},
         "beyond": {name: statistics.median(beyond[name]) for name in cpu},
         "ratio": _ratio(beyond),
@@ -179,11 +196,11 @@ def _least(address: str, folder: Path) -> float:
     return statistics.median(_run(address, "select * from t limit 1", folder)[0] for _ in range(3))
 
 
-def _run(address: str, query: str, folder: Path) -> tuple[float, str]:
+def _run(address: str, query: str, folder: Path, code: str = RUN) -> tuple[float, str]:
     """Ingest in a process of its own; return its CPU seconds and the last line that it printed."""
     output = folder / "output"
     process = subprocess.Popen(
-        [sys.executable, "-c", RUN, address, query, str(output)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, address, query, str(output)], stdout=subprocess.PIPE, text=True
     )
     assert process.stdout is not None
     said = process.stdout.read()
@@ -201,6 +218,7 @@ def _print(database: str, result: dict[str, Any]) -> None:
             f"{database:12}{what:24}{result['beyond'][name]:6.2f} CPU s beyond imports, "
             f"{result['median'][name]:6.2f} with imports"
         )
+    print(f"{database:12}{'of it the writer':24}{result['writer']:6.2f}, the same for both")
     print(
         f"{database:12}{result['ratio']:.1f} times cheaper beyond imports, "
         f"{result['ratio_with_imports']:.1f} with them; one digest, {result['digest']}",

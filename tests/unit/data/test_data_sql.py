@@ -11,7 +11,7 @@ import random
 import sqlite3
 import struct
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,14 +20,13 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from postgresql_server import PASSWORD, connect, programs, server
 
 from penstock.data import sql_rows
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
 from penstock.data.table import read_table
 from penstock.errors import InputError, PenstockError, ServiceError
-from penstock.records.dataset import Dataset
-from postgresql_server import PASSWORD, connect, programs, server
 
 Table = dict[str, tuple[str, list[Any]]]
 """Types and values of columns by name."""
@@ -208,7 +207,7 @@ def test_sqlite_gives_the_same_by_both_readers(tmp_path: Path) -> None:
     (_, columns, _), how = same(in_sqlite(tmp_path, a_table()), tmp_path)
 
     assert how == "read through Arrow, by ADBC's driver for SQLite"
-    assert dict((name, kind) for name, kind, _ in columns)["boolean"] == "integer"
+    assert {name: kind for name, kind, _ in columns}["boolean"] == "integer"
 
 
 @pytest.mark.xdist_group("postgresql")
@@ -254,7 +253,7 @@ THROUGH, ROWS = "read through Arrow", "read row by row"
         ("select 18446744073709551615::ubigint as a", ""),
         ("select 'a'::enum('a', 'b') as a, null as b, uuid() is null as c", THROUGH),
         ("select '1960-01-01 01:02:03.123456789'::timestamp_ns as a", THROUGH),
-        ("select '2026-01-01'::timestamp_s as a, '2026-01-01 00:00:00.5'::timestamp_ms as b", THROUGH),
+        ("select '2026-01-01'::timestamp_s as a, '2026-01-01'::timestamp_ms as b", THROUGH),
         ("select 'infinity'::date as a", ROWS),
         ("select '-infinity'::timestamp as a", ROWS),
         ("select date '0044-01-01 (BC)' as a", ROWS),
@@ -273,11 +272,11 @@ THROUGH, ROWS = "read through Arrow", "read row by row"
         ("selekt 1", ""),
         ("select 1 as a; select 2 as a", ROWS),
         ("select 1 as a where false", ""),
-        ("select i, 'x' || i as s from range(200000) t(i) order by i desc; -- the last first", THROUGH),
-        ("select case when i < 100000 then '2026-01-01' else 'x' end as a from range(100001) t(i)", THROUGH),
-        ("select case when i < 100000 then null else i end as a from range(100001) t(i)", THROUGH),
+        ("select i, 'x' || i as s from range(70000) t(i) order by i desc; -- last first", THROUGH),
+        ("select if(i < 70000, '2026-01-01', 'x') as a from range(70001) t(i)", THROUGH),
+        ("select if(i < 70000, null, i) as a from range(70001) t(i)", THROUGH),
         ("select 1 // 0 as a, cast('x' as integer) as b", ""),
-        ("select i, if(i = 150000, error('no'), 'y') as a from range(200000) t(i)", ""),
+        ("select i, if(i = 70000, error('no'), 'y') as a from range(80000) t(i)", ""),
         ("from range(3)", THROUGH),
         ("create table u (c integer)", ""),
         ("select :a", ""),
@@ -322,7 +321,7 @@ def test_what_duckdb_answers_is_the_same_by_both(query: str, how: str, tmp_path:
         ("a", [("x",), ("y",)], "pragma table_info(t)", ROWS),
         ("a", [("x",), ("y",)], "select 1 as a) union all select * from (select 2", ""),
         ("a", [(9e999,), (-0.0,)], "select * from t", ""),
-        ("a", [(n % 7, ) for n in range(30_000)], "select * from t order by -a, rowid desc", THROUGH),
+        ("a", [(n % 7,) for n in range(30_000)], "select * from t order by -a, -rowid", THROUGH),
         ("a", [("x",)], "select * from nowhere", ""),
         ("a", [("x",)], "create table u (c)", ""),
     ],
@@ -344,7 +343,8 @@ PG_QUERIES = [
     ("select 'a'::char(3) as a, 'b'::name as b, 'c'::varchar as c", THROUGH),
     ("select 'b'::mood as a, 1.5::positive as b", THROUGH),
     ("select 1.1::real as a, 1e-45::real as b, null::real as c", THROUGH),
-    ("select g::numeric / 7 as a, (-g)::numeric(9, 3) as b, 1e30 * g as c from generate_series(1, 9) g", THROUGH),
+    ("select g::numeric / 7 as a, (-g)::numeric(9, 3) as b from generate_series(1, 9) g", THROUGH),
+    ("select 1e30::numeric as a, 1e-30::numeric as b, 0.00::numeric as c", THROUGH),
     ("select 'nan'::numeric as a", ""),
     ("select 1e400::numeric as a", ""),
     ("select 'infinity'::numeric as a", ""),
@@ -373,7 +373,9 @@ PG_QUERIES = [
     ("create table made (a integer)", ""),
     ("insert into kept values (1) returning a", ""),
     ("select g as a, 'x' || g as b from generate_series(1, 70000) g order by -g", THROUGH),
-    ("select case when g < 70000 then '2026-01-01' else 'x' end as a from generate_series(1, 70000) g", THROUGH),
+    ("select to_char(g, 'FM00000') || '-01-01' as a from generate_series(9999, 70000) g", THROUGH),
+    ("select '2026-01-01' as a union all select repeat('x', g) from generate_series(0, 9) g",
+     THROUGH),
 ]  # fmt: skip
 
 
@@ -464,7 +466,7 @@ def test_a_declared_type_means_the_same_in_postgresql(port: int, tmp_path: Path)
     table = a_table()
     uri = in_postgresql(port, table)
     for kind in ("string", "integer"):
-        types = {name: kind for name in ("small", "numeric", "boolean", "date", "uuid", "times")}
+        types = dict.fromkeys(("small", "numeric", "boolean", "date", "uuid", "times"), kind)
         same(uri, tmp_path, query="select * from t", types=types)
         for name in ("small", "numeric", *(["zoned"] if kind == "string" else [])):
             same(uri, tmp_path, query=f'select "{name}" from t', types={name: kind})
