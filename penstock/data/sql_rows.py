@@ -27,8 +27,13 @@ _DRIVERS = ("postgresql+psycopg", "postgresql+psycopg2")
 class Block(Protocol):
     """Some rows of an answer."""
 
-    names: Sequence[str]
-    rows: int
+    @property
+    def names(self) -> Sequence[str]:
+        """The columns of the answer."""
+
+    @property
+    def rows(self) -> int:
+        """How many there are."""
 
     def cells(self, at: int) -> Cells:
         """Return the values of a column, counted from 0."""

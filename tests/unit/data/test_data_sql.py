@@ -451,14 +451,11 @@ def test_postgresql_without_psycopg(
 
 
 @pytest.mark.parametrize("kind", ["string", "number", "integer", "boolean", "datetime"])
-def test_a_declared_type_means_the_same_by_both(kind: str, tmp_path: Path) -> None:
-    table = a_table()
-    for name in table:
-        if name == "zoned" and kind == "string":
-            continue
-        one = {name: table[name]}
-        same(in_duckdb(tmp_path, one), tmp_path, types={name: kind})
-        same(in_sqlite(tmp_path, one), tmp_path, types={name: kind})
+@pytest.mark.parametrize("name", ["small", "double", "numeric", "date", "times"])
+def test_a_declared_type_means_the_same_by_both(name: str, kind: str, tmp_path: Path) -> None:
+    table = {name: a_table()[name]}
+    same(in_duckdb(tmp_path, table), tmp_path, types={name: kind})
+    same(in_sqlite(tmp_path, table), tmp_path, types={name: kind})
 
 
 @pytest.mark.xdist_group("postgresql")
