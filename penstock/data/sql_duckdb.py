@@ -59,9 +59,13 @@ class DuckDb:
                 kinds = dict(zip(names, map(str, relation.types), strict=True))
                 with relation.to_arrow_reader(_ROWS) as reader:
                     for batch in batches(reader, _ROWS):
+                        # A copy, since an error may keep columns of an answer that was left early:
+                        # with DuckDB 2.0's own memory the process crashed some queries later.
+                        held = batch.copy_to(pa.default_cpu_memory_manager())
                         yield ArrowBlock(
-                            names, batch, lambda field, array: _cells(field, array, kinds)
+                            names, held, lambda field, array: _cells(field, array, kinds)
                         )
+                        del batch
         except (duckdb.Error, pa.ArrowException, OSError) as error:
             raise Unreadable(reason(error)) from error
 

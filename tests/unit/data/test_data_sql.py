@@ -469,6 +469,13 @@ def test_a_declared_type_means_the_same_in_postgresql(port: int, tmp_path: Path)
             same(uri, tmp_path, query=f'select "{name}" from t', types={name: kind})
 
 
+def test_answers_that_are_left_early_break_nothing_later(tmp_path: Path) -> None:
+    # The process died in one of these, from memory of an answer that an error had kept.
+    for name, column in a_table().items():
+        uri = in_duckdb(tmp_path, {name: column})
+        outcome(uri, tmp_path, types={name: "boolean"})
+
+
 def test_the_query_is_asked_once(tmp_path: Path) -> None:
     uri = in_duckdb(tmp_path, {"a": ("integer", [1])})
 
