@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from penstock.data.disk import disk_errors
-from penstock.data.signals import Misfit, Misread
+from penstock.data.signals import Again, Misfit, Misread
 from penstock.data.source_file import SourceFile
 from penstock.data.sources import local_files
 from penstock.data.spec import SourceSpec
@@ -31,7 +31,10 @@ class Reader(Protocol):
         """Settle the columns' types, from the first rows or from all."""
 
     def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in these types; raise Misfit where one does not hold."""
+        """Yield the rows in these types; raise Misfit where one does not hold.
+
+        Raise Again where the rows come in another way from here on.
+        """
 
     def explain(self, misfit: Misfit) -> InputError:
         """Return what to tell about a value that no inferred or declared type admits."""
@@ -185,3 +188,5 @@ def _write(
             whole = True
         except Misread as found:
             reader.adapt(found)
+        except Again:
+            continue

@@ -26,7 +26,7 @@ from penstock.data.source_file import SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.storage import arrow_type
 from penstock.data.time_text import parse_times
-from penstock.data.values import Kinds, first_misfit, settle_all, to_array
+from penstock.data.values import Kinds, UnstorableError, first_misfit, settle_all, to_array
 from penstock.errors import InputError
 from penstock.records.dataset import Assumption, ColumnType, Reading
 
@@ -102,8 +102,8 @@ class JsonlReader:
                 continue
             try:
                 found.add(value, f"{place}: field {name!r}")
-            except InputError as error:
-                if isinstance(value, int):
+            except UnstorableError as error:
+                if error.whole:
                     raise as_text(error, name, self._source) from error
                 raise without(error, [name], self._source) from error
 

@@ -13,6 +13,10 @@ class Misfit(Exception):  # noqa: N818 - no error to show
         self.column = column
 
 
+class Again(Exception):  # noqa: N818 - no error to show
+    """The reader reads otherwise from here on, from the beginning."""
+
+
 class Misread(Exception):  # noqa: N818 - no error to show
     """A file is not written as its first bytes let expect."""
 

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from penstock.data.columns import as_text, check_unique, chosen, indexes, without, without_effect
-from penstock.data.signals import Misfit, Misread
+from penstock.data.columns import as_text, chosen, indexes, without, without_effect
+from penstock.data.signals import Again, Misfit, Misread
 from penstock.data.spec import SourceSpec
-from penstock.data.values import Kinds, first_misfit, settle_all, to_array
-from penstock.errors import InputError, PenstockError, ServiceError
+from penstock.data.sql_columns import Cells, Unreadable
+from penstock.data.sql_duckdb import DuckDb
+from penstock.data.sql_postgresql import PostgreSql
+from penstock.data.sql_rows import Answer, Block, RowByRow, statement_of, url_of
+from penstock.data.sql_sqlite import SqLite
+from penstock.data.values import Kinds, UnstorableError, first_misfit, settle_all
+from penstock.errors import InputError
+from penstock.progress import tell
 from penstock.records.dataset import Assumption, ColumnType, Reading
 from penstock.redaction import redact
-from penstock.secrets import resolve, shown
+from penstock.secrets import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from sqlalchemy import Connection
-
-_ROWS = 16_384
-_CONNECT = 10
+    from sqlalchemy import URL
 
 
 class SqlReader:
     """Runs a query on a database; rows are fetched as they are needed.
+
+    They come through Arrow where that gives surely the same values, and else row by row; `notes`
+    and the log say which.
 
     Args:
         source: Its `uri` is a SQLAlchemy URL. References to secrets in it and in its query are
@@ -39,10 +46,13 @@ class SqlReader:
         self._where = shown(source.uri, where="source.uri")
         self._types: dict[str, ColumnType | None] = {}
         self._indexes: list[Assumption] = []
+        self._answer: Answer | None = None
+        self._begun: Generator[Block] | None = None
+        self._how = self._told = ""
 
     def notes(self) -> list[str]:
         """Return how the source was read."""
-        return [f"SQL: {redact(' '.join(self._source.query.split()))}"]
+        return [f"SQL: {redact(' '.join(self._source.query.split()))}", f"read {self._how}"]
 
     def assumptions(self) -> list[Assumption]:
         """Return what was assumed that could be otherwise."""
@@ -54,168 +64,159 @@ class SqlReader:
 
     def infer(self, *, whole: bool) -> None:
         """Settle the columns' types from the first rows of the result, or from all."""
-        kinds: dict[str, Kinds] = {}
-        rows = 0
-        for names, batch in self._results():
-            if not kinds:
-                kinds = {n: Kinds() for n in chosen(names, self._source, where=self._where)}
-                self._indexes = indexes(names, self._source)
-            counted = [
-                (at, name, kinds[name])
-                for at, name in enumerate(names)
-                if name in kinds and name not in self._source.types
-            ]
-            for row in batch:
-                rows += 1
-                for at, name, found in counted:
-                    self._count(found, row[at], name, rows)
-            if not whole:
+        while True:
+            try:
+                self._infer(whole=whole)
                 break
-        self._types = settle_all(kinds, self._source.types)
-
-    def _count(self, found: Kinds, value: Any, name: str, row: int) -> None:
-        try:
-            found.add(value, f"{self._where}: row {row}: column {name!r}")
-        except InputError as error:
-            if isinstance(value, int):
-                raise as_text(error, name, self._source) from error
-            raise without(error, [name], self._source) from error
+            except Unreadable as limit:
+                self._take_rows(limit)
+        if self._told != self._how:
+            self._told = self._how
+            tell(f"the rows are read {self._how}")
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the result's rows."""
         import pyarrow as pa
 
-        for names, rows in self._results():
-            columns = zip(*rows, strict=True) if rows else ([] for _ in names)
-            arrays = [
-                to_array(list(values), self._types[name], name=name, declared=self._declared(name))
-                for name, values in zip(names, columns, strict=True)
-                if name in self._types
-            ]
-            yield pa.RecordBatch.from_arrays(arrays, list(self._types))
+        blocks, self._begun = self._begun or self._blocks(), None
+        try:
+            with contextlib.closing(blocks):
+                for block in blocks:
+                    arrays = [
+                        block.cells(at).stored(kind, name=name, declared=self._declared(name))
+                        for name, at, kind in self._places(block)
+                    ]
+                    yield pa.RecordBatch.from_arrays(arrays, list(self._types))
+        except Unreadable as limit:
+            self._take_rows(limit)
+            raise Again from limit
 
     def explain(self, misfit: Misfit) -> InputError:
         """Return the error for a value that does not have its column's declared type."""
-        kind, before = self._types[misfit.column], 0
-        for names, rows in self._results():
-            values = [row[names.index(misfit.column)] for row in rows]
-            at = first_misfit(values, kind, declared=self._declared(misfit.column))
-            if at is not None:
-                return InputError(
-                    f"{values[at]!r:.80} is not of type {kind}",
-                    where=f"{self._where}: row {before + at + 1}: column {misfit.column!r}",
-                    remedy="Convert it in the query, or declare another type under types.",
-                )
-            before += len(rows)
-        return InputError(
-            "the result changes from one run of the query to the next", where=self._where
-        )
+        while True:
+            try:
+                return self._explain(misfit.column)
+            except Unreadable as limit:
+                self._take_rows(limit)
 
     def adapt(self, found: Misread) -> None:
         """Do nothing: only text files can be misread."""
 
+    def _infer(self, *, whole: bool) -> None:
+        self._begun = None
+        kinds: dict[str, Kinds] = {}
+        rows = 0
+        with contextlib.ExitStack() as stack:
+            blocks = stack.enter_context(contextlib.closing(self._blocks()))
+            for block in blocks:
+                if not kinds:
+                    kinds = self._chosen(list(block.names))
+                for at, name in enumerate(block.names):
+                    if name in kinds and not self._declared(name):
+                        self._count(block.cells(at), kinds[name], name, before=rows)
+                rows += block.rows
+                if not whole:
+                    # The database is not asked again: what is begun goes on.
+                    self._begun = _resumed(block, blocks)
+                    stack.pop_all()
+                    break
+        self._types = settle_all(kinds, self._source.types)
+
+    def _chosen(self, names: list[str]) -> dict[str, Kinds]:
+        self._indexes = indexes(names, self._source)
+        return {name: Kinds() for name in chosen(names, self._source, where=self._where)}
+
+    def _places(self, block: Block) -> Iterator[tuple[str, int, ColumnType | None]]:
+        """Yield the columns that are read with their places in a block and their types."""
+        for at, name in enumerate(block.names):
+            if name in self._types:
+                yield name, at, self._types[name]
+
+    def _explain(self, column: str) -> InputError:
+        kind, before = self._types[column], 0
+        with contextlib.closing(self._blocks()) as blocks:
+            for block in blocks:
+                values = block.cells(list(block.names).index(column)).values()
+                at = first_misfit(values, kind, declared=self._declared(column))
+                if at is not None:
+                    return InputError(
+                        f"{values[at]!r:.80} is not of type {kind}",
+                        where=f"{self._where}: row {before + at + 1}: column {column!r}",
+                        remedy="Convert it in the query, or declare another type under types.",
+                    )
+                before += block.rows
+        return InputError(
+            "the result changes from one run of the query to the next", where=self._where
+        )
+
+    def _count(self, cells: Cells, found: Kinds, name: str, *, before: int) -> None:
+        try:
+            cells.count(
+                found, lambda row: f"{self._where}: row {before + row + 1}: column {name!r}"
+            )
+        except UnstorableError as error:
+            if error.whole:
+                raise as_text(error, name, self._source) from error
+            raise without(error, [name], self._source) from error
+
     def _declared(self, name: str) -> bool:
         return name in self._source.types
 
-    def _results(self) -> Iterator[tuple[list[str], list[Any]]]:
-        """Yield the column names with some rows at a time, at least once."""
-        from sqlalchemy import text
+    def _blocks(self) -> Generator[Block]:
+        if self._answer is None:
+            self._answer = self._through_arrow()
+            self._how = self._answer.how
+        yield from self._answer.blocks()
 
-        with self._connected() as connection:
-            streaming = connection.execution_options(stream_results=True, max_row_buffer=_ROWS)
-            result = streaming.execute(text(resolve(self._source.query, where="source.query")))
-            if not result.returns_rows:
-                raise InputError(
-                    "the query returns no table",
-                    where=f"{self._where}: query",
-                    remedy="Write a SELECT.",
-                )
-            names = list(result.keys())
-            check_unique(names, where=f"{self._where}: query")
-            rows = result.fetchmany(_ROWS)
-            yield names, list(rows)
-            while rows := result.fetchmany(_ROWS):
-                yield names, list(rows)
+    def _through_arrow(self) -> Answer:
+        """Return what asks through Arrow.
 
-    @contextlib.contextmanager
-    def _connected(self) -> Iterator[Connection]:
-        import sqlalchemy as sa
-        from sqlalchemy import exc
+        Raises:
+            Unreadable: If nothing does.
+        """
+        url, statement = url_of(self._source), statement_of(self._source).compile()
+        if statement.params:
+            raise Unreadable("the query has parameters")
+        kind, query = url.drivername, str(statement)
+        if kind == "postgresql":
+            return PostgreSql(url, query, where=self._where)
+        if kind == "duckdb":
+            return DuckDb(_file(url), query, where=self._where)
+        if kind == "sqlite":
+            return SqLite(_file(url), query, types=self._source.types, where=self._where)
+        name, mark, driver = kind.partition("+")
+        raise Unreadable(f"the address names {driver}" if mark else f"Arrow has none for {name}")
 
-        try:
-            url = self._url()
-            self._check_present(url)
-            engine = sa.create_engine(url, connect_args=_limits(url), poolclass=sa.NullPool)
-        except (exc.ArgumentError, exc.NoSuchModuleError, ImportError) as error:
-            raise InputError(
-                f"not a database that can be read: {error}",
-                where=self._where,
-                remedy="Give a SQLAlchemy URL, for example sqlite:///data.db or "
-                "postgresql://host/name, and install its driver.",
-            ) from error
-        try:
-            with engine.connect() as connection:
-                yield connection
-        except PenstockError:
-            raise
-        except exc.SQLAlchemyError as error:
-            raise self._failure(error) from error
-        finally:
-            engine.dispose()
+    def _take_rows(self, limit: Unreadable) -> None:
+        """Have the rows come one by one from here on.
 
-    def _url(self) -> Any:
-        import sqlalchemy as sa
-
-        try:
-            return sa.make_url(resolve(self._source.uri, where="source.uri"))
-        except ValueError as error:
-            # It quotes what it takes for the port, and that may be the end of a password.
-            raise InputError(
-                "not a database URL: what stands for its port is no number",
-                where=self._where,
-                remedy="Percent-encode the password (@ is %40, : is %3A, / is %2F), or refer to it "
-                "as it is: ${env:NAME}.",
-            ) from error
-
-    def _check_present(self, url: Any) -> None:
-        """Refuse a database file that is absent: drivers would make an empty one."""
-        from pathlib import Path
-
-        name = url.get_backend_name()
-        path = url.database
-        if name not in ("sqlite", "duckdb") or path in (None, "", ":memory:"):
-            return
-        if not path.startswith("file:") and not Path(path).is_file():
-            raise InputError(
-                "there is no such database file",
-                where=str(path),
-                remedy=f"Correct the path; relative ones start at {Path.cwd()}.",
-            )
-
-    def _failure(self, error: Exception) -> PenstockError:
-        """Tell a query that is wrong from a database that does not answer."""
-        from sqlalchemy import exc
-
-        original = getattr(error, "orig", None) or error
-        reason = next(iter(redact(str(original)).splitlines()), type(original).__name__)
-        local = self._where.startswith(("sqlite", "duckdb"))
-        if isinstance(error, exc.InterfaceError) or (
-            isinstance(error, exc.OperationalError) and not local
-        ):
-            return ServiceError(
-                f"the database does not answer: {reason:.300}",
-                where=self._where,
-                remedy="Check that it is running and that the URL and credentials are right.",
-            )
-        return InputError(
-            f"the query failed: {reason:.300}",
-            where=f"{self._where}: query",
-            remedy="Correct the query; it must be valid in this database.",
-        )
+        Raises:
+            InputError: If that cannot be, since no driver is installed.
+            ServiceError: If that cannot be, and the database does not answer.
+        """
+        self._begun = None
+        rows = RowByRow(self._source, where=self._where)
+        if limit.error is not None and not rows.has_driver():
+            raise limit.error from limit
+        self._answer = rows
+        self._how = f"{rows.how}, since not through Arrow: {redact(limit.reason):.200}"
 
 
-def _limits(url: Any) -> dict[str, Any]:
-    """Return the settings that bound the time to connect, where a driver has them."""
-    if url.get_backend_name() in ("postgresql", "mysql", "mariadb"):
-        return {"connect_timeout": _CONNECT}
-    return {"read_only": True} if url.get_backend_name() == "duckdb" else {}
+def _resumed(first: Block, rest: Generator[Block]) -> Generator[Block]:
+    with contextlib.closing(rest):
+        yield first
+        yield from rest
+
+
+def _file(url: URL) -> str:
+    """Return the database file that an address names and nothing else.
+
+    Raises:
+        Unreadable: If it has options, or names no file that is there.
+    """
+    path = url.database or ""
+    if url.query:
+        raise Unreadable("the address has options")
+    if url.host or not Path(path).is_file():
+        raise Unreadable("the address names no file")
+    return path

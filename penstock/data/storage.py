@@ -13,6 +13,15 @@ from penstock.records.dataset import Column, ColumnType
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_WORD = 18
+"""Digits of a decimal whose lower half holds it."""
+
+_TENS = 22
+"""The largest power of ten that a double holds exactly."""
+
+_EXACT = 2**53
+"""Whole numbers up to here are exact in a double."""
+
 
 def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
     """Return the Arrow schema in which columns are stored."""
@@ -75,9 +84,10 @@ def to_storage(array: pa.Array, column: Column) -> pa.Array:
         array = array.dictionary_decode()
     if array.type != wanted:
         # Nanoseconds are cut to microseconds and decimals rounded to doubles, as the types say.
-        loose = pa.types.is_timestamp(array.type) or pa.types.is_decimal(array.type)
+        loose = pa.types.is_timestamp(array.type)
         try:
-            array = pc.cast(array, wanted, safe=not loose)
+            decimal = column.type == "number" and pa.types.is_decimal(array.type)
+            array = doubles(array) if decimal else pc.cast(array, wanted, safe=not loose)
         except pa.ArrowInvalid as error:
             raise InputError(
                 f"values of type {array.type} cannot be stored as {column.type}: {error}",
@@ -89,6 +99,35 @@ def to_storage(array: pa.Array, column: Column) -> pa.Array:
         if pc.any(nans).as_py():
             array = pc.if_else(nans, arrow.null(wanted), array)
     return array
+
+
+def doubles(array: pa.Array) -> pa.DoubleArray:
+    """Return decimals as the doubles that are nearest to them, as Python's `float` does.
+
+    Arrow's own cast is one unit in the last place off for many of them.
+    """
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = array.type
+    if pa.types.is_decimal128(kind) and kind.precision <= _WORD and 0 <= kind.scale <= _TENS:
+        words = np.frombuffer(array.buffers()[1], dtype="<i8")[::2]
+        unscaled = words[array.offset : array.offset + len(array)]
+        if not len(unscaled) or max(unscaled.max(), -unscaled.min()) <= _EXACT:
+            # Both are exact in a double, so their quotient is rounded once.
+            values = np.true_divide(unscaled, float(10**kind.scale))
+            found = pa.Array.from_buffers(
+                pa.float64(), len(array), [None, pa.py_buffer(values.data)]
+            )
+            return found if not array.null_count else _null_where(found, array)
+    return pc.cast(pc.cast(array, pa.string()), pa.float64())
+
+
+def _null_where(values: pa.Array, array: pa.Array) -> pa.Array:
+    import pyarrow.compute as pc
+
+    return pc.if_else(array.is_valid(), values, arrow.null(values.type))
 
 
 def converted(array: pa.Array, kind: ColumnType) -> pa.Array:

@@ -49,6 +49,9 @@ _ISO = re.compile(
     r"(?: ?([Zz]|UTC|([+-])([0-9]{1,2})(?::?([0-9]{2}))?))?)?"
 )
 
+_FIRST, _LAST = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999 in microseconds since 1970."""
+
 
 def is_form(text: str) -> bool:
     """Whether a setting is a form of times, as in strptime."""
@@ -144,12 +147,40 @@ def parse_times(texts: pa.Array, form: str = "") -> pa.Array:
         encoded = texts.dictionary_encode()
         found = [parse_time(text, form) for text in encoded.dictionary.to_pylist()]
         return pa.array(found, wanted).take(encoded.indices)
+    try:
+        # Arrow's own cast takes no other form than these, and most tables hold nothing else.
+        return of_the_calendar(pc.cast(texts, pa.timestamp("us")).cast(wanted))
+    except pa.ArrowInvalid:
+        return of_the_calendar(_parse_iso(texts))
+
+
+def _parse_iso(texts: pa.Array) -> pa.Array:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    wanted = pa.timestamp("us", "UTC")
     zoned = pc.match_substring_regex(texts, pattern=ZONED)
     if pc.any(zoned).as_py():
         nothing = pa.scalar(None, pa.string())
         away = pc.cast(_canonical(pc.if_else(zoned, texts, nothing)), wanted)
         return pc.coalesce(away, _naive(pc.if_else(zoned, nothing, texts)))
     return _naive(texts)
+
+
+def of_the_calendar(times: pa.Array) -> pa.Array:
+    """Return timestamps of microseconds as they are.
+
+    Raises:
+        ValueError: If one is not of the years 1 to 9999, the only ones that a `datetime` holds;
+            Arrow goes on to both sides.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    ends = pc.min_max(times.cast(pa.int64())).as_py()
+    if ends["min"] is not None and not (ends["min"] >= _FIRST and ends["max"] <= _LAST):
+        raise ValueError("a time before the year 1 or after the year 9999")
+    return times
 
 
 def _naive(texts: pa.Array) -> pa.Array:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from penstock.data.signals import Misfit
 from penstock.data.storage import arrow_type
 from penstock.data.time_text import NAIVE, ZONED
-from penstock.data.types import Rules, value_of
+from penstock.data.types import Rules, is_missing, value_of
 from penstock.errors import InputError
 from penstock.records.dataset import ColumnType
 
@@ -29,7 +29,33 @@ _HOLDS: dict[ColumnType, frozenset[str]] = {
     "string": frozenset({"string", "time text"}),
     "datetime": frozenset({"time text", "datetime"}),
 }
-_TIME = re.compile(f"{NAIVE}|{ZONED}")
+TIME = f"{NAIVE}|{ZONED}"
+"""What a text is that stands for a time: the same for Python and RE2."""
+
+_TIME = re.compile(TIME)
+
+
+class UnstorableError(InputError):
+    """A value that no storage type holds.
+
+    Args:
+        value: Nested, binary, a time of day, or a whole number of more than 64 bits.
+        where: Its place.
+
+    Attributes:
+        whole: Whether it is a whole number, which a text would hold.
+    """
+
+    def __init__(self, value: Any, *, where: str) -> None:
+        if isinstance(value, memoryview):
+            value = bytes(value)  # A view shows no value.
+        super().__init__(
+            f"a value of type {type(value).__name__} cannot be stored: {value!r:.80}",
+            where=where,
+            remedy="Flatten, convert or drop this column; numbers, booleans, text, dates and times "
+            "are stored.",
+        )
+        self.whole = isinstance(value, int)
 
 
 @dataclass
@@ -43,21 +69,21 @@ class Kinds:
         """Count a value; None is missing and not counted.
 
         Raises:
-            InputError: If the value cannot be stored: nested, binary, or over 64 bits.
+            UnstorableError: If the value cannot be stored: nested, binary, or over 64 bits.
         """
         if value is None or (isinstance(value, float) and math.isnan(value)):
             return
         kind = _kind(value)
         if kind is None:
-            raise InputError(
-                f"a value of type {type(value).__name__} cannot be stored: {value!r:.80}",
-                where=place,
-                remedy="Flatten, convert or drop this column; numbers, booleans, text, dates and "
-                "times are stored.",
-            )
+            raise UnstorableError(value, where=place)
         if kind not in self.counts:
             self.first[kind] = (value, place)
         self.counts[kind] = self.counts.get(kind, 0) + 1
+
+    def add_many(self, kind: str, count: int) -> None:
+        """Count values of a column that holds no others."""
+        if count:
+            self.counts[kind] = self.counts.get(kind, 0) + count
 
     def settle(self, name: str) -> ColumnType | None:
         """Return the storage type of all values, None if there was no value.
@@ -106,7 +132,7 @@ def to_array(
     import pyarrow as pa
 
     if kind is None:
-        if any(value is not None for value in values):
+        if not all(is_missing(value) for value in values):
             raise Misfit(name)
         return pa.nulls(len(values))
     wanted = arrow_type(kind)
@@ -148,7 +174,7 @@ def settle_all(
 
 def _kind(value: Any) -> str | None:
     if isinstance(value, str):
-        return "time text" if _TIME.match(value) else "string"
+        return "time text" if _TIME.fullmatch(value) else "string"
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int):
@@ -174,6 +200,6 @@ def _text(value: Any) -> str:
         return "true" if value else "false"
     if isinstance(value, dt.date):
         return value.isoformat()
-    if isinstance(value, bytes | list | dict | tuple):
+    if isinstance(value, bytes | bytearray | memoryview | list | dict | tuple | set):
         raise ValueError(value)
     return str(value)

@@ -124,7 +124,10 @@ def test_a_database_gives_the_same_dataset(tmp_path: Path, read: Read) -> None:
     dataset = read(f"duckdb:///{path}", query="select * from t order by id desc")
 
     assert dataset.content == DIGEST
-    assert dataset.notes == ("SQL: select * from t order by id desc",)
+    assert dataset.notes == (
+        "SQL: select * from t order by id desc",
+        "read through Arrow, by DuckDB",
+    )
 
 
 def test_sqlite_gives_typed_columns(tmp_path: Path, read: Read, output: Path) -> None:
