@@ -28,8 +28,8 @@ from measuring import Cost, measured, medians, turns, versions
 from targets import Target, report
 
 QUESTION = (
-    "Time and memory to read a CSV of 20 mixed columns into Parquet with profile and digest, beside "
-    "DuckDB's COPY and polars' sink_parquet, which write the same table and nothing else."
+    "Time and memory to read a CSV of 20 mixed columns into Parquet with profile and digest, "
+    "beside DuckDB's COPY and polars' sink_parquet, which write the same table and nothing else."
 )
 TARGET_RATIO = 1.3
 TARGET_MB = 500
@@ -116,9 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             figures[f"{rows:,} rows"] = found
             targets += of_size
     figures["versions"] = versions("duckdb", "polars", "pyarrow")
-    return report(
-        "ingest", question=QUESTION, figures=figures, targets=targets, path=options.json
-    )
+    return report("ingest", question=QUESTION, figures=figures, targets=targets, path=options.json)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

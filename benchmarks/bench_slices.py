@@ -39,8 +39,8 @@ from measuring import measured, turns, versions
 from targets import Target, report
 
 QUESTION = (
-    "CPU and memory to measure two models in 50 slices of a million rows, with intervals and tests, "
-    "beside pandas' groupby with scikit-learn's accuracy and a bootstrap of our own writing (no "
+    "CPU and memory to measure two models in 50 slices of a million rows, with intervals and "
+    "tests, beside pandas' groupby with scikit-learn's accuracy and a bootstrap of our own writing (no "
     "tests), and fairlearn's MetricFrame (one model, no intervals, no tests)."
 )
 TARGET_SECONDS = 5.0
