@@ -289,6 +289,7 @@ def main() -> int:
             "quick": options.quick,
             "rollouts_of_each_scenario": each,
             "decisions": shown(results),
+            "raw": results,
         },
         targets=targets(results, quick=options.quick),
         path=options.json,

@@ -132,6 +132,7 @@ def main() -> int:
             "pairs_in_each_cell": pairs,
             "rates": _shown(results),
             "slices_falsely_accused": {name: _percent(of) for name, of in accused.items()},
+            "raw": results,
         },
         targets=targets(results, accused, quick=options.quick),
         path=options.json,

@@ -40,8 +40,8 @@ from targets import Target, report
 
 QUESTION = (
     "CPU and memory to measure two models in 50 slices of a million rows, with intervals and "
-    "tests, beside pandas' groupby with scikit-learn's accuracy and a bootstrap of our own writing (no "
-    "tests), and fairlearn's MetricFrame (one model, no intervals, no tests)."
+    "tests, beside pandas' groupby with scikit-learn's accuracy and a bootstrap of our own writing "
+    "(no tests), and fairlearn's MetricFrame (one model, no intervals, no tests)."
 )
 TARGET_SECONDS = 5.0
 TARGET_MB = 1500

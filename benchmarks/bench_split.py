@@ -47,9 +47,9 @@ from penstock.evaluation._measurement import exact, losses
 from penstock.records.model import Task
 
 QUESTION = (
-    "How often the intervals of the holdout hold the figure on fresh rows, on simulated tables with "
-    "0 to 99 % repeats, beside a split of rows at random (scikit-learn's) and one by the hash of the "
-    "whole row."
+    "How often the intervals of the holdout hold the figure on fresh rows, on simulated tables "
+    "with 0 to 99 % repeats, beside a split of rows at random (scikit-learn's) and one by the hash "
+    "of the whole row."
 )
 CONFIDENCE = 0.95
 TOLERANCE = 0.03
@@ -208,22 +208,26 @@ def main() -> int:
     return report(
         "split",
         question=QUESTION,
-        figures={"tables_of_each_source": options.tables, **_tables(results)},
+        figures={
+            "tables_of_each_source": options.tables,
+            "by_source": _by_source(results),
+            "raw": results,
+        },
         targets=_targets(coverages, tables=options.tables * len(results)),
         path=options.json,
     )
 
 
-def _tables(results: dict[str, Any]) -> dict[str, Any]:
+def _by_source(results: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Return what the page shows: by source, of its first metric, each way of splitting."""
-    shown = {}
+    shown: dict[str, dict[str, Any]] = {}
     for name, by_metric in results.items():
         metric, of = next(iter(by_metric.items()))
         shown[name] = {"metric": metric}
         for way in WAYS:
             shown[name][f"{way}: holdout less fresh"] = of[way]["difference"]
             shown[name][f"{way}: interval holds, %"] = 100 * of[way]["coverage"]["share"]
-    return {"by_source": shown}
+    return shown
 
 
 def _targets(coverages: dict[str, Any], *, tables: int) -> list[Target]:

@@ -74,8 +74,8 @@ def report(
         name: The benchmark's, as in `make bench-NAME`.
         question: What it measures and against what, in a sentence or two.
         figures: What was measured, as JSON takes it. A mapping of mappings becomes a table of
-            `docs/benchmarks.md`, single figures a list. `"quick": True` marks a short run, whose
-            figures show that the benchmark runs and no more.
+            `docs/benchmarks.md`, single figures a list; what is under `raw` is for the file alone.
+            `"quick": True` marks a short run, which shows that the benchmark runs and no more.
         targets: At least one.
         path: The JSON file; None writes none. Its folder is made.
 
@@ -89,8 +89,9 @@ def report(
         raise ValueError(f"The benchmark {name} has no target: nothing that it could miss.")
     for target in targets:
         print(
-            f"target {'met   ' if target.met else 'MISSED'}  {target.what}: {target.said()} "
-            f"{target.unit} ({target.side} {target.bound:g} {target.unit})"
+            f"target {'met   ' if target.met else 'MISSED'}  {target.what}: "
+            f"{_with(target.said(), target.unit)} ({target.side} "
+            f"{_with(f'{target.bound:g}', target.unit)})"
         )
     if path is not None:
         written = {
@@ -111,6 +112,10 @@ def report(
         part.write_text(text + "\n")
         part.replace(path)
     return 0 if all(target.met for target in targets) else 1
+
+
+def _with(number: str, unit: str) -> str:
+    return f"{number} {unit}".strip()
 
 
 def machine() -> str:
