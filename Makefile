@@ -112,6 +112,9 @@ bench-canary: setup | build ## Right and wrong decisions of a canary, simulated,
 bench-gate: setup | build ## How often intervals hold and the gate errs, simulated; half an hour, QUICK=1 a minute
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_gate.py $(if $(QUICK),--quick) --json build/bench-gate.json
 
+bench-defaults: setup | build ## What the default gate releases of simulated classifiers, by base rate; 3 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_defaults.py --json build/bench-defaults.json
+
 bench-serving: setup | build ## The server against mlflow, MLServer and kserve, in 12 minutes
 	$(BIN)/python benchmarks/bench_serving.py --json build/bench-serving.json
 
