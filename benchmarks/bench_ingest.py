@@ -161,7 +161,7 @@ def _digest(name: str, output: Path, again: Path) -> str:
     if name != OURS:
         measured([sys.executable, "-c", RUNS[OURS], output, again])
         output = again
-    digest = read_dataset(output).content
+    digest: str = read_dataset(output).content
     _remove(again)
     return digest
 
@@ -180,10 +180,11 @@ def _conclude(
 
     def beside_the_better(what: str) -> float:
         pairs = zip(costs[OURS], *(costs[name] for name in others), strict=True)
-        return statistics.median(
+        ratios = [
             getattr(ours, what) / min(getattr(other, what) for other in rest)
             for ours, *rest in pairs
-        )
+        ]
+        return float(statistics.median(ratios))
 
     programs = {name: medians(of) for name, of in costs.items()}
     wall, cpu = beside_the_better("wall"), beside_the_better("cpu")

@@ -178,7 +178,7 @@ def _script(
     rows = folder / "rows.npz"
     np.savez(rows, **released.rows)
     script = ROOT / "benchmarks" / "bare_release.py"
-    arguments = [table, project, folder / "bare", str(released.settings), rows]
+    arguments: list[str | Path] = [table, project, folder / "bare", str(released.settings), rows]
     cost, said = measured([sys.executable, script, *arguments], environment=PASSIVE)
     return cost, json.loads(said.splitlines()[-1])
 
@@ -192,7 +192,7 @@ def _once_more(table: Path, released: Released) -> float:
     frame = bare_release.filled(bare_release.read(table))
     truth = (frame.pop("income") == ">50K").to_numpy()
     seed = bare_release.SEED
-    kinds = {
+    kinds: dict[str, Any] = {
         "linear": lambda C: bare_release.linear_model(C),  # noqa: N803
         "hist_gradient_boosting": lambda **of: HistGradientBoostingClassifier(
             **of, early_stopping=False, random_state=seed

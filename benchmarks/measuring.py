@@ -68,7 +68,8 @@ def turns(names: Sequence[str], repeat: int) -> Iterator[tuple[str, ...]]:
 def ratio(ours: Sequence[Cost], theirs: Sequence[Cost], what: str = "cpu") -> float:
     """Return the median of the ratios of the turns: what was run side by side met the same load."""
     pairs = zip(ours, theirs, strict=True)
-    return statistics.median(getattr(one, what) / getattr(other, what) for one, other in pairs)
+    ratios = [getattr(one, what) / getattr(other, what) for one, other in pairs]
+    return float(statistics.median(ratios))
 
 
 def medians(costs: Sequence[Cost]) -> dict[str, float]:
