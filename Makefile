@@ -81,12 +81,15 @@ BENCHES := $(filter-out bench-page,$(shell sed -n 's/^\(bench-[a-z]*\):.*/\1/p' 
 .PHONY: $(BENCHES)
 QUICK ?=
 
+# Not $(MAKE) itself, which `make --dry-run` would run, and with it what stands beside it.
+ALONE = $(MAKE) --no-print-directory
+
 # One that misses a target must not hide the others; one that ends in an error must not leave the
 # figures of an earlier run to the page.
 bench: setup | build ## Run every benchmark, write docs/benchmarks.md, fail if a target was missed; 2 hours
 	@failed=; for name in $(BENCHES); do \
 	  rm -f build/$$name.json; \
-	  $(MAKE) --no-print-directory $$name || failed="$$failed $$name"; \
+	  $(ALONE) $$name || failed="$$failed $$name"; \
 	done; \
 	$(BIN)/python benchmarks/page.py || exit 1; \
 	test -z "$$failed" || { echo "A target was missed, or the benchmark ended in an error:$$failed"; exit 1; }
