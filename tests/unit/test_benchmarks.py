@@ -178,12 +178,12 @@ def test_make_bench_goes_on_after_a_missed_target(tmp_path: Path) -> None:
     (tmp_path / "python").write_text("#!/bin/sh\necho $*\n")
     (tmp_path / "python").chmod(0o755)
 
-    done = subprocess.run(
-        ["make", "-o", "setup", f"BIN={tmp_path}", "bench"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
+    make = ["make", "-o", "setup", f"BIN={tmp_path}", "bench"]
+    dry = subprocess.run([*make, "--dry-run"], cwd=tmp_path, capture_output=True, text=True)
+    assert dry.returncode == 0
+    assert (tmp_path / "build" / "bench-first.json").exists()
+
+    done = subprocess.run(make, cwd=tmp_path, capture_output=True, text=True)
 
     assert done.returncode != 0
     lines = done.stdout.splitlines()
