@@ -133,7 +133,7 @@ def _page(parts: Mapping[str, Part], known: Mapping[str, str]) -> Iterator[str]:
             continue
         part = parts[name]
         met = sum(bool(one["met"]) for one in part["targets"])
-        text = f"{met} of {len(part['targets'])}"
+        text = f"{met} of {len(part['targets'])}{' not refuted' * _is_quick(part)}"
         text = text if met == len(part["targets"]) else f"**{text}**"
         when = ", ".join([part["date"], *_notes(part)])
         yield f"| [{name}](#{name}) (`make {target}`) | {text} | {when} | {part['commit']} |"
@@ -170,8 +170,12 @@ def _is_busy(part: Part) -> bool:
     return part["busy"] is not None and part["busy"] > BUSY
 
 
+def _is_quick(part: Part) -> bool:
+    return bool(part["figures"].get("quick"))
+
+
 def _notes(part: Part) -> Iterator[str]:
-    if part["figures"].get("quick"):
+    if _is_quick(part):
         yield "short run"
     if _is_busy(part):
         yield "busy"
@@ -184,17 +188,16 @@ def _section(part: Part) -> Iterator[str]:
     yield f"Measured on {_day(part['date'])} at commit `{part['commit']}`, {part['machine']}."
     if part["busy"] is not None:
         yield f"Other work used {100 * part['busy']:.0f} % of the machine meanwhile."
-    if part["figures"].get("quick"):
-        yield "**A short run: it shows that the benchmark runs, and no more.**"
+    if _is_quick(part):
+        yield "**A short run: it can refute a target, and shows none to be met.**"
     yield "\n| target | measured | bound | |"
     yield "|---|---|---|---|"
     for of in part["targets"]:
         target = _target(of)
-        value = "none" if of["value"] is None else target.said()
-        yield (
-            f"| {_cell(target.what)} | {value} {target.unit} | {target.side} {target.bound:g} "
-            f"{target.unit} | {'met' if target.met else '**missed**'} |"
-        )
+        value = "none" if of["value"] is None else _unbroken(target.said(), target.unit)
+        bound = f"{target.side} {_unbroken(f'{target.bound:g}', target.unit)}"
+        met = "not refuted" if _is_quick(part) else "met"
+        yield f"| {_cell(target.what)} | {value} | {bound} | {met if target.met else '**missed**'} |"
     shown = {key: one for key, one in part["figures"].items() if key not in ("raw", "quick")}
     yield from _figures(shown, title="")
 
@@ -253,6 +256,11 @@ def _value(one: Any) -> str:
     if isinstance(one, list):
         return ", ".join(_value(each) for each in one) or "none"
     return _cell(str(one))
+
+
+def _unbroken(number: str, unit: str) -> str:
+    """Return both with a space where no line is broken."""
+    return f"{number}\u00a0{unit}".strip()
 
 
 def _words(key: str) -> str:
