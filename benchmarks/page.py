@@ -197,7 +197,8 @@ def _section(part: Part) -> Iterator[str]:
         value = "none" if of["value"] is None else _unbroken(target.said(), target.unit)
         bound = f"{target.side} {_unbroken(f'{target.bound:g}', target.unit)}"
         met = "not refuted" if _is_quick(part) else "met"
-        yield f"| {_cell(target.what)} | {value} | {bound} | {met if target.met else '**missed**'} |"
+        met = met if target.met else "**missed**"
+        yield f"| {_cell(target.what)} | {value} | {bound} | {met} |"
     shown = {key: one for key, one in part["figures"].items() if key not in ("raw", "quick")}
     yield from _figures(shown, title="")
 
