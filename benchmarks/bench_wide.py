@@ -18,7 +18,8 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ class Clock:
         print(f"  {name:<22} {said}", flush=True)
 
 
-def _measure(columns: int, into: Any) -> None:
+def _measure(columns: int) -> dict[str, dict[str, float]]:
     from penstock.data.spec import SplitSpec
     from penstock.data.split import split
     from penstock.evaluation.evaluate import evaluate
@@ -145,7 +146,7 @@ def _measure(columns: int, into: Any) -> None:
                 output=home / "explanation.json",
                 report=home / "explanation.html",
             )
-    into.put(clock.steps)
+    return clock.steps
 
 
 def _bare_fit(folder: Path) -> None:
@@ -165,16 +166,12 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     widths = [options.columns * times for times in (1, 2, 4)]
-    context = multiprocessing.get_context("spawn")
     found: dict[int, dict[str, dict[str, float]]] = {}
     for columns in widths:
         print(f"{columns:,} columns, {ROWS:,} rows", flush=True)
-        results = context.Queue()
-        target: Callable[..., None] = _measure
-        process = context.Process(target=target, args=(columns, results))
-        process.start()
-        found[columns] = results.get()
-        process.join()
+        # An executor says so when its process dies; a queue would be waited on for ever.
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as alone:
+            found[columns] = alone.submit(_measure, columns).result()
     narrow, middle, wide = (found[columns] for columns in widths)
     growth = {
         step: (wide[step]["cpu_seconds"] - middle[step]["cpu_seconds"])
