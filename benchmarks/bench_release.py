@@ -251,12 +251,12 @@ def _conclude(
         )
     targets = [
         Target("CPU of a release, beside the bare script", ratio(ours, theirs), CPU_RATIO),
-        Target("ROC AUC of both winners, largest difference", apart, SAME_SCORE, "of 1"),
+        Target("ROC AUC of both winners, largest difference", apart, SAME_SCORE, ""),
         Target(
             "ROC AUC of the released model, beside the same settings fitted by the script",
             abs(first.roc_auc - once_more),
             SAME_MODEL,
-            "of 1",
+            "",
         ),
         Target(
             "releases whose model or score differs from the first's",
