@@ -53,7 +53,7 @@ class Target:
         """Return the value with so many digits that it does not look like a bound it is not."""
         for digits in range(3, 17):
             text = f"{self.value:,.{digits}g}" if abs(self.value) < 1e15 else str(self.value)
-            if "e" in text:
+            if "e+" in text:
                 text = f"{self.value:,.0f}"
             if self.value == self.bound or float(text.replace(",", "")) != self.bound:
                 return text

@@ -56,6 +56,7 @@ def page(folder: Path) -> subprocess.CompletedProcess[str]:
     [
         ((1.5,), 0, "met     CPU | beside GX: 1.5 x (at most 1.5 x)"),
         ((1.5000001,), 1, "MISSED  CPU | beside GX: 1.5000001 x (at most 1.5 x)"),
+        ((8.26e-06,), 0, "met     CPU | beside GX: 8.26e-06 x"),
         ((float("nan"),), 1, "MISSED"),
         ((2.0, 1.0), 1, "MISSED"),
     ],
