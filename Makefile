@@ -9,7 +9,7 @@ TREE   := build/tree
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-long test-exhaustive test-all test-cluster package lint format lock catalogue bench bench-release bench-ingest bench-sql bench-compile bench-canary bench-gate bench-slices bench-serving bench-wide bench-run bench-split bench-explain soak clean
+.PHONY: help setup run stop test test-long test-exhaustive test-all test-cluster package lint format lock catalogue bench bench-page soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -76,12 +76,31 @@ format: setup ## Rewrite the code in the house style
 catalogue: setup ## Write the documents that are generated from the code
 	$(BIN)/python scripts/catalogue.py
 
-bench: bench-run bench-release bench-ingest bench-sql bench-compile bench-canary bench-gate bench-slices bench-wide bench-split bench-explain bench-serving ## Run every benchmark
+# Every target below that begins with bench-, in this order.
+BENCHES := $(filter-out bench-page,$(shell sed -n 's/^\(bench-[a-z]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST))))
+.PHONY: $(BENCHES)
+QUICK ?=
 
-bench-run: setup | build ## `make run` step by step beside kfp.local alone: time, CPU, imports; 6 minutes
+# Not $(MAKE) itself, which `make --dry-run` would run, and with it what stands beside it.
+ALONE = $(MAKE) --no-print-directory
+
+# One that misses a target must not hide the others; one that ends in an error must not leave the
+# figures of an earlier run to the page.
+bench: setup | build ## Run every benchmark, write docs/benchmarks.md, fail if a target was missed; 2 hours
+	@failed=; for name in $(BENCHES); do \
+	  rm -f build/$$name.json; \
+	  $(ALONE) $$name || failed="$$failed $$name"; \
+	done; \
+	$(BIN)/python benchmarks/page.py || exit 1; \
+	test -z "$$failed" || { echo "A target was missed, or the benchmark ended in an error:$$failed"; exit 1; }
+
+bench-page: setup ## Write docs/benchmarks.md from what the benchmarks measured
+	$(BIN)/python benchmarks/page.py
+
+bench-run: setup | build ## `make run` step by step beside kfp.local alone: time, CPU, imports; 10 minutes
 	$(BIN)/python benchmarks/bench_run.py --json build/bench-run.json
 
-bench-release: setup | build ## CPU of a release on Adult against one bare script
+bench-release: setup | build ## CPU of a release on Adult against one bare script that reaches the same score
 	$(BIN)/python benchmarks/bench_release.py --json build/bench-release.json
 
 bench-ingest: setup | build ## ingest against DuckDB and polars, at 1 and 10 million rows
@@ -93,16 +112,19 @@ bench-sql: setup | build ## ingest of a query through Arrow against SQLAlchemy r
 bench-compile: setup | build ## Seconds and size of a compiled pipeline
 	$(BIN)/python benchmarks/bench_compile.py --json build/bench-compile.json
 
-bench-canary: setup | build ## Right and wrong decisions of a canary, simulated, beside its peers; half an hour
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_canary.py --json build/bench-canary.json
+bench-canary: setup | build ## Right and wrong decisions of a canary, simulated, beside its peers; half an hour, QUICK=1 a minute
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_canary.py $(if $(QUICK),--quick) --json build/bench-canary.json
 
-bench-gate: setup | build ## How often intervals hold and the gate errs, simulated; half an hour
-	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_gate.py --json build/bench-gate.json
+bench-gate: setup | build ## How often intervals hold and the gate errs, simulated; half an hour, QUICK=1 a minute
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_gate.py $(if $(QUICK),--quick) --json build/bench-gate.json
+
+bench-defaults: setup | build ## What the default gate releases of simulated classifiers, by base rate; 3 minutes
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_defaults.py --json build/bench-defaults.json
 
 bench-serving: setup | build ## The server against mlflow, MLServer and kserve, in 12 minutes
 	$(BIN)/python benchmarks/bench_serving.py --json build/bench-serving.json
 
-bench-wide: setup | build ## Each step on 500, 1,000 and 2,000 columns, beside one bare fit
+bench-wide: setup | build ## How the cost of each step grows from 500 to 2,000 columns, beside one bare fit
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_wide.py --json build/bench-wide.json
 
 bench-split: setup | build ## Whether the holdout tells how fresh rows do where rows repeat; 4 minutes
@@ -113,9 +135,9 @@ bench-explain: setup | build ## SHAP values beside the library shap: CPU with im
 
 MINUTES ?= 10
 soak: setup | build ## Two services under load, a release a minute, kills at random: MINUTES=10
-	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) --json build/soak.json
+	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) --json build/bench-soak.json
 
-bench-slices: setup | build ## 50 slices of a million rows against pandas and fairlearn
+bench-slices: setup | build ## 50 slices of a million rows against pandas, scikit-learn and a bootstrap, and fairlearn
 	$(BIN)/python benchmarks/bench_slices.py --json build/bench-slices.json
 
 build:

@@ -6,11 +6,15 @@ plots, bootstraps the primary metric, logs to MLflow, registers, and asks a kser
 answer.
 It writes no digests, decisions or HTML reports and starts no server.
 
-Usage: bare_release.py TABLE.csv PROJECT.yaml OUTPUT_FOLDER SETTINGS
+Usage: bare_release.py TABLE.csv PROJECT.yaml OUTPUT_FOLDER SETTINGS ROWS.npz
+
+ROWS.npz has the numbers of the rows to learn from (`train`) and to judge on (`holdout`): with rows
+of its own its score could not be compared. It prints one line of JSON: the winner and its score.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
@@ -24,7 +28,7 @@ import yaml
 warnings.simplefilter("ignore")
 os.environ["GX_ANALYTICS_ENABLED"] = "false"
 
-SEED, FOLDS, HOLDOUT = 20, 4, 0.2
+SEED, FOLDS = 20, 4
 TRUSTED = [
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.tree._tree.Tree",
@@ -32,26 +36,59 @@ TRUSTED = [
 
 
 def main() -> None:
-    """Run everything and print the holdout's figure."""
+    """Run everything and print the winner and its score on the holdout."""
     table, project, output = Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
     settings = yaml.safe_load(project.read_text())
-    frame = pd.read_csv(table, skipinitialspace=True, na_values=["?"], encoding="utf-8")
+    frame = read(table)
     validate(frame, settings["expectations"])
 
-    from sklearn.model_selection import train_test_split
-
     truth = (frame.pop(settings["target"]) == settings["positive"]).to_numpy().astype(int)
-    parts = train_test_split(frame, truth, test_size=HOLDOUT, random_state=SEED, stratify=truth)
-    x_train, x_test, y_train, y_test = parts
-    model, trials, linear = search(x_train, y_train)
+    rows = np.load(sys.argv[5])
+    x_train, x_test = (frame.iloc[rows[part]].copy() for part in ("train", "holdout"))
+    y_train, y_test = (truth[rows[part]] for part in ("train", "holdout"))
+    model, best, trials, linear = search(x_train, y_train, settings=int(sys.argv[4]))
+    x_test = filled(x_test)
     scores = model.predict_proba(x_test)[:, 1]
     low, high = bootstrap(y_test, scores, linear.predict_proba(x_test)[:, 1])
     plots(y_test, scores, output)
-    register(model, trials, x_train, output)
+    register(model, trials, filled(x_train), output)
     serve(model, x_test.head(20))
     from sklearn.metrics import roc_auc_score
 
-    print(f"roc_auc {roc_auc_score(y_test, scores):.4f}, advantage {low:+.4f} to {high:+.4f}")
+    print(
+        json.dumps(
+            {
+                "winner": best,
+                "train_rows": len(y_train),
+                "holdout_rows": len(y_test),
+                "roc_auc": float(roc_auc_score(y_test, scores)),
+                "advantage": [low, high],
+            }
+        )
+    )
+
+
+def read(table: Path) -> pd.DataFrame:
+    """Return the table with its missing values."""
+    return pd.read_csv(table, skipinitialspace=True, na_values=["?"], encoding="utf-8")
+
+
+def filled(x: pd.DataFrame) -> pd.DataFrame:
+    """Return the features with a level for what is missing of a text."""
+    texts = list(x.select_dtypes("object"))
+    return x.assign(**{name: x[name].fillna("(missing)") for name in texts})
+
+
+def encoder_of(x: pd.DataFrame) -> Any:
+    """Return an unfitted encoder: one column a level of at least 0.2 % of the rows."""
+    from sklearn.compose import ColumnTransformer
+    from sklearn.preprocessing import OneHotEncoder
+
+    levels = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=0.002, sparse_output=False
+    )
+    texts = list(x.select_dtypes("object"))
+    return ColumnTransformer([("text", levels, texts)], remainder="passthrough")
 
 
 def validate(frame: pd.DataFrame, expectations: list[dict[str, Any]]) -> None:
@@ -77,31 +114,19 @@ def validate(frame: pd.DataFrame, expectations: list[dict[str, Any]]) -> None:
     assert all(r.success for r in critical)
 
 
-def search(x: pd.DataFrame, y: np.ndarray) -> tuple[Any, list[dict[str, Any]], Any]:
-    """Return the best model, what was tried, and the linear baseline."""
+def search(
+    x: pd.DataFrame, y: np.ndarray, *, settings: int
+) -> tuple[Any, dict[str, Any], list[dict[str, Any]], Any]:
+    """Return the best model, its settings, what was tried, and the linear baseline."""
     import optuna
-    from sklearn.compose import ColumnTransformer
     from sklearn.dummy import DummyClassifier
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import StratifiedKFold
     from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import OneHotEncoder
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    texts = list(x.select_dtypes("object"))
-    x[texts] = x[texts].fillna("(missing)")
-    encoder = ColumnTransformer(
-        [
-            (
-                "text",
-                OneHotEncoder(
-                    handle_unknown="infrequent_if_exist", min_frequency=0.002, sparse_output=False
-                ),
-                texts,
-            )
-        ],
-        remainder="passthrough",
-    )
+    x = filled(x)
+    encoder = encoder_of(x)
     from sklearn.base import clone
 
     folds = []
@@ -143,11 +168,12 @@ def search(x: pd.DataFrame, y: np.ndarray) -> tuple[Any, list[dict[str, Any]], A
     )
     for start in STARTS:
         study.enqueue_trial(start)
-    study.optimize(objective, n_trials=int(sys.argv[4]))
+    study.optimize(objective, n_trials=settings)
     features = encoder.fit(x)
     best = propose(optuna.trial.FixedTrial(study.best_params)).fit(features.transform(x), y)
     linear.fit(features.transform(x), y)
-    return make_pipeline(features, best), tried, make_pipeline(features, linear)
+    model = make_pipeline(features, best)
+    return model, study.best_params, tried, make_pipeline(features, linear)
 
 
 STARTS: list[dict[str, Any]] = [

@@ -1,31 +1,40 @@
 """Ingest of a large CSV against DuckDB's COPY and polars' sink_parquet.
 
-Each run is a process of its own, in turn, so that what else the machine does falls on all alike:
+Each run is a process of its own. In each turn every program runs once, and another one is first:
 
-    python benchmarks/bench_ingest.py --rows 1000000 10000000 --repeat 3 1 --json ingest.json
+    python benchmarks/bench_ingest.py --rows 1000000 10000000 --repeat 5 3 --json ingest.json
 
-The alternatives write Parquet and nothing else; ours also profiles columns and digests rows.
+The alternatives write Parquet and nothing else; ours also profiles columns and digests rows. What
+all three wrote is the same table: ingested once more (not timed), the Parquet files of the
+alternatives have the content digest of ours. The ratio is to the faster alternative of the same
+turn, median of the turns.
 Target: wall time at most 1.3 times the faster alternative, peak memory at most 500 MB.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from measuring import Cost, measured, medians, turns, versions
+from targets import Target, report
+
+QUESTION = (
+    "Time and memory to read a CSV of 20 mixed columns into Parquet with profile and digest, "
+    "beside DuckDB's COPY and polars' sink_parquet, which write the same table and nothing else."
+)
 TARGET_RATIO = 1.3
 TARGET_MB = 500
 BYTES_PER_ROW = 175
+OURS = "penstock"
 
 GENERATE = """
 import sys
@@ -99,30 +108,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     repeats = options.repeat + options.repeat[-1:] * (len(options.rows) - len(options.repeat))
     _warn_of_small_machine()
-    results = []
+    figures: dict[str, Any] = {}
+    targets: list[Target] = []
     with tempfile.TemporaryDirectory(prefix="penstock-bench-", dir=options.folder) as name:
         for rows, repeat in zip(options.rows, repeats, strict=False):
-            results.append(_measure(Path(name), rows, repeat))
-            _print(results[-1])
-    report = {"machine": _machine(), "target_ratio": TARGET_RATIO, "target_mb": TARGET_MB}
-    if options.json:
-        Path(options.json).write_text(json.dumps({**report, "sizes": results}, indent=2) + "\n")
-    return 0 if all(result["met"] for result in results) else 1
+            found, of_size = _measure(Path(name), rows, repeat)
+            figures[f"{rows:,} rows"] = found
+            targets += of_size
+    figures["versions"] = versions("duckdb", "polars", "pyarrow")
+    return report("ingest", question=QUESTION, figures=figures, targets=targets, path=options.json)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 10_000_000])
-    parser.add_argument("--repeat", type=int, nargs="+", default=[5, 3], help="runs, by size")
-    parser.add_argument("--json", default="", help="where to write the figures")
+    parser.add_argument("--repeat", type=int, nargs="+", default=[5, 3], help="turns, by size")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--folder", default=None, help="where the tables are made; removed after")
     return parser.parse_args(arguments)
 
 
-def _measure(folder: Path, rows: int, repeat: int) -> dict[str, Any]:
+def _measure(folder: Path, rows: int, repeat: int) -> tuple[dict[str, Any], list[Target]]:
     """Generate a table and ingest it by each program in turn."""
-    # The table and the two largest outputs at once.
-    needed = 2 * rows * BYTES_PER_ROW
+    # The table, the three outputs of a turn, and what is ingested once more.
+    needed = 3 * rows * BYTES_PER_ROW
     if shutil.disk_usage(folder).free < needed:
         raise SystemExit(
             f"{folder}: {needed >> 20:,} MB are needed for {rows:,} rows. Free space, name another "
@@ -132,78 +141,73 @@ def _measure(folder: Path, rows: int, repeat: int) -> dict[str, Any]:
     print(f"generating {rows:,} rows …", flush=True)
     subprocess.run([sys.executable, "-c", GENERATE, str(rows), str(table)], check=True)
     size = table.stat().st_size
-    runs: dict[str, list[dict[str, float]]] = {name: [] for name in RUNS}
-    for _ in range(repeat):
-        for name, code in RUNS.items():
-            runs[name].append(_run(code, table, folder / "output"))
+    costs: dict[str, list[Cost]] = {name: [] for name in RUNS}
+    digests: list[str] = []
+    for turn, order in enumerate(turns(list(RUNS), repeat)):
+        for name in order:
+            output = folder / f"{name}.parquet"
+            costs[name].append(measured([sys.executable, "-c", RUNS[name], table, output])[0])
+            if name == OURS or turn == 0:
+                digests.append(_digest(name, output, folder / "again"))
+            _remove(output)
     table.unlink()
-    return _summary(rows, size, runs)
+    return _conclude(rows, size, costs, digests)
 
 
-def _run(code: str, table: Path, output: Path) -> dict[str, float]:
-    """Run one program; return its seconds of wall time and CPU and its peak memory in MB."""
-    begun = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(table), str(output)], stdout=subprocess.DEVNULL
-    )
-    _, status, used = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"a run failed with exit code {process.returncode}")
+def _digest(name: str, output: Path, again: Path) -> str:
+    """Return the digest of the content that a program wrote."""
+    from penstock.data.table import read_dataset
+
+    if name != OURS:
+        measured([sys.executable, "-c", RUNS[OURS], output, again])
+        output = again
+    digest: str = read_dataset(output).content
+    _remove(again)
+    return digest
+
+
+def _remove(output: Path) -> None:
     if output.is_dir():
         shutil.rmtree(output)
     else:
-        output.unlink()
-    # Linux counts in KB, macOS in bytes.
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    return {"wall": wall, "cpu": used.ru_utime + used.ru_stime, "mb": used.ru_maxrss / unit}
+        output.unlink(missing_ok=True)
 
 
-def _summary(rows: int, size: int, runs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
-    medians = {
-        name: {key: statistics.median(run[key] for run in taken) for key in taken[0]}
-        for name, taken in runs.items()
-    }
-    others = [name for name in RUNS if name != "penstock"]
-    faster = min(others, key=lambda name: medians[name]["wall"])
-    # Pairs of one turn met the same conditions, so their ratio is steadier than that of medians.
-    turns = zip(runs["penstock"], *(runs[name] for name in others), strict=True)
-    ratio = statistics.median(
-        ours["wall"] / min(other["wall"] for other in rest) for ours, *rest in turns
-    )
-    peak = max(run["mb"] for run in runs["penstock"])
-    return {
-        "rows": rows,
-        "bytes": size,
-        "runs": runs,
-        "medians": medians,
-        "faster": faster,
-        "ratio": ratio,
-        "cpu_ratio": medians["penstock"]["cpu"] / min(medians[name]["cpu"] for name in others),
-        "peak_mb": peak,
-        "met": ratio <= TARGET_RATIO and peak <= TARGET_MB,
-    }
+def _conclude(
+    rows: int, size: int, costs: dict[str, list[Cost]], digests: list[str]
+) -> tuple[dict[str, Any], list[Target]]:
+    others = [name for name in RUNS if name != OURS]
 
+    def beside_the_better(what: str) -> float:
+        pairs = zip(costs[OURS], *(costs[name] for name in others), strict=True)
+        ratios = [
+            getattr(ours, what) / min(getattr(other, what) for other in rest)
+            for ours, *rest in pairs
+        ]
+        return float(statistics.median(ratios))
 
-def _print(result: dict[str, Any]) -> None:
-    repeat = len(result["runs"]["penstock"])
-    print(f"\n{result['rows']:,} rows, {result['bytes'] / 1e6:,.0f} MB, medians of {repeat}:")
+    programs = {name: medians(of) for name, of in costs.items()}
+    wall, cpu = beside_the_better("wall"), beside_the_better("cpu")
+    print(f"\n{rows:,} rows, {size / 1e6:,.0f} MB, medians of {len(costs[OURS])} turns:")
     print(f"{'':12}{'wall s':>10}{'CPU s':>10}{'peak MB':>10}")
-    for name, median in result["medians"].items():
-        print(f"{name:12}{median['wall']:>10.2f}{median['cpu']:>10.2f}{median['mb']:>10.0f}")
-    verdict = "met" if result["met"] else "MISSED"
-    print(
-        f"{result['ratio']:.2f} times the faster in the same turn (target {TARGET_RATIO}), CPU "
-        f"{result['cpu_ratio']:.2f} times; peak {result['peak_mb']:.0f} MB (target {TARGET_MB}): "
-        f"{verdict}\n",
-        flush=True,
-    )
-
-
-def _machine() -> dict[str, Any]:
-    load = os.getloadavg()[0]
-    return {"cores": os.cpu_count(), "load": load, "python": sys.version.split()[0]}
+    for name, of in programs.items():
+        print(
+            f"{name:12}{of['wall_seconds']:>10.2f}{of['cpu_seconds']:>10.2f}{of['peak_mb']:>10.0f}"
+        )
+    print(f"CPU {cpu:.2f} times that of the thriftier in the same turn\n", flush=True)
+    figures = {
+        "csv_megabytes": size / 1e6,
+        "programs": programs,
+        "wall_ratio": wall,
+        "cpu_ratio": cpu,
+        "digest": ", ".join(sorted(set(digests))),
+    }
+    text = f"{rows:,} rows"
+    return figures, [
+        Target(f"{text}: time, beside the faster of DuckDB and polars", wall, TARGET_RATIO),
+        Target(f"{text}: peak memory", programs[OURS]["peak_mb"], TARGET_MB, "MB"),
+        Target(f"{text}: digests of what the three wrote", len(set(digests)), 1, "different"),
+    ]
 
 
 def _warn_of_small_machine() -> None:
