@@ -223,8 +223,9 @@ def _scorer(source: _Source) -> Scorer:
             source.folder, expected_digest=source.digest, export_digest=source.export
         )
     from penstock import model
+    from penstock.serving import direct
 
-    return model.load(source.folder, expected_digest=source.digest)
+    return direct.scorer(model.load(source.folder, expected_digest=source.digest))
 
 
 def _levels(scorer: Scorer, *, unseen: str) -> dict[str, frozenset[str]]:
