@@ -163,7 +163,7 @@ def _levels(encoder: Any, names: Sequence[str], *, missing: str | None) -> Block
 
 def _key(level: Any) -> Any:
     """Return a level as a dictionary finds it: not a number is equal to itself there."""
-    return "nan" if level != level else level  # noqa: PLR0124
+    return "nan" if level != level else level
 
 
 def _times(parts: Sequence[Sequence[str]], names: Sequence[str]) -> Block:
