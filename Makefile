@@ -96,7 +96,7 @@ bench-canary: setup | build ## Right and wrong decisions of a canary, simulated,
 bench-gate: setup | build ## How often intervals hold and the gate errs, simulated; half an hour
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_gate.py --json build/bench-gate.json
 
-bench-serving: setup | build ## The server against mlflow, MLServer and kserve, in 12 minutes
+bench-serving: setup | build ## The server against mlflow, MLServer, kserve and ONNX Runtime, in 15 minutes
 	$(BIN)/python benchmarks/bench_serving.py --json build/bench-serving.json
 
 bench-wide: setup | build ## Each step on 500, 1,000 and 2,000 columns, beside one bare fit
