@@ -121,7 +121,7 @@ bench-gate: setup | build ## How often intervals hold and the gate errs, simulat
 bench-defaults: setup | build ## What the default gate releases of simulated classifiers, by base rate; 3 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_defaults.py --json build/bench-defaults.json
 
-bench-serving: setup | build ## The server against mlflow, MLServer and kserve, in 12 minutes
+bench-serving: setup | build ## The server against mlflow, MLServer, kserve and ONNX Runtime, in 15 minutes
 	$(BIN)/python benchmarks/bench_serving.py --json build/bench-serving.json
 
 bench-wide: setup | build ## How the cost of each step grows from 500 to 2,000 columns, beside one bare fit

@@ -1,4 +1,4 @@
-"""Penstock's server beside MLflow's, MLServer and a bare kserve server: same models, one run.
+"""Penstock's server beside MLflow's, MLServer and bare kserve servers: same models, one run.
 
 Each server runs alone on the same pipeline; before anything is timed, its answers must equal
 scikit-learn's (labels equal, probabilities within 1e-6). Load comes in short stretches that go
@@ -8,13 +8,15 @@ and every request has other rows; 1 and 100 rows a request, 1 and 8 requests at 
 
     python benchmarks/bench_serving.py --models hist_gradient_boosting --seconds 0.5
 
+Starts are paired: each server once a round, in an order that turns round by round. It exits 1 when
+a target is missed, or its figure is lacking. `--parts starts` measures and judges them alone.
+
 Peers get what favours them: see serving_servers.py. Their environments are made below build/peers.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import statistics
 import sys
@@ -25,7 +27,14 @@ from typing import Any
 
 import numpy as np
 from serving_models import FAMILIES, Served, Workshop
-from serving_report import SHAPES, conclude, print_model, print_rest, print_versions
+from serving_report import (
+    SHAPES,
+    conclude,
+    print_model,
+    print_splitter,
+    print_starts,
+    print_versions,
+)
 from serving_running import (
     Running,
     ServerError,
@@ -35,7 +44,8 @@ from serving_running import (
     running,
     write_bodies,
 )
-from serving_servers import NAME, ONNX, ROOT, SERVERS, InstallError, Server, install
+from serving_servers import NAME, ONNX, ONNX_PEER, ROOT, SERVERS, InstallError, Server, install
+from targets import report
 
 from penstock.errors import PenstockError
 
@@ -44,37 +54,55 @@ POOL = 1000
 
 COLD_MODEL = "hist_gradient_boosting"
 
+QUESTION = (
+    "CPU and latency of a request, time to ready and memory of Penstock's server, beside MLflow's, "
+    "MLServer, a bare kserve server with scikit-learn and one with ONNX Runtime, which all serve "
+    "the same fitted pipelines. A peer that a target names is the best of the first three, or the "
+    "one with ONNX Runtime."
+)
+
+
+PARTS = ("load", "starts", "splitter")
+
 
 def main() -> int:
-    """Print tables and, with --json, write the figures."""
+    """Print tables and targets and, with --json, write them."""
     options = _options()
     _warn_of_small_machine()
-    report: dict[str, Any] = {"machine": _machine(), "versions": {}, "absent": {}, "models": {}}
+    figures: dict[str, Any] = {"load_average": os.getloadavg()[0], "versions": {}, "absent": {}}
     with tempfile.TemporaryDirectory(prefix="penstock-bench-") as name:
-        bench = Bench(Path(name), report, seconds=options.seconds, rounds=options.rounds)
+        bench = Bench(Path(name), figures, seconds=options.seconds, rounds=options.rounds)
         bench.install(ROOT / "build" / "peers")
-        print_versions(report)
-        for family in options.models:
-            bench.model(family)
-            print_model(family, report["models"][family])
-        cold = COLD_MODEL if COLD_MODEL in options.models else options.models[0]
-        bench.cold_starts(cold, times=options.starts)
-        bench.splitter(cold)
-    report["targets"] = conclude(report)
-    print_rest(report)
+        print_versions(figures)
+        if "load" in options.parts:
+            for family in options.models:
+                print_model(family, bench.model(family))
+        one = COLD_MODEL if COLD_MODEL in options.models else options.models[0]
+        if "starts" in options.parts:
+            bench.cold_starts(one, times=options.starts)
+            print_starts(figures["cold_start"])
+        if "splitter" in options.parts:
+            bench.splitter(one)
+            print_splitter(figures["splitter"])
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(report, indent=2) + "\n")
-    return 0
+    return report(
+        "serving",
+        question=QUESTION,
+        figures=figures,
+        targets=conclude(figures),
+        path=options.json,
+    )
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--json", type=Path, help="where to write the figures")
     parser.add_argument("--models", nargs="+", choices=FAMILIES, default=list(FAMILIES))
-    parser.add_argument("--seconds", type=float, default=1.5, help="one stretch of load")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--seconds", type=float, default=1.2, help="one stretch of load")
     parser.add_argument("--rounds", type=int, default=3, help="stretches of each kind")
-    parser.add_argument("--starts", type=int, default=3, help="cold starts of each server")
+    parser.add_argument("--starts", type=int, default=10, help="starts of each server")
     return parser.parse_args()
 
 
@@ -104,12 +132,11 @@ class Bench:
             self._programs[server.name] = programs
             self._report["versions"][server.name] = versions
 
-    def model(self, family: str) -> None:
-        """Load every server with one model."""
-        served = self._workshop.make(family)
-        self._made[family] = served
+    def model(self, family: str) -> dict[str, Any]:
+        """Load every server with one model; return its figures."""
+        served = self._served(family)
         figures: dict[str, Any] = {}
-        self._report["models"][family] = figures
+        self._report.setdefault("models", {})[family] = figures
         truth = self._workshop.truth(served, self._rows)
         with ExitStack() as stack:
             up = []
@@ -121,19 +148,22 @@ class Bench:
                 except ServerError as error:
                     figures[server.name]["problem"] = str(error)
                     continue
-                figures[server.name] |= {
-                    "max_difference": difference,
-                    "ready_seconds": one.ready_seconds,
-                }
+                figures[server.name] |= {"max_difference": difference}
                 up.append(one)
             self._load(up, figures)
             for one in up:
-                figures[one.server.name]["memory_mb"] = one.memory() / 2**20
+                figures[one.server.name] |= one.memory()
+        return figures
+
+    def _served(self, family: str) -> Served:
+        if family not in self._made:
+            self._made[family] = self._workshop.make(family)
+        return self._made[family]
 
     def _bring_up(self, stack: ExitStack, server: Server, served: Served) -> Running:
         if server.name in self._report["absent"]:
             raise ServerError(self._report["absent"][server.name])
-        if server is ONNX and not served.export:
+        if server in (ONNX, ONNX_PEER) and not served.export:
             raise ServerError(f"the pipeline does not convert: {served.refusal}")
         return stack.enter_context(
             running(
@@ -178,20 +208,31 @@ class Bench:
                     )
 
     def cold_starts(self, family: str, *, times: int) -> None:
-        """Start every server several times, in turn; seconds from exec to ready."""
-        served = self._made[family]
-        taken: dict[str, list[float]] = {}
-        for _ in range(times):
-            for server in SERVERS:
-                if "problem" in self._report["models"][family][server.name]:
+        """Start every server several times: seconds and CPU seconds to ready, and memory then."""
+        served = self._served(family)
+        taken: dict[str, dict[str, list[float]]] = {}
+        problems: dict[str, str] = {}
+        for turn in range(times):
+            shift = turn % len(SERVERS)
+            order = SERVERS[shift:] + SERVERS[:shift]
+            for server in order if turn % 2 else order[::-1]:
+                if server.name in problems:
                     continue
-                with ExitStack() as stack:
-                    one = self._bring_up(stack, server, served)
-                    taken.setdefault(server.name, []).append(one.ready_seconds)
-                    cpu = one.cpu()
-                taken.setdefault(f"{server.name} CPU", []).append(cpu)
-        medians = {name: statistics.median(values) for name, values in taken.items()}
-        self._report["cold_start"] = {"model": family, "seconds": medians, "times": times}
+                try:
+                    with ExitStack() as stack:
+                        one = self._bring_up(stack, server, served)
+                        found = {"seconds": one.ready_seconds, "cpu": one.cpu(), **one.memory()}
+                except ServerError as error:
+                    problems[server.name] = str(error)
+                    continue
+                for name, value in found.items():
+                    taken.setdefault(server.name, {}).setdefault(name, []).append(value)
+        self._report["cold_start"] = {
+            "model": family,
+            "times": times,
+            "problems": problems,
+            "servers": {name: each for name, each in taken.items() if name not in problems},
+        }
 
     def splitter(self, family: str) -> None:
         """Ask one server directly and through the local router's front, in turn."""
@@ -199,7 +240,7 @@ class Bench:
         from penstock.rollout.routers import services
         from penstock.rollout.routers.local import LocalRouter
 
-        served, home = self._made[family], self._folder / "router"
+        served, home = self._served(family), self._folder / "router"
         release = Release(
             version=1,
             uri=f"models:/{NAME}/1",
@@ -212,7 +253,7 @@ class Bench:
             with router.exclusive():
                 direct = router.deploy(release, timeout=120)
                 router.promote(1)
-            self._report["splitter"] = self._compare(direct, router.url)
+            self._report["splitter"] = self._compare(direct.url, router.url)
         except (PenstockError, ServerError) as error:
             self._report["splitter"] = {"problem": str(error)}
         finally:
@@ -246,11 +287,6 @@ class Bench:
 
 def _classes(served: Served) -> list[str]:
     return [str(name) for name in served.pipeline.classes_]
-
-
-def _machine() -> dict[str, Any]:
-    load_now = os.getloadavg()[0]
-    return {"cores": os.cpu_count(), "load": load_now, "python": sys.version.split()[0]}
 
 
 def _warn_of_small_machine() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import statistics
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from serving_servers import ONNX, PEERS, SERVERS
+from serving_servers import KSERVE, ONNX, ONNX_PEER, PEERS, SERVERS, SKLEARN, Server
+from targets import Target
 
 SHAPES = ((1, 1), (1, 8), (100, 1), (100, 8))
 """Rows in a request, and requests at once."""
@@ -15,17 +18,17 @@ ROWS_RATIO = 2.0
 COLD_RATIO = 1 / 2
 SPLITTER_MS = 1.0
 
-Target = dict[str, Any]
 
-
-def conclude(report: dict[str, Any]) -> list[Target]:
-    """Return each target with its figure; `met` is None where a figure is lacking."""
+def conclude(figures: dict[str, Any]) -> list[Target]:
+    """Return each target of what was measured; a figure that is lacking is not a number."""
     targets: list[Target] = []
-    for family, figures in report["models"].items():
-        targets += _of_model(family, figures)
-    targets.append(_cold_start(report["cold_start"]["seconds"]))
-    added = report["splitter"].get("added_p50_ms")
-    targets.append(_target("splitter: added p50, ms", added, SPLITTER_MS))
+    for family, found in figures.get("models", {}).items():
+        targets += _of_model(family, found)
+    if "cold_start" in figures:
+        targets += _of_starts(figures["cold_start"]["servers"])
+    if "splitter" in figures:
+        added = figures["splitter"].get("added_p50_ms", math.nan)
+        targets.append(Target("splitter: added p50", added, SPLITTER_MS, "ms"))
     return targets
 
 
@@ -34,45 +37,58 @@ def _of_model(family: str, figures: dict[str, Any]) -> Iterator[Target]:
     for rows, concurrency in SHAPES:
         shape = f"{rows}x{concurrency}"
         what = f"{family}, {rows} row{'s' * (rows > 1)}, {concurrency} at once"
-        ours = figures[ONNX.name].get(shape)
-        theirs = {p.name: figures[p.name][shape] for p in PEERS if shape in figures[p.name]}
+
+        def against(
+            our: Server, peers: Sequence[Server], key: str, *, their: str = "", of: str = shape
+        ) -> tuple[float, str]:
+            return _against(figures, our, peers, of, key, their or key)
+
         if rows == 1:
-            ratio, best = _against(ours, theirs, "cpu_ms", "cpu_ms", least=True)
-            yield _target(f"{what}: CPU / {best}'s", ratio, cpu_bound)
+            ratio, best = against(ONNX, PEERS, "cpu_ms")
+            yield Target(f"{what}: CPU beside {best}", ratio, cpu_bound)
+            ratio, best = against(ONNX, [ONNX_PEER], "cpu_ms")
+            yield Target(f"{what}: CPU beside {best}", ratio, 1.0)
+        ratio, best = against(SKLEARN, [KSERVE], "cpu_ms")
+        yield Target(f"{what}: CPU of the fallback to scikit-learn beside {best}", ratio, 1.0)
         if concurrency == 8:
-            ratio, best = _against(ours, theirs, "p99_ms", "p50_ms", least=True)
-            yield _target(f"{what}: p99 / {best}'s p50", ratio, 1.0)
+            ratio, best = against(ONNX, PEERS, "p99_ms", their="p50_ms")
+            yield Target(f"{what}: p99 beside the p50 of {best}", ratio, 1.0)
         if rows > 1:
-            ratio, best = _against(ours, theirs, "rows_per_second", "rows_per_second", least=False)
-            yield _target(f"{what}: rows/s / {best}'s", ratio, ROWS_RATIO, at_least=True)
+            ratio, best = against(ONNX, PEERS, "rows_per_second")
+            yield Target(f"{what}: rows/s beside {best}", ratio, ROWS_RATIO, side="at least")
 
 
 def _against(
-    ours: dict[str, float] | None,
-    theirs: dict[str, dict[str, float]],
-    key: str,
-    their_key: str,
-    *,
-    least: bool,
-) -> tuple[float | None, str]:
+    figures: dict[str, Any], our: Server, peers: Sequence[Server], shape: str, key: str, their: str
+) -> tuple[float, str]:
     """Return our figure as a share of the best peer's, and that peer."""
-    if not theirs:
-        return None, "nobody"
-    best = (min if least else max)(theirs, key=lambda name: theirs[name][their_key])
-    return (ours[key] / theirs[best][their_key] if ours else None), best
+    found = {p.name: figures[p.name][shape][their] for p in peers if _sound(figures[p.name], shape)}
+    if not found or not _sound(figures[our.name], shape):
+        return math.nan, " and ".join(peer.name for peer in peers)
+    best = (max if key == "rows_per_second" else min)(found, key=lambda name: found[name])
+    return figures[our.name][shape][key] / found[best], best
 
 
-def _cold_start(seconds: dict[str, float]) -> Target:
-    theirs = {peer.name: seconds[peer.name] for peer in PEERS if peer.name in seconds}
-    if not theirs or ONNX.name not in seconds:
-        return _target("cold start / the fastest's", None, COLD_RATIO)
-    best = min(theirs, key=lambda name: theirs[name])
-    return _target(f"cold start / {best}'s", seconds[ONNX.name] / theirs[best], COLD_RATIO)
+def _sound(found: dict[str, Any], shape: str) -> bool:
+    return shape in found and not found[shape]["failures"]
 
 
-def _target(what: str, value: float | None, bound: float, *, at_least: bool = False) -> Target:
-    met = None if value is None else value >= bound if at_least else value <= bound
-    return {"target": what, "value": value, "bound": bound, "at_least": at_least, "met": met}
+def _of_starts(servers: dict[str, dict[str, list[float]]]) -> Iterator[Target]:
+    """Each pair is of one round; the peer is the one that is fastest by its own median."""
+    peers = [peer.name for peer in (*PEERS, ONNX_PEER) if peer.name in servers]
+    for key, said in (("seconds", "time to ready"), ("cpu", "CPU to ready")):
+        best = min(peers, key=lambda name: statistics.median(servers[name][key]), default="nobody")
+        ratio = _paired(servers, ONNX.name, best, key)
+        yield Target(f"{said} beside {best}, the fastest", ratio, COLD_RATIO)
+    ratio = _paired(servers, SKLEARN.name, KSERVE.name, "cpu")
+    yield Target(f"CPU to ready of the fallback beside {KSERVE.name}", ratio, 1.0)
+
+
+def _paired(servers: dict[str, dict[str, list[float]]], ours: str, theirs: str, key: str) -> float:
+    if ours not in servers or theirs not in servers:
+        return math.nan
+    pairs = zip(servers[ours][key], servers[theirs][key], strict=True)
+    return statistics.median(our / their for our, their in pairs)
 
 
 def print_versions(report: dict[str, Any]) -> None:
@@ -106,32 +122,31 @@ def print_model(family: str, figures: dict[str, Any]) -> None:
                 + (f"  !!! {found['failures']} FAILED" if found["failures"] else "")
             )
     held = ", ".join(
-        f"{name} {found['memory_mb']:.0f}"
+        f"{name} {found['rss_mb']:.0f} ({found['pss_mb']:.0f})"
         for name, found in figures.items()
-        if "memory_mb" in found
+        if "rss_mb" in found
     )
-    print(f"  memory after the load, MB: {held}", flush=True)
+    print(f"  memory after the load, MB resident (its share of it): {held}", flush=True)
 
 
-def print_rest(report: dict[str, Any]) -> None:
-    """Print cold starts, the splitter, and every target."""
-    cold = report["cold_start"]
-    print(f"\ncold start to ready, seconds (CPU), {cold['model']}, median of {cold['times']}")
+def print_starts(found: dict[str, Any]) -> None:
+    """Print the starts, each figure the median of its server."""
+    print(f"\nstart to ready, {found['model']}, medians of {found['times']}")
+    print(f"  {'':20}{'seconds':>9}{'CPU s':>8}{'resident MB':>13}{'its share':>11}")
     for server in SERVERS:
-        if server.name in cold["seconds"]:
-            cpu = cold["seconds"][f"{server.name} CPU"]
-            print(f"  {server.name:20}{cold['seconds'][server.name]:>7.2f} ({cpu:.2f})")
-        else:
-            print(f"  {server.name:20}!!! NO FIGURES")
-    _print_splitter(report["splitter"])
-    for target in report["targets"]:
-        sign = ">=" if target["at_least"] else "<="
-        value = "none" if target["value"] is None else f"{target['value']:.3f}"
-        verdict = "met" if target["met"] else "NOT MET"
-        print(f"{target['target']:70}{value:>8}  {sign} {target['bound']:<5g} {verdict}")
+        if server.name not in found["servers"]:
+            print(f"  {server.name:20}!!! NO FIGURES: {found['problems'].get(server.name)}")
+            continue
+        each = {k: statistics.median(values) for k, values in found["servers"][server.name].items()}
+        print(
+            f"  {server.name:20}{each['seconds']:>9.2f}{each['cpu']:>8.2f}{each['rss_mb']:>13.0f}"
+            f"{each['pss_mb']:>11.0f}",
+            flush=True,
+        )
 
 
-def _print_splitter(found: dict[str, Any]) -> None:
+def print_splitter(found: dict[str, Any]) -> None:
+    """Print what the local router's front adds."""
     if "problem" in found:
         print(f"\nsplitter: !!! NO FIGURES: {found['problem']}\n")
         return

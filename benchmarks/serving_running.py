@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from serving_servers import Ports, Server, start
 
 TOLERANCE = 1e-6
 READY_TIMEOUT = 180.0
+_KINDS = ("rss", "pss")
 CLIENT = Path(__file__).with_name("serving_client.py")
 
 
@@ -52,9 +54,14 @@ class Running:
         """Return the CPU seconds (user and system) of its processes so far."""
         return cpu_of(self.process.pid)
 
-    def memory(self) -> int:
-        """Return the bytes that its processes hold, shared pages counted for each."""
-        return sum(process.memory_info().rss for process in _tree(self.process.pid))
+    def memory(self) -> dict[str, float]:
+        """Return the MB that its processes hold.
+
+        Resident (`rss_mb`), a page counted for each process that has it; and as their share of the
+        pages that other processes have too (`pss_mb`), such as those of the same libraries.
+        """
+        held = [process.memory_full_info() for process in _tree(self.process.pid)]
+        return {f"{kind}_mb": sum(getattr(one, kind) for one in held) / 2**20 for kind in _KINDS}
 
 
 @dataclass
@@ -65,7 +72,7 @@ class Stretches:
     failures: int = 0
     first_failure: str = ""
     seconds: float = 0.0
-    cpu: float = 0.0
+    cpu_ms: list[float] = field(default_factory=list)
     latencies: list[int] = field(default_factory=list)
 
     def add(self, result: dict[str, Any], *, cpu: float) -> None:
@@ -74,17 +81,20 @@ class Stretches:
         self.failures += result["failures"]
         self.first_failure = self.first_failure or result["first_failure"]
         self.seconds += result["seconds"]
-        self.cpu += cpu
+        self.cpu_ms.append(cpu / max(result["requests"], 1) * 1000)
         self.latencies += result["latencies"]
 
     def figures(self, *, rows: int) -> dict[str, float]:
-        """Return the figures for requests of `rows` rows; times in milliseconds."""
+        """Return the figures for requests of `rows` rows; times in milliseconds.
+
+        CPU is the median of the rounds, everything else is of all of them together.
+        """
         p50, p99 = np.percentile(np.array(self.latencies) / 1000, [50, 99])
         rate = self.requests / self.seconds
         return {
             "requests": self.requests,
             "failures": self.failures,
-            "cpu_ms": self.cpu / self.requests * 1000,
+            "cpu_ms": statistics.median(self.cpu_ms),
             "p50_ms": float(p50),
             "p99_ms": float(p99),
             "requests_per_second": rate,

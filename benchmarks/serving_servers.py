@@ -10,6 +10,10 @@ Each peer is set for least work: one process; one OpenMP thread, which halves ks
 gradient boosting; MLServer without its pool of workers (1.7.1 does not start with it beside uvloop
 0.23); probabilities by one call of the pipeline. Penstock captures every row it answers, as its
 router has it do; the peers keep nothing.
+
+MLServer has no runtime for ONNX, MLflow's takes no graph with several typed inputs a row, and
+Triton and OpenVINO come as images alone: the peer with ONNX Runtime is a bare kserve server that
+runs the very graph which Penstock serves.
 """
 
 from __future__ import annotations
@@ -87,7 +91,7 @@ def install(server: Server, folder: Path) -> tuple[Path, dict[str, str]]:
         InstallError: With the installer's last lines.
     """
     if server.ours:
-        names = ("kserve", "onnxruntime", "uvicorn", *SHARED)
+        names = ("onnxruntime", "uvicorn", *SHARED)
         return Path(sys.executable).parent, {name: metadata.version(name) for name in names}
     wanted = [*server.requirements, *(f"{name}=={metadata.version(name)}" for name in SHARED)]
     home = folder / server.name
@@ -154,6 +158,14 @@ def _kserve(served: Served, programs: Path, folder: Path, ports: Ports) -> list[
     script = str(ROOT / "benchmarks" / "serving_kserve.py")
     return [
         *(str(programs / "python"), "-P", script, str(served.joblib)),
+        *("--model_name", NAME, "--http_port", str(ports.http), "--enable_grpc", "false"),
+    ]
+
+
+def _kserve_onnx(served: Served, programs: Path, folder: Path, ports: Ports) -> list[str]:  # noqa: ARG001
+    script = str(ROOT / "benchmarks" / "serving_kserve_onnx.py")
+    return [
+        *(str(programs / "python"), "-P", script, str(served.penstock / "serving")),
         *("--model_name", NAME, "--http_port", str(ports.http), "--enable_grpc", "false"),
     ]
 
@@ -276,4 +288,17 @@ PEERS = (
     ),
 )
 
-SERVERS = (ONNX, SKLEARN, *PEERS)
+"""They all run the pipeline by scikit-learn."""
+
+ONNX_PEER = Server(
+    name="kserve + ONNX",
+    requirements=("kserve==0.21.0", f"onnxruntime=={metadata.version('onnxruntime')}"),
+    command=_kserve_onnx,
+    ready=f"/v2/models/{NAME}/ready",
+    path=f"/v1/models/{NAME}:predict",
+    body=_instances_as_trained,
+    scores=_scores_of_pairs,
+)
+
+SERVERS = (ONNX, SKLEARN, *PEERS, ONNX_PEER)
+KSERVE = PEERS[-1]

@@ -95,6 +95,17 @@ class LoadedModel:
         Binary: the probability of the positive class, shape (n,). Multiclass: probabilities in
         the order of `record.classes`, shape (n, k). Regression: the value, shape (n,).
         """
+        return self._scores(self.typed, frame)
+
+    def scores_of_features(self, features: np.ndarray) -> np.ndarray:
+        """Return what `scores` does, of rows that are features already.
+
+        Args:
+            features: What the pipeline's features step makes of the rows, float64, (n, k).
+        """
+        return self._scores(self.typed.steps[-1][1], features)
+
+    def _scores(self, fitted: Any, rows: Any) -> np.ndarray:
         import numpy as np
         from sklearn import config_context
 
@@ -104,8 +115,8 @@ class LoadedModel:
             _threads().limit(limits=1),
         ):
             if self.record.task == "regression":
-                return np.asarray(self.typed.predict(frame), dtype=np.float64)
-            scores = np.asarray(self.typed.predict_proba(frame), dtype=np.float64)
+                return np.asarray(fitted.predict(rows), dtype=np.float64)
+            scores = np.asarray(fitted.predict_proba(rows), dtype=np.float64)
         if self.record.task == "multiclass":
             return scores
         return scores[:, positive_index(self.record)]

@@ -34,14 +34,14 @@ _PLAIN: tuple[tuple[bytes, bytes], ...] = ((b"content-type", _JSON),)
 Answered = tuple[bytes, Sequence[tuple[bytes, bytes]]]
 """The body of an answer, and the headers that say what it is."""
 
-_log = logging.getLogger("kserve.penstock")
+_log = logging.getLogger(__name__)
 
 
 class InferenceApp:
-    """Answers everything that kserve's own application would, and what it would not.
+    """Answers what KServe's model server does, by the same protocols, and MLflow's beside them.
 
-    kserve's routes answer several mistakes of a client with 500 and let any client unload the
-    model, so nothing is passed on to them.
+    KServe's own routes answer several mistakes of a client with 500, and let any client unload the
+    model.
 
     Args:
         service: What answers.

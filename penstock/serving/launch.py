@@ -110,8 +110,6 @@ def run(
     # libraries read this once, when they are loaded.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
-    # kserve reads the command line on its own when it is imported, and would take ours for its.
-    del sys.argv[1:]
     try:
         with _source(options) as source:
             service = _service(source, options, notes)
@@ -127,7 +125,7 @@ def run(
         if options.log is not None:
             books.watch(logs.bound(options.log))
         application = (build or InferenceApp)(service, books)
-        serve(application, service, host=options.host, port=options.port)
+        serve(application, service.limits, host=options.host, port=options.port)
     except PenstockError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -225,8 +223,9 @@ def _scorer(source: _Source) -> Scorer:
             source.folder, expected_digest=source.digest, export_digest=source.export
         )
     from penstock import model
+    from penstock.serving import direct
 
-    return model.load(source.folder, expected_digest=source.digest)
+    return direct.scorer(model.load(source.folder, expected_digest=source.digest))
 
 
 def _levels(scorer: Scorer, *, unseen: str) -> dict[str, frozenset[str]]:

@@ -14,6 +14,8 @@ from penstock.serving.supervised import Supervised
 FILE_BYTES = 4 << 20
 """Size at which a log is begun anew; the one before is kept as `.log.1`."""
 
+_FORMAT = "%(asctime)s.%(msecs)03d %(process)s %(name)s %(levelname)s %(message)s"
+_DATE_FORMAT = "%Y-%m-%d %H:%M:%S"
 _CHECK_SECONDS = 0.5
 _PER_MINUTE = 20
 _KINDS = 1_000
@@ -43,6 +45,14 @@ class Sparing(logging.Filter):
         if count == _PER_MINUTE:
             record.msg = f"{record.msg} (further lines like this are left out for a minute)"
         return count <= _PER_MINUTE
+
+
+def to_standard_error() -> None:
+    """Write this process's log to standard error: warnings of all, what the server does besides."""
+    logging.basicConfig(format=_FORMAT, datefmt=_DATE_FORMAT)
+    for name in ("penstock", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.INFO)
+    spare()
 
 
 def spare() -> None:

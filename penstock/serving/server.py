@@ -1,28 +1,36 @@
-"""kserve's model server, on one address, in front of our application."""
+"""Uvicorn on one address, with our application behind it."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
-import logging
-import sys
-import types
+import signal
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from penstock.errors import MissingLibraryError
+import uvicorn
+
 from penstock.serving import logs
 from penstock.serving.connections import Connections, raise_file_limit
+from penstock.serving.protocol import Bounded
 
 if TYPE_CHECKING:
+    import socket
+
     from penstock.serving.app import Receive, Scope, Send
-    from penstock.serving.service import Limits, Service
+    from penstock.serving.service import Limits
 
 LEAVE_SECONDS = 0.5
 """How long a server that was told to stop goes on answering, so that clients who keep their
 connection are told to leave it. Closed at once, it would lose what they are about to send."""
+
+IDLE_SECONDS = 65
+"""How long a connection without a request is kept: longer than the proxies before it keep theirs,
+which would else send a request into one that is being closed."""
+
+STOP_SECONDS = 30
+"""How long requests that were accepted may take once the server was told to stop."""
 
 
 class Application(Protocol):
@@ -37,81 +45,51 @@ class Application(Protocol):
         ...
 
 
-def serve(application: Application, service: Service, *, host: str, port: int) -> None:
+def serve(application: Application, limits: Limits, *, host: str, port: int) -> None:
     """Answer until SIGTERM or SIGINT; requests that were accepted are answered first."""
-    with _light_import():
-        from kserve.model import Model
-        from kserve.model_server import ModelServer
-
-    class ServedModel(Model):  # type: ignore[misc]
-        """The model, as kserve's registry knows it."""
-
-        def __init__(self) -> None:
-            super().__init__(service.name)
-            self.ready = True
-
-    class Server(ModelServer):  # type: ignore[misc]
-        """REST alone, in one process, on an address of our choice."""
-
-        async def _serve(self) -> None:
-            # kserve offers no way to name the address, nor an application of one's own: its server
-            # is configured by now, but does not listen before this runs.
-            for waiting in self.servers:
-                waiting.close()
-            await _run(self._rest_server, application, service.limits, host=host)
-
-    server = Server(http_port=port, workers=1, enable_grpc=False, enable_latency_logging=False)
-    # A line for each request and each probe would fill a laptop's disk in weeks.
-    logging.getLogger("uvicorn.access").handlers.clear()
-    logging.getLogger("kserve.trace").setLevel(logging.WARNING)
-    logs.spare()
+    logs.to_standard_error()
     raise_file_limit()
-    server.start([ServedModel()])
-
-
-async def _run(rest: Any, application: Application, limits: Limits, *, host: str) -> None:
-    from penstock.serving.protocol import Bounded
-
-    config, listener = rest.config, rest._server
-    config.host = host
-    config.app = application
-    config.server_header = False
-    # A request that asks for a websocket is then answered as if it did not.
-    config.ws = "none"
-    config.http = partial(
-        Bounded, connections=Connections(limits.connections), seconds=limits.seconds
+    config = uvicorn.Config(
+        application,
+        host=host,
+        port=port,
+        http=partial(  # type: ignore[arg-type]
+            Bounded, connections=Connections(limits.connections), seconds=limits.seconds
+        ),
+        # A request that asks for a websocket is then answered as if it did not.
+        ws="none",
+        log_config=None,
+        # A line for each request and each probe would fill a laptop's disk in weeks.
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=IDLE_SECONDS,
+        timeout_graceful_shutdown=STOP_SECONDS,
     )
-    close = listener.shutdown
+    _Server(config, application).run()
 
-    async def leave(sockets: Any = None) -> None:
-        application.drain()
+
+class _Server(uvicorn.Server):
+    """Tells clients to leave before it stops listening, and returns once it has stopped."""
+
+    def __init__(self, config: uvicorn.Config, application: Application) -> None:
+        super().__init__(config)
+        self._application = application
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop, after a while in which clients are asked to leave."""
+        self._application.drain()
         deadline = asyncio.get_running_loop().time() + LEAVE_SECONDS
-        while asyncio.get_running_loop().time() < deadline and not listener.force_exit:
+        while asyncio.get_running_loop().time() < deadline and not self.force_exit:
             await asyncio.sleep(0.05)
-        await close(sockets)
+        await super().shutdown(sockets)
 
-    listener.shutdown = leave
-    await listener.serve()
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Heed signals, and do not raise them again as uvicorn does.
 
-
-@contextlib.contextmanager
-def _light_import() -> Iterator[None]:
-    """Let kserve's server be imported without what only its clients use.
-
-    `import kserve` loads its Kubernetes client and 200 generated classes, and its server pandas
-    for two signatures: together 2 s of CPU at each start, for nothing that this process uses.
-    """
-    spec = importlib.util.find_spec("kserve")
-    if spec is None:
-        raise MissingLibraryError("kserve", extra="serve")
-    sys.modules["kserve"] = importlib.util.module_from_spec(spec)
-    stand_in = None
-    if "pandas" not in sys.modules:
-        stand_in = types.ModuleType("pandas")
-        stand_in.DataFrame = object  # type: ignore[attr-defined]
-        sys.modules["pandas"] = stand_in
-    try:
+        The process would end by them before it has written what it captured.
+        """
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.handle_exit)
         yield
-    finally:
-        if sys.modules.get("pandas") is stand_in:
-            del sys.modules["pandas"]

@@ -13,7 +13,7 @@ PATIENCE = 5
 WITHIN = 60.0
 """Seconds."""
 
-_log = logging.getLogger("kserve.penstock")
+_log = logging.getLogger(__name__)
 
 
 class Supervised:

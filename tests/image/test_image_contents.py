@@ -23,7 +23,10 @@ ABSENT = {
     "data": {"scikit-learn", "mlflow", "kserve", "onnx"},
     "train": {"great-expectations", "duckdb", "kserve"},
     "deploy": {"scikit-learn", "skops", "mlflow", "great-expectations", "kserve", "optuna"},
-    "serving": {"great-expectations", "kfp", "mlflow", "optuna", "matplotlib", "pyarrow"},
+    "serving": {
+        *("great-expectations", "kfp", "mlflow", "optuna", "matplotlib", "pyarrow"),
+        *("kserve", "kubernetes", "grpcio", "fastapi", "opentelemetry-api"),
+    },
 }
 """Large, and of no use there."""
 
