@@ -60,10 +60,13 @@ class Lengths(_OfColumn):
 
     def __call__(self, rows: Rows) -> pa.BooleanArray:
         """Return for each row whether it holds."""
+        return rows.each(self.column, self._of)
+
+    def _of(self, values: pa.Array) -> pa.BooleanArray:
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        lengths = pc.utf8_length(_texts(rows.column(self.column)))
+        lengths = pc.utf8_length(_texts(values))
         return within(lengths.cast(pa.int64()), self.interval)
 
 
@@ -81,11 +84,13 @@ class Among:
 
     def __call__(self, rows: Rows) -> pa.BooleanArray:
         """Return for each row whether it holds."""
+        return rows.each(self.members.column, self._of)
+
+    def _of(self, values: pa.Array) -> pa.BooleanArray:
         import pyarrow.compute as pc
 
-        column = rows.column(self.members.column)
-        found = pc.is_in(column, value_set=self.members.array())
-        return _where(column, pc.invert(found) if self.negated else found)
+        found = pc.is_in(values, value_set=self.members.array())
+        return _where(values, pc.invert(found) if self.negated else found)
 
 
 @dataclass(frozen=True)
@@ -98,9 +103,12 @@ class Matching(_OfColumn):
 
     def __call__(self, rows: Rows) -> pa.BooleanArray:
         """Return for each row whether it holds."""
+        return rows.each(self.column, self._of)
+
+    def _of(self, values: pa.Array) -> pa.BooleanArray:
         import pyarrow.compute as pc
 
-        texts = _texts(rows.column(self.column))
+        texts = _texts(values)
         found = matches(texts, self.patterns[0])
         for pattern in self.patterns[1:]:
             gather = pc.and_ if self.every else pc.or_
@@ -116,8 +124,10 @@ class Constant(_OfColumn):
 
     def __call__(self, rows: Rows) -> pa.BooleanArray:
         """Return for each row whether it holds."""
-        column = rows.column(self.column)
-        return _where(column, arrow.booleans(np.full(len(column), self.holds)))
+        return rows.each(self.column, self._of)
+
+    def _of(self, values: pa.Array) -> pa.BooleanArray:
+        return _where(values, arrow.booleans(np.full(len(values), self.holds)))
 
 
 @dataclass(frozen=True)
@@ -220,7 +230,7 @@ def within(array: pa.Array, interval: Interval) -> pa.BooleanArray:
     found = None
     for bound, compare in ((low, pc.greater_equal), (high, pc.less_equal)):
         if bound is not None:
-            holds = compare(numbers, pa.scalar(bound, numbers.type))
+            holds = compare(numbers, arrow.number(bound, numbers.type))
             found = holds if found is None else pc.and_(found, holds)
     return _where(array, array.is_valid()) if found is None else found
 

@@ -25,6 +25,8 @@ from penstock.records.dataset import Dataset
 _COLUMNS = 32
 """Columns that are read at once: memory does not grow with the width of a table."""
 
+_LEVELS = 2_000
+
 
 def run(
     folder: Path, dataset: Dataset, expectations: Mapping[int, Expectation]
@@ -49,13 +51,13 @@ def run(
             checks[at] = check
     # First, as it refuses what cannot be meant.
     outcomes = _gx.run(folder, dataset, left) if left else {}
-    return outcomes | evaluate(folder, checks)
+    return outcomes | evaluate(folder, dataset, checks)
 
 
-def evaluate(folder: Path, checks: Mapping[int, Check]) -> dict[int, Outcome]:
+def evaluate(folder: Path, dataset: Dataset, checks: Mapping[int, Check]) -> dict[int, Outcome]:
     """Return the outcome of each check of a dataset."""
     requests = dict.fromkeys(one for check in checks.values() for one in check.requests)
-    found = _found(folder, {request: request.begin() for request in requests})
+    found = _found(folder, _coded(dataset), {request: request.begin() for request in requests})
     return {
         at: check.conclude([found[request] for request in check.requests])
         for at, check in checks.items()
@@ -69,12 +71,21 @@ def _planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
     return plan(expectation, dataset) if are_plain(expectation, where) else None
 
 
-def _found(folder: Path, states: dict[Request, State]) -> dict[Request, Any]:
+def _coded(dataset: Dataset) -> frozenset[str]:
+    """Return the text columns with few values: what is asked of each needs each but once."""
+    return frozenset(
+        column.name
+        for column in dataset.columns
+        if column.type == "string" and 0 < column.profile.distinct <= _LEVELS
+    )
+
+
+def _found(folder: Path, coded: frozenset[str], states: dict[Request, State]) -> dict[Request, Any]:
     """Return what each state finds, reading the rows as often as one of them needs."""
     found: dict[Request, Any] = {}
     while states:
         for block in _blocks(states):
-            _read(folder, block)
+            _read(folder, coded, block)
         further: dict[Request, State] = {}
         for request, state in states.items():
             follow_up = state.follow_up()
@@ -99,12 +110,13 @@ def _blocks(states: Mapping[Request, State]) -> Iterator[list[State]]:
     yield block
 
 
-def _read(folder: Path, states: list[State]) -> None:
+def _read(folder: Path, coded: frozenset[str], states: list[State]) -> None:
     columns = sorted({name for state in states for name in state.columns})
     if not columns:
         return
     start = 0
-    for batch in iter_batches(folder, columns):
+    few = [name for name in columns if name in coded]
+    for batch in iter_batches(folder, columns, coded=few):
         rows = Rows(batch, start)
         for state in states:
             state.update(rows)

@@ -140,7 +140,22 @@ class Form:
 
 
 _OF_ANY = frozenset(
-    ["batch_id", "catch_exceptions", "condition_parser", "description", "expectation_context", "id", "meta", "notes", "rendered_content", "result_format", "row_condition", "severity", "user_id", "windows"]
+    [
+        "batch_id",
+        "catch_exceptions",
+        "condition_parser",
+        "description",
+        "expectation_context",
+        "id",
+        "meta",
+        "notes",
+        "rendered_content",
+        "result_format",
+        "row_condition",
+        "severity",
+        "user_id",
+        "windows",
+    ]
 )
 """Arguments that every expectation of Great Expectations takes; what they do is left to it."""
 

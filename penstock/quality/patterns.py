@@ -1,4 +1,4 @@
-"""Regular expressions as Python reads them, over Arrow arrays.
+r"""Regular expressions as Python reads them, over Arrow arrays.
 
 Most patterns mean the same to RE2, which searches an Arrow array at once, once a few signs are
 written out: `$` is also before a last line feed, `\\s` is also a form feed. That holds for ASCII;

@@ -11,6 +11,7 @@ from penstock.quality.checks.base import Check, Request, bounded, comparable
 from penstock.quality.checks.of_values import column_of, key_of, members_of
 from penstock.quality.conditions import Missing
 from penstock.quality.outcome import Outcome, observed_text, sample_texts
+from penstock.quality.states.distinct import Distinct
 from penstock.quality.states.extremes import Extremes
 from penstock.quality.states.kept import Kept
 from penstock.quality.states.members import Seen
@@ -107,6 +108,8 @@ def distinct_share(kwargs: _Kwargs, dataset: Dataset) -> Check:
 
 
 def _distinct(kwargs: _Kwargs, dataset: Dataset) -> Request:
+    if column_of(kwargs, dataset).type == "string":
+        return Request(Distinct, (kwargs["column"],))
     return Request(Repeats, (key_of(kwargs, dataset), False))
 
 

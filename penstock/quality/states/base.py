@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from penstock.data import arrow
+from penstock.quality.values import time_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +44,7 @@ class Rows:
     """A batch of rows, and what several states derive from the same column.
 
     Args:
-        batch: The rows, in the storage types.
+        batch: The rows, in the storage types; texts may be a dictionary and indices.
         start: Number of the first of them in the table, from 0.
     """
 
@@ -62,12 +64,33 @@ class Rows:
 
         if name not in self._columns:
             column = self.batch.column(name)
+            if pa.types.is_dictionary(column.type):
+                column = column.dictionary_decode()
             if pa.types.is_floating(column.type):
                 nans = pc.is_nan(column)
                 if nans.true_count:
                     column = pc.if_else(nans, arrow.null(column.type), column)
             self._columns[name] = column
         return self._columns[name]
+
+    def each(self, name: str, ask: Callable[[pa.Array], pa.BooleanArray]) -> pa.BooleanArray:
+        """Return an answer for each row of a column, asking each value of a dictionary once."""
+        import pyarrow as pa
+
+        held = self.batch.column(name)
+        if not pa.types.is_dictionary(held.type):
+            return ask(self.column(name))
+        return ask(held.dictionary).take(held.indices)
+
+    def different(self, name: str) -> pa.Array:
+        """Return the different values of a column that are not null."""
+        import pyarrow as pa
+
+        held = self.batch.column(name)
+        if not pa.types.is_dictionary(held.type):
+            return self.values(name).unique()
+        # A dictionary may hold values of other batches, and one value twice.
+        return held.dictionary.take(held.indices.drop_null().unique()).unique()
 
     def values(self, name: str) -> pa.Array:
         """Return the values of a column that are not null."""
@@ -92,10 +115,10 @@ def plain(value: pa.Scalar) -> Any:
     """Return a value as Python holds it; a time that Python has not, as text."""
     import pyarrow as pa
 
-    try:
-        return value.as_py()
-    except (OverflowError, ValueError):
-        return value.cast(pa.string()).as_py()
+    if pa.types.is_timestamp(value.type):
+        # Arrow would import pandas to make a time.
+        return None if value.value is None else time_of(value.value)
+    return value.as_py()
 
 
 class OnePass:

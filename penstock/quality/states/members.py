@@ -39,7 +39,7 @@ class Seen(OnePass):
         """Take a batch in."""
         import pyarrow.compute as pc
 
-        values = rows.values(self.members.column).unique()
+        values = rows.different(self.members.column)
         at = pc.index_in(values, value_set=self.members.array())
         self.seen.update(arrow.numbers(at.drop_null()).tolist())
         unknown = values.filter(at.is_null())

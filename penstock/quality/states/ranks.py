@@ -77,7 +77,9 @@ class Histogram:
         ranks = sorted({rank for place in self.places for rank in place.ranks(count)})
         bins = np.searchsorted(upto, ranks, side="right")
         below = {int(one): int(upto[one] - self.counts[one]) for one in bins}
-        asked = [(int(one), rank - below[int(one)], rank) for one, rank in zip(bins, ranks, strict=True)]
+        asked = [
+            (int(one), rank - below[int(one)], rank) for one, rank in zip(bins, ranks, strict=True)
+        ]
         return Binned(self.column, self.places, count, tuple(asked))
 
     def finish(self) -> None:
