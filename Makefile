@@ -9,7 +9,7 @@ TREE   := build/tree
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-long test-exhaustive test-all test-cluster package lint format lock catalogue bench bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-serving bench-wide bench-run bench-split soak clean
+.PHONY: help setup run stop test test-long test-exhaustive test-all test-cluster package lint format lock catalogue bench bench-release bench-ingest bench-validate bench-compile bench-canary bench-gate bench-slices bench-serving bench-wide bench-run bench-split soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -76,7 +76,7 @@ format: setup ## Rewrite the code in the house style
 catalogue: setup ## Write the documents that are generated from the code
 	$(BIN)/python scripts/catalogue.py
 
-bench: bench-run bench-release bench-ingest bench-compile bench-canary bench-gate bench-slices bench-wide bench-split bench-serving ## Run every benchmark
+bench: bench-run bench-release bench-ingest bench-validate bench-compile bench-canary bench-gate bench-slices bench-wide bench-split bench-serving ## Run every benchmark
 
 bench-run: setup | build ## `make run` step by step beside kfp.local alone: time, CPU, imports; 6 minutes
 	$(BIN)/python benchmarks/bench_run.py --json build/bench-run.json
@@ -86,6 +86,9 @@ bench-release: setup | build ## CPU of a release on Adult against one bare scrip
 
 bench-ingest: setup | build ## ingest against DuckDB and polars, at 1 and 10 million rows
 	$(BIN)/python benchmarks/bench_ingest.py --json build/bench-ingest.json
+
+bench-validate: setup | build ## 25 expectations on a million rows against plain Great Expectations
+	$(BIN)/python benchmarks/bench_validate.py --json build/bench-validate.json
 
 bench-compile: setup | build ## Seconds and size of a compiled pipeline
 	$(BIN)/python benchmarks/bench_compile.py --json build/bench-compile.json

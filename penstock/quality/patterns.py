@@ -39,7 +39,6 @@ _PLACES = {
     signs.AT_BEGINNING_STRING: r"\A",
     signs.AT_END_STRING: r"\z",
     signs.AT_BOUNDARY: r"\b",
-    signs.AT_NON_BOUNDARY: r"\B",
 }
 
 
