@@ -139,8 +139,8 @@ def bounds(k):
 
 def inside(value, k):
     low, high = bounds(k)
-    ends = ([value >= low] if low is not None else []) + ([value <= high] if high is not None else [])
-    return pl.all_horizontal(ends)
+    above = [] if low is None else [value >= low]
+    return pl.all_horizontal(above + ([] if high is None else [value <= high]))
 
 def broken(kind, k):
     col = c(k["column"]) if "column" in k else None
@@ -188,7 +188,8 @@ for at, one in enumerate(given):
             columns.append(pl.len().alias(f"{at} n"))
     else:
         columns.append(figure(kind, k).alias(str(at)))
-row = pl.scan_parquet(folder / "*.parquet").select(columns).collect(engine="streaming").row(0, named=True)
+found = pl.scan_parquet(folder / "*.parquet").select(columns).collect(engine="streaming")
+row = found.row(0, named=True)
 verdicts = []
 for at, one in enumerate(given):
     kind, k = one["type"].removeprefix("expect_"), one["kwargs"]
@@ -336,7 +337,10 @@ def _report(taken: dict[str, list[dict[str, Any]]], options: argparse.Namespace)
                 "verdicts and counts that differ from plain Great Expectations",
                 len(figures["runs"]["plain GX"]["other_verdicts"]), 0, unit="",
             ),
-            Target("imports of Great Expectations", sum(run["gx"] for run in taken["ours"]), 0, unit=""),
+            Target(
+                "imports of Great Expectations by ours",
+                sum(run["gx"] for run in taken["ours"]), 0, unit="",
+            ),
         ],
         path=Path(options.json) if options.json else None,
     )  # fmt: skip

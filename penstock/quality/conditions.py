@@ -266,9 +266,12 @@ def _counting(arrays: Any, holds: npt.NDArray[np.bool_], ignore: str) -> pa.Bool
 
 
 def _sum(numbers: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+    kind: npt.DTypeLike = np.int64
     if any(column.dtype != np.int64 for column in numbers):
-        return np.add.reduce([column.astype(np.float64) for column in numbers])
-    most = sum(max(abs(int(column.min())), abs(int(column.max()))) for column in numbers)
-    if most >= 2**63:
-        return np.add.reduce([column.astype(object) for column in numbers])
-    return np.add.reduce(numbers)
+        kind = np.float64
+    elif sum(max(abs(int(column.min())), abs(int(column.max()))) for column in numbers) >= 2**63:
+        kind = object
+    total = np.zeros(len(numbers[0]), dtype=kind)
+    for column in numbers:
+        total = total + column.astype(kind)
+    return total

@@ -165,10 +165,8 @@ _NUMBERS = {"min_value": _number, "max_value": _number, **_STRICT}
 _COUNTS = {"min_value": _whole, "max_value": _whole, **_STRICT}
 _COLUMN: Mapping[str, Test] = {"column": _text}
 _MOSTLY: Mapping[str, Test] = {"mostly": _share}
-_PAIR = {
-    "needed": {"column_A": _text, "column_B": _text},
-    "ignored": _one_of("both_values_are_missing", "either_value_is_missing", "neither"),
-}
+_PAIR: Mapping[str, Test] = {"column_A": _text, "column_B": _text}
+_PAIR_IGNORED = _one_of("both_values_are_missing", "either_value_is_missing", "neither")
 _IGNORED = _one_of("all_values_are_missing", "any_value_is_missing", "never")
 
 
@@ -213,10 +211,10 @@ FORMS: Mapping[str, Form] = {
     "expect_column_distinct_values_to_contain_set": _of_column(value_set=_list),
     "expect_column_distinct_values_to_equal_set": _of_column(value_set=_list),
     "expect_column_pair_values_to_be_equal": Form(
-        _PAIR["needed"], {"ignore_row_if": _PAIR["ignored"], **_MOSTLY}
+        _PAIR, {"ignore_row_if": _PAIR_IGNORED, **_MOSTLY}
     ),
     "expect_column_pair_values_a_to_be_greater_than_b": Form(
-        _PAIR["needed"], {"or_equal": _flag, "ignore_row_if": _PAIR["ignored"], **_MOSTLY}
+        _PAIR, {"or_equal": _flag, "ignore_row_if": _PAIR_IGNORED, **_MOSTLY}
     ),
     "expect_compound_columns_to_be_unique": Form(
         {"column_list": _several}, {"ignore_row_if": _IGNORED, **_MOSTLY}

@@ -139,9 +139,10 @@ def _item(sign: Any, value: Any, *, dotall: bool, last: bool) -> str:
 
 def _repeat(least: int, most: Any, body: Any, *, dotall: bool) -> str:
     inner = _sequence(list(body), dotall=dotall, last=False)
-    upto = "" if most is signs.MAXREPEAT else int(most)
-    if max(least, upto or 0) > _MOST_REPEATS:
+    endless = most is signs.MAXREPEAT
+    if max(least, 0 if endless else int(most)) > _MOST_REPEATS:
         raise _NoSuchFormError
+    upto = "" if endless else str(int(most))
     return f"(?:{inner}){{{least},{upto}}}"
 
 

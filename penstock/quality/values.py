@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -34,7 +35,7 @@ class Interval:
     high: float | None
 
     @classmethod
-    def of(cls, kwargs: dict[str, Any], kind: ColumnType) -> Interval:
+    def of(cls, kwargs: Mapping[str, Any], kind: ColumnType) -> Interval:
         """Return the interval that an expectation's bounds leave a type.
 
         A whole number is compared to 2.5 as such, and a double to 2^53 + 1 too: neither is rounded

@@ -27,7 +27,8 @@ from penstock.quality.conditions import (
     Totalling,
 )
 from penstock.quality.outcome import Outcome
-from penstock.quality.states.repeats import Key, Repeats
+from penstock.quality.states.repeats import Repeats
+from penstock.quality.states.unique_key import Key
 from penstock.quality.values import Interval, Members, fits
 from penstock.records.dataset import Column, Dataset, ProfiledColumn
 
@@ -127,7 +128,7 @@ def lengths(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
         return None
     value = kwargs.get("value")
     ends = kwargs if value is None else {"min_value": value, "max_value": value}
-    return of_rows(Lengths(kwargs["column"], Interval.of(dict(ends), "integer")), kwargs)
+    return of_rows(Lengths(kwargs["column"], Interval.of(ends, "integer")), kwargs)
 
 
 def of_type(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
