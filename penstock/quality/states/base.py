@@ -79,7 +79,7 @@ class Rows:
 
         held = self.batch.column(name)
         if not pa.types.is_dictionary(held.type):
-            return ask(self.column(name))
+            return ask(_without_minus_zero(self.column(name)))
         return ask(held.dictionary).take(held.indices)
 
     def different(self, name: str) -> pa.Array:
@@ -88,7 +88,7 @@ class Rows:
 
         held = self.batch.column(name)
         if not pa.types.is_dictionary(held.type):
-            return self.values(name).unique()
+            return _without_minus_zero(self.values(name)).unique()
         # A dictionary may hold values of other batches, and one value twice.
         return held.dictionary.take(held.indices.drop_null().unique()).unique()
 
@@ -109,6 +109,16 @@ class Rows:
         if pa.types.is_timestamp(values.type):
             values = values.view(pa.int64())
         return arrow.numbers(values)
+
+
+def _without_minus_zero(array: pa.Array) -> pa.Array:
+    """Return numbers in which minus zero is zero: Arrow looks values up by their bits."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not pa.types.is_floating(array.type):
+        return array
+    return pc.add(array, arrow.number(0.0, array.type))
 
 
 def plain(value: pa.Scalar) -> Any:

@@ -154,6 +154,19 @@ def test_missing_values_break_pairs_and_sums_of_any_type(tmp_path: Path) -> None
     assert (total.unexpected, total.samples) == (2, ("a: 1, b: 1", "a: None, b: 2"))
 
 
+def test_minus_zero_is_zero(tmp_path: Path) -> None:
+    found = check(
+        tmp_path / "data",
+        {"x": [0.0, -0.0, 1.0]},
+        expect("column_values_to_be_in_set", column="x", value_set=[0, 1]),
+        expect("column_values_to_not_be_in_set", column="x", value_set=[1]),
+        expect("column_distinct_values_to_equal_set", column="x", value_set=[0.0, 1.0]),
+        expect("column_unique_value_count_to_be_between", column="x", max_value=2),
+    )
+    assert [one.unexpected for one in found[:2]] == [0, 1]
+    assert [one.passed for one in found] == [True, False, True, True]
+
+
 def test_place_zero_is_a_place(tmp_path: Path) -> None:
     first, second = check(
         tmp_path / "data",
