@@ -61,6 +61,14 @@ def flags(array: pa.BooleanArray) -> npt.NDArray[np.bool_]:
     return numbers(array.cast(pa.uint8())).astype(np.bool_)
 
 
+def number(value: float, kind: pa.DataType) -> pa.Scalar:
+    """Return a number as a scalar of int64 or float64."""
+    import pyarrow as pa
+
+    held = np.array([value], dtype=str(kind).replace("double", "float64"))
+    return pa.Array.from_buffers(kind, 1, [None, pa.py_buffer(held)])[0]
+
+
 def null(kind: pa.DataType) -> pa.Scalar:
     """Return the null of a type."""
     import pyarrow as pa

@@ -74,16 +74,28 @@ def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 
 def iter_batches(
-    folder: Path, columns: Sequence[str] | None = None, rows: int = _ROWS
+    folder: Path,
+    columns: Sequence[str] | None = None,
+    rows: int = _ROWS,
+    *,
+    coded: Sequence[str] = (),
 ) -> Iterator[pa.RecordBatch]:
     """Yield a dataset's rows in batches of at most `rows`; memory does not grow with the dataset.
+
+    Args:
+        folder: The dataset.
+        columns: Which columns, in which order; None for all.
+        rows: Most rows of a batch.
+        coded: Text columns that are yielded as a dictionary and indices, which is cheaper where
+            few values repeat.
 
     Raises:
         InputError: If there is no record, or a column is not in it.
         IntegrityError: See `read_dataset`.
     """
     dataset = read_dataset(folder)
-    yield from _batches(folder, dataset, arrow_schema(_select(dataset, columns, folder)), rows)
+    schema = arrow_schema(_select(dataset, columns, folder))
+    yield from _batches(folder, dataset, schema, rows, coded)
 
 
 def iter_columns(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
@@ -168,11 +180,15 @@ def _select(dataset: Dataset, names: Sequence[str] | None, folder: Path) -> list
 
 
 def _batches(
-    folder: Path, dataset: Dataset, schema: pa.Schema, rows: int
+    folder: Path, dataset: Dataset, schema: pa.Schema, rows: int, coded: Sequence[str] = ()
 ) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    for name in coded:
+        at = schema.get_field_index(name)
+        schema = schema.set(at, pa.field(name, pa.dictionary(pa.int32(), pa.string())))
     for listed in dataset.files:
-        with pq.ParquetFile(folder / listed.name) as file:
+        with pq.ParquetFile(folder / listed.name, read_dictionary=list(coded)) as file:
             for batch in file.iter_batches(batch_size=rows, columns=schema.names):
                 yield batch.select(schema.names).cast(schema)

@@ -1,0 +1,165 @@
+"""The second look at repeats: the rows whose key is there more than once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.data import arrow
+from penstock.quality.outcome import DRAWN
+from penstock.quality.states.base import OnePass, Rows
+from penstock.quality.states.kept import draw, first
+from penstock.quality.states.unique_key import Key, Keys, Uniqueness
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_PENDING = 1 << 20
+
+
+@dataclass
+class RepeatedKeys(OnePass):
+    """Counts the rows with a repeated key, where equal keys are equal values.
+
+    Args:
+        key: What is to be unique.
+        repeated: The keys that repeat, in order.
+        checked: Rows that count.
+        single: Different keys that do not repeat.
+        unexpected: Rows with a repeated key.
+        drawn: The first 200 of these.
+    """
+
+    key: Key
+    repeated: Keys
+    checked: int
+    single: int
+    unexpected: int = 0
+    drawn: list[tuple[int, Any]] = field(default_factory=list)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return self.key.names
+
+    def update(self, rows: Rows) -> None:
+        """Take a batch in."""
+        keys, counts = self.key.keys(rows)
+        again = counts & _among(keys, self.repeated)
+        self.unexpected += int(np.count_nonzero(again))
+        self.drawn = draw(self.drawn, rows, arrow.booleans(~again), self.key.names)
+
+    def merge(self, other: RepeatedKeys) -> None:
+        """Take in what another state saw."""
+        self.unexpected += other.unexpected
+        self.drawn = first(self.drawn + other.drawn)
+
+    def finish(self) -> Uniqueness:
+        """Return what is known."""
+        distinct = self.single + len(self.repeated)
+        return Uniqueness(self.checked, distinct, self.unexpected, self.drawn)
+
+
+@dataclass
+class RepeatedTexts(OnePass):
+    """Counts the values of rows with a repeated key, where different values may share one.
+
+    Args:
+        key: What is to be unique.
+        repeated: The keys that repeat, in order.
+        checked: Rows that count.
+        single: Different keys that do not repeat.
+        values: Different values, as texts.
+        counts: How often each is there, list by list.
+        drawn: The first 200 rows with a repeated key: number, text and values.
+    """
+
+    key: Key
+    repeated: Keys
+    checked: int
+    single: int
+    values: list[pa.StringArray] = field(default_factory=list)
+    counts: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    drawn: list[tuple[int, tuple[str, Any]]] = field(default_factory=list)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+        return self.key.names
+
+    @property
+    def everything(self) -> bool:
+        """Whether all values are counted: to pick out those of single rows would cost more."""
+        return self.single <= len(self.repeated)
+
+    def update(self, rows: Rows) -> None:
+        """Take a batch in."""
+        again = None if self.everything else self._again(rows)
+        found = self.key.texts(rows, again).value_counts()
+        self._append(found.field("values"), arrow.numbers(found.field("counts")))
+        if not (len(self.drawn) == DRAWN and rows.start > self.drawn[-1][0]):
+            self._draw(rows, self._again(rows) if again is None else again)
+
+    def merge(self, other: RepeatedTexts) -> None:
+        """Take in what another state saw."""
+        for values, counts in zip(other.values, other.counts, strict=True):
+            self._append(values, counts)
+        self.drawn = first(self.drawn + other.drawn)
+
+    def finish(self) -> Uniqueness:
+        """Return what is known."""
+        self._compact()
+        counts = self.counts[0]
+        distinct = len(counts) + (0 if self.everything else self.single)
+        unexpected = int(counts[counts > 1].sum())
+        return Uniqueness(self.checked, distinct, unexpected, self._broken(counts))
+
+    def _again(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        keys, counts = self.key.keys(rows)
+        return counts & _among(keys, self.repeated)
+
+    def _draw(self, rows: Rows, again: npt.NDArray[np.bool_]) -> None:
+        drawn = draw([], rows, arrow.booleans(~again), self.key.names)
+        chosen = np.zeros(len(rows), dtype=bool)
+        chosen[[row - rows.start for row, _ in drawn]] = True
+        texts = self.key.texts(rows, chosen).to_pylist()
+        told = [(row, (text, value)) for (row, value), text in zip(drawn, texts, strict=True)]
+        self.drawn = first(self.drawn + told)
+
+    def _broken(self, counts: npt.NDArray[np.int64]) -> list[tuple[int, Any]]:
+        """Return the drawn rows whose value, and not only its key, is there more than once."""
+        import pyarrow.compute as pc
+
+        if not self.drawn:
+            return []
+        texts = arrow.texts([text for _, (text, _) in self.drawn])
+        at = arrow.numbers(pc.index_in(texts, value_set=self.values[0]))
+        often = counts[at] > 1
+        return [
+            (row, value) for (row, (_, value)), kept in zip(self.drawn, often, strict=True) if kept
+        ]
+
+    def _append(self, values: pa.StringArray, counts: npt.NDArray[np.int64]) -> None:
+        self.values.append(values)
+        self.counts.append(counts)
+        if sum(map(len, self.values[1:])) > _PENDING + len(self.values[0]):
+            self._compact()
+
+    def _compact(self) -> None:
+        import pyarrow as pa
+
+        if len(self.values) > 1:
+            coded = pa.concat_arrays(self.values).dictionary_encode()
+            counts = np.concatenate(self.counts)
+            # Sums of whole numbers, exact up to 2^53 rows.
+            sums = np.bincount(arrow.numbers(coded.indices), weights=counts)
+            self.values, self.counts = [coded.dictionary], [sums.astype(np.int64)]
+
+
+def _among(keys: Keys, ordered: Keys) -> npt.NDArray[np.bool_]:
+    at = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
+    found: npt.NDArray[np.bool_] = ordered[at] == keys
+    return found
