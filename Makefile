@@ -108,6 +108,7 @@ bench-ingest: setup | build ## ingest against DuckDB and polars, at 1 and 10 mil
 
 bench-sql: setup | build ## ingest of a query through Arrow against SQLAlchemy row by row; 3 minutes
 	$(BIN)/python benchmarks/bench_sql.py --json build/bench-sql.json
+
 bench-validate: setup | build ## 25 expectations on a million rows against plain Great Expectations
 	$(BIN)/python benchmarks/bench_validate.py --json build/bench-validate.json
 
