@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from penstock import progress
-from penstock.errors import InputError, ServiceError
+from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.kube import Kube, Manifest
 from penstock.rollout.kserve import detect, manifests, pods
 from penstock.rollout.kserve.inference import delete, of_service
@@ -177,6 +177,9 @@ class KserveService(ABC):
                 self._sweep()
             try:
                 yield
+            except (PenstockError, KeyboardInterrupt):
+                self._forget_unused()
+                raise
             finally:
                 self._close()
 
@@ -436,6 +439,12 @@ class KserveService(ABC):
 
     def _baseline(self, arm: Arm) -> dict[str, int]:
         return pods.baseline_of(self._kube, self._spec.namespace, arm)
+
+    def _forget_unused(self) -> None:
+        """Delete a state, and a route, that were opened for what then did not come."""
+        if self._state.term and not (self._state.roles() or self._state.passing):
+            with contextlib.suppress(PenstockError):
+                self._state_in.delete()
 
     def _close(self) -> None:
         if self._opened is not None:

@@ -113,7 +113,10 @@ class LocalRouter:
         self._folder.make()
         with self._lease.held(above=self._folder.term()):
             self._recover()
-            yield
+            try:
+                yield
+            finally:
+                self._close_unused()
 
     def guarded(self) -> AbstractContextManager[None]:
         """Return a block that is run while nobody can take the service over; keep it short.
@@ -274,6 +277,13 @@ class LocalRouter:
             self._keeper.apply()
         elif found:
             self._keeper.close()
+
+    def _close_unused(self) -> None:
+        """Stop a front that nothing came to be served by: it would hold the users' port."""
+        if self._state.front and not self._state.arms():
+            # What ended the command is told; the next one closes what could not be closed.
+            with contextlib.suppress(PenstockError):
+                self._keeper.close()
 
     def _check_port(self) -> None:
         state = self._state

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from penstock.errors import InputError, IntegrityError, NotApprovedError
@@ -47,6 +48,13 @@ def roll_back(registry: Registry, *, to: int | None = None) -> None:
     control.roll_back(place, spec=spec, tracking_uri=registry.uri, to=to)
 
 
+def left_behind(registry: Registry) -> list[str]:
+    """The processes that a refused command left: none is to hold the users' port."""
+    home = str(registry.folder / "home")
+    commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    return [" ".join(command) for command in commands if any(home in part for part in command)]
+
+
 def champion(registry: Registry) -> int | None:
     found = versions.champion("adult", tracking_uri=registry.uri)
     return found.version if found else None
@@ -63,6 +71,7 @@ def test_a_version_that_was_never_champion_is_nothing_to_go_back_to(
     with pytest.raises(NotApprovedError, match="version 2 was never the champion"):
         roll_back(registry, to=2)
     assert champion(registry) == 1
+    assert left_behind(registry) == []
 
 
 def test_an_earlier_champion_that_was_rejected_since_stays_away(registry: Registry) -> None:
@@ -167,6 +176,7 @@ def test_a_champion_whose_files_and_tags_were_edited_together_is_not_brought_up(
     registry.store().set_model_version_tag("adult", "1", versions.MODEL_DIGEST, edited)
     with pytest.raises(IntegrityError, match="the audit trail says"):
         registry.deploy(*second)
+    assert left_behind(registry) == []
 
 
 def test_the_trail_says_once_that_a_rollout_was_let_in(registry: Registry, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from cluster_emulator import Scripted, running
 from kserve_world import Driver, release, serve
 
-from penstock.errors import LeaseLostError, ServiceError
+from penstock.errors import InputError, LeaseLostError, ServiceError
 from penstock.kube import INFERENCE_SERVICES, ForbiddenError
 from penstock.rollout.kserve import storage
 from penstock.rollout.kserve.choice import ROUTERS, standing
@@ -198,6 +198,19 @@ def test_a_service_that_ended_leaves_nothing(each: Driver) -> None:
         router.clean_up()
     assert not served(each)
     assert not each.cluster.servers
+    assert [key for key in each.cluster.objects if key[0] in ("httproutes", "configmaps")] == []
+
+
+def test_a_command_that_is_refused_leaves_nothing_opened(each: Driver) -> None:
+    router = each.router()
+
+    def refused() -> None:
+        with router.exclusive():
+            router.open()
+            raise InputError("refused")
+
+    with pytest.raises(InputError, match="refused"):
+        refused()
     assert [key for key in each.cluster.objects if key[0] in ("httproutes", "configmaps")] == []
 
 
