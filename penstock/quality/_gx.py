@@ -10,60 +10,27 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.data.table import read_table
 from penstock.errors import InputError
+from penstock.quality.arguments import (
+    is_about_the_table,
+    named_columns,
+    refuse_parameters,
+    refused,
+    with_times,
+)
+from penstock.quality.outcome import DRAWN, Outcome, observed_text, sample_texts
 from penstock.quality.spec import Expectation
-from penstock.quality.wording import figure
 from penstock.records.dataset import Dataset
 
 if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-MAX_SAMPLES = 20
-_SAMPLE_LENGTH = 120
-
-# Great Expectations hands out at most 200 unexpected values; the different ones of these are shown.
-_DRAWN = 200
-
 _POSITION = "penstock_position"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What Great Expectations said of one expectation.
-
-    Args:
-        passed: Whether it holds; never when `error` is set.
-        checked: Values looked at, for an expectation about single values.
-        unexpected: How many of them broke it: all are counted.
-        samples: At most 20 different ones, as text.
-        observed: The figure found, for an expectation about a whole column or table.
-        error: Why it could not be checked.
-    """
-
-    passed: bool
-    checked: int | None = None
-    unexpected: int | None = None
-    samples: tuple[str, ...] = ()
-    observed: str = ""
-    error: str = ""
-
-
-def named_columns(expectation: Expectation) -> tuple[str, ...]:
-    """Return the columns whose values an expectation speaks of."""
-    if _is_about_the_table(expectation):
-        return ()
-    kwargs = expectation.kwargs
-    single = [kwargs.get(key) for key in ("column", "column_A", "column_B")]
-    several = kwargs.get("column_list")
-    names = [*single, *(several if isinstance(several, list) else [])]
-    return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
 
 
 def run(
@@ -79,19 +46,13 @@ def run(
     Raises:
         InputError: If Great Expectations does not know an expectation or refuses its arguments.
     """
-    typed = {at: _with_times(expectations[at], dataset) for at in expectations}
+    typed = {at: with_times(expectations[at], dataset) for at in expectations}
     built = {at: _build(expectation, at) for at, expectation in typed.items()}
     outcomes: dict[int, Outcome] = {}
     for (names, single), positions in _groups(expectations, dataset).items():
         frame = _frame(folder, dataset, names, single=single)
         outcomes.update(_run_group(frame, {at: built[at] for at in positions}))
     return outcomes
-
-
-def _is_about_the_table(expectation: Expectation) -> bool:
-    return expectation.type.startswith("expect_table_") or (
-        expectation.type == "expect_column_to_exist"
-    )
 
 
 def _groups(
@@ -105,7 +66,7 @@ def _groups(
     groups: dict[tuple[tuple[str, ...], bool], list[int]] = {}
     for at, expectation in expectations.items():
         names = named_columns(expectation)
-        unclear = not names and not _is_about_the_table(expectation)
+        unclear = not names and not is_about_the_table(expectation)
         # A row condition may speak of any column.
         if unclear or expectation.kwargs.get("row_condition"):
             names = everything
@@ -119,7 +80,7 @@ def _build(expectation: Expectation, at: int) -> Any:
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 
     where = f"expectations[{at}]"
-    _refuse_parameters(expectation, where)
+    refuse_parameters(expectation, where)
     configuration = ExpectationConfiguration(
         type=expectation.type, kwargs=dict(expectation.kwargs), meta={_POSITION: at}
     )
@@ -132,21 +93,7 @@ def _build(expectation: Expectation, at: int) -> Any:
             remedy=_suggestion(expectation.type),
         ) from error
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"{expectation.type} refuses its arguments: {_complaints(error)}",
-            where=f"{where}.kwargs",
-            remedy="Correct them as the expectation's documentation says.",
-        ) from error
-
-
-def _refuse_parameters(expectation: Expectation, where: str) -> None:
-    for key, value in expectation.kwargs.items():
-        if isinstance(value, Mapping) and "$PARAMETER" in value:
-            raise InputError(
-                f"the suite parameter {value['$PARAMETER']!r} has no value here",
-                where=f"{where}.kwargs.{key}",
-                remedy="Write the value itself.",
-            )
+        raise refused(expectation, _complaints(error), where) from error
 
 
 def _suggestion(unknown: str) -> str:
@@ -188,7 +135,7 @@ def _run_group(frame: pd.DataFrame, built: Mapping[int, Any]) -> dict[int, Outco
     try:
         # batch.validate, because a Checkpoint raises on results that JSON cannot hold.
         answers = batch.validate(
-            suite, result_format={"result_format": "BASIC", "partial_unexpected_count": _DRAWN}
+            suite, result_format={"result_format": "BASIC", "partial_unexpected_count": DRAWN}
         ).results
     except Exception as error:  # Whatever it is, it is not a pass.
         return dict.fromkeys(built, Outcome(passed=False, error=_first_line(str(error))))
@@ -205,7 +152,11 @@ def _outcome(answer: Any) -> Outcome:
     passed = bool(answer.success)
     if "element_count" not in result:
         drawn = result.get("partial_unexpected_list") or []
-        return Outcome(passed=passed, samples=_samples(drawn), observed=_observed(result))
+        return Outcome(
+            passed=passed,
+            samples=_samples(drawn),
+            observed=observed_text(result.get("observed_value")),
+        )
     return Outcome(
         passed=passed,
         checked=int(result["element_count"]) - int(result.get("missing_count") or 0),
@@ -234,66 +185,12 @@ def _first_line(message: str) -> str:
     return lines[0][:300] if lines else "no reason given"
 
 
-def _observed(result: Mapping[str, Any]) -> str:
-    value = result.get("observed_value")
-    if value is None:
-        return ""
-    if hasattr(value, "item"):
-        value = value.item()
-    return figure(value) if isinstance(value, int | float) else _text(value)
-
-
 def _samples(drawn: Sequence[Any]) -> tuple[str, ...]:
     import pandas as pd
 
-    values = (
-        _text(value) for value in drawn if not (pd.api.types.is_scalar(value) and pd.isna(value))
+    return sample_texts(
+        value for value in drawn if not (pd.api.types.is_scalar(value) and pd.isna(value))
     )
-    return tuple(dict.fromkeys(values))[:MAX_SAMPLES]
-
-
-def _text(value: Any) -> str:
-    """Return a value as text, without the dress that pandas and numpy give it."""
-    if isinstance(value, Mapping):
-        text = ", ".join(f"{key}: {_text(item)}" for key, item in value.items())
-    elif isinstance(value, list | tuple):
-        text = ", ".join(_text(item) for item in value)
-    elif isinstance(value, datetime):
-        text = value.isoformat()
-    elif hasattr(value, "item"):
-        return _text(value.item())
-    elif isinstance(value, float) and value.is_integer():
-        text = str(int(value))
-    else:
-        text = str(value)
-    return text if len(text) <= _SAMPLE_LENGTH else text[: _SAMPLE_LENGTH - 1] + "…"
-
-
-def _with_times(expectation: Expectation, dataset: Dataset) -> Expectation:
-    """Return an expectation about a datetime column with bounds that can be compared to it.
-
-    A text without an offset means UTC, as everywhere in a dataset; Great Expectations would refuse
-    to compare it.
-    """
-    column = dataset.column(str(expectation.kwargs.get("column", "")))
-    if column is None or column.type != "datetime":
-        return expectation
-    kwargs = dict(expectation.kwargs)
-    for key in {"min_value", "max_value"} & kwargs.keys():
-        kwargs[key] = _in_utc(kwargs[key])
-    if isinstance(kwargs.get("value_set"), list):
-        kwargs["value_set"] = [_in_utc(value) for value in kwargs["value_set"]]
-    return expectation.model_copy(update={"kwargs": kwargs})
-
-
-def _in_utc(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        time = datetime.fromisoformat(value)
-    except ValueError:
-        return value
-    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _frame(folder: Path, dataset: Dataset, names: Sequence[str], *, single: bool) -> pd.DataFrame:

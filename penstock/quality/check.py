@@ -11,7 +11,9 @@ from penstock import files
 from penstock.data.table import read_dataset
 from penstock.errors import absent_column
 from penstock.progress import say
-from penstock.quality import _gx, wording
+from penstock.quality import engine, wording
+from penstock.quality.arguments import named_columns
+from penstock.quality.outcome import Outcome
 from penstock.quality.report import validation_page
 from penstock.quality.spec import Contract, ContractColumn, Expectation
 from penstock.quality.suite import digest_of, save_suite
@@ -125,7 +127,7 @@ def _row_findings(
         _lacking(expectation, at, dataset, contract) for at, expectation in enumerate(expectations)
     ]
     present = {at: expectations[at] for at, names in enumerate(lacking) if not names}
-    outcomes = _gx.run(folder, dataset, present) if present else {}
+    outcomes = engine.run(folder, dataset, present) if present else {}
     return [
         _finding(expectation, outcomes.get(at) or _unchecked(lacking[at]))
         for at, expectation in enumerate(expectations)
@@ -140,7 +142,7 @@ def _lacking(
     Raises:
         InputError: If such a column is not in the contract either: then the suite is wrong.
     """
-    lacking = tuple(name for name in _gx.named_columns(expectation) if dataset.column(name) is None)
+    lacking = tuple(name for name in named_columns(expectation) if dataset.column(name) is None)
     known = {column.name for column in contract.columns}
     for name in lacking:
         if name not in known:
@@ -149,15 +151,15 @@ def _lacking(
     return lacking
 
 
-def _unchecked(lacking: Sequence[str]) -> _gx.Outcome:
-    return _gx.Outcome(passed=False, error=f"the column {lacking[0]!r} is missing")
+def _unchecked(lacking: Sequence[str]) -> Outcome:
+    return Outcome(passed=False, error=f"the column {lacking[0]!r} is missing")
 
 
-def _finding(expectation: Expectation, outcome: _gx.Outcome) -> Finding:
+def _finding(expectation: Expectation, outcome: Outcome) -> Finding:
     unsure = bool(outcome.error)
     return Finding(
         check=expectation.type,
-        column=", ".join(_gx.named_columns(expectation)),
+        column=", ".join(named_columns(expectation)),
         severity="block" if unsure else expectation.severity,
         passed=outcome.passed,
         sentence=_sentence(expectation, outcome),
@@ -168,7 +170,7 @@ def _finding(expectation: Expectation, outcome: _gx.Outcome) -> Finding:
     )
 
 
-def _sentence(expectation: Expectation, outcome: _gx.Outcome) -> str:
+def _sentence(expectation: Expectation, outcome: Outcome) -> str:
     demand = wording.requirement(expectation)
     if outcome.error:
         return f"{demand}: this could not be checked, because {outcome.error.rstrip('.')}."

@@ -1,0 +1,80 @@
+"""The arguments of expectations: which columns they name, and whether they can be meant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from penstock.errors import InputError
+from penstock.quality.spec import Expectation
+from penstock.records.dataset import Dataset
+
+
+def named_columns(expectation: Expectation) -> tuple[str, ...]:
+    """Return the columns whose values an expectation speaks of."""
+    if is_about_the_table(expectation):
+        return ()
+    kwargs = expectation.kwargs
+    single = [kwargs.get(key) for key in ("column", "column_A", "column_B")]
+    several = kwargs.get("column_list")
+    names = [*single, *(several if isinstance(several, list) else [])]
+    return tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
+
+
+def is_about_the_table(expectation: Expectation) -> bool:
+    """Return whether an expectation speaks of no value: of rows, columns or names."""
+    return expectation.type.startswith("expect_table_") or (
+        expectation.type == "expect_column_to_exist"
+    )
+
+
+def refuse_parameters(expectation: Expectation, where: str) -> None:
+    """Refuse a suite parameter, which has no value here.
+
+    Raises:
+        InputError: If there is one.
+    """
+    for key, value in expectation.kwargs.items():
+        if isinstance(value, Mapping) and "$PARAMETER" in value:
+            raise InputError(
+                f"the suite parameter {value['$PARAMETER']!r} has no value here",
+                where=f"{where}.kwargs.{key}",
+                remedy="Write the value itself.",
+            )
+
+
+def with_times(expectation: Expectation, dataset: Dataset) -> Expectation:
+    """Return an expectation about a datetime column with bounds that can be compared to it.
+
+    A text without an offset means UTC, as everywhere in a dataset; Great Expectations would refuse
+    to compare it.
+    """
+    column = dataset.column(str(expectation.kwargs.get("column", "")))
+    if column is None or column.type != "datetime":
+        return expectation
+    kwargs = dict(expectation.kwargs)
+    for key in {"min_value", "max_value"} & kwargs.keys():
+        kwargs[key] = _in_utc(kwargs[key])
+    if isinstance(kwargs.get("value_set"), list):
+        kwargs["value_set"] = [_in_utc(value) for value in kwargs["value_set"]]
+    return expectation.model_copy(update={"kwargs": kwargs})
+
+
+def _in_utc(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    try:
+        time = datetime.fromisoformat(value)
+    except ValueError:
+        return value
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def refused(expectation: Expectation, complaints: str, where: str) -> InputError:
+    """Return the error for arguments that an expectation does not take."""
+    return InputError(
+        f"{expectation.type} refuses its arguments: {complaints}",
+        where=f"{where}.kwargs",
+        remedy="Correct them as the expectation's documentation says.",
+    )

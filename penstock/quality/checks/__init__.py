@@ -1,0 +1,1 @@
+"""How each expectation is checked by states, and what its result says."""

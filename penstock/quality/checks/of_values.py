@@ -1,0 +1,182 @@
+"""Checks of single values, and of rows of several columns."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from penstock.quality.checks.base import (
+    IGNORE,
+    Check,
+    Request,
+    bounds,
+    certain,
+    comparable,
+    counted,
+    of_rows,
+)
+from penstock.quality.conditions import (
+    Among,
+    Between,
+    Compared,
+    Constant,
+    Lengths,
+    Matching,
+    Missing,
+    Totalling,
+)
+from penstock.quality.outcome import Outcome
+from penstock.quality.states.repeats import Key, Repeats
+from penstock.quality.values import Interval, Members, fits
+from penstock.records.dataset import Column, Dataset, ProfiledColumn
+
+_Kwargs = Mapping[str, Any]
+
+_TYPES = {
+    "integer": ("int64", {"int", "int64"}),
+    "number": ("float64", {"float", "float64"}),
+    "boolean": ("bool", {"bool"}),
+    "datetime": ("Timestamp", set[str]()),
+}
+"""What Great Expectations calls a column's type, and the names that it is known by."""
+
+_TYPE_NAMES = frozenset({"int", "int64", "float", "float64", "str", "bool", "object", "datetime64"})
+
+
+def column_of(kwargs: _Kwargs, dataset: Dataset) -> ProfiledColumn:
+    """Return the column that an expectation speaks of."""
+    column = dataset.column(kwargs["column"])
+    if column is None:  # Whoever asks has looked.
+        raise LookupError(kwargs["column"])
+    return column
+
+
+def key_of(kwargs: _Kwargs, dataset: Dataset) -> Key:
+    """Return what is to be unique of the column that an expectation speaks of."""
+    return Key((_bare(column_of(kwargs, dataset)),))
+
+
+def _bare(column: Column) -> Column:
+    """Return a column without its profile."""
+    return Column(name=column.name, type=column.type)
+
+
+def presence(kwargs: _Kwargs, _: Dataset, *, missing: bool) -> Check:
+    """Return the check that values are there, or are missing."""
+    return of_rows(Missing(kwargs["column"], negated=not missing), kwargs)
+
+
+def unique(kwargs: _Kwargs, dataset: Dataset) -> Check:
+    """Return the check that no value of a column repeats."""
+    key = key_of(kwargs, dataset)
+    return Check((Request(Repeats, (key,)),), lambda found: counted(found[0], kwargs))
+
+
+def between(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
+    """Return the check that numbers or times lie between bounds."""
+    kind = column_of(kwargs, dataset).type
+    if kind in ("boolean", "string") or not comparable(kwargs, kind) or _crossed(kwargs):
+        return None
+    return of_rows(Between(kwargs["column"], Interval.of(kwargs, kind)), kwargs)
+
+
+def _crossed(kwargs: _Kwargs) -> bool:
+    ends = bounds(kwargs)
+    return len(ends) == 2 and bool(ends[0] > ends[1])
+
+
+def in_set(kwargs: _Kwargs, dataset: Dataset, *, negated: bool) -> Check | None:
+    """Return the check that values are in a set, or are not."""
+    members = members_of(kwargs, dataset)
+    return None if members is None else of_rows(Among(members, negated), kwargs)
+
+
+def members_of(kwargs: _Kwargs, dataset: Dataset) -> Members | None:
+    """Return a column and a set of values of its kind; None if one is of another."""
+    kind = column_of(kwargs, dataset).type
+    if not all(fits(value, kind) for value in kwargs["value_set"]):
+        return None
+    return Members(kwargs["column"], kind, tuple(kwargs["value_set"]))
+
+
+def pattern(kwargs: _Kwargs, dataset: Dataset, *, negated: bool) -> Check | None:
+    """Return the check that texts match patterns, or match none."""
+    kind = column_of(kwargs, dataset).type
+    given = kwargs.get("regex_list") or [kwargs.get("regex", "(?s).*")]
+    if kind not in ("string", "integer") or not all(map(_compiles, given)):
+        return None
+    if kwargs.get("regex_list") == []:
+        return None
+    every = kwargs.get("match_on") == "all"
+    return of_rows(Matching(kwargs["column"], tuple(given), every, negated), kwargs)
+
+
+def _compiles(pattern: str) -> bool:
+    try:
+        re.compile(pattern)
+    except (re.error, RecursionError, OverflowError):
+        return False
+    return True
+
+
+def lengths(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
+    """Return the check that texts have a number of characters."""
+    kind = column_of(kwargs, dataset).type
+    if kind not in ("string", "integer") or _crossed(kwargs):
+        return None
+    value = kwargs.get("value")
+    ends = kwargs if value is None else {"min_value": value, "max_value": value}
+    return of_rows(Lengths(kwargs["column"], Interval.of(dict(ends), "integer")), kwargs)
+
+
+def of_type(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
+    """Return the check that a column is of a type, in pandas' names.
+
+    A text is an object to pandas, so texts are looked at one by one; so are booleans with gaps,
+    which are left to Great Expectations.
+    """
+    column, name = column_of(kwargs, dataset), kwargs["type_"]
+    if name not in _TYPE_NAMES:
+        return None
+    if column.type == "string":
+        if name == "object":
+            return certain(Outcome(passed=True, observed="object_"))
+        return of_rows(Constant(column.name, holds=name == "str"), kwargs)
+    if column.type == "boolean" and column.profile.nulls:
+        return None
+    called, names = _TYPES[column.type]
+    return certain(Outcome(passed=name in names, observed=called))
+
+
+def pair(kwargs: _Kwargs, dataset: Dataset, *, greater: bool) -> Check | None:
+    """Return the check that values of two columns are equal, or one is greater."""
+    names = kwargs["column_A"], kwargs["column_B"]
+    types = {column.type for column in dataset.columns if column.name in names}
+    if names[0] == names[1] or (len(types) > 1 and types != {"integer", "number"}):
+        return None
+    ignore = IGNORE[kwargs.get("ignore_row_if", "both_values_are_missing")]
+    equal = not greater or kwargs.get("or_equal", False)
+    condition = Compared(*names, equal=equal, greater=greater, ignore=ignore)
+    return of_rows(condition, kwargs, lambda values: tuple(values.values()))
+
+
+def total(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
+    """Return the check that numbers of several columns add up to a figure."""
+    names = tuple(kwargs["column_list"])
+    types = {column.type for column in dataset.columns if column.name in names}
+    if not types <= {"integer", "number"} or len(set(names)) < len(names):
+        return None
+    ignore = IGNORE[kwargs.get("ignore_row_if", "all_values_are_missing")]
+    return of_rows(Totalling(names, kwargs["sum_total"], ignore), kwargs)
+
+
+def compound(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
+    """Return the check that no combination of values repeats."""
+    names = kwargs["column_list"]
+    if len(set(names)) < len(names):
+        return None
+    columns = tuple(_bare(column_of({"column": name}, dataset)) for name in names)
+    ignore = IGNORE[kwargs.get("ignore_row_if", "all_values_are_missing")]
+    key = Key(columns, ignore)
+    return Check((Request(Repeats, (key,)),), lambda found: counted(found[0], kwargs))

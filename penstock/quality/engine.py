@@ -1,0 +1,111 @@
+"""Checks expectations: by exact states in one pass over the rows, the rest by Great Expectations.
+
+Great Expectations is imported only where an expectation needs it: one of a type that is not in
+`penstock.quality.forms`, with a row condition, or about a kind of values that it has its own ways
+with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from penstock.data.table import iter_batches
+from penstock.quality import _gx
+from penstock.quality.arguments import refuse_parameters, with_times
+from penstock.quality.checks.base import Check, Request
+from penstock.quality.checks.plan import plan
+from penstock.quality.forms import are_plain
+from penstock.quality.outcome import Outcome
+from penstock.quality.spec import Expectation
+from penstock.quality.states.base import Rows, State
+from penstock.records.dataset import Dataset
+
+_COLUMNS = 32
+"""Columns that are read at once: memory does not grow with the width of a table."""
+
+
+def run(
+    folder: Path, dataset: Dataset, expectations: Mapping[int, Expectation]
+) -> dict[int, Outcome]:
+    """Check expectations and return the outcome of each.
+
+    Args:
+        folder: The dataset.
+        dataset: Its record.
+        expectations: By position in the suite, which errors name. Their columns are all there.
+
+    Raises:
+        InputError: If an expectation is not known or does not take its arguments.
+    """
+    checks: dict[int, Check] = {}
+    left: dict[int, Expectation] = {}
+    for at, given in expectations.items():
+        check = _planned(given, dataset, at)
+        if check is None:
+            left[at] = given
+        else:
+            checks[at] = check
+    # First, as it refuses what cannot be meant.
+    outcomes = _gx.run(folder, dataset, left) if left else {}
+    return outcomes | evaluate(folder, checks)
+
+
+def evaluate(folder: Path, checks: Mapping[int, Check]) -> dict[int, Outcome]:
+    """Return the outcome of each check of a dataset."""
+    requests = dict.fromkeys(one for check in checks.values() for one in check.requests)
+    found = _found(folder, {request: request.begin() for request in requests})
+    return {
+        at: check.conclude([found[request] for request in check.requests])
+        for at, check in checks.items()
+    }
+
+
+def _planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
+    where = f"expectations[{at}]"
+    refuse_parameters(given, where)
+    expectation = with_times(given, dataset)
+    return plan(expectation, dataset) if are_plain(expectation, where) else None
+
+
+def _found(folder: Path, states: dict[Request, State]) -> dict[Request, Any]:
+    """Return what each state finds, reading the rows as often as one of them needs."""
+    found: dict[Request, Any] = {}
+    while states:
+        for block in _blocks(states):
+            _read(folder, block)
+        further: dict[Request, State] = {}
+        for request, state in states.items():
+            follow_up = state.follow_up()
+            if follow_up is None:
+                found[request] = state.finish()
+            else:
+                further[request] = follow_up
+        states = further
+    return found
+
+
+def _blocks(states: Mapping[Request, State]) -> Iterator[list[State]]:
+    """Yield states that together read not many columns."""
+    block: list[State] = []
+    names: set[str] = set()
+    for state in sorted(states.values(), key=lambda one: one.columns):
+        if block and len(names | set(state.columns)) > _COLUMNS:
+            yield block
+            block, names = [], set()
+        block.append(state)
+        names |= set(state.columns)
+    yield block
+
+
+def _read(folder: Path, states: list[State]) -> None:
+    columns = sorted({name for state in states for name in state.columns})
+    if not columns:
+        return
+    start = 0
+    for batch in iter_batches(folder, columns):
+        rows = Rows(batch, start)
+        for state in states:
+            state.update(rows)
+        start += len(rows)

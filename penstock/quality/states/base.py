@@ -1,0 +1,106 @@
+"""The form of every state, and the rows that it takes in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.data import arrow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class State(Protocol):
+    """What is known of some columns after some of the rows.
+
+    A state begins empty, takes batches in, and merges with another of its kind that saw other rows.
+    In whatever batches and order that happens, what it finishes with is the same, to the last bit.
+    Some need a second look: then `follow_up` returns the state of that, else None.
+    """
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that it reads."""
+
+    def update(self, rows: Rows) -> None:
+        """Take a batch in."""
+
+    def merge(self, other: Self) -> None:
+        """Take in what another state of the same kind saw."""
+
+    def follow_up(self) -> State | None:
+        """Return the empty state of a second pass over all rows, None if this one suffices."""
+
+    def finish(self) -> Any:
+        """Return what was found."""
+
+
+class Rows:
+    """A batch of rows, and what several states derive from the same column.
+
+    Args:
+        batch: The rows, in the storage types.
+        start: Number of the first of them in the table, from 0.
+    """
+
+    def __init__(self, batch: pa.RecordBatch, start: int) -> None:
+        self.batch = batch
+        self.start = start
+        self._values: dict[str, pa.Array] = {}
+        self._columns: dict[str, pa.Array] = {}
+
+    def __len__(self) -> int:
+        return int(self.batch.num_rows)
+
+    def column(self, name: str) -> pa.Array:
+        """Return a column; what is not a number is null, as when a dataset is written."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if name not in self._columns:
+            column = self.batch.column(name)
+            if pa.types.is_floating(column.type):
+                nans = pc.is_nan(column)
+                if nans.true_count:
+                    column = pc.if_else(nans, arrow.null(column.type), column)
+            self._columns[name] = column
+        return self._columns[name]
+
+    def values(self, name: str) -> pa.Array:
+        """Return the values of a column that are not null."""
+        if name not in self._values:
+            column = self.column(name)
+            self._values[name] = column.drop_null() if column.null_count else column
+        return self._values[name]
+
+    def numbers(self, name: str) -> npt.NDArray[Any]:
+        """Return the values of a column of numbers, times or booleans that are not null."""
+        import pyarrow as pa
+
+        values = self.values(name)
+        if pa.types.is_boolean(values.type):
+            return arrow.flags(values).astype(np.int64)
+        if pa.types.is_timestamp(values.type):
+            values = values.view(pa.int64())
+        return arrow.numbers(values)
+
+
+def plain(value: pa.Scalar) -> Any:
+    """Return a value as Python holds it; a time that Python has not, as text."""
+    import pyarrow as pa
+
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return value.cast(pa.string()).as_py()
+
+
+class OnePass:
+    """A state that needs no second pass."""
+
+    def follow_up(self) -> None:
+        """Return None."""
+        return
