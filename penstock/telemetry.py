@@ -20,7 +20,7 @@ OFF = {
 """What switches it off in MLflow; in some 1.x of Great Expectations; in ONNX Runtime, which since
 1.29 sends from native code on Linux and keeps a device id in the home folder; by the convention of
 https://consoledonottrack.com, which MLflow reads only as `true`; in what MLflow may import; in pip,
-which MLflow may start. kfp, KServe, Optuna, SHAP, pandas, Polars and DuckDB send nothing."""
+which MLflow may start. kfp, KServe, Optuna, pandas, Polars and DuckDB send nothing."""
 
 
 def switch_off() -> None:

@@ -54,7 +54,7 @@ SERVERS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "penstock.reports._svg",
         ),
         "evaluate": ("penstock.evaluation.evaluate", "penstock.evaluation._measurement"),
-        "explain": ("penstock.explanation.explain", "penstock.explanation._attribution", "shap"),
+        "explain": ("penstock.explanation.explain", "penstock.explanation._attribution"),
         "register": (
             "penstock.registry.register",
             "penstock.registry.evidence",

@@ -1,15 +1,14 @@
 """SHAP values of a fitted model, by raw column. Imported only while explaining.
 
-Trees: TreeSHAP (Lundberg et al., 2020, "From local explanations to global understanding with
-explainable AI for trees"), exact for the estimator over its features; a missing feature is
-averaged by the shares of training rows in the tree's branches. Linear models: coefficient times
-distance from the mean, exact where features are set to the background's. What comes from one
+Trees: see `_tree_shap`; exact for the estimator over its features; a missing feature is averaged by
+the shares of training rows in the tree's branches. Linear models: coefficient times distance from
+the mean, exact where features are set to the background's (Strumbelj & Kononenko, 2014, "Explaining
+prediction models and individual predictions with feature contributions"). What comes from one
 column is summed. Anything else: Shapley values over raw columns from drawn orders.
 """
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,9 +17,12 @@ import numpy as np
 from penstock.errors import InputError
 from penstock.explanation._columns import origins, summed
 from penstock.explanation._sample import Sample
+from penstock.explanation._tree_shap import cost, saabas, tree_shap
+from penstock.explanation._trees import Ensemble, trees_of
+from penstock.records.model import Model
 
-BUDGET = 2e10
-"""Leaves times squared depth times rows that TreeSHAP may take: some ten seconds."""
+BUDGET = 7e8
+"""Cells, as `cost` counts them, times rows that TreeSHAP may take: three to eight seconds."""
 
 LEAST_ROWS = 50
 """Fewer rows than this say too little of a distribution: a faster method is taken instead."""
@@ -103,9 +105,10 @@ def _by_structure(sample: Sample, *, keep: np.ndarray, seed: int) -> Attribution
         if inner is None or z.shape[1] != len(inner):
             return None
         return _linear(sample, last, z, of[inner])
-    if _leaves(estimator) is not None:
-        return _trees(sample, estimator, x, of, keep=keep, seed=seed)
-    return None
+    ensemble = trees_of(estimator)
+    if ensemble is None:
+        return None
+    return _trees(sample, estimator, ensemble, x, of, keep=keep, seed=seed)
 
 
 def _linear_parts(estimator: Any) -> tuple[Any, Any] | None:
@@ -137,91 +140,44 @@ def _inner(prepare: Any, *, width: int) -> np.ndarray | None:
 
 
 def _linear(sample: Sample, last: Any, z: np.ndarray, of: np.ndarray) -> Attributions:
-    import shap
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        everything = shap.maskers.Independent(z, max_samples=len(z))
-        explainer = shap.LinearExplainer(last, everything)
-        values = np.asarray(explainer.shap_values(z))
-    output = last.predict(z) if sample.model.record.task == "regression" else _margin(last, z)
+    coefficients = np.atleast_2d(last.coef_)
+    side = _side(sample, np.arange(len(z)), outputs=len(coefficients))
+    mean = z.mean(axis=0)
     return _oriented(
         sample,
-        places=np.arange(len(z)),
-        values=summed(values, of, columns=len(sample.columns)),
-        base=np.asarray(explainer.expected_value),
-        output=np.asarray(output),
-        probability=False,
+        last,
+        z,
+        side,
+        values=summed(coefficients[side.output] * (z - mean), of, columns=len(sample.columns)),
+        base=(coefficients @ mean + last.intercept_)[side.output],
         method="SHAP of a linear model: coefficient times distance from the mean of the explained "
         "rows, summed by column",
         exact=True,
     )
 
 
-def _margin(estimator: Any, x: np.ndarray) -> np.ndarray:
-    return np.asarray(estimator.decision_function(x))
-
-
-def _leaves(estimator: Any) -> tuple[float, float] | None:
-    """Return the leaves of all trees, and those times their tree's squared depth."""
-    from sklearn.ensemble import (
-        ExtraTreesClassifier,
-        ExtraTreesRegressor,
-        HistGradientBoostingClassifier,
-        HistGradientBoostingRegressor,
-        RandomForestClassifier,
-        RandomForestRegressor,
-    )
-
-    if isinstance(estimator, HistGradientBoostingClassifier | HistGradientBoostingRegressor):
-        trees = [tree for stage in estimator._predictors for tree in stage]
-        sizes = [(tree.get_n_leaf_nodes(), tree.get_max_depth()) for tree in trees]
-    elif isinstance(
-        estimator,
-        ExtraTreesClassifier | ExtraTreesRegressor | RandomForestClassifier | RandomForestRegressor,
-    ):
-        sizes = [(tree.get_n_leaves(), tree.get_depth()) for tree in estimator.estimators_]
-    else:
-        return None
-    return float(sum(n for n, _ in sizes)), float(sum(n * (d + 1) ** 2 for n, d in sizes))
-
-
 def _trees(
     sample: Sample,
     estimator: Any,
+    ensemble: Ensemble,
     x: np.ndarray,
     of: np.ndarray,
     *,
     keep: np.ndarray,
     seed: int,
 ) -> Attributions:
-    import shap
-
-    sizes = _leaves(estimator)
-    assert sizes is not None
-    affordable = int(BUDGET / max(sizes[1], 1.0))
+    affordable = int(BUDGET / cost(ensemble))
     exact = affordable >= min(LEAST_ROWS, len(x))
     places = _some(len(x), rows=affordable if exact else len(x), keep=keep, seed=seed)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        explainer = shap.TreeExplainer(estimator, feature_perturbation="tree_path_dependent")
-        values = explainer.shap_values(x[places], check_additivity=False, approximate=not exact)
-    regression = sample.model.record.task == "regression"
-    boosted = hasattr(estimator, "decision_function")
-    output = (
-        estimator.predict(x[places])
-        if regression
-        else _margin(estimator, x[places])
-        if boosted
-        else estimator.predict_proba(x[places])
-    )
+    side = _side(sample, places, outputs=len(ensemble.offset))
+    values, base = (tree_shap if exact else saabas)(ensemble, x[places], side.output)
     return _oriented(
         sample,
-        places=places,
-        values=summed(np.asarray(values), of, columns=len(sample.columns)),
-        base=np.asarray(explainer.expected_value),
-        output=np.asarray(output),
-        probability=not boosted and not regression,
+        estimator,
+        x[places],
+        side,
+        values=summed(values, of, columns=len(sample.columns)),
+        base=base,
         method=(
             "TreeSHAP over the estimator's features, against the training rows in the trees' "
             "branches, summed by column"
@@ -233,55 +189,83 @@ def _trees(
     )
 
 
-def _oriented(
-    sample: Sample,
-    *,
-    places: np.ndarray,
-    values: np.ndarray,
-    base: np.ndarray,
-    output: np.ndarray,
-    probability: bool,
-    method: str,
-    exact: bool,
-) -> Attributions:
-    """Return attributions of the one output that is meant: the positive class, or the class said.
+@dataclass(frozen=True)
+class _Side:
+    """The output that is explained: the target, the positive class', or that of the class said.
 
     Args:
-        sample: The rows.
-        places: Which of them.
-        values: Shape (m, columns) or (m, columns, outputs).
-        base: Scalar, shape (1,) or (outputs,).
-        output: Shape (m,) or (m, outputs).
-        probability: Whether an output is a probability; else log-odds, or the target's unit.
-        method: See `Attributions`.
-        exact: See `Attributions`.
+        places: Which rows of the sample are explained, shape (m,).
+        output: Which of the estimator's outputs it is, shape (m,).
+        single: Whether there is one output alone.
+        sign: -1 where this one speaks against the positive class.
     """
+
+    places: np.ndarray
+    output: np.ndarray
+    single: bool
+    sign: int
+
+
+def _side(sample: Sample, places: np.ndarray, *, outputs: int) -> _Side:
     from penstock.model import positive_index
 
     record = sample.model.record
-    rows = np.arange(len(places))
+    single, place = outputs == 1, 0
     if record.task == "multiclass":
-        said = sample.scores[places].argmax(axis=1)
-        values, base, output = values[rows, :, said], base[said], output[rows, said]
-        unit = "probability" if probability else "score before softmax"
-        unit += " of the class that the row is called"
-    elif record.task == "binary":
+        return _Side(places, sample.scores[places].argmax(axis=1), single, sign=1)
+    if record.task == "binary":
         place = positive_index(record)
-        if values.ndim == 3:
-            values, base, output = values[:, :, place], base[place], output[:, place]
-        elif place == 0:
-            values, base, output = -values, -base, -output
-        unit = f"{'probability' if probability else 'log-odds'} of {record.positive}"
+    # One output of two classes speaks for the second.
+    sign = -1 if record.task == "binary" and single and place == 0 else 1
+    return _Side(places, np.full(len(places), 0 if single else place), single, sign)
+
+
+def _oriented(
+    sample: Sample,
+    estimator: Any,
+    x: np.ndarray,
+    side: _Side,
+    *,
+    values: np.ndarray,
+    base: np.ndarray,
+    method: str,
+    exact: bool,
+) -> Attributions:
+    """Return attributions beside what the estimator itself gives, both of the side that is meant.
+
+    Args:
+        sample: The rows.
+        estimator: What is explained.
+        x: The rows as it takes them, shape (m, features).
+        side: Which output is meant.
+        values: Toward that output, shape (m, columns).
+        base: Of that output, shape (m,).
+        method: See `Attributions`.
+        exact: See `Attributions`.
+    """
+    record = sample.model.record
+    margin = hasattr(estimator, "decision_function")
+    if record.task == "regression":
+        output, unit = estimator.predict(x), f"units of {record.target}"
     else:
-        unit = f"units of {record.target}"
+        output = estimator.decision_function(x) if margin else estimator.predict_proba(x)
+        unit = _unit(record, margin=margin)
     return Attributions(
-        places=places,
-        values=values,
-        base=np.broadcast_to(np.asarray(base).reshape(-1), (len(places),)),
-        output=output,
+        places=side.places,
+        values=side.sign * values,
+        base=side.sign * base,
+        output=side.sign * (output if side.single else output[np.arange(len(x)), side.output]),
         unit=unit,
         method=method,
         exact=exact,
+    )
+
+
+def _unit(record: Model, *, margin: bool) -> str:
+    if record.task == "binary":
+        return f"{'log-odds' if margin else 'probability'} of {record.positive}"
+    return (
+        f"{'score before softmax' if margin else 'probability'} of the class that the row is called"
     )
 
 

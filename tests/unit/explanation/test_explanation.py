@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -194,6 +195,55 @@ def test_contributions_add_up_to_the_models_own_answer(
             assert example.of in ("0", "1", "2")
 
 
+def by_shap(sample: Any) -> tuple[np.ndarray, np.ndarray]:
+    """The SHAP values of a sample by the library shap, by column, and what they are added to."""
+    from penstock.explanation._attribution import _inner
+    from penstock.explanation._columns import origins, summed
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import shap
+
+        features, estimator = (step for _, step in sample.model.typed.steps)
+        x, of = features.transform(sample.frame), origins(features)
+        if hasattr(estimator, "steps"):
+            z = estimator[:-1].transform(x)
+            of = of[_inner(estimator[:-1], width=x.shape[1])]
+            everything = shap.maskers.Independent(z, max_samples=len(z))
+            explainer = shap.LinearExplainer(estimator[-1], everything)
+            values = np.asarray(explainer.shap_values(z))
+        else:
+            explainer = shap.TreeExplainer(estimator, feature_perturbation="tree_path_dependent")
+            values = np.asarray(explainer.shap_values(x))
+    values = summed(values, of, columns=len(sample.columns))
+    base = np.broadcast_to(explainer.expected_value, (len(x), *values.shape[2:]))
+    record = sample.model.record
+    if values.ndim == 3:
+        positive = record.task == "binary" and record.classes.index(record.positive)
+        said = sample.scores.argmax(axis=1) if record.task == "multiclass" else int(positive)
+        rows = np.arange(len(x))
+        return values[rows, :, said], base[rows, said]
+    turned = record.task == "binary" and record.classes.index(record.positive) == 0
+    return (-values, -base) if turned else (values, base)
+
+
+@pytest.mark.parametrize(("family", "task"), CASES)
+@pytest.mark.xdist_group("shap")
+def test_the_values_are_those_of_the_library_shap(
+    worlds: Callable[[str], World], task: str, family: str
+) -> None:
+    from penstock.explanation._attribution import attribute
+    from penstock.explanation._sample import draw
+
+    world = worlds(task)
+    sample = draw(world.holdout, model=world.model(family), rows=500, seed=20)
+    found = attribute(sample, keep=np.array([3], dtype=np.int64), seed=20)
+    values, base = by_shap(sample)
+    assert np.abs(values).max() > 0.05
+    np.testing.assert_allclose(found.values, values[found.places], rtol=0, atol=1e-10)
+    np.testing.assert_allclose(found.base, base[found.places], rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_what_matters_comes_before_what_does_not(
     worlds: Callable[[str], World], tmp_path: Path, task: str
@@ -299,10 +349,24 @@ def test_what_shap_does_not_know_is_estimated_and_said_so(
     assert "says the same of every row" in (tmp_path / "e.html").read_text()
 
 
+def test_splits_of_another_kind_are_not_taken_for_thresholds(
+    worlds: Callable[[str], World], tmp_path: Path
+) -> None:
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    world = worlds("regression")
+    boosted = HistGradientBoostingRegressor(max_iter=5, categorical_features=[1, 2, 3])
+    found = explained(world, world.model("categories", boosted), tmp_path, rows=60)
+    assert not found.exact
+    assert "drawn orders" in found.method
+
+
 def test_trees_too_large_for_the_budget_are_approximated_and_said_so(
     worlds: Callable[[str], World], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from penstock.explanation import _attribution
+    from penstock.explanation._tree_shap import cost
+    from penstock.explanation._trees import trees_of
 
     world = worlds("regression")
     folder = world.model("random_forest")
@@ -311,9 +375,9 @@ def test_trees_too_large_for_the_budget_are_approximated_and_said_so(
     assert not found.exact
     assert "Saabas" in found.method
     assert found.importances[0].column == "strong"
-    sizes = _attribution._leaves(models.load(folder).typed[-1])
-    assert sizes is not None
-    monkeypatch.setattr(_attribution, "BUDGET", 100.5 * sizes[1])
+    ensemble = trees_of(models.load(folder).typed[-1])
+    assert ensemble is not None
+    monkeypatch.setattr(_attribution, "BUDGET", 100.5 * cost(ensemble))
     fewer = explained(world, folder, tmp_path / "fewer")
     assert fewer.exact
     assert fewer.rows == 100
@@ -342,7 +406,7 @@ def test_a_holdout_without_a_column_is_named(
 def test_it_writes_nothing_outside_of_its_outputs(
     worlds: Callable[[str], World], tmp_path: Path
 ) -> None:
-    """A container may have no home that can be written: numba must not need one for its cache."""
+    """A container may have no home that can be written; no library may need one for its cache."""
     world = worlds("binary")
     folder = world.model("hist_gradient_boosting")
     home = tmp_path / "home"
@@ -350,7 +414,8 @@ def test_it_writes_nothing_outside_of_its_outputs(
     code = (
         "import sys; from pathlib import Path; from penstock.explanation.explain import explain; "
         "a = [Path(p) for p in sys.argv[1:]]; "
-        "explain(a[0], model=a[1], output=a[2], report=a[3], rows=60)"
+        "explain(a[0], model=a[1], output=a[2], report=a[3], rows=60); "
+        "print(*sorted({'shap', 'numba', 'llvmlite'} & set(sys.modules)))"
     )
     out = tmp_path / "out"
     done = subprocess.run(
@@ -361,6 +426,7 @@ def test_it_writes_nothing_outside_of_its_outputs(
         text=True,
     )
     assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "", "a compiler of 200 MB is not in the image"
     assert sorted(path.name for path in out.iterdir()) == ["e", "r"]
     assert [path for path in home.rglob("*") if path.is_file()] == []
 
