@@ -1,8 +1,8 @@
-"""Take out of an environment what nothing in an image reads; `slim.toml` names it, with reasons.
+"""Take out of an environment what nothing in an image reads; `left-out.toml` names it, with reasons.
 
-    python slim.py slim.toml /opt/penstock/lib/python3.11/site-packages
+    python slim.py left-out.toml /opt/penstock/lib/python3.11/site-packages --strict
 
-Run in the build stages alone. Exits with 1 where a path names nothing, and says which.
+Run in the build stages alone. Says which paths name nothing, and with --strict exits with 1 then.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _LOADED = 1
 """The kind of a segment that is mapped into memory (PT_LOAD, elf(5))."""
 
 
-def main(listed: Path, packages: Path) -> int:
+def main(listed: Path, packages: Path, *options: str) -> int:
     """Delete what is listed, then the symbols of compiled modules that only debuggers read."""
     rules = tomllib.loads(listed.read_text(encoding="utf-8"))
     installed = {_normal(path.name.split("-")[0]) for path in packages.glob("*.dist-info")}
@@ -34,7 +34,7 @@ def main(listed: Path, packages: Path) -> int:
     for one in wrong:
         print(f"{listed.name} names what is not there: {one}", file=sys.stderr)
     _strip(packages)
-    return 1 if wrong else 0
+    return 1 if wrong and "--strict" in options else 0
 
 
 def _normal(name: str) -> str:
@@ -96,4 +96,4 @@ def _loads(library: bytes) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2])))
+    sys.exit(main(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[3:]))
