@@ -1,8 +1,8 @@
 """What the packages of each built image weigh, and the whole image, beside what they may.
 
-The packages are /opt/penstock: Python's libraries, their bytecode and Penstock itself. Their size is
-the sum of the bytes of its files, as the image's own Python counts them; the whole image is what the
-engine says. 1 MB is a million bytes.
+The packages are /opt/penstock: Python's libraries, their bytecode and Penstock itself. Their size
+is the sum of the bytes of its files, as the image's own Python counts them; the whole image is what
+the engine says. 1 MB is a million bytes.
 """
 
 from __future__ import annotations

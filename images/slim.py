@@ -1,4 +1,4 @@
-"""Take out of an environment what nothing in an image reads; `left-out.toml` names it, with reasons.
+"""Take out of an environment what nothing in an image reads: `left-out.toml` names it and why.
 
     python slim.py left-out.toml /opt/penstock/lib/python3.11/site-packages --strict
 
@@ -54,7 +54,7 @@ def _unlisted(packages: Path, rule: dict[str, Any]) -> Iterator[str]:
 
 def _delete_kinds(packages: Path, *, folders: list[str], suffixes: list[str]) -> None:
     for path in sorted(packages.rglob("*"), reverse=True):
-        if path.is_dir() and path.name in folders or path.suffix in suffixes:
+        if (path.is_dir() and path.name in folders) or path.suffix in suffixes:
             _remove(path)
 
 

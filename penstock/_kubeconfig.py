@@ -1,8 +1,8 @@
-"""Imports how Kubernetes' client reads a kubeconfig, without the classes of everything in a cluster.
+"""Imports how Kubernetes' client reads a kubeconfig, without classes of all that is in a cluster.
 
 `import kubernetes` loads 800 generated modules: most of the import's time, and 26 MB that the image
-which deploys does not hold. Penstock speaks to the API server itself, and takes of the client only what
-reads a kubeconfig and renews its tokens.
+which deploys does not hold. Penstock speaks to the API server itself, and takes of the client only
+what reads a kubeconfig and renews its tokens.
 """
 
 from __future__ import annotations

@@ -25,8 +25,8 @@ def load() -> None:
     if "great_expectations" in sys.modules:
         return
     # Both look for SciPy or Altair themselves, and are imported first.
-    import numpy  # noqa: F401, ICN001
-    import pandas  # noqa: F401, ICN001
+    import numpy  # noqa: F401
+    import pandas  # noqa: F401
 
     stand_ins = {name: module for name, module in _stand_ins().items() if name not in sys.modules}
     sys.modules.update(stand_ins)

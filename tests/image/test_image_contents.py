@@ -120,7 +120,9 @@ def test_its_libraries_have_what_they_ask_for(found: dict[str, Any], name: Image
 
 def test_its_compiled_modules_can_be_loaded(engine: docker.DockerClient, name: Image) -> None:
     confined = hardened(engine, image(name))
-    said = engine.containers.run(image(name), ["-c", LOAD], entrypoint="python", remove=True, **confined)
+    said = engine.containers.run(
+        image(name), ["-c", LOAD], entrypoint="python", remove=True, **confined
+    )
     assert json.loads(said) == {}
 
 

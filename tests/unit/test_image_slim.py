@@ -77,7 +77,9 @@ def test_what_is_stripped_can_be_loaded(packages: Path, pattern: str) -> None:
     assert numpy.origin is not None
     installed = Path(numpy.origin).parents[1]
     (library,) = installed.glob(pattern)
-    needed = [other for other in library.parent.glob("*.so*") if library.parent.name == "numpy.libs"]
+    needed = [
+        other for other in library.parent.glob("*.so*") if library.parent.name == "numpy.libs"
+    ]
     for other in needed or [library]:
         shutil.copy(other, packages)
     before = library.stat().st_size

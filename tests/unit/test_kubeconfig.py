@@ -27,7 +27,9 @@ print(_kubeconfig.load() is kubernetes.config)
 
 
 def test_the_client_is_whole_for_who_imports_it_later() -> None:
-    said = subprocess.run([sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True)
+    said = subprocess.run(
+        [sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True
+    )
     assert said.stdout.splitlines() == ["[]", "Pod True", "True"]
 
 
