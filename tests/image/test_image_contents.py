@@ -26,7 +26,6 @@ ABSENT = {
     "train": {"great-expectations", "duckdb", "kserve", "mlflow", "shap", "numba", "sqlalchemy"},
     "deploy": {
         "scikit-learn", "skops", "mlflow", "great-expectations", "kserve", "optuna", "pandas",
-        "cryptography",
     },
     "serving": {
         "great-expectations", "kfp", "kserve", "mlflow", "optuna", "matplotlib", "pyarrow",
