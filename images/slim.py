@@ -76,8 +76,11 @@ def _strip(packages: Path) -> None:
         lighter = path.with_name(f"{path.name}.stripped")
         subprocess.run([strip, "--strip-unneeded", "-o", lighter, path], check=True)
         if _loads(lighter.read_bytes()):
-            path.write_bytes(lighter.read_bytes())
-        lighter.unlink()
+            shutil.copymode(path, lighter)
+            # In its place, never into it: an installer's cache may share the file by a hard link.
+            lighter.replace(path)
+        else:
+            lighter.unlink()
 
 
 def _loads(library: bytes) -> bool:
