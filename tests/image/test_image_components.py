@@ -39,7 +39,7 @@ def imports_of(face: str) -> tuple[str, str]:
     ]
     assert lines
     base = next(
-        keyword.value for keyword in function.decorator_list[0].keywords
+        keyword.value for keyword in function.decorator_list[-1].keywords
         if keyword.arg == "base_image"
     )  # fmt: skip
     return base.args[0].value, "\n".join(lines)
