@@ -56,10 +56,8 @@ kind-load: need-kind images ## Load them into the kind cluster KIND_CLUSTER
 minikube-load: need-minikube images ## Load them into the minikube profile MINIKUBE_PROFILE
 	for image in $(REFERENCES); do minikube --profile $(MINIKUBE_PROFILE) image load $$image || exit 1; done
 
-images-sizes: images image-everything ## Size of each beside one image with everything
-	@for image in everything $(IMAGES); do \
-	  $(DOCKER) image inspect --format "$$image {{.Size}}" penstock/$$image:$(VERSION) || exit 1; \
-	done | awk '{ if (!whole) whole = $$2; printf "%-12s %6.0f MB  %3.0f %%\n", $$1, $$2 / 1e6, 100 * $$2 / whole }'
+images-sizes: setup images | build ## What the packages of each weigh, beside what they may
+	$(BIN)/python benchmarks/image_sizes.py --docker $(DOCKER) --json build/image-sizes.json $(IMAGES:%=%=penstock/%:$(VERSION))
 
 images-sbom: setup images ## Write build/sbom/*.json (CycloneDX) of what is in each
 	$(BIN)/python scripts/image_sbom.py $(REFERENCES) --docker $(DOCKER)

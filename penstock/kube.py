@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 
+from penstock import _kubeconfig
 from penstock.errors import ServiceError
 
 Manifest = dict[str, Any]
@@ -246,11 +247,8 @@ def connect(context: str = "", *, patience: float = _PATIENCE) -> Kube:
     Raises:
         ServiceError: If there is neither, or the context is not in it.
     """
-    from kubernetes import config
-    from kubernetes.client import Configuration
-    from kubernetes.config import ConfigException
-
-    settings = Configuration()
+    config = _kubeconfig.load()
+    settings = config.kube_config.Configuration()
     try:
         # Named, because the client reads the variable only once, when it is imported.
         kubeconfig = os.environ.get("KUBECONFIG")
@@ -261,7 +259,7 @@ def connect(context: str = "", *, patience: float = _PATIENCE) -> Kube:
                 kubeconfig, context=context or None, client_configuration=settings
             )
         verify = _verification(settings)
-    except (ConfigException, OSError) as error:
+    except (config.ConfigException, OSError) as error:
         raise ServiceError(
             f"no Kubernetes cluster is known here: {error}",
             where="KUBECONFIG",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from penstock.secrets import keep_environment, resolve
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+_DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
+"""The stores that MLflow reaches by SQLAlchemy, by the schemes of their addresses."""
 
 
 def resolve_uri(tracking_uri: str = "") -> str:
@@ -41,6 +45,7 @@ def client(tracking_uri: str = "") -> MlflowClient:
     several minutes.
 
     Raises:
+        InputError: If the store is a database, and only MLflow's client is installed.
         ServiceError: If the store does not answer.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
@@ -51,6 +56,7 @@ def client(tracking_uri: str = "") -> MlflowClient:
     from mlflow import MlflowClient
 
     uri = resolve_uri(tracking_uri)
+    _check_library(uri)
     _make_store_folder(uri)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
@@ -96,6 +102,16 @@ def run(store: MlflowClient, *, experiment: str, name: str) -> Iterator[str]:
         return
     with mlflow.start_run(experiment_id=experiment_id(store, experiment), run_name=name) as active:
         yield str(active.info.run_id)
+
+
+def _check_library(uri: str) -> None:
+    scheme = uri.partition("://")[0].partition("+")[0]
+    if scheme in _DATABASES and importlib.util.find_spec("alembic") is None:
+        raise InputError(
+            "only MLflow's client is installed, which knows no database",
+            where=redact(uri),
+            remedy="Name an MLflow server (http://...), or install penstock[laptop].",
+        )
 
 
 def _sqlite_path(uri: str) -> Path | None:

@@ -1,5 +1,7 @@
 """Write images/locks/*.txt, what each image installs, from its extra and requirements.lock.
 
+What images/left-out.toml names is left out of them, though another library asks for it.
+
 With --check, need no network, write nothing, and exit with 1 if a lock pins what requirements.lock
 does not, or lacks what its extra names. With --wheels, ask the package index whether each lock can
 be installed from wheels on both platforms, download none, and exit with 1 if one cannot.
@@ -23,6 +25,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
 LOCKS = ROOT / "images" / "locks"
+LEFT_OUT = ROOT / "images" / "left-out.toml"
 IMAGES = {"data": True, "train": True, "deploy": True, "serving": False, "mlflow": False}
 """The images, and whether components run in them."""
 
@@ -73,17 +76,26 @@ def _write(image: str) -> None:
     path = LOCKS / f"{image}.txt"
     # Without an old one to prefer, the constraint alone decides.
     path.unlink(missing_ok=True)
-    command = [
-        Path(sys.executable).with_name("uv"), "pip", "compile", "--quiet", "--universal",
-        "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate",
-        "--extra", image, "--constraint", LOCK.name, "pyproject.toml",
-        "--output-file", path.relative_to(ROOT),
-    ]  # fmt: skip
-    subprocess.run(command, cwd=ROOT, check=True)
+    with tempfile.TemporaryDirectory() as place:
+        excludes = Path(place) / "excludes.txt"
+        excludes.write_text("".join(f"{name}\n" for name in left_out(image)), encoding="utf-8")
+        command = [
+            Path(sys.executable).with_name("uv"), "pip", "compile", "--quiet", "--universal",
+            "--python-version", "3.11", "--generate-hashes", "--no-header", "--no-annotate",
+            "--extra", image, "--constraint", LOCK.name, "--excludes", excludes, "pyproject.toml",
+            "--output-file", path.relative_to(ROOT),
+        ]  # fmt: skip
+        subprocess.run(command, cwd=ROOT, check=True)
     if IMAGES[image]:
         pin = next(pin for pin in _pins(LOCK) if pin.name == _KFP)
         with path.open("a", encoding="utf-8") as lock:
             lock.write(pin.text)
+
+
+def left_out(image: str) -> frozenset[str]:
+    """Return the distributions that an image does without, in normal form."""
+    listed = tomllib.loads(LEFT_OUT.read_text(encoding="utf-8"))["without"]
+    return frozenset(canonicalize_name(name) for name in listed.get(image, ()))
 
 
 def _problems(image: str) -> Iterator[str]:
@@ -122,6 +134,10 @@ def _differences(image: str) -> Iterator[str]:
             yield f"{title} pins {pin.name} {pin.version}, which requirements.lock does not"
         elif not pin.hashes or pin.hashes - origin.hashes:
             yield f"{title} has other hashes of {pin.name} than requirements.lock"
+    for name in sorted(left_out(image) & pinned.keys()):
+        yield f"{title} pins {name}, which {LEFT_OUT.relative_to(ROOT)} leaves out"
+    for name in sorted(left_out(image) - {pin.name for pin in known.values()}):
+        yield f"{LEFT_OUT.relative_to(ROOT)} leaves out {name}, which nothing asks for"
     for wanted in _wanted(image):
         versions = pinned.get(canonicalize_name(wanted.name), [])
         if not versions or not all(wanted.specifier.contains(version) for version in versions):

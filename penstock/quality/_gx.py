@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.data.table import read_table
 from penstock.errors import InputError
+from penstock.quality import _gx_import
 from penstock.quality.arguments import (
     is_about_the_table,
     named_columns,
@@ -76,6 +77,7 @@ def _groups(
 
 
 def _build(expectation: Expectation, at: int) -> Any:
+    _gx_import.load()
     from great_expectations.exceptions import ExpectationNotFoundError
     from great_expectations.expectations.expectation_configuration import ExpectationConfiguration
 

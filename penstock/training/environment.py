@@ -32,13 +32,13 @@ def commit(code: Path = Path(__file__)) -> str:
 
 def libraries() -> dict[str, str]:
     """Return the installed versions of what training uses, by distribution name, with Python's."""
-    installed = {name: metadata.version(name) for name in _TRACKED}
+    installed = {name: _version(name) for name in _TRACKED}
     return {"python": platform.python_version(), **installed}
 
 
 def requirements() -> list[str]:
     """Return what MLflow writes down as needed for loading the model, pinned to the installed."""
-    return [f"{name}=={metadata.version(name)}" for name in ("mlflow", *_SERVED)]
+    return [f"{name}=={_version(name)}" for name in ("mlflow", *_SERVED)]
 
 
 def image() -> str:
@@ -49,6 +49,11 @@ def image() -> str:
 def pipeline_run() -> str:
     """Return the id of the pipeline run, from `PENSTOCK_PIPELINE_RUN`, or empty."""
     return os.environ.get("PENSTOCK_PIPELINE_RUN", "")
+
+
+def _version(name: str) -> str:
+    # Where only MLflow's client is installed, as in the images: both are released together.
+    return metadata.version("mlflow-skinny" if name == "mlflow" else name)
 
 
 def _git(git: str, folder: Path, *arguments: str) -> str:

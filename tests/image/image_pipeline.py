@@ -1,5 +1,6 @@
 """One project, released in three ways. kfp reads a pipeline's annotations: no lazy ones here."""
 
+import json
 import os
 import subprocess
 import sys
@@ -116,7 +117,8 @@ def by_submission(file: Path, *, site: Site) -> Released:
         server.stop()
     assert server.broken == []
     (run,) = server.asked("POST", "/apis/v2beta1/runs")
-    assert not run["runtime_config"].get("parameters")
+    parameters = run["runtime_config"].get("parameters", {})
+    (site.folder / "parameters.json").write_text(json.dumps(parameters))
     arrived = run["pipeline_spec"]
     (site.folder / "arrived.yaml").write_text(
         yaml.safe_dump_all([arrived["pipeline_spec"], arrived["platform_spec"]])
@@ -128,9 +130,12 @@ def by_submission(file: Path, *, site: Site) -> Released:
 
 
 EXECUTE = """
+import json
 from kfp import components, local
 local.init(local.SubprocessRunner(use_venv=False), pipeline_root="out")
-components.load_component_from_file("arrived.yaml")()
+with open("parameters.json") as file:
+    parameters = json.load(file)
+components.load_component_from_file("arrived.yaml")(**parameters)
 """
 
 

@@ -17,9 +17,11 @@ from image_site import Pod, Site
 
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
+from penstock.records.operations import Operations
 from penstock.records.release import Deployment
 from penstock.records.rollout import Rollout
 from penstock.registry import versions
+from penstock.registry.evidence import Grounds
 from penstock.registry.register import register
 from penstock.registry.versions import ROLLED_BACK
 
@@ -45,6 +47,9 @@ def again(released: Released, *, site: Site, name: str) -> dict[str, str]:
         name=SERVICE,
         tracking_uri=site.tracking_uri,
         holdout=holdout,
+        grounds=Grounds(
+            operations=Operations.read(tasks["probe-serving"] / "operations"), image=None
+        ),
     ).write(registration)
     return {"registration": str(registration), "decision": str(decision), "holdout": str(holdout)}
 

@@ -22,6 +22,7 @@ def check(tmp_path: Path) -> Callable[..., str]:
     for name in ("pyproject.toml", "requirements.lock"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "images" / "locks", tmp_path / "images" / "locks")
+    shutil.copy(ROOT / "images" / "left-out.toml", tmp_path / "images")
     shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
 
     def run(path: str = "", old: str = "", new: str = "", *, option: str = "--check") -> str:
@@ -54,6 +55,8 @@ def test_the_locks_are_current(check: Callable[..., str]) -> None:
         ("images/locks/deploy.txt", r"mlflow-skinny==(.|\n    )*\n", "", "lacks mlflow-skinny"),
         ("images/locks/deploy.txt", r"kfp==(.|\n    )*\n", "", "deploy.txt lacks kfp"),
         ("pyproject.toml", r"optuna>=4.5", "optuna>=99", "train.txt lacks optuna"),
+        ("images/left-out.toml", r"scipy =", "numpy =", "data.txt pins numpy, which"),
+        ("images/left-out.toml", r"scipy =", "sipy =", "leaves out sipy, which nothing asks for"),
     ],
 )
 def test_a_lock_that_is_not_is_named(

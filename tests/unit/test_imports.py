@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).parents[2]
 HEAVY = ("sklearn", "mlflow", "great_expectations", "kserve", "pandas", "matplotlib", "pyarrow")
 
 
@@ -67,3 +70,16 @@ def test_the_command_line_needs_nothing_of_an_extra() -> None:
         "penstock", "pydantic", "pydantic_core", "PyYAML", "annotated-types", "typing_extensions",
         "typing-inspection", "setuptools",
     }  # fmt: skip
+
+
+def test_every_package_is_installed() -> None:
+    """An editable installation finds a folder that a wheel would not hold."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {"penstock": "penstock", "components": "penstock.components"}
+    folders["pipelines"] = "penstock.pipelines"
+    found = {
+        ".".join((name, *path.parent.relative_to(ROOT / folder).parts))
+        for folder, name in folders.items()
+        for path in (ROOT / folder).rglob("__init__.py")
+    }
+    assert found == set(settings["packages"])

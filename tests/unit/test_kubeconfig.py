@@ -1,0 +1,106 @@
+"""A kubeconfig is read by Kubernetes' client, without its classes of what is in a cluster."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+
+from penstock import kube
+from penstock.errors import ServiceError
+
+SCRIPT = """
+import sys
+from penstock import _kubeconfig
+config = _kubeconfig.load()
+print([name for name in sys.modules if name.startswith("kubernetes")])
+import kubernetes
+print(kubernetes.client.V1Pod(kind="Pod").kind, kubernetes.config is not config)
+print(_kubeconfig.load() is kubernetes.config)
+"""
+
+
+def test_the_client_is_whole_for_who_imports_it_later() -> None:
+    said = subprocess.run(
+        [sys.executable, "-c", SCRIPT], check=True, capture_output=True, text=True
+    )
+    assert said.stdout.splitlines() == ["[]", "Pod True", "True"]
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers nothing found, and keeps who asked."""
+
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.headers["authorization"])
+        self.send_response(404)
+        self.send_header("content-type", "application/json")
+        self.end_headers()
+        self.wfile.write(b'{"kind": "Status"}')
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[str, list[str]]]:
+    """The address of an API server, and who asked it."""
+    kept: list[str] = []
+    server = HTTPServer(("127.0.0.1", 0), type("Kept", (Handler,), {"asked": kept}))
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", kept
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def _kubeconfig(folder: Path, user: dict[str, object], server: str = "http://127.0.0.1:1") -> Path:
+    path = folder / "kubeconfig"
+    path.write_text(
+        yaml.safe_dump(
+            {
+                "clusters": [{"name": "c", "cluster": {"server": server}}],
+                "users": [{"name": "u", "user": user}],
+                "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+                "current-context": "x",
+            }
+        )
+    )
+    return path
+
+
+@pytest.mark.parametrize("kind", ["token", "exec"])
+def test_a_token_is_the_users_or_its_plugins(
+    asked: tuple[str, list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    address, authorizations = asked
+    answer = (
+        '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", '
+        '"status": {"token": "secret"}}'
+    )
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": sys.executable,
+        "args": ["-c", f"print('{answer}')"],
+        "interactiveMode": "Never",
+    }
+    user = {"token": "secret"} if kind == "token" else {"exec": plugin}
+    monkeypatch.setenv("KUBECONFIG", str(_kubeconfig(tmp_path, user, address)))
+    assert kube.connect().get("/api/v1/namespaces/x") is None
+    assert authorizations == ["Bearer secret"]
+
+
+def test_a_context_that_is_not_there_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(_kubeconfig(tmp_path, {})))
+    with pytest.raises(ServiceError, match="other"):
+        kube.connect("other")
