@@ -165,7 +165,9 @@ def _run(command: list[str], *, cwd: Path, **environment: str) -> None:
 
 
 @dsl.pipeline(name="rollout")
-def rollout(registration: str, decision: str, holdout: str, options: dict, run: str) -> None:
+def rollout(
+    registration: str, decision: str, holdout: str, policy: dict, options: dict, run: str
+) -> None:
     """What comes after `register` in a release, on records that are there already."""
     registered = dsl.importer(artifact_uri=registration, artifact_class=dsl.Artifact)
     decided = dsl.importer(artifact_uri=decision, artifact_class=dsl.Artifact)
@@ -175,6 +177,7 @@ def rollout(registration: str, decision: str, holdout: str, options: dict, run: 
         decision=decided.output,
         holdout=held_out.output,
         options=options,
+        policy=policy,
         pipeline_run=run,
     )
     with dsl.If(deployed.outputs["Output"] == False, name="rolled back"):  # noqa: E712

@@ -15,6 +15,7 @@ import pytest
 from image_pipeline import CHANGES, SERVICE, Released, in_images, rollout
 from image_site import Pod, Site
 
+from penstock import project
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
 from penstock.records.operations import Operations
@@ -28,8 +29,8 @@ from penstock.registry.versions import ROLLED_BACK
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("images")]
 
 
-def again(released: Released, *, site: Site, name: str) -> dict[str, str]:
-    """Register the model of another run of the same project here; return where the records are."""
+def again(released: Released, *, site: Site, name: str) -> dict[str, Any]:
+    """Register the model of another run of the same project here; return what `rollout` takes."""
     folder = site.folder / name
     folder.mkdir()
     tasks = released.tasks
@@ -51,7 +52,13 @@ def again(released: Released, *, site: Site, name: str) -> dict[str, str]:
             operations=Operations.read(tasks["probe-serving"] / "operations"), image=None
         ),
     ).write(registration)
-    return {"registration": str(registration), "decision": str(decision), "holdout": str(holdout)}
+    gate = project.load(released.folder / "project.yaml").gate
+    return {
+        "registration": str(registration),
+        "decision": str(decision),
+        "holdout": str(holdout),
+        "policy": gate.model_dump(mode="json"),
+    }
 
 
 def champion(site: Site) -> int | None:
