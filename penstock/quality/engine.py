@@ -14,7 +14,7 @@ from typing import Any
 from penstock.data import arrow
 from penstock.data.table import iter_batches
 from penstock.quality import _gx
-from penstock.quality.arguments import refuse_parameters, with_times
+from penstock.quality.arguments import refuse_beyond_doubles, refuse_parameters, with_times
 from penstock.quality.checks.base import Check, Request
 from penstock.quality.checks.plan import plan
 from penstock.quality.forms import are_plain
@@ -69,6 +69,7 @@ def evaluate(folder: Path, dataset: Dataset, checks: Mapping[int, Check]) -> dic
 def _planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
     where = f"expectations[{at}]"
     refuse_parameters(given, where)
+    refuse_beyond_doubles(given, where)
     expectation = with_times(given, dataset)
     return plan(expectation, dataset) if are_plain(expectation, where) else None
 
