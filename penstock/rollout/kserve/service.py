@@ -442,8 +442,10 @@ class KserveService(ABC):
 
     def _forget_unused(self) -> None:
         """Delete a state, and a route, that were opened for what then did not come."""
-        if self._state.term and not (self._state.roles() or self._state.passing):
-            with contextlib.suppress(PenstockError):
+        with contextlib.suppress(PenstockError):
+            # As it is kept: a write may have come through although its answer was lost.
+            found = self._state_in.read()
+            if found and not (found.roles() or found.passing):
                 self._state_in.delete()
 
     def _close(self) -> None:

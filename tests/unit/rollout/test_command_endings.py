@@ -106,6 +106,9 @@ def template(
 class Site:
     """A home and a registry of its own, for one ending of one command."""
 
+    well_on_its_way = 40
+    """The effect of a second release at which its version has traffic."""
+
     home: Path
     uri: str
     template: Template
@@ -225,6 +228,8 @@ def cluster_sites(
 class ClusterSite(Site):
     """A service on an emulated cluster instead; what serves there answers in this process."""
 
+    well_on_its_way = 16
+
     cluster: Cluster = field(kw_only=True)
 
     def order(self, version: int, **canary: Any) -> Order:
@@ -294,8 +299,10 @@ def serving_two(site: Site) -> None:
 def left_in_a_step(site: Site) -> None:
     """Serve version 1, and kill the controller of version 2 once it is well on its way."""
     serving_one(site)
-    ending = run(lambda: site.release(2), Fault.KILL, at=40, below=[site.home])
+    at = site.well_on_its_way
+    ending = run(lambda: site.release(2), Fault.KILL, at=at, below=[site.home])
     assert ending.code == -9
+    assert history(site.place())[-1].rollout.last.phase == "step"
 
 
 def first(site: Site) -> object:
