@@ -327,6 +327,7 @@ class DeploymentSpec(Spec):
     smoke_rows: int = Field(
         default=20,
         ge=1,
+        le=5_000,
         description="Holdout rows whose answers must equal the model's own before users see it",
     )
     canary: CanarySpec = CanarySpec()

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from penstock.data import sample
-from penstock.errors import InputError, MissingLibraryError
+from penstock.errors import InputError
 from penstock.records.dataset import Column, Dataset
 from penstock.serving.answer import Answer
 
@@ -26,9 +26,9 @@ def sample_rows(holdout: Path, *, rows: int) -> dict[str, list[Any]]:
     are asked for, or there is none, the same rows are read from Parquet.
 
     Raises:
-        InputError: If the folder is not a dataset or holds no row.
+        InputError: If the folder is not a dataset or holds no row, or Parquet is to be read and
+            pyarrow is not installed.
         IntegrityError: If the sample is not the one that the dataset's record names.
-        MissingLibraryError: If Parquet is to be read and pyarrow is not installed.
     """
     record = Dataset.of(holdout)
     if record.rows == 0:
@@ -82,7 +82,7 @@ def distance(got: Answer, expected: Answer, row: int) -> float:
 def _from_parquet(holdout: Path, record: Dataset, *, rows: int) -> dict[str, list[Any]]:
     try:
         import pyarrow.dataset
-    except MissingLibraryError as error:
+    except ModuleNotFoundError as error:
         held = record.sample.rows if record.sample else 0
         raise InputError(
             f"{rows:,} rows of the holdout are asked for, {held:,} can be read without pyarrow, "
