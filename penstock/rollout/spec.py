@@ -328,7 +328,8 @@ class DeploymentSpec(Spec):
         default=20,
         ge=1,
         le=5_000,
-        description="Holdout rows whose answers must equal the model's own before users see it",
+        description="Holdout rows whose answers must equal the model's own before users see it; at "
+        "most 5,000, which `split` keeps for it",
     )
     canary: CanarySpec = CanarySpec()
     history: int = Field(
