@@ -105,9 +105,9 @@ def chart(
     named = [line for line in lines if label_text(line.label)]
     columns = columns_of_legend([label_text(line.label) or "" for line in named])
     rows = math.ceil(len(named) / columns)
-    ticks = [short_number(value) for value in _ticks(*ylim)]
-    left = 1.6 * _ROW + _LETTER * max(map(len, ticks), default=0)
     xlim, ylim = _wide(xlim), _wide(ylim)
+    numbers = [short_number(value) for value in _ticks(*ylim)]
+    left = 1.6 * _ROW + _LETTER * max(map(len, numbers), default=0)
     across = _Axis(*xlim, left, width - 12)
     up = _Axis(*ylim, height - 2.2 * _ROW, rows * _ROW + 8)
     text = label_text(title) or "Plot"
@@ -239,8 +239,6 @@ def _ticks_of(axis: _Axis) -> list[float]:
 
 def _ticks(low: float, high: float) -> list[float]:
     """Return round numbers within a range, at even distances, at most six."""
-    if not high > low:
-        return [low]
     raw = (high - low) / _INTERVALS
     size = 10.0 ** math.floor(math.log10(raw))
     step = size * next(each for each in _STEPS if each * size >= raw * (1 - 1e-9))
