@@ -57,7 +57,8 @@ minikube-load: need-minikube images ## Load them into the minikube profile MINIK
 	for image in $(REFERENCES); do minikube --profile $(MINIKUBE_PROFILE) image load $$image || exit 1; done
 
 images-sizes: setup images | build ## What the packages of each weigh, beside what they may
-	$(BIN)/python benchmarks/image_sizes.py --docker $(DOCKER) --json build/image-sizes.json $(IMAGES:%=%=penstock/%:$(VERSION))
+	$(BIN)/python benchmarks/image_sizes.py --docker $(DOCKER) --json build/image-sizes.json \
+	  $(foreach image,$(IMAGES),$(image)=penstock/$(image):$(VERSION))
 
 images-sbom: setup images ## Write build/sbom/*.json (CycloneDX) of what is in each
 	$(BIN)/python scripts/image_sbom.py $(REFERENCES) --docker $(DOCKER)

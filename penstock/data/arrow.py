@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +11,23 @@ import numpy.typing as npt
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+@contextlib.contextmanager
+def system_memory() -> Iterator[None]:
+    """Let Arrow take memory from the C library meanwhile, in the whole process.
+
+    Its own allocator hands pages back and takes them anew for every batch: in a pass over many
+    batches that costs more CPU than the work on some columns.
+    """
+    import pyarrow as pa
+
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(pa.system_memory_pool())
+    try:
+        yield
+    finally:
+        pa.set_memory_pool(before)
 
 
 def texts(values: Sequence[str]) -> pa.StringArray:

@@ -174,9 +174,11 @@ def _text_bits(array: pa.Array) -> Hashes:
     for done in range(0, min(_LONG_TEXT, int(lengths.max(initial=0))), _WORD):
         _absorb(state, words, starts, lengths, done)
     np.multiply(state, _M2, out=state)
-    for row in np.flatnonzero(lengths > _LONG_TEXT):
-        text = padded[starts[row] : starts[row] + lengths[row]]
-        state[row] = xxhash.xxh3_64_intdigest(text.data)
+    long = np.flatnonzero(lengths > _LONG_TEXT)
+    if len(long):
+        begins, ends = starts[long], starts[long] + lengths[long]
+        spans = zip(begins.tolist(), ends.tolist(), strict=True)
+        state[long] = [xxhash.xxh3_64_intdigest(padded.data[at:end]) for at, end in spans]
     return state
 
 

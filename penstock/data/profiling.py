@@ -24,6 +24,7 @@ from penstock.data.counting import (
     RowSampler,
     moment,
     numbers_of,
+    order_of,
     quantiles,
     top_levels,
 )
@@ -41,6 +42,7 @@ MAX_NUMBER = 1e150
 """Numbers up to which a sum of squares is finite, whatever the rows."""
 
 _SKETCH = 16_384
+_LOOK = 1_024
 _HEAVY = 0.01
 
 
@@ -65,20 +67,20 @@ class ColumnProfiler:
         self._bound = np.uint64(2**64 - 1)
         self._moments = Moments()
         self._lengths: tuple[int, int] | None = None
-        self._sample: npt.NDArray[np.float64] = np.empty(0)
+        self._sample: list[npt.NDArray[np.float64]] = []
 
     def add(
         self,
         array: pa.Array,
         taken: npt.NDArray[np.int64],
-        kept: npt.NDArray[np.bool_],
+        kept: npt.NDArray[np.bool_] | None,
     ) -> Hashes:
         """Take in a batch.
 
         Args:
             array: The column's values in its storage type.
             taken: Rows of this batch for the sample.
-            kept: Which of all sampled rows stay.
+            kept: Which of the rows sampled before stay in it; None: all.
 
         Returns:
             One hash a row.
@@ -103,7 +105,7 @@ class ColumnProfiler:
         else:
             figures = {"distinct": self._distinct(), "top": self._heavy_levels()}
             if self.column.type in ("integer", "number"):
-                figures["quantiles"] = quantiles(self._sample)
+                figures["quantiles"] = quantiles(np.concatenate([np.empty(0), *self._sample]))
         if self.infinite:
             raise InputError(
                 f"{self.infinite:,} infinite value{'s' if self.infinite > 1 else ''}",
@@ -134,14 +136,20 @@ class ColumnProfiler:
 
     def _count(self, array: pa.Array, counter: Counter) -> Hashes:
         """Count each value of a batch, or give up where there are too many different ones."""
-        encoded = array.dictionary_encode()
-        values, size = encoded.dictionary, len(encoded.dictionary)
-        keys = self.hasher.hashes(values)
-        places = arrow.numbers(encoded.indices, null=size)
-        counter.add(keys, np.bincount(places, minlength=size + 1)[:size], values)
+        if counter.values is None and _mostly_different(array):
+            hashes = self.hasher.hashes(array)
+            known = hashes[arrow.flags(array.is_valid())] if array.null_count else hashes
+            counter.begin(known, array.drop_null())
+        else:
+            encoded = array.dictionary_encode()
+            values, size = encoded.dictionary, len(encoded.dictionary)
+            keys = self.hasher.hashes(values)
+            places = arrow.numbers(encoded.indices, null=size)
+            counter.add(keys, np.bincount(places, minlength=size + 1)[:size], values)
+            hashes = np.append(keys, self.hasher.missing)[places]
         if len(counter.keys) > MAX_EXACT:
             self._give_up_counting(counter)
-        return np.asarray(np.append(keys, self.hasher.missing)[places])
+        return hashes
 
     def _add_to_estimate(self, array: pa.Array) -> Hashes:
         hashes = self.hasher.hashes(array)
@@ -179,7 +187,10 @@ class ColumnProfiler:
         if counter.values is None:
             return
         self._measure(counter.values, counter.counts)
-        self._add_to_sketch(counter.keys)
+        # The keys are different ones, and sorted.
+        self._sketch = counter.keys[:_SKETCH].copy()
+        if len(self._sketch) == _SKETCH:
+            self._bound = self._sketch[-1]
         heavy = np.flatnonzero(counter.counts >= _HEAVY * self._rows)
         self._heavy = [[int(counter.keys[at]), int(counter.counts[at])] for at in heavy]
         self._heavy_values = counter.values.take(arrow.integers(heavy))
@@ -190,7 +201,10 @@ class ColumnProfiler:
             self._merge_sketch()
 
     def _merge_sketch(self) -> None:
-        ranked = np.sort(np.concatenate([self._sketch, *self._waiting]))
+        waiting = np.concatenate([np.empty(0, dtype=np.uint64), *self._waiting])
+        # Two runs in order: a stable sort merges them.
+        both = np.concatenate([self._sketch, waiting[order_of(waiting)]])
+        ranked = np.sort(both, kind="stable")
         different = np.append(True, ranked[1:] != ranked[:-1])
         self._sketch, self._waiting = ranked[different][:_SKETCH], []
         if len(self._sketch) == _SKETCH:
@@ -205,13 +219,15 @@ class ColumnProfiler:
         return min(round((_SKETCH - 1) * 2.0**64 / float(self._bound)), self._rows)
 
     def _add_sample(
-        self, array: pa.Array, taken: npt.NDArray[np.int64], kept: npt.NDArray[np.bool_]
+        self, array: pa.Array, taken: npt.NDArray[np.int64], kept: npt.NDArray[np.bool_] | None
     ) -> None:
         """Add the sampled rows, a null as NaN."""
+        if kept is not None:
+            self._sample = [np.concatenate([np.empty(0), *self._sample])[kept]]
         if len(taken):
-            part = array.take(arrow.integers(taken)).cast("float64", safe=False)
-            self._sample = np.concatenate([self._sample, arrow.numbers(part, null=np.nan)])
-        self._sample = self._sample[kept]
+            part = array if len(taken) == len(array) else array.take(arrow.integers(taken))
+            numbers = arrow.numbers(part.cast("float64", safe=False), null=np.nan)
+            self._sample.append(numbers)
 
     def _exact(self, counter: Counter) -> dict[str, Any]:
         figures: dict[str, Any] = {"distinct": len(counter.keys)}
@@ -279,3 +295,12 @@ class TableProfiler:
             )
             for profiler in self._profilers
         )
+
+
+def _mostly_different(array: pa.Array) -> bool:
+    """Whether the first values look as if there were more than can be counted one by one.
+
+    Of 1,024 drawn from 10,000 equally common ones about 50 are equal to an earlier one.
+    """
+    first = array.slice(0, _LOOK)
+    return len(array) > MAX_EXACT and len(first.unique()) > _LOOK - _LOOK**2 // (2 * MAX_EXACT)

@@ -148,6 +148,16 @@ def asked(connection: AdbcConnection, query: str, **options: Any) -> Iterator[pa
             yield reader
 
 
+def schema_of(connection: AdbcConnection, query: str) -> pa.Schema:
+    """Return the schema of a query's answer; the query is not run."""
+    import pyarrow as pa
+    from adbc_driver_manager import AdbcStatement
+
+    with AdbcStatement(connection) as statement:
+        statement.set_sql_query(query)
+        return pa.schema(statement.execute_schema())
+
+
 def execute(connection: AdbcConnection, statement: str) -> None:
     """Run a statement that gives no rows."""
     from adbc_driver_manager import AdbcStatement

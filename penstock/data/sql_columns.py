@@ -28,12 +28,16 @@ class Unreadable(Exception):  # noqa: N818 - SQLAlchemy reads instead
     Args:
         reason: Why, as the end of "Not read through Arrow: …".
         error: What to raise where SQLAlchemy cannot read either, for want of its driver.
+        again: The same answer reads it in another way when it is asked once more.
     """
 
-    def __init__(self, reason: str, error: PenstockError | None = None) -> None:
+    def __init__(
+        self, reason: str, error: PenstockError | None = None, *, again: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.error = error
+        self.again = again
 
 
 class Cells(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import decimal
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from penstock.data import arrow
@@ -19,6 +19,7 @@ from penstock.data.sql_arrow import (
     module,
     of_type,
     reason,
+    schema_of,
     texts,
     times,
     whole,
@@ -26,6 +27,7 @@ from penstock.data.sql_arrow import (
 from penstock.data.sql_columns import Cells, Objects, Plain, Unreadable
 from penstock.data.sql_rows import CONNECT, Block, failed, no_answer, no_table
 from penstock.errors import InputError, PenstockError
+from penstock.records.dataset import ColumnType
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,15 +39,20 @@ _GONE = ("08", "28", "53", "57", "58")
 """Classes of SQLSTATE that tell of the server and not of the query."""
 
 _LOST = re.compile(r"server closed|terminating connection|could not receive|SSL|timed? ?out")
+_OUT_OF_RANGE = "22003"
 _HYPHENS = (8, 13, 18, 23)
 
 
 class PostgreSql:
     """Asks a server; the query runs in a transaction that writes nothing and is rolled back.
 
+    A numeric that is to be a number is asked for as a double, the nearest one: as a text it costs
+    four times as much. Where one is NaN, infinite or beyond a double, all are asked for as texts.
+
     Args:
         url: Its options are those of libpq.
         query: A SELECT, VALUES or TABLE.
+        types: Of columns, as the user declares them.
         where: The address without secrets, for errors.
 
     Raises:
@@ -54,11 +61,16 @@ class PostgreSql:
 
     how = "through Arrow, by ADBC's driver for PostgreSQL"
 
-    def __init__(self, url: URL, query: str, *, where: str) -> None:
+    def __init__(
+        self, url: URL, query: str, *, types: Mapping[str, ColumnType], where: str
+    ) -> None:
         self._address = _conninfo(url)
         # COPY puts it in parentheses, where nothing may end it and a comment must be ended.
         self._query = query.strip().rstrip("; \t\r\n") + "\n"
+        self._types = types
         self._where = where
+        self._as_texts = False
+        self._doubles: frozenset[str] = frozenset()
 
     def blocks(self) -> Iterator[Block]:
         """See `Answer`."""
@@ -73,15 +85,22 @@ class PostgreSql:
             with connected(driver, self._address) as connection:
                 connecting = False
                 execute(connection, "SET TRANSACTION READ ONLY")
-                with asked(connection, self._query, **{hint: str(_BYTES)}) as reader:
+                schema = schema_of(connection, self._query)
+                check_unique(schema.names, where=f"{self._where}: query")
+                self._doubles = frozenset() if self._as_texts else self._numerics(schema)
+                query = _with_doubles(self._query, schema.names, self._doubles)
+                with asked(connection, query, **{hint: str(_BYTES)}) as reader:
                     names = reader.schema.names
                     if not names:
                         raise no_table(self._where)
-                    check_unique(names, where=f"{self._where}: query")
+                    if names != schema.names:
+                        raise Unreadable("the answer changes from one time to the next")
                     for batch in batches(reader, _ROWS):
                         yield ArrowBlock(names, batch, self._cells)
         except (adbc.Error, pa.ArrowException, OSError) as error:
             said = reason(error)
+            if self._doubles and getattr(error, "sqlstate", None) == _OUT_OF_RANGE:
+                raise self._again(said) from error
             raise Unreadable(said, self._error(error, said, connecting)) from error
 
     def _error(self, error: Exception, said: str, connecting: bool) -> PenstockError:
@@ -91,7 +110,22 @@ class PostgreSql:
             return no_answer(said, where=self._where)
         return failed(said, where=self._where)
 
+    def _numerics(self, schema: pa.Schema) -> frozenset[str]:
+        return frozenset(
+            field.name
+            for field in schema
+            if _type(field) == "numeric" and self._types.get(field.name, "number") == "number"
+        )
+
+    def _again(self, why: str) -> Unreadable:
+        self._as_texts = True
+        return Unreadable(why, again=True)
+
     def _cells(self, field: pa.Field, array: pa.Array) -> Cells:
+        import pyarrow.compute as pc
+
+        if field.name in self._doubles and pc.all(pc.is_finite(array)).as_py() is False:
+            raise self._again("a numeric is NaN or infinite")
         try:
             return _cells(field, array)
         except Unreadable as limit:
@@ -104,12 +138,30 @@ class PostgreSql:
             raise
 
 
+def _type(field: pa.Field) -> str:
+    """Return the name of a column's type in PostgreSQL."""
+    return str((field.metadata or {}).get(b"POSTGRESQL:type", b"").decode())
+
+
+def _with_doubles(query: str, names: Sequence[str], doubles: Collection[str]) -> str:
+    """Return a query that gives some of its columns as doubles."""
+    if not doubles:
+        return query
+    quoted = {name: '"' + name.replace('"', '""') + '"' for name in names}
+    columns = ", ".join(
+        f"{quoted[name]}::float8 AS {quoted[name]}" if name in doubles else quoted[name]
+        for name in names
+    )
+    within = f"(\n{query}\n) AS answer ({', '.join(quoted.values())})"
+    return f"SELECT {columns} FROM {within}"  # noqa: S608 - the user's own query
+
+
 def _cells(field: pa.Field, array: pa.Array) -> Cells:
     """Return a column's values, by its type in PostgreSQL, as psycopg gives them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    kind = (field.metadata or {}).get(b"POSTGRESQL:type", b"").decode()
+    kind = _type(field)
     if isinstance(array, pa.ExtensionArray):
         array = array.storage
     if kind in ("int2", "int4", "int8"):

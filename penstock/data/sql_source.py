@@ -179,7 +179,7 @@ class SqlReader:
             raise Unreadable("the query has parameters")
         kind, query = url.drivername, str(statement)
         if kind == "postgresql":
-            return PostgreSql(url, query, where=self._where)
+            return PostgreSql(url, query, types=self._source.types, where=self._where)
         if kind == "duckdb":
             return DuckDb(_file(url), query, where=self._where)
         if kind == "sqlite":
@@ -188,13 +188,15 @@ class SqlReader:
         raise Unreadable(f"the address names {driver}" if mark else f"Arrow has none for {name}")
 
     def _take_rows(self, limit: Unreadable) -> None:
-        """Have the rows come one by one from here on.
+        """Have the rows come one by one from here on, or again where that is all it takes.
 
         Raises:
             InputError: If that cannot be, since no driver is installed.
             ServiceError: If that cannot be, and the database does not answer.
         """
         self._begun = None
+        if limit.again:
+            return
         rows = RowByRow(self._source, where=self._where)
         if limit.error is not None and not rows.has_driver():
             raise limit.error from limit

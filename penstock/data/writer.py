@@ -117,13 +117,14 @@ class Writer:
                 where=str(facts["source"]),
                 remedy="A table needs at least one row below its column names.",
             )
+        columns = profiler.columns()
         return Dataset(
             content=profiler.digest.content(),
             rows=sum(self._rows),
-            columns=profiler.columns(),
+            columns=columns,
             files=tuple(self._listing()),
             created=datetime.now(UTC),
-            notes=(*facts.pop("notes"), *_warnings(profiler.columns(), sum(self._rows))),
+            notes=(*facts.pop("notes"), *_warnings(columns, sum(self._rows))),
             **facts,
         )
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from penstock.errors import InputError
 from penstock.quality.spec import Expectation
 from penstock.records.dataset import Dataset
+
+_LARGEST = int(sys.float_info.max)
 
 
 def named_columns(expectation: Expectation) -> tuple[str, ...]:
@@ -42,6 +45,32 @@ def refuse_parameters(expectation: Expectation, where: str) -> None:
                 where=f"{where}.kwargs.{key}",
                 remedy="Write the value itself.",
             )
+
+
+def refuse_beyond_doubles(expectation: Expectation, where: str) -> None:
+    """Refuse a whole number that no double is near to: no value can be compared with it.
+
+    Raises:
+        InputError: If there is one.
+    """
+    for key, value in expectation.kwargs.items():
+        if any(abs(number) > _LARGEST for number in _whole_numbers(value)):
+            raise InputError(
+                "a number is larger than every value can be",
+                where=f"{where}.kwargs.{key}",
+                remedy=f"Give at most {sys.float_info.max:.3g}, or leave the bound out.",
+            )
+
+
+def _whole_numbers(value: Any) -> Iterator[int]:
+    if isinstance(value, int):
+        yield value
+    elif isinstance(value, Mapping):
+        for each in value.values():
+            yield from _whole_numbers(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _whole_numbers(each)
 
 
 def with_times(expectation: Expectation, dataset: Dataset) -> Expectation:

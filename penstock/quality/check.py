@@ -34,8 +34,8 @@ def validate(
 ) -> Validation:
     """Check a dataset, write what was found as a record and as a page, and return it.
 
-    The schema is checked first: columns that are missing, extra or of another type. Then the rows,
-    by Great Expectations; without expectations it is not even imported. An expectation of severity
+    The schema is checked first: columns that are missing, extra or of another type. Then the rows;
+    Great Expectations is imported where an expectation needs it alone. An expectation of severity
     block fails the data, any other does not. One that raises an error inside Great
     Expectations fails the data, whatever its severity.
 

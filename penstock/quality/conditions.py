@@ -208,7 +208,7 @@ class Totalling:
         """Return for each row whether it holds."""
         arrays = [rows.column(name) for name in self.names]
         numbers = [arrow.numbers(array) for array in arrays]
-        holds = _sum(numbers) == self.total
+        holds = _equal(_sum(numbers), self.total)
         for array in arrays:
             holds &= arrow.flags(array.is_valid())
         return _counting(arrays, holds, self.ignore)
@@ -269,9 +269,22 @@ def _sum(numbers: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
     kind: npt.DTypeLike = np.int64
     if any(column.dtype != np.int64 for column in numbers):
         kind = np.float64
-    elif sum(max(abs(int(column.min())), abs(int(column.max()))) for column in numbers) >= 2**63:
+    elif sum(map(_largest, numbers)) >= 2**63:
         kind = object
     total = np.zeros(len(numbers[0]), dtype=kind)
     for column in numbers:
         total = total + column.astype(kind)
     return total
+
+
+def _largest(numbers: npt.NDArray[np.int64]) -> int:
+    """Return how far whole numbers lie from zero."""
+    return max(abs(int(numbers.min(initial=0))), abs(int(numbers.max(initial=0))))
+
+
+def _equal(numbers: npt.NDArray[Any], value: float) -> npt.NDArray[np.bool_]:
+    """Return which numbers equal a value, which NumPy would round to their type."""
+    exact = int(value) if value == int(value) else value
+    if numbers.dtype == np.float64 and float(exact) != exact:
+        return np.zeros(len(numbers), dtype=bool)
+    return np.asarray(numbers == exact, dtype=bool)

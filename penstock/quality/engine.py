@@ -11,9 +11,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from penstock.data import arrow
 from penstock.data.table import iter_batches
 from penstock.quality import _gx
-from penstock.quality.arguments import refuse_parameters, with_times
+from penstock.quality.arguments import refuse_beyond_doubles, refuse_parameters, with_times
 from penstock.quality.checks.base import Check, Request
 from penstock.quality.checks.plan import plan
 from penstock.quality.forms import are_plain
@@ -25,7 +26,7 @@ from penstock.records.dataset import Dataset
 _COLUMNS = 32
 """Columns that are read at once: memory does not grow with the width of a table."""
 
-_LEVELS = 2_000
+_LEVELS = 8_000
 
 
 def run(
@@ -57,7 +58,8 @@ def run(
 def evaluate(folder: Path, dataset: Dataset, checks: Mapping[int, Check]) -> dict[int, Outcome]:
     """Return the outcome of each check of a dataset."""
     requests = dict.fromkeys(one for check in checks.values() for one in check.requests)
-    found = _found(folder, _coded(dataset), {request: request.begin() for request in requests})
+    with arrow.system_memory():
+        found = _found(folder, _coded(dataset), {request: request.begin() for request in requests})
     return {
         at: check.conclude([found[request] for request in check.requests])
         for at, check in checks.items()
@@ -67,6 +69,7 @@ def evaluate(folder: Path, dataset: Dataset, checks: Mapping[int, Check]) -> dic
 def _planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
     where = f"expectations[{at}]"
     refuse_parameters(given, where)
+    refuse_beyond_doubles(given, where)
     expectation = with_times(given, dataset)
     return plan(expectation, dataset) if are_plain(expectation, where) else None
 

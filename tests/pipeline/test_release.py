@@ -322,8 +322,12 @@ class TestRefusedByTheGate:
         inner = type(shell)(project.parent)
         assert inner("compile", "project.yaml", "-o", "release.yaml").returncode == 0
         text = (project.parent / "release.yaml").read_text()
-        forced = text.replace("return result.approved", "return True")
-        assert forced != text
+        forced, swapped = re.subn(
+            r"(decide-Output''\] == )(true|false)",
+            lambda found: found[1] + {"true": "false", "false": "true"}[found[2]],
+            text,
+        )
+        assert swapped == 2
         (project.parent / "forced.yaml").write_text(without_retries(forced))
         with pytest.raises(RuntimeError):
             run_yaml(project.parent / "forced.yaml", project=project, overrides={}, warm=True)

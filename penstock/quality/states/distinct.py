@@ -27,6 +27,7 @@ class Distinct(OnePass):
     column: str
     checked: int = 0
     texts: list[pa.Array] = field(default_factory=list)
+    _varied: bool = False
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -36,8 +37,12 @@ class Distinct(OnePass):
     def update(self, rows: Rows) -> None:
         """Take a batch in."""
         held = rows.batch.column(self.column)
-        self.checked += len(held) - held.null_count
-        self._append(rows.different(self.column))
+        count = len(held) - held.null_count
+        self.checked += count
+        # Where few values repeat within a batch, to look for them once, later, is cheaper.
+        texts = rows.values(self.column) if self._varied else rows.different(self.column)
+        self._varied = self._varied or 2 * len(texts) > count
+        self._append(texts)
 
     def merge(self, other: Distinct) -> None:
         """Take in what another state saw."""

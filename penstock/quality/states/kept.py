@@ -80,7 +80,7 @@ def draw(
     """
     import pyarrow.compute as pc
 
-    if len(drawn) == DRAWN and rows.start > drawn[-1][0]:
+    if is_drawn(drawn, rows):
         return drawn
     at = np.flatnonzero(arrow.flags(pc.invert(kept)))[:DRAWN]
     taken = [rows.column(name) for name in columns]
@@ -92,6 +92,11 @@ def draw(
             for row in at
         ]
     return first(drawn + [(rows.start + int(row), v) for row, v in zip(at, values, strict=True)])
+
+
+def is_drawn(drawn: list[tuple[int, Any]], rows: Rows) -> bool:
+    """Return whether 200 rows are drawn, all from before a batch."""
+    return len(drawn) == DRAWN and rows.start > drawn[-1][0]
 
 
 def first(drawn: list[tuple[int, Any]]) -> list[tuple[int, Any]]:

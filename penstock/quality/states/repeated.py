@@ -9,9 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.data import arrow
-from penstock.quality.outcome import DRAWN
 from penstock.quality.states.base import OnePass, Rows
-from penstock.quality.states.kept import draw, first
+from penstock.quality.states.kept import draw, first, is_drawn
 from penstock.quality.states.unique_key import Key, Keys, Uniqueness
 
 if TYPE_CHECKING:
@@ -22,22 +21,22 @@ _PENDING = 1 << 20
 
 @dataclass
 class RepeatedKeys(OnePass):
-    """Counts the rows with a repeated key, where equal keys are equal values.
+    """Draws rows with a repeated key, where equal keys are equal values.
+
+    Their number is known: that of all rows less those whose key is single.
 
     Args:
         key: What is to be unique.
         repeated: The keys that repeat, in order.
         checked: Rows that count.
         single: Different keys that do not repeat.
-        unexpected: Rows with a repeated key.
-        drawn: The first 200 of these.
+        drawn: The first 200 rows with a repeated key.
     """
 
     key: Key
     repeated: Keys
     checked: int
     single: int
-    unexpected: int = 0
     drawn: list[tuple[int, Any]] = field(default_factory=list)
 
     @property
@@ -47,20 +46,20 @@ class RepeatedKeys(OnePass):
 
     def update(self, rows: Rows) -> None:
         """Take a batch in."""
+        if is_drawn(self.drawn, rows):
+            return
         keys, counts = self.key.keys(rows)
         again = counts & _among(keys, self.repeated)
-        self.unexpected += int(np.count_nonzero(again))
         self.drawn = draw(self.drawn, rows, arrow.booleans(~again), self.key.names)
 
     def merge(self, other: RepeatedKeys) -> None:
         """Take in what another state saw."""
-        self.unexpected += other.unexpected
         self.drawn = first(self.drawn + other.drawn)
 
     def finish(self) -> Uniqueness:
         """Return what is known."""
         distinct = self.single + len(self.repeated)
-        return Uniqueness(self.checked, distinct, self.unexpected, self.drawn)
+        return Uniqueness(self.checked, distinct, self.checked - self.single, self.drawn)
 
 
 @dataclass
@@ -100,7 +99,7 @@ class RepeatedTexts(OnePass):
         again = None if self.everything else self._again(rows)
         found = self.key.texts(rows, again).value_counts()
         self._append(found.field("values"), arrow.numbers(found.field("counts")))
-        if not (len(self.drawn) == DRAWN and rows.start > self.drawn[-1][0]):
+        if not is_drawn(self.drawn, rows):
             self._draw(rows, self._again(rows) if again is None else again)
 
     def merge(self, other: RepeatedTexts) -> None:

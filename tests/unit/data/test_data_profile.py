@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.data.counting import order_of
 from penstock.data.profiling import TableProfiler
 from penstock.data.storage import columns_of, to_storage
 from penstock.data.table import write_dataset
@@ -170,3 +171,31 @@ def test_a_dictionary_with_unused_values() -> None:
 
     assert [(level.value, level.rows) for level in found.top] == [("a", 2), ("c", 1)]
     assert found.distinct == 2
+
+
+def test_what_begins_with_different_values_and_then_repeats() -> None:
+    values: list[float | None] = [float(n) for n in range(5_000)]
+    values += [None, -0.0, -0.0, *values[:1_990:-1], *[7.0] * 3_000]
+
+    found = profile(pa.array(values), 12_000)
+
+    known = np.array([value for value in values if value is not None])
+    assert len(known) == 11_011
+    assert (found.nulls, found.distinct) == (1, 5_000)
+    assert [(level.value, level.rows) for level in found.top[:3]] == [
+        ("7.0", 3_001), ("0.0", 3), ("1991.0", 2),
+    ]  # fmt: skip
+    assert found.mean == pytest.approx(known.mean())
+    assert found.quantiles == tuple(
+        np.quantile(known, [0.05, 0.25, 0.5, 0.75, 0.95], method="inverted_cdf")
+    )
+
+
+@pytest.mark.parametrize("most", [0, 1, 2**40, 2**64 - 1])
+def test_hashes_are_ordered_as_a_stable_sort_orders_them(most: int) -> None:
+    chance = np.random.default_rng(7)
+    hashes = chance.integers(0, most, 5_000, dtype=np.uint64, endpoint=True)
+    hashes[1_000:2_000] = hashes[3_000:4_000]
+
+    assert np.array_equal(order_of(hashes), np.argsort(hashes, kind="stable"))
+    assert len(order_of(hashes[:0])) == 0

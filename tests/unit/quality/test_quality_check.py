@@ -341,6 +341,14 @@ def test_column_that_the_contract_promised_fails_the_data_instead(make, check) -
             expect("column_values_to_be_between", column="age", min_value={"$PARAMETER": "low"}),
             r"expectations\[1\]\.kwargs\.min_value: the suite parameter 'low' has no value",
         ),
+        (
+            expect("column_values_to_be_in_set", column="age", value_set=[1, -(2**1100)]),
+            r"expectations\[1\]\.kwargs\.value_set: a number is larger than every value can be",
+        ),
+        (
+            expect("column_sum_to_be_between", column="age", max_value=2**1100),
+            r"expectations\[1\]\.kwargs\.max_value: a number is larger than every value can be",
+        ),
     ],
 )
 def test_expectation_that_cannot_be_meant_is_refused(

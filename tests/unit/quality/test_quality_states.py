@@ -14,12 +14,23 @@ from expectation_tables import KINDS, Expecting, table
 
 from penstock.data.table import write_dataset
 from penstock.quality import engine, patterns
+from penstock.quality.conditions import (
+    Among,
+    Between,
+    Compared,
+    Constant,
+    Lengths,
+    Matching,
+    Missing,
+    Totalling,
+)
 from penstock.quality.outcome import Outcome
 from penstock.quality.spec import Expectation
 from penstock.quality.states.base import Rows, State
 from penstock.quality.states.repeats import Repeats
 from penstock.quality.states.sums import Sums
 from penstock.quality.states.unique_key import Key
+from penstock.quality.values import Interval, Members
 from penstock.records.dataset import Column
 
 
@@ -152,6 +163,61 @@ def test_missing_values_break_pairs_and_sums_of_any_type(tmp_path: Path) -> None
     assert (greater.unexpected, greater.samples) == (2, ("1, 1", "None, 2"))
     assert flags.samples == ("None, True", "True, False")
     assert (total.unexpected, total.samples) == (2, ("a: 1, b: 1", "a: None, b: 2"))
+
+
+def test_a_sum_of_columns_equals_a_figure_as_written(tmp_path: Path) -> None:
+    even = 2**53
+    whole, written, beyond, doubles, rounded = check(
+        tmp_path / "data",
+        {
+            "a": [even, even],
+            "b": [0, 1],
+            "x": [float(even), 0.5],
+        },
+        expect("multicolumn_sum_to_equal", column_list=["a", "b"], sum_total=float(even)),
+        expect("multicolumn_sum_to_equal", column_list=["a", "b"], sum_total=even + 1),
+        expect("multicolumn_sum_to_equal", column_list=["a", "b"], sum_total=2**1000),
+        expect("multicolumn_sum_to_equal", column_list=["b", "x"], sum_total=1.5),
+        expect("multicolumn_sum_to_equal", column_list=["b", "x"], sum_total=even + 1),
+    )
+    assert whole.samples == (f"a: {even}, b: 1",)
+    assert written.samples == (f"a: {even}, b: 0",)
+    assert beyond.unexpected == 2
+    assert doubles.samples == (f"b: 0, x: {even}",)
+    assert rounded.unexpected == 2
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        Missing("a", negated=False),
+        Between("x", Interval(0, 1)),
+        Lengths("s", Interval(0, 1)),
+        Among(Members("s", "string", ("q",))),
+        Matching("s", ("^a(?=b)",)),
+        Constant("s", holds=True),
+        Compared("a", "x", equal=True, greater=True, ignore="any"),
+        Totalling(("a", "b"), 3, "all"),
+        Totalling(("a", "x"), 3, "all"),
+    ],
+    ids=repr,
+)
+def test_no_rows_are_asked_for_nothing(condition) -> None:
+    columns = {"a": pa.int64(), "b": pa.int64(), "x": pa.float64(), "s": pa.string()}
+    batch = pa.record_batch({name: pa.array([], kind) for name, kind in columns.items()})
+    assert len(condition(Rows(batch, 0))) == 0
+
+
+def test_what_is_no_number_is_missing_to_pairs_and_sums() -> None:
+    nan = float("nan")
+    batch = pa.record_batch({"a": [1, 2, 3], "x": [nan, 2.0, 4.0], "y": [nan, nan, 1.0]})
+    rows = Rows(batch, 0)
+    pair = Compared("a", "x", equal=True, greater=True, ignore="all")
+    assert pair(rows).to_pylist() == [False, True, False]
+    assert Compared("x", "y", equal=True, greater=True, ignore="all")(rows).to_pylist() == [
+        None, False, True,
+    ]  # fmt: skip
+    assert Totalling(("x", "y"), 5, "any")(rows).to_pylist() == [None, None, True]
 
 
 def test_minus_zero_is_zero(tmp_path: Path) -> None:
