@@ -90,8 +90,8 @@ def _from_parquet(holdout: Path, record: Dataset, *, rows: int) -> dict[str, lis
             where=str(holdout),
             remedy=f"Ask for at most {held:,} (deployment.smoke_rows)."
             if held
-            else "Split the data again with this release of Penstock: the component split writes "
-            "what is asked for beside its holdout.",
+            else "Pass the holdout that the component split wrote, of this release of Penstock: it "
+            "holds the rows as JSON lines too.",
         ) from error
     paths = [str(holdout / part.name) for part in record.files]
     try:
