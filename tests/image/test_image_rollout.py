@@ -57,7 +57,8 @@ def again(released: Released, *, site: Site, name: str) -> dict[str, Any]:
         "registration": str(registration),
         "decision": str(decision),
         "holdout": str(holdout),
-        "policy": gate.model_dump(mode="json"),
+        # KFP takes no null within a parameter.
+        "policy": gate.model_dump(mode="json", exclude_none=True),
     }
 
 
