@@ -29,7 +29,8 @@ def deploy(
     Args:
         registration: What `register` wrote.
         decision: The decision that approves the version.
-        holdout: Rows for the first check, and for replayed traffic where the plan asks for it.
+        holdout: The part that `split` held out: rows for the first check, and for replayed traffic
+            where the plan asks for it.
         options: Fields of the project file's `deployment` section; `canary` is the plan.
         policy: Fields of the `gate` section: must be the ones that the decision was made on. Empty
             takes what is kept with the version. Whom it asks to approve must have approved.

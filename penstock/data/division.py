@@ -120,6 +120,7 @@ def _write(
                 reading=dataset.reading,
                 parent=dataset.content,
                 part=part,
+                sample_of=int(mask.sum()) if part == "holdout" else None,
             )
         )
         made.append(path)

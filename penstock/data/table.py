@@ -131,6 +131,7 @@ def write_dataset(
     reading: Reading | None = None,
     parent: str | None = None,
     part: Literal["train", "holdout"] | None = None,
+    sample_of: int | None = None,
 ) -> Dataset:
     """Write batches of rows as a dataset: Parquet files, and a record with digest and profile.
 
@@ -146,19 +147,29 @@ def write_dataset(
         reading: How its texts were read, if it holds texts.
         parent: Content digest of the dataset that this one is a part of.
         part: Which part.
+        sample_of: How many rows there will be: some are written as JSON lines too, see
+            `penstock.data.sample`. None writes none.
 
     Raises:
         InputError: If there are no rows, a column cannot be stored, a number is infinite, or the
             disk is full. Nothing is left behind then.
     """
+    from penstock.data.sample import Gatherer
     from penstock.data.writer import Writer
 
+    gatherer = None if sample_of is None else Gatherer(sample_of)
     with disk_errors(output), files.whole_folder(output) as folder:
         with contextlib.closing(Writer(folder)) as writer:
-            for batch in batches:
+            for batch in gatherer.passing(batches) if gatherer else batches:
                 writer.add(batch)
             dataset = writer.finish(source=source, notes=notes, parent=parent, part=part)
-        dataset = dataset.model_copy(update={"assumptions": tuple(assumptions), "reading": reading})
+        dataset = dataset.model_copy(
+            update={
+                "assumptions": tuple(assumptions),
+                "reading": reading,
+                "sample": gatherer.write(folder) if gatherer else None,
+            }
+        )
         dataset.write(folder / RECORD_NAME)
     return dataset
 

@@ -118,6 +118,14 @@ class DataFile(Value):
     bytes: int
 
 
+class RowSample(Value):
+    """Rows of a dataset that are there as JSON lines too: evenly spread, in their order."""
+
+    name: str
+    rows: int
+    digest: str = Field(description="`sha256:<hex>` of the file")
+
+
 class Dataset(Record):
     """`_dataset.json`: the record beside the Parquet files of a dataset.
 
@@ -147,6 +155,9 @@ class Dataset(Record):
         default=None, description="Content digest of the dataset that this one is a part of"
     )
     part: Literal["train", "holdout"] | None = None
+    sample: RowSample | None = Field(
+        default=None, description="Some rows as JSON lines, which the step `deploy` asks about"
+    )
 
     @staticmethod
     def record_in(folder: Path) -> Path | None:

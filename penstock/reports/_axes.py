@@ -96,9 +96,16 @@ def _legend(axes: Axes) -> None:
     handles, labels = axes.get_legend_handles_labels()
     if not labels:
         return
-    length = sum(len(label) + 5 for label in labels)
-    columns = len(labels) if length <= LEGEND_LINE else 2 if max(map(len, labels)) <= 19 else 1
+    columns = columns_of_legend(labels)
     axes.legend(handles, labels, loc="lower left", bbox_to_anchor=(0, 1.01), ncols=columns)
+
+
+def columns_of_legend(labels: Sequence[str]) -> int:
+    """Return how many names fit beside each other above a small plot."""
+    length = sum(len(label) + 5 for label in labels)
+    if length <= LEGEND_LINE:
+        return max(len(labels), 1)
+    return 2 if max(map(len, labels)) <= 19 else 1
 
 
 def label_text(text: str) -> str | None:

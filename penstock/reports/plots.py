@@ -121,12 +121,11 @@ def lines(
                 label=label_text(band.label),
             )
         for line in series:
-            draw(axes, line)
+            _draw(axes, line)
         return finish(sheet, x=x, y=y, xlim=xlim, ylim=ylim, references=references)
 
 
-def draw(axes: Axes, line: Series) -> None:
-    """Draw a line on axes that another module of this package has begun."""
+def _draw(axes: Axes, line: Series) -> None:
     from penstock.reports._svg import STAND_INS
 
     axes.plot(

@@ -1,27 +1,22 @@
 """What changed over time, and distributions that were counted while it did, as SVG for the pages.
 
 Like `penstock.reports.plots`, of which it uses the lines: any text is a label, and the same input
-gives the same text.
+gives the same text. It draws without Matplotlib, which the image that releases models does without.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
 
-from penstock.reports._axes import Colour, Dashes, finish, label_text
-from penstock.reports.plots import HEIGHT, WIDTH, Reference, Series, draw
+from penstock.reports._axes import Colour, Dashes
+from penstock.reports._chart import Ground, Line, Point, chart
+from penstock.reports.plots import HEIGHT, WIDTH, Reference, Series
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-_WIDE_HEIGHT = 3.0
-_LETTER = 5.7
-"""Points that a letter of a span's label takes."""
-
-_BESIDE_AXES = 60
-"""Points of a drawing's width that its axis takes."""
+_INCH = 72
+_WIDTH, _HEIGHT, _WIDE_HEIGHT = _INCH * WIDTH, _INCH * HEIGHT, _INCH * 3.0
 
 
 @dataclass(frozen=True)
@@ -85,24 +80,23 @@ def over_time(
         wide: As wide as a page instead of half of it.
         named: Whether the spans are named, at the top of them: leave room there in `ylim`.
     """
-    from penstock.reports._svg import STAND_INS, drawing
-
-    width = 2 * WIDTH if wide else WIDTH
-    with drawing(
-        title=label_text(title) or "Plot",
-        width=width,
-        height=_WIDE_HEIGHT if wide else HEIGHT,
-    ) as sheet:
-        for span in spans:
-            if span.shaded:
-                sheet.axes.axvspan(
-                    span.start, span.end, color=STAND_INS["line"], alpha=0.45, linewidth=0, zorder=0
-                )
-        if named:
-            _name(sheet.axes, spans, xlim=xlim, width=width * 72 - _BESIDE_AXES)
-        for line in series:
-            draw(sheet.axes, line)
-        return finish(sheet, x=x, y=y, xlim=xlim, ylim=ylim, references=references)
+    grounds = [
+        Ground(span.start, span.end, span.names if named else (), span.shaded) for span in spans
+    ]
+    lines = [
+        Line(_points(one), one.label, one.colour, one.dashes, marked=one.points) for one in series
+    ]
+    ylim = ylim or _fitted(lines)
+    return chart(
+        [*lines, *(_reference(one, xlim=xlim, ylim=ylim) for one in references)],
+        title=title,
+        size=(2 * _WIDTH, _WIDE_HEIGHT) if wide else (_WIDTH, _HEIGHT),
+        x=x,
+        y=y,
+        xlim=xlim,
+        ylim=ylim,
+        grounds=grounds,
+    )
 
 
 def distribution(
@@ -122,37 +116,57 @@ def distribution(
         x: Name of the horizontal axis.
         y: Name of the vertical axis.
     """
-    from penstock.reports._svg import STAND_INS, drawing
+    lines = [
+        Line(
+            _outline(group.shares, edges), group.label, group.colour, group.dashes, 1.4, filled=True
+        )
+        for group in groups
+    ]
+    top = max((share for group in groups for share in group.shares), default=0)
+    return chart(
+        lines,
+        title=title,
+        size=(_WIDTH, _HEIGHT),
+        x=x,
+        y=y,
+        xlim=(edges[0], edges[-1]),
+        ylim=(0, 1.05 * top),
+    )
 
-    with drawing(title=label_text(title) or "Plot", width=WIDTH, height=HEIGHT) as sheet:
-        for group in groups:
-            colour = STAND_INS[group.colour]
-            sheet.axes.stairs(group.shares, edges, fill=True, color=colour, alpha=0.22)
-            sheet.axes.stairs(
-                group.shares,
-                edges,
-                color=colour,
-                linewidth=1.4,
-                linestyle=group.dashes,
-                label=label_text(group.label),
-            )
-        return finish(sheet, x=x, y=y, xlim=(edges[0], edges[-1]))
+
+def _points(series: Series) -> list[Point]:
+    """Return what a line goes through; a step holds its value until the next begins."""
+    points = list(zip(map(float, series.x), map(float, series.y), strict=True))
+    if not series.steps:
+        return points
+    corners = [(after[0], before[1]) for before, after in pairwise(points)]
+    return [*(one for pair in zip(points, corners, strict=False) for one in pair), points[-1]]
 
 
-def _name(axes: Axes, spans: Sequence[Span], *, xlim: tuple[float, float], width: float) -> None:
-    """Write each span's name at the top of it, the longest that fits, or none."""
-    from penstock.reports._svg import STAND_INS
+def _outline(shares: Sequence[float], edges: Sequence[float]) -> list[Point]:
+    if len(edges) != len(shares) + 1:
+        raise ValueError(f"Size mismatch: {len(shares)} shares between {len(edges)} edges")
+    tops = [
+        point
+        for (low, high), share in zip(pairwise(edges), shares, strict=True)
+        for point in ((low, share), (high, share))
+    ]
+    return [(edges[0], 0.0), *tops, (edges[-1], 0.0)]
 
-    for span in spans:
-        room = (span.end - span.start) / (xlim[1] - xlim[0]) * width
-        name = next((name for name in span.names if len(name) * _LETTER <= room), None)
-        if name:
-            axes.text(
-                (span.start + span.end) / 2,
-                0.97,
-                label_text(name) or "",
-                transform=axes.get_xaxis_transform(),
-                ha="center",
-                va="top",
-                color=STAND_INS["muted"],
-            )
+
+def _reference(
+    reference: Reference, *, xlim: tuple[float, float], ylim: tuple[float, float]
+) -> Line:
+    ends: dict[str, list[Point]] = {
+        "horizontal": [(xlim[0], reference.at), (xlim[1], reference.at)],
+        "vertical": [(reference.at, ylim[0]), (reference.at, ylim[1])],
+        "diagonal": [(xlim[0], xlim[0]), (xlim[1], xlim[1])],
+    }
+    return Line(ends[reference.kind], reference.label, reference.colour, "apart", 1.2)
+
+
+def _fitted(lines: Sequence[Line]) -> tuple[float, float]:
+    """Return a range in which all points are, with some room."""
+    values = [y for line in lines for _, y in line.points if math.isfinite(y)] or [0.0]
+    room = 0.05 * (max(values) - min(values))
+    return min(values) - room, max(values) + room

@@ -284,7 +284,7 @@ def _grids(record: Model, holdout: Path, *, spec: DeploymentSpec) -> Grids:
             where="deployment.canary.traffic.source",
             remedy="Set it to both.",
         )
-    values = questions.sample_rows(holdout, rows=REPLAYED_ROWS).column(record.target).to_pylist()
+    values = questions.sample_rows(holdout, rows=REPLAYED_ROWS)[record.target]
     known = sorted(float(value) for value in values if value is not None)
     cuts = {known[len(known) * index // 50] for index in range(1, 50)} if known else set()
     return Grids(scores=tuple(sorted(cuts))) if cuts else Grids()

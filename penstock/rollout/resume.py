@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from penstock.data import sample
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.rollout import Order, ReturnOrder, Rollout
@@ -26,7 +27,7 @@ from penstock.rollout.router import Address, Release, Router
 from penstock.rollout.spec import CanarySpec, DeploymentSpec
 from penstock.serving import questions
 
-REPLAYED_ROWS = 5_000
+REPLAYED_ROWS = sample.ROWS
 """Rows of the holdout that are replayed, and that tell which values the target has."""
 
 
@@ -262,6 +263,6 @@ def _traffic(
     names = [column.name for column in Model.read(folder / FILE_NAME).columns]
     bodies = [
         json.dumps({"instances": [row]}, ensure_ascii=False).encode()
-        for row in questions.as_instances(sample.select(names))
+        for row in questions.as_instances(sample, names)
     ]
     return router.replay(bodies, rate=plan.traffic.rate)

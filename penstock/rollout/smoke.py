@@ -6,7 +6,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -18,8 +18,6 @@ from penstock.serving.answer import Answer, answer_of
 from penstock.serving.questions import as_instances, columns_of, difference, sample_rows
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
     from penstock.model import LoadedModel
     from penstock.onnx_model import OnnxModel
 
@@ -53,7 +51,7 @@ def check(
     *,
     service: str,
     scorer: Scorer,
-    sample: pa.Table,
+    sample: Mapping[str, Sequence[Any]],
     log: Callable[[], str] = lambda: "",
 ) -> int:
     """Send rows to a server and compare its answers with the model's; return how many.
@@ -74,8 +72,9 @@ def check(
     names = [column.name for column in scorer.record.columns]
     scores = scorer.scores_of(columns_of(sample, scorer.record.columns))
     expected = answer_of(scorer.record, labels=scorer.labels_of(scores), scores=scores)
-    answered = _ask(address, service=service, instances=as_instances(sample.select(names)), log=log)
-    rows: int = sample.num_rows
+    instances = as_instances(sample, names)
+    answered = _ask(address, service=service, instances=instances, log=log)
+    rows = len(instances)
     got = _answer_in(answered, rows=rows, like=expected, where=address.url)
     for row in range(rows):
         found = difference(got, expected, row)
@@ -106,7 +105,7 @@ def curl_line(deployment: Deployment, *, holdout: Path) -> str:
         raise ServiceError(f"the service does not answer: {error}", where=address) from error
     except (ValueError, LookupError, TypeError, RecursionError) as error:
         raise _foreign(f"it says {response.text:.200}", where=address) from error
-    instances = as_instances(sample_rows(holdout, rows=1).select(names))
+    instances = as_instances(sample_rows(holdout, rows=1), names)
     body = json.dumps({"instances": instances}, ensure_ascii=False)
     return f"curl -s {predict_url(deployment.url, deployment.service)} -d {shlex.quote(body)}"
 

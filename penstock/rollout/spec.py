@@ -327,7 +327,9 @@ class DeploymentSpec(Spec):
     smoke_rows: int = Field(
         default=20,
         ge=1,
-        description="Holdout rows whose answers must equal the model's own before users see it",
+        le=5_000,
+        description="Holdout rows whose answers must equal the model's own before users see it; at "
+        "most 5,000, which `split` keeps for it",
     )
     canary: CanarySpec = CanarySpec()
     history: int = Field(

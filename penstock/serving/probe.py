@@ -107,10 +107,10 @@ def _ask(server: Held, model: Path, *, holdout: Path, requests: int) -> dict[str
 
     loaded = models.load(model)
     names = [column.name for column in loaded.record.columns]
-    sample = sample_rows(holdout, rows=requests).select(names)
+    sample = sample_rows(holdout, rows=requests)
     scores = loaded.scores_of(columns_of(sample, loaded.record.columns))
     expected = answer_of(loaded.record, labels=loaded.labels_of(scores), scores=scores)
-    bodies = [orjson.dumps({"instances": [row]}) for row in as_instances(sample)]
+    bodies = [orjson.dumps({"instances": [row]}) for row in as_instances(sample, names)]
     for number in range(WARM_UP):
         server.ask(bodies[number % len(bodies)])
     taken: list[float] = []

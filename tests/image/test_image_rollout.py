@@ -57,6 +57,7 @@ def again(released: Released, *, site: Site, name: str) -> dict[str, Any]:
         "registration": str(registration),
         "decision": str(decision),
         "holdout": str(holdout),
+        # KFP takes no null within a parameter.
         "policy": gate.model_dump(mode="json", exclude_none=True),
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -104,3 +105,71 @@ def test_a_context_that_is_not_there_is_named(
     monkeypatch.setenv("KUBECONFIG", str(_kubeconfig(tmp_path, {})))
     with pytest.raises(ServiceError, match="other"):
         kube.connect("other")
+
+
+WITHOUT_GOOGLE = """
+import sys
+class Absent:
+    def find_spec(name, path=None, target=None):
+        if name == "google.auth" or name.startswith("cryptography"):
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Absent)
+from penstock import kube
+from penstock.errors import ServiceError
+for context in ("token", "exec", "certificate"):
+    settings = kube.connect(context)
+    print(settings.get("/api/v1/namespaces/x"), flush=True)
+try:
+    kube.connect("gcp")
+except ServiceError as error:
+    print(error)
+print([name for name in sys.modules if name.startswith("google.auth")])
+"""
+
+
+def test_google_is_needed_by_those_alone_who_sign_in_to_it(
+    asked: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    address, authorizations = asked
+    answer = (
+        '{"apiVersion": "client.authentication.k8s.io/v1", "kind": "ExecCredential", '
+        '"status": {"token": "plugin"}}'
+    )
+    plugin = {
+        "apiVersion": "client.authentication.k8s.io/v1",
+        "command": sys.executable,
+        "args": ["-c", f"print('{answer}')"],
+        "interactiveMode": "Never",
+    }
+    for name in ("client.crt", "client.key"):
+        (tmp_path / name).write_text("")
+    users = {
+        "token": {"token": "secret"},
+        "exec": {"exec": plugin},
+        "certificate": {
+            "client-certificate": str(tmp_path / "client.crt"),
+            "client-key": str(tmp_path / "client.key"),
+        },
+        "gcp": {"auth-provider": {"name": "gcp"}},
+    }
+    config = {
+        "clusters": [{"name": "c", "cluster": {"server": address}}],
+        "users": [{"name": name, "user": user} for name, user in users.items()],
+        "contexts": [{"name": n, "context": {"cluster": "c", "user": n}} for n in users],
+        "current-context": "token",
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(yaml.safe_dump(config))
+    said = subprocess.run(
+        [sys.executable, "-c", WITHOUT_GOOGLE],
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | {"KUBECONFIG": str(path)},
+    )
+    *answers, refusal, loaded = said.stdout.splitlines()
+    assert answers == ["None"] * 3
+    assert authorizations == ["Bearer secret", "Bearer plugin", None]
+    assert "auth-provider: gcp" in refusal
+    assert "gke-gcloud-auth-plugin" in refusal
+    assert loaded == "[]"

@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
 import pytest
 
 from penstock import model
@@ -68,17 +67,17 @@ def foreign() -> Iterator[Foreign]:
     server.server_close()
 
 
-def check(server: Foreign, scorer: Any, sample: pa.Table) -> int:
+def check(server: Foreign, scorer: Any, sample: dict[str, Any]) -> int:
     address = Address(f"http://127.0.0.1:{server.server_port}")
     return smoke.check(address, service="adult", scorer=scorer, sample=sample)
 
 
-def sample_of(instances: list[dict[str, Any]]) -> pa.Table:
+def sample_of(instances: list[dict[str, Any]]) -> dict[str, Any]:
     rows = [dict(row, since=datetime.fromisoformat(row["since"])) for row in instances[:ROWS]]
-    return pa.Table.from_pylist(rows)
+    return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def answer(scorer: Any, sample: pa.Table) -> dict[str, Any]:
+def answer(scorer: Any, sample: dict[str, Any]) -> dict[str, Any]:
     scores = scorer.scores_of(columns_of(sample, scorer.record.columns))
     made = answer_of(scorer.record, labels=scorer.labels_of(scores), scores=scores)
     return {"predictions": made.labels, "probabilities": made.probabilities}
