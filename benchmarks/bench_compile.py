@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -12,24 +11,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import yaml
+from measuring import measured
 from targets import Target, report
 
 PENSTOCK = Path(sys.executable).parent / "penstock"
 BARE = [sys.executable, "-c", "from kfp import compiler, dsl"]
 
 PLAIN = {"name": "bench", "target": "y", "source": {"uri": "s3://bucket/table.parquet"}}
-CLUSTER = {
-    "image_pull_policy": "Always",
-    "image_pull_secrets": ["registry"],
-    "node_selector": {"disk": "ssd"},
-    "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "seconds": 30}],
-    "secrets": [
-        {"name": "s3", "environment": {"id": "AWS_ACCESS_KEY_ID", "key": "AWS_SECRET_ACCESS_KEY"}},
-        {"name": "ca", "mount_path": "/etc/ca"},
-    ],
-    "environment": {"MLFLOW_TRACKING_URI": "http://mlflow:5000"},
-    "resources": {"train": {"cpu": "4", "memory": "32Gi"}},
-}
+CLUSTER = yaml.safe_load(Path(__file__).with_name("cluster-settings.yaml").read_text())
 KIND = Path(__file__).parent.parent / "docs" / "kind-project.yaml"
 
 MOST_KILOBYTES = 60
@@ -87,21 +77,10 @@ def _sizes(folder: Path) -> dict[str, float]:
 
 def _pair(folder: Path, *, swapped: bool) -> tuple[float, float]:
     """Return the CPU seconds to compile and to import kfp, measured one after the other."""
-    compiling = [str(PENSTOCK), "compile", "plain.yaml", "-o", "p.yaml"]
+    compiling = [PENSTOCK, "compile", folder / "plain.yaml", "-o", folder / "p.yaml"]
     commands = [BARE, compiling] if swapped else [compiling, BARE]
-    first, second = (_seconds(command, folder=folder) for command in commands)
+    first, second = (measured(command)[0].cpu for command in commands)
     return (second, first) if swapped else (first, second)
-
-
-def _seconds(command: list[str], *, folder: Path) -> float:
-    before = _children()
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    return _children() - before
-
-
-def _children() -> float:
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
 
 
 if __name__ == "__main__":

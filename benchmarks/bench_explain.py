@@ -8,15 +8,14 @@ built-in example and, where it is there, of Adult. A target is a median of pairs
 from __future__ import annotations
 
 import argparse
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from measuring import measured
 from targets import Target, report
 
 ADULT = Path(__file__).resolve().parents[2] / "shared" / "data" / "adult-train.csv"
@@ -177,13 +176,12 @@ def _compared(folder: Path, *, pairs: int) -> dict[str, Any]:
 
 def _cpu(who: str, folder: Path) -> float:
     """Return the CPU seconds, user and system, of one process."""
-    command = [sys.executable, __file__, "--work", who, folder, folder / f"{who}.npz"]
     # Threads of OpenMP that wait would spin, and count.
-    process = subprocess.Popen(command, env={**os.environ, "OMP_WAIT_POLICY": "PASSIVE"})
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        raise SystemExit(f"the explanation by {who} of {folder} ended with {status}")
-    return usage.ru_utime + usage.ru_stime
+    cost, _ = measured(
+        [sys.executable, __file__, "--work", who, folder, folder / f"{who}.npz"],
+        environment={"OMP_WAIT_POLICY": "PASSIVE"},
+    )
+    return cost.cpu
 
 
 def _drawn(folder: Path) -> Any:

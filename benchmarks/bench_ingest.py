@@ -35,48 +35,7 @@ TARGET_RATIO = 1.3
 TARGET_MB = 500
 BYTES_PER_ROW = 175
 OURS = "penstock"
-
-GENERATE = """
-import sys
-import numpy as np
-import pyarrow as pa
-from pyarrow import csv
-
-def missing(chance, values, share):
-    return pa.array(values, mask=chance.random(len(values)) < share)
-
-def batch(start, rows):
-    chance = np.random.default_rng([7, start])
-    number = np.arange(start, start + rows)
-    pick = lambda *levels: np.array(levels)[chance.integers(0, len(levels), rows)]
-    return pa.record_batch({
-        "transaction": pa.array(np.char.add("tx-", number.astype("U10"))),
-        "customer": pa.array(np.char.add("c", chance.integers(0, 200_000, rows).astype("U6"))),
-        "age": missing(chance, chance.integers(18, 95, rows), 0.02),
-        "visits": chance.poisson(3, rows),
-        "balance_cents": chance.integers(-(10**6), 10**8, rows),
-        "zip": chance.integers(10_000, 99_999, rows),
-        "amount": np.round(chance.lognormal(3, 1, rows), 2),
-        "score": chance.random(rows),
-        "ratio": missing(chance, np.round(chance.normal(size=rows), 6), 0.05),
-        "latitude": np.round(chance.uniform(-90, 90, rows), 5),
-        "temperature": missing(chance, np.round(chance.normal(15, 8, rows), 1), 0.1),
-        "country": np.char.add("country-", chance.geometric(0.1, rows).clip(1, 60).astype("U2")),
-        "channel": pick("web", "app", "shop", "phone"),
-        "segment": missing(chance, pick("gold", "silver", "bronze"), 0.08),
-        "merchant": np.char.add("m", chance.integers(0, 5_000, rows).astype("U4")),
-        "day": pa.array((18_000 + chance.integers(0, 1_500, rows)).astype("datetime64[D]")),
-        "moment": pa.array((1_577_836_800 + number).astype("datetime64[s]")),
-        "active": chance.random(rows) < 0.7,
-        "fraud": chance.random(rows) < 0.01,
-        "comment": missing(chance, pick("ok", "late, but paid", "returned", "gift"), 0.5),
-    })
-
-rows, path = int(sys.argv[1]), sys.argv[2]
-with csv.CSVWriter(path, batch(0, 1).schema) as writer:
-    for start in range(0, rows, 250_000):
-        writer.write_batch(batch(start, min(250_000, rows - start)))
-"""
+MIXED_TABLE = Path(__file__).with_name("mixed_table.py")
 
 RUNS = {
     "penstock": """
@@ -139,7 +98,7 @@ def _measure(folder: Path, rows: int, repeat: int) -> tuple[dict[str, Any], list
         )
     table = folder / f"{rows}.csv"
     print(f"generating {rows:,} rows …", flush=True)
-    subprocess.run([sys.executable, "-c", GENERATE, str(rows), str(table)], check=True)
+    subprocess.run([sys.executable, MIXED_TABLE, "csv", str(rows), str(table)], check=True)
     size = table.stat().st_size
     costs: dict[str, list[Cost]] = {name: [] for name in RUNS}
     digests: list[str] = []

@@ -15,17 +15,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import shutil
 import sqlite3
 import statistics
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from measuring import measured
 from targets import Target, report
 
 TIMES = 10
@@ -199,17 +198,9 @@ def _least(address: str, folder: Path) -> float:
 def _run(address: str, query: str, folder: Path, code: str = RUN) -> tuple[float, str]:
     """Ingest in a process of its own; return its CPU seconds and the last line that it printed."""
     output = folder / "output"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, address, query, str(output)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"a run failed with exit code {process.returncode}")
+    cost, said = measured([sys.executable, "-c", code, address, query, output])
     shutil.rmtree(output)
-    return used.ru_utime + used.ru_stime, said.splitlines()[-1]
+    return cost.cpu, said.splitlines()[-1]
 
 
 def _print(database: str, result: dict[str, Any]) -> None:

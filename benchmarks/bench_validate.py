@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -23,52 +22,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from measuring import measured, turns
 from targets import Target, report
 
 MOST = 1 / 8
 
-MAKE = """
-import sys
-from pathlib import Path
-import numpy as np
-import pyarrow as pa
-from penstock.data.table import write_dataset
-
-rows, folder = int(sys.argv[1]), Path(sys.argv[2])
-
-def missing(chance, values, share):
-    return pa.array(values, mask=chance.random(len(values)) < share)
-
-def batch(start, rows):
-    chance = np.random.default_rng([7, start])
-    number = np.arange(start, start + rows)
-    pick = lambda *levels: np.array(levels)[chance.integers(0, len(levels), rows)]
-    return pa.record_batch({
-        "transaction": pa.array(np.char.add("tx-", number.astype("U10"))),
-        "customer": pa.array(np.char.add("c", chance.integers(0, 200_000, rows).astype("U6"))),
-        "age": missing(chance, chance.integers(18, 95, rows), 0.02),
-        "visits": chance.poisson(3, rows),
-        "balance_cents": chance.integers(-(10**6), 10**8, rows),
-        "zip": chance.integers(10_000, 99_999, rows),
-        "amount": np.round(chance.lognormal(3, 1, rows), 2),
-        "score": chance.random(rows),
-        "ratio": missing(chance, np.round(chance.normal(size=rows), 6), 0.05),
-        "latitude": np.round(chance.uniform(-90, 90, rows), 5),
-        "temperature": missing(chance, np.round(chance.normal(15, 8, rows), 1), 0.1),
-        "country": np.char.add("country-", chance.geometric(0.1, rows).clip(1, 60).astype("U2")),
-        "channel": pick("web", "app", "shop", "phone"),
-        "segment": missing(chance, pick("gold", "silver", "bronze"), 0.08),
-        "merchant": np.char.add("m", chance.integers(0, 5_000, rows).astype("U4")),
-        "day": pa.array((18_000 + chance.integers(0, 1_500, rows)).astype("datetime64[D]")),
-        "moment": pa.array((1_577_836_800 + number).astype("datetime64[s]")),
-        "active": chance.random(rows) < 0.7,
-        "fraud": chance.random(rows) < 0.01,
-        "comment": missing(chance, pick("ok", "late, but paid", "returned", "gift"), 0.5),
-    })
-
-batches = (batch(at, min(100_000, rows - at)) for at in range(0, rows, 100_000))
-write_dataset(batches, output=folder, source="bench.parquet")
-"""
+MIXED_TABLE = Path(__file__).with_name("mixed_table.py")
 
 OURS = """
 import json, sys
@@ -274,33 +233,20 @@ def _measure(folder: Path, rows: int, pairs: int) -> dict[str, list[dict[str, An
     """Make the table and let each program check it, in turns."""
     print(f"generating {rows:,} rows …", flush=True)
     data, given = folder / "data", folder / "suite.json"
-    subprocess.run([sys.executable, "-c", MAKE, str(rows), str(data)], check=True)
+    subprocess.run([sys.executable, MIXED_TABLE, "dataset", str(rows), str(data)], check=True)
     written = {"name": "bench", "expectations": suite(rows), "meta": {}}
     given.write_text(json.dumps(written))
     taken: dict[str, list[dict[str, Any]]] = {name: [] for name in RUNS}
-    for turn in range(pairs):
-        order = list(RUNS) if turn % 2 == 0 else list(reversed(RUNS))
+    for order in turns(list(RUNS), pairs):
         for name in order:
             taken[name].append(_run(RUNS[name], data, given, folder / "found"))
     return taken
 
 
 def _run(code: str, data: Path, given: Path, found: Path) -> dict[str, Any]:
-    """Run one program; return its verdicts, seconds of CPU and peak memory in MB."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, str(data), str(given), str(found)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-    )  # fmt: skip
-    assert process.stderr is not None
-    complaints = process.stderr.read()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"a run failed:\n{complaints.decode()[-2000:]}")
-    # Linux counts in KB, macOS in bytes.
-    unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
-    said = json.loads(found.read_text())
-    return {**said, "cpu": used.ru_utime + used.ru_stime, "mb": used.ru_maxrss / unit}
+    """Run one program; return its verdicts, seconds of CPU and peak memory in MiB."""
+    cost, _ = measured([sys.executable, "-c", code, data, given, found])
+    return {**json.loads(found.read_text()), "cpu": cost.cpu, "mb": cost.mb}
 
 
 def _report(taken: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> int:

@@ -23,18 +23,7 @@ ROOT = Path(__file__).parents[2]
 MOST = 60_000
 
 PLAIN = {"name": "wine", "target": "quality", "source": {"uri": "s3://b/wine.csv"}}
-CLUSTER = {
-    "image_pull_policy": "Always",
-    "image_pull_secrets": ["registry"],
-    "node_selector": {"disk": "ssd"},
-    "tolerations": [{"key": "gpu", "operator": "Exists", "effect": "NoExecute", "seconds": 30}],
-    "secrets": [
-        {"name": "s3", "environment": {"id": "AWS_ACCESS_KEY_ID", "key": "AWS_SECRET_ACCESS_KEY"}},
-        {"name": "ca", "mount_path": "/etc/ca"},
-    ],
-    "environment": {"MLFLOW_TRACKING_URI": "http://mlflow:5000"},
-    "resources": {"train": {"cpu": "4", "memory": "32Gi"}},
-}
+CLUSTER = yaml.safe_load((ROOT / "benchmarks/cluster-settings.yaml").read_text())
 PROJECTS: dict[str, dict[str, Any]] = {
     "plain": PLAIN,
     "KServe": yaml.safe_load((ROOT / "docs/kind-project.yaml").read_text()),
