@@ -196,7 +196,7 @@ class Workshop:
 
     def _export(self, model: Path) -> tuple[str, str]:
         """Put the ONNX form into the model's folder, as `register` does; return its digest."""
-        from penstock import files
+        from penstock.common import files
         from penstock.export.export import export
         from penstock.records.export import FOLDER
 

@@ -20,7 +20,7 @@ def fail(reason: str, evidence: dsl.Input[dsl.Artifact] = None) -> None:
     from pathlib import Path
 
     from penstock.errors import NotApprovedError
-    from penstock.notice import reason_of
+    from penstock.notification import reason_of
 
     why = reason_of(Path(evidence.path)) if evidence else ""
     raise NotApprovedError(f"{reason} {why}".strip())

@@ -24,8 +24,8 @@ def notify(
     Fails when:
         Never.
     """
-    from penstock.notice import outcome_text, post
-    from penstock.progress import say
+    from penstock.common.progress import say
+    from penstock.notification import outcome_text, post
 
     text = outcome_text(name=name, state=status.state, error=status.error_message or "")
     for problem in post(text, state=status.state, webhook=webhook, file=file):

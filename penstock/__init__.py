@@ -1,7 +1,7 @@
 """Penstock: components for Kubeflow Pipelines that lead data to a served model, gate by gate."""
 
 from penstock import telemetry
-from penstock._missing import tell_of_missing_libraries
+from penstock.common.missing import tell_of_missing_libraries
 
 __version__ = "0.1.0"
 

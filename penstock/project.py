@@ -8,22 +8,30 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from penstock.cluster import ClusterSpec
+from penstock.cluster.settings import ClusterSpec
+from penstock.common.secrets import (
+    READ_IN,
+    is_reference,
+    learn_all,
+    references,
+    refers,
+    resolve,
+    texts,
+)
+from penstock.common.yaml_file import read_mapping, read_value
 from penstock.data.addresses import is_local, local_path
 from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError, UsageError
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.spec import FeaturesSpec
-from penstock.meanings import SCALES
+from penstock.metrics.descriptions import SCALES
 from penstock.policy.fit import check_fit, check_margins
 from penstock.policy.spec import Policy
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
 from penstock.registry.spec import CardSpec
 from penstock.rollout.spec import DeploymentSpec
-from penstock.secrets import READ_IN, is_reference, learn_all, references, refers, resolve, texts
 from penstock.training.spec import TrainingSpec
-from penstock.yaml_file import read_mapping, read_value
 
 FILE_DATABASES = ("sqlite", "duckdb")
 """Schemes of SQLAlchemy URLs that name a file."""

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penstock.common.secrets import keep_environment, resolve
 from penstock.errors import InputError, ServiceError
 from penstock.redaction import redact
-from penstock.secrets import keep_environment, resolve
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

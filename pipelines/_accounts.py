@@ -29,7 +29,7 @@ def doubt(account: str, *, namespace: str) -> str:
         account: The run's service account; empty for the one that Kubeflow sets.
         namespace: The namespace of the run.
     """
-    from penstock import kube
+    from penstock.cluster import client as kube
 
     if not (account and namespace):
         return ""

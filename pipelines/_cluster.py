@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
-from penstock.cluster import ClusterSpec, ResourcesSpec, SecretSpec
+from penstock.cluster.settings import ClusterSpec, ResourcesSpec, SecretSpec
 
 if TYPE_CHECKING:
     from kfp import dsl

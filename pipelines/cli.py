@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from penstock import __version__
+from penstock.common.secrets import keep_environment
 from penstock.errors import InputError, MissingLibraryError, PenstockError, UsageError
 from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED, USAGE
 from penstock.pipelines.gate import add_gate_command
@@ -18,7 +19,6 @@ from penstock.pipelines.remote import add_remote_commands
 from penstock.pipelines.service import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
 from penstock.redaction import guarded
-from penstock.secrets import keep_environment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 import penstock
-from penstock import files
+from penstock.common import files
 from penstock.errors import InputError
 from penstock.pipelines._compact import compact
 from penstock.pipelines._layout import as_yaml

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock import files
+from penstock.common import files
 from penstock.errors import InputError, UsageError
 from penstock.pipelines.exits import EXIT_CODES
 from penstock.pipelines.located import Located, add_store_options, locate, store_of
@@ -178,9 +178,9 @@ def _asked(path: Path) -> _Asked:
 
     A project file is checked as a whole: a section that is misspelled would leave out its rules.
     """
+    from penstock.common.yaml_file import read_mapping
     from penstock.evaluation.spec import EvaluationSpec
     from penstock.policy import document
-    from penstock.yaml_file import read_mapping
 
     try:
         raw = read_mapping(path, what="policy")

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock import files
+from penstock.common import files
 from penstock.errors import PenstockError
 from penstock.pipelines.located import Located
 from penstock.pipelines.outputs import INDEX, PAGES, PastRun, past_runs

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from penstock import files
+from penstock.common import files
 from penstock.data.addresses import is_local, local_path
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError

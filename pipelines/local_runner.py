@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from penstock.common.progress import MARK
 from penstock.components._program import PROGRAM
 from penstock.pipelines.step_cache import StepCache, StepCall
 from penstock.pipelines.warm import WarmSteps
-from penstock.progress import MARK
 
 _EXECUTOR = "kfp.dsl.executor_main"
 _FIRST = "--executor_input"

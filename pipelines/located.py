@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock import project
+from penstock.common.secrets import READ_IN
 from penstock.errors import InputError, UsageError
 from penstock.pipelines.secret_fields import clear_secrets, lent
 from penstock.project import Project
-from penstock.secrets import READ_IN
 
 FILE = Path("project.yaml")
 """The project of the folder that a command is given in."""

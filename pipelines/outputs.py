@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from penstock import files
+from penstock.common import files
 from penstock.errors import PenstockError
 from penstock.records.base import Record
 from penstock.records.decision import Decision

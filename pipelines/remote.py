@@ -295,7 +295,7 @@ def _change(options: argparse.Namespace) -> int:
 def _project(options: argparse.Namespace) -> Project:
     """Load the project, with what the options say of its cluster."""
     from penstock import project
-    from penstock.cluster import ClusterSpec
+    from penstock.cluster.settings import ClusterSpec
 
     loaded = project.load(options.project, settings=options.settings)
     given = {

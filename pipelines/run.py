@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from penstock import files, tracking
+from penstock import tracking
+from penstock.common import files
 from penstock.errors import InputError, PenstockError
 from penstock.pipelines.exits import ENDINGS, TITLES
 from penstock.pipelines.local_runner import LocalSteps, StepTime, import_kfp, started_by

@@ -12,12 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from penstock._secret_forms import WEBHOOK, in_text
-from penstock.cluster import ClusterSpec, SecretSpec
-from penstock.errors import InputError
-from penstock.project import Project
-from penstock.redaction import learn
-from penstock.secrets import (
+from penstock.cluster.settings import ClusterSpec, SecretSpec
+from penstock.common.secrets import (
     PREFIX,
     READ_IN,
     WEBHOOKS,
@@ -28,6 +24,10 @@ from penstock.secrets import (
     resolve,
     texts,
 )
+from penstock.errors import InputError
+from penstock.project import Project
+from penstock.redaction import learn
+from penstock.redaction.forms import WEBHOOK, in_text
 
 _READ_IN = (*READ_IN, "uri", "notify_webhook")
 """With the parameters of the pipeline that are called otherwise than the fields."""

@@ -26,12 +26,12 @@ from pathlib import Path
 from typing import Any
 
 import penstock
-from penstock import files
+from penstock.common import files
+from penstock.common.secrets import PREFIX, refers, resolve
 from penstock.errors import PenstockError
 from penstock.policy.spec import Policy
 from penstock.records.dataset import FILE_NAME, RECORD_NAME, Dataset
 from penstock.redaction import redact, redact_address
-from penstock.secrets import PREFIX, refers, resolve
 
 _FORMAT = 1
 _BLOCK = 1 << 20

@@ -36,7 +36,7 @@ def summary(result: RunResult) -> str:
 
 def write_summary(result: RunResult) -> None:
     """Write `summary.json` into the run's folder: the same for machines."""
-    from penstock import files
+    from penstock.common import files
 
     files.write_text(
         result.folder / SUMMARY,

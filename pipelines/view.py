@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TextIO
 
-from penstock.progress import MARK
+from penstock.common.progress import MARK
 from penstock.redaction import redact
 
 if TYPE_CHECKING:

@@ -31,8 +31,8 @@ SERVERS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "probe_serving": ("penstock.policy.spec", "penstock.serving.probe"),
         "decide": ("penstock.gate.decide",),
         "approve": ("penstock.registry.waiting",),
-        "notify": ("penstock.notice",),
-        "fail": ("penstock.notice",),
+        "notify": ("penstock.notification",),
+        "fail": ("penstock.notification",),
         # Great Expectations costs 4 s of CPU, and few suites need it: a step that does imports it.
         "validate": ("penstock.quality.check", "pyarrow.compute", "pyarrow.parquet"),
     },

@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from penstock.common.progress import MARK
 from penstock.errors import ServiceError
 from penstock.pipelines._client import Patience, said_by
 from penstock.pipelines.exits import ENDINGS, TITLES
 from penstock.pipelines.run import STEPS, Outcome
 from penstock.pipelines.view import RunView, State, raised_in
-from penstock.progress import MARK
 
 if TYPE_CHECKING:
     from rich.console import Console

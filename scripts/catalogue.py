@@ -200,7 +200,7 @@ def _project_file() -> str:
 
 
 def _sections() -> Iterator[tuple[str, type[Spec]]]:
-    from penstock.cluster import ResourcesSpec, SecretSpec, TolerationSpec
+    from penstock.cluster.settings import ResourcesSpec, SecretSpec, TolerationSpec
     from penstock.policy import cost, rules, trust
     from penstock.policy.approval import ApprovalSpec
     from penstock.policy.fairness import FairnessRule

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import penstock
-from penstock import files
+from penstock.common import files
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGESTS = ROOT / "images" / "digests.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import unquote
 
-from penstock.secrets import is_reference
+from penstock.common.secrets import is_reference
 
 _LOCAL = ("file://", "local://")
 

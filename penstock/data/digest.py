@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from penstock import files
+from penstock.common import files
 from penstock.data import arrow
 from penstock.records.dataset import Column
 

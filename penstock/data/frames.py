@@ -6,11 +6,11 @@ from collections.abc import Collection, Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from penstock.common.times import times_of
 from penstock.data.table import read_dataset, read_table
 from penstock.data.types import rules_of, to_array
 from penstock.errors import InputError, absent_column
 from penstock.records.dataset import Column, Reading
-from penstock.times import times_of
 
 if TYPE_CHECKING:
     import numpy as np

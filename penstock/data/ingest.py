@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from penstock.common.progress import say, tell
+from penstock.common.secrets import shown
 from penstock.data.disk import disk_errors
 from penstock.data.signals import Again, Misfit, Misread
 from penstock.data.source_file import SourceFile
@@ -16,9 +18,7 @@ from penstock.data.sources import local_files
 from penstock.data.spec import SourceSpec
 from penstock.data.table import write_dataset
 from penstock.errors import InputError, ReadingError
-from penstock.progress import say, tell
 from penstock.records.dataset import Assumption, Dataset, Reading, sorted_by_risk
-from penstock.secrets import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock import files
+from penstock.common import files
 from penstock.errors import InputError, IntegrityError
 from penstock.records.dataset import Column, Dataset, RowSample
 

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from penstock.common.secrets import resolve
 from penstock.data.addresses import is_local, local_path
 from penstock.data.disk import FULL
 from penstock.data.signatures import check_page, check_table, compression_of, is_json
@@ -21,7 +22,6 @@ from penstock.data.spec import SourceSpec
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.dataset import FILE_NAME
 from penstock.redaction import redact, redact_address
-from penstock.secrets import resolve
 
 _T = TypeVar("_T")
 

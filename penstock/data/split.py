@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penstock.common.progress import say
 from penstock.data.spec import SplitSpec
 from penstock.data.table import read_dataset
 from penstock.data.task import target_column
 from penstock.errors import InputError
-from penstock.progress import say
 from penstock.records.dataset import Dataset, Split
 from penstock.records.model import Task
 

@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from penstock.common.secrets import resolve, shown
 from penstock.data.columns import check_unique
 from penstock.data.spec import SourceSpec
 from penstock.data.sql_columns import Cells, Objects
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.redaction import redact
-from penstock.secrets import resolve, shown
 
 if TYPE_CHECKING:
     from sqlalchemy import URL, Connection, Engine, TextClause

@@ -7,6 +7,8 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penstock.common.progress import tell
+from penstock.common.secrets import shown
 from penstock.data.columns import as_text, chosen, indexes, without, without_effect
 from penstock.data.signals import Again, Misfit, Misread
 from penstock.data.spec import SourceSpec
@@ -17,10 +19,8 @@ from penstock.data.sql_rows import Answer, Block, RowByRow, statement_of, url_of
 from penstock.data.sql_sqlite import SqLite
 from penstock.data.values import Kinds, UnstorableError, first_misfit, settle_all
 from penstock.errors import InputError
-from penstock.progress import tell
 from penstock.records.dataset import Assumption, ColumnType, Reading
 from penstock.redaction import redact
-from penstock.secrets import shown
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from penstock import files
+from penstock.common import files
 from penstock.data.disk import disk_errors
 from penstock.data.storage import arrow_schema
 from penstock.errors import InputError, IntegrityError

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock import files
+from penstock.common import files
+from penstock.common.progress import say
 from penstock.evaluation.champion import Champion
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout, read_holdout
 from penstock.evaluation.kpi import measure_kpi
@@ -18,7 +19,6 @@ from penstock.metrics import METRICS
 from penstock.policy.columns import check_columns
 from penstock.policy.fit import check_fit
 from penstock.policy.spec import Policy
-from penstock.progress import say
 from penstock.records.dataset import Split
 from penstock.records.evaluation import Evaluation, Scores
 from penstock.records.health import SPLIT_NAME

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock import files
+from penstock.common import files
 from penstock.errors import InputError
 
 if TYPE_CHECKING:

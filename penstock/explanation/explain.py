@@ -6,9 +6,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock import files
+from penstock.common import files
+from penstock.common.progress import say
 from penstock.explanation.report import explanation_page
-from penstock.progress import say
 from penstock.records.explanation import ExplainedRow, Explanation, Importance
 
 if TYPE_CHECKING:

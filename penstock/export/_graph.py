@@ -11,7 +11,7 @@ from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 from onnx import TensorProto, helper, numpy_helper
 
 from penstock.export.errors import NotConvertibleError
-from penstock.onnx_model import OUTPUT
+from penstock.model.onnx import OUTPUT
 from penstock.records.dataset import Column, ColumnType
 from penstock.records.export import Input
 

@@ -7,13 +7,14 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock import files, model
+from penstock import model
+from penstock.common import files
 from penstock.data.frames import to_frame
 from penstock.data.table import iter_batches, read_dataset
 from penstock.errors import IntegrityError
 from penstock.export.convert import convert
 from penstock.export.errors import NotConvertibleError
-from penstock.onnx_model import runner
+from penstock.model.onnx import runner
 from penstock.records.dataset import Dataset
 from penstock.records.export import FILE_NAME, MODEL_NAME, Export
 

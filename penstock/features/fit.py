@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock import files
+from penstock.common import files
+from penstock.common.progress import say
 from penstock.data.frames import to_frame
 from penstock.data.table import read_dataset, read_table
 from penstock.data.task import target_column
@@ -15,7 +16,6 @@ from penstock.errors import InputError
 from penstock.features.kinds import Choice, choose
 from penstock.features.report import render
 from penstock.features.spec import FeaturesSpec
-from penstock.progress import say
 from penstock.records.dataset import Column, Dataset, Level, Split
 from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, FeatureColumn, Features
 

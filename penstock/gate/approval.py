@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from penstock import people
+from penstock.common import people
 from penstock.policy.approval import ApprovalSpec
 from penstock.records.approval import Approval
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import penstock
-from penstock import files
+from penstock.common import files
+from penstock.common.progress import say
 from penstock.errors import IntegrityError
 from penstock.gate import classes, cost, fairness, health, performance, serving, slices, trust
 from penstock.gate.report import decision_page
 from penstock.policy.quality import quality_rules
 from penstock.policy.rules import Floor
 from penstock.policy.spec import Policy
-from penstock.progress import say
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
 from penstock.records.operations import Operations

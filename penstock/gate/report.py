@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from penstock.gate.asks import asks
-from penstock.meanings import MEANINGS
+from penstock.metrics.descriptions import MEANINGS
 from penstock.policy.document import text_of
 from penstock.policy.spec import Policy
 from penstock.records.decision import Decision, RuleResult

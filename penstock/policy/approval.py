@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator, model_validator
 
+from penstock.common.people import check_name, key_of
 from penstock.errors import InputError
-from penstock.people import check_name, key_of
 from penstock.records.spec import Spec
 
 

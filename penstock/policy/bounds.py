@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from penstock.meanings import SCALES, Scale
+from penstock.metrics.descriptions import SCALES, Scale
 
 _WORST_LOG_LOSS = 36.0436
 """The negative logarithm of the least probability that scikit-learn's `log_loss` takes, the machine

@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
+from penstock.common.yaml_file import read_mapping
 from penstock.policy.spec import Policy
 from penstock.records.spec import Spec
-from penstock.yaml_file import read_mapping
 
 
 def load(path: Path) -> Policy:

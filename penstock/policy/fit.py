@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from penstock.errors import InputError
-from penstock.meanings import SCALES, Scale, names_for
+from penstock.metrics.descriptions import SCALES, Scale, names_for
 from penstock.policy import quality
 from penstock.policy.bounds import check_margin
 from penstock.policy.spec import Policy

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from math import log
 
-from penstock.meanings import SCALES
+from penstock.metrics.descriptions import SCALES
 from penstock.policy.classes import ClassesRule
 from penstock.policy.cost import CostRule
 from penstock.policy.rule_set import RuleSet

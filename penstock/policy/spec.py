@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import model_validator
 
-from penstock import files
+from penstock.common import files
 from penstock.policy import quality
 from penstock.policy.rule_set import RuleSet
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from penstock import files
+from penstock.common import files
+from penstock.common.progress import say
 from penstock.data.table import read_dataset
 from penstock.errors import absent_column
-from penstock.progress import say
 from penstock.quality import engine, wording
 from penstock.quality.arguments import named_columns
 from penstock.quality.outcome import Outcome

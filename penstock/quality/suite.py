@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from penstock import files
+from penstock.common import files
 from penstock.errors import InputError
 from penstock.quality.spec import Expectation
 

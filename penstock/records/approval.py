@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import AwareDatetime, Field
 
-from penstock.people import NAME_LENGTH
+from penstock.common.people import NAME_LENGTH
 from penstock.records.base import Record, Value
 
 Means = Literal["platform header", "kubernetes user", "operating system user", "stated"]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from penstock import files
+from penstock.common import files
 from penstock.errors import InputError, IntegrityError
 from penstock.redaction import redact
 

@@ -16,7 +16,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from penstock import progress
+from penstock.common import progress
 from penstock.errors import IntegrityError, ServiceError
 from penstock.records.evidence import AuditEntry
 from penstock.registry import _standing, audit

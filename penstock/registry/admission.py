@@ -14,7 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from penstock import files, tracking
+from penstock import tracking
+from penstock.common import files
 from penstock.errors import IntegrityError, NotApprovedError
 from penstock.policy.approval import ApprovalSpec
 from penstock.policy.spec import Policy

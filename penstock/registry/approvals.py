@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from penstock import people, tracking
+from penstock import tracking
+from penstock.common import people
 from penstock.errors import InputError, IntegrityError, NotApprovedError, PenstockError
 from penstock.gate.approval import Judgement, judge
 from penstock.policy.approval import ApprovalSpec

@@ -212,7 +212,7 @@ def registered_digests(trail: Trail, uri: str) -> Mapping[str, str]:
 
 def compact(record: AuditEntry | Any) -> str:
     """Return a record as JSON on one line, as a tag holds it."""
-    from penstock import files
+    from penstock.common import files
 
     return files.canonical_json(record.payload())
 

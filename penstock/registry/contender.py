@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock import progress
+from penstock.common import progress
 from penstock.errors import InputError, IntegrityError, ServiceError
 from penstock.evaluation.champion import Champion
 from penstock.registry import _standing, versions

@@ -12,7 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import penstock
-from penstock import files, tracking
+from penstock import tracking
+from penstock.common import files
 from penstock.errors import InputError
 from penstock.policy.spec import Policy
 from penstock.records.base import Record

@@ -6,7 +6,7 @@ import getpass
 import os
 from typing import Any
 
-from penstock import people
+from penstock.common import people
 from penstock.errors import InputError, PenstockError, ServiceError, UsageError
 from penstock.records.approval import Identity
 
@@ -28,7 +28,7 @@ def whoami(stated: str = "") -> Identity:
     2. The platform's user, from the environment variable KUBEFLOW_USERID.
     3. The user that the cluster of the named kubeconfig (KUBECONFIG) knows.
     4. The operating system's user; `uid 1000` where it has no name for that number, as in a
-       container: that is somebody, and counts for nobody (`penstock.people.is_known`).
+       container: that is somebody, and counts for nobody (`penstock.common.people.is_known`).
 
     Raises:
         UsageError: If what was stated is empty but for spaces.
@@ -73,7 +73,7 @@ def _system_user() -> Identity:
 
 
 def _cluster_user() -> str:
-    from penstock import kube
+    from penstock.cluster import client as kube
 
     review: dict[str, Any] = {
         "apiVersion": "authentication.k8s.io/v1",

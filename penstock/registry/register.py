@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from penstock import progress, tracking
+from penstock import tracking
+from penstock.common import progress
 from penstock.errors import InputError
 from penstock.export.export import export
 from penstock.model import copy_without_export, digest_of, export_digest_of

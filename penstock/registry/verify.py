@@ -9,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
-from penstock import files, model, tracking
+from penstock import model, tracking
+from penstock.common import files
 from penstock.errors import PenstockError
 from penstock.policy.approval import ApprovalSpec
 from penstock.records.approval import Approval

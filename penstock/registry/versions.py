@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from penstock import files, model, tracking
+from penstock import model, tracking
+from penstock.common import files
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
 from penstock.registry import _champion_move, _registration, _store, audit
 from penstock.registry._store import Version as Version

@@ -7,7 +7,8 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from penstock import files, progress, tracking
+from penstock import tracking
+from penstock.common import files, progress
 from penstock.errors import IntegrityError, NotApprovedError, ServiceError
 from penstock.gate.approval import Judgement
 from penstock.policy.approval import ApprovalSpec

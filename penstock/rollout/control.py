@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from penstock import progress
+from penstock.common import progress
 from penstock.errors import InputError, ServiceError
 from penstock.records.rollout import ReturnOrder, Rollout
 from penstock.registry import versions

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from penstock import progress
+from penstock.common import progress
 from penstock.errors import LeaseLostError, PenstockError, ServiceError
 from penstock.records.rollout import Finding, Phase, Rollout, Transition
 from penstock.rollout.journal import Journal

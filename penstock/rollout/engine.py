@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Literal
 
-from penstock import progress
+from penstock.common import progress
 from penstock.errors import LeaseLostError, PenstockError, ServiceError, UnrecordedError
 from penstock.records.model import Task
 from penstock.records.rollout import Finding, Interval, Rollout, Transition

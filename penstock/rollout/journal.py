@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from penstock import progress
+from penstock.common import progress
 from penstock.errors import (
     InputError,
     IntegrityError,

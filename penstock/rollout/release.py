@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from penstock import files, progress
+from penstock.common import files, progress
 from penstock.errors import InputError, NotApprovedError, PenstockError, ServiceError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Deployment

@@ -19,7 +19,7 @@ from penstock.serving.questions import as_instances, columns_of, difference, sam
 
 if TYPE_CHECKING:
     from penstock.model import LoadedModel
-    from penstock.onnx_model import OnnxModel
+    from penstock.model.onnx import OnnxModel
 
     Scorer: TypeAlias = LoadedModel | OnnxModel
 
@@ -36,7 +36,7 @@ def scorer_of(release: Release) -> Scorer:
         IntegrityError: If its files are not the ones that were registered.
     """
     if release.export:
-        from penstock import onnx_model
+        from penstock.model import onnx as onnx_model
 
         return onnx_model.load(
             release.folder, expected_digest=release.model, export_digest=release.export

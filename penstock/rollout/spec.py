@@ -6,8 +6,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from penstock.common.secrets import is_reference
 from penstock.records.spec import Spec
-from penstock.secrets import is_reference
 
 Drill = Literal[
     "",

@@ -12,7 +12,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Protocol
 
-from penstock import files
+from penstock.common import files
 from penstock.errors import ServiceError
 from penstock.rollout.disk import writing
 

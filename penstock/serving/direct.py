@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from penstock.common.times import times_of
 from penstock.data.frames import check_rows
-from penstock.times import times_of
 
 if TYPE_CHECKING:
     from penstock.model import LoadedModel

@@ -217,7 +217,7 @@ def _missing(folder: Path) -> dict[str, float]:
 
 def _scorer(source: _Source) -> Scorer:
     if source.export:
-        from penstock import onnx_model
+        from penstock.model import onnx as onnx_model
 
         return onnx_model.load(
             source.folder, expected_digest=source.digest, export_digest=source.export

@@ -9,9 +9,9 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from penstock import model as models
+from penstock.common.progress import say
 from penstock.policy.operations import OperationsRule
 from penstock.policy.spec import Policy
-from penstock.progress import say
 from penstock.records.dataset import Dataset
 from penstock.records.export import FOLDER, MODEL_NAME
 from penstock.records.operations import Operations

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock import files
+from penstock.common import files
 from penstock.data.counting import MAX_LEVEL
 from penstock.data.frames import to_frame
 from penstock.data.table import read_dataset, read_table

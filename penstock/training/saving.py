@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock import files
+from penstock.common import files
 from penstock.model import BACKGROUND_NAME, STEPS, TRUSTED_TYPES
 from penstock.records.dataset import Column, ColumnType
 from penstock.records.model import FILE_NAME, Level, Model, Task

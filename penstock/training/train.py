@@ -6,10 +6,11 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock import files, tracking
+from penstock import tracking
+from penstock.common import files
+from penstock.common.progress import say
 from penstock.policy.columns import check_columns
 from penstock.policy.spec import Policy
-from penstock.progress import say
 from penstock.records.dataset import Split
 from penstock.records.model import Model
 from penstock.training import _notes, environment, estimators

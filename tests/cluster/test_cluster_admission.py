@@ -19,7 +19,7 @@ from cluster_site import (
     setting,
 )
 
-from penstock.kube import Manifest
+from penstock.cluster.client import Manifest
 from penstock.rollout.kserve import manifests
 from penstock.rollout.kserve.state import Arm, ClusterState
 from penstock.rollout.spec import KserveSpec

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from cluster_site import NAMESPACE, NEEDS_CLUSTER, PIPELINES, REGISTRY, built, objects
 
-from penstock.kube import Kube, connect
+from penstock.cluster.client import Kube, connect
 
 pytestmark = [pytest.mark.slow, NEEDS_CLUSTER]
 

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from penstock import project
-from penstock.cluster import StepName
+from penstock.cluster.settings import StepName
 from penstock.errors import InputError, UsageError
 from penstock.pipelines.run import STEPS
 

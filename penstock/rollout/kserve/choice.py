@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 
+from penstock.cluster.client import Kube
 from penstock.errors import InputError, PenstockError, ServiceError
-from penstock.kube import Kube
 from penstock.rollout.kserve import detect, manifests
 from penstock.rollout.kserve.gateway import GatewayRouter
 from penstock.rollout.kserve.knative import KnativeRouter

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 from urllib.parse import urlsplit
 
-from penstock.errors import ServiceError
-from penstock.kube import (
+from penstock.cluster.client import (
     CONFIG_MAPS,
     DEPLOYMENTS,
     GATEWAYS,
@@ -21,6 +20,7 @@ from penstock.kube import (
     Manifest,
     Resource,
 )
+from penstock.errors import ServiceError
 from penstock.rollout.spec import KserveSpec
 
 _INSTALL = "Install KServe 0.20 or newer."

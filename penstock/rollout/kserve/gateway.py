@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from penstock.kube import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
+from penstock.cluster.client import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.rollout.kserve import manifests
 from penstock.rollout.kserve.inference import put, wait_until_up
 from penstock.rollout.kserve.keeper import Keeper

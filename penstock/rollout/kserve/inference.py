@@ -6,8 +6,8 @@ import contextlib
 import time
 from collections.abc import Callable
 
+from penstock.cluster.client import INFERENCE_SERVICES, ConflictError, Kube, Manifest
 from penstock.errors import ServiceError
-from penstock.kube import INFERENCE_SERVICES, ConflictError, Kube, Manifest
 from penstock.rollout.kserve import pods
 from penstock.rollout.kserve.keeper import ATTEMPTS, POLL, contended, looks, over
 from penstock.rollout.kserve.owner import require_ours, selector

@@ -7,8 +7,8 @@ import json
 import time
 from collections.abc import Iterator
 
+from penstock.cluster.client import ConflictError, Kube, Manifest, Resource
 from penstock.errors import ServiceError
-from penstock.kube import ConflictError, Kube, Manifest, Resource
 from penstock.rollout.kserve import manifests
 from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.kserve.owner import require_ours, require_service

@@ -14,8 +14,8 @@ import secrets
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from penstock.cluster.client import CONFIG_MAPS, INFERENCE_SERVICES, Manifest
 from penstock.errors import InputError, ServiceError
-from penstock.kube import CONFIG_MAPS, INFERENCE_SERVICES, Manifest
 from penstock.rollout.kserve import detect, manifests
 from penstock.rollout.kserve.inference import put, require_kept, wait_until_up
 from penstock.rollout.kserve.keeper import EFFECT, Keeper, looks

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-from penstock import progress
+from penstock.cluster.client import LEASES, ConflictError, Kube, Manifest
+from penstock.common import progress
 from penstock.errors import LeaseLostError, PenstockError, ServiceError
-from penstock.kube import LEASES, ConflictError, Kube, Manifest
 from penstock.rollout.beside import beside
 from penstock.rollout.kserve.owner import MANAGED, SERVICE, require_ours
 

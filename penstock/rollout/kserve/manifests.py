@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from penstock.kube import CONFIG_MAPS, HTTP_ROUTES, INFERENCE_SERVICES, Manifest
+from penstock.cluster.client import CONFIG_MAPS, HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.rollout.kserve.owner import MANAGED
 from penstock.rollout.kserve.owner import SERVICE as _SERVICE
 from penstock.rollout.kserve.state import Arm, ClusterState, Role

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from penstock.cluster.client import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.errors import ServiceError
-from penstock.kube import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.rollout.kserve import manifests
 from penstock.rollout.kserve.inference import put, require_kept, wait_until_up
 from penstock.rollout.kserve.keeper import Keeper, looks

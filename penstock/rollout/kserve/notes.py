@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from penstock.kube import CONFIG_MAPS, ConflictError, Kube, Manifest
+from penstock.cluster.client import CONFIG_MAPS, ConflictError, Kube, Manifest
 from penstock.rollout.kserve.keeper import contended
 from penstock.rollout.kserve.owner import MANAGED, SERVICE, require_ours, selector
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from penstock.cluster.client import Manifest
 from penstock.errors import ServiceError
-from penstock.kube import Manifest
 
 SERVICE = "penstock/service"
 """Label that names the service which an object belongs to."""

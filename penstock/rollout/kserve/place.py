@@ -10,7 +10,8 @@ from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 
-from penstock import kube, progress
+from penstock.cluster import client as kube
+from penstock.common import progress
 from penstock.errors import InputError, ServiceError
 from penstock.rollout.journal import unfinished
 from penstock.rollout.kserve import pods

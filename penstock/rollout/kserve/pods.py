@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.kube import INFERENCE_SERVICES, PODS, Kube, Manifest
+from penstock.cluster.client import INFERENCE_SERVICES, PODS, Kube, Manifest
 from penstock.rollout.kserve import manifests
 from penstock.rollout.kserve.detect import condition
 from penstock.rollout.kserve.state import Arm

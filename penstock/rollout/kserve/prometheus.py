@@ -11,9 +11,9 @@ from typing import Any
 
 import httpx
 
+from penstock.common.secrets import resolve
 from penstock.errors import ServiceError
 from penstock.rollout.spec import PrometheusSpec
-from penstock.secrets import resolve
 
 Series = tuple[Mapping[str, str], float]
 """The labels of a series, and what it stands at."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from penstock.cluster.client import HTTP_ROUTES, Kube
 from penstock.errors import ServiceError
-from penstock.kube import HTTP_ROUTES, Kube
 from penstock.rollout.kserve import detect
 from penstock.rollout.kserve.keeper import Keeper, looks
 from penstock.rollout.kserve.lease import ClusterLease

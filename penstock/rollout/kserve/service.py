@@ -13,9 +13,9 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
-from penstock import progress
+from penstock.cluster.client import Kube, Manifest
+from penstock.common import progress
 from penstock.errors import InputError, PenstockError, ServiceError
-from penstock.kube import Kube, Manifest
 from penstock.rollout.kserve import detect, manifests, pods
 from penstock.rollout.kserve.inference import delete, of_service
 from penstock.rollout.kserve.keeper import EFFECT, Keeper

@@ -10,8 +10,8 @@ import time
 import zlib
 from typing import Any
 
+from penstock.cluster.client import CONFIG_MAPS, ConflictError, Kube, Manifest, UnansweredError
 from penstock.errors import ServiceError
-from penstock.kube import CONFIG_MAPS, ConflictError, Kube, Manifest, UnansweredError
 from penstock.rollout.kserve.keeper import contended
 from penstock.rollout.kserve.lease import ClusterLease
 from penstock.rollout.kserve.notes import NOTE, Notes

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 
-from penstock import progress
+from penstock.common import progress
 from penstock.errors import ServiceError
 from penstock.records.rollout import ArmSummary, Grids, Pairs
 from penstock.rollout.kserve.counters import Counters, Reading, lacking, summary

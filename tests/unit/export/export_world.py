@@ -10,7 +10,7 @@ import numpy as np
 
 from penstock.export.convert import convert
 from penstock.model import LoadedModel
-from penstock.onnx_model import runner
+from penstock.model.onnx import runner
 from penstock.records.dataset import Column
 from penstock.records.model import Model, Task
 

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from export_world import record
 
-from penstock import files, model, onnx_model
+from penstock import model
+from penstock.common import files
 from penstock.errors import InputError
 from penstock.export.export import TOLERANCE, export
+from penstock.model import onnx as onnx_model
 from penstock.records.dataset import Column, Dataset
 from penstock.records.export import Export
 

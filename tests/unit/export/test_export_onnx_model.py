@@ -17,9 +17,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from penstock import files, model, onnx_model
+from penstock import model
+from penstock.common import files
 from penstock.errors import InputError, IntegrityError
 from penstock.export.export import export
+from penstock.model import onnx as onnx_model
 from penstock.records.export import Export
 
 Models = Callable[..., Path]
@@ -105,7 +107,7 @@ def test_it_needs_neither_scikit_learn_nor_pandas(exported: Exported) -> None:
     script = f"""
 import sys
 import numpy as np
-from penstock import onnx_model
+from penstock.model import onnx as onnx_model
 form = onnx_model.load(
     __import__("pathlib").Path({str(exported.folder)!r}),
     expected_digest={exported.digest!r}, export_digest={exported.export_digest!r})

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
+from penstock.common.people import unnamed
 from penstock.errors import InputError, IntegrityError, NotApprovedError
-from penstock.people import unnamed
 from penstock.pipelines.cli import main
 from penstock.pipelines.parameters import starter
 from penstock.policy.approval import ApprovalSpec

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from penstock import files, onnx_model
 from penstock import model as model_module
+from penstock.common import files
 from penstock.errors import InputError, IntegrityError, NotApprovedError, ServiceError
+from penstock.model import onnx as onnx_model
 from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision, RuleResult
 from penstock.records.estimate import Estimate

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from penstock import files
+from penstock.common import files
 from penstock.errors import IntegrityError, NotApprovedError
 from penstock.model import digest_of
 from penstock.pipelines.cli import main

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 
 from penstock.errors import IntegrityError, UsageError
-from penstock.notice import reason_of
+from penstock.notification import reason_of
 from penstock.policy.approval import ApprovalSpec
 from penstock.records.approval import ApprovalOutcome, Identity
 from penstock.registry import approvals

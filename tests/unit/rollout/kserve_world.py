@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from cluster_emulator import Cluster, Scripted
 
-from penstock.kube import Kube
+from penstock.cluster.client import Kube
 from penstock.rollout.kserve.gateway import GatewayRouter
 from penstock.rollout.kserve.knative import KnativeRouter
 from penstock.rollout.kserve.lease import ClusterLease

@@ -17,7 +17,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from penstock import files, model
+from penstock import model
+from penstock.common import files
 from penstock.errors import InputError, LeaseLostError, PenstockError, ServiceError
 from penstock.records.rollout import ArmSummary, Pairs
 from penstock.rollout.router import (

@@ -22,7 +22,8 @@ from place_emulator import EACH, PlaceEmulator, Service
 from registry_emulator import RegistryEmulator
 from release_oracle import Oracle
 
-from penstock import model, progress, tracking
+from penstock import model, tracking
+from penstock.common import progress
 from penstock.errors import PenstockError
 from penstock.records.rollout import Order, Rollout
 from penstock.registry import versions

@@ -20,7 +20,7 @@ from release_oracle import Truth, breaks_of
 from release_process import NAME, Fault, Process, Result, Site
 
 from penstock import model
-from penstock.files import digest_of_text
+from penstock.common.files import digest_of_text
 from penstock.gate.decide import decide
 from penstock.pipelines import cli
 from penstock.records.approval import Identity

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from killing import Fault, endings, run
 
-from penstock import files
+from penstock.common import files
 from penstock.errors import InputError
 from penstock.rollout.routers.loopback import ask
 from penstock.rollout.store import FolderStore

@@ -13,8 +13,8 @@ from cluster_emulator import NAMESPACE, RUNTIME, Cluster, Fault, running
 from kserve_site import kubeconfig_of
 from kserve_world import Driver, release, serve
 
+from penstock.cluster.client import Kube
 from penstock.errors import InputError, ServiceError
-from penstock.kube import Kube
 from penstock.records.rollout import Rollout
 from penstock.rollout.journal import Journal
 from penstock.rollout.kserve import storage

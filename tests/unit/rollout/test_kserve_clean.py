@@ -10,8 +10,8 @@ import pytest
 from cluster_emulator import Scripted, running
 from kserve_world import Driver, release, serve
 
+from penstock.cluster.client import INFERENCE_SERVICES, ForbiddenError
 from penstock.errors import InputError, LeaseLostError, ServiceError
-from penstock.kube import INFERENCE_SERVICES, ForbiddenError
 from penstock.rollout.kserve import storage
 from penstock.rollout.kserve.choice import ROUTERS, standing
 from penstock.rollout.kserve.inference import delete

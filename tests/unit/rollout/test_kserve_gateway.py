@@ -10,8 +10,8 @@ import pytest
 from cluster_emulator import CRDS, Cluster, Fault, Scripted, running
 from kserve_world import BODIES, Driver, release, serve, until
 
+from penstock.cluster.client import Kube, RefusedError
 from penstock.errors import InputError, LeaseLostError, ServiceError
-from penstock.kube import Kube, RefusedError
 from penstock.records.rollout import Grids
 from penstock.rollout.kserve import storage
 from penstock.rollout.kserve.gateway import GatewayRouter

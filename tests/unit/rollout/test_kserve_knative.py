@@ -12,8 +12,8 @@ import pytest
 from cluster_emulator import RUNTIME, Cluster, Fault, Scripted, running
 from kserve_world import BODIES, Driver, release, serve, until
 
+from penstock.cluster.client import RefusedError
 from penstock.errors import InputError, ServiceError
-from penstock.kube import RefusedError
 from penstock.records.rollout import Grids
 from penstock.rollout.kserve import storage
 from penstock.rollout.kserve.knative import KnativeRouter

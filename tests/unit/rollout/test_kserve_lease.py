@@ -10,8 +10,8 @@ import pytest
 from cluster_emulator import NAMESPACE, Cluster, running
 from kserve_world import until
 
+from penstock.cluster.client import Kube
 from penstock.errors import LeaseLostError, ServiceError
-from penstock.kube import Kube
 from penstock.rollout.kserve import lease as module
 from penstock.rollout.kserve.lease import ClusterLease
 

@@ -14,9 +14,9 @@ import pytest
 import yaml
 from cluster_emulator import NAMESPACE, Cluster, Fault, running
 
-from penstock import kube
+from penstock.cluster import client as kube
+from penstock.cluster.client import Kube, RefusedError
 from penstock.errors import LeaseLostError, ServiceError, UnrecordedError
-from penstock.kube import Kube, RefusedError
 from penstock.records.rollout import Interval, Rollout
 from penstock.rollout.journal import Journal
 from penstock.rollout.kserve.lease import ClusterLease

@@ -18,7 +18,7 @@ import psutil
 import pytest
 from router_parts import clocks_set, until
 
-from penstock import files
+from penstock.common import files
 from penstock.errors import InputError, LeaseLostError, ServiceError
 from penstock.rollout.router import Routing
 from penstock.rollout.routers import identity, process

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from serving_process import ROW, Server, Start
 
-from penstock import files
+from penstock.common import files
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
 from penstock.export.export import export

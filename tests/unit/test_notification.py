@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock import notice
+from penstock import notification as notice
 
 
 class _Hook(http.server.BaseHTTPRequestHandler):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock import files
+from penstock.common import files
 from penstock.errors import InputError
 
 

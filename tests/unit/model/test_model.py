@@ -16,7 +16,8 @@ import pyarrow as pa
 import pytest
 import yaml
 
-from penstock import files
+from penstock.common import files
+from penstock.common.times import times_of
 from penstock.data.frames import to_frame
 from penstock.errors import InputError, IntegrityError
 from penstock.model import (
@@ -29,7 +30,6 @@ from penstock.model import (
 )
 from penstock.records.dataset import Column
 from penstock.records.model import FILE_NAME
-from penstock.times import times_of
 
 Models = Callable[..., Path]
 

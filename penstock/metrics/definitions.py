@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from penstock.errors import InputError
-from penstock.meanings import SCALES, Scale
-from penstock.meanings import names_for as names_for
+from penstock.metrics.descriptions import SCALES, Scale
+from penstock.metrics.descriptions import names_for as names_for
 from penstock.records.model import Label, Task
 
 if TYPE_CHECKING:

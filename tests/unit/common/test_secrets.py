@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from penstock import project as projects
+from penstock.common.secrets import READ_IN, keep_environment, resolve, shown
 from penstock.errors import InputError
 from penstock.pipelines.compile import compile_release
 from penstock.pipelines.init import write_project
@@ -20,7 +21,6 @@ from penstock.pipelines.submit import package
 from penstock.project import Project
 from penstock.records.spec import Spec
 from penstock.redaction import redact
-from penstock.secrets import READ_IN, keep_environment, resolve, shown
 
 MARK = "MARKED"
 

@@ -8,8 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from penstock.cluster.client import CONFIG_MAPS, Kube, RefusedError
 from penstock.errors import ServiceError
-from penstock.kube import CONFIG_MAPS, Kube, RefusedError
 
 
 class Proxy(HTTPServer):

@@ -21,9 +21,9 @@ from urllib.parse import quote
 
 from pydantic import BaseModel
 
-from penstock._secret_forms import REFERENCE, is_secret_name
 from penstock.errors import InputError
 from penstock.redaction import keep, learn, redact_address
+from penstock.redaction.forms import REFERENCE, is_secret_name
 
 READ_IN = (
     "source.uri",

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from penstock import files, model
+from penstock import model
+from penstock.common import files
+from penstock.common.times import times_of
 from penstock.data.frames import check_rows
 from penstock.errors import InputError, IntegrityError
 from penstock.records import export
 from penstock.records.export import MISSING_TEXT, MODEL_NAME, Export, Input
 from penstock.records.model import FILE_NAME, Model
-from penstock.times import times_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -73,9 +74,9 @@ def load(folder: Path, *, expected_digest: str, export_digest: str) -> OnnxModel
     Raises:
         InputError: If a file is absent or unreadable.
         IntegrityError: If a digest differs, the form was made from another model, does not fit its
-            record, or holds what no form of ours holds: see `penstock._onnx_file.check`.
+            record, or holds what no form of ours holds: see `penstock.model.onnx_file.check`.
     """
-    from penstock._onnx_file import check
+    from penstock.model.onnx_file import check
 
     place = folder / export.FOLDER
     _require(files.digest_of_folder(place), export_digest, what="the ONNX form", where=place)

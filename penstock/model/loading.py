@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from penstock import files
+from penstock.common import files
 from penstock.errors import InputError, IntegrityError
 from penstock.records import export
 from penstock.records.model import FILE_NAME, Model
@@ -146,7 +146,7 @@ def digest_of(folder: Path) -> str:
     """Return the digest that identifies a model: of its folder without what was exported from it.
 
     Raises:
-        InputError: See `penstock.files.digest_of_folder`.
+        InputError: See `penstock.common.files.digest_of_folder`.
     """
     return files.digest_of_folder(folder, without=export.FILES)
 
@@ -157,7 +157,7 @@ def export_digest_of(folder: Path) -> str:
     With `digest_of` it covers every file in the folder.
 
     Raises:
-        InputError: See `penstock.files.digest_of_folder`.
+        InputError: See `penstock.common.files.digest_of_folder`.
     """
     place = folder / export.FOLDER
     held = place.is_dir() and any(not path.is_dir() for path in place.rglob("*"))
@@ -188,7 +188,7 @@ def file_of(folder: Path) -> Path:
         InputError: If `MLmodel` or `penstock.json` is absent.
         IntegrityError: If the model is stored otherwise, or elsewhere.
     """
-    from penstock._model_folder import model_file
+    from penstock.model.folder import model_file
 
     return model_file(folder)
 
@@ -264,7 +264,7 @@ def load(folder: Path, *, expected_digest: str = "") -> LoadedModel:
             record does not fit the fitted pipeline, or it was trained with another minor release
             of scikit-learn.
     """
-    from penstock._model_folder import check_fits, check_release, model_file
+    from penstock.model.folder import check_fits, check_release, model_file
 
     path = model_file(folder)
     digest = digest_of(folder)

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 from urllib.parse import quote, quote_plus, unquote
 
-from penstock._secret_forms import REFERENCE, SHOWN, in_text
+from penstock.redaction.forms import REFERENCE, SHOWN, in_text
 
 _LONG = 8
 """Characters from which a known secret is taken out of the middle of words too."""

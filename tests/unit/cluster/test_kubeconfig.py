@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from penstock import kube
+from penstock.cluster import client as kube
 from penstock.errors import ServiceError
 
 SCRIPT = """
 import sys
-from penstock import _kubeconfig
+from penstock.cluster import kubeconfig as _kubeconfig
 config = _kubeconfig.load()
 print([name for name in sys.modules if name.startswith("kubernetes")])
 import kubernetes
@@ -114,7 +114,7 @@ class Absent:
         if name == "google.auth" or name.startswith("cryptography"):
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Absent)
-from penstock import kube
+from penstock.cluster import client as kube
 from penstock.errors import ServiceError
 for context in ("token", "exec", "certificate"):
     settings = kube.connect(context)

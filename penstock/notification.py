@@ -9,14 +9,14 @@ from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from penstock import files
+from penstock.common import files
+from penstock.common.secrets import resolve
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.approval import ApprovalOutcome
 from penstock.records.decision import Decision
 from penstock.records.quality import Validation
 from penstock.records.rollout import Rollout
 from penstock.redaction import learn, redact
-from penstock.secrets import resolve
 
 _TIMEOUT = 10.0
 

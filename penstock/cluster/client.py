@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 
-from penstock import _kubeconfig
+from penstock.cluster import kubeconfig as _kubeconfig
 from penstock.errors import ServiceError
 
 Manifest = dict[str, Any]

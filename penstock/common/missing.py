@@ -12,6 +12,7 @@ from types import FrameType
 
 from penstock.errors import MissingLibraryError
 
+_PACKAGE = __name__.partition(".")[0]
 _COMPOSING = frozenset({"kfp", "kfp_kubernetes", "kfp_server_api", "kubernetes", "rich", "urllib3"})
 
 # What runs an import statement and `importlib.import_module`, by the names that it has before and
@@ -34,7 +35,7 @@ class MissingLibraries:
             MissingLibraryError: If so.
         """
         del path, target
-        if "." not in name and _asks(sys._getframe(1)) == __package__:
+        if "." not in name and _asks(sys._getframe(1)) == _PACKAGE:
             raise MissingLibraryError(name, extra="pipelines" if name in _COMPOSING else "laptop")
 
 

@@ -1,0 +1,1 @@
+"""The Kubernetes API: who calls it, and what a project says of its cluster."""
