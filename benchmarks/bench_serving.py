@@ -160,7 +160,9 @@ class Bench:
             self._made[family] = self._workshop.make(family)
         return self._made[family]
 
-    def _bring_up(self, stack: ExitStack, server: Server, served: Served) -> Running:
+    def _bring_up(
+        self, stack: ExitStack, server: Server, served: Served, *, turn: str = "load"
+    ) -> Running:
         if server.name in self._report["absent"]:
             raise ServerError(self._report["absent"][server.name])
         if server in (ONNX, ONNX_PEER) and not served.export:
@@ -170,12 +172,12 @@ class Bench:
                 server,
                 served,
                 programs=self._programs[server.name].absolute(),
-                folder=self._run_folder(server, served),
+                folder=self._run_folder(server, served, turn),
             )
         )
 
-    def _run_folder(self, server: Server, served: Served) -> Path:
-        return self._folder / "runs" / served.family / server.name.replace(" ", "-")
+    def _run_folder(self, server: Server, served: Served, turn: str) -> Path:
+        return self._folder / "runs" / turn / served.family / server.name.replace(" ", "-")
 
     def _load(self, up: list[Running], figures: dict[str, Any]) -> None:
         for rows, concurrency in SHAPES:
@@ -220,7 +222,8 @@ class Bench:
                     continue
                 try:
                     with ExitStack() as stack:
-                        one = self._bring_up(stack, server, served)
+                        # A new folder: Penstock would read what it captured before.
+                        one = self._bring_up(stack, server, served, turn=f"start-{turn}")
                         found = {"seconds": one.ready_seconds, "cpu": one.cpu(), **one.memory()}
                 except ServerError as error:
                     problems[server.name] = str(error)

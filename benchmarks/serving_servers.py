@@ -6,6 +6,9 @@ step has two small transformers of Penstock's, which a peer imports from this so
 0.35 of the 5.3 ms of CPU that one row costs behind gradient boosting (scikit-learn's own
 `SimpleImputer` in place of the one for missing levels would take 0.8).
 
+Penstock runs in an environment of its own too, that of its serving image: here everything else
+that Penstock can do is installed, and scikit-learn imports pytest where it finds it.
+
 Each peer is set for least work: one process; one OpenMP thread, which halves kserve's CPU for
 gradient boosting; MLServer without its pool of workers (1.7.1 does not start with it beside uvloop
 0.23); probabilities by one call of the pipeline. Penstock captures every row it answers, as its
@@ -18,8 +21,10 @@ runs the very graph which Penstock serves.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,6 +38,7 @@ from serving_models import POSITIVE, Row, Served
 
 ROOT = Path(__file__).resolve().parent.parent
 NAME = "bench"
+LOCK = ROOT / "images" / "locks" / "serving.txt"
 SHARED = ("numpy", "pandas", "scikit-learn", "scipy")
 
 ENVIRONMENT = {
@@ -57,7 +63,7 @@ class Server:
 
     Args:
         name: What the tables call it.
-        requirements: What its environment holds beside `SHARED`; empty: Penstock's own.
+        requirements: What its environment holds beside `SHARED`; empty: that of our image.
         command: The command for a model, given the folder of its programs, a folder it may write
             into, and ports.
         ready: Path that answers 200 once it can predict.
@@ -91,22 +97,40 @@ def install(server: Server, folder: Path) -> tuple[Path, dict[str, str]]:
         InstallError: With the installer's last lines.
     """
     if server.ours:
-        names = ("onnxruntime", "uvicorn", *SHARED)
-        return Path(sys.executable).parent, {name: metadata.version(name) for name in names}
+        home = folder / "penstock"
+        tree = _copied(home / "tree")
+        lock = hashlib.sha256(LOCK.read_bytes()).hexdigest()
+        made = _environment(home, ["--require-hashes", "--requirement", str(LOCK)], stamp=lock)
+        _run([str(made[0] / "python"), "-m", "compileall", "-q", str(tree)])
+        return made
     wanted = [*server.requirements, *(f"{name}=={metadata.version(name)}" for name in SHARED)]
-    home = folder / server.name
-    programs, stamp = home / "bin", home / "installed.json"
-    if not stamp.exists() or json.loads(stamp.read_text())["wanted"] != wanted:
+    return _environment(folder / server.name, wanted, stamp=" ".join(wanted))
+
+
+def _copied(tree: Path) -> Path:
+    """Return a copy of the package as an installation has it."""
+    shutil.rmtree(tree, ignore_errors=True)
+    leave_out = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "penstock", tree / "penstock", ignore=leave_out)
+    for part in ("components", "pipelines"):
+        shutil.copytree(ROOT / part, tree / "penstock" / part, ignore=leave_out)
+    return tree
+
+
+def _environment(home: Path, wanted: list[str], *, stamp: str) -> tuple[Path, dict[str, str]]:
+    """Make an environment unless it is there; return its programs and its versions."""
+    programs, record = home / "bin", home / "installed.json"
+    if not record.exists() or json.loads(record.read_text())["wanted"] != stamp:
         uv = str(Path(sys.executable).parent / "uv")
-        stamp.unlink(missing_ok=True)
-        _run([uv, "venv", "--quiet", "--clear", "--python", sys.executable, str(home)])
+        record.unlink(missing_ok=True)
         python = ["--python", str(programs / "python")]
+        _run([uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, str(home)])
         _run([uv, "pip", "install", "--quiet", "--compile-bytecode", *python, *wanted])
         found = json.loads(_run([uv, "pip", "list", "--format", "json", *python]))
         versions = {package["name"]: package["version"] for package in found}
-        stamp.write_text(json.dumps({"wanted": wanted, "versions": versions}))
-    versions = json.loads(stamp.read_text())["versions"]
-    known = [word.partition("==")[0] for word in wanted] + ["uvicorn", "fastapi"]
+        record.write_text(json.dumps({"wanted": stamp, "versions": versions}))
+    versions = json.loads(record.read_text())["versions"]
+    known = ("kserve", "mlflow", "mlserver", "onnxruntime", "uvicorn", "fastapi", *SHARED)
     return programs, {name: versions[name] for name in known if name in versions}
 
 
@@ -127,8 +151,7 @@ def start(
         **ENVIRONMENT,
         "PATH": f"{programs}{os.pathsep}{os.environ['PATH']}",
     }
-    if not server.ours:
-        environment["PYTHONPATH"] = str(ROOT)
+    environment["PYTHONPATH"] = str(programs.parent / "tree" if server.ours else ROOT)
     with (folder / "log").open("ab") as log:
         return subprocess.Popen(
             server.command(served, programs, folder, ports),
