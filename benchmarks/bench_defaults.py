@@ -19,8 +19,8 @@ from gate_report import rate
 from scipy.special import expit, logit
 from targets import Target, report
 
-from penstock.evaluation import _measurement
-from penstock.evaluation._figures import Answers, figures
+from penstock.evaluation import model_metrics as _measurement
+from penstock.metrics.intervals import Answers, figures
 from penstock.policy.classes import ClassesRule
 from penstock.training.threshold import Objective, best_threshold
 

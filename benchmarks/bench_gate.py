@@ -39,9 +39,9 @@ from gate_report import COLUMNS, Figures, line, rate, rates, summary, targets
 from gate_slices import FORMS, alarms
 from targets import report
 
-from penstock.evaluation._figures import difference, figures, without_interval
-from penstock.evaluation._measurement import exact
+from penstock.evaluation.model_metrics import exact
 from penstock.metrics import METRICS
+from penstock.metrics.intervals import difference, figures, without_interval
 
 QUESTION = (
     "How often the gate approves a candidate that is truly worse by the margin, and how often its "

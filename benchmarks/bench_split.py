@@ -42,8 +42,8 @@ from targets import Target, report
 from penstock.data.spec import SplitSpec
 from penstock.data.split import split
 from penstock.data.table import read_table, write_dataset
-from penstock.evaluation._figures import Answers, figures
-from penstock.evaluation._measurement import exact, losses
+from penstock.evaluation.model_metrics import exact, losses
+from penstock.metrics.intervals import Answers, figures
 from penstock.records.model import Task
 
 QUESTION = (

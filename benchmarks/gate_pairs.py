@@ -16,8 +16,8 @@ from math import sqrt
 import numpy as np
 from scipy import stats
 
-from penstock.evaluation._figures import Answers
-from penstock.evaluation._measurement import losses
+from penstock.evaluation.model_metrics import losses
+from penstock.metrics.intervals import Answers
 
 CORRELATION = 0.9
 AREA = 0.85

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import InputError
-from penstock.evaluation._curves import Reliability, reliability
-from penstock.evaluation._inversion import expected_factor, interval
 from penstock.evaluation.holdout import CANDIDATE, Holdout
 from penstock.evaluation.slice_tests import compare_slices
+from penstock.metrics.curves import Reliability, reliability
+from penstock.metrics.inversion import expected_factor, interval
 from penstock.policy.trust import CalibrationRule
 from penstock.records.estimate import Estimate
 from penstock.records.health import Calibration
@@ -118,7 +118,7 @@ def _errors(found: Reliability) -> Floats:
 
 
 def _squares(holdout: Holdout, scores: Floats) -> Floats:
-    from penstock.evaluation._measurement import losses
+    from penstock.evaluation.model_metrics import losses
 
     if holdout.record.task == "binary":
         return losses("binary", holdout.truth, scores)["brier"]

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from penstock.evaluation._curves import Cuts, confusion, cuts
-from penstock.evaluation._intervals import wilson
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
+from penstock.metrics.curves import Cuts, confusion, cuts
+from penstock.metrics.methods import wilson
 from penstock.records.classes import Classes, ClassFigures, Cut
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Comparison

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import InputError
-from penstock.evaluation._inversion import interval
-from penstock.evaluation._levels import Levels, crossed, levels_of
 from penstock.evaluation.holdout import CANDIDATE, Holdout
+from penstock.evaluation.levels import Levels, crossed, levels_of
+from penstock.metrics.inversion import interval
 from penstock.policy.fairness import FairnessRule
 from penstock.records.estimate import Estimate
 from penstock.records.fairness import Fairness, Group

@@ -25,8 +25,8 @@ def measure_kpi(holdout: Holdout, rule: CostRule, spec: EvaluationSpec) -> Kpi:
 
     from penstock.data.frames import read_arrays
     from penstock.data.table import read_table
-    from penstock.evaluation._bootstrap import estimate, replicate
-    from penstock.evaluation._statistics import Means
+    from penstock.metrics.bootstrap import estimate, replicate
+    from penstock.metrics.weighted import Means
     from penstock.policy.worth import PER, worths
 
     record = holdout.record

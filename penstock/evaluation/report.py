@@ -226,14 +226,14 @@ def _advantages(evaluation: Evaluation) -> str:
 
 def _plots(holdout: Holdout) -> list[Section]:
     if holdout.record.task == "regression":
-        from penstock.evaluation._regression import regression_sections
+        from penstock.evaluation.regression_sections import regression_sections
 
         return regression_sections(holdout)
     if holdout.record.task == "binary":
-        from penstock.evaluation._binary import binary_sections
+        from penstock.evaluation.binary_sections import binary_sections
 
         return binary_sections(holdout)
-    from penstock.evaluation._multiclass import multiclass_sections
+    from penstock.evaluation.multiclass_sections import multiclass_sections
 
     return multiclass_sections(holdout)
 

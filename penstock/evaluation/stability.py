@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from penstock.data.table import iter_batches
-from penstock.evaluation._figures import difference, figures, without_interval
-from penstock.evaluation._measurement import answers, exact
-from penstock.evaluation._statistics import Floats
 from penstock.evaluation.holdout import CANDIDATE, Holdout
+from penstock.evaluation.model_metrics import answers, exact
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.metrics import METRICS
+from penstock.metrics.intervals import difference, figures, without_interval
+from penstock.metrics.weighted import Floats
 from penstock.policy.trust import StabilityRule
 from penstock.records.health import Disturbed
 

@@ -95,7 +95,7 @@ def test_one_column_that_tells_all_is_found(tmp_path: Path, leak) -> None:  # ty
 
 
 def test_an_identifier_tells_nothing_alone() -> None:
-    from penstock.evaluation._single import strength
+    from penstock.metrics.single_column import strength
 
     draw = np.random.default_rng(1)
     truth = (draw.random(2000) < 0.05).astype(int)
@@ -141,7 +141,7 @@ def test_columns_are_read_together_and_not_one_by_one(
 def test_one_long_text_takes_no_room_in_the_other_rows() -> None:
     import tracemalloc
 
-    from penstock.evaluation._single import strength
+    from penstock.metrics.single_column import strength
 
     texts = np.array([f"{i % 7}" for i in range(2000)], dtype=object)
     texts[0], texts[1] = "x" * 36_000, None
@@ -155,7 +155,7 @@ def test_one_long_text_takes_no_room_in_the_other_rows() -> None:
 
 
 def test_a_regression_and_many_classes_are_told_by_a_column() -> None:
-    from penstock.evaluation._single import strength
+    from penstock.metrics.single_column import strength
 
     draw = np.random.default_rng(1)
     target = draw.normal(size=900)

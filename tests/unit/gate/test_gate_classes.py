@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, precision_score, recall_score
 
-from penstock.evaluation._measurement import measure_all
 from penstock.evaluation.classes import measure_classes
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
+from penstock.evaluation.model_metrics import measure_all
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.gate import classes as gate
 from penstock.policy.spec import Policy

@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.evaluation._figures import (
+from penstock.evaluation.holdout import CANDIDATE, Holdout
+from penstock.evaluation.spec import EvaluationSpec
+from penstock.evaluation.words import has_width
+from penstock.metrics import METRICS, names_for
+from penstock.metrics.intervals import (
     MIN_CLASS,
     Answers,
     Figure,
@@ -17,7 +21,7 @@ from penstock.evaluation._figures import (
     figures,
     without_interval,
 )
-from penstock.evaluation._statistics import (
+from penstock.metrics.weighted import (
     Errors,
     Floats,
     Labels,
@@ -28,10 +32,6 @@ from penstock.evaluation._statistics import (
     Statistic,
     measure,
 )
-from penstock.evaluation.holdout import CANDIDATE, Holdout
-from penstock.evaluation.spec import EvaluationSpec
-from penstock.evaluation.words import has_width
-from penstock.metrics import METRICS, names_for
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Comparison
 from penstock.records.model import Task

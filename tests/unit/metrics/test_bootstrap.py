@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from penstock.evaluation import _bootstrap as boot
-from penstock.evaluation._statistics import Labels, Means, Ranking
+from penstock.metrics import bootstrap as boot
+from penstock.metrics.weighted import Labels, Means, Ranking
 
 
 def test_every_resample_draws_as_many_rows_as_there_are() -> None:

@@ -42,6 +42,7 @@ class Means:
         self._losses = np.stack(list(losses.values()), axis=1)
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
+        """Return each metric, shape (b,), under `weights`, shape (b, n)."""
         means = weights @ self._losses / weights.sum(axis=1, keepdims=True)
         return dict(zip(self._names, means.T, strict=True))
 
@@ -63,6 +64,7 @@ class Labels:
         self._binary = binary
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
+        """Return each metric, shape (b,), under `weights`, shape (b, n)."""
         known = self._shape[1]
         table = _cell_counts(weights, self._codes, (known + 1) * known).reshape(-1, *self._shape)
         right = np.diagonal(table, axis1=1, axis2=2)
@@ -106,6 +108,7 @@ class Ranking:
         self._cells = int(cells.max()) + 1
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
+        """Return each metric, shape (b,), under `weights`, shape (b, n)."""
         counts = _cell_counts(weights, self._codes, 2 * self._cells).reshape(-1, self._cells, 2)
         negatives, positives = counts[:, :, 0], counts[:, :, 1]
         all_negatives, all_positives = negatives.sum(axis=1), positives.sum(axis=1)
@@ -135,6 +138,7 @@ class OneVersusRest:
         ]
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
+        """Return each metric, shape (b,), under `weights`, shape (b, n)."""
         areas = [ranking(weights)["roc_auc"] for ranking in self._classes]
         return {"roc_auc_ovr": np.mean(areas, axis=0)}
 
@@ -157,6 +161,7 @@ class Errors:
         self._means = Means(losses)
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
+        """Return each metric, shape (b,), under `weights`, shape (b, n)."""
         means = self._means(weights)
         squared, second = means.pop("squared"), means.pop("second")
         variance = second - means.pop("first") ** 2
@@ -183,6 +188,7 @@ class MedianError:
         self._values, self._codes = values, codes.astype(np.int64)
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
+        """Return each metric, shape (b,), under `weights`, shape (b, n)."""
         upto = np.cumsum(_cell_counts(weights, self._codes, len(self._values)), axis=1)
         middle = (upto[:, -1] + 1) / 2
         low = (upto < np.floor(middle)[:, None]).sum(axis=1)

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.evaluation import _influence as influence
-from penstock.evaluation import _intervals as intervals
-from penstock.evaluation._curves import confusion
-from penstock.evaluation._intervals import LOG, LOGIT, PLAIN, Range
-from penstock.evaluation._statistics import Floats
+from penstock.metrics import influence
+from penstock.metrics import methods as intervals
+from penstock.metrics.curves import confusion
+from penstock.metrics.methods import LOG, LOGIT, PLAIN, Range
+from penstock.metrics.weighted import Floats
 from penstock.records.estimate import Estimate
 from penstock.records.model import Task
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from penstock.evaluation._statistics import Codes, Floats
+from penstock.metrics.weighted import Codes, Floats
 
 CURVE_POINTS = 200
 CALIBRATION_BINS = 10

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from penstock.evaluation import _statistics as stats
-from penstock.evaluation._measurement import surprise
+from penstock.evaluation.model_metrics import surprise
 from penstock.metrics import METRICS, names_for
+from penstock.metrics import weighted as stats
 
 ROWS = 150
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.evaluation._statistics import Codes, Floats
+from penstock.metrics.weighted import Codes, Floats
 
 
 def ranking(positive: NDArray[np.bool_], scores: Floats) -> dict[str, Floats]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from penstock.evaluation._curves import Cuts, Reliability, confusion, cuts, reliability
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
 from penstock.evaluation.words import percent, plain, title_of
+from penstock.metrics.curves import Cuts, Reliability, confusion, cuts, reliability
 from penstock.reports import plots
 from penstock.reports.page import Cell, Section, figure, paragraph, row, table
 

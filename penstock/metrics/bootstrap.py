@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from penstock.evaluation._statistics import Floats, Statistic, measure
+from penstock.metrics.weighted import Floats, Statistic, measure
 from penstock.records.estimate import Estimate
 
 _BLOCK = 100_000

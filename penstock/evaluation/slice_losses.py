@@ -123,7 +123,7 @@ def _losses(holdout: Holdout, name: str, metric: str) -> Floats:
     if metric in ("accuracy", "recall"):
         return np.asarray(holdout.predicted(name) != truth, dtype=np.float64)
     if metric in ("brier", "log_loss"):
-        from penstock.evaluation._measurement import losses
+        from penstock.evaluation.model_metrics import losses
 
         return losses(holdout.record.task, truth, scores)[metric]
     error = np.abs(scores - truth)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from penstock.evaluation._statistics import Floats
+from penstock.metrics.weighted import Floats
 from penstock.records.estimate import Estimate
 
 Range = tuple[float, float]

@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from penstock.evaluation import _figures as figures
-from penstock.evaluation import _influence as influence
-from penstock.evaluation import _intervals as intervals
-from penstock.evaluation import _statistics as statistics
-from penstock.evaluation._measurement import exact, losses
+from penstock.evaluation.model_metrics import exact, losses
+from penstock.metrics import influence
+from penstock.metrics import intervals as figures
+from penstock.metrics import methods as intervals
+from penstock.metrics import weighted as statistics
 from penstock.records.estimate import Estimate
 
 ROWS = 300
