@@ -25,7 +25,7 @@ def measure_kpi(holdout: Holdout, rule: CostRule, spec: EvaluationSpec) -> Kpi:
 
     from penstock.data.frames import read_arrays
     from penstock.data.table import read_table
-    from penstock.metrics.bootstrap import estimate, replicate
+    from penstock.metrics.bootstrap import percentile_interval, replicate
     from penstock.metrics.weighted import Means
     from penstock.policy.worth import PER, worths
 
@@ -53,7 +53,9 @@ def measure_kpi(holdout: Holdout, rule: CostRule, spec: EvaluationSpec) -> Kpi:
         seed=spec.seed,
     )
     figures = {
-        name: estimate(values[known].mean(), resampled[name]["worth"], confidence=spec.confidence)
+        name: percentile_interval(
+            values[known].mean(), resampled[name]["worth"], confidence=spec.confidence
+        )
         for name, values in found.items()
     }
     lacking = int((~known).sum())

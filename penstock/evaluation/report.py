@@ -6,7 +6,7 @@ from penstock.evaluation._parts_page import parts_sections
 from penstock.evaluation.health_sections import health_sections
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
 from penstock.evaluation.words import (
-    MEANINGS,
+    DESCRIPTIONS,
     advantage_text,
     digits_of,
     figure_text,
@@ -191,7 +191,7 @@ def _figures(evaluation: Evaluation) -> str:
         digits = digits_of(next(filter(has_width, figures), figures[0]))
         texts = (metric, *(figure_text(figure, digits=digits) for figure in figures))
         rows.append([Cell(text, strong=main) for text in texts])
-        said.append([metric, "higher" if higher else "lower", MEANINGS.get(metric, "")])
+        said.append([metric, "higher" if higher else "lower", DESCRIPTIONS.get(metric, "")])
     return (
         table(["Metric", *names], rows, numeric=range(1, 1 + len(names)))
         + paragraph(

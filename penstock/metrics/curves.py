@@ -1,4 +1,7 @@
-"""What the plots of a classification show, as numbers. Imported only while evaluating."""
+"""Curves over thresholds, reliability and confusion of a classification, as numbers.
+
+Imported only while evaluating.
+"""
 
 from __future__ import annotations
 
@@ -6,79 +9,88 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from penstock.metrics.weighted import Codes, Floats
+from penstock.metrics.arrays import Codes, Flags, Floats
 
 CURVE_POINTS = 200
 CALIBRATION_BINS = 10
 
 
 @dataclass(frozen=True)
-class Cuts:
-    """What every threshold would give, from the highest score down; arrays of shape (m,).
+class ThresholdCurve:
+    """What every threshold gives, from the highest score down; arrays of shape (m,).
 
-    A row is called positive when its score is at or above `threshold`. The first threshold lies
+    A row is predicted positive when its score is at or above `threshold`. The first threshold lies
     above all scores.
+
+    Args:
+        threshold: Falling.
+        true_positives: Rows predicted positive that are.
+        false_positives: Rows predicted positive that are not.
+        positives: Rows of the positive class.
+        negatives: All other rows.
     """
 
     threshold: Floats
-    found: Floats
-    false: Floats
+    true_positives: Floats
+    false_positives: Floats
     positives: int
     negatives: int
 
     @property
     def recall(self) -> Floats:
-        """Share of the positives that are found."""
-        return self.found / self.positives
+        """Share of the positives that are predicted positive."""
+        return self.true_positives / self.positives
 
     @property
-    def fall_out(self) -> Floats:
-        """Share of the others that are called positive."""
-        return self.false / self.negatives
+    def false_positive_rate(self) -> Floats:
+        """Share of the negatives that are predicted positive."""
+        return self.false_positives / self.negatives
 
     @property
     def precision(self) -> Floats:
-        """Share of the rows called positive that are; NaN where none is called so."""
+        """Share of the rows predicted positive that are; NaN where none is."""
         with np.errstate(invalid="ignore"):
-            return self.found / (self.found + self.false)
+            return self.true_positives / (self.true_positives + self.false_positives)
 
     @property
     def f1(self) -> Floats:
         """Harmonic mean of precision and recall."""
-        return 2 * self.found / (self.found + self.false + self.positives)
+        called = self.true_positives + self.false_positives
+        return 2 * self.true_positives / (called + self.positives)
 
     @property
     def accuracy(self) -> Floats:
-        """Share of all rows that are called what they are."""
-        right = self.found + self.negatives - self.false
+        """Share of all rows that are predicted right."""
+        right = self.true_positives + self.negatives - self.false_positives
         return right / (self.positives + self.negatives)
 
     @property
-    def flagged(self) -> Floats:
-        """Share of all rows that are called positive."""
-        return (self.found + self.false) / (self.positives + self.negatives)
+    def predicted_positive(self) -> Floats:
+        """Share of all rows that are predicted positive."""
+        called = self.true_positives + self.false_positives
+        return called / (self.positives + self.negatives)
 
-    def at(self, threshold: float) -> int:
-        """Return the position of the cut that `threshold` makes."""
+    def index_of(self, threshold: float) -> int:
+        """Return the position of the point that `threshold` gives."""
         return max(0, int((self.threshold >= threshold).sum()) - 1)
 
-    def thinned(self) -> Cuts:
-        """Return at most `CURVE_POINTS` cuts, at even distances along the ROC curve, ends kept."""
-        way = self.recall + self.fall_out
-        wanted = np.linspace(0, way[-1], CURVE_POINTS)
-        # Where the way does not grow between two cuts, the search may find the last twice.
-        taken = np.unique(np.append(np.searchsorted(way, wanted), len(way) - 1))
-        taken = taken[taken < len(way)]
-        return Cuts(
+    def thinned(self) -> ThresholdCurve:
+        """Return at most `CURVE_POINTS` points, evenly spaced along the ROC curve, ends kept."""
+        length = self.recall + self.false_positive_rate
+        places = np.linspace(0, length[-1], CURVE_POINTS)
+        # Where the length does not grow between two points, the search may find the last twice.
+        taken = np.unique(np.append(np.searchsorted(length, places), len(length) - 1))
+        taken = taken[taken < len(length)]
+        return ThresholdCurve(
             threshold=self.threshold[taken],
-            found=self.found[taken],
-            false=self.false[taken],
+            true_positives=self.true_positives[taken],
+            false_positives=self.false_positives[taken],
             positives=self.positives,
             negatives=self.negatives,
         )
 
 
-def cuts(positive: np.ndarray, scores: Floats) -> Cuts:
+def threshold_curve(positive: Flags, scores: Floats) -> ThresholdCurve:
     """Return what every distinct score gives as a threshold.
 
     Args:
@@ -88,12 +100,12 @@ def cuts(positive: np.ndarray, scores: Floats) -> Cuts:
     order = np.argsort(-scores, kind="stable")
     ordered, hits = scores[order], positive[order]
     last = np.flatnonzero(np.append(np.diff(ordered) != 0, True))
-    found = np.append(0, np.cumsum(hits)[last]).astype(float)
+    true = np.append(0, np.cumsum(hits)[last]).astype(float)
     above = max(1.0, float(np.nextafter(ordered[0], np.inf)))
-    return Cuts(
+    return ThresholdCurve(
         threshold=np.append(above, ordered[last]),
-        found=found,
-        false=np.append(0, last + 1) - found,
+        true_positives=true,
+        false_positives=np.append(0, last + 1) - true,
         positives=int(hits.sum()),
         negatives=int(len(hits) - hits.sum()),
     )
