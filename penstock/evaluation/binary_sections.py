@@ -210,8 +210,8 @@ def _thresholds(curve: ThresholdCurve, threshold: float, holdout: Holdout) -> st
 
 def _threshold_table(curve: ThresholdCurve, threshold: float, *, called: str) -> str:
     # The first cut that finds so many: the highest threshold that does.
-    wanted = {int(np.searchsorted(curve.recall, recall)) for recall in _RECALLS}
-    entries = [(float(curve.threshold[at]), at, "") for at in wanted]
+    places = {int(np.searchsorted(curve.recall, recall)) for recall in _RECALLS}
+    entries = [(float(curve.threshold[at]), at, "") for at in places]
     entries += [(0.5, curve.index_of(0.5), ""), (threshold, curve.index_of(threshold), "chosen")]
     # Where the chosen one repeats another, the chosen one is kept.
     shown = {plain(value): (value, at, mark) for value, at, mark in entries}
@@ -245,17 +245,14 @@ def _confusion(holdout: Holdout) -> str:
         caption="Rows by what they are and what they were called, at the chosen threshold; the "
         "stronger the colour, the larger the share of that kind.",
     )
-    (kept, false_alarm), (missed, found) = counts[:2].tolist()
+    (tn, fp), (fn, tp) = counts[:2].tolist()
     other, positive = names
     sentences = [
-        f"Of {missed + found:,} rows that are {positive}, {found:,} are found and {missed:,} are "
-        f"missed.",
-        f"Of {kept + false_alarm:,} rows that are {other}, {false_alarm:,} are called {positive} "
-        "by mistake.",
+        f"Of {fn + tp:,} rows that are {positive}, {tp:,} are found and {fn:,} are missed.",
+        f"Of {tn + fp:,} rows that are {other}, {fp:,} are called {positive} by mistake.",
     ]
-    if found + false_alarm:
+    if tp + fp:
         sentences.append(
-            f"When the model says {positive}, it is right "
-            f"{percent(found / (found + false_alarm))} of the time."
+            f"When the model says {positive}, it is right {percent(tp / (tp + fp))} of the time."
         )
     return row(chart, "".join(map(paragraph, sentences)))

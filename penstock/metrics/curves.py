@@ -65,6 +65,20 @@ class ThresholdCurve:
         return right / (self.positives + self.negatives)
 
     @property
+    def f1_macro(self) -> Floats:
+        """Mean of the F1 of the positive class and that of all other rows."""
+        true_negatives = self.negatives - self.false_positives
+        false_negatives = self.positives - self.true_positives
+        sizes = true_negatives + false_negatives + self.negatives
+        return (self.f1 + 2 * true_negatives / sizes) / 2
+
+    @property
+    def balanced_accuracy(self) -> Floats:
+        """Mean of the shares of either class that are predicted right."""
+        specificity = (self.negatives - self.false_positives) / self.negatives
+        return (self.recall + specificity) / 2
+
+    @property
     def predicted_positive(self) -> Floats:
         """Share of all rows that are predicted positive."""
         called = self.true_positives + self.false_positives
@@ -137,24 +151,24 @@ def reliability(
         stated: The probability given to it, shape (n,).
         bins: How many at most; equal probabilities are kept together.
     """
+    from penstock.metrics.methods import wilson
+
     order = np.argsort(stated, kind="stable")
     ordered = stated[order]
     edges = np.linspace(0, len(ordered), bins + 1).astype(int)[1:-1]
     # Equal probabilities belong to one bin: a cut moves to where its value begins.
     starts = np.unique(np.append(0, np.searchsorted(ordered, ordered[edges])))
     rows = np.diff(np.append(starts, len(ordered)))
-    share = np.add.reduceat(happened[order].astype(float), starts) / rows
-    z = 1.959964
-    centre = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
-    half = z * np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2)) / (1 + z**2 / rows)
+    hits = np.add.reduceat(happened[order].astype(float), starts)
+    ends = [wilson(*bin_, confidence=0.95) for bin_ in zip(hits, rows, strict=True)]
     return Reliability(
         start=ordered[starts],
         end=ordered[np.append(starts[1:], len(ordered)) - 1],
         rows=rows,
         stated=np.add.reduceat(ordered, starts) / rows,
-        observed=share,
-        low=np.maximum(centre - half, 0.0),
-        high=np.minimum(centre + half, 1.0),
+        observed=hits / rows,
+        low=np.array([low for low, _ in ends]),
+        high=np.array([high for _, high in ends]),
     )
 
 

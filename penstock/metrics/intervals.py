@@ -167,7 +167,8 @@ def _f1(of: MetricValue, confidence: float) -> Range:
 
 def _f1_macro(of: MetricValue, confidence: float) -> Range:
     table = of.predictions.confusion
-    classes = np.flatnonzero(table.sum(axis=1)[: of.predictions.classes] + table.sum(axis=0))
+    sizes = table.sum(axis=1)[: of.predictions.classes] + table.sum(axis=0)
+    classes = np.flatnonzero(sizes).tolist()
     parts = [_f1_of_class(table, code, confidence) for code in classes] + _unknown_class(table)
     correlation = np.eye(len(parts))
     correlation[: len(classes), : len(classes)] = f1_correlation(table)[np.ix_(classes, classes)]

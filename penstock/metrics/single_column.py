@@ -20,7 +20,7 @@ _SMOOTHING = 5.0
 
 
 def strength(values: npt.NDArray[Any], truth: npt.NDArray[Any], *, task: Task, seed: int) -> float:
-    """Return how well a column alone tells the target: from 0 (a regression) or 0.5 to 1.
+    """Return how well a column alone predicts the target: from 0 (a regression) or 0.5 to 1.
 
     Two classes: the area under the ROC curve. More: the mean over the classes of that of each
     against the rest, weighed by their rows. A regression: the squared rank correlation.
@@ -28,7 +28,7 @@ def strength(values: npt.NDArray[Any], truth: npt.NDArray[Any], *, task: Task, s
     A number ranks rows by its value, either way round, what is missing first or last; for more
     classes, and for two beside that, it is cut into 20 ranges. A range or a level ranks rows by the
     mean target of its other rows: five folds, each scored by the other four, drawn towards the
-    overall mean. So an identifier, whose every value is new, tells nothing.
+    overall mean. So an identifier, whose every value is new, predicts nothing.
 
     Args:
         values: Shape (n,): float64, texts or times; NaN, None or NaT for missing.

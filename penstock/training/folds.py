@@ -154,19 +154,19 @@ def _by_time(problem: Problem, folds: int) -> tuple[list[Indices], tuple[str, ..
     assert times is not None
     order = np.argsort(times, kind="stable")
     ordered = times[order]
-    wanted = [len(order) * part // (folds + 1) for part in range(1, folds + 1)]
-    cuts = sorted({int(np.searchsorted(ordered, ordered[at])) for at in wanted} - {0})
+    starts = [len(order) * part // (folds + 1) for part in range(1, folds + 1)]
+    cuts = sorted({int(np.searchsorted(ordered, ordered[at])) for at in starts} - {0})
     ends = [*cuts[1:], len(order)]
     pairs = [(order[:cut], order[cut:end]) for cut, end in zip(cuts, ends, strict=True)]
     _, notes = _fewer(folds, len(pairs), "the times allow only {} folds")
     return pairs, (*notes, "Every fold is scored on rows later than those it was fitted on.")
 
 
-def _fewer(wanted: int, possible: int, because: str) -> tuple[int, tuple[str, ...]]:
-    if possible >= wanted:
-        return wanted, ()
+def _fewer(requested: int, possible: int, because: str) -> tuple[int, tuple[str, ...]]:
+    if possible >= requested:
+        return requested, ()
     reason = because.format(possible)
-    return possible, (f"{possible} folds instead of {wanted}: {reason}.",)
+    return possible, (f"{possible} folds instead of {requested}: {reason}.",)
 
 
 def _rarest(y: np.ndarray) -> tuple[object, int]:
