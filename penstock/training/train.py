@@ -150,8 +150,8 @@ class _Training:
         self._run_id = run_id
         self._commit = environment.commit()
         folds, self._notes = make_folds(problem, folds=spec.folds, seed=spec.seed)
-        cut = 0.5 if plan.threshold is None else plan.threshold
-        self._validation = CrossValidation(problem, folds, plan.metric, cut)
+        threshold = 0.5 if plan.threshold is None else plan.threshold
+        self._validation = CrossValidation(problem, folds, plan.metric, threshold)
         self._x = np.asarray(problem.transformer.transform(problem.frame), dtype=np.float64)
 
     def run(self, *, model: Path, baselines: Path) -> Outcome:
