@@ -19,8 +19,9 @@ from gate_report import rate
 from scipy.special import expit, logit
 from targets import Target, report
 
-from penstock.evaluation import _measurement
-from penstock.evaluation._figures import Answers, figures
+from penstock.metrics.intervals import estimate_metrics
+from penstock.metrics.predictions import Predictions
+from penstock.metrics.weighted import compute
 from penstock.policy.classes import ClassesRule
 from penstock.training.threshold import Objective, best_threshold
 
@@ -54,14 +55,14 @@ def judge(
     cut, _ = best_threshold(*draw(random, TRAIN, rate, apart), objective=objective)
     truth, scores = draw(random, HOLDOUT, rate, apart)
     called = (scores >= cut).astype(np.int64)
-    losses = _measurement.losses("binary", truth, scores)
-    answers = Answers("binary", truth, scores, called, 2, losses)
-    exact = {
+    predictions = Predictions("binary", truth, scores, called, 2)
+    values = {
         name: value
-        for name, value in _measurement.exact(answers).items()
+        for name, value in compute(predictions).items()
         if name in ("roc_auc", "balanced_accuracy", "recall", "precision")
     }
-    found = {name: one.estimate for name, one in figures(answers, exact, confidence=0.95).items()}
+    measured = estimate_metrics(predictions, values, confidence=0.95)
+    found = {name: one.estimate for name, one in measured.items()}
     recalls = [float((called == code)[truth == code].mean()) for code in (0, 1)]
     assert RULE.recall_at_least is not None
     ranks = found["roc_auc"].low > 0.5

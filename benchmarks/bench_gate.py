@@ -39,9 +39,10 @@ from gate_report import COLUMNS, Figures, line, rate, rates, summary, targets
 from gate_slices import FORMS, alarms
 from targets import report
 
-from penstock.evaluation._figures import difference, figures, without_interval
-from penstock.evaluation._measurement import exact
 from penstock.metrics import METRICS
+from penstock.metrics.comparisons import paired_difference
+from penstock.metrics.intervals import estimate_metrics, too_few_rows
+from penstock.metrics.weighted import compute
 
 QUESTION = (
     "How often the gate approves a candidate that is truly worse by the margin, and how often its "
@@ -70,18 +71,18 @@ def batch(task: tuple[World, int, int, int]) -> list[dict[str, list[float]]]:
 
 def _pair(world: World, worse: int, rng: np.random.Generator) -> dict[str, list[float]]:
     candidate, champion = world.draw(worse, rng)
-    left_out = without_interval(candidate)
+    left_out = too_few_rows(candidate)
     measured = []
-    for answers in (candidate, champion):
-        values = {m: v for m, v in exact(answers).items() if m not in left_out and np.isfinite(v)}
-        measured.append((figures(answers, values, confidence=CONFIDENCE), answers))
+    for of in (candidate, champion):
+        values = {m: v for m, v in compute(of).items() if m not in left_out and np.isfinite(v)}
+        measured.append(estimate_metrics(of, values, confidence=CONFIDENCE))
     found = {}
-    for metric in measured[0][0].keys() & measured[1][0].keys():
-        pair = [(of[metric], answers) for of, answers in measured]
+    for metric in measured[0].keys() & measured[1].keys():
+        pair = [of[metric] for of in measured]
         if not METRICS[metric].higher_is_better:
             pair.reverse()
-        advantage, _, _ = difference(metric, *pair, confidence=CONFIDENCE)
-        single = measured[0][0][metric].estimate
+        advantage = paired_difference(metric, *pair, confidence=CONFIDENCE).estimate
+        single = measured[0][metric].estimate
         found[metric] = [
             *(single.value, single.low, single.high),
             *(advantage.value, advantage.low, advantage.high),

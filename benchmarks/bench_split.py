@@ -42,8 +42,9 @@ from targets import Target, report
 from penstock.data.spec import SplitSpec
 from penstock.data.split import split
 from penstock.data.table import read_table, write_dataset
-from penstock.evaluation._figures import Answers, figures
-from penstock.evaluation._measurement import exact, losses
+from penstock.metrics.intervals import estimate_metrics
+from penstock.metrics.predictions import Predictions
+from penstock.metrics.weighted import compute
 from penstock.records.model import Task
 
 QUESTION = (
@@ -128,9 +129,9 @@ def _measured(
     model = kind(20, min_samples_leaf=2, random_state=0)
     model.fit(_coded(train), train["y"])
     judged, true = (_answers(model, rows, task) for rows in (holdout, fresh))
-    values, known = exact(judged), exact(true)
+    values, known = compute(judged), compute(true)
     wanted = {m: values[m] for m in METRICS[task] if np.isfinite(values[m])}
-    found = figures(judged, wanted, confidence=CONFIDENCE)
+    found = estimate_metrics(judged, wanted, confidence=CONFIDENCE)
     return {
         metric: [f.estimate.value, f.estimate.low, f.estimate.high, known[metric]]
         for metric, f in found.items()
@@ -147,14 +148,14 @@ def _coded(rows: pd.DataFrame) -> np.ndarray:
     )
 
 
-def _answers(model: Any, rows: pd.DataFrame, task: Task) -> Answers:
+def _answers(model: Any, rows: pd.DataFrame, task: Task) -> Predictions:
     truth = rows["y"].to_numpy()
     if task == "regression":
         scores = model.predict(_coded(rows))
-        return Answers(task, truth, scores, scores, 0, {})
+        return Predictions(task, truth, scores, scores, 0)
     scores = model.predict_proba(_coded(rows))[:, 1]
     predicted = (scores >= 0.5).astype(np.int64)
-    return Answers(task, truth, scores, predicted, 2, losses(task, truth, scores))
+    return Predictions(task, truth, scores, predicted, 2)
 
 
 def summary(found: list[Measured], way: str, metric: str) -> dict[str, Any]:

@@ -16,8 +16,7 @@ from math import sqrt
 import numpy as np
 from scipy import stats
 
-from penstock.evaluation._figures import Answers
-from penstock.evaluation._measurement import losses
+from penstock.metrics.predictions import Predictions
 
 CORRELATION = 0.9
 AREA = 0.85
@@ -49,7 +48,7 @@ class World:
             return regression_truths(1 + worse * SCALE_MARGIN)
         return binary_truths(shift_of(worse), self.positives)[0]
 
-    def draw(self, worse: float, rng: np.random.Generator) -> tuple[Answers, Answers]:
+    def draw(self, worse: float, rng: np.random.Generator) -> tuple[Predictions, Predictions]:
         """Return a candidate that is worse by so many margins, and the champion, on new rows."""
         if self.positives is None:
             return self._regression(worse, rng)
@@ -62,18 +61,19 @@ class World:
             scores = probability(noise + shift * truth, shift, self.positives)
             threshold = binary_truths(shift, self.positives)[1]
             pair.append(
-                Answers(
+                Predictions(
                     task="binary",
                     truth=truth,
                     scores=scores,
                     predicted=(scores >= threshold).astype(np.int64),
                     classes=2,
-                    losses=losses("binary", truth, scores),
                 )
             )
         return pair[0], pair[1]
 
-    def _regression(self, worse: float, rng: np.random.Generator) -> tuple[Answers, Answers]:
+    def _regression(
+        self, worse: float, rng: np.random.Generator
+    ) -> tuple[Predictions, Predictions]:
         truth = rng.uniform(5, 15, self.rows)
         shared, heavy = rng.normal(size=self.rows), rng.chisquare(FREEDOM, self.rows) / FREEDOM
         pair = []
@@ -82,13 +82,12 @@ class World:
             noise = sqrt(CORRELATION) * shared + sqrt(1 - CORRELATION) * own
             given = truth + scale * noise / np.sqrt(heavy)
             pair.append(
-                Answers(
+                Predictions(
                     task="regression",
                     truth=truth,
                     scores=given,
                     predicted=given,
                     classes=0,
-                    losses={},
                 )
             )
         return pair[0], pair[1]
@@ -111,26 +110,26 @@ def binary_truths(shift: float, positives: float) -> tuple[dict[str, float], flo
     grid = np.linspace(-9, 11, 400_001)
     step = grid[1] - grid[0]
     of_positive, of_negative = stats.norm.pdf(grid, shift), stats.norm.pdf(grid)
-    recall, fall_out = stats.norm.sf(grid, shift), stats.norm.sf(grid)
+    recall, false_positive_rate = stats.norm.sf(grid, shift), stats.norm.sf(grid)
     chance = probability(grid, shift, positives)
-    hit, false = positives * recall, (1 - positives) * fall_out
+    hit, false = positives * recall, (1 - positives) * false_positive_rate
     flagged = np.maximum(hit + false, 1e-300)
     accuracy, f1 = hit + (1 - positives) - false, 2 * hit / (flagged + positives)
     best = int((accuracy if positives == 0.5 else f1).argmax())
     others = 2 * (1 - positives - false) / (1 - flagged + 1 - positives)
     density = positives * of_positive, (1 - positives) * of_negative
-    surprise = density[0] * -np.log(chance) + density[1] * -np.log1p(-chance)
+    loss = density[0] * -np.log(chance) + density[1] * -np.log1p(-chance)
     squares = density[0] * (1 - chance) ** 2 + density[1] * chance**2
     truths = {
         "roc_auc": float(stats.norm.cdf(shift / sqrt(2))),
         "average_precision": float((of_positive * hit / flagged).sum() * step),
         "accuracy": float(accuracy[best]),
-        "balanced_accuracy": float((recall[best] + 1 - fall_out[best]) / 2),
+        "balanced_accuracy": float((recall[best] + 1 - false_positive_rate[best]) / 2),
         "f1": float(f1[best]),
         "f1_macro": float((f1[best] + others[best]) / 2),
         "precision": float(hit[best] / flagged[best]),
         "recall": float(recall[best]),
-        "log_loss": float(surprise.sum() * step),
+        "log_loss": float(loss.sum() * step),
         "brier": float(squares.sum() * step),
     }
     return truths, float(chance[best])

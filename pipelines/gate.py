@@ -313,9 +313,9 @@ def _baselines(given: Path | None, *, model: Path, scratch: Path) -> Path | None
         if not given.is_dir():
             raise UsageError(f"there is no folder {str(given)!r}", where="--baselines")
         return given
-    from penstock.training.trivial import trivial_baseline
+    from penstock.training.baselines import rebuild_constant
 
-    made = trivial_baseline(model, output=scratch / "baselines")
+    made = rebuild_constant(model, output=scratch / "baselines")
     if made is None:
         print(
             "penstock: the model's folder does not say what its training rows were like, so no "

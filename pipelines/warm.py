@@ -52,7 +52,7 @@ SERVERS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "penstock.reports.plots",
             "penstock.reports._svg",
         ),
-        "evaluate": ("penstock.evaluation.evaluate", "penstock.evaluation._measurement"),
+        "evaluate": ("penstock.evaluation.evaluate", "penstock.evaluation.model_metrics"),
         "explain": ("penstock.explanation.explain", "penstock.explanation._attribution"),
         "register": (
             "penstock.registry.register",

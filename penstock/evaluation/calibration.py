@@ -16,10 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import InputError
-from penstock.evaluation._curves import Reliability, reliability
-from penstock.evaluation._inversion import expected_factor, interval
 from penstock.evaluation.holdout import CANDIDATE, Holdout
 from penstock.evaluation.slice_tests import compare_slices
+from penstock.metrics.bootstrap import expected_factor, inverted_interval
+from penstock.metrics.curves import Reliability, reliability
+from penstock.metrics.losses import class_losses
 from penstock.policy.trust import CalibrationRule
 from penstock.records.estimate import Estimate
 from penstock.records.health import Calibration
@@ -103,7 +104,7 @@ def calibration_error(
         return np.asarray(np.abs(factor * gaps + noise) @ weights)
 
     value = plain * expected_factor(counted, plain)
-    low, high = interval(counted, plain, confidence=confidence)
+    low, high = inverted_interval(counted, plain, confidence=confidence)
     estimate = Estimate(value=value, low=min(low, value), high=min(high, 1.0))
     return CalibrationError(plain=plain, estimate=estimate, bins=len(gaps))
 
@@ -118,10 +119,8 @@ def _errors(found: Reliability) -> Floats:
 
 
 def _squares(holdout: Holdout, scores: Floats) -> Floats:
-    from penstock.evaluation._measurement import losses
-
     if holdout.record.task == "binary":
-        return losses("binary", holdout.truth, scores)["brier"]
+        return class_losses("binary", holdout.truth, scores)["brier"]
     return _several(holdout.truth, scores)
 
 

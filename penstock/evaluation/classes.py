@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from penstock.evaluation._curves import Cuts, confusion, cuts
-from penstock.evaluation._intervals import wilson
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
+from penstock.metrics.curves import ThresholdCurve, confusion, threshold_curve
+from penstock.metrics.methods import wilson
 from penstock.records.classes import Classes, ClassFigures, Cut
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Comparison
@@ -70,24 +70,24 @@ def measure_classes(
 
 def _others(holdout: Holdout) -> tuple[Cut, ...]:
     """Return what 0.5 gives, and the highest thresholds that find so much of the positive class."""
-    curve = cuts(holdout.truth == 1, holdout.scores[CANDIDATE])
+    curve = threshold_curve(holdout.truth == 1, holdout.scores[CANDIDATE])
     own = holdout.record.threshold
     places = {int(np.searchsorted(curve.recall, share)) for share in _RECALLS}
     found = {f"{cut.threshold:.3g}": cut for cut in (_cut(curve, place) for place in places)}
-    plain = _cut(curve, curve.at(_PLAIN)).model_copy(update={"threshold": _PLAIN})
+    plain = _cut(curve, curve.index_of(_PLAIN)).model_copy(update={"threshold": _PLAIN})
     found[f"{_PLAIN:.3g}"] = plain
     if own is not None:
         found.pop(f"{own:.3g}", None)
     return tuple(sorted(found.values(), key=lambda cut: -cut.threshold))
 
 
-def _cut(curve: Cuts, place: int) -> Cut:
+def _cut(curve: ThresholdCurve, place: int) -> Cut:
     precision = float(curve.precision[place])
     return Cut(
         threshold=float(curve.threshold[place]),
         recall=float(curve.recall[place]),
         precision=None if np.isnan(precision) else precision,
-        called=float(curve.flagged[place]),
+        called=float(curve.predicted_positive[place]),
     )
 
 

@@ -84,15 +84,15 @@ def evaluate(
             then.
         IntegrityError: If the folder of the candidate or a baseline is not whole or not trusted.
     """
-    from penstock.evaluation._measurement import measure_all
     from penstock.evaluation._parts import parts_of
     from penstock.evaluation.classes import measure_classes
+    from penstock.evaluation.model_metrics import measure_models
 
     rows = read_holdout(holdout, model=model, baselines=baselines, champion=champion)
     names = [column.name for column in rows.dataset.columns]
     check_columns(policy, names, target=rows.record.target)
     check_fit(policy, task=rows.record.task, metric=rows.record.metric)
-    measured = measure_all(rows, spec)
+    measured = measure_models(rows, spec)
     evaluation = Evaluation(
         task=rows.record.task,
         metric=rows.record.metric,
@@ -186,17 +186,17 @@ def _line(evaluation: Evaluation) -> str:
 def _roc(rows: Holdout) -> tuple[list[float], list[float], list[float]] | None:
     if rows.record.task != "binary":
         return None
-    from penstock.evaluation._curves import cuts
+    from penstock.metrics.curves import threshold_curve
 
-    thin = cuts(rows.truth == 1, rows.scores[CANDIDATE]).thinned()
-    return thin.fall_out.tolist(), thin.recall.tolist(), thin.threshold.tolist()
+    thin = threshold_curve(rows.truth == 1, rows.scores[CANDIDATE]).thinned()
+    return thin.false_positive_rate.tolist(), thin.recall.tolist(), thin.threshold.tolist()
 
 
 def _confusion(rows: Holdout) -> tuple[list[str], list[list[int]]] | None:
     names = list(rows.labels())
     if not 0 < len(names) <= MATRIX_CLASSES:
         return None
-    from penstock.evaluation._curves import confusion
+    from penstock.metrics.curves import confusion
 
     counts = confusion(rows.truth, rows.predicted(CANDIDATE), classes=len(names)).tolist()
     if not any(counts[-1]):

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import InputError
-from penstock.evaluation._inversion import interval
-from penstock.evaluation._levels import Levels, crossed, levels_of
 from penstock.evaluation.holdout import CANDIDATE, Holdout
+from penstock.evaluation.levels import Levels, crossed, levels_of
+from penstock.metrics.bootstrap import inverted_interval
 from penstock.policy.fairness import FairnessRule
 from penstock.records.estimate import Estimate
 from penstock.records.fairness import Fairness, Group
@@ -63,7 +63,8 @@ def measure_fairness(
     A missing value is a group. The figures are fairlearn's (Bird et al. 2020). Their spread leaves
     out groups in which fewer than `min_rows` rows bear on the figure: of a true positive rate these
     are the positives. Several groups lie apart by chance alone, so the interval of the spread holds
-    what makes the observed one no surprise (see `_inversion`), and reaches to 0 where chance does.
+    what makes the observed one no surprise (see `inverted_interval`), and reaches to 0 where chance
+    does.
 
     Args:
         holdout: The rows and what the models say of them.
@@ -263,7 +264,7 @@ def _ends(
         return np.asarray(np.ptp(_apart(means, factor) + noise, axis=1))
 
     difference = float(np.ptp(means.mean))
-    low, high = interval(drawn, difference, confidence=confidence)
+    low, high = inverted_interval(drawn, difference, confidence=confidence)
     # The factor is the same for all groups; the two furthest apart may be further than that.
     furthest = [means.mean.argmin(), means.mean.argmax()]
     reach = float(ndtri((1 + confidence) / 2) * np.hypot(*means.error[furthest]))

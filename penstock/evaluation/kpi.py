@@ -25,8 +25,8 @@ def measure_kpi(holdout: Holdout, rule: CostRule, spec: EvaluationSpec) -> Kpi:
 
     from penstock.data.frames import read_arrays
     from penstock.data.table import read_table
-    from penstock.evaluation._bootstrap import estimate, replicate
-    from penstock.evaluation._statistics import Means
+    from penstock.metrics.bootstrap import percentile_interval, replicate
+    from penstock.metrics.weighted import Means
     from penstock.policy.worth import PER, worths
 
     record = holdout.record
@@ -53,7 +53,9 @@ def measure_kpi(holdout: Holdout, rule: CostRule, spec: EvaluationSpec) -> Kpi:
         seed=spec.seed,
     )
     figures = {
-        name: estimate(values[known].mean(), resampled[name]["worth"], confidence=spec.confidence)
+        name: percentile_interval(
+            values[known].mean(), resampled[name]["worth"], confidence=spec.confidence
+        )
         for name, values in found.items()
     }
     lacking = int((~known).sum())

@@ -43,7 +43,7 @@ def measure_leakage(holdout: Holdout, rule: LeakageRule, *, model: Path, seed: i
 def _single_columns(holdout: Holdout, *, seed: int) -> tuple[ColumnFigure, ...]:
     from penstock.data.frames import to_frame
     from penstock.data.table import iter_columns
-    from penstock.evaluation._single import strength
+    from penstock.metrics.single_column import strength
 
     found = []
     columns = {column.name: column for column in holdout.record.columns}

@@ -6,7 +6,7 @@ from penstock.evaluation._parts_page import parts_sections
 from penstock.evaluation.health_sections import health_sections
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
 from penstock.evaluation.words import (
-    MEANINGS,
+    DESCRIPTIONS,
     advantage_text,
     digits_of,
     figure_text,
@@ -191,7 +191,7 @@ def _figures(evaluation: Evaluation) -> str:
         digits = digits_of(next(filter(has_width, figures), figures[0]))
         texts = (metric, *(figure_text(figure, digits=digits) for figure in figures))
         rows.append([Cell(text, strong=main) for text in texts])
-        said.append([metric, "higher" if higher else "lower", MEANINGS.get(metric, "")])
+        said.append([metric, "higher" if higher else "lower", DESCRIPTIONS.get(metric, "")])
     return (
         table(["Metric", *names], rows, numeric=range(1, 1 + len(names)))
         + paragraph(
@@ -226,14 +226,14 @@ def _advantages(evaluation: Evaluation) -> str:
 
 def _plots(holdout: Holdout) -> list[Section]:
     if holdout.record.task == "regression":
-        from penstock.evaluation._regression import regression_sections
+        from penstock.evaluation.regression_sections import regression_sections
 
         return regression_sections(holdout)
     if holdout.record.task == "binary":
-        from penstock.evaluation._binary import binary_sections
+        from penstock.evaluation.binary_sections import binary_sections
 
         return binary_sections(holdout)
-    from penstock.evaluation._multiclass import multiclass_sections
+    from penstock.evaluation.multiclass_sections import multiclass_sections
 
     return multiclass_sections(holdout)
 

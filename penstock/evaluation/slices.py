@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import InputError
-from penstock.evaluation._levels import Levels, crossed, levels_of
-from penstock.evaluation._losses import Losses, losses_of, slice_metric
 from penstock.evaluation.holdout import Holdout
+from penstock.evaluation.levels import Levels, crossed, levels_of
+from penstock.evaluation.slice_losses import Losses, losses_of, slice_metric
 from penstock.evaluation.slice_tests import Floats, SliceTests, compare_slices, holm
 from penstock.metrics import METRICS
 from penstock.policy.bounds import check_bounds

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from penstock.data.table import iter_batches
-from penstock.evaluation._figures import difference, figures, without_interval
-from penstock.evaluation._measurement import answers, exact
-from penstock.evaluation._statistics import Floats
 from penstock.evaluation.holdout import CANDIDATE, Holdout
+from penstock.evaluation.model_metrics import predictions_of
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.metrics import METRICS
+from penstock.metrics.arrays import Floats
+from penstock.metrics.comparisons import paired_difference
+from penstock.metrics.intervals import estimate_metrics, too_few_rows
+from penstock.metrics.weighted import compute
 from penstock.policy.trust import StabilityRule
 from penstock.records.health import Disturbed
 
@@ -146,9 +148,9 @@ def _measure(
     rows: Holdout, amounts: dict[str, float], failed: dict[str, str], spec: EvaluationSpec
 ) -> Iterator[Disturbed]:
     metric = rows.record.metric
-    given = {name: answers(rows, name) for name in rows.scores}
-    values = {name: exact(said)[metric] for name, said in given.items()}
-    if metric in without_interval(given[_PLAIN]) or not np.isfinite(values[_PLAIN]):
+    given = {name: predictions_of(rows, name) for name in rows.scores}
+    values = {name: compute(predictions)[metric] for name, predictions in given.items()}
+    if metric in too_few_rows(given[_PLAIN]) or not np.isfinite(values[_PLAIN]):
         return
     for kind, amount in amounts.items():
         ground = {"kind": kind, "amount": amount, "rows": rows.rows, "before": values[_PLAIN]}
@@ -156,11 +158,11 @@ def _measure(
             yield Disturbed(**ground, failed=failed[kind])
         elif np.isfinite(values.get(kind, np.nan)):
             pair = [
-                (figures(said, {metric: values[n]}, confidence=spec.confidence)[metric], said)
-                for n, said in ((_PLAIN, given[_PLAIN]), (kind, given[kind]))
+                estimate_metrics(given[n], {metric: values[n]}, confidence=spec.confidence)[metric]
+                for n in (_PLAIN, kind)
             ]
-            value = pair[1][0].estimate
+            value = pair[1].estimate
             if not METRICS[metric].higher_is_better:
                 pair.reverse()
-            drop, _, _ = difference(metric, *pair, confidence=spec.confidence)
+            drop = paired_difference(metric, *pair, confidence=spec.confidence).estimate
             yield Disturbed(**ground, value=value, drop=drop)

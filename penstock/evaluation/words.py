@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from penstock.metrics.descriptions import MEANINGS as MEANINGS
+from penstock.metrics.descriptions import DESCRIPTIONS as DESCRIPTIONS
 from penstock.records.estimate import Estimate
 from penstock.records.model import Model
 

@@ -27,7 +27,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from penstock.explanation._trees import Ensemble, Tree
+from penstock.model.trees import Ensemble, Tree
 
 _CELLS = 2**19
 """Nodes times rows times points that are held at once: four megabytes, a few times over."""
@@ -57,7 +57,7 @@ def tree_shap(
 
     Example:
         >>> from sklearn.ensemble import RandomForestRegressor
-        >>> from penstock.explanation._trees import trees_of
+        >>> from penstock.model.trees import trees_of
         >>> forest = RandomForestRegressor(1, bootstrap=False, random_state=0)
         >>> forest = forest.fit([[0.0], [1.0], [1.0], [1.0]], [0.0, 4.0, 4.0, 4.0])
         >>> values, base = tree_shap(trees_of(forest), np.array([[0.0]]), np.array([0]))

@@ -67,15 +67,14 @@ def _linear(graph: Graph, fitted: Any, value: str, record: Model) -> str:
 
 
 def _boosting(graph: Graph, fitted: Any, value: str, record: Model) -> str:
-    import numpy as np
-
-    from penstock.export._trees import boosted, ensemble
+    from penstock.export._trees import boosted, ensemble, read
 
     if record.task == "regression" and fitted.loss not in ("squared_error", "absolute_error"):
         raise NotConvertibleError(f"boosting with the loss {fitted.loss!r} has no ONNX form here")
-    baseline = np.asarray(fitted._baseline_prediction, dtype=np.float64).reshape(1, -1)
-    total = ensemble(graph, boosted(fitted), value, outputs=baseline.shape[1])
-    return _probabilities(graph, graph.node("Add", total, graph.constant(baseline)), record)
+    found = read(fitted)
+    total = ensemble(graph, boosted(found.trees), value, outputs=len(found.offset))
+    baseline = graph.constant(found.offset.reshape(1, -1))
+    return _probabilities(graph, graph.node("Add", total, baseline), record)
 
 
 def _probabilities(graph: Graph, raw: str, record: Model) -> str:
@@ -96,23 +95,23 @@ def _forest(graph: Graph, fitted: Any, value: str, record: Model) -> str:
     import numpy as np
     from onnx import TensorProto
 
-    from penstock.export._trees import ensemble, grown, numbered
+    from penstock.export._trees import averaged, ensemble, numbered, read
 
     # scikit-learn's forests look at float32 features, and compare them with float64 thresholds.
     value = graph.double(graph.node("Cast", value, to=TensorProto.FLOAT))
-    count = len(fitted.estimators_)
-    trees = graph.constant(np.float64(count))
+    trees = read(fitted).trees
+    count = graph.constant(np.float64(len(trees)))
     if record.task != "multiclass":
         output = positive_index(record) if record.task == "binary" else 0
-        total = ensemble(graph, grown(fitted, output=output), value, outputs=1)
-        return graph.node("Div", total, trees)
-    leaves, values = numbered(fitted)
-    places = ensemble(graph, leaves, value, outputs=count)
+        total = ensemble(graph, averaged(trees, output=output), value, outputs=1)
+        return graph.node("Div", total, count)
+    addends, values = numbered(trees)
+    places = ensemble(graph, addends, value, outputs=len(trees))
     found = graph.node(
         "Gather", graph.constant(values), graph.node("Cast", places, to=TensorProto.INT64), axis=0
     )
     total = graph.node("ReduceSum", found, graph.constant(np.array([1])), keepdims=0)
-    return graph.node("Div", total, trees)
+    return graph.node("Div", total, count)
 
 
 _ESTIMATORS = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from penstock.gate.asks import asks
-from penstock.metrics.descriptions import MEANINGS
+from penstock.metrics.descriptions import DESCRIPTIONS
 from penstock.policy.document import text_of
 from penstock.policy.spec import Policy
 from penstock.records.decision import Decision, RuleResult
@@ -167,7 +167,7 @@ def _figure(value: float | None) -> str:
 def _meanings(evaluation: Evaluation, policy: Policy) -> list[Section]:
     sliced = evaluation.slices.metric if evaluation.slices is not None else ""
     named = (evaluation.metric, *(floor.metric for floor in policy.floors), sliced)
-    rows = [[name, MEANINGS[name]] for name in dict.fromkeys(named) if name in MEANINGS]
+    rows = [[name, DESCRIPTIONS[name]] for name in dict.fromkeys(named) if name in DESCRIPTIONS]
     if not rows:
         return []
     lead = "An advantage is above 0 where the model is better, whichever way a metric runs."

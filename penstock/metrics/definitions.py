@@ -234,3 +234,12 @@ _FUNCTIONS: dict[str, tuple[Literal["scores", "labels"], Callable[..., float]]] 
 METRICS: dict[str, Metric] = {
     name: Metric(scale, *_FUNCTIONS[name]) for name, scale in SCALES.items()
 }
+"""Every metric by name, the commonest of a task first.
+
+Each is scikit-learn's of that name (https://scikit-learn.org/stable/modules/model_evaluation.html);
+`f1_macro` is its `f1_score` averaged over the classes, `roc_auc_ovr` its `roc_auc_score` of each
+class against the rest, averaged over the classes, `brier` its `brier_score_loss`, and `mape` its
+`mean_absolute_percentage_error` where no true value is 0. `penstock.metrics.weighted` computes the
+same of a holdout, which may have rows of classes that the model does not know; a test holds the two
+equal.
+"""

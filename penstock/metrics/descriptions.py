@@ -1,4 +1,4 @@
-"""What each metric is: its range and direction, and what it says to who is no statistician."""
+"""What each metric is: its range and direction, and what it says in plain words."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def names_for(task: Task) -> tuple[str, ...]:
     return tuple(name for name, scale in SCALES.items() if task in scale.tasks)
 
 
-MEANINGS = {
+DESCRIPTIONS = {
     "roc_auc": "Chance that a row of the positive class scores above a row of the other; "
     "guessing gives 0.5",
     "average_precision": "Precision averaged over all shares of positives found; guessing gives "
@@ -83,3 +83,4 @@ MEANINGS = {
     "median_absolute_error": "Half of the errors are smaller than this, in the target's unit",
     "mape": "Mean size of the errors as a share of the true value",
 }
+"""What each metric says, for readers who are no statisticians."""

@@ -118,14 +118,14 @@ class CrossValidation:
         problem: The training part.
         folds: Its folds.
         metric: The metric.
-        cut: For a metric of predicted classes: the score from which the positive class counts as
-            predicted while settings are compared.
+        threshold: For a metric of predicted classes: the score from which the positive class
+            counts as predicted while settings are compared.
     """
 
     problem: Problem
     folds: Sequence[Fold]
     metric: Metric
-    cut: float = 0.5
+    threshold: float = 0.5
     _prepared: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def evaluate(
@@ -155,7 +155,7 @@ class CrossValidation:
         predictions = self._predictions(model.fit(x, rows.y), x_out)
         given = predictions
         if self.metric.needs == "labels":
-            codes = given >= self.cut if given.ndim == 1 else given.argmax(axis=1)
+            codes = given >= self.threshold if given.ndim == 1 else given.argmax(axis=1)
             given = codes.astype(int)
         value = self.metric.of(rows.truth_out, given)
         if not math.isfinite(value):

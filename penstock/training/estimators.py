@@ -168,13 +168,6 @@ def most_leaves(*, rows: int, classes: int) -> int | None:
     return None if classes <= 2 or rows <= leaves else leaves
 
 
-def baseline(task: Task) -> Any:
-    """Return the estimator that ignores the features: class shares, or the mean."""
-    from sklearn.dummy import DummyClassifier, DummyRegressor
-
-    return DummyRegressor() if task == "regression" else DummyClassifier(strategy="prior")
-
-
 _WEIGHTS = {"none": None, "balanced": "balanced"}
 
 

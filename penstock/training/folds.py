@@ -82,7 +82,7 @@ def _by_chance(problem: Problem, folds: int, seed: int) -> tuple[list[Indices], 
     rows = np.zeros((len(first), 1))
     if problem.task == "regression":
         count, notes = _fewer(folds, len(first) // 2, "there are only {} pairs of rows")
-        cut = KFold(count, shuffle=True, random_state=seed).split(rows)
+        pairs = KFold(count, shuffle=True, random_state=seed).split(rows)
     else:
         label, rarest = _rarest(problem.y[first])
         if rarest < 2:
@@ -94,8 +94,8 @@ def _by_chance(problem: Problem, folds: int, seed: int) -> tuple[list[Indices], 
             )
         count, notes = _fewer(folds, rarest, f"the class {label!r} has only {{}} rows")
         by_class = StratifiedKFold(count, shuffle=True, random_state=seed)
-        cut = by_class.split(rows, problem.y[first])
-    return [_whole(unit, held) for _, held in cut], notes
+        pairs = by_class.split(rows, problem.y[first])
+    return [_whole(unit, held) for _, held in pairs], notes
 
 
 def _units(problem: Problem) -> tuple[np.ndarray, np.ndarray]:
@@ -140,10 +140,10 @@ def _by_group(problem: Problem, folds: int, seed: int) -> tuple[list[Indices], t
     count, notes = _fewer(folds, limit, "the groups and classes allow only {} folds")
     rows = np.zeros((len(problem.y), 1))
     if problem.task == "regression":
-        cut = GroupKFold(count, shuffle=True, random_state=seed)
+        splitter = GroupKFold(count, shuffle=True, random_state=seed)
     else:
-        cut = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
-    return list(cut.split(rows, problem.y, groups)), (*notes, "Folds keep groups whole.")
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=seed)
+    return list(splitter.split(rows, problem.y, groups)), (*notes, "Folds keep groups whole.")
 
 
 def _by_time(problem: Problem, folds: int) -> tuple[list[Indices], tuple[str, ...]]:
@@ -154,19 +154,19 @@ def _by_time(problem: Problem, folds: int) -> tuple[list[Indices], tuple[str, ..
     assert times is not None
     order = np.argsort(times, kind="stable")
     ordered = times[order]
-    wanted = [len(order) * part // (folds + 1) for part in range(1, folds + 1)]
-    cuts = sorted({int(np.searchsorted(ordered, ordered[at])) for at in wanted} - {0})
+    starts = [len(order) * part // (folds + 1) for part in range(1, folds + 1)]
+    cuts = sorted({int(np.searchsorted(ordered, ordered[at])) for at in starts} - {0})
     ends = [*cuts[1:], len(order)]
     pairs = [(order[:cut], order[cut:end]) for cut, end in zip(cuts, ends, strict=True)]
     _, notes = _fewer(folds, len(pairs), "the times allow only {} folds")
     return pairs, (*notes, "Every fold is scored on rows later than those it was fitted on.")
 
 
-def _fewer(wanted: int, possible: int, because: str) -> tuple[int, tuple[str, ...]]:
-    if possible >= wanted:
-        return wanted, ()
+def _fewer(requested: int, possible: int, because: str) -> tuple[int, tuple[str, ...]]:
+    if possible >= requested:
+        return requested, ()
     reason = because.format(possible)
-    return possible, (f"{possible} folds instead of {wanted}: {reason}.",)
+    return possible, (f"{possible} folds instead of {requested}: {reason}.",)
 
 
 def _rarest(y: np.ndarray) -> tuple[object, int]:

@@ -35,7 +35,7 @@ def write_lineage(
         dataset: Its record.
         split: The record of the split that it comes from.
         health: What training saw of its labels.
-        target: The column that is predicted, whose classes are told whatever their rows.
+        target: The column that is predicted, whose classes are listed, however few rows hold one.
         hashes: Whether to write `rows.npy`, and values that few rows hold.
         known: Share of fresh rows that would equal one of them by chance.
     """

@@ -10,10 +10,9 @@ from penstock.errors import InputError
 from penstock.metrics import Metric, metric_for
 from penstock.policy.fit import check_fit
 from penstock.policy.spec import Policy
-from penstock.training.gains import gains_of
 from penstock.training.inputs import Problem
 from penstock.training.spec import TrainingSpec
-from penstock.training.threshold import Gains, Objective
+from penstock.training.threshold import Gains, Objective, gains_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,15 +110,15 @@ def _automatic(problem: Problem) -> str:
     return "roc_auc_ovr" if rarest * share >= ENOUGH else "log_loss"
 
 
-def _objective(asked: Literal["auto"] | Objective, policy: Policy) -> Objective:
-    if asked == "cost" and policy.cost is None:
+def _objective(setting: Literal["auto"] | Objective, policy: Policy) -> Objective:
+    if setting == "cost" and policy.cost is None:
         raise InputError(
             "threshold is 'cost', but the gate's policy does not say what decisions are worth",
             where="training.threshold",
             remedy="Add gate.cost with a matrix or an expression, or leave the threshold at auto.",
         )
-    if asked != "auto":
-        return asked
+    if setting != "auto":
+        return setting
     return "cost" if policy.cost is not None else "f1_macro"
 
 

@@ -1,5 +1,7 @@
-"""Which setting can still win, and whether a search still gets anywhere: by paired differences.
+"""Racing: which setting can still win, and whether a search still improves; by paired differences.
 
+Weak settings are dropped fold by fold, as in Hoeffding races (Maron and Moore 1994) and F-race
+(Birattari and others 2002), not by halving their number.
 Settings are scored on the same folds, so what makes a fold hard for all of them cancels out in the
 differences fold by fold: they tell two settings apart where the scores' own deviation would not.
 """

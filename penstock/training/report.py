@@ -9,9 +9,12 @@ from penstock.metrics import Metric
 from penstock.records.model import Model
 from penstock.reports import plots
 from penstock.reports.page import Cell, Section, figure, page, paragraph, row, table
+from penstock.training import estimators
 from penstock.training.crossval import Attempt, Evaluated
+from penstock.training.inputs import Problem
 from penstock.training.search import Search
-from penstock.training.threshold import Gains, Objective, threshold_curve
+from penstock.training.spec import TrainingSpec
+from penstock.training.threshold import Gains, Objective, objective_curve
 
 if TYPE_CHECKING:
     import numpy as np
@@ -104,6 +107,29 @@ def render(outcome: Outcome) -> str:
         ),
         sections=sections,
     )
+
+
+def search_notes(problem: Problem, search: Search, spec: TrainingSpec) -> tuple[str, ...]:
+    """Return why a search ended, which families had no turn, and how large trees could become."""
+    because = {
+        "trials": "that is all that `training.trials` allows.",
+        "settled": f"the last {search.idle} did not improve on the best by more than a standard "
+        "error (`training.patience`).",
+        "exhausted": "nothing was left that had not been tried.",
+    }[search.ended]
+    notes = [f"The search ended after {len(search.attempts)} of {spec.trials} settings: {because}"]
+    if search.untried:
+        notes.append(
+            f"Not tried, because the number of trials left no room: {', '.join(search.untried)}."
+        )
+    forests = {attempt.family for attempt in search.attempts} & {"random_forest", "extra_trees"}
+    if problem.most_leaves is not None and forests:
+        notes.append(
+            f"Trees of forests had at most {problem.most_leaves:,} leaves: with "
+            f"{len(problem.classes)} classes larger ones take more than "
+            f"{estimators.FOREST_BYTES // 1_000_000} MB a forest."
+        )
+    return tuple(notes)
 
 
 def _positive(record: Model) -> list[tuple[str, str]]:
@@ -230,7 +256,7 @@ def _threshold(outcome: Outcome) -> Section:
     if outcome.objective is None or outcome.reached is None:
         body = paragraph(f"The threshold {record.threshold:.4f} was given in training.threshold.")
         return Section(title="Threshold", body=body)
-    thresholds, values = threshold_curve(
+    thresholds, values = objective_curve(
         outcome.truth,
         outcome.predictions,
         objective=outcome.objective,

@@ -90,15 +90,15 @@ def pipeline_of(record: Model, transformer: Any, estimator: Any) -> Any:
     ).fit(pd.DataFrame(columns=names))
     if record.task == "binary":
         # Without it, MLflow's flavours would cut at 0.5 and give other labels than the server.
-        cut = FixedThresholdClassifier(
+        decided = FixedThresholdClassifier(
             estimator,
             threshold=record.threshold,
             pos_label=record.positive,
             response_method="predict_proba",
         )
         # `fit` would fit the estimator again.
-        cut.estimator_ = estimator
-        estimator = cut
+        decided.estimator_ = estimator
+        estimator = decided
     return Pipeline(list(zip(STEPS, (columns, transformer, estimator), strict=True)))
 
 

@@ -1,11 +1,14 @@
-"""From which score on the positive class is predicted."""
+"""The score from which on the positive class is predicted, and what decisions are worth."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
-from penstock.policy.worth import PER
+from penstock.data.frames import read_arrays
+from penstock.policy.cost import CostRule
+from penstock.policy.worth import PER, worths
+from penstock.training.inputs import Problem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -16,7 +19,7 @@ Gains = tuple["np.ndarray", "np.ndarray"]
 """What each row is worth if it is predicted positive, and if it is not; shape (n,) each."""
 
 
-def threshold_curve(
+def objective_curve(
     truth: np.ndarray, scores: np.ndarray, *, objective: Objective, gains: Gains | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return every threshold that makes a difference, falling, and the value each one gives.
@@ -32,25 +35,24 @@ def threshold_curve(
     """
     import numpy as np
 
-    order = np.argsort(-scores, kind="stable")
-    ordered, hits = scores[order], truth[order]
-    last_of_ties = np.flatnonzero(np.append(np.diff(ordered) != 0, True))
-    found = np.append(0, np.cumsum(hits)[last_of_ties])
-    false = np.append(0, last_of_ties + 1) - found
-    cuts = ordered[last_of_ties]
-    above, below = np.nextafter(max(cuts[0], 1.0), 2.0), min(cuts[-1], 0.0)
-    halfway = (cuts[:-1] + cuts[1:]) / 2
+    from penstock.metrics.curves import threshold_curve
+
+    curve = threshold_curve(truth == 1, scores)
+    distinct = curve.threshold[1:]
+    above, below = np.nextafter(max(distinct[0], 1.0), 2.0), min(distinct[-1], 0.0)
+    halfway = (distinct[:-1] + distinct[1:]) / 2
     # Between neighbouring doubles there is nothing: halfway is one of them.
-    between = np.where(halfway > cuts[1:], halfway, cuts[:-1])
+    between = np.where(halfway > distinct[1:], halfway, distinct[:-1])
     thresholds = np.concatenate([[above], between, [below]])
-    positives = int(truth.sum())
-    if objective == "cost":
-        assert gains is not None
-        known = np.isfinite(gains[0])
-        if_called, if_not = (np.where(known, values, 0.0)[order] for values in gains)
-        change = np.append(0.0, np.cumsum(if_called - if_not)[last_of_ties])
-        return thresholds, PER * (if_not.sum() + change) / max(1, known.sum())
-    return thresholds, _VALUE[objective](found, false, positives, len(truth) - positives)
+    if objective != "cost":
+        return thresholds, getattr(curve, objective)
+    assert gains is not None
+    known = np.isfinite(gains[0])
+    order = np.argsort(-scores, kind="stable")
+    if_positive, if_negative = (np.where(known, values, 0.0)[order] for values in gains)
+    last = (curve.true_positives + curve.false_positives)[1:].astype(np.int64) - 1
+    change = np.append(0.0, np.cumsum(if_positive - if_negative)[last])
+    return thresholds, PER * (if_negative.sum() + change) / max(1, known.sum())
 
 
 def best_threshold(
@@ -58,37 +60,38 @@ def best_threshold(
 ) -> tuple[float, float]:
     """Return the threshold that maximises `objective`, and the value it reaches.
 
-    Of equally good thresholds the one nearest to 0.5 wins. See `threshold_curve` for the arguments.
+    Of equally good thresholds the one nearest to 0.5 wins. See `objective_curve` for the arguments.
     """
     import numpy as np
 
-    thresholds, values = threshold_curve(truth, scores, objective=objective, gains=gains)
+    thresholds, values = objective_curve(truth, scores, objective=objective, gains=gains)
     ties = np.flatnonzero(values >= values.max() - 1e-12 * max(1.0, np.abs(values).max()))
     chosen = ties[np.abs(thresholds[ties] - 0.5).argmin()]
     return float(thresholds[chosen]), float(values[chosen])
 
 
-def _accuracy(found: Any, false: Any, positives: int, negatives: int) -> Any:
-    return (found + negatives - false) / (positives + negatives)
+def gains_of(problem: Problem, rule: CostRule, *, train: Path) -> Gains:
+    """Return what each row is worth if it is predicted positive, and if it is not.
 
+    Both have the shape (n,); NaN in a row that lacks a column which the rule needs.
 
-def _f1(found: Any, false: Any, positives: int, negatives: int) -> Any:  # noqa: ARG001
-    return 2 * found / (found + false + positives)
+    Raises:
+        InputError: See `penstock.policy.worth.worths`.
+    """
+    columns = read_arrays(train, rule.names(), where=f"gate.cost ({rule.text()})")
+    other = next(label for label in problem.classes if label != problem.positive)
 
+    def if_all(label: object) -> np.ndarray:
+        import numpy as np
 
-def _f1_macro(found: Any, false: Any, positives: int, negatives: int) -> Any:
-    # The rows of the other class that are predicted so, and all rows predicted so.
-    kept, rest = negatives - false, negatives - false + positives - found
-    return (_f1(found, false, positives, negatives) + 2 * kept / (rest + negatives)) / 2
+        return worths(
+            rule,
+            task=problem.task,
+            columns=columns,
+            truth=problem.y,
+            predicted=np.full(len(problem.y), label, dtype=problem.y.dtype),
+            positive=problem.positive,
+            negative=other,
+        )
 
-
-def _balanced_accuracy(found: Any, false: Any, positives: int, negatives: int) -> Any:
-    return (found / positives + (negatives - false) / negatives) / 2
-
-
-_VALUE: dict[str, Callable[[Any, Any, int, int], Any]] = {
-    "f1_macro": _f1_macro,
-    "accuracy": _accuracy,
-    "f1": _f1,
-    "balanced_accuracy": _balanced_accuracy,
-}
+    return if_all(problem.positive), if_all(other)

@@ -13,19 +13,20 @@ from penstock.policy.columns import check_columns
 from penstock.policy.spec import Policy
 from penstock.records.dataset import Split
 from penstock.records.model import Model
-from penstock.training import _notes, environment, estimators
+from penstock.training import environment, estimators
+from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
 from penstock.training.folds import make_folds
-from penstock.training.health import training_health
 from penstock.training.inputs import Problem, read_problem
+from penstock.training.label_noise import training_health
 from penstock.training.lineage import write_lineage
 from penstock.training.plan import Plan, plan_of
-from penstock.training.report import Outcome, render
+from penstock.training.report import Outcome, render, search_notes
 from penstock.training.saving import save_model
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, best_threshold
-from penstock.training.tracked import Tracker, common_tags
+from penstock.training.tracker import Tracker, common_tags
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +136,7 @@ def _other_columns(train: Path, problem: Problem) -> pd.DataFrame:
 
 
 class _Training:
-    """One training between its parts: what is fitted, on what, and who is told."""
+    """One training between its parts: what is fitted, on what, and where it is logged."""
 
     def __init__(
         self, problem: Problem, plan: Plan, *, spec: TrainingSpec, tracker: Tracker, run_id: str
@@ -149,16 +150,14 @@ class _Training:
         self._run_id = run_id
         self._commit = environment.commit()
         folds, self._notes = make_folds(problem, folds=spec.folds, seed=spec.seed)
-        cut = 0.5 if plan.threshold is None else plan.threshold
-        self._validation = CrossValidation(problem, folds, plan.metric, cut)
+        threshold = 0.5 if plan.threshold is None else plan.threshold
+        self._validation = CrossValidation(problem, folds, plan.metric, threshold)
         self._x = np.asarray(problem.transformer.transform(problem.frame), dtype=np.float64)
 
     def run(self, *, model: Path, baselines: Path) -> Outcome:
         """Fit and write the baselines, search, fit and write the winner."""
-        trivial, linear = self._baselines(baselines)
-        search = run_search(
-            self._validation, spec=self._spec, first=linear, done=self._note_attempt
-        )
+        constant, linear = self._baselines(baselines)
+        search = run_search(self._validation, spec=self._spec, first=linear, done=self._log_attempt)
         best = search.best
         threshold, reached = self._threshold(best)
         estimator = estimators.build(
@@ -175,7 +174,7 @@ class _Training:
         self._tracker.parent(best.attempt, parameters=self._parameters(record))
         return Outcome(
             record=record,
-            baselines=(trivial.attempt, linear.attempt),
+            baselines=(constant.attempt, linear.attempt),
             linear=linear,
             search=search,
             metric=self._plan.metric,
@@ -192,16 +191,14 @@ class _Training:
             notes=(
                 *_remarks(self._problem),
                 *self._notes,
-                _notes.ended(search, self._spec),
-                *_notes.untried(search),
-                *_notes.bounded(self._problem, search),
+                *search_notes(self._problem, search, self._spec),
             ),
             trials=self._spec.trials,
         )
 
     def _baselines(self, folder: Path) -> tuple[Evaluated, Evaluated]:
         task = self._problem.task
-        trivial_name = "mean" if task == "regression" else "majority"
+        name = constant_name(task)
         defaults = estimators.family("linear", task=task).defaults
         linear_model = estimators.build(
             "linear",
@@ -211,19 +208,18 @@ class _Training:
             class_weight=self._spec.class_weight,
         )
         # The linear default is also the first setting of the search: it is scored once.
-        trivial = self._validation.evaluate(
-            estimators.baseline(task), number=0, family=trivial_name, parameters={}
+        constant = self._validation.evaluate(
+            constant_estimator(task), number=0, family=name, parameters={}
         )
         linear = self._validation.evaluate(
             linear_model, number=1, family="linear", parameters=defaults
         )
-        run_id = self._tracker.nested(trivial.attempt, name=f"baseline: {trivial_name}")
+        run_id = self._tracker.nested(constant.attempt, name=f"baseline: {name}")
         self._save(
-            folder / trivial_name,
-            estimators.baseline(task),
-            trivial.attempt,
-            # A constant score has no threshold to choose: the commoner class is predicted.
-            threshold=0.5 if task == "binary" else None,
+            folder / name,
+            constant_estimator(task),
+            constant.attempt,
+            threshold=constant_threshold(task),
             run_id=run_id,
         )
         run_id = self._tracker.nested(linear.attempt, name="baseline: linear")
@@ -234,9 +230,9 @@ class _Training:
             threshold=self._threshold(linear)[0],
             run_id=run_id,
         )
-        return trivial, linear
+        return constant, linear
 
-    def _note_attempt(self, attempt: Attempt) -> None:
+    def _log_attempt(self, attempt: Attempt) -> None:
         if attempt.complete and attempt.number > 1:
             self._tracker.nested(attempt, name=f"{attempt.number}: {attempt.family}")
 
@@ -254,8 +250,8 @@ class _Training:
         """Return what the rows held out of the folds are worth."""
         if self._plan.gains is None:
             return None
-        if_called, if_not = self._plan.gains
-        return if_called[evaluated.rows], if_not[evaluated.rows]
+        if_positive, if_negative = self._plan.gains
+        return if_positive[evaluated.rows], if_negative[evaluated.rows]
 
     def _save(
         self,

@@ -47,4 +47,4 @@ def test_shares_near_the_ends_keep_what_tells(share, text) -> None:
 def test_every_metric_is_explained() -> None:
     from penstock.metrics import METRICS
 
-    assert set(words.MEANINGS) == set(METRICS)
+    assert set(words.DESCRIPTIONS) == set(METRICS)

@@ -359,7 +359,7 @@ def test_trees_too_large_for_the_budget_are_approximated_and_said_so(
 ) -> None:
     from penstock.explanation import _attribution
     from penstock.explanation._tree_shap import cost
-    from penstock.explanation._trees import trees_of
+    from penstock.model.trees import trees_of
 
     world = worlds("regression")
     folder = world.model("random_forest")

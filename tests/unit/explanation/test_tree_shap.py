@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from penstock.explanation._tree_shap import saabas, tree_shap
-from penstock.explanation._trees import Ensemble, Tree, trees_of
+from penstock.model.trees import Ensemble, Tree, trees_of
 
 pytestmark = pytest.mark.xdist_group("shap")
 

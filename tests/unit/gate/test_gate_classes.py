@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import balanced_accuracy_score, precision_score, recall_score
 
-from penstock.evaluation._measurement import measure_all
 from penstock.evaluation.classes import measure_classes
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
+from penstock.evaluation.model_metrics import measure_models
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.gate import classes as gate
 from penstock.policy.spec import Policy
@@ -42,7 +42,7 @@ def holdout(truth: np.ndarray, *, threshold: float | None = 0.5, **scores: np.nd
 def judged(rows: Holdout, **policy: Any) -> tuple[Classes, dict[str, RuleResult]]:
     """Measure the candidate and judge it by a policy's rule on classes."""
     spec = EvaluationSpec()
-    measured = measure_all(rows, spec)
+    measured = measure_models(rows, spec)
     found = measure_classes(
         rows, measured.metrics[CANDIDATE], measured.comparisons, confidence=spec.confidence
     )

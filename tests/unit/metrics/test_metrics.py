@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -76,3 +79,10 @@ def test_codes() -> None:
     assert codes(np.array(["c", "a"]), classes=("a", "b", "c")).tolist() == [2, 0]
     with pytest.raises(InputError, match="'d' is not a class"):
         codes(["d"], classes=("a", "b"))
+
+
+def test_the_face_needs_no_numpy() -> None:
+    """Policies are read by steps, and by the command line, that have none."""
+    code = "import sys, penstock.metrics; print({'numpy', 'scipy', 'sklearn'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -16,7 +16,7 @@ from penstock.records.model import Model
 from penstock.serving.mistakes import RequestError
 from penstock.serving.service import Service
 from penstock.training import saving
-from penstock.training.trivial import trivial_baseline
+from penstock.training.baselines import rebuild_constant
 
 Tables = Callable[..., dict[str, Any]]
 
@@ -66,7 +66,7 @@ def test_a_model_that_carries_no_rows_holds_none_and_still_works(
     assert explained.examples == ()
     assert "carry_rows is off" in (bench.folder / "explanation.html").read_text()
 
-    made = trivial_baseline(folder, output=bench.folder / "again")
+    made = rebuild_constant(folder, output=bench.folder / "again")
     assert made is not None
     trivial = load(made / "majority")
     assert trivial.scores(trivial.frame(asked)) == pytest.approx(
@@ -107,7 +107,7 @@ def test_the_trivial_baseline_is_made_again_of_any_classes(
     folder = bench.folder / "model"
     if old:
         record.model_copy(update={"class_rows": ()}).write(folder / "penstock.json")
-    made = trivial_baseline(folder, output=bench.folder / "again")
+    made = rebuild_constant(folder, output=bench.folder / "again")
     if old and kind == "many":
         assert made is None
         return

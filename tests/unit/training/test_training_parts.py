@@ -26,14 +26,15 @@ from penstock.model import load
 from penstock.policy.spec import Policy
 from penstock.records.dataset import Split
 from penstock.training import environment, estimators
+from penstock.training.baselines import constant_estimator
 from penstock.training.crossval import Attempt, CrossValidation
-from penstock.training.estimators import baseline, build, family
+from penstock.training.estimators import build, family
 from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.plan import plan_of
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
-from penstock.training.threshold import best_threshold, threshold_curve
+from penstock.training.threshold import best_threshold, objective_curve
 
 Tables = Callable[..., dict[str, Any]]
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -291,7 +292,7 @@ def test_the_threshold_is_the_best_there_is(objective: Any) -> None:
         values = [SCIKIT[objective](truth, (scores >= t).astype(int)) for t in tried]
         assert value == pytest.approx(max(values))
         assert SCIKIT[objective](truth, (scores >= threshold).astype(int)) == pytest.approx(value)
-        thresholds, curve = threshold_curve(truth, scores, objective=objective)
+        thresholds, curve = objective_curve(truth, scores, objective=objective)
         for t, expected in zip(thresholds, curve, strict=True):
             assert SCIKIT[objective](truth, (scores >= t).astype(int)) == pytest.approx(expected)
 
@@ -303,7 +304,7 @@ def test_a_threshold_tells_neighbouring_doubles_apart(low: float) -> None:
     threshold, value = best_threshold(truth, scores, objective="accuracy")
     assert ((scores >= threshold) == truth).all()
     assert value == 1
-    thresholds, curve = threshold_curve(truth, scores, objective="accuracy")
+    thresholds, curve = objective_curve(truth, scores, objective="accuracy")
     for cut, expected in zip(thresholds, curve, strict=True):
         assert ((scores >= cut) == truth).mean() == expected
 
@@ -346,7 +347,9 @@ def test_a_metric_that_is_not_a_number_is_an_error(bench: Any, make_table: Table
     broken = replace(METRICS["r2"], of=lambda truth, values: float("nan"))  # noqa: ARG005
     validation = CrossValidation(given, folds, broken)
     with pytest.raises(InputError, match="r2 of mean is nan on a fold"):
-        validation.evaluate(baseline("regression"), number=0, family="mean", parameters={})
+        validation.evaluate(
+            constant_estimator("regression"), number=0, family="mean", parameters={}
+        )
 
 
 def git(folder: Path, *arguments: str) -> str:

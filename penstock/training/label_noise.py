@@ -1,4 +1,4 @@
-"""What training can see of its own labels, from predictions on rows left out of each fit."""
+"""Label noise of the training part, from predictions on rows left out of each fit."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ def training_health(
     """
     if problem.task == "regression":
         return TrainingHealth(rows=len(winner.rows))
-    from penstock.training._flips import find_flips
-    from penstock.training._parts import parts_of
+    from penstock.training.label_flips import find_flipped_labels
+    from penstock.training.subgroups import subgroups_of
 
     # Evenly spread where there are many: the estimates would hardly change.
     chosen = slice(None, None, 1 + (len(winner.rows) - 1) // MOST_ROWS)
     rows = winner.rows[chosen]
     truth = problem.truth[rows]
     probabilities = _matrix(winner.predictions[chosen])
-    parts = parts_of(frame.iloc[rows])
+    parts = subgroups_of(frame.iloc[rows])
     ordering = linear.predictions[chosen] if problem.task == "binary" else None
-    suspects, poisoned = find_flips(truth, probabilities, parts, linear=ordering)
+    suspects, poisoned = find_flipped_labels(truth, probabilities, parts, linear=ordering)
     return TrainingHealth(
         rows=len(truth),
         label_noise=label_noise(truth, probabilities),

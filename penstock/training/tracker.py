@@ -1,4 +1,4 @@
-"""What MLflow is told of a training: one parent run, one nested run for each complete setting."""
+"""A training in MLflow: one parent run, one nested run for each complete setting."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class Tracker:
         self._run_id = run_id
         self._metric = metric
         self._common = dict(common)
-        with _told(store):
+        with _service_errors(store):
             self._experiment = store.get_run(run_id).info.experiment_id
 
     def nested(self, attempt: Attempt, *, name: str) -> str:
         """Write a complete attempt as a nested run, and return its id."""
         ended = int(time.time() * 1000)
         started = ended - int(attempt.seconds * 1000)
-        with _told(self._store):
+        with _service_errors(self._store):
             run = self._store.create_run(
                 self._experiment,
                 start_time=started,
@@ -60,7 +60,7 @@ class Tracker:
         """Write the settings of the training and its winner to the parent run."""
         from mlflow.entities import RunTag
 
-        with _told(self._store):
+        with _service_errors(self._store):
             self._log(self._run_id, attempt, parameters, at=int(time.time() * 1000))
             tags = [RunTag(key, value) for key, value in self._common.items()]
             self._store.log_batch(self._run_id, tags=tags)
@@ -96,7 +96,7 @@ def common_tags(*, dataset: str, target: str) -> dict[str, str]:
 
 
 @contextlib.contextmanager
-def _told(store: MlflowClient) -> Iterator[None]:
+def _service_errors(store: MlflowClient) -> Iterator[None]:
     """Turn MLflow's errors into ours: by now the store has answered once."""
     from mlflow.exceptions import MlflowException
 

@@ -1,4 +1,8 @@
-"""The trees of a fitted estimator as arrays. Imported only while explaining."""
+"""The trees of fitted estimators as arrays. Imported only while exporting or explaining.
+
+The one place that knows how scikit-learn keeps its trees: the export writes them as ONNX nodes, the
+explanation walks them for SHAP values.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,14 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Tree:
-    """Nodes that ask whether one feature is at most a threshold. Node 0 is the root.
+    """Nodes that split rows by whether a feature is at most a threshold. Node 0 is the root.
 
     Args:
-        left: Which node follows a yes, -1 at a leaf; shape (nodes,), like all but `value`.
-        right: Which node follows a no, -1 at a leaf.
-        feature: Which feature is asked about; without meaning at a leaf.
-        threshold: What it is compared with; without meaning at a leaf.
+        left: The node where the feature is at most the threshold, -1 at a leaf; shape (nodes,),
+            like all but `value`.
+        right: The node where it is not, -1 at a leaf.
+        feature: Index of the feature; without meaning at a leaf.
+        threshold: What it is compared with, float64; without meaning at a leaf.
         missing_left: Whether a row without the feature goes left.
         cover: Weight of the training rows that reached the node.
         value: What a leaf adds to outputs, shape (nodes, outputs of this tree).
@@ -32,6 +37,11 @@ class Tree:
     cover: np.ndarray
     value: np.ndarray
     first: int = 0
+
+    @property
+    def is_leaf(self) -> np.ndarray:
+        """Whether each node is a leaf, shape (nodes,)."""
+        return np.asarray(self.left < 0)
 
     def levels(self) -> list[np.ndarray]:
         """Return the nodes of each depth; those of one parent stand side by side, left first."""
@@ -57,7 +67,7 @@ class Ensemble:
         trees: The trees.
         scale: What each leaf is multiplied by.
         offset: By output.
-        reads: As what the estimator reads a feature before it compares it.
+        reads: The type that the estimator casts a feature to before it compares it.
     """
 
     trees: Sequence[Tree]
@@ -67,10 +77,17 @@ class Ensemble:
 
 
 def trees_of(estimator: Any) -> Ensemble | None:
-    """Return the trees of a fitted estimator of scikit-learn; None of a kind that is not known.
+    """Return the trees of a fitted estimator; None if it has none, or splits by categories.
 
     Of a forest the outputs are the classes' probabilities, or the target; of gradient boosting
     what comes before the link: of two classes the log-odds of the second.
+
+    Example:
+        >>> from sklearn.ensemble import RandomForestRegressor
+        >>> forest = RandomForestRegressor(1, bootstrap=False, random_state=0)
+        >>> tree = trees_of(forest.fit([[0.0], [1.0]], [0.0, 4.0])).trees[0]
+        >>> tree.threshold[0].item(), tree.value[tree.is_leaf, 0].tolist()
+        (0.5, [0.0, 4.0])
     """
     from sklearn.ensemble import (
         ExtraTreesClassifier,

@@ -1,4 +1,4 @@
-"""How well one column alone tells the target. Imported only while evaluating."""
+"""How well one column alone predicts the target. Imported only while evaluating."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ import numpy.typing as npt
 from pandas import factorize
 from scipy.stats import rankdata
 
+from penstock.metrics.arrays import Codes, Flags, Floats
 from penstock.records.model import Task
-
-Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.int64]
 
 FOLDS = 5
 BINS = 20
@@ -22,7 +20,7 @@ _SMOOTHING = 5.0
 
 
 def strength(values: npt.NDArray[Any], truth: npt.NDArray[Any], *, task: Task, seed: int) -> float:
-    """Return how well a column alone tells the target: from 0 (a regression) or 0.5 to 1.
+    """Return how well a column alone predicts the target: from 0 (a regression) or 0.5 to 1.
 
     Two classes: the area under the ROC curve. More: the mean over the classes of that of each
     against the rest, weighed by their rows. A regression: the squared rank correlation.
@@ -30,7 +28,7 @@ def strength(values: npt.NDArray[Any], truth: npt.NDArray[Any], *, task: Task, s
     A number ranks rows by its value, either way round, what is missing first or last; for more
     classes, and for two beside that, it is cut into 20 ranges. A range or a level ranks rows by the
     mean target of its other rows: five folds, each scored by the other four, drawn towards the
-    overall mean. So an identifier, whose every value is new, tells nothing.
+    overall mean. So an identifier, whose every value is new, predicts nothing.
 
     Args:
         values: Shape (n,): float64, texts or times; NaN, None or NaT for missing.
@@ -56,7 +54,7 @@ def strength(values: npt.NDArray[Any], truth: npt.NDArray[Any], *, task: Task, s
     return max(0.5, best)
 
 
-def _read(values: npt.NDArray[Any]) -> tuple[Floats | None, npt.NDArray[np.bool_], Codes]:
+def _read(values: npt.NDArray[Any]) -> tuple[Floats | None, Flags, Codes]:
     """Return a column as numbers if it is one, where it is missing, and its levels or ranges."""
     if values.dtype == object:
         # Not NumPy's own text, which gives every row the room of the longest.
@@ -74,7 +72,7 @@ def _read(values: npt.NDArray[Any]) -> tuple[Floats | None, npt.NDArray[np.bool_
     return numbers, missing, np.where(missing, 0, levels)
 
 
-def _ranked(numbers: Floats | None, missing: npt.NDArray[np.bool_], figure: Any) -> float:
+def _ranked(numbers: Floats | None, missing: Flags, figure: Any) -> float:
     if numbers is None or missing.all():
         return 0.0
     known = numbers[~missing]
@@ -106,7 +104,7 @@ def _rates(levels: Codes, target: npt.NDArray[Any], folds: Codes) -> Floats:
     return np.asarray(means.ravel()[cells])
 
 
-def _area(scores: Floats, positive: npt.NDArray[np.bool_]) -> float:
+def _area(scores: Floats, positive: Flags) -> float:
     a, b = int(positive.sum()), int((~positive).sum())
     if not a * b:
         return 0.5

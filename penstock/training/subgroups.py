@@ -1,4 +1,4 @@
-"""A table cut into parts, column by column. Imported only while training."""
+"""The subgroups of a table, column by column. Imported only while training."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ LEVELS = 20
 
 
 @dataclass(frozen=True)
-class Parts:
-    """The parts that one column cuts a table into.
+class Subgroups:
+    """The subgroups that one column cuts a table into.
 
     Args:
-        codes: The part of each row, shape (n,); `len(names)` for none.
-        names: What each part is, in words.
+        codes: The subgroup of each row, shape (n,); `len(names)` for none.
+        names: Each subgroup in words: `city = X`.
     """
 
     codes: npt.NDArray[np.int64]
     names: tuple[str, ...]
 
 
-def parts_of(frame: pd.DataFrame) -> list[Parts]:
-    """Return the parts of every column of a frame as `penstock.data.frames.to_frame` makes it.
+def subgroups_of(frame: pd.DataFrame) -> list[Subgroups]:
+    """Return the subgroups of every column of a frame as `penstock.data.frames.to_frame` makes it.
 
     A text has its 20 commonest levels, a number or time its values where there are at most ten,
-    else ten ranges between quantiles; what is missing is a part too.
+    else ten ranges between quantiles; missing values are a subgroup too.
     """
-    return [_parts(str(name), values) for name, values in frame.items()]
+    return [_subgroups(str(name), values) for name, values in frame.items()]
 
 
-def _parts(name: str, values: pd.Series) -> Parts:
+def _subgroups(name: str, values: pd.Series) -> Subgroups:
     missing = values.isna().to_numpy()
     if values.dtype == object:
         codes, names = _levels(name, values)
     else:
         codes, names = _ranges(name, values, missing)
     codes[missing] = len(names)
-    return Parts(codes, (*names, f"{name} is missing"))
+    return Subgroups(codes, (*names, f"{name} is missing"))
 
 
 def _levels(name: str, values: pd.Series) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:

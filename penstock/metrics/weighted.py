@@ -1,9 +1,9 @@
-"""Metrics of many weighted copies of the same rows at once. Imported only while evaluating.
+"""How every metric of a holdout is computed, for any weights of its rows. For evaluating only.
 
-A weight says how often a row is in a resample. Every metric here is a function of a few weighted
-sums or of weighted counts in cells that are laid out once, so a thousand resamples cost a thousand
-passes over the rows and no sorting. With weights of one they equal scikit-learn's on the rows, and
-with whole weights scikit-learn's on the rows repeated. A metric that a copy does not define is NaN.
+A weight says how often a row is in a resample; with weights of one these are the metrics on the
+rows themselves (`compute`). They equal scikit-learn's with `sample_weight`, and besides count rows
+of a class that the model does not know, at which scikit-learn's stop. Sorting is done once, so many
+resamples cost a pass over the rows each. A metric that the weighted rows do not define is NaN.
 """
 
 from __future__ import annotations
@@ -12,13 +12,9 @@ from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-Codes = NDArray[np.int64]
-
-MAX_CELLS = 8192
-"""Different scores that a resample tells apart; above, neighbours count as ties."""
+from penstock.metrics.arrays import Codes, Flags, Floats
+from penstock.metrics.predictions import Predictions
 
 
 class Statistic(Protocol):
@@ -28,7 +24,27 @@ class Statistic(Protocol):
         """Return each metric, shape (b,), under `weights`, shape (b, n)."""
 
 
-def measure(statistics: Iterable[Statistic], weights: Floats) -> dict[str, Floats]:
+def compute(predictions: Predictions) -> dict[str, float]:
+    """Return every metric of the task on all rows; NaN where they do not define it."""
+    ones = np.ones((1, len(predictions.truth)))
+    found = weighted_metrics(statistics_of(predictions), ones)
+    return {metric: float(values[0]) for metric, values in found.items()}
+
+
+def statistics_of(predictions: Predictions) -> list[Statistic]:
+    """Return what computes the metrics of the task for these predictions."""
+    truth, scores = predictions.truth, predictions.scores
+    if predictions.task == "regression":
+        return [Errors(truth, scores), MedianError(np.abs(scores - truth))]
+    binary = predictions.task == "binary"
+    labels = Labels(truth, predictions.predicted, classes=predictions.classes, binary=binary)
+    means = Means(predictions.losses)
+    if binary:
+        return [Ranking(truth == 1, scores), labels, means]
+    return [labels, means, OneVersusRest(truth, scores)]
+
+
+def weighted_metrics(statistics: Iterable[Statistic], weights: Floats) -> dict[str, Floats]:
     """Return every metric, shape (b,), under `weights`, shape (b, n)."""
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         return {name: v for one in statistics for name, v in one(weights).items()}
@@ -42,6 +58,7 @@ class Means:
         self._losses = np.stack(list(losses.values()), axis=1)
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
+        """Return each metric, shape (b,), under `weights`, shape (b, n)."""
         means = weights @ self._losses / weights.sum(axis=1, keepdims=True)
         return dict(zip(self._names, means.T, strict=True))
 
@@ -63,8 +80,9 @@ class Labels:
         self._binary = binary
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
+        """Return each metric, shape (b,), under `weights`, shape (b, n)."""
         known = self._shape[1]
-        table = _cell_counts(weights, self._codes, (known + 1) * known).reshape(-1, *self._shape)
+        table = _cell_weights(weights, self._codes, (known + 1) * known).reshape(-1, *self._shape)
         right = np.diagonal(table, axis1=1, axis2=2)
         actual, given = table.sum(axis=2), table.sum(axis=1)
         # scikit-learn: recall over the classes that are there, F1 over those there or predicted,
@@ -95,26 +113,25 @@ class Ranking:
     Args:
         positive: Whether a row is of the positive class, shape (n,).
         scores: Shape (n,).
-        max_cells: Different scores to tell apart; None for all.
     """
 
-    def __init__(
-        self, positive: NDArray[np.bool_], scores: Floats, *, max_cells: int | None = MAX_CELLS
-    ) -> None:
-        cells = score_cells(positive, scores, max_cells=max_cells)
-        self._codes = cells * 2 + positive
-        self._cells = int(cells.max()) + 1
+    def __init__(self, positive: Flags, scores: Floats) -> None:
+        values, ranks = np.unique(scores, return_inverse=True)
+        self._codes = ranks.astype(np.int64) * 2 + positive
+        self._distinct = len(values)
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
-        counts = _cell_counts(weights, self._codes, 2 * self._cells).reshape(-1, self._cells, 2)
+        """Return each metric, shape (b,), under `weights`, shape (b, n)."""
+        counts = _cell_weights(weights, self._codes, 2 * self._distinct)
+        counts = counts.reshape(-1, self._distinct, 2)
         negatives, positives = counts[:, :, 0], counts[:, :, 1]
         all_negatives, all_positives = negatives.sum(axis=1), positives.sum(axis=1)
         below = np.cumsum(negatives, axis=1) - negatives / 2
         area = np.einsum("bc,bc->b", positives, below) / (all_positives * all_negatives)
         true = np.cumsum(positives[:, ::-1], axis=1)
-        flagged = true + np.cumsum(negatives[:, ::-1], axis=1)
-        # Cells that a resample leaves empty at the top have neither; they gain no recall.
-        precision = true / np.maximum(flagged, 1e-300)
+        called = true + np.cumsum(negatives[:, ::-1], axis=1)
+        # Scores that a resample leaves out at the top have neither; they gain no recall.
+        precision = true / np.maximum(called, 1e-300)
         average = np.einsum("bc,bc->b", positives[:, ::-1], precision) / all_positives
         return {"roc_auc": area, "average_precision": average}
 
@@ -125,16 +142,14 @@ class OneVersusRest:
     Args:
         truth: Class codes, shape (n,).
         scores: Shape (n, k).
-        max_cells: See `Ranking`.
     """
 
-    def __init__(self, truth: Codes, scores: Floats, *, max_cells: int | None = MAX_CELLS) -> None:
-        self._classes = [
-            Ranking(truth == code, scores[:, code], max_cells=max_cells)
-            for code in range(scores.shape[1])
-        ]
+    def __init__(self, truth: Codes, scores: Floats) -> None:
+        classes = range(scores.shape[1])
+        self._classes = [Ranking(truth == code, scores[:, code]) for code in classes]
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
+        """Return each metric, shape (b,), under `weights`, shape (b, n)."""
         areas = [ranking(weights)["roc_auc"] for ranking in self._classes]
         return {"roc_auc_ovr": np.mean(areas, axis=0)}
 
@@ -157,6 +172,7 @@ class Errors:
         self._means = Means(losses)
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
+        """Return each metric, shape (b,), under `weights`, shape (b, n)."""
         means = self._means(weights)
         squared, second = means.pop("squared"), means.pop("second")
         variance = second - means.pop("first") ** 2
@@ -171,45 +187,22 @@ class MedianError:
 
     Args:
         errors: Absolute errors, shape (n,).
-        max_cells: Different errors to tell apart; None for all.
     """
 
-    def __init__(self, errors: Floats, *, max_cells: int | None = MAX_CELLS) -> None:
+    def __init__(self, errors: Floats) -> None:
         values, codes = np.unique(errors, return_inverse=True)
-        if max_cells is not None and len(values) > max_cells:
-            cells = np.arange(len(values)) * max_cells // len(values)
-            codes = cells[codes]
-            values = np.bincount(codes, weights=errors) / np.bincount(codes)
         self._values, self._codes = values, codes.astype(np.int64)
 
     def __call__(self, weights: Floats) -> dict[str, Floats]:
-        upto = np.cumsum(_cell_counts(weights, self._codes, len(self._values)), axis=1)
+        """Return each metric, shape (b,), under `weights`, shape (b, n)."""
+        upto = np.cumsum(_cell_weights(weights, self._codes, len(self._values)), axis=1)
         middle = (upto[:, -1] + 1) / 2
         low = (upto < np.floor(middle)[:, None]).sum(axis=1)
         high = (upto < np.ceil(middle)[:, None]).sum(axis=1)
         return {"median_absolute_error": (self._values[low] + self._values[high]) / 2}
 
 
-def score_cells(positive: NDArray[np.bool_], scores: Floats, *, max_cells: int | None) -> Codes:
-    """Return for every row the rank of its score, equal scores together, from the lowest: (n,).
-
-    With more different scores than `max_cells`, neighbours are put together so that each cell holds
-    at most about 2 / `max_cells` of either class: fine where a rare class is.
-    """
-    values, ranks = np.unique(scores, return_inverse=True)
-    ranks = ranks.astype(np.int64)
-    if max_cells is None or len(values) <= max_cells:
-        return ranks
-    share = np.zeros(len(values))
-    for of_class in (positive, ~positive):
-        rows = np.bincount(ranks[of_class], minlength=len(values))
-        # The middle of its own rows: one that fills a cell has it alone, so none leans to a side.
-        share += (np.cumsum(rows) - rows / 2) / max(rows.sum(), 1)
-    cells = np.floor(share / 2 * max_cells).astype(np.int64)
-    return np.unique(cells, return_inverse=True)[1].astype(np.int64)[ranks]
-
-
-def _cell_counts(weights: Floats, codes: Codes, cells: int) -> Floats:
+def _cell_weights(weights: Floats, codes: Codes, cells: int) -> Floats:
     """Return the weight in every cell, shape (b, cells)."""
     return np.stack([np.bincount(codes, weights=row, minlength=cells) for row in weights])
 

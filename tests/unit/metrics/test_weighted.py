@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from penstock.evaluation import _statistics as stats
-from penstock.evaluation._measurement import surprise
 from penstock.metrics import METRICS, names_for
+from penstock.metrics import weighted as stats
+from penstock.metrics.losses import log_loss
 
 ROWS = 150
 
@@ -35,14 +35,14 @@ def weights(seed: int, copies: int = 6) -> np.ndarray:
     return drawn
 
 
-def of_binary(truth, scores, predicted, *, max_cells=None):
+def of_binary(truth, scores, predicted):
     positive = truth == 1
     losses = {
-        "log_loss": surprise(np.where(positive, scores, 1 - scores)),
+        "log_loss": log_loss(np.where(positive, scores, 1 - scores)),
         "brier": (scores - positive) ** 2,
     }
     return [
-        stats.Ranking(positive, scores, max_cells=max_cells),
+        stats.Ranking(positive, scores),
         stats.Labels(truth, predicted, classes=2, binary=True),
         stats.Means(losses),
     ]
@@ -52,7 +52,7 @@ def of_binary(truth, scores, predicted, *, max_cells=None):
 def test_binary_metrics_equal_scikit_learns_with_weights(seed: int) -> None:
     truth, scores, predicted = binary(seed)
     drawn = np.random.default_rng(seed).random((5, ROWS)) * 3
-    found = stats.measure(of_binary(truth, scores, predicted), drawn)
+    found = stats.weighted_metrics(of_binary(truth, scores, predicted), drawn)
     for at, w in enumerate(drawn):
         expected = {
             "roc_auc": sk.roc_auc_score(truth, scores, sample_weight=w),
@@ -75,11 +75,11 @@ def test_binary_metrics_equal_scikit_learns_with_weights(seed: int) -> None:
 def test_multiclass_metrics_equal_scikit_learns_on_repeated_rows(seed: int) -> None:
     truth, scores, predicted = several(seed)
     given = scores[np.arange(ROWS), truth]
-    found = stats.measure(
+    found = stats.weighted_metrics(
         [
             stats.Labels(truth, predicted, classes=4, binary=False),
-            stats.Means({"log_loss": surprise(given)}),
-            stats.OneVersusRest(truth, scores, max_cells=None),
+            stats.Means({"log_loss": log_loss(given)}),
+            stats.OneVersusRest(truth, scores),
         ],
         weights(seed),
     )
@@ -103,10 +103,10 @@ def test_regression_metrics_equal_scikit_learns_on_repeated_rows(seed: int) -> N
     random = np.random.default_rng(seed)
     truth = 1e6 + random.normal(size=ROWS)
     predicted = truth + random.normal(size=ROWS).round(1)
-    found = stats.measure(
+    found = stats.weighted_metrics(
         [
             stats.Errors(truth, predicted),
-            stats.MedianError(np.abs(predicted - truth), max_cells=None),
+            stats.MedianError(np.abs(predicted - truth)),
         ],
         weights(seed),
     )
@@ -128,17 +128,17 @@ def test_regression_metrics_equal_scikit_learns_on_repeated_rows(seed: int) -> N
 def test_they_agree_with_the_table_of_metrics_that_training_uses() -> None:
     ones = np.ones((1, ROWS))
     truth, scores, predicted = binary(1)
-    found = stats.measure(of_binary(truth, scores, predicted), ones)
+    found = stats.weighted_metrics(of_binary(truth, scores, predicted), ones)
     assert set(found) == set(names_for("binary"))
     for name, values in found.items():
         metric = METRICS[name]
         given = scores if metric.needs == "scores" else predicted
         assert values[0] == pytest.approx(metric.of(truth, given), rel=1e-10)
     truth, scores, predicted = several(1)
-    found = stats.measure(
+    found = stats.weighted_metrics(
         [
             stats.Labels(truth, predicted, classes=4, binary=False),
-            stats.Means({"log_loss": surprise(scores[np.arange(ROWS), truth])}),
+            stats.Means({"log_loss": log_loss(scores[np.arange(ROWS), truth])}),
             stats.OneVersusRest(truth, scores),
         ],
         ones,
@@ -149,7 +149,7 @@ def test_they_agree_with_the_table_of_metrics_that_training_uses() -> None:
         given = scores if metric.needs == "scores" else predicted
         assert values[0] == pytest.approx(metric.of(truth, given), rel=1e-10)
     y, p = np.arange(1.0, ROWS + 1), np.arange(ROWS) * 1.1
-    found = stats.measure([stats.Errors(y, p), stats.MedianError(np.abs(y - p))], ones)
+    found = stats.weighted_metrics([stats.Errors(y, p), stats.MedianError(np.abs(y - p))], ones)
     assert set(found) == set(names_for("regression"))
     for name, values in found.items():
         assert values[0] == pytest.approx(METRICS[name].of(y, p), rel=1e-10)
@@ -157,30 +157,30 @@ def test_they_agree_with_the_table_of_metrics_that_training_uses() -> None:
 
 def test_a_probability_of_zero_for_what_was_true_is_clipped_as_in_scikit_learn() -> None:
     truth, scores = np.array([1, 0, 1]), np.array([0.0, 1.0, 0.5])
-    found = stats.measure(of_binary(truth, scores, truth), np.ones((1, 3)))
+    found = stats.weighted_metrics(of_binary(truth, scores, truth), np.ones((1, 3)))
     assert found["log_loss"][0] == pytest.approx(sk.log_loss(truth, scores))
 
 
 def test_what_a_copy_does_not_define_is_nan() -> None:
     truth, scores, predicted = binary(0)
     only_negatives = (truth == 0).astype(float)[None, :]
-    found = stats.measure(of_binary(truth, scores, predicted), only_negatives)
+    found = stats.weighted_metrics(of_binary(truth, scores, predicted), only_negatives)
     undefined = {name for name, values in found.items() if np.isnan(values[0])}
     assert undefined == {"roc_auc", "average_precision", "recall"}
     truth, scores, _ = several(0)
     without = (truth != 2).astype(float)[None, :]
-    found = stats.measure([stats.OneVersusRest(truth, scores)], without)
+    found = stats.weighted_metrics([stats.OneVersusRest(truth, scores)], without)
     assert np.isnan(found["roc_auc_ovr"][0])
     constant = np.zeros(ROWS)
     constant[:3] = 1
     y = np.where(np.arange(ROWS) < 3, 5.1, np.arange(ROWS))
-    assert np.isnan(stats.measure([stats.Errors(y, y + 1)], constant[None, :])["r2"][0])
+    assert np.isnan(stats.weighted_metrics([stats.Errors(y, y + 1)], constant[None, :])["r2"][0])
 
 
 def test_nothing_called_positive_is_a_precision_of_zero() -> None:
     truth, scores, _ = binary(0)
     nothing = np.zeros(ROWS, dtype=np.int64)
-    found = stats.measure(of_binary(truth, scores, nothing), np.ones((1, ROWS)))
+    found = stats.weighted_metrics(of_binary(truth, scores, nothing), np.ones((1, ROWS)))
     assert [found[name][0] for name in ("precision", "recall", "f1")] == [0, 0, 0]
 
 
@@ -202,33 +202,3 @@ def test_mape_is_not_there_when_a_true_value_is_zero() -> None:
     y = np.array([0.0, 1.0, 2.0])
     assert "mape" not in stats.Errors(y, y + 1)(np.ones((1, 3)))
     assert "mape" in stats.Errors(y + 1, y)(np.ones((1, 3)))
-
-
-@pytest.mark.parametrize("share", [0.5, 0.002])
-def test_fewer_cells_than_scores_change_the_figures_hardly(share: float) -> None:
-    random = np.random.default_rng(5)
-    positive = random.random(200_000) < share
-    scores = random.normal(positive * 1.5)
-    exact = stats.Ranking(positive, scores, max_cells=None)
-    coarse = stats.Ranking(positive, scores)
-    assert coarse._cells <= stats.MAX_CELLS
-    ones = np.ones((1, len(scores)))
-    assert coarse(ones)["roc_auc"][0] == pytest.approx(exact(ones)["roc_auc"][0], abs=2e-6)
-    assert coarse(ones)["average_precision"][0] == pytest.approx(
-        exact(ones)["average_precision"][0], abs=5e-4
-    )
-    errors = np.abs(scores)
-    assert stats.MedianError(errors)(ones)["median_absolute_error"][0] == pytest.approx(
-        np.median(errors), abs=1e-3
-    )
-
-
-def test_equal_scores_share_a_cell_however_few_there_are() -> None:
-    random = np.random.default_rng(6)
-    scores = random.integers(0, 500, 5000) / 500
-    cells = stats.score_cells(random.random(5000) < 0.1, scores, max_cells=50)
-    assert cells.max() <= 50
-    for value in np.unique(scores):
-        assert len(set(cells[scores == value])) == 1
-    order = np.argsort(scores, kind="stable")
-    assert (np.diff(cells[order]) >= 0).all()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from penstock.evaluation._binary import calibration_figure, reliability_table
-from penstock.evaluation._curves import confusion, reliability
+from penstock.evaluation.binary_sections import calibration_figure, reliability_table
 from penstock.evaluation.holdout import CANDIDATE, Holdout
 from penstock.evaluation.words import percent
+from penstock.metrics.curves import confusion, reliability
 from penstock.reports import plots
 from penstock.reports.page import Section, figure, paragraph, row, table
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from penstock.training._parts import Parts
+from penstock.training.subgroups import Subgroups
 
 ALPHA = 0.01
 """Probability that a part of sound data is suspected, over all parts (Bonferroni)."""
@@ -40,7 +40,7 @@ MOST = 10
 
 
 @dataclass(frozen=True)
-class Flips:
+class FlippedLabels:
     """A part whose labels look flipped: its name, its rows, and the share of them."""
 
     name: str
@@ -65,13 +65,13 @@ class _View:
     informed: npt.NDArray[np.float64]
 
 
-def find_flips(
+def find_flipped_labels(
     truth: npt.NDArray[np.int64],
     probabilities: npt.NDArray[np.float64],
-    parts: Sequence[Parts],
+    parts: Sequence[Subgroups],
     *,
     linear: npt.NDArray[np.float64] | None,
-) -> tuple[list[Flips], float]:
+) -> tuple[list[FlippedLabels], float]:
     """Return the suspected parts, the surest first, and the share of all rows that look flipped.
 
     If a share f of a part's labels were flipped, the labels that differ from the likeliest class
@@ -92,7 +92,7 @@ def find_flips(
     view = _view(truth, probabilities)
     family = max(1, 2 * sum(len(part.names) for part in parts))
     left = np.ones(len(truth), dtype=bool)
-    found: list[Flips] = []
+    found: list[FlippedLabels] = []
     flipped = 0.0
     while len(found) < MOST:
         suspects = [
@@ -123,7 +123,9 @@ def _view(truth: npt.NDArray[np.int64], probabilities: npt.NDArray[np.float64]) 
     )
 
 
-def _suspects(view: _View, part: Parts, left: npt.NDArray[np.bool_]) -> list[tuple[int, Flips]]:
+def _suspects(
+    view: _View, part: Subgroups, left: npt.NDArray[np.bool_]
+) -> list[tuple[int, FlippedLabels]]:
     from scipy.stats import binom
 
     size = len(part.names) + 1
@@ -146,7 +148,7 @@ def _suspects(view: _View, part: Parts, left: npt.NDArray[np.bool_]) -> list[tup
         found.append(
             (
                 int(place),
-                Flips(
+                FlippedLabels(
                     name=part.names[place],
                     rows=int(rows[place]),
                     flipped=float(min(1.0, max(0.0, here))),
@@ -161,9 +163,9 @@ def _suspects(view: _View, part: Parts, left: npt.NDArray[np.bool_]) -> list[tup
 def _reversed(
     truth: npt.NDArray[np.int64],
     linear: npt.NDArray[np.float64] | None,
-    part: Parts,
+    part: Subgroups,
     left: npt.NDArray[np.bool_],
-) -> list[tuple[int, Flips]]:
+) -> list[tuple[int, FlippedLabels]]:
     """Return the parts in which the model ranks the classes the wrong way round."""
     from scipy.stats import norm, rankdata
 
@@ -188,7 +190,7 @@ def _reversed(
         found.append(
             (
                 int(place),
-                Flips(
+                FlippedLabels(
                     name=part.names[place],
                     rows=a + b,
                     flipped=float(share),

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from penstock.evaluation import _bootstrap as boot
-from penstock.evaluation._statistics import Labels, Means, Ranking
+from penstock.metrics import bootstrap as boot
+from penstock.metrics.weighted import Labels, Means, Ranking
 
 
 def test_every_resample_draws_as_many_rows_as_there_are() -> None:
@@ -64,7 +64,7 @@ def test_intervals_hold_the_true_figure_about_as_often_as_they_say() -> None:
             seed=trial,
         )["a"]
         for metric, true in (("roc_auc", true_area), ("loss", true_mean)):
-            interval = boot.estimate(0, found[metric], confidence=0.9)
+            interval = boot.percentile_interval(0, found[metric], confidence=0.9)
             held[metric] += interval.low <= true <= interval.high
     for count in held.values():
         # 90 % of 400, within three standard errors and the known shortfall at 200 rows.
@@ -94,5 +94,5 @@ def test_a_difference_on_the_same_draws_is_sharper_than_two_intervals() -> None:
 
 def test_an_estimate_uses_the_defined_resamples() -> None:
     replicates = np.append(np.linspace(0, 1, 101), [np.nan] * 5)
-    found = boot.estimate(0.5, replicates, confidence=0.9)
+    found = boot.percentile_interval(0.5, replicates, confidence=0.9)
     assert (found.low, found.high) == pytest.approx((0.05, 0.95))

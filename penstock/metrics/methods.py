@@ -1,7 +1,8 @@
-"""Intervals of figures and of paired differences. Imported only while evaluating.
+"""The methods that intervals and tests are made by, each with its source.
 
-Which one a metric has was chosen by how often it holds the true figure (docs/gate-statistics.md).
-All take rows for independent, and none has an interval of no width where chance was at work.
+Imported only while evaluating. Which metric has which is the table of `penstock.metrics.intervals`
+and, for two models on the same rows, that of `penstock.metrics.comparisons`. All take rows for
+independent.
 """
 
 from __future__ import annotations
@@ -10,22 +11,28 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, stats
 
-from penstock.evaluation._statistics import Floats
+from penstock.metrics.arrays import Floats
 from penstock.records.estimate import Estimate
 
 Range = tuple[float, float]
 
 
 def wilson(hits: float, trials: float, *, confidence: float) -> Range:
-    """Return the score interval of a share (Wilson 1927).
+    """Return the score interval of a share.
+
+    E. B. Wilson, Probable inference, the law of succession, and statistical inference, 1927.
 
     Args:
         hits: Successes.
         trials: Rows they are of; of none nothing is known, so all of 0 to 1.
-        confidence: Share of such intervals that hold the true share, here and below.
+        confidence: Share of such intervals that hold the true share, here and below; between 0
+            and 1.
+
+    Example:
+        >>> [round(end, 4) for end in wilson(81, 263, confidence=0.95)]
+        [0.2553, 0.3662]
     """
     if not trials:
         return 0.0, 1.0
@@ -34,7 +41,10 @@ def wilson(hits: float, trials: float, *, confidence: float) -> Range:
 
 
 def tango(more: int, fewer: int, rows: int, *, confidence: float) -> Range:
-    """Return the score interval of a difference of two shares of the same rows (Tango 1998).
+    """Return the score interval of a difference of two shares of the same rows.
+
+    T. Tango, Equivalence test and confidence interval for the difference in proportions for the
+    paired-sample design, Statistics in Medicine, 1998.
 
     Args:
         more: Rows that only the first has.
@@ -68,20 +78,22 @@ def mcnemar(more: int, fewer: int) -> float:
     return float(stats.binomtest(more, more + fewer).pvalue)
 
 
-def combined(
+def mover(
     parts: Sequence[Estimate],
     *,
     weights: Floats | None = None,
-    correlation: NDArray[np.float64] | None = None,
+    correlation: Floats | None = None,
 ) -> Range:
-    """Return the interval of a weighted sum from those of its parts (MOVER: Zou and Donner 2008).
+    """Return the interval of a weighted sum from those of its parts.
 
-    Newcombe's square-and-add interval (1998, method 10) is the case of two shares.
+    The method of variance estimates recovery (MOVER): G. Y. Zou and A. Donner, Construction of
+    confidence limits about effect measures, Statistics in Medicine, 2008. Newcombe's square-and-add
+    interval (1998, method 10) is the case of two shares.
 
     Args:
-        parts: Each part's figure and interval, k of them.
+        parts: Each part's value and interval, k of them.
         weights: Shape (k,); None for the mean of all.
-        correlation: Of the figures, shape (k, k); None for independent ones.
+        correlation: Of the values, shape (k, k); None for independent ones.
     """
     share = np.full(len(parts), 1 / len(parts)) if weights is None else weights
     related = np.eye(len(parts)) if correlation is None else correlation
@@ -97,10 +109,10 @@ def combined(
     )
 
 
-def difference(one: Estimate, other: Estimate, *, correlation: float) -> Range:
-    """Return the interval of `one` minus `other` from theirs (see `combined`)."""
+def mover_difference(one: Estimate, other: Estimate, *, correlation: float) -> Range:
+    """Return the interval of `one` minus `other` from theirs (see `mover`)."""
     related = np.array([[1.0, correlation], [correlation, 1.0]])
-    return combined((one, other), weights=np.array([1.0, -1.0]), correlation=related)
+    return mover((one, other), weights=np.array([1.0, -1.0]), correlation=related)
 
 
 def median(values: Floats, *, confidence: float) -> Range:
@@ -115,64 +127,68 @@ def median(values: Floats, *, confidence: float) -> Range:
 
 
 @dataclass(frozen=True)
-class Scale:
-    """A scale on which a figure is nearer to normal.
+class Transform:
+    """A transformation after which a value is nearer to normally distributed.
 
     Args:
-        to: The figure there.
-        back: The way back.
-        slope: Derivative of `to`.
+        forward: The transformation.
+        inverse: Its inverse.
+        slope: Its derivative.
     """
 
-    to: Callable[[float], float]
-    back: Callable[[float], float]
+    forward: Callable[[float], float]
+    inverse: Callable[[float], float]
     slope: Callable[[float], float]
 
 
-PLAIN = Scale(to=lambda v: v, back=lambda v: v, slope=lambda _: 1.0)
-LOGIT = Scale(
-    to=lambda v: float(np.log(v / (1 - v))),
-    back=lambda v: float(1 / (1 + np.exp(-v))),
+IDENTITY = Transform(forward=lambda v: v, inverse=lambda v: v, slope=lambda _: 1.0)
+LOGIT = Transform(
+    forward=lambda v: float(np.log(v / (1 - v))),
+    inverse=lambda v: float(1 / (1 + np.exp(-v))),
     slope=lambda v: 1 / (v * (1 - v)),
 )
-LOG = Scale(to=lambda v: float(np.log(v)), back=lambda v: float(np.exp(v)), slope=lambda v: 1 / v)
+LOG = Transform(
+    forward=lambda v: float(np.log(v)), inverse=lambda v: float(np.exp(v)), slope=lambda v: 1 / v
+)
 
 
-def from_influence(
+def delta_method(
     value: float,
     influence: Floats,
     *,
     confidence: float,
-    scale: Scale = PLAIN,
-    skewed: bool = False,
+    transform: Transform = IDENTITY,
+    skewness: bool = False,
 ) -> Range:
-    """Return the interval of a figure from how much each row moves it (the delta method).
+    """Return the interval of a value from how much each row moves it.
 
     Of an area under the ROC curve the influences are DeLong's structural components (DeLong,
     DeLong and Clarke-Pearson 1988). The quantile is Student's, with the degrees of freedom that
     the spread of the squared influences leaves (Satterthwaite 1946): few where few rows carry all.
 
     Args:
-        value: The figure.
-        influence: First-order effect of each row, of mean 0, shape (n,).
+        value: The value.
+        influence: First-order effect of each row, of mean 0, shape (n,); see
+            `penstock.metrics.influence`.
         confidence: See `wilson`.
-        scale: Where the interval is symmetric.
-        skewed: Take off what the skewness of the influences adds (Hall 1992).
+        transform: The scale on which the interval is symmetric.
+        skewness: Correct for the skewness of the influences (Hall, On the removal of skewness by
+            transformation, Journal of the Royal Statistical Society B, 1992).
     """
-    slope = scale.slope(value)
-    error, freedom = spread(influence)
+    slope = transform.slope(value)
+    error, freedom = standard_error(influence)
     quantile = float(stats.t.ppf((1 + confidence) / 2, freedom))
     steps = np.array([quantile, -quantile])
-    if skewed and error:
+    if skewness and error:
         rows = len(influence)
         third = float((influence**3).mean() / (influence**2).mean() ** 1.5) / np.sqrt(rows)
         if abs(third) > 1e-8:
             steps = (np.cbrt(1 + third * (steps - third / 6)) - 1) * 3 / third
-    low, high = scale.to(value) - slope * error * steps
-    return scale.back(float(low)), scale.back(float(high))
+    low, high = transform.forward(value) - slope * error * steps
+    return transform.inverse(float(low)), transform.inverse(float(high))
 
 
-def spread(influence: Floats) -> tuple[float, float]:
+def standard_error(influence: Floats) -> tuple[float, float]:
     """Return the standard error that influences make, and its degrees of freedom."""
     rows = len(influence)
     squares = influence * influence
@@ -185,12 +201,17 @@ def spread(influence: Floats) -> tuple[float, float]:
     return float(np.sqrt(total / (rows * max(rows - 1, 1)))), float(np.clip(freedom, 1, 1e9))
 
 
-def equal_probability(value: float, influence: Floats) -> float:
+def p_equal(value: float, influence: Floats) -> float:
     """Return the two-sided p-value of a difference being 0, from the influences on it."""
-    error, freedom = spread(influence)
+    error, freedom = standard_error(influence)
     return float(2 * stats.t.sf(abs(value) / error, freedom)) if error else 1.0
 
 
-def unseen_share(rows: int, *, confidence: float) -> float:
-    """Return how common a thing may be that none of `rows` shows (Clopper and Pearson 1934)."""
+def unobserved_share(rows: int, *, confidence: float) -> float:
+    """Return the upper limit of a share of which `rows` rows show none (Clopper and Pearson 1934).
+
+    Example:
+        >>> round(unobserved_share(100, confidence=0.95), 4)
+        0.0362
+    """
     return float(1 - ((1 - confidence) / 2) ** (1 / max(rows, 1)))

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from penstock.evaluation._curves import Cuts, Reliability, confusion, cuts, reliability
 from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
 from penstock.evaluation.words import percent, plain, title_of
+from penstock.metrics.curves import (
+    Reliability,
+    ThresholdCurve,
+    confusion,
+    reliability,
+    threshold_curve,
+)
 from penstock.reports import plots
 from penstock.reports.page import Cell, Section, figure, paragraph, row, table
 
@@ -23,7 +29,9 @@ def binary_sections(holdout: Holdout) -> list[Section]:
     """Return the sections of a two-class report."""
     positive = holdout.truth == 1
     curves = {
-        name: cuts(positive, scores) for name, scores in holdout.scores.items() if name in _LINES
+        name: threshold_curve(positive, scores)
+        for name, scores in holdout.scores.items()
+        if name in _LINES
     }
     threshold = holdout.record.threshold
     assert threshold is not None
@@ -48,7 +56,7 @@ def binary_sections(holdout: Holdout) -> list[Section]:
     ]
 
 
-def _series(curves: dict[str, Cuts], x: str, y: str) -> list[plots.Series]:
+def _series(curves: dict[str, ThresholdCurve], x: str, y: str) -> list[plots.Series]:
     series = []
     # The candidate is drawn last, over the others, and named first.
     for name in curves:
@@ -66,10 +74,10 @@ def _series(curves: dict[str, Cuts], x: str, y: str) -> list[plots.Series]:
     return series
 
 
-def _roc(curves: dict[str, Cuts]) -> str:
+def _roc(curves: dict[str, ThresholdCurve]) -> str:
     return figure(
         plots.lines(
-            _series(curves, "fall_out", "recall"),
+            _series(curves, "false_positive_rate", "recall"),
             title="ROC curve",
             x="Share of the others called positive",
             y="Share of positives found",
@@ -81,7 +89,7 @@ def _roc(curves: dict[str, Cuts]) -> str:
     )
 
 
-def _precision_recall(curves: dict[str, Cuts]) -> str:
+def _precision_recall(curves: dict[str, ThresholdCurve]) -> str:
     candidate = curves[CANDIDATE]
     share = candidate.positives / (candidate.positives + candidate.negatives)
     return figure(
@@ -169,7 +177,7 @@ def reliability_table(found: Reliability, *, happened: str) -> str:
     )
 
 
-def _thresholds(curve: Cuts, threshold: float, holdout: Holdout) -> str:
+def _thresholds(curve: ThresholdCurve, threshold: float, holdout: Holdout) -> str:
     thin = curve.thinned()
     names: tuple[tuple[str, str, plots.Colour, plots.Dashes], ...] = (
         ("precision", "Precision", "accent", "solid"),
@@ -200,16 +208,16 @@ def _thresholds(curve: Cuts, threshold: float, holdout: Holdout) -> str:
     ) + _threshold_table(curve, threshold, called=f"Rows called {holdout.record.positive}")
 
 
-def _threshold_table(curve: Cuts, threshold: float, *, called: str) -> str:
+def _threshold_table(curve: ThresholdCurve, threshold: float, *, called: str) -> str:
     # The first cut that finds so many: the highest threshold that does.
-    wanted = {int(np.searchsorted(curve.recall, recall)) for recall in _RECALLS}
-    entries = [(float(curve.threshold[at]), at, "") for at in wanted]
-    entries += [(0.5, curve.at(0.5), ""), (threshold, curve.at(threshold), "chosen")]
+    places = {int(np.searchsorted(curve.recall, recall)) for recall in _RECALLS}
+    entries = [(float(curve.threshold[at]), at, "") for at in places]
+    entries += [(0.5, curve.index_of(0.5), ""), (threshold, curve.index_of(threshold), "chosen")]
     # Where the chosen one repeats another, the chosen one is kept.
     shown = {plain(value): (value, at, mark) for value, at, mark in entries}
     rows: list[list[Cell]] = []
     for value, at, mark in sorted(shown.values()):
-        cells = (curve.flagged[at], curve.recall[at], curve.precision[at])
+        cells = (curve.predicted_positive[at], curve.recall[at], curve.precision[at])
         texts = [
             plain(value),
             mark,
@@ -237,17 +245,14 @@ def _confusion(holdout: Holdout) -> str:
         caption="Rows by what they are and what they were called, at the chosen threshold; the "
         "stronger the colour, the larger the share of that kind.",
     )
-    (kept, false_alarm), (missed, found) = counts[:2].tolist()
+    (tn, fp), (fn, tp) = counts[:2].tolist()
     other, positive = names
     sentences = [
-        f"Of {missed + found:,} rows that are {positive}, {found:,} are found and {missed:,} are "
-        f"missed.",
-        f"Of {kept + false_alarm:,} rows that are {other}, {false_alarm:,} are called {positive} "
-        "by mistake.",
+        f"Of {fn + tp:,} rows that are {positive}, {tp:,} are found and {fn:,} are missed.",
+        f"Of {tn + fp:,} rows that are {other}, {fp:,} are called {positive} by mistake.",
     ]
-    if found + false_alarm:
+    if tp + fp:
         sentences.append(
-            f"When the model says {positive}, it is right "
-            f"{percent(found / (found + false_alarm))} of the time."
+            f"When the model says {positive}, it is right {percent(tp / (tp + fp))} of the time."
         )
     return row(chart, "".join(map(paragraph, sentences)))

@@ -1,4 +1,4 @@
-"""The baseline that looks at nothing, made again from what a model folder says of its rows."""
+"""The constant baseline, which ignores the features: fitted in training, or made again later."""
 
 from __future__ import annotations
 
@@ -8,15 +8,31 @@ from typing import Any
 from penstock import model as models
 from penstock.data.task import as_label
 from penstock.records.dataset import FILE_NAME, Dataset
-from penstock.records.model import Model
-from penstock.training.estimators import baseline
+from penstock.records.model import Model, Task
 from penstock.training.saving import save_model
 
 
-def trivial_baseline(model: Path, *, output: Path) -> Path | None:
+def constant_name(task: Task) -> str:
+    """Return what the constant baseline of a task is called."""
+    return "mean" if task == "regression" else "majority"
+
+
+def constant_estimator(task: Task) -> Any:
+    """Return the unfitted estimator: it predicts the class shares, or the mean."""
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    return DummyRegressor() if task == "regression" else DummyClassifier(strategy="prior")
+
+
+def constant_threshold(task: Task) -> float | None:
+    """Return its threshold, at which the commoner class is predicted: there is none to choose."""
+    return 0.5 if task == "binary" else None
+
+
+def rebuild_constant(model: Path, *, output: Path) -> Path | None:
     """Write the baseline that training wrote beside a model, where that folder is not at hand.
 
-    Its answer is a constant: the shares of the classes in the training part, or the mean of the
+    Its prediction is a constant: the shares of the classes in the training part, or the mean of the
     target. Both stand in the record of the training part that the model folder carries.
 
     Args:
@@ -24,7 +40,7 @@ def trivial_baseline(model: Path, *, output: Path) -> Path | None:
         output: Folder to make: `majority` or `mean` in it, as `train` writes them.
 
     Returns:
-        `output`. None if the folder does not tell: an older release made it, and it has no record
+        `output`. None if the folder lacks what it takes: an older release made it, without a record
         of its training part, or of more than ten classes.
 
     Raises:
@@ -39,9 +55,9 @@ def trivial_baseline(model: Path, *, output: Path) -> Path | None:
     import numpy as np
 
     values, counts = weights
-    estimator = baseline(record.task)
+    estimator = constant_estimator(record.task)
     estimator.fit(np.zeros((len(values), 1)), np.array(values), sample_weight=np.array(counts))
-    name = "mean" if record.task == "regression" else "majority"
+    name = constant_name(record.task)
     save_model(
         output / name,
         transformer=loaded.pipeline["features"],
@@ -52,8 +68,7 @@ def trivial_baseline(model: Path, *, output: Path) -> Path | None:
             update={
                 "name": name,
                 "parameters": {},
-                # A constant score has no threshold to choose: the commoner class is predicted.
-                "threshold": 0.5 if record.task == "binary" else None,
+                "threshold": constant_threshold(record.task),
             }
         ),
     )

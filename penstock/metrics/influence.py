@@ -1,20 +1,45 @@
-"""How much each row moves a figure: what standard errors are made of. Imported while evaluating.
+"""Influence functions: how much each row moves a metric. Imported only while evaluating.
 
 The influence of a row is the first-order effect of a little more weight on it, times the number of
-rows (Hampel 1974). The mean of a figure's influences is 0, and their variance over the number of
-rows is the figure's variance. Of two models on the same rows, the influences on the difference of
-their figures are the differences of the influences.
+rows (F. R. Hampel, The influence curve and its role in robust estimation, 1974). The mean of a
+metric's influences is 0, and their variance over the number of rows is the metric's variance. Of
+two models on the same rows, the influences on the difference of a metric are the differences of the
+influences.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import numpy as np
-from numpy.typing import NDArray
 
-from penstock.evaluation._statistics import Codes, Floats
+from penstock.metrics.arrays import Codes, Flags, Floats
+from penstock.metrics.predictions import Predictions
 
 
-def ranking(positive: NDArray[np.bool_], scores: Floats) -> dict[str, Floats]:
+def influences(predictions: Predictions, metrics: Collection[str]) -> dict[str, Floats]:
+    """Return how much each row moves the metrics, shape (n,) each, by metric.
+
+    The metrics without one here are counted shares, whose intervals and differences need none. What
+    is asked for decides only whether the rankings, which cost a sort, are among them.
+    """
+    truth, scores = predictions.truth, predictions.scores
+    if predictions.task == "regression":
+        return regression(truth.astype(np.float64), scores)
+    codes, predicted = truth.astype(np.int64), predictions.predicted.astype(np.int64)
+    found = {name: mean(losses) for name, losses in predictions.losses.items()}
+    found["f1_macro"] = f1_macro(predictions.confusion)[codes, predicted]
+    if predictions.task == "binary":
+        found["precision"] = precision(codes, predicted)
+        found["f1"] = f1(codes, predicted)
+        if {"roc_auc", "average_precision"} & set(metrics):
+            found |= ranking(codes == 1, scores)
+    elif "roc_auc_ovr" in metrics:
+        found["roc_auc_ovr"] = one_versus_rest(codes, scores)
+    return found
+
+
+def ranking(positive: Flags, scores: Floats) -> dict[str, Floats]:
     """Return the influences on the area under the ROC curve and on average precision.
 
     Those on the area are DeLong's structural components (1988), found by ranks (Sun and Xu 2014).
@@ -77,7 +102,7 @@ def precision(truth: Codes, predicted: Codes) -> Floats:
     return np.asarray(flagged * (hit - share) / flagged.mean())
 
 
-def f1_of_positive(truth: Codes, predicted: Codes) -> Floats:
+def f1(truth: Codes, predicted: Codes) -> Floats:
     """Return the influences on the F1 of class 1; zeros where it is neither there nor predicted."""
     size: Floats = (truth == 1).astype(np.float64) + (predicted == 1)
     if not size.any():
@@ -86,7 +111,7 @@ def f1_of_positive(truth: Codes, predicted: Codes) -> Floats:
     return np.asarray((2 * hit - size * (2 * hit.sum() / size.sum())) / size.mean())
 
 
-def f1(table: Floats) -> Floats:
+def f1_macro(table: Floats) -> Floats:
     """Return by cell the influences on the mean F1 of the classes that are there or predicted.
 
     Args:

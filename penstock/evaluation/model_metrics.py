@@ -1,0 +1,179 @@
+"""The metrics of every model on the holdout, and the candidate's advantage over each other one.
+
+Imported only while evaluating. How a metric's interval is made: `penstock.metrics.intervals`; how
+that of a difference: `penstock.metrics.comparisons`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from penstock.evaluation.holdout import CANDIDATE, Holdout
+from penstock.evaluation.spec import EvaluationSpec
+from penstock.evaluation.words import has_width
+from penstock.metrics import METRICS, names_for
+from penstock.metrics.comparisons import paired_difference
+from penstock.metrics.intervals import (
+    MIN_CLASS_ROWS,
+    MetricEstimate,
+    estimate_metrics,
+    too_few_rows,
+)
+from penstock.metrics.predictions import Predictions
+from penstock.metrics.weighted import compute
+from penstock.records.estimate import Estimate
+from penstock.records.evaluation import Comparison
+
+_IDENTITY = {
+    "name",
+    "task",
+    "target",
+    "classes",
+    "positive",
+    "threshold",
+    "columns",
+    "parameters",
+    "dataset",
+    "libraries",
+    "levels",
+}
+"""Fields of a model's record that make it what it is. Who trained it and when do not; nor does the
+seed, where every prediction is the same to the last digit."""
+
+
+@dataclass(frozen=True)
+class ModelMetrics:
+    """What every model reaches on the holdout.
+
+    Args:
+        metrics: By model and metric.
+        comparisons: The candidate's advantages over the other models.
+        notes: What had to be left out, and why.
+    """
+
+    metrics: dict[str, dict[str, Estimate]]
+    comparisons: tuple[Comparison, ...]
+    notes: tuple[str, ...]
+
+
+def measure_models(holdout: Holdout, spec: EvaluationSpec) -> ModelMetrics:
+    """Measure every model on the same rows, and the candidate's advantage over each other.
+
+    Args:
+        holdout: The rows and what the models predict for them.
+        spec: The confidence of the intervals.
+    """
+    candidate = predictions_of(holdout, CANDIDATE)
+    values = {name: compute(predictions_of(holdout, name)) for name in holdout.models}
+    kept, notes = _kept(holdout, values, too_few_rows(candidate))
+
+    def measured(name: str) -> dict[str, MetricEstimate]:
+        chosen = {metric: values[name][metric] for metric in kept}
+        return estimate_metrics(predictions_of(holdout, name), chosen, confidence=spec.confidence)
+
+    ours = measured(CANDIDATE)
+    metrics = {CANDIDATE: _estimates(ours)}
+    comparisons: list[Comparison] = []
+    for name in holdout.models:
+        if name == CANDIDATE:
+            continue
+        # One after another: the influences of all models need not be held at once.
+        theirs = measured(name)
+        metrics[name] = _estimates(theirs)
+        same = _sameness(holdout, name)
+        comparisons += (
+            _same(name, metric, same)
+            if same
+            else _compare(name, metric, ours[metric], theirs[metric], confidence=spec.confidence)
+            for metric in kept
+        )
+    notes += _without_width(holdout, metrics[CANDIDATE])
+    return ModelMetrics(metrics=metrics, comparisons=tuple(comparisons), notes=tuple(notes))
+
+
+def predictions_of(holdout: Holdout, name: str) -> Predictions:
+    """Return what one model predicts for the rows, as the metrics take it."""
+    return Predictions(
+        task=holdout.record.task,
+        truth=holdout.truth,
+        scores=holdout.scores[name],
+        predicted=holdout.predicted(name),
+        classes=len(holdout.record.classes),
+    )
+
+
+def _estimates(measured: Mapping[str, MetricEstimate]) -> dict[str, Estimate]:
+    return {metric: of.estimate for metric, of in measured.items()}
+
+
+def _kept(
+    holdout: Holdout, values: Mapping[str, Mapping[str, float]], too_few: frozenset[str]
+) -> tuple[list[str], list[str]]:
+    """Return the metrics that have an interval, and why others do not."""
+    kept, notes = [], []
+    for metric in names_for(holdout.record.task):
+        if metric not in values[CANDIDATE]:
+            continue
+        if not all(np.isfinite(of[metric]) for of in values.values()):
+            notes.append(f"{metric} is left out: these rows do not define it{_why(holdout)}.")
+        elif metric in too_few:
+            notes.append(
+                f"{metric} is left out: with fewer than {MIN_CLASS_ROWS} rows of a class it has no "
+                f"interval that could be trusted{_why(holdout)}. Hold out more rows."
+            )
+        else:
+            kept.append(metric)
+    return kept, notes
+
+
+def _why(holdout: Holdout) -> str:
+    if holdout.record.task == "regression":
+        return " (the target does not vary)"
+    counts = np.bincount(holdout.truth, minlength=len(holdout.record.classes))
+    rarest = int(counts[: len(holdout.record.classes)].argmin())
+    return f" (only {counts[rarest]:,} rows are of class {holdout.labels()[rarest]!r})"
+
+
+def _compare(
+    other: str, metric: str, ours: MetricEstimate, theirs: MetricEstimate, *, confidence: float
+) -> Comparison:
+    pair = (ours, theirs) if METRICS[metric].higher_is_better else (theirs, ours)
+    found = paired_difference(metric, *pair, confidence=confidence)
+    return Comparison(
+        against=other,
+        metric=metric,
+        advantage=found.estimate,
+        method=found.method,
+        p_equal=found.p_equal,
+    )
+
+
+def _sameness(holdout: Holdout, name: str) -> str:
+    """Return in which way a model is the candidate itself; empty: it is another."""
+    ours, theirs = holdout.models[CANDIDATE], holdout.models[name]
+    if ours.digest == theirs.digest:
+        return "the same model"
+    first, second = (one.record.model_dump(include=_IDENTITY) for one in (ours, theirs))
+    if first == second and np.array_equal(holdout.scores[CANDIDATE], holdout.scores[name]):
+        return "the same model, trained again"
+    return ""
+
+
+def _same(other: str, metric: str, how: str) -> Comparison:
+    """Return the comparison of a model with itself, in which nothing is uncertain."""
+    nothing = Estimate(value=0, low=0, high=0)
+    return Comparison(against=other, metric=metric, advantage=nothing, method=how, p_equal=1.0)
+
+
+def _without_width(holdout: Holdout, metrics: dict[str, Estimate]) -> list[str]:
+    narrow = [name for name, figure in metrics.items() if not has_width(figure)]
+    if not narrow:
+        return []
+    return [
+        f"The interval of {', '.join(narrow)} has no width, because all rows say the same. That is "
+        "not certainty: a fault can be missed that is rarer than about 3 in the rows that the "
+        f"figure rests on, which are at most {holdout.rows:,} (rule of three)."
+    ]
