@@ -34,7 +34,7 @@ def approve(
 
     from penstock.policy.spec import Policy
     from penstock.records.release import Registration
-    from penstock.registry.waiting import wait
+    from penstock.registry.approval_wait import wait
 
     found = wait(
         Registration.read(Path(registration.path)),

@@ -246,10 +246,10 @@ def _champion(options: argparse.Namespace, folder: Path) -> Champion | None:
         return None
     implied = not text or text.endswith(_CHAMPION)
     if implied:
-        from penstock.registry.contender import contender
+        from penstock.registry.champion import fetch_champion
 
         name = (text or options.model).removeprefix(_REGISTERED).partition("/")[0].partition("@")[0]
-        return contender(name, tracking_uri="", destination=folder)
+        return fetch_champion(name, tracking_uri="", destination=folder)
     if text.startswith(_REGISTERED):
         from penstock.registry.versions import registered
 

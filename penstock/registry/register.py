@@ -24,7 +24,7 @@ from penstock.records.health import SPLIT_NAME
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Registration
 from penstock.registry import audit, binding, versions
-from penstock.registry.audit import Word
+from penstock.registry.audit import Actor
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import Grounds, keep_pack, write_pack
 from penstock.registry.versions import Version, answers
@@ -119,7 +119,7 @@ def register(
                     holdout=holdout,
                     exported=exported,
                     export_digest=tags.get(versions.EXPORT_DIGEST, ""),
-                    grounds=_told_by(model, grounds),
+                    grounds=_with_carried(model, grounds),
                     trained_by=trained_by,
                     reports=reports,
                 )
@@ -130,7 +130,7 @@ def register(
             _log_metrics(store, run, evaluation)
             version = _create(store, folder, record, name=name, run=run, tags=tags)
     with answers(tracking_uri):
-        _write_down(store, version, by=grounds.requested_by)
+        _record(store, version, by=grounds.requested_by)
         _mark_challenger(store, version)
     progress.say(f"{version.uri}, alias {versions.CHALLENGER}; {_served(version)}")
     return Registration(
@@ -145,24 +145,24 @@ def register(
     )
 
 
-def _write_down(store: MlflowClient, version: Version, *, by: str) -> None:
-    """Note the registration in the trail, unless it is there: a step may be run again."""
-    trail = audit.read(store.get_registered_model(version.name).tags)
-    if any(entry.event == audit.REGISTERED for entry in trail.of(version.uri)):
+def _record(store: MlflowClient, version: Version, *, by: str) -> None:
+    """Record the registration in the log, unless it is there: a step may be run again."""
+    log = audit.read(store.get_registered_model(version.name).tags)
+    if any(entry.event == audit.REGISTERED for entry in log.of(version.uri)):
         return
-    word = Word(
-        by=by or "the decision and its rules",
-        means="told to the pipeline" if by else "",
+    actor = Actor(
+        name=by or audit.GATE,
+        means=audit.REQUESTER if by else "",
         reason="The gate approved it.",
-        digests={kind: version.tags.get(tag, "") for kind, tag in versions.TOLD.items()},
+        digests={kind: version.tags.get(tag, "") for kind, tag in versions.REGISTERED_TAGS.items()},
     )
-    audit.write(
-        store, version.name, event=audit.REGISTERED, uri=version.uri, word=word, there=trail
+    audit.record(
+        store, version.name, event=audit.REGISTERED, uri=version.uri, actor=actor, there=log
     )
 
 
-def _told_by(model: Path, grounds: Grounds) -> Grounds:
-    """Return the grounds, with what the model's folder itself says of its training part."""
+def _with_carried(model: Path, grounds: Grounds) -> Grounds:
+    """Return the grounds, with the records of the training part that the model's folder carries."""
     carried: dict[str, Any] = {}
     if grounds.train is None and (model / DATASET_NAME).is_file():
         carried["train"] = Dataset.read(model / DATASET_NAME)
@@ -229,14 +229,14 @@ def _tags(
 
 def _existing(store: MlflowClient, name: str, tags: Mapping[str, str]) -> Version | None:
     """Return the version of the same model and decision. Tags come with a version, at once."""
-    wanted = {key: tags[key] for key in (versions.MODEL_DIGEST, versions.DECISION_DIGEST)}
+    expected = {key: tags[key] for key in (versions.MODEL_DIGEST, versions.DECISION_DIGEST)}
     token = None
     while True:
         page = store.search_model_versions(
             f"name = '{name}'", order_by=["version_number DESC"], page_token=token
         )
         for found in page:
-            if wanted.items() <= dict(found.tags).items():
+            if expected.items() <= dict(found.tags).items():
                 return versions.as_version(found)
         token = page.token
         if not token:
