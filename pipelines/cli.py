@@ -11,12 +11,12 @@ from pathlib import Path
 from penstock import __version__
 from penstock.common.secrets import keep_environment
 from penstock.errors import InputError, MissingLibraryError, PenstockError, UsageError
-from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED, USAGE
-from penstock.pipelines.gate import add_gate_command
+from penstock.pipelines.gate_command import add_gate_command
+from penstock.pipelines.kubeflow_commands import add_remote_commands
 from penstock.pipelines.located import add_project_argument, add_settings, home_of, locate
-from penstock.pipelines.records import add_records_commands
-from penstock.pipelines.remote import add_remote_commands
-from penstock.pipelines.service import add_service_commands
+from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, USAGE
+from penstock.pipelines.registry_commands import add_records_commands
+from penstock.pipelines.service_commands import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
 from penstock.redaction import guarded
 

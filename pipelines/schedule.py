@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from penstock.errors import InputError, UsageError
-from penstock.pipelines._accounts import granted
-from penstock.pipelines._client import Endpoint, asking
 from penstock.pipelines.compile import version_name
-from penstock.pipelines.submit import Package
+from penstock.pipelines.kubeflow_client import Endpoint, asking
+from penstock.pipelines.submit import Package, account_granted
 from penstock.project import Project
 
 _EQUALS = 1
@@ -95,7 +94,7 @@ class Schedules:
             ServiceError: If Kubeflow does not take it.
         """
         plan.check()
-        with granted(project.cluster.service_account), asking(self._endpoint):
+        with account_granted(project.cluster.service_account), asking(self._endpoint):
             version = self._version(project, made)
             experiment = self._client.create_experiment(
                 project.cluster.experiment or project.name, namespace=self._namespace

@@ -10,21 +10,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from penstock.pipelines.outcomes import VERDICTS
 from penstock.pipelines.outputs import INDEX, SUMMARY
-from penstock.pipelines.rule_lines import class_lines, rule_lines
-from penstock.pipelines.run import Outcome, RunResult
+from penstock.pipelines.run import RunResult
+from penstock.pipelines.view import class_lines, rule_lines
 from penstock.records.dataset import Dataset, Split, sorted_by_risk
 from penstock.redaction import redact
 from penstock.rollout.smoke import curl_line
 from penstock.rollout.words import headline, last_findings
-
-VERDICTS: dict[Outcome, str] = {
-    "released": "RELEASED",
-    "refused": "REFUSED",
-    "rolled_back": "ROLLED BACK",
-    "failed": "FAILED",
-}
-"""How a run ended, as its first word to people."""
 
 _LABEL = 13
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.common.progress import MARK
 from penstock.errors import ServiceError
-from penstock.pipelines._client import Patience, said_by
-from penstock.pipelines.exits import ENDINGS, TITLES
-from penstock.pipelines.run import STEPS, Outcome
+from penstock.pipelines.kubeflow_client import Patience, said_by
+from penstock.pipelines.outcomes import ENDINGS, TITLES, Outcome
+from penstock.pipelines.run import STEPS
 from penstock.pipelines.view import RunView, State, raised_in
 
 if TYPE_CHECKING:

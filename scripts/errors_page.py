@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED, USAGE
+from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, USAGE
 
 _RAISED, _REMEDY = "Raised when:", "What to do:"
 

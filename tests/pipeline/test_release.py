@@ -314,7 +314,7 @@ class TestRefusedByTheGate:
         assert registered_versions(project) == []
         assert serving(project) == []
         assert "curl" not in text
-        assert tasks_that_ran(project) >= {"decide", "fail-3"}
+        assert tasks_that_ran(project) >= {"decide", "gate-refused"}
         assert not tasks_that_ran(project) & {"register", "deploy"}
 
     def test_forcing_the_flag_registers_nothing(self, refused: tuple[Path, str], shell) -> None:
@@ -438,7 +438,7 @@ def test_a_second_run_with_another_candidate_goes_through_the_canary(
     assert [t.phase for t in rollout.transitions] == [
         "deploy", "shadow", "step", "promote", "done",
     ]  # fmt: skip
-    assert "fail" not in tasks_that_ran(project)
+    assert "rolled-back" not in tasks_that_ran(project)
     assert f"version {rollout.candidate}" in shell("status", str(project)).stdout
 
 
@@ -450,7 +450,7 @@ def test_a_bad_candidate_is_rolled_back_and_the_report_says_why(
     done = shell("run", str(project), "--demo", "bad-candidate")
     assert done.returncode == 4, done.stdout + done.stderr
     assert "ROLLED BACK" in done.stdout
-    assert {"register", "deploy", "fail"} <= tasks_that_ran(project)
+    assert {"register", "deploy", "rolled-back"} <= tasks_that_ran(project)
     assert not {"ingest", "evaluate", "register", "approve", "deploy"} & reused(project)
     summary = summary_of(project)
     assert (summary["outcome"], summary["rollout"]) == ("rolled_back", "rolled_back")

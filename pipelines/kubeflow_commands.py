@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import PenstockError, UsageError
-from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED
 from penstock.pipelines.located import add_project_argument, add_settings
+from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, VERDICTS
 
 if TYPE_CHECKING:
-    from penstock.pipelines._client import Endpoint
+    from penstock.pipelines.kubeflow_client import Endpoint
     from penstock.pipelines.submit import Submission
     from penstock.project import Project
 
@@ -142,7 +142,7 @@ def _with_endpoint(command: argparse.ArgumentParser) -> None:
 
 def _submit(options: argparse.Namespace) -> int:
     """Compile the project and begin a run of it on Kubeflow; with --wait, follow it to its end."""
-    from penstock.pipelines._client import connect
+    from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.submit import package, submit
     from penstock.pipelines.timing import duration
 
@@ -173,8 +173,8 @@ def _submit(options: argparse.Namespace) -> int:
 
 def _say_doubt(project: Project, client: Any, endpoint: Endpoint) -> None:
     """Say beforehand where the run's service account may not be ours to use."""
-    from penstock.pipelines._accounts import doubt
-    from penstock.pipelines._client import asking
+    from penstock.pipelines.kubeflow_client import asking
+    from penstock.pipelines.submit import account_doubt
 
     account = project.cluster.service_account
     if not account:
@@ -182,7 +182,7 @@ def _say_doubt(project: Project, client: Any, endpoint: Endpoint) -> None:
     with asking(endpoint):
         several = client.get_kfp_healthz().multi_user
         namespace = endpoint.namespace or client.get_user_namespace() or ""
-    if several and (words := doubt(account, namespace=namespace)):
+    if several and (words := account_doubt(account, namespace=namespace)):
         print(words, file=sys.stderr)
 
 
@@ -196,8 +196,7 @@ def _follow(
 ) -> int:
     from rich.console import Console
 
-    from penstock.pipelines._client import Patience
-    from penstock.pipelines.summary import VERDICTS
+    from penstock.pipelines.kubeflow_client import Patience
     from penstock.pipelines.watch import Watch
 
     def notice(reason: str) -> None:
@@ -212,7 +211,7 @@ def _follow(
 
 def _terminate(options: argparse.Namespace) -> int:
     """End a run on Kubeflow; its steps are killed where they are."""
-    from penstock.pipelines._client import connect
+    from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.submit import terminate
 
     endpoint = _endpoint(options)
@@ -223,7 +222,7 @@ def _terminate(options: argparse.Namespace) -> int:
 
 def _create(options: argparse.Namespace) -> int:
     """Let Kubeflow run the project by the clock; a schedule of the same name is replaced."""
-    from penstock.pipelines._client import connect
+    from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.schedule import Plan, Schedules, is_paused, trigger_words
     from penstock.pipelines.submit import package
     from penstock.pipelines.timing import cron, duration, moment
@@ -266,7 +265,7 @@ def version_of(schedule: Any) -> str:
 
 def _list(options: argparse.Namespace) -> int:
     """Show the schedules of a Kubeflow: name, state, when, pipeline version, id."""
-    from penstock.pipelines._client import connect
+    from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.schedule import Schedules, is_paused, trigger_words
 
     endpoint = _endpoint(options)
@@ -281,7 +280,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _change(options: argparse.Namespace) -> int:
     """Change one schedule, by its name or id."""
-    from penstock.pipelines._client import connect
+    from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.schedule import Schedules
 
     endpoint = _endpoint(options)
@@ -311,7 +310,7 @@ def _project(options: argparse.Namespace) -> Project:
 
 
 def _endpoint(options: argparse.Namespace, *, namespace: str = "") -> Endpoint:
-    from penstock.pipelines._client import Endpoint
+    from penstock.pipelines.kubeflow_client import Endpoint
 
     endpoint = Endpoint(
         host=options.host,

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.common import files
 from penstock.errors import InputError, UsageError
-from penstock.pipelines.exits import EXIT_CODES
 from penstock.pipelines.located import Located, add_store_options, locate, store_of
-from penstock.pipelines.rule_lines import class_lines, rule_lines
+from penstock.pipelines.outcomes import EXIT_CODES
+from penstock.pipelines.view import class_lines, rule_lines
 
 if TYPE_CHECKING:
     from penstock.data.spec import SourceSpec
