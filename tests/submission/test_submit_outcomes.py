@@ -161,12 +161,14 @@ def test_success_without_a_deployment_is_never_released(submitted, scenario, wor
 
 def test_the_names_that_tell_the_outcome_are_the_pipelines_own(project_file) -> None:
     spec = package(load(project_file())).spec
-    titles = {
-        name: task["taskInfo"]["name"]
+    ends = {
+        name: task
         for component in (spec["root"], *spec["components"].values())
         for name, task in component.get("dag", {}).get("tasks", {}).items()
         if name in ENDINGS
     }
+    assert not any(task["cachingOptions"].get("enableCache") for task in ends.values())
+    titles = {name: task["taskInfo"]["name"] for name, task in ends.items()}
     assert titles == {
         "rolled-back": "Rolled back",
         "not-approved": "Not approved",
