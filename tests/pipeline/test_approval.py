@@ -1,4 +1,4 @@
-"""A release that waits for people: a no ends it, a yes lets it go on, and both are kept."""
+"""A release that waits for people: a rejection ends it, approval continues it; both are kept."""
 
 from __future__ import annotations
 

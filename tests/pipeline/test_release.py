@@ -458,7 +458,7 @@ def test_a_bad_candidate_is_rolled_back_and_the_report_says_why(
     rollout = record(project, Rollout, "deploy", "rollout")
     assert (rollout.stable, rollout.drill) == (champion, "errors")
     report = Path(summary["reports"]["rollout"]).read_text()
-    assert "drill" in report.lower()
+    assert "fault injection" in report.lower()
     assert f"version {champion}: 100 %" in shell("status", str(project)).stdout
 
 
