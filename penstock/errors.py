@@ -184,7 +184,7 @@ class LeaseLostError(ServiceError):
         A second command works on the same service while this one was delayed or stopped.
 
     What to do:
-        Nothing: the other controller goes on. See `penstock status`.
+        Nothing: the other controller continues. See `penstock status`.
     """
 
 

@@ -102,7 +102,7 @@ def _posted(address: str, text: str) -> str:
         host = urlsplit(address).netloc.rpartition("@")[2]
         _send(address, {"text": text})
     except (OSError, ValueError, HTTPException, PenstockError) as error:
-        said = f"The webhook at {host or 'the given address'} did not take it: {error}"
+        said = f"The webhook at {host or 'the given address'} did not accept it: {error}"
         return redact(said)
     return ""
 
@@ -118,7 +118,7 @@ def _send(address: str, body: dict[str, str]) -> None:
     )
     with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
         if answer.status >= 300:
-            raise ServiceError(f"it answered {answer.status}")
+            raise ServiceError(f"it responded with {answer.status}")
 
 
 def _append(path: Path, line: dict[str, str]) -> None:

@@ -245,20 +245,20 @@ def _refused(error: Any, host: str) -> PenstockError:
     said = said_by(error)
     if error.status == 401:
         return ServiceError(
-            f"does not accept who we say we are (401). {said}".rstrip(),
+            f"refuses the credentials (401). {said}".rstrip(),
             where=host,
             remedy="Give a current token with --token-file, or a session with --cookie-file.",
         )
     if error.status == 403:
         return ServiceError(
-            f"does not allow it (403). {said}".rstrip(),
+            f"denies access (403). {said}".rstrip(),
             where=host,
             remedy="Ask for a role in that namespace, or name another with --namespace.",
         )
     if error.status in (301, 302, 303, 307, 308):
         to = (error.headers or {}).get("Location", "somewhere else")
         return ServiceError(
-            f"sends us on to {to}: another address, or a page to sign in",
+            f"redirects to {to}: another address, or a sign-in page",
             where=host,
             remedy="Use that address as --host, or sign in with --token-file or --cookie-file.",
         )
@@ -290,7 +290,7 @@ def _json(error: Any) -> dict[str, Any]:
 
 def _not_kfp(host: str) -> ServiceError:
     return ServiceError(
-        "answers, but not as the API of Kubeflow Pipelines",
+        "responds, but not as the API of Kubeflow Pipelines",
         where=host,
         remedy="Give the address under which /apis/v2beta1/healthz answers JSON; a web page there "
         "may mean that you are not signed in.",

@@ -37,7 +37,7 @@ def _add_submit(commands: _Commands) -> None:
         help="run the release pipeline on Kubeflow",
         description=_submit.__doc__,
         epilog="Exit codes with --wait: 0 released, 3 refused by a gate, 4 rolled back, 1 failed, "
-        "2 usage, 130 interrupted (the run goes on).",
+        "2 usage, 130 interrupted (the run continues).",
     )
     _with_project(command)
     command.add_argument("--run-name", default="", help="default: the project's name and the time")
@@ -57,7 +57,7 @@ def _add_submit(commands: _Commands) -> None:
 
 
 def _add_schedule(commands: _Commands) -> None:
-    schedule = commands.add_parser("schedule", help="run the release pipeline again and again")
+    schedule = commands.add_parser("schedule", help="run the release pipeline on a schedule")
     actions = schedule.add_subparsers(title="actions", required=True, metavar="ACTION")
     create = actions.add_parser(
         "create", help="create or replace a schedule", description=_create.__doc__
@@ -164,7 +164,7 @@ def _submit(options: argparse.Namespace) -> int:
         if isinstance(error, PenstockError):
             print(f"penstock: {error}", file=sys.stderr)
         print(
-            "Stopped looking; unless it is over, the run goes on. End it with: "
+            "Stopped watching; unless it has ended, the run continues. End it with: "
             f"penstock terminate {submission.run} --host {endpoint.address()}",
             file=sys.stderr,
         )
@@ -221,7 +221,7 @@ def _terminate(options: argparse.Namespace) -> int:
 
 
 def _create(options: argparse.Namespace) -> int:
-    """Let Kubeflow run the project by the clock; a schedule of the same name is replaced."""
+    """Run the project on a schedule in Kubeflow; a schedule of the same name is replaced."""
     from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.schedule import Plan, Schedules, is_paused, trigger_words
     from penstock.pipelines.submit import package
@@ -240,7 +240,7 @@ def _create(options: argparse.Namespace) -> int:
     made = package(project, parameters=options.parameter)
     endpoint = _endpoint(options, namespace=project.cluster.namespace)
     if plan.cron and plan.cron != options.cron:
-        print(f"Cron {options.cron!r} became {plan.cron!r}: Kubeflow wants the second first.")
+        print(f"Cron {options.cron!r} became {plan.cron!r}: Kubeflow expects seconds first.")
     client = connect(endpoint)
     _say_doubt(project, client, endpoint)
     schedules = Schedules(client, endpoint)
@@ -252,7 +252,7 @@ def _create(options: argparse.Namespace) -> int:
     if is_paused(made_run):
         print("It is paused, as it was before; start it with: penstock schedule resume.")
     if plan.cron:
-        print("Its clock is Kubeflow's: UTC, unless CRON_SCHEDULE_TIMEZONE is set there.")
+        print("It runs by Kubeflow's clock: UTC, unless CRON_SCHEDULE_TIMEZONE is set there.")
     print(endpoint.link(f"recurringrun/details/{made_run.recurring_run_id}"))
     return 0
 

@@ -51,7 +51,7 @@ def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
     command = commands.add_parser(
         "audit",
-        help="who released what, when, and who approved it",
+        help="list who released what, when, and who approved it",
         description=_audit.__doc__,
         epilog="Exit codes: 0 the log is complete, 1 it is broken or the alias disagrees with it.",
     )

@@ -76,7 +76,7 @@ def package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
     ):
         if value and name not in arguments and stays_here(value):
             raise UsageError(
-                f"{meaning}, {value}, is on this machine, and no step of the cluster sees it",
+                f"{meaning}, {value}, is on this machine, where no step of the cluster can read it",
                 where=project.name,
                 remedy=f"Give an address that the cluster reaches: --parameter {name}=...",
             )

@@ -89,7 +89,7 @@ class Watch:
                         return self._outcome(nodes)
                 if deadline is not None and time.monotonic() >= deadline:
                     raise ServiceError(
-                        f"the run is still going after {timeout:g} s and goes on",
+                        f"the run has not ended after {timeout:g} s; it continues",
                         where=self._submission.link,
                     )
                 time.sleep(self._interval)
@@ -150,7 +150,7 @@ class Watch:
         if told:
             return told
         if any(nodes.state(name) != "waiting" for name in STEPS):
-            return "Kubeflow reports failure, but of none of the steps; see the run"
+            return "Kubeflow reports a failure, but no step failed; see the run"
         account = self._submission.account or "that Kubeflow sets"
         return (
             f"Kubeflow could not start the first step: look whether the service account {account} "

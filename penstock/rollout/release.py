@@ -142,7 +142,7 @@ def _begin(place: Place, journal: Journal, order: Order, *, spec: DeploymentSpec
     release = release_of(place, order, drill=spec.drill)
     if direct and spec.drill:
         raise InputError(
-            f"a drill needs a champion beside it. {direct}",
+            f"fault injection needs a champion to compare with. {direct}",
             where="deployment.drill",
             remedy="Release a version without a drill first.",
         )

@@ -46,7 +46,7 @@ def go_on(place: Place, journal: Journal, order: Order | ReturnOrder | None) -> 
     """
     rollout = journal.rollout
     if order is None or rollout.last.phase in ("rollback", "done"):
-        return abandon(place, journal, order, reason="Nothing tells how to go on with it.")
+        return abandon(place, journal, order, reason="It has no record of how to continue.")
     spec = DeploymentSpec.parse(order.deployment, where="deployment")
     try:
         release = _release(place, order, drill=rollout.drill)

@@ -340,5 +340,5 @@ class DeploymentSpec(Spec):
     )
     drill: Drill = Field(
         default="",
-        description="A fault to put into the candidate's server on purpose, to see it rolled back",
+        description="A fault to inject into the candidate's server, to see it rolled back",
     )

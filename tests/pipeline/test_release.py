@@ -371,7 +371,7 @@ def test_a_lost_notice_changes_nothing(shell) -> None:
     done = shell("run", str(project))
     assert done.returncode == 1
     assert "FAILED  Ingest failed: " in done.stdout
-    assert "webhook at 127.0.0.1:9 did not take it" in (last_run(project) / "kfp.log").read_text()
+    assert "webhook at 127.0.0.1:9 did not accept it" in (last_run(project) / "kfp.log").read_text()
 
 
 INPUTS = {"validate", "split", "engineer_features", "train"}

@@ -142,7 +142,7 @@ def test_a_refusal_says_what_to_set(
 
 
 def test_another_refusal_is_told_as_it_is() -> None:
-    refused = ServiceError("does not allow it (403). User 'jo' is not authorized", remedy="Ask.")
+    refused = ServiceError("denies access (403). User 'jo' is not authorized", remedy="Ask.")
     refused.__cause__ = ApiException(status=403)
     with pytest.raises(ServiceError, match="Ask"), account_granted("penstock-deployer"):
         raise refused
