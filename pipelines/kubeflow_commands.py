@@ -173,13 +173,13 @@ def _submit(options: argparse.Namespace) -> int:
 
 def _say_doubt(project: Project, client: Any, endpoint: Endpoint) -> None:
     """Say beforehand where the run's service account may not be ours to use."""
-    from penstock.pipelines.kubeflow_client import asking
+    from penstock.pipelines.kubeflow_client import readable_errors
     from penstock.pipelines.submit import account_doubt
 
     account = project.cluster.service_account
     if not account:
         return
-    with asking(endpoint):
+    with readable_errors(endpoint):
         several = client.get_kfp_healthz().multi_user
         namespace = endpoint.namespace or client.get_user_namespace() or ""
     if several and (words := account_doubt(account, namespace=namespace)):

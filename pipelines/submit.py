@@ -20,7 +20,7 @@ import yaml
 
 from penstock.errors import PenstockError, ServiceError, UsageError
 from penstock.pipelines.compile import compile_release
-from penstock.pipelines.kubeflow_client import Endpoint, asking
+from penstock.pipelines.kubeflow_client import Endpoint, readable_errors
 from penstock.pipelines.parameters import given, starter, stays_here
 from penstock.pipelines.secret_fields import refuse_clear
 from penstock.project import Project
@@ -100,7 +100,11 @@ def submit(
     """
     cluster = project.cluster
     account = cluster.service_account
-    with account_granted(account), asking(endpoint), tempfile.TemporaryDirectory() as scratch:
+    with (
+        account_granted(account),
+        readable_errors(endpoint),
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         compiled = Path(scratch) / "release.yaml"
         compiled.write_text(made.text, encoding="utf-8")
         run = client.create_run_from_pipeline_package(
@@ -125,7 +129,7 @@ def terminate(run: str, *, client: Any, endpoint: Endpoint) -> None:
     Raises:
         ServiceError: If there is no such run, or Kubeflow does not allow it.
     """
-    with asking(endpoint):
+    with readable_errors(endpoint):
         client.terminate_run(run)
 
 

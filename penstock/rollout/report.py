@@ -87,10 +87,10 @@ def _measured(record: Rollout, plan: CanarySpec) -> list[Section]:
 
 def _verdict(record: Rollout) -> str:
     reason = " ".join(record.reason.partition("\n")[0].split())
-    told = words.state(record)
+    state = words.state(record)
     # The headline has the reason's first sentence; here is room for what follows it.
     rest = reason[len(words.first_sentence(reason)) :].lstrip(". ")
-    return f"{told} {rest}" if rest and "…" not in told else told
+    return f"{state} {rest}" if rest and "…" not in state else state
 
 
 def _drill(record: Rollout) -> str:

@@ -92,8 +92,7 @@ def status_lines(record: Rollout, *, findings: Sequence[Finding] = ()) -> list[s
 
     Args:
         record: The rollout, finished or under way.
-        findings: What the rules say now; empty takes what they said at the last transition that
-            was made on them.
+        findings: The present findings; empty takes those of the last transition that had any.
     """
     lines = [
         _entry("Rollout", headline(record)),
@@ -175,8 +174,12 @@ def place_of(transition: Transition, *, steps: int) -> str:
 
 def first_sentence(reason: str) -> str:
     """Return the first sentence of a reason, on one line, without its stop."""
-    told = _SENTENCE_END.split(_line(reason.strip().partition("\n")[0]))[0].rstrip(". ")
-    return told if len(told) <= _LONGEST_REASON else told[: _LONGEST_REASON - 1].rstrip() + "…"
+    sentence = _SENTENCE_END.split(_line(reason.strip().partition("\n")[0]))[0].rstrip(". ")
+    return (
+        sentence
+        if len(sentence) <= _LONGEST_REASON
+        else sentence[: _LONGEST_REASON - 1].rstrip() + "…"
+    )
 
 
 def rule_title(finding: Finding) -> str:

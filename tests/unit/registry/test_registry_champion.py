@@ -321,12 +321,12 @@ def test_two_moves_that_did_not_meet_are_told_and_can_be_mended(world: Models) -
 
 def test_it_moves_only_from_the_champion_that_is_expected(world: Models) -> None:
     world.move(1, expect=None)
-    with pytest.raises(IntegrityError, match="to follow none, but the champion is version 1 now"):
+    with pytest.raises(IntegrityError, match="to replace none, but the champion is version 1 now"):
         world.move(2, expect=None)
     world.move(2, expect=1)
     # Asked again it is there.
     world.move(2, expect=1)
-    with pytest.raises(IntegrityError, match="to follow version 1, but the champion is version 2"):
+    with pytest.raises(IntegrityError, match="to replace version 1, but the champion is version 2"):
         world.move(3, expect=1)
     world.move(3, expect="any")
     assert world.aliases == {"champion": 3, "previous": 2}
