@@ -155,7 +155,7 @@ def test_what_a_server_said_is_shown_and_not_obeyed() -> None:
 def test_a_cluster_s_report_does_not_say_that_users_were_spared() -> None:
     record = STORIES["crashed_at_start"]().model_copy(update={"router": "kserve-gateway"})
     seen = Page(render(record))
-    assert "of users' requests." not in seen.text
+    assert "of the users' requests." not in seen.text
     assert "0 of the users' requests to it were counted; there may have been more." in seen.text
 
 
@@ -173,7 +173,7 @@ def test_an_unfinished_rollout_is_not_judged() -> None:
     html = told("under_way")[1]
     seen = page_of("under_way")
     assert 'class="verdict plain"' in html
-    assert "Decided" not in seen.text
+    assert "Decision: " not in seen.text
     assert "penstock rollout approve" in seen.text
     assert "Nothing was measured for 1 min 35 s within a phase" in seen.text
 
