@@ -164,7 +164,7 @@ def _spec(field: FieldInfo) -> type[Spec] | None:
 def _contract(contract: Contract) -> Iterator[str]:
     yield from _comment(
         "The columns that the table must have, and their storage types. extra says what a column "
-        "that is not listed means: error, warn or ignore.",
+        "that is not listed means: block, warn or ignore.",
         indent=0,
     )
     yield "contract:"
