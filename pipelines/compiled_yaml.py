@@ -18,7 +18,7 @@ _Emitter: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 def compact(spec: dict[str, Any], platform: dict[str, Any]) -> None:
-    """Leave out descriptions that nobody sees, inputs that nothing reads, repeated components.
+    """Leave out hidden descriptions, inputs that nothing reads, and repeated components.
 
     It changes what it is given.
 

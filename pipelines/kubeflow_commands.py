@@ -135,7 +135,7 @@ def _with_endpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--insecure",
         action="store_true",
-        help="do not check the server's certificate: whoever is in between can read the token and "
+        help="do not check the server's certificate: others on the network can read the token and "
         "change what runs",
     )
 

@@ -76,7 +76,7 @@ def given(texts: Iterable[str], *, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def starter() -> str:
-    """Return who starts a run, as `penstock approve` would name them; empty if nobody can say."""
+    """Return who starts a run, as `penstock approve` would name them; empty if unknown."""
     from penstock.common.people import is_known
     from penstock.registry.identity import whoami
 

@@ -101,7 +101,7 @@ def _give(options: argparse.Namespace) -> int:
     """Record your approval or rejection of a version. A rollout that requires one waits for it.
 
     It is for the version that you looked at: name it (models:/NAME/VERSION, or a project with
-    --version or --decision). On a terminal you are shown the challenger otherwise, and asked.
+    --version or --decision). Otherwise the challenger is shown on a terminal, to be confirmed.
 
     Who you are is what --as says, else the platform's user (KUBEFLOW_USERID), else the user that
     the cluster of KUBECONFIG knows, else the operating system's; how it is known is written too.

@@ -102,7 +102,7 @@ class Watch:
         except ApiException as error:
             if error.status == 404 and message_of(error):
                 raise ServiceError(
-                    "the run is no longer there: somebody deleted it, or the server lost it",
+                    "the run does not exist any more: it was deleted, or the server lost it",
                     where=self._submission.link,
                 ) from None
             raise

@@ -139,7 +139,7 @@ def _state_of(model: Any) -> _State:
 
 
 def _wait_for_others(store: MlflowClient, name: str, version: int) -> _State:
-    """Return the model once nobody else is state moving its champion, or has had time to."""
+    """Return the model once no other controller is moving its champion, or its time is up."""
     until = time.monotonic() + PATIENCE
     while True:
         state = _read(store, name)
@@ -161,7 +161,7 @@ def _problem(state: _State, name: str) -> str:
 
 
 def _others(log: AuditLog, begun: str) -> list[Move]:
-    """Return the moves that were not known to the one that was begun."""
+    """Return the moves that this move did not know of when it began."""
     return [
         each
         for each in champion_history.moves(log)
@@ -182,7 +182,7 @@ def _confirm(store: MlflowClient, name: str, version: int, *, begun: str) -> Non
     """Check that the alias and the log agree, and record it.
 
     Raises:
-        IntegrityError: If somebody else has moved the alias meanwhile.
+        IntegrityError: If another controller has moved the alias meanwhile.
     """
     try:
         state = _read(store, name)

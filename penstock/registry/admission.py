@@ -97,7 +97,7 @@ def require_return(name: str, version: int, *, tracking_uri: str) -> Version:
         tracking_uri: The MLflow store.
 
     Raises:
-        NotApprovedError: If it was never the champion, or somebody has rejected it and not taken
+        NotApprovedError: If it was never the champion, or a person has rejected it and not taken
             that back.
         IntegrityError: If what is registered is not what the audit log says, or the log is
             broken.
@@ -264,7 +264,7 @@ def _require_people(version: Version, tags: Mapping[str, str], *, spec: Approval
 
 
 def _require_no_rejection(version: Version, tags: Mapping[str, str], *, tracking_uri: str) -> None:
-    """Refuse what somebody rejected. An approval need not be valid still: it was, once."""
+    """Refuse a rejected version. Its approvals need not be valid any more: they were once."""
     kept = _kept(version, tracking_uri=tracking_uri)
     spec = _approval(json.loads(kept.get("policy.json", "{}")))
     found = approvals.judge_tags(version.uri, tags=version.tags, model_tags=tags, spec=spec)

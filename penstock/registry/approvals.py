@@ -202,7 +202,7 @@ def _in_order(
     log: audit.AuditLog,
     recorded: Mapping[str, tuple[int, str]],
 ) -> tuple[Approval, ...]:
-    """Put approvals in the order of the log, rejections that nobody took back last."""
+    """Put approvals in the order of the log, rejections that were not taken back last."""
     ordered = sorted(approvals, key=lambda one: recorded[one.digest()])
     taken_back = {
         rejection.digest(): any(

@@ -197,7 +197,7 @@ def _happened(log: AuditLog, *, alias: int | None) -> list[Move]:
 def _explained(
     log: AuditLog, recorded: Sequence[Move], tops: Sequence[Move]
 ) -> frozenset[int | None]:
-    """Return the versions that the alias may name while nobody touched it by hand."""
+    """Return the versions that the alias may point to unless it was moved by hand."""
     if any(top.done for top in tops):
         return frozenset(top.version for top in tops if top.done)
     named: dict[str, frozenset[int | None]] = {}

@@ -244,8 +244,8 @@ def registered_model(store: MlflowClient, name: str) -> Any | None:
 def _unseen(store: MlflowClient, name: str, error: MlflowException) -> bool:
     """Return whether a server with users forbids a name because there is no such model for ours.
 
-    It forbids one that does not exist as it forbids one of somebody else's; a list holds neither.
-    Nothing can be registered into somebody else's, so nothing passes for a first version there.
+    It denies access to a name that does not exist as to another user's model; a list shows neither.
+    Nothing can be registered into another user's model, so this cannot hide a first version.
     """
     if error.error_code != "PERMISSION_DENIED":
         return False

@@ -64,7 +64,7 @@ def test_a_run_that_vanishes_is_told(kfp_server, project_file, start_penstock) -
     kfp_server.runs.clear()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "the run is no longer there" in err
+    assert "the run does not exist any more" in err
 
 
 def test_a_creation_is_never_sent_twice(kfp_server, project_file, penstock) -> None:

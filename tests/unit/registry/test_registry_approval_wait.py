@@ -231,5 +231,5 @@ def test_who_somebody_is_and_how_that_is_known(
     monkeypatch.setenv("KUBEFLOW_USERID", "ann@platform")
     assert whoami() == Identity(name="ann@platform", means="platform header")
     assert whoami("bob") == Identity(name="bob", means="stated")
-    with pytest.raises(UsageError, match="names nobody"):
+    with pytest.raises(UsageError, match="the name is empty"):
         whoami("  ")
