@@ -67,7 +67,7 @@ def register(
         lineage: Further tags by name, for example `image` and `pipeline_run`; each becomes
             `penstock.<name>` on the version.
         reports: Files or folders to keep beside the decision as evidence.
-        grounds: What else the decision rests on. With the policy the gate is asked again.
+        grounds: What else the decision rests on. With the policy the gate is run again.
 
     Raises:
         NotApprovedError: If the decision does not approve the folder as it is now.
@@ -79,20 +79,7 @@ def register(
     digest = digest_of(model)
     decision.require_approval_of(digest)
     record = Model.read(model / FILE_NAME)
-    binding.require_bound(
-        decision,
-        model=record,
-        evaluation=evaluation,
-        operations=grounds.operations,
-        policy=grounds.policy,
-        image=grounds.image,
-    )
-    if holdout is not None:
-        binding.require_holdout(decision, holdout)
-    if grounds.explanation is not None:
-        binding.require_explanation(decision, grounds.explanation)
-    if grounds.split is not None:
-        binding.require_split(decision, model=record, split=grounds.split)
+    _require_bound(decision, model=record, evaluation=evaluation, holdout=holdout, grounds=grounds)
     for report in reports:
         if not report.exists():
             raise InputError("the report does not exist", where=str(report))
@@ -105,30 +92,18 @@ def register(
         binding.require_champion(decision, champion=champion, name=name)
         if champion.note:
             progress.say(champion.note)
-        with _prepared(model, holdout) as (folder, exported), answers(tracking_uri):
-            tags |= _export_tags(folder, exported)
-            run, trained_by = _run(store, record, name, requested_by=grounds.requested_by)
-            with TemporaryDirectory() as place:
-                pack = Path(place) / "pack"
-                manifest = write_pack(
-                    pack,
-                    name=name,
-                    model=record,
-                    decision=decision,
-                    evaluation=evaluation,
-                    holdout=holdout,
-                    exported=exported,
-                    export_digest=tags.get(versions.EXPORT_DIGEST, ""),
-                    grounds=_with_carried(model, grounds),
-                    trained_by=trained_by,
-                    reports=reports,
-                )
-                keep_pack(store, run, pack, decision=decision.digest())
-            tags[versions.EVIDENCE_DIGEST] = manifest.digest()
-            if trained_by:
-                tags[versions.TRAINED_BY] = trained_by
-            _log_metrics(store, run, evaluation)
-            version = _create(store, folder, record, name=name, run=run, tags=tags)
+        version = _new_version(
+            store,
+            model,
+            record=record,
+            decision=decision,
+            evaluation=evaluation,
+            name=name,
+            holdout=holdout,
+            tags=tags,
+            reports=reports,
+            grounds=grounds,
+        )
     with answers(tracking_uri):
         _record(store, version, by=grounds.requested_by)
         _mark_challenger(store, version)
@@ -143,6 +118,71 @@ def register(
         mlflow_run=version.run,
         export=version.export,
     )
+
+
+def _require_bound(
+    decision: Decision,
+    *,
+    model: Model,
+    evaluation: Evaluation | None,
+    holdout: Path | None,
+    grounds: Grounds,
+) -> None:
+    """Return only if the decision was made on everything that is handed over with it."""
+    binding.require_bound(
+        decision,
+        model=model,
+        evaluation=evaluation,
+        operations=grounds.operations,
+        policy=grounds.policy,
+        image=grounds.image,
+    )
+    if holdout is not None:
+        binding.require_holdout(decision, holdout)
+    if grounds.explanation is not None:
+        binding.require_explanation(decision, grounds.explanation)
+    if grounds.split is not None:
+        binding.require_split(decision, model=model, split=grounds.split)
+
+
+def _new_version(
+    store: MlflowClient,
+    model: Path,
+    *,
+    record: Model,
+    decision: Decision,
+    evaluation: Evaluation | None,
+    name: str,
+    holdout: Path | None,
+    tags: dict[str, str],
+    reports: Sequence[Path],
+    grounds: Grounds,
+) -> Version:
+    """Export the model, keep the evidence in its run, and create the version with its tags."""
+    with _prepared(model, holdout) as (folder, exported), answers(store.tracking_uri):
+        tags = tags | _export_tags(folder, exported)
+        run, trained_by = _run(store, record, name, requested_by=grounds.requested_by)
+        with TemporaryDirectory() as place:
+            pack = Path(place) / "pack"
+            manifest = write_pack(
+                pack,
+                name=name,
+                model=record,
+                decision=decision,
+                evaluation=evaluation,
+                holdout=holdout,
+                exported=exported,
+                export_digest=tags.get(versions.EXPORT_DIGEST, ""),
+                grounds=_with_carried(model, grounds),
+                trained_by=trained_by,
+                reports=reports,
+            )
+            keep_pack(store, run, pack, decision=decision.digest())
+        tags[versions.EVIDENCE_DIGEST] = manifest.digest()
+        if trained_by:
+            tags[versions.TRAINED_BY] = trained_by
+        _log_metrics(store, run, evaluation)
+        return _create(store, folder, record, name=name, run=run, tags=tags)
 
 
 def _record(store: MlflowClient, version: Version, *, by: str) -> None:
