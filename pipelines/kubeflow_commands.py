@@ -67,8 +67,8 @@ def _add_schedule(commands: _Commands) -> None:
     when = create.add_mutually_exclusive_group(required=True)
     when.add_argument("--cron", default="", help="five fields as in crontab, or six with seconds")
     when.add_argument("--every", default="", metavar="TIME", help="a duration: 90m, 12h, 7d")
-    create.add_argument("--start", default="", metavar="MOMENT", help="not before: 2026-12-01")
-    create.add_argument("--end", default="", metavar="MOMENT", help="not after")
+    create.add_argument("--start", default="", metavar="TIME", help="not before: 2026-12-01")
+    create.add_argument("--end", default="", metavar="TIME", help="not after")
     create.add_argument(
         "--max-concurrency", type=int, default=1, metavar="N", help="runs at once, 1 to 10 (1)"
     )
@@ -225,13 +225,13 @@ def _create(options: argparse.Namespace) -> int:
     from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.schedule import Plan, Schedules, is_paused, trigger_words
     from penstock.pipelines.submit import package
-    from penstock.pipelines.timing import cron, duration, moment
+    from penstock.pipelines.timing import cron, duration, timestamp
 
     plan = Plan(
         cron=cron(options.cron) if options.cron else "",
         every=duration(options.every) if options.every else 0,
-        start=moment(options.start) if options.start else None,
-        end=moment(options.end) if options.end else None,
+        start=timestamp(options.start) if options.start else None,
+        end=timestamp(options.end) if options.end else None,
         at_once=options.max_concurrency,
         catch_up=options.catch_up,
     )
