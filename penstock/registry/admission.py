@@ -27,9 +27,6 @@ from penstock.registry.audit import Actor, AuditLog
 from penstock.registry.champion import checked_champion
 from penstock.registry.versions import Version, answers
 
-ADMITTED = "admitted"
-"""Event of the audit log: a version may serve; written before it gets any request."""
-
 
 class Admission:
     """The checks for a version that is new to users. `require` does all of them each time.

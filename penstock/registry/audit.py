@@ -33,6 +33,8 @@ VALUE_LENGTH = 5000
 """Characters that MLflow's stores take as a tag's value."""
 
 REGISTERED = "registered"
+ADMITTED = "admitted"
+"""Events: a version was registered; it may serve, written before it gets any request."""
 
 GATE = "gate (automatic)"
 CANARY = "canary (automatic)"

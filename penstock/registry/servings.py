@@ -10,13 +10,10 @@ from penstock.records.approval import Approval
 from penstock.records.decision import Decision
 from penstock.records.evidence import AuditEntry
 from penstock.registry import approvals, champion_history, versions
-from penstock.registry.audit import AuditLog
+from penstock.registry.audit import ADMITTED, AuditLog
 from penstock.registry.champion_history import PROMOTED, Move
 from penstock.registry.identity import on_platform
 from penstock.registry.versions import Version
-
-ADMITTED = "admitted"
-"""Event: a version gets traffic, before it is champion or when it is started again."""
 
 
 @dataclass(frozen=True)

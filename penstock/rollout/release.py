@@ -14,7 +14,7 @@ from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Deployment
 from penstock.records.rollout import SERVED_LATENCY, Grids, Order, Rollout, Transition
 from penstock.registry import audit, versions
-from penstock.registry.admission import ADMITTED, Admission, record_once, require_return
+from penstock.registry.admission import Admission, record_once, require_return
 from penstock.registry.audit import Actor
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import keep_rollout
@@ -228,7 +228,7 @@ def _serve_champion(place: Place, order: Order, *, spec: DeploymentSpec) -> str:
     release = fetch(found, into=place.models, tracking_uri=order.tracking_uri)
     record_once(
         found,
-        event=ADMITTED,
+        event=audit.ADMITTED,
         identity=f"{champion}-again-{secrets.token_hex(6)}",
         facts={"move": "brought up again"},
         actor=Actor(name=audit.RELEASE, reason="It is the champion."),

@@ -179,7 +179,7 @@ def _release_admission(rollout: Rollout, order: Order) -> Callable[[], None]:
         if not told:
             admission.record_once(
                 version,
-                event=admission.ADMITTED,
+                event=audit.ADMITTED,
                 identity=rollout.identity,
                 facts={"move": "first release" if rollout.direct else "canary"},
                 actor=canary_actor(
@@ -197,7 +197,7 @@ def _require_return(rollout: Rollout, order: ReturnOrder) -> None:
     version = admission.require_return(order.service, order.version, tracking_uri=store)
     admission.record_once(
         version,
-        event=admission.ADMITTED,
+        event=audit.ADMITTED,
         identity=rollout.identity,
         facts={"move": "return"},
         actor=Actor(name=order.by, means=order.means, reason="It was the champion before."),

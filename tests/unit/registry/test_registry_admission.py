@@ -189,7 +189,7 @@ def test_the_trail_says_once_that_a_rollout_was_let_in(registry: Registry, tmp_p
     for identity in ("1-a", "1-a", "1-b"):
         admission.record_once(
             version,
-            event=admission.ADMITTED,
+            event=audit.ADMITTED,
             identity=identity,
             facts={"move": "canary"},
             actor=actor,
