@@ -13,19 +13,19 @@ def approve(
     tracking_uri: str = "",
     pipeline_run: str = "",
 ) -> bool:
-    """Wait until people have approved a registered version, rejected it, or the time is over.
+    """Wait until people approve or reject a registered version, or until the deadline.
 
-    Returns whether it is approved, to branch on; at once where the policy asks nobody. The branch
-    is a convenience: `deploy` looks at what people said itself. How to approve is in the log:
-    `penstock approve models:/NAME/VERSION --reason TEXT`. The deadline counts from the first ask
-    of this run, so a step that was killed goes on with the same one.
+    Returns whether it is approved, to branch on; at once if the policy requires no approval. The
+    branch is a convenience: `deploy` checks the approvals itself. The log shows how to approve:
+    `penstock approve models:/NAME/VERSION --reason TEXT`. The deadline starts when this run first
+    asks, so a restarted step keeps it.
 
     Args:
         registration: What `register` wrote.
-        policy: Fields of the project file's `gate` section; `approval` says who must say yes.
+        policy: Fields of the project file's `gate` section; `approval` says who must approve.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
         pipeline_run: Names this run.
-        outcome: Approval outcome record (JSON): whether, why, and every word that was said.
+        outcome: Approval outcome record (JSON): whether, why, and every approval and rejection.
 
     Fails when:
         The registry does not answer at the start, or its version is not the registered one.
@@ -34,7 +34,7 @@ def approve(
 
     from penstock.policy.spec import Policy
     from penstock.records.release import Registration
-    from penstock.registry.waiting import wait
+    from penstock.registry.approval_wait import wait
 
     found = wait(
         Registration.read(Path(registration.path)),

@@ -18,13 +18,13 @@ def deploy(
     tracking_uri: str = "",
     pipeline_run: str = "",
 ) -> bool:
-    """Let a registered version earn its traffic beside the champion, or lose it.
+    """Release a registered version by a canary beside the champion, or roll it back.
 
     Returns whether it was promoted, to branch on. The candidate's answers to holdout rows must
-    equal the model's own; then it answers copies of requests (shadow), then a growing share of
-    them (steps), and is promoted or rolled back by what was seen. The alias `champion` moves
+    equal the model's own; then it gets mirrored requests (shadow), then a growing share of
+    them (steps), and is promoted or rolled back by what was measured. The alias `champion` moves
     last, if at all. The first version of a service has nothing to be compared with and takes all
-    traffic. A step that was killed goes on where it stood when it is run again.
+    traffic. A step that was killed continues where it stopped when it is run again.
 
     Args:
         registration: What `register` wrote.
@@ -33,9 +33,9 @@ def deploy(
             where the plan asks for it.
         options: Fields of the project file's `deployment` section; `canary` is the plan.
         policy: Fields of the `gate` section: must be the ones that the decision was made on. Empty
-            takes what is kept with the version. Whom it asks to approve must have approved.
+            takes what is kept with the version. The approvals that it requires must be given.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
-        pipeline_run: Names this run: the same run goes on, another tries again.
+        pipeline_run: Names this run: the same run continues, another starts again.
         deployment: Deployment record (JSON): version, address, the version it took over from.
             Absent unless the version was promoted.
         rollout: Rollout record (JSON): every transition with its evidence.
@@ -43,9 +43,9 @@ def deploy(
 
     Fails when:
         The decision does not approve this version, is not the one that was registered, or compared
-        with another champion than there is; people whom the policy asks have not approved; its
-        files were altered, the port is taken, another controller drives the service, or the
-        service can neither be steered nor mended.
+        with another champion than there is; a required approval is missing; its
+        files were changed, the port is in use, another controller drives the service, or the
+        service can neither be controlled nor repaired.
     """
     from pathlib import Path
 

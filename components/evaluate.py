@@ -48,10 +48,10 @@ def evaluate(
     with tempfile.TemporaryDirectory() as scratch:
         champion = None
         if name:
-            from penstock.registry.contender import contender
+            from penstock.registry.champion import fetch_champion
 
             place = Path(scratch) / "champion"
-            champion = contender(name, tracking_uri=tracking_uri, destination=place)
+            champion = fetch_champion(name, tracking_uri=tracking_uri, destination=place)
         judgement = measure(
             Path(holdout.path),
             model=Path(model.path),

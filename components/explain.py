@@ -15,7 +15,7 @@ def explain(
     rows: int = 2000,
     seed: int = 20,
 ) -> None:
-    """Explain what a model's answers rest on, on rows that it was judged on.
+    """Explain which columns a model's predictions depend on, on holdout rows.
 
     Permutation importance and SHAP values of the raw columns, partial dependence of the most
     important ones, and three rows explained. SHAP values are exact for linear models and for trees

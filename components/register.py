@@ -44,7 +44,7 @@ def register(
         policy: Fields of the project file's `gate` section, the same that `decide` was given.
         operations: What was measured in the server, where the decision was made on that too.
         validation: What `validate` found, for the evidence.
-        explanation: What the model's answers rest on, for the evidence.
+        explanation: Which columns the predictions depend on, for the evidence.
         proof: What `split` proved, for the evidence.
         card: Fields of the section `card`: what the owner says in the model card.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.

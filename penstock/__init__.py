@@ -1,4 +1,4 @@
-"""Penstock: components for Kubeflow Pipelines that lead data to a served model, gate by gate."""
+"""Penstock: components for Kubeflow Pipelines; a model is served only after a recorded approval."""
 
 from penstock import telemetry
 from penstock.common.missing import tell_of_missing_libraries

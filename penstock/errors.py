@@ -1,4 +1,4 @@
-"""What can go wrong, said so that a reader knows what, where and what to do."""
+"""The errors of Penstock: each says what is wrong, where, and what to do (docs/errors.md)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from penstock.redaction import redact
 
 class PenstockError(Exception):
     """A failure that its reader can act on. It quotes no secret, whatever it is made from.
+
+    Raised when:
+        Never itself; catch it to catch all of them.
+
+    What to do:
+        The message says what is wrong, where, and what to do.
 
     Args:
         what: What is wrong, with the offending value.
@@ -39,11 +45,25 @@ def _again(kind: type[PenstockError], given: tuple[Any, ...]) -> PenstockError:
 
 
 class InputError(PenstockError):
-    """Data, a file or a setting that came from outside is not usable."""
+    """Data, a file or a setting from outside cannot be used.
+
+    Raised when:
+        A table, project file, policy, record or argument is missing, cannot be read, or holds a
+        value that is not allowed.
+
+    What to do:
+        Correct what the message names and run the command again. Nothing half-written is left.
+    """
 
 
 class ReadingError(InputError):
     """A source cannot be read as it is, but could be with other settings.
+
+    Raised when:
+        The table does not fit the section `source`: another delimiter, encoding or column type.
+
+    What to do:
+        Write the proposed settings into the section `source`; `penstock init` does so itself.
 
     Args:
         what: What is wrong, with the offending value.
@@ -82,11 +102,24 @@ def absent_column(
 
 
 class UsageError(InputError):
-    """A command was given something that it cannot use."""
+    """A command was given an argument that it cannot use.
+
+    Raised when:
+        An option or argument of the command line is wrong, missing or does not go with another.
+
+    What to do:
+        Correct the command; `penstock COMMAND --help` lists its options.
+    """
 
 
 class MissingLibraryError(InputError, ModuleNotFoundError):
     """A library that a part of Penstock uses is not installed.
+
+    Raised when:
+        A command or step needs a library of an extra that was not installed.
+
+    What to do:
+        Install the extra that the message names.
 
     Args:
         library: The module that was to be imported.
@@ -109,20 +142,58 @@ class MissingLibraryError(InputError, ModuleNotFoundError):
 
 
 class IntegrityError(PenstockError):
-    """An artifact is not the one that a record speaks of."""
+    """An artifact is not the one that a record names by its digest.
+
+    Raised when:
+        Files, tags, records or the champion alias were changed after they were written, or a
+        decision is used with another model, policy or dataset than it was made on.
+
+    What to do:
+        See `penstock audit` and `penstock verify`. Restore what was changed, or release again.
+    """
 
 
 class NotApprovedError(PenstockError):
-    """A step that needs an approving decision was not given one."""
+    """A model may not be registered or served: no decision or no person approves it.
+
+    Raised when:
+        The gate refused the model, the decision is of another model, an approval that the policy
+        requires is missing, or somebody rejected the version.
+
+    What to do:
+        Read the decision's page. Improve the model or the policy, or approve the version with
+        `penstock approve`.
+    """
 
 
 class ServiceError(PenstockError):
-    """A service (registry, store, server, webhook) did not answer as it must."""
+    """A service (registry, store, server, cluster, webhook) did not respond as it must.
+
+    Raised when:
+        It cannot be reached, does not respond in time, denies access, or responds with an error.
+
+    What to do:
+        Check that the service is up and that this account may use it, then run the command again.
+    """
 
 
 class LeaseLostError(ServiceError):
-    """Another controller has taken a service over; whoever sees this must not act on it again."""
+    """Another controller has taken over the service; this one must stop acting on it.
+
+    Raised when:
+        A second command works on the same service while this one was delayed or stopped.
+
+    What to do:
+        Nothing: the other controller continues. See `penstock status`.
+    """
 
 
 class UnrecordedError(ServiceError):
-    """What was to be written down before it is done could not be written down."""
+    """A step of a rollout could not be recorded, so it was not done.
+
+    Raised when:
+        The disk or the cluster does not store the rollout's journal.
+
+    What to do:
+        Make room or restore access, then run `penstock rollout resume`.
+    """

@@ -1,4 +1,4 @@
-"""How a run's outcome reaches people: a webhook or a file, and a message that says why it ended."""
+"""Notifying people of a run's outcome: by a webhook or a file, with the reason."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def post(text: str, *, state: str, webhook: str = "", file: str = "") -> list[st
 
 
 def reason_of(record: Path) -> str:
-    """Return why a gate said what it said, in the words of its own record.
+    """Return the reason of a decision, validation, rollout or approval, from its record.
 
     Args:
         record: The file of a decision, a validation, a rollout or an approval's outcome.
@@ -102,8 +102,8 @@ def _posted(address: str, text: str) -> str:
         host = urlsplit(address).netloc.rpartition("@")[2]
         _send(address, {"text": text})
     except (OSError, ValueError, HTTPException, PenstockError) as error:
-        said = f"The webhook at {host or 'the given address'} did not take it: {error}"
-        return redact(said)
+        problem = f"The webhook at {host or 'the given address'} did not accept it: {error}"
+        return redact(problem)
     return ""
 
 
@@ -118,7 +118,7 @@ def _send(address: str, body: dict[str, str]) -> None:
     )
     with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310
         if answer.status >= 300:
-            raise ServiceError(f"it answered {answer.status}")
+            raise ServiceError(f"it responded with {answer.status}")
 
 
 def _append(path: Path, line: dict[str, str]) -> None:

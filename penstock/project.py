@@ -38,7 +38,7 @@ FILE_DATABASES = ("sqlite", "duckdb")
 
 
 class NotifySpec(Spec):
-    """Who hears how a run ended."""
+    """Who is notified how a run ended."""
 
     webhook: str = Field(
         default="",
@@ -89,7 +89,7 @@ class Project(Spec):
     cluster: ClusterSpec = ClusterSpec()
 
     @model_validator(mode="after")
-    def _asks_what_can_fail(self) -> Project:
+    def _has_rules_that_fit(self) -> Project:
         metric = self.training.metric
         try:
             if self.task != "auto":
@@ -103,7 +103,7 @@ class Project(Spec):
     @model_validator(mode="before")
     @classmethod
     def _learn_the_secrets(cls, raw: Any) -> Any:
-        """Know what is secret before anything is said of it."""
+        """Register the secrets before any message can quote them."""
         learn_all(raw)
         return raw
 

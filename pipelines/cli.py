@@ -11,12 +11,12 @@ from pathlib import Path
 from penstock import __version__
 from penstock.common.secrets import keep_environment
 from penstock.errors import InputError, MissingLibraryError, PenstockError, UsageError
-from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED, USAGE
-from penstock.pipelines.gate import add_gate_command
+from penstock.pipelines.gate_command import add_gate_command
+from penstock.pipelines.kubeflow_commands import add_remote_commands
 from penstock.pipelines.located import add_project_argument, add_settings, home_of, locate
-from penstock.pipelines.records import add_records_commands
-from penstock.pipelines.remote import add_remote_commands
-from penstock.pipelines.service import add_service_commands
+from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, USAGE
+from penstock.pipelines.registry_commands import add_records_commands
+from penstock.pipelines.service_commands import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
 from penstock.redaction import guarded
 
@@ -51,7 +51,7 @@ def parser() -> argparse.ArgumentParser:
     """Return the parser of the whole command line."""
     parser = argparse.ArgumentParser(
         prog="penstock",
-        description="Lead a table to a served model; nothing passes without a recorded decision.",
+        description="Release a model of a table: it is served only after a recorded approval.",
     )
     parser.add_argument("--version", action="version", version=f"penstock {__version__}")
     parser.set_defaults(extra="laptop")
@@ -147,14 +147,14 @@ def _add_example(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _add_stop(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
-        "stop", help="end what a run left serving", description=_stop.__doc__
+        "stop", help="stop what a run left serving", description=_stop.__doc__
     )
     add_project_argument(command)
     command.set_defaults(command=_stop)
 
 
 def _init(options: argparse.Namespace) -> int:
-    """Look at a table and write a project file for it, with every field explained."""
+    """Inspect a table and write a project file for it, with every field explained."""
     from penstock.pipelines.init import write_project
 
     written = write_project(
@@ -169,12 +169,12 @@ def _init(options: argparse.Namespace) -> int:
         force=options.force,
         full=options.full,
     )
-    print(f"Wrote {written}. Look through it, then: penstock run {written}")
+    print(f"Wrote {written}. Review it, then: penstock run {written}")
     return 0
 
 
 def _run(options: argparse.Namespace) -> int:
-    """Run the whole release pipeline on this machine and leave the model served on loopback."""
+    """Run the whole release pipeline on this machine, and serve the model on loopback."""
     from rich.console import Console
 
     from penstock.pipelines.index import refresh_index
@@ -214,7 +214,7 @@ def _compile(options: argparse.Namespace) -> int:
     compile_release(loaded, output=options.output, kubernetes_manifest=options.kubernetes_manifest)
     print(f"Wrote {options.output}.")
     for line in unsupplied(loaded):
-        print(f"Its steps will not find a secret unless their image or pod brings it: {line}.")
+        print(f"Its steps will not find a secret unless their image or pod has it: {line}.")
     if is_local(loaded.source.uri):
         print(
             f"Its table, {loaded.source.uri}, is a path of this machine: give the parameter uri an "
@@ -251,7 +251,7 @@ def _example(options: argparse.Namespace) -> int:
 
 
 def _stop(options: argparse.Namespace) -> int:
-    """End the servers that runs of this project left on this machine."""
+    """Stop the servers that runs of this project left on this machine."""
     from penstock.pipelines.index import refresh_index
     from penstock.rollout.routers.services import stop
 

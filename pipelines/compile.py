@@ -13,8 +13,7 @@ import yaml
 import penstock
 from penstock.common import files
 from penstock.errors import InputError
-from penstock.pipelines._compact import compact
-from penstock.pipelines._layout import as_yaml
+from penstock.pipelines.compiled_yaml import as_yaml, compact
 from penstock.pipelines.local_runner import import_kfp
 from penstock.pipelines.parameters import for_file
 from penstock.pipelines.secret_fields import refuse_clear, with_secrets
@@ -83,8 +82,8 @@ def _compiled(project: Project) -> list[dict[str, Any]]:
     import_kfp()
     from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 
-    from penstock.pipelines._cluster import on_cluster
     from penstock.pipelines.release import release
+    from penstock.pipelines.task_settings import on_cluster
 
     made = on_cluster(release, project.cluster)
     spec, platform = MessageToDict(made.pipeline_spec), MessageToDict(made.platform_spec)

@@ -47,18 +47,18 @@ _ROLLOUTS: dict[str | None, tuple[str, Tone]] = {
     None: ("under way", "warn"),
 }
 _OF_A_VERSION = ("decision", "evaluation", "explanation", "card")
-"""Its pages that tell of it, besides those of the run that made it."""
+"""The pages of a version, besides those of its rollout."""
 
 
 def refresh_index(project: Located) -> Path | None:
     """Write the project's page again, if there is anything to show.
 
     It is read from the folders of its runs and the state of its service, not from the registry:
-    what was done to that elsewhere is not on it.
+    changes that were made there directly are not on it.
 
     Returns:
-        The page; None if the project never ran here, or if it cannot be written. That is said, and
-        ends no command that has done what it was asked for.
+        The page; None if the project never ran here, or if it cannot be written. That is reported,
+        and does not fail the command.
     """
     path = project.home / INDEX
     try:
@@ -101,9 +101,9 @@ def _service(
     project: Located, runs: Sequence[PastRun]
 ) -> tuple[list[ServiceStatus] | None, list[Rollout]]:
     """Return what serves (None: that is not known here) and the rollouts, the newest first."""
-    told = [run.rollout for run in runs if run.rollout is not None]
+    recorded = [run.rollout for run in runs if run.rollout is not None]
     if project.project.deployment.router != "local":
-        return None, told
+        return None, recorded
     from penstock.rollout.place import history, place_of
 
     place: Place = place_of(
@@ -112,25 +112,25 @@ def _service(
     try:
         journals = [journal.rollout for journal in history(place)]
     except PenstockError:
-        journals = list(reversed(told))  # Another release of Penstock wrote them.
+        journals = list(reversed(recorded))  # Another release of Penstock wrote them.
     return place.standing(), journals[::-1]
 
 
 def _verdict(serving: Sequence[ServiceStatus] | None) -> tuple[Status, str]:
     if serving is None:
-        return "plain", "It serves on a cluster: ask what serves there with penstock status."
+        return "plain", "It serves on a cluster: see penstock status."
     if not serving:
-        return "plain", "Nothing is being served. Bring a version up with: penstock run."
+        return "plain", "Nothing is being served. Release a version with: penstock run."
     return "plain", " ".join(_sentence(each) for each in serving)
 
 
 def _sentence(service: ServiceStatus) -> str:
     if not service.running:
-        return f"{service.service} is not running. Bring it back with: penstock run."
+        return f"{service.service} is not running. Start it again with: penstock run."
     shares = [f"version {v} {weight} %" for v, weight in service.weights.items() if weight]
     if len(shares) == 1:
         return f"Version {service.stable} serves all requests at {service.url}."
-    return f"At {service.url} of all requests {' and '.join(shares)}."
+    return f"Shares of the requests at {service.url}: {' and '.join(shares)}."
 
 
 def _service_section(serving: Sequence[ServiceStatus] | None) -> Section:
@@ -149,9 +149,9 @@ def _service_section(serving: Sequence[ServiceStatus] | None) -> Section:
         for version in service.versions
     ]  # fmt: skip
     commands = preformatted(
-        "penstock status      # what serves now, at which weight, what the rules say\n"
-        "penstock rollback    # the version before this one again\n"
-        "penstock stop        # end it"
+        "penstock status      # what serves, at which weight, what the rules find\n"
+        "penstock rollback    # serve the previous version again\n"
+        "penstock stop        # stop serving"
     )
     shown = table(["Version", "Role", "Requests", "Server", "Address"], rows) if rows else ""
     return Section("Service", shown + commands, lead="As of the date above.")
@@ -175,7 +175,7 @@ def _versions(
     rows: list[Row] = [
         [
             Cell(str(version), strong=True),
-            _standing(weights.get(version, 0), newest.get(version)),
+            _status(weights.get(version, 0), newest.get(version)),
             run.began,
             run.data_version,
             Cell("", links=_links(run, *_OF_A_VERSION, "rollout", home=home)),
@@ -184,13 +184,13 @@ def _versions(
     ]
     return _section(
         "Versions",
-        ["Version", "Standing", "Registered by the run of", "Data", "Pages"],
+        ["Version", "Status", "Registered by run", "Data", "Pages"],
         rows,
         none="No version has been registered yet.",
     )
 
 
-def _standing(weight: int, rollout: Rollout | None) -> Cell:
+def _status(weight: int, rollout: Rollout | None) -> Cell:
     if weight:
         return Cell(f"serves {weight} %", "good")
     if rollout is None:
@@ -214,30 +214,32 @@ def _decisions(runs: Sequence[PastRun], *, home: Path) -> Section:
     ]
     return _section(
         "Decisions",
-        ["Run", "Gate", "Version", "Why", "Pages"],
+        ["Run", "Gate", "Version", "Reason", "Pages"],
         rows,
-        none="The gate has not been asked yet.",
+        none="The gate has not decided yet.",
     )
 
 
 def _canaries(runs: Sequence[PastRun], rollouts: Sequence[Rollout], *, home: Path) -> Section:
-    told = {run.rollout.identity: run for run in reversed(runs) if run.rollout is not None}
+    recorded = {run.rollout.identity: run for run in reversed(runs) if run.rollout is not None}
     rows: list[Row] = [
         [
             f"{rollout.started.astimezone():%Y-%m-%d %H:%M:%S}",
             Cell(str(rollout.candidate), strong=True),
             str(rollout.stable or "none"),
             Cell(*_ROLLOUTS[rollout.outcome]),
-            f"Drill ({rollout.drill}): {rollout.reason}" if rollout.drill else rollout.reason,
-            Cell("", links=_links(told[rollout.identity], "rollout", "card", home=home))
-            if rollout.identity in told
+            f"Fault injection ({rollout.drill}): {rollout.reason}"
+            if rollout.drill
+            else rollout.reason,
+            Cell("", links=_links(recorded[rollout.identity], "rollout", "card", home=home))
+            if rollout.identity in recorded
             else "",
         ]
         for rollout in rollouts
     ]
     return _section(
         "Canaries",
-        ["Began", "Version", "Beside", "Outcome", "Why", "Pages"],
+        ["Started", "Version", "Stable", "Outcome", "Reason", "Pages"],
         rows,
         none="No version has been rolled out yet.",
     )
@@ -248,21 +250,21 @@ def _runs(runs: Sequence[PastRun], *, older: int, home: Path) -> Section:
         [
             run.began,
             Cell(*_OUTCOMES.get(run.outcome, (run.outcome, "plain"))),
-            " ".join(_told(run)),
+            " ".join(_reason(run)),
             Cell("", links=(*_links(run, *PAGES, home=home), *_log(run, home=home))),
         ]
         for run in runs
     ]
-    lead = f"{older:,} older ones are not shown." if older else ""
-    shown = table(["Began", "Outcome", "Why", "Pages"], rows)
+    lead = f"{older:,} older runs are not shown." if older else ""
+    shown = table(["Started", "Outcome", "Reason", "Pages"], rows)
     return Section("Runs and reports", shown, lead=lead)
 
 
-def _told(run: PastRun) -> Iterator[str]:
+def _reason(run: PastRun) -> Iterator[str]:
     if run.reason:
         yield run.reason
     if run.settings:
-        yield f"Set for it: {', '.join(run.settings)}."
+        yield f"Settings: {', '.join(run.settings)}."
 
 
 def _links(run: PastRun, *names: str, home: Path) -> tuple[tuple[str, str], ...]:

@@ -17,7 +17,7 @@ from penstock.data.spec import SourceSpec
 from penstock.errors import InputError
 from penstock.pipelines.project_text import project_text
 from penstock.pipelines.secret_fields import Clear, clear_in
-from penstock.pipelines.source_options import comments, sections, told, with_options
+from penstock.pipelines.source_options import assumptions_text, comments, sections, with_options
 from penstock.project import FILE_DATABASES, Project
 from penstock.redaction import learn, redact
 
@@ -81,7 +81,7 @@ def write_project(
         except InputError as error:
             raise with_options(error) from error
         if data.assumptions:
-            print(told(data.assumptions))
+            print(assumptions_text(data.assumptions))
         resolved = resolve_task(data, target=target, task=task)
         positive = resolve_positive(data, target=target) if resolved == "binary" else None
         expectations = propose(table, target=target, task=resolved)
@@ -91,7 +91,7 @@ def write_project(
     named = clear_in("source.uri", uri)
     written = named.instead if named else uri
     if named:
-        print(_told(named))
+        print(_secret_note(named))
     text = project_text(
         f"Made by penstock init from {data.rows:,} rows and {len(data.columns)} columns "
         f"({data.content}).",
@@ -111,7 +111,7 @@ def write_project(
     return output
 
 
-def _told(named: Clear) -> str:
+def _secret_note(named: Clear) -> str:
     """Return what to do about an address that held a secret: the file refers to it instead."""
     variables = "; ".join(f"export {name}=..." for name in named.names)
     return (

@@ -94,10 +94,10 @@ class LocalSteps:
             return self._cold(cold)
         if self._cache and note and self._reuse(call, note):
             return "reused", True, 0.0
-        said: list[str] = []
-        how, good, cpu = self._warm_or_cold(call, environment, said=said, cold=cold)
+        figures: list[str] = []
+        how, good, cpu = self._warm_or_cold(call, environment, figures=figures, cold=cold)
         if self._cache and note and good:
-            self._cache.keep(call, note, lines=said)
+            self._cache.keep(call, note, lines=figures)
         return how, good, cpu
 
     def _reuse(self, call: StepCall, note: Path) -> bool:
@@ -117,7 +117,7 @@ class LocalSteps:
         call: StepCall,
         environment: Mapping[str, str],
         *,
-        said: list[str],
+        figures: list[str],
         cold: Callable[[], bool],
     ) -> tuple[str, bool, float]:
         end = None
@@ -128,7 +128,7 @@ class LocalSteps:
                 call=function,
                 arguments=arguments,
                 environment=environment,
-                line=lambda text: _tell(text, said),
+                line=lambda text: _echo(text, figures),
             )
         if end is None:
             return self._cold(cold)
@@ -141,11 +141,11 @@ class LocalSteps:
         return "cold", good, _cpu_of_children() - before
 
 
-def _tell(text: str, said: list[str]) -> None:
+def _echo(text: str, figures: list[str]) -> None:
     # kfp.local puts a print of its own in place for the time of a step, and so indents the lines.
     print(text, end="")
     if MARK in text:
-        said.append(text.rstrip("\n"))
+        figures.append(text.rstrip("\n"))
 
 
 def _call_of(command: Sequence[str]) -> StepCall | None:

@@ -76,14 +76,14 @@ def given(texts: Iterable[str], *, inputs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def starter() -> str:
-    """Return who starts a run, as `penstock approve` would name them; empty if nobody can say."""
+    """Return who starts a run, as `penstock approve` would name them; empty if unknown."""
     from penstock.common.people import is_known
     from penstock.registry.identity import whoami
 
     try:
         name = whoami().name
     except PenstockError:
-        # The run does not need a name: whoever approves it is then told apart from nobody.
+        # The run does not need a name: every approver then counts as another person.
         return ""
     return name if is_known(name) else ""
 
@@ -100,14 +100,14 @@ _KINDS: dict[str, tuple[type, str]] = {
 def _typed(name: str, text: str, kind: str) -> Any:
     if kind == "STRING":
         return text
-    wanted, words = _KINDS[kind]
+    expected, words = _KINDS[kind]
     try:
         value = json.loads(text, parse_constant=_no_number)
     except ValueError:
         value = None
-    if wanted is float and type(value) is int:
+    if expected is float and type(value) is int:
         return float(value)
-    if type(value) is not wanted:
+    if type(value) is not expected:
         raise UsageError(f"{text!r} is not {words}", where=f"--parameter {name}")
     return value
 

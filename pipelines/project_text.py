@@ -100,13 +100,13 @@ def _section(title: str, values: Mapping[str, Any], *, full: bool) -> Iterator[s
     yield from _comment((kind.__doc__ or "").splitlines()[0], indent=0)
     yield f"{title}:"
     # The gate is what a reviewer looks for first, so its rules stand in the open.
-    asked = _rules(full=full) if title == "gate" else {}
-    yield from _live(kind, {**asked, **values}, indent=2)
-    yield from _defaults(title, kind, shown={**asked, **values}, full=full, indent=2)
+    rules = _rules(full=full) if title == "gate" else {}
+    yield from _live(kind, {**rules, **values}, indent=2)
+    yield from _defaults(title, kind, shown={**rules, **values}, full=full, indent=2)
 
 
 def _rules(*, full: bool) -> dict[str, Any]:
-    """Return the rules that the default policy asks; what it does not ask is a default."""
+    """Return the rules of the default policy; the others stay commented out."""
     default = Project.model_fields["gate"].get_default().model_dump(mode="json")
     rules = {key: rule for key, rule in default.items() if rule is not None}
     for name, rule in rules.items():
@@ -164,7 +164,7 @@ def _spec(field: FieldInfo) -> type[Spec] | None:
 def _contract(contract: Contract) -> Iterator[str]:
     yield from _comment(
         "The columns that the table must have, and their storage types. extra says what a column "
-        "that is not listed means: error, warn or ignore.",
+        "that is not listed means: block, warn or ignore.",
         indent=0,
     )
     yield "contract:"

@@ -1,4 +1,4 @@
-"""The release pipeline: a table in, a served model out, two gates between."""
+"""The release pipeline: from a table to a served model, with gates between."""
 
 from kfp import dsl
 
@@ -16,12 +16,22 @@ from penstock.components.register import register
 from penstock.components.split import split
 from penstock.components.train import train
 from penstock.components.validate import validate
-from penstock.pipelines._tasks import light, network, sized
+from penstock.pipelines.outcomes import ENDINGS
+from penstock.pipelines.task_settings import light, network, renamed, sized
 
 NAME = "penstock-release"
 
 
-@dsl.pipeline(name=NAME, description="Table to served model; nothing passes without a decision.")
+def _end(name: str, *, evidence: object) -> None:
+    """End the run as failed, by a task that says how it ended."""
+    ending = ENDINGS[name]
+    light(renamed(fail, name)(evidence=evidence, reason=f"{ending.sentence}."), ending.title)
+
+
+@dsl.pipeline(
+    name=NAME,
+    description="Table to served model, after a recorded approval.",
+)
 def release(
     name: str,
     uri: str,
@@ -43,7 +53,7 @@ def release(
     notify_webhook: str = "",
     notify_file: str = "",
 ) -> None:
-    """Lead a table to a served model.
+    """Release a model of a table: served only after a recorded approval.
 
     Every parameter but the first three has a default. An object holds fields of a section of the
     project file (docs/project-file.md).
@@ -63,14 +73,14 @@ def release(
         evaluation: How the holdout is measured: section `evaluation`.
         policy: The rules of the gate and who must approve: section `gate`.
         deployment: Where and how the model is rolled out: section `deployment`.
-        card: What the owner says in the model card: section `card`.
-        requested_by: Who starts the run, and so is never the only one to approve it.
+        card: The owner's part of the model card: section `card`.
+        requested_by: Who starts the run; this person is never the only one to approve it.
         tracking_uri: MLflow store. Empty takes MLFLOW_TRACKING_URI of the steps.
-        notify_webhook: Slack-compatible address that is told how the run ended.
-        notify_file: File to which the end of the run is appended as JSON.
+        notify_webhook: Slack-compatible address that gets the outcome of the run.
+        notify_file: File to which the outcome of the run is appended as JSON.
     """
-    told = light(notify(name=name, webhook=notify_webhook, file=notify_file), "Notify")
-    with dsl.ExitHandler(told, name="release"):
+    notified = light(notify(name=name, webhook=notify_webhook, file=notify_file), "Notify")
+    with dsl.ExitHandler(notified, name="release"):
         read = network(sized(ingest(uri=uri, options=source), "Ingest", limit="2Gi"))
         checked = sized(
             validate(dataset=read.outputs["dataset"], contract=contract, expectations=expectations),
@@ -177,8 +187,8 @@ def release(
                         limit="2Gi",
                     )
                 )
-                asked = network(
-                    # It may wait for days, and a node has better things to keep room for.
+                approval = network(
+                    # It may wait for days, so it must not reserve much of a node.
                     sized(
                         approve(
                             registration=registered.outputs["registration"],
@@ -192,7 +202,7 @@ def release(
                         cpu="50m",
                     )
                 )
-                with dsl.If(asked.outputs["Output"] == True, name="approved"):  # noqa: E712
+                with dsl.If(approval.outputs["Output"] == True, name="approved"):  # noqa: E712
                     deployed = network(
                         light(
                             deploy(
@@ -208,31 +218,10 @@ def release(
                         )
                     )
                     with dsl.If(deployed.outputs["Output"] == False, name="rolled back"):  # noqa: E712
-                        light(
-                            fail(
-                                evidence=deployed.outputs["rollout"],
-                                reason="The candidate was rolled back.",
-                            ),
-                            "Rolled back",
-                        )
-                with dsl.If(asked.outputs["Output"] == False, name="not approved"):  # noqa: E712
-                    light(
-                        fail(
-                            evidence=asked.outputs["outcome"],
-                            reason="The candidate was not approved.",
-                        ),
-                        "Not approved",
-                    )
+                        _end("rolled-back", evidence=deployed.outputs["rollout"])
+                with dsl.If(approval.outputs["Output"] == False, name="not approved"):  # noqa: E712
+                    _end("not-approved", evidence=approval.outputs["outcome"])
             with dsl.If(decided.outputs["Output"] == False, name="gate refuses"):  # noqa: E712
-                light(
-                    fail(
-                        evidence=decided.outputs["decision"],
-                        reason="The gate refused the candidate.",
-                    ),
-                    "Refused by the gate",
-                )
+                _end("gate-refused", evidence=decided.outputs["decision"])
         with dsl.If(checked.outputs["Output"] == False, name="data is not valid"):  # noqa: E712
-            light(
-                fail(evidence=checked.outputs["results"], reason="The data were refused."),
-                "Refused data",
-            )
+            _end("data-refused", evidence=checked.outputs["results"])

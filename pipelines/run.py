@@ -10,14 +10,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from penstock import tracking
 from penstock.common import files
 from penstock.errors import InputError, PenstockError
-from penstock.pipelines.exits import ENDINGS, TITLES
 from penstock.pipelines.local_runner import LocalSteps, StepTime, import_kfp, started_by
 from penstock.pipelines.located import Located
+from penstock.pipelines.outcomes import ENDINGS, TITLES, Outcome
 from penstock.pipelines.outputs import Outputs, collect_pages
 from penstock.pipelines.parameters import for_run
 from penstock.pipelines.secret_fields import lent, resolve_all
@@ -38,8 +38,6 @@ from penstock.rollout.words import headline
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-Outcome = Literal["released", "refused", "rolled_back", "failed"]
 
 STEPS = (
     "ingest",

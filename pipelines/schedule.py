@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from penstock.errors import InputError, UsageError
-from penstock.pipelines._accounts import granted
-from penstock.pipelines._client import Endpoint, asking
 from penstock.pipelines.compile import version_name
-from penstock.pipelines.submit import Package
+from penstock.pipelines.kubeflow_client import Endpoint, readable_errors
+from penstock.pipelines.submit import Package, account_granted
 from penstock.project import Project
 
 _EQUALS = 1
@@ -76,7 +75,7 @@ class Schedules:
     def create(
         self, project: Project, made: Package, plan: Plan, *, name: str
     ) -> tuple[Change, Any]:
-        """Create a schedule, or bring the one of this name to what is asked for.
+        """Create a schedule, or replace the one of this name if it differs.
 
         Kubeflow cannot change a schedule, so one that differs is replaced: the new one is made
         first, so that a failure in between leaves two and never none. One that was paused stays so.
@@ -95,25 +94,25 @@ class Schedules:
             ServiceError: If Kubeflow does not take it.
         """
         plan.check()
-        with granted(project.cluster.service_account), asking(self._endpoint):
+        with account_granted(project.cluster.service_account), readable_errors(self._endpoint):
             version = self._version(project, made)
             experiment = self._client.create_experiment(
                 project.cluster.experiment or project.name, namespace=self._namespace
             )
             before = self._called(name)
             paused = bool(before) and all(is_paused(each) for each in before)
-            asked = self._body(project, made, plan, name, version, experiment.experiment_id)
-            asked.mode = "DISABLE" if paused else "ENABLE"
-            if len(before) == 1 and _same(before[0], asked):
+            requested = self._body(project, made, plan, name, version, experiment.experiment_id)
+            requested.mode = "DISABLE" if paused else "ENABLE"
+            if len(before) == 1 and _same(before[0], requested):
                 return "unchanged", before[0]
-            created = self._recurring.recurring_run_service_create_recurring_run(asked)
+            created = self._recurring.recurring_run_service_create_recurring_run(requested)
             for each in before:
                 self._client.delete_recurring_run(each.recurring_run_id)
             return ("replaced" if before else "created"), created
 
     def every(self) -> list[Any]:
         """Return all recurring runs, oldest first."""
-        with asking(self._endpoint):
+        with readable_errors(self._endpoint):
             return self._listed()
 
     def pause(self, which: str) -> Any:
@@ -126,21 +125,21 @@ class Schedules:
             InputError: If there is none, or there are several of that name.
         """
         found = self.find(which)
-        with asking(self._endpoint):
+        with readable_errors(self._endpoint):
             self._client.disable_recurring_run(found.recurring_run_id)
         return found
 
     def resume(self, which: str) -> Any:
         """Start runs again, by name or id, as `pause` takes it."""
         found = self.find(which)
-        with asking(self._endpoint):
+        with readable_errors(self._endpoint):
             self._client.enable_recurring_run(found.recurring_run_id)
         return found
 
     def delete(self, which: str) -> Any:
         """Delete a schedule, by name or id, as `pause` takes it; its runs stay."""
         found = self.find(which)
-        with asking(self._endpoint):
+        with readable_errors(self._endpoint):
             self._client.delete_recurring_run(found.recurring_run_id)
         return found
 
@@ -272,8 +271,8 @@ def trigger_words(schedule: Any) -> str:
     return "never"
 
 
-def _same(there: Any, asked: Any) -> bool:
-    return _essence(there) == _essence(asked)
+def _same(there: Any, requested: Any) -> bool:
+    return _essence(there) == _essence(requested)
 
 
 def _essence(schedule: Any) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Options of `penstock init` that say how to read a table, and what it says of how it did."""
+"""Options of `penstock init` that say how to read a table, and how it reports assumptions."""
 
 from __future__ import annotations
 
@@ -99,29 +99,31 @@ def with_options(error: InputError) -> InputError:
     if not named:
         return error
     options = ", ".join(_option(name) for name in named)
-    said = f"{error.remedy} (Options of penstock init: {options}.)"
-    return InputError(error.what, where=error.where, remedy=said)
+    remedy = f"{error.remedy} (Options of penstock init: {options}.)"
+    return InputError(error.what, where=error.where, remedy=remedy)
 
 
-def told(assumptions: Iterable[Assumption]) -> str:
+def assumptions_text(assumptions: Iterable[Assumption]) -> str:
     """Return what was assumed of a table, riskiest first, each with the setting and the option."""
     lines = []
-    for said in sorted_by_risk(assumptions):
-        lines += _wrapped(said.text, first=f"  {said.risk:<7} ", then=" " * 10)
-        option = _option_for(said.setting)
+    for assumption in sorted_by_risk(assumptions):
+        lines += _wrapped(assumption.text, first=f"  {assumption.risk:<7} ", then=" " * 10)
+        option = _option_for(assumption.setting)
         lines += _wrapped(
-            f"source: {said.setting}" + (f" ({option})" if option else ""),
+            f"source: {assumption.setting}" + (f" ({option})" if option else ""),
             first=" " * 10 + "-> ",
             then=" " * 13,
         )
-    return "\n".join(["Assumed of the table, riskiest first:", *lines]) if lines else ""
+    return "\n".join(["Assumptions about the table, riskiest first:", *lines]) if lines else ""
 
 
 def comments(assumptions: Iterable[Assumption]) -> list[str]:
     """Return what was assumed of a table as comment lines of YAML."""
     lines = []
-    for said in sorted_by_risk(assumptions):
-        text = f"Assumed ({said.risk} risk): {said.text}. Setting: {said.setting}."
+    for assumption in sorted_by_risk(assumptions):
+        text = (
+            f"Assumed ({assumption.risk} risk): {assumption.text}. Setting: {assumption.setting}."
+        )
         lines += _wrapped(text, first="# ", then="# ")
     return lines
 

@@ -68,7 +68,7 @@ class Kept:
         run: Name of the run that computed the outputs.
         folder: Where they are.
         digest: Of all files in it.
-        lines: What the step said of its result.
+        lines: The figures that the step printed.
     """
 
     run: str
@@ -112,7 +112,7 @@ class StepCache:
         try:
             return self._folder / f"{call.function}-{_key(call, environment)}.json"
         except OSError as error:
-            _tell(call, "is run, for what it reads cannot be digested", error)
+            _report(call, "is run, for what it reads cannot be digested", error)
             return None
 
     def take(self, call: StepCall, note: Path) -> Kept | None:
@@ -129,7 +129,7 @@ class StepCache:
             # Digested after the copy: what was read is what is used.
             same = _digest_of_outputs(call.folder) == kept.digest
         except (OSError, ValueError) as error:
-            _tell(call, "is run again, for what was kept of it cannot be reused", error)
+            _report(call, "is run again, for what was kept of it cannot be reused", error)
             same = False
         if not same:
             _empty(call.folder)
@@ -137,7 +137,7 @@ class StepCache:
         try:
             self._write(note, kept, folder=call.folder)
         except (OSError, PenstockError) as error:
-            _tell(call, "is reused, and the place of this copy cannot be noted", error)
+            _report(call, "is reused, and the place of this copy cannot be noted", error)
         return kept
 
     def keep(self, call: StepCall, note: Path, *, lines: Collection[str]) -> None:
@@ -146,7 +146,7 @@ class StepCache:
             kept = Kept(self._run, str(call.folder), _digest_of_outputs(call.folder), tuple(lines))
             self._write(note, kept, folder=call.folder)
         except (OSError, PenstockError) as error:
-            _tell(call, "cannot be reused by a later run, for it cannot be kept", error)
+            _report(call, "cannot be reused by a later run, for it cannot be kept", error)
 
     def _read(self, path: Path) -> Kept | None:
         try:
@@ -163,7 +163,7 @@ class StepCache:
         files.write_text(path, json.dumps(raw, indent=2) + "\n")
 
 
-def _tell(call: StepCall, what: str, error: Exception) -> None:
+def _report(call: StepCall, what: str, error: Exception) -> None:
     """Leave a line in the run's log."""
     print(f"The step {call.function} {what}: {error}")
 

@@ -1,9 +1,16 @@
-"""The release pipeline handed to Kubeflow: compiled, checked, and a run of it begun."""
+"""The release pipeline handed to Kubeflow: compiled, checked, and a run of it started.
+
+Kubeflow Pipelines from 2.18 on refuses a service account that its API server's
+ALLOWEDSERVICEACCOUNTS does not name; with several users it also checks whether the caller has the
+verb `use` on it (kubeflow/pipelines#14181). Neither applies to its own default account.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import re
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,13 +18,16 @@ from typing import Any
 
 import yaml
 
-from penstock.errors import UsageError
-from penstock.pipelines._accounts import granted
-from penstock.pipelines._client import Endpoint, asking
+from penstock.errors import PenstockError, ServiceError, UsageError
 from penstock.pipelines.compile import compile_release
+from penstock.pipelines.kubeflow_client import Endpoint, readable_errors
 from penstock.pipelines.parameters import given, starter, stays_here
 from penstock.pipelines.secret_fields import refuse_clear
 from penstock.project import Project
+
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_SECONDS = 5.0
+_REFUSALS = (400, 403)
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ def package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
     ):
         if value and name not in arguments and stays_here(value):
             raise UsageError(
-                f"{meaning}, {value}, is on this machine, and no step of the cluster sees it",
+                f"{meaning}, {value}, is on this machine, where no step of the cluster can read it",
                 where=project.name,
                 remedy=f"Give an address that the cluster reaches: --parameter {name}=...",
             )
@@ -90,7 +100,11 @@ def submit(
     """
     cluster = project.cluster
     account = cluster.service_account
-    with granted(account), asking(endpoint), tempfile.TemporaryDirectory() as scratch:
+    with (
+        account_granted(account),
+        readable_errors(endpoint),
+        tempfile.TemporaryDirectory() as scratch,
+    ):
         compiled = Path(scratch) / "release.yaml"
         compiled.write_text(made.text, encoding="utf-8")
         run = client.create_run_from_pipeline_package(
@@ -115,5 +129,79 @@ def terminate(run: str, *, client: Any, endpoint: Endpoint) -> None:
     Raises:
         ServiceError: If there is no such run, or Kubeflow does not allow it.
     """
-    with asking(endpoint):
+    with readable_errors(endpoint):
         client.terminate_run(run)
+
+
+def account_doubt(account: str, *, namespace: str) -> str:
+    """Return why this machine's Kubernetes user may not use an account; empty if it may.
+
+    It is also empty if there is no kubeconfig, if its cluster does not respond within seconds, or
+    if no account is set. It is a warning, no verdict: Kubeflow may know the caller by another name,
+    and before 2.18 it does not check.
+
+    Args:
+        account: The run's service account; empty for the one that Kubeflow sets.
+        namespace: The namespace of the run.
+    """
+    from penstock.cluster import client as kube
+
+    if not (account and namespace):
+        return ""
+    attributes = {
+        "namespace": namespace,
+        "verb": "use",
+        "resource": "serviceaccounts",
+        "name": account,
+    }
+    try:
+        server = kube.connect(patience=_SECONDS)
+        answer = server.create(
+            _REVIEWS,
+            {
+                "apiVersion": "authorization.k8s.io/v1",
+                "kind": "SelfSubjectAccessReview",
+                "spec": {"resourceAttributes": attributes},
+            },
+        )
+    except ServiceError:
+        return ""
+    if answer.get("status", {}).get("allowed", True):
+        return ""
+    return (
+        f"The user of the kubeconfig may not use the service account {account} in the namespace "
+        f"{namespace} of {server.server}. If that is you in Kubeflow too, Kubeflow Pipelines from "
+        "2.18 on refuses the run. Ask for the verb use on it: docs/submission.md."
+    )
+
+
+@contextlib.contextmanager
+def account_granted(account: str) -> Iterator[None]:
+    """Explain what to do if Kubeflow refuses what is done inside because of the account.
+
+    Args:
+        account: The run's service account; empty for the one that Kubeflow sets.
+
+    Raises:
+        ServiceError: In place of the one that reported the refusal.
+    """
+    try:
+        yield
+    except PenstockError as error:
+        status = getattr(error.__cause__, "status", None)
+        if not account or status not in _REFUSALS or not _names(error.what, account):
+            raise
+        raise ServiceError(
+            error.what,
+            where=error.where,
+            remedy=f"Kubeflow Pipelines from 2.18 on wants {account} in ALLOWEDSERVICEACCOUNTS of "
+            "its API server (kubectl set env deployment/ml-pipeline -n kubeflow "
+            f"ALLOWEDSERVICEACCOUNTS={account}, with the others that are there), and, where it has "
+            "several users, the verb use on that service account for you: docs/submission.md.",
+        ) from error.__cause__
+
+
+def _names(words: str, account: str) -> bool:
+    return (
+        account in words or re.search(r"service[ -]?accounts?\b", words, re.IGNORECASE) is not None
+    )

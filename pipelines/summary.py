@@ -1,4 +1,4 @@
-"""What a run left, said at its end."""
+"""The end of a run in words, and the same as `summary.json`."""
 
 from __future__ import annotations
 
@@ -10,21 +10,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from penstock.pipelines.outcomes import VERDICTS
 from penstock.pipelines.outputs import INDEX, SUMMARY
-from penstock.pipelines.rule_lines import class_lines, rule_lines
-from penstock.pipelines.run import Outcome, RunResult
+from penstock.pipelines.run import RunResult
+from penstock.pipelines.view import class_lines, rule_lines
 from penstock.records.dataset import Dataset, Split, sorted_by_risk
 from penstock.redaction import redact
 from penstock.rollout.smoke import curl_line
 from penstock.rollout.words import headline, last_findings
-
-VERDICTS: dict[Outcome, str] = {
-    "released": "RELEASED",
-    "refused": "REFUSED",
-    "rolled_back": "ROLLED BACK",
-    "failed": "FAILED",
-}
-"""How a run ended, as its first word to people."""
 
 _LABEL = 13
 
@@ -46,7 +39,9 @@ def write_summary(result: RunResult) -> None:
                 "reason": redact(result.reason),
                 "settings": list(map(redact, result.settings)),
                 "data_version": result.dataset.content if result.dataset else None,
-                "assumptions": [said.model_dump() for said in result.dataset.assumptions]
+                "assumptions": [
+                    assumption.model_dump() for assumption in result.dataset.assumptions
+                ]
                 if result.dataset
                 else [],
                 "split": result.split.counts() if result.split else None,
@@ -98,9 +93,11 @@ def _lines(result: RunResult) -> Iterator[str]:
 
 def _assumed(data: Dataset) -> Iterator[str]:
     """Yield what was assumed of how the table is to be read, where values may be wrong for it."""
-    risky = [said for said in sorted_by_risk(data.assumptions) if said.risk != "low"]
-    for place, said in enumerate(risky):
-        text = f"{said.text} ({said.risk} risk; source.{said.setting})"
+    risky = [
+        assumption for assumption in sorted_by_risk(data.assumptions) if assumption.risk != "low"
+    ]
+    for place, assumption in enumerate(risky):
+        text = f"{assumption.text} ({assumption.risk} risk; source.{assumption.setting})"
         yield _entry("" if place else "Assumed", text)
 
 

@@ -1,4 +1,4 @@
-"""Durations, moments and cron expressions as people write them and Kubeflow wants them."""
+"""Durations, timestamps and cron expressions, as people write them and as Kubeflow expects them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def duration(text: str) -> int:
     return seconds
 
 
-def moment(text: str) -> datetime:
+def timestamp(text: str) -> datetime:
     """Return a timestamp such as `2026-12-01` or `2026-12-01T06:00:00+01:00`; without zone, UTC.
 
     Raises:

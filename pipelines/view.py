@@ -1,11 +1,11 @@
-"""What a person sees while a pipeline runs: one line a step."""
+"""The console: one line for each step of a run, and one for each rule of a decision."""
 
 from __future__ import annotations
 
 import io
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TextIO
 
@@ -15,6 +15,9 @@ from penstock.redaction import redact
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
+
+    from penstock.records.decision import Decision, RuleResult
+    from penstock.records.evaluation import Evaluation
 
 _NONE: Mapping[str, str] = {}
 
@@ -35,7 +38,7 @@ def raised_in(line: str) -> str:
 
 @dataclass
 class Step:
-    """One task of the pipeline and how it stands."""
+    """One task of the pipeline and its state."""
 
     name: str
     state: State = "waiting"
@@ -62,8 +65,8 @@ class RunView:
             line is printed when the step ends.
         steps: The names of the expected tasks, in order.
         quiet: Tasks that are shown only if they fail.
-        endings: Tasks that fail to end a run, without a fault, and their names for people; shown
-            only if they ran.
+        endings: Tasks that fail to end a run that was refused or rolled back, with their titles;
+            shown only if they ran, and never as failed.
     """
 
     def __init__(
@@ -107,13 +110,13 @@ class RunView:
             self._running_or_last().raised = raised
 
     def see(self, name: str, *, state: State, seconds: float = 0.0, figure: str = "") -> None:
-        """Take how a step stands from elsewhere than a log; saying the same again changes nothing.
+        """Set the state of a step from elsewhere than a log; the same state again changes nothing.
 
         Args:
             name: The step.
-            state: How it stands.
+            state: Its state.
             seconds: How long it took, once it is over.
-            figure: What to write beside it.
+            figure: What to show beside it.
         """
         step = self._step(name)
         if step.state == state:
@@ -123,7 +126,7 @@ class RunView:
         step.took = seconds
         step.figure = figure
         if state in ("done", "failed"):
-            self._tell(step)
+            self._print(step)
 
     def failed(self) -> Step | None:
         """Return the first step that failed, or None."""
@@ -147,9 +150,9 @@ class RunView:
         step.state = "done" if ok else "failed"
         if not ok:
             step.figure = step.raised or "see the log"
-        self._tell(step)
+        self._print(step)
 
-    def _tell(self, step: Step) -> None:
+    def _print(self, step: Step) -> None:
         if self._live is None and self._shown(step):
             self._console.print(self._plain(step), highlight=False, markup=False, soft_wrap=True)
 
@@ -166,10 +169,10 @@ class RunView:
 
     def _plain(self, step: Step) -> str:
         mark = {"done": "ok    ", "failed": "FAILED", "running": "...   "}.get(step.state, "-     ")
+        name = f"{mark}  {step.title:<18}"
         if step.state == "failed" and step.name in self._endings:
-            mark = "ENDED "
-        title = self._title(step)
-        return f"{mark}  {title:<18} {step.seconds():7.1f} s  {step.figure}".rstrip()
+            name = f"{self._endings[step.name].upper():<26}"
+        return f"{name} {step.seconds():7.1f} s  {step.figure}".rstrip()
 
     def _title(self, step: Step) -> str:
         return self._endings.get(step.name, step.title)
@@ -220,3 +223,22 @@ class LogTee(io.TextIOBase):
             self._view.line(clean)
         self._log.flush()
         return len(text)
+
+
+_VERDICTS = {"pass": "pass", "fail": "FAIL", "not applicable": "n/a"}
+
+
+def rule_lines(decision: Decision) -> Iterator[str]:
+    """Yield a line for each rule, failures first: `FAIL  warn   slices: …`."""
+    for rule in decision.ordered:
+        yield _line(rule)
+
+
+def class_lines(evaluation: Evaluation | None) -> Iterator[str]:
+    """Yield what was found of each class, and what another threshold would give."""
+    if evaluation is not None and evaluation.classes is not None:
+        yield from evaluation.classes.sentences()
+
+
+def _line(rule: RuleResult) -> str:
+    return f"{_VERDICTS[rule.verdict]:<4}  {rule.severity:<5}  {rule.rule}: {rule.sentence}"

@@ -30,7 +30,7 @@ SERVERS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "split": ("penstock.data.split", "penstock.data.task", "pyarrow.parquet", "pandas"),
         "probe_serving": ("penstock.policy.spec", "penstock.serving.probe"),
         "decide": ("penstock.gate.decide",),
-        "approve": ("penstock.registry.waiting",),
+        "approve": ("penstock.registry.approval_wait",),
         "notify": ("penstock.notification",),
         "fail": ("penstock.notification",),
         # Great Expectations costs 4 s of CPU, and few suites need it: a step that does imports it.

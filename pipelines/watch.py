@@ -1,6 +1,6 @@
 """A run on Kubeflow, followed to its end, and how it ended.
 
-KFP tells of a task what Argo tells of its nodes. For a task `deploy` there are a node
+KFP reports of a task what Argo reports of its nodes. For a task `deploy` there are a node
 `deploy-driver`, which evaluates its inputs, a node `deploy`, and under it `executor`, the
 container; a task taken from the cache has a skipped executor. A condition is a node too, with a
 driver, and is skipped when it does not hold. KFP 2.17 tells Argo to try every template again after
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.common.progress import MARK
 from penstock.errors import ServiceError
-from penstock.pipelines._client import Patience, said_by
-from penstock.pipelines.exits import ENDINGS, TITLES
-from penstock.pipelines.run import STEPS, Outcome
+from penstock.pipelines.kubeflow_client import Patience, message_of
+from penstock.pipelines.outcomes import ENDINGS, TITLES, Outcome
+from penstock.pipelines.run import STEPS
 from penstock.pipelines.view import RunView, State, raised_in
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Watch:
     Args:
         submission: The run.
         client: What `connect` returned.
-        patience: How to ask; it decides which outages are survived.
+        patience: Repeats requests; it decides which outages are survived.
         interval: Seconds between two looks.
     """
 
@@ -64,7 +64,7 @@ class Watch:
         self._interval = interval
 
     def to_end(self, console: Console, *, timeout: float | None = None) -> tuple[Outcome, str]:
-        """Draw the run until it is over.
+        """Draw the run until it ends.
 
         Args:
             console: Where to draw.
@@ -80,7 +80,7 @@ class Watch:
         looks = 0
         with RunView(console, steps=STEPS, quiet=("notify",), endings=TITLES) as view:
             while True:
-                run = self._patience.ask(self._look)
+                run = self._patience.request(self._look)
                 nodes = Nodes(run)
                 self._draw(nodes, view)
                 if run.state in _ENDED:
@@ -89,7 +89,7 @@ class Watch:
                         return self._outcome(nodes)
                 if deadline is not None and time.monotonic() >= deadline:
                     raise ServiceError(
-                        f"the run is still going after {timeout:g} s and goes on",
+                        f"the run has not ended after {timeout:g} s; it continues",
                         where=self._submission.link,
                     )
                 time.sleep(self._interval)
@@ -100,9 +100,9 @@ class Watch:
         try:
             run = self._client.get_run(self._submission.run)
         except ApiException as error:
-            if error.status == 404 and said_by(error):
+            if error.status == 404 and message_of(error):
                 raise ServiceError(
-                    "the run is no longer there: somebody deleted it, or the server lost it",
+                    "the run does not exist any more: it was deleted, or the server lost it",
                     where=self._submission.link,
                 ) from None
             raise
@@ -120,7 +120,7 @@ class Watch:
             if state == "failed":
                 figure = self._reason(nodes, name) or "see its log in Kubeflow"
             elif state == "done":
-                figure = "from the cache" if nodes.cached(name) else self._said(nodes, name)
+                figure = "from the cache" if nodes.cached(name) else self._figure(nodes, name)
             view.see(name, state=state, seconds=nodes.seconds(name), figure=figure)
 
     def _outcome(self, nodes: Nodes) -> tuple[Outcome, str]:
@@ -142,15 +142,15 @@ class Watch:
         if unseen:
             named = " and ".join(repr(name) for name in unseen)
             return "failed", f"Kubeflow reports success, but never came to {named}"
-        said = self._said(nodes, "deploy")
-        return "released", said or "Every gate was passed and the version was deployed"
+        figure = self._figure(nodes, "deploy")
+        return "released", figure or "Every gate was passed and the version was deployed"
 
     def _before_any_step(self, nodes: Nodes) -> str:
-        told = _message(nodes.run)
-        if told:
-            return told
+        message = _message(nodes.run)
+        if message:
+            return message
         if any(nodes.state(name) != "waiting" for name in STEPS):
-            return "Kubeflow reports failure, but of none of the steps; see the run"
+            return "Kubeflow reports a failure, but no step failed; see the run"
         account = self._submission.account or "that Kubeflow sets"
         return (
             f"Kubeflow could not start the first step: look whether the service account {account} "
@@ -159,15 +159,15 @@ class Watch:
 
     def _reason(self, nodes: Nodes, name: str) -> str:
         for node in nodes.failed(name):
-            told = _message(node)
-            if told:
-                return told
+            message = _message(node)
+            if message:
+                return message
             for line in reversed(self._log(node)):
                 if raised := raised_in(line):
                     return raised
         return ""
 
-    def _said(self, nodes: Nodes, name: str) -> str:
+    def _figure(self, nodes: Nodes, name: str) -> str:
         for node in nodes.containers(name):
             for line in reversed(self._log(node)):
                 if MARK in line:

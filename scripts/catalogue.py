@@ -1,6 +1,6 @@
-"""Write components/README.md and docs/project-file.md from what the code says of itself.
+"""Write components/README.md, docs/project-file.md and docs/errors.md from the code.
 
-With --check, write nothing and exit with 1 if either is not current.
+With --check, write nothing and exit with 1 if one is not current.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from errors_page import errors_page
 from pydantic_core import to_jsonable_python
 
 from penstock.project import Project
@@ -27,7 +28,7 @@ _NOTE = "<!-- Made by `make catalogue`; edit the docstrings instead. -->"
 
 
 def main() -> int:
-    """Write or check both documents."""
+    """Write or check the documents."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
@@ -35,6 +36,7 @@ def main() -> int:
     for path, text in (
         (ROOT / "components/README.md", _components()),
         (ROOT / "docs/project-file.md", _project_file()),
+        (ROOT / "docs/errors.md", errors_page(ROOT, note=_NOTE)),
     ):
         if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             stale.append(str(path.relative_to(ROOT)))

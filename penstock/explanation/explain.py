@@ -1,4 +1,4 @@
-"""Explain what a model's answers rest on, on rows that it was judged on."""
+"""Explain which columns a model's predictions depend on, on holdout rows."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ def explanation_page(explanation: Explanation, *, record: Model) -> str:
         record: The model's record.
     """
     sections = [
-        Section("What the answers rest on", _overview(explanation), _lead(explanation)),
+        Section("What predictions depend on", _overview(explanation), _lead(explanation)),
         Section(
             "How the answer changes with a column",
             _dependences(explanation, record)

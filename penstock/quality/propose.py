@@ -26,13 +26,13 @@ _RANGE_TOLERANCE = 0.1
 _SHARE_TOLERANCE = 0.01
 """Share of values that may be missing, or negative, where none was."""
 
-Severity = Literal["critical", "warning", "info"]
+Severity = Literal["block", "warn", "info"]
 
 
 def propose(folder: Path, *, target: str, task: str = "auto") -> tuple[Expectation, ...]:
     """Return expectations that the reference dataset meets and that later data should meet.
 
-    What breaks training or serving is critical: too few rows, a target outside its classes, a
+    What breaks training or serving blocks: too few rows, a target outside its classes, a
     column that is suddenly empty, numbers that turn negative. What may be news rather than a fault
     is a warning: numbers beyond the range seen, new categories, repeats in an identifier. Each
     expectation says in `meta.notes` why it is there.
@@ -67,9 +67,7 @@ def contract_of(dataset: Dataset) -> Contract:
     )
 
 
-def _expect(
-    check: str, *, notes: str, severity: Severity = "warning", **kwargs: Any
-) -> Expectation:
+def _expect(check: str, *, notes: str, severity: Severity = "warn", **kwargs: Any) -> Expectation:
     given = {"type": f"expect_{check}", "kwargs": kwargs, "meta": {"notes": notes}}
     return Expectation.model_validate(given | {"severity": severity})
 
@@ -77,7 +75,7 @@ def _expect(
 def _row_count(dataset: Dataset) -> Expectation:
     return _expect(
         "table_row_count_to_be_between",
-        severity="critical",
+        severity="block",
         min_value=max(1, dataset.rows // 10),
         notes=f"The reference has {dataset.rows:,} rows; less than a tenth of them means that "
         "something was cut off.",
@@ -94,7 +92,7 @@ def _completeness(
     if share == 0 and is_target:
         yield _expect(
             "column_values_to_not_be_null",
-            severity="critical",
+            severity="block",
             column=column.name,
             notes="The target is never missing in the reference; training needs it in every row.",
         )
@@ -102,7 +100,7 @@ def _completeness(
         seen = f"{share:.1%} of the values are missing" if share else "No value is missing"
         yield _expect(
             "column_values_to_not_be_null",
-            severity="critical",
+            severity="block",
             column=column.name,
             mostly=mostly,
             notes=f"{seen} in the reference; up to {1 - mostly:.1%} is tolerated.",
@@ -112,7 +110,7 @@ def _completeness(
 def _classes(column: ProfiledColumn, folder: Path) -> Expectation:
     return _expect(
         "column_values_to_be_in_set",
-        severity="critical",
+        severity="block",
         column=column.name,
         value_set=_levels(folder, column),
         notes="The classes that the model learns to tell apart; another spelling is another class.",
@@ -153,7 +151,7 @@ def _ranges(column: ProfiledColumn) -> Iterator[Expectation]:
     if low >= 0:
         yield _expect(
             "column_values_to_be_between",
-            severity="critical",
+            severity="block",
             column=column.name,
             min_value=0,
             mostly=1 - _SHARE_TOLERANCE,

@@ -1,4 +1,4 @@
-"""What people said of a version."""
+"""Approvals and rejections of a version, and what waiting for them gave."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ REASON_LENGTH = 1000
 
 
 class Approval(Record):
-    """One person's word on one version."""
+    """One person's approval or rejection of one version."""
 
     KIND: ClassVar[str] = "approval"
 
     uri: str = Field(description="`models:/name/version`")
     model: str = Field(description="Digest of the model's folder")
-    decision: str = Field(description="Digest of the decision that let it in")
+    decision: str = Field(description="Digest of the decision that approves it")
     verdict: Literal["approved", "rejected"]
     by: Identity
     reason: str = Field(min_length=1, max_length=REASON_LENGTH)
@@ -40,7 +40,7 @@ class Approval(Record):
 
 
 class ApprovalOutcome(Record):
-    """What waiting for people's word on a version came to."""
+    """The result of waiting for approvals of a version."""
 
     KIND: ClassVar[str] = "approval-outcome"
 
@@ -50,10 +50,10 @@ class ApprovalOutcome(Record):
     approved: bool
     sentence: str = Field(description="Why, in words")
     asked: datetime | None = Field(
-        default=None, description="When it was first asked for; None: the policy asks nobody"
+        default=None, description="When it was first requested; None: the policy requires none"
     )
     deadline: datetime | None = None
-    approvals: tuple[Approval, ...] = Field(default=(), description="What people said")
+    approvals: tuple[Approval, ...] = Field(default=(), description="In the order of the log")
 
     def reason(self) -> str:
         """Return why it ended as it did."""

@@ -64,7 +64,7 @@ class AuditEntry(Record):
         "champion moved, move withdrawn, rollout recorded, joined"
     )
     uri: str
-    by: str = Field(description="On whose word: a person, or the decision and its rules")
+    by: str = Field(description="Who did it: a person, or an automatic actor")
     means: str = Field(default="", description="How that identity was established")
     reason: str = ""
     digests: dict[str, str] = Field(default={}, description="Of the records it rests on, by kind")

@@ -1,11 +1,11 @@
-"""Moving the alias `champion`, with the audit trail as the lock.
+"""Moving the alias `champion`, with the audit log as the lock.
 
-A registry has no "set it if it is still that". So whoever moves the alias writes first into the
-trail that it begins, and looks again. Of two who begin at the same time at least one sees the other
-then, and takes its move back; a move that was begun and is not done is waited for, and is dead if
-it is not done by then. Between its last look and the alias a controller that was held up for longer
-than it may be takes its move back too. What remains is a request that is under way to the registry
-for that long; it is noticed afterwards, and put right.
+A registry has no compare-and-set for aliases. So a controller first writes an entry that begins the
+move, and reads the log again. Of two that begin at the same time at least one then sees the other,
+and withdraws its move. An unfinished move is waited for for `PATIENCE` seconds, and then counts as
+dead. A controller that was delayed between its last read and the alias for longer than `HELD_UP`
+withdraws its move too. What remains is a request that takes that long to reach the registry; it is
+noticed afterwards, and corrected.
 """
 
 from __future__ import annotations
@@ -19,34 +19,31 @@ from typing import TYPE_CHECKING, Any, Literal
 from penstock.common import progress
 from penstock.errors import IntegrityError, ServiceError
 from penstock.records.evidence import AuditEntry
-from penstock.registry import _standing, audit
-from penstock.registry._standing import BEFORE, DONE, VERSION, WITHDRAWN, Move
-from penstock.registry.audit import Trail, Word
+from penstock.registry import audit, champion_history
+from penstock.registry.audit import Actor, AuditLog
+from penstock.registry.champion_history import BEFORE, DONE, VERSION, WITHDRAWN, Move
+from penstock.registry.versions import CHALLENGER, CHAMPION, PREVIOUS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-CHAMPION = "champion"
-CHALLENGER = "challenger"
-PREVIOUS = "previous"
-
 PATIENCE = 5.0
-"""Seconds for which a move that somebody else has begun is waited for."""
+"""Seconds to wait for a move that another controller has begun."""
 
 HELD_UP = 4.0
-"""Seconds after which a move is taken back by who began it: others take it for dead soon."""
+"""Seconds after which a controller withdraws its own move: others count it as dead soon."""
 
 _ATTEMPTS = 6
-_LOOK_AGAIN = 0.2
+_POLL_SECONDS = 0.2
 
 Expected = int | Literal["any"] | None
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _State:
     """A registered model as it was read in one answer."""
 
-    trail: Trail
+    log: AuditLog
     aliases: dict[str, int]
 
     @property
@@ -60,54 +57,54 @@ def move(
     version: int,
     *,
     event: str,
-    word: Word,
+    actor: Actor,
     expect: Expected,
 ) -> None:
-    """Move the alias; see `versions.set_champion`. The version must exist."""
+    """Move the alias; see `champion.set_champion`. The version must exist."""
     for attempt in range(_ATTEMPTS):
-        # Two that gave way to each other must not meet again.
+        # Two controllers that both withdrew must not collide again.
         time.sleep(attempt * random.uniform(0.05, 0.3))  # noqa: S311
-        if _attempt(store, name, version, event=event, word=word, expect=expect):
+        if _attempt(store, name, version, event=event, actor=actor, expect=expect):
             return
     raise ServiceError(
         "another controller is moving the champion",
         where=f"models:/{name}@{CHAMPION}",
-        remedy="Look at: penstock audit. Then try again.",
+        remedy="See penstock audit, then try again.",
     )
 
 
-def way_back(model: Any) -> tuple[int | None, bool]:
-    """Return where a rollback goes that names no version, and whether the trail says so.
+def rollback_target(model: Any) -> tuple[int | None, bool]:
+    """Return the version that a rollback without a version goes to, and whether the log says so.
 
     Args:
         model: MLflow's registered model.
     """
-    seen = _seen(model)
-    if _standing.moves(seen.trail):
-        return _standing.way_back(seen.trail, alias=seen.champion), True
-    before = seen.aliases.get(PREVIOUS)
-    return (None if before == seen.champion else before), False
+    state = _state_of(model)
+    if champion_history.moves(state.log):
+        return champion_history.rollback_target(state.log, alias=state.champion), True
+    before = state.aliases.get(PREVIOUS)
+    return (None if before == state.champion else before), False
 
 
 def _attempt(
-    store: MlflowClient, name: str, version: int, *, event: str, word: Word, expect: Expected
+    store: MlflowClient, name: str, version: int, *, event: str, actor: Actor, expect: Expected
 ) -> bool:
-    """Return whether the alias is where it is to be; False: somebody else is moving it."""
-    seen = _free(store, name, version)
-    problem = _problem(seen, name)
-    if seen.champion == version and not problem:
-        _settle(store, name, version, seen=seen)
+    """Return whether the alias is set; False: another controller is moving it."""
+    state = _wait_for_others(store, name, version)
+    problem = _problem(state, name)
+    if state.champion == version and not problem:
+        _settle(store, name, version, state=state)
         return True
-    _require_expected(seen, name, version, expect=expect, problem=problem)
+    _require_expected(state, name, version, expect=expect, problem=problem)
     started = time.monotonic()
-    facts = {VERSION: version, BEFORE: seen.champion}
+    facts = {VERSION: version, BEFORE: state.champion}
     uri = f"models:/{name}/{version}"
-    begun = audit.write(
-        store, name, event=event, uri=uri, word=word, facts=facts, there=seen.trail
+    begun = audit.record(
+        store, name, event=event, uri=uri, actor=actor, facts=facts, there=state.log
     ).digest()
-    now = _look(store, name)
+    now = _read(store, name)
     held_up = time.monotonic() - started > HELD_UP
-    if held_up or now.champion != seen.champion or _others(now.trail, begun):
+    if held_up or now.champion != state.champion or _others(now.log, begun):
         _withdraw(store, name, uri, begun, reason="Another controller was moving the champion.")
         return False
     _set(store, name, version)
@@ -116,59 +113,59 @@ def _attempt(
 
 
 def _require_expected(
-    seen: _Seen, name: str, version: int, *, expect: Expected, problem: str
+    state: _State, name: str, version: int, *, expect: Expected, problem: str
 ) -> None:
-    if expect == "any" or seen.champion == version:
+    if expect == "any" or state.champion == version:
         return
     where = f"models:/{name}@{CHAMPION}"
-    if seen.champion != expect:
+    if state.champion != expect:
         raise IntegrityError(
-            f"version {version} was to follow {_version(expect)}, but the champion is "
-            f"{_version(seen.champion)} now",
+            f"version {version} was to replace {_version(expect)}, but the champion is "
+            f"{_version(state.champion)} now",
             where=where,
-            remedy="Evaluate and decide again, against the champion there is.",
+            remedy="Evaluate and decide again, against the present champion.",
         )
     if problem:
-        raise IntegrityError(problem, where=where, remedy=f"{_standing.remedy(name)}.")
+        raise IntegrityError(problem, where=where, remedy=f"{champion_history.remedy(name)}.")
 
 
-def _look(store: MlflowClient, name: str) -> _Seen:
-    return _seen(store.get_registered_model(name))
+def _read(store: MlflowClient, name: str) -> _State:
+    return _state_of(store.get_registered_model(name))
 
 
-def _seen(model: Any) -> _Seen:
+def _state_of(model: Any) -> _State:
     aliases = {alias: int(number) for alias, number in model.aliases.items()}
-    return _Seen(trail=audit.read(model.tags), aliases=aliases)
+    return _State(log=audit.read(model.tags), aliases=aliases)
 
 
-def _free(store: MlflowClient, name: str, version: int) -> _Seen:
-    """Return the model once nobody else is seen moving its champion, or has had time to."""
+def _wait_for_others(store: MlflowClient, name: str, version: int) -> _State:
+    """Return the model once no other controller is moving its champion, or its time is up."""
     until = time.monotonic() + PATIENCE
     while True:
-        seen = _look(store, name)
-        told = _standing.moves(seen.trail)
+        state = _read(store, name)
+        recorded = champion_history.moves(state.log)
         under_way = [
             each
-            for each in _standing.newest(seen.trail, told)
-            if not each.done and each.version not in (version, seen.champion)
+            for each in champion_history.newest(state.log, recorded)
+            if not each.done and each.version not in (version, state.champion)
         ]
         if not under_way or time.monotonic() >= until:
-            return seen
-        time.sleep(_LOOK_AGAIN)
+            return state
+        time.sleep(_POLL_SECONDS)
 
 
-def _problem(seen: _Seen, name: str) -> str:
-    registered = seen.trail.of(f"models:/{name}/{seen.champion}")
+def _problem(state: _State, name: str) -> str:
+    registered = state.log.of(f"models:/{name}/{state.champion}")
     kept = any(entry.event == audit.REGISTERED for entry in registered)
-    return _standing.standing(seen.trail, alias=seen.champion, kept=kept).problem
+    return champion_history.status_of(state.log, alias=state.champion, kept=kept).problem
 
 
-def _others(trail: Trail, begun: str) -> list[Move]:
-    """Return the moves that were not known to the one that was begun."""
+def _others(log: AuditLog, begun: str) -> list[Move]:
+    """Return the moves that this move did not know of when it began."""
     return [
         each
-        for each in _standing.moves(trail)
-        if each.digest != begun and not trail.descends(begun, each.digest)
+        for each in champion_history.moves(log)
+        if each.digest != begun and not log.descends(begun, each.digest)
     ]
 
 
@@ -176,89 +173,89 @@ def _set(store: MlflowClient, name: str, version: int) -> None:
     try:
         store.set_registered_model_alias(name, CHAMPION, str(version))
     except Exception:
-        # An answer that got lost on its way is not a move that failed.
-        if _look(store, name).champion != version:
+        # A lost response is not a failed move.
+        if _read(store, name).champion != version:
             raise
 
 
 def _confirm(store: MlflowClient, name: str, version: int, *, begun: str) -> None:
-    """Look whether the alias and the trail agree, and write it down.
+    """Check that the alias and the log agree, and record it.
 
     Raises:
-        IntegrityError: If somebody else has moved the alias meanwhile.
+        IntegrityError: If another controller has moved the alias meanwhile.
     """
     try:
-        seen = _look(store, name)
+        state = _read(store, name)
     except Exception as error:
-        # The alias has moved: whoever looks next sees it, and writes it down.
+        # The alias has moved: the next command sees it, and records it.
         progress.say(f"the champion is version {version}; that could not be read back: {error}")
         return
-    others = [each for each in _others(seen.trail, begun) if each.done]
-    if seen.champion == version and not others:
-        _settle(store, name, version, seen=seen)
+    others = [each for each in _others(state.log, begun) if each.done]
+    if state.champion == version and not others:
+        _settle(store, name, version, state=state)
         return
-    if others and seen.champion == version:
-        # This request was under way for so long that another controller took it for dead.
+    if others and state.champion == version:
+        # This request took so long that another controller counted it as dead.
         store.set_registered_model_alias(name, CHAMPION, str(others[-1].version))
         uri = f"models:/{name}/{version}"
         _withdraw(store, name, uri, begun, reason="It came after another controller's move.")
     raise IntegrityError(
         f"another controller moved the champion while it was moved to version {version}: it is "
-        f"{_version(others[-1].version if others else seen.champion)} now",
+        f"{_version(others[-1].version if others else state.champion)} now",
         where=f"models:/{name}@{CHAMPION}",
-        remedy=f"{_standing.remedy(name)}.",
+        remedy=f"{champion_history.remedy(name)}.",
     )
 
 
-def _settle(store: MlflowClient, name: str, version: int, *, seen: _Seen) -> None:
-    """Write down that the alias is there, and put the other two aliases where they belong.
+def _settle(store: MlflowClient, name: str, version: int, *, state: _State) -> None:
+    """Record that the alias is set, and set the other two aliases.
 
-    The release stands by now: what cannot be written is left to whoever looks next.
+    The release is complete by now: what cannot be written is left to the next command.
     """
     with contextlib.suppress(Exception):
-        told = _standing.newest(seen.trail, _standing.moves(seen.trail))
-        if told and not any(each.done for each in told):
-            reached = [each for each in told if each.version == version]
+        recorded = champion_history.newest(state.log, champion_history.moves(state.log))
+        if recorded and not any(each.done for each in recorded):
+            reached = [each for each in recorded if each.version == version]
             if reached:
-                _done(store, name, reached[-1], there=seen.trail)
+                _done(store, name, reached[-1], there=state.log)
     with contextlib.suppress(Exception):
-        _remember(store, name, version, seen=seen)
+        _remember(store, name, version, state=state)
     with contextlib.suppress(Exception):
-        if seen.aliases.get(CHALLENGER) == version:
+        if state.aliases.get(CHALLENGER) == version:
             store.delete_registered_model_alias(name, CHALLENGER)
 
 
-def _remember(store: MlflowClient, name: str, version: int, *, seen: _Seen) -> None:
-    """Let `previous` name the champion before, by the trail: never the champion itself."""
-    champions = _standing.champions(seen.trail, alias=version)
+def _remember(store: MlflowClient, name: str, version: int, *, state: _State) -> None:
+    """Let `previous` name the champion before, by the log: never the champion itself."""
+    champions = champion_history.champions(state.log, alias=version)
     if not champions:
         return
     before = [each for each in champions if each != version]
-    if not before and PREVIOUS in seen.aliases:
+    if not before and PREVIOUS in state.aliases:
         store.delete_registered_model_alias(name, PREVIOUS)
-    elif before and before[-1] != seen.aliases.get(PREVIOUS):
+    elif before and before[-1] != state.aliases.get(PREVIOUS):
         store.set_registered_model_alias(name, PREVIOUS, str(before[-1]))
 
 
-def _done(store: MlflowClient, name: str, begun: Move, *, there: Trail) -> None:
+def _done(store: MlflowClient, name: str, begun: Move, *, there: AuditLog) -> None:
     entry: AuditEntry = begun.entry
-    audit.write(
+    audit.record(
         store,
         name,
         event="champion moved",
         uri=entry.uri,
-        word=Word(by=entry.by, means=entry.means, reason="The alias names it now."),
+        actor=Actor(name=entry.by, means=entry.means, reason="The alias points to it now."),
         facts={VERSION: begun.version, BEFORE: begun.before, DONE: True},
         there=there,
     )
 
 
 def _withdraw(store: MlflowClient, name: str, uri: str, begun: str, *, reason: str) -> None:
-    # Where it is not taken, the move stays begun and is dead in a while.
+    # If it cannot be written, the move stays unfinished and soon counts as dead.
     with contextlib.suppress(Exception):
-        word = Word(by="Penstock", reason=reason)
-        audit.write(
-            store, name, event="move withdrawn", uri=uri, word=word, facts={WITHDRAWN: begun}
+        actor = Actor(name=audit.CONTROLLER, reason=reason)
+        audit.record(
+            store, name, event="move withdrawn", uri=uri, actor=actor, facts={WITHDRAWN: begun}
         )
 
 

@@ -1,9 +1,9 @@
-"""Whether a version may serve: the one check that every move of traffic or of the alias passes.
+"""Whether a version may serve: the one check before every change of traffic or of the alias.
 
-There are two ways in. A version that is new to users needs all of it at the moment of the move: a
-decision that approves its very files, the policy that the decision was made on, the people whom
-that policy asks, and the champion that it was compared with. A version that was the champion before
-may come back on its own record, unless somebody has rejected it since.
+There are two cases. A version that is new to users needs all of it at the moment of the change: a
+decision that approves its very files, the policy that the decision was made on, the approvals that
+the policy requires, and the champion that it was compared with. A version that was the champion
+before may serve again on its own record, unless somebody has rejected it since.
 """
 
 from __future__ import annotations
@@ -22,17 +22,14 @@ from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
 from penstock.records.evidence import folder_of
 from penstock.records.rollout import Order
-from penstock.registry import _registration, _standing, approvals, audit, binding, versions
-from penstock.registry.audit import Trail, Word
+from penstock.registry import approvals, audit, binding, champion_history, versions
+from penstock.registry.audit import Actor, AuditLog
 from penstock.registry.champion import checked_champion
 from penstock.registry.versions import Version, answers
 
-ADMITTED = "admitted"
-"""Event of the audit trail: a version was let in, written before it answers anybody."""
-
 
 class Admission:
-    """What lets a version in that is new to users. `require` asks for all of it again each time.
+    """The checks for a version that is new to users. `require` does all of them each time.
 
     Args:
         order: The version as it was registered, its decision, and the policy; an empty policy takes
@@ -42,10 +39,10 @@ class Admission:
     def __init__(self, order: Order) -> None:
         self._order = order
         self._uri = order.registration.uri
-        self._asked: ApprovalSpec | None = None
+        self._approval: ApprovalSpec | None = None
 
     def require(self) -> Version:
-        """Return the version only if everything that lets it in holds now.
+        """Return the version only if every check passes now.
 
         Raises:
             NotApprovedError: If the decision does not approve the model, is not the one that the
@@ -67,23 +64,23 @@ class Admission:
             )
         version = versions.registered(self._uri, tracking_uri=store)
         tags = _model_tags(version, tracking_uri=store)
-        _require_registered(version, trail=audit.read(tags), tracking_uri=store)
+        _require_registered(version, log=audit.read(tags), tracking_uri=store)
         _require_tags(version, self._order)
-        _require_people(version, tags, spec=self._asks(version))
+        _require_people(version, tags, spec=self._approval_spec(version))
         self._require_champion(version)
         return version
 
-    def _asks(self, version: Version) -> ApprovalSpec:
-        """Return what the policy asks of people, read once: neither it nor the decision changes."""
-        if self._asked is None:
+    def _approval_spec(self, version: Version) -> ApprovalSpec:
+        """Return the approvals that the policy requires, read once: it does not change."""
+        if self._approval is None:
             kept = _kept(version, tracking_uri=self._order.tracking_uri)
             _require_kept(version, self._order.decision, kept)
-            self._asked = _asked_of(self._order, kept)
-        return self._asked
+            self._approval = _approval_spec_of(self._order, kept)
+        return self._approval
 
     def _require_champion(self, version: Version) -> None:
         found = checked_champion(version.name, tracking_uri=self._order.tracking_uri)
-        champion = found.require_told(version.name)
+        champion = found.require_recorded(version.name)
         if champion is None or champion.version != version.version:
             binding.require_champion(self._order.decision, champion=found, name=version.name)
 
@@ -97,20 +94,20 @@ def require_return(name: str, version: int, *, tracking_uri: str) -> Version:
         tracking_uri: The MLflow store.
 
     Raises:
-        NotApprovedError: If it was never the champion, or somebody has rejected it and not taken
+        NotApprovedError: If it was never the champion, or a person has rejected it and not taken
             that back.
-        IntegrityError: If what is registered is not what the audit trail says, or the trail is
+        IntegrityError: If what is registered is not what the audit log says, or the log is
             broken.
         InputError: If there is no such version.
         ServiceError: If the registry does not answer.
     """
     found = versions.registered(f"models:/{name}/{version}", tracking_uri=tracking_uri)
     tags = _model_tags(found, tracking_uri=tracking_uri)
-    trail = audit.read(tags)
-    _require_registered(found, trail=trail, tracking_uri=tracking_uri)
-    if not _was_champion(found, trail, tracking_uri=tracking_uri):
+    log = audit.read(tags)
+    _require_registered(found, log=log, tracking_uri=tracking_uri)
+    if not _was_champion(found, log, tracking_uri=tracking_uri):
         raise NotApprovedError(
-            f"version {version} was never the champion, so it is nothing to go back to",
+            f"version {version} was never the champion, so a rollback cannot go to it",
             where=found.uri,
             remedy="Release it: run its pipeline, or the step deploy, with its decision.",
         )
@@ -118,23 +115,23 @@ def require_return(name: str, version: int, *, tracking_uri: str) -> Version:
     return found
 
 
-def tell_once(
+def record_once(
     version: Version,
     *,
     event: str,
     identity: str,
     facts: Mapping[str, Any],
-    word: Word,
+    actor: Actor,
     tracking_uri: str,
 ) -> None:
-    """Write what a rollout did with a version into the audit trail, unless it is there.
+    """Record what a rollout did with a version in the audit log, unless it is there already.
 
     Args:
         version: The version.
-        event: What the trail calls it: admitted, rolled back.
+        event: Its name in the log: admitted, rolled back.
         identity: The rollout.
-        facts: What else is to be known.
-        word: On whose word.
+        facts: Further facts, to be read by programs.
+        actor: Who did it, and why.
         tracking_uri: The MLflow store.
 
     Raises:
@@ -142,11 +139,13 @@ def tell_once(
     """
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
-        trail = audit.read(store.get_registered_model(version.name).tags)
-        told = [entry for entry in trail.of(version.uri) if entry.event == event]
-        if not any(entry.facts.get("identity") == identity for entry in told):
+        log = audit.read(store.get_registered_model(version.name).tags)
+        entries = [entry for entry in log.of(version.uri) if entry.event == event]
+        if not any(entry.facts.get("identity") == identity for entry in entries):
             facts = {"identity": identity, **facts}
-            audit.write(store, version.name, event=event, uri=version.uri, word=word, facts=facts)
+            audit.record(
+                store, version.name, event=event, uri=version.uri, actor=actor, facts=facts
+            )
 
 
 def _model_tags(version: Version, *, tracking_uri: str) -> Mapping[str, str]:
@@ -156,10 +155,10 @@ def _model_tags(version: Version, *, tracking_uri: str) -> Mapping[str, str]:
     return tags
 
 
-def _require_registered(version: Version, *, trail: Trail, tracking_uri: str) -> None:
+def _require_registered(version: Version, *, log: AuditLog, tracking_uri: str) -> None:
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
-        _registration.require(store, trail, version, tags=versions.TOLD)
+        audit.require_registered(store, log, version, tags=versions.REGISTERED_TAGS)
 
 
 def _require_tags(version: Version, order: Order) -> None:
@@ -169,7 +168,7 @@ def _require_tags(version: Version, order: Order) -> None:
             f"the registry names model {version.model} and export {version.export or 'none'}, but "
             f"{registration.model} and {registration.export or 'none'} were registered",
             where=registration.uri,
-            remedy="Its tags were altered after the decision: release again.",
+            remedy="Its tags were changed after the decision: release again.",
         )
     expected = {
         "decision": (decision.digest(), versions.DECISION_DIGEST),
@@ -220,8 +219,8 @@ def _require_kept(version: Version, decision: Decision, kept: Mapping[str, str])
             )
 
 
-def _asked_of(order: Order, kept: Mapping[str, str]) -> ApprovalSpec:
-    """Return what the decision's policy asks of people; leaving the policy out asks no less."""
+def _approval_spec_of(order: Order, kept: Mapping[str, str]) -> ApprovalSpec:
+    """Return the approvals that the decision's policy requires, handed over or kept."""
     decided = order.decision.policy
     if order.policy:
         policy = Policy.decided_on(order.policy, where="gate")
@@ -235,14 +234,14 @@ def _asked_of(order: Order, kept: Mapping[str, str]) -> ApprovalSpec:
     if "policy.json" not in kept:
         raise IntegrityError(
             f"the decision was made on policy {decided}, which was neither handed over nor kept "
-            "with the version: whom it asks to approve is not known",
+            "with the version: which approvals it requires is unknown",
             where="policy",
             remedy="Hand over the section gate that the decide step was given.",
         )
-    return _asked_of_kept(kept["policy.json"], decided=decided)
+    return _approval_spec_of_kept(kept["policy.json"], decided=decided)
 
 
-def _asked_of_kept(text: str, *, decided: str) -> ApprovalSpec:
+def _approval_spec_of_kept(text: str, *, decided: str) -> ApprovalSpec:
     raw = json.loads(text)
     found = files.digest_of_text(files.canonical_json(raw))
     if found != decided:
@@ -262,7 +261,7 @@ def _require_people(version: Version, tags: Mapping[str, str], *, spec: Approval
 
 
 def _require_no_rejection(version: Version, tags: Mapping[str, str], *, tracking_uri: str) -> None:
-    """Refuse what somebody rejected. An approval need not be valid still: it was, once."""
+    """Refuse a rejected version. Its approvals need not be valid any more: they were once."""
     kept = _kept(version, tracking_uri=tracking_uri)
     spec = _approval(json.loads(kept.get("policy.json", "{}")))
     found = approvals.judge_tags(version.uri, tags=version.tags, model_tags=tags, spec=spec)
@@ -279,18 +278,18 @@ def _not_approved(version: Version, why: str) -> NotApprovedError:
 
 
 def _approval(policy: Mapping[str, Any]) -> ApprovalSpec:
-    # Of the policy only this section: what it asks of a model has been judged, and this release may
-    # refuse a rule that an older one took.
+    # Only this section: the rules have been judged, and this release may refuse one that an older
+    # release accepted.
     return ApprovalSpec.parse(policy.get("approval", {}), where="policy.json: approval")
 
 
-def _was_champion(version: Version, trail: Trail, *, tracking_uri: str) -> bool:
+def _was_champion(version: Version, log: AuditLog, *, tracking_uri: str) -> bool:
     now = checked_champion(version.name, tracking_uri=tracking_uri)
     if not now.problem and now.version == version:
         return True
-    if _standing.moves(trail):
-        return _standing.was_champion(trail, version.version)
-    # A registry of before a trail was kept has no more than its aliases.
+    if champion_history.moves(log):
+        return champion_history.was_champion(log, version.version)
+    # A registry from before there was an audit log has only its aliases.
     before = versions.by_alias(version.name, versions.PREVIOUS, tracking_uri=tracking_uri)
     return before == version
 

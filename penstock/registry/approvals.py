@@ -1,4 +1,7 @@
-"""What people say of a version: written to the registry, and read back with the trail beside it."""
+"""Approvals and rejections of a version: written to the registry, and checked against the log.
+
+Both are an `Approval` record; its verdict tells them apart.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from penstock.gate.approval import Judgement, judge
 from penstock.policy.approval import ApprovalSpec
 from penstock.records.approval import REASON_LENGTH, Approval, Identity
 from penstock.registry import audit, versions
-from penstock.registry.audit import Word
+from penstock.registry.audit import Actor
 from penstock.registry.identity import on_platform
 from penstock.registry.versions import answers
 
@@ -23,7 +26,7 @@ _LONGEST_DAYS = 36_500.0
 
 @dataclass(frozen=True)
 class Seen:
-    """What somebody was shown before they gave their word; empty: not told.
+    """What somebody was shown before they approved or rejected; empty: unknown.
 
     Attributes:
         model: Digest of the model's folder.
@@ -45,11 +48,11 @@ class Seen:
                 raise IntegrityError(
                     f"the {what} that you looked at is {shown}, the version's {found or 'none'}",
                     where=uri,
-                    remedy="Look at the version again, then give your word on what is there now.",
+                    remedy="Look at the version again, then approve or reject what is there now.",
                 )
 
 
-def say(
+def give(
     uri: str,
     *,
     verdict: Literal["approved", "rejected"],
@@ -59,12 +62,12 @@ def say(
     valid_days: float = 7.0,
     seen: Seen = Seen(),
 ) -> Approval:
-    """Write one person's word on a version into the trail, and then to the version.
+    """Write one person's approval or rejection into the log, and then to the version.
 
     Args:
         uri: `models:/name/3`: an alias may name another version than the person looked at.
-        verdict: What they say.
-        by: Who says it.
+        verdict: Which of the two.
+        by: Who gives it.
         reason: Why; 1 to 1,000 characters.
         tracking_uri: The MLflow store.
         valid_days: After which an approval expires; the policy's own `valid_days` binds too.
@@ -74,7 +77,7 @@ def say(
         InputError: If there is no such version, `uri` names an alias, the reason is empty or too
             long, or `by` names nobody.
         IntegrityError: If the version has another model or decision than the person was shown, or
-            is to be approved and its tags are not what the trail says was registered.
+            is to be approved and its tags are not what the log says was registered.
         ServiceError: If the registry does not take it.
     """
     if "@" in uri:
@@ -97,7 +100,7 @@ def say(
     decision = version.tags.get(versions.DECISION_DIGEST, "")
     seen.require(version.uri, model=version.model, decision=decision)
     now = datetime.now(UTC)
-    word = Approval(
+    approval = Approval(
         uri=version.uri,
         model=version.model,
         decision=decision,
@@ -110,33 +113,35 @@ def say(
     if verdict == "approved":
         versions.require_as_registered(version, tracking_uri=tracking_uri)
     store = tracking.client(tracking_uri)
-    key = f"{versions.APPROVAL}{now:%Y%m%dT%H%M%S%f}.{_hex(word.digest())}"
+    key = f"{versions.APPROVAL}{now:%Y%m%dT%H%M%S%f}.{_hex(approval.digest())}"
     with answers(tracking_uri):
-        audit.write(
+        audit.record(
             store,
             version.name,
             event=verdict,
             uri=version.uri,
-            word=Word(
-                by=by.name,
+            actor=Actor(
+                name=by.name,
                 means=by.means,
-                reason=word.reason,
-                digests={"approval": word.digest(), "decision": word.decision},
+                reason=approval.reason,
+                digests={"approval": approval.digest(), "decision": approval.decision},
             ),
         )
-        store.set_model_version_tag(version.name, str(version.version), key, audit.compact(word))
-    return word
+        store.set_model_version_tag(
+            version.name, str(version.version), key, audit.compact(approval)
+        )
+    return approval
 
 
-def read(tags: Mapping[str, str], *, trail: audit.Trail) -> tuple[Approval, ...]:
-    """Return what was said of a version, from its tags, in the order of the trail.
+def read(tags: Mapping[str, str], *, log: audit.AuditLog) -> tuple[Approval, ...]:
+    """Return the approvals and rejections of a version, from its tags, in the order of the log.
 
     Args:
         tags: Of the version.
-        trail: Of its registered model: a word that is not in it was not said through Penstock.
+        log: Of its registered model: what is not in it was not given through Penstock.
 
     Raises:
-        NotApprovedError: If one cannot be read, is not in the trail or in it twice: somebody wrote
+        NotApprovedError: If one cannot be read, is not in the log or in it twice: somebody wrote
             it by hand.
     """
     found = []
@@ -147,64 +152,69 @@ def read(tags: Mapping[str, str], *, trail: audit.Trail) -> tuple[Approval, ...]
             found.append(Approval.loads(tags[key], where=key))
         except PenstockError as error:
             raise _forged(f"the approval {key} cannot be read: {error}") from error
-    told = _told(trail)
-    for word in found:
-        place, _ = told.get(word.digest(), (-1, ""))
-        if place < 0 or trail.entries[place].event != word.verdict:
+    recorded = _recorded(log)
+    for approval in found:
+        place, _ = recorded.get(approval.digest(), (-1, ""))
+        if place < 0 or log.entries[place].event != approval.verdict:
             raise _forged(
-                f"the approval of {word.by.name} ({word.verdict}, {word.time:%Y-%m-%d %H:%M} UTC) "
-                "is not in the audit trail as it stands here: it was forged or edited"
+                f"the approval of {approval.by.name} ({approval.verdict}, "
+                f"{approval.time:%Y-%m-%d %H:%M} UTC) is not in the audit log: it was forged or "
+                "edited"
             )
-    return _in_order(found, trail=trail, told=told)
+    return _in_order(found, log=log, recorded=recorded)
 
 
-def said_before(
-    words: Iterable[Approval], *, trail: audit.Trail, digest: str
+def given_before(
+    approvals: Iterable[Approval], *, log: audit.AuditLog, digest: str
 ) -> tuple[Approval, ...]:
-    """Return the words that were in the trail where an entry was written, in their order.
+    """Return the approvals that were in the log when an entry was written, in their order.
 
     Args:
-        words: As `read` returns them.
-        trail: Of the registered model.
+        approvals: As `read` returns them.
+        log: Of the registered model.
         digest: Of the entry.
     """
-    there = trail.before(digest)
-    told = _told(there)
-    return _in_order((word for word in words if word.digest() in told), trail=there, told=told)
+    before = log.before(digest)
+    recorded = _recorded(before)
+    known = (approval for approval in approvals if approval.digest() in recorded)
+    return _in_order(known, log=before, recorded=recorded)
 
 
-def _told(trail: audit.Trail) -> dict[str, tuple[int, str]]:
-    """Return where the trail tells of a word, by the word's digest: the entry's place and digest.
+def _recorded(log: audit.AuditLog) -> dict[str, tuple[int, str]]:
+    """Return the entry of each approval in the log, by the approval's digest: place and digest.
 
     Raises:
-        NotApprovedError: If it tells of one twice: an old word may not be said again by others.
+        NotApprovedError: If one is recorded twice: nobody may use an old one again.
     """
-    told: dict[str, tuple[int, str]] = {}
-    for place, (digest, entry) in enumerate(zip(trail.digests, trail.entries, strict=True)):
-        word = entry.digests.get("approval", "")
-        if word in told:
-            raise _forged(f"the audit trail tells a word of {entry.by} on {entry.uri} twice")
-        if word:
-            told[word] = place, digest
-    return told
+    recorded: dict[str, tuple[int, str]] = {}
+    for place, (digest, entry) in enumerate(zip(log.digests, log.entries, strict=True)):
+        approval = entry.digests.get("approval", "")
+        if approval in recorded:
+            raise _forged(f"the audit log records an approval of {entry.by} on {entry.uri} twice")
+        if approval:
+            recorded[approval] = place, digest
+    return recorded
 
 
 def _in_order(
-    words: Iterable[Approval], *, trail: audit.Trail, told: Mapping[str, tuple[int, str]]
+    approvals: Iterable[Approval],
+    *,
+    log: audit.AuditLog,
+    recorded: Mapping[str, tuple[int, str]],
 ) -> tuple[Approval, ...]:
-    """Put words in the order of the trail; of two that do not know each other a no is the later."""
-    ordered = sorted(words, key=lambda word: told[word.digest()])
+    """Put approvals in the order of the log, rejections that were not taken back last."""
+    ordered = sorted(approvals, key=lambda one: recorded[one.digest()])
     taken_back = {
-        no.digest(): any(
-            people.key_of(yes.by.name) == people.key_of(no.by.name)
-            and trail.descends(told[yes.digest()][1], told[no.digest()][1])
-            for yes in ordered
-            if yes.verdict == "approved"
+        rejection.digest(): any(
+            people.key_of(approval.by.name) == people.key_of(rejection.by.name)
+            and log.descends(recorded[approval.digest()][1], recorded[rejection.digest()][1])
+            for approval in ordered
+            if approval.verdict == "approved"
         )
-        for no in ordered
-        if no.verdict == "rejected"
+        for rejection in ordered
+        if rejection.verdict == "rejected"
     }
-    return tuple(sorted(ordered, key=lambda word: not taken_back.get(word.digest(), True)))
+    return tuple(sorted(ordered, key=lambda one: not taken_back.get(one.digest(), True)))
 
 
 def judge_tags(
@@ -215,19 +225,19 @@ def judge_tags(
     Args:
         uri: The version, `models:/name/3`.
         tags: Its tags.
-        model_tags: Those of its registered model, which hold the trail.
+        model_tags: Those of its registered model, which hold the log.
         spec: What the policy asks for.
 
     Raises:
-        NotApprovedError: If what was said was tampered with.
+        NotApprovedError: If an approval was tampered with.
     """
-    trail = audit.read(model_tags)
-    if trail.problems:
-        raise _forged(f"the audit trail is broken. {trail.problems[0]}")
-    said = read(tags, trail=trail)
-    require_all(said, trail=trail, uri=uri)
+    log = audit.read(model_tags)
+    if log.problems:
+        raise _forged(f"the audit log is broken. {log.problems[0]}")
+    given = read(tags, log=log)
+    require_all(given, log=log, uri=uri)
     return judge(
-        said,
+        given,
         spec=spec,
         model=tags.get(versions.MODEL_DIGEST, ""),
         decision=tags.get(versions.DECISION_DIGEST, ""),
@@ -237,31 +247,31 @@ def judge_tags(
     )
 
 
-def require_all(said: tuple[Approval, ...], *, trail: audit.Trail, uri: str) -> None:
-    """Return only if every rejection that the trail tells of is among the words.
+def require_all(given: tuple[Approval, ...], *, log: audit.AuditLog, uri: str) -> None:
+    """Return only if every rejection that the log records is among the approvals that were read.
 
-    A word is told first and written then. One that was cut short in between stands as a rejection
+    The log is written first, then the version. A rejection that was cut short in between stands
     until the same person, known in the same way, approves.
 
     Raises:
-        NotApprovedError: If one was taken away, or cut short.
+        NotApprovedError: If one was removed, or cut short.
     """
-    there = {word.digest() for word in said}
-    approving = [word for word in said if word.verdict == "approved"]
-    told = _told(trail)
-    for digest, entry in zip(trail.digests, trail.entries, strict=True):
+    there = {approval.digest() for approval in given}
+    approving = [approval for approval in given if approval.verdict == "approved"]
+    recorded = _recorded(log)
+    for digest, entry in zip(log.digests, log.entries, strict=True):
         missing = entry.event == "rejected" and entry.digests.get("approval") not in there
         if entry.uri != uri or not missing:
             continue
         taken_back = any(
-            people.key_of(word.by.name) == people.key_of(entry.by)
-            and word.by.means == entry.means
-            and trail.descends(told[word.digest()][1], digest)
-            for word in approving
+            people.key_of(approval.by.name) == people.key_of(entry.by)
+            and approval.by.means == entry.means
+            and log.descends(recorded[approval.digest()][1], digest)
+            for approval in approving
         )
         if not taken_back:
             raise _forged(
-                f"the rejection by {entry.by} is in the trail and not with the version: it was "
+                f"the rejection by {entry.by} is in the audit log and not with the version: it was "
                 "removed, or cut short"
             )
 
@@ -270,8 +280,8 @@ def _forged(what: str) -> NotApprovedError:
     return NotApprovedError(
         what,
         where="approval",
-        remedy="Look at: penstock audit. Remove what was written by hand, and have whoever said it "
-        "say it again with: penstock approve models:/NAME/VERSION --reason TEXT",
+        remedy="See penstock audit. Remove what was written by hand, and have the person approve "
+        "again: penstock approve models:/NAME/VERSION --reason TEXT",
     )
 
 

@@ -1,11 +1,12 @@
-"""The trail of a registered model: what happened to it, on whose word, each entry chained.
+"""The audit log of a registered model: what happened to it, by whom and why; entries are chained.
 
 Entries are tags of the registered model, `penstock.audit.<time>.<first 8 hex of the digest>`. Each
-names the digests of the newest entries that were there before it, so one that is altered or removed
-later is missed by its successor; an altered newest one does not fit the digest in its key.
+names the digests of the newest entries that were there before it, so if one is changed or removed
+later, its successor names a digest that is gone; a changed newest one does not fit the digest in
+its key.
 
-What came first is told by that chain alone. The time of an entry is that of the clock of whoever
-wrote it: it is shown to people, and nothing is decided by it.
+The chain alone gives the order. The time of an entry is from the clock of whoever wrote it: it is
+shown to people, and nothing is decided by it.
 """
 
 from __future__ import annotations
@@ -14,13 +15,17 @@ import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import IntegrityError, PenstockError
-from penstock.records.evidence import AuditEntry
+from penstock.records.evidence import MANIFEST, AuditEntry, Evidence, folder_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+    from penstock.registry.versions import Version
 
 PREFIX = "penstock.audit."
 
@@ -28,6 +33,28 @@ VALUE_LENGTH = 5000
 """Characters that MLflow's stores take as a tag's value."""
 
 REGISTERED = "registered"
+ADMITTED = "admitted"
+"""Events: a version was registered; it may serve, written before it gets any request."""
+
+GATE = "gate (automatic)"
+CANARY = "canary (automatic)"
+RELEASE = "release (automatic)"
+CONTROLLER = "Penstock (automatic)"
+"""Actors that are no person, as the audit log names them."""
+
+REQUESTER = "pipeline parameter"
+"""Means of an identity that a run was started with."""
+
+_FORMER = {
+    "the decision and its rules": GATE,
+    "the decision and the rules of the canary": CANARY,
+    "the rules of the canary": CANARY,
+    "the controller of the rollout": CANARY,
+    "the release of another version": RELEASE,
+    "Penstock": CONTROLLER,
+    "told to the pipeline": REQUESTER,
+}
+"""Names and means in entries of earlier releases, and what the same is called now."""
 
 _JOINED = "joined"
 _REASON_LENGTH = 1000
@@ -35,30 +62,30 @@ _HEADS = 20
 
 
 @dataclass(frozen=True)
-class Word:
-    """On whose word something is done.
+class Actor:
+    """Who does something, why, and on which records.
 
     Attributes:
-        by: A person, or the decision and its rules.
-        means: How that identity was established; empty where no person is named.
+        name: A person, or one of the automatic actors.
+        means: How a person's identity was established; empty for an automatic actor.
         reason: Why.
         digests: Of the records that it rests on, by kind.
     """
 
-    by: str
+    name: str
     means: str = ""
     reason: str = ""
     digests: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True)
-class Trail:
+class AuditLog:
     """What the tags of a registered model say.
 
     Attributes:
         entries: In the order of the chain: each after all that it descends from. Those that know
             nothing of each other are ordered by digest.
-        problems: Where the chain is broken, one sentence each; empty: it is whole.
+        problems: Where the chain is broken, one sentence each; empty: it is complete.
         digests: Of the entries, in their order.
         heads: Digests of the entries that no other names.
     """
@@ -80,8 +107,8 @@ class Trail:
         place = self._places.get(earlier)
         return place is not None and bool(self._before[self._places[later]] >> place & 1)
 
-    def before(self, digest: str) -> Trail:
-        """Return the trail as it stood where an entry was written: all that it descends from."""
+    def before(self, digest: str) -> AuditLog:
+        """Return the log as it stood where an entry was written: all that it descends from."""
         known = self._before[self._places[digest]]
         return _chained(
             {
@@ -92,8 +119,8 @@ class Trail:
         )
 
 
-def read(tags: Mapping[str, str]) -> Trail:
-    """Return the trail that the tags of a registered model hold, with what is wrong with it.
+def read(tags: Mapping[str, str]) -> AuditLog:
+    """Return the log that the tags of a registered model hold, with what is wrong with it.
 
     Whatever the tags hold, nothing is raised: what is no entry is a problem.
     """
@@ -129,17 +156,17 @@ def read(tags: Mapping[str, str]) -> Trail:
     return _chained(entries, problems=problems)
 
 
-def write(
+def record(
     store: MlflowClient,
     name: str,
     *,
     event: str,
     uri: str,
-    word: Word,
+    actor: Actor,
     facts: Mapping[str, Any] = {},
-    there: Trail | None = None,
+    there: AuditLog | None = None,
 ) -> AuditEntry:
-    """Add an entry to the trail of a registered model, which must exist.
+    """Add an entry to the log of a registered model, which must exist.
 
     It names every entry that no other names yet. Where more than 20 were written at once, entries
     that only join them come first.
@@ -149,9 +176,9 @@ def write(
         name: The registered model.
         event: What happened.
         uri: The version that it happened to.
-        word: On whose word.
+        actor: Who did it, and why.
         facts: What else is to be read back.
-        there: The trail as it was read just now; None reads it.
+        there: The log as it was read just now; None reads it.
 
     Raises:
         MlflowException: If the store does not take it.
@@ -165,8 +192,8 @@ def write(
                 time=datetime.now(UTC),
                 event=_JOINED,
                 uri=f"models:/{name}",
-                by="Penstock",
-                reason="More entries were written at once than one entry names.",
+                by=CONTROLLER,
+                reason="More entries were written at once than one entry can name.",
                 previous=heads[:_HEADS],
             ),
         )
@@ -178,36 +205,92 @@ def write(
             time=datetime.now(UTC),
             event=event,
             uri=uri,
-            by=word.by[:200],
-            means=word.means,
-            reason=word.reason[:_REASON_LENGTH],
-            digests=dict(word.digests or {}),
+            by=actor.name[:200],
+            means=actor.means,
+            reason=actor.reason[:_REASON_LENGTH],
+            digests=dict(actor.digests or {}),
             facts=dict(facts),
             previous=heads,
         ),
     )
 
 
-def registered_digests(trail: Trail, uri: str) -> Mapping[str, str]:
-    """Return the digests that a version was registered with, by kind, as the trail has them.
+def actor_of(entry: AuditEntry) -> str:
+    """Return who wrote an entry and how that is known: `ann (stated)`, `canary (automatic)`.
+
+    Entries of earlier releases get the present names; the entries themselves stay as they are.
+    """
+    name = _FORMER.get(entry.by, entry.by)
+    return f"{name} ({_FORMER.get(entry.means, entry.means)})" if entry.means else name
+
+
+def registered_digests(log: AuditLog, uri: str) -> Mapping[str, str]:
+    """Return the digests that a version was registered with, by kind, as the log has them.
 
     The kinds are model, decision, evidence and, since export is written down too, export. Empty:
-    the trail does not hold the registration, as with versions from before there was a trail.
+    the log does not hold the registration, as with versions from before there was an audit log.
 
     Raises:
         IntegrityError: If two entries register the version with different digests.
     """
     found: list[dict[str, str]] = []
-    for entry in trail.of(uri):
+    for entry in log.of(uri):
         if entry.event == REGISTERED and entry.digests not in found:
             found.append(entry.digests)
     if len(found) > 1:
         raise IntegrityError(
-            f"the audit trail registers it {len(found)} times, with different digests",
+            f"the audit log registers it {len(found)} times, with different digests",
             where=uri,
-            remedy="One of the entries was written by hand: see penstock audit, and release again.",
+            remedy="One of the entries was written by hand. See penstock audit, and release again.",
         )
     return found[0] if found else {}
+
+
+def require_registered(
+    store: MlflowClient, log: AuditLog, version: Version, *, tags: Mapping[str, str]
+) -> None:
+    """Return only if the tags of a version are what the log says it was registered with.
+
+    A version from before there was an audit log is accepted. Entries of earlier releases lack the
+    digest of the export: it is then taken from the manifest of the evidence, which must have the
+    digest that the entry holds.
+
+    Args:
+        store: The registry.
+        log: Of the registered model.
+        version: The version.
+        tags: Names of its tags, by the kind that the log calls them: model, export, decision,
+            evidence.
+
+    Raises:
+        IntegrityError: If a tag differs, the log is broken, or the registration is not in it
+            although it must be or is in it twice, or the evidence that is needed is gone or
+            altered.
+    """
+    if log.problems:
+        # Whoever rewrites the registration breaks the chain behind it: nothing in it is believed.
+        raise IntegrityError(
+            f"the audit log is broken: {log.problems[0]}",
+            where=version.uri,
+            remedy="See penstock audit. Restore the tags of the registered model from a backup of "
+            "the registry.",
+        )
+    registered = registered_digests(log, version.uri)
+    if not registered:
+        _require_older(version, evidence=tags["evidence"])
+        return
+    for kind, tag in tags.items():
+        found = version.tags.get(tag, "")
+        expected = (
+            registered[kind] if kind in registered else _kept_export(store, registered, version)
+        )
+        if found != expected:
+            raise IntegrityError(
+                f"the tag {tag} is {found or 'none'}, but the audit log says that "
+                f"{expected or 'none'} was registered",
+                where=f"{version.uri}, {kind}",
+                remedy="The tag was changed after it was registered: release again.",
+            )
 
 
 def compact(record: AuditEntry | Any) -> str:
@@ -219,13 +302,13 @@ def compact(record: AuditEntry | Any) -> str:
 
 def _put(store: MlflowClient, name: str, entry: AuditEntry) -> AuditEntry:
     while len(text := compact(entry)) > VALUE_LENGTH and entry.reason:
-        # A control character takes six in JSON.
+        # A control character takes six characters in JSON.
         entry = entry.model_copy(update={"reason": entry.reason[: len(entry.reason) // 2]})
     store.set_registered_model_tag(name, _key(entry, entry.digest()), text)
     return entry
 
 
-def _chained(entries: Mapping[str, AuditEntry], *, problems: Iterable[str] = ()) -> Trail:
+def _chained(entries: Mapping[str, AuditEntry], *, problems: Iterable[str] = ()) -> AuditLog:
     """Put entries in the order of their chain. It has no circle: each digest covers those named."""
     named = {
         digest: {each for each in entry.previous if each in entries}
@@ -251,7 +334,7 @@ def _chained(entries: Mapping[str, AuditEntry], *, problems: Iterable[str] = ())
             left[follower] -= 1
             if left[follower] == 0:
                 heapq.heappush(ready, follower)
-    return Trail(
+    return AuditLog(
         entries=tuple(entries[digest] for digest in places),
         problems=tuple(problems),
         digests=tuple(places),
@@ -268,3 +351,37 @@ def _key(entry: AuditEntry, digest: str) -> str:
 
 def _time(entry: AuditEntry) -> str:
     return f"{entry.time:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _require_older(version: Version, *, evidence: str) -> None:
+    if evidence in version.tags:
+        raise IntegrityError(
+            "its registration is not in the audit log",
+            where=version.uri,
+            remedy="See penstock audit. If the step register was interrupted, run it again; else "
+            "release again.",
+        )
+
+
+def _kept_export(store: MlflowClient, registered: Mapping[str, str], version: Version) -> str:
+    run = version.run
+    path = f"{folder_of(registered.get('decision', ''))}/{MANIFEST}"
+    why = "it is gone"
+    with TemporaryDirectory() as place:
+        if path in {item.path for item in store.list_artifacts(run, path.rpartition("/")[0])}:
+            try:
+                manifest = Evidence.read(Path(store.download_artifacts(run, path, place)))
+            except PenstockError as error:
+                why = str(error)
+            else:
+                if manifest.digest() == registered.get("evidence"):
+                    return manifest.export
+                why = (
+                    f"its digest is {manifest.digest()}, the audit log says "
+                    f"{registered.get('evidence')}"
+                )
+    raise IntegrityError(
+        f"the manifest of its evidence, which says what was exported, cannot be trusted: {why}",
+        where=f"{version.uri}, export",
+        remedy="See what is left with: penstock verify. Then release again.",
+    )

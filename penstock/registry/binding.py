@@ -97,9 +97,9 @@ def require_champion(decision: Decision, *, champion: Champion, name: str) -> No
     Raises:
         IntegrityError: If it is another, or the alias cannot be believed.
     """
-    version = champion.require_told(name)
+    version = champion.require_recorded(name)
     if not decision.code:
-        # Made by an earlier release, which did not say whom it compared with.
+        # Made by an earlier release, which did not record the champion.
         return
     now = "" if version is None else version.uri
     if now != decision.champion:
@@ -107,7 +107,7 @@ def require_champion(decision: Decision, *, champion: Champion, name: str) -> No
             f"the decision is stale: it compared with the champion {decision.champion or 'none'}, "
             f"and now it is {now or 'none'}",
             where="champion",
-            remedy="Evaluate and decide again, against the champion there is.",
+            remedy="Evaluate and decide again, against the present champion.",
         )
 
 
@@ -137,7 +137,7 @@ def _require_same_verdict(
     for field in ("model", "dataset", "champion", "rules", "approved"):
         if getattr(again, field) != getattr(decision, field):
             raise IntegrityError(
-                f"the gate, asked again, gives another {field} than the decision says",
+                f"the gate, run again, gives another {field} than the decision says",
                 where=field,
                 remedy="Its record was edited after the decide step wrote it: run that step again.",
             )

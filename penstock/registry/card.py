@@ -1,16 +1,20 @@
-"""The model card: what a model is for, in its owner's words, and what was measured of it.
+"""The model card: what a model is for, as its owner says, and what was measured of it.
 
-Its parts are those of Mitchell et al., 2019, "Model cards for model reporting". Everything in it is
-a record's; nothing is computed here. What is absent is said to be absent.
+Its sections are those of Mitchell et al., 2019, "Model cards for model reporting". Everything in it
+comes from a record; nothing is computed here. What is absent is marked as absent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
 
 from penstock.errors import IntegrityError
 from penstock.records.approval import Approval
+from penstock.records.base import Record
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
@@ -18,10 +22,18 @@ from penstock.records.explanation import Explanation
 from penstock.records.model import Model
 from penstock.records.operations import Operations
 from penstock.registry import _card_figures as figures
+from penstock.registry import audit
 from penstock.registry._card_page import Block, Grid, Listed, Part, Text, as_html, as_markdown
+from penstock.registry.approvals import read as read_approvals
 from penstock.registry.spec import CardSpec
+from penstock.registry.versions import Version
 
-UNSAID = "Not stated: the project file's section `card` does not say."
+OWNER = "card.json"
+"""File of the pack that holds what the owner says of the model."""
+
+R = TypeVar("R", bound=Record)
+
+UNSAID = "Not stated in the section `card` of the project file."
 
 
 @dataclass(frozen=True)
@@ -60,15 +72,15 @@ def model_card(
         holdout: Record of the rows it was judged on.
         split: How the two were divided.
         evaluation: What was measured on the holdout.
-        decision: The gate's word.
-        explanation: What its answers rest on.
+        decision: The gate's decision.
+        explanation: Which columns its predictions depend on.
         operations: How it serves.
-        approvals: What people said, in the order in which they said it.
+        approvals: Approvals and rejections by people, in their order.
 
     Raises:
         IntegrityError: If a record is of another model, or of other data than the rest.
     """
-    said = spec if spec is not None else CardSpec()
+    stated = spec if spec is not None else CardSpec()
     _check(
         model,
         digest,
@@ -82,9 +94,9 @@ def model_card(
         approvals=approvals,
     )
     parts = [
-        _details(model, said, uri=uri),
-        Part("Intended use", [Text(said.intended_use or UNSAID)]),
-        Part("Out of scope", [Text(said.out_of_scope or UNSAID)]),
+        _details(model, stated, uri=uri),
+        Part("Intended use", [Text(stated.intended_use or UNSAID)]),
+        Part("Out of scope", [Text(stated.out_of_scope or UNSAID)]),
         figures.metrics(evaluation),
         figures.slices(evaluation),
         figures.fairness(evaluation),
@@ -95,16 +107,16 @@ def model_card(
         figures.serving(operations),
         _decision(decision),
         _approvals(approvals),
-        Part("Ethical considerations", [Text(said.ethics or UNSAID)]),
-        _limits(said, evaluation, explanation),
+        Part("Ethical considerations", [Text(stated.ethics or UNSAID)]),
+        _limits(stated, evaluation, explanation),
         _versions(model, digest, decision=decision, evaluation=evaluation, holdout=holdout),
     ]
     title, verdict = f"{name}: {model.target}", _headline(model, evaluation, decision)
     facts = [
         ("Version", uri or "not registered"),
-        ("Owner", said.owner or "not stated"),
-        ("Contact", said.contact or "not stated"),
-        ("License", said.license or "not stated"),
+        ("Owner", stated.owner or "not stated"),
+        ("Contact", stated.contact or "not stated"),
+        ("License", stated.license or "not stated"),
         ("Model digest", digest),
     ]
     return Card(
@@ -113,22 +125,57 @@ def model_card(
     )
 
 
+def final_card(pack: Path, *, version: Version, model_tags: Mapping[str, str]) -> Card | None:
+    """Return the card of a released version; None where the pack was made without one.
+
+    The card in the pack was written before the version had a number and before anybody approved it.
+    It stays as it was.
+
+    Args:
+        pack: The version's evidence.
+        version: The version, whose tags hold the approvals.
+        model_tags: Tags of its registered model, which hold the log.
+
+    Raises:
+        NotApprovedError: If an approval was tampered with.
+        IntegrityError: If a record of the pack is of another model.
+    """
+    model, owner = _record(pack, "model", Model), pack / OWNER
+    if model is None or not owner.exists():
+        return None
+    return model_card(
+        model,
+        digest=version.model,
+        name=version.name,
+        uri=version.uri,
+        spec=CardSpec.parse(json.loads(owner.read_text(encoding="utf-8")), where=OWNER),
+        training=_record(pack, "train", Dataset),
+        holdout=_record(pack, "holdout", Dataset),
+        split=_record(pack, "split", Split),
+        evaluation=_record(pack, "evaluation", Evaluation),
+        decision=_record(pack, "decision", Decision),
+        explanation=_record(pack, "explanation", Explanation),
+        operations=_record(pack, "operations", Operations),
+        approvals=read_approvals(version.tags, log=audit.read(model_tags)),
+    )
+
+
 def _headline(model: Model, evaluation: Evaluation | None, decision: Decision | None) -> str:
     kind = {"binary": "one of two classes", "multiclass": "a class", "regression": "a number"}
-    told = [f"It predicts {model.target}, {kind[model.task]}."]
+    sentences = [f"It predicts {model.target}, {kind[model.task]}."]
     primary = evaluation.candidate.metrics.get(evaluation.metric) if evaluation else None
     if evaluation is not None and primary is not None:
-        told.append(f"{evaluation.metric} on rows it had not seen: {figures.figure(primary)}.")
+        sentences.append(f"{evaluation.metric} on the holdout: {figures.figure(primary)}.")
     else:
-        told.append("It was not measured on rows that it had not seen.")
+        sentences.append("It was not measured on holdout rows.")
     if decision is None:
-        told.append("No gate has judged it.")
+        sentences.append("It was not judged by the gate.")
     else:
-        told.append(decision.reason())
-    return " ".join(told)
+        sentences.append(decision.reason())
+    return " ".join(sentences)
 
 
-def _details(model: Model, said: CardSpec, *, uri: str) -> Part:
+def _details(model: Model, stated: CardSpec, *, uri: str) -> Part:
     settings = ", ".join(f"{name} {value}" for name, value in model.parameters.items())
     rows = [
         ["Version", uri or "not registered"],
@@ -140,19 +187,19 @@ def _details(model: Model, said: CardSpec, *, uri: str) -> Part:
     if model.classes:
         rows.append(["Classes", ", ".join(map(str, model.classes))])
     if model.positive is not None:
-        rows.append(["Class that is scored", str(model.positive)])
+        rows.append(["Positive class", str(model.positive)])
     rows += [
-        ["Columns it takes", ", ".join(column.name for column in model.columns)],
-        ["Owner", said.owner or "not stated"],
-        ["Contact", said.contact or "not stated"],
-        ["License", said.license or "not stated"],
+        ["Input columns", ", ".join(column.name for column in model.columns)],
+        ["Owner", stated.owner or "not stated"],
+        ["Contact", stated.contact or "not stated"],
+        ["License", stated.license or "not stated"],
     ]
     return Part("Model details", [Grid(["What", "Which"], rows)])
 
 
 def _decision(decision: Decision | None) -> Part:
     if decision is None:
-        return Part("The gate's decision", [Text("There is none: no gate has judged this model.")])
+        return Part("The gate's decision", [Text("None: this model was not judged by the gate.")])
     rows = [
         [
             rule.rule,
@@ -181,21 +228,23 @@ def _approvals(approvals: Sequence[Approval]) -> Part:
         ]
         for approval in approvals
     ]
-    headers = ["Who", "Known by", "Said", "Why", "When", "Until"]
+    headers = ["Who", "Identified by", "Verdict", "Reason", "When", "Valid until"]
     return Part("Approvals by people", [Grid(headers, rows)])
 
 
-def _limits(said: CardSpec, evaluation: Evaluation | None, explanation: Explanation | None) -> Part:
+def _limits(
+    stated: CardSpec, evaluation: Evaluation | None, explanation: Explanation | None
+) -> Part:
     measured = [
         *(evaluation.notes if evaluation is not None else ()),
         *(explanation.notes if explanation is not None else ()),
     ]
-    blocks: list[Block] = [Listed(said.limits) if said.limits else Text(UNSAID)]
+    blocks: list[Block] = [Listed(stated.limits) if stated.limits else Text(UNSAID)]
     if measured:
         blocks += [Text("Notes of the evaluation:"), Listed(measured)]
     blocks.append(
         Text(
-            "Figures hold for rows like those it was measured on. They say nothing of other times, "
+            "These figures hold for rows like those that were measured, not for other times, "
             "places or people."
         )
     )
@@ -243,7 +292,7 @@ def _check(
     operations: Operations | None,
     approvals: Sequence[Approval],
 ) -> None:
-    """Refuse to set records of different things on one card."""
+    """Refuse to put records of different models on one card."""
     pairs: list[tuple[str, str, str]] = []
     for kind, record in (
         ("evaluation", evaluation),
@@ -269,3 +318,8 @@ def _check(
                 where="model card",
                 remedy="Give the records of one and the same model.",
             )
+
+
+def _record(pack: Path, title: str, kind: type[R]) -> R | None:
+    path = pack / f"{title}.json"
+    return kind.read(path) if path.exists() else None

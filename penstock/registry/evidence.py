@@ -35,9 +35,8 @@ from penstock.records.quality import Validation
 from penstock.records.rollout import Rollout
 from penstock.records.spec import Spec
 from penstock.registry import audit, signing, versions
-from penstock.registry.audit import Word
-from penstock.registry.card import Card, model_card
-from penstock.registry.final_card import OWNER, final_card
+from penstock.registry.audit import Actor
+from penstock.registry.card import OWNER, Card, final_card, model_card
 from penstock.registry.spec import CardSpec
 from penstock.registry.versions import Version, answers
 
@@ -223,7 +222,7 @@ def fetch_pack(
 def keep_rollout(
     rollout: Rollout, *, tracking_uri: str, others: Mapping[str, Path] = {}
 ) -> RolloutEvidence | None:
-    """Keep a rollout's record with its version, and write its digest into the trail.
+    """Keep a rollout's record with its version, and write its digest into the log.
 
     Args:
         rollout: A rollout that has ended.
@@ -255,21 +254,21 @@ def keep_rollout(
             outcome=rollout.outcome or "",
             files={path.name: files.digest_of_file(path) for path in sorted(folder.iterdir())},
         )
-        trail = audit.read(model_tags)
+        log = audit.read(model_tags)
         if any(
             entry.event == RECORDED and entry.facts.get("identity") == rollout.identity
-            for entry in trail.of(rollout.uri)
+            for entry in log.of(rollout.uri)
         ):
             return None
         manifest.write(folder / MANIFEST)
         store.log_artifacts(version.run, place, rollout_folder(rollout.identity, rollout.decision))
-        audit.write(
+        audit.record(
             store,
             version.name,
             event=RECORDED,
             uri=rollout.uri,
-            word=Word(
-                by="the controller of the rollout",
+            actor=Actor(
+                name=audit.CANARY,
                 reason=rollout.reason,
                 digests={"rollout": manifest.digest()},
             ),

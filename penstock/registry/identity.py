@@ -1,4 +1,4 @@
-"""Who somebody at a command line is, and how that is known."""
+"""Who uses the command line, and how that is known."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from penstock.records.approval import Identity
 
 USERID = "KUBEFLOW_USERID"
 """Environment variable: the user as the platform's header `kubeflow-userid` has it. Kubeflow gives
-the header to what its gateway leads to, and sets no such variable itself; whoever runs the platform
-does, for example by a PodDefault."""
+the header to the services behind its gateway, and does not set this variable itself; the platform's
+operator does, for example by a PodDefault."""
 
 _PLATFORM = (USERID, "KUBECONFIG", "KUBERNETES_SERVICE_HOST")
 """Environment variables by which a platform is known to be there: the last is set in each pod."""
@@ -28,16 +28,16 @@ def whoami(stated: str = "") -> Identity:
     2. The platform's user, from the environment variable KUBEFLOW_USERID.
     3. The user that the cluster of the named kubeconfig (KUBECONFIG) knows.
     4. The operating system's user; `uid 1000` where it has no name for that number, as in a
-       container: that is somebody, and counts for nobody (`penstock.common.people.is_known`).
+       container: such a name does not count as a person (`penstock.common.people.is_known`).
 
     Raises:
         UsageError: If what was stated is empty but for spaces.
-        InputError: If the name holds characters that nobody sees, or is too long.
+        InputError: If the name holds invisible characters, or is too long.
         ServiceError: If a kubeconfig is named and its cluster does not say.
     """
     if stated:
         if not stated.strip():
-            raise UsageError("a name of spaces names nobody", where="--as")
+            raise UsageError("the name is empty", where="--as")
         return Identity(name=people.check_name(stated, where="--as"), means="stated")
     header = os.environ.get(USERID, "").strip()
     if header:
@@ -49,7 +49,7 @@ def whoami(stated: str = "") -> Identity:
 
 
 def somebody() -> Identity:
-    """Return who acts, for what must not fail for want of a name, as a rollback.
+    """Return who acts, where a missing name must not be an error, as in a rollback.
 
     As `whoami`, and the operating system's user where the platform cannot say.
     """
@@ -85,7 +85,7 @@ def _cluster_user() -> str:
     )
     if not name or name == "system:anonymous":
         raise ServiceError(
-            "the cluster does not know who this is",
+            "the cluster does not know this user",
             where=api.server,
             remedy="Log in to it, or say who you are: --as NAME.",
         )

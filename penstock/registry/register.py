@@ -24,7 +24,7 @@ from penstock.records.health import SPLIT_NAME
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Registration
 from penstock.registry import audit, binding, versions
-from penstock.registry.audit import Word
+from penstock.registry.audit import Actor
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import Grounds, keep_pack, write_pack
 from penstock.registry.versions import Version, answers
@@ -67,7 +67,7 @@ def register(
         lineage: Further tags by name, for example `image` and `pipeline_run`; each becomes
             `penstock.<name>` on the version.
         reports: Files or folders to keep beside the decision as evidence.
-        grounds: What else the decision rests on. With the policy the gate is asked again.
+        grounds: What else the decision rests on. With the policy the gate is run again.
 
     Raises:
         NotApprovedError: If the decision does not approve the folder as it is now.
@@ -79,20 +79,7 @@ def register(
     digest = digest_of(model)
     decision.require_approval_of(digest)
     record = Model.read(model / FILE_NAME)
-    binding.require_bound(
-        decision,
-        model=record,
-        evaluation=evaluation,
-        operations=grounds.operations,
-        policy=grounds.policy,
-        image=grounds.image,
-    )
-    if holdout is not None:
-        binding.require_holdout(decision, holdout)
-    if grounds.explanation is not None:
-        binding.require_explanation(decision, grounds.explanation)
-    if grounds.split is not None:
-        binding.require_split(decision, model=record, split=grounds.split)
+    _require_bound(decision, model=record, evaluation=evaluation, holdout=holdout, grounds=grounds)
     for report in reports:
         if not report.exists():
             raise InputError("the report does not exist", where=str(report))
@@ -105,32 +92,20 @@ def register(
         binding.require_champion(decision, champion=champion, name=name)
         if champion.note:
             progress.say(champion.note)
-        with _prepared(model, holdout) as (folder, exported), answers(tracking_uri):
-            tags |= _export_tags(folder, exported)
-            run, trained_by = _run(store, record, name, requested_by=grounds.requested_by)
-            with TemporaryDirectory() as place:
-                pack = Path(place) / "pack"
-                manifest = write_pack(
-                    pack,
-                    name=name,
-                    model=record,
-                    decision=decision,
-                    evaluation=evaluation,
-                    holdout=holdout,
-                    exported=exported,
-                    export_digest=tags.get(versions.EXPORT_DIGEST, ""),
-                    grounds=_told_by(model, grounds),
-                    trained_by=trained_by,
-                    reports=reports,
-                )
-                keep_pack(store, run, pack, decision=decision.digest())
-            tags[versions.EVIDENCE_DIGEST] = manifest.digest()
-            if trained_by:
-                tags[versions.TRAINED_BY] = trained_by
-            _log_metrics(store, run, evaluation)
-            version = _create(store, folder, record, name=name, run=run, tags=tags)
+        version = _new_version(
+            store,
+            model,
+            record=record,
+            decision=decision,
+            evaluation=evaluation,
+            name=name,
+            holdout=holdout,
+            tags=tags,
+            reports=reports,
+            grounds=grounds,
+        )
     with answers(tracking_uri):
-        _write_down(store, version, by=grounds.requested_by)
+        _record(store, version, by=grounds.requested_by)
         _mark_challenger(store, version)
     progress.say(f"{version.uri}, alias {versions.CHALLENGER}; {_served(version)}")
     return Registration(
@@ -145,24 +120,89 @@ def register(
     )
 
 
-def _write_down(store: MlflowClient, version: Version, *, by: str) -> None:
-    """Note the registration in the trail, unless it is there: a step may be run again."""
-    trail = audit.read(store.get_registered_model(version.name).tags)
-    if any(entry.event == audit.REGISTERED for entry in trail.of(version.uri)):
+def _require_bound(
+    decision: Decision,
+    *,
+    model: Model,
+    evaluation: Evaluation | None,
+    holdout: Path | None,
+    grounds: Grounds,
+) -> None:
+    """Return only if the decision was made on everything that is handed over with it."""
+    binding.require_bound(
+        decision,
+        model=model,
+        evaluation=evaluation,
+        operations=grounds.operations,
+        policy=grounds.policy,
+        image=grounds.image,
+    )
+    if holdout is not None:
+        binding.require_holdout(decision, holdout)
+    if grounds.explanation is not None:
+        binding.require_explanation(decision, grounds.explanation)
+    if grounds.split is not None:
+        binding.require_split(decision, model=model, split=grounds.split)
+
+
+def _new_version(
+    store: MlflowClient,
+    model: Path,
+    *,
+    record: Model,
+    decision: Decision,
+    evaluation: Evaluation | None,
+    name: str,
+    holdout: Path | None,
+    tags: dict[str, str],
+    reports: Sequence[Path],
+    grounds: Grounds,
+) -> Version:
+    """Export the model, keep the evidence in its run, and create the version with its tags."""
+    with _prepared(model, holdout) as (folder, exported), answers(store.tracking_uri):
+        tags = tags | _export_tags(folder, exported)
+        run, trained_by = _run(store, record, name, requested_by=grounds.requested_by)
+        with TemporaryDirectory() as place:
+            pack = Path(place) / "pack"
+            manifest = write_pack(
+                pack,
+                name=name,
+                model=record,
+                decision=decision,
+                evaluation=evaluation,
+                holdout=holdout,
+                exported=exported,
+                export_digest=tags.get(versions.EXPORT_DIGEST, ""),
+                grounds=_with_carried(model, grounds),
+                trained_by=trained_by,
+                reports=reports,
+            )
+            keep_pack(store, run, pack, decision=decision.digest())
+        tags[versions.EVIDENCE_DIGEST] = manifest.digest()
+        if trained_by:
+            tags[versions.TRAINED_BY] = trained_by
+        _log_metrics(store, run, evaluation)
+        return _create(store, folder, record, name=name, run=run, tags=tags)
+
+
+def _record(store: MlflowClient, version: Version, *, by: str) -> None:
+    """Record the registration in the log, unless it is there: a step may be run again."""
+    log = audit.read(store.get_registered_model(version.name).tags)
+    if any(entry.event == audit.REGISTERED for entry in log.of(version.uri)):
         return
-    word = Word(
-        by=by or "the decision and its rules",
-        means="told to the pipeline" if by else "",
+    actor = Actor(
+        name=by or audit.GATE,
+        means=audit.REQUESTER if by else "",
         reason="The gate approved it.",
-        digests={kind: version.tags.get(tag, "") for kind, tag in versions.TOLD.items()},
+        digests={kind: version.tags.get(tag, "") for kind, tag in versions.REGISTERED_TAGS.items()},
     )
-    audit.write(
-        store, version.name, event=audit.REGISTERED, uri=version.uri, word=word, there=trail
+    audit.record(
+        store, version.name, event=audit.REGISTERED, uri=version.uri, actor=actor, there=log
     )
 
 
-def _told_by(model: Path, grounds: Grounds) -> Grounds:
-    """Return the grounds, with what the model's folder itself says of its training part."""
+def _with_carried(model: Path, grounds: Grounds) -> Grounds:
+    """Return the grounds, with the records of the training part that the model's folder carries."""
     carried: dict[str, Any] = {}
     if grounds.train is None and (model / DATASET_NAME).is_file():
         carried["train"] = Dataset.read(model / DATASET_NAME)
@@ -229,14 +269,14 @@ def _tags(
 
 def _existing(store: MlflowClient, name: str, tags: Mapping[str, str]) -> Version | None:
     """Return the version of the same model and decision. Tags come with a version, at once."""
-    wanted = {key: tags[key] for key in (versions.MODEL_DIGEST, versions.DECISION_DIGEST)}
+    expected = {key: tags[key] for key in (versions.MODEL_DIGEST, versions.DECISION_DIGEST)}
     token = None
     while True:
         page = store.search_model_versions(
             f"name = '{name}'", order_by=["version_number DESC"], page_token=token
         )
         for found in page:
-            if wanted.items() <= dict(found.tags).items():
+            if expected.items() <= dict(found.tags).items():
                 return versions.as_version(found)
         token = page.token
         if not token:

@@ -65,5 +65,7 @@ def verify(folder: Path, *, signature: Path, key: Path) -> None:
     try:
         config.verify(folder, signature)
     except Exception as error:  # Its libraries raise classes of their own for a bad signature.
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise IntegrityError(f"the signature does not hold: {said:.300}", where=str(key)) from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise IntegrityError(
+            f"the signature does not hold: {reason:.300}", where=str(key)
+        ) from error

@@ -1,4 +1,4 @@
-"""The project file's section on what nothing can measure: what a model is for, and who says so."""
+"""The project file's section `card`: what a model is for, and who owns it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from penstock.records.spec import Spec
 
 
 class CardSpec(Spec):
-    """What the model card says in the words of whoever owns the model."""
+    """The owner's part of the model card."""
 
     intended_use: str = Field(
         default="", max_length=4000, description="What the model is for, and for whom"

@@ -1,4 +1,4 @@
-"""Checking a version long after: every digest is computed again, every claim compared."""
+"""Checking a version at any later time: every digest is computed again, every claim compared."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from penstock.records.approval import Approval
 from penstock.records.decision import Decision
 from penstock.records.evidence import MANIFEST, AuditEntry, Evidence, RolloutEvidence
 from penstock.registry import approvals, audit, signing, versions
-from penstock.registry._servings import Serving, compared_with, judge_people, servings
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import RECORDED, fetch_pack, rollout_folder
+from penstock.registry.servings import Serving, compared_with, judge_people, servings
 from penstock.registry.versions import Version, answers
 
 Verdict = Literal["holds", "fails", "missing", "not signed", "not there"]
-"""missing: what every release keeps is not there. not there: what need not be there is not."""
+"""missing: a required item is absent. not there: an optional item is absent."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """One check.
 
     Attributes:
         name: What.
@@ -44,15 +44,15 @@ class Check:
 
     @property
     def good(self) -> bool:
-        """Whether it is no reason to doubt the version."""
+        """Whether it gives no reason to doubt the version."""
         return self.verdict in ("holds", "not signed", "not there")
 
 
 def verify(uri: str, *, tracking_uri: str, key: Path | None = None) -> tuple[Version, list[Check]]:
     """Download a version with its evidence and check all of it.
 
-    Nothing is believed but the digests in the tags, the trail that chains them, and, where a key
-    is given, the signature.
+    Only the digests in the tags, the audit log that chains them and, where a key is given, the
+    signature are trusted.
 
     Args:
         uri: `models:/name/3` or `models:/name@alias`.
@@ -68,20 +68,20 @@ def verify(uri: str, *, tracking_uri: str, key: Path | None = None) -> tuple[Ver
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
         model_tags = dict(store.get_registered_model(version.name).tags)
-    trail = audit.read(model_tags)
+    log = audit.read(model_tags)
     with TemporaryDirectory() as place:
         pack, signature = fetch_pack(version, tracking_uri=tracking_uri, into=Path(place))
         checks = [
             *_model(version, Path(place) / "model", tracking_uri=tracking_uri),
             *(_pack(version, pack) if pack else _no_pack(version)),
             *_signature(pack, signature, key=key),
-            *_people(version, pack, trail),
-            *_rollouts(version, trail, tracking_uri=tracking_uri, into=Path(place)),
+            *_people(version, pack, log),
+            *_rollouts(version, log, tracking_uri=tracking_uri, into=Path(place)),
         ]
     return version, [
         *checks,
-        *_trail(version, trail),
-        *_champion(version, trail, tracking_uri),
+        *_trail(version, log),
+        *_champion(version, log, tracking_uri),
     ]
 
 
@@ -126,9 +126,9 @@ def _pack(version: Version, pack: Path) -> Iterator[Check]:
         "holdout": (version.tags.get("penstock.holdout", ""), manifest.holdout),
         "who trained": (version.tags.get(versions.TRAINED_BY, ""), manifest.trained_by),
     }
-    for name, (tag, said) in claims.items():
-        if tag or said:
-            yield _same(f"tag: {name}", said, tag)
+    for name, (tag, claimed) in claims.items():
+        if tag or claimed:
+            yield _same(f"tag: {name}", claimed, tag)
     present = {p.relative_to(pack).as_posix() for p in pack.rglob("*") if p.is_file()}
     for name, digest in sorted(manifest.files.items()):
         found = files.digest_of_file(pack / name) if name in present else ""
@@ -175,7 +175,7 @@ def _decided(pack: Path | None) -> Decision | None:
     try:
         return Decision.read(pack / "decision.json") if pack else None
     except PenstockError:
-        # Another line of the table says so.
+        # Another check reports it.
         return None
 
 
@@ -203,41 +203,41 @@ def _signature(pack: Path | None, signature: Path | None, *, key: Path | None) -
     yield Check("signature", f"by {key}", "good", "holds")
 
 
-def _people(version: Version, pack: Path | None, trail: audit.Trail) -> Iterator[Check]:
-    """Judge every serving by what people had said then, and tell what they say by now."""
+def _people(version: Version, pack: Path | None, log: audit.AuditLog) -> Iterator[Check]:
+    """Judge every serving by the approvals of that time, and list all approvals."""
     try:
-        said = approvals.read(version.tags, trail=trail)
-        approvals.require_all(said, trail=trail, uri=version.uri)
+        given = approvals.read(version.tags, log=log)
+        approvals.require_all(given, log=log, uri=version.uri)
     except PenstockError as error:
-        yield Check("approvals", "as in the trail", f"{error!s:.200}", "fails")
+        yield Check("approvals", "as in the audit log", f"{error!s:.200}", "fails")
         return
     raw = _json(pack / "policy.json") if pack else None
     try:
         # Of the policy only this section: a later release may have others.
-        asked = ApprovalSpec.parse(raw.get("approval", {}), where="policy.json") if raw else None
+        required = ApprovalSpec.parse(raw.get("approval", {}), where="policy.json") if raw else None
     except PenstockError as error:
         yield Check("approvals", "a policy that can be read", f"{error!s:.200}", "fails")
         return
     decision = _decided(pack)
-    if asked is None and decision is not None and decision.policy:
-        words = "the policy is not kept, so nobody can tell whom it asked"
+    if required is None and decision is not None and decision.policy:
+        words = "the policy was not kept, so the approvals that it requires are unknown"
         yield Check("approvals", f"policy {decision.policy}", words, "missing")
-    for word in said:
-        yield Check("approvals", "", f"{word.verdict} by {word.by.name}", "holds")
-    if not said:
-        people = f"{asked.people}, by now" if asked and asked.people else "none asked for"
+    for approval in given:
+        yield Check("approvals", "", f"{approval.verdict} by {approval.by.name}", "holds")
+    if not given:
+        people = f"{required.people}, by now" if required and required.people else "none required"
         yield Check("approvals", people, "none", "not there")
-    began = servings(trail, version)
+    began = servings(log, version)
     for serving in began:
-        judged = judge_people(version, said, spec=asked, trail=trail, serving=serving)
-        found = f"{judged.sentence} {_since(said, trail=trail, serving=serving)}".strip()
+        judged = judge_people(version, given, spec=required, log=log, serving=serving)
+        found = f"{judged.sentence} {_since(given, log=log, serving=serving)}".strip()
         verdict: Verdict = "holds" if judged.approved else "fails"
-        yield Check(serving.name, f"let in on {serving.when}", found, verdict)
-        pair = decision and compared_with(decision, version, trail=trail, serving=serving)
+        yield Check(serving.name, f"approved when it began, {serving.when}", found, verdict)
+        pair = decision and compared_with(decision, version, log=log, serving=serving)
         if pair:
             yield _as_compared(*pair)
     if not began:
-        yield _unserved(version, trail)
+        yield _unserved(version, log)
 
 
 def _as_compared(decided: str, champion: str) -> Check:
@@ -245,29 +245,33 @@ def _as_compared(decided: str, champion: str) -> Check:
     return Check("compared with champion", decided or "none", champion or "none", verdict)
 
 
-def _since(said: tuple[Approval, ...], *, trail: audit.Trail, serving: Serving) -> str:
-    """Return who has rejected it after it began to serve, which says nothing of that moment."""
-    before = approvals.said_before(said, trail=trail, digest=serving.digest)
-    names = [word.by.name for word in said if word.verdict == "rejected" and word not in before]
+def _since(given: tuple[Approval, ...], *, log: audit.AuditLog, serving: Serving) -> str:
+    """Return who rejected it after it began to serve, which does not count for that serving."""
+    before = approvals.given_before(given, log=log, digest=serving.digest)
+    names = [
+        approval.by.name
+        for approval in given
+        if approval.verdict == "rejected" and approval not in before
+    ]
     return f"Rejected later by {', '.join(dict.fromkeys(names))}." if names else ""
 
 
-def _unserved(version: Version, trail: audit.Trail) -> Check:
-    """Say whether a version serves although the trail does not tell how it came to."""
-    outcomes = {entry.facts.get("outcome") for entry in trail.of(version.uri)}
+def _unserved(version: Version, log: audit.AuditLog) -> Check:
+    """Check whether a version serves although the log has no entry for it."""
+    outcomes = {entry.facts.get("outcome") for entry in log.of(version.uri)}
     if "promoted" in outcomes:
-        words = "a rollout promoted it, but the trail does not tell how it came to serve"
+        words = "a rollout promoted it, but the audit log has no entry that it began to serve"
         return Check("served", "an entry", words, "fails")
-    return Check("served", "", "not yet, by the trail", "not there")
+    return Check("served", "", "not yet, by the audit log", "not there")
 
 
 def _rollouts(
-    version: Version, trail: audit.Trail, *, tracking_uri: str, into: Path
+    version: Version, log: audit.AuditLog, *, tracking_uri: str, into: Path
 ) -> Iterator[Check]:
-    told = [entry for entry in trail.of(version.uri) if entry.event == RECORDED]
-    if not told:
+    recorded = [entry for entry in log.of(version.uri) if entry.event == RECORDED]
+    if not recorded:
         yield Check("rollout", "", "none was recorded", "not there")
-    for entry in told:
+    for entry in recorded:
         yield from _rollout(version, entry, tracking_uri=tracking_uri, into=into)
 
 
@@ -298,36 +302,36 @@ def _digest(path: Path) -> str:
     return files.digest_of_file(path) if path.exists() else ""
 
 
-def _trail(version: Version, trail: audit.Trail) -> Iterator[Check]:
-    for problem in trail.problems:
-        yield Check("audit trail", "an unbroken chain", problem, "fails")
-    if not trail.problems:
-        words = f"{len(trail.entries)} entries, unbroken"
-        yield Check("audit trail", "an unbroken chain", words, "holds")
+def _trail(version: Version, log: audit.AuditLog) -> Iterator[Check]:
+    for problem in log.problems:
+        yield Check("audit log", "an unbroken chain", problem, "fails")
+    if not log.problems:
+        words = f"{len(log.entries)} entries, unbroken"
+        yield Check("audit log", "an unbroken chain", words, "holds")
     try:
-        told = audit.registered_digests(trail, version.uri)
+        recorded = audit.registered_digests(log, version.uri)
     except PenstockError as error:
-        yield Check("trail: registered", "one entry", f"{error!s:.120}", "fails")
+        yield Check("audit log: registered", "one entry", f"{error!s:.120}", "fails")
         return
-    if not told:
-        yield Check("trail: registered", "an entry", "none", "missing")
+    if not recorded:
+        yield Check("audit log: registered", "an entry", "none", "missing")
         return
-    for kind, tag in versions.TOLD.items():
+    for kind, tag in versions.REGISTERED_TAGS.items():
         found = version.tags.get(tag, "")
         # Entries of earlier releases do not hold the export's digest: the manifest does.
-        if kind in told and (told[kind] or found):
-            verdict: Verdict = "holds" if told[kind] == found else "fails"
-            yield Check(f"trail: {kind}", told[kind] or "none", found or "none", verdict)
+        if kind in recorded and (recorded[kind] or found):
+            verdict: Verdict = "holds" if recorded[kind] == found else "fails"
+            yield Check(f"audit log: {kind}", recorded[kind] or "none", found or "none", verdict)
 
 
-def _champion(version: Version, trail: audit.Trail, tracking_uri: str) -> Iterator[Check]:
+def _champion(version: Version, log: audit.AuditLog, tracking_uri: str) -> Iterator[Check]:
     found = checked_champion(version.name, tracking_uri=tracking_uri)
     now = found.version.uri if found.version else "none"
     if found.problem:
-        yield Check("alias champion", "as in the trail", found.problem, "fails")
+        yield Check("alias champion", "as in the audit log", found.problem, "fails")
         return
     yield Check("alias champion", now, found.note or now, "holds")
     kept = versions.EVIDENCE_DIGEST in version.tags
-    if now == version.uri and kept and not servings(trail, version):
-        words = "it is the champion, but the trail does not tell how it came to serve"
+    if now == version.uri and kept and not servings(log, version):
+        words = "it is the champion, but the audit log has no entry that it began to serve"
         yield Check("served", "an entry", words, "fails")

@@ -1,30 +1,28 @@
-"""Registered versions: which one serves, its files, and moving the alias `champion`."""
+"""Registered versions: their tags and aliases, and their files, checked."""
 
 from __future__ import annotations
 
 import contextlib
 import re
+import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from penstock import model, tracking
 from penstock.common import files
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
-from penstock.registry import _champion_move, _registration, _store, audit
-from penstock.registry._store import Version as Version
-from penstock.registry.audit import Word
+from penstock.registry import audit
+from penstock.registry.audit import Actor
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
-aliases = _store.aliases
-download = _store.download
-registered_model = _store.registered_model
-
-CHAMPION = _champion_move.CHAMPION
-CHALLENGER = _champion_move.CHALLENGER
-PREVIOUS = _champion_move.PREVIOUS
+CHAMPION = "champion"
+CHALLENGER = "challenger"
+PREVIOUS = "previous"
 """Alias of the version that was champion before: what a rollback goes back to."""
 
 ROLLED_BACK = "penstock.rolled_back"
@@ -39,30 +37,58 @@ EXPORT_REASON = "penstock.export_reason"
 EVIDENCE_DIGEST = "penstock.evidence_digest"
 TRAINED_BY = "penstock.trained_by"
 APPROVAL = "penstock.approval."
-"""Prefix of the tags that hold what people said of a version."""
+"""Prefix of the tags that hold approvals and rejections of a version."""
 
-TOLD = {
+REGISTERED_TAGS = {
     "model": MODEL_DIGEST,
     "export": EXPORT_DIGEST,
     "decision": DECISION_DIGEST,
     "evidence": EVIDENCE_DIGEST,
 }
-"""Tags whose values the trail's entry `registered` holds too, by the kind that it calls them."""
+"""Tags whose values the log's entry `registered` holds too, by their kind in the entry."""
 
-_FIXED = frozenset({*TOLD.values(), DATASET, TRAINED_BY})
+_FIXED = frozenset({*REGISTERED_TAGS.values(), DATASET, TRAINED_BY})
 # What MLflow's stores take.
 _TAG_LENGTH = 5000
 
+# MLflow writes this beside a model that is downloaded by name; it is not part of the model.
+_ADDED_BY_MLFLOW = "registered_model_meta"
+
 _URI = re.compile(r"models:/(?P<name>[^/@]+)(/(?P<version>\d+)|@(?P<alias>[^/@]+))")
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model.
+
+    Attributes:
+        name: The registered model.
+        version: Its number.
+        uri: `models:/name/version`.
+        model: Digest of its folder, as it was registered.
+        dataset: Content digest of the training part.
+        run: The MLflow run it belongs to.
+        tags: All its tags.
+        export: Digest of the folder `serving/` in it, its ONNX form; empty: it has none.
+    """
+
+    name: str
+    version: int
+    uri: str
+    model: str
+    dataset: str
+    run: str
+    tags: Mapping[str, str]
+    export: str = ""
 
 
 def champion(name: str, *, tracking_uri: str) -> Version | None:
     """Return the version that carries the alias `champion`; None when there is none yet.
 
-    The alias is believed. What a decision rests on asks `champion.checked_champion`.
+    The alias is not checked against the audit log: `champion.checked_champion` does that.
 
     Raises:
-        ServiceError: If the registry does not answer: that is not the same as no champion.
+        ServiceError: If the registry does not answer: that does not mean that there is no champion.
         IntegrityError: If the champion was not registered by Penstock.
     """
     return by_alias(name, CHAMPION, tracking_uri=tracking_uri)
@@ -113,15 +139,15 @@ def tag(name: str, version: int, tags: Mapping[str, str], *, tracking_uri: str) 
             store.set_model_version_tag(name, str(version), key, value[:_TAG_LENGTH])
 
 
-def write_down(name: str, version: int, event: str, *, word: Word, tracking_uri: str) -> None:
-    """Add an entry on a version to the audit trail.
+def record_event(name: str, version: int, event: str, *, actor: Actor, tracking_uri: str) -> None:
+    """Add an entry on a version to the audit log.
 
     Raises:
         ServiceError: If the registry does not take it.
     """
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
-        audit.write(store, name, event=event, uri=f"models:/{name}/{version}", word=word)
+        audit.record(store, name, event=event, uri=f"models:/{name}/{version}", actor=actor)
 
 
 def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:
@@ -137,7 +163,7 @@ def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:
 
     Raises:
         InputError: If `uri` is of another form, or names nothing.
-        IntegrityError: If the version has no digest, its tags are not what the trail says it was
+        IntegrityError: If the version has no digest, its tags are not what the log says it was
             registered with, or the model or its ONNX form that was downloaded has another digest;
             nothing is left at `destination`.
         ServiceError: If the registry or its artifact store does not answer.
@@ -153,7 +179,7 @@ def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:
 
 
 def require_as_registered(version: Version, *, tracking_uri: str) -> None:
-    """Return only if a version's tags are what the audit trail says it was registered with.
+    """Return only if a version's tags are what the audit log says it was registered with.
 
     Whoever edits files and tags together does not make them another version.
 
@@ -162,13 +188,13 @@ def require_as_registered(version: Version, *, tracking_uri: str) -> None:
         tracking_uri: The MLflow store.
 
     Raises:
-        IntegrityError: Naming the tag that differs, or that its registration is not in the trail.
+        IntegrityError: Naming the tag that differs, or that its registration is not in the log.
         ServiceError: If the registry does not answer.
     """
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
-        trail = audit.read(store.get_registered_model(version.name).tags)
-        _registration.require(store, trail, version, tags=TOLD)
+        log = audit.read(store.get_registered_model(version.name).tags)
+        audit.require_registered(store, log, version, tags=REGISTERED_TAGS)
 
 
 def artifacts_of(name: str, version: int, *, tracking_uri: str) -> str:
@@ -193,44 +219,56 @@ def _check(folder: Path, version: Version) -> None:
                 f"the digest of its {what} is {digest or 'none'}, "
                 f"but {expected or 'none'} was registered",
                 where=version.uri,
-                remedy="The artifact was altered after it was registered: release again.",
+                remedy="The artifact was changed after it was registered: release again.",
             )
 
 
-def set_champion(
-    name: str,
-    version: int,
-    *,
-    tracking_uri: str,
-    event: str = "champion moved",
-    word: Word = Word(by="not stated"),  # noqa: B008
-    expect: int | Literal["any"] | None = "any",
-) -> None:
-    """Move the alias `champion` to `version`, and `previous` to where a rollback would go then.
+def aliases(store: MlflowClient, name: str) -> dict[str, int]:
+    """Return the aliases of a registered model; empty when the model does not exist."""
+    found = registered_model(store, name)
+    return {} if found is None else {alias: int(n) for alias, n in found.aliases.items()}
 
-    It is written into the audit trail before and after. Nothing moves if `version` has the alias
-    already and the trail agrees. Of two that move it at the same time one wins at most. The alias
-    `challenger` is taken from `version`.
 
-    Args:
-        name: The registered model.
-        version: The version.
-        tracking_uri: The MLflow store.
-        event: What the trail calls it: promoted, rolled back, champion moved.
-        word: On whose word.
-        expect: Move it only if it names this version now, None: no version, or `version` already,
-            and the trail agrees; "any": whatever it names.
+def registered_model(store: MlflowClient, name: str) -> Any | None:
+    """Return MLflow's registered model with its aliases and tags; None when it does not exist."""
+    from mlflow.exceptions import MlflowException
 
-    Raises:
-        IntegrityError: If the alias names another version than `expect`, was moved by hand, or
-            another controller moved it meanwhile.
-        ServiceError: If there is no such version, the alias could not be moved, or another
-            controller is moving it: that may be tried again.
+    try:
+        return store.get_registered_model(name)
+    except MlflowException as error:
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST" or _unseen(store, name, error):
+            return None
+        raise
+
+
+def _unseen(store: MlflowClient, name: str, error: MlflowException) -> bool:
+    """Return whether a server with users forbids a name because there is no such model for ours.
+
+    It denies access to a name that does not exist as to another user's model; a list shows neither.
+    Nothing can be registered into another user's model, so this cannot hide a first version.
     """
-    store = tracking.client(tracking_uri)
-    with answers(tracking_uri):
-        version_of(store, name, version)
-        _champion_move.move(store, name, version, event=event, word=word, expect=expect)
+    if error.error_code != "PERMISSION_DENIED":
+        return False
+    return not store.search_registered_models(f"name = '{name}'")
+
+
+def download(uri: str, folder: Path, *, tracking_uri: str) -> None:
+    """Download a version's folder as it is, unchecked: what is wrong with it is yet to be seen."""
+    from mlflow.artifacts import download_artifacts
+
+    got = Path(
+        download_artifacts(
+            artifact_uri=uri,
+            dst_path=str(folder),
+            tracking_uri=tracking_uri,
+            registry_uri=tracking_uri,
+        )
+    )
+    if got.resolve() != folder.resolve():
+        for path in got.iterdir():
+            shutil.move(path, folder / path.name)
+        got.rmdir()
+    (folder / _ADDED_BY_MLFLOW).unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -243,7 +281,7 @@ def answers(tracking_uri: str) -> Iterator[None]:
     except Exception as error:  # Artifact stores raise the exceptions of their own libraries.
         uri = tracking.resolve_uri(tracking_uri)
         raise ServiceError(
-            f"MLflow could not do it: {tracking.reason(error)}",
+            f"MLflow failed: {tracking.reason(error)}",
             where=uri,
             remedy="Check that the server and its artifact store are up, then run the step again.",
         ) from error

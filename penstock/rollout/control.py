@@ -12,7 +12,7 @@ from penstock.errors import InputError, ServiceError
 from penstock.records.rollout import ReturnOrder, Rollout
 from penstock.registry import versions
 from penstock.registry.admission import require_return
-from penstock.registry.champion import checked_champion, way_back
+from penstock.registry.champion import checked_champion, rollback_target
 from penstock.registry.identity import somebody
 from penstock.registry.versions import Version
 from penstock.rollout.journal import Journal, unfinished
@@ -27,7 +27,7 @@ _LOOK = 0.5
 
 
 @dataclass(frozen=True)
-class Standing:
+class ChampionStatus:
     """What one service does, and the rollout it is in or was in last.
 
     Attributes:
@@ -46,12 +46,12 @@ class Standing:
         return lines + (status_lines(self.rollout) if self.rollout else [])
 
 
-def standing(place: Place) -> list[Standing]:
+def standing(place: Place) -> list[ChampionStatus]:
     """Return what serves or died serving."""
     last = newest(place)
     rollout = last.rollout if last else None
     return [
-        Standing(service=each, rollout=rollout if each.service == place.service else None)
+        ChampionStatus(service=each, rollout=rollout if each.service == place.service else None)
         for each in place.standing()
     ]
 
@@ -223,7 +223,7 @@ def _begin_return(
 def _target(service: str, *, to: int | None, tracking_uri: str) -> Version:
     """Return the version to go back to, which may serve again."""
     if to is None:
-        before = way_back(service, tracking_uri=tracking_uri)
+        before = rollback_target(service, tracking_uri=tracking_uri)
         if before is None:
             raise InputError(
                 "there is no version that was champion before and was not rolled back",

@@ -31,5 +31,5 @@ def writing(path: Path) -> Iterator[None]:
         raise ServiceError(
             f"it cannot be written: {error.strerror or error}",
             where=str(path),
-            remedy=_REMEDIES.get(error.errno or 0, "Mend that, then give the command again."),
+            remedy=_REMEDIES.get(error.errno or 0, "Correct that, then run the command again."),
         ) from error

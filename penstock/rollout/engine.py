@@ -284,7 +284,7 @@ class Controller:
                 raise ServiceError(
                     f"version {version} serves, and the registry did not take it as champion: "
                     f"{error}",
-                    remedy="Go on with: penstock rollout resume.",
+                    remedy="Continue with: penstock rollout resume.",
                 ) from error
             return Move("rollback", f"The registry did not take the new champion. {error}")
 

@@ -297,7 +297,7 @@ def _unrecorded(store: Store, error: Exception) -> UnrecordedError:
     return UnrecordedError(
         f"the journal of the rollout could not be written: {said}",
         where=store.where,
-        remedy=remedy or "See why, then go on with: penstock rollout resume.",
+        remedy=remedy or "Find the reason, then continue with: penstock rollout resume.",
     )
 
 

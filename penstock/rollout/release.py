@@ -13,9 +13,9 @@ from penstock.errors import InputError, NotApprovedError, PenstockError, Service
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Deployment
 from penstock.records.rollout import SERVED_LATENCY, Grids, Order, Rollout, Transition
-from penstock.registry import versions
-from penstock.registry.admission import ADMITTED, Admission, require_return, tell_once
-from penstock.registry.audit import Word
+from penstock.registry import audit, versions
+from penstock.registry.admission import Admission, record_once, require_return
+from penstock.registry.audit import Actor
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import keep_rollout
 from penstock.rollout.disk import writing
@@ -142,7 +142,7 @@ def _begin(place: Place, journal: Journal, order: Order, *, spec: DeploymentSpec
     release = release_of(place, order, drill=spec.drill)
     if direct and spec.drill:
         raise InputError(
-            f"a drill needs a champion beside it. {direct}",
+            f"fault injection needs a champion to compare with. {direct}",
             where="deployment.drill",
             remedy="Release a version without a drill first.",
         )
@@ -226,12 +226,12 @@ def _serve_champion(place: Place, order: Order, *, spec: DeploymentSpec) -> str:
         ) from error
     progress.say(f"bringing champion {champion} up again, to compare with")
     release = fetch(found, into=place.models, tracking_uri=order.tracking_uri)
-    tell_once(
+    record_once(
         found,
-        event=ADMITTED,
+        event=audit.ADMITTED,
         identity=f"{champion}-again-{secrets.token_hex(6)}",
         facts={"move": "brought up again"},
-        word=Word(by="the release of another version", reason="It is the champion."),
+        actor=Actor(name=audit.RELEASE, reason="It is the champion."),
         tracking_uri=order.tracking_uri,
     )
     place.router.deploy(release, timeout=spec.ready_timeout)
@@ -242,7 +242,7 @@ def _serve_champion(place: Place, order: Order, *, spec: DeploymentSpec) -> str:
 
 def _champion(order: Order) -> int | None:
     name = order.registration.name
-    found = checked_champion(name, tracking_uri=order.tracking_uri).require_told(name)
+    found = checked_champion(name, tracking_uri=order.tracking_uri).require_recorded(name)
     return None if found is None else found.version
 
 

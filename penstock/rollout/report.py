@@ -58,8 +58,7 @@ def render(record: Rollout) -> str:
             Section(
                 "Decisions",
                 "".join(_decision(record, number) for number in range(len(record.transitions))),
-                "Every move, with the evidence it was made on. It was written down before it was "
-                "acted on.",
+                "Every transition, with its evidence. Each was recorded before it was carried out.",
             ),
             _reading(record, plan),
         ],
@@ -88,10 +87,10 @@ def _measured(record: Rollout, plan: CanarySpec) -> list[Section]:
 
 def _verdict(record: Rollout) -> str:
     reason = " ".join(record.reason.partition("\n")[0].split())
-    told = words.state(record)
+    state = words.state(record)
     # The headline has the reason's first sentence; here is room for what follows it.
     rest = reason[len(words.first_sentence(reason)) :].lstrip(". ")
-    return f"{told} {rest}" if rest and "…" not in told else told
+    return f"{state} {rest}" if rest and "…" not in state else state
 
 
 def _drill(record: Rollout) -> str:
@@ -100,7 +99,7 @@ def _drill(record: Rollout) -> str:
     what = words.DRILLS.get(record.drill)
     meaning = f": {what}" if what else ""
     return (
-        f'This was a drill. The fault "{record.drill}" was put into the candidate\'s server on '
+        f'Fault injection: the fault "{record.drill}" was added to the candidate\'s server on '
         f"purpose{meaning}. The model itself was not at fault."
     )
 
@@ -120,11 +119,14 @@ def _facts(record: Rollout, plan: CanarySpec) -> list[tuple[str, str]]:
             + ("" if record.router == _COUNTS_ALL else " were counted"),
         ),
         ("Replayed requests", f"{everything.replayed:,}"),
-        ("Copies to the candidate", f"{copies:,}"),
+        ("Mirrored requests", f"{copies:,}"),
         ("Router", record.router),
         ("Date", words.clock(record.started)),
         ("Address", record.url),
-        ("Plan", "all at once, without a comparison" if record.direct else _plan_text(plan)),
+        (
+            "Plan",
+            "all traffic at once, without a comparison" if record.direct else _plan_text(plan),
+        ),
         *([] if record.direct else [("Traffic", _traffic_text(plan))]),
         ("Candidate's model", record.model),
         ("Decision", record.decision),
@@ -134,19 +136,23 @@ def _facts(record: Rollout, plan: CanarySpec) -> list[tuple[str, str]]:
 def _now(record: Rollout) -> str:
     stable = f"Version {record.stable}"
     if record.outcome is None:
-        parts = [paragraph("It is not over: this page shows what was known when it was made.")]
+        parts = [
+            paragraph(
+                "The rollout is not finished: this page shows its state when the page was written."
+            )
+        ]
     elif record.outcome == "promoted":
         parts = [
             paragraph(
-                f"Version {record.candidate} answers every request at {record.url}, and the "
-                "registry's alias champion names it."
+                f"Version {record.candidate} serves every request at {record.url}, and the "
+                "registry's alias champion points to it."
             )
         ]
     else:
         serving = (
-            "No version serves, and the registry's alias champion names none"
+            "No version serves, and the registry's alias champion is not set"
             if record.stable is None
-            else f"{stable} answers every request at {record.url}, as before, and the registry's "
+            else f"{stable} serves every request at {record.url}, as before, and the registry's "
             "alias champion was not moved"
         )
         parts = [
@@ -155,7 +161,7 @@ def _now(record: Rollout) -> str:
         ]
     end = words.last(record)
     if end is not None and end.phase == "done":
-        parts.append(paragraph(f"The controller's last word: {end.reason}"))
+        parts.append(paragraph(f"Last record of the controller: {end.reason}"))
     logs = _LOG.findall(" ".join(t.reason for t in record.transitions))
     if logs:
         parts.append(
@@ -175,23 +181,23 @@ def _against(record: Rollout) -> str:
     failed = [finding for finding in seen if finding.verdict == "fail"]
     found = failed or [finding for finding in seen if finding.verdict == "inconclusive"]
     if not found:
-        return paragraph("The reason is above. Release again once it is mended.")
+        return paragraph("The reason is above. Correct it, then release again.")
     return _findings(found) + paragraph(
-        "This is what it was rolled back for. The plots show when it began. Release again once "
-        "it is mended."
+        "These rules caused the rollback. The plots show when it began. Correct the cause, then "
+        "release again."
     )
 
 
 def _met(record: Rollout) -> str:
-    """Return how many users the candidate got at."""
+    """Return how many users' requests the candidate got."""
     arm = total(interval.candidate for interval in record.intervals)
     users = arm.requests - arm.replayed
     if record.router != _COUNTS_ALL:
         # Behind a gateway only those of the pods' figures are known, from scrape to scrape.
-        return f"Of users' requests to it {users:,} were counted; there may have been more."
+        return f"{users:,} of the users' requests to it were counted; there may have been more."
     if not users:
-        return "It was given none of users' requests."
-    return f"It was given {users:,} of users' requests."
+        return "It got none of the users' requests."
+    return f"It got {users:,} of the users' requests."
 
 
 def _decision(record: Rollout, number: int) -> str:
@@ -235,14 +241,14 @@ def _finding(finding: Finding) -> list[str | Cell]:
 
 def _plan_text(plan: CanarySpec) -> str:
     weights = [f"{step.weight} %" + (" (held)" if step.hold else "") for step in plan.steps]
-    shadow = ["copies only"] if plan.shadow.share else []
+    shadow = ["mirrored requests only"] if plan.shadow.share else []
     return ", then ".join([*shadow, *weights, "all"])
 
 
 def _traffic_text(plan: CanarySpec) -> str:
     replay = f"holdout rows replayed at {plan.traffic.rate:g} a second"
     return {
-        "live": "users' requests alone",
+        "live": "users' requests only",
         "replay": replay,
         "both": f"users' requests and {replay}",
     }[plan.traffic.source]
@@ -260,7 +266,7 @@ def _plan(plan: CanarySpec) -> str:
         rows.append(
             [
                 Cell("Shadow", strong=True),
-                f"copies of {words.percent(plan.shadow.share)}",
+                f"mirrored, {words.percent(plan.shadow.share)} of requests",
                 f"{plan.shadow.min_pairs:,}",
                 words.duration(plan.shadow.min_seconds),
                 words.duration(plan.shadow.max_wait),
@@ -276,11 +282,10 @@ def _plan(plan: CanarySpec) -> str:
                 words.duration(step.max_wait),
             ]
         )
-    headers = ["Phase", "Candidate's traffic", "Least requests", "Least time", "Back after"]
+    headers = ["Phase", "Candidate's traffic", "Min. requests", "Min. time", "Max. time"]
     return table(headers, rows, numeric=(2, 3, 4)) + paragraph(
-        f"Back after: where the rules have not all passed by then, the candidate is rolled back. "
-        f"So is the whole rollout after {words.duration(plan.deadline)}. Too little evidence is "
-        "never a pass."
+        f"Max. time: if not every rule has passed by then, the candidate is rolled back. The whole "
+        f"rollout may take {words.duration(plan.deadline)}. Too little evidence is never a pass."
     )
 
 
@@ -288,19 +293,22 @@ def _terms() -> str:
     rows: list[list[str | Cell]] = [
         [Cell(term, strong=True), meaning]
         for term, meaning in (
-            ("Candidate", "The new version, which is tested beside the stable one."),
-            ("Stable", "The version that served before, with which it is compared."),
-            ("Shadow", "The candidate gets copies of requests; users get the stable one's answer."),
-            ("Step", "The candidate answers a share of users' requests: its weight."),
+            ("Candidate", "The new version, which is compared with the stable one."),
+            ("Stable", "The version that served before."),
+            (
+                "Shadow",
+                "The candidate gets mirrored requests; users get the stable version's response.",
+            ),
+            ("Step", "The candidate serves a share of the users' requests: its weight."),
             (
                 "Replayed",
-                "Rows of the holdout, sent as requests so that there is something to judge.",
+                "Rows of the holdout, sent as requests so that there is enough to judge.",
             ),
-            ("Figure", "What was measured, with the interval in which the truth is expected."),
-            ("Bound", "The most, or the least, that the figure may be."),
-            ("Samples", "What the figure is made of: of the stable version / of the candidate."),
-            ("inconclusive", "Not enough was seen to tell. It is not a pass."),
-            ("not judged", "The rule does not apply, or has nothing to go by, and blocks nothing."),
+            ("Figure", "What was measured, with its confidence interval."),
+            ("Bound", "The highest or lowest allowed figure."),
+            ("Samples", "Requests or rows behind the figure: stable version / candidate."),
+            ("inconclusive", "Too little evidence for a verdict. It is not a pass."),
+            ("not judged", "The rule does not apply or has no data, and blocks nothing."),
         )
     ]
     return table(["Term", "What it means here"], rows)

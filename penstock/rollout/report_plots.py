@@ -1,4 +1,4 @@
-"""The plots of a rollout's report, and the figures under them. Imported while a report is made."""
+"""The plots of a rollout's report, and the tables under them. Imported while a report is made."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def timeline(scene: Scene) -> Section:
     x = [0.0, *(at for at, _ in moves), scene.end]
     y = [0.0, *(float(weight) for _, weight in moves), float(moves[-1][1])]
     if record.of_phase("shadow"):
-        caption = "In the shadow phase it gets copies of requests, and nobody sees its answers."
+        caption = "In the shadow phase it gets mirrored requests, and its responses are not used."
     else:
         caption = "There was no shadow phase."
 
@@ -63,7 +63,7 @@ def timeline(scene: Scene) -> Section:
     return Section(
         "Timeline",
         by_width(wide=picture(wide=True), narrow=picture(wide=False)) + _phases(scene),
-        "How much of the traffic the candidate had, and how both versions did meanwhile.",
+        "The candidate's share of the traffic, and the results of both versions in each phase.",
     )
 
 
@@ -74,19 +74,18 @@ def errors(scene: Scene) -> Section:
             scene,
             lambda arm: arm.server_errors,
             name="Failed requests (5xx)",
-            caption="Requests that failed by the server's fault: an answer with a 5xx status, or "
-            "none at all.",
+            caption="Requests that failed in the server: a 5xx status, or no response.",
         ),
         _share_plot(
             scene,
             lambda arm: arm.client_errors,
             name="Refused requests (4xx)",
-            caption="Requests that the server refused as not valid. A new version that refuses "
-            "what the stable one takes breaks its clients.",
+            caption="Requests that the server refused as invalid. A new version that refuses what "
+            "the stable one accepts breaks its clients.",
         ),
     ]
     body = row(*parts) if any(part.startswith("<figure") for part in parts) else "".join(parts)
-    return Section("Errors", body, "Share of requests that were not answered as asked.")
+    return Section("Errors", body, "Share of requests that failed or were refused.")
 
 
 def latency(scene: Scene) -> Section:
@@ -94,16 +93,16 @@ def latency(scene: Scene) -> Section:
     judged = scene.plan.rules.latency_quantile
     name = f"p{100 * judged:g}"
     plots = [
-        _latency_plot(scene, 0.5, "Median latency", "Half of the answers came within this time."),
+        _latency_plot(scene, 0.5, "Median latency", "Half of the responses came within this time."),
         _latency_plot(
             scene,
             judged,
             f"{name} latency",
-            f"{100 * judged:g} % of the answers came within this time. The latency rule compares "
+            f"{100 * judged:g} % of the responses came within this time. The latency rule compares "
             "it, and the median.",
         ),
     ]
-    return Section("Latency", row(*plots), "How long a successful answer took.")
+    return Section("Latency", row(*plots), "Time of a successful response.")
 
 
 def _latency_plot(scene: Scene, share: float, title: str, caption: str) -> str:
@@ -140,11 +139,11 @@ def scores(scene: Scene) -> Section:
     if len(parts) == 1:
         body = row(*parts, labels)
     else:
-        body = (row(*parts) if parts else paragraph("No row was answered.")) + labels
+        body = (row(*parts) if parts else paragraph("No row was scored.")) + labels
     return Section(
         "Scores",
         body,
-        "What the versions predicted. Two that behave alike have outlines that lie on one another.",
+        "What the versions predicted. The outlines of two versions that behave alike coincide.",
     )
 
 
@@ -155,32 +154,32 @@ def quality(scene: Scene) -> Section | None:
     if not copied and not labelled:
         return None
     parts = [
-        _agreement(scene) if copied else paragraph("No request was copied to the candidate."),
-        _loss(scene) if labelled else paragraph("No true label came while it was under way."),
+        _agreement(scene) if copied else paragraph("No request was mirrored to the candidate."),
+        _loss(scene) if labelled else paragraph("No true label came during the rollout."),
     ]
     return Section(
-        "Agreement and truth",
+        "Agreement and loss",
         row(*parts),
-        "Whether both versions say the same, and which of them is nearer to what turned out true.",
+        "Whether both versions predict the same, and which is closer to the true labels.",
     )
 
 
 def _agreement(scene: Scene) -> str:
-    asked = [point for point in scene.points if point.pairs.rows]
-    shares = [100 * point.pairs.agreeing / point.pairs.rows for point in asked]
+    measured = [point for point in scene.points if point.pairs.rows]
+    shares = [100 * point.pairs.agreeing / point.pairs.rows for point in measured]
     bound = 100 * scene.plan.rules.agreement
     dropped = sum(point.pairs.dropped for point in scene.points)
-    left_out = f" {dropped:,} copies were not sent: too many were under way." if dropped else ""
+    left_out = f" {dropped:,} requests were not mirrored: too many were open." if dropped else ""
     lowest = min([*shares, *([bound] if bound else [])])
     return drawn(
         scene,
-        [line(scene, line_of(asked, shares), "Requests that both predict alike", "accent")],
+        [line(scene, line_of(measured, shares), "Requests with the same prediction", "accent")],
         title="Agreement",
-        y="Percent of copied requests",
-        xlim=(asked[0].start, asked[-1].end),
+        y="Percent of mirrored requests",
+        xlim=(measured[0].start, measured[-1].end),
         ylim=(max(0.0, lowest - 8), 102),
-        references=[Reference("horizontal", bound, f"Least: {bound:g} %", "warn")] if bound else [],
-        caption=f"Copied requests on a row of which, drawn, both versions agree.{left_out}",
+        references=[Reference("horizontal", bound, f"Bound: {bound:g} %", "warn")] if bound else [],
+        caption=f"Mirrored requests for which both versions agree on a sampled row.{left_out}",
     )
 
 
@@ -196,10 +195,9 @@ def _loss(scene: Scene) -> str:
         ),
         title="Loss",
         y="Mean loss so far",
-        caption="How far predictions were from the true label, where it has come: 0 is perfect, 1 "
-        "as wrong as can be. The mean over all such requests since the shadow phase began, and "
-        f"anew since the first step: {stable:,} requests of the stable version, {candidate:,} of "
-        "the candidate.",
+        caption="Loss of the requests whose true label has come: 0 is perfect, 1 is the worst. The "
+        "mean so far in the shadow phase, and again from the first step on: "
+        f"{stable:,} requests of the stable version, {candidate:,} of the candidate.",
     )
 
 
@@ -213,7 +211,7 @@ def _share_plot(
     shares = lines(scene, lambda arm: share_of(count(arm), arm))
     worst = max((value for _, y in shares for value in y if value == value), default=0.0)
     if not worst:
-        return paragraph(f"{name}: none, of either version.")
+        return paragraph(f"{name}: none for either version.")
     return both(
         scene,
         shares,
@@ -234,7 +232,7 @@ def _score_plot(
     def group(counts: Counts) -> list[float]:
         return densities(counts, bounds, even=even)
 
-    outer = "" if _classes(scene) else " What lies beyond the ends is counted there."
+    outer = "" if _classes(scene) else " Values beyond the ends are counted in the outer bins."
     return figure(
         distribution(
             [
@@ -268,30 +266,26 @@ def _label_table(scene: Scene) -> str:
         for name in names[:_SHOWN_LABELS]
     ]
     left_out = len(names) - len(rows)
-    more = paragraph(f"{left_out} rarer labels are left out.") if left_out > 0 else ""
+    more = paragraph(f"{left_out} rarer labels are not shown.") if left_out > 0 else ""
     headers = ["Predicted label", f"Rows of version {scene.record.stable}"]
     headers.append(f"Rows of version {scene.record.candidate}")
     return table(headers, rows, numeric=(1, 2)) + more
 
 
 def _phases(scene: Scene) -> str:
-    """Return what each phase saw, in figures."""
+    """Return the figures of each phase."""
     if not scene.points:
-        return paragraph(
-            "Nothing was measured: no request was given to the candidate for comparison."
-        )
-    told = []
+        return paragraph("Nothing was measured: the candidate got no request.")
+    notes = []
     if scene.record.of_phase("shadow"):
-        told.append(
-            "In the shadow phase both rows are about the same requests: those that were copied."
-        )
+        notes.append("In the shadow phase both rows are about the same, mirrored requests.")
     away = paused(scene.points)
     if away:
-        told.append(
-            f"For {words.duration(away)} within a phase nothing was measured: the controller was "
-            "not running, or could not look. Lines are broken there."
+        notes.append(
+            f"Nothing was measured for {words.duration(away)} within a phase: the controller was "
+            "not running, or had no figures. The lines have gaps there."
         )
-    return _phase_table(scene) + "".join(paragraph(text) for text in told)
+    return _phase_table(scene) + "".join(paragraph(text) for text in notes)
 
 
 def _phase_table(scene: Scene) -> str:
@@ -300,7 +294,7 @@ def _phase_table(scene: Scene) -> str:
     rows: list[list[str | Cell]] = []
     for point in phases_of(scene.points):
         name = "Shadow" if point.phase == "shadow" else f"Step {point.step + 1}"
-        weight = "copies" if point.phase == "shadow" else f"{point.weight} %"
+        weight = "mirrored" if point.phase == "shadow" else f"{point.weight} %"
         for version, arm, share in (
             (scene.candidate, point.candidate, weight),
             (
@@ -323,7 +317,7 @@ def _phase_table(scene: Scene) -> str:
                     _time_text(quantile(arm.latency, edges, judged)),
                 ]
             )
-    headers = ["Phase", "Lasted", "Version", "Weight", "Requests", "5xx", "4xx", "Median"]
+    headers = ["Phase", "Duration", "Version", "Weight", "Requests", "5xx", "4xx", "Median"]
     return table([*headers, f"p{100 * judged:g}"], rows, numeric=range(3, 9))
 
 

@@ -38,10 +38,10 @@ class Point:
         phase: `shadow` or `step`.
         step: Index of the step.
         weight: The candidate's share of new requests, in percent.
-        stable: What the stable version answered: in the shadow phase to the requests that were
-            copied, else to its own.
-        candidate: What the candidate answered: in the shadow phase to copies, else to its own.
-        pairs: The copied requests.
+        stable: The stable version's summary: of the mirrored requests in the shadow phase, else of
+            its own.
+        candidate: The candidate's summary, likewise.
+        pairs: The mirrored requests.
         parted: Whether nothing was measured right before it, or something else.
     """
 
@@ -68,9 +68,9 @@ def points_of(record: Rollout, *, pause: float) -> list[Point]:
         record: The rollout.
         pause: Seconds without measurement from which on a line is broken.
     """
-    asked = sum(_sides(interval)[1].requests for interval in record.intervals)
-    wanted = min(max(asked // _SAMPLES, _FEWEST_POINTS), MOST_POINTS)
-    size = math.ceil(len(record.intervals) / wanted)
+    requests = sum(_sides(interval)[1].requests for interval in record.intervals)
+    target = min(max(requests // _SAMPLES, _FEWEST_POINTS), MOST_POINTS)
+    size = math.ceil(len(record.intervals) / target)
     return [
         _point(record, chunk, parted=first)
         for group in _stretches(record.intervals, pause=pause)
@@ -97,13 +97,13 @@ def quantile(counts: Counts, edges: Sequence[float], share: float) -> float | No
 
     Linear within a bin. The first bin begins at 0; of the last, only its lower edge is known.
     """
-    wanted = share * sum(counts.values())
+    target = share * sum(counts.values())
     seen = 0
     for place in sorted(counts):
-        if seen + counts[place] >= wanted and counts[place]:
+        if seen + counts[place] >= target and counts[place]:
             low = edges[place - 1] if place else 0.0
             high = edges[min(place, len(edges) - 1)]
-            return low + (high - low) * max(0.0, wanted - seen) / counts[place]
+            return low + (high - low) * max(0.0, target - seen) / counts[place]
         seen += counts[place]
     return None
 
@@ -164,7 +164,7 @@ def share_of(count: int, arm: ArmSummary) -> float | None:
 
 
 def _sides(interval: Interval) -> tuple[ArmSummary, ArmSummary]:
-    """Return what can be compared: in the shadow phase, the requests that both were asked."""
+    """Return what can be compared: in the shadow phase, the requests that both were requests."""
     if interval.phase == "shadow":
         return interval.pairs.stable, interval.pairs.candidate
     return interval.stable, interval.candidate

@@ -60,7 +60,7 @@ def scene_of(record: Rollout, plan: CanarySpec, points: Sequence[Point]) -> Scen
     seconds, name = next(
         ((size, name) for least, size, name in _UNITS if length >= least), (1, "Seconds")
     )
-    # What came of it needs some room after the moment it was decided, and the last mark too.
+    # The outcome needs some room after the decision, and the last mark too.
     end = length * (1.12 if record.outcome else 1.03)
     return Scene(
         record=record,
@@ -87,8 +87,8 @@ def decisions(record: Rollout, *, unit: float, labelled: bool = False) -> list[R
         labelled: Whether the legend names them.
     """
     kinds: dict[Phase, tuple[str, Colour]] = {
-        "promote": ("Decided: promote", "good"),
-        "rollback": ("Decided: roll back", "bad"),
+        "promote": ("Decision: promote", "good"),
+        "rollback": ("Decision: roll back", "bad"),
     }
     return [
         Reference(
@@ -140,7 +140,7 @@ def both(
     """Return a plot of both versions, which starts at 0."""
     values = [value for _, ys in found for value in ys if value == value]
     if not values:
-        return paragraph(f"{title}: nothing to show, because no request was answered.")
+        return paragraph(f"{title}: nothing to show, because no request was served.")
     stable, candidate = found
     return drawn(
         scene,

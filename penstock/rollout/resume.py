@@ -13,10 +13,10 @@ from penstock.data import sample
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.rollout import Order, ReturnOrder, Rollout
-from penstock.registry import admission, binding, versions
+from penstock.registry import admission, audit, binding, versions
 from penstock.registry.admission import Admission
-from penstock.registry.audit import Word
-from penstock.registry.champion import checked_champion
+from penstock.registry.audit import Actor
+from penstock.registry.champion import checked_champion, set_champion
 from penstock.rollout import smoke
 from penstock.rollout.ending import Actions, give_up
 from penstock.rollout.engine import Controller
@@ -46,7 +46,7 @@ def go_on(place: Place, journal: Journal, order: Order | ReturnOrder | None) -> 
     """
     rollout = journal.rollout
     if order is None or rollout.last.phase in ("rollback", "done"):
-        return abandon(place, journal, order, reason="Nothing tells how to go on with it.")
+        return abandon(place, journal, order, reason="It has no record of how to continue.")
     spec = DeploymentSpec.parse(order.deployment, where="deployment")
     try:
         release = _release(place, order, drill=rollout.drill)
@@ -119,20 +119,20 @@ def actions_of(journal: Journal, order: Order | ReturnOrder | None) -> Actions:
 def promote(order: Order, *, reason: str) -> None:
     """Make an ordered version the champion, if the champion is the one it was compared with."""
     registration, decision = order.registration, order.decision
-    versions.set_champion(
+    set_champion(
         registration.name,
         registration.version,
         tracking_uri=order.tracking_uri,
         event="promoted",
-        word=word_of(order, reason),
+        actor=canary_actor(order, reason),
         expect=binding.compared_with(decision),
     )
 
 
-def word_of(order: Order, reason: str) -> Word:
-    """Return on whose word an ordered version serves."""
+def canary_actor(order: Order, reason: str) -> Actor:
+    """Return who an ordered version serves by, for the audit log."""
     digests = {"model": order.registration.model, "decision": order.registration.decision}
-    return Word(by="the decision and the rules of the canary", reason=reason, digests=digests)
+    return Actor(name=audit.CANARY, reason=reason, digests=digests)
 
 
 def prove(router: Router, address: Address, order: Order, release: Release, *, rows: int) -> None:
@@ -177,12 +177,14 @@ def _release_admission(rollout: Rollout, order: Order) -> Callable[[], None]:
         nonlocal told
         version = asked.require()
         if not told:
-            admission.tell_once(
+            admission.record_once(
                 version,
-                event=admission.ADMITTED,
+                event=audit.ADMITTED,
                 identity=rollout.identity,
                 facts={"move": "first release" if rollout.direct else "canary"},
-                word=word_of(order, "Its decision, its policy and the champion are as they were."),
+                actor=canary_actor(
+                    order, "Its decision, its policy and the champion are as they were."
+                ),
                 tracking_uri=order.tracking_uri,
             )
             told = True
@@ -193,24 +195,24 @@ def _release_admission(rollout: Rollout, order: Order) -> Callable[[], None]:
 def _require_return(rollout: Rollout, order: ReturnOrder) -> None:
     store = order.tracking_uri
     version = admission.require_return(order.service, order.version, tracking_uri=store)
-    admission.tell_once(
+    admission.record_once(
         version,
-        event=admission.ADMITTED,
+        event=audit.ADMITTED,
         identity=rollout.identity,
         facts={"move": "return"},
-        word=Word(by=order.by, means=order.means, reason="It was the champion before."),
+        actor=Actor(name=order.by, means=order.means, reason="It was the champion before."),
         tracking_uri=store,
     )
 
 
 def _champion_again(rollout: Rollout, order: ReturnOrder) -> None:
     store, before = order.tracking_uri, rollout.champion
-    versions.set_champion(
+    set_champion(
         order.service,
         order.version,
         tracking_uri=store,
         event="rolled back",
-        word=Word(by=order.by, means=order.means, reason=rollout.direct),
+        actor=Actor(name=order.by, means=order.means, reason=rollout.direct),
     )
     if before is not None and before != order.version:
         tags = {versions.ROLLED_BACK: f"Rolled back by hand to version {order.version}."}
@@ -225,7 +227,7 @@ def _is_champion(rollout: Rollout, *, tracking_uri: str) -> bool:
 
 def _tell(rollout: Rollout, reason: str, *, tracking_uri: str) -> None:
     """Tag a version that was rolled back, and see to it that this rollout left no champion."""
-    name, word = rollout.service, Word(by="the rules of the canary", reason=reason)
+    name, actor = rollout.service, Actor(name=audit.CANARY, reason=reason)
     try:
         version = versions.registered(rollout.uri, tracking_uri=tracking_uri)
     except InputError:
@@ -234,21 +236,21 @@ def _tell(rollout: Rollout, reason: str, *, tracking_uri: str) -> None:
     before = rollout.stable if rollout.champion is None else rollout.champion
     promoted = any(each.phase == "promote" for each in rollout.transitions)
     if promoted and before is not None and _is_champion(rollout, tracking_uri=tracking_uri):
-        versions.set_champion(
+        set_champion(
             name,
             before,
             tracking_uri=tracking_uri,
             event="rolled back",
-            word=word,
+            actor=actor,
             expect=rollout.candidate,
         )
     versions.tag(name, rollout.candidate, {versions.ROLLED_BACK: reason}, tracking_uri=tracking_uri)
-    admission.tell_once(
+    admission.record_once(
         version,
         event="rolled back",
         identity=rollout.identity,
         facts={},
-        word=word,
+        actor=actor,
         tracking_uri=tracking_uri,
     )
 

@@ -24,7 +24,7 @@ Drill = Literal[
 
 
 class ShadowSpec(Spec):
-    """The dark launch: the candidate gets copies of requests, and nobody sees its answers."""
+    """Dark launch: the candidate gets mirrored requests, and its responses are not used."""
 
     share: float = Field(
         default=1.0, ge=0, le=1, description="Share of requests that is copied; 0 leaves it out"
@@ -340,5 +340,5 @@ class DeploymentSpec(Spec):
     )
     drill: Drill = Field(
         default="",
-        description="A fault to put into the candidate's server on purpose, to see it rolled back",
+        description="A fault to inject into the candidate's server, to see it rolled back",
     )

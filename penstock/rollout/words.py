@@ -12,16 +12,16 @@ from penstock.rollout.spec import CanarySpec
 
 DRILLS = {
     "errors": "one in twenty requests fails with a 500",
-    "slow": "its answers take three times as long",
+    "slow": "its responses take three times as long",
     "crash-at-start": "its server dies before it is ready",
     "crash-later": "its server dies after a while",
     "leak": "its server takes more and more memory until it is killed",
     "shifted-scores": "its scores are too high",
     "constant-scores": "it gives every row the same score",
     "refuses-a-category": "it refuses requests with the commonest value of a text column",
-    "wrong-later": "half of its rows get another row's score, which nothing shows but true labels",
+    "wrong-later": "half of its rows get another row's score, which only true labels show",
 }
-"""What each drill does to the candidate's server."""
+"""What each injected fault does to the candidate's server."""
 
 
 @dataclass(frozen=True)
@@ -60,38 +60,39 @@ _LABEL = 13
 
 
 def headline(record: Rollout) -> str:
-    """Return one sentence: which version was promoted or rolled back and why, or where it is."""
+    """Return which version was promoted or rolled back and why, or where its rollout is."""
     sentence = state(record)
-    return f"Drill ({record.drill}): {sentence}" if record.drill else sentence
+    return f"Fault injection ({record.drill}): {sentence}" if record.drill else sentence
 
 
 def state(record: Rollout) -> str:
-    """Return the headline without the word on a drill."""
+    """Return the headline without the injected fault."""
     name = f"Version {record.candidate} of {record.service}"
     why = first_sentence(record.reason)
-    because = f": {why}." if why else "."
+    because = f". {why}." if why else "."
     if record.outcome == "promoted":
         if record.direct and record.stable is not None:
-            return f"{name} took the place of version {record.stable}{because}"
+            return f"{name} replaced version {record.stable}{because}"
         over = "" if record.stable is None else f" over version {record.stable}"
         return f"{name} was promoted{over}{because}"
     if record.outcome == "rolled_back":
         left = (
-            "no version serves" if record.stable is None else f"version {record.stable} serves on"
+            "no version serves"
+            if record.stable is None
+            else f"version {record.stable} still serves"
         )
-        return f"{name} was rolled back, and {left}{because}"
+        return f"{name} was rolled back; {left}{because}"
     return f"{name} {_under_way(record)}"
 
 
 def status_lines(record: Rollout, *, findings: Sequence[Finding] = ()) -> list[str]:
-    """Return a rollout for a terminal: where it stands, what was asked, what each rule says.
+    """Return a rollout for a terminal: its state, its requests, and what each rule says.
 
     The lines are indented, to stand below one that names the service.
 
     Args:
         record: The rollout, finished or under way.
-        findings: What the rules say now; empty takes what they said at the last transition that
-            was made on them.
+        findings: The present findings; empty takes those of the last transition that had any.
     """
     lines = [
         _entry("Rollout", headline(record)),
@@ -100,7 +101,7 @@ def status_lines(record: Rollout, *, findings: Sequence[Finding] = ()) -> list[s
         ),
     ]
     for name, arm in _arms(record):
-        lines.append(_entry("Answered" if len(lines) == 2 else "", f"{name}: {_answered(arm)}"))
+        lines.append(_entry("Requests" if len(lines) == 2 else "", f"{name}: {_answered(arm)}"))
     blind = record.intervals[-1].blind if record.intervals and not record.outcome else ""
     if blind:
         lines.append(_entry("", _line(blind)))
@@ -117,21 +118,21 @@ def status_lines(record: Rollout, *, findings: Sequence[Finding] = ()) -> list[s
 
 
 def next_commands(record: Rollout) -> list[tuple[str, str]]:
-    """Return the commands that are of use now, each with what it does."""
+    """Return the commands that can be used now, each with what it does."""
     if record.outcome == "promoted":
         if record.stable is None or record.purpose == "return":
             return []
-        return [("penstock rollback", f"goes back to version {record.stable}")]
+        return [("penstock rollback", f"serves version {record.stable} again")]
     if record.outcome == "rolled_back":
         return []
     commands = [
         ("penstock rollout abort", "rolls it back now"),
-        ("penstock rollout resume", "goes on if its controller was ended"),
+        ("penstock rollout resume", "continues it if its controller was stopped"),
     ]
     here = last(record)
     steps = plan_of(record).steps
     if here and here.phase == "step" and here.step < len(steps) and steps[here.step].hold:
-        commands.insert(0, ("penstock rollout approve", "lets it go on after this step"))
+        commands.insert(0, ("penstock rollout approve", "lets it continue after this step"))
     return commands
 
 
@@ -145,7 +146,7 @@ def plan_of(record: Rollout) -> CanarySpec:
 
 
 def last(record: Rollout) -> Transition | None:
-    """Return the transition that a rollout stands at, or None before the first."""
+    """Return the newest transition, or None before the first."""
     return record.transitions[-1] if record.transitions else None
 
 
@@ -173,8 +174,12 @@ def place_of(transition: Transition, *, steps: int) -> str:
 
 def first_sentence(reason: str) -> str:
     """Return the first sentence of a reason, on one line, without its stop."""
-    told = _SENTENCE_END.split(_line(reason.strip().partition("\n")[0]))[0].rstrip(". ")
-    return told if len(told) <= _LONGEST_REASON else told[: _LONGEST_REASON - 1].rstrip() + "…"
+    sentence = _SENTENCE_END.split(_line(reason.strip().partition("\n")[0]))[0].rstrip(". ")
+    return (
+        sentence
+        if len(sentence) <= _LONGEST_REASON
+        else sentence[: _LONGEST_REASON - 1].rstrip() + "…"
+    )
 
 
 def rule_title(finding: Finding) -> str:
@@ -198,7 +203,7 @@ def figure_text(finding: Finding) -> str:
 
 
 def bound_text(finding: Finding) -> str:
-    """Return where a finding's figure must be: `\N{LESS-THAN OR EQUAL TO} 2 points`."""
+    """Return the bound of a finding's figure: `\N{LESS-THAN OR EQUAL TO} 2 points`."""
     if finding.bound is None:
         return "none"
     rule = _rule(finding)
@@ -225,7 +230,7 @@ def clock(moment: datetime) -> str:
 
 
 def ended(record: Rollout) -> datetime:
-    """Return when the rollout was last heard of."""
+    """Return the time of the rollout's last record."""
     moments = [transition.time for transition in record.transitions[-1:]]
     moments += [i.started + timedelta(seconds=i.seconds) for i in record.intervals[-1:]]
     if record.outcome is not None:
@@ -258,13 +263,11 @@ def _two(whole: int, base: int, large: str, small: str) -> str:
 
 def _under_way(record: Rollout) -> str:
     here = last(record)
-    beside = "first" if record.stable is None else f"beside version {record.stable}"
+    beside = "as the first version" if record.stable is None else f"beside version {record.stable}"
     if here is None or here.phase == "deploy":
-        return f"is being brought up {beside}, without traffic yet."
+        return f"is being started {beside}, without traffic yet."
     if here.phase == "shadow":
-        return (
-            f"answers copies of the requests to version {record.stable}; nobody sees its answers."
-        )
+        return f"gets mirrored requests of version {record.stable}; its responses are not used."
     if here.phase == "step":
         place = place_of(here, steps=len(plan_of(record).steps))
         return (
@@ -272,7 +275,7 @@ def _under_way(record: Rollout) -> str:
             f"version {record.stable} has the rest."
         )
     doing = "promoted" if here.phase == "promote" else "rolled back"
-    return f"is being {doing}: {first_sentence(here.reason)}."
+    return f"is being {doing}. {first_sentence(here.reason)}."
 
 
 def _entered(record: Rollout) -> datetime:
@@ -284,7 +287,7 @@ def _ago(record: Rollout) -> str:
     spent = (ended(record) - record.started).total_seconds()
     if record.outcome is not None:
         return f"after {duration(spent)}"
-    return f"{duration(spent)} after its start when it was last heard of"
+    return f"{duration(spent)} after its start, at its last record"
 
 
 def _arms(record: Rollout) -> list[tuple[str, ArmSummary]]:

@@ -10,7 +10,7 @@ from penstock.serving import launch
 
 def main(arguments: Sequence[str]) -> int:
     """Load the model and serve it; return the exit code."""
-    parser = launch.parser("python -m penstock.serving", "Serve one model until told to stop.")
+    parser = launch.parser("python -m penstock.serving", "Serve one model until it is stopped.")
     return launch.run(parser.parse_args(arguments))
 
 

@@ -19,7 +19,7 @@ STEPS = {
     "ingest", "validate", "split", "engineer-features", "train", "evaluate", "probe-serving",
     "decide", "explain", "register", "approve", "deploy", "notify",
 }  # fmt: skip
-FAILS = {"fail", "fail-2", "fail-3", "fail-4"}
+FAILS = {"rolled-back", "not-approved", "gate-refused", "data-refused"}
 
 
 def project(**cluster: Any) -> Project:

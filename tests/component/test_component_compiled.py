@@ -11,12 +11,11 @@ import pytest
 import yaml
 from kfp import compiler
 
-from penstock.pipelines._cluster import on_cluster
-from penstock.pipelines._compact import compact
-from penstock.pipelines._layout import as_yaml
 from penstock.pipelines.compile import compile_release
+from penstock.pipelines.compiled_yaml import as_yaml, compact
 from penstock.pipelines.parameters import for_file
 from penstock.pipelines.release import release
+from penstock.pipelines.task_settings import on_cluster
 from penstock.project import Project
 
 ROOT = Path(__file__).parents[2]

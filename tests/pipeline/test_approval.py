@@ -1,4 +1,4 @@
-"""A release that waits for people: a no ends it, a yes lets it go on, and both are kept."""
+"""A release that waits for people: a rejection ends it, approval continues it; both are kept."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ def test_a_yes_lets_it_go_on(project: Path, shell) -> None:
     assert run.returncode == 0, said
     assert "RELEASED" in said
 
-    trail = shell("audit", str(project))
-    assert trail.returncode == 0, trail.stdout + trail.stderr
-    events = [line.split()[2] for line in trail.stdout.splitlines() if line.startswith("20")]
+    log = shell("audit", str(project))
+    assert log.returncode == 0, log.stdout + log.stderr
+    events = [line.split()[2] for line in log.stdout.splitlines() if line.startswith("20")]
     assert events[:6] == [
         "registered", "rejected", "registered", "approved", "admitted", "promoted"
     ]  # fmt: skip
-    assert "the audit is done" in trail.stdout
+    assert "the audit is done" in log.stdout
 
 
 def test_what_was_released_holds_what_is_kept_of_it(project: Path, shell) -> None:

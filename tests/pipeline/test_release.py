@@ -314,7 +314,7 @@ class TestRefusedByTheGate:
         assert registered_versions(project) == []
         assert serving(project) == []
         assert "curl" not in text
-        assert tasks_that_ran(project) >= {"decide", "fail-3"}
+        assert tasks_that_ran(project) >= {"decide", "gate-refused"}
         assert not tasks_that_ran(project) & {"register", "deploy"}
 
     def test_forcing_the_flag_registers_nothing(self, refused: tuple[Path, str], shell) -> None:
@@ -371,7 +371,7 @@ def test_a_lost_notice_changes_nothing(shell) -> None:
     done = shell("run", str(project))
     assert done.returncode == 1
     assert "FAILED  Ingest failed: " in done.stdout
-    assert "webhook at 127.0.0.1:9 did not take it" in (last_run(project) / "kfp.log").read_text()
+    assert "webhook at 127.0.0.1:9 did not accept it" in (last_run(project) / "kfp.log").read_text()
 
 
 INPUTS = {"validate", "split", "engineer_features", "train"}
@@ -438,7 +438,7 @@ def test_a_second_run_with_another_candidate_goes_through_the_canary(
     assert [t.phase for t in rollout.transitions] == [
         "deploy", "shadow", "step", "promote", "done",
     ]  # fmt: skip
-    assert "fail" not in tasks_that_ran(project)
+    assert "rolled-back" not in tasks_that_ran(project)
     assert f"version {rollout.candidate}" in shell("status", str(project)).stdout
 
 
@@ -450,7 +450,7 @@ def test_a_bad_candidate_is_rolled_back_and_the_report_says_why(
     done = shell("run", str(project), "--demo", "bad-candidate")
     assert done.returncode == 4, done.stdout + done.stderr
     assert "ROLLED BACK" in done.stdout
-    assert {"register", "deploy", "fail"} <= tasks_that_ran(project)
+    assert {"register", "deploy", "rolled-back"} <= tasks_that_ran(project)
     assert not {"ingest", "evaluate", "register", "approve", "deploy"} & reused(project)
     summary = summary_of(project)
     assert (summary["outcome"], summary["rollout"]) == ("rolled_back", "rolled_back")
@@ -458,7 +458,7 @@ def test_a_bad_candidate_is_rolled_back_and_the_report_says_why(
     rollout = record(project, Rollout, "deploy", "rollout")
     assert (rollout.stable, rollout.drill) == (champion, "errors")
     report = Path(summary["reports"]["rollout"]).read_text()
-    assert "drill" in report.lower()
+    assert "fault injection" in report.lower()
     assert f"version {champion}: 100 %" in shell("status", str(project)).stdout
 
 

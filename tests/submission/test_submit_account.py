@@ -15,7 +15,7 @@ import yaml
 from kfp_server_api import ApiException
 
 from penstock.errors import ServiceError
-from penstock.pipelines._accounts import doubt, granted
+from penstock.pipelines.submit import account_doubt, account_granted
 
 DEPLOYER = {"service_account": "penstock-deployer"}
 OURS = {**DEPLOYER, "namespace": "team"}
@@ -101,12 +101,12 @@ def test_nothing_is_asked_where_kubeflow_has_one_user(
 
 
 def test_who_may_and_who_asks_for_no_account_are_told_nothing(kubernetes: Kubernetes) -> None:
-    assert doubt("penstock-deployer", namespace="team") == ""
+    assert account_doubt("penstock-deployer", namespace="team") == ""
     assert len(kubernetes.asked) == 1
     kubernetes.allowed = False
-    assert doubt("", namespace="team") == ""
+    assert account_doubt("", namespace="team") == ""
     assert len(kubernetes.asked) == 1
-    assert "penstock-deployer" in doubt("penstock-deployer", namespace="team")
+    assert "penstock-deployer" in account_doubt("penstock-deployer", namespace="team")
 
 
 @pytest.mark.parametrize("why", ["no kubeconfig", "nobody there", "not allowed to ask"])
@@ -117,11 +117,11 @@ def test_a_question_that_cannot_be_asked_is_no_doubt(
     if why == "no kubeconfig":
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     elif why == "nobody there":
-        monkeypatch.setattr("penstock.pipelines._accounts._SECONDS", 0.2)
+        monkeypatch.setattr("penstock.pipelines.submit._SECONDS", 0.2)
         _kubeconfig(tmp_path, monkeypatch, "http://127.0.0.1:9")
     else:
         kubernetes.status = 403
-    assert doubt("penstock-deployer", namespace="team") == ""
+    assert account_doubt("penstock-deployer", namespace="team") == ""
 
 
 def test_a_refusal_says_what_to_set(
@@ -142,7 +142,7 @@ def test_a_refusal_says_what_to_set(
 
 
 def test_another_refusal_is_told_as_it_is() -> None:
-    refused = ServiceError("does not allow it (403). User 'jo' is not authorized", remedy="Ask.")
+    refused = ServiceError("denies access (403). User 'jo' is not authorized", remedy="Ask.")
     refused.__cause__ = ApiException(status=403)
-    with pytest.raises(ServiceError, match="Ask"), granted("penstock-deployer"):
+    with pytest.raises(ServiceError, match="Ask"), account_granted("penstock-deployer"):
         raise refused

@@ -7,8 +7,8 @@ import re
 import pytest
 from kfp_argo import Scenario
 
+from penstock.pipelines.outcomes import ENDINGS
 from penstock.pipelines.submit import package
-from penstock.pipelines.watch import ENDINGS
 from penstock.project import load
 
 # As it ends on a real KFP 2.17: the launcher and Argo have the last words.
@@ -55,10 +55,25 @@ def test_a_run_that_deployed_is_released(submitted, kfp_server) -> None:
 @pytest.mark.parametrize(
     ("outputs", "task", "code", "words"),
     [
-        ({"validate": False}, "fail-4", 3, "REFUSED  The data were refused. amount is too dear"),
-        ({"decide": False}, "fail-3", 3, "REFUSED  The gate refused the candidate. Too weak"),
-        ({"approve": False}, "fail-2", 3, "REFUSED  The candidate was not approved. Too early"),
-        ({"deploy": False}, "fail", 4, "ROLLED BACK  The candidate was rolled back. 5 % errors"),
+        (
+            {"validate": False},
+            "data-refused",
+            3,
+            "REFUSED  The data were refused. amount is too dear",
+        ),
+        ({"decide": False}, "gate-refused", 3, "REFUSED  The gate refused the candidate. Too weak"),
+        (
+            {"approve": False},
+            "not-approved",
+            3,
+            "REFUSED  The candidate was not approved. Too early",
+        ),
+        (
+            {"deploy": False},
+            "rolled-back",
+            4,
+            "ROLLED BACK  The candidate was rolled back. 5 % errors",
+        ),
     ],
 )
 def test_a_gate_ends_a_run_with_its_own_code(submitted, outputs, task, code, words) -> None:
@@ -67,9 +82,9 @@ def test_a_gate_ends_a_run_with_its_own_code(submitted, outputs, task, code, wor
     done = submitted(Scenario(outputs=outputs, logs={task: log}))
     assert done.code == code, done.out + done.err
     assert words in done.out
-    title = ENDINGS[task][1]
+    title = ENDINGS[task].title.upper()
     # It is no fault, and has a name.
-    assert re.search(rf"^ENDED   {title} .*{re.escape(reason)}", done.out, re.MULTILINE)
+    assert re.search(rf"^{title} .*{re.escape(reason)}", done.out, re.MULTILINE)
     assert "FAILED" not in done.out
 
 
@@ -146,17 +161,19 @@ def test_success_without_a_deployment_is_never_released(submitted, scenario, wor
 
 def test_the_names_that_tell_the_outcome_are_the_pipelines_own(project_file) -> None:
     spec = package(load(project_file())).spec
-    titles = {
-        name: task["taskInfo"]["name"]
+    ends = {
+        name: task
         for component in (spec["root"], *spec["components"].values())
         for name, task in component.get("dag", {}).get("tasks", {}).items()
-        if task["componentRef"]["name"].startswith("comp-fail")
+        if name in ENDINGS
     }
+    assert not any(task["cachingOptions"].get("enableCache") for task in ends.values())
+    titles = {name: task["taskInfo"]["name"] for name, task in ends.items()}
     assert titles == {
-        "fail": "Rolled back",
-        "fail-2": "Not approved",
-        "fail-3": "Refused by the gate",
-        "fail-4": "Refused data",
+        "rolled-back": "Rolled back",
+        "not-approved": "Not approved",
+        "gate-refused": "Refused by the gate",
+        "data-refused": "Refused data",
     }
     assert {name: title for name, (_, title, _) in ENDINGS.items()} == titles
     assert [outcome for outcome, *_ in ENDINGS.values()] == ["rolled_back", *["refused"] * 3]

@@ -131,10 +131,10 @@ def test_no_cache_reaches_the_steps_inside_conditions(kfp_server, project_file, 
         "evaluate",
         "register",
         "deploy",
-        "fail",
-        "fail-2",
-        "fail-3",
-        "fail-4",
+        "rolled-back",
+        "not-approved",
+        "gate-refused",
+        "data-refused",
     }
     assert penstock(*command, "--no-cache").code == 0
     for task in tasks(sent(kfp_server)["pipeline_spec"]).values():
@@ -191,8 +191,8 @@ def test_the_plain_client_gives_parameters_and_sees_a_refusal(
     ended = client.wait_for_run_completion(run.run_id, timeout=60, sleep_duration=1)
     assert ended.state == "FAILED"
     failed = {t.display_name for t in ended.run_details.task_details if t.state == "FAILED"}
-    assert {"fail-3", "executor"} <= failed
-    assert not failed & {"fail", "fail-2", "fail-4", "deploy"}
+    assert {"gate-refused", "executor"} <= failed
+    assert not failed & {"rolled-back", "not-approved", "data-refused", "deploy"}
 
 
 def test_the_server_holds_kfps_contract(kfp_server, project_file, penstock) -> None:

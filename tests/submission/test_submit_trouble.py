@@ -43,7 +43,7 @@ def test_a_long_outage_ends_the_wait_and_not_the_run(kfp_server, project_file, p
     assert done.code == 1
     assert "answers 502" in done.err
     run_id = next(iter(kfp_server.runs))
-    assert f"the run goes on. End it with: penstock terminate {run_id}" in done.err
+    assert f"the run continues. End it with: penstock terminate {run_id}" in done.err
     assert kfp_server.workflows[run_id].canceled is False
 
 
@@ -51,7 +51,7 @@ def test_what_time_does_not_mend_is_not_asked_again(kfp_server, project_file, pe
     kfp_server.faults = [Fault(1, status=403, method="GET", path=RUNS, text='{"message": "no"}')]
     done = wait(penstock, kfp_server, project_file())
     assert done.code == 1
-    assert "does not allow it (403). no" in done.err
+    assert "denies access (403). no" in done.err
     assert "Asking again" not in done.err
 
 
@@ -64,7 +64,7 @@ def test_a_run_that_vanishes_is_told(kfp_server, project_file, start_penstock) -
     kfp_server.runs.clear()
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "the run is no longer there" in err
+    assert "the run does not exist any more" in err
 
 
 def test_a_creation_is_never_sent_twice(kfp_server, project_file, penstock) -> None:
@@ -79,8 +79,8 @@ def test_the_time_to_wait_may_be_limited(kfp_server, project_file, penstock) -> 
     kfp_server.scenario = Scenario(hangs_at="train")
     done = wait(penstock, kfp_server, project_file(), "--timeout", "1s")
     assert done.code == 1
-    assert "still going after 1 s" in done.err
-    assert "the run goes on" in done.err
+    assert "has not ended after 1 s" in done.err
+    assert "the run continues" in done.err
 
 
 def test_a_time_to_wait_without_waiting_is_wrong_usage(kfp_server, project_file, penstock) -> None:
@@ -151,7 +151,7 @@ def test_a_page_to_sign_in_is_named(kfp_server, project_file, penstock) -> None:
     kfp_server.faults = [Fault(99, status=302, headers=to)]
     done = penstock("submit", project_file(), "--host", kfp_server.host)
     assert done.code == 1
-    assert "sends us on to https://dex.example/auth" in done.err
+    assert "redirects to https://dex.example/auth" in done.err
 
 
 def test_a_token_is_needed_and_read_from_a_file(
@@ -161,7 +161,7 @@ def test_a_token_is_needed_and_read_from_a_file(
     token = tmp_path / "token"
     without = penstock("submit", project_file(), "--host", kfp_server.host)
     assert without.code == 1
-    assert "does not accept who we say we are (401)" in without.err
+    assert "refuses the credentials (401)" in without.err
     assert "--token-file" in without.err
     token.write_text("wrong\n")
     wrong = penstock("submit", project_file(), "--host", kfp_server.host, "--token-file", token)

@@ -88,7 +88,7 @@ def test_it_shows_every_run_and_escapes_what_it_names(project: Located) -> None:
         assert said in html
     assert "1 rule passed, 0 do not apply, 1 failed" in html
     assert "0 rules passed, 0 do not apply, 2 failed" in html
-    assert "Set for it: training.trials=5." in html
+    assert "Settings: training.trials=5." in html
     assert "Nothing is being served" in html
     assert len(links(html)) >= 6
     for link in links(html):
@@ -101,7 +101,7 @@ def test_what_is_older_is_counted(project: Located, monkeypatch: pytest.MonkeyPa
         ran(project, f"2026-11-28T{hour}-00-00")
     index = refresh_index(project)
     assert index is not None
-    assert "3 older ones are not shown." in index.read_text()
+    assert "3 older runs are not shown." in index.read_text()
     assert "2026-11-28 14:00:00" in index.read_text()
     assert "2026-11-28 12:00:00" not in index.read_text()
 

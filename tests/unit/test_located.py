@@ -76,7 +76,7 @@ def test_who_reads_makes_no_store(folder: Path, command: str, capsys) -> None:
 
 
 def test_commands_take_the_project_s_port_where_the_service_has_none(folder: Path) -> None:
-    from penstock.pipelines.service import _project
+    from penstock.pipelines.service_commands import _project
 
     project = project_in(folder, PROJECT + "deployment: {port: 18080, ready_timeout: 7}\n")
     _, place = _project(argparse.Namespace(project=project))

@@ -1,4 +1,4 @@
-"""Durations, moments and cron expressions."""
+"""Durations, timestamps and cron expressions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from penstock.errors import UsageError
-from penstock.pipelines.timing import cron, duration, moment
+from penstock.pipelines.timing import cron, duration, timestamp
 
 
 @pytest.mark.parametrize(
@@ -23,11 +23,11 @@ def test_another_text_is_no_duration(text: str) -> None:
         duration(text)
 
 
-def test_a_moment_without_zone_is_utc() -> None:
-    assert moment("2026-12-01") == datetime(2026, 12, 1, tzinfo=UTC)
-    assert moment("2026-12-01T06:00:00+02:00").utcoffset() == timedelta(hours=2)
+def test_a_timestamp_without_zone_is_utc() -> None:
+    assert timestamp("2026-12-01") == datetime(2026, 12, 1, tzinfo=UTC)
+    assert timestamp("2026-12-01T06:00:00+02:00").utcoffset() == timedelta(hours=2)
     with pytest.raises(UsageError):
-        moment("1.12.2026")
+        timestamp("1.12.2026")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,8 @@
-"""The rules: each reads the evidence and returns one finding with one plain sentence.
+"""The rules: each reads the evidence and returns one finding with its sentence.
 
 Every rule has two tests, each at level (1 - confidence) / 2 over all looks together: one that the
-figure is beyond its bound (fail), one that it is within (pass). The line is the same for both, so
-what somebody allowed is never held against the candidate, and where neither is shown the rule is
-inconclusive.
+figure is beyond its bound (fail), one that it is within (pass). The bound is the same for both, so
+what is allowed never counts against the candidate; if neither is shown, the rule is inconclusive.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ import numpy as np
 from penstock.records.rollout import ArmSummary, Finding, Grids, Verdict
 from penstock.rollout.analysis import _latency, _means, _rates, _scores
 from penstock.rollout.analysis._evidence import Evidence
-from penstock.rollout.analysis._words import between, count, percent, points, span, times
 from penstock.rollout.spec import RulesSpec
 
 MEDIAN = 0.5
@@ -57,15 +55,15 @@ class Stage:
         """What an inconclusive rule waits for, as the end of its sentence."""
         if self.missing:
             what = "mirrored requests" if self.phase == "shadow" else "requests of this step"
-            return f" {count(self.missing)} {what} are missing."
-        return "" if passes else " That is not certain enough yet to say either."
+            return f" {_count(self.missing)} {what} are missing."
+        return "" if passes else " This is not yet enough evidence for a verdict."
 
 
 def nothing_yet(rule: str, stage: Stage, *, bound: float) -> Finding:
     """Return the finding of a rule that has no evidence."""
-    need = f"{count(stage.missing)} requests are missing."
+    need = f"{_count(stage.missing)} requests are missing."
     if not stage.missing:
-        need = "none of the requests so far came with the figures for it."
+        need = "no request so far has the figures for it."
     return Finding(
         rule=rule,
         verdict="inconclusive",
@@ -91,8 +89,8 @@ def rates(
     )
     did = "failed" if rule == "errors" else "refused"
     sentence = (
-        f"Of {count(n_c)} requests the candidate {did} {percent(x_c / n_c)}, the stable version "
-        f"{percent(x_s / n_s)} of {count(n_s)}: {between(low, high)}, {points(bound)} allowed."
+        f"Of {_count(n_c)} requests the candidate {did} {_percent(x_c / n_c)}, the stable version "
+        f"{_percent(x_s / n_s)} of {_count(n_s)}: {_between(low, high)}, {_points(bound)} allowed."
     )
     verdict = stage.verdict(fails=fails, passes=passes)
     return Finding(
@@ -109,7 +107,7 @@ def rates(
 
 
 def latency(evidence: Evidence, stage: Stage, rules: RulesSpec, grids: Grids) -> Finding:
-    """Judge a high quantile of latency and the median by their ratio; the worse one is told."""
+    """Judge a high quantile of latency and the median by their ratios; it tells which decided."""
     latencies = _latency.latencies_of(evidence, grids.latency)
     n_s, n_c = float(latencies.stable.sum()), float(latencies.candidate.sum())
     bound = rules.latency_ratio
@@ -123,8 +121,8 @@ def latency(evidence: Evidence, stage: Stage, rules: RulesSpec, grids: Grids) ->
     }
     fails = any(ratio.fails for ratio in ratios.values())
     passes = all(ratio.passes for ratio in ratios.values())
-    # What is told is what decides: a failure, else what is still open, else the high quantile.
-    told = next(
+    # The sentence is about what decides: a failure, else what is still open, else the quantile.
+    decisive = next(
         (level for level in levels if ratios[level].fails),
         next((level for level in levels if not ratios[level].passes), levels[0]),
     )
@@ -132,13 +130,13 @@ def latency(evidence: Evidence, stage: Stage, rules: RulesSpec, grids: Grids) ->
     return Finding(
         rule="latency",
         verdict=verdict,
-        value=ratios[told].value,
-        low=ratios[told].low,
-        high=ratios[told].high,
+        value=ratios[decisive].value,
+        low=ratios[decisive].low,
+        high=ratios[decisive].high,
         bound=bound,
         stable_samples=round(n_s),
         candidate_samples=round(n_c),
-        sentence=_latency_sentence(ratios, told, n_c, bound)
+        sentence=_latency_sentence(ratios, decisive, n_c, bound)
         + _unmeasured(evidence)
         + _rest(verdict, stage, passes=passes),
     )
@@ -168,8 +166,8 @@ def agreement(rows: int, agreeing: int, stage: Stage, rules: RulesSpec) -> Findi
         fails, passes = agreeing < rows, agreeing == rows
     verdict = stage.verdict(fails=bool(fails), passes=bool(passes))
     sentence = (
-        f"Both versions agree on {percent(agreeing / rows)} of {count(rows)} mirrored "
-        f"requests: between {percent(low)} and {percent(high)}, at least {percent(bound)} needed."
+        f"Both versions agree on {_percent(agreeing / rows)} of {_count(rows)} mirrored requests: "
+        f"between {_percent(low)} and {_percent(high)}, at least {_percent(bound)} needed."
     )
     return Finding(
         rule="agreement",
@@ -201,7 +199,7 @@ def scores(evidence: Evidence, stage: Stage, rules: RulesSpec, *, with_labels: b
     passes = distance.passes and index.passes and not constant
     verdict = stage.verdict(fails=distance.fails or index.fails or constant, passes=passes)
     sentence = (
-        f"The scores of {count(n_c)} requests by the candidate and {count(n_s)} by the stable "
+        f"The scores of {_count(n_c)} requests by the candidate and {_count(n_s)} by the stable "
         f"version, one row of each, lie {distance.value:.2f} apart (Kolmogorov-Smirnov, 0 to 1): "
         f"between {distance.low:.2f} and {distance.high:.2f}, {rules.score_ks:g} allowed; the "
         f"population stability index is {index.value:.2f}: between {index.low:.2f} and "
@@ -234,7 +232,7 @@ def labels(evidence: Evidence | None, stage: Stage, rules: RulesSpec) -> Finding
     missing = max(0, rules.min_labels - round(min(n_s, n_c)))
     required = rules.labels == "required"
     if moments is None or not n_s or not n_c:
-        need = "are needed" if required else "would be; nothing is held up for want of them"
+        need = "are required" if required else "would be needed to judge them; they are optional"
         return Finding(
             rule="labels",
             verdict="inconclusive" if required else "not judged",
@@ -242,7 +240,7 @@ def labels(evidence: Evidence | None, stage: Stage, rules: RulesSpec) -> Finding
             bound=bound,
             stable_samples=round(n_s),
             candidate_samples=round(n_c),
-            sentence=f"No true labels have come yet: {count(rules.min_labels)} {need}.",
+            sentence=f"No true labels have come yet: {_count(rules.min_labels)} {need}.",
         )
     stable, candidate = moments
     threshold = _threshold(rules)
@@ -254,12 +252,12 @@ def labels(evidence: Evidence | None, stage: Stage, rules: RulesSpec) -> Finding
         verdict = "not judged"
     mean_c, mean_s = candidate[:, 1].sum() / n_c, stable[:, 1].sum() / n_s
     sentence = (
-        f"On {count(n_c)} requests whose labels have come the candidate's mean loss is "
-        f"{mean_c:.3f}, the stable version's {mean_s:.3f} on {count(n_s)}: between {low:+.3f} and "
+        f"On {_count(n_c)} requests whose labels have come the candidate's mean loss is "
+        f"{mean_c:.3f}, the stable version's {mean_s:.3f} on {_count(n_s)}: between {low:+.3f} and "
         f"{high:+.3f} more, {bound:g} allowed."
     )
     if missing:
-        sentence += f" {count(missing)} labelled requests are missing."
+        sentence += f" {_count(missing)} labelled requests are missing."
     elif verdict == "inconclusive":
         sentence += stage.need(passes=passes)
     return Finding(
@@ -285,34 +283,34 @@ def _rest(verdict: Verdict, stage: Stage, *, passes: bool) -> str:
 
 
 def _latency_sentence(
-    ratios: dict[float, _latency.Ratio], told: float, answers: float, bound: float
+    ratios: dict[float, _latency.Ratio], decisive: float, answers: float, bound: float
 ) -> str:
-    ratio = ratios[told]
-    lies = f"at least {times(ratio.low)}"
+    ratio = ratios[decisive]
+    lies = f"at least {_times(ratio.low)}"
     if ratio.high is not None:
-        lies = f"between {times(ratio.low)} and {times(ratio.high)}"
-    name = "median" if told == MEDIAN else f"{100 * told:g} % quantile"
+        lies = f"between {_times(ratio.low)} and {_times(ratio.high)}"
+    name = "median" if decisive == MEDIAN else f"{100 * decisive:g} % quantile"
     others = [
         f" Its {'median' if level == MEDIAN else f'{100 * level:g} % quantile'} is "
-        f"{times(other.value)} times."
+        f"{_times(other.value)} times."
         for level, other in ratios.items()
-        if level != told
+        if level != decisive
     ]
     return (
-        f"Of {count(answers)} answers the {name} took {span(ratio.candidate)} with the candidate "
-        f"and {span(ratio.stable)} with the stable version, {times(ratio.value)} times: {lies}, "
-        f"{bound:g} allowed." + "".join(others)
+        f"Of {_count(answers)} responses the {name} took {_span(ratio.candidate)} with the "
+        f"candidate and {_span(ratio.stable)} with the stable version, {_times(ratio.value)} "
+        f"times: {lies}, {bound:g} allowed." + "".join(others)
     )
 
 
 def _unmeasured(evidence: Evidence) -> str:
-    """Say how many answers are left out, because they were not measured where the others were."""
+    """Say how many responses are left out because they were measured in another place."""
     arms = (*evidence.stable, *evidence.candidate)
     answered = sum(arm.requests - arm.client_errors - arm.server_errors for arm in arms)
     without = answered - sum(sum(arm.latency.values()) for arm in arms)
     if without <= 0:
         return ""
-    return f" {count(without)} answers of both are not in it: they were not measured alike."
+    return f" {_count(without)} responses of both are left out: they were not measured alike."
 
 
 def _errors(arm: ArmSummary) -> int:
@@ -321,3 +319,41 @@ def _errors(arm: ArmSummary) -> int:
 
 def _refusals(arm: ArmSummary) -> int:
     return arm.client_errors
+
+
+def _percent(share: float) -> str:
+    """Return 0.0512 as `5.1 %`, shares below one percent with two decimals."""
+    return f"{_points(share)} %"
+
+
+def _points(share: float) -> str:
+    """Return 0.029 as `2.9` and 0.0012 as `0.12`: percentage points."""
+    value = 100 * share
+    text = f"{value:.{1 if abs(value) >= 1 else 2}f}"
+    return text.rstrip("0").rstrip(".")
+
+
+def _count(number: float) -> str:
+    """Return 1204 as `1,204`."""
+    return f"{round(number):,}"
+
+
+def _between(low: float, high: float) -> str:
+    """Say where a difference of shares lies, in points."""
+    if high <= 0:
+        return f"between {_points(-high)} and {_points(-low)} points fewer"
+    if low < 0:
+        return f"between {_points(-low)} points fewer and {_points(high)} points more"
+    return f"between {_points(low)} and {_points(high)} points more"
+
+
+def _times(ratio: float) -> str:
+    """Return 1.496 as `1.50`."""
+    return f"{ratio:.2f}"
+
+
+def _span(seconds: float) -> str:
+    """Return a latency with its unit."""
+    if seconds < 1:
+        return f"{seconds * 1000:.3g} ms"
+    return f"{seconds:.3g} s"

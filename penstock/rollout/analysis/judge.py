@@ -1,4 +1,4 @@
-"""The face of the analysis: what the evidence says, and what follows from it."""
+"""The analysis of a canary: what each rule finds in the evidence, and the verdict over all."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def judge(
 
     Args:
         intervals: All intervals of the rollout, oldest first.
-        phase: Where the rollout stands.
+        phase: The present phase.
         step: Index of the step; 0 in the shadow phase.
         rules: The bounds.
-        min_samples: Requests that each version must have answered in this step, or that both must
-            have been asked in the shadow phase.
+        min_samples: Requests that each version must have served in this step, or mirrored requests
+            in the shadow phase.
         grids: The edges of the histograms.
         task: The model's task.
 
@@ -95,7 +95,7 @@ def judge(
 
 
 def verdict_of(findings: Sequence[Finding]) -> Literal["pass", "fail", "inconclusive"]:
-    """Return what the findings amount to.
+    """Return the verdict over all findings.
 
     Any failure fails. Else anything inconclusive is inconclusive. A pass takes at least one rule
     that passed: a rollout of which nothing was judged has shown nothing.

@@ -81,7 +81,7 @@ def fitting(kube: Kube, spec: DeploymentSpec) -> tuple[str, str]:
     raise ServiceError(
         f"no router of KServe fits this cluster. {'; '.join(reasons)}. {detect.known_of(kube)}",
         where=kube.server,
-        remedy="Mend one of them, or name a router in deployment.router.",
+        remedy="Correct one of them, or name a router in deployment.router.",
     )
 
 

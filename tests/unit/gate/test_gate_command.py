@@ -20,8 +20,8 @@ from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
 from penstock.records.evaluation import Evaluation
 from penstock.records.model import Model
+from penstock.registry.champion import set_champion
 from penstock.registry.register import register
-from penstock.registry.versions import set_champion
 from penstock.serving.probe import probe
 
 SOFT = "champion:\n  margin: 0.02\nfloors:\n- metric: roc_auc\n  at_least: 0.8\n"

@@ -20,9 +20,8 @@ from penstock.records.evaluation import Comparison, Evaluation, Scores
 from penstock.records.evidence import folder_of
 from penstock.records.release import Registration
 from penstock.records.rollout import Order, Rollout
-from penstock.registry import versions
-from penstock.registry.audit import Word
-from penstock.registry.champion import checked_champion
+from penstock.registry.audit import CANARY, Actor
+from penstock.registry.champion import checked_champion, set_champion
 from penstock.registry.evidence import Grounds
 from penstock.registry.register import register
 from penstock.registry.spec import CardSpec
@@ -142,8 +141,8 @@ class Registry:
 
     def promote(self, version: int) -> None:
         """Do in the registry what the end of a rollout does."""
-        word = Word(by="the decision and the rules of the canary")
-        versions.set_champion("adult", version, tracking_uri=self.uri, event="promoted", word=word)
+        actor = Actor(name=CANARY)
+        set_champion("adult", version, tracking_uri=self.uri, event="promoted", actor=actor)
 
     def order(self, registration: Registration, decision: Decision, **changes: Any) -> Order:
         """What a rollout of a version is asked for with."""

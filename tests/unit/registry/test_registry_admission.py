@@ -15,6 +15,7 @@ from penstock.records.approval import Identity
 from penstock.records.release import Registration
 from penstock.registry import admission, approvals, versions
 from penstock.registry.admission import Admission
+from penstock.registry.champion import set_champion
 from penstock.rollout import control
 from penstock.rollout.place import place_of
 from penstock.rollout.resume import promote
@@ -31,7 +32,7 @@ def say(
     registry: Registry, version: int, *, verdict: Any = "approved", by: Identity = ALICE
 ) -> None:
     uri = f"models:/adult/{version}"
-    approvals.say(uri, verdict=verdict, by=by, reason="Seen.", tracking_uri=registry.uri)
+    approvals.give(uri, verdict=verdict, by=by, reason="Seen.", tracking_uri=registry.uri)
 
 
 def released(registry: Registry, depth: int) -> Registration:
@@ -89,7 +90,7 @@ def test_there_is_no_way_back_to_what_was_rolled_back(registry: Registry) -> Non
     released(registry, 2)
     released(registry, 3)
     store = registry.uri
-    versions.set_champion("adult", 1, tracking_uri=store, event="rolled back")
+    set_champion("adult", 1, tracking_uri=store, event="rolled back")
     with pytest.raises(InputError, match="there is no version that was champion before and was"):
         roll_back(registry)
     # Whoever names it gets it: it was let in once.
@@ -152,7 +153,7 @@ def test_tags_that_are_not_what_the_trail_registered_let_nothing_in(
 ) -> None:
     registration = released(registry, 2)
     registry.store().set_model_version_tag("adult", "1", tag, TAMPERED[tag])
-    with pytest.raises(IntegrityError, match=r"(?s)the audit trail says that .* was registered"):
+    with pytest.raises(IntegrityError, match=r"(?s)the audit log says that .* was registered"):
         admission.require_return("adult", registration.version, tracking_uri=registry.uri)
 
 
@@ -174,7 +175,7 @@ def test_a_champion_whose_files_and_tags_were_edited_together_is_not_brought_up(
     edited = digest_of(folder)
     assert edited != registration.model
     registry.store().set_model_version_tag("adult", "1", versions.MODEL_DIGEST, edited)
-    with pytest.raises(IntegrityError, match="the audit trail says"):
+    with pytest.raises(IntegrityError, match="the audit log says"):
         registry.deploy(*second)
     assert left_behind(registry) == []
 
@@ -184,14 +185,14 @@ def test_the_trail_says_once_that_a_rollout_was_let_in(registry: Registry, tmp_p
 
     registration, decision = registry.registered()
     version = Admission(registry.order(registration, decision)).require()
-    word = audit.Word(by="the decision and the rules of the canary")
+    actor = audit.Actor(name=audit.CANARY)
     for identity in ("1-a", "1-a", "1-b"):
-        admission.tell_once(
+        admission.record_once(
             version,
-            event=admission.ADMITTED,
+            event=audit.ADMITTED,
             identity=identity,
             facts={"move": "canary"},
-            word=word,
+            actor=actor,
             tracking_uri=registry.uri,
         )
     told = audit.read(registry.model_tags()).of(version.uri)

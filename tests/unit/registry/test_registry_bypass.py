@@ -18,8 +18,7 @@ from penstock.records.approval import Approval, Identity
 from penstock.records.decision import Decision
 from penstock.records.operations import Operations
 from penstock.registry import approvals, audit, versions
-from penstock.registry.champion import checked_champion
-from penstock.registry.contender import contender
+from penstock.registry.champion import checked_champion, fetch_champion, set_champion
 
 Registry = Any
 """The fixture's class lives in conftest.py, which cannot be imported by name."""
@@ -74,13 +73,13 @@ def names_operations(registry: Registry, decision: Decision) -> Decision:
     ("change", "words"),
     [
         (flag_forced, "says approved but its own rules do not"),
-        (rules_edited, "rules: the gate, asked again, gives another rules"),
-        (rules_taken_away, "rules: the gate, asked again, gives another rules"),
+        (rules_edited, "rules: the gate, run again, gives another rules"),
+        (rules_taken_away, "rules: the gate, run again, gives another rules"),
         (of_another_model, "the decision approves model sha256:.*, not this one"),
         (on_another_commit, r"commit: the decision was made on commit fff, .* \(abc123\)"),
         (by_another_release, r"code: the decision was made on code 0\.0\.1"),
         (in_another_image, "image: the decision was made on image somebody/else:1"),
-        (compared_with_nobody_there, "champion: the gate, asked again, gives another champion"),
+        (compared_with_nobody_there, "champion: the gate, run again, gives another champion"),
         (names_operations, "operations: the decision was made on operations sha256:00"),
     ],
 )
@@ -146,13 +145,13 @@ def test_an_alias_moved_by_hand_stops_the_next_release(registry: Registry) -> No
     second, its_decision = registry.registered(depth=3)
     third = registry.decided(depth=4)
     registry.store().set_registered_model_alias("adult", "champion", str(second.version))
-    words = "names version 2, but the trail made version 1 the champion .*the alias was moved by"
+    words = "points to version 2, but by the audit log version 1 became the champion .*was moved by"
     with pytest.raises(IntegrityError, match=words):
         registry.register(*third, depth=4)
     with pytest.raises(IntegrityError, match=words):
         registry.deploy(second, its_decision)
-    # Whoever puts it right says so, and the trail goes on from there.
-    versions.set_champion("adult", 1, tracking_uri=registry.uri)
+    # Whoever puts it right says so, and the log goes on from there.
+    set_champion("adult", 1, tracking_uri=registry.uri)
     assert registry.register(*third, depth=4).version == 3
 
 
@@ -162,8 +161,8 @@ def test_a_champion_that_was_deleted_is_missed(registry: Registry) -> None:
     registry.store().delete_registered_model_alias("adult", "champion")
     found = checked_champion("adult", tracking_uri=registry.uri)
     assert found.version is None
-    words = "version 1 was made the champion on .*, but no version carries the alias champion: it"
-    assert found.problem.startswith("version 1 was made the champion on ")
+    words = "version 1 became the champion on .*, but no version carries the alias champion: it"
+    assert found.problem.startswith("version 1 became the champion on ")
     candidate = registry.decided(depth=3)
     with pytest.raises(IntegrityError, match=words):
         registry.register(*candidate, depth=3)
@@ -175,7 +174,9 @@ def test_what_evaluates_is_told_that_the_alias_is_not_where_it_was_put(registry:
     registry.registered(depth=3)
 
     def told(place: str) -> Champion | None:
-        return contender("adult", tracking_uri=registry.uri, destination=registry.folder / place)
+        return fetch_champion(
+            "adult", tracking_uri=registry.uri, destination=registry.folder / place
+        )
 
     found = told("fine")
     assert found is not None
@@ -184,18 +185,20 @@ def test_what_evaluates_is_told_that_the_alias_is_not_where_it_was_put(registry:
     moved = told("moved")
     assert moved is not None
     assert (moved.uri, moved.folder, moved.gone) == ("models:/adult/2", None, False)
-    assert "the alias was moved by hand. Look at: penstock audit" in moved.problem
+    assert "the alias was moved by hand. See penstock audit" in moved.problem
     registry.store().delete_registered_model_alias("adult", "champion")
     gone = told("gone")
     assert gone is not None
     assert (gone.folder, gone.gone) == (None, True)
-    assert "it was removed by hand. Look at: penstock audit" in gone.problem
+    assert "it was removed by hand. See penstock audit" in gone.problem
 
 
 def test_an_alias_that_no_promotion_set_is_not_believed(registry: Registry) -> None:
     first, decision = registry.registered()
     registry.store().set_registered_model_alias("adult", "champion", "1")
-    with pytest.raises(IntegrityError, match="no promotion is in the trail: the alias was set by"):
+    with pytest.raises(
+        IntegrityError, match="the audit log has no promotion: the alias was set by"
+    ):
         registry.deploy(first, decision)
 
 
@@ -209,7 +212,7 @@ def test_a_registry_from_before_the_trail_is_believed_and_that_is_said(registry:
     found = checked_champion("adult", tracking_uri=registry.uri)
     assert found.version is not None
     assert (found.version.version, found.problem) == (1, "")
-    assert "before a trail was kept: the alias is believed" in found.note
+    assert "before there was an audit log: the alias counts" in found.note
 
 
 def _edit(path: Path, **changes: Any) -> None:
@@ -270,7 +273,7 @@ def asking(registry: Registry) -> Registry:
 
 def _say(registry: Registry, registration: Any, by: Identity, **changes: Any) -> Approval:
     fields: dict[str, Any] = {"verdict": "approved", "reason": "Looks right."}
-    return approvals.say(registration.uri, by=by, tracking_uri=registry.uri, **(fields | changes))
+    return approvals.give(registration.uri, by=by, tracking_uri=registry.uri, **(fields | changes))
 
 
 def test_without_the_word_that_the_policy_asks_for_nothing_is_deployed(asking: Registry) -> None:
@@ -318,7 +321,9 @@ def test_a_rejection_cannot_be_taken_away(asking: Registry) -> None:
     (key,) = [k for k in store.get_model_version("adult", "1").tags if ".approval." in k]
     store.delete_model_version_tag("adult", "1", key)
     _say(asking, registration, ALICE)
-    with pytest.raises(NotApprovedError, match="the rejection by bob is in the trail and not with"):
+    with pytest.raises(
+        NotApprovedError, match="the rejection by bob is in the audit log and not with"
+    ):
         asking.deploy(registration, decision)
 
 
@@ -327,5 +332,5 @@ def test_words_count_only_while_the_trail_is_whole(asking: Registry) -> None:
     _say(asking, registration, ALICE)
     first = min(key for key in asking.model_tags() if key.startswith(audit.PREFIX))
     asking.store().delete_registered_model_tag("adult", first)
-    with pytest.raises(IntegrityError, match=r"the audit trail is broken: What went before appr"):
+    with pytest.raises(IntegrityError, match=r"the audit log is broken: What went before appr"):
         asking.deploy(registration, decision)

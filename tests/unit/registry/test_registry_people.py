@@ -70,7 +70,7 @@ def test_a_word_is_for_a_version_that_is_named(
     assert "the decision that you looked at is sha256:" in capsys.readouterr().err
     assert (len(words(asking)), words(asking, 2)) == (1, [])
     with pytest.raises(InputError, match="not the one that you looked at"):
-        approvals.say(alias, verdict="approved", by=ANN, reason="Fine.", tracking_uri=asking.uri)
+        approvals.give(alias, verdict="approved", by=ANN, reason="Fine.", tracking_uri=asking.uri)
 
 
 @pytest.mark.parametrize("answer", ["1", "yes"])
@@ -105,7 +105,7 @@ def test_a_version_that_is_not_what_was_shown_gets_no_word(asking: Registry) -> 
     registration, _ = asking.registered()
     for seen in (Seen(model="sha256:0"), Seen(decision="sha256:0")):
         with pytest.raises(IntegrityError, match="that you looked at is sha256:0"):
-            approvals.say(
+            approvals.give(
                 registration.uri,
                 verdict="approved",
                 by=ANN,
@@ -167,7 +167,7 @@ def test_an_approval_that_gives_itself_a_century_ends_with_the_policy_s_days(
 
     with monkeypatch.context() as patched:
         patched.setattr(approvals, "datetime", Then)
-        approvals.say(
+        approvals.give(
             registration.uri,
             verdict="approved",
             by=ANN,
@@ -182,22 +182,22 @@ def test_an_approval_that_gives_itself_a_century_ends_with_the_policy_s_days(
 def test_what_was_said_last_is_known_by_the_trail_and_not_by_clocks(asking: Registry) -> None:
     registration, _ = asking.registered()
     fields = {"by": ANN, "reason": "Fine.", "tracking_uri": asking.uri}
-    first = approvals.say(registration.uri, verdict="approved", **fields)
-    approvals.say(registration.uri, verdict="rejected", **fields)
+    first = approvals.give(registration.uri, verdict="approved", **fields)
+    approvals.give(registration.uri, verdict="rejected", **fields)
     tags = dict(asking.store().get_model_version("adult", "1").tags)
-    trail = audit.read(asking.model_tags())
+    log = audit.read(asking.model_tags())
     # As the tag's name is made of the clock of who spoke.
     (key,) = [key for key, text in tags.items() if text == audit.compact(first)]
     tags["penstock.approval.20990101T000000000000.0"] = tags.pop(key)
-    assert [word.verdict for word in approvals.read(tags, trail=trail)] == ["approved", "rejected"]
+    assert [word.verdict for word in approvals.read(tags, log=log)] == ["approved", "rejected"]
 
 
 def test_a_rejection_after_the_release_says_nothing_of_the_release(asking: Registry) -> None:
     registration, _ = asking.registered()
     fields = {"by": ANN, "reason": "Fine.", "tracking_uri": asking.uri}
-    approvals.say(registration.uri, verdict="approved", **fields)
+    approvals.give(registration.uri, verdict="approved", **fields)
     asking.promote(1)
-    approvals.say(registration.uri, verdict="rejected", **fields)
+    approvals.give(registration.uri, verdict="rejected", **fields)
     _, checks = verify(registration.uri, tracking_uri=asking.uri)
     (check,) = [check for check in checks if check.name == "served: promoted"]
     words = "Approved by ann@example.com. Rejected later by ann@example.com."
@@ -208,7 +208,7 @@ def test_on_a_platform_a_stated_name_does_not_count(
     asking: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     registration, decision = asking.registered()
-    approvals.say(
+    approvals.give(
         registration.uri,
         verdict="approved",
         by=Identity(name="bob", means="stated"),

@@ -23,6 +23,7 @@ from penstock.records.evaluation import Evaluation, Scores
 from penstock.records.evidence import Evidence
 from penstock.records.model import Model
 from penstock.registry import versions
+from penstock.registry.champion import set_champion
 from penstock.registry.evidence import folder_of
 from penstock.registry.register import register
 from penstock.rollout.fetching import fetch
@@ -272,10 +273,10 @@ def test_the_champion_moves_and_remembers_the_one_before(
     arguments: dict[str, Any] = {"evaluation": None, "name": "adult", "tracking_uri": uri}
     register(models(), decision=decision_on(models()), **arguments)
     assert versions.champion("adult", tracking_uri=uri) is None
-    versions.set_champion("adult", 1, tracking_uri=uri)
+    set_champion("adult", 1, tracking_uri=uri)
     register(models(depth=3), decision=decision_on(models(depth=3)), **arguments)
     for _ in range(2):
-        versions.set_champion("adult", 2, tracking_uri=uri)
+        set_champion("adult", 2, tracking_uri=uri)
         aliases = _store(uri).get_registered_model("adult").aliases
         assert aliases == {"champion": 2, "previous": 1}
     found = versions.champion("adult", tracking_uri=uri)
@@ -285,8 +286,8 @@ def test_the_champion_moves_and_remembers_the_one_before(
     # A version that is champion already is not made challenger by a retry.
     register(models(depth=3), decision=decision_on(models(depth=3)), **arguments)
     assert "challenger" not in _store(uri).get_registered_model("adult").aliases
-    with pytest.raises(ServiceError, match="MLflow could not do it"):
-        versions.set_champion("adult", 9, tracking_uri=uri)
+    with pytest.raises(ServiceError, match="MLflow failed"):
+        set_champion("adult", 9, tracking_uri=uri)
 
 
 def test_what_was_altered_in_the_store_is_not_fetched(
@@ -515,7 +516,7 @@ def test_a_version_can_be_tagged_but_not_with_another_digest(
         with pytest.raises(InputError, match=f"the tag {key} is set when"):
             versions.tag("adult", 1, {key: "sha256:0"}, tracking_uri=uri)
     assert versions.registered(got.uri, tracking_uri=uri).model == got.model
-    with pytest.raises(ServiceError, match="MLflow could not do it"):
+    with pytest.raises(ServiceError, match="MLflow failed"):
         versions.tag("adult", 9, {"x": "y"}, tracking_uri=uri)
     with pytest.raises(InputError, match="no such version"):
         versions.registered("models:/adult/9", tracking_uri=uri)

@@ -17,9 +17,8 @@ from penstock.policy.approval import ApprovalSpec
 from penstock.records.approval import Identity
 from penstock.records.evidence import AuditEntry
 from penstock.registry import approvals, audit, versions
-from penstock.registry.audit import Word
-from penstock.registry.champion import checked_champion
-from penstock.registry.contender import contender
+from penstock.registry.audit import Actor
+from penstock.registry.champion import checked_champion, fetch_champion, set_champion
 from penstock.registry.verify import Check, verify
 
 Registry = Any
@@ -36,7 +35,7 @@ def asking(registry: Registry) -> Registry:
 
 
 def say(registry: Registry, version: int, verdict: Any, by: Identity = ANN) -> None:
-    approvals.say(
+    approvals.give(
         f"models:/adult/{version}",
         verdict=verdict,
         by=by,
@@ -46,13 +45,13 @@ def say(registry: Registry, version: int, verdict: Any, by: Identity = ANN) -> N
 
 
 def move(registry: Registry, version: int, event: str = "rolled back") -> None:
-    versions.set_champion("adult", version, tracking_uri=registry.uri, event=event)
+    set_champion("adult", version, tracking_uri=registry.uri, event=event)
 
 
 def admit(registry: Registry, version: int) -> None:
-    uri, word = f"models:/adult/{version}", Word(by="the controller")
-    audit.write(
-        registry.store(), "adult", event="admitted", uri=uri, word=word, facts={"identity": "x"}
+    uri, actor = f"models:/adult/{version}", Actor(name="the controller")
+    audit.record(
+        registry.store(), "adult", event="admitted", uri=uri, actor=actor, facts={"identity": "x"}
     )
 
 
@@ -75,7 +74,7 @@ def test_a_version_that_a_rollback_crowned_without_a_release_fails(
     if rejected:
         say(registry, 2, "rejected")
     move(registry, 2)
-    words = "It was not promoted before, so there was nothing to go back to."
+    words = "It was not promoted before, so it could not be rolled back to."
     said = "Rejected by ann: I looked." if rejected else words
     assert wrong(registry, 2) == {"served: rolled back": said}
     assert wrong(registry, 1) == {}
@@ -191,19 +190,19 @@ def test_a_rejection_that_was_taken_away_fails(asking: Registry) -> None:
 
 
 def test_a_word_is_not_said_again_by_others(asking: Registry) -> None:
-    """An approval that its person has taken back, appended to the trail once more."""
+    """An approval that its person has taken back, appended to the log once more."""
     registration, decision = asking.registered()
     say(asking, 1, "approved")
     say(asking, 1, "rejected")
     said = next(e for e in audit.read(asking.model_tags()).entries if e.event == "approved")
-    audit.write(
+    audit.record(
         asking.store(),
         "adult",
         event="approved",
         uri=said.uri,
-        word=Word(by=said.by, digests=said.digests),
+        actor=Actor(name=said.by, digests=said.digests),
     )
-    with pytest.raises(NotApprovedError, match="tells a word of ann on models:/adult/1 twice"):
+    with pytest.raises(NotApprovedError, match="an approval of ann on models:/adult/1 twice"):
         asking.deploy(registration, decision)
     assert list(wrong(asking)) == ["approvals"]
 
@@ -211,7 +210,7 @@ def test_a_word_is_not_said_again_by_others(asking: Registry) -> None:
 def test_of_two_words_that_did_not_meet_the_rejection_counts(asking: Registry) -> None:
     asking.registered()
     store, there = asking.store(), audit.read(asking.model_tags())
-    real = audit.write
+    real = audit.record
     for verdict in ("rejected", "approved"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
@@ -219,13 +218,13 @@ def test_of_two_words_that_did_not_meet_the_rejection_counts(asking: Registry) -
             )
             say(asking, 1, verdict)
     tags = dict(store.get_model_version("adult", "1").tags)
-    trail = audit.read(asking.model_tags())
-    assert len(trail.heads) == 2
-    assert [word.verdict for word in approvals.read(tags, trail=trail)] == ["approved", "rejected"]
+    log = audit.read(asking.model_tags())
+    assert len(log.heads) == 2
+    assert [word.verdict for word in approvals.read(tags, log=log)] == ["approved", "rejected"]
     # Whoever says yes in the knowledge of it takes it back.
     say(asking, 1, "approved")
     tags = dict(store.get_model_version("adult", "1").tags)
-    last = approvals.read(tags, trail=audit.read(asking.model_tags()))[-1]
+    last = approvals.read(tags, log=audit.read(asking.model_tags()))[-1]
     assert last.verdict == "approved"
 
 
@@ -253,31 +252,31 @@ def test_files_and_tags_that_were_edited_together_are_not_fetched(
     def fetch() -> None:
         versions.fetch("models:/adult/1", tracking_uri=registry.uri, destination=tmp_path / "got")
 
-    with pytest.raises(IntegrityError, match=r"models:/adult/1, model: the tag .* audit trail"):
+    with pytest.raises(IntegrityError, match=r"models:/adult/1, model: the tag .* audit log"):
         fetch()
     assert not (tmp_path / "got").exists()
-    with pytest.raises(IntegrityError, match="audit trail says"):
+    with pytest.raises(IntegrityError, match="audit log says"):
         say(registry, 1, "approved")
     found = wrong(registry)
-    assert found["trail: model"] == swapped
-    assert found["trail: export"] == exported
-    told = contender("adult", tracking_uri=registry.uri, destination=tmp_path / "champion")
+    assert found["audit log: model"] == swapped
+    assert found["audit log: export"] == exported
+    told = fetch_champion("adult", tracking_uri=registry.uri, destination=tmp_path / "champion")
     assert told is not None
-    assert "audit trail says" in told.problem
+    assert "audit log says" in told.problem
     registry.store().set_model_version_tag("adult", "1", versions.MODEL_DIGEST, registration.model)
-    with pytest.raises(IntegrityError, match=r"models:/adult/1, export: the tag .* audit trail"):
+    with pytest.raises(IntegrityError, match=r"models:/adult/1, export: the tag .* audit log"):
         fetch()
 
 
 def _forget_the_export(registry: Registry) -> None:
-    """Let the registration in the trail be as an earlier release wrote it."""
+    """Let the registration in the log be as an earlier release wrote it."""
     store = registry.store()
     for key, text in registry.model_tags().items():
         entry = AuditEntry.loads(text, where=key)
         store.delete_registered_model_tag("adult", key)
         kept = {kind: digest for kind, digest in entry.digests.items() if kind != "export"}
-        word = Word(by=entry.by, digests=kept)
-        audit.write(store, "adult", event=entry.event, uri=entry.uri, word=word)
+        actor = Actor(name=entry.by, digests=kept)
+        audit.record(store, "adult", event=entry.event, uri=entry.uri, actor=actor)
 
 
 def test_of_an_earlier_release_the_evidence_tells_what_was_exported(
@@ -297,10 +296,10 @@ def test_of_an_earlier_release_the_evidence_tells_what_was_exported(
     manifest = registry.pack(registration) / "manifest.json"
     told = json.loads(manifest.read_text())
     manifest.write_text(json.dumps(told | {"export": "sha256:0"}))
-    with pytest.raises(IntegrityError, match=r"its digest is .* the trail says"):
+    with pytest.raises(IntegrityError, match=r"its digest is .* the audit log says"):
         fetch("manifest")
     manifest.unlink()
-    with pytest.raises(IntegrityError, match="cannot be believed: it is gone"):
+    with pytest.raises(IntegrityError, match="cannot be trusted: it is gone"):
         fetch("gone")
 
 
@@ -316,13 +315,13 @@ def test_nothing_is_fetched_by_a_trail_that_is_broken_or_does_not_know_it(
 
     first = next(key for key, text in tags.items() if '"registered"' in text)
     store.delete_registered_model_tag("adult", first)
-    with pytest.raises(IntegrityError, match="the audit trail is broken: What went before"):
+    with pytest.raises(IntegrityError, match="the audit log is broken: What went before"):
         fetch()
     for key in tags.keys() - {first}:
         store.delete_registered_model_tag("adult", key)
-    with pytest.raises(IntegrityError, match="its registration is not in the audit trail"):
+    with pytest.raises(IntegrityError, match="its registration is not in the audit log"):
         fetch()
-    # One from before there was a trail is believed.
+    # One from before there was an audit log is believed.
     store.delete_model_version_tag("adult", "1", versions.EVIDENCE_DIGEST)
     fetch()
 

@@ -1,4 +1,4 @@
-"""Checking a version long after, and the trail: on a real store, by the command line."""
+"""Checking a version long after, and the log: on a real store, by the command line."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_released_version_holds(registry: Registry, tmp_path: Path) -> None:
     assert "To be tested." in card
     assert "Approved: " in card
     assert "The slices look right." not in card
-    approvals.say(
+    approvals.give(
         registration.uri,
         verdict="approved",
         by=Identity(name="ann", means="stated"),
@@ -101,8 +101,8 @@ def test_a_released_version_holds(registry: Registry, tmp_path: Path) -> None:
         "rollout 1-abc",
         "rollout 1-abc: rollout.json",
         "rollout 1-abc: rollout.html",
-        "audit trail",
-        "trail: evidence",
+        "audit log",
+        "log: evidence",
         "alias champion",
     ):
         assert found[name] == "holds", name
@@ -146,13 +146,13 @@ def test_evidence_that_was_added_removed_or_told_differently_is_found(registry: 
     del manifest["files"]["holdout.json"]
     (pack / "manifest.json").write_text(json.dumps(manifest))
     assert wrong(registry) == {"manifest.json": "fails"}
-    # Whoever writes tags can make the manifest fit, and then the trail does not.
+    # Whoever writes tags can make the manifest fit, and then the log does not.
     digest = versions.EVIDENCE_DIGEST
     from penstock.records.evidence import Evidence
 
     forged = Evidence.read(pack / "manifest.json").digest()
     registry.store().set_model_version_tag("adult", "1", digest, forged)
-    assert wrong(registry) == {"trail: evidence": "fails"}
+    assert wrong(registry) == {"audit log: evidence": "fails"}
 
 
 def test_model_files_that_were_altered_are_found(registry: Registry) -> None:
@@ -184,7 +184,7 @@ def test_a_trail_that_was_altered_is_found(
     if how != "removed":
         named = f"{key[:-8]}{forged.digest()[7:15]}" if how == "edited with its key" else key
         store.set_registered_model_tag("adult", named, forged.dumps())
-    assert wrong(registry)["audit trail"] == "fails"
+    assert wrong(registry)["audit log"] == "fails"
     capsys.readouterr()
     assert main(["audit", "--model", "adult", "--tracking-uri", registry.uri]) == 1
     out = capsys.readouterr().out
@@ -275,7 +275,7 @@ def test_a_version_from_before_says_what_is_missing(registry: Registry) -> None:
     import shutil
 
     shutil.rmtree(registry.pack(registration))
-    assert wrong(registry) == {"evidence": "missing", "trail: registered": "missing"}
+    assert wrong(registry) == {"evidence": "missing", "audit log: registered": "missing"}
 
 
 def test_people_speak_by_the_command_line(
@@ -293,7 +293,7 @@ def test_people_speak_by_the_command_line(
     assert main(["audit", "--model", "adult", "--tracking-uri", registry.uri, "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)["entries"]
     assert [(e["event"], e["by"], e["means"]) for e in entries] == [
-        ("registered", "trainer", "told to the pipeline"),
+        ("registered", "trainer", "pipeline parameter"),
         ("approved", "alice", "stated"),
         ("rejected", "bob@example.com", "platform header"),
     ]

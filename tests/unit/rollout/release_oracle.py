@@ -27,7 +27,7 @@ class Truth:
     altered: set[str] = field(default_factory=set)
     rolled_back: bool = False
     half_said: set[str] = field(default_factory=set)
-    """Whose rejection was cut short: the trail may tell of it."""
+    """Whose rejection was cut short: the log may tell of it."""
 
     def objection(self, now: datetime) -> str:
         """Why the decision and people do not let it in; empty: they do."""
@@ -95,7 +95,7 @@ class Oracle:
 
 
 def breaks_of(tags: Mapping[str, str]) -> list[str]:
-    """Where a trail is no chain: entries that do not fit their key, or what they name is gone."""
+    """Where an audit log is broken: entries that do not fit their key, or name what is gone."""
     entries = {k: v for k, v in tags.items() if k.startswith("penstock.audit.")}
     digests = {key: hashlib.sha256(text.encode()).hexdigest() for key, text in entries.items()}
     found = [key for key, digest in digests.items() if not key.endswith(digest[:8])]

@@ -110,7 +110,7 @@ class World(Site):
     ) -> Result:
         def act() -> Any:
             by = Identity(name=person, means="kubernetes user")
-            return approvals.say(
+            return approvals.give(
                 f"models:/{NAME}/{version}",
                 verdict=verdict,
                 by=by,
@@ -301,7 +301,7 @@ class World(Site):
         if found is None:
             return
         broken = breaks_of(found.tags)
-        assert not broken, f"the trail is no chain: {broken}"
+        assert not broken, f"the audit log is no chain: {broken}"
         alias = found.aliases.get(versions.CHAMPION)
         alias = None if alias is None else int(alias)
         if not self.oracle.by_hand:
@@ -325,7 +325,7 @@ class World(Site):
         """Verify says of a version what is so."""
         uri = f"models:/{NAME}/{version}"
         if version == self.oracle.champion and version not in self.oracle.past:
-            # Made the champion by hand: what verify says of that is the trail's own test.
+            # Made the champion by hand: what verify says of that is the log's own test.
             return
         result = self.run("verify", lambda: verify(uri, tracking_uri=self.uri))
         if result.error is not None:

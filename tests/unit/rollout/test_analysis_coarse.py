@@ -77,7 +77,7 @@ def test_buckets_wider_than_the_bound_say_nothing() -> None:
 def test_latency_that_was_not_measured_is_never_passed_and_said() -> None:
     finding = latency(edges=SERVED_LATENCY, ratio=1.0, counted=False)
     assert (finding.verdict, finding.value) == ("inconclusive", None)
-    assert "none of the requests so far came with the figures for it" in finding.sentence
+    assert "no request so far has the figures for it" in finding.sentence
 
 
 def test_answers_that_were_measured_elsewhere_are_named() -> None:
@@ -97,4 +97,4 @@ def test_answers_that_were_measured_elsewhere_are_named() -> None:
             task="binary",
         )
         sentence = next(f.sentence for f in found if f.rule == "latency")
-        assert ("2,400 answers of both are not in it" in sentence) == said, sentence
+        assert ("2,400 responses of both are left out" in sentence) == said, sentence

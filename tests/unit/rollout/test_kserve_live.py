@@ -250,7 +250,7 @@ def test_replayed_rows_and_users_requests_count_together(
         assert 0 < sum(arm.latency.values()) <= arm.replayed
         assert sum(arm.scores.values()) == arm.requests
     latency = next(f for f in rollout.transitions[-2].findings if f.rule == "latency")
-    assert "are not in it: they were not measured alike" in latency.sentence
+    assert "are left out: they were not measured alike" in latency.sentence
     pairs = total(interval.pairs.candidate for interval in rollout.intervals)
     assert pairs.replayed == pairs.requests
 

@@ -1,7 +1,7 @@
 """Sequences of commands by several people, homes and clocks on one registry, with what goes wrong.
 
 After every step: what serves was admitted when it began to serve, one version is the champion,
-users get the shares that are written down, the trail is a chain, verify tells the truth. At the
+users get the shares that are written down, the log is a chain, verify tells the truth. At the
 end of each: honest people come to a release. The rules are in release_oracle.py.
 """
 

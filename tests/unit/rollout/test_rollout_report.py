@@ -90,14 +90,14 @@ def test_a_promotion_says_what_serves_and_how_to_go_back() -> None:
     seen = Page(html)
     assert "<strong>Promoted</strong>" in html
     assert "Version 7 of fraud was promoted over version 6" in seen.text
-    assert "penstock rollback # goes back to version 6" in seen.text
-    assert "drill" not in seen.text
+    assert "penstock rollback # serves version 6 again" in seen.text
+    assert "Fault injection" not in seen.text
     everything = total(arm for i in record.intervals for arm in (i.stable, i.candidate))
     facts = dict(zip(seen.of("dt"), seen.of("dd"), strict=False))
     assert facts["Users' requests"] == f"{everything.requests - everything.replayed:,}"
     assert facts["Replayed requests"] == f"{everything.replayed:,}"
     copies = total_pairs(i.pairs for i in record.intervals).candidate.requests
-    assert facts["Copies to the candidate"] == f"{copies:,}"
+    assert facts["Mirrored requests"] == f"{copies:,}"
     assert facts["Lasted"] == "1 min 48 s"
 
 
@@ -118,8 +118,8 @@ def test_a_rollback_begins_with_the_rule_that_failed(name: str, rule: str, figur
     first = seen.of("td")[:5]
     verdicts = seen.of("span")
     assert (first[0], verdicts[0], first[1], first[2]) == (rule, "fail", record.reason, figure)
-    assert "version 6 answers every request" in seen.text.lower()
-    assert f'This was a drill. The fault "{record.drill}" was put into' in seen.text
+    assert "version 6 serves every request" in seen.text.lower()
+    assert f'Fault injection: the fault "{record.drill}" was added to' in seen.text
     decision = html[html.index(" → rollback") :]
     assert decision[: decision.index("</tr>\n<tr>")].count(f">{rule}</td>") == 1
     assert html.index('class="notice"') < html.index('class="verdict bad"')
@@ -147,7 +147,7 @@ def test_what_a_server_said_is_shown_and_not_obeyed() -> None:
     seen = page_of("crashed_at_start")
     assert "/home/me/.penstock/fraud/logs/7.log" in seen.of("code")
     assert "Nothing was measured" in seen.text
-    assert "It was given none of users' requests." in seen.text
+    assert "It got none of the users' requests." in seen.text
     # The weight alone can be drawn, once for a wide and once for a narrow window.
     assert html.count('role="img"') == 2
 
@@ -155,8 +155,8 @@ def test_what_a_server_said_is_shown_and_not_obeyed() -> None:
 def test_a_cluster_s_report_does_not_say_that_users_were_spared() -> None:
     record = STORIES["crashed_at_start"]().model_copy(update={"router": "kserve-gateway"})
     seen = Page(render(record))
-    assert "of users' requests." not in seen.text
-    assert "Of users' requests to it 0 were counted; there may have been more." in seen.text
+    assert "of the users' requests." not in seen.text
+    assert "0 of the users' requests to it were counted; there may have been more." in seen.text
 
 
 def test_a_first_release_has_nothing_to_go_back_to() -> None:
@@ -164,18 +164,18 @@ def test_a_first_release_has_nothing_to_go_back_to() -> None:
     assert "none yet" in seen.of("dd")
     assert "penstock rollback" not in seen.text
     # The plan was not followed: there was nothing to follow it for.
-    assert "all at once, without a comparison" in seen.of("dd")
-    assert "Least requests" not in seen.of("th")
-    assert "Version 7 of fraud was promoted: It is the first release" in seen.text
+    assert "all traffic at once, without a comparison" in seen.of("dd")
+    assert "Min. requests" not in seen.of("th")
+    assert "Version 7 of fraud was promoted. It is the first release" in seen.text
 
 
 def test_an_unfinished_rollout_is_not_judged() -> None:
     html = told("under_way")[1]
     seen = page_of("under_way")
     assert 'class="verdict plain"' in html
-    assert "Decided" not in seen.text
+    assert "Decision: " not in seen.text
     assert "penstock rollout approve" in seen.text
-    assert "For 1 min 35 s within a phase nothing was measured" in seen.text
+    assert "Nothing was measured for 1 min 35 s within a phase" in seen.text
 
 
 def test_a_regression_has_values_and_no_labels() -> None:
@@ -184,7 +184,7 @@ def test_a_regression_has_values_and_no_labels() -> None:
     assert "Predicted label" not in seen.text
     assert "p99 latency, s" in seen.text
     assert "Hours since 05:24:10 UTC" in seen.text
-    assert "Failed requests (5xx): none, of either version." in seen.text
+    assert "Failed requests (5xx): none for either version." in seen.text
 
 
 def test_a_plan_of_another_release_is_refused_by_name() -> None:

@@ -34,13 +34,13 @@ GUIDE = (Path(__file__).parents[3] / "docs/canary.md").read_text(encoding="utf-8
     [
         (
             "good",
-            "Version 7 of fraud was promoted over version 6: 5 rules passed and none is open.",
+            "Version 7 of fraud was promoted over version 6. 5 rules passed and none is open.",
         ),
         (
             "crashed_at_start",
-            "Drill (crash-at-start): Version 7 of fraud was rolled back, and version 6 serves on: "
-            "The candidate did not come up. version 7: its server ended with code 1 before it was "
-            "ready.",
+            "Fault injection (crash-at-start): Version 7 of fraud was rolled back; version 6 still "
+            "serves. The candidate did not come up. version 7: its server ended with code 1 before "
+            "it was ready.",
         ),
         (
             "under_way",
@@ -49,7 +49,7 @@ GUIDE = (Path(__file__).parents[3] / "docs/canary.md").read_text(encoding="utf-8
         ),
         (
             "planned",
-            "Version 7 of fraud is being brought up beside version 6, without traffic yet.",
+            "Version 7 of fraud is being started beside version 6, without traffic yet.",
         ),
     ],
 )
@@ -60,13 +60,15 @@ def test_headline(name: str, sentence: str) -> None:
 def test_headlines_of_what_is_not_done_or_went_without_comparison() -> None:
     record = good()
     shadow = record.model_copy(update={"outcome": None, "transitions": record.transitions[:2]})
-    assert headline(shadow).endswith("requests to version 6; nobody sees its answers.")
+    assert headline(shadow).endswith(
+        "gets mirrored requests of version 6; its responses are not used."
+    )
     promoting = record.model_copy(update={"outcome": None, "transitions": record.transitions[:5]})
-    assert "is being promoted: 5 rules passed" in headline(promoting)
+    assert "is being promoted. 5 rules passed" in headline(promoting)
     by_hand = record.model_copy(update={"direct": "Rollback by me.", "reason": "Rollback by me."})
-    assert headline(by_hand) == "Version 7 of fraud took the place of version 6: Rollback by me."
+    assert headline(by_hand) == "Version 7 of fraud replaced version 6. Rollback by me."
     nothing = with_errors().model_copy(update={"stable": None})
-    assert "and no version serves: 5.3 %" in headline(nothing)
+    assert "; no version serves. 5.3 %" in headline(nothing)
 
 
 def test_status_says_where_it_stands_and_what_each_rule_says() -> None:

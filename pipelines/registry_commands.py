@@ -1,4 +1,4 @@
-"""The commands on a version's records: `penstock approve`, `reject`, `audit`, `verify`."""
+"""The commands on registered versions: `penstock approve`, `reject`, `audit`, `verify`."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _WIDTHS = (26, 24, 58)
 
 def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the commands to the parser of `penstock`."""
-    for name, told in (("approve", "say yes to a version"), ("reject", "say no to a version")):
-        command = commands.add_parser(name, help=told, description=_say.__doc__)
+    for name in ("approve", "reject"):
+        command = commands.add_parser(name, help=f"{name} a version", description=_give.__doc__)
         _with_target(command, alias=versions.CHALLENGER)
         command.add_argument(
             "--version", type=int, metavar="N", help="of the project's model; the one you looked at"
@@ -39,21 +39,21 @@ def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
             default="",
             metavar="sha256:...",
             help="digest of the decision that you looked at, which names the model: nothing is "
-            "written if the version has another",
+            "recorded if the version has another",
         )
-        command.add_argument("--reason", required=True, help="why, in your words")
+        command.add_argument("--reason", required=True, help="why")
         command.add_argument("--as", dest="stated", default="", metavar="NAME", help="who you are")
         if name == "approve":
             command.add_argument(
                 "--days", type=float, help="after which it expires (default: as the policy says)"
             )
-        command.set_defaults(command=_say, verdict=f"{name}d" if name == "approve" else "rejected")
+        command.set_defaults(command=_give, verdict=f"{name}d" if name == "approve" else "rejected")
 
     command = commands.add_parser(
         "audit",
-        help="who released what, when, and who approved it",
+        help="list who released what, when, and who approved it",
         description=_audit.__doc__,
-        epilog="Exit codes: 0 the trail is whole, 1 it is broken or the alias is not as it says.",
+        epilog="Exit codes: 0 the log is complete, 1 it is broken or the alias disagrees with it.",
     )
     command.add_argument("project", type=Path, nargs="?", help="the project file")
     command.add_argument("--model", default="", metavar="NAME", help="another model of its store")
@@ -72,7 +72,7 @@ def add_records_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
     command = commands.add_parser(
         "verify",
-        help="check a version's files, evidence and trail",
+        help="check a version's files, evidence and audit log",
         description=_verify.__doc__,
         epilog="Exit codes: 0 everything holds, 1 something does not or is missing.",
     )
@@ -97,11 +97,11 @@ def _with_target(command: argparse.ArgumentParser, *, alias: str) -> None:
     command.set_defaults(alias=alias)
 
 
-def _say(options: argparse.Namespace) -> int:
-    """Put your word on a version into the registry; a rollout that asks for it waits for that.
+def _give(options: argparse.Namespace) -> int:
+    """Record your approval or rejection of a version. A rollout that requires one waits for it.
 
     It is for the version that you looked at: name it (models:/NAME/VERSION, or a project with
-    --version or --decision). On a terminal you are shown the challenger otherwise, and asked.
+    --version or --decision). Otherwise the challenger is shown on a terminal, to be confirmed.
 
     Who you are is what --as says, else the platform's user (KUBEFLOW_USERID), else the user that
     the cluster of KUBECONFIG knows, else the operating system's; how it is known is written too.
@@ -115,7 +115,7 @@ def _say(options: argparse.Namespace) -> int:
     version = versions.registered(uri, tracking_uri=tracking_uri)
     if "@" in uri and not options.decision:
         _ask(version, uri, options)
-    word = approvals.say(
+    approval = approvals.give(
         version.uri,
         verdict=verdict,
         by=by,
@@ -127,8 +127,8 @@ def _say(options: argparse.Namespace) -> int:
             decision=options.decision or version.tags.get(versions.DECISION_DIGEST, ""),
         ),
     )
-    until = f", valid until {word.expires:%Y-%m-%d %H:%M} UTC" if verdict == "approved" else ""
-    print(f"{word.by.name} ({word.by.means}) {verdict} {word.uri}{until}.")
+    until = f", valid until {approval.expires:%Y-%m-%d %H:%M} UTC" if verdict == "approved" else ""
+    print(f"{approval.by.name} ({approval.by.means}) {verdict} {approval.uri}{until}.")
     return 0
 
 
@@ -150,7 +150,7 @@ def _ask(version: Version, uri: str, options: argparse.Namespace) -> None:
     """Return only if somebody at a terminal was shown what an alias names now, and confirms it.
 
     Raises:
-        UsageError: If not: an alias moves, and a word is for what somebody has looked at.
+        UsageError: If not: an alias moves, and an approval is for the version that was looked at.
     """
     verb = "approve" if options.verdict == "approved" else "reject"
     decision = version.tags.get(versions.DECISION_DIGEST, "none")
@@ -175,11 +175,11 @@ def _ask(version: Version, uri: str, options: argparse.Namespace) -> None:
     except EOFError:
         answer = ""
     if answer.strip() != str(version.version):
-        raise UsageError("not confirmed, nothing is written", where=version.uri)
+        raise UsageError("not confirmed, nothing is recorded", where=version.uri)
 
 
 def _audit(options: argparse.Namespace) -> int:
-    """List who released what, when, and who approved it, and say whether the trail is whole."""
+    """List who released what, when, and who approved it, and check that the log is complete."""
     from penstock import tracking
     from penstock.registry.champion import checked_champion
 
@@ -189,20 +189,20 @@ def _audit(options: argparse.Namespace) -> int:
     store = tracking.client(tracking_uri)
     with versions.answers(tracking_uri):
         found = versions.registered_model(store, name)
-    trail = audit.read(found.tags if found else {})
+    log = audit.read(found.tags if found else {})
     champion = checked_champion(name, tracking_uri=tracking_uri)
-    problems = [*trail.problems, *([f"{champion.problem}."] if champion.problem else [])]
+    problems = [*log.problems, *([f"{champion.problem}."] if champion.problem else [])]
     if options.json:
-        told = {"entries": [entry.payload() for entry in trail.entries], "problems": problems}
-        print(json.dumps(told, indent=2, ensure_ascii=False))
+        result = {"entries": [entry.payload() for entry in log.entries], "problems": problems}
+        print(json.dumps(result, indent=2, ensure_ascii=False))
         return _FAILED if problems else 0
-    for entry in trail.entries:
-        means = f" ({entry.means})" if entry.means else ""
-        print(f"{entry.time:%Y-%m-%d %H:%M:%S}  {entry.event:16} {entry.uri}  {entry.by}{means}")
+    for entry in log.entries:
+        actor = audit.actor_of(entry)
+        print(f"{entry.time:%Y-%m-%d %H:%M:%S}  {entry.event:16} {entry.uri}  {actor}")
         if entry.reason:
             print(f"{'':21}{entry.reason}")
-    if not trail.entries:
-        print(f"No trail is kept of {name!r}.")
+    if not log.entries:
+        print(f"No audit log is kept of {name!r}.")
     print(f"Champion: {champion.version.uri if champion.version else 'none'}. {champion.note}")
     for problem in problems:
         print(f"BROKEN: {problem[0].upper()}{problem[1:]}")
@@ -210,11 +210,12 @@ def _audit(options: argparse.Namespace) -> int:
 
 
 def _move(name: str, options: argparse.Namespace, *, tracking_uri: str) -> None:
-    """Put the alias where it was before: what was never promoted cannot be made champion by hand.
+    """Set the champion alias to a version that was champion before, and record it.
 
-    What was broken by hand or under a wrong clock is mended by it.
+    It also repairs an alias that was moved by hand.
     """
     from penstock.registry.admission import require_return
+    from penstock.registry.champion import set_champion
     from penstock.registry.identity import whoami
 
     if not options.reason.strip():
@@ -224,16 +225,16 @@ def _move(name: str, options: argparse.Namespace, *, tracking_uri: str) -> None:
     with TemporaryDirectory() as place:
         # The files must be what was registered, or nobody could bring the champion up.
         versions.fetch(version.uri, tracking_uri=tracking_uri, destination=Path(place) / "model")
-    versions.set_champion(
+    set_champion(
         name,
         version.version,
         tracking_uri=tracking_uri,
-        word=audit.Word(by=by.name, means=by.means, reason=options.reason.strip()),
+        actor=audit.Actor(name=by.name, means=by.means, reason=options.reason.strip()),
     )
 
 
 def _verify(options: argparse.Namespace) -> int:
-    """Compute every digest of a version and its evidence again, and print what holds."""
+    """Compute every digest of a version and its evidence again, and list what holds."""
     from penstock.registry.verify import verify
 
     uri, tracking_uri, _ = _version(options)
@@ -242,8 +243,8 @@ def _verify(options: argparse.Namespace) -> int:
     version, checks = verify(uri, tracking_uri=tracking_uri, key=key)
     good = all(check.good for check in checks)
     if options.json:
-        told: dict[str, Any] = {"uri": version.uri, "holds": good}
-        print(json.dumps(told | {"checks": [vars(check) for check in checks]}, indent=2))
+        result: dict[str, Any] = {"uri": version.uri, "holds": good}
+        print(json.dumps(result | {"checks": [vars(check) for check in checks]}, indent=2))
         return 0 if good else _FAILED
     print(_row(("check", "expected", "found"), "verdict"))
     for check in checks:
@@ -262,7 +263,7 @@ def _row(cells: Sequence[str], verdict: str) -> str:
 
 
 def _version(options: argparse.Namespace) -> tuple[str, str, ApprovalSpec | None]:
-    """Return the version that is meant, the store, and what a project's policy says of approval."""
+    """Return the version, the store, and the approval section of the project's policy."""
     if options.target.startswith(_REGISTERED):
         if getattr(options, "version", None) is not None:
             raise UsageError("the address of a version has its number already", where="--version")
@@ -278,7 +279,7 @@ def _version(options: argparse.Namespace) -> tuple[str, str, ApprovalSpec | None
 
 
 def _model(options: argparse.Namespace) -> tuple[str, str]:
-    """Return the registered model whose trail is asked for, and the store."""
+    """Return the registered model whose audit log to show, and the store."""
     if options.model:
         return options.model, store_of(options)[0]
     found = locate(options.project or FILE)

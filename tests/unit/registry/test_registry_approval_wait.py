@@ -24,9 +24,9 @@ from penstock.notification import reason_of
 from penstock.policy.approval import ApprovalSpec
 from penstock.records.approval import ApprovalOutcome, Identity
 from penstock.registry import approvals
+from penstock.registry.approval_wait import REQUESTED, wait
 from penstock.registry.identity import whoami
 from penstock.registry.verify import verify
-from penstock.registry.waiting import ASKED, wait
 
 Registry = Any
 """The fixture's class lives in conftest.py, which cannot be imported by name."""
@@ -75,7 +75,7 @@ def test_where_nobody_is_asked_nobody_is_waited_for(registry: Registry) -> None:
     registration, _ = registry.registered()
     # No store is looked at: this one is not there.
     found = wait(registration, spec=ApprovalSpec(), tracking_uri="http://127.0.0.1:9", run="r")
-    assert (found.approved, found.sentence) == (True, "The policy asks nobody.")
+    assert (found.approved, found.sentence) == (True, "The policy requires no approval.")
 
 
 def test_it_ends_with_the_word_of_a_person(asking: Registry, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_it_ends_with_the_word_of_a_person(asking: Registry, tmp_path: Path) -> 
         )
         time.sleep(0.5)
         assert not waiting.done()
-        approvals.say(
+        approvals.give(
             registration.uri,
             verdict="approved",
             by=ALICE,
@@ -97,7 +97,7 @@ def test_it_ends_with_the_word_of_a_person(asking: Registry, tmp_path: Path) -> 
         found = waiting.result(60)
     assert (found.approved, found.sentence) == (True, "Approved by alice.")
     assert [word.by for word in found.approvals] == [ALICE]
-    approvals.say(
+    approvals.give(
         registration.uri, verdict="rejected", by=ALICE, reason="No.", tracking_uri=asking.uri
     )
     found = wait(registration, spec=spec, tracking_uri=asking.uri, run="r", pause=0.1)
@@ -114,7 +114,7 @@ def test_a_restart_does_not_move_the_deadline(
     spec = ApprovalSpec(people=1, wait_hours=1e-6)
     first = wait(registration, spec=spec, tracking_uri=asking.uri, run="r", pause=0.1)
     assert first.approved is False
-    assert first.sentence.startswith("Nobody has approved it by ")
+    assert first.sentence.startswith("It was not approved by ")
     assert first.sentence.endswith("Not approved: 0 of 1 person approved.")
     assert "penstock approve models:/adult/1 --reason TEXT" in capsys.readouterr().out
     again = wait(registration, spec=spec, tracking_uri=asking.uri, run="r", pause=0.1)
@@ -122,7 +122,7 @@ def test_a_restart_does_not_move_the_deadline(
     other = wait(registration, spec=spec, tracking_uri=asking.uri, run="another", pause=0.1)
     assert other.asked != first.asked
     tags = asking.store().get_model_version("adult", "1").tags
-    assert sum(key.startswith(ASKED) for key in tags) == 2
+    assert sum(key.startswith(REQUESTED) for key in tags) == 2
 
 
 def test_another_model_in_the_registry_is_not_waited_for(asking: Registry) -> None:
@@ -137,7 +137,7 @@ import sys
 from pathlib import Path
 from penstock.policy.approval import ApprovalSpec
 from penstock.records.release import Registration
-from penstock.registry.waiting import wait
+from penstock.registry.approval_wait import wait
 found = wait(
     Registration.read(Path(sys.argv[1])), spec=ApprovalSpec(people=1),
     tracking_uri=sys.argv[2], run="r", pause=0.2,
@@ -164,7 +164,7 @@ def test_a_server_is_asked_without_mlflow(asking: Registry, tmp_path: Path) -> N
         )  # fmt: skip
         assert process.stdout is not None
         assert "waiting until" in process.stdout.readline()
-        approvals.say(
+        approvals.give(
             registration.uri, verdict="approved", by=ALICE, reason="Fine.", tracking_uri=address
         )
         assert process.wait(60) == 0
@@ -231,5 +231,5 @@ def test_who_somebody_is_and_how_that_is_known(
     monkeypatch.setenv("KUBEFLOW_USERID", "ann@platform")
     assert whoami() == Identity(name="ann@platform", means="platform header")
     assert whoami("bob") == Identity(name="bob", means="stated")
-    with pytest.raises(UsageError, match="names nobody"):
+    with pytest.raises(UsageError, match="the name is empty"):
         whoami("  ")

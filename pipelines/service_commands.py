@@ -20,7 +20,7 @@ def add_service_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     """Add the commands to the parser of `penstock`."""
     status = commands.add_parser(
         "status",
-        help="what serves, at which weight, what the rules say",
+        help="show what serves, at which weight, and what the rules find",
         description=_status.__doc__,
     )
     add_project_argument(status)
@@ -36,11 +36,11 @@ def add_service_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
     rollout = commands.add_parser("rollout", help="resume, approve or abort a rollout")
     actions = rollout.add_subparsers(title="actions", required=True, metavar="ACTION")
     resume = actions.add_parser(
-        "resume", help="go on where a killed controller stood", description=_resume.__doc__
+        "resume", help="continue a rollout whose controller was killed", description=_resume.__doc__
     )
     resume.set_defaults(command=_resume)
     approve = actions.add_parser(
-        "approve", help="let a step with `hold: true` go on", description=_approve.__doc__
+        "approve", help="let a step with `hold: true` continue", description=_approve.__doc__
     )
     approve.set_defaults(command=_approve)
     abort = actions.add_parser(
@@ -53,7 +53,7 @@ def add_service_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
 
 def _status(options: argparse.Namespace) -> int:
-    """Say what serves, at which weight, at which step, and what the rules say."""
+    """Show what serves, at which weight, at which step, and what the rules find."""
     from penstock.rollout.control import standing
 
     _, place = _project(options)
@@ -78,7 +78,7 @@ def _rollback(options: argparse.Namespace) -> int:
 
 
 def _resume(options: argparse.Namespace) -> int:
-    """Go on with the rollout of a controller that was killed, to its end."""
+    """Continue the rollout of a controller that was killed, to its end."""
     from penstock.rollout.control import resume
 
     _, place = _project(options)
@@ -103,7 +103,7 @@ def _abort(options: argparse.Namespace) -> int:
     _, place = _project(options)
     rollout = abort(place, reason=options.reason)
     if rollout is None:
-        print("Asked its controller to roll back. It has not come to it yet: penstock status.")
+        print("Asked its controller to roll back. It has not done so yet: penstock status.")
         return 0
     _refresh(options)
     print(rollout.reason)

@@ -1,8 +1,8 @@
-"""A client of Kubeflow Pipelines whose errors say what to do, and whose requests end.
+"""A client of Kubeflow Pipelines with helpful errors and time limits.
 
-It is kfp's own client, so everything that client knows of signing in works here too: the variables
-KF_PIPELINES_*, ~/.config/kfp/context.json, Google's proxies. Changed are its faults: requests
-without a time limit, a token that is read once, and tracebacks while it looks for the server.
+It is kfp's own client, so all its ways of signing in work here too: the variables KF_PIPELINES_*,
+~/.config/kfp/context.json, Google's proxies. Changed are requests without a time limit, a token
+that is read only once, and tracebacks while it connects.
 """
 
 from __future__ import annotations
@@ -90,10 +90,10 @@ def connect(endpoint: Endpoint) -> Any:
     """
     host = endpoint.address()
     for file in (endpoint.token_file, endpoint.cookie_file, endpoint.ca_cert):
-        said = "" if file is None else _read(file)
-        if said and file != endpoint.ca_cert:
-            keep(said)
-    with asking(endpoint):
+        secret = "" if file is None else _read(file)
+        if secret and file != endpoint.ca_cert:
+            keep(secret)
+    with readable_errors(endpoint):
         client = _client(endpoint, host)
         health = client.get_kfp_healthz()
     if health.multi_user is None:
@@ -115,7 +115,7 @@ def _client(endpoint: Endpoint, host: str) -> Any:
                 headers = {**(options.get("headers") or {}), "Cookie": _read(endpoint.cookie_file)}
                 options["headers"] = headers
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", InsecureRequestWarning)  # --insecure said it once
+                warnings.simplefilter("ignore", InsecureRequestWarning)  # --insecure warned once
                 return super().request(method, url, **options)
 
     class Client(kfp.Client):  # type: ignore[misc]
@@ -144,26 +144,26 @@ def _client(endpoint: Endpoint, host: str) -> Any:
 
 
 @contextlib.contextmanager
-def asking(endpoint: Endpoint) -> Iterator[None]:
-    """Turn what goes wrong inside into an error for people; keep kfp's own prints away."""
+def readable_errors(endpoint: Endpoint) -> Iterator[None]:
+    """Turn what fails inside into an error for people; suppress kfp's own prints."""
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             yield
     except PenstockError:
         raise
     except Exception as error:
-        told = _explained(error, endpoint)
-        if told is None:
+        explained = _explained(error, endpoint)
+        if explained is None:
             raise
-        raise told from error
+        raise explained from error
 
 
 class Patience:
-    """Repeats a question through outages, with growing pauses, until a deadline.
+    """Repeats a request through outages, with growing pauses, until a deadline.
 
     Args:
-        endpoint: Whom the question goes to.
-        seconds: How long an outage may last; each answer begins the count anew.
+        endpoint: Where the request goes.
+        seconds: How long an outage may last; each response restarts the count.
         notice: Called once for each outage, with its reason in words.
     """
 
@@ -174,18 +174,18 @@ class Patience:
         self._seconds = seconds
         self._notice = notice
 
-    def ask(self, question: Callable[[], T]) -> T:
-        """Return the answer.
+    def request(self, send: Callable[[], T]) -> T:
+        """Return the response.
 
         Raises:
-            ServiceError: If the answer is an error that time does not mend, or the outage lasts.
+            ServiceError: If the error is not a passing one, or the outage lasts too long.
         """
         began: float | None = None
         pause = 1.0
         while True:
             try:
-                with asking(self._endpoint):
-                    return question()
+                with readable_errors(self._endpoint):
+                    return send()
             except PenstockError as error:
                 now = time.monotonic()
                 if not self._passes(error.__cause__):
@@ -196,7 +196,7 @@ class Patience:
                 if now - began >= self._seconds:
                     raise
                 left = began + self._seconds - now
-                time.sleep(max(0.05, min(max(pause, _asked_for(error.__cause__)), left)))
+                time.sleep(max(0.05, min(max(pause, _retry_after(error.__cause__)), left)))
                 pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _passes(self, error: BaseException | None) -> bool:
@@ -210,7 +210,7 @@ class Patience:
         return isinstance(error, HTTPError) and not _certificate(error)
 
 
-def _asked_for(error: BaseException | None) -> float:
+def _retry_after(error: BaseException | None) -> float:
     """Return the seconds that the server asked us to wait, at most the longest pause."""
     headers = getattr(error, "headers", None) or {}
     value = str(headers.get("Retry-After", ""))
@@ -242,35 +242,35 @@ def _explained(error: Exception, endpoint: Endpoint) -> PenstockError | None:
 
 
 def _refused(error: Any, host: str) -> PenstockError:
-    said = said_by(error)
+    message = message_of(error)
     if error.status == 401:
         return ServiceError(
-            f"does not accept who we say we are (401). {said}".rstrip(),
+            f"refuses the credentials (401). {message}".rstrip(),
             where=host,
             remedy="Give a current token with --token-file, or a session with --cookie-file.",
         )
     if error.status == 403:
         return ServiceError(
-            f"does not allow it (403). {said}".rstrip(),
+            f"denies access (403). {message}".rstrip(),
             where=host,
             remedy="Ask for a role in that namespace, or name another with --namespace.",
         )
     if error.status in (301, 302, 303, 307, 308):
         to = (error.headers or {}).get("Location", "somewhere else")
         return ServiceError(
-            f"sends us on to {to}: another address, or a page to sign in",
+            f"redirects to {to}: another address, or a sign-in page",
             where=host,
             remedy="Use that address as --host, or sign in with --token-file or --cookie-file.",
         )
     if error.status == 404 and not _from_kfp(error):
         return _not_kfp(host)
     return ServiceError(
-        f"answers {error.status}. {said or error.reason or ''}".rstrip(), where=host
+        f"answers {error.status}. {message or error.reason or ''}".rstrip(), where=host
     )
 
 
-def said_by(error: Any) -> str:
-    """Return the server's own words of an `ApiException`, shortened; empty if there are none."""
+def message_of(error: Any) -> str:
+    """Return the server's message in an `ApiException`, shortened; empty if there is none."""
     body = _json(error)
     text = body.get("message") or body.get("error") or body.get("error_message") or ""
     return " ".join(str(text).split())[:_LONGEST_MESSAGE]
@@ -290,7 +290,7 @@ def _json(error: Any) -> dict[str, Any]:
 
 def _not_kfp(host: str) -> ServiceError:
     return ServiceError(
-        "answers, but not as the API of Kubeflow Pipelines",
+        "responds, but not as the API of Kubeflow Pipelines",
         where=host,
         remedy="Give the address under which /apis/v2beta1/healthz answers JSON; a web page there "
         "may mean that you are not signed in.",

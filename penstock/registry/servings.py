@@ -1,4 +1,4 @@
-"""Every time that a version began to serve, and whether it was let in by what stood then."""
+"""Every time that a version began to serve, and whether it was approved at that time."""
 
 from __future__ import annotations
 
@@ -9,14 +9,11 @@ from penstock.policy.approval import ApprovalSpec
 from penstock.records.approval import Approval
 from penstock.records.decision import Decision
 from penstock.records.evidence import AuditEntry
-from penstock.registry import _standing, approvals, versions
-from penstock.registry._standing import PROMOTED, Move
-from penstock.registry.audit import Trail
+from penstock.registry import approvals, champion_history, versions
+from penstock.registry.audit import ADMITTED, AuditLog
+from penstock.registry.champion_history import PROMOTED, Move
 from penstock.registry.identity import on_platform
 from penstock.registry.versions import Version
-
-ADMITTED = "admitted"
-"""Event: a version is given traffic, before it is champion or when it is brought up again."""
 
 
 @dataclass(frozen=True)
@@ -44,23 +41,22 @@ class Serving:
         return f"{self.entry.time:%Y-%m-%d %H:%M} UTC"
 
 
-def servings(trail: Trail, version: Version) -> tuple[Serving, ...]:
-    """Return every serving of a version that the trail tells of, in the order of the chain.
+def servings(log: AuditLog, version: Version) -> tuple[Serving, ...]:
+    """Return every serving of a version that the log records, in the order of the chain.
 
     A move that was withdrawn is none. One that was begun may have happened. One that was done is
-    told by the entry that began it, unless there is no such entry.
+    counted by the entry that began it, unless there is no such entry.
     """
-    moves = {each.digest: each for each in _standing.moves(trail)}
+    moves = {each.digest: each for each in champion_history.moves(log)}
     begun = [each for each in moves.values() if not each.done]
     found = []
-    for digest, entry in zip(trail.digests, trail.entries, strict=True):
+    for digest, entry in zip(log.digests, log.entries, strict=True):
         move = moves.get(digest)
         ours = move.version == version.version if move else entry.uri == version.uri
         counted = entry.event == ADMITTED
         if move is not None:
             counted = not move.done or not any(
-                each.version == move.version and trail.descends(digest, each.digest)
-                for each in begun
+                each.version == move.version and log.descends(digest, each.digest) for each in begun
             )
         if ours and counted:
             found.append(Serving(entry, digest, move))
@@ -69,32 +65,32 @@ def servings(trail: Trail, version: Version) -> tuple[Serving, ...]:
 
 def judge_people(
     version: Version,
-    words: tuple[Approval, ...],
+    given: tuple[Approval, ...],
     *,
     spec: ApprovalSpec | None,
-    trail: Trail,
+    log: AuditLog,
     serving: Serving,
 ) -> Judgement:
-    """Say whether people had let a version in where it began to serve, by the chain.
+    """Judge whether people had approved a version when it began to serve, by the chain.
 
-    What was said later neither helps nor harms, and expiry is told by the entry's own time. A
-    version that was promoted before may come back as long as nobody has rejected it; one that was
-    not may not come by a way that is for going back.
+    Later approvals and rejections do not count, and expiry is judged at the entry's own time. A
+    version that was promoted before may serve again as long as nobody has rejected it; a version
+    that was not may not be rolled back to.
 
     Args:
         version: The version.
-        words: What people said of it, as `approvals.read` returns it.
-        spec: What the policy asks for; None: no policy was kept.
-        trail: Of the registered model.
+        given: Its approvals and rejections, as `approvals.read` returns them.
+        spec: The approvals that the policy requires; None: no policy was kept.
+        log: Of the registered model.
         serving: Where it began to serve.
     """
-    there = trail.before(serving.digest)
-    asked = spec or ApprovalSpec(people=0)
+    there = log.before(serving.digest)
+    required = spec or ApprovalSpec(people=0)
 
     def judged(people: int) -> Judgement:
         return judge(
-            approvals.said_before(words, trail=trail, digest=serving.digest),
-            spec=asked.model_copy(update={"people": people}),
+            approvals.given_before(given, log=log, digest=serving.digest),
+            spec=required.model_copy(update={"people": people}),
             model=version.model,
             decision=version.tags.get(versions.DECISION_DIGEST, ""),
             trained_by=version.tags.get(versions.TRAINED_BY, ""),
@@ -102,11 +98,11 @@ def judge_people(
             platform=on_platform(),
         )
 
-    # Somebody may object although the policy asks nobody.
-    objected = judged(max(1, asked.people))
-    if objected.rejected:
-        return objected
-    found = judged(asked.people)
+    # Somebody may reject although the policy requires no approval.
+    rejected = judged(max(1, required.people))
+    if rejected.rejected:
+        return rejected
+    found = judged(required.people)
     enters = serving.entry.event in (PROMOTED, ADMITTED)
     returns = serving.entry.event != PROMOTED and _was_promoted(there, version)
     if enters and (found.approved or not returns):
@@ -114,12 +110,12 @@ def judge_people(
     if returns:
         sentence = f"It was promoted before. {found.sentence}"
         return Judgement(approved=True, rejected=False, sentence=sentence, by=found.by)
-    sentence = "It was not promoted before, so there was nothing to go back to."
+    sentence = "It was not promoted before, so it could not be rolled back to."
     return Judgement(approved=False, rejected=False, sentence=sentence, by=found.by)
 
 
 def compared_with(
-    decision: Decision, version: Version, *, trail: Trail, serving: Serving
+    decision: Decision, version: Version, *, log: AuditLog, serving: Serving
 ) -> tuple[str, str] | None:
     """Return the champion that the decision compared with, and the one when it was promoted.
 
@@ -129,7 +125,7 @@ def compared_with(
     move = serving.move
     if move is None or serving.entry.event != PROMOTED or not decision.code:
         return None
-    before = _standing.champions(trail.before(serving.digest), alias=move.before)
+    before = champion_history.champions(log.before(serving.digest), alias=move.before)
     champion = before[-1] if before else move.before
     if champion == version.version:
         return None
@@ -137,11 +133,11 @@ def compared_with(
     return decision.champion, now
 
 
-def _was_promoted(there: Trail, version: Version) -> bool:
+def _was_promoted(there: AuditLog, version: Version) -> bool:
     if versions.EVIDENCE_DIGEST not in version.tags:
-        # From before there was a trail: whether it was, nobody can tell.
+        # From before there was an audit log: unknown.
         return True
     return any(
         move.version == version.version and move.entry.event == PROMOTED
-        for move in _standing.moves(there)
+        for move in champion_history.moves(there)
     )

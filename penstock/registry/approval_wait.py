@@ -1,4 +1,4 @@
-"""Waiting for people's word on a version: cheap, with a deadline that a restart does not move."""
+"""Waiting for approvals of a version: cheap, with a deadline that a restart does not move."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from penstock.records.approval import ApprovalOutcome
 from penstock.records.release import Registration
 from penstock.registry import approvals, audit, versions
 
-ASKED = "penstock.approval_asked."
-"""Prefix of the tag that holds when a run first asked: its deadline counts from there."""
+REQUESTED = "penstock.approval_asked."
+"""Prefix of the tag that holds when a run first asked for approval: its deadline starts there."""
 
 _TIMEOUT = 30.0
 _LONGEST = 60.0
@@ -43,38 +43,39 @@ def wait(
     run: str,
     pause: float = 10.0,
 ) -> ApprovalOutcome:
-    """Wait until people have approved or rejected a version, or the deadline is over.
+    """Wait until people have approved or rejected a version, or until the deadline.
 
     Args:
         registration: The version.
-        spec: Who must say yes, and how long to wait. Where it asks nobody, the registry is not
-            asked either.
-        tracking_uri: The MLflow store. One that is reached by HTTP is asked without MLflow's
+        spec: How many people must approve, and how long to wait. If none must, the registry is not
+            read either.
+        tracking_uri: The MLflow store. One that is reached by HTTP is read without MLflow's
             library, so that little memory is held while nothing happens.
         run: Names the pipeline run: the same run, started again, keeps its deadline.
-        pause: Seconds before the second look; they grow to a minute.
+        pause: Seconds before the second read; they grow to a minute.
 
     Raises:
         IntegrityError: If the registry's version is not the registered one.
-        ServiceError: If the registry does not answer at the start.
+        ServiceError: If the registry does not response at the start.
     """
     if spec.people == 0:
-        return _outcome(registration, approved=True, sentence="The policy asks nobody.")
+        return _outcome(registration, approved=True, sentence="The policy requires no approval.")
     registry = tags_of(registration.name, registration.version, tracking_uri=tracking_uri)
-    asked = _asked(registry, registration, run=run)
-    deadline = asked + timedelta(hours=spec.wait_hours)
+    requested = _requested(registry, registration, run=run)
+    deadline = requested + timedelta(hours=spec.wait_hours)
     progress.say(
-        f"waiting until {deadline:%Y-%m-%d %H:%M} UTC for {spec.people} to say: "
+        f"waiting until {deadline:%Y-%m-%d %H:%M} UTC for {spec.people} "
+        f"{'approval' if spec.people == 1 else 'approvals'}: "
         f"penstock approve {registration.uri} --reason TEXT"
     )
     while True:
-        judged, said = _look(registry, registration, spec=spec)
+        judged, given = _read(registry, registration, spec=spec)
         if judged is not None and (judged.approved or judged.rejected):
             sentence = judged.sentence
             break
         if datetime.now(UTC) >= deadline:
-            why = judged.sentence if judged else "The registry did not answer."
-            sentence = f"Nobody has approved it by {deadline:%Y-%m-%d %H:%M} UTC. {why}"
+            why = judged.sentence if judged else "The registry did not respond."
+            sentence = f"It was not approved by {deadline:%Y-%m-%d %H:%M} UTC. {why}"
             break
         left = (deadline - datetime.now(UTC)).total_seconds()
         time.sleep(max(0.0, min(pause, left)))
@@ -86,9 +87,9 @@ def wait(
         decision=registration.decision,
         approved=judged is not None and judged.approved,
         sentence=sentence,
-        asked=asked,
+        asked=requested,
         deadline=deadline,
-        approvals=said,
+        approvals=given,
     )
 
 
@@ -100,7 +101,7 @@ def tags_of(name: str, version: int, *, tracking_uri: str) -> Tags:
     return _Embedded(uri, name, version)
 
 
-def _asked(registry: Tags, registration: Registration, *, run: str) -> datetime:
+def _requested(registry: Tags, registration: Registration, *, run: str) -> datetime:
     tags, _ = registry.read()
     found = (tags.get(versions.MODEL_DIGEST, ""), tags.get(versions.DECISION_DIGEST, ""))
     if found != (registration.model, registration.decision):
@@ -108,31 +109,31 @@ def _asked(registry: Tags, registration: Registration, *, run: str) -> datetime:
             f"the registry names model {found[0]} and decision {found[1]}, but "
             f"{registration.model} and {registration.decision} were registered",
             where=registration.uri,
-            remedy="Its tags were altered after it was registered: release again.",
+            remedy="Its tags were changed after it was registered: release again.",
         )
     digest = files.digest_of_text("\n".join((registration.decision, run)))
-    key = f"{ASKED}{digest.removeprefix('sha256:')[:8]}"
+    key = f"{REQUESTED}{digest.removeprefix('sha256:')[:8]}"
     if key not in tags:
         registry.set(key, datetime.now(UTC).isoformat())
         tags, _ = registry.read()
     return datetime.fromisoformat(tags[key])
 
 
-def _look(
+def _read(
     registry: Tags, registration: Registration, *, spec: ApprovalSpec
 ) -> tuple[Judgement | None, tuple[Any, ...]]:
-    """Return what was said; None while the registry is away: it may come back in time."""
+    """Return the verdict and the approvals; None while the registry does not respond."""
     try:
         tags, model_tags = registry.read()
     except ServiceError as error:
-        progress.say(f"the registry does not answer, looking again: {error}")
+        progress.say(f"the registry does not respond, trying again: {error}")
         return None, ()
     try:
         judged = approvals.judge_tags(registration.uri, tags=tags, model_tags=model_tags, spec=spec)
-        said = approvals.read(tags, trail=audit.read(model_tags))
+        given = approvals.read(tags, log=audit.read(model_tags))
     except NotApprovedError as error:
         return Judgement(approved=False, rejected=True, sentence=str(error)), ()
-    return judged, said
+    return judged, given
 
 
 def _outcome(registration: Registration, *, approved: bool, sentence: str) -> ApprovalOutcome:
@@ -183,26 +184,26 @@ class _Served:
         )
 
     def read(self) -> tuple[dict[str, str], dict[str, str]]:
-        version = self._ask(
+        version = self._request(
             "GET", "model-versions/get", params={"name": self._name, "version": self._version}
         )
-        model = self._ask("GET", "registered-models/get", params={"name": self._name})
+        model = self._request("GET", "registered-models/get", params={"name": self._name})
         return _tags(version["model_version"]), _tags(model["registered_model"])
 
     def set(self, key: str, value: str) -> None:
         body = {"name": self._name, "version": self._version, "key": key, "value": value}
-        self._ask("POST", "model-versions/set-tag", json=body)
+        self._request("POST", "model-versions/set-tag", json=body)
 
-    def _ask(self, method: str, path: str, **given: Any) -> dict[str, Any]:
+    def _request(self, method: str, path: str, **given: Any) -> dict[str, Any]:
         import httpx
 
         try:
-            answer = self._http.request(method, path, **given)
-            answer.raise_for_status()
-            found: dict[str, Any] = answer.json()
+            response = self._http.request(method, path, **given)
+            response.raise_for_status()
+            found: dict[str, Any] = response.json()
         except (httpx.HTTPError, ValueError) as error:
             raise ServiceError(
-                f"MLflow does not answer: {tracking.reason(error)}",
+                f"MLflow does not respond: {tracking.reason(error)}",
                 where=self._uri,
                 remedy="Check that the server is up and this account may read the model.",
             ) from error

@@ -16,8 +16,8 @@ from penstock.errors import ServiceError
 from penstock.gate.decide import decide
 from penstock.policy.spec import Policy
 from penstock.records.evaluation import Evaluation
-from penstock.registry.contender import contender
-from penstock.registry.versions import MODEL_DIGEST, set_champion
+from penstock.registry.champion import fetch_champion, set_champion
+from penstock.registry.versions import MODEL_DIGEST
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_champion_of_another_task_is_different(worlds, uri, tmp_path) -> None:
     ("digest", "lost", "said"),
     [
         (None, True, "is no model"),
-        ("sha256:1", False, "was registered. The artifact was altered"),
+        ("sha256:1", False, "was registered. The artifact was changed"),
         ("", False, f"has no tag {MODEL_DIGEST}"),
     ],
     ids=["lost", "altered", "foreign"],
@@ -129,5 +129,5 @@ def test_a_registry_that_does_not_answer_says_nothing_about_the_champion(tmp_pat
         closed.bind(("127.0.0.1", 0))
         uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
         with pytest.raises(ServiceError):
-            contender("m", tracking_uri=uri, destination=tmp_path / "champion")
+            fetch_champion("m", tracking_uri=uri, destination=tmp_path / "champion")
     assert not (tmp_path / "champion").exists()

@@ -1,19 +1,68 @@
-"""The project file's `cluster` section on the tasks of a pipeline, by kfp-kubernetes.
+"""What the tasks of our pipelines ask of a cluster: sizes, and the project's section `cluster`.
 
-Everything is compiled in as a constant. kfp-kubernetes can also take most of it from pipeline
-parameters, which the driver resolves at run time; but a server that does not know such a parameter
-ignores it without a word, and then a step runs on the wrong node or without its credentials.
+The section is set by kfp-kubernetes, and compiled in as constants. kfp-kubernetes can also take
+most of it from pipeline parameters, which the driver resolves at run time; but a server that does
+not know such a parameter ignores it silently, and a step runs on the wrong node or without its
+credentials.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from kfp import dsl
 
 from penstock.cluster.settings import ClusterSpec, ResourcesSpec, SecretSpec
 
-if TYPE_CHECKING:
-    from kfp import dsl
+
+def sized(
+    task: dsl.PipelineTask,
+    title: str,
+    *,
+    limit: str,
+    memory: str = "1Gi",
+    cpu: str = "500m",
+) -> dsl.PipelineTask:
+    """Return the task, named for people and with what it asks of a node.
+
+    Args:
+        task: The task.
+        title: Its name in Kubeflow's graph.
+        limit: Memory at most used, as a Kubernetes quantity.
+        memory: Memory requested: what a table of some ten thousand rows takes. A node that has not
+            so much to give away never runs the step, so it is far below the limit.
+        cpu: Requested; not limited, because a limit only slows a step down.
+    """
+    task.set_display_name(title)
+    task.set_cpu_request(cpu)
+    task.set_memory_request(memory)
+    task.set_memory_limit(limit)
+    image = str(task.container_spec.image)
+    if "@" in image:
+        # A pod does not know the digest of its own image; decisions and evidence name it.
+        task.set_env_variable("PENSTOCK_IMAGE", image)
+    return task
+
+
+def light(task: dsl.PipelineTask, title: str) -> dsl.PipelineTask:
+    """Return the task sized for a step that computes little."""
+    return sized(task, title, limit="1Gi", memory="512Mi", cpu="250m")
+
+
+def network(task: dsl.PipelineTask) -> dsl.PipelineTask:
+    """Return the task, tried up to three times: what it talks to may be away for a moment."""
+    task.set_retry(num_retries=2, backoff_duration="5s", backoff_factor=2.0)
+    return task
+
+
+def renamed(component: Any, name: str) -> Any:
+    """Return a component under another name, so that Kubeflow calls its tasks by that name."""
+    spec = copy.deepcopy(component.component_spec)
+    spec.name = name
+    # Of its own class, which may switch caching off.
+    return type(component)(component_spec=spec, python_func=component.python_func)
 
 
 def on_cluster(pipeline: Any, cluster: ClusterSpec) -> Any:
@@ -29,7 +78,6 @@ def on_cluster(pipeline: Any, cluster: ClusterSpec) -> Any:
     )
     if compiled == ClusterSpec():
         return pipeline
-    from kfp import dsl
     from kfp.dsl.pipeline_context import Pipeline
 
     # kfp-kubernetes works on tasks, and those live only while the pipeline's function runs.

@@ -1,4 +1,4 @@
-"""The command `penstock gate`: measure one model and judge it, with nothing else around."""
+"""The command `penstock gate`: measure one model and judge it by a policy."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.common import files
 from penstock.errors import InputError, UsageError
-from penstock.pipelines.exits import EXIT_CODES
 from penstock.pipelines.located import Located, add_store_options, locate, store_of
-from penstock.pipelines.rule_lines import class_lines, rule_lines
+from penstock.pipelines.outcomes import EXIT_CODES
+from penstock.pipelines.view import class_lines, rule_lines
 
 if TYPE_CHECKING:
     from penstock.data.spec import SourceSpec
@@ -87,8 +87,8 @@ def add_gate_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What the policy's file says.
+class _Request:
+    """The contents of the policy's file.
 
     Args:
         policy: The policy.
@@ -111,22 +111,22 @@ def _gate(options: argparse.Namespace) -> int:
     It does what the steps evaluate, probe_serving and decide do in a pipeline, by the same
     functions.
     """
-    asked = _asked(options.policy)
+    request = _request(options.policy)
     if not options.champion and not options.model.startswith(_REGISTERED):
         raise UsageError(
-            "a model folder does not say which champion it would replace",
+            "a model folder does not name the champion that it would replace",
             where="--champion",
-            remedy="Name it, for example models:/NAME@champion, or say --champion none.",
+            remedy="Name it, for example models:/NAME@champion, or give --champion none.",
         )
-    with _store(_tracking_uri(options, asked)), tempfile.TemporaryDirectory() as place:
-        decision, evaluation = _judge(options, asked, scratch=Path(place))
+    with _store(_tracking_uri(options, request)), tempfile.TemporaryDirectory() as place:
+        decision, evaluation = _judge(options, request, scratch=Path(place))
     for line in (*rule_lines(decision), *class_lines(evaluation), decision.reason()):
         print(line)
     return EXIT_CODES["released" if decision.approved else "refused"]
 
 
 def _judge(
-    options: argparse.Namespace, asked: _Asked, *, scratch: Path
+    options: argparse.Namespace, request: _Request, *, scratch: Path
 ) -> tuple[Decision, Evaluation]:
     from penstock.evaluation.evaluate import evaluate
     from penstock.gate.decide import run
@@ -134,23 +134,23 @@ def _judge(
     from penstock.serving.probe import probe
 
     model = _model(options.model, scratch / "model", what="--model")
-    holdout = _data(options.data, model=model, asked=asked, scratch=scratch)
+    holdout = _data(options.data, model=model, request=request, scratch=scratch)
     evaluation = scratch / "evaluation.json"
     evaluate(
         holdout,
         model=model,
         baselines=_baselines(options.baselines, model=model, scratch=scratch),
         champion=_champion(options, scratch / "champion"),
-        policy=asked.policy,
-        spec=asked.spec,
+        policy=request.policy,
+        spec=request.spec,
         output=evaluation,
         report=scratch / "evaluation.html",
     )
-    probe(model, holdout=holdout, policy=asked.policy, output=scratch / "operations.json")
+    probe(model, holdout=holdout, policy=request.policy, output=scratch / "operations.json")
     decision = run(
         evaluation,
-        policy=asked.policy,
-        name=options.name or asked.name or _name(options.model),
+        policy=request.policy,
+        name=options.name or request.name or _name(options.model),
         output=scratch / "decision.json",
         report=scratch / "decision.html",
         operations=scratch / "operations.json",
@@ -161,19 +161,19 @@ def _judge(
 
 
 def _hand_over(options: argparse.Namespace, scratch: Path) -> None:
-    """Copy what was asked for, only now that all of it is whole."""
-    wanted = [(scratch / "decision.json", options.json), (scratch / "decision.html", options.html)]
+    """Copy the files that the options name, only now that all of them are complete."""
+    copies = [(scratch / "decision.json", options.json), (scratch / "decision.html", options.html)]
     if options.evaluation:
-        wanted += [
+        copies += [
             (scratch / name, options.evaluation / name)
             for name in ("evaluation.json", "evaluation.html")
         ]
-    for made, to in wanted:
+    for made, to in copies:
         if to is not None:
             files.write_text(to, made.read_text(encoding="utf-8"))
 
 
-def _asked(path: Path) -> _Asked:
+def _request(path: Path) -> _Request:
     """Read a policy, or a project file that holds one.
 
     A project file is checked as a whole: a section that is misspelled would leave out its rules.
@@ -185,11 +185,11 @@ def _asked(path: Path) -> _Asked:
     try:
         raw = read_mapping(path, what="policy")
         if not {"name", "target", "source"} & set(raw):
-            return _Asked(policy=document.load(path), spec=EvaluationSpec())
+            return _Request(policy=document.load(path), spec=EvaluationSpec())
         found = locate(path)
     except InputError as error:
         raise UsageError(error.what, where=error.where, remedy=error.remedy) from error
-    return _Asked(
+    return _Request(
         policy=found.project.gate,
         spec=found.project.evaluation,
         source=found.project.source,
@@ -198,13 +198,13 @@ def _asked(path: Path) -> _Asked:
     )
 
 
-def _tracking_uri(options: argparse.Namespace, asked: _Asked) -> str:
+def _tracking_uri(options: argparse.Namespace, request: _Request) -> str:
     """Return the store of the registered models that are named; empty if none is."""
     if not any(text.startswith(_REGISTERED) for text in (options.model, options.champion)):
         return ""
-    if asked.located is None or options.project:
+    if request.located is None or options.project:
         return store_of(options)[0]
-    return options.tracking_uri or asked.located.registry
+    return options.tracking_uri or request.located.registry
 
 
 @contextlib.contextmanager
@@ -246,10 +246,10 @@ def _champion(options: argparse.Namespace, folder: Path) -> Champion | None:
         return None
     implied = not text or text.endswith(_CHAMPION)
     if implied:
-        from penstock.registry.contender import contender
+        from penstock.registry.champion import fetch_champion
 
         name = (text or options.model).removeprefix(_REGISTERED).partition("/")[0].partition("@")[0]
-        return contender(name, tracking_uri="", destination=folder)
+        return fetch_champion(name, tracking_uri="", destination=folder)
     if text.startswith(_REGISTERED):
         from penstock.registry.versions import registered
 
@@ -258,7 +258,7 @@ def _champion(options: argparse.Namespace, folder: Path) -> Champion | None:
     return Champion(uri=text, folder=_model(text, folder, what="--champion"))
 
 
-def _data(text: str, *, model: Path, asked: _Asked, scratch: Path) -> Path:
+def _data(text: str, *, model: Path, request: _Request, scratch: Path) -> Path:
     """Return the rows as a dataset: the one given, or a table read as the project reads its own."""
     from penstock.data.ingest import ingest
     from penstock.data.spec import SourceSpec
@@ -269,8 +269,8 @@ def _data(text: str, *, model: Path, asked: _Asked, scratch: Path) -> Path:
     if "://" not in text and not Path(text).exists():
         raise UsageError(f"there is no file {text!r}", where="--data")
     fields = _as_trained(model) if text.endswith(_TEXTS) else {}
-    if asked.source is not None:
-        fields = asked.source.model_dump(exclude={"format", "query"})
+    if request.source is not None:
+        fields = request.source.model_dump(exclude={"format", "query"})
     source = SourceSpec.model_validate(fields | {"uri": text})
     found = ingest(source, output=scratch / "data")
     # The pipeline settled types on the whole table; from these rows alone others may be inferred,

@@ -1,6 +1,6 @@
-"""Which version is the champion, which were before, and whether the trail agrees with the alias.
+"""Which version is the champion, which were before, and whether the log agrees with the alias.
 
-The order is that of the trail's chain. No time is compared.
+The order is that of the log's chain. No time is compared.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from penstock.records.evidence import AuditEntry
-from penstock.registry.audit import REGISTERED, Trail
+from penstock.registry import audit
+from penstock.registry.audit import REGISTERED, AuditLog
 
 VERSION, BEFORE, DONE = "champion", "before", "done"
 """Facts of an entry that moves the champion: where to, from where, and whether the alias was seen
@@ -24,8 +25,8 @@ _REMEDY = "penstock audit --champion VERSION --reason TEXT"
 
 
 @dataclass(frozen=True)
-class Standing:
-    """What the alias says and what the trail says.
+class ChampionStatus:
+    """What the alias says and what the log says.
 
     Attributes:
         version: The version that carries the alias; None: none does.
@@ -57,11 +58,11 @@ class Move:
     done: bool
 
 
-def moves(trail: Trail) -> tuple[Move, ...]:
+def moves(log: AuditLog) -> tuple[Move, ...]:
     """Return the moves of the champion that were not withdrawn, in the order of the chain."""
-    withdrawn = {entry.facts.get(WITHDRAWN) for entry in trail.entries if WITHDRAWN in entry.facts}
+    withdrawn = {entry.facts.get(WITHDRAWN) for entry in log.entries if WITHDRAWN in entry.facts}
     found = []
-    for digest, entry in zip(trail.digests, trail.entries, strict=True):
+    for digest, entry in zip(log.digests, log.entries, strict=True):
         version, before = entry.facts.get(VERSION), entry.facts.get(BEFORE)
         # A store's tags may hold anything; what Penstock wrote is a number.
         if type(version) is not int:
@@ -73,68 +74,68 @@ def moves(trail: Trail) -> tuple[Move, ...]:
     return tuple(found)
 
 
-def newest(trail: Trail, of: Sequence[Move]) -> tuple[Move, ...]:
+def newest(log: AuditLog, of: Sequence[Move]) -> tuple[Move, ...]:
     """Return those of the moves that no later one descends from: one, unless two did not meet."""
     tops: list[Move] = []
     for move in reversed(of):
-        if not any(trail.descends(top.digest, move.digest) for top in tops):
+        if not any(log.descends(top.digest, move.digest) for top in tops):
             tops.append(move)
     return tuple(reversed(tops))
 
 
-def standing(trail: Trail, *, alias: int | None, kept: bool) -> Standing:
-    """Compare the alias with the trail.
+def status_of(log: AuditLog, *, alias: int | None, kept: bool) -> ChampionStatus:
+    """Compare the alias with the log.
 
     Args:
-        trail: Of the registered model.
+        log: Of the registered model.
         alias: The version that carries the alias `champion`.
-        kept: Whether that version was registered by a release that keeps a trail.
+        kept: Whether that version was registered by a release that keeps an audit log.
     """
-    told = moves(trail)
-    if not told:
-        return _untold(alias, kept=kept)
-    tops = newest(trail, told)
+    recorded = moves(log)
+    if not recorded:
+        return _unrecorded(alias, kept=kept)
+    tops = newest(log, recorded)
     done = [top for top in tops if top.done]
     if len({top.version for top in done}) > 1:
-        both = " and ".join(_told(top) for top in done)
-        return Standing(
+        both = " and ".join(_sentence(top) for top in done)
+        return ChampionStatus(
             alias,
-            f"{both}, neither knowing of the other, and the alias champion names "
+            f"{both}, neither entry knowing of the other, and the alias champion points to "
             f"{_version(alias)}: two controllers moved it at the same time",
         )
-    if alias in _honest(trail, told, tops):
-        return Standing(alias, note=_begun(tops, alias))
+    if alias in _explained(log, recorded, tops):
+        return ChampionStatus(alias, note=_begun(tops, alias))
     last = (done or tops)[-1]
     if alias is None:
         problem = (
-            f"{_told(last)}, but no version carries the alias champion: it was removed by hand"
+            f"{_sentence(last)}, but no version carries the alias champion: it was removed by hand"
         )
-        return Standing(None, problem)
+        return ChampionStatus(None, problem)
     why = "the alias was moved by hand"
     if any(top.version == alias for top in tops):
         why = "two controllers moved it at the same time"
-    return Standing(
+    return ChampionStatus(
         alias,
-        f"the alias champion names version {alias}, but the trail made version {last.version} the "
-        f"champion on {_when(last.entry)}: {why}",
+        f"the alias champion points to version {alias}, but by the audit log version "
+        f"{last.version} became the champion on {_when(last.entry)}: {why}",
     )
 
 
-def champions(trail: Trail, *, alias: int | None = None) -> tuple[int, ...]:
+def champions(log: AuditLog, *, alias: int | None = None) -> tuple[int, ...]:
     """Return the champions that a rollback can go back to, the present one last.
 
     A promotion puts a version on top; a rollback, or a move by hand, to one that is there takes
     away those above it, and to another that was promoted before it takes the place of what it left.
 
     Args:
-        trail: Of the registered model.
+        log: Of the registered model.
         alias: What the alias names: a move there that was only begun has happened then.
     """
     stack: list[int] = []
     promoted: set[int] = set()
-    for move in _happened(trail, alias=alias):
-        if not stack and move.before is not None and _unregistered(trail, move):
-            # It was champion before there was a trail.
+    for move in _happened(log, alias=alias):
+        if not stack and move.before is not None and _unregistered(log, move):
+            # It was champion before there was an audit log.
             stack.append(move.before)
         if move.entry.event != PROMOTED and move.version in stack:
             while stack[-1] != move.version:
@@ -148,31 +149,31 @@ def champions(trail: Trail, *, alias: int | None = None) -> tuple[int, ...]:
     return tuple(stack)
 
 
-def was_champion(trail: Trail, version: int, *, alias: int | None = None) -> bool:
-    """Return whether a version was promoted at some time, or was champion before the trail began.
+def was_champion(log: AuditLog, version: int, *, alias: int | None = None) -> bool:
+    """Return whether a version was promoted at some time, or was champion before the log began.
 
     A version that only a rollback or a move by hand made champion was never let in: it was not.
     """
-    happened = _happened(trail, alias=alias)
+    happened = _happened(log, alias=alias)
     if any(move.version == version and move.entry.event == PROMOTED for move in happened):
         return True
-    return bool(happened) and happened[0].before == version and _unregistered(trail, happened[0])
+    return bool(happened) and happened[0].before == version and _unregistered(log, happened[0])
 
 
-def way_back(trail: Trail, *, alias: int | None) -> int | None:
+def rollback_target(log: AuditLog, *, alias: int | None) -> int | None:
     """Return where a rollback goes that names no version; None: there is nowhere to go."""
-    for version in reversed(champions(trail, alias=alias)):
-        if version != alias and was_champion(trail, version, alias=alias):
+    for version in reversed(champions(log, alias=alias)):
+        if version != alias and was_champion(log, version, alias=alias):
             return version
     return None
 
 
 def remedy(name: str) -> str:
     """Return what puts the champion right."""
-    return f"Look at: penstock audit --model {name}. Put it right with: {_REMEDY} --model {name}"
+    return f"See penstock audit --model {name}. Correct it with: {_REMEDY} --model {name}"
 
 
-def _happened(trail: Trail, *, alias: int | None) -> list[Move]:
+def _happened(log: AuditLog, *, alias: int | None) -> list[Move]:
     """Return the moves after which the alias was where they put it, in their order.
 
     That is known of a begun move if it was seen done, if a later one started from there, or if
@@ -180,8 +181,8 @@ def _happened(trail: Trail, *, alias: int | None) -> list[Move]:
     """
     found: list[Move] = []
     open_: list[Move] = []
-    for move in moves(trail):
-        known = [each for each in open_ if trail.descends(move.digest, each.digest)]
+    for move in moves(log):
+        known = [each for each in open_ if log.descends(move.digest, each.digest)]
         there = move.version if move.done else move.before
         reached = [each for each in known if each.version == there]
         found += reached[-1:]
@@ -193,16 +194,18 @@ def _happened(trail: Trail, *, alias: int | None) -> list[Move]:
     return found + [each for each in open_ if each.version == alias][-1:]
 
 
-def _honest(trail: Trail, told: Sequence[Move], tops: Sequence[Move]) -> frozenset[int | None]:
-    """Return the versions that the alias may name while nobody touched it by hand."""
+def _explained(
+    log: AuditLog, recorded: Sequence[Move], tops: Sequence[Move]
+) -> frozenset[int | None]:
+    """Return the versions that the alias may point to unless it was moved by hand."""
     if any(top.done for top in tops):
         return frozenset(top.version for top in tops if top.done)
     named: dict[str, frozenset[int | None]] = {}
-    for place, move in enumerate(told):
+    for place, move in enumerate(recorded):
         named[move.digest] = frozenset({move.version})
         if not move.done:
-            known = [each for each in told[:place] if trail.descends(move.digest, each.digest)]
-            there = _named_by(newest(trail, known), named) or frozenset({move.before})
+            known = [each for each in recorded[:place] if log.descends(move.digest, each.digest)]
+            there = _named_by(newest(log, known), named) or frozenset({move.before})
             named[move.digest] |= frozenset({move.before}) & there or there
     return _named_by(tops, named)
 
@@ -215,38 +218,41 @@ def _named_by(
     return frozenset().union(*(named[top.digest] for top in decisive))
 
 
-def _unregistered(trail: Trail, move: Move) -> bool:
-    """Return whether the version that a move started from is from before the trail."""
+def _unregistered(log: AuditLog, move: Move) -> bool:
+    """Return whether the version that a move started from is from before the log."""
     uri = f"{move.entry.uri.rpartition('/')[0]}/{move.before}"
-    return not any(entry.event == REGISTERED for entry in trail.of(uri))
+    return not any(entry.event == REGISTERED for entry in log.of(uri))
 
 
-def _untold(alias: int | None, *, kept: bool) -> Standing:
+def _unrecorded(alias: int | None, *, kept: bool) -> ChampionStatus:
     if alias is None:
-        return Standing(None)
+        return ChampionStatus(None)
     if kept:
-        return Standing(
+        return ChampionStatus(
             alias,
-            f"the alias champion names version {alias}, but no promotion is in the trail: the "
-            "alias was set by hand, or the trail was removed",
+            f"the alias champion points to version {alias}, but the audit log has no promotion: "
+            "the alias was set by hand, or the audit log was removed",
         )
-    return Standing(
+    return ChampionStatus(
         alias,
-        note=f"Version {alias} became champion before a trail was kept: the alias is believed.",
+        note=f"Version {alias} became champion before there was an audit log: the alias counts.",
     )
 
 
 def _begun(tops: Iterable[Move], alias: int | None) -> str:
     return " ".join(
-        f"A move of the champion to version {top.version} was begun on {_when(top.entry)} and not "
-        "done."
+        f"Moving the champion alias to version {top.version} was begun on {_when(top.entry)} and "
+        "not finished."
         for top in tops
         if not top.done and top.version != alias
     )
 
 
-def _told(move: Move) -> str:
-    return f"version {move.version} was made the champion on {_when(move.entry)} by {move.entry.by}"
+def _sentence(move: Move) -> str:
+    return (
+        f"version {move.version} became the champion on {_when(move.entry)}, set by "
+        f"{audit.actor_of(move.entry)}"
+    )
 
 
 def _version(alias: int | None) -> str:

@@ -1,4 +1,4 @@
-"""The trail's order, and moving the champion by it: on a real store, with clocks that are wrong."""
+"""The log's order, and moving the champion by it: on a real store, with clocks that are wrong."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from mlflow import MlflowClient
 
 from penstock.errors import IntegrityError, PenstockError, ServiceError
 from penstock.records.evidence import AuditEntry
-from penstock.registry import _champion_move, _standing, audit, versions
-from penstock.registry._standing import was_champion
-from penstock.registry.audit import Word
-from penstock.registry.champion import checked_champion, way_back
+from penstock.registry import _champion_move, audit, champion_history, versions
+from penstock.registry.audit import Actor
+from penstock.registry.champion import checked_champion, rollback_target, set_champion
+from penstock.registry.champion_history import was_champion
 
 NAME = "m"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -37,11 +37,11 @@ class Models:
             self.write("registered", number)
 
     def write(self, event: str, version: int, **facts: Any) -> AuditEntry:
-        uri, word = f"models:/{NAME}/{version}", Word(by="ann")
-        return audit.write(self.store, NAME, event=event, uri=uri, word=word, facts=facts)
+        uri, actor = f"models:/{NAME}/{version}", Actor(name="ann")
+        return audit.record(self.store, NAME, event=event, uri=uri, actor=actor, facts=facts)
 
     def move(self, version: int, event: str = "promoted", **given: Any) -> None:
-        versions.set_champion(NAME, version, tracking_uri=self.uri, event=event, **given)
+        set_champion(NAME, version, tracking_uri=self.uri, event=event, **given)
 
     @property
     def aliases(self) -> dict[str, int]:
@@ -49,7 +49,7 @@ class Models:
         return {alias: int(number) for alias, number in found.items()}
 
     @property
-    def trail(self) -> audit.Trail:
+    def log(self) -> audit.AuditLog:
         return audit.read(self.store.get_registered_model(NAME).tags)
 
     @property
@@ -57,7 +57,7 @@ class Models:
         return checked_champion(NAME, tracking_uri=self.uri).problem
 
     def back(self) -> int | None:
-        found = way_back(NAME, tracking_uri=self.uri)
+        found = rollback_target(NAME, tracking_uri=self.uri)
         return None if found is None else found.version
 
 
@@ -68,7 +68,7 @@ def world(uri: str) -> Models:
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
-    """Sets how many hours the clock of whoever writes the trail is ahead."""
+    """Sets how many hours the clock of whoever writes the log is ahead."""
     ahead = timedelta()
 
     class Clock(datetime):
@@ -107,28 +107,28 @@ def test_entries_are_in_the_order_of_the_chain_whatever_the_clocks_say() -> None
     for place, hours in enumerate([5, -3, 0, 100, 1, -100]):
         previous = (chain[-1].digest(),) if chain else ()
         chain.append(entry(str(place), *previous, hours=hours))
-    trail = audit.read(tags_of(*chain))
-    assert [each.event for each in trail.entries] == list("012345")
-    assert (trail.problems, trail.heads) == ((), (chain[-1].digest(),))
-    assert trail.descends(trail.digests[5], trail.digests[0])
-    assert not trail.descends(trail.digests[0], trail.digests[5])
-    assert [each.event for each in trail.before(trail.digests[3]).entries] == list("012")
+    log = audit.read(tags_of(*chain))
+    assert [each.event for each in log.entries] == list("012345")
+    assert (log.problems, log.heads) == ((), (chain[-1].digest(),))
+    assert log.descends(log.digests[5], log.digests[0])
+    assert not log.descends(log.digests[0], log.digests[5])
+    assert [each.event for each in log.before(log.digests[3]).entries] == list("012")
 
 
 def test_entries_that_do_not_know_each_other_are_ordered_by_digest() -> None:
     root = entry("root")
     for hours in (-1, 1):
         beside = [entry(str(n), root.digest(), hours=n * hours) for n in range(5)]
-        trail = audit.read(tags_of(root, *beside))
-        assert trail.digests[1:] == tuple(sorted(each.digest() for each in beside))
-        assert set(trail.heads) == set(trail.digests[1:])
+        log = audit.read(tags_of(root, *beside))
+        assert log.digests[1:] == tuple(sorted(each.digest() for each in beside))
+        assert set(log.heads) == set(log.digests[1:])
 
 
 def test_a_missing_ancestor_is_a_problem() -> None:
     root = entry("root")
-    trail = audit.read(tags_of(entry("next", root.digest())))
-    assert [each.event for each in trail.entries] == ["next"]
-    assert "was altered or removed" in trail.problems[0]
+    log = audit.read(tags_of(entry("next", root.digest())))
+    assert [each.event for each in log.entries] == ["next"]
+    assert "was altered or removed" in log.problems[0]
 
 
 @pytest.mark.parametrize(
@@ -146,16 +146,16 @@ def test_a_missing_ancestor_is_a_problem() -> None:
 )
 def test_whatever_a_tag_holds_is_a_problem_and_no_exception(text: str) -> None:
     good = entry("good")
-    trail = audit.read({**tags_of(good), f"{audit.PREFIX}x": text})
-    assert len(trail.problems) == 1
-    assert good in trail.entries
-    _standing.standing(trail, alias=1, kept=True)
+    log = audit.read({**tags_of(good), f"{audit.PREFIX}x": text})
+    assert len(log.problems) == 1
+    assert good in log.entries
+    champion_history.status_of(log, alias=1, kept=True)
 
 
 def test_facts_that_are_no_numbers_move_nothing() -> None:
     hostile = [entry("promoted", champion=each) for each in ("1", True, [1], {"a": 1}, 1.5)]
-    trail = audit.read(tags_of(*hostile))
-    assert (_standing.moves(trail), _standing.champions(trail, alias=1)) == ((), ())
+    log = audit.read(tags_of(*hostile))
+    assert (champion_history.moves(log), champion_history.champions(log, alias=1)) == ((), ())
 
 
 def test_a_long_trail_is_read_quickly() -> None:
@@ -167,29 +167,29 @@ def test_a_long_trail_is_read_quickly() -> None:
         chain.append(entry("champion moved", chain[-1].digest(), **done))
     tags = tags_of(*chain)
     started = time.process_time()
-    trail = audit.read(tags)
-    assert _standing.standing(trail, alias=999, kept=True).problem == ""
-    assert len(_standing.champions(trail, alias=999)) == 1001
+    log = audit.read(tags)
+    assert champion_history.status_of(log, alias=999, kept=True).problem == ""
+    assert len(champion_history.champions(log, alias=999)) == 1001
     # 0.2 s on an idle core: a quadratic search takes a minute.
     assert time.process_time() - started < 10
 
 
 def test_an_entry_names_all_heads_however_many(world: Models) -> None:
-    there = world.trail
+    there = world.log
     for number in range(45):
-        word = Word(by=str(number))
-        audit.write(world.store, NAME, event="beside", uri="models:/m/1", word=word, there=there)
-    assert len(world.trail.heads) == 45
+        actor = Actor(name=str(number))
+        audit.record(world.store, NAME, event="beside", uri="models:/m/1", actor=actor, there=there)
+    assert len(world.log.heads) == 45
     last = world.write("approved", 1)
-    trail = world.trail
-    assert (trail.heads, trail.problems) == ((last.digest(),), ())
-    assert all(len(each.previous) <= 20 for each in trail.entries)
-    assert len(trail.before(last.digest()).entries) == len(trail.entries) - 1
+    log = world.log
+    assert (log.heads, log.problems) == ((last.digest(),), ())
+    assert all(len(each.previous) <= 20 for each in log.entries)
+    assert len(log.before(last.digest()).entries) == len(log.entries) - 1
 
 
 def test_a_reason_that_json_makes_long_is_cut(world: Models) -> None:
-    word = Word(by="ann", reason="\x01" * 1000)
-    audit.write(world.store, NAME, event="approved", uri="models:/m/1", word=word)
+    actor = Actor(name="ann", reason="\x01" * 1000)
+    audit.record(world.store, NAME, event="approved", uri="models:/m/1", actor=actor)
     tags = world.store.get_registered_model(NAME).tags
     assert max(map(len, tags.values())) <= audit.VALUE_LENGTH
     assert audit.read(tags).problems == ()
@@ -207,7 +207,9 @@ def test_a_wrong_clock_changes_no_verdict(
     world.move(3, expect=2)
     assert (world.problem, world.aliases) == ("", {"champion": 3, "previous": 2})
     assert world.back() == 2
-    assert all(each.done for each in _standing.newest(world.trail, _standing.moves(world.trail)))
+    assert all(
+        each.done for each in champion_history.newest(world.log, champion_history.moves(world.log))
+    )
 
 
 def _as_an_earlier_release_left_it(world: Models, clock: Callable[[float], None]) -> None:
@@ -240,7 +242,7 @@ def test_a_move_by_hand_is_mended_under_any_clock(
     world.move(2)
     clock(0)
     world.store.set_registered_model_alias(NAME, "champion", "3")
-    assert "names version 3, but the trail made version 2 the champion" in world.problem
+    assert "version 3, but by the audit log version 2 became the champion" in world.problem
     with pytest.raises(IntegrityError, match="was moved by hand"):
         world.move(4, expect=3)
     world.move(2, event="champion moved")
@@ -269,19 +271,42 @@ def test_a_withdrawn_move_is_none(world: Models) -> None:
     found = checked_champion(NAME, tracking_uri=world.uri)
     assert (found.problem, found.note) == ("", "")
     world.store.set_registered_model_alias(NAME, "champion", "2")
-    assert "the trail made version 1 the champion" in world.problem
+    assert "by the audit log version 1 became the champion" in world.problem
+
+
+@pytest.mark.parametrize(
+    ("by", "means", "shown"),
+    [
+        ("the decision and its rules", "", "gate (automatic)"),
+        ("the decision and the rules of the canary", "", "canary (automatic)"),
+        ("the rules of the canary", "", "canary (automatic)"),
+        ("the controller of the rollout", "", "canary (automatic)"),
+        ("the release of another version", "", "release (automatic)"),
+        ("ann", "told to the pipeline", "ann (pipeline parameter)"),
+        ("ann", "stated", "ann (stated)"),
+        (audit.CANARY, "", "canary (automatic)"),
+    ],
+)
+def test_actors_of_earlier_releases_are_shown_by_their_present_names(
+    world: Models, by: str, means: str, shown: str
+) -> None:
+    world.move(1, actor=Actor(name=by, means=means))
+    assert audit.actor_of(world.log.entries[-1]) == shown
+    assert (world.problem, world.log.entries[-1].by) == ("", by)
+    world.store.delete_registered_model_alias(NAME, "champion")
+    assert f"set by {shown}, but no version carries the alias" in world.problem
 
 
 def test_two_moves_that_did_not_meet_are_told_and_can_be_mended(world: Models) -> None:
     world.move(1)
-    there = world.trail
+    there = world.log
     for version in (2, 3):
-        begun = audit.write(
+        begun = audit.record(
             world.store,
             NAME,
             event="promoted",
             uri=f"models:/m/{version}",
-            word=Word(by="ann"),
+            actor=Actor(name="ann"),
             facts={"champion": version, "before": 1},
             there=there,
         )
@@ -296,12 +321,12 @@ def test_two_moves_that_did_not_meet_are_told_and_can_be_mended(world: Models) -
 
 def test_it_moves_only_from_the_champion_that_is_expected(world: Models) -> None:
     world.move(1, expect=None)
-    with pytest.raises(IntegrityError, match="to follow none, but the champion is version 1 now"):
+    with pytest.raises(IntegrityError, match="to replace none, but the champion is version 1 now"):
         world.move(2, expect=None)
     world.move(2, expect=1)
     # Asked again it is there.
     world.move(2, expect=1)
-    with pytest.raises(IntegrityError, match="to follow version 1, but the champion is version 2"):
+    with pytest.raises(IntegrityError, match="to replace version 1, but the champion is version 2"):
         world.move(3, expect=1)
     world.move(3, expect="any")
     assert world.aliases == {"champion": 3, "previous": 2}
@@ -361,7 +386,7 @@ def test_a_move_that_is_under_way_is_waited_for(
     world.write("promoted", 4, champion=4, before=2)
     world.move(3, expect=2)
     assert (world.problem, world.aliases) == ("", {"champion": 3, "previous": 2})
-    assert not was_champion(world.trail, 4)
+    assert not was_champion(world.log, 4)
 
 
 def test_who_is_slower_than_others_wait_takes_the_move_back(
@@ -390,7 +415,7 @@ def test_who_was_held_up_gives_way(world: Models, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(IntegrityError, match="but the champion is version 3 now"):
         world.move(2, expect=1)
     assert (world.problem, world.aliases) == ("", {"champion": 3, "previous": 1})
-    assert any(each.event == "move withdrawn" for each in world.trail.entries)
+    assert any(each.event == "move withdrawn" for each in world.log.entries)
 
 
 def test_an_alias_that_came_too_late_is_put_back(
@@ -522,7 +547,7 @@ def test_a_rollback_goes_to_what_was_champion_and_was_not_rolled_back(world: Mod
     # Named, it may come again, and is a way back then; what was left for it is none.
     world.move(3, event="rolled back")
     world.move(4)
-    assert _standing.champions(world.trail) == (3, 4)
+    assert champion_history.champions(world.log) == (3, 4)
     assert world.back() == 3
 
 
@@ -530,7 +555,7 @@ def test_only_a_promotion_makes_a_version_one_to_go_back_to(world: Models) -> No
     world.move(1)
     world.move(4, event="rolled back")
     world.move(2)
-    found = [version for version in (1, 2, 3, 4) if was_champion(world.trail, version)]
+    found = [version for version in (1, 2, 3, 4) if was_champion(world.log, version)]
     assert (found, world.back()) == ([1, 2], 1)
 
 
@@ -543,9 +568,9 @@ def test_a_registry_without_a_trail_goes_back_by_its_alias(world: Models) -> Non
     assert world.back() == 1
     world.store.set_model_version_tag(NAME, "1", versions.ROLLED_BACK, "Too slow.")
     assert world.back() is None
-    # Its champion is one to go back to once a trail is kept.
+    # Its champion is one to go back to once an audit log is kept.
     world.move(3)
-    assert (world.back(), was_champion(world.trail, 2)) == (2, True)
+    assert (world.back(), was_champion(world.log, 2)) == (2, True)
 
 
 def test_two_registrations_of_one_version_are_believed_neither() -> None:
@@ -553,8 +578,8 @@ def test_two_registrations_of_one_version_are_believed_neither() -> None:
     honest = entry("registered").model_copy(update=facts)
     forged = honest.model_copy(update={"digests": {"model": "sha256:2"}})
     again = honest.model_copy(update={"reason": "The step was run twice at once."})
-    trail = audit.read(tags_of(honest, again))
-    assert audit.registered_digests(trail, "models:/m/1") == {"model": "sha256:1"}
-    assert audit.registered_digests(trail, "models:/m/2") == {}
+    log = audit.read(tags_of(honest, again))
+    assert audit.registered_digests(log, "models:/m/1") == {"model": "sha256:1"}
+    assert audit.registered_digests(log, "models:/m/2") == {}
     with pytest.raises(IntegrityError, match="registers it 2 times, with different digests"):
         audit.registered_digests(audit.read(tags_of(honest, forged)), "models:/m/1")

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import PenstockError, UsageError
-from penstock.pipelines.exits import EXIT_CODES, INTERRUPTED
 from penstock.pipelines.located import add_project_argument, add_settings
+from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, VERDICTS
 
 if TYPE_CHECKING:
-    from penstock.pipelines._client import Endpoint
+    from penstock.pipelines.kubeflow_client import Endpoint
     from penstock.pipelines.submit import Submission
     from penstock.project import Project
 
@@ -37,7 +37,7 @@ def _add_submit(commands: _Commands) -> None:
         help="run the release pipeline on Kubeflow",
         description=_submit.__doc__,
         epilog="Exit codes with --wait: 0 released, 3 refused by a gate, 4 rolled back, 1 failed, "
-        "2 usage, 130 interrupted (the run goes on).",
+        "2 usage, 130 interrupted (the run continues).",
     )
     _with_project(command)
     command.add_argument("--run-name", default="", help="default: the project's name and the time")
@@ -57,7 +57,7 @@ def _add_submit(commands: _Commands) -> None:
 
 
 def _add_schedule(commands: _Commands) -> None:
-    schedule = commands.add_parser("schedule", help="run the release pipeline again and again")
+    schedule = commands.add_parser("schedule", help="run the release pipeline on a schedule")
     actions = schedule.add_subparsers(title="actions", required=True, metavar="ACTION")
     create = actions.add_parser(
         "create", help="create or replace a schedule", description=_create.__doc__
@@ -67,8 +67,8 @@ def _add_schedule(commands: _Commands) -> None:
     when = create.add_mutually_exclusive_group(required=True)
     when.add_argument("--cron", default="", help="five fields as in crontab, or six with seconds")
     when.add_argument("--every", default="", metavar="TIME", help="a duration: 90m, 12h, 7d")
-    create.add_argument("--start", default="", metavar="MOMENT", help="not before: 2026-12-01")
-    create.add_argument("--end", default="", metavar="MOMENT", help="not after")
+    create.add_argument("--start", default="", metavar="TIME", help="not before: 2026-12-01")
+    create.add_argument("--end", default="", metavar="TIME", help="not after")
     create.add_argument(
         "--max-concurrency", type=int, default=1, metavar="N", help="runs at once, 1 to 10 (1)"
     )
@@ -135,14 +135,14 @@ def _with_endpoint(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--insecure",
         action="store_true",
-        help="do not check the server's certificate: whoever is in between can read the token and "
+        help="do not check the server's certificate: others on the network can read the token and "
         "change what runs",
     )
 
 
 def _submit(options: argparse.Namespace) -> int:
     """Compile the project and begin a run of it on Kubeflow; with --wait, follow it to its end."""
-    from penstock.pipelines._client import connect
+    from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.submit import package, submit
     from penstock.pipelines.timing import duration
 
@@ -164,7 +164,7 @@ def _submit(options: argparse.Namespace) -> int:
         if isinstance(error, PenstockError):
             print(f"penstock: {error}", file=sys.stderr)
         print(
-            "Stopped looking; unless it is over, the run goes on. End it with: "
+            "Stopped watching; unless it has ended, the run continues. End it with: "
             f"penstock terminate {submission.run} --host {endpoint.address()}",
             file=sys.stderr,
         )
@@ -173,16 +173,16 @@ def _submit(options: argparse.Namespace) -> int:
 
 def _say_doubt(project: Project, client: Any, endpoint: Endpoint) -> None:
     """Say beforehand where the run's service account may not be ours to use."""
-    from penstock.pipelines._accounts import doubt
-    from penstock.pipelines._client import asking
+    from penstock.pipelines.kubeflow_client import readable_errors
+    from penstock.pipelines.submit import account_doubt
 
     account = project.cluster.service_account
     if not account:
         return
-    with asking(endpoint):
+    with readable_errors(endpoint):
         several = client.get_kfp_healthz().multi_user
         namespace = endpoint.namespace or client.get_user_namespace() or ""
-    if several and (words := doubt(account, namespace=namespace)):
+    if several and (words := account_doubt(account, namespace=namespace)):
         print(words, file=sys.stderr)
 
 
@@ -196,8 +196,7 @@ def _follow(
 ) -> int:
     from rich.console import Console
 
-    from penstock.pipelines._client import Patience
-    from penstock.pipelines.summary import VERDICTS
+    from penstock.pipelines.kubeflow_client import Patience
     from penstock.pipelines.watch import Watch
 
     def notice(reason: str) -> None:
@@ -212,7 +211,7 @@ def _follow(
 
 def _terminate(options: argparse.Namespace) -> int:
     """End a run on Kubeflow; its steps are killed where they are."""
-    from penstock.pipelines._client import connect
+    from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.submit import terminate
 
     endpoint = _endpoint(options)
@@ -222,17 +221,17 @@ def _terminate(options: argparse.Namespace) -> int:
 
 
 def _create(options: argparse.Namespace) -> int:
-    """Let Kubeflow run the project by the clock; a schedule of the same name is replaced."""
-    from penstock.pipelines._client import connect
+    """Run the project on a schedule in Kubeflow; a schedule of the same name is replaced."""
+    from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.schedule import Plan, Schedules, is_paused, trigger_words
     from penstock.pipelines.submit import package
-    from penstock.pipelines.timing import cron, duration, moment
+    from penstock.pipelines.timing import cron, duration, timestamp
 
     plan = Plan(
         cron=cron(options.cron) if options.cron else "",
         every=duration(options.every) if options.every else 0,
-        start=moment(options.start) if options.start else None,
-        end=moment(options.end) if options.end else None,
+        start=timestamp(options.start) if options.start else None,
+        end=timestamp(options.end) if options.end else None,
         at_once=options.max_concurrency,
         catch_up=options.catch_up,
     )
@@ -241,7 +240,7 @@ def _create(options: argparse.Namespace) -> int:
     made = package(project, parameters=options.parameter)
     endpoint = _endpoint(options, namespace=project.cluster.namespace)
     if plan.cron and plan.cron != options.cron:
-        print(f"Cron {options.cron!r} became {plan.cron!r}: Kubeflow wants the second first.")
+        print(f"Cron {options.cron!r} became {plan.cron!r}: Kubeflow expects seconds first.")
     client = connect(endpoint)
     _say_doubt(project, client, endpoint)
     schedules = Schedules(client, endpoint)
@@ -253,7 +252,7 @@ def _create(options: argparse.Namespace) -> int:
     if is_paused(made_run):
         print("It is paused, as it was before; start it with: penstock schedule resume.")
     if plan.cron:
-        print("Its clock is Kubeflow's: UTC, unless CRON_SCHEDULE_TIMEZONE is set there.")
+        print("It runs by Kubeflow's clock: UTC, unless CRON_SCHEDULE_TIMEZONE is set there.")
     print(endpoint.link(f"recurringrun/details/{made_run.recurring_run_id}"))
     return 0
 
@@ -266,7 +265,7 @@ def version_of(schedule: Any) -> str:
 
 def _list(options: argparse.Namespace) -> int:
     """Show the schedules of a Kubeflow: name, state, when, pipeline version, id."""
-    from penstock.pipelines._client import connect
+    from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.schedule import Schedules, is_paused, trigger_words
 
     endpoint = _endpoint(options)
@@ -281,7 +280,7 @@ def _list(options: argparse.Namespace) -> int:
 
 def _change(options: argparse.Namespace) -> int:
     """Change one schedule, by its name or id."""
-    from penstock.pipelines._client import connect
+    from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.schedule import Schedules
 
     endpoint = _endpoint(options)
@@ -311,7 +310,7 @@ def _project(options: argparse.Namespace) -> Project:
 
 
 def _endpoint(options: argparse.Namespace, *, namespace: str = "") -> Endpoint:
-    from penstock.pipelines._client import Endpoint
+    from penstock.pipelines.kubeflow_client import Endpoint
 
     endpoint = Endpoint(
         host=options.host,
