@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from penstock.records.rollout import ArmSummary, Counts, Labelled
-from penstock.rollout.routers.tally import Edges
+from penstock.rollout.proxy.stats import Edges
 
 Reading = Mapping[str, Mapping[str, float]]
 """By pod, what each of its counters stands at, by status, bucket or label."""

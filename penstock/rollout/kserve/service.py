@@ -25,8 +25,8 @@ from penstock.rollout.kserve.prober import Prober
 from penstock.rollout.kserve.state import Arm, ClusterState
 from penstock.rollout.kserve.storage import storage_uri
 from penstock.rollout.kserve.users import Users
+from penstock.rollout.proxy.stats import Edges, edges_of
 from penstock.rollout.router import Address, Health, Observation, Release, Routing
-from penstock.rollout.routers.tally import Edges, edges_of
 from penstock.rollout.spec import KserveSpec
 from penstock.rollout.traffic import predict_url
 from penstock.serving.marks import REPLAY, SMOKE, key_of

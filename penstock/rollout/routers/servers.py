@@ -7,9 +7,9 @@ import secrets
 import sys
 from pathlib import Path
 
+from penstock.rollout.proxy.loopback import LOOPBACK
 from penstock.rollout.router import Health
 from penstock.rollout.routers import process
-from penstock.rollout.routers.loopback import LOOPBACK
 from penstock.rollout.routers.process import ProcessRef, hold_port
 from penstock.rollout.routers.state import Origin, ServerArm, ServiceFolder
 from penstock.serving.marks import digest_of

@@ -19,8 +19,8 @@ from penstock.rollout.kserve import users as counting
 from penstock.rollout.kserve.counters import Counters
 from penstock.rollout.kserve.measured import Steering
 from penstock.rollout.kserve.users import Source, Users
+from penstock.rollout.proxy.stats import Edges
 from penstock.rollout.router import Observation
-from penstock.rollout.routers.tally import Edges
 from penstock.rollout.spec import PrometheusSpec
 
 NOTHING = Observation(epoch="e", arms={}, pairs=Pairs())

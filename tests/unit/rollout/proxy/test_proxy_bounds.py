@@ -19,12 +19,12 @@ import pytest
 from aiohttp import web
 from router_parts import PREDICT, Backend, Steered, running_front, says, serving
 
-from penstock.rollout.routers.connection import WHOLE
-from penstock.rollout.routers.edge import Server
-from penstock.rollout.routers.forward import Splitter
-from penstock.rollout.routers.intake import Bounds
-from penstock.rollout.routers.table import Table
-from penstock.rollout.routers.upstream import Upstream
+from penstock.rollout.proxy.forward import Splitter
+from penstock.rollout.proxy.requests import Bounds
+from penstock.rollout.proxy.routing_table import Table
+from penstock.rollout.proxy.server import Server
+from penstock.rollout.proxy.upstream import Upstream
+from penstock.rollout.proxy.upstream_connection import WHOLE
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from multidict import CIMultiDict
 
-from penstock.rollout.routers.connection import BrokenError, Connection
-from penstock.rollout.routers.tally import Outcome
+from penstock.rollout.proxy.stats import Outcome
+from penstock.rollout.proxy.upstream_connection import BrokenError, Connection
 from penstock.serving.binary import HEADER_LENGTH
 
 _CONNECT_TIMEOUT = 5.0

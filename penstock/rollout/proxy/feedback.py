@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 from multidict import CIMultiDict
 
-from penstock.rollout.routers.table import Arm, Table
-from penstock.rollout.routers.upstream import NoAnswerError, Reply, UnreachableError, Upstream
+from penstock.rollout.proxy.routing_table import Arm, Table
+from penstock.rollout.proxy.upstream import NoAnswerError, Reply, UnreachableError, Upstream
 
 _log = logging.getLogger("penstock.splitter")
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from multidict import CIMultiDict
 
-from penstock.rollout.routers.upstream import (
+from penstock.rollout.proxy.upstream import (
     NoAnswerError,
     Reply,
     TooLargeError,

@@ -31,7 +31,7 @@ from router_parts import (
 )
 
 from penstock.records.rollout import ArmSummary, Grids, Labelled, Pairs
-from penstock.rollout.routers.answers import read
+from penstock.rollout.proxy.predictions import read
 from penstock.serving import marks
 
 Two = tuple[Steered, Backend, Backend]

@@ -9,9 +9,9 @@ from typing import Any
 
 from penstock.errors import LeaseLostError, ServiceError
 from penstock.records.rollout import ArmSummary, Grids, Pairs
+from penstock.rollout.proxy.loopback import LOOPBACK, ask
 from penstock.rollout.router import Observation
 from penstock.rollout.routers import process
-from penstock.rollout.routers.loopback import LOOPBACK, ask
 from penstock.rollout.routers.process import hold_port
 from penstock.rollout.routers.state import Front, LocalState, ServiceFolder
 
@@ -37,7 +37,7 @@ def start(folder: ServiceFolder, *, port: int) -> Front:
             "--log": str(log),
         }
         ref = process.start(
-            "penstock.rollout.routers.splitter",
+            "penstock.rollout.proxy",
             [word for pair in options.items() for word in pair],
             log=log,
             sockets=[public, admin],

@@ -18,7 +18,8 @@ from aiohttp import web
 from router_parts import PREDICT, Backend, Steered, running_front, serving, until
 
 from penstock.errors import LeaseLostError, ServiceError
-from penstock.rollout.routers import front, process
+from penstock.rollout.proxy import control as front
+from penstock.rollout.routers import process
 from penstock.rollout.routers.state import ServiceFolder
 from penstock.serving import marks
 from penstock.serving.marks import digest_of

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from multidict import CIMultiDict
 
-from penstock.rollout.routers import feedback
-from penstock.rollout.routers.copies import Copies
-from penstock.rollout.routers.intake import Asked, Bounds, Intake, closing, error, passed_on, whole
-from penstock.rollout.routers.table import Arm, Table
-from penstock.rollout.routers.tally import Outcome, Pair
-from penstock.rollout.routers.upstream import (
+from penstock.rollout.proxy import feedback
+from penstock.rollout.proxy.mirroring import Copies
+from penstock.rollout.proxy.requests import Asked, Bounds, Intake, closing, error, passed_on, whole
+from penstock.rollout.proxy.routing_table import Arm, Table
+from penstock.rollout.proxy.stats import Outcome, Pair
+from penstock.rollout.proxy.upstream import (
     ClientGoneError,
     NoAnswerError,
     Reply,

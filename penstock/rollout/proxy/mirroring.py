@@ -7,9 +7,9 @@ import logging
 
 from multidict import CIMultiDict
 
-from penstock.rollout.routers.table import Arm
-from penstock.rollout.routers.tally import Outcome, Pair
-from penstock.rollout.routers.upstream import (
+from penstock.rollout.proxy.routing_table import Arm
+from penstock.rollout.proxy.stats import Outcome, Pair
+from penstock.rollout.proxy.upstream import (
     NoAnswerError,
     UnreachableError,
     Upstream,

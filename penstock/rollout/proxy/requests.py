@@ -12,8 +12,8 @@ from urllib.parse import unquote
 from aiohttp import HttpVersion10, HttpVersion11, web
 from multidict import CIMultiDict, MultiMapping
 
-from penstock.rollout.routers.connection import WHOLE
-from penstock.rollout.routers.upstream import ClientGoneError, TooLargeError, TooSlowError
+from penstock.rollout.proxy.upstream import ClientGoneError, TooLargeError, TooSlowError
+from penstock.rollout.proxy.upstream_connection import WHOLE
 from penstock.serving import ids, marks
 from penstock.serving.budget import Share
 from penstock.serving.marks import MIRROR, REPLAY, Marks, digest_of

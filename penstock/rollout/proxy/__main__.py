@@ -1,6 +1,6 @@
 """The front process of the local router: one public port, and versions behind it by weight.
 
-`python -m penstock.rollout.routers.splitter --listen-fd 5 --admin-fd 6 --token-file FILE`
+`python -m penstock.rollout.proxy --listen-fd 5 --admin-fd 6 --token-file FILE`
 
 The admin port takes `PUT /table` with arms, weight and routing, and answers `GET /table` with them
 and the counters. A table is made whole and its term compared before it replaces the one that is in
@@ -24,10 +24,10 @@ import orjson
 import uvloop
 from aiohttp import web
 
-from penstock.rollout.routers.edge import Handle, Server
-from penstock.rollout.routers.forward import Splitter
-from penstock.rollout.routers.intake import Bounds, error
-from penstock.rollout.routers.upstream import Upstream
+from penstock.rollout.proxy.forward import Splitter
+from penstock.rollout.proxy.requests import Bounds, error
+from penstock.rollout.proxy.server import Handle, Server
+from penstock.rollout.proxy.upstream import Upstream
 from penstock.serving import logs
 from penstock.serving.connections import raise_file_limit
 from penstock.serving.marks import key_of
@@ -125,7 +125,7 @@ async def _listen(runner: web.ServerRunner, descriptor: int) -> None:
 def main(arguments: list[str]) -> int:
     """Run the front until SIGTERM; requests that were accepted are answered first."""
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
-    parser = argparse.ArgumentParser(prog="python -m penstock.rollout.routers.splitter")
+    parser = argparse.ArgumentParser(prog="python -m penstock.rollout.proxy")
     parser.add_argument("--listen-fd", type=int, required=True, help="bound public socket")
     parser.add_argument("--admin-fd", type=int, required=True, help="bound socket for steering")
     parser.add_argument("--token-file", type=Path, required=True, help="what admin calls show")

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.rollout.routers.tally import Edges, PairTally, Tally, edges_of
+from penstock.rollout.proxy.stats import Edges, PairTally, Tally, edges_of
 
 # A draw that spreads load; nothing is kept secret by it.
 _random = random.Random()  # noqa: S311
