@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-from penstock.serving.mistakes import RequestError
+from penstock.serving.request_errors import RequestError
 
 _SCHEME = b"bearer "
 _SHORTEST = 16

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from penstock.serving import tensors
-from penstock.serving.binary import HEADER_LENGTH
+from penstock.serving import v2_tensors
+from penstock.serving.binary_tensors import HEADER_LENGTH
 from penstock.serving.columns import Columns, Intake
-from penstock.serving.mistakes import (
+from penstock.serving.request_errors import (
     RequestError,
     check_count,
     difference,
@@ -23,7 +23,7 @@ from penstock.serving.mistakes import (
     only_fields,
     show,
 )
-from penstock.serving.parameters import check_content, flag, parameters_of
+from penstock.serving.v2_parameters import check_content, flag, parameters_of
 
 _V1_FORMS = frozenset(["instances", "inputs"])
 _V1_FIELDS = _V1_FORMS | {"signature_name", "parameters"}
@@ -133,7 +133,7 @@ def v2_columns(
         raise RequestError(f'"id" must be text, not {kind(request["id"])}')
     content = parameters_of(request, where="the request").get("content_type")
     check_content(content, _V2_CONTENTS, where="parameters")
-    values = tensors.read(request["inputs"], rest=rest, intake=intake, max_rows=max_rows)
+    values = v2_tensors.read(request["inputs"], rest=rest, intake=intake, max_rows=max_rows)
     _check_lengths(values, where="inputs: tensor", max_rows=max_rows)
     return values, "inputs row {}"
 

@@ -29,7 +29,7 @@ from penstock.rollout.proxy.stats import Edges, edges_of
 from penstock.rollout.router import Address, Health, Observation, Release, Routing
 from penstock.rollout.spec import KserveSpec
 from penstock.rollout.traffic import predict_url
-from penstock.serving.marks import REPLAY, SMOKE, key_of
+from penstock.serving.request_headers import REPLAY, SMOKE, key_of
 
 
 class KserveService(ABC):

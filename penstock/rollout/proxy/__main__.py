@@ -29,8 +29,8 @@ from penstock.rollout.proxy.requests import Bounds, error
 from penstock.rollout.proxy.server import Handle, Server
 from penstock.rollout.proxy.upstream import Upstream
 from penstock.serving import logs
-from penstock.serving.connections import raise_file_limit
-from penstock.serving.marks import key_of
+from penstock.serving.connection_limits import raise_file_limit
+from penstock.serving.request_headers import key_of
 
 
 class Admin:

@@ -24,11 +24,10 @@ from penstock.rollout.proxy.upstream import (
     Upstream,
     outcome_of,
 )
-from penstock.serving import payload
-from penstock.serving.budget import Budget, Share
-from penstock.serving.ids import HEADER
-from penstock.serving.marks import MIRROR
-from penstock.serving.mistakes import RequestError
+from penstock.serving import request_body
+from penstock.serving.request_body import Budget, Share
+from penstock.serving.request_errors import RequestError
+from penstock.serving.request_headers import MIRROR, REQUEST_ID
 
 _log = logging.getLogger("penstock.splitter")
 
@@ -155,7 +154,7 @@ class Splitter:
         answer = await feedback.fan_out(self.upstream, self.table, asked.target, headers, body)
         if answer is None:
             return await self._answer(request, asked)
-        named = {HEADER: asked.request_id}
+        named = {REQUEST_ID: asked.request_id}
         return web.Response(body=answer, content_type="application/json", headers=named)
 
     def _readable(self, asked: Asked, share: Share) -> tuple[CIMultiDict[str], bytes]:
@@ -163,15 +162,15 @@ class Splitter:
         body, headers = asked.body or b"", asked.headers
         encoding = headers.get("content-encoding", "").encode("utf-8", "surrogateescape")
         try:
-            compressed = payload.encoding_of({b"content-encoding": encoding})
+            compressed = request_body.encoding_of({b"content-encoding": encoding})
         except RequestError:
             # The arm says what is wrong with it.
             return headers, body
         if not compressed:
             return headers, body
-        share.grow_to(len(body) + payload.largest(body, limit=_LABELS_BODY))
+        share.grow_to(len(body) + request_body.largest(body, limit=_LABELS_BODY))
         try:
-            body = payload.decompressed(body, limit=_LABELS_BODY)
+            body = request_body.decompressed(body, limit=_LABELS_BODY)
         except RequestError:
             return headers, body
         headers = headers.copy()
@@ -200,5 +199,5 @@ def _count(arm: Arm, table: Table, outcome: Outcome, pair: Pair | None) -> None:
 
 def _unanswered(asked: Asked, message: str) -> web.Response:
     response = error(502, message)
-    response.headers[HEADER] = asked.request_id
+    response.headers[REQUEST_ID] = asked.request_id
     return response

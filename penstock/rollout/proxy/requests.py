@@ -14,9 +14,16 @@ from multidict import CIMultiDict, MultiMapping
 
 from penstock.rollout.proxy.upstream import ClientGoneError, TooLargeError, TooSlowError
 from penstock.rollout.proxy.upstream_connection import WHOLE
-from penstock.serving import ids, marks
-from penstock.serving.budget import Share
-from penstock.serving.marks import MIRROR, REPLAY, Marks, digest_of
+from penstock.serving.request_body import Share
+from penstock.serving.request_headers import (
+    MIRROR,
+    REPLAY,
+    REQUEST_ID,
+    ROLLOUT,
+    RolloutKey,
+    digest_of,
+    request_id_of,
+)
 
 _CONTINUE = "100-continue"
 
@@ -91,7 +98,7 @@ class Asked:
     @property
     def request_id(self) -> str:
         """What joins it with its label later, and with its copy."""
-        return self.headers[ids.HEADER]
+        return self.headers[REQUEST_ID]
 
 
 @dataclass
@@ -107,7 +114,7 @@ class Intake:
     bounds: Bounds = field(default_factory=Bounds)
 
     def __post_init__(self) -> None:
-        self._marks = Marks(digest_of(self.key))
+        self._rollout_key = RolloutKey(digest_of(self.key))
 
     def refusal(self, request: web.BaseRequest) -> web.Response | None:
         """Return the answer to what is not to be passed on, before its body is read."""
@@ -152,12 +159,12 @@ class Intake:
     def _headers(self, request: web.BaseRequest) -> CIMultiDict[str]:
         """Return the headers that an arm gets: with an id, and without forged marks."""
         headers = passed_on(request.headers)
-        for mark in marks.ALL:
-            values = headers.popall(mark, ())
-            if mark != MIRROR and any(self._marks.genuine(_raw(value)) for value in values):
-                headers[mark] = self.key
-        given = headers.popall(ids.HEADER, ("",))[0]
-        headers[ids.HEADER] = ids.request_id_of(_raw(given)) or uuid.uuid4().hex
+        for name in ROLLOUT:
+            values = headers.popall(name, ())
+            if name != MIRROR and any(self._rollout_key.matches(_raw(value)) for value in values):
+                headers[name] = self.key
+        given = headers.popall(REQUEST_ID, ("",))[0]
+        headers[REQUEST_ID] = request_id_of(_raw(given)) or uuid.uuid4().hex
         return headers
 
     async def _blocks(self, request: web.BaseRequest) -> AsyncIterator[bytes]:

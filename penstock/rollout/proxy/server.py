@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from penstock.serving.connections import TOO_MANY, Bound, Connections, refusal
+from penstock.serving.connection_limits import TOO_MANY, Bound, Connections, refusal
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

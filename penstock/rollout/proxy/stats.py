@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.rollout.proxy.predictions import Answered, read
+from penstock.rollout.proxy.response_parsing import Answered, read
 
 # A draw of a row; nothing is kept secret by it.
 _random = random.Random()  # noqa: S311

@@ -11,7 +11,7 @@ from multidict import CIMultiDict
 
 from penstock.rollout.proxy.stats import Outcome
 from penstock.rollout.proxy.upstream_connection import BrokenError, Connection
-from penstock.serving.binary import HEADER_LENGTH
+from penstock.serving.binary_tensors import HEADER_LENGTH
 
 _CONNECT_TIMEOUT = 5.0
 _TOLD = ("application/json", "application/cloudevents+json")

@@ -27,7 +27,7 @@ from penstock.rollout.routers.state import (
     ServiceFolder,
 )
 from penstock.rollout.traffic import predict_url, replay
-from penstock.serving.marks import REPLAY, SMOKE
+from penstock.serving.request_headers import REPLAY, SMOKE
 
 
 class LocalRouter:

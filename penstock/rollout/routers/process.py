@@ -23,9 +23,10 @@ from penstock.serving import logs
 
 _MODULES = (
     "penstock.serving",
-    "penstock.serving.drill",
+    "penstock.serving.fault_injection",
     "penstock.rollout.proxy",
-    # The proxy, as it was called before.
+    # What an earlier release started them as.
+    "penstock.serving.drill",
     "penstock.rollout.routers.splitter",
 )
 

@@ -23,7 +23,7 @@ from penstock.rollout.router import Release, Routing
 from penstock.rollout.routers import process
 from penstock.rollout.routers.identity import ProcessRef
 from penstock.rollout.routers.lease import Lease
-from penstock.serving.marks import key_of
+from penstock.serving.request_headers import key_of
 
 Role = Literal["stable", "candidate", "retired"]
 

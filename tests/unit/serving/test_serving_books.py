@@ -20,9 +20,8 @@ from penstock.records.model import Model
 from penstock.records.rollout import Labelled
 from penstock.serving import capture, feedback
 from penstock.serving.capture import Bounds, Capture, Rows, Truths
-from penstock.serving.feedback import Memory
-from penstock.serving.mistakes import RequestError
-from penstock.serving.restore import restore
+from penstock.serving.feedback import Memory, restore
+from penstock.serving.request_errors import RequestError
 
 
 def _rows(request_id: str, count: int = 1) -> Rows:

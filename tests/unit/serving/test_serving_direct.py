@@ -17,7 +17,7 @@ from penstock.features.spec import FeatureKind, FeaturesSpec
 from penstock.model import LoadedModel
 from penstock.records.dataset import Column
 from penstock.records.model import Model
-from penstock.serving import direct
+from penstock.serving import sklearn_scorer
 from penstock.training import estimators
 from penstock.training.saving import pipeline_of
 
@@ -117,8 +117,8 @@ def model_of(
 def assert_same(model: LoadedModel, rows: list[dict[str, Any]]) -> None:
     names = tuple(column.name for column in model.record.columns)
     arrays = arrays_of(rows, names)
-    scorer = direct.scorer(model)
-    assert isinstance(scorer, direct.DirectModel)
+    scorer = sklearn_scorer.scorer(model)
+    assert isinstance(scorer, sklearn_scorer.DirectModel)
     found = np.concatenate([block(arrays, len(rows)) for block in scorer._blocks], axis=1)
     expected = model.typed.steps[0][1].transform(typed_frame(arrays, model.record.columns))
     np.testing.assert_array_equal(found, expected, strict=True)
@@ -164,4 +164,4 @@ def test_features_of_others_are_left_to_scikit_learn(everything: LoadedModel) ->
         features.fit(typed_frame(rows, model.record.columns))
         pipeline = pipeline_of(model.record, features, model.typed.steps[1][1])
         changed = LoadedModel(model.record, model.digest, pipeline)
-        assert direct.scorer(changed) is changed
+        assert sklearn_scorer.scorer(changed) is changed

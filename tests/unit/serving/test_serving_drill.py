@@ -15,7 +15,7 @@ import pytest
 from serving_process import KEY, ROW, Server, Start
 
 from penstock.model import load
-from penstock.serving.drill import FAULTS, LEAK_BOUND, main
+from penstock.serving.fault_injection import FAULTS, LEAK_BOUND, main
 
 SMOKE = {"x_penstock_smoke": KEY}
 

@@ -379,9 +379,9 @@ def test_a_model_that_fails_tells_the_client_nothing_of_its_inside(
 ) -> None:
     # No model folder that passes its checks fails while it predicts, so one is made to.
     from penstock.serving.app import InferenceApp
-    from penstock.serving.books import Books
     from penstock.serving.feedback import Memory
-    from penstock.serving.meters import Meters
+    from penstock.serving.metrics import ServingMetrics
+    from penstock.serving.request_log import RequestLog
     from penstock.serving.service import Service
 
     def fails(*_: Any) -> None:
@@ -389,9 +389,11 @@ def test_a_model_that_fails_tells_the_client_nothing_of_its_inside(
 
     loaded = load(models())
     monkeypatch.setattr(loaded.typed, "predict_proba", fails)
-    meters = Meters(name="adult", version="3", record=loaded.record, runtime="sklearn", digest="")
+    metrics = ServingMetrics(
+        name="adult", version="3", record=loaded.record, runtime="sklearn", digest=""
+    )
     service = Service(loaded, name="adult", version="3")
-    app: Any = InferenceApp(service, Books(meters, Memory(loaded.record)))
+    app: Any = InferenceApp(service, RequestLog(metrics, Memory(loaded.record)))
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app=app)

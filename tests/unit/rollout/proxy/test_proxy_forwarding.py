@@ -21,8 +21,8 @@ from penstock.errors import LeaseLostError, ServiceError
 from penstock.rollout.proxy import control as front
 from penstock.rollout.routers import process
 from penstock.rollout.routers.state import ServiceFolder
-from penstock.serving import marks
-from penstock.serving.marks import digest_of
+from penstock.serving import request_headers
+from penstock.serving.request_headers import digest_of
 
 
 async def _echo(_: Backend, request: web.BaseRequest) -> web.StreamResponse:
@@ -87,15 +87,15 @@ def test_a_request_id_is_made_and_only_genuine_marks_are_passed_on(
     client: httpx.Client, steered: Steered
 ) -> None:
     def arrived(value: str) -> dict[str, str]:
-        headers = [(name, value) for name in marks.ALL] + [("x-penstock-replay", "0")]
+        headers = [(name, value) for name in request_headers.ROLLOUT] + [("x-penstock-replay", "0")]
         return dict(client.post("/", headers=headers).json()["headers"])
 
     key = steered.folder.key()
     forged = [arrived(value) for value in ("1", key[:-1], key.upper(), digest_of(key))]
-    assert not any(name in headers for headers in forged for name in marks.ALL)
+    assert not any(name in headers for headers in forged for name in request_headers.ROLLOUT)
     genuine = arrived(key)
-    assert marks.MIRROR not in genuine, "the front alone makes copies"
-    assert (genuine[marks.REPLAY], genuine[marks.SMOKE]) == (key, key)
+    assert request_headers.MIRROR not in genuine, "the front alone makes copies"
+    assert (genuine[request_headers.REPLAY], genuine[request_headers.SMOKE]) == (key, key)
     ids = {headers["x-request-id"] for headers in [*forged, genuine]}
     assert len(ids) == 5
     assert {len(each) for each in ids} == {32}

@@ -31,8 +31,8 @@ from router_parts import (
 )
 
 from penstock.records.rollout import ArmSummary, Grids, Labelled, Pairs
-from penstock.rollout.proxy.predictions import read
-from penstock.serving import marks
+from penstock.rollout.proxy.response_parsing import read
+from penstock.serving import request_headers
 
 Two = tuple[Steered, Backend, Backend]
 
@@ -119,7 +119,7 @@ def test_counts_are_of_predictions_alone(two: Two) -> None:
     stable.said = binary("no", score=0.31, rows=3)
     front.post()
     front.post("/v2/models/adult/infer?x=1", headers={"x-penstock-replay": front.folder.key()})
-    forged = dict.fromkeys(marks.ALL, "1") | {"user-agent": "penstock-smoke"}
+    forged = dict.fromkeys(request_headers.ROLLOUT, "1") | {"user-agent": "penstock-smoke"}
     front.post(headers=forged)
     for stable.status in (422, 500, 503):
         assert front.post().status_code == stable.status

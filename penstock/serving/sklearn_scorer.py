@@ -19,7 +19,7 @@ from penstock.data.frames import check_rows
 if TYPE_CHECKING:
     from penstock.model import LoadedModel
     from penstock.records.model import Model
-    from penstock.serving.answer import Scorer
+    from penstock.serving.prediction import Scorer
 
 Columns = Mapping[str, Any]
 Block = Callable[[Columns, int], np.ndarray]

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import orjson
 
-from penstock.serving.mistakes import RequestError, kind
+from penstock.serving.request_errors import RequestError, kind
 
 Mode = Literal["binary", "structured"]
 

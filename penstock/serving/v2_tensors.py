@@ -12,10 +12,17 @@ from typing import Any
 import orjson
 
 from penstock.records.dataset import ColumnType
-from penstock.serving import binary
+from penstock.serving import binary_tensors
 from penstock.serving.columns import Columns, Intake
-from penstock.serving.mistakes import RequestError, check_count, difference, kind, listed, show
-from penstock.serving.parameters import check_content, parameters_of
+from penstock.serving.request_errors import (
+    RequestError,
+    check_count,
+    difference,
+    kind,
+    listed,
+    show,
+)
+from penstock.serving.v2_parameters import check_content, parameters_of
 
 _INTEGERS = frozenset(f"{sign}INT{bits}" for sign in ("", "U") for bits in (8, 16, 32, 64))
 _FLOATS = frozenset(["FP16", "FP32", "FP64"])
@@ -141,13 +148,13 @@ def _one(given: dict[str, Any], rest: memoryview | None) -> tuple[_Tensor, memor
     # How an error names the tensor costs more than the rest of this, so it is made where needed.
     if given.get("parameters") is not None:
         parameters = parameters_of(given, where=_where(name))
-    size = parameters.get(binary.SIZE)
+    size = parameters.get(binary_tensors.SIZE)
     if data is None and size is not None:
         data, rest = _taken(size, rest, where=_where(name))
     elif data is None:
         raise RequestError(f'{_where(name)}: the field "data" is missing')
     elif size and rest is not None:
-        raise RequestError(f"{_where(name)}: it has both data and {binary.SIZE}")
+        raise RequestError(f"{_where(name)}: it has both data and {binary_tensors.SIZE}")
     elif not isinstance(data, list):
         raise RequestError(f"{_where(name)}: data must be a list, not {kind(data)}")
     content = parameters.get("content_type") or ""
@@ -156,15 +163,18 @@ def _one(given: dict[str, Any], rest: memoryview | None) -> tuple[_Tensor, memor
 
 def _taken(size: Any, rest: memoryview | None, *, where: str) -> tuple[memoryview, memoryview]:
     if isinstance(size, bool) or not isinstance(size, int) or size < 0:
-        raise RequestError(f"{where}: {binary.SIZE} must be a number of bytes, got {show(size)}")
+        raise RequestError(
+            f"{where}: {binary_tensors.SIZE} must be a number of bytes, got {show(size)}"
+        )
     if rest is None:
         raise RequestError(
-            f"{where}: it has {binary.SIZE} and no data, but the request lacks the header "
-            f"{binary.HEADER_LENGTH}"
+            f"{where}: it has {binary_tensors.SIZE} and no data, but the request lacks the header "
+            f"{binary_tensors.HEADER_LENGTH}"
         )
     if size > len(rest):
         raise RequestError(
-            f"{where}: {binary.SIZE} is {size:,}, but {len(rest):,} bytes of the body are left"
+            f"{where}: {binary_tensors.SIZE} is {size:,}, "
+            f"but {len(rest):,} bytes of the body are left"
         )
     return rest[:size], rest[size:]
 
@@ -238,7 +248,7 @@ def _flat(tensor: _Tensor, data: list[Any], *, width: int) -> list[Any]:
 def _decoded(tensor: _Tensor, raw: memoryview, *, count: int) -> list[Any]:
     """Return the values of binary data; NaN, which is how numpy has no value, as None."""
     try:
-        values = binary.decode(tensor.datatype, raw, count=count)
+        values = binary_tensors.decode(tensor.datatype, raw, count=count)
     except ValueError as error:
         raise tensor.wrong(f"shape {show(tensor.shape)}: {error}") from error
     if tensor.datatype not in _FLOATS or all(map(math.isfinite, values)):

@@ -1,8 +1,10 @@
-"""`python -m penstock.serving.drill --fault NAME`: the model server with a fault put in on purpose.
+"""The model server with a fault put in on purpose.
+
+`python -m penstock.serving.fault_injection --fault NAME`
 
 For proving that a rollout notices: never for users. It takes the model server's own options. The
 release step's probe is answered as by a sound server, so that the fault meets traffic. Standard
-error and the metadata say that it is a drill.
+error and the metadata say which fault it has.
 """
 
 from __future__ import annotations
@@ -22,15 +24,15 @@ from zlib import crc32
 
 from penstock.errors import InputError
 from penstock.serving import launch
-from penstock.serving.marks import SMOKE
+from penstock.serving.request_headers import SMOKE
 
 if TYPE_CHECKING:
     import numpy as np
 
     from penstock.records.model import Model
-    from penstock.serving.answer import Scorer
     from penstock.serving.app import App, Receive, Scope, Send
-    from penstock.serving.books import Books
+    from penstock.serving.prediction import Scorer
+    from penstock.serving.request_log import RequestLog
     from penstock.serving.service import Service
 
 ERROR_SHARE = 0.05
@@ -158,7 +160,7 @@ class RefusesCategory(Faulty):
 
     def before(self, columns: Mapping[str, Any]) -> None:
         """Refuse the commonest value once it is known."""
-        from penstock.serving.mistakes import RequestError
+        from penstock.serving.request_errors import RequestError
 
         values = columns[self._column]
         if self._seen.total() < LEVELS_SEEN:
@@ -194,12 +196,12 @@ class WrongLater(Faulty):
         return result
 
 
-class Drill:
+class FaultInjectionApp:
     """The application: sound for the release step's probe, faulty for everybody else.
 
     Args:
         service: The sound service.
-        books: What is kept of requests, whoever answers them.
+        request_log: What is kept of requests, whoever answers them.
         fault: What its scorer becomes.
         slow: Whether answers take three times as long.
         crash_after: Seconds from when it listens until it crashes; None: it does not.
@@ -208,7 +210,7 @@ class Drill:
     def __init__(
         self,
         service: Service,
-        books: Books,
+        request_log: RequestLog,
         *,
         fault: Callable[[Scorer], Scorer],
         slow: bool,
@@ -216,9 +218,9 @@ class Drill:
     ) -> None:
         from penstock.serving.app import InferenceApp
 
-        self._marks = books.marks
-        self._sound = InferenceApp(service, books)
-        self._faulty = InferenceApp(replace(service, scorer=fault(service.scorer)), books)
+        self._rollout_key = request_log.rollout_key
+        self._sound = InferenceApp(service, request_log)
+        self._faulty = InferenceApp(replace(service, scorer=fault(service.scorer)), request_log)
         self._slow = slow
         self._crash_after = crash_after
 
@@ -242,7 +244,7 @@ class Drill:
 
     def _is_probe(self, scope: Scope) -> bool:
         value = dict(scope["headers"]).get(SMOKE.encode(), b"")
-        return self._marks.genuine(value)
+        return self._rollout_key.matches(value)
 
 
 FAULTS: Mapping[str, Callable[[Any], Any]] = {
@@ -261,7 +263,8 @@ FAULTS: Mapping[str, Callable[[Any], Any]] = {
 def main(arguments: Sequence[str]) -> int:
     """Serve with a fault; return the exit code."""
     parser = launch.parser(
-        "python -m penstock.serving.drill", "Serve one model with a fault put in on purpose."
+        "python -m penstock.serving.fault_injection",
+        "Serve one model with a fault put in on purpose.",
     )
     parser.add_argument("--fault", required=True, choices=FAULTS, help="what goes wrong")
     parser.add_argument(
@@ -274,10 +277,10 @@ def main(arguments: Sequence[str]) -> int:
         _say("error: drill: it ends at its start, on purpose")
         return 1
 
-    def build(service: Service, books: Books) -> Drill:
-        return Drill(
+    def build(service: Service, request_log: RequestLog) -> FaultInjectionApp:
+        return FaultInjectionApp(
             service,
-            books,
+            request_log,
             fault=FAULTS[fault],
             slow=fault == "slow",
             crash_after=options.after if fault == "crash-later" else None,

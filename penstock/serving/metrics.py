@@ -55,7 +55,7 @@ Origin = str
 """Whose request it is: `live`, `mirror` (a copy), `replay` or `smoke` (the release's own probe)."""
 
 
-class Meters:
+class ServingMetrics:
     """The figures of one served version.
 
     Args:

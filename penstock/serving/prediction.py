@@ -48,7 +48,7 @@ class Scorer(Protocol):
 
 
 @dataclass(frozen=True)
-class Answer:
+class Prediction:
     """Predictions for the rows of one request.
 
     Attributes:
@@ -60,15 +60,15 @@ class Answer:
     probabilities: list[list[float]] | None
 
 
-def answer_of(record: Model, *, labels: np.ndarray, scores: np.ndarray) -> Answer:
+def prediction_of(record: Model, *, labels: np.ndarray, scores: np.ndarray) -> Prediction:
     """Return a scorer's labels and scores as they are sent."""
     if record.task == "regression":
-        return Answer(labels=labels.tolist(), probabilities=None)
+        return Prediction(labels=labels.tolist(), probabilities=None)
     if record.task == "multiclass":
-        return Answer(labels=labels.tolist(), probabilities=scores.tolist())
+        return Prediction(labels=labels.tolist(), probabilities=scores.tolist())
     positive_last = record.classes[1] == record.positive
     pairs = [[1 - p, p] if positive_last else [p, 1 - p] for p in scores.tolist()]
-    return Answer(labels=labels.tolist(), probabilities=pairs)
+    return Prediction(labels=labels.tolist(), probabilities=pairs)
 
 
 def row_scores(record: Model, scores: np.ndarray) -> np.ndarray:

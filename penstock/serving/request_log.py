@@ -10,9 +10,8 @@ from dataclasses import dataclass, field
 from penstock.serving.capture import Capture, Rows
 from penstock.serving.feedback import Memory
 from penstock.serving.feedback_access import FeedbackAccess
-from penstock.serving.ids import request_id_of
-from penstock.serving.marks import MIRROR, REPLAY, SMOKE, Marks
-from penstock.serving.meters import Meters
+from penstock.serving.metrics import ServingMetrics
+from penstock.serving.request_headers import MIRROR, REPLAY, SMOKE, RolloutKey, request_id_of
 from penstock.serving.service import Outcome
 from penstock.serving.supervised import Supervised
 
@@ -22,7 +21,7 @@ _MIRROR, _REPLAY, _SMOKE = MIRROR.encode(), REPLAY.encode(), SMOKE.encode()
 
 
 @dataclass
-class Exchange:
+class RequestContext:
     """One request while it is answered.
 
     Attributes:
@@ -45,13 +44,13 @@ class Exchange:
     started: float = field(default_factory=time.perf_counter)
 
     @classmethod
-    def of(cls, headers: Headers, *, marks: Marks) -> Exchange:
-        """Return the exchange that a request's headers begin; a mark must be genuine."""
+    def of(cls, headers: Headers, *, key: RolloutKey) -> RequestContext:
+        """Return the context that a request's headers begin; a mark must be genuine."""
         return cls(
             request_id=request_id_of(headers.get(b"x-request-id", b"")) or uuid.uuid4().hex,
-            mirrored=marks.genuine(headers.get(_MIRROR, b"")),
-            replayed=marks.genuine(headers.get(_REPLAY, b"")),
-            smoke=marks.genuine(headers.get(_SMOKE, b"")),
+            mirrored=key.matches(headers.get(_MIRROR, b"")),
+            replayed=key.matches(headers.get(_REPLAY, b"")),
+            smoke=key.matches(headers.get(_SMOKE, b"")),
         )
 
     @property
@@ -65,23 +64,23 @@ class Exchange:
 
 
 @dataclass
-class Books:
+class RequestLog:
     """What is kept of the requests that were answered.
 
     Attributes:
-        meters: The figures.
+        metrics: The figures.
         memory: The rows that a label may still come for.
         capture: Where rows are written to; None: nowhere.
-        gate: Lets labels in.
-        marks: Tells the rollout's own requests from others.
+        access: Lets labels in.
+        rollout_key: Tells the rollout's own requests from others.
         threads: What runs in the background.
     """
 
-    meters: Meters
+    metrics: ServingMetrics
     memory: Memory
     capture: Capture | None = None
     access: FeedbackAccess = field(default_factory=FeedbackAccess)
-    marks: Marks = field(default_factory=Marks)
+    rollout_key: RolloutKey = field(default_factory=RolloutKey)
     threads: list[Supervised] = field(default_factory=list)
 
     @property
@@ -92,32 +91,30 @@ class Books:
     def watch(self, thread: Supervised) -> None:
         """Have a thread's failures show in the figures and in readiness."""
         self.threads.append(thread)
-        self.meters.watch(thread)
+        self.metrics.watch(thread)
 
-    def enter(self, exchange: Exchange, outcome: Outcome, *, version: str) -> None:
+    def record(self, context: RequestContext, outcome: Outcome, *, version: str) -> None:
         """Note an answer before it is sent, so that a label cannot come before it."""
-        self.meters.scored(
+        self.metrics.scored(
             outcome.scores,
             outcome.labels,
-            origin=exchange.origin,
+            origin=context.origin,
             missing=outcome.batch.missing,
             unseen=outcome.batch.unseen,
         )
-        if exchange.origin == "smoke":
+        if context.origin == "smoke":
             return
-        scores, mirrored = outcome.scores.tolist(), exchange.mirrored
-        self.memory.add(
-            exchange.request_id, scores=scores, labels=outcome.labels, mirrored=mirrored
-        )
+        scores, mirrored = outcome.scores.tolist(), context.mirrored
+        self.memory.add(context.request_id, scores=scores, labels=outcome.labels, mirrored=mirrored)
         if self.capture is not None:
             rows = Rows(
-                request_id=exchange.request_id,
+                request_id=context.request_id,
                 time=time.time(),
                 version=version,
                 mirrored=mirrored,
-                replayed=exchange.replayed,
+                replayed=context.replayed,
                 inputs=outcome.values,
                 scores=scores,
                 labels=outcome.labels,
             )
-            self.capture.rows(rows, size=exchange.size)
+            self.capture.rows(rows, size=context.size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from penstock.serving.mistakes import RequestError, kind, show
+from penstock.serving.request_errors import RequestError, kind, show
 
 # Triton's extensions that ask for another answer, or for data from elsewhere: to ignore one would
 # answer something else than was asked.

@@ -1,21 +1,140 @@
-"""What the headers of a request say of its body, and the body as its sender had it."""
+"""The body of a request: taken from its connection within limits, and decompressed."""
 
 from __future__ import annotations
 
+import asyncio
 import zlib
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from types import TracebackType
+from typing import Any
 
-from penstock.serving.binary import HEADER_LENGTH
-from penstock.serving.mistakes import RequestError
+from penstock.serving.binary_tensors import HEADER_LENGTH
+from penstock.serving.request_errors import RequestError
 
 ENCODINGS = ("gzip", "x-gzip", "deflate")
 """Values of `Content-Encoding` that are taken."""
+
+FREE = 64 << 10
+"""Bytes of each body that count for nothing, so that small requests are answered whatever large
+ones are under way; the number of connections bounds them."""
+
+RETRY_AFTER = b"2"
+"""Seconds."""
 
 _PARQUET = "application/vnd.apache.parquet"
 _UTF8 = ("utf-8", "utf8", "us-ascii")
 # Reads the header of gzip or of zlib, whichever is there; HTTP's "deflate" is zlib's format.
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _LARGEST_RATIO = 1032
+
+
+class Budget:
+    """Bytes of bodies that may be held at a time. For use by one thread.
+
+    Args:
+        limit: Bytes.
+
+    Example:
+        >>> budget = Budget(1_000_000)
+        >>> with budget.share() as share:
+        ...     share.grow_to(500_000)
+        >>> budget.held
+        0
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.held = 0
+
+    def share(self) -> Share:
+        """Return a request's share, empty; it is given back at the end of its `with` block."""
+        return Share(self)
+
+
+class Share:
+    """What one request holds of a budget."""
+
+    def __init__(self, budget: Budget) -> None:
+        self._budget = budget
+        self._size = 0
+
+    def grow_to(self, size: int) -> None:
+        """Hold `size` bytes in all.
+
+        Raises:
+            RequestError: 503 with `Retry-After`, if all requests together would hold too much.
+        """
+        wanted = max(self._size, size - FREE)
+        if self._budget.held + wanted - self._size > self._budget.limit:
+            raise RequestError(
+                "the bodies of other requests take all memory there is for them; ask again later",
+                status=503,
+                headers=[(b"retry-after", RETRY_AFTER), (b"connection", b"close")],
+            )
+        self._set(wanted)
+
+    def shrink_to(self, size: int) -> None:
+        """Hold no more than `size` bytes."""
+        self._set(min(self._size, max(0, size - FREE)))
+
+    def __enter__(self) -> Share:
+        """Begin to hold."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Give everything back."""
+        self._set(0)
+
+    def _set(self, size: int) -> None:
+        self._budget.held += size - self._size
+        self._size = size
+
+
+async def received(
+    headers: Mapping[bytes, bytes],
+    receive: Callable[[], Awaitable[dict[str, Any]]],
+    share: Share,
+    *,
+    limit: int,
+    seconds: float,
+) -> bytes:
+    """Return a body as it came.
+
+    Args:
+        headers: The request's.
+        receive: Returns the next event, as ASGI has it.
+        share: Of the memory for bodies; it grows with this one.
+        limit: Bytes that are taken at most.
+        seconds: How long all of it may take to come.
+
+    Raises:
+        RequestError: 413 if it is larger, 408 if it takes longer, 503 if other requests take all
+            memory there is, 400 if the client leaves.
+    """
+    if int(headers.get(b"content-length", 0)) > limit:
+        raise too_large(limit)
+    blocks, size, more = [], 0, True
+    try:
+        async with asyncio.timeout(seconds):
+            while more:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise RequestError("the client went away", status=400)
+                block = message.get("body", b"")
+                size += len(block)
+                if size > limit:
+                    raise too_large(limit)
+                share.grow_to(size)
+                blocks.append(block)
+                more = message.get("more_body", False)
+    except TimeoutError as error:
+        raise too_slow(seconds) from error
+    return b"".join(blocks)
 
 
 def encoding_of(headers: Mapping[bytes, bytes]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from penstock.serving.binary import SIZE, decode
+from penstock.serving.binary_tensors import SIZE, decode
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import Any
 from penstock.data import sample
 from penstock.errors import InputError
 from penstock.records.dataset import Column, Dataset
-from penstock.serving.answer import Answer
+from penstock.serving.prediction import Prediction
 
 TOLERANCE = 1e-9
 """How far a probability may be from the model's own; a regression's value likewise, relatively. It
@@ -53,7 +53,7 @@ def columns_of(rows: Mapping[str, Sequence[Any]], columns: Sequence[Column]) -> 
     }
 
 
-def difference(got: Answer, expected: Answer, row: int) -> str:
+def difference(got: Prediction, expected: Prediction, row: int) -> str:
     """Return how one row's answer differs from the expected one, in words; empty: it does not."""
     try:
         label, score = got.labels[row], got.probabilities[row] if got.probabilities else []
@@ -71,7 +71,7 @@ def difference(got: Answer, expected: Answer, row: int) -> str:
     return ""
 
 
-def distance(got: Answer, expected: Answer, row: int) -> float:
+def distance(got: Prediction, expected: Prediction, row: int) -> float:
     """Return how far one row's scores are from the expected ones; 0 where there are none."""
     if expected.probabilities is None:
         return abs(float(got.labels[row]) - float(expected.labels[row]))
