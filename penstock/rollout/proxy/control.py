@@ -1,4 +1,4 @@
-"""Starting and steering the front process of a local service."""
+"""Starting and controlling the proxy of a local service."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _TABLE = "/table"
 
 
 def start(folder: ServiceFolder, *, port: int) -> Front:
-    """Start the front on `port` (0: a free one); it does not listen until it is given a table.
+    """Start the proxy on `port` (0: a free one); it listens once it has its first routing table.
 
     Raises:
-        ServiceError: If the port is in use, naming by whom where that is known, or the front does
-            not come up; nothing is left running.
+        ServiceError: If the port is in use, naming by whom where that is known, or the proxy does
+            not start; nothing is left running.
     """
     log = folder.log("front")
     with contextlib.ExitStack() as stack:
@@ -42,34 +42,34 @@ def start(folder: ServiceFolder, *, port: int) -> Front:
             log=log,
             sockets=[public, admin],
         )
-        front = Front(port=public.getsockname()[1], admin_port=admin.getsockname()[1], process=ref)
+        proxy = Front(port=public.getsockname()[1], admin_port=admin.getsockname()[1], process=ref)
     try:
         process.wait_until_ready(
-            front.admin_port,
+            proxy.admin_port,
             _TABLE,
             ref,
             timeout=_READY_TIMEOUT,
             log=log,
-            what="the front process",
+            what="the proxy",
             headers=folder.headers(),
         )
     except BaseException:
         process.stop(ref, grace=5)
         raise
-    return front
+    return proxy
 
 
-def apply(folder: ServiceFolder, front: Front, state: LocalState, *, term: int) -> None:
-    """Make the front do what the state says; returns when it is in effect.
+def apply(folder: ServiceFolder, proxy: Front, state: LocalState, *, term: int) -> None:
+    """Send the proxy the routing table of a state; returns when it is in effect.
 
     Args:
         folder: The service's folder.
-        front: Its front.
+        proxy: Its proxy.
         state: Arms, weight and assignment.
-        term: The lease's: the front refuses one that is lower than it has seen.
+        term: The lease's: the proxy rejects one that is lower than it has seen.
 
     Raises:
-        LeaseLostError: If a later controller has steered it.
+        LeaseLostError: If a later controller has updated it.
         ServiceError: If it does not answer.
     """
     assignment = state.assignment
@@ -88,25 +88,25 @@ def apply(folder: ServiceFolder, front: Front, state: LocalState, *, term: int) 
             "grids": (assignment.grids or Grids()).model_dump(),
         },
     }
-    _call(folder, front, "PUT", table)
+    _call(folder, proxy, "PUT", table)
 
 
-def read(folder: ServiceFolder, front: Front) -> dict[str, Any]:
-    """Return the front's table and counters.
-
-    Raises:
-        ServiceError: If it does not answer.
-    """
-    return _call(folder, front, "GET")
-
-
-def observe(folder: ServiceFolder, front: Front) -> Observation:
-    """Return the front's counters.
+def read(folder: ServiceFolder, proxy: Front) -> dict[str, Any]:
+    """Return the proxy's routing table and stats.
 
     Raises:
         ServiceError: If it does not answer.
     """
-    found = read(folder, front)
+    return _call(folder, proxy, "GET")
+
+
+def observe(folder: ServiceFolder, proxy: Front) -> Observation:
+    """Return the proxy's stats.
+
+    Raises:
+        ServiceError: If it does not answer.
+    """
+    found = read(folder, proxy)
     return Observation(
         epoch=found["epoch"],
         arms={arm["version"]: ArmSummary.model_validate(arm["counts"]) for arm in found["arms"]},
@@ -115,26 +115,26 @@ def observe(folder: ServiceFolder, front: Front) -> Observation:
 
 
 def _call(
-    folder: ServiceFolder, front: Front, method: str, table: dict[str, Any] | None = None
+    folder: ServiceFolder, proxy: Front, method: str, table: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     body = json.dumps(table).encode() if table else None
     try:
-        status, said = ask(front.admin_port, method, _TABLE, body=body, headers=folder.headers())
+        status, text = ask(proxy.admin_port, method, _TABLE, body=body, headers=folder.headers())
     except OSError as error:
-        raise _disobeys(folder, str(error)) from error
+        raise _rejected(folder, str(error)) from error
     if status == 409:
         raise LeaseLostError(
-            "another controller has steered it since",
+            "another controller has updated it since",
             where=f"service {folder.service}",
             remedy="Look at what it does now with: penstock status.",
         )
     if status != 200:
-        raise _disobeys(folder, f"{status}: {said.decode(errors='replace')}")
-    answer: dict[str, Any] = json.loads(said)
+        raise _rejected(folder, f"{status}: {text.decode(errors='replace')}")
+    answer: dict[str, Any] = json.loads(text)
     return answer
 
 
-def _disobeys(folder: ServiceFolder, reason: str) -> ServiceError:
+def _rejected(folder: ServiceFolder, reason: str) -> ServiceError:
     return ServiceError(
         f"the proxy rejected the update: {reason}",
         where=f"service {folder.service}",
@@ -144,16 +144,16 @@ def _disobeys(folder: ServiceFolder, reason: str) -> ServiceError:
 
 def _public_socket(folder: ServiceFolder, port: int) -> socket.socket:
     try:
-        held = hold_port(port)
+        bound = hold_port(port)
     except OSError as error:
         raise _port_error(folder, port, str(error.strerror)) from error
     with contextlib.closing(socket.socket()) as probe:
         probe.settimeout(1)
         # Some systems let two programs bind one port if only one of them names the address.
-        if probe.connect_ex((LOOPBACK, held.getsockname()[1])) == 0:
-            held.close()
-            raise _port_error(folder, port, "somebody answers there")
-    return held
+        if probe.connect_ex((LOOPBACK, bound.getsockname()[1])) == 0:
+            bound.close()
+            raise _port_error(folder, port, "it accepts connections")
+    return bound
 
 
 def _port_error(folder: ServiceFolder, port: int, reason: str) -> ServiceError:
@@ -165,5 +165,5 @@ def _port_error(folder: ServiceFolder, port: int, reason: str) -> ServiceError:
     return ServiceError(
         f"port {port} on {LOOPBACK} is in use by {owner}",
         where="deployment.port",
-        remedy="Stop it, name another port, or give 0 to take a free one.",
+        remedy="Stop it, choose another port, or set 0 to use a free one.",
     )

@@ -1,4 +1,4 @@
-"""Labels that come later: sent on to every arm, the losses that they return added up."""
+"""Feedback: labels are sent to every version, and the losses that they return are added up."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 from multidict import CIMultiDict
 
-from penstock.rollout.proxy.routing_table import Arm, Table
+from penstock.rollout.proxy.routing_table import Arm, RoutingTable
 from penstock.rollout.proxy.upstream import NoAnswerError, Reply, UnreachableError, Upstream
 
-_log = logging.getLogger("penstock.splitter")
+_log = logging.getLogger("penstock.proxy")
 
 _SUMS = ("requests", "loss", "squared")
 _NOTHING = dict.fromkeys(_SUMS, 0)
@@ -22,23 +22,23 @@ _NOTHING = dict.fromkeys(_SUMS, 0)
 
 @dataclass(frozen=True)
 class _Found:
-    """What one arm said of some labels.
+    """The response of one arm to some labels.
 
     Attributes:
         arm: The arm.
         paired: Whether they are of requests that stable version and candidate both answered.
-        said: Its answer.
+        response: Its body.
         knows: Whether it knows any of them.
     """
 
     arm: Arm
     paired: bool
-    said: dict[str, Any]
+    response: dict[str, Any]
     knows: bool = False
 
 
 async def fan_out(
-    upstream: Upstream, table: Table, target: str, headers: CIMultiDict[str], body: bytes
+    upstream: Upstream, table: RoutingTable, target: str, headers: CIMultiDict[str], body: bytes
 ) -> bytes | None:
     """Send labels to every arm and count their losses; return the answer for the client.
 
@@ -68,7 +68,7 @@ async def fan_out(
     return orjson.dumps(_summary(found, total=sum(map(len, groups.values()))))
 
 
-def _groups(body: bytes, table: Table) -> dict[bool, list[Any]] | None:
+def _groups(body: bytes, table: RoutingTable) -> dict[bool, list[Any]] | None:
     """Return the labels of requests that were mirrored (True) and of others (False)."""
     try:
         groups: dict[bool, list[Any]] = {}
@@ -105,20 +105,20 @@ async def _ask(
         return _Found(arm, paired, nothing | {"live": _NOTHING, "mirrored": _NOTHING})
     if reply.status != 200 or reply.body is None:
         return None
-    return _Found(arm=arm, paired=paired, said=orjson.loads(reply.body), knows=True)
+    return _Found(arm=arm, paired=paired, response=orjson.loads(reply.body), knows=True)
 
 
-def _count(found: _Found, table: Table) -> None:
-    found.arm.tally.add_labelled(found.said["live"])
+def _count(found: _Found, table: RoutingTable) -> None:
+    found.arm.stats.add_labelled(found.response["live"])
     if found.paired and found.arm is table.arms.get("stable"):
-        table.pairs.stable.add_labelled(found.said["live"])
+        table.pairs.stable.add_labelled(found.response["live"])
     if found.paired and found.arm is table.arms.get("candidate"):
-        table.pairs.candidate.add_labelled(found.said["mirrored"])
+        table.pairs.candidate.add_labelled(found.response["mirrored"])
 
 
 def _summary(found: Sequence[_Found], *, total: int) -> dict[str, Any]:
     sums = {
-        kind: {key: sum(each.said[kind][key] for each in found) for key in _SUMS}
+        kind: {key: sum(each.response[kind][key] for each in found) for key in _SUMS}
         for kind in ("live", "mirrored")
     }
     joined = min(total, _known(found, "joined"))
@@ -126,12 +126,12 @@ def _summary(found: Sequence[_Found], *, total: int) -> dict[str, Any]:
     # What one version does not remember another one may; only what is left is unknown to all.
     counts = {"joined": joined, "unknown": total - joined - repeated, "repeated": repeated}
     first = next(each for each in found if each.knows)
-    return {**first.said, **counts, **sums}
+    return {**first.response, **counts, **sums}
 
 
 def _known(found: Sequence[_Found], key: str) -> int:
     """Return how many labels found their row anywhere: both versions know one that was mirrored."""
-    paired = [int(each.said.get(key, 0)) for each in found if each.paired]
+    paired = [int(each.response.get(key, 0)) for each in found if each.paired]
     return max(paired, default=0) + sum(
-        int(each.said.get(key, 0)) for each in found if not each.paired
+        int(each.response.get(key, 0)) for each in found if not each.paired
     )

@@ -1,4 +1,4 @@
-"""Answering a request with what an arm answers to it."""
+"""Forwarding a request to the version that the routing table chooses."""
 
 from __future__ import annotations
 
@@ -10,9 +10,17 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from penstock.rollout.proxy import feedback
-from penstock.rollout.proxy.mirroring import Copies
-from penstock.rollout.proxy.requests import Asked, Bounds, Intake, closing, error, passed_on, whole
-from penstock.rollout.proxy.routing_table import Arm, Table
+from penstock.rollout.proxy.mirroring import Mirror
+from penstock.rollout.proxy.requests import (
+    Limits,
+    ProxyRequest,
+    RequestReader,
+    closing,
+    error,
+    passed_on,
+    whole,
+)
+from penstock.rollout.proxy.routing_table import Arm, RoutingTable
 from penstock.rollout.proxy.stats import Outcome, Pair
 from penstock.rollout.proxy.upstream import (
     ClientGoneError,
@@ -29,84 +37,93 @@ from penstock.serving.request_body import Budget, Share
 from penstock.serving.request_errors import RequestError
 from penstock.serving.request_headers import MIRROR, REQUEST_ID
 
-_log = logging.getLogger("penstock.splitter")
+_log = logging.getLogger("penstock.proxy")
 
 _LABELS_BODY = 4 << 20
 """Bytes in the body of a request that brings labels, as the model server takes them."""
 
 
 @dataclass
-class Splitter:
-    """Sends each request to the arm that its table chooses, and counts what comes of it.
+class Proxy:
+    """Sends each request to the arm that the routing table chooses, and counts the outcome.
 
-    Only predictions are counted: other requests say nothing of how good a version is.
+    Only predictions are counted: other requests say nothing about how good a version is.
     """
 
     upstream: Upstream
     key: str
-    bounds: Bounds = field(default_factory=Bounds)
-    table: Table = field(default_factory=Table)
-    copies: Copies = field(init=False)
+    limits: Limits = field(default_factory=Limits)
+    table: RoutingTable = field(default_factory=RoutingTable)
+    mirror: Mirror = field(init=False)
 
     def __post_init__(self) -> None:
-        self.copies = Copies(self.upstream)
-        self._budget = Budget(self.bounds.bodies)
-        self._intake = Intake(self.key, self.bounds)
+        self.mirror = Mirror(self.upstream)
+        self._budget = Budget(self.limits.bodies)
+        self._reader = RequestReader(self.key, self.limits)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request."""
-        refusal = self._intake.refusal(request)
+        refusal = self._reader.refusal(request)
         if refusal is not None:
             return refusal
         try:
             with self._budget.share() as share:
-                asked = await self._intake.read(request, share)
-                if asked.kind == "feedback":
-                    return await self._feedback(request, asked, share)
-                return await self._answer(request, asked)
+                incoming = await self._reader.read(request, share)
+                if incoming.kind == "feedback":
+                    return await self._feedback(request, incoming, share)
+                return await self._answer(request, incoming)
         except TooLargeError:
-            return self._intake.too_large()
+            return self._reader.too_large()
         except TooSlowError:
-            return closing(error(408, f"the body did not come within {self.bounds.seconds:g} s"))
+            return closing(error(408, f"the body did not arrive within {self.limits.seconds:g} s"))
         except RequestError as refused:
             return closing(error(refused.status, refused.message, headers=refused.headers))
         except ClientGoneError:
             # Nobody reads this, and it is no version's fault.
-            return error(499, "the client went away")
+            return error(499, "the client closed the connection")
 
-    async def _answer(self, request: web.BaseRequest, asked: Asked) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest, incoming: ProxyRequest) -> web.StreamResponse:
         # Read only now: a slow upload must not be sent by a table that is long past.
         table = self.table
-        named = table.named(asked.path)
+        named = table.named(incoming.path)
         arm = named or table.choose(request.headers)
         if arm is None:
             return error(503, "no version is being served")
-        pair = self._copy(asked, arm, table) if asked.kind == "predict" and not named else None
+        pair = (
+            self._mirror(incoming, arm, table) if incoming.kind == "predict" and not named else None
+        )
         try:
             try:
-                reply = await self._ask(asked, arm, table, pair)
+                reply = await self._send(incoming, arm, table, pair)
             except UnreachableError:
                 other = table.instead_of(arm)
                 if other is None or named:
                     raise
-                # Nothing of it was processed, so it may be asked again.
+                # Nothing of it was processed, so it may be sent again.
                 arm = other
-                reply = await self._ask(asked, arm, table, None)
+                reply = await self._send(incoming, arm, table, None)
         except UnreachableError:
-            return _unanswered(asked, f"version {arm.version} cannot be reached")
+            return _unanswered(incoming, f"version {arm.version} cannot be reached")
         except NoAnswerError:
-            return _unanswered(asked, f"version {arm.version} did not answer")
+            return _unanswered(incoming, f"version {arm.version} did not answer")
         return await _relay(request, reply)
 
-    async def _ask(self, asked: Asked, arm: Arm, table: Table, pair: Pair | None) -> Reply:
-        """Ask one arm and count what comes of it."""
+    async def _send(
+        self, incoming: ProxyRequest, arm: Arm, table: RoutingTable, pair: Pair | None
+    ) -> Reply:
+        """Send the request to one arm and count the outcome."""
         arm.in_flight += 1
-        outcome = Outcome(0, replayed=asked.replayed)
+        outcome = Outcome(0, replayed=incoming.replayed)
         try:
             reply = await self.upstream.ask(
-                arm.port, asked.method, asked.target, asked.headers, asked.body, asked.stream
+                arm.port,
+                incoming.method,
+                incoming.target,
+                incoming.headers,
+                incoming.body,
+                incoming.stream,
             )
-            outcome = outcome_of(reply, replayed=asked.replayed)
+            outcome = outcome_of(reply, replayed=incoming.replayed)
         except UnreachableError as failure:
             outcome.unreachable = True
             _log.warning("version %s cannot be reached: %s", arm.version, failure)
@@ -119,52 +136,52 @@ class Splitter:
             raise
         finally:
             arm.in_flight -= 1
-            if asked.kind == "predict":
+            if incoming.kind == "predict":
                 # Later, because reading the answer for its scores must not delay the client.
                 asyncio.get_running_loop().call_soon(_count, arm, table, outcome, pair)
         return reply
 
-    def _copy(self, asked: Asked, arm: Arm, table: Table) -> Pair | None:
+    def _mirror(self, incoming: ProxyRequest, arm: Arm, table: RoutingTable) -> Pair | None:
         if not table.mirrored(arm):
             return None
-        if asked.stream is not None:
+        if incoming.stream is not None:
             table.pairs.dropped += 1
             return None
-        headers = asked.headers.copy()
+        headers = incoming.headers.copy()
         headers[MIRROR] = self.key
-        pair = Pair(table.pairs, table.edges, asked.request_id)
-        sent = self.copies.send(
+        pair = Pair(table.pairs, table.edges, incoming.request_id)
+        sent = self.mirror.send(
             table.arms["candidate"],
             pair,
-            target=asked.target,
+            target=incoming.target,
             headers=headers,
-            body=asked.body or b"",
-            replayed=asked.replayed,
+            body=incoming.body or b"",
+            replayed=incoming.replayed,
         )
         return pair if sent else None
 
     async def _feedback(
-        self, request: web.BaseRequest, asked: Asked, share: Share
+        self, request: web.BaseRequest, incoming: ProxyRequest, share: Share
     ) -> web.StreamResponse:
-        if asked.stream is not None:
-            asked.body, asked.stream = await whole(asked.stream, share), None
-        if len(asked.body or b"") > _LABELS_BODY:
-            return self._intake.too_large(_LABELS_BODY)
-        headers, body = self._readable(asked, share)
-        answer = await feedback.fan_out(self.upstream, self.table, asked.target, headers, body)
+        if incoming.stream is not None:
+            incoming.body, incoming.stream = await whole(incoming.stream, share), None
+        if len(incoming.body or b"") > _LABELS_BODY:
+            return self._reader.too_large(_LABELS_BODY)
+        headers, body = self._readable(incoming, share)
+        answer = await feedback.fan_out(self.upstream, self.table, incoming.target, headers, body)
         if answer is None:
-            return await self._answer(request, asked)
-        named = {REQUEST_ID: asked.request_id}
+            return await self._answer(request, incoming)
+        named = {REQUEST_ID: incoming.request_id}
         return web.Response(body=answer, content_type="application/json", headers=named)
 
-    def _readable(self, asked: Asked, share: Share) -> tuple[CIMultiDict[str], bytes]:
-        """Return a request's body as it was before it was compressed, and the headers of that."""
-        body, headers = asked.body or b"", asked.headers
+    def _readable(self, incoming: ProxyRequest, share: Share) -> tuple[CIMultiDict[str], bytes]:
+        """Return a request's body decompressed, and the headers that describe it then."""
+        body, headers = incoming.body or b"", incoming.headers
         encoding = headers.get("content-encoding", "").encode("utf-8", "surrogateescape")
         try:
             compressed = request_body.encoding_of({b"content-encoding": encoding})
         except RequestError:
-            # The arm says what is wrong with it.
+            # The arm answers what is wrong with it.
             return headers, body
         if not compressed:
             return headers, body
@@ -191,13 +208,13 @@ async def _relay(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     return response
 
 
-def _count(arm: Arm, table: Table, outcome: Outcome, pair: Pair | None) -> None:
-    arm.tally.add(outcome, edges=table.edges)
+def _count(arm: Arm, table: RoutingTable, outcome: Outcome, pair: Pair | None) -> None:
+    arm.stats.add(outcome, edges=table.edges)
     if pair:
         pair.ended(stable=outcome)
 
 
-def _unanswered(asked: Asked, message: str) -> web.Response:
+def _unanswered(incoming: ProxyRequest, message: str) -> web.Response:
     response = error(502, message)
-    response.headers[REQUEST_ID] = asked.request_id
+    response.headers[REQUEST_ID] = incoming.request_id
     return response

@@ -1,4 +1,4 @@
-"""Mirrored copies of requests: answered by the candidate, seen by nobody."""
+"""Mirroring: copies of requests go to the candidate, whose responses no client sees."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from penstock.rollout.proxy.upstream import (
     outcome_of,
 )
 
-_log = logging.getLogger("penstock.splitter")
+_log = logging.getLogger("penstock.proxy")
 
 _UNDER_WAY = 64
 _BYTES = 16 << 20
@@ -24,8 +24,8 @@ _BYTES = 16 << 20
 must not fill the memory of what everybody's requests go through."""
 
 
-class Copies:
-    """Sends copies, beside the requests that they are copies of.
+class Mirror:
+    """Sends copies to the candidate, beside the requests that they are copies of.
 
     Beside and not after: both versions then have the same requests at the same moments, with the
     same neighbours on the machine, and each the other as its load. A copy that waited until the
@@ -50,7 +50,7 @@ class Copies:
     ) -> bool:
         """Send a copy soon; return whether there was room for it."""
         if len(self._under_way) >= _UNDER_WAY or self._bytes + len(body) > _BYTES:
-            pair.tally.dropped += 1
+            pair.stats.dropped += 1
             return False
         self._bytes += len(body)
         # A task starts when the loop is free next, which is when the request itself was sent.
@@ -90,4 +90,4 @@ class Copies:
         except Exception:
             # Whatever an answer holds, a copy is evidence and nothing more.
             _log.exception("a pair could not be compared")
-            pair.tally.dropped += 1
+            pair.stats.dropped += 1

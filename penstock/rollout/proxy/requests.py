@@ -1,4 +1,4 @@
-"""A request as it comes to the front: what is refused at once, and what an arm gets of the rest."""
+"""Reading a request: what is rejected at once, and what a version gets of the rest."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _CONTINUE = "100-continue"
 
 
 # What holds for one connection and not for the message (RFC 9110, section 7.6.1), and `expect`,
-# which the front answers itself.
+# which the proxy answers itself.
 _HOP_BY_HOP = frozenset(
     {
         "connection",
@@ -49,8 +49,8 @@ Kind = Literal["predict", "feedback", "other"]
 
 
 @dataclass(frozen=True)
-class Bounds:
-    """What clients may take.
+class Limits:
+    """Limits of requests and connections.
 
     Attributes:
         body: Bytes in one request's body.
@@ -66,14 +66,14 @@ class Bounds:
 
 
 @dataclass
-class Asked:
+class ProxyRequest:
     """A request as it goes to an arm.
 
     Attributes:
         method: Its method.
         target: Path and query.
         kind: `predict` is evidence, `feedback` goes to every arm, `other` is only passed on.
-        headers: Its headers; a mark of the rollout's own requests is in them where it is genuine.
+        headers: Its headers; of the rollout's own headers only genuine ones are in them.
         body: The body, whole; None: there is none, or it is streamed.
         stream: The rest of the client's connection, where the body is too large to be kept.
     """
@@ -102,16 +102,16 @@ class Asked:
 
 
 @dataclass
-class Intake:
+class RequestReader:
     """Reads requests.
 
     Attributes:
-        key: What marks the rollout's own requests.
-        bounds: What clients may take.
+        key: The value of the headers of the rollout's own requests.
+        limits: Limits of requests and connections.
     """
 
     key: str
-    bounds: Bounds = field(default_factory=Bounds)
+    limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
         self._rollout_key = RolloutKey(digest_of(self.key))
@@ -119,21 +119,21 @@ class Intake:
     def refusal(self, request: web.BaseRequest) -> web.Response | None:
         """Return the answer to what is not to be passed on, before its body is read."""
         headers = request.headers
-        if (request.content_length or 0) > self.bounds.body:
+        if (request.content_length or 0) > self.limits.body:
             return self.too_large()
         if not request.raw_path.startswith("/"):
             return error(400, "the request's target must be a path")
         if request.version not in (HttpVersion10, HttpVersion11):
-            return closing(error(505, "HTTP/1.1 and HTTP/1.0 are spoken here"))
+            return closing(error(505, "only HTTP/1.0 and HTTP/1.1 are supported"))
         codings = ",".join(headers.getall("transfer-encoding", ())).strip().lower()
         if codings not in ("", "chunked"):
             # What its framing is to an arm must not depend on who reads the header.
-            return closing(error(501, "of transfer codings chunked alone is taken"))
+            return closing(error(501, "the only transfer coding supported is chunked"))
         if headers.get("expect", _CONTINUE).lower() != _CONTINUE:
-            return error(417, f"of expectations {_CONTINUE} alone is met")
+            return error(417, f"the only expectation supported is {_CONTINUE}")
         return None
 
-    async def read(self, request: web.BaseRequest, share: Share) -> Asked:
+    async def read(self, request: web.BaseRequest, share: Share) -> ProxyRequest:
         """Return a request, its body whole if it is small, else yet to be read.
 
         Raises:
@@ -142,22 +142,24 @@ class Intake:
             ClientGoneError: If the client leaves; likewise.
             RequestError: If other requests take all memory there is.
         """
-        asked = Asked(request.method, request.raw_path, _kind(request), self._headers(request))
+        incoming = ProxyRequest(
+            request.method, request.raw_path, _kind(request), self._headers(request)
+        )
         if not request.body_exists:
-            return asked
+            return incoming
         if "expect" in request.headers and request.version >= HttpVersion11:
             # Else it waits a while before it sends the body.
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             request.writer.output_size = 0
         blocks = self._blocks(request)
         if request.content_length is not None and request.content_length <= WHOLE:
-            asked.body = await whole(blocks, share)
+            incoming.body = await whole(blocks, share)
         else:
-            asked.stream = blocks
-        return asked
+            incoming.stream = blocks
+        return incoming
 
     def _headers(self, request: web.BaseRequest) -> CIMultiDict[str]:
-        """Return the headers that an arm gets: with an id, and without forged marks."""
+        """Return the headers that an arm gets: with an id, without forged rollout headers."""
         headers = passed_on(request.headers)
         for name in ROLLOUT:
             values = headers.popall(name, ())
@@ -169,7 +171,7 @@ class Intake:
 
     async def _blocks(self, request: web.BaseRequest) -> AsyncIterator[bytes]:
         size = 0
-        deadline = asyncio.get_running_loop().time() + self.bounds.seconds
+        deadline = asyncio.get_running_loop().time() + self.limits.seconds
         try:
             while True:
                 async with asyncio.timeout_at(deadline):
@@ -177,7 +179,7 @@ class Intake:
                 if not block:
                     return
                 size += len(block)
-                if size > self.bounds.body:
+                if size > self.limits.body:
                     raise TooLargeError
                 yield block
         except TimeoutError as late:
@@ -186,15 +188,15 @@ class Intake:
             raise ClientGoneError from gone
 
     def too_large(self, limit: int | None = None) -> web.Response:
-        """Return the refusal of a body of more bytes than are taken."""
-        taken = limit or self.bounds.body
-        return error(413, f"the body is larger than the {taken:,} bytes taken")
+        """Return the response to a body that is larger than the limit."""
+        most = limit or self.limits.body
+        return error(413, f"the body is larger than the limit of {most:,} bytes")
 
 
 def error(
     status: int, message: str, *, headers: Sequence[tuple[bytes, bytes]] = ()
 ) -> web.Response:
-    """Return an answer of the front's own."""
+    """Return a response of the proxy's own."""
     named = {name.decode(): value.decode() for name, value in headers}
     return web.json_response({"error": message}, status=status, headers=named)
 
@@ -208,7 +210,7 @@ def passed_on(headers: MultiMapping[str]) -> CIMultiDict[str]:
 
 
 def closing(response: web.Response) -> web.Response:
-    """Have the connection end after a response: of what follows nobody knows what it is."""
+    """Have the connection end after a response: nobody knows what the bytes that follow are."""
     response.force_close()
     return response
 

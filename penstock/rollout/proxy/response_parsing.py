@@ -1,4 +1,4 @@
-"""Reading labels and scores out of what a model server answered."""
+"""Response parsing: labels and scores from the response of a model server."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from penstock.serving.binary_tensors import SIZE, decode
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """The rows of one answer.
+class PredictedRows:
+    """The rows of one response.
 
     Attributes:
         labels: What was predicted, one a row.
@@ -29,17 +29,17 @@ class Answered:
     classes: Sequence[Any]
     of: int = 0
 
-    def row(self, draw: float) -> Answered:
+    def row(self, draw: float) -> PredictedRows:
         """Return one row alone: the one that lies at `draw`, in [0, 1), of all rows."""
         rows = len(self.labels)
         place = slice(int(draw * rows), int(draw * rows) + 1)
-        return Answered(self.labels[place], self.scores[place], self.classes, of=rows)
+        return PredictedRows(self.labels[place], self.scores[place], self.classes, of=rows)
 
 
-def read(body: bytes, *, header_length: int | None = None) -> Answered | None:
+def parse(body: bytes, *, header_length: int | None = None) -> PredictedRows | None:
     """Return the rows of a KServe v1 or Open Inference v2 answer; None if it is neither.
 
-    An answer is evidence and nothing more: one that cannot be read must not break the front.
+    A response that cannot be read must not break the proxy: it is left out of the stats.
 
     Args:
         body: The answer.
@@ -59,15 +59,15 @@ def read(body: bytes, *, header_length: int | None = None) -> Answered | None:
         return None
 
 
-def _v1(answer: dict[str, Any]) -> Answered:
+def _v1(answer: dict[str, Any]) -> PredictedRows:
     labels, classes = answer["predictions"], answer.get("classes") or ()
     if not classes:
-        return Answered(labels, [float(label) for label in labels], ())
+        return PredictedRows(labels, [float(label) for label in labels], ())
     rows = answer.get("probabilities") or ()
-    return Answered(labels, _scores(labels, rows, classes, answer.get("positive")), classes)
+    return PredictedRows(labels, _scores(labels, rows, classes, answer.get("positive")), classes)
 
 
-def _v2(answer: dict[str, Any], rest: memoryview) -> Answered:
+def _v2(answer: dict[str, Any], rest: memoryview) -> PredictedRows:
     tensors: dict[str, Sequence[Any]] = {}
     for tensor in answer["outputs"]:
         size = (tensor.get("parameters") or {}).get(SIZE)
@@ -80,10 +80,12 @@ def _v2(answer: dict[str, Any], rest: memoryview) -> Answered:
     labels = tensors["predictions"]
     classes = orjson.loads(parameters["classes"]) if "classes" in parameters else ()
     if not classes:
-        return Answered(labels, [float(label) for label in labels], ())
+        return PredictedRows(labels, [float(label) for label in labels], ())
     flat, width = tensors.get("probabilities") or (), len(classes)
     rows = [flat[start : start + width] for start in range(0, len(flat), width)]
-    return Answered(labels, _scores(labels, rows, classes, parameters.get("positive")), classes)
+    return PredictedRows(
+        labels, _scores(labels, rows, classes, parameters.get("positive")), classes
+    )
 
 
 def _decoded(tensor: dict[str, Any], raw: memoryview) -> list[Any]:

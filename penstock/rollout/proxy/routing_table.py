@@ -1,4 +1,4 @@
-"""Which version answers a request: the front's table, replaced as a whole."""
+"""The routing table: which version answers a request. It is replaced as a whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.rollout.proxy.stats import Edges, PairTally, Tally, edges_of
+from penstock.rollout.proxy.stats import Buckets, PairStats, Stats, buckets_of
 
 # A draw that spreads load; nothing is kept secret by it.
 _random = random.Random()  # noqa: S311
@@ -28,14 +28,14 @@ class Load:
 
 @dataclass(eq=False)
 class Arm:
-    """One version behind the front, as one table has it; `tally` and `load` go from table to table.
+    """One version behind the proxy, as one table has it; `stats` and `load` go from table to table.
 
     Attributes:
         role: `stable`, `candidate` or `retired`.
         version: Its number in the registry.
         identity: Another one each time that the version is brought up.
         port: Where it answers, on loopback.
-        tally: What it answered since the counters began.
+        stats: What it answered since the counters began.
         load: What it has not answered yet.
     """
 
@@ -43,7 +43,7 @@ class Arm:
     version: int
     identity: str
     port: int
-    tally: Tally = field(default_factory=Tally)
+    stats: Stats = field(default_factory=Stats)
     load: Load = field(default_factory=Load)
 
     @property
@@ -57,7 +57,7 @@ class Arm:
 
 
 @dataclass(frozen=True)
-class Table:
+class RoutingTable:
     """Arms, weight and assignment.
 
     Attributes:
@@ -66,9 +66,9 @@ class Table:
         mirror: Share of the stable version's requests that the candidate gets a copy of.
         sticky_header: Header whose value decides on the version; empty: none.
         choice_header: Header that names the version; empty: none.
-        edges: Of the histograms.
-        pairs: Counters of mirrored requests.
-        epoch: Another one means that all counters began anew.
+        edges: Bucket edges of the histograms.
+        pairs: Stats of mirrored requests.
+        epoch: Changes when all counters restart from zero.
     """
 
     arms: Mapping[str, Arm] = field(default_factory=dict)
@@ -76,8 +76,8 @@ class Table:
     mirror: float = 0.0
     sticky_header: str = ""
     choice_header: str = ""
-    edges: Edges = field(default_factory=Edges)
-    pairs: PairTally = field(default_factory=PairTally)
+    edges: Buckets = field(default_factory=Buckets)
+    pairs: PairStats = field(default_factory=PairStats)
     epoch: str = field(default_factory=lambda: secrets.token_hex(8))
 
     def choose(self, headers: Mapping[str, str]) -> Arm | None:
@@ -116,7 +116,7 @@ class Table:
         wanted = self.mirror > 0 and arm.role == "stable" and "candidate" in self.arms
         return wanted and _random.random() < self.mirror
 
-    def replaced(self, given: Mapping[str, Any]) -> Table:
+    def replaced(self, given: Mapping[str, Any]) -> RoutingTable:
         """Return the table that `given` describes; this one and its arms stay as they are.
 
         What stays the same keeps its counters.
@@ -125,20 +125,20 @@ class Table:
             LookupError, TypeError, ValueError: If a field is missing, or is not what it must be.
         """
         routing = given["routing"]
-        edges = _numbers(edges_of(routing["grids"]))
+        edges = _numbers(buckets_of(routing["grids"]))
         kept = edges == self.edges
         known = {arm.identity: arm for arm in self.arms.values()}
         arms = _by_role([_arm(fields, known, counted=kept) for fields in given["arms"]])
         now, before = arms.get("candidate"), self.arms.get("candidate")
         same = kept and (now is None or (before and now.identity == before.identity))
-        return Table(
+        return RoutingTable(
             arms=arms,
             weight=_whole(given["weight"], 0, 100, what="a weight"),
             mirror=_share(routing["mirror"]),
             sticky_header=_text(routing["sticky_header"]),
             choice_header=_text(routing["choice_header"]),
             edges=edges,
-            pairs=self.pairs if same else PairTally(),
+            pairs=self.pairs if same else PairStats(),
             epoch=self.epoch if kept else secrets.token_hex(8),
         )
 
@@ -154,7 +154,7 @@ class Table:
                     "identity": arm.identity,
                     "port": arm.port,
                     "in_flight": arm.in_flight,
-                    "counts": arm.tally.counts(),
+                    "counts": arm.stats.counts(),
                 }
                 for arm in self.arms.values()
             ],
@@ -183,39 +183,39 @@ def _arm(fields: Mapping[str, Any], known: Mapping[str, Arm], *, counted: bool) 
     if before is not None:
         # Its requests under way are waited for whatever else changes.
         arm.load = before.load
-        arm.tally = before.tally if counted else arm.tally
+        arm.stats = before.stats if counted else arm.stats
     return arm
 
 
 def _by_role(arms: Sequence[Arm]) -> dict[str, Arm]:
     found = {arm.role: arm for arm in arms}
     if len(found) < len(arms) or len({arm.identity for arm in arms}) < len(arms):
-        raise ValueError("a role or an identity is there twice")
+        raise ValueError("a role or an identity is given twice")
     if not found.keys() <= _ROLES:
         raise ValueError(f"the roles are {sorted(_ROLES)}, not {sorted(found)}")
     return found
 
 
-def _numbers(edges: Edges) -> Edges:
+def _numbers(edges: Buckets) -> Buckets:
     for value in (*edges.latency, *edges.scores):
         if type(value) not in (int, float):
-            raise TypeError(f"edges are numbers, not {value!r}")
+            raise TypeError(f"bucket edges must be numbers, not {value!r}")
     return edges
 
 
 def _whole(value: Any, lowest: int, highest: int, *, what: str) -> int:
     if type(value) is not int or not lowest <= value <= highest:
-        raise ValueError(f"{what} is {lowest} to {highest}, not {value!r}")
+        raise ValueError(f"{what} must be an integer from {lowest} to {highest}, not {value!r}")
     return value
 
 
 def _share(value: Any) -> float:
     if type(value) not in (int, float) or not 0 <= value <= 1:
-        raise ValueError(f"a share to mirror is 0 to 1, not {value!r}")
+        raise ValueError(f"the mirrored share must be 0 to 1, not {value!r}")
     return float(value)
 
 
 def _text(value: str) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"{value!r} is not a text")
+        raise TypeError(f"{value!r} is not a string")
     return value

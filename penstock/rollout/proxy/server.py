@@ -1,4 +1,4 @@
-"""aiohttp's HTTP server, within bounds, as the front of a rollout listens with it."""
+"""The HTTP server of the proxy: aiohttp's, within limits."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 _KEPT_SECONDS = 75.0
 
-_log = logging.getLogger("penstock.splitter")
+_log = logging.getLogger("penstock.proxy")
 
 
 class Server(web.Server):
-    """Makes bounded connections.
+    """Accepts connections within limits.
 
     Args:
         handler: Answers a request.
@@ -114,7 +114,7 @@ class _Handler(web.RequestHandler):
         """Answer what could not be handled; what is no HTTP is the client's doing, not an event."""
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             return super().handle_error(request, status, exc, message)
-        _log.info("not HTTP: %s", message)
+        _log.info("not valid HTTP: %s", message)
         response = web.json_response({"error": _sentence(message)}, status=status)
         response.force_close()
         return response
@@ -135,4 +135,6 @@ def _within(handler: Handle) -> Handle:
 
 def _sentence(message: str | None) -> str:
     # What follows the first line shows the bytes.
-    return f"this is not HTTP: {(message or '').partition(chr(10))[0][:200].rstrip(': ')}"
+    return (
+        f"the request is not valid HTTP: {(message or '').partition(chr(10))[0][:200].rstrip(': ')}"
+    )

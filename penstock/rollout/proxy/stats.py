@@ -1,6 +1,6 @@
-"""What the front counts: `records.rollout.ArmSummary` and `Pairs` while they grow.
+"""Stats of the versions: `records.rollout.ArmSummary` and `Pairs` while they grow.
 
-The front is a process of its own that must start fast and stay small, so it keeps plain counters;
+The proxy is a process of its own that must start fast and stay small, so it keeps plain counters;
 whoever reads them makes records of them.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from penstock.rollout.proxy.response_parsing import Answered, read
+from penstock.rollout.proxy.response_parsing import PredictedRows, parse
 
 # A draw of a row; nothing is kept secret by it.
 _random = random.Random()  # noqa: S311
@@ -29,8 +29,8 @@ _LABELS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Edges:
-    """Edges of the histograms; bin i holds what is in `[edges[i-1], edges[i])`."""
+class Buckets:
+    """Edges of histogram buckets; bucket i holds what is in `[edges[i-1], edges[i])`."""
 
     latency: tuple[float, ...] = ()
     scores: tuple[float, ...] = ()
@@ -58,7 +58,7 @@ class Outcome:
 
 
 @dataclass
-class Tally:
+class Stats:
     """Counters of one arm."""
 
     requests: int = 0
@@ -71,8 +71,10 @@ class Tally:
     labels: Counter[str] = field(default_factory=Counter)
     labelled: Counter[str] = field(default_factory=Counter)
 
-    def add(self, outcome: Outcome, *, edges: Edges, draw: float | None = None) -> Answered | None:
-        """Count a request that has ended; return what its answer said of one of its rows.
+    def add(
+        self, outcome: Outcome, *, edges: Buckets, draw: float | None = None
+    ) -> PredictedRows | None:
+        """Count a request that has ended; return the prediction for one of its rows.
 
         Rows of one request are not independent: they come from one client at one moment. So each
         request is one unit, of which one row counts. It is drawn evenly, which leaves the share of
@@ -92,12 +94,12 @@ class Tally:
             self.server_errors += outcome.status >= 500 or outcome.status == 0
             return None
         self.latency[bisect_right(edges.latency, outcome.seconds)] += 1
-        answered = None
+        predicted = None
         if outcome.body:
-            answered = read(outcome.body, header_length=outcome.header_length)
-        if answered is None or not answered.labels:
+            predicted = parse(outcome.body, header_length=outcome.header_length)
+        if predicted is None or not predicted.labels:
             return None
-        row = answered.row(_random.random() if draw is None else draw)
+        row = predicted.row(_random.random() if draw is None else draw)
         self.scores.update(bisect_right(edges.scores, score) for score in row.scores)
         if row.classes and len(self.labels) < _LABELS:
             self.labels.update(map(str, row.labels))
@@ -124,14 +126,14 @@ class Tally:
 
 
 @dataclass
-class PairTally:
+class PairStats:
     """Counters of the requests that stable version and candidate were both asked.
 
     `known` holds the ids of those that both answered with 2xx, the oldest first.
     """
 
-    stable: Tally = field(default_factory=Tally)
-    candidate: Tally = field(default_factory=Tally)
+    stable: Stats = field(default_factory=Stats)
+    candidate: Stats = field(default_factory=Stats)
     rows: int = 0
     agreeing: int = 0
     dropped: int = 0
@@ -163,8 +165,8 @@ class PairTally:
 class Pair:
     """One request that both are asked, until both have ended it."""
 
-    tally: PairTally
-    edges: Edges
+    stats: PairStats
+    edges: Buckets
     request_id: str
     stable: Outcome | None = None
     candidate: Outcome | None = None
@@ -175,10 +177,10 @@ class Pair:
         self.stable = stable or self.stable
         self.candidate = candidate or self.candidate
         if self.stable and self.candidate:
-            self.tally.add(self, self.stable, self.candidate)
+            self.stats.add(self, self.stable, self.candidate)
 
 
-def _agreeing(one: Answered, other: Answered) -> int:
+def _agreeing(one: PredictedRows, other: PredictedRows) -> int:
     if one.classes or other.classes:
         return sum(map(_equal, one.labels, other.labels))
     return sum(map(_close, one.scores, other.scores))
@@ -192,6 +194,6 @@ def _close(one: float, other: float) -> bool:
     return abs(one - other) <= _AGREEING * max(abs(one), abs(other))
 
 
-def edges_of(grids: Mapping[str, Sequence[float]]) -> Edges:
-    """Return the edges that a `records.rollout.Grids` names."""
-    return Edges(latency=tuple(grids["latency"]), scores=tuple(grids["scores"]))
+def buckets_of(grids: Mapping[str, Sequence[float]]) -> Buckets:
+    """Return the bucket edges that a `records.rollout.Grids` names."""
+    return Buckets(latency=tuple(grids["latency"]), scores=tuple(grids["scores"]))

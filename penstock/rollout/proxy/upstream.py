@@ -1,4 +1,4 @@
-"""Sending a request on to one arm, and what comes back."""
+"""Sending a request to one version, and its response."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from penstock.rollout.proxy.upstream_connection import BrokenError, Connection
 from penstock.serving.binary_tensors import HEADER_LENGTH
 
 _CONNECT_TIMEOUT = 5.0
-_TOLD = ("application/json", "application/cloudevents+json")
+_READABLE = ("application/json", "application/cloudevents+json")
 
 _IDLE = 30.0
 """Seconds a connection is kept. The server closes an idle one after 65: closing ours well before
@@ -30,11 +30,11 @@ class NoAnswerError(Exception):
 
 
 class TooLargeError(Exception):
-    """The client sent more than is taken."""
+    """The request is larger than the limit."""
 
 
 class ClientGoneError(Exception):
-    """The client went away before it had sent all of its request."""
+    """The client closed the connection before it had sent all of its request."""
 
 
 class TooSlowError(ClientGoneError):
@@ -104,7 +104,7 @@ class Upstream:
         return reply
 
     def close(self) -> None:
-        """End all connections that are kept."""
+        """Close all idle connections."""
         for connections in self._idle.values():
             for connection in connections:
                 connection.close()
@@ -138,7 +138,7 @@ class Upstream:
             connection.close()
 
     def _forget_old(self) -> None:
-        """End what was not used for long, lest a burst's connections, or a dead port's, stay."""
+        """Close what was not used for long, lest connections of a burst or to a dead port stay."""
         now = time.perf_counter()
         for port, kept in list(self._idle.items()):
             # The oldest is first, and the newest is taken first.
@@ -152,12 +152,14 @@ def outcome_of(reply: Reply, *, replayed: bool) -> Outcome:
     """Return what is counted of an answer."""
     given = reply.headers.get(HEADER_LENGTH, "")
     header_length = int(given) if given.isdecimal() and len(given) <= 10 else None
-    told = header_length is not None or reply.headers.get("content-type", "").startswith(_TOLD)
+    readable = header_length is not None or reply.headers.get("content-type", "").startswith(
+        _READABLE
+    )
     return Outcome(
         reply.status,
         seconds=reply.seconds,
         replayed=replayed,
-        body=reply.body if told and reply.body else b"",
+        body=reply.body if readable and reply.body else b"",
         header_length=header_length,
     )
 
@@ -169,7 +171,7 @@ async def _connect(port: int) -> Connection:
             _, connection = await loop.create_connection(Connection, "127.0.0.1", port)
     except OSError as error:
         # TimeoutError is one too.
-        raise UnreachableError(str(error) or "no connection in time") from error
+        raise UnreachableError(str(error) or "the connection timed out") from error
     return connection
 
 

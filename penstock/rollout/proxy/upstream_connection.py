@@ -1,8 +1,8 @@
-"""One HTTP/1.1 connection to an arm.
+"""One HTTP/1.1 connection to a version.
 
-A client of our own, because it stamps the time when bytes come in, before the loop gets round to
-whoever waits for them: else the version whose answer is passed on first would look faster than the
-other one that was asked at the same moment. It is also what makes the front cheap.
+A client of our own, because it notes the time when bytes arrive, before the event loop resumes the
+task that waits for them: else the version whose response is relayed first would look faster than
+the other one that got the request at the same moment. It also makes the proxy cheap.
 """
 
 from __future__ import annotations
@@ -121,12 +121,12 @@ class Connection(asyncio.Protocol):
         """Parse what came."""
         self.received = time.perf_counter()
         if self._parser is None or self._ended:
-            self._break("it spoke without being asked")
+            self._break("it sent data without a request")
             return
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
-            self._break(f"what it answered is not HTTP: {error}")
+            self._break(f"its response is not valid HTTP: {error}")
 
     def connection_lost(self, error: Exception | None) -> None:
         """Fail whoever waits, unless the end of the connection is that of the answer."""
@@ -205,9 +205,7 @@ class Connection(asyncio.Protocol):
             raise self._problem
         loop = asyncio.get_running_loop()
         self._changed = loop.create_future()
-        silent = loop.call_later(
-            _READ_TIMEOUT, self._break, f"nothing came for {_READ_TIMEOUT:g} s"
-        )
+        silent = loop.call_later(_READ_TIMEOUT, self._break, f"no data for {_READ_TIMEOUT:g} s")
         try:
             await self._changed
         finally:

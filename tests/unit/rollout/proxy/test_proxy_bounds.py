@@ -1,4 +1,4 @@
-"""What no client of the front can do: hold it up, fill it, or have an arm read another request."""
+"""What no client of the proxy can do: hold it up, fill it, or have an arm read another request."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import pytest
 from aiohttp import web
 from router_parts import PREDICT, Backend, Steered, running_front, says, serving
 
-from penstock.rollout.proxy.forward import Splitter
-from penstock.rollout.proxy.requests import Bounds
-from penstock.rollout.proxy.routing_table import Table
+from penstock.rollout.proxy.forward import Proxy
+from penstock.rollout.proxy.requests import Limits
+from penstock.rollout.proxy.routing_table import RoutingTable
 from penstock.rollout.proxy.server import Server
 from penstock.rollout.proxy.upstream import Upstream
 from penstock.rollout.proxy.upstream_connection import WHOLE
@@ -30,13 +30,13 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steered]:
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steered]:
     with running_front(tmp_path_factory.mktemp("front")) as parts:
         yield parts
 
 
 @pytest.fixture(scope="module")
-def arrived(front: Steered) -> Iterator[list[bytes]]:
+def arrived(proxy: Steered) -> Iterator[list[bytes]]:
     """What came to the arm, byte by byte, one entry a connection."""
     found: list[bytes] = []
     listener = socket.create_server(("127.0.0.1", 0))
@@ -56,7 +56,7 @@ def arrived(front: Steered) -> Iterator[list[bytes]]:
 
     taking = threading.Thread(target=take)
     taking.start()
-    front.arms(listener.getsockname()[1])
+    proxy.arms(listener.getsockname()[1])
     yield found
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
@@ -117,10 +117,10 @@ _CHUNKS = b"\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
     ],
 )
 def test_what_could_be_read_two_ways_reaches_no_arm(
-    front: Steered, arrived: list[bytes], raw: bytes
+    proxy: Steered, arrived: list[bytes], raw: bytes
 ) -> None:
     arrived.clear()
-    with socket.create_connection(("127.0.0.1", front.front.port), timeout=5) as wire:
+    with socket.create_connection(("127.0.0.1", proxy.front.port), timeout=5) as wire:
         wire.sendall(raw)
         answer = wire.recv(65536)
     assert answer.split(b" ")[1] in (b"400", b"417", b"501", b"505"), answer
@@ -151,10 +151,10 @@ def test_what_could_be_read_two_ways_reaches_no_arm(
     ],
 )
 def test_an_arm_gets_one_request_framed_anew(
-    front: Steered, arrived: list[bytes], raw: bytes, head: bytes, body: bytes
+    proxy: Steered, arrived: list[bytes], raw: bytes, head: bytes, body: bytes
 ) -> None:
     arrived.clear()
-    assert _said(front.front.port, _POST + raw).startswith(b"HTTP/1.1 200 ")
+    assert _said(proxy.front.port, _POST + raw).startswith(b"HTTP/1.1 200 ")
     (one,) = arrived
     got, _, rest = one.partition(b"\r\n\r\n")
     lines = b"\r\n".join(line for line in got.split(b"\r\n")[2:] if b"x-request-id" not in line)
@@ -178,9 +178,9 @@ _CODINGS: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("coding", _CODINGS)
-def test_bodies_pass_as_they_came_whatever_their_form(front: Steered, coding: str) -> None:
+def test_bodies_pass_as_they_came_whatever_their_form(proxy: Steered, coding: str) -> None:
     with serving(_unpacks) as (arm,):
-        front.arms(arm.port, fresh=coding)
+        proxy.arms(arm.port, fresh=coding)
         for size in (1, WHOLE - 100, WHOLE + 100, 3 * WHOLE):
             sent = _CODINGS[coding](os.urandom(size))
             # An arm of aiohttp's undoes gzip and deflate; the other names it does not know.
@@ -191,10 +191,10 @@ def test_bodies_pass_as_they_came_whatever_their_form(front: Steered, coding: st
                 wanted = zlib.decompress(sent)
             for chunked in (False, True):
                 for expects in (False, True):
-                    got = _exchange(front.front.port, sent, coding, chunked, expects)
+                    got = _exchange(proxy.front.port, sent, coding, chunked, expects)
                     assert got["hash"] == hashlib.sha256(wanted).hexdigest()
                     assert got["length"] == (None if chunked else str(len(sent)))
-    front.arms()
+    proxy.arms()
 
 
 def _exchange(
@@ -225,9 +225,9 @@ def _exchange(
     return found
 
 
-def test_leave_is_not_given_where_nothing_is_to_come(front: Steered) -> None:
+def test_leave_is_not_given_where_nothing_is_to_come(proxy: Steered) -> None:
     with serving(says) as (arm,):
-        front.arms(arm.port, fresh="leave")
+        proxy.arms(arm.port, fresh="leave")
         asks = b"expect: 100-continue\r\nconnection: close\r\n"
         for raw, status in (
             (_POST + asks + b"\r\n", b"200"),
@@ -235,8 +235,8 @@ def test_leave_is_not_given_where_nothing_is_to_come(front: Steered) -> None:
             (_POST + asks + b"content-length: 99999999\r\n\r\n", b"413"),
             (_POST.replace(b"1.1", b"1.0") + asks + b"content-length: 2\r\n\r\n{}", b"200"),
         ):
-            assert _first(front.front.port, raw).split(b" ")[1] == status
-    front.arms()
+            assert _first(proxy.front.port, raw).split(b" ")[1] == status
+    proxy.arms()
 
 
 def _first(port: int, raw: bytes) -> bytes:
@@ -245,42 +245,40 @@ def _first(port: int, raw: bytes) -> bytes:
         return wire.recv(65536)
 
 
-def test_malformed_requests_leave_no_traceback(front: Steered) -> None:
-    log = front.folder.log("front")
+def test_malformed_requests_leave_no_traceback(proxy: Steered) -> None:
+    log = proxy.folder.log("front")
     before = log.stat().st_size
     for _ in range(50):
-        assert b" 400 " in _first(front.front.port, b"nothing of HTTP\r\n\r\n")
+        assert b" 400 " in _first(proxy.front.port, b"nothing of HTTP\r\n\r\n")
     assert log.stat().st_size == before
 
 
-def test_a_path_counts_as_an_arm_reads_it(front: Steered) -> None:
+def test_a_path_counts_as_an_arm_reads_it(proxy: Steered) -> None:
     with serving(says) as (arm,):
-        front.arms(arm.port, fresh="path")
+        proxy.arms(arm.port, fresh="path")
         for path in ("/v1/models/adult%3Apredict", "/v2/models/adult/inf%65r?x=:feedback"):
-            assert front.post(path).status_code == 200
+            assert proxy.post(path).status_code == 200
         deadline = time.monotonic() + 5
-        while front.arm().requests < 2:
+        while proxy.arm().requests < 2:
             assert time.monotonic() < deadline, "they are not evidence"
-    front.arms()
+    proxy.arms()
 
 
 @contextmanager
-def _narrow(arm: int, bounds: Bounds) -> Iterator[int]:
-    """A front of narrow bounds, in a thread of this process; yields its port."""
+def _narrow(arm: int, limits: Limits) -> Iterator[int]:
+    """A proxy of narrow limits, in a thread of this process; yields its port."""
     loop = asyncio.new_event_loop()
     ports: list[int] = []
     runners: list[web.ServerRunner] = []
 
     async def start() -> None:
-        splitter = Splitter(Upstream(), key="k", bounds=bounds)
+        proxy = Proxy(Upstream(), key="k", limits=limits)
         arms = [{"role": "stable", "version": 1, "identity": "i", "port": arm}]
         routing = {"mirror": 0, "sticky_header": "", "choice_header": ""}
         grids = {"latency": [1.0], "scores": [0.5]}
         table = {"arms": arms, "weight": 0, "routing": {**routing, "grids": grids}}
-        splitter.table = Table().replaced(table)
-        server = Server(
-            splitter.handle, connections=bounds.connections, body_seconds=bounds.seconds
-        )
+        proxy.table = RoutingTable().replaced(table)
+        server = Server(proxy.handle, connections=limits.connections, body_seconds=limits.seconds)
         runners.append(web.ServerRunner(server, shutdown_timeout=0.1))
         await runners[0].setup()
         await web.TCPSite(runners[0], "127.0.0.1", 0).start()
@@ -297,10 +295,10 @@ def _narrow(arm: int, bounds: Bounds) -> Iterator[int]:
         thread.join()
 
 
-def test_a_client_of_the_front_has_only_so_long() -> None:
+def test_a_client_of_the_proxy_has_only_so_long() -> None:
     with (
         serving(says) as (arm,),
-        _narrow(arm.port, Bounds(seconds=0.6)) as port,
+        _narrow(arm.port, Limits(seconds=0.6)) as port,
         ExitStack() as stack,
     ):
         wires = [
@@ -334,11 +332,11 @@ def _drip(wires: list[socket.socket]) -> None:
         time.sleep(0.1)
 
 
-def test_bodies_and_connections_of_the_front_are_bounded_together() -> None:
-    bounds = Bounds(bodies=3 << 20, seconds=20, connections=12)
+def test_bodies_and_connections_of_the_proxy_are_bounded_together() -> None:
+    limits = Limits(bodies=3 << 20, seconds=20, connections=12)
     with (
         serving(says) as (arm,),
-        _narrow(arm.port, bounds) as port,
+        _narrow(arm.port, limits) as port,
         ExitStack() as stack,
     ):
         answers = []
@@ -361,7 +359,7 @@ def test_bodies_and_connections_of_the_front_are_bounded_together() -> None:
     assert arm.seen
 
 
-def test_the_logs_and_the_fronts_start_stay_small(tmp_path: Path) -> None:
+def test_the_logs_and_the_proxys_start_stay_small(tmp_path: Path) -> None:
     with running_front(tmp_path) as own:
         log = own.folder.log("front")
         with log.open("ab") as stream:

@@ -1,4 +1,4 @@
-"""The front process, in front of small HTTP servers that show what reached them."""
+"""The proxy, in front of small HTTP servers that show what reached them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aiohttp import web
 from router_parts import PREDICT, Backend, Steered, running_front, serving, until
 
 from penstock.errors import LeaseLostError, ServiceError
-from penstock.rollout.proxy import control as front
+from penstock.rollout.proxy import control
 from penstock.rollout.routers import process
 from penstock.rollout.routers.state import ServiceFolder
 from penstock.serving import request_headers
@@ -94,7 +94,7 @@ def test_a_request_id_is_made_and_only_genuine_marks_are_passed_on(
     forged = [arrived(value) for value in ("1", key[:-1], key.upper(), digest_of(key))]
     assert not any(name in headers for headers in forged for name in request_headers.ROLLOUT)
     genuine = arrived(key)
-    assert request_headers.MIRROR not in genuine, "the front alone makes copies"
+    assert request_headers.MIRROR not in genuine, "the proxy alone makes copies"
     assert (genuine[request_headers.REPLAY], genuine[request_headers.SMOKE]) == (key, key)
     ids = {headers["x-request-id"] for headers in [*forged, genuine]}
     assert len(ids) == 5
@@ -165,7 +165,7 @@ def test_a_client_that_leaves_is_nobodys_error(steered: Steered, backend: Backen
     assert steered.post().status_code == 200
     until(lambda: steered.arm().requests >= 1)
     assert steered.arm().server_errors == 0
-    found = front.read(steered.folder, steered.front)
+    found = control.read(steered.folder, steered.front)
     assert [arm["in_flight"] for arm in found["arms"]] == [0]
 
 
@@ -195,7 +195,7 @@ def test_what_is_in_flight_is_known_and_answered_before_it_stops(
         own.arms(backend.port)
         asking = threading.Thread(target=lambda: got.append(own.client.get("/slow").status_code))
         asking.start()
-        until(lambda: front.read(own.folder, own.front)["arms"][0]["in_flight"] == 1)
+        until(lambda: control.read(own.folder, own.front)["arms"][0]["in_flight"] == 1)
         assert process.stop(own.front.process, grace=10)
         asking.join()
     assert got == [200]
@@ -221,7 +221,7 @@ def test_only_the_holder_of_the_token_steers(steered: Steered, backend: Backend)
     assert httpx.get(address, headers=right, trust_env=False).status_code == 200
     for damaged in (b"{", b"[]", b'{"term": 1}', b'{"term": 1, "arms": [], "routing": {}}'):
         refused = httpx.put(address, content=damaged, headers=right, trust_env=False)
-        assert (refused.status_code, "not a table" in refused.text) == (400, True)
+        assert (refused.status_code, "not a valid routing table" in refused.text) == (400, True)
     steered.arms(backend.port)
     assert steered.folder.token.stat().st_mode & 0o077 == 0
     assert steered.folder.path.stat().st_mode & 0o077 == 0
@@ -310,6 +310,6 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         taken.listen()
         port = taken.getsockname()[1]
         with pytest.raises(ServiceError, match=rf"port {port} on 127.0.0.1 is in use") as caught:
-            front.start(other, port=port)
+            control.start(other, port=port)
     assert "name another port" in str(caught.value)
     assert list(process.strays(other.path, known=[])) == []

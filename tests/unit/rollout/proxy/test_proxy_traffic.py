@@ -1,4 +1,4 @@
-"""What the front does with predictions: assignment, mirroring, retry, counting, labels."""
+"""What the proxy does with predictions: assignment, mirroring, retry, counting, labels."""
 
 from __future__ import annotations
 
@@ -38,43 +38,43 @@ Two = tuple[Steered, Backend, Backend]
 
 
 @pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steered]:
+def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steered]:
     with running_front(tmp_path_factory.mktemp("front")) as parts:
         yield parts
 
 
 @pytest.fixture
-def two(front: Steered) -> Iterator[Two]:
-    """A front, and new servers of the stable version and the candidate."""
+def two(proxy: Steered) -> Iterator[Two]:
+    """A proxy, and new servers of the stable version and the candidate."""
     with serving(says, says) as (stable, candidate):
         stable.said, candidate.said = binary("no", score=0.25), binary("yes", score=0.75)
-        yield front, stable, candidate
+        yield proxy, stable, candidate
 
 
-def _version(front: Steered, **given: Any) -> str:
-    return "candidate" if front.post(**given).json()["predictions"] == ["yes"] else "stable"
+def _version(proxy: Steered, **given: Any) -> str:
+    return "candidate" if proxy.post(**given).json()["predictions"] == ["yes"] else "stable"
 
 
 def test_a_client_that_was_moved_stays_moved(two: Two) -> None:
-    front, stable, candidate = two
+    proxy, stable, candidate = two
     moved: set[str] = set()
     clients = [f"client-{number}" for number in range(150)]
     for weight in (0, 10, 40, 75, 100):
-        front.arms(stable.port, candidate.port, weight=weight, sticky_header="x-user")
-        now = {c for c in clients if _version(front, headers={"X-User": c}) == "candidate"}
+        proxy.arms(stable.port, candidate.port, weight=weight, sticky_header="x-user")
+        now = {c for c in clients if _version(proxy, headers={"X-User": c}) == "candidate"}
         assert moved <= now
         # Five standard deviations of a binomial draw.
         spread = 5 * math.sqrt(len(clients) * weight * (100 - weight)) / 100
         assert abs(len(now) - len(clients) * weight / 100) <= spread
-        again = {c for c in clients[:30] if _version(front, headers={"x-user": c}) == "candidate"}
+        again = {c for c in clients[:30] if _version(proxy, headers={"x-user": c}) == "candidate"}
         assert again == now & set(clients[:30])
         moved = now
-    front.arms(stable.port, candidate.port, weight=0, sticky_header="x-user")
-    assert _version(front, headers={"x-user": clients[0]}) == "stable"
+    proxy.arms(stable.port, candidate.port, weight=0, sticky_header="x-user")
+    assert _version(proxy, headers={"x-user": clients[0]}) == "stable"
 
 
 def test_a_client_may_choose_a_version_that_has_traffic(two: Two) -> None:
-    front, stable, candidate = two
+    proxy, stable, candidate = two
     for weight, chosen, expected in (
         (1, "candidate", {"candidate"}),
         (99, "stable", {"stable"}),
@@ -82,13 +82,13 @@ def test_a_client_may_choose_a_version_that_has_traffic(two: Two) -> None:
         (0, "candidate", {"stable"}),
         (100, "nonsense", {"candidate"}),
     ):
-        front.arms(stable.port, candidate.port, weight=weight, choice_header="x-version")
-        got = {_version(front, headers={"x-version": chosen}) for _ in range(10)}
+        proxy.arms(stable.port, candidate.port, weight=weight, choice_header="x-version")
+        got = {_version(proxy, headers={"x-version": chosen}) for _ in range(10)}
         assert got == expected, (weight, chosen)
 
 
 def test_a_request_that_names_a_version_reaches_it_and_is_not_copied(two: Two) -> None:
-    front, stable, candidate = two
+    proxy, stable, candidate = two
     for weight, named, expected in (
         (99, 1, "stable"),
         (1, 2, "candidate"),
@@ -96,35 +96,35 @@ def test_a_request_that_names_a_version_reaches_it_and_is_not_copied(two: Two) -
         (0, 9, "stable"),
         (100, 9, "candidate"),
     ):
-        front.arms(stable.port, candidate.port, weight=weight)
+        proxy.arms(stable.port, candidate.port, weight=weight)
         for path in (
             f"/v2/models/a/versions/{named}/infer",
             f"/v1/models/a/versions/{named}:predict",
         ):
-            got = {_version(front, path=path) for _ in range(5)}
+            got = {_version(proxy, path=path) for _ in range(5)}
             assert got == {expected}, (weight, named)
-    front.arms(stable.port, candidate.port, mirror=1.0, fresh="mirror")
+    proxy.arms(stable.port, candidate.port, mirror=1.0, fresh="mirror")
     before = len(candidate.seen)
-    assert _version(front, path="/v2/models/a/versions/1/infer?a=/versions/2/") == "stable"
-    assert _version(front) == "stable"
-    assert front.pairs_of(1).candidate.requests == 1
+    assert _version(proxy, path="/v2/models/a/versions/1/infer?a=/versions/2/") == "stable"
+    assert _version(proxy) == "stable"
+    assert proxy.pairs_of(1).candidate.requests == 1
     assert len(candidate.seen) == before + 1
 
 
 def test_counts_are_of_predictions_alone(two: Two) -> None:
-    front, stable, _ = two
-    front.arms(stable.port)
-    assert front.client.get("/v2/health/ready").status_code == 200
-    assert front.client.post("/v1/models/adult:explain", json={}).status_code == 200
+    proxy, stable, _ = two
+    proxy.arms(stable.port)
+    assert proxy.client.get("/v2/health/ready").status_code == 200
+    assert proxy.client.post("/v1/models/adult:explain", json={}).status_code == 200
     stable.said = binary("no", score=0.31, rows=3)
-    front.post()
-    front.post("/v2/models/adult/infer?x=1", headers={"x-penstock-replay": front.folder.key()})
+    proxy.post()
+    proxy.post("/v2/models/adult/infer?x=1", headers={"x-penstock-replay": proxy.folder.key()})
     forged = dict.fromkeys(request_headers.ROLLOUT, "1") | {"user-agent": "penstock-smoke"}
-    front.post(headers=forged)
+    proxy.post(headers=forged)
     for stable.status in (422, 500, 503):
-        assert front.post().status_code == stable.status
-    until(lambda: front.arm().requests == 6)
-    counted = front.arm()
+        assert proxy.post().status_code == stable.status
+    until(lambda: proxy.arm().requests == 6)
+    counted = proxy.arm()
     assert (counted.client_errors, counted.server_errors, counted.unreachable) == (1, 2, 0)
     assert counted.replayed == 1
     assert counted.scores == {bin_of(GRIDS.scores, 0.31): 3}, "one row of each request"
@@ -133,63 +133,63 @@ def test_counts_are_of_predictions_alone(two: Two) -> None:
 
 
 def test_latency_is_counted_in_the_bin_it_belongs_to(two: Two) -> None:
-    front, stable, _ = two
-    front.arms(stable.port)
+    proxy, stable, _ = two
+    proxy.arms(stable.port)
     stable.delay = 0.3
-    front.post()
-    until(lambda: front.arm().requests == 1)
-    ((place, count),) = front.arm().latency.items()
+    proxy.post()
+    until(lambda: proxy.arm().requests == 1)
+    ((place, count),) = proxy.arm().latency.items()
     assert count == 1
     assert bin_of(GRIDS.latency, 0.28) <= place <= bin_of(GRIDS.latency, 0.9)
 
 
 def test_counters_last_as_long_as_what_they_count(two: Two) -> None:
-    front, stable, candidate = two
-    front.arms(stable.port, candidate.port, weight=0, mirror=1.0)
-    front.post()
-    epoch, pairs = front.observe().epoch, front.pairs_of(1)
+    proxy, stable, candidate = two
+    proxy.arms(stable.port, candidate.port, weight=0, mirror=1.0)
+    proxy.post()
+    epoch, pairs = proxy.observe().epoch, proxy.pairs_of(1)
     # The candidate is promoted: the same server goes on under another role.
-    front.arms(stable.port, candidate.port, weight=100)
-    front.post()
-    until(lambda: front.arm(2).requests == 1)
-    assert (front.arm(1).requests, front.observe().pairs, front.observe().epoch) == (
+    proxy.arms(stable.port, candidate.port, weight=100)
+    proxy.post()
+    until(lambda: proxy.arm(2).requests == 1)
+    assert (proxy.arm(1).requests, proxy.observe().pairs, proxy.observe().epoch) == (
         1,
         pairs,
         epoch,
     )
-    front.arms(stable.port, candidate.port, fresh="another")
-    found = front.observe()
+    proxy.arms(stable.port, candidate.port, fresh="another")
+    found = proxy.observe()
     assert found.pairs == Pairs()
     assert found.arms == {1: ArmSummary(), 2: ArmSummary()}
     assert found.epoch == epoch
-    front.arms(stable.port, candidate.port, fresh="another", grids=Grids(scores=(0.5,)))
-    assert front.observe().epoch != epoch
-    front.post()
-    until(lambda: front.arm().requests == 1)
-    assert front.arm().scores == {0: 1}
+    proxy.arms(stable.port, candidate.port, fresh="another", grids=Grids(scores=(0.5,)))
+    assert proxy.observe().epoch != epoch
+    proxy.post()
+    until(lambda: proxy.arm().requests == 1)
+    assert proxy.arm().scores == {0: 1}
 
 
 def test_copies_are_compared_and_never_seen(two: Two) -> None:
-    front, stable, candidate = two
-    front.arms(stable.port, candidate.port, mirror=1.0)
+    proxy, stable, candidate = two
+    proxy.arms(stable.port, candidate.port, mirror=1.0)
     for asked, (label, rows) in enumerate((("no", 3), ("yes", 2)), start=1):
         stable.said = binary("no", score=0.25, rows=rows)
         candidate.said = binary(label, rows=rows)
-        assert front.post().json()["predictions"] == ["no"] * rows
-        pairs = front.pairs_of(asked)
+        assert proxy.post().json()["predictions"] == ["no"] * rows
+        pairs = proxy.pairs_of(asked)
     assert (pairs.rows, pairs.agreeing, pairs.dropped) == (2, 1, 0)
     assert pairs.stable.requests == pairs.candidate.requests == 2
     assert pairs.stable.scores == {bin_of(GRIDS.scores, 0.25): 2}
     assert pairs.candidate.scores == {bin_of(GRIDS.scores, 0.75): 2}
     assert pairs.candidate.labels == {"no": 1, "yes": 1}
     assert sum(pairs.candidate.latency.values()) == sum(pairs.stable.latency.values()) == 2
-    assert [seen["x-penstock-mirror"] for seen in candidate.seen] == [front.folder.key()] * 2
+    assert [seen["x-penstock-mirror"] for seen in candidate.seen] == [proxy.folder.key()] * 2
     assert all("x-penstock-mirror" not in seen for seen in stable.seen)
     ids = [[seen["x-request-id"] for seen in backend.seen] for backend in (stable, candidate)]
     assert ids[0] == ids[1]
     # What is its own is counted apart from what was only copied to it.
-    assert front.arm(2) == ArmSummary()
-    assert front.arm(1).requests == 2
+    assert proxy.arm(2) == ArmSummary()
+    assert proxy.arm(1).requests == 2
 
 
 @pytest.mark.parametrize(
@@ -198,14 +198,14 @@ def test_copies_are_compared_and_never_seen(two: Two) -> None:
 def test_a_copy_that_fails_is_counted_and_not_seen(
     two: Two, status: int, client_errors: int, server_errors: int
 ) -> None:
-    front, stable, candidate = two
+    proxy, stable, candidate = two
     candidate.status = status or 200
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = candidate.port if status else int(closed.getsockname()[1])
-        front.arms(stable.port, port, mirror=1.0)
-        assert front.post().status_code == 200
-        pairs = front.pairs_of(1)
+        proxy.arms(stable.port, port, mirror=1.0)
+        assert proxy.post().status_code == 200
+        pairs = proxy.pairs_of(1)
     got = pairs.candidate
     assert (got.client_errors, got.server_errors) == (client_errors, server_errors)
     assert got.unreachable == (0 if status else 1)
@@ -213,84 +213,84 @@ def test_a_copy_that_fails_is_counted_and_not_seen(
 
 
 def test_a_slow_candidate_delays_nobody_and_fills_nothing(two: Two) -> None:
-    front, stable, candidate = two
-    front.arms(stable.port, candidate.port, mirror=1.0)
+    proxy, stable, candidate = two
+    proxy.arms(stable.port, candidate.port, mirror=1.0)
     candidate.delay = 5
     started = time.monotonic()
     for _ in range(100):
-        assert front.post().status_code == 200
+        assert proxy.post().status_code == 200
     assert time.monotonic() - started < 4.5
     # 64 are under way; the others were not sent.
-    pairs = front.observe().pairs
+    pairs = proxy.observe().pairs
     assert (pairs.dropped, pairs.candidate.requests) == (36, 0)
     large = b"x" * 2_000_000
-    assert front.post(json=None, content=large).status_code == 200
-    assert front.observe().pairs.dropped == 37
+    assert proxy.post(json=None, content=large).status_code == 200
+    assert proxy.observe().pairs.dropped == 37
 
 
 def test_a_share_is_mirrored(two: Two) -> None:
-    front, stable, candidate = two
-    front.arms(stable.port, candidate.port, mirror=0.3)
+    proxy, stable, candidate = two
+    proxy.arms(stable.port, candidate.port, mirror=0.3)
     for _ in range(300):
-        front.post()
-    until(lambda: front.arm().requests == 300)
+        proxy.post()
+    until(lambda: proxy.arm().requests == 300)
     # Five standard deviations of a binomial draw around 90 of 300.
-    assert 50 <= front.pairs_of(50).candidate.requests <= 130
+    assert 50 <= proxy.pairs_of(50).candidate.requests <= 130
 
 
 def test_regressions_agree_within_a_tenth(two: Two) -> None:
-    front, stable, candidate = two
-    front.arms(stable.port, candidate.port, mirror=1.0, grids=Grids(scores=(0.0, 5.0, 50.0)))
+    proxy, stable, candidate = two
+    proxy.arms(stable.port, candidate.port, mirror=1.0, grids=Grids(scores=(0.0, 5.0, 50.0)))
     answers = ((10.0, 10.9), (10.0, 11.5), (0.0, 0.0), (-3.0, 3.0))
     for asked, (one, other) in enumerate(answers, start=1):
         stable.said = orjson.dumps({"predictions": [one]})
         candidate.said = orjson.dumps({"predictions": [other]})
-        front.post()
-        pairs = front.pairs_of(asked)
+        proxy.post()
+        pairs = proxy.pairs_of(asked)
     assert (pairs.rows, pairs.agreeing) == (4, 2)
     assert pairs.stable.scores == {0: 1, 1: 1, 2: 2}
     assert pairs.stable.labels == {}
 
 
 def test_a_request_is_one_unit_of_evidence_whatever_its_rows(two: Two) -> None:
-    front, stable, candidate = two
-    front.arms(stable.port, candidate.port, mirror=1.0)
+    proxy, stable, candidate = two
+    proxy.arms(stable.port, candidate.port, mirror=1.0)
     rows = 1000
     stable.said = orjson.dumps({"predictions": ["no"] * rows, "classes": ["no", "yes"]})
     candidate.said = orjson.dumps({"predictions": ["yes"] * rows, "classes": ["no", "yes"]})
     for _ in range(3):
-        front.post()
-    pairs = front.pairs_of(3)
+        proxy.post()
+    pairs = proxy.pairs_of(3)
     assert (pairs.rows, pairs.agreeing) == (3, 0)
-    assert pairs.candidate.labels == front.observe().pairs.candidate.labels == {"yes": 3}
+    assert pairs.candidate.labels == proxy.observe().pairs.candidate.labels == {"yes": 3}
     # Both versions' figures are of the same row.
     half = ["no", "yes"] * (rows // 2)
     stable.said = candidate.said = orjson.dumps({"predictions": half, "classes": ["no", "yes"]})
     for _ in range(30):
-        front.post()
-    pairs = front.pairs_of(33)
+        proxy.post()
+    pairs = proxy.pairs_of(33)
     assert (pairs.rows, pairs.agreeing) == (33, 30)
     assert 5 <= pairs.stable.labels["yes"] <= 25, "drawn, not the first or the last"
 
 
 def test_what_could_not_be_sent_is_sent_to_the_other(two: Two) -> None:
-    front, stable, candidate = two
+    proxy, stable, candidate = two
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         nobody = int(closed.getsockname()[1])
-        front.arms(stable.port, nobody, weight=100)
+        proxy.arms(stable.port, nobody, weight=100)
         for content in (b"{}", b"x" * 2_000_000):
-            assert front.post(json=None, content=content).json()["predictions"] == ["no"]
-        until(lambda: front.arm(1).requests == 2)
-        failing = front.arm(2)
+            assert proxy.post(json=None, content=content).json()["predictions"] == ["no"]
+        until(lambda: proxy.arm(1).requests == 2)
+        failing = proxy.arm(2)
         assert (failing.requests, failing.unreachable, failing.server_errors) == (2, 2, 2)
-        assert front.arm(1).server_errors == 0
+        assert proxy.arm(1).server_errors == 0
         # The stable version fails: the candidate answers only if it has traffic at all.
-        front.arms(nobody, candidate.port, weight=1, choice_header="x-version")
+        proxy.arms(nobody, candidate.port, weight=1, choice_header="x-version")
         choice = {"x-version": "stable"}
-        assert front.post(headers=choice).json()["predictions"] == ["yes"]
-        front.arms(nobody, candidate.port, weight=0)
-        refused = front.post()
+        assert proxy.post(headers=choice).json()["predictions"] == ["yes"]
+        proxy.arms(nobody, candidate.port, weight=0)
+        refused = proxy.post()
         assert refused.status_code == 502
         assert "version 1 cannot be reached" in refused.json()["error"]
         assert refused.headers["x-request-id"]
@@ -298,20 +298,20 @@ def test_what_could_not_be_sent_is_sent_to_the_other(two: Two) -> None:
 
 
 def test_what_was_sent_is_not_sent_twice(two: Two) -> None:
-    front, stable, _ = two
+    proxy, stable, _ = two
 
     async def breaks(_: Backend, request: web.BaseRequest) -> web.StreamResponse:
         request.transport.close()  # type: ignore[union-attr]
         return web.Response()
 
     with serving(breaks) as (broken,):
-        front.arms(stable.port, broken.port, weight=100)
-        response = front.post()
+        proxy.arms(stable.port, broken.port, weight=100)
+        response = proxy.post()
         assert response.status_code == 502
         assert "version 2 did not answer" in response.json()["error"]
         assert (len(broken.seen), len(stable.seen)) == (1, 0)
-        until(lambda: front.arm(2).requests == 1)
-        counted = front.arm(2)
+        until(lambda: proxy.arm(2).requests == 1)
+        counted = proxy.arm(2)
     assert (counted.server_errors, counted.unreachable) == (1, 0)
 
 
@@ -341,40 +341,40 @@ async def _joins(backend: Backend, request: web.BaseRequest) -> web.StreamRespon
     )
 
 
-def test_labels_reach_whoever_answered(front: Steered) -> None:
+def test_labels_reach_whoever_answered(proxy: Steered) -> None:
     with serving(_joins, _joins) as (stable, candidate):
         stable.delay, candidate.delay = 0.25, 0.5
         ids = [f"r{number}" for number in range(9)]
         for weight, mirror, some in ((0, 0.0, ids[:2]), (0, 1.0, ids[2:5]), (100, 0.0, ids[5:])):
-            front.arms(stable.port, candidate.port, weight=weight, mirror=mirror)
+            proxy.arms(stable.port, candidate.port, weight=weight, mirror=mirror)
             for request_id in some:
-                assert front.post(headers={"x-request-id": request_id}).status_code == 200
-        front.pairs_of(3)
-        front.arms(stable.port, candidate.port, weight=50)
+                assert proxy.post(headers={"x-request-id": request_id}).status_code == 200
+        proxy.pairs_of(3)
+        proxy.arms(stable.port, candidate.port, weight=50)
         labels = [{"request_id": i, "row": 0, "label": "yes"} for i in [*ids, "nobody"]]
-        answer = front.post(FEEDBACK, json={"labels": labels})
+        answer = proxy.post(FEEDBACK, json={"labels": labels})
         assert answer.status_code == 200
         said = answer.json()
         assert (said["joined"], said["unknown"], said["model_name"]) == (9, 1, "adult")
         assert said["live"] == {"requests": 9, "loss": 5 * 0.25 + 4 * 0.5, "squared": 1.3125}
         assert said["mirrored"]["requests"] == 3
-        found = front.observe()
+        found = proxy.observe()
         assert found.arms[1].labelled == Labelled(requests=5, loss=1.25, squared=0.3125)
         assert found.arms[2].labelled == Labelled(requests=4, loss=2.0, squared=1.0)
         # Both sides of the pairs hold the three rows that both answered, and no other.
         assert found.pairs.stable.labelled == Labelled(requests=3, loss=0.75, squared=0.1875)
         assert found.pairs.candidate.labelled == Labelled(requests=3, loss=1.5, squared=0.75)
-        wrong = front.post(FEEDBACK, json={"labels": [{"request_id": "r1", "label": "maybe"}]})
+        wrong = proxy.post(FEEDBACK, json={"labels": [{"request_id": "r1", "label": "maybe"}]})
         assert (wrong.status_code, "not a class" in wrong.text) == (400, True)
-        assert front.observe() == found
+        assert proxy.observe() == found
 
 
 def test_labels_that_cannot_be_read_are_refused_by_the_version_itself(two: Two) -> None:
-    front, stable, candidate = two
+    proxy, stable, candidate = two
     stable.status, stable.said = 400, b'{"error": "no"}'
-    front.arms(stable.port, candidate.port)
+    proxy.arms(stable.port, candidate.port)
     for content in (b"{", b"[]", b'{"labels": 3}', b'{"labels": []}', b'{"labels": [{}]}'):
-        refused = front.post(FEEDBACK, json=None, content=content)
+        refused = proxy.post(FEEDBACK, json=None, content=content)
         assert (refused.status_code, refused.json()) == (400, {"error": "no"})
     assert candidate.seen == []
 
@@ -527,7 +527,7 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
-def test_the_split_is_that_of_the_weights_while_they_change(front: Steered) -> None:
+def test_the_split_is_that_of_the_weights_while_they_change(proxy: Steered) -> None:
     total, weights = 20_800, [5, 20, 50, 35, 80, 100, 0, 10]
     with ExitStack() as stack:
         ports = [_free_port() for _ in range(2)]
@@ -536,24 +536,24 @@ def test_the_split_is_that_of_the_weights_while_they_change(front: Steered) -> N
             stack.callback(arm.wait)
             stack.callback(arm.kill)
             until(lambda port=port: _listens(port))
-        front.arms(*ports, weight=weights[0], fresh="split")
+        proxy.arms(*ports, weight=weights[0], fresh="split")
         client = subprocess.Popen(
-            [sys.executable, "-c", _CLIENT, str(front.front.port), str(total)],
+            [sys.executable, "-c", _CLIENT, str(proxy.front.port), str(total)],
             stdout=subprocess.PIPE,
         )
         stack.callback(client.wait)
         stack.callback(client.kill)
         windows = []
         for index, weight in enumerate(weights, start=1):
-            before = [front.arm(version).requests for version in (1, 2)]
+            before = [proxy.arm(version).requests for version in (1, 2)]
             due = total * index // len(weights)
-            until(lambda due=due: sum(front.arm(v).requests for v in (1, 2)) >= due, seconds=120)
-            after = [front.arm(version).requests for version in (1, 2)]
+            until(lambda due=due: sum(proxy.arm(v).requests for v in (1, 2)) >= due, seconds=120)
+            after = [proxy.arm(version).requests for version in (1, 2)]
             windows.append((weight, after[0] - before[0], after[1] - before[1]))
             if index < len(weights):
-                front.arms(*ports, weight=weights[index], fresh="split")
+                proxy.arms(*ports, weight=weights[index], fresh="split")
         said, _ = client.communicate(timeout=60)
-        counted = [front.arm(version) for version in (1, 2)]
+        counted = [proxy.arm(version) for version in (1, 2)]
     answers = json.loads(said)
     assert answers == {"2001": counted[0].requests, "2002": counted[1].requests}
     assert sum(answers.values()) == total

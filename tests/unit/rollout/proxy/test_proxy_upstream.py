@@ -1,4 +1,4 @@
-"""The front's own HTTP client, against servers that answer in every way that HTTP/1.1 allows."""
+"""The proxy's own HTTP client, against servers that answer in every way that HTTP/1.1 allows."""
 
 from __future__ import annotations
 
