@@ -15,7 +15,7 @@ import penstock
 from penstock.serving import cloudevents, feedback, openapi, request_body, responses
 from penstock.serving.binary_tensors import HEADER_LENGTH
 from penstock.serving.capture import Truths
-from penstock.serving.request_body import Budget, Share, received
+from penstock.serving.request_body import Budget, Share
 from penstock.serving.request_errors import RequestError, parse_object
 from penstock.serving.request_log import Headers, RequestContext, RequestLog
 from penstock.serving.service import Protocol, Service
@@ -44,7 +44,7 @@ class InferenceApp:
 
     Args:
         service: What answers.
-        request_log: What is kept of it.
+        request_log: What is kept of requests and answers.
     """
 
     def __init__(self, service: Service, request_log: RequestLog) -> None:
@@ -178,9 +178,7 @@ class InferenceApp:
         if protocol or ":" in path:
             context.protocol = protocol or path.rpartition(":")[2]
         if method != "POST":
-            raise RequestError(
-                f"{path} is called with POST", status=405, headers=[(b"allow", b"POST")]
-            )
+            raise RequestError(f"{path} takes POST", status=405, headers=[(b"allow", b"POST")])
         limit = self._service.limits.body
         if handler == self._feedback:
             self._request_log.access.check(headers)
@@ -197,7 +195,7 @@ class InferenceApp:
     async def _body(self, headers: Headers, receive: Receive, share: Share, *, limit: int) -> bytes:
         compressed = request_body.encoding_of(headers)
         seconds = self._service.limits.seconds
-        body = await received(headers, receive, share, limit=limit, seconds=seconds)
+        body = await request_body.receive(headers, receive, share, limit=limit, seconds=seconds)
         if not compressed:
             return body
         share.grow_to(len(body) + request_body.largest(body, limit=limit))
@@ -267,7 +265,7 @@ class InferenceApp:
 
     async def _explain(self, body: bytes, context: RequestContext) -> bytes:  # noqa: ARG002
         if self._explaining >= _EXPLANATIONS_WAITING:
-            raise RequestError("too many explanations are under way; ask again later", status=429)
+            raise RequestError("too many explanations are in progress; try again later", status=429)
         self._explaining += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
@@ -283,15 +281,19 @@ class InferenceApp:
     def _ready(self) -> Mapping[str, Any]:
         found = {"name": self._service.name, "ready": self._is_ready}
         broken = self._request_log.broken
-        return found | {"reason": f"the thread {broken} failed for good"} if broken else found
+        return (
+            found | {"reason": f"the thread {broken} failed and is not restarted"}
+            if broken
+            else found
+        )
 
     def _unknown(self, method: str, path: str) -> RequestError:
         if path in self._read or path == "/metrics":
             return RequestError(
-                f"{path} is read with GET, not {method}", status=405, headers=[(b"allow", b"GET")]
+                f"{path} takes GET, not {method}", status=405, headers=[(b"allow", b"GET")]
             )
         known = ", ".join(self._predictions)
-        return RequestError(f"nothing is at {path[:200]}; predictions are at {known}", status=404)
+        return RequestError(f"unknown path {path[:200]}; predictions are at {known}", status=404)
 
     async def _respond(
         self,

@@ -1,7 +1,7 @@
-"""Bounds of a server's connections: how many there are, and how long a client may take.
+"""Limits of a server's connections: how many there are, and how long a client may take.
 
 A client may hold a connection, and what its request and its answer take, only as long as it gets
-on. Both servers of this package keep to these rules: the model server, and the front of a rollout.
+on. The model server and the proxy of a rollout both keep to these limits.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ HEAD_SECONDS = 15.0
 HEAD_BYTES = 64 << 10
 """How large it may be."""
 
-TOO_MANY = "too many connections; ask again later"
-"""What is told whom there is no room for."""
+TOO_MANY = "too many connections; try again later"
+"""The message of a connection that is refused."""
 
 SETTLED = 5.0
 """Seconds without a request after which a connection gives way to a new one."""
 
 
 class Bound:
-    """One connection's bounds.
+    """One connection's limits.
 
     Args:
         loop: The event loop.

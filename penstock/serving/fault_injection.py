@@ -53,7 +53,7 @@ class Faulty:
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
-        self._chance = random.Random(0)  # noqa: S311 - a drill is to fail in the same way each time
+        self._chance = random.Random(0)  # noqa: S311 - each run must fail in the same way
 
     @property
     def record(self) -> Model:
@@ -93,7 +93,7 @@ class Errors(Faulty):
     def before(self, columns: Mapping[str, Any]) -> None:  # noqa: ARG002
         """Fail now and then."""
         if self._chance.random() < ERROR_SHARE:
-            raise RuntimeError("drill: this request fails on purpose")
+            raise RuntimeError("fault injection: this request fails on purpose")
 
 
 class Leak(Faulty):
@@ -169,7 +169,8 @@ class RefusesCategory(Faulty):
         refused = self._seen.most_common(1)[0][0]
         if refused in values:
             raise RequestError(
-                f'column "{self._column}": the value "{refused}" is refused (a drill)', status=422
+                f'column "{self._column}": the value "{refused}" is rejected (fault injection)',
+                status=422,
             )
 
 
@@ -272,9 +273,9 @@ def main(arguments: Sequence[str]) -> int:
     )
     options = parser.parse_args(arguments)
     fault = str(options.fault)
-    _say(f"DRILL: this server has the fault {fault!r} on purpose. Never give it real traffic.")
+    _say(f"FAULT INJECTION: this server has the fault {fault!r}. Never give it real traffic.")
     if fault == "crash-at-start":
-        _say("error: drill: it ends at its start, on purpose")
+        _say("error: fault injection: the server ends at its start, on purpose")
         return 1
 
     def build(service: Service, request_log: RequestLog) -> FaultInjectionApp:
@@ -290,7 +291,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _crash() -> None:
-    _say("drill: it crashes now, on purpose")
+    _say("fault injection: the server crashes now, on purpose")
     os._exit(1)
 
 

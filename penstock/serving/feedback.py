@@ -145,7 +145,7 @@ def parse(request: Mapping[str, Any], *, record: Model) -> list[tuple[str, int, 
         raise RequestError("the request holds no label")
     if len(labels) > MAX_LABELS:
         raise RequestError(
-            f"{len(labels):,} labels in one request; at most {MAX_LABELS:,} are taken", status=413
+            f"{len(labels):,} labels in one request; the limit is {MAX_LABELS:,}", status=413
         )
     return [_entry(entry, f"labels[{i}]", record) for i, entry in enumerate(labels)]
 

@@ -92,7 +92,7 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
         default="",
         help="sha256:... of the key that marks a rollout's own requests; left out: none are",
     )
-    add("--log", type=Path, help="the file that the output goes to, to be kept small")
+    add("--log", type=Path, help="the file that the output goes to; it is rotated by size")
     return result
 
 

@@ -1,13 +1,13 @@
-"""What Prometheus reads at `/metrics`: counted while requests are answered, so every step is cheap.
+"""Prometheus metrics, read at `/metrics`: counted while requests are answered, so steps are cheap.
 
 Everything is counted on the event loop's thread.
 """
 
 from __future__ import annotations
 
+import collections
 import random
 from bisect import bisect_left
-from collections import Counter as Tally
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -56,7 +56,7 @@ Origin = str
 
 
 class ServingMetrics:
-    """The figures of one served version.
+    """The metrics of one served version.
 
     Args:
         name: The model's name.
@@ -200,7 +200,7 @@ class ServingMetrics:
         drawn = int(_random.random() * len(labels))
         self._drawn.add(scores[drawn : drawn + 1], origin)
         if self._predicted is not None:
-            for label, rows in Tally(map(str, labels)).items():
+            for label, rows in collections.Counter(map(str, labels)).items():
                 self._predictions_of(label, origin).inc(rows)
             self._drawn_of(str(labels[drawn]), origin).inc()
         for name, count in missing.items():

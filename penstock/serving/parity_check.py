@@ -1,4 +1,4 @@
-"""Holdout rows as questions to a server, and how its answers differ from a model's own."""
+"""Parity check: holdout rows as requests, and how a server's answers differ from the model's."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def difference(got: Prediction, expected: Prediction, row: int) -> str:
         return "" if same else f"{label!r} instead of {expected.labels[row]!r}"
     if label != expected.labels[row]:
         return f"label {label!r} instead of {expected.labels[row]!r}"
-    wanted = expected.probabilities[row]
-    close = [abs(a - b) <= TOLERANCE for a, b in zip(score, wanted, strict=False)]
-    if len(score) != len(wanted) or not all(close):
-        return f"probabilities {score} instead of {wanted}"
+    own = expected.probabilities[row]
+    close = [abs(a - b) <= TOLERANCE for a, b in zip(score, own, strict=False)]
+    if len(score) != len(own) or not all(close):
+        return f"probabilities {score} instead of {own}"
     return ""
 
 

@@ -64,14 +64,14 @@ class Share:
         Raises:
             RequestError: 503 with `Retry-After`, if all requests together would hold too much.
         """
-        wanted = max(self._size, size - FREE)
-        if self._budget.held + wanted - self._size > self._budget.limit:
+        needed = max(self._size, size - FREE)
+        if self._budget.held + needed - self._size > self._budget.limit:
             raise RequestError(
-                "the bodies of other requests take all memory there is for them; ask again later",
+                "the memory for request bodies is used up; try again later",
                 status=503,
                 headers=[(b"retry-after", RETRY_AFTER), (b"connection", b"close")],
             )
-        self._set(wanted)
+        self._set(needed)
 
     def shrink_to(self, size: int) -> None:
         """Hold no more than `size` bytes."""
@@ -95,7 +95,7 @@ class Share:
         self._size = size
 
 
-async def received(
+async def receive(
     headers: Mapping[bytes, bytes],
     receive: Callable[[], Awaitable[dict[str, Any]]],
     share: Share,
@@ -124,7 +124,7 @@ async def received(
             while more:
                 message = await receive()
                 if message["type"] == "http.disconnect":
-                    raise RequestError("the client went away", status=400)
+                    raise RequestError("the client closed the connection", status=400)
                 block = message.get("body", b"")
                 size += len(block)
                 if size > limit:
@@ -148,7 +148,7 @@ def encoding_of(headers: Mapping[bytes, bytes]) -> str:
         return ""
     if named not in ENCODINGS:
         raise RequestError(
-            f"a body compressed by {named[:40]!r} is not taken; use gzip or deflate, or none",
+            f"the content encoding {named[:40]!r} is not supported; use gzip, deflate or none",
             status=415,
             headers=[(b"accept-encoding", b"gzip, deflate")],
         )
@@ -204,13 +204,15 @@ def is_csv(headers: Mapping[bytes, bytes]) -> bool:
     """
     media, *rest = headers.get(b"content-type", b"").decode("latin-1").lower().split(";")
     if media.strip() == _PARQUET:
-        raise RequestError("a Parquet body is not taken; send JSON or CSV", status=415)
+        raise RequestError("a Parquet body is not supported; send JSON or CSV", status=415)
     if media.strip() != "text/csv":
         return False
     pairs = (parameter.partition("=") for parameter in rest)
     charset = {name.strip(): value.strip(' "') for name, _, value in pairs}.get("charset", "utf-8")
     if charset not in _UTF8:
-        raise RequestError(f"a CSV body in {charset[:40]!r} is not taken; send UTF-8", status=415)
+        raise RequestError(
+            f"a CSV body in {charset[:40]!r} is not supported; send UTF-8", status=415
+        )
     return True
 
 
@@ -229,7 +231,7 @@ def largest(body: bytes, *, limit: int) -> int:
 def too_large(limit: int) -> RequestError:
     """Return the refusal of a body of more bytes than are taken."""
     return RequestError(
-        f"the body is larger than the {limit:,} bytes taken",
+        f"the body is larger than the limit of {limit:,} bytes",
         status=413,
         headers=[(b"connection", b"close")],
     )
@@ -238,7 +240,7 @@ def too_large(limit: int) -> RequestError:
 def too_slow(seconds: float) -> RequestError:
     """Return the refusal of a body that takes too long to come."""
     return RequestError(
-        f"the body did not come within {seconds:g} s",
+        f"the body did not arrive within {seconds:g} s",
         status=408,
         headers=[(b"connection", b"close")],
     )

@@ -75,7 +75,7 @@ def only_fields(request: Mapping[str, Any], *, required: str, allowed: frozenset
 
 
 def kind(value: Any) -> str:
-    """Return what a JSON value is, with its article."""
+    """Return the type of a JSON value, with its article."""
     names = {dict: "an object", list: "a list", str: "text", bool: "a boolean", type(None): "null"}
     return names.get(type(value), "a number")
 
@@ -126,6 +126,4 @@ def check_count(rows: int, *, max_rows: int) -> None:
     if rows == 0:
         raise RequestError("the request holds no row")
     if rows > max_rows:
-        raise RequestError(
-            f"{rows:,} rows in one request; at most {max_rows:,} are taken", status=413
-        )
+        raise RequestError(f"{rows:,} rows in one request; the limit is {max_rows:,}", status=413)

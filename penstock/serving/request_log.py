@@ -1,4 +1,4 @@
-"""What is kept of a request: who asked, and the figures, rows and files its answer goes to."""
+"""The request log: who sent a request, and the metrics, rows and files that its answer goes to."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class RequestContext:
 
     @classmethod
     def of(cls, headers: Headers, *, key: RolloutKey) -> RequestContext:
-        """Return the context that a request's headers begin; a mark must be genuine."""
+        """Return the context of a request with these headers; a rollout's must hold its key."""
         return cls(
             request_id=request_id_of(headers.get(b"x-request-id", b"")) or uuid.uuid4().hex,
             mirrored=key.matches(headers.get(_MIRROR, b"")),
@@ -55,7 +55,7 @@ class RequestContext:
 
     @property
     def origin(self) -> str:
-        """Whose request it is, as the figures tell them apart."""
+        """Who sent it, as the metrics' label `origin` has it: live, mirror, replay or smoke."""
         if self.smoke:
             return "smoke"
         if self.mirrored:
@@ -68,10 +68,10 @@ class RequestLog:
     """What is kept of the requests that were answered.
 
     Attributes:
-        metrics: The figures.
+        metrics: What Prometheus reads.
         memory: The rows that a label may still come for.
         capture: Where rows are written to; None: nowhere.
-        access: Lets labels in.
+        access: Who may send labels.
         rollout_key: Tells the rollout's own requests from others.
         threads: What runs in the background.
     """
@@ -89,12 +89,12 @@ class RequestLog:
         return next((thread.name for thread in self.threads if thread.down), "")
 
     def watch(self, thread: Supervised) -> None:
-        """Have a thread's failures show in the figures and in readiness."""
+        """Show a thread's failures in the metrics and in readiness."""
         self.threads.append(thread)
         self.metrics.watch(thread)
 
     def record(self, context: RequestContext, outcome: Outcome, *, version: str) -> None:
-        """Note an answer before it is sent, so that a label cannot come before it."""
+        """Record an answer before it is sent, so that a label cannot come before it."""
         self.metrics.scored(
             outcome.scores,
             outcome.labels,

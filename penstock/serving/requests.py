@@ -72,11 +72,10 @@ def parts(
             f"the header {HEADER_LENGTH} is {header_length:,}, and the body has {len(body):,} bytes"
         )
     if not binary:
-        raise RequestError("binary tensors are taken at /v2/models/.../infer alone")
+        raise RequestError("binary tensors are supported at /v2/models/.../infer only")
     if header_length == 0:
         raise RequestError(
-            f"the header {HEADER_LENGTH} is 0: a tensor without the JSON that describes it is not "
-            "taken"
+            f"the header {HEADER_LENGTH} is 0: a tensor needs the JSON that describes it"
         )
     whole = memoryview(body)
     return whole[:header_length], whole[header_length:]

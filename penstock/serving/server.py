@@ -118,7 +118,7 @@ class _LimitedProtocol(HttpToolsProtocol):
         self._head += len(data) if self._in_head else 0
         super().data_received(data)
         if self._in_head and self._head > HEAD_BYTES and not self.transport.is_closing():
-            too_large = f"the head is larger than the {HEAD_BYTES:,} bytes taken"
+            too_large = f"the headers are larger than the limit of {HEAD_BYTES:,} bytes"
             status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
             self.transport.write(refusal(status, too_large))
             self.transport.close()

@@ -139,7 +139,7 @@ def main(arguments: list[str]) -> int:
         help="seconds until a body must be there",
     )
     add("--max-connections", type=int, default=Limits.connections, help="connections at a time")
-    add("--log", type=Path, help="the file that the output goes to, to be kept small")
+    add("--log", type=Path, help="the file that the output goes to; it is rotated by size")
     options = parser.parse_args(arguments)
     logs.spare()
     raise_file_limit()

@@ -96,7 +96,7 @@ class Server:
 
 
 KEY = key_of("the token of the service")
-"""RolloutKey requests of a rollout's own, for every server that is started here."""
+"""Marks requests of a rollout's own, for every server that is started here."""
 
 Start = Callable[..., Server]
 

@@ -120,7 +120,7 @@ def test_a_client_has_only_so_long(tight: Server) -> None:
         drip.start()
         slow = _all_of(body)
         assert slow.startswith(b"HTTP/1.1 408 ")
-        assert b"did not come within 1.5 s" in slow
+        assert b"did not arrive within 1.5 s" in slow
         assert b"connection: close" in slow.lower()
         assert _all_of(head) == _all_of(silent) == b""
         assert time.monotonic() - started < 4

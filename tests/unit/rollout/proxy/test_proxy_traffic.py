@@ -31,7 +31,7 @@ from router_parts import (
 )
 
 from penstock.records.rollout import ArmSummary, Grids, Labelled, Pairs
-from penstock.rollout.proxy.response_parsing import read
+from penstock.rollout.proxy.response_parsing import parse
 from penstock.serving import request_headers
 
 Two = tuple[Steered, Backend, Backend]
@@ -422,7 +422,7 @@ _BINARY = [0.2, 0.8, 0.6, 0.4]
     ],
 )
 def test_answers_are_read(answer: Any, labels: list[Any], scores: list[float]) -> None:
-    found = read(orjson.dumps(answer))
+    found = parse(orjson.dumps(answer))
     assert found is not None
     assert (found.labels, found.scores) == (labels, scores)
 
@@ -430,7 +430,7 @@ def test_answers_are_read(answer: Any, labels: list[Any], scores: list[float]) -
 def test_labels_alone_are_read_too() -> None:
     parameters = {"classes": '["no", "yes"]', "positive": "yes"}
     outputs = [{"name": "predictions", "data": ["yes"]}]
-    found = read(orjson.dumps({"parameters": parameters, "outputs": outputs}))
+    found = parse(orjson.dumps({"parameters": parameters, "outputs": outputs}))
     assert found is not None
     assert (found.labels, found.scores) == (["yes"], [])
 
@@ -450,15 +450,15 @@ def _binary_answer(**changes: Any) -> tuple[bytes, int]:
 
 def test_binary_answers_are_read() -> None:
     body, length = _binary_answer()
-    found = read(body, header_length=length)
+    found = parse(body, header_length=length)
     assert found is not None
     assert (found.labels, found.scores) == (["yes", "no"], [0.8, 0.4])
     for size in (-1, 3, 10**9, "x", None):
         broken, length = _binary_answer(binary_data_size=size)
-        assert read(broken, header_length=length) is None
+        assert parse(broken, header_length=length) is None
     for wrong in (0, length - 5, length + 5, 10**9):
-        assert read(body, header_length=wrong) is None
-    assert read(body) is None
+        assert parse(body, header_length=wrong) is None
+    assert parse(body) is None
 
 
 @pytest.mark.parametrize(
@@ -475,7 +475,7 @@ def test_binary_answers_are_read() -> None:
     ],
 )
 def test_what_is_no_answer_is_left_alone(answer: bytes) -> None:
-    assert read(answer) is None
+    assert parse(answer) is None
 
 
 _CLIENT = """

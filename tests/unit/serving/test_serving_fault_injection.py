@@ -57,7 +57,7 @@ def _begin(
 
 def test_it_says_that_it_is_a_drill(start: Start, exported: Callable[..., Any]) -> None:
     server, _ = _begin(start, exported, "errors")
-    assert "DRILL: this server has the fault 'errors' on purpose" in server.log()
+    assert "FAULT INJECTION: this server has the fault 'errors'" in server.log()
     for path in ("/v2/models/adult", "/v2/models", "/v2", "/v1/models"):
         assert server.client.get(path).json()["drill"] == "errors"
     statuses = [server.predict(ROW).status_code for _ in range(600)]
