@@ -11,10 +11,17 @@ from typing import Any
 import orjson
 from multidict import CIMultiDict
 
+from penstock.rollout.proxy.requests import ProxyRequest
 from penstock.rollout.proxy.routing_table import Arm, RoutingTable
 from penstock.rollout.proxy.upstream import NoAnswerError, Reply, UnreachableError, Upstream
+from penstock.serving import request_body
+from penstock.serving.request_body import Share
+from penstock.serving.request_errors import RequestError
 
 _log = logging.getLogger("penstock.proxy")
+
+MAX_BODY = 4 << 20
+"""Bytes in the body of a request that brings labels, as the model server takes them."""
 
 _SUMS = ("requests", "loss", "squared")
 _NOTHING = dict.fromkeys(_SUMS, 0)
@@ -35,6 +42,31 @@ class _Found:
     paired: bool
     response: dict[str, Any]
     knows: bool = False
+
+
+def decompressed(incoming: ProxyRequest, share: Share) -> tuple[CIMultiDict[str], bytes]:
+    """Return a request's body decompressed, and the headers that describe it then.
+
+    Raises:
+        RequestError: If other requests use up the memory for bodies.
+    """
+    body, headers = incoming.body or b"", incoming.headers
+    encoding = headers.get("content-encoding", "").encode("utf-8", "surrogateescape")
+    try:
+        compressed = request_body.encoding_of({b"content-encoding": encoding})
+    except RequestError:
+        # The arm answers what is wrong with it.
+        return headers, body
+    if not compressed:
+        return headers, body
+    share.grow_to(len(body) + request_body.largest(body, limit=MAX_BODY))
+    try:
+        body = request_body.decompressed(body, limit=MAX_BODY)
+    except RequestError:
+        return headers, body
+    headers = headers.copy()
+    headers.popall("content-encoding")
+    return headers, body
 
 
 async def fan_out(

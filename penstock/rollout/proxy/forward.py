@@ -7,7 +7,6 @@ import logging
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from multidict import CIMultiDict
 
 from penstock.rollout.proxy import feedback
 from penstock.rollout.proxy.mirroring import Mirror
@@ -30,17 +29,12 @@ from penstock.rollout.proxy.upstream import (
     TooSlowError,
     UnreachableError,
     Upstream,
-    outcome_of,
 )
-from penstock.serving import request_body
 from penstock.serving.request_body import Budget, Share
 from penstock.serving.request_errors import RequestError
 from penstock.serving.request_headers import MIRROR, REQUEST_ID
 
 _log = logging.getLogger("penstock.proxy")
-
-_LABELS_BODY = 4 << 20
-"""Bytes in the body of a request that brings labels, as the model server takes them."""
 
 
 @dataclass
@@ -123,7 +117,7 @@ class Proxy:
                 incoming.body,
                 incoming.stream,
             )
-            outcome = outcome_of(reply, replayed=incoming.replayed)
+            outcome = Outcome.of(reply, replayed=incoming.replayed)
         except UnreachableError as failure:
             outcome.unreachable = True
             _log.warning("version %s cannot be reached: %s", arm.version, failure)
@@ -165,34 +159,14 @@ class Proxy:
     ) -> web.StreamResponse:
         if incoming.stream is not None:
             incoming.body, incoming.stream = await whole(incoming.stream, share), None
-        if len(incoming.body or b"") > _LABELS_BODY:
-            return self._reader.too_large(_LABELS_BODY)
-        headers, body = self._readable(incoming, share)
+        if len(incoming.body or b"") > feedback.MAX_BODY:
+            return self._reader.too_large(feedback.MAX_BODY)
+        headers, body = feedback.decompressed(incoming, share)
         answer = await feedback.fan_out(self.upstream, self.table, incoming.target, headers, body)
         if answer is None:
             return await self._answer(request, incoming)
         named = {REQUEST_ID: incoming.request_id}
         return web.Response(body=answer, content_type="application/json", headers=named)
-
-    def _readable(self, incoming: ProxyRequest, share: Share) -> tuple[CIMultiDict[str], bytes]:
-        """Return a request's body decompressed, and the headers that describe it then."""
-        body, headers = incoming.body or b"", incoming.headers
-        encoding = headers.get("content-encoding", "").encode("utf-8", "surrogateescape")
-        try:
-            compressed = request_body.encoding_of({b"content-encoding": encoding})
-        except RequestError:
-            # The arm answers what is wrong with it.
-            return headers, body
-        if not compressed:
-            return headers, body
-        share.grow_to(len(body) + request_body.largest(body, limit=_LABELS_BODY))
-        try:
-            body = request_body.decompressed(body, limit=_LABELS_BODY)
-        except RequestError:
-            return headers, body
-        headers = headers.copy()
-        headers.popall("content-encoding")
-        return headers, body
 
 
 async def _relay(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:

@@ -13,7 +13,6 @@ from penstock.rollout.proxy.upstream import (
     NoAnswerError,
     UnreachableError,
     Upstream,
-    outcome_of,
 )
 
 _log = logging.getLogger("penstock.proxy")
@@ -74,7 +73,7 @@ class Mirror:
         outcome = Outcome(0, replayed=replayed)
         try:
             reply = await self._upstream.ask(arm.port, "POST", target, headers, body)
-            outcome = outcome_of(reply, replayed=replayed)
+            outcome = Outcome.of(reply, replayed=replayed)
             if reply.rest is not None:
                 async for _ in reply.rest:
                     pass

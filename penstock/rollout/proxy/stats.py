@@ -11,12 +11,19 @@ from bisect import bisect_right
 from collections import Counter, OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock.rollout.proxy.response_parsing import PredictedRows, parse
+from penstock.serving.binary_tensors import HEADER_LENGTH
+
+if TYPE_CHECKING:
+    from penstock.rollout.proxy.upstream import Reply
 
 # A draw of a row; nothing is kept secret by it.
 _random = random.Random()  # noqa: S311
+
+_READABLE = ("application/json", "application/cloudevents+json")
+"""Media types of responses whose predictions are counted."""
 
 _AGREEING = 0.1
 """How far two regressions may be apart, relative to the larger one, to agree."""
@@ -55,6 +62,21 @@ class Outcome:
     replayed: bool = False
     body: bytes = b""
     header_length: int | None = None
+
+    @classmethod
+    def of(cls, reply: Reply, *, replayed: bool) -> Outcome:
+        """Return how a request ended that was answered."""
+        given = reply.headers.get(HEADER_LENGTH, "")
+        header_length = int(given) if given.isdecimal() and len(given) <= 10 else None
+        media = reply.headers.get("content-type", "")
+        readable = header_length is not None or media.startswith(_READABLE)
+        return cls(
+            reply.status,
+            seconds=reply.seconds,
+            replayed=replayed,
+            body=reply.body if readable and reply.body else b"",
+            header_length=header_length,
+        )
 
 
 @dataclass

@@ -9,12 +9,9 @@ from dataclasses import dataclass
 
 from multidict import CIMultiDict
 
-from penstock.rollout.proxy.stats import Outcome
 from penstock.rollout.proxy.upstream_connection import BrokenError, Connection
-from penstock.serving.binary_tensors import HEADER_LENGTH
 
 _CONNECT_TIMEOUT = 5.0
-_READABLE = ("application/json", "application/cloudevents+json")
 
 _IDLE = 30.0
 """Seconds a connection is kept. The server closes an idle one after 65: closing ours well before
@@ -146,22 +143,6 @@ class Upstream:
                 kept.pop(0).close()
             if not kept:
                 del self._idle[port]
-
-
-def outcome_of(reply: Reply, *, replayed: bool) -> Outcome:
-    """Return what is counted of an answer."""
-    given = reply.headers.get(HEADER_LENGTH, "")
-    header_length = int(given) if given.isdecimal() and len(given) <= 10 else None
-    readable = header_length is not None or reply.headers.get("content-type", "").startswith(
-        _READABLE
-    )
-    return Outcome(
-        reply.status,
-        seconds=reply.seconds,
-        replayed=replayed,
-        body=reply.body if readable and reply.body else b"",
-        header_length=header_length,
-    )
 
 
 async def _connect(port: int) -> Connection:
