@@ -3,7 +3,7 @@
 Little-endian, row-major, without padding. A BOOL is one byte, 0 or 1; an element of BYTES is its
 length as a 4-byte unsigned integer, then the bytes themselves. Source: "Binary Tensor Data
 Extension", docs/protocol/extension_binary_data.md of triton-inference-server/server; KServe takes
-the same. Plain `struct`, because the splitter, which reads answers, stays small without numpy.
+the same. Plain `struct`, because the proxy, which reads answers, stays small without numpy.
 """
 
 from __future__ import annotations

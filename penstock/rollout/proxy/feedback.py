@@ -123,14 +123,14 @@ async def _ask(
     body = orjson.dumps({"labels": labels})
     headers = headers.copy()
     headers["content-length"] = str(len(body))
-    arm.in_flight += 1
+    arm.load.requests += 1
     try:
         reply: Reply = await upstream.ask(arm.port, "POST", target, headers, body)
     except (UnreachableError, NoAnswerError) as failure:
         _log.warning("version %s was not given %d labels: %s", arm.version, len(labels), failure)
         return None
     finally:
-        arm.in_flight -= 1
+        arm.load.requests -= 1
     if reply.status == 404:
         # It answered none of these requests.
         nothing = {"joined": 0, "unknown": len(labels), "repeated": 0}

@@ -106,7 +106,7 @@ class Proxy:
         self, incoming: ProxyRequest, arm: Arm, table: RoutingTable, pair: Pair | None
     ) -> Reply:
         """Send the request to one arm and count the outcome."""
-        arm.in_flight += 1
+        arm.load.requests += 1
         outcome = Outcome(0, replayed=incoming.replayed)
         try:
             reply = await self.upstream.ask(
@@ -129,7 +129,7 @@ class Proxy:
             outcome.status = 499
             raise
         finally:
-            arm.in_flight -= 1
+            arm.load.requests -= 1
             if incoming.kind == "predict":
                 # Later, because reading the answer for its scores must not delay the client.
                 asyncio.get_running_loop().call_soon(_count, arm, table, outcome, pair)

@@ -69,7 +69,7 @@ class Mirror:
         body: bytes,
         replayed: bool,
     ) -> None:
-        arm.in_flight += 1
+        arm.load.requests += 1
         outcome = Outcome(0, replayed=replayed)
         try:
             reply = await self._upstream.ask(arm.port, "POST", target, headers, body)
@@ -82,7 +82,7 @@ class Mirror:
         except NoAnswerError:
             outcome.status = 0
         finally:
-            arm.in_flight -= 1
+            arm.load.requests -= 1
             self._bytes -= len(body)
         try:
             pair.ended(candidate=outcome)

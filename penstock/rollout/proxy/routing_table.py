@@ -46,15 +46,6 @@ class Arm:
     stats: Stats = field(default_factory=Stats)
     load: Load = field(default_factory=Load)
 
-    @property
-    def in_flight(self) -> int:
-        """Requests under way."""
-        return self.load.requests
-
-    @in_flight.setter
-    def in_flight(self, requests: int) -> None:
-        self.load.requests = requests
-
 
 @dataclass(frozen=True)
 class RoutingTable:
@@ -153,7 +144,7 @@ class RoutingTable:
                     "version": arm.version,
                     "identity": arm.identity,
                     "port": arm.port,
-                    "in_flight": arm.in_flight,
+                    "in_flight": arm.load.requests,
                     "counts": arm.stats.counts(),
                 }
                 for arm in self.arms.values()
