@@ -135,8 +135,8 @@ class InferenceApp:
         if reads and path == "/metrics":
             accept = headers.get(b"accept", b"").decode("latin-1")
             body, content_type = self._request_log.metrics.exposition(accept)
-            said = [(b"content-type", content_type.encode())]
-            await self._respond(send, context, 200, body, headers=said)
+            content = [(b"content-type", content_type.encode())]
+            await self._respond(send, context, 200, body, headers=content)
             return
         self._request_log.metrics.in_flight.inc()
         try:
@@ -157,16 +157,16 @@ class InferenceApp:
         receive: Receive,
         send: Send,
     ) -> None:
-        said: Sequence[tuple[bytes, bytes]] = _PLAIN
+        content: Sequence[tuple[bytes, bytes]] = _PLAIN
         try:
             status = 200
-            body, said = await self._answer(method, path, headers, context, receive)
+            body, content = await self._answer(method, path, headers, context, receive)
         except RequestError as error:
-            status, body, said = error.status, _error(error.message), [*_PLAIN, *error.headers]
+            status, body, content = error.status, _error(error.message), [*_PLAIN, *error.headers]
         except Exception:
             _log.exception("request %s could not be answered", context.request_id)
             status, body = 500, _error("the model failed on this request")
-        await self._respond(send, context, status, body, headers=said)
+        await self._respond(send, context, status, body, headers=content)
 
     async def _answer(
         self, method: str, path: str, headers: Headers, context: RequestContext, receive: Receive

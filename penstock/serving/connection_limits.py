@@ -24,8 +24,8 @@ SETTLED = 5.0
 """Seconds without a request after which a connection gives way to a new one."""
 
 
-class Bound:
-    """One connection's limits.
+class ConnectionTimer:
+    """The time limits of one connection.
 
     Args:
         loop: The event loop.
@@ -118,30 +118,30 @@ class Connections:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._bounds: dict[Bound, None] = {}
+        self._timers: dict[ConnectionTimer, None] = {}
 
-    def enter(self, bound: Bound) -> bool:
+    def admit(self, timer: ConnectionTimer) -> bool:
         """Take a new connection in; return whether there is room for it.
 
         Where there is none, the connection that has been without a request longest gives way, if
         that is five seconds or more: else a few clients that hold theirs would keep all others out.
         """
-        if len(self._bounds) >= self._limit and not self._make_room():
+        if len(self._timers) >= self._limit and not self._make_room():
             return False
-        self._bounds[bound] = None
+        self._timers[timer] = None
         return True
 
-    def leave(self, bound: Bound) -> None:
+    def remove(self, timer: ConnectionTimer) -> None:
         """Forget a connection."""
-        self._bounds.pop(bound, None)
-        bound.end()
+        self._timers.pop(timer, None)
+        timer.end()
 
     def _make_room(self) -> bool:
-        idle = [bound for bound in self._bounds if bound.idle_since is not None]
-        oldest = min(idle, key=lambda bound: bound.idle_since or 0.0, default=None)
+        idle = [timer for timer in self._timers if timer.idle_since is not None]
+        oldest = min(idle, key=lambda timer: timer.idle_since or 0.0, default=None)
         if oldest is None or time.monotonic() - (oldest.idle_since or 0.0) < SETTLED:
             return False
-        self.leave(oldest)
+        self.remove(oldest)
         oldest.give_way()
         return True
 
@@ -167,6 +167,6 @@ def raise_file_limit() -> None:
         # Only Unix has it.
         return
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    files = 16_384 if hard == resource.RLIM_INFINITY else min(hard, 16_384)
+    if soft != resource.RLIM_INFINITY and soft < files:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))

@@ -97,17 +97,17 @@ def listed(names: Sequence[str]) -> str:
     return f"{'column' if len(names) == 1 else 'columns'} {shown}{more}"
 
 
-def difference(given: Collection[str], wanted: Sequence[str], *, where: str) -> str:
+def difference(given: Collection[str], expected: Sequence[str], *, where: str) -> str:
     """Return which of the model's columns are missing from what was given, and which are unknown.
 
     Args:
         given: Names that were given.
-        wanted: Names of the model's columns.
+        expected: Names of the model's columns.
         where: How an error names the place.
     """
     names = set(given)
-    missing = [name for name in wanted if name not in names]
-    unknown = sorted(names - set(wanted))
+    missing = [name for name in expected if name not in names]
+    unknown = sorted(names - set(expected))
     problems = []
     if missing:
         problems.append(f"missing {listed(missing)}")

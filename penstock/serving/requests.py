@@ -146,14 +146,14 @@ def v2_outputs(request: Mapping[str, Any], *, names: Sequence[str]) -> list[Outp
     """
     parameters = parameters_of(request, where="the request")
     usual = bool(flag(parameters, "binary_data_output", where="parameters"))
-    asked = request.get("outputs")
-    if not asked and (asked is None or isinstance(asked, list)):
+    outputs = request.get("outputs")
+    if not outputs and (outputs is None or isinstance(outputs, list)):
         return [Output(name, usual) for name in names]
-    if not isinstance(asked, list):
-        raise RequestError(f'"outputs" must be a list of objects, not {kind(asked)}')
+    if not isinstance(outputs, list):
+        raise RequestError(f'"outputs" must be a list of objects, not {kind(outputs)}')
     return [
         _output(output, f"outputs[{index}]", usual=usual, names=names)
-        for index, output in enumerate(asked)
+        for index, output in enumerate(outputs)
     ]
 
 

@@ -111,8 +111,8 @@ def encode_tensors(body: dict[str, Any], *, binary: Sequence[bool]) -> tuple[byt
     if not any(binary):
         return encode(body), None
     outputs, blocks = [], []
-    for output, wanted in zip(body["outputs"], binary, strict=True):
-        if wanted:
+    for output, as_bytes in zip(body["outputs"], binary, strict=True):
+        if as_bytes:
             block = encode_tensor(output["datatype"], output["data"])
             output = {name: value for name, value in output.items() if name != "data"}
             output["parameters"] = {SIZE: len(block)}

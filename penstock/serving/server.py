@@ -17,8 +17,8 @@ from penstock.serving import logs
 from penstock.serving.connection_limits import (
     HEAD_BYTES,
     TOO_MANY,
-    Bound,
     Connections,
+    ConnectionTimer,
     raise_file_limit,
     refusal,
 )
@@ -90,30 +90,30 @@ class _LimitedProtocol(HttpToolsProtocol):
         super().__init__(**given)
         self._all = connections
         self._seconds = seconds
-        self._bound: Bound | None = None
+        self._timer: ConnectionTimer | None = None
         self._head = 0
         self._in_head = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take a connection, or refuse it."""
-        bound = Bound(self.loop, transport, body_seconds=self._seconds)
-        if not self._all.enter(bound):
-            bound.end()
+        timer = ConnectionTimer(self.loop, transport, body_seconds=self._seconds)
+        if not self._all.admit(timer):
+            timer.end()
             transport.write(refusal(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY))
             transport.close()
             return
-        self._bound = bound
+        self._timer = timer
         super().connection_made(transport)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget it."""
-        if self._bound is not None:
-            self._all.leave(self._bound)
+        if self._timer is not None:
+            self._all.remove(self._timer)
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        if self._bound is None or self.transport.is_closing():
+        if self._timer is None or self.transport.is_closing():
             return
         self._head += len(data) if self._in_head else 0
         super().data_received(data)
@@ -126,41 +126,41 @@ class _LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin to wait for a head."""
         self._in_head, self._head = True, 0
-        self._its_bound.head_begins()
+        self._open_timer.head_begins()
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """Begin to wait for a body."""
         self._in_head = False
-        self._its_bound.body_begins()
+        self._open_timer.body_begins()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
         """Note that a request is whole."""
         self._in_head, self._head = True, 0
-        self._its_bound.request_ends()
+        self._open_timer.request_ends()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         """Note that it is answered."""
         if not self.pipeline:
-            self._its_bound.answer_ends()
+            self._open_timer.answer_ends()
         super().on_response_complete()
 
     def pause_writing(self) -> None:
         """Give the client a while to take what it is sent."""
-        self._its_bound.pause_writing()
+        self._open_timer.pause_writing()
         super().pause_writing()
 
     def resume_writing(self) -> None:
         """Go on."""
-        self._its_bound.resume_writing()
+        self._open_timer.resume_writing()
         super().resume_writing()
 
     @property
-    def _its_bound(self) -> Bound:
-        assert self._bound is not None, "a connection that was refused is not read"
-        return self._bound
+    def _open_timer(self) -> ConnectionTimer:
+        assert self._timer is not None, "a connection that was refused is not read"
+        return self._timer
 
 
 class _Server(uvicorn.Server):

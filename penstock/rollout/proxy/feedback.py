@@ -84,12 +84,12 @@ async def fan_out(
     groups = _groups(body, table)
     if groups is None:
         return None
-    asked = [
+    calls = [
         _ask(upstream, arm, target, headers, labels, paired=paired)
         for paired, labels in groups.items()
         for arm in table.arms.values()
     ]
-    found = [each for each in await asyncio.gather(*asked) if each]
+    found = [each for each in await asyncio.gather(*calls) if each]
     stable = table.arms.get("stable")
     if not any(each.knows for each in found) or (
         stable and sum(each.arm is stable for each in found) < len(groups)

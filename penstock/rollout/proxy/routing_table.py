@@ -104,8 +104,8 @@ class RoutingTable:
 
     def mirrored(self, arm: Arm) -> bool:
         """Return whether the candidate is to get a copy of a request that `arm` answers."""
-        wanted = self.mirror > 0 and arm.role == "stable" and "candidate" in self.arms
-        return wanted and _random.random() < self.mirror
+        mirroring = self.mirror > 0 and arm.role == "stable" and "candidate" in self.arms
+        return mirroring and _random.random() < self.mirror
 
     def replaced(self, given: Mapping[str, Any]) -> RoutingTable:
         """Return the table that `given` describes; this one and its arms stay as they are.

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
-from penstock.serving.connection_limits import TOO_MANY, Bound, Connections, refusal
+from penstock.serving.connection_limits import TOO_MANY, Connections, ConnectionTimer, refusal
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
@@ -36,7 +36,7 @@ class Server(web.Server):
             "auto_decompress": False,
         }
         super().__init__(_within(handler), **self._options)
-        self.bounds = Connections(connections)
+        self.all_connections = Connections(connections)
         self.body_seconds = body_seconds
 
     def __call__(self) -> web.RequestHandler:
@@ -47,61 +47,63 @@ class Server(web.Server):
 class _Handler(web.RequestHandler):
     """One connection."""
 
-    __slots__ = ("_bound", "_server")
+    __slots__ = ("_server", "_timer")
 
     def __init__(self, server: Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._server = server
-        self._bound: Bound | None = None
+        self._timer: ConnectionTimer | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take a connection, or refuse it."""
         # uvloop's is one in all but name.
         real = cast("asyncio.Transport", transport)
-        bound = Bound(asyncio.get_running_loop(), real, body_seconds=self._server.body_seconds)
-        if not self._server.bounds.enter(bound):
-            bound.end()
+        timer = ConnectionTimer(
+            asyncio.get_running_loop(), real, body_seconds=self._server.body_seconds
+        )
+        if not self._server.all_connections.admit(timer):
+            timer.end()
             real.write(refusal(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY))
             real.close()
             return
-        self._bound = bound
+        self._timer = timer
         super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget it."""
-        if self._bound is not None:
-            self._server.bounds.leave(self._bound)
+        if self._timer is not None:
+            self._server.all_connections.remove(self._timer)
             super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Parse what came."""
-        if self._bound is None:
+        if self._timer is None:
             return
         super().data_received(data)
         if data and self._current_request is None and not self._messages:
-            self._bound.head_goes_on()
+            self._timer.head_goes_on()
 
     def begin(self) -> None:
         """Note that a request is there."""
-        if self._bound is not None:
+        if self._timer is not None:
             # The body's time is the handler's to keep, which knows when it is whole.
-            self._bound.request_begins()
+            self._timer.request_begins()
 
     def end(self) -> None:
         """Note that it is answered."""
-        if self._bound is not None and not self._messages:
-            self._bound.answer_ends()
+        if self._timer is not None and not self._messages:
+            self._timer.answer_ends()
 
     def pause_writing(self) -> None:
         """Give the client a while to take what it is sent."""
-        if self._bound is not None:
-            self._bound.pause_writing()
+        if self._timer is not None:
+            self._timer.pause_writing()
         super().pause_writing()
 
     def resume_writing(self) -> None:
         """Go on."""
-        if self._bound is not None:
-            self._bound.resume_writing()
+        if self._timer is not None:
+            self._timer.resume_writing()
         super().resume_writing()
 
     def handle_error(

@@ -22,7 +22,7 @@ from serving_process import KEY, ROW, Server, Start
 
 from penstock.serving import capture, logs, request_headers
 from penstock.serving.capture import Bounds, Capture, Rows
-from penstock.serving.connection_limits import Bound, Connections
+from penstock.serving.connection_limits import Connections, ConnectionTimer
 from penstock.serving.feedback_access import FeedbackAccess, is_loopback
 from penstock.serving.request_body import FREE, Budget
 from penstock.serving.request_errors import RequestError
@@ -364,15 +364,15 @@ def test_a_connection_without_a_request_gives_way_to_a_new_one() -> None:
         bounds, transports = [], []
         for _ in range(3):
             transports.append(_Transport())
-            bounds.append(Bound(loop, transports[-1], body_seconds=60))
-            assert everybody.enter(bounds[-1])
-        late = Bound(loop, _Transport(), body_seconds=60)
-        assert not everybody.enter(late), "all are new"
+            bounds.append(ConnectionTimer(loop, transports[-1], body_seconds=60))
+            assert everybody.admit(bounds[-1])
+        late = ConnectionTimer(loop, _Transport(), body_seconds=60)
+        assert not everybody.admit(late), "all are new"
         bounds[0].request_begins()
         for bound in bounds[1:]:
             bound.idle_since = time.monotonic() - 10
         bounds[2].idle_since = time.monotonic() - 20
-        assert everybody.enter(late)
+        assert everybody.admit(late)
         assert [transport.aborted for transport in transports] == [False, False, True]
 
     asyncio.run(scene())
@@ -382,7 +382,7 @@ def test_a_client_that_takes_no_answer_is_left() -> None:
     async def scene() -> None:
         gone, slow = _Transport(), _Transport()
         bounds = [
-            Bound(asyncio.get_running_loop(), transport, body_seconds=0.05)
+            ConnectionTimer(asyncio.get_running_loop(), transport, body_seconds=0.05)
             for transport in (gone, slow)
         ]
         for bound in bounds:
