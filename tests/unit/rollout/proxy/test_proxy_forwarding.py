@@ -232,7 +232,7 @@ def test_an_earlier_controller_is_refused(tmp_path: Path, backend: Backend) -> N
         own.term = 7
         own.arms(backend.port)
         own.term = 6
-        with pytest.raises(LeaseLostError, match="another controller has steered it"):
+        with pytest.raises(LeaseLostError, match="another controller has updated it"):
             own.arms()
         assert own.client.get("/").status_code == 200
 
@@ -311,5 +311,5 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         port = taken.getsockname()[1]
         with pytest.raises(ServiceError, match=rf"port {port} on 127.0.0.1 is in use") as caught:
             control.start(other, port=port)
-    assert "name another port" in str(caught.value)
+    assert "choose another port" in str(caught.value)
     assert list(process.strays(other.path, known=[])) == []
