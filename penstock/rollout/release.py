@@ -27,7 +27,7 @@ from penstock.rollout.resume import REPLAYED_ROWS, go_on, promote, prove, settle
 from penstock.rollout.router import Release
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.words import headline
-from penstock.serving import questions
+from penstock.serving import parity_check
 
 _FIRST = "First release: there is no version to compare it with."
 _AGAIN = "It is the champion already and was not being served."
@@ -284,7 +284,7 @@ def _grids(record: Model, holdout: Path, *, spec: DeploymentSpec) -> Grids:
             where="deployment.canary.traffic.source",
             remedy="Set it to both.",
         )
-    values = questions.sample_rows(holdout, rows=REPLAYED_ROWS)[record.target]
+    values = parity_check.sample_rows(holdout, rows=REPLAYED_ROWS)[record.target]
     known = sorted(float(value) for value in values if value is not None)
     cuts = {known[len(known) * index // 50] for index in range(1, 50)} if known else set()
     return Grids(scores=tuple(sorted(cuts))) if cuts else Grids()

@@ -25,7 +25,7 @@ from penstock.rollout.journal import Journal, unfinished
 from penstock.rollout.place import Place
 from penstock.rollout.router import Address, Release, Router
 from penstock.rollout.spec import CanarySpec, DeploymentSpec
-from penstock.serving import questions
+from penstock.serving import parity_check
 
 REPLAYED_ROWS = sample.ROWS
 """Rows of the holdout that are replayed, and that tell which values the target has."""
@@ -140,7 +140,7 @@ def prove(router: Router, address: Address, order: Order, release: Release, *, r
     with ThreadPoolExecutor(1) as beside:
         # Most of loading a model is importing its libraries, and reading rows costs as much again.
         scorer = beside.submit(smoke.scorer_of, release)
-        sample = questions.sample_rows(Path(order.holdout), rows=rows)
+        sample = parity_check.sample_rows(Path(order.holdout), rows=rows)
         smoke.check(
             address,
             service=order.registration.name,
@@ -261,10 +261,10 @@ def _traffic(
     plan = CanarySpec.model_validate(journal.rollout.plan)
     if isinstance(order, ReturnOrder) or plan.traffic.source == "live" or journal.rollout.direct:
         return contextlib.nullcontext()
-    sample = questions.sample_rows(Path(order.holdout), rows=REPLAYED_ROWS)
+    sample = parity_check.sample_rows(Path(order.holdout), rows=REPLAYED_ROWS)
     names = [column.name for column in Model.read(folder / FILE_NAME).columns]
     bodies = [
         json.dumps({"instances": [row]}, ensure_ascii=False).encode()
-        for row in questions.as_instances(sample, names)
+        for row in parity_check.as_instances(sample, names)
     ]
     return router.replay(bodies, rate=plan.traffic.rate)

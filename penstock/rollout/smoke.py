@@ -14,8 +14,8 @@ from penstock.errors import ServiceError
 from penstock.records.release import Deployment
 from penstock.rollout.router import Address, Release
 from penstock.rollout.traffic import predict_url
-from penstock.serving.answer import Answer, answer_of
-from penstock.serving.questions import as_instances, columns_of, difference, sample_rows
+from penstock.serving.parity_check import as_instances, columns_of, difference, sample_rows
+from penstock.serving.prediction import Prediction, prediction_of
 
 if TYPE_CHECKING:
     from penstock.model import LoadedModel
@@ -71,7 +71,7 @@ def check(
     """
     names = [column.name for column in scorer.record.columns]
     scores = scorer.scores_of(columns_of(sample, scorer.record.columns))
-    expected = answer_of(scorer.record, labels=scorer.labels_of(scores), scores=scores)
+    expected = prediction_of(scorer.record, labels=scorer.labels_of(scores), scores=scores)
     instances = as_instances(sample, names)
     answered = _ask(address, service=service, instances=instances, log=log)
     rows = len(instances)
@@ -160,7 +160,7 @@ def _read(blocks: Iterator[bytes], *, where: str) -> bytes:
     return bytes(said)
 
 
-def _answer_in(answered: Any, *, rows: int, like: Answer, where: str) -> Answer:
+def _answer_in(answered: Any, *, rows: int, like: Prediction, where: str) -> Prediction:
     """Return the answer that a v1 response holds, seen to be one before any row is compared."""
     found = answered if isinstance(answered, dict) else {}
     labels, probabilities = found.get("predictions"), found.get("probabilities")
@@ -169,13 +169,13 @@ def _answer_in(answered: Any, *, rows: int, like: Answer, where: str) -> Answer:
     if like.probabilities is None:
         if not all(map(_is_number, labels)):
             raise _foreign(f"its predictions are no numbers: {labels!r:.200}", where=where)
-        return Answer(labels=labels, probabilities=None)
+        return Prediction(labels=labels, probabilities=None)
     if not isinstance(probabilities, list) or len(probabilities) != rows:
         raise _foreign(f"it has not {rows} rows of probabilities: {answered!r:.200}", where=where)
     for row in probabilities:
         if not (isinstance(row, list) and all(map(_is_number, row))):
             raise _foreign(f"its probabilities are no numbers: {row!r:.200}", where=where)
-    return Answer(labels=labels, probabilities=probabilities)
+    return Prediction(labels=labels, probabilities=probabilities)
 
 
 def _is_number(value: Any) -> bool:

@@ -12,13 +12,12 @@ from functools import partial
 from typing import Any
 
 import penstock
-from penstock.serving import events, feedback, openapi, payload, responses
-from penstock.serving.binary import HEADER_LENGTH
-from penstock.serving.books import Books, Exchange, Headers
-from penstock.serving.budget import Budget, Share
+from penstock.serving import cloudevents, feedback, openapi, request_body, responses
+from penstock.serving.binary_tensors import HEADER_LENGTH
 from penstock.serving.capture import Truths
-from penstock.serving.mistakes import RequestError, parse_object
-from penstock.serving.receiving import received
+from penstock.serving.request_body import Budget, Share
+from penstock.serving.request_errors import RequestError, parse_object
+from penstock.serving.request_log import Headers, RequestContext, RequestLog
 from penstock.serving.service import Protocol, Service
 
 Scope = dict[str, Any]
@@ -45,12 +44,12 @@ class InferenceApp:
 
     Args:
         service: What answers.
-        books: What is kept of it.
+        request_log: What is kept of requests and answers.
     """
 
-    def __init__(self, service: Service, books: Books) -> None:
+    def __init__(self, service: Service, request_log: RequestLog) -> None:
         self._service = service
-        self._books = books
+        self._request_log = request_log
         # scikit-learn holds the interpreter while it predicts, ONNX Runtime lets go of it.
         lean = service.scorer.runtime == "onnx"
         threads = min(4, os.cpu_count() or 1) if lean else 1
@@ -125,28 +124,28 @@ class InferenceApp:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         headers: Headers = dict(scope["headers"])
         method, path = scope["method"], scope["path"]
-        exchange = Exchange.of(headers, marks=self._books.marks)
+        context = RequestContext.of(headers, key=self._request_log.rollout_key)
         # The server sends no body to HEAD, whatever it is given.
         reads = method in ("GET", "HEAD")
         if reads and path in self._read:
             found = self._read[path]()
             status = 503 if found.get("ready") is False else 200
-            await self._respond(send, exchange, status, responses.encode(found))
+            await self._respond(send, context, status, responses.encode(found))
             return
         if reads and path == "/metrics":
             accept = headers.get(b"accept", b"").decode("latin-1")
-            body, content_type = self._books.meters.exposition(accept)
-            said = [(b"content-type", content_type.encode())]
-            await self._respond(send, exchange, 200, body, headers=said)
+            body, content_type = self._request_log.metrics.exposition(accept)
+            content = [(b"content-type", content_type.encode())]
+            await self._respond(send, context, 200, body, headers=content)
             return
-        self._books.meters.in_flight.inc()
+        self._request_log.metrics.in_flight.inc()
         try:
-            await self._work(method, path, headers, exchange, receive, send)
+            await self._work(method, path, headers, context, receive, send)
         finally:
-            self._books.meters.in_flight.dec()
-            seconds = time.perf_counter() - exchange.started
-            self._books.meters.answered(
-                exchange.status, exchange.protocol, exchange.origin, seconds
+            self._request_log.metrics.in_flight.dec()
+            seconds = time.perf_counter() - context.started
+            self._request_log.metrics.answered(
+                context.status, context.protocol, context.origin, seconds
             )
 
     async def _work(
@@ -154,94 +153,92 @@ class InferenceApp:
         method: str,
         path: str,
         headers: Headers,
-        exchange: Exchange,
+        context: RequestContext,
         receive: Receive,
         send: Send,
     ) -> None:
-        said: Sequence[tuple[bytes, bytes]] = _PLAIN
+        content: Sequence[tuple[bytes, bytes]] = _PLAIN
         try:
             status = 200
-            body, said = await self._answer(method, path, headers, exchange, receive)
+            body, content = await self._answer(method, path, headers, context, receive)
         except RequestError as error:
-            status, body, said = error.status, _error(error.message), [*_PLAIN, *error.headers]
+            status, body, content = error.status, _error(error.message), [*_PLAIN, *error.headers]
         except Exception:
-            _log.exception("request %s could not be answered", exchange.request_id)
+            _log.exception("request %s could not be answered", context.request_id)
             status, body = 500, _error("the model failed on this request")
-        await self._respond(send, exchange, status, body, headers=said)
+        await self._respond(send, context, status, body, headers=content)
 
     async def _answer(
-        self, method: str, path: str, headers: Headers, exchange: Exchange, receive: Receive
+        self, method: str, path: str, headers: Headers, context: RequestContext, receive: Receive
     ) -> Answered:
         protocol = self._predictions.get(path)
         handler = self._posted.get(path)
         if protocol is None and handler is None:
             raise self._unknown(method, path)
         if protocol or ":" in path:
-            exchange.protocol = protocol or path.rpartition(":")[2]
+            context.protocol = protocol or path.rpartition(":")[2]
         if method != "POST":
-            raise RequestError(
-                f"{path} is called with POST", status=405, headers=[(b"allow", b"POST")]
-            )
+            raise RequestError(f"{path} takes POST", status=405, headers=[(b"allow", b"POST")])
         limit = self._service.limits.body
         if handler == self._feedback:
-            self._books.access.check(headers)
+            self._request_log.access.check(headers)
             limit = min(limit, self._service.limits.labels)
         # Until it is answered: what a body is read into is many times as large.
         with self._budget.share() as share:
             body = await self._body(headers, receive, share, limit=limit)
-            exchange.size = len(body)
+            context.size = len(body)
             if protocol is None:
                 assert handler is not None
-                return await handler(body, exchange), _PLAIN
-            return await self._predict(body, protocol, headers, exchange)
+                return await handler(body, context), _PLAIN
+            return await self._predict(body, protocol, headers, context)
 
     async def _body(self, headers: Headers, receive: Receive, share: Share, *, limit: int) -> bytes:
-        compressed = payload.encoding_of(headers)
+        compressed = request_body.encoding_of(headers)
         seconds = self._service.limits.seconds
-        body = await received(headers, receive, share, limit=limit, seconds=seconds)
+        body = await request_body.receive(headers, receive, share, limit=limit, seconds=seconds)
         if not compressed:
             return body
-        share.grow_to(len(body) + payload.largest(body, limit=limit))
+        share.grow_to(len(body) + request_body.largest(body, limit=limit))
         # A small one may hold a large one, which is not to keep the event loop.
         whole = await asyncio.get_running_loop().run_in_executor(
-            self._worker, partial(payload.decompressed, body, limit=limit)
+            self._worker, partial(request_body.decompressed, body, limit=limit)
         )
         share.shrink_to(len(whole))
         return whole
 
     async def _predict(
-        self, body: bytes, protocol: Protocol, headers: Headers, exchange: Exchange
+        self, body: bytes, protocol: Protocol, headers: Headers, context: RequestContext
     ) -> Answered:
         predict = partial(
             self._service.predict,
             body,
             protocol,
-            header_length=payload.header_length_of(headers),
-            csv=protocol == "mlflow" and payload.is_csv(headers),
+            header_length=request_body.header_length_of(headers),
+            csv=protocol == "mlflow" and request_body.is_csv(headers),
         )
         if len(body) <= self._inline:
             outcome = predict()
         else:
             outcome = await asyncio.get_running_loop().run_in_executor(self._worker, predict)
-        self._books.enter(exchange, outcome, version=self._service.version)
-        mode = events.mode_of(headers) if protocol == "v1" else None
+        self._request_log.record(context, outcome, version=self._service.version)
+        mode = cloudevents.mode_of(headers) if protocol == "v1" else None
         if mode is not None:
-            return events.answer(outcome.body, mode, name=self._service.name)
+            return cloudevents.answer(outcome.body, mode, name=self._service.name)
         if outcome.header_length is None:
             return outcome.body, _PLAIN
         length = b"%d" % outcome.header_length
         return outcome.body, [(b"content-type", _BINARY), (HEADER_LENGTH.encode(), length)]
 
-    async def _index(self, body: bytes, exchange: Exchange) -> bytes:  # noqa: ARG002
+    async def _index(self, body: bytes, context: RequestContext) -> bytes:  # noqa: ARG002
         """Return what Triton's clients list models by; it holds one, whatever they filter by."""
         state = "READY" if self._is_ready else "UNAVAILABLE"
         name, version = self._service.name, self._service.version
         index = [{"name": name, "version": version, "state": state, "reason": ""}]
         return responses.encode(index)
 
-    async def _feedback(self, body: bytes, exchange: Exchange) -> bytes:
+    async def _feedback(self, body: bytes, context: RequestContext) -> bytes:
         truths = feedback.parse(parse_object(body), record=self._service.record)
-        found = self._books.memory.join(truths)
+        found = self._request_log.memory.join(truths)
         if found.unknown == len(truths):
             raise RequestError(
                 f"none of the {len(truths):,} labels is of a row that this server remembers: it "
@@ -249,10 +246,10 @@ class InferenceApp:
                 status=404,
             )
         for arm, sums in found.sums.items():
-            self._books.meters.labelled(arm, sums)
-        if self._books.capture is not None and found.new:
-            self._books.capture.truths(
-                Truths(time=time.time(), labels=found.new), size=exchange.size
+            self._request_log.metrics.labelled(arm, sums)
+        if self._request_log.capture is not None and found.new:
+            self._request_log.capture.truths(
+                Truths(time=time.time(), labels=found.new), size=context.size
             )
         return responses.encode(
             {
@@ -266,9 +263,9 @@ class InferenceApp:
             }
         )
 
-    async def _explain(self, body: bytes, exchange: Exchange) -> bytes:  # noqa: ARG002
+    async def _explain(self, body: bytes, context: RequestContext) -> bytes:  # noqa: ARG002
         if self._explaining >= _EXPLANATIONS_WAITING:
-            raise RequestError("too many explanations are under way; ask again later", status=429)
+            raise RequestError("too many explanations are in progress; try again later", status=429)
         self._explaining += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(
@@ -279,35 +276,39 @@ class InferenceApp:
 
     @property
     def _is_ready(self) -> bool:
-        return not self._draining and not self._books.broken
+        return not self._draining and not self._request_log.broken
 
     def _ready(self) -> Mapping[str, Any]:
         found = {"name": self._service.name, "ready": self._is_ready}
-        broken = self._books.broken
-        return found | {"reason": f"the thread {broken} failed for good"} if broken else found
+        broken = self._request_log.broken
+        return (
+            found | {"reason": f"the thread {broken} failed and is not restarted"}
+            if broken
+            else found
+        )
 
     def _unknown(self, method: str, path: str) -> RequestError:
         if path in self._read or path == "/metrics":
             return RequestError(
-                f"{path} is read with GET, not {method}", status=405, headers=[(b"allow", b"GET")]
+                f"{path} takes GET, not {method}", status=405, headers=[(b"allow", b"GET")]
             )
         known = ", ".join(self._predictions)
-        return RequestError(f"nothing is at {path[:200]}; predictions are at {known}", status=404)
+        return RequestError(f"unknown path {path[:200]}; predictions are at {known}", status=404)
 
     async def _respond(
         self,
         send: Send,
-        exchange: Exchange,
+        context: RequestContext,
         status: int,
         body: bytes,
         *,
         headers: Sequence[tuple[bytes, bytes]] = _PLAIN,
     ) -> None:
-        exchange.status = status
+        context.status = status
         headers = [
             *headers,
             (b"content-length", b"%d" % len(body)),
-            (b"x-request-id", exchange.request_id.encode()),
+            (b"x-request-id", context.request_id.encode()),
             *self._headers,
         ]
         if self._draining:

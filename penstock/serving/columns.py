@@ -14,7 +14,7 @@ import numpy as np
 from penstock.common.times import times_of
 from penstock.data.types import expected, rules_of, value_of
 from penstock.records.dataset import Column, ColumnType, Reading
-from penstock.serving.mistakes import RequestError, show
+from penstock.serving.request_errors import RequestError, show
 
 Columns = Mapping[str, list[Any]]
 """Values by column name, all lists of the same length; None stands for a missing value."""

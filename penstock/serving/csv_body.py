@@ -12,7 +12,7 @@ from typing import Any
 
 from penstock.records.dataset import ColumnType
 from penstock.serving.columns import Columns, Intake
-from penstock.serving.mistakes import RequestError, check_count, difference
+from penstock.serving.request_errors import RequestError, check_count, difference
 
 # As JSON has them: a zero before more digits is no number, but a code such as 00501.
 _WHOLE = re.compile(r"[+-]?(0|[1-9]\d{0,39})", re.ASCII)

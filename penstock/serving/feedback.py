@@ -6,12 +6,15 @@ import math
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
 from typing import Any, Literal
 
 from penstock.records.model import Model
 from penstock.records.rollout import Labelled
-from penstock.serving import ids
-from penstock.serving.mistakes import RequestError, kind, only_fields, show
+from penstock.serving import capture
+from penstock.serving.request_errors import RequestError, kind, only_fields, show
+from penstock.serving.request_headers import MAX_ID_LENGTH
 
 REMEMBERED = 100_000
 """Rows that a server remembers by default, so that a label finds its answer."""
@@ -142,7 +145,7 @@ def parse(request: Mapping[str, Any], *, record: Model) -> list[tuple[str, int, 
         raise RequestError("the request holds no label")
     if len(labels) > MAX_LABELS:
         raise RequestError(
-            f"{len(labels):,} labels in one request; at most {MAX_LABELS:,} are taken", status=413
+            f"{len(labels):,} labels in one request; the limit is {MAX_LABELS:,}", status=413
         )
     return [_entry(entry, f"labels[{i}]", record) for i, entry in enumerate(labels)]
 
@@ -172,8 +175,8 @@ def _entry(entry: Any, where: str, record: Model) -> tuple[str, int, Any]:
     request_id, row = entry["request_id"], entry.get("row", 0)
     if not isinstance(request_id, str):
         raise RequestError(f"{where}.request_id must be text, not {kind(request_id)}")
-    if len(request_id) > ids.MAX_LENGTH:
-        raise RequestError(f"{where}.request_id is longer than any id: {ids.MAX_LENGTH} characters")
+    if len(request_id) > MAX_ID_LENGTH:
+        raise RequestError(f"{where}.request_id is longer than any id: {MAX_ID_LENGTH} characters")
     # 0.0 is as whole a number in JSON as 0.
     if (
         isinstance(row, bool)
@@ -205,3 +208,34 @@ def _summed(losses: Sequence[float]) -> Labelled:
         loss=math.fsum(losses),
         squared=math.fsum(value * value for value in losses),
     )
+
+
+def restore(memory: Memory, folder: Path, *, version: str, rows: int) -> None:
+    """Have labels find the answers that were captured before this process began.
+
+    Labels that have come already are known to have come, and count no second time.
+
+    Args:
+        memory: What labels are joined with.
+        folder: Where answers and labels were captured.
+        version: Of the model; other versions' answers are not this one's.
+        rows: How many rows are worth reading.
+    """
+    lines = capture.newest(folder, rows=rows)
+    for request_id, group in groupby(lines, key=lambda line: line["request_id"]):
+        answer = [line for line in group if line["version"] == version]
+        # The beginning of the oldest file's first request may be gone.
+        if [line["row"] for line in answer] == list(range(len(answer))) and answer:
+            memory.add(
+                request_id,
+                scores=[line["score"] for line in answer],
+                labels=[line["label"] for line in answer],
+                mirrored=answer[0]["mirrored"],
+            )
+    # A label was kept only while its row was remembered, so older ones are of rows forgotten.
+    labels = capture.newest(folder, rows=2 * rows, kind="feedback")
+    memory.join([_truth(line) for line in labels])
+
+
+def _truth(line: dict[str, Any]) -> tuple[str, int, Any]:
+    return line["request_id"], line["row"], line["label"]

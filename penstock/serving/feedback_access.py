@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
-from penstock.serving.mistakes import RequestError
+from penstock.serving.request_errors import RequestError
 
 _SCHEME = b"bearer "
 _SHORTEST = 16
@@ -40,15 +40,15 @@ class FeedbackAccess:
         token = self._token()
         if not token:
             raise RequestError(
-                "labels are not taken here: the server listens on an address that others reach, "
-                "and has no token for them; start it with --feedback-token-file",
+                "feedback is off: the server listens on an address that others reach, and has no "
+                "token for feedback; start it with --feedback-token-file",
                 status=403,
             )
         given = headers.get(b"authorization", b"")
         shown = given[len(_SCHEME) :].strip() if given.lower().startswith(_SCHEME) else b""
         if not hmac.compare_digest(shown, token):
             raise RequestError(
-                "labels are taken with the header `authorization: Bearer TOKEN` alone",
+                "feedback needs the header `authorization: Bearer TOKEN`",
                 status=401,
                 headers=[(b"www-authenticate", b"Bearer")],
             )

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from penstock.errors import InputError, PenstockError
 
 if TYPE_CHECKING:
-    from penstock.serving.answer import Scorer
-    from penstock.serving.books import Books
+    from penstock.serving.prediction import Scorer
+    from penstock.serving.request_log import RequestLog
     from penstock.serving.server import Application
     from penstock.serving.service import Service
 
-    Build = Callable[[Service, Books], Application]
+    Build = Callable[[Service, RequestLog], Application]
 
 _REGISTERED = "models:/"
 
@@ -92,7 +92,7 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
         default="",
         help="sha256:... of the key that marks a rollout's own requests; left out: none are",
     )
-    add("--log", type=Path, help="the file that the output goes to, to be kept small")
+    add("--log", type=Path, help="the file that the output goes to; it is rotated by size")
     return result
 
 
@@ -113,7 +113,7 @@ def run(
     try:
         with _source(options) as source:
             service = _service(source, options, notes)
-        books = _books(service, options)
+        request_log = _request_log(service, options)
     except PenstockError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -123,15 +123,15 @@ def run(
 
     try:
         if options.log is not None:
-            books.watch(logs.bound(options.log))
-        application = (build or InferenceApp)(service, books)
+            request_log.watch(logs.bound(options.log))
+        application = (build or InferenceApp)(service, request_log)
         serve(application, service.limits, host=options.host, port=options.port)
     except PenstockError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
     finally:
-        if books.capture is not None:
-            books.capture.close()
+        if request_log.capture is not None:
+            request_log.capture.close()
     return 0
 
 
@@ -223,9 +223,9 @@ def _scorer(source: _Source) -> Scorer:
             source.folder, expected_digest=source.digest, export_digest=source.export
         )
     from penstock import model
-    from penstock.serving import direct
+    from penstock.serving import sklearn_scorer
 
-    return direct.scorer(model.load(source.folder, expected_digest=source.digest))
+    return sklearn_scorer.scorer(model.load(source.folder, expected_digest=source.digest))
 
 
 def _levels(scorer: Scorer, *, unseen: str) -> dict[str, frozenset[str]]:
@@ -242,17 +242,16 @@ def _levels(scorer: Scorer, *, unseen: str) -> dict[str, frozenset[str]]:
     return {level.column: frozenset(level.values) for level in levels if level.complete}
 
 
-def _books(service: Service, options: argparse.Namespace) -> Books:
-    from penstock.serving.books import Books
+def _request_log(service: Service, options: argparse.Namespace) -> RequestLog:
     from penstock.serving.capture import Bounds, Capture
-    from penstock.serving.feedback import Memory
+    from penstock.serving.feedback import Memory, restore
     from penstock.serving.feedback_access import FeedbackAccess, is_loopback
-    from penstock.serving.marks import Marks
-    from penstock.serving.meters import Meters
-    from penstock.serving.restore import restore
+    from penstock.serving.metrics import ServingMetrics
+    from penstock.serving.request_headers import RolloutKey
+    from penstock.serving.request_log import RequestLog
 
     scorer = service.scorer
-    meters = Meters(
+    metrics = ServingMetrics(
         name=service.name,
         version=service.version,
         record=service.record,
@@ -265,19 +264,19 @@ def _books(service: Service, options: argparse.Namespace) -> Books:
         capture = Capture(
             options.capture,
             bounds=Bounds(file_bytes=options.capture_bytes, files=options.capture_files),
-            written=meters.captured.inc,
-            dropped=meters.dropped.inc,
+            written=metrics.captured.inc,
+            dropped=metrics.dropped.inc,
         )
-    books = Books(
-        meters=meters,
+    request_log = RequestLog(
+        metrics=metrics,
         memory=Memory(service.record, rows=options.remember),
         capture=capture,
         access=FeedbackAccess(
             token_file=options.feedback_token_file, loopback=is_loopback(options.host)
         ),
-        marks=Marks(options.own_traffic),
+        rollout_key=RolloutKey(options.own_traffic),
     )
     if capture is not None:
-        restore(books.memory, options.capture, version=service.version, rows=options.remember)
-        books.watch(capture.thread)
-    return books
+        restore(request_log.memory, options.capture, version=service.version, rows=options.remember)
+        request_log.watch(capture.thread)
+    return request_log

@@ -98,7 +98,7 @@ def _post(text: str, schema: Mapping[str, Any], further: Mapping[str, Any]) -> d
         "422": "A value that the model was not trained with, where those are rejected",
         "429": "Too many at once",
         "500": "The model failed",
-        "503": "Other requests take all memory or connections; ask again later",
+        "503": "The memory for bodies or the connections are used up; try again later",
     }
     header = {
         "name": "x-request-id",

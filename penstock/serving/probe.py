@@ -17,8 +17,8 @@ from penstock.records.export import FOLDER, MODEL_NAME
 from penstock.records.operations import Operations
 
 if TYPE_CHECKING:
-    from penstock.serving.answer import Answer
     from penstock.serving.held import Held
+    from penstock.serving.prediction import Prediction
 
 WARM_UP = 20
 """Requests before the first that is timed."""
@@ -96,29 +96,29 @@ def _ask(server: Held, model: Path, *, holdout: Path, requests: int) -> dict[str
     import numpy as np
     import orjson
 
-    from penstock.serving.answer import Answer, answer_of
-    from penstock.serving.questions import (
+    from penstock.serving.parity_check import (
         as_instances,
         columns_of,
         difference,
         distance,
         sample_rows,
     )
+    from penstock.serving.prediction import Prediction, prediction_of
 
     loaded = models.load(model)
     names = [column.name for column in loaded.record.columns]
     sample = sample_rows(holdout, rows=requests)
     scores = loaded.scores_of(columns_of(sample, loaded.record.columns))
-    expected = answer_of(loaded.record, labels=loaded.labels_of(scores), scores=scores)
+    expected = prediction_of(loaded.record, labels=loaded.labels_of(scores), scores=scores)
     bodies = [orjson.dumps({"instances": [row]}) for row in as_instances(sample, names)]
     for number in range(WARM_UP):
         server.ask(bodies[number % len(bodies)])
     taken: list[float] = []
-    got: list[Answer] = []
+    got: list[Prediction] = []
     for number in range(requests):
         answer, seconds = server.ask(bodies[number % len(bodies)])
         taken.append(seconds)
-        got.append(Answer(answer["predictions"], answer.get("probabilities")))
+        got.append(Prediction(answer["predictions"], answer.get("probabilities")))
     own = [_row(expected, number) for number in range(len(bodies))]
     pairs = [(one, own[number % len(own)]) for number, one in enumerate(got)]
     found = [difference(one, other, 0) for one, other in pairs]
@@ -139,11 +139,11 @@ def _first(found: Sequence[str], compared: int) -> str:
     return "" if place is None else f"row {place % compared + 1} of those asked: {found[place]}"
 
 
-def _row(answer: Answer, row: int) -> Answer:
-    from penstock.serving.answer import Answer
+def _row(answer: Prediction, row: int) -> Prediction:
+    from penstock.serving.prediction import Prediction
 
     probabilities = None if answer.probabilities is None else [answer.probabilities[row]]
-    return Answer([answer.labels[row]], probabilities)
+    return Prediction([answer.labels[row]], probabilities)
 
 
 def _place() -> str:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any
 
-from penstock.serving import tensors
-from penstock.serving.binary import HEADER_LENGTH
+from penstock.serving import v2_tensors
+from penstock.serving.binary_tensors import HEADER_LENGTH
 from penstock.serving.columns import Columns, Intake
-from penstock.serving.mistakes import (
+from penstock.serving.request_errors import (
     RequestError,
     check_count,
     difference,
@@ -23,7 +23,7 @@ from penstock.serving.mistakes import (
     only_fields,
     show,
 )
-from penstock.serving.parameters import check_content, flag, parameters_of
+from penstock.serving.v2_parameters import check_content, flag, parameters_of
 
 _V1_FORMS = frozenset(["instances", "inputs"])
 _V1_FIELDS = _V1_FORMS | {"signature_name", "parameters"}
@@ -72,11 +72,10 @@ def parts(
             f"the header {HEADER_LENGTH} is {header_length:,}, and the body has {len(body):,} bytes"
         )
     if not binary:
-        raise RequestError("binary tensors are taken at /v2/models/.../infer alone")
+        raise RequestError("binary tensors are supported at /v2/models/.../infer only")
     if header_length == 0:
         raise RequestError(
-            f"the header {HEADER_LENGTH} is 0: a tensor without the JSON that describes it is not "
-            "taken"
+            f"the header {HEADER_LENGTH} is 0: a tensor needs the JSON that describes it"
         )
     whole = memoryview(body)
     return whole[:header_length], whole[header_length:]
@@ -133,7 +132,7 @@ def v2_columns(
         raise RequestError(f'"id" must be text, not {kind(request["id"])}')
     content = parameters_of(request, where="the request").get("content_type")
     check_content(content, _V2_CONTENTS, where="parameters")
-    values = tensors.read(request["inputs"], rest=rest, intake=intake, max_rows=max_rows)
+    values = v2_tensors.read(request["inputs"], rest=rest, intake=intake, max_rows=max_rows)
     _check_lengths(values, where="inputs: tensor", max_rows=max_rows)
     return values, "inputs row {}"
 
@@ -147,14 +146,14 @@ def v2_outputs(request: Mapping[str, Any], *, names: Sequence[str]) -> list[Outp
     """
     parameters = parameters_of(request, where="the request")
     usual = bool(flag(parameters, "binary_data_output", where="parameters"))
-    asked = request.get("outputs")
-    if not asked and (asked is None or isinstance(asked, list)):
+    outputs = request.get("outputs")
+    if not outputs and (outputs is None or isinstance(outputs, list)):
         return [Output(name, usual) for name in names]
-    if not isinstance(asked, list):
-        raise RequestError(f'"outputs" must be a list of objects, not {kind(asked)}')
+    if not isinstance(outputs, list):
+        raise RequestError(f'"outputs" must be a list of objects, not {kind(outputs)}')
     return [
         _output(output, f"outputs[{index}]", usual=usual, names=names)
-        for index, output in enumerate(asked)
+        for index, output in enumerate(outputs)
     ]
 
 

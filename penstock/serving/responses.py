@@ -8,13 +8,13 @@ from typing import Any
 import orjson
 
 from penstock.records.model import Model
-from penstock.serving.answer import Answer
-from penstock.serving.binary import SIZE
-from penstock.serving.binary import encode as encode_tensor
-from penstock.serving.tensors import DATATYPES
+from penstock.serving.binary_tensors import SIZE
+from penstock.serving.binary_tensors import encode as encode_tensor
+from penstock.serving.prediction import Prediction
+from penstock.serving.v2_tensors import DATATYPES
 
 
-def v1_response(answer: Answer, *, record: Model, name: str, version: str) -> dict[str, Any]:
+def v1_response(answer: Prediction, *, record: Model, name: str, version: str) -> dict[str, Any]:
     """Return the body of a v1 response; MLflow's clients read its `predictions`."""
     body: dict[str, Any] = {"predictions": answer.labels}
     if answer.probabilities is not None:
@@ -29,7 +29,7 @@ def v1_response(answer: Answer, *, record: Model, name: str, version: str) -> di
 
 
 def v2_response(
-    answer: Answer,
+    answer: Prediction,
     *,
     record: Model,
     name: str,
@@ -111,8 +111,8 @@ def encode_tensors(body: dict[str, Any], *, binary: Sequence[bool]) -> tuple[byt
     if not any(binary):
         return encode(body), None
     outputs, blocks = [], []
-    for output, wanted in zip(body["outputs"], binary, strict=True):
-        if wanted:
+    for output, as_bytes in zip(body["outputs"], binary, strict=True):
+        if as_bytes:
             block = encode_tensor(output["datatype"], output["data"])
             output = {name: value for name, value in output.items() if name != "data"}
             output["parameters"] = {SIZE: len(block)}

@@ -1,4 +1,4 @@
-"""Uvicorn on one address, with our application behind it."""
+"""Uvicorn on one address, within limits, with our application behind it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,21 @@ import contextlib
 import signal
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Protocol
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from penstock.serving import logs
-from penstock.serving.connections import Connections, raise_file_limit
-from penstock.serving.protocol import Bounded
+from penstock.serving.connection_limits import (
+    HEAD_BYTES,
+    TOO_MANY,
+    Connections,
+    ConnectionTimer,
+    raise_file_limit,
+    refusal,
+)
 
 if TYPE_CHECKING:
     import socket
@@ -54,7 +62,7 @@ def serve(application: Application, limits: Limits, *, host: str, port: int) -> 
         host=host,
         port=port,
         http=partial(  # type: ignore[arg-type]
-            Bounded, connections=Connections(limits.connections), seconds=limits.seconds
+            _LimitedProtocol, connections=Connections(limits.connections), seconds=limits.seconds
         ),
         # A request that asks for a websocket is then answered as if it did not.
         ws="none",
@@ -67,6 +75,92 @@ def serve(application: Application, limits: Limits, *, host: str, port: int) -> 
         timeout_graceful_shutdown=STOP_SECONDS,
     )
     _Server(config, application).run()
+
+
+class _LimitedProtocol(HttpToolsProtocol):
+    """One connection.
+
+    Args:
+        connections: All connections of the server.
+        seconds: How long a body may take to come, and an answer to be taken.
+        given: What uvicorn gives a protocol.
+    """
+
+    def __init__(self, *, connections: Connections, seconds: float, **given: Any) -> None:
+        super().__init__(**given)
+        self._all = connections
+        self._seconds = seconds
+        self._timer: ConnectionTimer | None = None
+        self._head = 0
+        self._in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, or refuse it."""
+        timer = ConnectionTimer(self.loop, transport, body_seconds=self._seconds)
+        if not self._all.admit(timer):
+            timer.end()
+            transport.write(refusal(HTTPStatus.SERVICE_UNAVAILABLE, TOO_MANY))
+            transport.close()
+            return
+        self._timer = timer
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget it."""
+        if self._timer is not None:
+            self._all.remove(self._timer)
+            super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came."""
+        if self._timer is None or self.transport.is_closing():
+            return
+        self._head += len(data) if self._in_head else 0
+        super().data_received(data)
+        if self._in_head and self._head > HEAD_BYTES and not self.transport.is_closing():
+            too_large = f"the headers are larger than the limit of {HEAD_BYTES:,} bytes"
+            status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+            self.transport.write(refusal(status, too_large))
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """Begin to wait for a head."""
+        self._in_head, self._head = True, 0
+        self._open_timer.head_begins()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        """Begin to wait for a body."""
+        self._in_head = False
+        self._open_timer.body_begins()
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Note that a request is whole."""
+        self._in_head, self._head = True, 0
+        self._open_timer.request_ends()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Note that it is answered."""
+        if not self.pipeline:
+            self._open_timer.answer_ends()
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        """Give the client a while to take what it is sent."""
+        self._open_timer.pause_writing()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        """Go on."""
+        self._open_timer.resume_writing()
+        super().resume_writing()
+
+    @property
+    def _open_timer(self) -> ConnectionTimer:
+        assert self._timer is not None, "a connection that was refused is not read"
+        return self._timer
 
 
 class _Server(uvicorn.Server):

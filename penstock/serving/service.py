@@ -10,14 +10,14 @@ import numpy as np
 
 from penstock.records.export import Export
 from penstock.records.model import Model
-from penstock.serving import events, requests, responses, shapley
-from penstock.serving.answer import Answer, Scorer, answer_of, row_scores
+from penstock.serving import cloudevents, requests, responses, shapley
 from penstock.serving.columns import Batch, Columns, Intake, UnseenPolicy
 from penstock.serving.csv_body import csv_columns
-from penstock.serving.mistakes import RequestError, parse_object
+from penstock.serving.prediction import Prediction, Scorer, prediction_of, row_scores
+from penstock.serving.request_errors import RequestError, parse_object
 
 Protocol = Literal["v1", "v2", "mlflow"]
-Form = Callable[[Answer], tuple[bytes, int | None]]
+Form = Callable[[Prediction], tuple[bytes, int | None]]
 """Makes the body of a response, and says how many bytes of it are JSON; None: all are."""
 
 
@@ -142,7 +142,7 @@ class Service:
         text, rest = requests.parts(body, header_length, binary=protocol == "v2")
         request = parse_object(text)
         if protocol == "v1":
-            request = events.data_of(request)
+            request = cloudevents.data_of(request)
         if protocol != "v2":
             reader = requests.v1_columns if protocol == "v1" else requests.mlflow_columns
             values, row = reader(request, intake=self.intake, max_rows=self.limits.rows)
@@ -226,7 +226,7 @@ class Service:
         batch = self.intake.convert(values, row=row)
         scores = self.scorer.scores_of(batch.arrays)
         labels = self.scorer.labels_of(scores)
-        answer = answer_of(self.record, labels=labels, scores=scores)
+        answer = prediction_of(self.record, labels=labels, scores=scores)
         body, header_length = form(answer)
         return Outcome(
             body=body,
@@ -237,7 +237,7 @@ class Service:
             header_length=header_length,
         )
 
-    def _v1_form(self, answer: Answer) -> tuple[bytes, None]:
+    def _v1_form(self, answer: Prediction) -> tuple[bytes, None]:
         body = responses.v1_response(
             answer, record=self.record, name=self.name, version=self.version
         )
@@ -246,7 +246,7 @@ class Service:
     def _v2_form(self, request: Mapping[str, Any]) -> Form:
         outputs = requests.v2_outputs(request, names=self._output_names)
 
-        def form(answer: Answer) -> tuple[bytes, int | None]:
+        def form(answer: Prediction) -> tuple[bytes, int | None]:
             body = responses.v2_response(
                 answer,
                 record=self.record,

@@ -14,7 +14,7 @@ from image_site import hardened
 from penstock.components._image import image
 from penstock.records.release import Registration
 from penstock.registry import versions
-from penstock.serving import questions
+from penstock.serving import parity_check
 
 if TYPE_CHECKING:
     import docker
@@ -88,9 +88,9 @@ def test_it_answers_rows_of_the_holdout(
     described = ask(healthy, f"/v2/models/{registration.name}").json()
     assert described["versions"] == [str(registration.version)]
     names = [tensor["name"] for tensor in described["inputs"]]
-    sample = questions.sample_rows(released.tasks["split"] / "holdout", rows=3)
+    sample = parity_check.sample_rows(released.tasks["split"] / "holdout", rows=3)
     path = f"/v1/models/{registration.name}:predict"
-    answer = ask(healthy, path, json={"instances": questions.as_instances(sample, names)})
+    answer = ask(healthy, path, json={"instances": parity_check.as_instances(sample, names)})
     assert answer.status_code == 200, answer.text
     assert len(answer.json()["predictions"]) == 3
     assert ask(healthy, "/metrics").status_code == 200

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 
 from penstock.records.rollout import ArmSummary, Counts, Labelled
-from penstock.rollout.routers.tally import Edges
+from penstock.rollout.proxy.stats import Buckets
 
 Reading = Mapping[str, Mapping[str, float]]
 """By pod, what each of its counters stands at, by status, bucket or label."""
@@ -40,7 +40,7 @@ class Counters:
         return total
 
 
-def summary(grown: Mapping[str, Mapping[str, float]], *, edges: Edges) -> ArmSummary:
+def summary(grown: Mapping[str, Mapping[str, float]], *, edges: Buckets) -> ArmSummary:
     """Return what one version did for users.
 
     Args:

@@ -203,7 +203,7 @@ def _predictor(arm: Arm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
         "args": arguments,
     }
     if arm.drill:
-        model["command"] = [*_MODULE, "penstock.serving.drill", f"--fault={arm.drill}"]
+        model["command"] = [*_MODULE, "penstock.serving.fault_injection", f"--fault={arm.drill}"]
     return {"serviceAccountName": spec.service_account, "model": model}
 
 

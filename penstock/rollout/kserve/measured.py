@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from penstock.records.rollout import ArmSummary, Pairs
 from penstock.rollout.kserve.prober import VERSION_HEADER
+from penstock.rollout.proxy.stats import Buckets, Outcome, Pair, PairStats, Stats
 from penstock.rollout.router import Observation
-from penstock.rollout.routers.tally import Edges, Outcome, Pair, PairTally, Tally
 from penstock.rollout.traffic import paced
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Steering:
     candidate: int | None = None
     weight: int = 0
     mirror: float = 0.0
-    edges: Edges = field(default_factory=Edges)
+    edges: Buckets = field(default_factory=Buckets)
 
 
 class Measured:
@@ -64,14 +64,14 @@ class Measured:
         self._lock = threading.Lock()
         self._epoch = secrets.token_hex(8)
         self._steering = Steering(headers={})
-        self._arms: dict[int, Tally] = {}
-        self._pairs = PairTally()
+        self._arms: dict[int, Stats] = {}
+        self._pairs = PairStats()
 
     def steer(self, steering: Steering) -> None:
         """Send what follows as `steering` says; pairs of another candidate are dropped."""
         with self._lock:
             if steering.candidate != self._steering.candidate and steering.candidate is not None:
-                self._pairs = PairTally()
+                self._pairs = PairStats()
             self._steering = steering
 
     def observe(self) -> Observation:
@@ -80,8 +80,8 @@ class Measured:
             return Observation(
                 epoch=self._epoch,
                 arms={
-                    version: ArmSummary.model_validate(tally.counts())
-                    for version, tally in self._arms.items()
+                    version: ArmSummary.model_validate(stats.counts())
+                    for version, stats in self._arms.items()
                 },
                 pairs=Pairs.model_validate(self._pairs.counts()),
             )
@@ -122,7 +122,7 @@ class Measured:
     ) -> Outcome:
         outcome = await self._post(session, version, body, steering)
         with self._lock:
-            self._arms.setdefault(version, Tally()).add(outcome, edges=steering.edges)
+            self._arms.setdefault(version, Stats()).add(outcome, edges=steering.edges)
         return outcome
 
     async def _post(

@@ -25,11 +25,11 @@ from penstock.rollout.kserve.prober import Prober
 from penstock.rollout.kserve.state import Arm, ClusterState
 from penstock.rollout.kserve.storage import storage_uri
 from penstock.rollout.kserve.users import Users
+from penstock.rollout.proxy.stats import Buckets, buckets_of
 from penstock.rollout.router import Address, Health, Observation, Release, Routing
-from penstock.rollout.routers.tally import Edges, edges_of
 from penstock.rollout.spec import KserveSpec
 from penstock.rollout.traffic import predict_url
-from penstock.serving.marks import REPLAY, SMOKE, key_of
+from penstock.serving.request_headers import REPLAY, SMOKE, key_of
 
 
 class KserveService(ABC):
@@ -65,7 +65,7 @@ class KserveService(ABC):
         self._restarts = pods.Restarts()
         self._users_counted = users
         self._state_in = self._keeper()
-        self._edges = Edges()
+        self._edges = Buckets()
         self._gateway = ""
         self._opened: tuple[Prober, Measured] | None = None
         self._state = ClusterState(service=service, token=secrets.token_hex(8))
@@ -226,7 +226,7 @@ class KserveService(ABC):
         """Set mirroring and assignment."""
         if not 0 <= routing.mirror <= 1:
             raise InputError(f"a share of {routing.mirror} to mirror", remedy="Give 0 to 1.")
-        edges = edges_of(routing.grids.model_dump())
+        edges = buckets_of(routing.grids.model_dump())
         self._save(edges, mirror=routing.mirror, choice_header=routing.choice_header)
 
     def set_weight(self, version: int, percent: int) -> None:
@@ -347,7 +347,7 @@ class KserveService(ABC):
     def _wait_for_weight(self, version: int, *, percent: int) -> None:
         self._probe.wait_for_weight(version, percent=percent, headers=self._users(), timeout=EFFECT)
 
-    def _save(self, edges: Edges | None = None, **changes: Any) -> None:
+    def _save(self, edges: Buckets | None = None, **changes: Any) -> None:
         """Write state and traffic, wait until they are in effect, and steer by them."""
         self._write_down(**changes)
         self._edges = edges or self._edges

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from penstock.records.base import Record, Value
 from penstock.rollout.router import Release
-from penstock.serving.marks import digest_of, key_of
+from penstock.serving.request_headers import digest_of, key_of
 
 Role = Literal["stable", "candidate", "retired"]
 

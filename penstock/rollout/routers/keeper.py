@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from penstock.errors import LeaseLostError, PenstockError, ServiceError
-from penstock.rollout.routers import front, process, servers
+from penstock.rollout.proxy import control as front
+from penstock.rollout.routers import process, servers
 from penstock.rollout.routers.identity import ProcessRef
 from penstock.rollout.routers.lease import Lease
 from penstock.rollout.routers.state import (

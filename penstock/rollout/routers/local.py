@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.rollout import Pairs
+from penstock.rollout.proxy import control as front
+from penstock.rollout.proxy.loopback import LOOPBACK
 from penstock.rollout.router import Address, Health, Observation, Release, Routing
-from penstock.rollout.routers import front, process, servers
+from penstock.rollout.routers import process, servers
 from penstock.rollout.routers.keeper import Keeper
 from penstock.rollout.routers.lease import SECONDS, Lease
-from penstock.rollout.routers.loopback import LOOPBACK
 from penstock.rollout.routers.state import (
     SERVICE_NAME,
     Assignment,
@@ -26,7 +27,7 @@ from penstock.rollout.routers.state import (
     ServiceFolder,
 )
 from penstock.rollout.traffic import predict_url, replay
-from penstock.serving.marks import REPLAY, SMOKE
+from penstock.serving.request_headers import REPLAY, SMOKE
 
 
 class LocalRouter:

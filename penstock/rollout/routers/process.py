@@ -14,15 +14,18 @@ from pathlib import Path
 
 from penstock.errors import ServiceError
 from penstock.rollout.disk import writing
+from penstock.rollout.proxy.loopback import LOOPBACK, ask
 from penstock.rollout.routers.identity import ProcessRef as ProcessRef
 from penstock.rollout.routers.identity import is_alive as is_alive
 from penstock.rollout.routers.identity import ref_of
 from penstock.rollout.routers.identity import this as this
-from penstock.rollout.routers.loopback import LOOPBACK, ask
 from penstock.serving import logs
 
 _MODULES = (
     "penstock.serving",
+    "penstock.serving.fault_injection",
+    "penstock.rollout.proxy",
+    # What an earlier release started them as.
     "penstock.serving.drill",
     "penstock.rollout.routers.splitter",
 )

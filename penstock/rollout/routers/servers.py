@@ -7,12 +7,12 @@ import secrets
 import sys
 from pathlib import Path
 
+from penstock.rollout.proxy.loopback import LOOPBACK
 from penstock.rollout.router import Health
 from penstock.rollout.routers import process
-from penstock.rollout.routers.loopback import LOOPBACK
 from penstock.rollout.routers.process import ProcessRef, hold_port
 from penstock.rollout.routers.state import Origin, ServerArm, ServiceFolder
-from penstock.serving.marks import digest_of
+from penstock.serving.request_headers import digest_of
 
 _PROBE_TIMEOUT = 3.0
 
@@ -105,7 +105,7 @@ def _command(folder: ServiceFolder, origin: Origin, *, port: int) -> tuple[str, 
     if origin.export:
         options["--export"] = origin.export
     if origin.drill:
-        return "penstock.serving.drill", {"--fault": origin.drill, **options}
+        return "penstock.serving.fault_injection", {"--fault": origin.drill, **options}
     return "penstock.serving", options
 
 

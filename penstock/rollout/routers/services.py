@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 from penstock.errors import InputError, PenstockError
+from penstock.rollout.proxy.loopback import LOOPBACK
 from penstock.rollout.router import ServiceStatus, VersionStatus
 from penstock.rollout.routers import process, servers
 from penstock.rollout.routers.lease import Holder, Lease
-from penstock.rollout.routers.loopback import LOOPBACK
 from penstock.rollout.routers.state import LocalState, Role, ServerArm, ServiceFolder
 
 _GRACE = 30.0

@@ -18,12 +18,12 @@ from penstock.errors import PenstockError, ServiceError
 from penstock.records.base import Record, Value
 from penstock.records.rollout import Grids
 from penstock.rollout.disk import writing
+from penstock.rollout.proxy.loopback import LOOPBACK
 from penstock.rollout.router import Release, Routing
 from penstock.rollout.routers import process
 from penstock.rollout.routers.identity import ProcessRef
 from penstock.rollout.routers.lease import Lease
-from penstock.rollout.routers.loopback import LOOPBACK
-from penstock.serving.marks import key_of
+from penstock.serving.request_headers import key_of
 
 Role = Literal["stable", "candidate", "retired"]
 

@@ -18,7 +18,7 @@ from penstock.data.split import split
 from penstock.data.table import read_table, write_dataset
 from penstock.errors import InputError, IntegrityError
 from penstock.records.dataset import RECORD_NAME, Dataset
-from penstock.serving.questions import as_instances, columns_of, sample_rows
+from penstock.serving.parity_check import as_instances, columns_of, sample_rows
 
 INTEGERS = [0, 1, -1, 2**53 + 1, 2**63 - 1, -(2**63), None]
 NUMBERS = [0.1, -0.0, 5e-324, 1e150, 1.0, 1e22, 123456789.123456789, None]

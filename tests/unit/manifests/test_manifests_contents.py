@@ -16,7 +16,7 @@ import penstock
 from penstock.records.model import Model
 from penstock.rollout.spec import PrometheusSpec, QueriesSpec
 from penstock.serving import launch
-from penstock.serving.meters import Meters
+from penstock.serving.metrics import ServingMetrics
 
 ROOT = Path(__file__).parents[3]
 MANIFESTS = ROOT / "manifests"
@@ -361,14 +361,14 @@ def exposed() -> dict[str, set[str]]:
         dataset="xxh3-128:00000000000000000000000000000001", seed=0, commit="c", libraries={},
         trusted_types=(),
     )  # fmt: skip
-    meters = Meters(
+    metrics = ServingMetrics(
         name="m", version="1", record=record, runtime="onnx", digest="sha256:a",
         missing={"job": 0.25},
     )  # fmt: skip
-    meters.answered(500, "v1", "live", 0.1)
-    meters.scored(np.array([0.5]), ["yes"], origin="live", missing={"job": 1}, unseen={"job": 1})
+    metrics.answered(500, "v1", "live", 0.1)
+    metrics.scored(np.array([0.5]), ["yes"], origin="live", missing={"job": 1}, unseen={"job": 1})
     series: dict[str, set[str]] = {}
-    for line in meters.exposition("text/plain")[0].decode().splitlines():
+    for line in metrics.exposition("text/plain")[0].decode().splitlines():
         if not line.startswith("#"):
             name, _, labels = line.partition("{")
             series.setdefault(name.split()[0], set()).update(re.findall(r'(\w+)="', labels))

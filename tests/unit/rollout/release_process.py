@@ -29,7 +29,7 @@ from penstock.records.rollout import Order, Rollout
 from penstock.registry import versions
 from penstock.rollout import release, smoke
 from penstock.rollout.place import history
-from penstock.serving import questions
+from penstock.serving import parity_check
 
 NAME = "adult"
 WRITES = ("create_", "set_", "delete_", "log_", "finalize_")
@@ -343,7 +343,7 @@ def put_in_place(site: Site) -> Iterator[None]:
         put(release, "render", lambda _: "")
         put(smoke, "scorer_of", lambda _: None)
         put(smoke, "check", lambda *_, **__: 1)
-        put(questions, "sample_rows", lambda *_, **__: None)
+        put(parity_check, "sample_rows", lambda *_, **__: None)
         if isinstance(site.registry, RegistryEmulator):
             put(mlflow.artifacts, "download_artifacts", download)
         for name, module in list(sys.modules.items()):

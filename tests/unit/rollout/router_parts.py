@@ -19,8 +19,9 @@ import pytest
 from aiohttp import web
 
 from penstock.records.rollout import ArmSummary, Grids, Pairs
+from penstock.rollout.proxy import control as front
 from penstock.rollout.router import Observation
-from penstock.rollout.routers import front, process, servers
+from penstock.rollout.routers import process, servers
 from penstock.rollout.routers.state import (
     Assignment,
     Front,

@@ -20,7 +20,7 @@ from penstock.rollout.kserve.service import KserveService
 from penstock.rollout.kserve.users import Source, Users
 from penstock.rollout.router import Routing
 from penstock.rollout.spec import PrometheusSpec
-from penstock.serving.marks import SMOKE, digest_of
+from penstock.serving.request_headers import SMOKE, digest_of
 
 
 @pytest.fixture(autouse=True)
@@ -113,7 +113,7 @@ def test_what_is_written(driver: Driver) -> None:
             f"--digest=sha256:{1:064}",
             "--export=sha256:ee",
         ],
-        "command": ["python", "-m", "penstock.serving.drill", "--fault=errors"],
+        "command": ["python", "-m", "penstock.serving.fault_injection", "--fault=errors"],
     }
     route = driver.cluster.get("httproutes", "adult")
     assert route is not None

@@ -19,8 +19,8 @@ from penstock.rollout.kserve import users as counting
 from penstock.rollout.kserve.counters import Counters
 from penstock.rollout.kserve.measured import Steering
 from penstock.rollout.kserve.users import Source, Users
+from penstock.rollout.proxy.stats import Buckets
 from penstock.rollout.router import Observation
-from penstock.rollout.routers.tally import Edges
 from penstock.rollout.spec import PrometheusSpec
 
 NOTHING = Observation(epoch="e", arms={}, pairs=Pairs())
@@ -122,7 +122,7 @@ class Desk:
 
 def steering(*, weight: int = 10, grids: Grids | None = None, candidate: int = 2) -> Steering:
     grids = grids or Grids(latency=SERVED_LATENCY)
-    edges = Edges(latency=grids.latency, scores=grids.scores)
+    edges = Buckets(latency=grids.latency, scores=grids.scores)
     mirror = 1.0 if weight == 0 else 0.0
     return Steering(
         headers={}, stable=1, candidate=candidate, weight=weight, mirror=mirror, edges=edges

@@ -28,7 +28,7 @@ from penstock.rollout import smoke
 from penstock.rollout.routers import process
 from penstock.rollout.routers.local import LocalRouter
 from penstock.rollout.routers.services import status, stop
-from penstock.serving import questions
+from penstock.serving import parity_check
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def test_the_first_release_serves_and_leaves_a_line_to_paste(
     line = smoke.curl_line(serving, holdout=world.holdout)
     pasted = subprocess.run(["bash", "-c", line], capture_output=True, check=True, timeout=30)
     loaded = model.load(world.models())
-    expected = loaded.labels(loaded.frame(questions.sample_rows(world.holdout, rows=1))).tolist()
+    expected = loaded.labels(loaded.frame(parity_check.sample_rows(world.holdout, rows=1))).tolist()
     assert json.loads(pasted.stdout)["predictions"] == expected
     (found,) = status(world.home)
     assert (found.service, found.url, found.running) == ("adult", serving.url, True)

@@ -27,8 +27,9 @@ from router_parts import PREDICT, clocks_set, stub_servers, until
 from penstock import model
 from penstock.errors import InputError, ServiceError
 from penstock.records.rollout import ArmSummary, Pairs
+from penstock.rollout.proxy import control as front
 from penstock.rollout.router import Release, Routing
-from penstock.rollout.routers import front, process
+from penstock.rollout.routers import process
 from penstock.rollout.routers.local import LocalRouter
 from penstock.rollout.routers.place import LocalPlace
 from penstock.rollout.routers.services import status, stop

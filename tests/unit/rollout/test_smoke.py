@@ -17,8 +17,8 @@ from penstock.errors import ServiceError
 from penstock.records.release import Deployment
 from penstock.rollout import smoke
 from penstock.rollout.router import Address
-from penstock.serving.answer import answer_of
-from penstock.serving.questions import columns_of
+from penstock.serving.parity_check import columns_of
+from penstock.serving.prediction import prediction_of
 
 ROWS = 3
 Body = bytes | Callable[[Any], None]
@@ -79,7 +79,7 @@ def sample_of(instances: list[dict[str, Any]]) -> dict[str, Any]:
 
 def answer(scorer: Any, sample: dict[str, Any]) -> dict[str, Any]:
     scores = scorer.scores_of(columns_of(sample, scorer.record.columns))
-    made = answer_of(scorer.record, labels=scorer.labels_of(scores), scores=scores)
+    made = prediction_of(scorer.record, labels=scorer.labels_of(scores), scores=scores)
     return {"predictions": made.labels, "probabilities": made.probabilities}
 
 

@@ -15,8 +15,8 @@ from typing import Any
 import httpx
 
 from penstock.model import digest_of
-from penstock.serving.marks import digest_of as digest_of_key
-from penstock.serving.marks import key_of
+from penstock.serving.request_headers import digest_of as digest_of_key
+from penstock.serving.request_headers import key_of
 
 ROW: dict[str, Any] = {
     "age": 30,
@@ -44,7 +44,7 @@ class Server:
         self.url = f"http://127.0.0.1:{self.port}"
         self.path = log
         self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=60)
-        module = "penstock.serving.drill" if fault else "penstock.serving"
+        module = "penstock.serving.fault_injection" if fault else "penstock.serving"
         command = [sys.executable, "-m", module, "--model", str(folder), "--port", str(self.port)]
         if isinstance(folder, Path):
             command += ["--name", "adult", "--version", "3", "--digest", digest_of(folder)]

@@ -20,13 +20,13 @@ import psutil
 import pytest
 from serving_process import KEY, ROW, Server, Start
 
-from penstock.serving import capture, logs, marks
-from penstock.serving.books import Books
-from penstock.serving.budget import FREE, Budget
+from penstock.serving import capture, logs, request_headers
 from penstock.serving.capture import Bounds, Capture, Rows
-from penstock.serving.connections import Bound, Connections
+from penstock.serving.connection_limits import Connections, ConnectionTimer
 from penstock.serving.feedback_access import FeedbackAccess, is_loopback
-from penstock.serving.mistakes import RequestError
+from penstock.serving.request_body import FREE, Budget
+from penstock.serving.request_errors import RequestError
+from penstock.serving.request_log import RequestLog
 from penstock.serving.supervised import PATIENCE, Supervised
 
 FEEDBACK = "/v1/models/adult:feedback"
@@ -78,9 +78,9 @@ def test_a_forged_mark_changes_nothing(tight: Server) -> None:
         return tight.metric("penstock_requests_total", origin=origin, protocol="v1")
 
     before = {origin: count(origin) for origin in ("live", "mirror", "replay", "smoke")}
-    digest = marks.digest_of(KEY)
+    digest = request_headers.digest_of(KEY)
     for value in ("1", "true", digest, digest.removeprefix("sha256:"), KEY.upper()):
-        forged = {name.replace("-", "_"): value for name in marks.ALL}
+        forged = {name.replace("-", "_"): value for name in request_headers.ROLLOUT}
         answer = tight.predict(ROW, x_request_id=f"f{value}", user_agent="penstock-smoke", **forged)
         assert answer.status_code == 200
         assert tight.client.post(FEEDBACK, json=_label(f"f{value}")).json()["live"]["requests"] == 1
@@ -120,7 +120,7 @@ def test_a_client_has_only_so_long(tight: Server) -> None:
         drip.start()
         slow = _all_of(body)
         assert slow.startswith(b"HTTP/1.1 408 ")
-        assert b"did not come within 1.5 s" in slow
+        assert b"did not arrive within 1.5 s" in slow
         assert b"connection: close" in slow.lower()
         assert _all_of(head) == _all_of(silent) == b""
         assert time.monotonic() - started < 4
@@ -280,16 +280,16 @@ def test_a_thread_that_is_lost_makes_a_server_unready(
     from penstock.model import load
     from penstock.serving.app import InferenceApp
     from penstock.serving.feedback import Memory
-    from penstock.serving.meters import Meters
+    from penstock.serving.metrics import ServingMetrics
     from penstock.serving.service import Service
 
     scorer = load(models())
-    meters = Meters(name="a", version="1", record=scorer.record, runtime="x", digest="d")
+    metrics = ServingMetrics(name="a", version="1", record=scorer.record, runtime="x", digest="d")
     dropped: list[int] = []
     writer = Capture(tmp_path, bounds=Bounds(), written=lambda _: None, dropped=dropped.append)
-    books = Books(meters=meters, memory=Memory(scorer.record), capture=writer)
-    books.watch(writer.thread)
-    app = InferenceApp(Service(scorer=scorer, name="a", version="1"), books)
+    request_log = RequestLog(metrics=metrics, memory=Memory(scorer.record), capture=writer)
+    request_log.watch(writer.thread)
+    app = InferenceApp(Service(scorer=scorer, name="a", version="1"), request_log)
 
     def ready() -> int:
         sent: list[dict[str, Any]] = []
@@ -310,7 +310,7 @@ def test_a_thread_that_is_lost_makes_a_server_unready(
     writer.thread.join(20)
     assert ready() == 503
     assert 'thread_up{model="a",model_version="1",thread="capture"} 0.0' in (
-        meters.exposition("")[0].decode()
+        metrics.exposition("")[0].decode()
     )
     writer.rows(_rows("z"), size=1)
     assert sum(dropped) == PATIENCE + 2, "what nobody would write is not kept waiting"
@@ -364,15 +364,15 @@ def test_a_connection_without_a_request_gives_way_to_a_new_one() -> None:
         bounds, transports = [], []
         for _ in range(3):
             transports.append(_Transport())
-            bounds.append(Bound(loop, transports[-1], body_seconds=60))
-            assert everybody.enter(bounds[-1])
-        late = Bound(loop, _Transport(), body_seconds=60)
-        assert not everybody.enter(late), "all are new"
+            bounds.append(ConnectionTimer(loop, transports[-1], body_seconds=60))
+            assert everybody.admit(bounds[-1])
+        late = ConnectionTimer(loop, _Transport(), body_seconds=60)
+        assert not everybody.admit(late), "all are new"
         bounds[0].request_begins()
         for bound in bounds[1:]:
             bound.idle_since = time.monotonic() - 10
         bounds[2].idle_since = time.monotonic() - 20
-        assert everybody.enter(late)
+        assert everybody.admit(late)
         assert [transport.aborted for transport in transports] == [False, False, True]
 
     asyncio.run(scene())
@@ -382,7 +382,7 @@ def test_a_client_that_takes_no_answer_is_left() -> None:
     async def scene() -> None:
         gone, slow = _Transport(), _Transport()
         bounds = [
-            Bound(asyncio.get_running_loop(), transport, body_seconds=0.05)
+            ConnectionTimer(asyncio.get_running_loop(), transport, body_seconds=0.05)
             for transport in (gone, slow)
         ]
         for bound in bounds:

@@ -342,7 +342,7 @@ def test_a_broken_binary_request_is_refused(
         ("x", "must be a number of bytes, got 'x'"),
         ("1" * 5000, "must be a number of bytes"),
         ("9999999", "is 9,999,999, and the body has"),
-        ("0", "a tensor without the JSON that describes it is not taken"),
+        ("0", "a tensor needs the JSON that describes it"),
         ("5", "the body is not valid JSON"),
     ],
 )
@@ -383,7 +383,7 @@ def test_compressed_bodies(server: Server) -> None:
     bomb = gzip.compress(b" " * 20_000_000)
     assert len(bomb) < 300_000
     broken = {
-        "the body is larger than the 300,000 bytes": (bomb, "gzip", 413),
+        "the body is larger than the limit of 300,000 bytes": (bomb, "gzip", 413),
         "ends too soon": (gzip.compress(body)[:-9], "gzip", 400),
         "bytes follow the compressed body": (gzip.compress(body) * 2, "gzip", 400),
         "cannot be read": (body, "deflate", 400),

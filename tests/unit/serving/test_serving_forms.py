@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from serving_process import DATATYPES
 
 from penstock.model import load
-from penstock.serving import binary, requests
+from penstock.serving import binary_tensors, requests
 from penstock.serving.columns import Intake
-from penstock.serving.mistakes import RequestError
+from penstock.serving.request_errors import RequestError
 from penstock.serving.service import Outcome, Service
 
 pytestmark = pytest.mark.xdist_group("serving-clients")
@@ -135,7 +135,9 @@ def test_every_form_of_the_same_rows_has_the_same_answer(service: Service, rows:
     labels, scores = orjson.loads(head)["outputs"]
     assert scores["data"] == [p for row in json.loads(plain.body)["probabilities"] for p in row]
     assert labels["parameters"] == {"binary_data_size": len(rest)}
-    assert binary.decode("BYTES", rest, count=len(rows)) == [x.encode() for x in plain.labels]
+    assert binary_tensors.decode("BYTES", rest, count=len(rows)) == [
+        x.encode() for x in plain.labels
+    ]
     _same(service.predict(_csv(rows), "mlflow", csv=True), plain)
 
 
@@ -144,8 +146,8 @@ def test_every_width_of_a_whole_number_is_read(kind: str) -> None:
     bits, signed = int(kind.lstrip("UINT")), kind[0] == "I"
     ends = [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1] if signed else [0, 2**bits - 1]
     raw = b"".join(value.to_bytes(bits // 8, "little", signed=signed) for value in ends)
-    assert binary.decode(kind, raw, count=2) == ends
-    assert binary.encode(kind, ends) == raw
+    assert binary_tensors.decode(kind, raw, count=2) == ends
+    assert binary_tensors.encode(kind, ends) == raw
 
 
 def test_narrow_floats_are_widened_exactly() -> None:
@@ -153,7 +155,10 @@ def test_narrow_floats_are_widened_exactly() -> None:
 
     for kind, dtype in (("FP16", "<f2"), ("FP32", "<f4")):
         numbers = np.array([0.1, -3.14, 65504, 6e-8], dtype=dtype)
-        assert binary.decode(kind, numbers.tobytes(), count=4) == numbers.astype(float).tolist()
+        assert (
+            binary_tensors.decode(kind, numbers.tobytes(), count=4)
+            == numbers.astype(float).tolist()
+        )
 
 
 def test_one_tensor_may_hold_all_columns_where_they_share_a_datatype(service: Service) -> None:

@@ -14,9 +14,9 @@ import pytest
 from penstock.model import LoadedModel, load
 from penstock.records.dataset import Column
 from penstock.serving import requests, responses
-from penstock.serving.answer import Answer, answer_of, row_scores
 from penstock.serving.columns import Intake
-from penstock.serving.mistakes import RequestError
+from penstock.serving.prediction import Prediction, prediction_of, row_scores
+from penstock.serving.request_errors import RequestError
 from penstock.serving.service import Limits, Service
 
 TASKS = pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
@@ -26,11 +26,11 @@ def _intake(loaded: LoadedModel, **options: Any) -> Intake:
     return Intake(loaded.record.columns, levels={}, **options)
 
 
-def _answer(loaded: LoadedModel, rows: list[dict[str, Any]]) -> tuple[Answer, Any]:
+def _answer(loaded: LoadedModel, rows: list[dict[str, Any]]) -> tuple[Prediction, Any]:
     intake = _intake(loaded)
     values, row = requests.v1_columns({"instances": rows}, intake=intake, max_rows=10_000)
     scores = loaded.scores_of(intake.convert(values, row=row).arrays)
-    return answer_of(loaded.record, labels=loaded.labels_of(scores), scores=scores), scores
+    return prediction_of(loaded.record, labels=loaded.labels_of(scores), scores=scores), scores
 
 
 @TASKS

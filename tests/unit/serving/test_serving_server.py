@@ -257,7 +257,7 @@ MISTAKES: list[tuple[str, bytes, int, str]] = [
     (PREDICT, _row(since="yesterday"), 400, 'column "since": expected a time in ISO 8601'),
     (PREDICT, _row(since="0001-01-01T00:00:00+10:00"), 400, 'column "since": expected a time'),
     (PREDICT, json.dumps({"instances": [ROW] * 10_001}).encode(), 413, "10,001 rows.*10,000"),
-    (PREDICT, b" " * 3_000_001, 413, "larger than the 3,000,000 bytes"),
+    (PREDICT, b" " * 3_000_001, 413, "larger than the limit of 3,000,000 bytes"),
     (INFER, b"{}", 400, '"inputs" is missing'),
     (INFER, b'{"inputs": {}}', 400, '"inputs" must be a list'),
     (INFER, b'{"inputs": [3]}', 400, r"inputs\[0\] must be an object"),
@@ -358,8 +358,8 @@ def test_a_clients_mistake_is_named(
         ("DELETE", "/v2/models/adult", {}, 405, "GET"),
         ("POST", "/metrics", {}, 405, "GET"),
         ("POST", "/openapi.json", {}, 405, "GET"),
-        ("POST", "/v2/repository/models/adult/unload", {}, 404, "nothing is at"),
-        ("GET", "/docs", {}, 404, "nothing is at"),
+        ("POST", "/v2/repository/models/adult/unload", {}, 404, "unknown path"),
+        ("GET", "/docs", {}, 404, "unknown path"),
         ("POST", PREDICT, {"content-encoding": "br"}, 415, "use gzip or deflate"),
         ("POST", PREDICT, {"ce-id": "1", "ce-type": "a"}, 400, "not valid JSON"),
     ],
@@ -379,9 +379,9 @@ def test_a_model_that_fails_tells_the_client_nothing_of_its_inside(
 ) -> None:
     # No model folder that passes its checks fails while it predicts, so one is made to.
     from penstock.serving.app import InferenceApp
-    from penstock.serving.books import Books
     from penstock.serving.feedback import Memory
-    from penstock.serving.meters import Meters
+    from penstock.serving.metrics import ServingMetrics
+    from penstock.serving.request_log import RequestLog
     from penstock.serving.service import Service
 
     def fails(*_: Any) -> None:
@@ -389,9 +389,11 @@ def test_a_model_that_fails_tells_the_client_nothing_of_its_inside(
 
     loaded = load(models())
     monkeypatch.setattr(loaded.typed, "predict_proba", fails)
-    meters = Meters(name="adult", version="3", record=loaded.record, runtime="sklearn", digest="")
+    metrics = ServingMetrics(
+        name="adult", version="3", record=loaded.record, runtime="sklearn", digest=""
+    )
     service = Service(loaded, name="adult", version="3")
-    app: Any = InferenceApp(service, Books(meters, Memory(loaded.record)))
+    app: Any = InferenceApp(service, RequestLog(metrics, Memory(loaded.record)))
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(app=app)

@@ -13,7 +13,7 @@ import pytest
 from penstock.explanation.explain import explain
 from penstock.model import load
 from penstock.records.model import Model
-from penstock.serving.mistakes import RequestError
+from penstock.serving.request_errors import RequestError
 from penstock.serving.service import Service
 from penstock.training import saving
 from penstock.training.baselines import rebuild_constant

@@ -19,7 +19,7 @@ from penstock.data.spec import SourceSpec
 from penstock.data.table import read_table
 from penstock.errors import InputError
 from penstock.model import LoadedModel, load
-from penstock.serving.mistakes import RequestError
+from penstock.serving.request_errors import RequestError
 from penstock.serving.service import Service
 
 SPELLINGS: dict[str, list[str]] = {

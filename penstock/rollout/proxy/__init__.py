@@ -1,0 +1,1 @@
+"""The proxy of a local service: one public port, and versions behind it by weight."""

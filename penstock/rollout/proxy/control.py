@@ -1,0 +1,169 @@
+"""Starting and controlling the proxy of a local service."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+from typing import Any
+
+from penstock.errors import LeaseLostError, ServiceError
+from penstock.records.rollout import ArmSummary, Grids, Pairs
+from penstock.rollout.proxy.loopback import LOOPBACK, ask
+from penstock.rollout.router import Observation
+from penstock.rollout.routers import process
+from penstock.rollout.routers.process import hold_port
+from penstock.rollout.routers.state import Front, LocalState, ServiceFolder
+
+_READY_TIMEOUT = 30.0
+_TABLE = "/table"
+
+
+def start(folder: ServiceFolder, *, port: int) -> Front:
+    """Start the proxy on `port` (0: a free one); it listens once it has its first routing table.
+
+    Raises:
+        ServiceError: If the port is in use, naming by whom where that is known, or the proxy does
+            not start; nothing is left running.
+    """
+    log = folder.log("front")
+    with contextlib.ExitStack() as stack:
+        public = stack.enter_context(contextlib.closing(_public_socket(folder, port)))
+        admin = stack.enter_context(contextlib.closing(hold_port(0)))
+        options = {
+            "--listen-fd": str(public.fileno()),
+            "--token-file": str(folder.token),
+            "--admin-fd": str(admin.fileno()),
+            "--log": str(log),
+        }
+        ref = process.start(
+            "penstock.rollout.proxy",
+            [word for pair in options.items() for word in pair],
+            log=log,
+            sockets=[public, admin],
+        )
+        proxy = Front(port=public.getsockname()[1], admin_port=admin.getsockname()[1], process=ref)
+    try:
+        process.wait_until_ready(
+            proxy.admin_port,
+            _TABLE,
+            ref,
+            timeout=_READY_TIMEOUT,
+            log=log,
+            what="the proxy",
+            headers=folder.headers(),
+        )
+    except BaseException:
+        process.stop(ref, grace=5)
+        raise
+    return proxy
+
+
+def apply(folder: ServiceFolder, proxy: Front, state: LocalState, *, term: int) -> None:
+    """Send the proxy the routing table of a state; returns when it is in effect.
+
+    Args:
+        folder: The service's folder.
+        proxy: Its proxy.
+        state: Arms, weight and assignment.
+        term: The lease's: the proxy rejects one that is lower than it has seen.
+
+    Raises:
+        LeaseLostError: If a later controller has updated it.
+        ServiceError: If it does not answer.
+    """
+    assignment = state.assignment
+    arms = [
+        {"role": role, "version": arm.version, "identity": arm.identity, "port": arm.port}
+        for role, arm in state.roles().items()
+    ]
+    table = {
+        "term": term,
+        "arms": arms,
+        "weight": state.weight,
+        "routing": {
+            "mirror": assignment.mirror,
+            "sticky_header": assignment.sticky_header,
+            "choice_header": assignment.choice_header,
+            "grids": (assignment.grids or Grids()).model_dump(),
+        },
+    }
+    _call(folder, proxy, "PUT", table)
+
+
+def read(folder: ServiceFolder, proxy: Front) -> dict[str, Any]:
+    """Return the proxy's routing table and stats.
+
+    Raises:
+        ServiceError: If it does not answer.
+    """
+    return _call(folder, proxy, "GET")
+
+
+def observe(folder: ServiceFolder, proxy: Front) -> Observation:
+    """Return the proxy's stats.
+
+    Raises:
+        ServiceError: If it does not answer.
+    """
+    found = read(folder, proxy)
+    return Observation(
+        epoch=found["epoch"],
+        arms={arm["version"]: ArmSummary.model_validate(arm["counts"]) for arm in found["arms"]},
+        pairs=Pairs.model_validate(found["pairs"]),
+    )
+
+
+def _call(
+    folder: ServiceFolder, proxy: Front, method: str, table: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    body = json.dumps(table).encode() if table else None
+    try:
+        status, text = ask(proxy.admin_port, method, _TABLE, body=body, headers=folder.headers())
+    except OSError as error:
+        raise _rejected(folder, str(error)) from error
+    if status == 409:
+        raise LeaseLostError(
+            "another controller has updated it since",
+            where=f"service {folder.service}",
+            remedy="Look at what it does now with: penstock status.",
+        )
+    if status != 200:
+        raise _rejected(folder, f"{status}: {text.decode(errors='replace')}")
+    answer: dict[str, Any] = json.loads(text)
+    return answer
+
+
+def _rejected(folder: ServiceFolder, reason: str) -> ServiceError:
+    return ServiceError(
+        f"the proxy rejected the update: {reason}",
+        where=f"service {folder.service}",
+        remedy=f"Read {folder.log('front')}.",
+    )
+
+
+def _public_socket(folder: ServiceFolder, port: int) -> socket.socket:
+    try:
+        bound = hold_port(port)
+    except OSError as error:
+        raise _port_error(folder, port, str(error.strerror)) from error
+    with contextlib.closing(socket.socket()) as probe:
+        probe.settimeout(1)
+        # Some systems let two programs bind one port if only one of them names the address.
+        if probe.connect_ex((LOOPBACK, bound.getsockname()[1])) == 0:
+            bound.close()
+            raise _port_error(folder, port, "it accepts connections")
+    return bound
+
+
+def _port_error(folder: ServiceFolder, port: int, reason: str) -> ServiceError:
+    owner = f"another program ({reason})"
+    for other in ServiceFolder.all_below(folder.path.parent.parent):
+        state = other.read()
+        if state and state.front and state.port == port and process.is_alive(state.front.process):
+            owner = f"the service {state.service!r}"
+    return ServiceError(
+        f"port {port} on {LOOPBACK} is in use by {owner}",
+        where="deployment.port",
+        remedy="Stop it, choose another port, or set 0 to use a free one.",
+    )

@@ -1,0 +1,77 @@
+"""What a model answers for some rows, as plain Python values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from penstock.records.model import Model
+
+
+class Scorer(Protocol):
+    """A model that is loaded, in whatever form: scikit-learn's or ONNX."""
+
+    @property
+    def record(self) -> Model:
+        """What is known of the model."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Digest of the model's folder."""
+        ...
+
+    @property
+    def runtime(self) -> str:
+        """What computes the scores: `sklearn` or `onnx`."""
+        ...
+
+    def scores_of(self, columns: Mapping[str, Any]) -> np.ndarray:
+        """Return the scores of rows.
+
+        Args:
+            columns: By column, as `penstock.serving.columns.Batch.arrays` holds them.
+
+        Returns:
+            Binary: probability of the positive class, (n,). Multiclass: (n, k) in the order of
+            `record.classes`. Regression: the value, (n,).
+        """
+        ...
+
+    def labels_of(self, scores: np.ndarray) -> np.ndarray:
+        """Return the labels that scores amount to, (n,)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Predictions for the rows of one request.
+
+    Attributes:
+        labels: One prediction a row: a class, or a number for a regression.
+        probabilities: One list a row, in the order of the model's classes; None for a regression.
+    """
+
+    labels: list[Any]
+    probabilities: list[list[float]] | None
+
+
+def prediction_of(record: Model, *, labels: np.ndarray, scores: np.ndarray) -> Prediction:
+    """Return a scorer's labels and scores as they are sent."""
+    if record.task == "regression":
+        return Prediction(labels=labels.tolist(), probabilities=None)
+    if record.task == "multiclass":
+        return Prediction(labels=labels.tolist(), probabilities=scores.tolist())
+    positive_last = record.classes[1] == record.positive
+    pairs = [[1 - p, p] if positive_last else [p, 1 - p] for p in scores.tolist()]
+    return Prediction(labels=labels.tolist(), probabilities=pairs)
+
+
+def row_scores(record: Model, scores: np.ndarray) -> np.ndarray:
+    """Return one score a row, (n,): P(positive), P(predicted class), or the value."""
+    best: np.ndarray = scores.max(axis=1) if record.task == "multiclass" else scores
+    return best
