@@ -64,7 +64,7 @@ WRITE = """
 import sys, time
 from pathlib import Path
 from penstock.data.spec import SourceSpec
-from penstock.data.sql_source import SqlReader
+from penstock.data.sql.reader import SqlReader
 from penstock.data.table import write_dataset
 reader = SqlReader(SourceSpec(uri=sys.argv[1], query=sys.argv[2]))
 reader.infer(whole=False)

@@ -12,7 +12,7 @@ from typing import Any, Literal, NoReturn
 import numpy as np
 
 from penstock.common.times import times_of
-from penstock.data.types import expected, rules_of, value_of
+from penstock.data.types.value import expected, rules_of, value_of
 from penstock.records.dataset import Column, ColumnType, Reading
 from penstock.serving.mistakes import RequestError, show
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock.data.frames import read_arrays
+from penstock.data.table.frames import read_arrays
 from penstock.policy.cost import CostRule
 from penstock.policy.worth import worths
 from penstock.training.inputs import Problem

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.common import files
-from penstock.data.counting import MAX_LEVEL
-from penstock.data.frames import to_frame
+from penstock.data.profile.counting import MAX_LEVEL
 from penstock.data.table import read_dataset, read_table
+from penstock.data.table.frames import to_frame
 from penstock.data.task import resolve_positive, resolve_task
 from penstock.errors import InputError, IntegrityError
 from penstock.metrics import codes, refuse_huge
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from penstock.data.repeats import Repeats
+    from penstock.data.split.repeats import Repeats
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _repeats(
 ) -> Repeats | None:
     if split is not None and not split.duplicate_rows and not split.copied_rows:
         return None
-    from penstock.data.drawing import read_repeats
+    from penstock.data.split.sampling import read_repeats
 
     return read_repeats(
         train,

@@ -128,7 +128,7 @@ def train(
 
 def _other_columns(train: Path, problem: Problem) -> pd.DataFrame:
     """Return all columns but the target."""
-    from penstock.data.frames import read_frame
+    from penstock.data.table.frames import read_frame
 
     names = [c.name for c in problem.dataset.columns if c.name != problem.target]
     return read_frame(train, names)

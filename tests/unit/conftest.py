@@ -73,7 +73,7 @@ def build_model(folder: Path, *, task: str = "binary", depth: int = 2) -> Path:
     import numpy as np
     from mlflow.models import infer_signature
 
-    from penstock.data.frames import to_frame
+    from penstock.data.table.frames import to_frame
     from penstock.model import TRUSTED_TYPES
 
     raw = table(300)

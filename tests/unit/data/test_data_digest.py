@@ -15,9 +15,9 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.data.digest import CellHasher, RowDigest, RowHashes
-from penstock.data.storage import columns_of
+from penstock.data.hashing.digest import CellHasher, RowDigest, RowHashes
 from penstock.data.table import write_dataset
+from penstock.data.types.storage import columns_of
 
 M1, M2, MASK = 0xBF58476D1CE4E5B9, 0x94D049BB133111EB, (1 << 64) - 1
 

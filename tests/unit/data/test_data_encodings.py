@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from penstock.data import csv_source
+from penstock.data.csv import reader as csv_source
 from penstock.data.table import read_table
 from penstock.errors import InputError, ReadingError
 from penstock.records.dataset import Dataset

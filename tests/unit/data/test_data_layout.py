@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from penstock.data import csv_source
+from penstock.data.csv import reader as csv_source
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
 from penstock.data.table import read_table

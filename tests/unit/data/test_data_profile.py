@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.data.counting import order_of
-from penstock.data.profiling import TableProfiler
-from penstock.data.storage import columns_of, to_storage
+from penstock.data.profile.counting import order_of
+from penstock.data.profile.profiler import TableProfiler
 from penstock.data.table import write_dataset
+from penstock.data.types.storage import columns_of, to_storage
 from penstock.errors import InputError
 from penstock.records.dataset import Profile
 

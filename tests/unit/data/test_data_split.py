@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.data import division
 from penstock.data.spec import SplitSpec
 from penstock.data.split import split
+from penstock.data.split import writer as division
 from penstock.data.table import read_dataset, read_table, write_dataset
 from penstock.errors import InputError, IntegrityError
 from penstock.records.dataset import Split

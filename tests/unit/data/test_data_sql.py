@@ -22,9 +22,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from postgresql_server import PASSWORD, connect, programs, server
 
-from penstock.data import sql_rows
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
+from penstock.data.sql import row_by_row as sql_rows
 from penstock.data.table import read_table
 from penstock.errors import InputError, PenstockError, ServiceError
 

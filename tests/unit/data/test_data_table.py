@@ -8,8 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from penstock.data import writer
-from penstock.data.table import iter_batches, read_dataset, read_table, write_dataset
+from penstock.data.table import iter_batches, read_dataset, read_table, write_dataset, writer
 from penstock.errors import InputError, IntegrityError
 
 TABLE = pa.table({"n": range(1_000), "w": [f"w{n % 7}" for n in range(1_000)]})

@@ -13,13 +13,12 @@ import pyarrow as pa
 import pytest
 
 from penstock.data.ingest import ingest
-from penstock.data.number_text import example_format
-from penstock.data.signals import Misfit
 from penstock.data.spec import SourceSpec, settings_of
 from penstock.data.table import read_table
-from penstock.data.texts import from_texts
-from penstock.data.time_text import forms_of
-from penstock.data.types import Rules, value_of
+from penstock.data.types.numbers import example_format
+from penstock.data.types.texts import from_texts
+from penstock.data.types.times import forms_of
+from penstock.data.types.value import Rules, TypeMismatch, value_of
 from penstock.errors import InputError, ReadingError
 from penstock.records.dataset import ColumnType, Dataset, TextFormat
 
@@ -329,7 +328,7 @@ def test_one_value_means_what_it_means_in_a_column(
         array = pa.array([text, None])
         try:
             whole = from_texts(array, kind, written=written, name="x", declared=True)[0].as_py()
-        except Misfit:
+        except TypeMismatch:
             whole = ValueError
         try:
             one: Any = value_of(text, rules)
