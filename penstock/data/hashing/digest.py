@@ -23,7 +23,8 @@ table with the same digest. It identifies data; it is no signature.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -84,6 +85,38 @@ class CellHasher:
         return hashed
 
 
+@dataclass(frozen=True)
+class RowHashes:
+    """Both hashes of some rows, shape (n,) each.
+
+    Attributes:
+        first: Identifies a row's content.
+        second: Is only added up, for the digest.
+    """
+
+    first: Hashes
+    second: Hashes
+
+    def select(self, rows: npt.NDArray[np.bool_]) -> RowHashes:
+        """Return the hashes of the rows for which a mask is true."""
+        return RowHashes(self.first[rows], self.second[rows])
+
+
+def hash_rows(cells: Iterable[tuple[CellHasher, Hashes]], *, rows: int) -> RowHashes:
+    """Return the hashes of a batch's rows.
+
+    Args:
+        cells: Of each column what hashes it and the hashes of its cells, which are overwritten.
+        rows: How many rows there are.
+    """
+    first, second = np.zeros(rows, dtype=np.uint64), np.zeros(rows, dtype=np.uint64)
+    for hasher, hashes in cells:
+        np.add(first, hashes, out=first)
+        np.multiply(hashes, hasher.weight, out=hashes)
+        np.add(second, hashes, out=second)
+    return RowHashes(mix(first), mix(second))
+
+
 class RowDigest:
     """Adds up the rows of a table, batch by batch.
 
@@ -97,12 +130,13 @@ class RowDigest:
         self.sums = (0, 0)
         self._schema = sorted([column.name, column.type] for column in columns)
 
-    def add(self, rows: RowHashes) -> Hashes:
-        """Add a batch and return its first row hash, which identifies a row's content."""
-        first, second = rows.finished()
-        self.rows += len(first)
-        self.sums = plus(self.sums, (int(first.sum()), int(second.sum())))
-        return first
+    def add(self, rows: RowHashes) -> None:
+        """Add some rows."""
+        self.rows += len(rows.first)
+        self.sums = (
+            (self.sums[0] + int(rows.first.sum())) % (1 << 64),
+            (self.sums[1] + int(rows.second.sum())) % (1 << 64),
+        )
 
     def content(self) -> str:
         """Return the digest, `rows1:<32 hex digits>`."""
@@ -113,29 +147,6 @@ class RowDigest:
         }
         whole = files.digest_of_text(files.canonical_json(body)).removeprefix("sha256:")
         return f"{ALGORITHM}:{whole[:32]}"
-
-
-class RowHashes:
-    """The row hashes of one batch while its columns come in."""
-
-    def __init__(self, rows: int) -> None:
-        self._first = np.zeros(rows, dtype=np.uint64)
-        self._second = np.zeros(rows, dtype=np.uint64)
-
-    def add(self, hashes: Hashes, weight: np.uint64) -> None:
-        """Add a column's cell hashes; they are overwritten."""
-        np.add(self._first, hashes, out=self._first)
-        np.multiply(hashes, weight, out=hashes)
-        np.add(self._second, hashes, out=self._second)
-
-    def finished(self) -> tuple[Hashes, Hashes]:
-        """Return both row hashes, once all columns are in."""
-        return mix(self._first), mix(self._second)
-
-
-def plus(left: tuple[int, int], right: tuple[int, int]) -> tuple[int, int]:
-    """Add two pairs of sums modulo 2^64."""
-    return (left[0] + right[0]) % (1 << 64), (left[1] + right[1]) % (1 << 64)
 
 
 def _null_mask(array: pa.Array) -> npt.NDArray[np.bool_]:

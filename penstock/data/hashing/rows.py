@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from penstock.data.hashing.digest import CellHasher, Hashes, RowDigest, RowHashes
+from penstock.data.hashing.digest import CellHasher, Hashes, RowDigest, RowHashes, hash_rows
 from penstock.data.table import iter_batches, read_dataset
 from penstock.records.dataset import Column
 
@@ -26,14 +27,10 @@ def content_of(folder: Path) -> str:
             says.
     """
     columns = read_dataset(folder).columns
-    hashers = {column.name: CellHasher(column) for column in columns}
-    total = RowDigest(columns)
-    for batch in iter_batches(folder):
-        rows = RowHashes(batch.num_rows)
-        for name, hasher in hashers.items():
-            rows.add(hasher.hashes(batch.column(name)), hasher.weight)
-        total.add(rows)
-    return total.content()
+    digest = RowDigest(columns)
+    for rows in _hashed(folder, columns):
+        digest.add(rows)
+    return digest.content()
 
 
 def row_hashes(folder: Path, columns: tuple[Column, ...]) -> Hashes:
@@ -46,14 +43,15 @@ def row_hashes(folder: Path, columns: tuple[Column, ...]) -> Hashes:
         folder: A dataset.
         columns: Which columns, of the types that the dataset has them in.
     """
+    parts = [rows.first for rows in _hashed(folder, columns)]
+    return np.concatenate([np.empty(0, dtype=np.uint64), *parts])
+
+
+def _hashed(folder: Path, columns: Sequence[Column]) -> Iterator[RowHashes]:
     hashers = [CellHasher(column) for column in columns]
-    parts = [np.empty(0, dtype=np.uint64)]
     for batch in iter_batches(folder, [column.name for column in columns]):
-        rows = RowHashes(batch.num_rows)
-        for hasher, array in zip(hashers, batch.columns, strict=True):
-            rows.add(hasher.hashes(array), hasher.weight)
-        parts.append(rows.finished()[0])
-    return np.concatenate(parts)
+        cells = ((h, h.hashes(array)) for h, array in zip(hashers, batch.columns, strict=True))
+        yield hash_rows(cells, rows=batch.num_rows)
 
 
 def kept(hashes: Hashes) -> tuple[Hashes, bool]:

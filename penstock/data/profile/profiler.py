@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.data import arrow
-from penstock.data.hashing.digest import CellHasher, Hashes, RowDigest, RowHashes
+from penstock.data.hashing.digest import CellHasher, Hashes, RowDigest, hash_rows
 from penstock.data.profile.counting import (
     Counter,
     Moments,
@@ -74,6 +74,8 @@ class ColumnProfiler:
         array: pa.Array,
         taken: npt.NDArray[np.int64],
         kept: npt.NDArray[np.bool_] | None,
+        *,
+        hashed: bool = True,
     ) -> Hashes:
         """Take in a batch.
 
@@ -81,9 +83,10 @@ class ColumnProfiler:
             array: The column's values in its storage type.
             taken: Rows of this batch for the sample.
             kept: Which of the rows sampled before stay in it; None: all.
+            hashed: Whether the hashes are wanted.
 
         Returns:
-            One hash a row.
+            One hash a row, or nothing that means anything where they are not wanted.
         """
         self._rows += len(array)
         self._nulls += array.null_count
@@ -91,7 +94,7 @@ class ColumnProfiler:
             self._add_sample(array, taken, kept)
         if self._counter is None:
             return self._add_to_estimate(array)
-        return self._count(array, self._counter)
+        return self._count(array, self._counter, hashed=hashed)
 
     def profile(self) -> Profile:
         """Return the column's profile over all batches.
@@ -134,7 +137,7 @@ class ColumnProfiler:
         """Whether there were at most 10,000 different values so far."""
         return self._counter is not None
 
-    def _count(self, array: pa.Array, counter: Counter) -> Hashes:
+    def _count(self, array: pa.Array, counter: Counter, *, hashed: bool) -> Hashes:
         """Count each value of a batch, or give up where there are too many different ones."""
         if counter.values is None and _mostly_different(array):
             hashes = self.hasher.hashes(array)
@@ -146,7 +149,7 @@ class ColumnProfiler:
             keys = self.hasher.hashes(values)
             places = arrow.numbers(encoded.indices, null=size)
             counter.add(keys, np.bincount(places, minlength=size + 1)[:size], values)
-            hashes = np.append(keys, self.hasher.missing)[places]
+            hashes = np.append(keys, self.hasher.missing)[places] if hashed else keys
         if len(counter.keys) > MAX_EXACT:
             self._give_up_counting(counter)
         return hashes
@@ -259,25 +262,30 @@ class ColumnProfiler:
 
 
 class TableProfiler:
-    """Profiles all columns and digests the rows of a table, batch after batch.
+    """Profiles all columns of a table and digests its rows, batch after batch.
 
     Args:
         columns: Names and storage types.
+        digest: The digest of all rows that will come, where their hashes are known; None: it is
+            taken from what comes.
     """
 
-    def __init__(self, columns: Sequence[Column]) -> None:
-        self.digest = RowDigest(columns)
+    def __init__(self, columns: Sequence[Column], *, digest: RowDigest | None = None) -> None:
+        self.digest = digest or RowDigest(columns)
+        self._hashed = digest is None
         self._profilers = [ColumnProfiler(column) for column in columns]
         self._sampler = RowSampler()
 
     def add(self, arrays: Sequence[pa.Array]) -> None:
         """Take in a batch, one array a column."""
-        count = len(arrays[0])
-        taken, kept = self._sampler.draw(count)
-        rows = RowHashes(count)
-        for profiler, array in zip(self._profilers, arrays, strict=True):
-            rows.add(profiler.add(array, taken, kept), profiler.hasher.weight)
-        self.digest.add(rows)
+        taken, kept = self._sampler.draw(len(arrays[0]))
+        profiled = zip(self._profilers, arrays, strict=True)
+        if self._hashed:
+            cells = ((p.hasher, p.add(array, taken, kept)) for p, array in profiled)
+            self.digest.add(hash_rows(cells, rows=len(arrays[0])))
+            return
+        for profiler, array in profiled:
+            profiler.add(array, taken, kept, hashed=False)
 
     def repetitive(self) -> list[str]:
         """Return the columns whose values are still few enough to be counted one by one."""

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from penstock.data.hashing.digest import CellHasher, Hashes
-from penstock.data.split.repeats import Repeats
-from penstock.data.split.sampling import LEARNED, Flags, Method
+from penstock.data.split.repeats import Flags, Repeats
+from penstock.data.split.sampling import LEARNED, Method
 from penstock.data.table import iter_batches
 from penstock.errors import InputError
 from penstock.records.dataset import Dataset

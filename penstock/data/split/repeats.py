@@ -93,8 +93,8 @@ class Repeats:
 
 
 @dataclass(frozen=True)
-class RowFacts:
-    """Hashes of every row, shape (n,) each.
+class ComparedRows:
+    """Hashes of every row, by which rows are compared; shape (n,) each.
 
     Args:
         rows: Of the whole row.
@@ -110,30 +110,30 @@ class RowFacts:
     parts: tuple[tuple[Hashes, Hashes], ...]
 
 
-def find_repeats(facts: RowFacts, *, regression: bool, setting: Setting = "auto") -> Repeats:
+def find_repeats(hashes: ComparedRows, *, regression: bool, setting: Setting = "auto") -> Repeats:
     """Tell rows that repeat by chance from copies; the rule is told above.
 
     The order of the rows makes no difference but to which of equal rows is the further one.
 
     Args:
-        facts: Hashes of every row.
+        hashes: Hashes of every row.
         regression: Whether the target is a number.
         setting: `auto`; `rows` takes all repeats for chance; `together` takes rows that are equal
             in all columns but the target for copies.
     """
     distinct, first, place, counts = np.unique(
-        facts.rows, return_index=True, return_inverse=True, return_counts=True
+        hashes.rows, return_index=True, return_inverse=True, return_counts=True
     )
     rank = _rank(place, counts)
     times = _times(counts) if setting == "auto" else 1
     counts = counts // times
-    by_features, by_row = _copied(facts, first, counts, regression=regression, setting=setting)
+    by_features, by_row = _copied(hashes, first, counts, regression=regression, setting=setting)
     # The first of equal rows keeps its hash: without repeats a draw is that of the rows' hashes.
-    units = facts.rows ^ mix((rank // times).astype(np.uint64))
-    units = np.where(by_row[place], mix(facts.rows ^ _ROW), units)
-    units = np.where(by_features[place], mix(facts.features ^ _FEATURES), units)
+    units = hashes.rows ^ mix((rank // times).astype(np.uint64))
+    units = np.where(by_row[place], mix(hashes.rows ^ _ROW), units)
+    units = np.where(by_features[place], mix(hashes.features ^ _FEATURES), units)
     copied = by_features | by_row
-    once = np.where(copied & ~_observed(facts.features[first], by_features), 1, counts)
+    once = np.where(copied & ~_observed(hashes.features[first], by_features), 1, counts)
     return Repeats(
         units=units,
         further=(rank % times != 0) | (copied[place] & (rank > 0)),
@@ -159,25 +159,25 @@ def _times(counts: Numbers) -> int:
 
 
 def _copied(
-    facts: RowFacts, first: Numbers, counts: Numbers, *, regression: bool, setting: Setting
+    hashes: ComparedRows, first: Numbers, counts: Numbers, *, regression: bool, setting: Setting
 ) -> tuple[Flags, Flags]:
     """Return which different rows are copied by their features, and which as they are."""
     nothing = np.zeros(len(first), dtype=np.bool_)
-    group, sizes = _grouped(facts.features[first], counts)
+    group, sizes = _grouped(hashes.features[first], counts)
     if setting == "rows" or not (sizes > 1).any():
         return nothing, nothing
     if setting == "together":
         return (sizes > 1)[group], nothing
     at = _representatives(group, len(sizes))
-    beyond = (sizes > 1) & (bool(facts.parts) | (sizes <= SMALL))
-    for parts in facts.parts:
+    beyond = (sizes > 1) & (bool(hashes.parts) | (sizes <= SMALL))
+    for parts in hashes.parts:
         left, right = (_alike(part[first], counts)[at] for part in parts)
         beyond &= _beyond_chance(sizes, left, right, rows=int(counts.sum()))
     beyond &= ~_no_copies(sizes, beyond, targets=np.bincount(group))
     by_features = beyond[group]
     if not regression:
         return by_features, nothing
-    same_target = _alike(facts.labels[first], counts)
+    same_target = _alike(hashes.labels[first], counts)
     return by_features, ~by_features & _same_number(sizes[group], counts, same_target)
 
 

@@ -1,42 +1,31 @@
-"""A split carried out: rows are drawn, both parts written, and every claim proved from them."""
+"""A split carried out: rows are drawn, both parts written in one pass, and every claim proved."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from penstock.common.progress import say
+from penstock.data.hashing.digest import RowDigest, RowHashes
 from penstock.data.spec import SplitSpec
 from penstock.data.split.checks import check_table, resolve_method
 from penstock.data.split.classes import Classes
-from penstock.data.split.repeats import Repeats, find_repeats
-from penstock.data.split.sampling import Facts, Flags, Method, comparing, draw, filtered, scan
-from penstock.data.table import read_dataset, write_dataset
+from penstock.data.split.proof import check_written, prove
+from penstock.data.split.repeats import find_repeats
+from penstock.data.split.sampling import Drawn, Method, divided, draw
+from penstock.data.split.table_hashes import TableHashes, comparing, hash_table
+from penstock.data.table import read_dataset, writing
 from penstock.errors import IntegrityError
 from penstock.records.dataset import Dataset, ProfiledColumn, Split
 from penstock.records.model import Task
 
 _OFF = 0.1
 """How far from the share asked for, as a part of it, a split may be without a word."""
-
-
-@dataclass(frozen=True)
-class _Drawn:
-    """A table whose rows were drawn: facts of those with a target, and where every row goes."""
-
-    facts: Facts
-    repeats: Repeats
-    held: Flags
-    train: Flags
-    holdout: Flags
-    notes: tuple[str, ...]
 
 
 def split(
@@ -92,26 +81,23 @@ def _divide(
 ) -> Split:
     """Draw, write and prove; see `split`."""
     by = comparing(folder, dataset, target=target, column=spec.column)
-    facts = scan(folder, dataset, target=target, column=spec.column, by=by)
-    if facts.content != dataset.content:
+    hashes = hash_table(folder, dataset, target=target, column=spec.column, by=by)
+    if hashes.content != dataset.content:
         raise IntegrityError(
-            f"the rows have digest {facts.content}, the record says {dataset.content}",
+            f"the rows have digest {hashes.content}, the record says {dataset.content}",
             where=str(folder),
             remedy="The data was changed after it was written: ingest it again.",
         )
-    drawn = _draw(facts, folder, dataset, spec, method, target=target, task=task)
+    drawn = _draw(hashes, folder, dataset, spec, method, target=target, task=task)
     with _removed_on_error() as made:
         parts = _write(folder, dataset, drawn, made, train=train, holdout=holdout)
+        check_written(folder, drawn, train=train, holdout=holdout)
         record = _record(drawn, spec, method, parts, target=target, task=task)
-        scanned = [
-            scan(path, part, target=target, column=record.column, by=by)
-            for path, part in zip((train, holdout), parts, strict=True)
-        ]
-        return _proved(record, drawn, parts, scanned, where=str(holdout))
+        return prove(record, drawn, where=str(holdout))
 
 
 def _draw(
-    facts: Facts,
+    hashes: TableHashes,
     folder: Path,
     dataset: Dataset,
     spec: SplitSpec,
@@ -119,9 +105,9 @@ def _draw(
     *,
     target: str,
     task: Task,
-) -> _Drawn:
-    labelled = ~facts.unlabelled
-    chosen = facts if labelled.all() else facts.select(labelled)
+) -> Drawn:
+    labelled = ~hashes.unlabelled
+    chosen = hashes if labelled.all() else hashes.select(labelled)
     repeats = find_repeats(chosen, regression=task == "regression", setting=spec.repeats)
     notes: list[str] = []
     if task == "regression":
@@ -140,33 +126,38 @@ def _draw(
     if abs(share - spec.holdout) > _OFF * spec.holdout:
         what = {"group": "the groups", "time": "the times"}.get(method, "the rows")
         notes.append(f"{spec.holdout:.1%} were to be held out; {what} allow {share:.1%}.")
-    return _Drawn(chosen, repeats, held, train, holdout, tuple(notes))
+    return Drawn(chosen, repeats, held, train, holdout, tuple(notes))
 
 
 def _write(
-    folder: Path, dataset: Dataset, drawn: _Drawn, made: list[Path], *, train: Path, holdout: Path
+    folder: Path, dataset: Dataset, drawn: Drawn, made: list[Path], *, train: Path, holdout: Path
 ) -> tuple[Dataset, Dataset]:
-    parts: tuple[tuple[Path, Literal["train", "holdout"], Flags], ...] = (
-        (train, "train", drawn.train),
-        (holdout, "holdout", drawn.holdout),
-    )
-    records = []
-    for path, part, mask in parts:
-        records.append(
-            write_dataset(
-                filtered(folder, mask),
-                output=path,
-                source=dataset.source,
-                notes=dataset.notes,
-                assumptions=dataset.assumptions,
-                reading=dataset.reading,
-                parent=dataset.content,
-                part=part,
-                sample_of=int(mask.sum()) if part == "holdout" else None,
-            )
-        )
-        made.append(path)
-    return records[0], records[1]
+    """Write both parts in one pass; their digests are sums of hashes that are known."""
+    digests = [_digest(dataset, hashes) for hashes in drawn.parts()]
+    facts = {
+        "source": dataset.source,
+        "notes": dataset.notes,
+        "assumptions": dataset.assumptions,
+        "reading": dataset.reading,
+        "parent": dataset.content,
+    }
+    sample_of = int(drawn.holdout.sum())
+    with contextlib.ExitStack() as stack:
+        learned = stack.enter_context(writing(train, digest=digests[0]))
+        judged = stack.enter_context(writing(holdout, digest=digests[1], sample_of=sample_of))
+        for rows, kept in divided(folder, drawn):
+            learned.add(rows)
+            judged.add(kept)
+        records = learned.finish(part="train", **facts), judged.finish(part="holdout", **facts)
+        # What comes after this may fail when one part is there already.
+        made += [train, holdout]
+    return records
+
+
+def _digest(dataset: Dataset, hashes: TableHashes) -> RowDigest:
+    digest = RowDigest(dataset.columns)
+    digest.add(RowHashes(hashes.rows, hashes.second))
+    return digest
 
 
 @contextlib.contextmanager
@@ -182,7 +173,7 @@ def _removed_on_error() -> Iterator[list[Path]]:
 
 
 def _record(
-    drawn: _Drawn,
+    drawn: Drawn,
     spec: SplitSpec,
     method: Method,
     parts: tuple[Dataset, Dataset],
@@ -214,59 +205,6 @@ def _record(
         boundary=_boundary(parts[1].column(spec.column)) if method == "time" else None,
         notes=drawn.notes,
     )
-
-
-def _proved(
-    record: Split,
-    drawn: _Drawn,
-    parts: tuple[Dataset, Dataset],
-    scanned: list[Facts],
-    *,
-    where: str,
-) -> Split:
-    """Establish every claim of the record from both parts as they were read back."""
-    left, right = scanned
-    for facts, part in zip(scanned, parts, strict=True):
-        _require(facts.content == part.content, "the rows read back are not those written", where)
-    written = drawn.facts.rows[~(drawn.held & drawn.repeats.further)]
-    both_parts = np.concatenate([left.rows, right.rows])
-    _require(
-        np.array_equal(np.sort(both_parts), np.sort(written)),
-        "the two parts together are not the whole dataset",
-        where,
-    )
-    copies = _copies_in_both(left, right, drawn)
-    groups = len(np.intersect1d(left.keys, right.keys)) if record.column else 0
-    _require(copies == 0, f"copies of {copies:,} rows are on both sides", where)
-    _require(groups == 0, f"{groups:,} values of {record.column!r} are on both sides", where)
-    if record.method == "time":
-        _require(left.times.max() < right.times.min(), "the holdout is not the newest", where)
-    both = len(np.intersect1d(left.rows, right.rows))
-    return record.model_copy(update={"rows_in_both": both})
-
-
-def _copies_in_both(left: Facts, right: Facts, drawn: _Drawn) -> int:
-    """Return how many rows have copies on both sides."""
-    repeats, facts = drawn.repeats, drawn.facts
-    found = 0
-    for hashes, flags, sides in (
-        (facts.features, repeats.by_features, (left.features, right.features)),
-        (facts.rows, repeats.by_row, (left.rows, right.rows)),
-    ):
-        found += len(np.intersect1d(np.intersect1d(*sides), hashes[flags]))
-    if repeats.times > 1:
-        counts = np.unique(left.rows, return_counts=True)[1]
-        found += int((counts % repeats.times != 0).sum())
-    return found
-
-
-def _require(proved: bool, otherwise: str, where: str) -> None:
-    if not proved:
-        raise IntegrityError(
-            f"the split failed its proof: {otherwise}",
-            where=where,
-            remedy="Run it again; if it persists, the disk or this program is at fault.",
-        )
 
 
 def _boundary(column: ProfiledColumn | None) -> datetime | None:

@@ -6,6 +6,14 @@ from penstock.data.table.dataset import (
     read_dataset,
     read_table,
     write_dataset,
+    writing,
 )
 
-__all__ = ["iter_batches", "iter_columns", "read_dataset", "read_table", "write_dataset"]
+__all__ = [
+    "iter_batches",
+    "iter_columns",
+    "read_dataset",
+    "read_table",
+    "write_dataset",
+    "writing",
+]

@@ -11,10 +11,13 @@ from penstock.common import files
 from penstock.data.table.disk import disk_errors
 from penstock.data.types.storage import arrow_schema
 from penstock.errors import InputError, IntegrityError
-from penstock.records.dataset import RECORD_NAME, Assumption, Column, Dataset, Reading
+from penstock.records.dataset import Assumption, Column, Dataset, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+    from penstock.data.hashing.digest import RowDigest
+    from penstock.data.table.writer import Writer
 
 _ROWS = 65_536
 _COLUMNS = 64
@@ -147,31 +150,50 @@ def write_dataset(
         reading: How its texts were read, if it holds texts.
         parent: Content digest of the dataset that this one is a part of.
         part: Which part.
-        sample_of: How many rows there will be: some are written as JSON lines too, see
-            `penstock.data.sample`. None writes none.
+        sample_of: How many rows there will be, if some are to be written as JSON lines too.
 
     Raises:
         InputError: If there are no rows, a column cannot be stored, a number is infinite, or the
             disk is full. Nothing is left behind then.
     """
-    from penstock.data.sample import Gatherer
+    with writing(output, sample_of=sample_of) as writer:
+        for batch in batches:
+            writer.add(batch)
+        return writer.finish(
+            source=source,
+            notes=notes,
+            assumptions=tuple(assumptions),
+            reading=reading,
+            parent=parent,
+            part=part,
+        )
+
+
+@contextlib.contextmanager
+def writing(
+    output: Path, *, digest: RowDigest | None = None, sample_of: int | None = None
+) -> Iterator[Writer]:
+    """Yield what takes the rows of a dataset; its `finish` makes the record.
+
+    The folder appears when the block ends, and only if it ends without an error.
+
+    Args:
+        output: The folder to make; must not hold anything.
+        digest: The digest of all rows that will come, where their hashes are known.
+        sample_of: How many rows will come: some are written as JSON lines too, see
+            `penstock.data.sample`. None writes none.
+
+    Raises:
+        InputError: If the disk is full, or the folder holds something.
+    """
     from penstock.data.table.writer import Writer
 
-    gatherer = None if sample_of is None else Gatherer(sample_of)
-    with disk_errors(output), files.whole_folder(output) as folder:
-        with contextlib.closing(Writer(folder)) as writer:
-            for batch in gatherer.passing(batches) if gatherer else batches:
-                writer.add(batch)
-            dataset = writer.finish(source=source, notes=notes, parent=parent, part=part)
-        dataset = dataset.model_copy(
-            update={
-                "assumptions": tuple(assumptions),
-                "reading": reading,
-                "sample": gatherer.write(folder) if gatherer else None,
-            }
-        )
-        dataset.write(folder / RECORD_NAME)
-    return dataset
+    with (
+        disk_errors(output),
+        files.whole_folder(output) as folder,
+        contextlib.closing(Writer(folder, digest=digest, sample_of=sample_of)) as writer,
+    ):
+        yield writer
 
 
 def _select(dataset: Dataset, names: Sequence[str] | None, folder: Path) -> list[Column]:

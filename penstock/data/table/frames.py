@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.common.times import times_of
 from penstock.data.table import read_dataset, read_table
-from penstock.data.types.value import rules_of, to_array
+from penstock.data.types.columns import to_array
+from penstock.data.types.value import rules_of
 from penstock.errors import InputError, absent_column
 from penstock.records.dataset import Column, Reading
 

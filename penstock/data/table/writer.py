@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penstock.data.hashing.digest import RowDigest
 from penstock.data.profile.profiler import TableProfiler
+from penstock.data.sample import Gatherer
 from penstock.data.types.storage import columns_of, to_storage
 from penstock.errors import InputError
-from penstock.records.dataset import Column, DataFile, Dataset, ProfiledColumn
+from penstock.records.dataset import RECORD_NAME, Column, DataFile, Dataset, ProfiledColumn
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,10 +32,20 @@ class Writer:
 
     Batches are profiled in one thread and row groups written in another, in order, while the caller
     gets the next batch; a few at most are waiting.
+
+    Args:
+        folder: Where to write; it exists.
+        digest: The digest of all rows that will come, where their hashes are known: these are not
+            taken again.
+        sample_of: How many rows will come, if some are to be written as JSON lines too.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(
+        self, folder: Path, *, digest: RowDigest | None = None, sample_of: int | None = None
+    ) -> None:
         self._folder = folder
+        self._digest = digest
+        self._sample = None if sample_of is None else Gatherer(sample_of)
         self._columns: tuple[Column, ...] = ()
         self._profiler: TableProfiler | None = None
         self._parquet: pq.ParquetWriter | None = None
@@ -49,7 +61,9 @@ class Writer:
         for piece in batch.to_batches() if isinstance(batch, pa.Table) else (batch,):
             if self._profiler is None:
                 self._columns = columns_of(piece.schema)
-                self._profiler = TableProfiler(self._columns)
+                self._profiler = TableProfiler(self._columns, digest=self._digest)
+            if self._sample is not None:
+                self._sample.add(piece)
             if piece.num_rows:
                 self._profiling.put(self._profile, piece, self._profiler)
 
@@ -100,7 +114,7 @@ class Writer:
             parquet.close()
 
     def finish(self, **facts: Any) -> Dataset:
-        """Write what is left and return the record.
+        """Write what is left, and the record with some facts besides, and return it.
 
         Raises:
             InputError: If there were no rows, or a number is infinite.
@@ -118,15 +132,18 @@ class Writer:
                 remedy="A table needs at least one row below its column names.",
             )
         columns = profiler.columns()
-        return Dataset(
+        dataset = Dataset(
             content=profiler.digest.content(),
             rows=sum(self._rows),
             columns=columns,
             files=tuple(self._listing()),
             created=datetime.now(UTC),
-            notes=(*facts.pop("notes"), *_warnings(columns, sum(self._rows))),
+            notes=(*facts.pop("notes", ()), *_warnings(columns, sum(self._rows))),
+            sample=self._sample.write(self._folder) if self._sample is not None else None,
             **facts,
         )
+        dataset.write(self._folder / RECORD_NAME)
+        return dataset
 
     def _listing(self) -> Iterator[DataFile]:
         for number, rows in enumerate(self._rows):

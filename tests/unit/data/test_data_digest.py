@@ -15,7 +15,7 @@ import xxhash
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.data.hashing.digest import CellHasher, RowDigest, RowHashes
+from penstock.data.hashing.digest import CellHasher, RowDigest, hash_rows
 from penstock.data.table import write_dataset
 from penstock.data.types.storage import columns_of
 
@@ -106,11 +106,9 @@ def content(table: pa.Table) -> str:
     columns = columns_of(table.schema)
     digest = RowDigest(columns)
     for batch in table.to_batches():
-        hashes = RowHashes(batch.num_rows)
-        for column, array in zip(columns, batch.columns, strict=True):
-            hasher = CellHasher(column)
-            hashes.add(hasher.hashes(array), hasher.weight)
-        digest.add(hashes)
+        hashers = map(CellHasher, columns)
+        cells = ((h, h.hashes(array)) for h, array in zip(hashers, batch.columns, strict=True))
+        digest.add(hash_rows(cells, rows=batch.num_rows))
     return digest.content()
 
 

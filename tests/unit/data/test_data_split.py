@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.data.hashing.rows import content_of
 from penstock.data.spec import SplitSpec
 from penstock.data.split import split
-from penstock.data.split import writer as division
+from penstock.data.split import writer as split_writer
+from penstock.data.split.sampling import Drawn
 from penstock.data.table import read_dataset, read_table, write_dataset
 from penstock.errors import InputError, IntegrityError
 from penstock.records.dataset import Split
@@ -95,7 +98,7 @@ def test_the_parts_are_the_whole(bench: Bench) -> None:
     ):
         dataset = read_dataset(folder)
         assert (dataset.part, dataset.parent) == (part, record.parent)
-        assert dataset.content == content
+        assert dataset.content == content == content_of(folder)
 
 
 def test_auto_is_stratified_for_classes(bench: Bench) -> None:
@@ -277,20 +280,20 @@ def test_data_changed_after_its_record_is_refused(bench: Bench) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "said"),
-    [("lost", "not the whole dataset"), ("doubled", "not the whole|on both sides")],
+    [("lost", "not those written|not the whole dataset"), ("doubled", "not those written")],
 )
 def test_the_proof_finds_a_faulty_writer(
     fault: str, said: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The writer is right, so one that loses or repeats rows has to stand in for it.
-    honest = division.filtered
+    honest = split_writer.divided
 
-    def faulty(folder: Path, mask: np.ndarray) -> Any:
-        wrong = mask.copy()
-        wrong[:5] = fault == "doubled"
-        return honest(folder, wrong)
+    def faulty(folder: Path, drawn: Drawn) -> Any:
+        train, holdout = drawn.train.copy(), drawn.holdout.copy()
+        train[:5] = holdout[:5] = fault == "doubled"
+        return honest(folder, replace(drawn, train=train, holdout=holdout))
 
-    monkeypatch.setattr(division, "filtered", faulty)
+    monkeypatch.setattr(split_writer, "divided", faulty)
 
     with pytest.raises(IntegrityError, match=said):
         bench.split()
@@ -311,7 +314,9 @@ def test_the_proof_finds_a_faulty_draw(
 ) -> None:
     # Likewise: a draw that looks neither at content nor at groups or times.
     bench.write(pa.concat_tables([make(601)] * times))
-    monkeypatch.setattr(division, "draw", lambda facts, *_: np.arange(len(facts.rows)) % 5 == 0)
+    monkeypatch.setattr(
+        split_writer, "draw", lambda hashes, *_: np.arange(len(hashes.rows)) % 5 == 0
+    )
 
     with pytest.raises(IntegrityError, match=said):
         bench.split(**arguments)

@@ -110,8 +110,8 @@ def test_columns_are_read_together_and_not_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A record that is parsed once a column costs four times as much for twice the columns."""
-    from penstock.data import table
     from penstock.data.profile.reference import reference_of
+    from penstock.data.table import dataset as table
     from penstock.evaluation.holdout import read_holdout
     from penstock.evaluation.leakage import measure_leakage
     from penstock.evaluation.slices import measure_slices
