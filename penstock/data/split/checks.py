@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock.data.spec import SplitSpec
-from penstock.data.task import target_column
+from penstock.data.task import complete_target, target_column
 from penstock.errors import InputError
 from penstock.records.dataset import Dataset
 from penstock.records.model import Task
@@ -42,14 +42,8 @@ def check_table(
         InputError: If the target or the column of the split is absent or unfit, or there are too
             few rows.
     """
-    column = target_column(dataset, target)
-    if column.profile.nulls and not spec.drop_missing_target:
-        raise InputError(
-            f"the target is missing in {column.profile.nulls:,} of {dataset.rows:,} rows",
-            where=f"target {target!r}",
-            remedy="Set split.drop_missing_target: true to leave these rows out, or name another "
-            "target.",
-        )
+    checked = target_column if spec.drop_missing_target else complete_target
+    column = checked(dataset, target)
     rows = dataset.rows - column.profile.nulls
     if rows < MIN_ROWS:
         raise InputError(

@@ -55,7 +55,7 @@ class Cells(Protocol):
         """
 
     def stored(self, kind: ColumnType | None, *, name: str, declared: bool) -> pa.Array:
-        """Return the values in a storage type; the arguments are those of `values.to_array`.
+        """Return the values in a storage type; the arguments are those of `objects.to_array`.
 
         Raises:
             TypeMismatch: If a value is not of this type.

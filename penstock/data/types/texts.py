@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 from penstock.data.types.numbers import plain_numbers
 from penstock.data.types.times import parse_times
-from penstock.data.types.value import BOOLEANS, SPACES, TypeMismatch
+from penstock.data.types.value import BOOLEANS, SPACES, WRITTEN_OUT, TypeMismatch
 from penstock.records.dataset import ColumnType, Reading, TextFormat
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-_WRITTEN_OUT = {text: BOOLEANS[text] for text in BOOLEANS if text.lower() in ("true", "false")}
 
 
 @dataclass(frozen=True)
@@ -123,7 +121,7 @@ def from_texts(
         texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
     try:
         if kind == "boolean":
-            return _booleans(texts, BOOLEANS if declared else _WRITTEN_OUT)
+            return _booleans(texts, BOOLEANS if declared else WRITTEN_OUT)
         if kind == "datetime":
             return parse_times(texts, written.time if written else "")
         wanted = pa.int64() if kind == "integer" else pa.float64()

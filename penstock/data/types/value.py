@@ -1,9 +1,8 @@
 """What one value means in a column, whether a file, a request or MLflow's frame holds it.
 
-`value_of` says it for a single value, and `to_array` for the columns of frames and requests.
-`penstock.data.types.texts` does the same for the texts of a file, an Arrow array at once. They
-agree on every value that a file may hold, so that a file and a client that send the same get the
-same number, to the bit.
+`value_of` says it for a single value. `penstock.data.types.columns` and `texts` do the same for
+whole columns: of frames and requests, and of the texts of a file. They agree on every value, so
+that a file and a client that send the same get the same number, to the bit.
 """
 
 from __future__ import annotations
@@ -14,15 +13,11 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from penstock.data.types.numbers import INTEGER, example_of, is_number, plain_number
+from penstock.data.types.numbers import CODE, INTEGER, example_of, is_number, plain_number
 from penstock.data.types.times import parse_time
-from penstock.errors import InputError
 from penstock.records.dataset import Column, ColumnType, Reading, TextFormat
-
-if TYPE_CHECKING:
-    import numpy as np
 
 SPACES = " \t"
 """What `strip` removes around a text."""
@@ -34,6 +29,9 @@ BOOLEANS = {
     for text in (word, word.upper(), word.capitalize())
 }
 """What a text of a boolean column may be."""
+
+WRITTEN_OUT = {text: value for text, value in BOOLEANS.items() if text.lower() in ("true", "false")}
+"""What a text is from which a column is inferred to be boolean."""
 
 EXPECTED: dict[ColumnType, str] = {
     "integer": "a whole number",
@@ -65,6 +63,9 @@ class Rules:
         missing: Texts that stand for a missing value.
         strip: White space around a text does not count.
         written: How numbers and times are written, if not the plain way.
+        declared: Somebody said that the texts are of this type. Otherwise no text is a value of it
+            from which nobody would infer it: no number with a leading zero, which is a code, and no
+            boolean but true and false.
     """
 
     name: str
@@ -73,6 +74,7 @@ class Rules:
     missing: frozenset[str] = frozenset()
     strip: bool = False
     written: TextFormat | None = None
+    declared: bool = True
 
     def clean(self, text: str) -> str | None:
         """Return a text as the source's reader sees it, None where it means a missing value."""
@@ -154,91 +156,6 @@ def is_missing(value: Any) -> bool:
     return bool(value != value) if isinstance(value, float) or hasattr(value, "dtype") else False
 
 
-def to_array(values: Any, rules: Rules) -> np.ndarray:
-    """Return a column's values as a pipeline takes them.
-
-    Args:
-        values: A list, a numpy or Arrow array, or a pandas Series.
-        rules: The column's.
-
-    Returns:
-        integer, number, boolean: float64, NaN for missing, a boolean is 1 or 0; string: objects,
-        text or None; datetime: datetime64[us] in UTC, NaT for missing.
-
-    Raises:
-        InputError: If a value is none that the column takes; the message names the column, the
-            row (counted from 1) and the value.
-    """
-    import numpy as np
-
-    array = _as_numpy(values)
-    if rules.kind == "string":
-        return _objects(array, rules)
-    if rules.kind == "datetime":
-        if array.dtype.kind == "M":
-            return array.astype("datetime64[us]")
-        found = [_read(value, row, rules) for row, value in enumerate(array)]
-        plain = [None if time is None else time.replace(tzinfo=None) for time in found]
-        return np.array(plain, dtype="datetime64[us]")
-    if array.dtype.kind in ("b" if rules.kind == "boolean" else "iuf"):
-        numbers: np.ndarray = array.astype(np.float64)
-        unfit = np.isinf(numbers)
-        if rules.kind == "integer":
-            unfit |= (numbers != np.trunc(numbers)) & ~np.isnan(numbers)
-        if unfit.any():
-            row = int(unfit.argmax())
-            _read(numbers[row], row, rules)
-        return numbers
-    found = [_read(value, row, rules) for row, value in enumerate(array)]
-    return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
-
-
-def _objects(array: np.ndarray, rules: Rules) -> np.ndarray:
-    import pandas as pd
-
-    result = array.astype(object)
-    result[pd.isna(result)] = None
-    if pd.api.types.infer_dtype(result, skipna=True) not in ("string", "empty"):
-        # One of them is no text, and is named.
-        for row, value in enumerate(result):
-            _read(value, row, rules)
-    if rules.strip or rules.missing:
-        result[:] = [None if text is None else rules.clean(text) for text in result]
-    return result
-
-
-def _read(value: Any, row: int, rules: Rules) -> Any:
-    try:
-        return value_of(value, rules)
-    except (ValueError, OverflowError) as error:
-        infinite = isinstance(value, float) and math.isinf(value)
-        raise InputError(
-            f"{str(value)[:80]!r} in row {row + 1} is "
-            + ("infinite" if infinite else f"not {expected(rules)}"),
-            where=f"column {rules.name!r}",
-            remedy="Replace it by a finite number or by null."
-            if infinite
-            else f"The model was trained with {rules.kind} values here.",
-        ) from error
-
-
-def _as_numpy(values: Any) -> np.ndarray:
-    import numpy as np
-
-    if isinstance(values, np.ndarray):
-        return values
-    if isinstance(values, list | tuple):
-        array = np.empty(len(values), dtype=object)
-        array[:] = values
-        return array
-    if hasattr(values, "dtype"):  # a pandas Series
-        if hasattr(values.dtype, "tz"):
-            return np.asarray(values.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy())
-        extension = not isinstance(values.dtype, np.dtype)
-        return np.asarray(values.to_numpy(dtype=object) if extension else values.to_numpy())
-    return np.asarray(values.to_numpy(zero_copy_only=False))
-
-
 def _plain(value: Any) -> Any:
     """Return a numpy scalar as the Python value that it is."""
     kind = getattr(getattr(value, "dtype", None), "kind", "")
@@ -286,10 +203,16 @@ def _time(value: Any) -> dt.datetime:
     return moment.replace(tzinfo=dt.UTC) if moment.tzinfo is None else moment.astimezone(dt.UTC)
 
 
+def _is_number(text: str, rules: Rules) -> bool:
+    if not rules.texts or (not rules.declared and re.match(CODE, text)):
+        return False
+    return is_number(text, rules.written)
+
+
 def _number_text(text: str, rules: Rules) -> float | None:
     if rules.texts and not text:
         return None
-    if not rules.texts or not is_number(text, rules.written):
+    if not _is_number(text, rules):
         raise ValueError(text)
     number = float(plain_number(text, rules.written))
     return None if math.isnan(number) else _finite(number)
@@ -298,8 +221,8 @@ def _number_text(text: str, rules: Rules) -> float | None:
 def _integer_text(text: str, rules: Rules) -> int | None:
     if rules.texts and not text:
         return None
-    plain = plain_number(text, rules.written) if is_number(text, rules.written) else ""
-    if not rules.texts or not re.fullmatch(INTEGER, plain):
+    plain = plain_number(text, rules.written) if _is_number(text, rules) else ""
+    if not re.fullmatch(INTEGER, plain):
         raise ValueError(text)
     return _whole(int(plain))
 
@@ -307,9 +230,10 @@ def _integer_text(text: str, rules: Rules) -> int | None:
 def _boolean_text(text: str, rules: Rules) -> bool | None:
     if rules.texts and not text:
         return None
-    if not rules.texts or text not in BOOLEANS:
+    known = BOOLEANS if rules.declared else WRITTEN_OUT
+    if not rules.texts or text not in known:
         raise ValueError(text)
-    return BOOLEANS[text]
+    return known[text]
 
 
 def _time_text(text: str, rules: Rules) -> dt.datetime | None:
