@@ -25,7 +25,9 @@ class Version:
         version: Its number.
         uri: `models:/name/version`.
         model: Digest of its folder, as it was registered.
-        dataset: Content digest of the training part.
+        dataset: The dataset version: content digest of the table that was ingested. Of a version
+            that an older release registered: the training part's.
+        training_part: Content digest of the training part.
         run: The MLflow run it belongs to.
         tags: All its tags.
         export: Digest of the folder `serving/` in it, its ONNX form; empty: it has none.
@@ -36,6 +38,7 @@ class Version:
     uri: str
     model: str
     dataset: str
+    training_part: str
     run: str
     tags: Mapping[str, str]
     export: str = ""

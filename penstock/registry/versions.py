@@ -34,6 +34,12 @@ MODEL_DIGEST = "penstock.model_digest"
 EXPORT_DIGEST = "penstock.export_digest"
 DECISION_DIGEST = "penstock.decision_digest"
 DATASET = "penstock.dataset"
+"""Tag of the dataset version: the content digest of the table that was ingested."""
+
+TRAINING_PART = "penstock.training_part"
+"""Tag of the training part's digest. Absent where an older release trained the model: there
+`penstock.dataset` is that."""
+
 EXPORT_MAX_DIFFERENCE = "penstock.export_max_difference"
 EXPORT_REASON = "penstock.export_reason"
 EVIDENCE_DIGEST = "penstock.evidence_digest"
@@ -49,7 +55,7 @@ TOLD = {
 }
 """Tags whose values the trail's entry `registered` holds too, by the kind that it calls them."""
 
-_FIXED = frozenset({*TOLD.values(), DATASET, TRAINED_BY})
+_FIXED = frozenset({*TOLD.values(), DATASET, TRAINING_PART, TRAINED_BY})
 # What MLflow's stores take.
 _TAG_LENGTH = 5000
 
@@ -274,6 +280,7 @@ def as_version(found: Any) -> Version:
         uri=uri,
         model=tags[MODEL_DIGEST],
         dataset=tags.get(DATASET, ""),
+        training_part=tags.get(TRAINING_PART) or tags.get(DATASET, ""),
         run=found.run_id or "",
         tags=tags,
         export=tags.get(EXPORT_DIGEST, ""),
