@@ -9,7 +9,6 @@ import io
 from collections.abc import Iterator
 
 from penstock.data.csv.layout import Layout
-from penstock.data.csv.row_ends import last_row_end
 from penstock.data.csv.row_errors import line_at
 from penstock.data.csv.skipped_lines import SkippedLines
 from penstock.data.sources.reader import SourceFile
@@ -61,7 +60,7 @@ class Blocks:
         with contextlib.closing(stream):
             repeated = self._repeated.setdefault(layout.file, set())
             skipped = SkippedLines(layout, self._source, repeated)
-            for block in skipped.left_out(_cut(layout, stream, size)):
+            for block in skipped.rows(_cut(layout, stream, size)):
                 if block.data and not block.data.isspace():
                     self._check(layout, block)
                     yield block
@@ -88,9 +87,7 @@ def _cut(layout: Layout, stream: Utf8Stream, size: int) -> Iterator[Block]:
     if dialect.by_python:
         yield from _python_blocks(stream, layout)
         return
-    cut = last_line_end
-    if layout.multiline:
-        cut = functools.partial(last_row_end, quote=dialect.quote, delimiter=dialect.delimiter)
+    cut = dialect.last_row_end if layout.multiline else last_line_end
     yield from row_blocks(stream, where=layout.file.name, cut=cut, size=size, start=layout.start)
 
 

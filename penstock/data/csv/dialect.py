@@ -9,7 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from penstock.errors import InputError
+
+_NEWLINE, _RETURN = 10, 13
 
 _CANDIDATES = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -49,6 +54,38 @@ class Dialect:
             skipinitialspace=self.spaced,
         )
 
+    def quotes(self, data: bytes) -> npt.NDArray[np.int64]:
+        """Return where quotation marks open or close cells.
+
+        One amid an unquoted cell is only a letter.
+        """
+        raw = np.frombuffer(data, dtype=np.uint8)
+        places = np.flatnonzero(raw == ord(self.quote))
+        edges = np.zeros(256, dtype=np.bool_)
+        edges[[ord(self.quote), ord(self.delimiter), _NEWLINE, _RETURN]] = True
+        before = raw[np.maximum(places[0::2] - 1, 0)]
+        after = raw[np.minimum(places[1::2] + 1, len(raw) - 1)]
+        opening = edges[before] | (places[0::2] == 0)
+        if opening.all() and edges[after].all():
+            return places
+        return _quotes_one_by_one(data, places, ord(self.quote), edges)
+
+    def last_row_end(self, data: bytes) -> int:
+        """Return the end of the last whole row in bytes that begin with a row, or 0 if none ends.
+
+        A line's end in quotation marks ends no row.
+        """
+        end = data.rfind(b"\n")
+        if end < 0 or self.quote.encode() not in data:
+            return end + 1
+        quotes = self.quotes(data)
+        while end >= 0:
+            before = int(np.searchsorted(quotes, end))
+            if before % 2 == 0:
+                return end + 1
+            end = data.rfind(b"\n", 0, int(quotes[before - 1]))
+        return 0
+
     def describe(self) -> str:
         """Return the dialect in words."""
         words = [f"delimiter {_NAMES.get(self.delimiter, repr(self.delimiter))}"]
@@ -57,6 +94,23 @@ class Dialect:
         if self.escape:
             words.append("backslash escapes")
         return ", ".join(words)
+
+
+def _quotes_one_by_one(
+    data: bytes, places: npt.NDArray[np.int64], quote: int, edges: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """Do the same mark by mark, as a parser would."""
+    kept: list[int] = []
+    skipped = -1
+    for place in places.tolist():
+        if place == skipped:
+            continue
+        inside = len(kept) % 2 == 1
+        if inside and place + 1 < len(data) and data[place + 1] == quote:
+            skipped = place + 1
+        elif inside or place == 0 or edges[data[place - 1]]:
+            kept.append(place)
+    return np.array(kept, dtype=np.int64)
 
 
 def detect_dialect(sample: str, *, given: str, where: str) -> Dialect:

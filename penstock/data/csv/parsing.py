@@ -10,7 +10,6 @@ import numpy as np
 
 from penstock.data.csv.dialect import Dialect
 from penstock.data.csv.layout import Layout
-from penstock.data.csv.row_ends import structural_quotes
 from penstock.data.csv.row_errors import lines_of, ragged_error
 from penstock.data.sources.reader import Multiline
 from penstock.data.sources.text import MAX_ROW, Block
@@ -152,7 +151,7 @@ def _check_lines(layout: Layout, block: Block, rows: int) -> None:
     if lines != rows:
         lines = sum(bool(line.strip(b"\r")) for line in block.data.split(b"\n"))
     last = block.data[block.data.rfind(b"\n", 0, len(block.data) - 1) + 1 :]
-    quotes = structural_quotes(last, quote=layout.dialect.quote, delimiter=layout.dialect.delimiter)
+    quotes = layout.dialect.quotes(last)
     if lines != rows or len(quotes) % 2:
         raise Multiline(layout.file)
 

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from penstock.data.csv.layout import Layout
-from penstock.data.csv.row_ends import structural_quotes
 from penstock.data.csv.row_errors import line_at
 from penstock.data.sources.columns import indexes
 from penstock.data.sources.text import MAX_ROW, Block
@@ -50,7 +49,7 @@ class SkippedLines:
         several = len(layout.names) > 1
         self._header = header if several else b""
 
-    def left_out(self, blocks: Iterable[Block]) -> Iterator[Block]:
+    def rows(self, blocks: Iterable[Block]) -> Iterator[Block]:
         """Yield blocks without what is no row; the last is marked.
 
         Raises:
@@ -129,9 +128,7 @@ class SkippedLines:
 
     def _is_between_rows(self, above: bytes) -> bool:
         """Whether no quotation mark is open where these bytes of whole lines end."""
-        dialect = self._layout.dialect
-        quotes = structural_quotes(above, quote=dialect.quote, delimiter=dialect.delimiter)
-        return len(quotes) % 2 == 0
+        return len(self._layout.dialect.quotes(above)) % 2 == 0
 
     def _check_total(self, block: Block) -> None:
         """Raise ReadingError if one of the last rows is a total of those above."""

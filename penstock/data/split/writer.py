@@ -142,16 +142,16 @@ def _write(
         "parent": dataset.content,
     }
     sample_of = int(drawn.holdout.sum())
-    with contextlib.ExitStack() as stack:
-        learned = stack.enter_context(writing(train, digest=digests[0]))
-        judged = stack.enter_context(writing(holdout, digest=digests[1], sample_of=sample_of))
-        for rows, kept in divided(folder, drawn):
-            learned.add(rows)
-            judged.add(kept)
-        records = learned.finish(part="train", **facts), judged.finish(part="holdout", **facts)
-        # What comes after this may fail when one part is there already.
-        made += [train, holdout]
-    return records
+    with writing(train, digest=digests[0]) as to_train:
+        with writing(holdout, digest=digests[1], sample_of=sample_of) as to_holdout:
+            for learned, judged in divided(folder, drawn):
+                to_train.add(learned)
+                to_holdout.add(judged)
+            held_out = to_holdout.finish(part="holdout", **facts)
+        made.append(holdout)
+        learned_from = to_train.finish(part="train", **facts)
+    made.append(train)
+    return learned_from, held_out
 
 
 def _digest(dataset: Dataset, hashes: TableHashes) -> RowDigest:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from penstock.data import arrow
+from penstock.data.types.texts import Plan
+from penstock.data.types.value import EXPECTED, TypeMismatch
 from penstock.errors import InputError
 from penstock.records.dataset import Column, ColumnType
 
@@ -159,20 +161,21 @@ def converted(array: pa.Array, kind: ColumnType) -> pa.Array:
             raise pa.ArrowInvalid(f"{other[0].as_py()!r} is neither 0 nor 1")
     if found == "boolean" and kind == "number":
         array = array.cast(pa.int64())
-    if found == "string" and kind == "datetime":
-        return _times(array)
+    if found == "string" and kind != "string":
+        return _spelled(pc.cast(array, pa.string()), kind)
     return pc.cast(array, wanted)
 
 
-def _times(texts: pa.Array) -> pa.Array:
-    """Return times in ISO 8601; those without a zone are taken for UTC."""
+def _spelled(texts: pa.Array, kind: ColumnType) -> pa.Array:
+    """Return what texts spell, by the rules for the texts of a file."""
     import pyarrow as pa
-    import pyarrow.compute as pc
 
+    plan = Plan(kind, declared=True)
     try:
-        return pc.cast(texts, pa.timestamp("us"))
-    except pa.ArrowInvalid:
-        return pc.cast(texts, pa.timestamp("us", tz="UTC"))
+        return plan.convert(texts, name="")
+    except TypeMismatch as error:
+        bad = texts[plan.first_bad_value(texts, name="") or 0].as_py()
+        raise pa.ArrowInvalid(f"{bad!r:.80} is not {EXPECTED[kind]}") from error
 
 
 def columns_of(schema: pa.Schema) -> tuple[Column, ...]:

@@ -13,9 +13,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from penstock.data.hashing import digest
 from penstock.data.hashing.rows import content_of
+from penstock.data.profile import profiler
 from penstock.data.spec import SplitSpec
-from penstock.data.split import split
+from penstock.data.split import split, table_hashes
 from penstock.data.split import writer as split_writer
 from penstock.data.split.sampling import Drawn
 from penstock.data.table import read_dataset, read_table, write_dataset
@@ -99,6 +101,60 @@ def test_the_parts_are_the_whole(bench: Bench) -> None:
         dataset = read_dataset(folder)
         assert (dataset.part, dataset.parent) == (part, record.parent)
         assert dataset.content == content == content_of(folder)
+
+
+@pytest.mark.parametrize(
+    ("settings", "train", "holdout"),
+    [
+        ({}, "99396b63412ac82b556f1dd5ab91869c", "74f3b53fca6ee4f5745145c4db2eca91"),
+        (
+            {"method": "time", "column": "at"},
+            "a21b2a29fded51f2daf55596fca1d724",
+            "cf6175be4c9f9aaf3418c71d9dec1f8b",
+        ),
+        (
+            {"method": "group", "column": "word"},
+            "d785a41cdd229fbe2ccdf8db722cb0a0",
+            "a9ee1afbe524e54c341a1f449c589cdb",
+        ),
+    ],
+)
+def test_the_digests_of_a_split_never_change(
+    settings: Any, train: str, holdout: str, bench: Bench
+) -> None:
+    rows = range(1200)
+    hours = [i * 3_600_000_000 for i in rows]
+    bench.write(
+        pa.table(
+            {
+                "x": [i * 7919 % 200 for i in rows],
+                "ratio": [i * 0.37 if i % 11 else None for i in rows],
+                "word": [f"w{i % 5}" for i in rows],
+                "at": pa.array(hours, pa.timestamp("us", "UTC")),
+                "y": ["bad" if i * i % 13 == 0 else "good" for i in rows],
+            }
+        )
+    )
+
+    record = bench.split(**settings)
+
+    assert record.parent == "rows1:209c41bfa16f9ce6598cb9a5f2c35c3b"
+    assert (record.train, record.holdout) == (f"rows1:{train}", f"rows1:{holdout}")
+
+
+def test_a_split_hashes_each_row_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    hashed: list[int] = []
+    honest = digest.hash_rows
+
+    def counted(cells: Any, *, rows: int) -> Any:
+        hashed.append(rows)
+        return honest(cells, rows=rows)
+
+    for module in (table_hashes, profiler):
+        monkeypatch.setattr(module, "hash_rows", counted)
+    bench.split()
+
+    assert sum(hashed) == ROWS
 
 
 def test_auto_is_stratified_for_classes(bench: Bench) -> None:

@@ -1,4 +1,4 @@
-"""A value in a CSV file, a JSON request, a CSV request and an SQL row is the same, or none."""
+"""A value means the same in a file, in a request and in a row of a database, or nothing in all."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -67,6 +69,11 @@ class Routes:
         database.close()
         source = SourceSpec(uri=f"sqlite:///{path}", query="SELECT * FROM t", types={"x": kind})
         return self._stored(source)
+
+    def parquet(self, text: str, kind: ColumnType) -> Any:
+        path = self._fresh("parquet")
+        pq.write_table(pa.table({"x": [text], "k": [1]}), path)
+        return self._stored(SourceSpec(uri=str(path), types={"x": kind}))
 
     def _stored(self, source: SourceSpec) -> Any:
         folder = self._fresh("dataset")
@@ -150,10 +157,11 @@ def test_a_text_means_the_same_wherever_it_stands(
 
     assert _by_json(text, kind, reading) == in_file
     assert _by_csv(text, kind, reading) == in_file
-    # A query has no texts for missing values, no white space that does not count, and one way to
-    # write a number.
+    # Typed sources have no texts for missing values, no white space that does not count, and one
+    # way to write a number.
     if text == text.strip() and text not in NA_VALUES and not reading.formats:
         assert routes.row(text, kind) == in_file
+        assert routes.parquet(text, kind) == in_file
 
 
 @QUICK
