@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
 from penstock.data.types.value import Rules, value_of
-from penstock.records.dataset import Column
+from penstock.records.dataset import Column, ColumnType
 from penstock.serving.columns import Columns, Intake
 from penstock.serving.mistakes import RequestError, check_count, difference
 
@@ -73,12 +75,16 @@ def _read(given: list[str], column: Column) -> list[Any]:
     if column.type == "datetime":
         # As JSON has it, which has no times.
         return [field or None for field in given]
-    rules = Rules(column.name, column.type, texts=True, missing=_EMPTY, declared=False)
+    kinds: list[ColumnType] = [column.type]
+    if column.type == "integer":
+        # 30.0 is whole as JSON has it, and pandas writes so beside a missing value.
+        kinds.append("number")
+    rules = [Rules(column.name, k, texts=True, missing=_EMPTY, declared=False) for k in kinds]
     return [_value(field, rules) for field in given]
 
 
-def _value(field: str, rules: Rules) -> Any:
-    try:
-        return value_of(field, rules)
-    except ValueError:
-        return field
+def _value(field: str, kinds: Iterable[Rules]) -> Any:
+    for rules in kinds:
+        with contextlib.suppress(ValueError):
+            return value_of(field, rules)
+    return field
