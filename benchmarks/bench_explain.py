@@ -107,8 +107,8 @@ def _prepare(home: Path, frame: Any, target: str) -> None:
 def _fit(home: Path, folder: Path, family: Any, *, target: str, positive: Any) -> None:
     import numpy as np
 
-    from penstock.data.frames import to_frame
     from penstock.data.table import read_table
+    from penstock.data.table.frames import to_frame
     from penstock.model import load_trusted
     from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, Features
     from penstock.records.model import Model

@@ -64,7 +64,7 @@ WRITE = """
 import sys, time
 from pathlib import Path
 from penstock.data.spec import SourceSpec
-from penstock.data.sql_source import SqlReader
+from penstock.data.sql.reader import SqlReader
 from penstock.data.table import write_dataset
 reader = SqlReader(SourceSpec(uri=sys.argv[1], query=sys.argv[2]))
 reader.infer(whole=False)
@@ -138,7 +138,7 @@ def _fill_sqlite(path: Path, rows: list[Any]) -> None:
 @contextlib.contextmanager
 def _postgresql(table: Path) -> Iterator[str]:
     """Yield the address of a server that holds the table, empty where none is installed."""
-    sys.path.append(str(Path(__file__).parent.parent / "tests" / "unit" / "data"))
+    sys.path.append(str(Path(__file__).parent.parent / "tests" / "unit" / "data" / "sql"))
     from urllib.parse import quote
 
     import postgresql_server as server

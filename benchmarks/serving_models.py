@@ -128,7 +128,7 @@ class Workshop:
 
     def truth(self, served: Served, rows: list[Row]) -> np.ndarray:
         """Return P(positive) of `rows`, by scikit-learn in this process."""
-        from penstock.data.frames import to_frame
+        from penstock.data.table.frames import to_frame
 
         columns = self._problem.inputs
         frame = to_frame({c.name: [row[c.name] for row in rows] for c in columns}, columns)

@@ -19,7 +19,7 @@ from penstock.common.secrets import (
     texts,
 )
 from penstock.common.yaml_file import read_mapping, read_value
-from penstock.data.addresses import is_local, local_path
+from penstock.data.sources.addresses import is_local, local_path
 from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError, UsageError
 from penstock.evaluation.spec import EvaluationSpec

@@ -206,7 +206,7 @@ def _run(options: argparse.Namespace) -> int:
 def _compile(options: argparse.Namespace) -> int:
     """Write the release pipeline as KFP v2 YAML, with the project's values as defaults."""
     from penstock import project
-    from penstock.data.addresses import is_local
+    from penstock.data.sources.addresses import is_local
     from penstock.pipelines.compile import compile_release
     from penstock.pipelines.secret_fields import unsupplied
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from penstock.common import files
-from penstock.data.addresses import is_local, local_path
+from penstock.data.sources.addresses import is_local, local_path
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError
 from penstock.pipelines.project_text import project_text

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from penstock.data.addresses import is_local
+from penstock.data.sources.addresses import is_local
 from penstock.errors import PenstockError, UsageError
 from penstock.project import FILE_DATABASES, Project, resolved_uri
 

@@ -64,7 +64,7 @@ def _lines(result: RunResult) -> Iterator[str]:
     yield ""
     if result.dataset is not None:
         data = result.dataset
-        yield _entry("Data version", data.content)
+        yield _entry("Dataset version", data.version)
         yield _entry("", f"{data.rows:,} rows, {len(data.columns)} columns")
         for note in data.notes:
             yield _entry("", note)

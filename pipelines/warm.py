@@ -27,7 +27,7 @@ from penstock.pipelines import fork_server
 SERVERS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "light": {
         "ingest": ("penstock.data.ingest", "pyarrow.compute"),
-        "split": ("penstock.data.split", "penstock.data.task", "pyarrow.parquet", "pandas"),
+        "split": ("penstock.data.split.writer", "penstock.data.task", "pyarrow.parquet", "pandas"),
         "probe_serving": ("penstock.policy.spec", "penstock.serving.probe"),
         "decide": ("penstock.gate.decide",),
         "approve": ("penstock.registry.approval_wait",),

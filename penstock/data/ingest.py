@@ -7,50 +7,17 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 from penstock.common.progress import say, tell
 from penstock.common.secrets import shown
-from penstock.data.disk import disk_errors
-from penstock.data.signals import Again, Misfit, Misread
-from penstock.data.source_file import SourceFile
-from penstock.data.sources import local_files
+from penstock.data.sources.files import local_files
+from penstock.data.sources.reader import Again, Misread, Reader, SourceFile
 from penstock.data.spec import SourceSpec
 from penstock.data.table import write_dataset
-from penstock.errors import InputError, ReadingError
-from penstock.records.dataset import Assumption, Dataset, Reading, sorted_by_risk
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-
-class Reader(Protocol):
-    """What a kind of source must do."""
-
-    def infer(self, *, whole: bool) -> None:
-        """Settle the columns' types, from the first rows or from all."""
-
-    def batches(self) -> Iterator[pa.RecordBatch]:
-        """Yield the rows in these types; raise Misfit where one does not hold.
-
-        Raise Again where the rows come in another way from here on.
-        """
-
-    def explain(self, misfit: Misfit) -> InputError:
-        """Return what to tell about a value that no inferred or declared type admits."""
-
-    def adapt(self, found: Misread) -> None:
-        """Read a text file from here on as it turned out to be written."""
-
-    def notes(self) -> list[str]:
-        """Return how the source was read."""
-
-    def assumptions(self) -> list[Assumption]:
-        """Return what was assumed of it that could be otherwise."""
-
-    def reading(self) -> Reading | None:
-        """Return how its texts were read, if it holds texts."""
-
+from penstock.data.table.disk import disk_errors
+from penstock.data.types.value import TypeMismatch
+from penstock.errors import ReadingError
+from penstock.records.dataset import Assumption, Dataset, sorted_by_risk
 
 _ROUNDS = 12
 """Proposals that `survey` takes, one after another."""
@@ -145,7 +112,7 @@ def _shown(value: object, before: object) -> str:
 def _opened(source: SourceSpec, output: Path) -> Iterator[Callable[[SourceSpec], Reader]]:
     """Yield what makes a reader of the source's files, or of its query, with any settings."""
     if source.query:
-        from penstock.data.sql_source import SqlReader
+        from penstock.data.sql.reader import SqlReader
 
         yield SqlReader
         return
@@ -155,14 +122,14 @@ def _opened(source: SourceSpec, output: Path) -> Iterator[Callable[[SourceSpec],
 
 def _reader(files: list[SourceFile], source: SourceSpec) -> Reader:
     if files[0].format == "parquet":
-        from penstock.data.parquet_source import ParquetReader
+        from penstock.data.parquet import ParquetReader
 
         return ParquetReader(files, source)
     if files[0].format == "jsonl":
-        from penstock.data.jsonl_source import JsonlReader
+        from penstock.data.jsonl import JsonlReader
 
         return JsonlReader(files, source)
-    from penstock.data.csv_source import CsvReader
+    from penstock.data.csv.reader import CsvReader
 
     return CsvReader(files, source)
 
@@ -182,9 +149,9 @@ def _write(
                 assumptions=reader.assumptions(),
                 reading=reader.reading(),
             )
-        except Misfit as misfit:
-            if whole or misfit.column in source.types:
-                raise reader.explain(misfit) from misfit
+        except TypeMismatch as mismatch:
+            if whole or mismatch.column in source.types:
+                raise reader.explain(mismatch) from mismatch
             whole = True
         except Misread as found:
             reader.adapt(found)

@@ -8,7 +8,7 @@ is its microseconds since 1970 in UTC, and null is null: what is read is what Pa
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,18 +51,18 @@ class Gatherer:
     def __init__(self, total: int) -> None:
         self._chosen = chosen(total, ROWS)
         self._kept: list[pa.RecordBatch] = []
+        self._passed = 0
 
-    def passing(self, batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        """Yield the batches as they are."""
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Keep the rows of the next batch that are in the sample."""
         import numpy as np
-        import pyarrow as pa
 
-        places, start = np.array(self._chosen, dtype=np.int64), 0
-        for batch in batches:
-            first, last = np.searchsorted(places, (start, start + batch.num_rows))
-            self._kept.append(batch.take(pa.array(places[first:last] - start)))
-            start += batch.num_rows
-            yield batch
+        from penstock.data import arrow
+
+        places, start = np.array(self._chosen, dtype=np.int64), self._passed
+        self._passed += batch.num_rows
+        first, last = np.searchsorted(places, (start, self._passed))
+        self._kept.append(batch.take(arrow.integers(places[first:last] - start)))
 
     def write(self, folder: Path) -> RowSample:
         """Write the sample, once all have passed, and return what a dataset's record says of it."""

@@ -83,7 +83,7 @@ def settings_of(reading: Reading) -> dict[str, Any]:
 
     A CSV file of few rows need not tell how its numbers and times are written.
     """
-    from penstock.data.number_text import example_of
+    from penstock.data.types.numbers import example_of
 
     return {
         "na_values": reading.na_values,

@@ -106,36 +106,60 @@ def resolve_positive(dataset: Dataset, *, target: str, positive: str = "") -> La
     return sorted(label for label, rows in levels.items() if rows == rarest)[-1]
 
 
-def target_column(dataset: Dataset, target: str) -> ProfiledColumn:
+def target_column(dataset: Dataset, target: str, *, where: str = "") -> ProfiledColumn:
     """Return the target's column.
+
+    Args:
+        dataset: The record of the rows.
+        target: The column to predict.
+        where: Which rows these are, for the error; empty where there are no others.
 
     Raises:
         InputError: If it is absent, all null, constant, or a datetime.
     """
+    place = f"{where}, target {target!r}" if where else f"target {target!r}"
     column = dataset.column(target)
     if column is None:
         raise InputError(
             f"the target {target!r} is not in the table",
-            where="target",
+            where=where or "target",
             remedy=f"Its columns are: {', '.join(c.name for c in dataset.columns)}.",
         )
     if column.profile.nulls == dataset.rows:
         raise InputError(
             "the target is missing in every row",
-            where=f"target {target!r}",
+            where=place,
             remedy="Name another target, or check na_values and the delimiter.",
         )
     if column.profile.distinct < 2:
         raise InputError(
             f"the target is constant: every row that has it holds {_levels(column)}",
-            where=f"target {target!r}",
-            remedy="Name another target, or bring rows with other values.",
+            where=place,
+            remedy="Name another target, or bring rows with other values; where this is a holdout, "
+            "hold out more rows or split by strata.",
         )
     if column.type == "datetime":
         raise InputError(
             "a datetime cannot be predicted",
-            where=f"target {target!r}",
+            where=place,
             remedy="Name a target of numbers, text or booleans.",
+        )
+    return column
+
+
+def complete_target(dataset: Dataset, target: str, *, where: str = "") -> ProfiledColumn:
+    """Return the target's column, which every row has; the arguments are those of `target_column`.
+
+    Raises:
+        InputError: As `target_column`, and if a row has no target.
+    """
+    column = target_column(dataset, target, where=where)
+    if column.profile.nulls:
+        raise InputError(
+            f"the target is missing in {column.profile.nulls:,} of {dataset.rows:,} rows",
+            where=f"{where}, target {target!r}" if where else f"target {target!r}",
+            remedy="Set split.drop_missing_target: true to leave these rows out, or name another "
+            "target.",
         )
     return column
 

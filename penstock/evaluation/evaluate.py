@@ -147,7 +147,7 @@ def _remarks(model: Path, rows: Holdout) -> tuple[str, ...]:
         split = Split.read(model / SPLIT_NAME)
         if split.holdout == rows.dataset.content:
             return split.remarks()
-    from penstock.data.drawing import read_repeats
+    from penstock.data.split.table_hashes import read_repeats
 
     copies = read_repeats(
         rows.folder,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from penstock import model as models
 from penstock.data.table import iter_batches, read_dataset
+from penstock.data.task import complete_target
 from penstock.errors import InputError, IntegrityError
 from penstock.evaluation.champion import Champion, Standing, absent
 from penstock.metrics import refuse_huge
@@ -181,30 +182,11 @@ def _check_part(dataset: Dataset, record: Model, *, where: str) -> None:
 
 
 def _check_target(dataset: Dataset, record: Model, *, where: str) -> None:
-    column = dataset.column(record.target)
-    if column is None:
-        raise InputError(
-            f"the holdout has no column {record.target!r}, which the model predicts",
-            where=where,
-            remedy=f"Its columns are: {', '.join(c.name for c in dataset.columns)}.",
-        )
-    place = f"{where}, column {record.target!r}"
-    if column.profile.nulls:
-        raise InputError(
-            f"{column.profile.nulls:,} of {dataset.rows:,} rows have no target",
-            where=place,
-            remedy="Set split.drop_missing_target: true, or leave these rows out of the holdout.",
-        )
+    column = complete_target(dataset, record.target, where=where)
     if record.task == "regression" and column.type not in _NUMBERS:
         raise InputError(
-            f"the model predicts numbers, but the target is a {column.type} column", where=place
-        )
-    if column.profile.distinct < 2:
-        raise InputError(
-            f"every row has the same target, {column.profile.top[0].value!r}",
-            where=place,
-            remedy="A model can only be judged on a holdout that has more than one outcome: hold "
-            "out more rows, or split by strata.",
+            f"the model predicts numbers, but the target is a {column.type} column",
+            where=f"{where}, target {record.target!r}",
         )
 
 

@@ -23,8 +23,8 @@ def measure_kpi(holdout: Holdout, rule: CostRule, spec: EvaluationSpec) -> Kpi:
     """
     import numpy as np
 
-    from penstock.data.frames import read_arrays
     from penstock.data.table import read_table
+    from penstock.data.table.frames import read_arrays
     from penstock.metrics.bootstrap import percentile_interval, replicate
     from penstock.metrics.weighted import Means
     from penstock.policy.worth import PER, worths

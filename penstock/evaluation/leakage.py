@@ -41,8 +41,8 @@ def measure_leakage(holdout: Holdout, rule: LeakageRule, *, model: Path, seed: i
 
 
 def _single_columns(holdout: Holdout, *, seed: int) -> tuple[ColumnFigure, ...]:
-    from penstock.data.frames import to_frame
     from penstock.data.table import iter_columns
+    from penstock.data.table.frames import to_frame
     from penstock.metrics.single_column import strength
 
     found = []
@@ -82,7 +82,7 @@ def _overlap(holdout: Holdout, model: Path) -> _Overlap:
 def _looked_up(holdout: Holdout, model: Path) -> _Overlap:
     import numpy as np
 
-    from penstock.data.fingerprints import found_in, row_hashes
+    from penstock.data.hashing.rows import found_in, row_hashes
 
     reference = Reference.read(model / REFERENCE_NAME)
     columns = tuple(Column(name=c.name, type=c.type) for c in reference.columns)

@@ -36,7 +36,7 @@ def measure_training_data(
 
 
 def _drift(model: Path, champion: Path) -> TrainingData:
-    from penstock.data.reference import drift
+    from penstock.data.profile.reference import drift
 
     records = [Model.read(folder / MODEL_NAME) for folder in (model, champion)]
     looked_at = {column.name for record in records for column in record.columns}

@@ -63,7 +63,7 @@ class Comparison:
         """Compare some rows.
 
         Args:
-            frame: The rows, as `penstock.data.frames.to_frame` returns them.
+            frame: The rows, as `penstock.data.table.frames.to_frame` returns them.
             names: What to call each; by default it is the next row of the holdout.
         """
         with np.errstate(all="ignore"):
@@ -84,7 +84,7 @@ class Comparison:
 
 
 def columns_of(frame: pd.DataFrame) -> dict[str, Any]:
-    """Return a frame of `penstock.data.frames.to_frame` as `scores_of` takes it."""
+    """Return a frame of `penstock.data.table.frames.to_frame` as `scores_of` takes it."""
     return {
         str(name): values.tolist() if values.dtype == object else values.to_numpy()
         for name, values in frame.items()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from penstock import model
 from penstock.common import files
-from penstock.data.frames import to_frame
 from penstock.data.table import iter_batches, read_dataset
+from penstock.data.table.frames import to_frame
 from penstock.errors import IntegrityError
 from penstock.export.convert import convert
 from penstock.export.errors import NotConvertibleError

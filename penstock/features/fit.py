@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.common import files
 from penstock.common.progress import say
-from penstock.data.frames import to_frame
 from penstock.data.table import read_dataset, read_table
+from penstock.data.table.frames import to_frame
 from penstock.data.task import target_column
 from penstock.errors import InputError
 from penstock.features.kinds import Choice, choose

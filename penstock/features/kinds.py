@@ -66,7 +66,7 @@ def choose(
     """Return the choice for each column, in order.
 
     Args:
-        frame: The training part without the target, as `penstock.data.frames.to_frame` returns it.
+        frame: The training part without the target, as `to_frame` returns it.
         columns: Its columns.
         spec: What is declared; everything else is inferred from the values.
         split: How the holdout was cut off, if known: the column of a group split is left out, and

@@ -15,7 +15,7 @@ from sklearn.feature_extraction.text import HashingVectorizer
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.validation import validate_data
 
-from penstock.data.frames import to_frame
+from penstock.data.table.frames import to_frame
 from penstock.records.dataset import Column, Reading
 
 MISSING = "(missing)"
@@ -65,7 +65,7 @@ class RawColumns(_Stateless):
         """Return the columns, in their order, of their types.
 
         Raises:
-            InputError: See `penstock.data.frames.to_frame`.
+            InputError: See `penstock.data.table.frames.to_frame`.
         """
         columns = [Column.model_validate({"name": n, "type": kind}) for n, kind in self.columns]
         reading = None if self.reading is None else Reading.model_validate(self.reading)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-    from penstock.data.frames import Rows
+    from penstock.data.table.frames import Rows
 
 TRUSTED_TYPES = frozenset(
     {
@@ -71,16 +71,16 @@ class LoadedModel:
         Raises:
             InputError: If a column is absent, or the columns have different lengths.
         """
-        from penstock.data.frames import typed_frame
+        from penstock.data.table.frames import typed_frame
 
         return self.scores(typed_frame(columns, self.record.columns))
 
     def frame(self, rows: Rows) -> pd.DataFrame:
         """Return the record's columns, in order, of their types.
 
-        See `penstock.data.frames.to_frame` for the conversions and the errors.
+        See `penstock.data.table.frames.to_frame` for the conversions and the errors.
         """
-        from penstock.data.frames import to_frame
+        from penstock.data.table.frames import to_frame
 
         return to_frame(rows, self.record.columns, self.record.reading)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from penstock import model
 from penstock.common import files
 from penstock.common.times import times_of
-from penstock.data.frames import check_rows
+from penstock.data.table.frames import check_rows
 from penstock.errors import InputError, IntegrityError
 from penstock.records import export
 from penstock.records.export import MISSING_TEXT, MODEL_NAME, Export, Input

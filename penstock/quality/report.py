@@ -35,7 +35,7 @@ def validation_page(
             ("Columns", f"{len(dataset.columns)}"),
             ("Checks", f"{len(noted)}"),
             ("Source", dataset.source),
-            ("Data version", validation.dataset),
+            ("Dataset version", validation.dataset),
             ("Suite", validation.suite),
         ],
         sections=[

@@ -188,6 +188,11 @@ class Dataset(Record):
             "what another component wrote.",
         )
 
+    @property
+    def version(self) -> str:
+        """The dataset version: the content digest of the table that was ingested."""
+        return self.parent or self.content
+
     def column(self, name: str) -> ProfiledColumn | None:
         """Return the column called `name`, or None."""
         return next((column for column in self.columns if column.name == name), None)

@@ -61,6 +61,11 @@ class Model(Record):
     score: float = Field(description="Its mean over the folds of the training part")
     parameters: dict[str, bool | int | float | str | None]
     dataset: str = Field(description="Content digest of the training part")
+    table: str = Field(
+        default="",
+        description="Content digest of the whole table that was ingested: the dataset version. "
+        "Empty: an older release trained it and noted the training part alone",
+    )
     seed: int
     commit: str = Field(default="", description="Git commit of the code that trained, if known")
     libraries: dict[str, str]
@@ -78,3 +83,12 @@ class Model(Record):
         "`training.carry_rows`",
     )
     mlflow_run: str = Field(default="", description="MLflow run that tracked the training")
+
+    @property
+    def dataset_version(self) -> str:
+        """The version of the data as people are shown it, everywhere the same.
+
+        Of a model that an older release trained it is the training part's digest, which is all that
+        was noted.
+        """
+        return self.table or self.dataset

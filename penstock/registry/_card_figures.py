@@ -178,7 +178,8 @@ def _dataset(dataset: Dataset | None, *, columns: bool = True) -> Iterator[Block
             ["Rows", f"{dataset.rows:,}"],
             ["Source", dataset.source],
             ["Written", f"{dataset.created:%Y-%m-%d %H:%M} UTC"],
-            ["Content digest", dataset.content],
+            ["Dataset version", dataset.version],
+            *([["Digest of this part", dataset.content]] if dataset.parent else []),
         ],
     )
     yield from _notes(dataset.notes)

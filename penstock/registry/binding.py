@@ -61,7 +61,7 @@ def require_holdout(decision: Decision, holdout: Path) -> Dataset:
         InputError: If there is no readable record.
     """
     # Deploying compares decisions too, in an image that digests no rows.
-    from penstock.data.content import content_of
+    from penstock.data.hashing.rows import content_of
 
     dataset = Dataset.of(holdout)
     _require("dataset", decision.dataset, dataset.content)

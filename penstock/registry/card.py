@@ -261,7 +261,8 @@ def _versions(
 ) -> Part:
     rows = [
         ["Model", digest],
-        ["Training data", model.dataset],
+        ["Dataset version", model.dataset_version],
+        ["Training part", model.dataset],
         [
             "Evaluation data",
             holdout.content if holdout else evaluation.dataset if evaluation else "",

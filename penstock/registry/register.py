@@ -247,7 +247,8 @@ def _tags(
     known = {
         "model_digest": digest,
         "decision_digest": decision.digest(),
-        "dataset": record.dataset,
+        "dataset": record.dataset_version,
+        **({"training_part": record.dataset} if record.table else {}),
         "holdout": decision.dataset,
         "task": record.task,
         "target": record.target,

@@ -121,7 +121,7 @@ def _pack(version: Version, pack: Path) -> Iterator[Check]:
     claims = {
         "model": (version.model, manifest.model),
         "export": (version.export, manifest.export),
-        "training data": (version.dataset, manifest.dataset),
+        "training data": (version.training_part, manifest.dataset),
         "decision": (version.tags.get(versions.DECISION_DIGEST, ""), manifest.decision),
         "holdout": (version.tags.get("penstock.holdout", ""), manifest.holdout),
         "who trained": (version.tags.get(versions.TRAINED_BY, ""), manifest.trained_by),
@@ -164,7 +164,7 @@ def _decision(version: Version, pack: Path) -> Iterator[Check]:
     for name, field, expected in (
         ("holdout", "content", decision.dataset),
         ("explanation", "model", decision.model),
-        ("train", "content", version.dataset),
+        ("train", "content", version.training_part),
     ):
         raw = _json(pack / f"{name}.json")
         if raw is not None:

@@ -32,6 +32,12 @@ MODEL_DIGEST = "penstock.model_digest"
 EXPORT_DIGEST = "penstock.export_digest"
 DECISION_DIGEST = "penstock.decision_digest"
 DATASET = "penstock.dataset"
+"""Tag of the dataset version: the content digest of the table that was ingested."""
+
+TRAINING_PART = "penstock.training_part"
+"""Tag of the training part's digest. Absent where an older release trained the model: there
+`penstock.dataset` is that."""
+
 EXPORT_MAX_DIFFERENCE = "penstock.export_max_difference"
 EXPORT_REASON = "penstock.export_reason"
 EVIDENCE_DIGEST = "penstock.evidence_digest"
@@ -47,7 +53,7 @@ REGISTERED_TAGS = {
 }
 """Tags whose values the log's entry `registered` holds too, by their kind in the entry."""
 
-_FIXED = frozenset({*REGISTERED_TAGS.values(), DATASET, TRAINED_BY})
+_FIXED = frozenset({*REGISTERED_TAGS.values(), DATASET, TRAINING_PART, TRAINED_BY})
 # What MLflow's stores take.
 _TAG_LENGTH = 5000
 
@@ -66,7 +72,9 @@ class Version:
         version: Its number.
         uri: `models:/name/version`.
         model: Digest of its folder, as it was registered.
-        dataset: Content digest of the training part.
+        dataset: The dataset version: content digest of the table that was ingested. Of a version
+            that an older release registered: the training part's.
+        training_part: Content digest of the training part.
         run: The MLflow run it belongs to.
         tags: All its tags.
         export: Digest of the folder `serving/` in it, its ONNX form; empty: it has none.
@@ -77,6 +85,7 @@ class Version:
     uri: str
     model: str
     dataset: str
+    training_part: str
     run: str
     tags: Mapping[str, str]
     export: str = ""
@@ -312,6 +321,7 @@ def as_version(found: Any) -> Version:
         uri=uri,
         model=tags[MODEL_DIGEST],
         dataset=tags.get(DATASET, ""),
+        training_part=tags.get(TRAINING_PART) or tags.get(DATASET, ""),
         run=found.run_id or "",
         tags=tags,
         export=tags.get(EXPORT_DIGEST, ""),

@@ -69,7 +69,7 @@ class InferenceApp:
         self._headers = [
             (b"x-penstock-model", _header(name)),
             (b"x-penstock-version", _header(version)),
-            (b"x-penstock-dataset", _header(service.record.dataset)),
+            (b"x-penstock-dataset", _header(service.record.dataset_version)),
         ]
 
     def _routes(

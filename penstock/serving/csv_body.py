@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
-import math
-import re
-from collections.abc import Callable
+from collections.abc import Iterable
 from itertools import islice
 from typing import Any
 
-from penstock.records.dataset import ColumnType
+from penstock.data.types.value import Rules, value_of
+from penstock.records.dataset import Column, ColumnType
 from penstock.serving.columns import Columns, Intake
 from penstock.serving.request_errors import RequestError, check_count, difference
 
-# As JSON has them: a zero before more digits is no number, but a code such as 00501.
-_WHOLE = re.compile(r"[+-]?(0|[1-9]\d{0,39})", re.ASCII)
-_DECIMAL = re.compile(r"[+-]?((0|[1-9]\d*)(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_TRUTHS = {"true": True, "false": False, "True": True, "False": False}
+_EMPTY = frozenset([""])
 
 
 def csv_columns(body: bytes, *, intake: Intake, max_rows: int) -> tuple[Columns, str]:
     """Return the columns of a CSV table with a header row, as `DataFrame.to_csv` writes one.
 
-    Where the training table held texts, fields are read as those were. Otherwise a field of no
-    characters is a missing value; a number, `true` or `false` (`True`, `False`) is
-    read where the column holds such; every other field stays text, which the column then judges. A
-    first column without a name is pandas' index and left out.
+    Fields are read as the texts of a file are: where the training table held texts, as those were;
+    otherwise the plain way, a field of no characters being a missing value. A first column without
+    a name is pandas' index and left out.
 
     Args:
         body: The table, in UTF-8, with commas.
@@ -55,11 +51,8 @@ def csv_columns(body: bytes, *, intake: Intake, max_rows: int) -> tuple[Columns,
     fields = dict(zip(header, zip(*rows, strict=True), strict=True))
     columns = {}
     for column in intake.columns:
-        if intake.texts:
-            columns[column.name] = list(fields[column.name])
-            continue
-        read = _READERS[column.type]
-        columns[column.name] = [read(field) if field else None for field in fields[column.name]]
+        given = list(fields[column.name])
+        columns[column.name] = given if intake.texts else _read(given, column)
     return columns, "CSV row {}"
 
 
@@ -77,25 +70,21 @@ def _check(header: list[str], rows: list[list[str]], *, intake: Intake, max_rows
             )
 
 
-def _number(field: str) -> Any:
-    if _WHOLE.fullmatch(field):
-        return int(field)
-    number = float(field) if _DECIMAL.fullmatch(field) else math.inf
-    return number if math.isfinite(number) else field
+def _read(given: list[str], column: Column) -> list[Any]:
+    """Return what fields mean in a column; one that means nothing stays, and is refused there."""
+    if column.type == "datetime":
+        # As JSON has it, which has no times.
+        return [field or None for field in given]
+    kinds: list[ColumnType] = [column.type]
+    if column.type == "integer":
+        # 30.0 is whole as JSON has it, and pandas writes so beside a missing value.
+        kinds.append("number")
+    rules = [Rules(column.name, k, texts=True, missing=_EMPTY, declared=False) for k in kinds]
+    return [_value(field, rules) for field in given]
 
 
-def _truth(field: str) -> Any:
-    return _TRUTHS.get(field, field)
-
-
-def _text(field: str) -> Any:
+def _value(field: str, kinds: Iterable[Rules]) -> Any:
+    for rules in kinds:
+        with contextlib.suppress(ValueError):
+            return value_of(field, rules)
     return field
-
-
-_READERS: dict[ColumnType, Callable[[str], Any]] = {
-    "integer": _number,
-    "number": _number,
-    "boolean": _truth,
-    "string": _text,
-    "datetime": _text,
-}

@@ -252,7 +252,7 @@ class ServingMetrics:
 
     def _describe(self, record: Model, runtime: str, digest: str) -> None:
         labels = {**self._labels, "task": record.task, "runtime": runtime}
-        labels |= {"digest": digest, "dataset": record.dataset}
+        labels |= {"digest": digest, "dataset": record.dataset_version}
         info = Gauge(
             "penstock_model_info",
             "Always 1; its labels say what answers",

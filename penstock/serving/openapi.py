@@ -74,7 +74,7 @@ def document(service: Service) -> dict[str, Any]:
             "title": name,
             "version": service.version,
             "description": f"Served by Penstock {penstock.__version__}. Trained on "
-            f"{service.record.dataset}.",
+            f"{service.record.dataset_version}.",
         },
         "paths": paths,
     }

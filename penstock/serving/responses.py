@@ -24,7 +24,7 @@ def v1_response(answer: Prediction, *, record: Model, name: str, version: str) -
         body["positive"] = record.positive
     body["model_name"] = name
     body["model_version"] = version
-    body["dataset"] = record.dataset
+    body["dataset"] = record.dataset_version
     return body
 
 
@@ -56,7 +56,7 @@ def v2_response(
             "data": answer.labels,
         }
     }
-    parameters: dict[str, Any] = {"dataset": record.dataset}
+    parameters: dict[str, Any] = {"dataset": record.dataset_version}
     if answer.probabilities is not None:
         tensors["probabilities"] = {
             "name": "probabilities",

@@ -191,7 +191,7 @@ class Service:
                 "background_rows": found.background,
                 "model_name": self.name,
                 "model_version": self.version,
-                "dataset": self.record.dataset,
+                "dataset": self.record.dataset_version,
             }
         )
 
@@ -206,7 +206,7 @@ class Service:
             "outputs": responses.output_tensors(record),
             "task": record.task,
             "digest": self.scorer.digest,
-            "dataset": record.dataset,
+            "dataset": record.dataset_version,
             "threshold": record.threshold,
             "unseen": self.unseen,
             "unseen_unknown": [level.column for level in record.levels or () if not level.complete],

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from penstock.common.times import times_of
-from penstock.data.frames import check_rows
+from penstock.data.table.frames import check_rows
 
 if TYPE_CHECKING:
     from penstock.model import LoadedModel

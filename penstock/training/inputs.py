@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.common import files
-from penstock.data.counting import MAX_LEVEL
-from penstock.data.frames import to_frame
+from penstock.data.profile.counting import MAX_LEVEL
 from penstock.data.table import read_dataset, read_table
-from penstock.data.task import resolve_positive, resolve_task
+from penstock.data.table.frames import to_frame
+from penstock.data.task import complete_target, resolve_positive, resolve_task
 from penstock.errors import InputError, IntegrityError
 from penstock.metrics import codes, refuse_huge
 from penstock.model import load_trusted
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from penstock.data.repeats import Repeats
+    from penstock.data.split.repeats import Repeats
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def _repeats(
 ) -> Repeats | None:
     if split is not None and not split.duplicate_rows and not split.copied_rows:
         return None
-    from penstock.data.drawing import read_repeats
+    from penstock.data.split.table_hashes import read_repeats
 
     return read_repeats(
         train,
@@ -252,15 +252,7 @@ def _split_values(table: pa.Table, split: Split | None) -> np.ndarray | None:
 def _target(column: pa.ChunkedArray, dataset: Dataset, *, target: str, task: Task) -> np.ndarray:
     import numpy as np
 
-    if column.null_count:
-        raise InputError(
-            f"the target is missing in {column.null_count:,} of {len(column):,} rows",
-            where=f"target {target!r}",
-            remedy="Set split.drop_missing_target: true to leave these rows out, or name another "
-            "target.",
-        )
-    described = dataset.column(target)
-    assert described is not None
+    described = complete_target(dataset, target)
     values: np.ndarray = column.to_numpy()
     if task == "regression":
         numbers = values.astype(np.float64)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from penstock.data.reference import SHARED, reference_of
+from penstock.data.profile.reference import SHARED, reference_of
 from penstock.records.dataset import FILE_NAME as DATASET_NAME
 from penstock.records.dataset import Column, Dataset, ProfiledColumn, Split
 from penstock.records.health import FILE_NAME as HEALTH_NAME
@@ -51,7 +51,7 @@ def _write_hashes(model: Path, train: Path, dataset: Dataset) -> bool:
     """Write hashes of the rows, and return whether they are those of all rows."""
     import numpy as np
 
-    from penstock.data.fingerprints import kept, row_hashes
+    from penstock.data.hashing.rows import kept, row_hashes
 
     columns = tuple(Column(name=c.name, type=c.type) for c in dataset.columns)
     hashes, complete = kept(row_hashes(train, columns))

@@ -27,7 +27,7 @@ class Subgroups:
 
 
 def subgroups_of(frame: pd.DataFrame) -> list[Subgroups]:
-    """Return the subgroups of every column of a frame as `penstock.data.frames.to_frame` makes it.
+    """Return the subgroups of every column of a frame as `to_frame` makes it.
 
     A text has its 20 commonest levels, a number or time its values where there are at most ten,
     else ten ranges between quantiles; missing values are a subgroup too.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from penstock.data.frames import read_arrays
+from penstock.data.table.frames import read_arrays
 from penstock.policy.cost import CostRule
 from penstock.policy.worth import PER, worths
 from penstock.training.inputs import Problem

@@ -17,6 +17,8 @@ from penstock.training.crossval import Attempt
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from penstock.records.dataset import Dataset
+
 _LONGEST_VALUE = 500
 
 
@@ -82,10 +84,11 @@ class Tracker:
         self._store.log_batch(run_id, metrics=figures, params=texts)
 
 
-def common_tags(*, dataset: str, target: str) -> dict[str, str]:
+def common_tags(*, dataset: Dataset, target: str) -> dict[str, str]:
     """Return the tags of every run of a training: data, code and environment. None is empty."""
     tags = {
-        "penstock.dataset": dataset,
+        "penstock.dataset": dataset.version,
+        "penstock.training_part": dataset.content,
         "penstock.target": target,
         "penstock.commit": environment.commit(),
         "penstock.libraries": json.dumps(environment.libraries(), sort_keys=True),

@@ -98,7 +98,7 @@ def train(
     ):
         # A linear model that stopped early is scored as it is, like any other setting.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        tags = common_tags(dataset=problem.dataset.content, target=target)
+        tags = common_tags(dataset=problem.dataset, target=target)
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
         training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id)
         outcome = training.run(model=model_beside, baselines=baselines_beside)
@@ -129,7 +129,7 @@ def train(
 
 def _other_columns(train: Path, problem: Problem) -> pd.DataFrame:
     """Return all columns but the target."""
-    from penstock.data.frames import read_frame
+    from penstock.data.table.frames import read_frame
 
     names = [c.name for c in problem.dataset.columns if c.name != problem.target]
     return read_frame(train, names)
@@ -277,6 +277,7 @@ class _Training:
             score=attempt.mean,
             parameters=dict(attempt.parameters),
             dataset=problem.dataset.content,
+            table=problem.dataset.version,
             seed=self._spec.seed,
             commit=self._commit,
             libraries=environment.libraries(),

@@ -77,6 +77,6 @@ def test_what_a_step_imports_is_in_its_image(face: str) -> None:
 
 
 def test_what_is_not_there_is_hidden() -> None:
-    assert imports("penstock.data.content", image="train").returncode == 0
-    done = imports("penstock.data.content", image="deploy")
+    assert imports("penstock.data.hashing.rows", image="train").returncode == 0
+    done = imports("penstock.data.hashing.rows", image="deploy")
     assert "is not in the image" in done.stderr

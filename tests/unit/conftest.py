@@ -73,7 +73,7 @@ def build_model(folder: Path, *, task: str = "binary", depth: int = 2) -> Path:
     import numpy as np
     from mlflow.models import infer_signature
 
-    from penstock.data.frames import to_frame
+    from penstock.data.table.frames import to_frame
     from penstock.model import TRUSTED_TYPES
 
     raw = table(300)
@@ -108,6 +108,7 @@ def build_model(folder: Path, *, task: str = "binary", depth: int = 2) -> Path:
         score=0.9,
         parameters={"depth": depth},
         dataset="xxh3-128:00000000000000000000000000000001",
+        table="xxh3-128:00000000000000000000000000000009",
         seed=0,
         commit="abc123",
         libraries={"scikit-learn": sklearn.__version__},

@@ -22,7 +22,7 @@ HEAVY = ("sklearn", "mlflow", "great_expectations", "kserve", "pandas", "matplot
         "penstock.project",
         "penstock.gate.decide",
         "penstock.data.ingest",
-        "penstock.data.split",
+        "penstock.data.split.writer",
         "penstock.quality.check",
         "penstock.features.fit",
         "penstock.training.train",

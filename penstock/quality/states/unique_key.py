@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.data import arrow
-from penstock.data.digest import CellHasher, mix
+from penstock.data.hashing.digest import CellHasher, mix
 from penstock.quality.states.base import Rows
 from penstock.records.dataset import Column
 

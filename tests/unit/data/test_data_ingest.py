@@ -22,7 +22,8 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
 
-from penstock.data import csv_source
+from penstock.data.csv import reader as csv_source
+from penstock.data.csv.blocks import Blocks
 from penstock.data.table import read_table
 from penstock.records.dataset import Dataset
 
@@ -174,7 +175,7 @@ def test_small_blocks_give_the_same_rows(
     stored: Callable[[str], Path], read: Read, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # 64-byte reads put block ends everywhere, also amid characters, quotes and line ends.
-    monkeypatch.setattr(csv_source.CsvReader._blocks, "__defaults__", (64,))
+    monkeypatch.setattr(Blocks.of, "__defaults__", (64,))
 
     assert read(stored("t.csv")).content == DIGEST
     assert read_table(output).to_pylist() == ROWS
@@ -185,7 +186,7 @@ def test_quotation_marks_at_any_block_end(
     size: int, tmp_path: Path, read: Read, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Quoted line ends, doubled marks, and marks that are only letters amid an unquoted cell.
-    monkeypatch.setattr(csv_source.CsvReader._blocks, "__defaults__", (size,))
+    monkeypatch.setattr(Blocks.of, "__defaults__", (size,))
     cells = ['"two\nlines"', '5" pipe', '"say ""a\n"",b"', "plain", '""', 'a"b"', '"x"']
     text = "a,b\n" + "".join(f"{n},{cell}\n" for n, cell in enumerate(cells * 5))
 
@@ -200,7 +201,7 @@ def test_a_row_of_several_lines_that_comes_late(
     gap: str, tmp_path: Path, read: Read, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Blocks are cut at any line's end until one is found that lies inside a cell.
-    monkeypatch.setattr(csv_source.CsvReader._blocks, "__defaults__", (4_000,))
+    monkeypatch.setattr(Blocks.of, "__defaults__", (4_000,))
     plain = "".join(f'{n},"row {n}"\n{gap}' for n in range(2_000))
     text = f'a,b\n{plain}7,"' + "two\n\nlines\n" * 900 + f'"\n{plain}'
 
@@ -215,7 +216,7 @@ def test_lines_that_look_like_rows(
     size: int, tmp_path: Path, read: Read, output: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Cut at the line's end inside it, this cell gives two halves that both parse as rows.
-    monkeypatch.setattr(csv_source.CsvReader._blocks, "__defaults__", (size,))
+    monkeypatch.setattr(Blocks.of, "__defaults__", (size,))
     monkeypatch.setattr(csv_source, "_FIRST", size)
     plain = '0,"z"\n' * 3
 
@@ -233,7 +234,7 @@ def test_large_files_of_the_rarer_dialects(
     output: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(csv_source.CsvReader._blocks, "__defaults__", (4_000,))
+    monkeypatch.setattr(Blocks.of, "__defaults__", (4_000,))
     cells = [f"say {mark}x\ny{mark}, {n}" for n in range(30_000)]
     first = f'0,{space}"{mark}hi{mark}, all"\n'
     text = first + "".join(f'{n},{space}"{cell}"\n' for n, cell in enumerate(cells))

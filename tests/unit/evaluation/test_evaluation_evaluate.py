@@ -296,7 +296,7 @@ def test_a_missing_target_is_refused(worlds, make, tmp_path, out) -> None:
     raw = make.rows("binary", 100, seed=5)
     raw["outcome"] = raw.pop("y")
     error = refused(worlds("binary"), out, holdout=make.write(tmp_path / "h", raw))
-    assert "no column 'y'" in error.what
+    assert "the target 'y' is not in the table" in error.what
     assert "x1, x2, kind, outcome" in error.remedy
 
 
@@ -304,8 +304,8 @@ def test_rows_without_a_target_are_refused(worlds, make, tmp_path, out) -> None:
     raw = make.rows("regression", 100, seed=5)
     raw["y"][3] = raw["y"][7] = None
     error = refused(worlds("regression"), out, holdout=make.write(tmp_path / "h", raw))
-    assert "2 of 100 rows have no target" in error.what
-    assert "column 'y'" in error.where
+    assert "the target is missing in 2 of 100 rows" in error.what
+    assert "target 'y'" in error.where
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -313,7 +313,7 @@ def test_a_constant_target_is_refused(worlds, make, task, tmp_path, out) -> None
     raw = make.rows(task, 100, seed=5)
     raw["y"] = [raw["y"][0]] * 100
     error = refused(worlds(task), out, holdout=make.write(tmp_path / "h", raw))
-    assert "every row has the same target" in error.what
+    assert "the target is constant" in error.what
     assert "hold out more rows" in error.remedy
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from health_world import Made, customers, dataset, make
 
-from penstock.data import fingerprints
+from penstock.data.hashing import rows as fingerprints
 from penstock.data.table import read_table
 from penstock.errors import InputError
 from penstock.gate.decide import decide
@@ -98,8 +98,8 @@ def test_columns_are_read_together_and_not_one_by_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A record that is parsed once a column costs four times as much for twice the columns."""
-    from penstock.data import table
-    from penstock.data.reference import reference_of
+    from penstock.data.profile.reference import reference_of
+    from penstock.data.table import dataset as table
     from penstock.evaluation.holdout import read_holdout
     from penstock.evaluation.leakage import measure_leakage
     from penstock.evaluation.slices import measure_slices

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 from health_world import Made, customers, dataset, make
 
-from penstock.data.reference import Drift, drift, reference_of
+from penstock.data.profile.reference import Drift, drift, reference_of
 from penstock.data.table import write_dataset
 from penstock.examples.transactions import transactions
 from penstock.policy.spec import Policy

@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from penstock import model as models
-from penstock.data.frames import to_frame
 from penstock.data.table import read_table, write_dataset
+from penstock.data.table.frames import to_frame
 from penstock.errors import InputError
 from penstock.explanation.explain import explain
 from penstock.features.fit import fit_features

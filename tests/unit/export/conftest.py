@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from export_world import COLUMNS, Pair, paired, record, table
 
-from penstock.data.frames import to_frame
+from penstock.data.table.frames import to_frame
 from penstock.records.model import Task
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from export_world import Pair, paired, record, strange, table
 
-from penstock.data.frames import to_frame
+from penstock.data.table.frames import to_frame
 from penstock.export.errors import NotConvertibleError
 from penstock.records.dataset import Column
 

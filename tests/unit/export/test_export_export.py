@@ -62,7 +62,7 @@ def _of_notes(folder: Path, part: Any) -> Path:
     from sklearn.compose import ColumnTransformer
     from sklearn.linear_model import LogisticRegression
 
-    from penstock.data.frames import to_frame
+    from penstock.data.table.frames import to_frame
     from penstock.training.saving import save_model
 
     columns = (Column(name="note", type="string"),)

@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from penstock.data.frames import to_frame
 from penstock.data.table import read_dataset, read_table, write_dataset
+from penstock.data.table.frames import to_frame
 from penstock.errors import InputError
 from penstock.features.fit import fit_features
 from penstock.features.spec import FeaturesSpec

@@ -18,7 +18,7 @@ import yaml
 
 from penstock.common import files
 from penstock.common.times import times_of
-from penstock.data.frames import to_frame
+from penstock.data.table.frames import to_frame
 from penstock.errors import InputError, IntegrityError
 from penstock.model import (
     background,

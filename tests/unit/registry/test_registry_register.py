@@ -102,7 +102,8 @@ def test_a_version_carries_its_lineage_and_evidence(
     assert version.tags == {
         "penstock.model_digest": got.model,
         "penstock.decision_digest": got.decision,
-        "penstock.dataset": got.dataset,
+        "penstock.dataset": "xxh3-128:00000000000000000000000000000009",
+        "penstock.training_part": got.dataset,
         "penstock.holdout": "xxh3-128:02",
         "penstock.task": "binary",
         "penstock.target": "target",

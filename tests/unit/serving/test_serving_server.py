@@ -98,7 +98,7 @@ def test_null_and_unseen_levels_are_answered_and_counted(server: Server) -> None
 def test_every_answer_names_its_request_and_what_answered(
     server: Server, models: Callable[..., Path]
 ) -> None:
-    dataset = load(models()).record.dataset
+    dataset = load(models()).record.table
     long = "a" * 128
     for path, status in ((PREDICT, 200), ("/nowhere", 404), ("/v2/health/ready", 405)):
         response = server.client.post(

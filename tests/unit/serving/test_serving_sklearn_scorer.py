@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.data.frames import typed_frame
+from penstock.data.table.frames import typed_frame
 from penstock.features.fit import build
 from penstock.features.kinds import Choice
 from penstock.features.spec import FeatureKind, FeaturesSpec

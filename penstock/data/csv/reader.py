@@ -1,0 +1,223 @@
+"""CSV files as record batches, in blocks that two threads convert."""
+
+from __future__ import annotations
+
+import collections
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from penstock.data import arrow
+from penstock.data.csv.blocks import Blocks
+from penstock.data.csv.layout import Layout, layout_of, layouts_of
+from penstock.data.csv.parsing import Parser
+from penstock.data.csv.row_errors import line_of_row
+from penstock.data.csv.skipped_lines import assumptions_of
+from penstock.data.sources.columns import check_same_columns, chosen
+from penstock.data.sources.encoding_guess import guess_encoding
+from penstock.data.sources.reader import Misread, NotUtf8, SourceFile
+from penstock.data.sources.text import BLOCK, Block
+from penstock.data.spec import SourceSpec
+from penstock.data.types import inference
+from penstock.data.types.inference import FileFacts
+from penstock.data.types.tally import Tally
+from penstock.data.types.texts import Plan
+from penstock.data.types.value import TypeMismatch
+from penstock.errors import InputError
+from penstock.records.dataset import Assumption, Reading
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_FIRST = 1 << 20
+"""Bytes from which types are inferred at first."""
+
+
+class CsvReader:
+    """Reads files of the same columns.
+
+    Args:
+        files: The files.
+        source: How to read them.
+
+    Raises:
+        InputError: If a file's encoding, dialect or header is unusable, or columns differ.
+    """
+
+    def __init__(self, files: Sequence[SourceFile], source: SourceSpec) -> None:
+        self._source = source
+        self._layouts = layouts_of(files, source)
+        self._blocks = Blocks(source)
+        first = self._layouts[0]
+        for other in self._layouts[1:]:
+            check_same_columns(
+                first.names, other.names, first=first.file.name, other=other.file.name
+            )
+        found = [name for name in first.names if name != first.index]
+        self.names = tuple(chosen(found, source, where=first.file.name))
+        self._parser = Parser(self.names, source)
+        self._plan: dict[str, Plan] = {}
+        self._assumed: list[Assumption] = []
+
+    def notes(self) -> list[str]:
+        """Return how the files were read, in words."""
+        ways = collections.Counter(
+            f"CSV, {layout.dialect.describe()}, encoding {layout.encoding}"
+            for layout in self._layouts
+        )
+        several = len(ways) > 1
+        notes = [f"{way} ({count} files)" if several else way for way, count in ways.items()]
+        naive = [name for name, plan in self._plan.items() if plan.naive]
+        if naive:
+            notes.append(f"times without a zone were taken as UTC: {', '.join(naive)}")
+        return notes
+
+    def assumptions(self) -> list[Assumption]:
+        """Return what was assumed that could be otherwise."""
+        found = assumptions_of(
+            self._layouts,
+            source=self._source,
+            repeated=self._blocks.repeated,
+        )
+        return [*found, *self._assumed]
+
+    def reading(self) -> Reading:
+        """Return how texts were read."""
+        formats = tuple(plan.written for plan in self._plan.values() if plan.written is not None)
+        return Reading(na_values=self._source.na_values, strip=self._source.strip, formats=formats)
+
+    def infer(self, *, whole: bool) -> None:
+        """Settle how every column is read, from the first block or from all rows.
+
+        Raises:
+            InputError: If a column is nearly all numbers but not quite, or has two readings.
+        """
+        tallies = {name: Tally() for name in self.names}
+        more = len(self._layouts) > 1 and not whole
+        for layout in self._layouts if whole else self._layouts[:1]:
+            seen = 0
+            for block in self._blocks.of(layout, size=BLOCK if whole else _FIRST):
+                if seen >= _FIRST // 2 and not whole:
+                    more = True
+                    break
+                self._tally(layout, block, tallies)
+                seen += len(block.data)
+        for tally in tallies.values():
+            tally.sampled = more
+        try:
+            self._settle(tallies)
+        except InputError:
+            # All rows may tell what the first ones leave open.
+            if not more:
+                raise
+            self.infer(whole=True)
+
+    def _settle(self, tallies: dict[str, Tally]) -> None:
+        """Decide how every column is read.
+
+        Raises:
+            InputError: See `infer`.
+        """
+        for name, tally in tallies.items():
+            found = inference.misread(name, tally, source=self._source)
+            if found is not None:
+                raise self._misread(name, tally, *found)
+        file = FileFacts(
+            source=self._source,
+            marks=inference.decimal_marks(tallies.values()),
+            delimiter=self._layouts[0].dialect.delimiter,
+            where=self._layouts[0].file.name,
+        )
+        self._plan, self._assumed = {}, []
+        for name, tally in tallies.items():
+            self._plan[name], assumed = inference.plan_of(name, tally, file)
+            self._assumed += assumed
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """Yield the rows in the types that `infer` settled, in order.
+
+        Raises:
+            TypeMismatch: If a value does not fit and its type was inferred from the first block.
+            InputError: If a row is ragged, bytes are not text, or a declared type does not fit.
+        """
+        for layout in self._layouts:
+            yield from self._file_batches(layout)
+
+    def explain(self, mismatch: TypeMismatch) -> InputError:
+        """Return the error for a value that does not have the type of its column."""
+        name = mismatch.column
+        plan = self._plan[name]
+        for layout in self._layouts:
+            for block in self._blocks.of(layout):
+                texts = self._parser.texts(layout, block).column(name)
+                row = plan.first_bad_value(texts, name=name)
+                if row is not None:
+                    line = line_of_row(layout, block, row)
+                    form = plan.written.time if plan.written else ""
+                    return InputError(
+                        f"{texts[row].as_py()!r:.80} is not of type {plan.kind or 'missing'}",
+                        where=f"{layout.file.name}: line {line}: column {name!r}",
+                        remedy="If it stands for a missing value, add it to na_values; if the "
+                        f"column is text, declare types: {{{name}: string}}."
+                        + (f" Times are read as {form or 'ISO 8601'}." if plan.naive else ""),
+                    )
+        raise AssertionError(f"no value of {name!r} is not {plan.kind}")
+
+    def _file_batches(self, layout: Layout) -> Iterator[pa.RecordBatch]:
+        """Convert blocks in threads, at most a few at once, and yield them in order."""
+        workers = min(4, os.cpu_count() or 1)
+        waiting: collections.deque[Future[pa.RecordBatch]] = collections.deque()
+        with ThreadPoolExecutor(workers) as pool:
+            try:
+                for block in self._blocks.of(layout):
+                    waiting.append(pool.submit(self._parser.typed, layout, block, self._plan))
+                    if len(waiting) > workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            finally:
+                for future in waiting:
+                    future.cancel()
+
+    def adapt(self, found: Misread) -> None:
+        """Read a file in another encoding, or as one with rows of several lines."""
+        for at, layout in enumerate(self._layouts):
+            if layout.file != found.file:
+                continue
+            if isinstance(found, NotUtf8):
+                encoding = guess_encoding(found.sample, where=layout.file.name)
+                known = layout_of(layout.file, self._source, encoding)
+                self._layouts[at] = replace(known, multiline=layout.multiline)
+            else:
+                self._layouts[at] = replace(layout, multiline=True)
+
+    def _tally(self, layout: Layout, block: Block, tallies: dict[str, Tally]) -> None:
+        """Count what a block's cells could be."""
+        batch = self._parser.texts(layout, block, missing=False)
+        absent = frozenset(self._source.na_values)
+        for name in self.names:
+            encoded = batch.column(name).dictionary_encode()
+            values = encoded.dictionary
+            places = arrow.numbers(encoded.indices, null=len(values))
+            counts = np.bincount(places, minlength=len(values) + 1)[: len(values)]
+            known = np.array([text not in absent for text in values.to_pylist()], dtype=np.bool_)
+            for place in np.flatnonzero(~known).tolist():
+                tallies[name].missing[values[place].as_py()] += int(counts[place])
+            tallies[name].add(values.filter(arrow.booleans(known)), counts[known])
+
+    def _misread(self, name: str, tally: Tally, text: str, missing: tuple[str, ...]) -> InputError:
+        """Return the error for a column of numbers with a few other values."""
+        for layout in self._layouts:
+            for block in self._blocks.of(layout):
+                row = self._parser.texts(layout, block).column(name).index(text).as_py()
+                if row >= 0:
+                    line = line_of_row(layout, block, row)
+                    where = f"{layout.file.name}: line {line}"
+                    return inference.misread_error(
+                        name, tally, source=self._source, missing=missing, where=where
+                    )
+        raise AssertionError(f"{text!r} is not in column {name!r}")

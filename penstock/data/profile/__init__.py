@@ -1,0 +1,1 @@
+"""What a dataset holds, column by column, and how far another has moved from it."""

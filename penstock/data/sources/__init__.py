@@ -1,0 +1,1 @@
+"""Where rows come from: addresses, files, text, and what every reader of them must do."""

@@ -1,0 +1,311 @@
+"""Where rows come from: files are found, remote ones copied beside the output, names cleaned."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from glob import glob, has_magic
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from penstock.common.secrets import resolve
+from penstock.data.sources.addresses import is_local, local_path
+from penstock.data.sources.reader import Format, SourceFile
+from penstock.data.sources.signatures import check_page, check_table, compression_of, is_json
+from penstock.data.spec import SourceSpec
+from penstock.data.table.disk import FULL
+from penstock.errors import InputError, PenstockError, ServiceError
+from penstock.records.dataset import FILE_NAME
+from penstock.redaction import redact, redact_address
+
+_T = TypeVar("_T")
+
+_FORMATS: dict[str, Format] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".txt": "csv",
+    ".data": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "jsonl",
+}
+COMPRESSIONS = (".gz", ".bz2", ".xz", ".zst")
+_DATABASES = ("sqlite", "duckdb", "postgresql", "mysql", "mariadb", "oracle", "mssql")
+_FIRST_CONTACT = 60.0
+"""Seconds that a store may take until it has listed what is there."""
+
+_START = 1 << 16
+"""Bytes of a text that are looked at to tell what it is."""
+
+_STALLED = 60.0
+_CONNECT = 10.0
+
+
+@contextlib.contextmanager
+def local_files(source: SourceSpec, *, beside: Path) -> Iterator[list[SourceFile]]:
+    """Yield the files that a source names, sorted by name, all of one format.
+
+    References to secrets in its address are resolved. Remote files are copied into a folder beside
+    `beside` that lives as long as the block, so that Parquet can be read at random and a second
+    pass costs no second download.
+
+    Raises:
+        InputError: If nothing is there, a reference leads nowhere, or it cannot be told how to read
+            it.
+        ServiceError: If a store cannot be reached, or refuses.
+    """
+    source = source.model_copy(update={"uri": resolve(source.uri, where="source.uri")})
+    if is_local(source.uri):
+        found = _find(Path(local_path(source.uri)))
+        yield _checked([_source_file(source, str(p), p) for p in found], source)
+        return
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=beside.parent, prefix=f".{beside.name}.source."))
+    try:
+        yield _checked(_fetched(source, folder), source)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _find(path: Path) -> list[Path]:
+    """Return the file, the data files below a folder, or what a glob matches."""
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        below = [p for p in sorted(path.rglob("*")) if p.is_file() and not _is_hidden(p, path)]
+        # What other tools write into a folder may have no suffix at all.
+        found = [p for p in below if _is_data(p, path)] or [p for p in below if not p.suffix]
+        if not found:
+            raise InputError(
+                "the folder holds no data file",
+                where=str(path),
+                remedy=f"Files ending in {', '.join(_FORMATS)} are read, compressed or not; name "
+                "others by a glob and set format.",
+            )
+        return found
+    if has_magic(str(path)):
+        # Path.glob takes no absolute pattern.
+        names = sorted(glob(str(path), recursive=True))  # noqa: PTH207
+        matched = [Path(name) for name in names if Path(name).is_file()]
+        if matched:
+            return matched
+        raise InputError("no file matches", where=str(path), remedy="Correct the pattern.")
+    raise InputError(
+        "there is no such file or folder",
+        where=str(path),
+        remedy=f"Correct the path; relative ones start at {Path.cwd()}.",
+    )
+
+
+def _is_hidden(path: Path, root: Path) -> bool:
+    return any(part.startswith((".", "_")) for part in path.relative_to(root).parts)
+
+
+def _is_data(path: Path, root: Path) -> bool:
+    return (
+        not _is_hidden(path, root)
+        and path.name != FILE_NAME
+        and _suffixes(path.name)[0] in _FORMATS
+    )
+
+
+def _suffixes(name: str) -> tuple[str, str]:
+    """Return the suffix that tells the format, and that of the compression, in lower case."""
+    path = PurePosixPath(name.lower())
+    if path.suffix in COMPRESSIONS:
+        return PurePosixPath(path.stem).suffix, path.suffix
+    return path.suffix, ""
+
+
+def _source_file(source: SourceSpec, name: str, path: Path) -> SourceFile:
+    # A fetched file keeps its own name, so the path tells the suffixes of both kinds.
+    suffix, compression = _suffixes(path.name)
+    with _readable(path, name) as stream:
+        start = stream.read(8)
+    compression = compression_of(start) or compression
+    check_table(start, where=name)
+    known: Format = "parquet" if start[:4] == b"PAR1" else _FORMATS.get(suffix, "csv")
+    kind: Format = known if source.format == "auto" else source.format
+    if not path.stat().st_size:
+        raise InputError("the file is empty", where=name, remedy="Name a file with rows.")
+    file = SourceFile(name=name, path=path, format=kind, compression=compression)
+    return file if kind == "parquet" else _looked_into(file, source, named=suffix in _FORMATS)
+
+
+def _looked_into(file: SourceFile, source: SourceSpec, *, named: bool) -> SourceFile:
+    """Return a text file in the format that its beginning tells, whatever its name is."""
+    from penstock.data.sources.text import open_bytes, read
+
+    with contextlib.closing(open_bytes(file)) as stream:
+        start = read(stream, _START, where=file.name)
+    check_page(start, where=file.name)
+    if source.format == "auto" and file.format == "csv" and is_json(start, named=named):
+        return replace(file, format="jsonl")
+    return file
+
+
+@contextlib.contextmanager
+def _readable(path: Path, name: str) -> Iterator[Any]:
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise InputError(
+            f"the file cannot be read: {error.strerror}",
+            where=name,
+            remedy="Check its permissions.",
+        ) from error
+
+
+def _checked(found: list[SourceFile], source: SourceSpec) -> list[SourceFile]:
+    kinds = sorted({file.format for file in found})
+    if len(kinds) > 1:
+        raise InputError(
+            f"files of several formats: {', '.join(kinds)}",
+            where=redact_address(source.uri),
+            remedy="Name the files of one format by a glob, for example data/*.csv.",
+        )
+    return found
+
+
+def _fetched(source: SourceSpec, folder: Path) -> list[SourceFile]:
+    """Copy what a remote address names into `folder`."""
+    import fsspec
+
+    scheme = source.uri.split("://", 1)[0]
+    shown = redact_address(source.uri)
+    _check_scheme(scheme, shown)
+    with _store_errors(shown):
+        system, root = fsspec.core.url_to_fs(source.uri, **_options(scheme))
+        web = scheme in ("http", "https")
+        remote = [root] if web else _bounded(lambda: _listed(system, root), shown)
+    if not remote:
+        raise InputError(
+            "there is no such file, and no data file below it",
+            where=shown,
+            remedy="Correct the address; a pattern with * may name several files.",
+        )
+    files = []
+    for number, address in enumerate(remote):
+        name = Path(urlsplit(address).path if web else address).name or "download"
+        path = folder / f"{number:05d}" / name
+        path.parent.mkdir()
+        label = shown if len(remote) == 1 else redact_address(f"{scheme}://{address}")
+        with _store_errors(label):
+            system.get_file(address, str(path))
+        files.append(_source_file(source, label, path))
+    return files
+
+
+def _check_scheme(scheme: str, where: str) -> None:
+    """Refuse an address that is of no known store, and a database without a query."""
+    from fsspec.registry import available_protocols
+
+    if scheme.partition("+")[0] in _DATABASES:
+        raise InputError(
+            "a database needs a query",
+            where=where,
+            remedy="Set query to the SQL whose result is the table, for example SELECT * FROM t.",
+        )
+    if scheme not in available_protocols():
+        raise InputError(
+            f"addresses of the kind {scheme}:// are not known",
+            where=where,
+            remedy="Known are, among others, file, http, https, s3, gs and abfs.",
+        )
+
+
+def _listed(system: Any, root: str) -> list[str]:
+    """Return the files that a path, folder or glob in a store names, sorted."""
+    if has_magic(root):
+        return sorted(p for p in system.glob(root) if system.isfile(p))
+    if system.isfile(root):
+        return [root]
+    base = root.rstrip("/") + "/"
+    below = sorted(system.find(root))
+    return [p for p in below if _is_data(Path(p.removeprefix(base)), Path())]
+
+
+def _options(scheme: str) -> dict[str, Any]:
+    """Return the settings that make a store fail in bounded time where it does not answer."""
+    if scheme in ("http", "https"):
+        import aiohttp
+
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT, sock_read=_STALLED)
+        return {"client_kwargs": {"timeout": limits, "trust_env": True}}
+    if scheme in ("s3", "s3a"):
+        retries = {"max_attempts": 2, "mode": "standard"}
+        limit = {"connect_timeout": _CONNECT, "read_timeout": _STALLED, "retries": retries}
+        return {"config_kwargs": limit, "skip_instance_cache": True}
+    if scheme in ("abfs", "abfss", "az"):
+        return {"connection_timeout": int(_CONNECT), "read_timeout": int(_STALLED)}
+    return {}
+
+
+def _bounded(call: Callable[[], _T], where: str) -> _T:
+    """Return what `call` returns, or give up on it: some clients retry for many minutes."""
+    results: list[_T] = []
+    errors: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            results.append(call())
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(_FIRST_CONTACT)
+    if errors:
+        raise errors[0]
+    if not results:
+        raise ServiceError(
+            f"the store did not answer within {_FIRST_CONTACT:.0f} seconds",
+            where=where,
+            remedy="Check the address, the network and the credentials, then run again.",
+        )
+    return results[0]
+
+
+@contextlib.contextmanager
+def _store_errors(where: str) -> Iterator[None]:
+    """Turn what the many clients raise into one kind of error."""
+    try:
+        yield
+    except PenstockError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(
+            "there is no such file", where=where, remedy="Correct the address."
+        ) from error
+    except ImportError as error:
+        raise InputError(
+            f"this kind of address needs a package that is not installed: {error}",
+            where=where,
+            remedy="Those of s3://, gs://, abfs:// and http:// come with: "
+            "pip install 'penstock[laptop]'",
+        ) from error
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno in FULL:
+            raise  # It is the disk here that is full; `disk_errors` tells so.
+        raise _unreachable(error, where) from error
+
+
+def _unreachable(error: Exception, where: str) -> ServiceError:
+    reason = next(iter(redact(str(error)).splitlines()), "") or type(error).__name__
+    secret = "credentials" in reason.lower() or isinstance(error, PermissionError)
+    return ServiceError(
+        f"the store cannot be read: {reason:.300}",
+        where=where,
+        remedy="Set the credentials of the store in the environment, then run again."
+        if secret
+        else "Check that the address is right and the store is running, then run again.",
+    )

@@ -1,0 +1,134 @@
+"""Whether both parts of a split hold what a classification needs of each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from penstock.data.hashing.digest import CellHasher, Hashes
+from penstock.data.split.repeats import Flags, Repeats
+from penstock.data.split.sampling import LEARNED, Method
+from penstock.data.table import iter_batches
+from penstock.errors import InputError
+from penstock.records.dataset import Dataset
+
+_SHOWN = 5
+
+
+class Classes:
+    """The classes of a table whose rows are split, and their names for messages.
+
+    Args:
+        folder: The dataset.
+        dataset: Its record.
+        target: The column to predict.
+        labels: Hash of each row's class.
+        repeats: Which rows are copies: those are one row here.
+    """
+
+    def __init__(
+        self, folder: Path, dataset: Dataset, *, target: str, labels: Hashes, repeats: Repeats
+    ) -> None:
+        self._folder, self._dataset, self._target = folder, dataset, target
+        self._codes, place = np.unique(labels, return_inverse=True)
+        self._place, self._further = place, repeats.further
+        self._rows = np.bincount(place, minlength=len(self._codes))
+
+    def check_before(self, method: Method) -> None:
+        """Refuse classes of too few rows to be in both parts of a stratified split.
+
+        Raises:
+            InputError: If a class has fewer than three rows, copies counted once.
+        """
+        if method != "stratified":
+            return
+        counts = self._counted(np.ones(len(self._place), dtype=np.bool_))
+        if (counts < LEARNED + 1).any():
+            self._refuse(
+                counts < LEARNED + 1,
+                f"{LEARNED + 1} are needed: 1 to judge on and {LEARNED} to learn from in "
+                "cross-validation",
+            )
+
+    def check(self, held: Flags) -> tuple[str, ...]:
+        """Refuse parts that cannot be learned from or judged on; return what is worth knowing.
+
+        Args:
+            held: For each row whether it is held out.
+
+        Raises:
+            InputError: If a part holds one class only, a class is in the holdout alone, or the
+                training part has too few rows of one for cross-validation.
+        """
+        train, holdout = self._counted(~held), self._counted(held)
+        for part, counts in (("training part", train), ("holdout", holdout)):
+            if (counts > 0).sum() < 2:
+                only = self._names(np.flatnonzero(counts > 0))
+                raise InputError(
+                    f"the {part} would hold one class only ({only or 'none'})",
+                    where=f"target {self._target!r}",
+                    remedy="Use split.method: stratified, another share, or bring more rows of "
+                    f"the other class{'es' if len(counts) > 2 else ''}: "
+                    f"{self._names(np.flatnonzero(counts == 0))}.",
+                )
+        unseen = np.flatnonzero((train == 0) & (holdout > 0))
+        if len(unseen):
+            raise InputError(
+                f"the class {self._names(unseen[:1])} would be in the holdout alone, where no "
+                "model can know it",
+                where=f"target {self._target!r}",
+                remedy="Use split.method: stratified, another share, or bring more rows of this "
+                "class.",
+            )
+        if (train < LEARNED).any():
+            self._refuse(
+                train < LEARNED,
+                f"the training part needs {LEARNED} of it, for cross-validation",
+            )
+        absent = np.flatnonzero(holdout == 0)
+        if not len(absent):
+            return ()
+        return (
+            f"The holdout has no row of {self._names(absent)}: how well "
+            f"{'it is' if len(absent) == 1 else 'they are'} told is not judged.",
+        )
+
+    def _counted(self, rows: Flags) -> np.ndarray:
+        """Return how many of some rows each class has, copies counted once."""
+        chosen = self._place[rows & ~self._further]
+        return np.bincount(chosen, minlength=len(self._codes))
+
+    def _refuse(self, short: np.ndarray, needed: str) -> None:
+        place = int(np.flatnonzero(short)[0])
+        rows = int(self._rows[place])
+        counted = int(self._counted(np.ones(len(self._place), dtype=np.bool_))[place])
+        copies = f", copies of {counted}" if counted < rows else ""
+        others = int(short.sum()) - 1
+        also = f" ({others} more classes are as rare)" if others else ""
+        raise InputError(
+            f"the class {self._names([place])} has only {rows} row{'s' if rows > 1 else ''}"
+            f"{copies}; {needed}{also}",
+            where=f"target {self._target!r}",
+            remedy="Bring more rows of this class, merge it with another, or leave its rows out of "
+            "the table. A class that has fewer rows in the training part than training.folds makes "
+            "the number of folds smaller.",
+        )
+
+    def _names(self, places: Sequence[int] | np.ndarray) -> str:
+        """Return some classes as a message lists them."""
+        wanted = {int(self._codes[place]) for place in places[:_SHOWN]}
+        column = self._dataset.column(self._target)
+        assert column is not None
+        hasher = CellHasher(column)
+        found: dict[int, str] = {}
+        for batch in iter_batches(self._folder, [self._target]):
+            hashes, first = np.unique(hasher.hashes(batch.column(0)), return_index=True)
+            for one, at in zip(hashes.tolist(), first.tolist(), strict=True):
+                if one in wanted:
+                    found.setdefault(one, repr(batch.column(0)[at].as_py()))
+            if len(found) == len(wanted):
+                break
+        more = len(places) - len(wanted)
+        return ", ".join(sorted(found.values())) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,224 @@
+"""What a split needs to know of a dataset's rows: hashes, taken in one pass."""
+
+from __future__ import annotations
+
+import collections
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from penstock.data.hashing.digest import CellHasher, Hashes, RowDigest, RowHashes, hash_rows
+from penstock.data.split.repeats import ComparedRows, Flags, Repeats, Setting, find_repeats
+from penstock.data.table import iter_batches
+from penstock.records.dataset import Dataset
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_NEARLY_ALL = 0.95
+"""Share of different values from which a column is counted exactly: sketches err by a percent."""
+
+
+@dataclass(frozen=True)
+class TableHashes(ComparedRows):
+    """Hashes of all rows of a dataset, shape (n,) each; no values.
+
+    Args:
+        second: The other hash of the whole row, which is only added up.
+        content: The content digest of the rows.
+        keys: Hash of the group, or nothing.
+        times: The time column's values, or nothing.
+        unlabelled: Whether the target is missing.
+    """
+
+    second: Hashes
+    content: str
+    keys: Hashes
+    times: npt.NDArray[Any]
+    unlabelled: Flags
+
+    def select(self, rows: Flags) -> TableHashes:
+        """Return the hashes of some rows."""
+
+        def taken(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+            return values[rows] if len(values) else values
+
+        return TableHashes(
+            rows=self.rows[rows],
+            second=self.second[rows],
+            features=self.features[rows],
+            labels=self.labels[rows],
+            parts=tuple((one[rows], other[rows]) for one, other in self.parts),
+            content=self.content,
+            keys=taken(self.keys),
+            times=taken(self.times),
+            unlabelled=self.unlabelled[rows],
+        )
+
+
+@dataclass(frozen=True)
+class Comparing:
+    """Which columns decide whether rows are equal but for their target.
+
+    Args:
+        columns: Their names: neither the target nor constant nor an identifier, which would hide
+            that the rest of a row was copied.
+        cuts: For each cut of them into two, the names of one part.
+    """
+
+    columns: frozenset[str]
+    cuts: tuple[frozenset[str], ...]
+
+
+def comparing(folder: Path, dataset: Dataset, *, target: str, column: str) -> Comparing:
+    """Choose the columns by which rows are compared, and two cuts of them into parts.
+
+    One cut keeps columns together whose names are neighbours, as those of one encoded category
+    are, and parts them where both sides could hold equally many different rows. The other sets
+    columns of few values apart from columns of many.
+
+    Args:
+        folder: The dataset.
+        dataset: Its record.
+        target: The column to predict.
+        column: The column of the split, which is never taken for an identifier.
+    """
+    levels = {c.name: c.profile.distinct + (c.profile.nulls > 0) for c in dataset.columns}
+    suspects = [
+        c.name
+        for c in dataset.columns
+        if c.type in ("integer", "string")
+        and c.name not in (target, column)
+        and c.profile.distinct >= _NEARLY_ALL * dataset.rows
+    ]
+    apart = {name for name in suspects if _all_different(folder, dataset, name)}
+    names = sorted(n for n, count in levels.items() if n not in apart and n != target and count > 1)
+    if len(names) < 2:
+        # A table of identifiers alone is compared by these.
+        names = names or sorted(apart)
+        return Comparing(frozenset(names), ())
+    reached = np.cumsum([math.log(levels[name]) for name in names])
+    even = 1 + int(np.abs(reached[:-1] - reached[-1] / 2).argmin())
+    rising = sorted(names, key=lambda name: (levels[name], name))
+    steps = np.diff([math.log(levels[name]) for name in rising])
+    few = 1 + int(steps.argmax())
+    return Comparing(frozenset(names), (frozenset(names[:even]), frozenset(rising[:few])))
+
+
+def _all_different(folder: Path, dataset: Dataset, name: str) -> bool:
+    column = dataset.column(name)
+    assert column is not None
+    hasher = CellHasher(column)
+    found = [hasher.hashes(batch.column(0)) for batch in iter_batches(folder, [name])]
+    return len(np.unique(np.concatenate(found))) == dataset.rows
+
+
+def hash_table(
+    folder: Path, dataset: Dataset, *, target: str, column: str, by: Comparing
+) -> TableHashes:
+    """Read a dataset once and keep the hashes of rows, labels and groups, and the times.
+
+    Args:
+        folder: The dataset.
+        dataset: Its record.
+        target: The column to predict.
+        column: The column of the split, if it has one.
+        by: Which columns decide whether rows are equal but for their target.
+    """
+    gathered = _Gathered(dataset, target=target, column=column, by=by)
+    digest = RowDigest(dataset.columns)
+    for batch in iter_batches(folder):
+        rows = hash_rows(gathered.cells(batch), rows=batch.num_rows)
+        digest.add(rows)
+        gathered.add(rows)
+    return gathered.joined(digest.content())
+
+
+class _Gathered:
+    """What is kept of every batch."""
+
+    def __init__(self, dataset: Dataset, *, target: str, column: str, by: Comparing) -> None:
+        self._columns = [(column, CellHasher(column)) for column in dataset.columns]
+        self._target, self._column = target, column
+        self._by = (by.columns, *by.cuts)
+        self._found: dict[str, list[npt.NDArray[Any]]] = collections.defaultdict(list)
+
+    def cells(self, batch: pa.RecordBatch) -> Iterator[tuple[CellHasher, Hashes]]:
+        """Yield the cell hashes of a batch, column by column, and keep those that are needed."""
+        sums = np.zeros((len(self._by), batch.num_rows), dtype=np.uint64)
+        for (known, hasher), array in zip(self._columns, batch.columns, strict=True):
+            cells = hasher.hashes(array)
+            if known.name == self._target:
+                self._found["labels"].append(cells.copy())
+            if known.name == self._column:
+                self._found["keys"].append(cells.copy())
+                if known.type != "string":
+                    self._found["times"].append(_values(array))
+            for place, part in enumerate(self._by):
+                if known.name in part:
+                    sums[place] += cells
+            yield hasher, cells
+        for place, total in enumerate(sums):
+            self._found[f"part {place}"].append(total)
+
+    def add(self, rows: RowHashes) -> None:
+        """Keep the hashes of the batch's rows."""
+        self._found["rows"].append(rows.first)
+        self._found["second"].append(rows.second)
+
+    def joined(self, content: str) -> TableHashes:
+        """Return all batches as one."""
+
+        def whole(name: str) -> npt.NDArray[Any]:
+            return np.concatenate(self._found.pop(name, [np.empty(0, np.uint64)]))
+
+        features, *cuts = (whole(f"part {place}") for place in range(len(self._by)))
+        labels = whole("labels")
+        missing = next(h.missing for known, h in self._columns if known.name == self._target)
+        return TableHashes(
+            rows=whole("rows"),
+            second=whole("second"),
+            features=features,
+            labels=labels,
+            parts=tuple((part, features - part) for part in cuts),
+            content=content,
+            keys=whole("keys"),
+            times=whole("times"),
+            unlabelled=labels == missing,
+        )
+
+
+def _values(array: pa.Array) -> npt.NDArray[Any]:
+    import pyarrow as pa
+
+    plain = array.view(pa.int64()) if pa.types.is_timestamp(array.type) else array
+    return np.asarray(plain.to_numpy(zero_copy_only=False))
+
+
+def read_repeats(
+    folder: Path,
+    dataset: Dataset,
+    *,
+    target: str,
+    column: str,
+    regression: bool,
+    setting: Setting,
+) -> Repeats:
+    """Tell copies from rows that repeat by chance in a part of a split, by the split's own rule.
+
+    Args:
+        folder: The part.
+        dataset: Its record.
+        target: The column to predict.
+        column: The column of the split, if it has one.
+        regression: Whether the target is a number.
+        setting: The split's.
+    """
+    by = comparing(folder, dataset, target=target, column=column)
+    hashes = hash_table(folder, dataset, target=target, column=column, by=by)
+    return find_repeats(hashes, regression=regression, setting=setting)

@@ -1,0 +1,227 @@
+"""Datasets on disk: the one writer, and the readers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from penstock.common import files
+from penstock.data.table.disk import disk_errors
+from penstock.data.types.storage import arrow_schema
+from penstock.errors import InputError, IntegrityError
+from penstock.records.dataset import Assumption, Column, Dataset, Reading
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from penstock.data.hashing.digest import RowDigest
+    from penstock.data.table.writer import Writer
+
+_ROWS = 65_536
+_COLUMNS = 64
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Read a dataset's record and check that its files are the ones it lists.
+
+    Args:
+        folder: The folder with `_dataset.json` and the Parquet files.
+
+    Raises:
+        InputError: If there is no readable record.
+        IntegrityError: If a listed file is absent or has another size or number of rows. (Equal
+            sizes with other content are found only by digesting the rows again, as `split` does.)
+    """
+    import pyarrow.parquet as pq
+
+    dataset = Dataset.of(folder)
+    for listed in dataset.files:
+        path = folder / listed.name
+        if not path.is_file():
+            raise IntegrityError(
+                f"the data file {listed.name!r} is missing",
+                where=str(folder),
+                remedy="Ingest the data again.",
+            )
+        size = path.stat().st_size
+        rows = pq.read_metadata(path).num_rows if size == listed.bytes else -1
+        if rows != listed.rows:
+            found = f"{size:,} bytes" if rows < 0 else f"{rows:,} rows"
+            raise IntegrityError(
+                f"the file has {found}, its record says {listed.bytes:,} bytes and "
+                f"{listed.rows:,} rows",
+                where=str(path),
+                remedy="It was changed after it was written: ingest the data again.",
+            )
+    return dataset
+
+
+def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """Return a dataset as one Arrow table, its rows in the order of the files.
+
+    Args:
+        folder: The dataset.
+        columns: Which columns, in which order; None for all.
+
+    Raises:
+        InputError: If there is no record, or a column is not in it.
+        IntegrityError: See `read_dataset`.
+    """
+    import pyarrow as pa
+
+    dataset = read_dataset(folder)
+    schema = arrow_schema(_select(dataset, columns, folder))
+    return pa.Table.from_batches(_batches(folder, dataset, schema, _ROWS), schema)
+
+
+def iter_batches(
+    folder: Path,
+    columns: Sequence[str] | None = None,
+    rows: int = _ROWS,
+    *,
+    coded: Sequence[str] = (),
+) -> Iterator[pa.RecordBatch]:
+    """Yield a dataset's rows in batches of at most `rows`; memory does not grow with the dataset.
+
+    Args:
+        folder: The dataset.
+        columns: Which columns, in which order; None for all.
+        rows: Most rows of a batch.
+        coded: Text columns that are yielded as a dictionary and indices, which is cheaper where
+            few values repeat.
+
+    Raises:
+        InputError: If there is no record, or a column is not in it.
+        IntegrityError: See `read_dataset`.
+    """
+    dataset = read_dataset(folder)
+    schema = arrow_schema(_select(dataset, columns, folder))
+    yield from _batches(folder, dataset, schema, rows, coded)
+
+
+def iter_columns(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
+    """Yield columns of a dataset one after another, whole; a few are read from the files at once.
+
+    To read each by itself would parse the record and the files' footers once for each column.
+
+    Args:
+        folder: The dataset.
+        columns: Which columns, in which order.
+
+    Raises:
+        InputError: If there is no record, or a column is not in it.
+        IntegrityError: See `read_dataset`.
+    """
+    import pyarrow as pa
+
+    dataset = read_dataset(folder)
+    chosen = _select(dataset, columns, folder)
+    for start in range(0, len(chosen), _COLUMNS):
+        schema = arrow_schema(chosen[start : start + _COLUMNS])
+        table = pa.Table.from_batches(_batches(folder, dataset, schema, _ROWS), schema)
+        yield from zip(table.column_names, table.columns, strict=True)
+
+
+def write_dataset(
+    batches: Iterable[pa.RecordBatch | pa.Table],
+    *,
+    output: Path,
+    source: str,
+    notes: Sequence[str] = (),
+    assumptions: Sequence[Assumption] = (),
+    reading: Reading | None = None,
+    parent: str | None = None,
+    part: Literal["train", "holdout"] | None = None,
+    sample_of: int | None = None,
+) -> Dataset:
+    """Write batches of rows as a dataset: Parquet files, and a record with digest and profile.
+
+    All batches have the columns of the first. Integers, floats and decimals of any width,
+    booleans, text, dates and timestamps are brought to the five storage types; NaN becomes null.
+
+    Args:
+        batches: The rows.
+        output: The folder to make; must not hold anything.
+        source: Where the rows came from, for people, without credentials.
+        notes: What a reader of the record should know.
+        assumptions: How the source was read where it could be read otherwise.
+        reading: How its texts were read, if it holds texts.
+        parent: Content digest of the dataset that this one is a part of.
+        part: Which part.
+        sample_of: How many rows there will be, if some are to be written as JSON lines too.
+
+    Raises:
+        InputError: If there are no rows, a column cannot be stored, a number is infinite, or the
+            disk is full. Nothing is left behind then.
+    """
+    with writing(output, sample_of=sample_of) as writer:
+        for batch in batches:
+            writer.add(batch)
+        return writer.finish(
+            source=source,
+            notes=notes,
+            assumptions=tuple(assumptions),
+            reading=reading,
+            parent=parent,
+            part=part,
+        )
+
+
+@contextlib.contextmanager
+def writing(
+    output: Path, *, digest: RowDigest | None = None, sample_of: int | None = None
+) -> Iterator[Writer]:
+    """Yield what takes the rows of a dataset; its `finish` makes the record.
+
+    The folder appears when the block ends, and only if it ends without an error.
+
+    Args:
+        output: The folder to make; must not hold anything.
+        digest: The digest of all rows that will come, where their hashes are known.
+        sample_of: How many rows will come: some are written as JSON lines too, see
+            `penstock.data.sample`. None writes none.
+
+    Raises:
+        InputError: If the disk is full, or the folder holds something.
+    """
+    from penstock.data.table.writer import Writer
+
+    with (
+        disk_errors(output),
+        files.whole_folder(output) as folder,
+        contextlib.closing(Writer(folder, digest=digest, sample_of=sample_of)) as writer,
+    ):
+        yield writer
+
+
+def _select(dataset: Dataset, names: Sequence[str] | None, folder: Path) -> list[Column]:
+    if names is None:
+        return list(dataset.columns)
+    chosen: list[Column] = []
+    for name in names:
+        column = dataset.column(name)
+        if column is None:
+            raise InputError(
+                f"the dataset has no column {name!r}",
+                where=str(folder),
+                remedy=f"Its columns are: {', '.join(c.name for c in dataset.columns)}.",
+            )
+        chosen.append(column)
+    return chosen
+
+
+def _batches(
+    folder: Path, dataset: Dataset, schema: pa.Schema, rows: int, coded: Sequence[str] = ()
+) -> Iterator[pa.RecordBatch]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for name in coded:
+        at = schema.get_field_index(name)
+        schema = schema.set(at, pa.field(name, pa.dictionary(pa.int32(), pa.string())))
+    for listed in dataset.files:
+        with pq.ParquetFile(folder / listed.name, read_dictionary=list(coded)) as file:
+            for batch in file.iter_batches(batch_size=rows, columns=schema.names):
+                yield batch.select(schema.names).cast(schema)
