@@ -9,7 +9,7 @@ TREE   := build/tree
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-long test-exhaustive test-all test-cluster package lint format lock catalogue bench bench-page soak clean
+.PHONY: help setup docs run stop test test-long test-exhaustive test-all test-cluster package lint format lock catalogue bench bench-page soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -62,6 +62,10 @@ lint: setup tree ## Check style, types, layers, and that generated files are cur
 	cd $(TREE) && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
 	$(BIN)/python scripts/catalogue.py --check
 	$(BIN)/python scripts/image_locks.py --check
+
+docs: setup ## Build the guides and the API reference into build/docs; any warning fails
+	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet --conf-dir docs/site . build/docs
+	@echo "The site begins at build/docs/index.html"
 
 # The checkers read a tree, not setuptools' mapping: give them the one that an install has.
 .PHONY: tree

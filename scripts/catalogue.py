@@ -1,6 +1,6 @@
-"""Write components/README.md and docs/project-file.md from what the code says of itself.
+"""Write the documents that are made of what the code says of itself.
 
-With --check, write nothing and exit with 1 if either is not current.
+With --check, write nothing and exit with 1 if one is not current.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import component_metadata
+import generated_pages
 from pydantic_core import to_jsonable_python
 
 from penstock.project import Project
@@ -27,29 +29,50 @@ _NOTE = "<!-- Made by `make catalogue`; edit the docstrings instead. -->"
 
 
 def main() -> int:
-    """Write or check both documents."""
+    """Write or check them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     stale = []
-    for path, text in (
-        (ROOT / "components/README.md", _components()),
-        (ROOT / "docs/project-file.md", _project_file()),
-    ):
+    documents = dict(_documents())
+    for path, text in documents.items():
         if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             stale.append(str(path.relative_to(ROOT)))
         elif not check:
+            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
+    for path in component_metadata.FOLDER.glob("*.yaml"):
+        if path not in documents and check:
+            stale.append(str(path.relative_to(ROOT)))
+        elif path not in documents:
+            path.unlink()
     for name in stale:
         print(f"{name} is not current: run `make catalogue`.")
     return 1 if stale else 0
 
 
-def _components() -> str:
-    faces = sorted(
+def _documents() -> Iterator[tuple[Path, str]]:
+    yield ROOT / "components/README.md", _components()
+    yield ROOT / "docs/project-file.md", _project_file()
+    yield ROOT / "docs/errors.md", generated_pages.errors()
+    yield ROOT / "docs/adr/README.md", generated_pages.decisions()
+    for name in _faces():
+        arguments = _face(name)["signature"]
+        yield (
+            component_metadata.path_of(name),
+            component_metadata.metadata(name, arguments=arguments),
+        )
+
+
+def _faces() -> list[str]:
+    return sorted(
         (p.stem for p in (ROOT / "components").glob("[a-z]*.py")),
         key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name),
     )
+
+
+def _components() -> str:
+    faces = _faces()
     lines = [
         "# Components",
         "",
