@@ -64,7 +64,7 @@ lint: setup tree ## Check style, types, layers, and that generated files are cur
 	$(BIN)/python scripts/image_locks.py --check
 
 docs: setup ## Build the guides and the API reference into build/docs; any warning fails
-	$(BIN)/sphinx-build --fail-on-warning --keep-going --nitpicky --quiet --conf-dir docs/site . build/docs
+	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --nitpicky --quiet --conf-dir docs/site . build/docs
 	@echo "The site begins at build/docs/index.html"
 
 # The checkers read a tree, not setuptools' mapping: give them the one that an install has.
