@@ -1,6 +1,8 @@
-"""Write the documents that are made of what the code says of itself.
+"""Write components/README.md and docs/project-file.md from what the code says of itself.
 
-With --check, write nothing and exit with 1 if one is not current.
+Also each component's metadata and the list of decision records.
+
+With --check, write nothing and exit with 1 if either is not current.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import component_metadata
-import generated_pages
+import decision_list
 from pydantic_core import to_jsonable_python
 
 from penstock.project import Project
@@ -34,28 +36,23 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     stale = []
-    documents = dict(_documents())
-    for path, text in documents.items():
+    for path, text in (
+        (ROOT / "components/README.md", _components()),
+        (ROOT / "docs/project-file.md", _project_file()),
+        (ROOT / "docs/adr/README.md", decision_list.page()),
+        *_metadata(),
+    ):
         if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             stale.append(str(path.relative_to(ROOT)))
         elif not check:
             path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
-    for path in component_metadata.FOLDER.glob("*.yaml"):
-        if path not in documents and check:
-            stale.append(str(path.relative_to(ROOT)))
-        elif path not in documents:
-            path.unlink()
     for name in stale:
         print(f"{name} is not current: run `make catalogue`.")
     return 1 if stale else 0
 
 
-def _documents() -> Iterator[tuple[Path, str]]:
-    yield ROOT / "components/README.md", _components()
-    yield ROOT / "docs/project-file.md", _project_file()
-    yield ROOT / "docs/errors.md", generated_pages.errors()
-    yield ROOT / "docs/adr/README.md", generated_pages.decisions()
+def _metadata() -> Iterator[tuple[Path, str]]:
     for name in _faces():
         arguments = _face(name)["signature"]
         yield (
