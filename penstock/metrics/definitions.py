@@ -81,7 +81,8 @@ def metric_for(name: str, *, task: Task) -> Metric:
 
     Example:
         >>> import numpy as np
-        >>> metric_for("accuracy", task="binary").of(np.array([1, 0, 1, 1]), np.array([1, 0, 0, 1]))
+        >>> truth, predicted = np.array([1, 0, 1, 1]), np.array([1, 0, 0, 1])
+        >>> metric_for("accuracy", task="binary").of(truth, predicted)
         0.75
     """
     found = METRICS.get(name)
