@@ -10,12 +10,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import inspect
+import pkgutil
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 import penstock
+from penstock import records
 from penstock.records.spec import Spec
 
 if TYPE_CHECKING:
@@ -63,6 +65,7 @@ _constants: dict[str, list[str]] = {}
 
 def setup(app: Sphinx) -> None:
     """Show fields of records with their descriptions, and settings where their page is."""
+    app.connect("source-read", _every_record)
     app.connect("autodoc-process-docstring", _fields)
     # Around napoleon, which takes what stands before a colon for the type of a constant.
     app.connect("autodoc-process-docstring", _keep_constant, priority=400)
@@ -70,6 +73,17 @@ def setup(app: Sphinx) -> None:
     app.connect("autodoc-process-signature", _no_signature_of_records)
     app.connect("autodoc-skip-member", _skip)
     app.connect("missing-reference", _settings)
+
+
+def _every_record(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Give each module of records a section, so that a new one is on the page by being there."""
+    if page != "docs/reference/records":
+        return
+    for module in pkgutil.iter_modules(records.__path__, f"{records.__name__}."):
+        if module.name not in {f"{records.__name__}.base", f"{records.__name__}.spec"}:
+            title = module.name.rpartition(".")[2].replace("_", " ").capitalize()
+            source[0] += f"\n{title}\n{'-' * len(title)}\n"
+            source[0] += f"\n.. automodule:: {module.name}\n   :members:\n"
 
 
 def _fields(_app: Sphinx, what: str, _name: str, obj: Any, _options: Any, lines: list[str]) -> None:
