@@ -9,7 +9,7 @@ TREE   := build/tree
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run stop test test-long test-exhaustive test-all test-cluster package lint format lock catalogue bench bench-page soak clean
+.PHONY: help setup docs run stop test test-long test-exhaustive test-all test-cluster package lint format lock catalogue bench bench-page soak clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
@@ -52,6 +52,16 @@ test-cluster: setup ## The whole journey on the cluster of KUBECONFIG (docs/exis
 	@command -v kubectl >/dev/null || { echo "kubectl is not here"; exit 1; }
 	KUBECONFIG="$(KUBECONFIG)" PENSTOCK_TEST_CLUSTER=1 $(BIN)/pytest -vv tests/cluster
 
+OLDEST := build/oldest
+.PHONY: test-oldest
+test-oldest: setup | build ## Run the quick unit tests with the oldest dependencies that pyproject.toml allows
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --extra dev --no-header \
+	  pyproject.toml --output-file $(OLDEST).txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(OLDEST)
+	$(BIN)/uv pip sync --quiet --python $(OLDEST)/bin/python $(OLDEST).txt requirements-setup.lock
+	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --no-deps --no-build-isolation --editable .
+	OMP_WAIT_POLICY=PASSIVE $(OLDEST)/bin/pytest -W ignore::ImportWarning -n auto --dist loadgroup -m "not slow and not long and not exhaustive" tests/unit
+
 package: setup ## Build wheel and sdist into dist/, and try the wheel as a stranger would; a minute
 	$(BIN)/python scripts/package.py
 
@@ -61,7 +71,15 @@ lint: setup tree ## Check style, types, layers, and that generated files are cur
 	MYPYPATH=$(TREE) $(BIN)/mypy -p penstock
 	cd $(TREE) && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
 	$(BIN)/python scripts/catalogue.py --check
+	$(BIN)/python scripts/component_metadata.py --check
+	$(BIN)/python scripts/decision_list.py --check
 	$(BIN)/python scripts/image_locks.py --check
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/codespell
+
+docs: setup ## Build the guides and the API reference into build/docs; any warning fails
+	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --nitpicky --quiet --conf-dir docs/site . build/docs
+	@echo "The site begins at build/docs/index.html"
 
 # The checkers read a tree, not setuptools' mapping: give them the one that an install has.
 .PHONY: tree
@@ -75,6 +93,8 @@ format: setup ## Rewrite the code in the house style
 
 catalogue: setup ## Write the documents that are generated from the code
 	$(BIN)/python scripts/catalogue.py
+	$(BIN)/python scripts/component_metadata.py
+	$(BIN)/python scripts/decision_list.py
 
 # Every target below that begins with bench-, in this order.
 BENCHES := $(filter-out bench-page,$(shell sed -n 's/^\(bench-[a-z]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST))))

@@ -22,6 +22,10 @@ class PenstockError(Exception):
         what: What is wrong, with the offending value.
         where: The file, field, column or address it was found at.
         remedy: What to do about it, as an imperative sentence.
+
+    Example:
+        >>> print(PenstockError("no column 'age'", where="people.csv", remedy="Name another."))
+        people.csv: no column 'age'. Name another.
     """
 
     def __init__(self, what: str, *, where: str = "", remedy: str = "") -> None:

@@ -134,6 +134,13 @@ def load(path: Path, *, settings: Sequence[str] = ()) -> Project:
         InputError: If the file is absent, not YAML, or a field is unknown, missing, of the wrong
             type or out of range; the message names the field, the value and what is allowed.
         UsageError: If a setting is none, or is refused as it would be in the file.
+
+    Example:
+        >>> text = "{name: loans, target: paid, source: {uri: loans.csv}}"
+        >>> _ = Path("project.yaml").write_text(text)
+        >>> project = load(Path("project.yaml"), settings=["training.trials=5"])
+        >>> project.target, project.training.trials
+        ('paid', 5)
     """
     raw = read_mapping(
         path,

@@ -115,8 +115,14 @@ def resolve(text: str, *, where: str = "", environment: Mapping[str, str] = os.e
         InputError: If a variable is not set or empty, or a file cannot be read.
 
     Example:
-        >>> resolve("mysql://me:${env:PW}@db/loans", environment={"PW": "p@ss"})
-        'mysql://me:p%40ss@db/loans'
+        >>> address = resolve("mysql://me:${env:PW}@db/loans", environment={"PW": "p@ss"})
+        >>> address == "mysql://me:p%40ss@db/loans"
+        True
+
+        Printed, it is shown without what is secret in it:
+
+        >>> print(address)
+        mysql://***@db/loans
     """
     parts, at = [], 0
     for match in REFERENCE.finditer(text):

@@ -24,7 +24,7 @@ _ROUNDS = 12
 
 
 def ingest(source: SourceSpec, *, output: Path, called: str = "") -> Dataset:
-    """Read a table from files or a database and write it as a dataset.
+    r"""Read a table from files or a database and write it as a dataset.
 
     Rows stream through: memory does not grow with the table. Types are inferred from the first
     block of rows; a later value that does not fit makes the reader look at all rows and begin
@@ -43,6 +43,13 @@ def ingest(source: SourceSpec, *, output: Path, called: str = "") -> Dataset:
             what their column is; the message names file, line and column. Nothing is left behind.
         ReadingError: If it can be read only with other settings, which the error proposes.
         ServiceError: If a store or database cannot be reached.
+
+    Example:
+        >>> _ = Path("people.csv").write_text("age,city\n31,Bonn\n47,Kiel\n")
+        >>> dataset = ingest(SourceSpec(uri="people.csv"), output=Path("people"))
+        penstock| 2 rows, 2 columns, rows1:...
+        >>> [(column.name, column.type) for column in dataset.columns]
+        [('age', 'integer'), ('city', 'string')]
     """
     with _opened(source, output) as reader:
         dataset = _write(reader(source), source, output, called=called)

@@ -17,7 +17,7 @@ _MAX_LABEL = 200
 
 
 def resolve_task(dataset: Dataset, *, target: str, task: str = "auto") -> Task:
-    """Return the task that the target column calls for.
+    r"""Return the task that the target column calls for.
 
     Text and booleans are classes: two are binary, more are multiclass. Whole numbers, also those
     stored as floats, are binary when there are two different ones, multiclass when they are exactly
@@ -31,6 +31,16 @@ def resolve_task(dataset: Dataset, *, target: str, task: str = "auto") -> Task:
     Raises:
         InputError: If the column is absent, all null, constant, a datetime, text with more than 100
             levels, or does not fit the `task` given.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from penstock.data.ingest import ingest
+        >>> from penstock.data.spec import SourceSpec
+        >>> _ = Path("loans.csv").write_text("income,paid\n900,yes\n1200,no\n800,yes\n")
+        >>> loans = ingest(SourceSpec(uri="loans.csv"), output=Path("loans"))
+        penstock| 3 rows, 2 columns, rows1:...
+        >>> resolve_task(loans, target="paid"), resolve_task(loans, target="income")
+        ('binary', 'regression')
     """
     column = target_column(dataset, target)
     if task != "auto" and task not in get_args(Task):

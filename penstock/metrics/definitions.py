@@ -78,6 +78,12 @@ def metric_for(name: str, *, task: Task) -> Metric:
 
     Raises:
         InputError: If it is not known or not defined for the task; the message lists what is.
+
+    Example:
+        >>> import numpy as np
+        >>> truth, predicted = np.array([1, 0, 1, 1]), np.array([1, 0, 0, 1])
+        >>> metric_for("accuracy", task="binary").of(truth, predicted)
+        0.75
     """
     found = METRICS.get(name)
     if found is None or task not in found.tasks:
@@ -101,6 +107,10 @@ def codes(
 
     Raises:
         InputError: If a value is none of the classes.
+
+    Example:
+        >>> codes(["yes", "no", "yes"], classes=["no", "yes"], positive="yes").tolist()
+        [1, 0, 1]
     """
     import numpy as np
 

@@ -58,7 +58,12 @@ SCALES: dict[str, Scale] = {
 
 
 def names_for(task: Task) -> tuple[str, ...]:
-    """Return the names of every metric that is defined for the task, the commonest first."""
+    """Return the names of every metric that is defined for the task, the commonest first.
+
+    Example:
+        >>> "roc_auc" in names_for("binary"), "roc_auc" in names_for("regression")
+        (True, False)
+    """
     return tuple(name for name, scale in SCALES.items() if task in scale.tasks)
 
 

@@ -32,7 +32,7 @@ def validate(
     report: Path,
     suite: Path | None = None,
 ) -> Validation:
-    """Check a dataset, write what was found as a record and as a page, and return it.
+    r"""Check a dataset, write what was found as a record and as a page, and return it.
 
     The schema is checked first: columns that are missing, extra or of another type. Then the rows;
     Great Expectations is imported where an expectation needs it alone. An expectation of severity
@@ -52,6 +52,25 @@ def validate(
             type, arguments that it does not take, a column that is neither in the table nor in the
             contract.
         IntegrityError: If the dataset's files are not those of its record.
+
+    Example:
+        >>> from penstock.data.ingest import ingest
+        >>> from penstock.data.spec import SourceSpec
+        >>> _ = Path("ages.csv").write_text("age\n31\n-4\n")
+        >>> _ = ingest(SourceSpec(uri="ages.csv"), output=Path("ages"))
+        penstock| 2 rows, 1 columns, rows1:...
+        >>> between = {
+        ...     "type": "expect_column_values_to_be_between",
+        ...     "kwargs": {"column": "age", "min_value": 0},
+        ...     "severity": "block",
+        ... }
+        >>> validation = validate(
+        ...     Path("ages"), contract=Contract(), expectations=[Expectation(**between)],
+        ...     results=Path("validation.json"), report=Path("validation.html"),
+        ... )
+        penstock| ...
+        >>> validation.passed
+        False
     """
     dataset = read_dataset(folder)
     findings = (

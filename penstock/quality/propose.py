@@ -30,7 +30,7 @@ Severity = Literal["block", "warn", "info"]
 
 
 def propose(folder: Path, *, target: str, task: str = "auto") -> tuple[Expectation, ...]:
-    """Return expectations that the reference dataset meets and that later data should meet.
+    r"""Return expectations that the reference dataset meets and that later data should meet.
 
     What breaks training or serving blocks: too few rows, a target outside its classes, a
     column that is suddenly empty, numbers that turn negative. What may be news rather than a fault
@@ -45,6 +45,18 @@ def propose(folder: Path, *, target: str, task: str = "auto") -> tuple[Expectati
     Raises:
         InputError: If there is no readable dataset, or the target cannot be predicted (see
             `penstock.data.task.resolve_task`).
+
+    Example:
+        >>> from penstock.data.ingest import ingest
+        >>> from penstock.data.spec import SourceSpec
+        >>> lines = ["age,member", *(f"{20 + n % 40},{n % 2}" for n in range(100))]
+        >>> _ = Path("members.csv").write_text("\n".join(lines))
+        >>> _ = ingest(SourceSpec(uri="members.csv"), output=Path("members"))
+        penstock| 100 rows, 2 columns, rows1:...
+        >>> for expectation in propose(Path("members"), target="member")[:2]:
+        ...     print(expectation.type, expectation.severity)
+        expect_table_row_count_to_be_between block
+        expect_column_values_to_not_be_null block
     """
     dataset = read_dataset(folder)
     classes = resolve_task(dataset, target=target, task=task) != "regression"

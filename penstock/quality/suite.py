@@ -39,6 +39,17 @@ def load_suite(path: Path) -> tuple[Expectation, ...]:
     Raises:
         InputError: If the file cannot be read or is no suite; the message names the line or the
             expectation and its field.
+
+    Example:
+        >>> _ = Path("suite.yaml").write_text('''
+        ... name: people
+        ... expectations:
+        ...   - type: expect_column_values_to_not_be_null
+        ...     kwargs: {column: age}
+        ...     severity: critical
+        ... ''')
+        >>> [(found.type, found.severity) for found in load_suite(Path("suite.yaml"))]
+        [('expect_column_values_to_not_be_null', 'block')]
     """
     raw = _parse(path)
     if not isinstance(raw, Mapping) or not isinstance(raw.get("expectations"), list):

@@ -36,6 +36,16 @@ class Record(Value):
 
     A subclass names its `KIND` and `VERSION`; both are written into the file and checked when it
     is read, so a record of another kind or of a newer release is refused by name.
+
+    Example:
+        >>> class Note(Record):
+        ...     KIND = "note"
+        ...     text: str
+        >>> Note(text="kept").write(Path("note.json"))
+        >>> Note.read(Path("note.json")).text
+        'kept'
+        >>> Note(text="kept").digest()
+        'sha256:...'
     """
 
     KIND: ClassVar[str]

@@ -27,7 +27,23 @@ class RuleResult(Value):
 
 
 class Decision(Record):
-    """The gate's word on one model, tied by digests to what it was given on."""
+    """The gate's decision on one model, tied by digests to what it was given on.
+
+    Example:
+        >>> rule = RuleResult(
+        ...     rule="floor roc_auc", severity="block", verdict="fail", value=0.71, bound=0.8,
+        ...     sentence="roc_auc is 0.710, below the bound 0.8.",
+        ... )
+        >>> decision = Decision(
+        ...     approved=False, model="sha256:aa", dataset="rows1:bb", evaluation="sha256:cc",
+        ...     policy="sha256:dd", rules=(rule,),
+        ... )
+        >>> print(decision.tally())
+        0 rules passed, 0 do not apply, 1 failed: floor roc_auc (block).
+        >>> decision.require_approval_of("sha256:aa")
+        Traceback (most recent call last):
+        penstock.errors.NotApprovedError: the decision refuses this model. Refused: 0 rules ...
+    """
 
     KIND: ClassVar[str] = "decision"
 

@@ -61,9 +61,9 @@ class Labelled(Value):
     """Requests whose true labels have come.
 
     The loss of a row lies in [0, 1]: binary, the squared error of the probability (Brier, 1950);
-    multiclass, 1 for a wrong label; regression, |p - y| / (|p| + |y|), 0 where both are 0. That of
-    a request is the mean over its labelled rows: rows of one request are not independent, requests
-    are what versions are drawn for (Donner and Klar, 2000, "Design and analysis of cluster
+    multiclass, 1 for a wrong label; regression, `|p - y| / (|p| + |y|)`, 0 where both are 0. That
+    of a request is the mean over its labelled rows: rows of one request are not independent,
+    requests are what versions are drawn for (Donner and Klar, 2000, "Design and analysis of cluster
     randomization trials in health research", chapter 6: analysis by cluster means).
     """
 

@@ -24,7 +24,7 @@ _COLUMNS = 64
 
 
 def read_dataset(folder: Path) -> Dataset:
-    """Read a dataset's record and check that its files are the ones it lists.
+    r"""Read a dataset's record and check that its files are the ones it lists.
 
     Args:
         folder: The folder with `_dataset.json` and the Parquet files.
@@ -33,6 +33,15 @@ def read_dataset(folder: Path) -> Dataset:
         InputError: If there is no readable record.
         IntegrityError: If a listed file is absent or has another size or number of rows. (Equal
             sizes with other content are found only by digesting the rows again, as `split` does.)
+
+    Example:
+        >>> from penstock.data.ingest import ingest
+        >>> from penstock.data.spec import SourceSpec
+        >>> _ = Path("cities.csv").write_text("city\nBonn\nKiel\n")
+        >>> written = ingest(SourceSpec(uri="cities.csv"), output=Path("cities"))
+        penstock| 2 rows, 1 columns, rows1:...
+        >>> read_dataset(Path("cities")).content == written.content
+        True
     """
     import pyarrow.parquet as pq
 
@@ -59,7 +68,7 @@ def read_dataset(folder: Path) -> Dataset:
 
 
 def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """Return a dataset as one Arrow table, its rows in the order of the files.
+    r"""Return a dataset as one Arrow table, its rows in the order of the files.
 
     Args:
         folder: The dataset.
@@ -68,6 +77,15 @@ def read_table(folder: Path, columns: Sequence[str] | None = None) -> pa.Table:
     Raises:
         InputError: If there is no record, or a column is not in it.
         IntegrityError: See `read_dataset`.
+
+    Example:
+        >>> from penstock.data.ingest import ingest
+        >>> from penstock.data.spec import SourceSpec
+        >>> _ = Path("rows.csv").write_text("n,city\n1,Bonn\n2,Kiel\n")
+        >>> _ = ingest(SourceSpec(uri="rows.csv"), output=Path("rows"))
+        penstock| 2 rows, 2 columns, rows1:...
+        >>> read_table(Path("rows"), ["city"]).to_pydict()
+        {'city': ['Bonn', 'Kiel']}
     """
     import pyarrow as pa
 
