@@ -148,7 +148,7 @@ def encoding_of(headers: Mapping[bytes, bytes]) -> str:
         return ""
     if named not in ENCODINGS:
         raise RequestError(
-            f"the content encoding {named[:40]!r} is not supported; use gzip, deflate or none",
+            f"the content encoding {named[:40]!r} is not supported; use gzip or deflate",
             status=415,
             headers=[(b"accept-encoding", b"gzip, deflate")],
         )

@@ -164,6 +164,6 @@ def test_more_rows_than_allowed_are_refused(
     models: Callable[..., Path], instances: list[dict[str, Any]]
 ) -> None:
     service = Service(load(models()), name="a", version="1", limits=Limits(rows=19))
-    with pytest.raises(RequestError, match="20 rows in one request; at most 19") as caught:
+    with pytest.raises(RequestError, match="20 rows in one request; the limit is 19") as caught:
         service.predict(orjson.dumps({"instances": instances}), "v1")
     assert caught.value.status == 413
