@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from penstock.common import files, progress
+from penstock.common.disk import writing
 from penstock.errors import InputError, NotApprovedError, PenstockError, ServiceError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Deployment
@@ -18,7 +19,6 @@ from penstock.registry.admission import ADMITTED, Admission, require_return, tel
 from penstock.registry.audit import Word
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import keep_rollout
-from penstock.rollout.disk import writing
 from penstock.rollout.fetching import fetch
 from penstock.rollout.journal import Journal
 from penstock.rollout.place import Place, place_of, prune

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from penstock.processes.supervised import Supervised
 from penstock.serving.capture import Capture, Rows
 from penstock.serving.feedback import Memory
 from penstock.serving.feedback_access import FeedbackAccess
@@ -14,7 +15,6 @@ from penstock.serving.ids import request_id_of
 from penstock.serving.marks import MIRROR, REPLAY, SMOKE, Marks
 from penstock.serving.meters import Meters
 from penstock.serving.service import Outcome
-from penstock.serving.supervised import Supervised
 
 Headers = Mapping[bytes, bytes]
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import uvicorn
 
-from penstock.serving import logs
+from penstock.processes import logs
 from penstock.serving.connections import Connections, raise_file_limit
 from penstock.serving.protocol import Bounded
 

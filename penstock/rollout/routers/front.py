@@ -8,11 +8,11 @@ import socket
 from typing import Any
 
 from penstock.errors import LeaseLostError, ServiceError
+from penstock.processes import supervisor as process
+from penstock.processes.supervisor import hold_port
 from penstock.records.rollout import ArmSummary, Grids, Pairs
 from penstock.rollout.router import Observation
-from penstock.rollout.routers import process
 from penstock.rollout.routers.loopback import LOOPBACK, ask
-from penstock.rollout.routers.process import hold_port
 from penstock.rollout.routers.state import Front, LocalState, ServiceFolder
 
 _READY_TIMEOUT = 30.0

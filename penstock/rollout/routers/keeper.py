@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from penstock.errors import LeaseLostError, PenstockError, ServiceError
-from penstock.rollout.routers import front, process, servers
-from penstock.rollout.routers.identity import ProcessRef
+from penstock.processes import supervisor as process
+from penstock.processes.identity import ProcessRef
+from penstock.rollout.routers import front, servers, strays
 from penstock.rollout.routers.lease import Lease
 from penstock.rollout.routers.state import (
     Assignment,
@@ -173,7 +174,7 @@ class Keeper:
     def end_strays(self) -> None:
         """End the processes that the state does not name: a start that was cut short left them."""
         named = [part.process for part in (self.state.front, *self.state.arms()) if part]
-        for stray in process.strays(self._folder.path, known=named):
+        for stray in strays.strays(self._folder.path, known=named):
             self._lease.check()
             process.stop(stray, grace=self._drain)
 

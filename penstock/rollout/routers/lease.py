@@ -16,12 +16,12 @@ from typing import Any, ClassVar, Literal, Self, TextIO
 
 from pydantic import Field
 
+from penstock.common.disk import writing
 from penstock.errors import InputError, LeaseLostError, PenstockError, ServiceError
+from penstock.processes import identity
+from penstock.processes.identity import ProcessRef
 from penstock.records.base import Record, Value
 from penstock.rollout.beside import beside
-from penstock.rollout.disk import writing
-from penstock.rollout.routers import identity
-from penstock.rollout.routers.identity import ProcessRef
 
 _log = logging.getLogger(__name__)
 

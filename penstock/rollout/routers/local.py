@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import InputError, PenstockError, ServiceError
+from penstock.processes import logs
+from penstock.processes import supervisor as process
+from penstock.processes.loopback import LOOPBACK
 from penstock.records.rollout import Pairs
 from penstock.rollout.router import Address, Health, Observation, Release, Routing
-from penstock.rollout.routers import front, process, servers
+from penstock.rollout.routers import front, servers
 from penstock.rollout.routers.keeper import Keeper
 from penstock.rollout.routers.lease import SECONDS, Lease
-from penstock.rollout.routers.loopback import LOOPBACK
 from penstock.rollout.routers.state import (
     SERVICE_NAME,
     Assignment,
@@ -197,7 +199,7 @@ class LocalRouter:
 
     def log(self, version: int) -> str:
         """Return the end of the log of a version's server."""
-        return process.tail(servers.log_of(self._folder, version))
+        return logs.tail(servers.log_of(self._folder, version))
 
     def replay(self, bodies: Sequence[bytes], *, rate: float) -> AbstractContextManager[None]:
         """Send requests through the front, which counts them as it counts users'."""

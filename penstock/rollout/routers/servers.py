@@ -7,10 +7,11 @@ import secrets
 import sys
 from pathlib import Path
 
+from penstock.processes import logs
+from penstock.processes import supervisor as process
+from penstock.processes.loopback import LOOPBACK
+from penstock.processes.supervisor import ProcessRef, hold_port
 from penstock.rollout.router import Health
-from penstock.rollout.routers import process
-from penstock.rollout.routers.loopback import LOOPBACK
-from penstock.rollout.routers.process import ProcessRef, hold_port
 from penstock.rollout.routers.state import Origin, ServerArm, ServiceFolder
 from penstock.serving.marks import digest_of
 
@@ -49,7 +50,7 @@ def log_of(folder: ServiceFolder, version: int) -> Path:
 def health_of(folder: ServiceFolder, arm: ServerArm) -> Health:
     """Return how a server is; a death that nobody has counted yet is counted."""
     if not process.is_alive(arm.process):
-        ending = process.tail(log_of(folder, arm.version))
+        ending = logs.tail(log_of(folder, arm.version))
         return Health(
             ready=False,
             restarts=arm.deaths,
@@ -57,7 +58,7 @@ def health_of(folder: ServiceFolder, arm: ServerArm) -> Health:
             reason=f"Its process ended. Its log ends: {ending}",
         )
     ready = process.answers(arm.port, _ready_path(folder, arm.version), timeout=_PROBE_TIMEOUT)
-    ending = "" if ready else process.tail(log_of(folder, arm.version))
+    ending = "" if ready else logs.tail(log_of(folder, arm.version))
     return Health(
         ready=ready,
         restarts=arm.restarts,
@@ -83,6 +84,7 @@ def _start(folder: ServiceFolder, origin: Origin, *, timeout: float) -> tuple[in
                 timeout=timeout,
                 log=log,
                 what=f"the server of version {origin.version}",
+                remedy="Raise deployment.ready_timeout if it only needs longer.",
             )
         except BaseException:
             process.stop(server, grace=5)

@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 
 from penstock.errors import InputError, PenstockError
+from penstock.processes import supervisor as process
+from penstock.processes.loopback import LOOPBACK
 from penstock.rollout.router import ServiceStatus, VersionStatus
-from penstock.rollout.routers import process, servers
+from penstock.rollout.routers import servers, strays
 from penstock.rollout.routers.lease import Holder, Lease
-from penstock.rollout.routers.loopback import LOOPBACK
 from penstock.rollout.routers.state import LocalState, Role, ServerArm, ServiceFolder
 
 _GRACE = 30.0
@@ -119,7 +120,7 @@ def _stop(folder: ServiceFolder, lease: Lease) -> list[str]:
         lease.check()
         if process.stop(ref, grace=_GRACE):
             stopped.append(what)
-    for stray in process.strays(folder.path, known=[]):
+    for stray in strays.strays(folder.path, known=[]):
         process.stop(stray, grace=_GRACE)
         stopped.append(f"process {stray.pid}, left behind")
     folder.write(None, lease=lease)

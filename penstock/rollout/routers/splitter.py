@@ -24,11 +24,11 @@ import orjson
 import uvloop
 from aiohttp import web
 
+from penstock.processes import logs
 from penstock.rollout.routers.edge import Handle, Server
 from penstock.rollout.routers.forward import Splitter
 from penstock.rollout.routers.intake import Bounds, error
 from penstock.rollout.routers.upstream import Upstream
-from penstock.serving import logs
 from penstock.serving.connections import raise_file_limit
 from penstock.serving.marks import key_of
 

@@ -14,15 +14,15 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field
 
+from penstock.common.disk import writing
 from penstock.errors import PenstockError, ServiceError
+from penstock.processes.identity import ProcessRef
+from penstock.processes.loopback import LOOPBACK
 from penstock.records.base import Record, Value
 from penstock.records.rollout import Grids
-from penstock.rollout.disk import writing
 from penstock.rollout.router import Release, Routing
-from penstock.rollout.routers import process
-from penstock.rollout.routers.identity import ProcessRef
+from penstock.rollout.routers import strays
 from penstock.rollout.routers.lease import Lease
-from penstock.rollout.routers.loopback import LOOPBACK
 from penstock.serving.marks import key_of
 
 Role = Literal["stable", "candidate", "retired"]
@@ -145,7 +145,7 @@ class LocalState(Record):
 
     @classmethod
     def parse(cls, raw: object, *, where: str) -> Self:
-        """Build a state, also from what the release before wrote; see `process.recognised`."""
+        """Build a state, also from what the release before wrote; see `strays.recognised`."""
         if isinstance(raw, dict) and raw.get("schema_version") == 2:
             raw = raw | {"schema_version": cls.VERSION}
         return super().parse(raw, where=where)
@@ -234,7 +234,7 @@ class ServiceFolder:
         except OSError:
             pass
         state = LocalState.read(self._state)
-        return state.with_processes(lambda ref: process.recognised(ref, self.path))
+        return state.with_processes(lambda ref: strays.recognised(ref, self.path))
 
     def term(self) -> int:
         """Return the term in which the state was written; 0: there is none that can be read."""

@@ -18,9 +18,10 @@ import psutil
 import pytest
 from aiohttp import web
 
+from penstock.processes import supervisor as process
 from penstock.records.rollout import ArmSummary, Grids, Pairs
 from penstock.rollout.router import Observation
-from penstock.rollout.routers import front, process, servers
+from penstock.rollout.routers import front, servers, strays
 from penstock.rollout.routers.state import (
     Assignment,
     Front,
@@ -208,5 +209,5 @@ def stub_servers(monkeypatch: pytest.MonkeyPatch) -> None:
         return "router_stub", command(*args, **kwargs)[1]
 
     monkeypatch.setattr(servers, "_command", stubbed)
-    monkeypatch.setattr(process, "_MODULES", (*process._MODULES, "router_stub"))
+    monkeypatch.setattr(strays, "MODULES", (*strays.MODULES, "router_stub"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)

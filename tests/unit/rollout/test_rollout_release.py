@@ -21,11 +21,11 @@ from rollout_world import World, load_on, world_in
 from penstock import model
 from penstock.errors import InputError, IntegrityError, NotApprovedError, ServiceError
 from penstock.model import digest_of
+from penstock.processes import supervisor as process
 from penstock.records.release import Deployment
 from penstock.records.rollout import Rollout
 from penstock.registry import versions
 from penstock.rollout import smoke
-from penstock.rollout.routers import process
 from penstock.rollout.routers.local import LocalRouter
 from penstock.rollout.routers.services import status, stop
 from penstock.serving import questions

@@ -18,7 +18,8 @@ from aiohttp import web
 from router_parts import PREDICT, Backend, Steered, running_front, serving, until
 
 from penstock.errors import LeaseLostError, ServiceError
-from penstock.rollout.routers import front, process
+from penstock.processes import supervisor as process
+from penstock.rollout.routers import front, strays
 from penstock.rollout.routers.state import ServiceFolder
 from penstock.serving import marks
 from penstock.serving.marks import digest_of
@@ -311,4 +312,4 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         with pytest.raises(ServiceError, match=rf"port {port} on 127.0.0.1 is in use") as caught:
             front.start(other, port=port)
     assert "name another port" in str(caught.value)
-    assert list(process.strays(other.path, known=[])) == []
+    assert list(strays.strays(other.path, known=[])) == []

@@ -20,8 +20,10 @@ from router_parts import clocks_set, until
 
 from penstock.common import files
 from penstock.errors import InputError, LeaseLostError, ServiceError
+from penstock.processes import identity
+from penstock.processes import supervisor as process
 from penstock.rollout.router import Routing
-from penstock.rollout.routers import identity, process
+from penstock.rollout.routers import strays
 from penstock.rollout.routers.lease import Lease, LeaseRecord
 from penstock.rollout.routers.local import LocalRouter
 from penstock.rollout.routers.place import LocalPlace
@@ -358,4 +360,4 @@ def test_stopping_may_be_forced(home: Path) -> None:
         assert told(holding, "before") == "done"
         assert any("port" in what for what in stop(home, force=True))
         assert told(holding, "after").startswith("LeaseLostError")
-        assert list(process.strays(ServiceFolder(home, "adult").path, known=[])) == []
+        assert list(strays.strays(ServiceFolder(home, "adult").path, known=[])) == []

@@ -26,9 +26,10 @@ from router_parts import PREDICT, clocks_set, stub_servers, until
 
 from penstock import model
 from penstock.errors import InputError, ServiceError
+from penstock.processes import supervisor as process
 from penstock.records.rollout import ArmSummary, Pairs
 from penstock.rollout.router import Release, Routing
-from penstock.rollout.routers import front, process
+from penstock.rollout.routers import front, strays
 from penstock.rollout.routers.local import LocalRouter
 from penstock.rollout.routers.place import LocalPlace
 from penstock.rollout.routers.services import status, stop
@@ -553,9 +554,9 @@ def test_the_processes_of_another_container_are_left_alone(service: Service) -> 
     running = subprocess.Popen([*command, *options])
     try:
         until(lambda: service.processes() >= 2)
-        assert list(process.strays(folder.path, known=[])) == []
+        assert list(strays.strays(folder.path, known=[])) == []
         same = subprocess.Popen([sys.executable, "-P", "-m", *options])
-        until(lambda: len(list(process.strays(folder.path, known=[]))) == 1)
+        until(lambda: len(list(strays.strays(folder.path, known=[]))) == 1)
         same.kill()
         same.wait()
     finally:

@@ -1,7 +1,8 @@
-"""Processes that outlive the one that started them, and ports on loopback."""
+"""Starting processes, waiting until they are ready, ending them; ports on loopback."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -12,20 +13,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from io import BufferedWriter
 from pathlib import Path
 
+from penstock.common.disk import writing
 from penstock.errors import ServiceError
-from penstock.rollout.disk import writing
-from penstock.rollout.routers.identity import ProcessRef as ProcessRef
-from penstock.rollout.routers.identity import is_alive as is_alive
-from penstock.rollout.routers.identity import ref_of
-from penstock.rollout.routers.identity import this as this
-from penstock.rollout.routers.loopback import LOOPBACK, ask
-from penstock.serving import logs
+from penstock.processes import logs
+from penstock.processes.identity import ProcessRef as ProcessRef
+from penstock.processes.identity import is_alive as is_alive
+from penstock.processes.identity import ref_of
+from penstock.processes.identity import this as this
+from penstock.processes.loopback import LOOPBACK, ask
 
-_MODULES = (
-    "penstock.serving",
-    "penstock.serving.drill",
-    "penstock.rollout.routers.splitter",
-)
+WATCHDOG = "penstock.processes.watchdog"
+
+_POLL = 0.02
 
 
 def start(
@@ -42,27 +41,70 @@ def start(
     Raises:
         ServiceError: If the log cannot be written, or no process be started.
     """
-    # -P: a folder called penstock in the working directory must not be taken for the package.
-    command = [sys.executable, "-P", "-m", module, *arguments]
-    with writing(log):
-        output = log.open("ab")
-    with output:
-        child = _popen(command, output, sockets)
+    return _ref(_popen([module, *arguments], log=log, sockets=sockets))
+
+
+@contextlib.contextmanager
+def temporary(
+    module: str, arguments: Sequence[str], *, log: Path, grace: float
+) -> Iterator[ProcessRef]:
+    """Run `python -m module` until the block ends; it ends too if this process is killed.
+
+    Args:
+        module: The module to run, with the interpreter that runs this.
+        arguments: Its arguments.
+        log: File that its output is appended to.
+        grace: Seconds that it may take to end when it is asked to.
+
+    Raises:
+        ServiceError: If the log cannot be written, or no process be started.
+    """
+    child = _popen([WATCHDOG, module, *arguments], log=log, watched=True)
+    assert child.stdin is not None
+    with child.stdin:
+        try:
+            yield _ref(child)
+        finally:
+            stop(_ref(child), grace=grace)
+            child.wait()
+
+
+def _ref(child: subprocess.Popen[bytes]) -> ProcessRef:
     # One that has ended already is known too, until this process asks after it.
     return ref_of(child.pid) or ProcessRef(pid=child.pid)
 
 
 def _popen(
-    command: Sequence[str], output: BufferedWriter, sockets: Sequence[socket.socket]
+    words: Sequence[str],
+    *,
+    log: Path,
+    sockets: Sequence[socket.socket] = (),
+    watched: bool = False,
+) -> subprocess.Popen[bytes]:
+    # -P: a folder called penstock in the working directory must not be taken for the package.
+    command = [sys.executable, "-P", "-m", *words]
+    with writing(log):
+        output = log.open("ab")
+    with output:
+        return _started(command, output, sockets, watched=watched)
+
+
+def _started(
+    command: Sequence[str],
+    output: BufferedWriter,
+    sockets: Sequence[socket.socket],
+    *,
+    watched: bool,
 ) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(  # noqa: S603
             command,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if watched else subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             cwd=Path(output.name).parent,
-            start_new_session=True,
+            # Ctrl-C is meant for what ends with this process too.
+            start_new_session=not watched,
             pass_fds=[held.fileno() for held in sockets],
         )
     except OSError as error:
@@ -98,41 +140,6 @@ def stop(ref: ProcessRef, *, grace: float) -> bool:
     return True
 
 
-def strays(folder: Path, *, known: Sequence[ProcessRef]) -> Iterator[ProcessRef]:
-    """Yield Penstock processes that serve from `folder` and that `known` does not list.
-
-    There is one if the process that started it was killed before it could write it down. Those of
-    another container are left alone, though its folder has the same path.
-    """
-    import psutil
-
-    for found in psutil.process_iter(["pid", "cmdline"]):
-        if not serves_from(folder, found.info["cmdline"] or []):
-            continue
-        ref = ref_of(found.pid)
-        if ref is not None and ref not in known and is_alive(ref):
-            yield ref
-
-
-def recognised(ref: ProcessRef, folder: Path) -> ProcessRef:
-    """Return a process of `folder` as this release knows it, where an earlier one wrote it down.
-
-    That one knew it by the time of its start, which moves when the clock is set.
-    """
-    if ref.boot or ref.ticks is not None:
-        return ref
-    found = ref_of(ref.pid)
-    if found and (is_alive(ref) or serves_from(folder, _command(ref.pid))):
-        return found
-    return ref
-
-
-def serves_from(folder: Path, command: Sequence[str]) -> bool:
-    """Return whether a command line is that of a Penstock process that serves from `folder`."""
-    ours = any(word in _MODULES for word in command[:5])
-    return ours and any(_is_below(word, folder) for word in command[5:])
-
-
 def hold_port(port: int) -> socket.socket:
     """Return a socket bound to `port` on loopback (0: a free one), not listening yet.
 
@@ -161,6 +168,7 @@ def wait_until_ready(
     log: Path,
     what: str,
     headers: Mapping[str, str] | None = None,
+    remedy: str = "",
 ) -> None:
     """Return when `path` on `port` of this machine answers 200.
 
@@ -172,17 +180,17 @@ def wait_until_ready(
     while True:
         if not is_alive(ref):
             raise ServiceError(
-                f"{what} ended before it was ready. Its log ends: {tail(log)}", where=str(log)
+                f"{what} ended before it was ready. Its log ends: {logs.tail(log)}", where=str(log)
             )
         if answers(port, path, headers=headers, timeout=5):
             return
         if time.monotonic() > deadline:
             raise ServiceError(
-                f"{what} was not ready within {timeout:g} s. Its log ends: {tail(log)}",
+                f"{what} was not ready within {timeout:g} s. Its log ends: {logs.tail(log)}",
                 where=str(log),
-                remedy="Raise deployment.ready_timeout if it only needs longer.",
+                remedy=remedy,
             )
-        time.sleep(0.05)
+        time.sleep(_POLL)
 
 
 def answers(
@@ -193,20 +201,6 @@ def answers(
         return ask(port, "GET", path, headers=headers, timeout=timeout)[0] == 200
     except OSError:
         return False
-
-
-def tail(log: Path, *, lines: int = 8) -> str:
-    """Return the last lines of a log file, joined by ` | `."""
-    return logs.tail(log, lines=lines)
-
-
-def _command(pid: int) -> list[str]:
-    import psutil
-
-    try:
-        return list(psutil.Process(pid).cmdline())
-    except psutil.Error:
-        return []
 
 
 def _signal(ref: ProcessRef, number: signal.Signals) -> None:
@@ -244,7 +238,3 @@ def _ends(ref: ProcessRef, *, within: float) -> bool:
             return False
         time.sleep(0.01)
     return True
-
-
-def _is_below(word: str, folder: Path) -> bool:
-    return word == str(folder) or word.startswith(f"{folder}/")

@@ -9,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from penstock.serving.supervised import Supervised
+from penstock.processes.supervised import Supervised
 
 FILE_BYTES = 4 << 20
 """Size at which a log is begun anew; the one before is kept as `.log.1`."""
