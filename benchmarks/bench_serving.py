@@ -236,9 +236,9 @@ class Bench:
 
     def splitter(self, family: str) -> None:
         """Ask one server directly and through the local router's front, in turn."""
+        from penstock.rollout.backends.local import services
+        from penstock.rollout.backends.local.backend import LocalRouter
         from penstock.rollout.router import Release
-        from penstock.rollout.routers import services
-        from penstock.rollout.routers.local import LocalRouter
 
         served, home = self._served(family), self._folder / "router"
         release = Release(

@@ -11,7 +11,7 @@ from penstock.pipelines.located import add_project_argument, locate
 if TYPE_CHECKING:
     from penstock.project import Project
     from penstock.records.rollout import Rollout
-    from penstock.rollout.place import Place
+    from penstock.rollout.target import Target
 
 _ROLLED_BACK = 4
 
@@ -123,15 +123,15 @@ def _refresh(options: argparse.Namespace) -> None:
     refresh_index(locate(options.project))
 
 
-def _project(options: argparse.Namespace) -> tuple[Project, Place]:
+def _project(options: argparse.Namespace) -> tuple[Project, Target]:
     """Return the project and where its service lives, with the tracking store of its runs."""
-    from penstock.rollout.place import place_of
+    from penstock.rollout.target import target_of
 
     found = locate(options.project)
     loaded = found.project
     if not loaded.tracking_uri:
         os.environ["MLFLOW_TRACKING_URI"] = found.tracking_uri
-    place = place_of(
+    place = target_of(
         loaded.deployment,
         service=loaded.name,
         home=found.home,

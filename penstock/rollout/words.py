@@ -159,7 +159,7 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: _ORDER.index(finding.verdict))
 
 
-def place_of(transition: Transition, *, steps: int) -> str:
+def target_of(transition: Transition, *, steps: int) -> str:
     """Return what a phase is called, for example `step 1 of 2`.
 
     Args:
@@ -266,7 +266,7 @@ def _under_way(record: Rollout) -> str:
             f"answers copies of the requests to version {record.stable}; nobody sees its answers."
         )
     if here.phase == "step":
-        place = place_of(here, steps=len(plan_of(record).steps))
+        place = target_of(here, steps=len(plan_of(record).steps))
         return (
             f"is at {place} with {here.weight} % of new requests; "
             f"version {record.stable} has the rest."

@@ -11,9 +11,9 @@ from penstock.errors import LeaseLostError, ServiceError
 from penstock.processes import supervisor as process
 from penstock.processes.supervisor import hold_port
 from penstock.records.rollout import ArmSummary, Grids, Pairs
+from penstock.rollout.backends.local.state import Front, LocalState, ServiceFolder
 from penstock.rollout.router import Observation
 from penstock.rollout.routers.loopback import LOOPBACK, ask
-from penstock.rollout.routers.state import Front, LocalState, ServiceFolder
 
 _READY_TIMEOUT = 30.0
 _TABLE = "/table"

@@ -13,12 +13,12 @@ import httpx
 from cluster_emulator import Cluster, Scripted
 
 from penstock.cluster.client import Kube
-from penstock.rollout.kserve.gateway import GatewayRouter
-from penstock.rollout.kserve.knative import KnativeRouter
-from penstock.rollout.kserve.lease import ClusterLease
-from penstock.rollout.kserve.native import NativeRouter
-from penstock.rollout.kserve.service import KserveService
-from penstock.rollout.kserve.users import Users
+from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.gateway import GatewayRouter
+from penstock.rollout.backends.kserve.knative import KnativeRouter
+from penstock.rollout.backends.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve.native import NativeRouter
+from penstock.rollout.backends.kserve.users import Users
 from penstock.rollout.router import Address, Release
 from penstock.rollout.spec import KserveSpec
 

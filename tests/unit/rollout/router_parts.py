@@ -20,9 +20,8 @@ from aiohttp import web
 
 from penstock.processes import supervisor as process
 from penstock.records.rollout import ArmSummary, Grids, Pairs
-from penstock.rollout.router import Observation
-from penstock.rollout.routers import front, servers, strays
-from penstock.rollout.routers.state import (
+from penstock.rollout.backends.local import servers, strays
+from penstock.rollout.backends.local.state import (
     Assignment,
     Front,
     LocalState,
@@ -30,6 +29,8 @@ from penstock.rollout.routers.state import (
     ServerArm,
     ServiceFolder,
 )
+from penstock.rollout.router import Observation
+from penstock.rollout.routers import front
 
 PREDICT = "/v1/models/adult:predict"
 FEEDBACK = "/v1/models/adult:feedback"

@@ -21,8 +21,8 @@ from penstock.records.rollout import Rollout, total
 from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout import control
 from penstock.rollout.journal import Journal
-from penstock.rollout.place import history
 from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import history
 
 pytestmark = pytest.mark.slow
 long = pytest.mark.long

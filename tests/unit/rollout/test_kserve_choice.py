@@ -16,13 +16,13 @@ from kserve_world import Driver, release, serve
 from penstock.cluster.client import Kube
 from penstock.errors import InputError, ServiceError
 from penstock.records.rollout import Rollout
+from penstock.rollout.backends.kserve import storage
+from penstock.rollout.backends.kserve.choice import ROUTERS
+from penstock.rollout.backends.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve.store import ConfigMapStore
 from penstock.rollout.journal import Journal
-from penstock.rollout.kserve import storage
-from penstock.rollout.kserve.choice import ROUTERS
-from penstock.rollout.kserve.lease import ClusterLease
-from penstock.rollout.kserve.store import ConfigMapStore
-from penstock.rollout.place import Place, place_of
 from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import Target, target_of
 
 CONTROLLER = "/apis/apps/v1/namespaces/kserve/deployments"
 SETTINGS = "/api/v1/namespaces/kserve/configmaps"
@@ -40,9 +40,9 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
         yield made
 
 
-def place(**spec: Any) -> Place:
+def place(**spec: Any) -> Target:
     chosen = DeploymentSpec.model_validate({"router": "kserve"} | spec)
-    return place_of(chosen, service="adult", home=Path(), tracking_uri="sqlite://")
+    return target_of(chosen, service="adult", home=Path(), tracking_uri="sqlite://")
 
 
 def test_a_gateway_comes_first(cluster: Cluster) -> None:

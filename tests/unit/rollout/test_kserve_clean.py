@@ -12,11 +12,11 @@ from kserve_world import Driver, release, serve
 
 from penstock.cluster.client import INFERENCE_SERVICES, ForbiddenError
 from penstock.errors import InputError, LeaseLostError, ServiceError
-from penstock.rollout.kserve import storage
-from penstock.rollout.kserve.choice import ROUTERS, standing
-from penstock.rollout.kserve.inference import delete
-from penstock.rollout.kserve.service import KserveService
-from penstock.rollout.kserve.state import ClusterState
+from penstock.rollout.backends.kserve import storage
+from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.choice import ROUTERS, standing
+from penstock.rollout.backends.kserve.inference import delete
+from penstock.rollout.backends.kserve.state import ClusterState
 from penstock.rollout.router import Routing
 from penstock.rollout.spec import KserveSpec
 
@@ -51,7 +51,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Look often, and be content with few answers: the emulator says at once how it is."""
     for module in ("keeper", "inference"):
         monkeypatch.setattr(f"penstock.rollout.kserve.{module}.POLL", 0.01)
-    monkeypatch.setattr("penstock.rollout.kserve.prober._SURE", 0.2)
+    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.2)
 
 
 class KilledError(BaseException):

@@ -13,11 +13,11 @@ from kserve_world import BODIES, Driver, release, serve, until
 from penstock.cluster.client import Kube, RefusedError
 from penstock.errors import InputError, LeaseLostError, ServiceError
 from penstock.records.rollout import Grids
-from penstock.rollout.kserve import storage
-from penstock.rollout.kserve.gateway import GatewayRouter
-from penstock.rollout.kserve.native import NativeRouter
-from penstock.rollout.kserve.service import KserveService
-from penstock.rollout.kserve.users import Source, Users
+from penstock.rollout.backends.kserve import storage
+from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.gateway import GatewayRouter
+from penstock.rollout.backends.kserve.native import NativeRouter
+from penstock.rollout.backends.kserve.users import Source, Users
 from penstock.rollout.router import Routing
 from penstock.rollout.spec import PrometheusSpec
 from penstock.serving.marks import SMOKE, digest_of
@@ -566,7 +566,7 @@ def test_kserve_s_own_canary_as_it_is_written(driver: Driver) -> None:
 def test_a_kserve_without_its_canary_or_its_split_is_found_out(
     driver: Driver, lack: dict[str, bool], match: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.rollout.kserve.keeper.EFFECT", 1.0)
+    monkeypatch.setattr("penstock.rollout.backends.kserve.state_store.EFFECT", 1.0)
     driver.kind = NativeRouter
     router = driver.router()
     with router.exclusive():

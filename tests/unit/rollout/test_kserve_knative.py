@@ -15,9 +15,9 @@ from kserve_world import BODIES, Driver, release, serve, until
 from penstock.cluster.client import RefusedError
 from penstock.errors import InputError, ServiceError
 from penstock.records.rollout import Grids
-from penstock.rollout.kserve import storage
-from penstock.rollout.kserve.knative import KnativeRouter
-from penstock.rollout.kserve.service import KserveService
+from penstock.rollout.backends.kserve import storage
+from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.knative import KnativeRouter
 from penstock.rollout.router import Routing
 
 

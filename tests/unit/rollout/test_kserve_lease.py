@@ -12,8 +12,8 @@ from kserve_world import until
 
 from penstock.cluster.client import Kube
 from penstock.errors import LeaseLostError, ServiceError
-from penstock.rollout.kserve import lease as module
-from penstock.rollout.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve import lease as module
+from penstock.rollout.backends.kserve.lease import ClusterLease
 
 
 @pytest.fixture

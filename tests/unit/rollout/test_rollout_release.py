@@ -26,8 +26,8 @@ from penstock.records.release import Deployment
 from penstock.records.rollout import Rollout
 from penstock.registry import versions
 from penstock.rollout import smoke
-from penstock.rollout.routers.local import LocalRouter
-from penstock.rollout.routers.services import status, stop
+from penstock.rollout.backends.local.backend import LocalRouter
+from penstock.rollout.backends.local.services import status, stop
 from penstock.serving import questions
 
 

@@ -19,8 +19,9 @@ from router_parts import PREDICT, Backend, Steered, running_front, serving, unti
 
 from penstock.errors import LeaseLostError, ServiceError
 from penstock.processes import supervisor as process
-from penstock.rollout.routers import front, strays
-from penstock.rollout.routers.state import ServiceFolder
+from penstock.rollout.backends.local import strays
+from penstock.rollout.backends.local.state import ServiceFolder
+from penstock.rollout.routers import front
 from penstock.serving import marks
 from penstock.serving.marks import digest_of
 

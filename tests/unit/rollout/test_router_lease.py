@@ -22,13 +22,13 @@ from penstock.common import files
 from penstock.errors import InputError, LeaseLostError, ServiceError
 from penstock.processes import identity
 from penstock.processes import supervisor as process
+from penstock.rollout.backends.local import strays
+from penstock.rollout.backends.local.backend import LocalRouter
+from penstock.rollout.backends.local.lease import Lease, LeaseRecord
+from penstock.rollout.backends.local.services import running_controller, stop
+from penstock.rollout.backends.local.state import LocalState, ServiceFolder
+from penstock.rollout.backends.local.target import LocalTarget
 from penstock.rollout.router import Routing
-from penstock.rollout.routers import strays
-from penstock.rollout.routers.lease import Lease, LeaseRecord
-from penstock.rollout.routers.local import LocalRouter
-from penstock.rollout.routers.place import LocalPlace
-from penstock.rollout.routers.services import running_controller, stop
-from penstock.rollout.routers.state import LocalState, ServiceFolder
 
 SECONDS = 1.5
 
@@ -37,7 +37,7 @@ import sys
 from pathlib import Path
 from penstock.errors import PenstockError
 from penstock.rollout.router import Routing
-from penstock.rollout.routers.local import LocalRouter
+from penstock.rollout.backends.local.backend import LocalRouter
 
 router = LocalRouter(Path(sys.argv[1]), service="adult", port=0, lease=float(sys.argv[2]))
 with router.exclusive():
@@ -337,7 +337,7 @@ def test_the_state_of_a_later_controller_is_not_overwritten(home: Path) -> None:
 
 
 def test_a_line_of_an_earlier_controller_is_not_put_over_a_later_one(home: Path) -> None:
-    first, second = (LocalPlace(home, service="adult") for _ in range(2))
+    first, second = (LocalTarget(home, service="adult") for _ in range(2))
     with first.router.exclusive():
         ours = first.store("2-rollout")
         ours.append(b"begun\n")

@@ -28,12 +28,13 @@ from penstock import model
 from penstock.errors import InputError, ServiceError
 from penstock.processes import supervisor as process
 from penstock.records.rollout import ArmSummary, Pairs
+from penstock.rollout.backends.local import strays
+from penstock.rollout.backends.local.backend import LocalRouter
+from penstock.rollout.backends.local.services import status, stop
+from penstock.rollout.backends.local.state import LocalState, Origin, ServiceFolder
+from penstock.rollout.backends.local.target import LocalTarget
 from penstock.rollout.router import Release, Routing
-from penstock.rollout.routers import front, strays
-from penstock.rollout.routers.local import LocalRouter
-from penstock.rollout.routers.place import LocalPlace
-from penstock.rollout.routers.services import status, stop
-from penstock.rollout.routers.state import LocalState, Origin, ServiceFolder
+from penstock.rollout.routers import front
 
 
 @dataclass
@@ -469,7 +470,7 @@ def test_what_is_not_ours_in_our_folders_is_left_alone(service: Service) -> None
     with service.router().exclusive():
         assert not (folder.path / ".state.json.half").exists()
     assert (outside / "kept").exists()
-    assert LocalPlace(service.home, service="adult").stores() == []
+    assert LocalTarget(service.home, service="adult").stores() == []
     found = {each.service: each for each in status(service.home)}
     assert (found["adult"].running, found["wine"].running) == (True, False)
     assert "not JSON" in found["wine"].url

@@ -12,10 +12,10 @@ from typing import Any
 
 from penstock.cluster.client import CONFIG_MAPS, ConflictError, Kube, Manifest, UnansweredError
 from penstock.errors import ServiceError
-from penstock.rollout.kserve.keeper import contended
-from penstock.rollout.kserve.lease import ClusterLease
-from penstock.rollout.kserve.notes import NOTE, Notes
-from penstock.rollout.kserve.owner import MANAGED, SERVICE, require_ours, selector
+from penstock.rollout.backends.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve.notes import NOTE, Notes
+from penstock.rollout.backends.kserve.owner import MANAGED, SERVICE, require_ours, selector
+from penstock.rollout.backends.kserve.state_store import contended
 
 _log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from penstock.processes import logs
 from penstock.processes import supervisor as process
 from penstock.processes.loopback import LOOPBACK
 from penstock.processes.supervisor import ProcessRef, hold_port
+from penstock.rollout.backends.local.state import Origin, ServerArm, ServiceFolder
 from penstock.rollout.router import Health
-from penstock.rollout.routers.state import Origin, ServerArm, ServiceFolder
 from penstock.serving.marks import digest_of
 
 _PROBE_TIMEOUT = 3.0

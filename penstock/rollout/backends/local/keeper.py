@@ -11,9 +11,9 @@ from typing import Any
 from penstock.errors import LeaseLostError, PenstockError, ServiceError
 from penstock.processes import supervisor as process
 from penstock.processes.identity import ProcessRef
-from penstock.rollout.routers import front, servers, strays
-from penstock.rollout.routers.lease import Lease
-from penstock.rollout.routers.state import (
+from penstock.rollout.backends.local import servers, strays
+from penstock.rollout.backends.local.lease import Lease
+from penstock.rollout.backends.local.state import (
     Assignment,
     LocalState,
     Lost,
@@ -22,6 +22,7 @@ from penstock.rollout.routers.state import (
     ServerArm,
     ServiceFolder,
 )
+from penstock.rollout.routers import front
 
 _log = logging.getLogger(__name__)
 

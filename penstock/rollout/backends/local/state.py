@@ -20,9 +20,9 @@ from penstock.processes.identity import ProcessRef
 from penstock.processes.loopback import LOOPBACK
 from penstock.records.base import Record, Value
 from penstock.records.rollout import Grids
+from penstock.rollout.backends.local import strays
+from penstock.rollout.backends.local.lease import Lease
 from penstock.rollout.router import Release, Routing
-from penstock.rollout.routers import strays
-from penstock.rollout.routers.lease import Lease
 from penstock.serving.marks import key_of
 
 Role = Literal["stable", "candidate", "retired"]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 
 from penstock.cluster.client import CONFIG_MAPS, ConflictError, Kube, Manifest
-from penstock.rollout.kserve.keeper import contended
-from penstock.rollout.kserve.owner import MANAGED, SERVICE, require_ours, selector
+from penstock.rollout.backends.kserve.owner import MANAGED, SERVICE, require_ours, selector
+from penstock.rollout.backends.kserve.state_store import contended
 
 NOTE = "penstock/note"
 """Label of a ConfigMap that holds a note: its name."""

@@ -14,11 +14,10 @@ from penstock.processes import logs
 from penstock.processes import supervisor as process
 from penstock.processes.loopback import LOOPBACK
 from penstock.records.rollout import Pairs
-from penstock.rollout.router import Address, Health, Observation, Release, Routing
-from penstock.rollout.routers import front, servers
-from penstock.rollout.routers.keeper import Keeper
-from penstock.rollout.routers.lease import SECONDS, Lease
-from penstock.rollout.routers.state import (
+from penstock.rollout.backends.local import servers
+from penstock.rollout.backends.local.keeper import Keeper
+from penstock.rollout.backends.local.lease import SECONDS, Lease
+from penstock.rollout.backends.local.state import (
     SERVICE_NAME,
     Assignment,
     LocalState,
@@ -27,6 +26,8 @@ from penstock.rollout.routers.state import (
     ServerArm,
     ServiceFolder,
 )
+from penstock.rollout.router import Address, Health, Observation, Release, Routing
+from penstock.rollout.routers import front
 from penstock.rollout.traffic import predict_url, replay
 from penstock.serving.marks import REPLAY, SMOKE
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from penstock.errors import InputError, PenstockError
 from penstock.processes import supervisor as process
 from penstock.processes.loopback import LOOPBACK
+from penstock.rollout.backends.local import servers, strays
+from penstock.rollout.backends.local.lease import Holder, Lease
+from penstock.rollout.backends.local.state import LocalState, Role, ServerArm, ServiceFolder
 from penstock.rollout.router import ServiceStatus, VersionStatus
-from penstock.rollout.routers import servers, strays
-from penstock.rollout.routers.lease import Holder, Lease
-from penstock.rollout.routers.state import LocalState, Role, ServerArm, ServiceFolder
 
 _GRACE = 30.0
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from penstock.cluster.client import INFERENCE_SERVICES, PODS, Kube, Manifest
-from penstock.rollout.kserve import manifests
-from penstock.rollout.kserve.detect import condition
-from penstock.rollout.kserve.state import Arm
+from penstock.rollout.backends.kserve import manifests
+from penstock.rollout.backends.kserve.detect import condition
+from penstock.rollout.backends.kserve.state import Arm
 from penstock.rollout.router import Health
 
 HOPELESS = frozenset({"CreateContainerConfigError", "ErrImageNeverPull", "InvalidImageName"})

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from penstock.records.rollout import ArmSummary, Pairs
-from penstock.rollout.kserve.prober import VERSION_HEADER
+from penstock.rollout.backends.kserve.prober import VERSION_HEADER
 from penstock.rollout.router import Observation
 from penstock.rollout.routers.tally import Edges, Outcome, Pair, PairTally, Tally
 from penstock.rollout.traffic import paced

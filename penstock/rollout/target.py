@@ -12,7 +12,7 @@ from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.store import Store
 
 
-class Place(Protocol):
+class Target(Protocol):
     """One service, wherever it lives."""
 
     @property
@@ -63,14 +63,14 @@ class Place(Protocol):
         ...
 
 
-def place_of(
+def target_of(
     spec: DeploymentSpec,
     *,
     service: str,
     home: Path,
     tracking_uri: str,
     keep_port: bool = False,
-) -> Place:
+) -> Target:
     """Return where a deployment's service lives.
 
     Args:
@@ -87,48 +87,48 @@ def place_of(
         ServiceError: If it is a cluster's, and none is known here.
     """
     if spec.router == "local":
-        from penstock.rollout.routers.place import LocalPlace
+        from penstock.rollout.backends.local.target import LocalTarget
 
-        return LocalPlace(
+        return LocalTarget(
             home,
             service=service,
             port=spec.port,
             keep_port=keep_port,
             ready_timeout=spec.ready_timeout,
         )
-    from penstock.rollout.kserve.place import ClusterPlace
+    from penstock.rollout.backends.kserve.target import ClusterTarget
 
-    return ClusterPlace(spec, service=service, tracking_uri=tracking_uri)
+    return ClusterTarget(spec, service=service, tracking_uri=tracking_uri)
 
 
-def history(place: Place) -> list[Journal]:
+def history(target: Target) -> list[Journal]:
     """Return the rollouts of a service that have begun, the oldest first. Every journal is read."""
-    found = [(store, Journal(store)) for store in place.stores()]
+    found = [(store, Journal(store)) for store in target.stores()]
     begun = [(store.number, journal) for store, journal in found if journal.exists]
     # Those of a former release have no number, and began before all that have.
     return [each for _, each in sorted(begun, key=lambda one: (one[0], one[1].rollout.started))]
 
 
-def newest(place: Place) -> Journal | None:
+def newest(target: Target) -> Journal | None:
     """Return the rollout of a service that began last; None if it never had one."""
-    for store in reversed(place.stores()):
+    for store in reversed(target.stores()):
         if not store.number:
             break
         journal = Journal(store)
         if journal.exists:
             return journal
-    found = history(place)
+    found = history(target)
     return found[-1] if found else None
 
 
-def prune(place: Place, *, keep: int) -> None:
+def prune(target: Target, *, keep: int) -> None:
     """Delete the journals of the oldest rollouts that have ended, and what was captured of them.
 
     Args:
-        place: Where the service lives; its lease is held by the caller.
+        target: Where the service lives; its lease is held by the caller.
         keep: How many that have ended stay.
     """
-    stores = place.stores()
+    stores = target.stores()
     for store in stores:
         if not store.ended:
             journal = Journal(store)
@@ -140,4 +140,4 @@ def prune(place: Place, *, keep: int) -> None:
         store.forget()
     if gone:
         named = [store.name.partition("-")[0] for store in stores if store not in gone]
-        place.forget_all_but({int(name) for name in named if name.isdecimal()})
+        target.forget_all_but({int(name) for name in named if name.isdecimal()})

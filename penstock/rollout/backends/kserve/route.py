@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from penstock.cluster.client import HTTP_ROUTES, Kube
 from penstock.errors import ServiceError
-from penstock.rollout.kserve import detect
-from penstock.rollout.kserve.keeper import Keeper, looks
-from penstock.rollout.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve import detect
+from penstock.rollout.backends.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve.state_store import Keeper, looks
 from penstock.rollout.spec import KserveSpec
 
 

@@ -16,15 +16,15 @@ from typing import Any
 from penstock.cluster.client import Kube, Manifest
 from penstock.common import progress
 from penstock.errors import InputError, PenstockError, ServiceError
-from penstock.rollout.kserve import detect, manifests, pods
-from penstock.rollout.kserve.inference import delete, of_service
-from penstock.rollout.kserve.keeper import EFFECT, Keeper
-from penstock.rollout.kserve.lease import ClusterLease
-from penstock.rollout.kserve.measured import Measured, Steering
-from penstock.rollout.kserve.prober import Prober
-from penstock.rollout.kserve.state import Arm, ClusterState
-from penstock.rollout.kserve.storage import storage_uri
-from penstock.rollout.kserve.users import Users
+from penstock.rollout.backends.kserve import detect, manifests, pods
+from penstock.rollout.backends.kserve.inference import delete, of_service
+from penstock.rollout.backends.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve.measured import Measured, Steering
+from penstock.rollout.backends.kserve.prober import Prober
+from penstock.rollout.backends.kserve.state import Arm, ClusterState
+from penstock.rollout.backends.kserve.state_store import EFFECT, Keeper
+from penstock.rollout.backends.kserve.storage import storage_uri
+from penstock.rollout.backends.kserve.users import Users
 from penstock.rollout.router import Address, Health, Observation, Release, Routing
 from penstock.rollout.routers.tally import Edges, edges_of
 from penstock.rollout.spec import KserveSpec

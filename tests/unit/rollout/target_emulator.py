@@ -33,8 +33,8 @@ from penstock.rollout.router import (
 from penstock.rollout.store import FolderStore, Store
 
 if TYPE_CHECKING:
-    from penstock.rollout.place import Place
     from penstock.rollout.router import Router
+    from penstock.rollout.target import Target
 
 EACH = 4000
 """Requests that each version with traffic answers between two looks."""
@@ -367,8 +367,8 @@ class StoreEmulator(FolderStore):
         self._runtime.effect(name, act, error=error, torn=torn)
 
 
-class PlaceEmulator:
-    """See `penstock.rollout.place.Place`."""
+class TargetEmulator:
+    """See `penstock.rollout.target.Target`."""
 
     kind = "local"
 
@@ -445,7 +445,7 @@ def _answers(requests: int, *, errors: int = 0) -> ArmSummary:
 
 if TYPE_CHECKING:
 
-    def _is_a_place(place: PlaceEmulator) -> Place:
+    def _is_a_place(place: TargetEmulator) -> Target:
         return place
 
     def _is_a_router(router: RouterEmulator) -> Router:

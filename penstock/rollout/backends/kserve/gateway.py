@@ -9,12 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from penstock.cluster.client import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
-from penstock.rollout.kserve import manifests
-from penstock.rollout.kserve.inference import put, wait_until_up
-from penstock.rollout.kserve.keeper import Keeper
-from penstock.rollout.kserve.route import Route
-from penstock.rollout.kserve.service import KserveService
-from penstock.rollout.kserve.state import Arm, ClusterState
+from penstock.rollout.backends.kserve import manifests
+from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.inference import put, wait_until_up
+from penstock.rollout.backends.kserve.route import Route
+from penstock.rollout.backends.kserve.state import Arm, ClusterState
+from penstock.rollout.backends.kserve.state_store import Keeper
 from penstock.rollout.router import Release
 
 

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from penstock.cluster.client import CONFIG_MAPS, HTTP_ROUTES, INFERENCE_SERVICES, Manifest
-from penstock.rollout.kserve.owner import MANAGED
-from penstock.rollout.kserve.owner import SERVICE as _SERVICE
-from penstock.rollout.kserve.state import Arm, ClusterState, Role
+from penstock.rollout.backends.kserve.owner import MANAGED
+from penstock.rollout.backends.kserve.owner import SERVICE as _SERVICE
+from penstock.rollout.backends.kserve.state import Arm, ClusterState, Role
 from penstock.rollout.spec import KserveSpec
 
 ARM_HEADER = "x-penstock-arm"

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from penstock.rollout.backends.local.backend import LocalRouter
+from penstock.rollout.backends.local.services import running_controller, status
+from penstock.rollout.backends.local.state import ServiceFolder
 from penstock.rollout.router import Router, ServiceStatus
-from penstock.rollout.routers.local import LocalRouter
-from penstock.rollout.routers.services import running_controller, status
-from penstock.rollout.routers.state import ServiceFolder
 from penstock.rollout.store import FolderStore, Store
 
 
-class LocalPlace:
-    """See `penstock.rollout.place.Place`.
+class LocalTarget:
+    """See `penstock.rollout.target.Target`.
 
     Args:
         home: Folder below which all services of this machine are kept.

@@ -13,12 +13,12 @@ from urllib.parse import urlsplit
 
 from penstock.cluster.client import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.errors import ServiceError
-from penstock.rollout.kserve import manifests
-from penstock.rollout.kserve.inference import put, require_kept, wait_until_up
-from penstock.rollout.kserve.keeper import Keeper, looks
-from penstock.rollout.kserve.route import Route
-from penstock.rollout.kserve.service import KserveService
-from penstock.rollout.kserve.state import Arm, ClusterState
+from penstock.rollout.backends.kserve import manifests
+from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.inference import put, require_kept, wait_until_up
+from penstock.rollout.backends.kserve.route import Route
+from penstock.rollout.backends.kserve.state import Arm, ClusterState
+from penstock.rollout.backends.kserve.state_store import Keeper, looks
 from penstock.rollout.router import Release
 
 _LOCAL = ".svc.cluster.local"

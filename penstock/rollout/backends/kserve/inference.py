@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 from penstock.cluster.client import INFERENCE_SERVICES, ConflictError, Kube, Manifest
 from penstock.errors import ServiceError
-from penstock.rollout.kserve import pods
-from penstock.rollout.kserve.keeper import ATTEMPTS, POLL, contended, looks, over
-from penstock.rollout.kserve.owner import require_ours, selector
-from penstock.rollout.kserve.state import Arm
+from penstock.rollout.backends.kserve import pods
+from penstock.rollout.backends.kserve.owner import require_ours, selector
+from penstock.rollout.backends.kserve.state import Arm
+from penstock.rollout.backends.kserve.state_store import ATTEMPTS, POLL, contended, looks, over
 
 
 def wait_until_up(

@@ -16,11 +16,11 @@ from urllib.parse import urlsplit
 
 from penstock.cluster.client import CONFIG_MAPS, INFERENCE_SERVICES, Manifest
 from penstock.errors import InputError, ServiceError
-from penstock.rollout.kserve import detect, manifests
-from penstock.rollout.kserve.inference import put, require_kept, wait_until_up
-from penstock.rollout.kserve.keeper import EFFECT, Keeper, looks
-from penstock.rollout.kserve.service import KserveService
-from penstock.rollout.kserve.state import Arm, ClusterState
+from penstock.rollout.backends.kserve import detect, manifests
+from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.inference import put, require_kept, wait_until_up
+from penstock.rollout.backends.kserve.state import Arm, ClusterState
+from penstock.rollout.backends.kserve.state_store import EFFECT, Keeper, looks
 from penstock.rollout.router import Release
 
 _NEWEST, _BEFORE = "latest", "prev"

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 from penstock.cluster.client import ConflictError, Kube, Manifest, Resource
 from penstock.errors import ServiceError
-from penstock.rollout.kserve import manifests
-from penstock.rollout.kserve.lease import ClusterLease
-from penstock.rollout.kserve.owner import require_ours, require_service
-from penstock.rollout.kserve.state import ClusterState
+from penstock.rollout.backends.kserve import manifests
+from penstock.rollout.backends.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve.owner import require_ours, require_service
+from penstock.rollout.backends.kserve.state import ClusterState
 
 EFFECT = 60.0
 """Seconds within which a change must be in effect where users' requests come in."""

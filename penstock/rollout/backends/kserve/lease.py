@@ -15,8 +15,8 @@ from typing import Any
 from penstock.cluster.client import LEASES, ConflictError, Kube, Manifest
 from penstock.common import progress
 from penstock.errors import LeaseLostError, PenstockError, ServiceError
+from penstock.rollout.backends.kserve.owner import MANAGED, SERVICE, require_ours
 from penstock.rollout.beside import beside
-from penstock.rollout.kserve.owner import MANAGED, SERVICE, require_ours
 
 _log = logging.getLogger(__name__)
 

@@ -16,9 +16,9 @@ from dataclasses import dataclass, replace
 from penstock.common import progress
 from penstock.errors import ServiceError
 from penstock.records.rollout import ArmSummary, Grids, Pairs
-from penstock.rollout.kserve.counters import Counters, Reading, lacking, summary
-from penstock.rollout.kserve.measured import Steering
-from penstock.rollout.kserve.prometheus import Prometheus
+from penstock.rollout.backends.kserve.counters import Counters, Reading, lacking, summary
+from penstock.rollout.backends.kserve.measured import Steering
+from penstock.rollout.backends.kserve.prometheus import Prometheus
 from penstock.rollout.router import Observation
 from penstock.rollout.spec import PrometheusSpec
 

@@ -13,14 +13,20 @@ from pathlib import Path
 from penstock.cluster import client as kube
 from penstock.common import progress
 from penstock.errors import InputError, ServiceError
+from penstock.rollout.backends.kserve import pods
+from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.choice import (
+    OPEN,
+    ROUTERS,
+    fitting,
+    require_feasible,
+    standing,
+)
+from penstock.rollout.backends.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve.state import Arm, ClusterState, Role
+from penstock.rollout.backends.kserve.store import ConfigMapStore
+from penstock.rollout.backends.kserve.users import Source, Users
 from penstock.rollout.journal import unfinished
-from penstock.rollout.kserve import pods
-from penstock.rollout.kserve.choice import OPEN, ROUTERS, fitting, require_feasible, standing
-from penstock.rollout.kserve.lease import ClusterLease
-from penstock.rollout.kserve.service import KserveService
-from penstock.rollout.kserve.state import Arm, ClusterState, Role
-from penstock.rollout.kserve.store import ConfigMapStore
-from penstock.rollout.kserve.users import Source, Users
 from penstock.rollout.router import Router, ServiceStatus, VersionStatus
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.store import Store
@@ -28,8 +34,8 @@ from penstock.rollout.store import Store
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
 
-class ClusterPlace:
-    """See `penstock.rollout.place.Place`.
+class ClusterTarget:
+    """See `penstock.rollout.target.Target`.
 
     Args:
         spec: How the service is deployed.

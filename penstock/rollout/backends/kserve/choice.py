@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable
 
 from penstock.cluster.client import Kube
 from penstock.errors import InputError, PenstockError, ServiceError
-from penstock.rollout.kserve import detect, manifests
-from penstock.rollout.kserve.gateway import GatewayRouter
-from penstock.rollout.kserve.knative import KnativeRouter
-from penstock.rollout.kserve.native import NativeRouter
-from penstock.rollout.kserve.service import KserveService
-from penstock.rollout.kserve.store import LONGEST
+from penstock.rollout.backends.kserve import detect, manifests
+from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.gateway import GatewayRouter
+from penstock.rollout.backends.kserve.knative import KnativeRouter
+from penstock.rollout.backends.kserve.native import NativeRouter
+from penstock.rollout.backends.kserve.store import LONGEST
 from penstock.rollout.spec import DeploymentSpec, KserveSpec
 
 ROUTERS: dict[str, type[KserveService]] = {
