@@ -22,15 +22,14 @@ from penstock.processes import supervisor as process
 from penstock.records.rollout import ArmSummary, Grids, Pairs
 from penstock.rollout.backends.local import servers, strays
 from penstock.rollout.backends.local.state import (
-    Assignment,
     Front,
     LocalState,
-    Origin,
     ServerArm,
     ServiceFolder,
 )
 from penstock.rollout.router import Observation
 from penstock.rollout.routers import front
+from penstock.rollout.state import Assignment
 
 PREDICT = "/v1/models/adult:predict"
 FEEDBACK = "/v1/models/adult:feedback"
@@ -135,7 +134,10 @@ class Steered:
         arms = {
             role: ServerArm(
                 identity=f"{role}-{port}-{fresh}",
-                origin=Origin(version=version, uri="", model="", folder=""),
+                version=version,
+                uri="",
+                model="",
+                folder="",
                 port=port,
                 process=process.this(),
             )

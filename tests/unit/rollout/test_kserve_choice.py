@@ -147,7 +147,7 @@ def test_a_service_of_two_routers_is_not_guessed_at(cluster: Cluster) -> None:
     for kind in ("kserve-gateway", "kserve-knative"):
         router = Driver(cluster, ROUTERS[kind]).router()
         with router.exclusive():
-            router.open()
+            serve(router, 1)
     with pytest.raises(ServiceError, match="several routers: kserve-gateway, kserve-knative"):
         _ = place().router
 

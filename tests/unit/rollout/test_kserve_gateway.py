@@ -15,8 +15,8 @@ from penstock.errors import InputError, LeaseLostError, ServiceError
 from penstock.records.rollout import Grids
 from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.backend import KserveService
-from penstock.rollout.backends.kserve.gateway import GatewayRouter
-from penstock.rollout.backends.kserve.native import NativeRouter
+from penstock.rollout.backends.kserve.gateway import GatewayBackend
+from penstock.rollout.backends.kserve.native import NativeBackend
 from penstock.rollout.backends.kserve.users import Source, Users
 from penstock.rollout.router import Routing
 from penstock.rollout.spec import PrometheusSpec
@@ -40,7 +40,7 @@ def driver() -> Iterator[Driver]:
         yield Driver(cluster)
 
 
-@pytest.fixture(params=[GatewayRouter, NativeRouter])
+@pytest.fixture(params=[GatewayBackend, NativeBackend])
 def either(request: pytest.FixtureRequest) -> Iterator[Driver]:
     """Of either router."""
     with running() as cluster:
@@ -401,7 +401,7 @@ def test_what_others_delete_or_alter_is_written_again(driver: Driver) -> None:
 
 
 def test_what_others_delete_of_kserve_s_own_canary_is_written_again(driver: Driver) -> None:
-    driver.kind = NativeRouter
+    driver.kind = NativeBackend
     router = driver.router()
     with router.exclusive():
         serve(router, 1)
@@ -534,7 +534,7 @@ def test_wrong_figures_and_versions_are_refused(driver: Driver) -> None:
 
 
 def test_kserve_s_own_canary_as_it_is_written(driver: Driver) -> None:
-    driver.kind = NativeRouter
+    driver.kind = NativeBackend
     router = driver.router(replicas=2)
     with router.exclusive():
         router.open()
@@ -567,7 +567,7 @@ def test_a_kserve_without_its_canary_or_its_split_is_found_out(
     driver: Driver, lack: dict[str, bool], match: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("penstock.rollout.backends.kserve.state_store.EFFECT", 1.0)
-    driver.kind = NativeRouter
+    driver.kind = NativeBackend
     router = driver.router()
     with router.exclusive():
         serve(router, 1)

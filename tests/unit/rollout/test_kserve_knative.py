@@ -17,7 +17,7 @@ from penstock.errors import InputError, ServiceError
 from penstock.records.rollout import Grids
 from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.backend import KserveService
-from penstock.rollout.backends.kserve.knative import KnativeRouter
+from penstock.rollout.backends.kserve.knative import KnativeBackend
 from penstock.rollout.router import Routing
 
 
@@ -35,7 +35,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> None:
 def driver() -> Iterator[Driver]:
     with running() as cluster:
         cluster.install_knative()
-        yield Driver(cluster, KnativeRouter)
+        yield Driver(cluster, KnativeBackend)
 
 
 def predictor_of(driver: Driver) -> dict[str, Any]:
@@ -440,7 +440,7 @@ class Mortal:
 
     def __post_init__(self) -> None:
         for name in ("create", "replace", "delete"):
-            kube = self.router._kube
+            kube = self.router.backend._kube
             setattr(kube, name, self._counted(getattr(kube, name)))
 
     def _counted(self, write: Callable[..., Any]) -> Callable[..., Any]:
@@ -544,4 +544,4 @@ def test_without_an_address_the_service_s_own_is_taken(driver: Driver) -> None:
     router = driver.router()
     with router.exclusive():
         serve(router, 1)
-    assert driver.router(address="").reach() == "http://adult.penstock.example.com"
+    assert driver.router(address="").backend.reach() == "http://adult.penstock.example.com"

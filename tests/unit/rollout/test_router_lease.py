@@ -23,8 +23,8 @@ from penstock.errors import InputError, LeaseLostError, ServiceError
 from penstock.processes import identity
 from penstock.processes import supervisor as process
 from penstock.rollout.backends.local import strays
-from penstock.rollout.backends.local.backend import LocalRouter
-from penstock.rollout.backends.local.lease import Lease, LeaseRecord
+from penstock.rollout.backends.local.backend import local_service
+from penstock.rollout.backends.local.lease import FileLease, LeaseRecord
 from penstock.rollout.backends.local.services import running_controller, stop
 from penstock.rollout.backends.local.state import LocalState, ServiceFolder
 from penstock.rollout.backends.local.target import LocalTarget
@@ -37,9 +37,9 @@ import sys
 from pathlib import Path
 from penstock.errors import PenstockError
 from penstock.rollout.router import Routing
-from penstock.rollout.backends.local.backend import LocalRouter
+from penstock.rollout.backends.local.backend import local_service
 
-router = LocalRouter(Path(sys.argv[1]), service="adult", port=0, lease=float(sys.argv[2]))
+router = local_service(Path(sys.argv[1]), service="adult", port=0, lease=float(sys.argv[2]))
 with router.exclusive():
     print("holds", flush=True)
     for line in sys.stdin:
@@ -80,8 +80,8 @@ def told(running: subprocess.Popen[str], header: str) -> str:
     return said(running)
 
 
-def router(home: Path) -> LocalRouter:
-    return LocalRouter(home, service="adult", port=0, lease=SECONDS)
+def router(home: Path) -> Any:
+    return local_service(home, service="adult", port=0, lease=SECONDS)
 
 
 def sticky(home: Path) -> str:
@@ -183,7 +183,7 @@ def written(home: Path, **holder: Any) -> Callable[..., None]:
     """Write a lease down as its holder would; the function that is returned changes it."""
     path = ServiceFolder(home, "adult").path
     path.mkdir(parents=True, exist_ok=True)
-    with Lease(path, service="adult", seconds=SECONDS).held():
+    with FileLease(path, service="adult", seconds=SECONDS).held():
         record = json.loads((path / "lease.json").read_text())
     record["holder"] = record["holder"] | {"token": "t"} | holder
 
@@ -342,7 +342,7 @@ def test_a_line_of_an_earlier_controller_is_not_put_over_a_later_one(home: Path)
         ours = first.store("2-rollout")
         ours.append(b"begun\n")
         path = ServiceFolder(home, "adult").path
-        with Lease(path, service="adult").held(force=True):
+        with FileLease(path, service="adult").taken():
             pass
         with second.router.exclusive():
             second.store("2-rollout").append(b"gone on with\n")

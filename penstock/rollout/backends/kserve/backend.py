@@ -1,39 +1,43 @@
-"""What the routers of KServe have in common: a state, an object that keeps it, and the actions.
+"""What the backends of KServe have in common: a state store, a gateway, and what is measured there.
 
-How a version is brought up, and how users' requests are weighed, is a router's own.
+How a version is brought up, and how users' requests are weighed, is a backend's own.
 """
 
 from __future__ import annotations
 
-import contextlib
-import secrets
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from abc import abstractmethod
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from typing import Any
 
 from penstock.cluster.client import Kube, Manifest
 from penstock.common import progress
-from penstock.errors import InputError, PenstockError, ServiceError
+from penstock.records.rollout import Grids
+from penstock.rollout.backend import Backend
 from penstock.rollout.backends.kserve import detect, manifests, pods
 from penstock.rollout.backends.kserve.inference import delete, of_service
 from penstock.rollout.backends.kserve.lease import ClusterLease
 from penstock.rollout.backends.kserve.measured import Measured, Steering
 from penstock.rollout.backends.kserve.prober import Prober
-from penstock.rollout.backends.kserve.state import Arm, ClusterState
-from penstock.rollout.backends.kserve.state_store import EFFECT, Keeper
+from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
+from penstock.rollout.backends.kserve.state_store import EFFECT, ObjectStore
 from penstock.rollout.backends.kserve.storage import storage_uri
 from penstock.rollout.backends.kserve.users import Users
-from penstock.rollout.router import Address, Health, Observation, Release, Routing
-from penstock.rollout.routers.tally import Edges, edges_of
+from penstock.rollout.router import Address, Health, Observation, Release
+from penstock.rollout.routers.tally import edges_of
+from penstock.rollout.service import Service
 from penstock.rollout.spec import KserveSpec
+from penstock.rollout.state import Role
 from penstock.rollout.traffic import predict_url
 from penstock.serving.marks import REPLAY, SMOKE, key_of
 
+KserveService = Service[ClusterArm, ClusterState]
 
-class KserveService(ABC):
-    """One service of a cluster; see `penstock.rollout.router.Router` for the actions.
+
+class KserveBackend(Backend[ClusterArm]):
+    """See `penstock.rollout.backend.Backend`.
+
+    A server that died is KServe's and Kubernetes' to start again.
 
     Args:
         kube: The cluster.
@@ -44,6 +48,12 @@ class KserveService(ABC):
         ready_timeout: Seconds that a version which served before may take to come up again.
         users: Counts users' requests during a rollout; None: they are no evidence.
     """
+
+    # Without a state nobody can tell whether users are served there: it is left alone.
+    owns_unnamed = False
+    # State and traffic are written to one API server, if not in one object: it takes both or none.
+    obeys_unwritten = False
+    keeps_beside = True
 
     def __init__(
         self,
@@ -64,11 +74,9 @@ class KserveService(ABC):
         self._ready_timeout = ready_timeout
         self._restarts = pods.Restarts()
         self._users_counted = users
-        self._state_in = self._keeper()
-        self._edges = Edges()
         self._gateway = ""
         self._opened: tuple[Prober, Measured] | None = None
-        self._state = ClusterState(service=service, token=secrets.token_hex(8))
+        self.store = self._state_store()
 
     @classmethod
     @abstractmethod
@@ -76,7 +84,7 @@ class KserveService(ABC):
         """Return the address of what keeps a service's state."""
 
     @abstractmethod
-    def _keeper(self) -> Keeper:
+    def _state_store(self) -> ObjectStore:
         """Return what keeps the state."""
 
     @abstractmethod
@@ -84,11 +92,11 @@ class KserveService(ABC):
         """Return the object in which it is kept."""
 
     @abstractmethod
-    def _arm(self, release: Release, *, storage: str) -> Arm:
+    def _arm(self, release: Release, *, storage: str) -> ClusterArm:
         """Return a release as it is served here."""
 
     @abstractmethod
-    def _start(self, arm: Arm, *, timeout: float) -> None:
+    def _start(self, arm: ClusterArm, *, timeout: float) -> None:
         """Bring a version up without traffic, which the state has passing; return when it is ready.
 
         Raises:
@@ -97,7 +105,7 @@ class KserveService(ABC):
 
     @abstractmethod
     def _is_server(self, name: str) -> bool:
-        """Return whether an InferenceService of this name and service is one of this router's."""
+        """Return whether an InferenceService of this name and service is one of this backend's."""
 
     @abstractmethod
     def _follow(self) -> None:
@@ -108,7 +116,7 @@ class KserveService(ABC):
         """Return whether somebody has deleted a server that the state names."""
 
     @abstractmethod
-    def _require_split(self, arm: Arm) -> None:
+    def _require_split(self, arm: ClusterArm) -> None:
         """Return if weights between the stable version and this candidate would have effect.
 
         Raises:
@@ -123,6 +131,16 @@ class KserveService(ABC):
     def _own(self) -> dict[str, str]:
         """Return the headers by which the rollout's own requests reach the route's rules."""
 
+    def as_service(self) -> KserveService:
+        """Return the service that is carried by it."""
+        return Service(
+            self._service,
+            store=self.store,
+            lease=self._lease,
+            backend=self,
+            ready_timeout=self._ready_timeout,
+        )
+
     def reach(self) -> str:
         """Return the gateway's address.
 
@@ -136,6 +154,10 @@ class KserveService(ABC):
         return detect.require(self._kube, self._spec)
 
     @property
+    def _state(self) -> ClusterState:
+        return self.store.state
+
+    @property
     def url(self) -> str:
         """Where users reach the service."""
         return self.url_at(self._gateway)
@@ -145,128 +167,114 @@ class KserveService(ABC):
         host = self._users().get("host")
         return f"{gateway.partition('://')[0]}://{host}" if host else gateway
 
-    @property
-    def stable(self) -> int | None:
-        """The version that the service falls back to."""
-        return self._state.stable.version if self._state.stable else None
+    def connect(self) -> None:
+        """See that the cluster has what a release needs, and where its gateway is."""
+        self._gateway = self._require()
 
-    @property
-    def candidate(self) -> int | None:
-        """The version that is brought up beside it."""
-        return self._state.candidate.version if self._state.candidate else None
+    def disconnect(self) -> None:
+        """Give the connections back."""
+        if self._opened is not None:
+            self._opened[0].close()
+            self._opened = None
+        if self._users_counted is not None:
+            self._users_counted.close()
 
-    @property
-    def state(self) -> ClusterState:
-        """What the service consists of, as it was read or written last."""
-        return self._state
+    def arm_of(self, release: Release) -> ClusterArm:
+        """Return a release as it would be served here.
 
-    def refresh(self) -> bool:
-        """Read the service's state; return whether there is a service."""
-        found = self._state_in.read()
-        self._state = found or self._state
-        return found is not None
-
-    @contextlib.contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Hold the service's lease, and first mend it and remove what nobody has finished."""
-        with self._lease.held():
-            self._gateway = self._require()
-            if self.refresh():
-                self._lease.outdo(self._state.term)
-                self.mend()
-                self._sweep()
-            try:
-                yield
-            except (PenstockError, KeyboardInterrupt):
-                self._forget_unused()
-                raise
-            finally:
-                self._close()
-
-    def open(self) -> None:
-        """Make sure that what keeps the state is the service's own and has taken effect."""
-        self._save()
-
-    def deploy(self, release: Release, *, timeout: float) -> Address:
-        """Bring `release` up as the candidate, without traffic; return where it alone answers."""
-        self.mend()
+        Raises:
+            InputError: If KServe cannot read its files from where they lie.
+            ServiceError: If the registry does not answer.
+        """
         storage = storage_uri(
             self._service,
             release.version,
             tracking_uri=self._tracking_uri,
             replaced=self._spec.artifacts,
         )
-        arm = self._arm(release, storage=storage)
-        for role, found in self._state.roles().items():
-            if role != "retired" and found.same(arm):
-                return Address(self._gateway, self._marked(role, SMOKE))
-        if self.stable == release.version:
-            raise InputError(
-                f"version {release.version} is the stable one, from other files or with a drill",
-                where=f"service {self._service}",
-                remedy="Register the model as a version of its own.",
-            )
-        self._remove_candidate()
-        self._remove_retired()
-        self._sweep()
-        self._write_down(passing=(arm,))
-        try:
-            self._start(arm, timeout=timeout)
-            self._save(candidate=arm, passing=(), baseline=self._baseline(arm), weight=0, mirror=0)
-            self._probe.wait_for(arm.version, headers=self._headers("candidate"), timeout=EFFECT)
-            if self._state.stable:
-                self._require_split(arm)
-        except BaseException:
-            with contextlib.suppress(ServiceError):
-                self.clean_up()
-            raise
-        return Address(self._gateway, self._marked("candidate", SMOKE))
+        return self._arm(release, storage=storage)
 
-    def route(self, routing: Routing) -> None:
-        """Set mirroring and assignment."""
-        if not 0 <= routing.mirror <= 1:
-            raise InputError(f"a share of {routing.mirror} to mirror", remedy="Give 0 to 1.")
-        edges = edges_of(routing.grids.model_dump())
-        self._save(edges, mirror=routing.mirror, choice_header=routing.choice_header)
+    def start(self, arm: ClusterArm, *, timeout: float) -> ClusterArm:
+        """Bring a version up without traffic, unless it is up; return it once it is ready."""
+        self._start(arm, timeout=timeout)
+        baseline = pods.baseline_of(self._kube, self._spec.namespace, arm)
+        return arm.model_copy(update={"baseline": baseline})
 
-    def set_weight(self, version: int, percent: int) -> None:
-        """Give the candidate `percent` of new requests."""
-        if not 0 <= percent <= 100:
-            raise InputError(f"a weight of {percent} %", remedy="Give 0 to 100.")
-        self._require_candidate(version)
-        self._save(weight=percent)
-        self._wait_for_weight(version, percent=percent)
+    def apply(self) -> None:
+        """Wait until what was written is in effect, make the rest follow, and steer by it."""
+        self.store.wait()
+        self._follow()
+        self._steer()
+
+    def prove(self) -> None:
+        """Return once the candidate is reached, and weights between it and the stable one work."""
+        candidate = self._state.candidate
+        assert candidate is not None
+        headers = self._headers("candidate")
+        self._probe.wait_for(candidate.version, headers=headers, timeout=EFFECT)
+        # With traffic of its own it was proved before it got any.
+        if self._state.stable and not self._state.weight:
+            self._require_split(candidate)
+
+    def wait_for_weight(self, version: int, *, percent: int) -> None:
+        """Return once users' requests are shared so, as far as a few can tell."""
+        self._probe.wait_for_weight(version, percent=percent, headers=self._users(), timeout=EFFECT)
+
+    def sweep(self) -> None:
+        """Delete what bears the service's label and has no role in its state.
+
+        What is deleted was found before the cluster was asked for the lease, and only that very
+        object is: a later controller sweeps before it starts anything.
+        """
+        found = of_service(self._kube, self._spec.namespace, self._service)
+        named = {arm.name for arm in self._state.arms()}
+        idle = [one for one in found if self._is_idle(one["metadata"]["name"], named)]
+        if idle:
+            self._lease.confirm()
+        for one in idle:
+            delete(self._kube, self._spec.namespace, one, service=self._service)
+
+    def mend(self) -> None:
+        """Write again what somebody else has deleted or altered."""
+        again = f"{self._service} was altered from outside: writing it again"
+        if self._missing():
+            progress.say(again)
+            # First, because a route to servers that are not there is not accepted.
+            self._follow()
+        if self.store.altered():
+            progress.say(again)
+            self.store.save()
+            self.apply()
+
+    def address(self, role: Role) -> Address:
+        """Return where a role's version alone answers."""
+        return Address(self._gateway, self._marked(role, SMOKE))
 
     def observe(self) -> Observation:
         """Return what came of the requests that were replayed, and of users' where they count."""
-        self._lease.check()
         seen = self._measure.observe()
         if self._users_counted is None:
             return seen
         self._users_counted.look(self._ready_pods)
         return self._users_counted.added_to(seen)
 
-    def health(self, version: int) -> Health:
+    def health(self, arm: ClusterArm) -> Health:
         """Return how one version's servers are.
 
         Where users' requests are evidence, a candidate with traffic must answer through the
         gateway too: what the gateway answers in its stead is in no figure of the pods.
         """
-        self._lease.check()
-        arm = self._state.arm(version)
-        if arm is None:
-            return Health(ready=False, restarts=0, memory=None, reason="It is not up.")
         health = pods.health_of(
             self._kube,
             self._spec.namespace,
             arm,
             restarts=self._restarts,
-            baseline=self._state.baseline,
+            baseline=arm.baseline,
         )
-        if not (self._users_counted and health.ready and version == self.candidate):
+        if not (self._users_counted and health.ready and arm == self._state.candidate):
             return health
         found = self._probe.version(self._headers("candidate"))
-        if found == str(version):
+        if found == str(arm.version):
             return health
         said = f"version {found}" if found.isdigit() else found
         return replace(health, ready=False, reason=f"The gateway answers for it with {said}.")
@@ -279,48 +287,6 @@ class KserveService(ABC):
     def replay(self, bodies: Sequence[bytes], *, rate: float) -> AbstractContextManager[None]:
         """Send requests through the gateway, each to the arm that the weights give it."""
         return self._measure.replay(bodies, rate=rate)
-
-    def mend(self) -> None:
-        """Write again what somebody else has deleted or altered.
-
-        A server that died is KServe's and Kubernetes' to start again.
-        """
-        self._lease.check()
-        again = f"{self._service} was altered from outside: writing it again"
-        if self._missing():
-            progress.say(again)
-            # First, because a route to servers that are not there is not accepted.
-            self._follow()
-        if self._state_in.altered():
-            progress.say(again)
-            self._save()
-
-    def promote(self, version: int) -> None:
-        """Make the candidate the stable version, with all traffic."""
-        state = self._state
-        if not (state.candidate is None and self.stable == version):
-            candidate = self._require_candidate(version)
-            self._save(stable=candidate, candidate=None, retired=state.stable, weight=0, mirror=0.0)
-        self._wait_for_weight(version, percent=100)
-
-    def rollback(self, version: int) -> None:
-        """Take all traffic from `version` and give it back to the one before."""
-        self._lease.check()
-        if self.candidate is None and self.stable == version:
-            self._step_back()
-        self._save(weight=0, mirror=0.0)
-        if self.stable is not None and self.stable != version:
-            self._wait_for_weight(version, percent=0)
-
-    def clean_up(self) -> None:
-        """Delete every version without traffic, and the route too where nothing is left."""
-        self._lease.check()
-        if self._state.weight == 0:
-            self._remove_candidate()
-        self._remove_retired()
-        self._sweep()
-        if not self._state.roles():
-            self._state_in.delete()
 
     @property
     def _probe(self) -> Prober:
@@ -344,38 +310,20 @@ class KserveService(ABC):
         """Return the headers of a request to an arm that is the rollout's own, not a user's."""
         return {**self._headers(arm), mark: key_of(self._state.token)}
 
-    def _wait_for_weight(self, version: int, *, percent: int) -> None:
-        self._probe.wait_for_weight(version, percent=percent, headers=self._users(), timeout=EFFECT)
-
-    def _save(self, edges: Edges | None = None, **changes: Any) -> None:
-        """Write state and traffic, wait until they are in effect, and steer by them."""
-        self._write_down(**changes)
-        self._edges = edges or self._edges
-        self._follow()
-        self._steer()
-
-    def _write_down(self, **changes: Any) -> None:
-        """Write the state alone."""
-        self._lease.check()
-        state = self._state.model_copy(update={**changes, "term": self._lease.term})
-        self._state_in.write(self._kept(state))
-        # Written is what counts, whatever comes of waiting for it.
-        self._state = state
-        self._state_in.wait()
-
     def _steer(self) -> None:
         state = self._state
+        grids = state.assignment.grids or Grids()
         steering = Steering(
             headers={
                 arm.version: self._marked(role, REPLAY)
                 for role, arm in state.roles().items()
                 if role != "retired"
             },
-            stable=self.stable,
-            candidate=self.candidate,
+            stable=state.stable.version if state.stable else None,
+            candidate=state.candidate.version if state.candidate else None,
             weight=state.weight,
-            mirror=state.mirror,
-            edges=self._edges,
+            mirror=state.assignment.mirror,
+            edges=edges_of(grids.model_dump()),
         )
         self._measure.steer(steering)
         if self._users_counted is not None:
@@ -385,83 +333,5 @@ class KserveService(ABC):
         arm = self._state.arm(version)
         return pods.ready_names(self._kube, self._spec.namespace, arm) if arm else frozenset()
 
-    def _step_back(self) -> None:
-        """Swap the stable version with the one before it, which is brought up if it must be."""
-        state = self._state
-        before = state.retired or state.previous
-        if before is not None:
-            if before is not state.retired:
-                self._write_down(passing=(before,))
-            self._start(before, timeout=self._ready_timeout)
-        self._save(
-            stable=before,
-            candidate=state.stable,
-            retired=None,
-            previous=None if before is state.previous else state.previous,
-            passing=(),
-            weight=0,
-            mirror=0.0,
-        )
-
-    def _remove_candidate(self) -> None:
-        candidate = self._state.candidate
-        if candidate:
-            self._remove(candidate, candidate=None, weight=0, mirror=0.0)
-
-    def _remove_retired(self) -> None:
-        retired = self._state.retired
-        if retired:
-            self._remove(retired, retired=None, previous=retired)
-
-    def _remove(self, arm: Arm, **changes: Any) -> None:
-        """Take a version out of the state's roles, then its servers away, then forget it."""
-        self._save(passing=(*self._state.passing, arm), **changes)
-        self._sweep()
-
-    def _sweep(self) -> None:
-        """Delete what bears the service's label and has no role in its state.
-
-        What is deleted was found before the cluster was asked for the lease, and only that very
-        object is: a later controller sweeps before it starts anything.
-        """
-        found = of_service(self._kube, self._spec.namespace, self._service)
-        named = {arm.name for arm in self._state.roles().values()}
-        idle = [one for one in found if self._is_idle(one["metadata"]["name"], named)]
-        if idle:
-            self._lease.confirm()
-        for one in idle:
-            delete(self._kube, self._spec.namespace, one, service=self._service)
-        if self._state.passing:
-            self._save(passing=())
-
     def _is_idle(self, name: str, named: set[str]) -> bool:
         return name not in named and self._is_server(name)
-
-    def _baseline(self, arm: Arm) -> dict[str, int]:
-        return pods.baseline_of(self._kube, self._spec.namespace, arm)
-
-    def _forget_unused(self) -> None:
-        """Delete a state, and a route, that were opened for what then did not come."""
-        with contextlib.suppress(PenstockError):
-            # As it is kept: a write may have come through although its answer was lost.
-            found = self._state_in.read()
-            if found and not (found.roles() or found.passing):
-                self._state_in.delete()
-
-    def _close(self) -> None:
-        if self._opened is not None:
-            self._opened[0].close()
-            self._opened = None
-        if self._users_counted is not None:
-            self._users_counted.close()
-
-    def _require_candidate(self, version: int) -> Arm:
-        self._lease.check()
-        candidate = self._state.candidate
-        if candidate is None or candidate.version != version:
-            raise InputError(
-                f"version {version} is not the candidate",
-                where=f"service {self._service}",
-                remedy="Deploy it first.",
-            )
-        return candidate

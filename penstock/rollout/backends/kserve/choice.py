@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterable
 from penstock.cluster.client import Kube
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.rollout.backends.kserve import detect, manifests
-from penstock.rollout.backends.kserve.backend import KserveService
-from penstock.rollout.backends.kserve.gateway import GatewayRouter
-from penstock.rollout.backends.kserve.knative import KnativeRouter
-from penstock.rollout.backends.kserve.native import NativeRouter
+from penstock.rollout.backends.kserve.backend import KserveBackend
+from penstock.rollout.backends.kserve.gateway import GatewayBackend
+from penstock.rollout.backends.kserve.knative import KnativeBackend
+from penstock.rollout.backends.kserve.native import NativeBackend
 from penstock.rollout.backends.kserve.store import LONGEST
 from penstock.rollout.spec import DeploymentSpec, KserveSpec
 
-ROUTERS: dict[str, type[KserveService]] = {
-    "kserve-gateway": GatewayRouter,
-    "kserve-knative": KnativeRouter,
-    "kserve-native": NativeRouter,
+ROUTERS: dict[str, type[KserveBackend]] = {
+    "kserve-gateway": GatewayBackend,
+    "kserve-knative": KnativeBackend,
+    "kserve-native": NativeBackend,
 }
 OPEN = "kserve"
 """What `deployment.router` says where it leaves the choice to this module."""

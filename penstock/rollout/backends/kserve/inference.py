@@ -10,14 +10,14 @@ from penstock.cluster.client import INFERENCE_SERVICES, ConflictError, Kube, Man
 from penstock.errors import ServiceError
 from penstock.rollout.backends.kserve import pods
 from penstock.rollout.backends.kserve.owner import require_ours, selector
-from penstock.rollout.backends.kserve.state import Arm
-from penstock.rollout.backends.kserve.state_store import ATTEMPTS, POLL, contended, looks, over
+from penstock.rollout.backends.kserve.state import ClusterArm
+from penstock.rollout.backends.kserve.state_store import ATTEMPTS, POLL, contended, over, poll
 
 
 def wait_until_up(
     kube: Kube,
     namespace: str,
-    arm: Arm,
+    arm: ClusterArm,
     *,
     timeout: float,
     check: Callable[[], None],
@@ -118,7 +118,7 @@ def delete(kube: Kube, namespace: str, found: Manifest, *, service: str) -> None
     require_ours(found, service=service, where=where)
     with contextlib.suppress(ConflictError):
         kube.delete(path, like=found)
-    for _ in looks():
+    for _ in poll():
         there = kube.get(path)
         if there is None or there["metadata"]["uid"] != found["metadata"]["uid"]:
             return

@@ -1,4 +1,4 @@
-"""The router of KServe in Knative mode: one InferenceService, whose versions are its revisions.
+"""The backend of KServe in Knative mode: one InferenceService, whose versions are its revisions.
 
 KServe gives `canaryTrafficPercent` of users' requests to the newest revision that is ready and the
 rest to the one that had all of them last. It passes an InferenceService's annotations on to each
@@ -11,16 +11,16 @@ own revision is ready all requests.
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from penstock.cluster.client import CONFIG_MAPS, INFERENCE_SERVICES, Manifest
 from penstock.errors import InputError, ServiceError
 from penstock.rollout.backends.kserve import detect, manifests
-from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.backend import KserveBackend
 from penstock.rollout.backends.kserve.inference import put, require_kept, wait_until_up
-from penstock.rollout.backends.kserve.state import Arm, ClusterState
-from penstock.rollout.backends.kserve.state_store import EFFECT, Keeper, looks
+from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
+from penstock.rollout.backends.kserve.state_store import EFFECT, ObjectStore, poll
 from penstock.rollout.router import Release
 
 _NEWEST, _BEFORE = "latest", "prev"
@@ -28,8 +28,11 @@ _NEWEST, _BEFORE = "latest", "prev"
 _MODES = ("", "Knative", "Serverless")
 
 
-class KnativeRouter(KserveService):
+class KnativeBackend(KserveBackend):
     """One service of a cluster, weighed by Knative."""
+
+    # Its newest revision is of the version that is gone back to.
+    keeps_beside = False
 
     @classmethod
     def kept_at(cls, namespace: str, service: str) -> str:
@@ -44,30 +47,36 @@ class KnativeRouter(KserveService):
         """Return where users reach the service."""
         return self._status().get("url", "") or gateway
 
-    def open(self) -> None:
-        """Make sure that what keeps the state is the service's own and has taken effect."""
-        if not self.refresh():
+    def require_address(self) -> None:
+        """Return unless there is an InferenceService whose state is gone.
+
+        Raises:
+            ServiceError: If there is one.
+        """
+        if not self.store.load():
             namespace, service = self._spec.namespace, self._service
             keeper = self.kept_at(namespace, service)
             require_kept(self._kube, namespace, service, keeper=keeper)
-        super().open()
 
-    def set_weight(self, version: int, percent: int) -> None:
-        """Give the candidate `percent` of new requests."""
+    def require_weight(self, percent: int) -> None:
+        """Refuse a share of 100 %.
+
+        Raises:
+            InputError: If it is one.
+        """
         if percent == 100:
             raise InputError(
                 "at 100 % KServe keeps no way back to the version before",
                 where="deployment.canary.steps",
                 remedy="End below 100: the promotion gives it the rest.",
             )
-        super().set_weight(version, percent)
 
     def _require(self) -> str:
         detect.require_knative(self._kube, self._spec)
         return self.reach()
 
-    def _keeper(self) -> Keeper:
-        return Keeper(
+    def _state_store(self) -> ObjectStore:
+        return ObjectStore(
             self._kube,
             resource=CONFIG_MAPS,
             kind="ConfigMap",
@@ -75,14 +84,15 @@ class KnativeRouter(KserveService):
             name=_kept_name(self._service),
             service=self._service,
             lease=self._lease,
+            manifest=self._kept,
         )
 
     def _kept(self, state: ClusterState) -> Manifest:
         return manifests.state_map(state, name=_kept_name(self._service), spec=self._spec)
 
-    def _arm(self, release: Release, *, storage: str) -> Arm:
+    def _arm(self, release: Release, *, storage: str) -> ClusterArm:
         token = self._state.token
-        return Arm.of(release, name=self._service, backend="", storage=storage, token=token)
+        return ClusterArm.of(release, name=self._service, backend="", storage=storage, token=token)
 
     def _users(self) -> dict[str, str]:
         return _host(self._status().get("url", ""))
@@ -93,7 +103,7 @@ class KnativeRouter(KserveService):
     def _headers(self, arm: str) -> dict[str, str]:
         beside = self._state.stable is not None and self._state.candidate is not None
         tag = _BEFORE if beside and arm == "stable" else _NEWEST
-        for _ in looks():
+        for _ in poll():
             if found := _host(self._tagged(tag).get("url", "")):
                 return found
         raise ServiceError(
@@ -102,7 +112,7 @@ class KnativeRouter(KserveService):
             remedy="Look at its status.components.predictor.traffic.",
         )
 
-    def _start(self, arm: Arm, *, timeout: float) -> None:
+    def _start(self, arm: ClusterArm, *, timeout: float) -> None:
         if self._state.stable is None:
             self._write(arm, percent=None)
             self._wait_for(arm, timeout=timeout)
@@ -130,7 +140,7 @@ class KnativeRouter(KserveService):
         else:
             self._give_all_to(alone)
 
-    def _give_all_to(self, arm: Arm) -> None:
+    def _give_all_to(self, arm: ClusterArm) -> None:
         """Serve one version alone, without a moment in which another one gets its requests."""
         found = self._found()
         before = ""
@@ -150,22 +160,11 @@ class KnativeRouter(KserveService):
         assert wanted is not None
         return _files(found) != self._files_of(wanted) or _percent(found) != self._percent()
 
-    def _require_split(self, arm: Arm) -> None:
+    def _require_split(self, arm: ClusterArm) -> None:
         assert self._state.stable is not None
         stable = self._state.stable.version
         self._probe.wait_for(stable, headers=self._headers("stable"), timeout=EFFECT)
-        self._wait_for_weight(arm.version, percent=0)
-
-    def _step_back(self) -> None:
-        before = self._state.retired or self._state.previous
-        if before is None:
-            super()._step_back()
-            return
-        # The version that is to go serves on until the one before is ready.
-        self._write_down(passing=(before,))
-        self._start(before, timeout=self._ready_timeout)
-        previous = None if before == self._state.previous else self._state.previous
-        self._save(stable=before, candidate=None, retired=None, previous=previous, passing=())
+        self.wait_for_weight(arm.version, percent=0)
 
     def _steer(self) -> None:
         if self._state.roles():
@@ -197,15 +196,15 @@ class KnativeRouter(KserveService):
         both = self._state.stable is not None and self._state.candidate is not None
         return self._state.weight if both else None
 
-    def _files_of(self, arm: Arm) -> tuple[object, ...]:
+    def _files_of(self, arm: ClusterArm) -> tuple[object, ...]:
         return _files(self._manifest(arm, percent=None, revision=""))
 
-    def _manifest(self, arm: Arm, *, percent: int | None, revision: str) -> Manifest:
+    def _manifest(self, arm: ClusterArm, *, percent: int | None, revision: str) -> Manifest:
         return manifests.knative_service(
             arm, percent=percent, revision=revision, service=self._service, spec=self._spec
         )
 
-    def _write(self, arm: Arm, *, percent: int | None) -> None:
+    def _write(self, arm: ClusterArm, *, percent: int | None) -> None:
         """Write a version and its share; one that is there already stays the revision it is."""
         found = self._found()
         revision = secrets.token_hex(4)
@@ -248,7 +247,9 @@ class KnativeRouter(KserveService):
             "controller again, and release to a service of another name.",
         )
 
-    def _wait_for(self, arm: Arm, *, timeout: float, newer_than: str = "", kept: str = "") -> None:
+    def _wait_for(
+        self, arm: ClusterArm, *, timeout: float, newer_than: str = "", kept: str = ""
+    ) -> None:
         """Return when the newest revision is ready and answers as a version.
 
         Args:
@@ -266,7 +267,7 @@ class KnativeRouter(KserveService):
             ready=lambda: self._is_ready(arm, newer_than=newer_than, kept=kept),
         )
 
-    def _is_ready(self, arm: Arm, *, newer_than: str, kept: str) -> bool:
+    def _is_ready(self, arm: ClusterArm, *, newer_than: str, kept: str) -> bool:
         status = self._status()
         self._require_mode(status)
         predictor = _predictor_of(status)
@@ -292,7 +293,7 @@ class KnativeRouter(KserveService):
 
     def _wait_until_rolled_out(self) -> None:
         newest = ""
-        for _ in looks():
+        for _ in poll():
             found = self._predictor()
             newest = found.get("latestReadyRevision", "")
             if newest == found.get("latestRolledoutRevision", ""):
@@ -331,10 +332,3 @@ def _percent(service: Manifest | None) -> int | None:
         "canaryTrafficPercent"
     )
     return found
-
-
-if TYPE_CHECKING:
-    from penstock.rollout.router import Router
-
-    def _is_a_router(router: KnativeRouter) -> Router:
-        return router

@@ -1,33 +1,27 @@
-"""Who drives a service of a cluster: one controller at a time, by a coordination.k8s.io Lease."""
+"""The lease of a service on a cluster: a coordination.k8s.io Lease."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
 import secrets
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 from penstock.cluster.client import LEASES, ConflictError, Kube, Manifest
 from penstock.common import progress
-from penstock.errors import LeaseLostError, PenstockError, ServiceError
+from penstock.errors import ServiceError
+from penstock.processes.identity import since_boot
 from penstock.rollout.backends.kserve.owner import MANAGED, SERVICE, require_ours
-from penstock.rollout.beside import beside
+from penstock.rollout.lease import SECONDS, Lease
 
-_log = logging.getLogger(__name__)
-
-SECONDS = 30
-_RENEWALS = 6
-"""Times that a lease is renewed within its duration: whoever looks on learns of one soon."""
 _POLL = 1.0
 
 
-class ClusterLease:
-    """The right to drive one service, renewed by a thread while it is held.
+class ClusterLease(Lease):
+    """See `penstock.rollout.lease.Lease`.
 
     No clock of another machine is read: a lease counts as given up once nobody has renewed it for
     its whole duration while this process looked on (as client-go's leader election has it). A
@@ -45,13 +39,12 @@ class ClusterLease:
     def __init__(
         self, kube: Kube, *, namespace: str, service: str, name: str, seconds: int = SECONDS
     ) -> None:
+        super().__init__(service=service, seconds=seconds)
         self._kube = kube
         self._collection = LEASES.path(namespace)
         self._path = LEASES.path(namespace, name)
         self._where = f"Lease {namespace}/{name}"
         self._name = name
-        self._service = service
-        self._seconds = seconds
         self._identity = ""
         self._term = 0
         self._valid_until = 0.0
@@ -71,7 +64,7 @@ class ClusterLease:
         """
         first: Manifest | None = None
         while True:
-            asked, found = _elapsed(), self._read()
+            asked, found = since_boot(), self._read()
             if found is None or not _holder(found):
                 return False
             if first and first["spec"] != found["spec"]:
@@ -79,23 +72,7 @@ class ClusterLease:
             if self._silent(found, asked):
                 return False
             first = found
-            time.sleep(min(_POLL, self._seconds / _RENEWALS))
-
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold the lease until the block ends.
-
-        Raises:
-            ServiceError: If another controller holds the lease and is alive, or it is no lease of
-                this service.
-        """
-        self._acquire()
-        try:
-            with beside(self._renew, name=f"lease-{self._service}"):
-                yield
-        finally:
-            self._term = 0
-            self._release()
+            time.sleep(min(_POLL, self.renewed_every))
 
     def check(self) -> None:
         """Return if the lease is still held, as far as this process knows.
@@ -103,7 +80,7 @@ class ClusterLease:
         Raises:
             LeaseLostError: If it is not.
         """
-        if not self._term or _elapsed() >= self._valid_until:
+        if not self._term or since_boot() >= self._valid_until:
             raise self.lost("its lease is not held any more")
 
     def confirm(self) -> None:
@@ -145,19 +122,11 @@ class ClusterLease:
                     self._kube.replace(self._path, found)
                     self._term = term + 1
 
-    def lost(self, how: str) -> LeaseLostError:
-        """Return the error for a controller that another one has taken over from."""
-        return LeaseLostError(
-            f"this process does not drive it any more: {how}",
-            where=f"service {self._service}",
-            remedy="Look at what it does now with: penstock status.",
-        )
-
     def _acquire(self) -> None:
         self._identity = f"{socket.gethostname()}_{secrets.token_hex(8)}"
         seen: Manifest | None = None
         while True:
-            asked, found = _elapsed(), self._read()
+            asked, found = since_boot(), self._read()
             holder = _holder(found) if found else ""
             if found and seen and holder and seen["spec"] != found["spec"]:
                 raise ServiceError(
@@ -183,7 +152,7 @@ class ClusterLease:
         """
         spec = found["spec"]
         if self._seen != spec:
-            self._seen, self._seen_at = spec, _elapsed()
+            self._seen, self._seen_at = spec, since_boot()
         seconds = int(spec.get("leaseDurationSeconds") or 0)
         return asked - self._seen_at > max(self._seconds, seconds)
 
@@ -192,7 +161,7 @@ class ClusterLease:
         now, term = _now(), (_term(found) if found else 0) + 1
         spec = {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": self._seconds,
+            "leaseDurationSeconds": int(self._seconds),
             "acquireTime": now,
             "renewTime": now,
             "leaseTransitions": term,
@@ -219,28 +188,24 @@ class ClusterLease:
         self._term = term
         return True
 
-    def _renew(self, over: threading.Event) -> None:
-        while not over.wait(self._seconds / _RENEWALS):
-            asked = _elapsed()
-            try:
-                with self._lock:
-                    found = self._read()
-                    if found is None or _holder(found) != self._identity:
-                        self._valid_until = 0.0
-                        return
-                    found["spec"]["renewTime"] = _now()
-                    self._kube.replace(self._path, found)
-                self._valid_until = asked + self._seconds
-            except PenstockError as error:
-                # It may work the next time; if it does not, the lease expires, as it should.
-                _log.warning("the lease of %s was not renewed: %s", self._service, error)
+    def _renew(self) -> bool:
+        asked = since_boot()
+        with self._lock:
+            found = self._read()
+            if found is None or _holder(found) != self._identity:
+                self._valid_until = 0.0
+                return False
+            found["spec"]["renewTime"] = _now()
+            self._kube.replace(self._path, found)
+        self._valid_until = asked + self._seconds
+        return True
 
     def _release(self) -> None:
-        with contextlib.suppress(PenstockError):
-            found = self._read()
-            if found and _holder(found) == self._identity:
-                found["spec"]["holderIdentity"] = ""
-                self._kube.replace(self._path, found)
+        self._term = 0
+        found = self._read()
+        if found and _holder(found) == self._identity:
+            found["spec"]["holderIdentity"] = ""
+            self._kube.replace(self._path, found)
 
     def _read(self) -> Manifest | None:
         found = self._kube.get(self._path)
@@ -255,11 +220,6 @@ def _holder(found: Manifest) -> str:
 
 def _term(found: Manifest) -> int:
     return int(found["spec"].get("leaseTransitions") or 0)
-
-
-def _elapsed() -> float:
-    # The usual monotonic clock stands still while a machine sleeps, and a lease runs out meanwhile.
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
 def _now() -> str:

@@ -8,8 +8,9 @@ from typing import Any
 from penstock.cluster.client import CONFIG_MAPS, HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.rollout.backends.kserve.owner import MANAGED
 from penstock.rollout.backends.kserve.owner import SERVICE as _SERVICE
-from penstock.rollout.backends.kserve.state import Arm, ClusterState, Role
+from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
 from penstock.rollout.spec import KserveSpec
+from penstock.rollout.state import Role
 
 ARM_HEADER = "x-penstock-arm"
 """Header by which the rollout's own requests reach the arm they mean; its value holds a token."""
@@ -30,7 +31,7 @@ _PORT = 80
 _MODULE = ["python", "-m"]
 
 
-def inference_service(arm: Arm, *, service: str, spec: KserveSpec) -> Manifest:
+def inference_service(arm: ClusterArm, *, service: str, spec: KserveSpec) -> Manifest:
     """Return the InferenceService of one version alone.
 
     It gets no route of its own (its visibility is cluster-local): the only way to it is the one
@@ -89,7 +90,7 @@ def native_service(state: ClusterState, *, spec: KserveSpec) -> Manifest:
 
 
 def knative_service(
-    arm: Arm, *, percent: int | None, revision: str, service: str, spec: KserveSpec
+    arm: ClusterArm, *, percent: int | None, revision: str, service: str, spec: KserveSpec
 ) -> Manifest:
     """Return the InferenceService of a service whose versions are revisions of Knative.
 
@@ -143,7 +144,7 @@ def state_map(state: ClusterState, *, name: str, spec: KserveSpec) -> Manifest:
     }
 
 
-def pods_selector(arm: Arm) -> str:
+def pods_selector(arm: ClusterArm) -> str:
     """Return the label selector of a version's pods."""
     if arm.backend:
         return f"app=isvc.{arm.backend}"
@@ -182,7 +183,7 @@ def _visible(visible: bool) -> dict[str, str]:
     return {VISIBILITY: "" if visible else "cluster-local"}
 
 
-def _identity(arm: Arm) -> dict[str, str]:
+def _identity(arm: ClusterArm) -> dict[str, str]:
     return {"penstock/model": arm.uri, "penstock/digest": arm.model}
 
 
@@ -190,7 +191,7 @@ def _packed(state: ClusterState) -> str:
     return json.dumps(state.payload(), separators=(",", ":"))
 
 
-def _predictor(arm: Arm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
+def _predictor(arm: ClusterArm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
     arguments = [f"--name={service}", f"--version={arm.version}", f"--digest={arm.model}"]
     if arm.export:
         arguments.append(f"--export={arm.export}")
@@ -207,7 +208,7 @@ def _predictor(arm: Arm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
     return {"serviceAccountName": spec.service_account, "model": model}
 
 
-def _canary(arm: Arm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
+def _canary(arm: ClusterArm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
     predictor = _predictor(arm, service=service, spec=spec)
     # KServe's definition asks for the container's name here, and its webhook refuses it elsewhere.
     predictor["model"]["name"] = "kserve-container"
@@ -215,7 +216,7 @@ def _canary(arm: Arm, *, service: str, spec: KserveSpec) -> dict[str, Any]:
     return {"name": _variant(arm), "minReplicas": 1, **predictor}
 
 
-def _variant(arm: Arm) -> str:
+def _variant(arm: ClusterArm) -> str:
     return f"v{arm.version}"
 
 
@@ -289,7 +290,7 @@ def _own_rules(state: ClusterState) -> list[dict[str, Any]]:
 
 def _chosen_rules(state: ClusterState) -> list[dict[str, Any]]:
     """Send users who name a version to it; to the candidate only where it has traffic at all."""
-    header, stable = state.choice_header, _only(state.stable)
+    header, stable = state.assignment.choice_header, _only(state.stable)
     if not header or not stable:
         return []
     candidate = _only(state.candidate) if state.weight else []
@@ -297,7 +298,7 @@ def _chosen_rules(state: ClusterState) -> list[dict[str, Any]]:
     return [_rule(state, backends, header=(header, name)) for name, backends in chosen.items()]
 
 
-def _only(arm: Arm | None) -> list[tuple[Arm, int]]:
+def _only(arm: ClusterArm | None) -> list[tuple[ClusterArm, int]]:
     return [(arm, 1)] if arm else []
 
 
@@ -314,7 +315,7 @@ def _labels_rule(state: ClusterState, *, copied: bool) -> dict[str, Any]:
     return rule
 
 
-def _mirror(arm: Arm, *, share: float) -> dict[str, Any]:
+def _mirror(arm: ClusterArm, *, share: float) -> dict[str, Any]:
     # Thousandths are as fine as a share is worth asking for.
     fraction = {"numerator": round(1000 * share), "denominator": 1000}
     mirror = {"backendRef": _backend(arm), "fraction": fraction}
@@ -323,18 +324,21 @@ def _mirror(arm: Arm, *, share: float) -> dict[str, Any]:
 
 def _users_rule(state: ClusterState) -> dict[str, Any]:
     rule = _rule(state, _shares(state))
-    if state.candidate and state.mirror:
-        rule["filters"] = [_mirror(state.candidate, share=state.mirror)]
+    if state.candidate and state.assignment.mirror:
+        rule["filters"] = [_mirror(state.candidate, share=state.assignment.mirror)]
     return rule
 
 
-def _shares(state: ClusterState) -> list[tuple[Arm, int]]:
-    up: dict[Role, Arm | None] = {"stable": state.stable, "candidate": state.candidate}
+def _shares(state: ClusterState) -> list[tuple[ClusterArm, int]]:
+    up: dict[Role, ClusterArm | None] = {"stable": state.stable, "candidate": state.candidate}
     return [(arm, state.weight_of(role)) for role, arm in up.items() if arm]
 
 
 def _rule(
-    state: ClusterState, backends: list[tuple[Arm, int]], *, header: tuple[str, str] | None = None
+    state: ClusterState,
+    backends: list[tuple[ClusterArm, int]],
+    *,
+    header: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     matches = _paths(state.service)
     if header:
@@ -357,5 +361,5 @@ def _paths(service: str) -> list[dict[str, Any]]:
     ]
 
 
-def _backend(arm: Arm) -> dict[str, Any]:
+def _backend(arm: ClusterArm) -> dict[str, Any]:
     return {"group": "", "kind": "Service", "name": arm.backend, "port": _PORT}

@@ -1,4 +1,4 @@
-"""The router of KServe's own canary: one InferenceService with `spec.canary[]`, KServe >= 0.20.
+"""The backend of KServe's own canary: one InferenceService with `spec.canary[]`, KServe >= 0.20.
 
 KServe weighs users' requests in a route that it makes. A second route of ours, on the same gateway
 and another host, holds the state and leads the rollout's own requests to each version. KServe
@@ -8,23 +8,23 @@ split is looked for before any user meets it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from penstock.cluster.client import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.errors import ServiceError
 from penstock.rollout.backends.kserve import manifests
-from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.backend import KserveBackend
 from penstock.rollout.backends.kserve.inference import put, require_kept, wait_until_up
-from penstock.rollout.backends.kserve.route import Route
-from penstock.rollout.backends.kserve.state import Arm, ClusterState
-from penstock.rollout.backends.kserve.state_store import Keeper, looks
+from penstock.rollout.backends.kserve.route import RouteStore
+from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
+from penstock.rollout.backends.kserve.state_store import ObjectStore, poll
 from penstock.rollout.router import Release
 
 _LOCAL = ".svc.cluster.local"
 
 
-class NativeRouter(KserveService):
+class NativeBackend(KserveBackend):
     """One service of a cluster, weighed by KServe."""
 
     @classmethod
@@ -32,21 +32,25 @@ class NativeRouter(KserveService):
         """Return the address of what keeps a service's state."""
         return HTTP_ROUTES.path(namespace, f"{service}-arms")
 
-    def open(self) -> None:
-        """Make sure that what keeps the state is the service's own and has taken effect."""
-        if not self.refresh():
+    def require_address(self) -> None:
+        """Return unless there is an InferenceService whose state is gone.
+
+        Raises:
+            ServiceError: If there is one.
+        """
+        if not self.store.load():
             namespace, service = self._spec.namespace, self._service
             keeper = self.kept_at(namespace, service)
             require_kept(self._kube, namespace, service, keeper=keeper)
-        super().open()
 
-    def _keeper(self) -> Keeper:
-        return Route(
+    def _state_store(self) -> ObjectStore:
+        return RouteStore(
             self._kube,
             spec=self._spec,
             name=self._name,
             service=self._service,
             lease=self._lease,
+            manifest=self._kept,
         )
 
     def _kept(self, state: ClusterState) -> Manifest:
@@ -63,12 +67,14 @@ class NativeRouter(KserveService):
         host = urlsplit(url).hostname or ""
         return {"host": host} if host and not host.endswith(_LOCAL) else {}
 
-    def _arm(self, release: Release, *, storage: str) -> Arm:
+    def _arm(self, release: Release, *, storage: str) -> ClusterArm:
         backend = f"{self._service}-v{release.version}-predictor"
         token = self._state.token
-        return Arm.of(release, name=self._service, backend=backend, storage=storage, token=token)
+        return ClusterArm.of(
+            release, name=self._service, backend=backend, storage=storage, token=token
+        )
 
-    def _start(self, arm: Arm, *, timeout: float) -> None:
+    def _start(self, arm: ClusterArm, *, timeout: float) -> None:
         if arm not in self._state.roles().values():
             self._apply(self._state.model_copy(update={"candidate": arm, "weight": 0}))
         wait_until_up(
@@ -90,9 +96,9 @@ class NativeRouter(KserveService):
         wanted = manifests.native_service(self._state, spec=self._spec)
         return found is None or _view(found) != _view(wanted)
 
-    def _require_split(self, arm: Arm) -> None:
+    def _require_split(self, arm: ClusterArm) -> None:
         path = HTTP_ROUTES.path(self._spec.namespace, self._service)
-        if any(_splits(self._kube.get(path), arm) for _ in looks()):
+        if any(_splits(self._kube.get(path), arm) for _ in poll()):
             return
         raise ServiceError(
             f"KServe made the servers of version {arm.version} but no split: its HTTPRoute does "
@@ -101,14 +107,15 @@ class NativeRouter(KserveService):
             remedy="KServe 0.20.0 does so: take a newer one, or router: kserve-gateway.",
         )
 
-    def _wait_for_weight(self, version: int, *, percent: int) -> None:
-        if not any(self._users() for _ in looks()):
+    def wait_for_weight(self, version: int, *, percent: int) -> None:
+        """Return once users' requests are shared so, as far as a few can tell."""
+        if not any(self._users() for _ in poll()):
             raise ServiceError(
                 "KServe gives it no address outside of the cluster",
                 where=f"InferenceService {self._spec.namespace}/{self._service}",
                 remedy="Is enableGatewayApi set in ConfigMap kserve/inferenceservice-config?",
             )
-        super()._wait_for_weight(version, percent=percent)
+        super().wait_for_weight(version, percent=percent)
 
     @property
     def _name(self) -> str:
@@ -153,14 +160,7 @@ def _of(predictor: dict[str, Any]) -> tuple[object, ...]:
     )
 
 
-def _splits(route: Manifest | None, arm: Arm) -> bool:
+def _splits(route: Manifest | None, arm: ClusterArm) -> bool:
     rules = route["spec"].get("rules", []) if route else []
     named = [{backend["name"] for backend in rule.get("backendRefs", [])} for rule in rules]
     return bool(named) and all(arm.backend in names for names in named)
-
-
-if TYPE_CHECKING:
-    from penstock.rollout.router import Router
-
-    def _is_a_router(router: NativeRouter) -> Router:
-        return router

@@ -8,7 +8,7 @@ from typing import Any
 from penstock.cluster.client import INFERENCE_SERVICES, PODS, Kube, Manifest
 from penstock.rollout.backends.kserve import manifests
 from penstock.rollout.backends.kserve.detect import condition
-from penstock.rollout.backends.kserve.state import Arm
+from penstock.rollout.backends.kserve.state import ClusterArm
 from penstock.rollout.router import Health
 
 HOPELESS = frozenset({"CreateContainerConfigError", "ErrImageNeverPull", "InvalidImageName"})
@@ -49,7 +49,7 @@ class Restarts:
         return found
 
 
-def baseline_of(kube: Kube, namespace: str, arm: Arm) -> dict[str, int]:
+def baseline_of(kube: Kube, namespace: str, arm: ClusterArm) -> dict[str, int]:
     """Return the restarts so far in the pods of a version that are ready, by uid."""
     return {_uid(pod): _restarts(pod) for pod in pods_of(kube, namespace, arm) if _serves(pod)}
 
@@ -57,7 +57,7 @@ def baseline_of(kube: Kube, namespace: str, arm: Arm) -> dict[str, int]:
 def health_of(
     kube: Kube,
     namespace: str,
-    arm: Arm,
+    arm: ClusterArm,
     *,
     restarts: Restarts | None = None,
     baseline: Mapping[str, int] = {},
@@ -86,28 +86,28 @@ def health_of(
     )
 
 
-def is_up(kube: Kube, namespace: str, arm: Arm) -> bool:
+def is_up(kube: Kube, namespace: str, arm: ClusterArm) -> bool:
     """Return whether a version's servers are ready."""
     return any(map(_serves, pods_of(kube, namespace, arm)))
 
 
-def hopeless(kube: Kube, namespace: str, arm: Arm) -> str:
+def hopeless(kube: Kube, namespace: str, arm: ClusterArm) -> str:
     """Return why there is nothing to wait for, in words; empty: it may still come up."""
     return _hopeless(pods_of(kube, namespace, arm))
 
 
-def pods_of(kube: Kube, namespace: str, arm: Arm) -> list[Manifest]:
+def pods_of(kube: Kube, namespace: str, arm: ClusterArm) -> list[Manifest]:
     """Return the pods that serve a version."""
     return kube.items(PODS.path(namespace), labelSelector=manifests.pods_selector(arm))
 
 
-def ready_names(kube: Kube, namespace: str, arm: Arm) -> frozenset[str]:
+def ready_names(kube: Kube, namespace: str, arm: ClusterArm) -> frozenset[str]:
     """Return the names of the pods that serve a version now."""
     found = filter(_serves, pods_of(kube, namespace, arm))
     return frozenset(str(pod["metadata"]["name"]) for pod in found)
 
 
-def log_of(kube: Kube, namespace: str, arm: Arm) -> str:
+def log_of(kube: Kube, namespace: str, arm: ClusterArm) -> str:
     """Return the end of a server's log; of the one before, where it was started again."""
     for pod in pods_of(kube, namespace, arm):
         path = PODS.path(namespace, pod["metadata"]["name"]) + "/log"
@@ -132,7 +132,9 @@ def _waiting(pods: list[Manifest]) -> list[tuple[str, str]]:
     ]
 
 
-def _reason(kube: Kube, namespace: str, arm: Arm, found: Manifest, pods: list[Manifest]) -> str:
+def _reason(
+    kube: Kube, namespace: str, arm: ClusterArm, found: Manifest, pods: list[Manifest]
+) -> str:
     said = [*(why for _, why in _waiting(pods)), *map(_ended, pods)]
     failed = found.get("status", {}).get("modelStatus", {}).get("lastFailureInfo", {})
     ready = condition(found.get("status", {}).get("conditions", []), "Ready")

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from penstock.cluster.client import HTTP_ROUTES, Kube
+from collections.abc import Callable
+
+from penstock.cluster.client import HTTP_ROUTES, Kube, Manifest
 from penstock.errors import ServiceError
 from penstock.rollout.backends.kserve import detect
 from penstock.rollout.backends.kserve.lease import ClusterLease
-from penstock.rollout.backends.kserve.state_store import Keeper, looks
+from penstock.rollout.backends.kserve.state import ClusterState
+from penstock.rollout.backends.kserve.state_store import ObjectStore, poll
 from penstock.rollout.spec import KserveSpec
 
 
-class Route(Keeper):
+class RouteStore(ObjectStore):
     """One HTTPRoute, whose annotation is the service's state.
 
     Args:
@@ -19,10 +22,18 @@ class Route(Keeper):
         name: The route's name.
         service: The service.
         lease: The right to write it.
+        manifest: Returns the route that keeps a state.
     """
 
     def __init__(
-        self, kube: Kube, *, spec: KserveSpec, name: str, service: str, lease: ClusterLease
+        self,
+        kube: Kube,
+        *,
+        spec: KserveSpec,
+        name: str,
+        service: str,
+        lease: ClusterLease,
+        manifest: Callable[[ClusterState], Manifest],
     ) -> None:
         super().__init__(
             kube,
@@ -32,6 +43,7 @@ class Route(Keeper):
             name=name,
             service=service,
             lease=lease,
+            manifest=manifest,
         )
         self._spec = spec
 
@@ -42,7 +54,7 @@ class Route(Keeper):
             ServiceError: If the gateway does not take it.
         """
         why = ""
-        for _ in looks():
+        for _ in poll():
             found = self._kube.get(self._path)
             why = detect.accepted(found, self._spec) if found else "it was deleted"
             if not why:

@@ -1,11 +1,12 @@
-"""The object that keeps a service's state: written only by whoever holds the lease."""
+"""The object that keeps a service's state, and waiting for what a cluster makes of a change."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from penstock.cluster.client import ConflictError, Kube, Manifest, Resource
 from penstock.errors import ServiceError
@@ -13,6 +14,7 @@ from penstock.rollout.backends.kserve import manifests
 from penstock.rollout.backends.kserve.lease import ClusterLease
 from penstock.rollout.backends.kserve.owner import require_ours, require_service
 from penstock.rollout.backends.kserve.state import ClusterState
+from penstock.rollout.state import StateStore
 
 EFFECT = 60.0
 """Seconds within which a change must be in effect where users' requests come in."""
@@ -21,7 +23,7 @@ ATTEMPTS = 20
 """Times that an object which somebody else writes too is written again."""
 
 
-def looks() -> Iterator[None]:
+def poll() -> Iterator[None]:
     """Yield at once and then twice a second, for as long as a change may take to be in effect."""
     deadline = time.monotonic() + EFFECT
     while True:
@@ -31,7 +33,7 @@ def looks() -> Iterator[None]:
         time.sleep(POLL)
 
 
-class Keeper:
+class ObjectStore(StateStore[ClusterState]):
     """One object, whose annotation is the service's state.
 
     Args:
@@ -42,6 +44,7 @@ class Keeper:
         name: The object's name.
         service: The service.
         lease: The right to write it.
+        manifest: Returns the object that keeps a state.
     """
 
     def __init__(
@@ -54,36 +57,17 @@ class Keeper:
         name: str,
         service: str,
         lease: ClusterLease,
+        manifest: Callable[[ClusterState], Manifest],
     ) -> None:
+        super().__init__(lease, fresh=ClusterState(service=service, token=secrets.token_hex(8)))
         self._kube = kube
         self._service = service
-        self._lease = lease
+        self._cluster_lease = lease
+        self._manifest = manifest
         self._collection = resource.path(namespace)
         self._path = resource.path(namespace, name)
         self._where = f"{kind} {namespace}/{name}"
         self._written: Manifest | None = None
-
-    def read(self) -> ClusterState | None:
-        """Return the service's state, or None if there is no such object.
-
-        Raises:
-            ServiceError: If it is somebody else's, another service's, or cannot be read.
-        """
-        found = self._kube.get(self._path)
-        state = self._state_of(found) if found else None
-        self._written = found
-        return state
-
-    def write(self, wanted: Manifest) -> None:
-        """Write it over the one that is there.
-
-        Raises:
-            LeaseLostError: If another controller has written since; nothing is written.
-            RefusedError: If the API server or a webhook refuses it.
-            ServiceError: If it is somebody else's, or another service's.
-        """
-        self._lease.check()
-        self._written = self._put(wanted)
 
     def wait(self) -> None:
         """Return when what was written is in effect; of an object that only keeps, at once."""
@@ -98,13 +82,16 @@ class Keeper:
         self._require_mine(found)
         return _kept(found) != _kept(self._written)
 
-    def delete(self) -> None:
-        """Delete it, and the state with it.
+    def _read(self) -> ClusterState | None:
+        found = self._kube.get(self._path)
+        state = self._state_of(found) if found else None
+        self._written = found
+        return state
 
-        Raises:
-            LeaseLostError: If another controller has written since; it is left as it is.
-        """
-        self._lease.check()
+    def _write(self, state: ClusterState) -> None:
+        self._written = self._put(self._manifest(state))
+
+    def _delete(self) -> None:
         for _ in range(ATTEMPTS):
             found = self._kube.get(self._path)
             if found is None:
@@ -121,14 +108,14 @@ class Keeper:
             with contextlib.suppress(ConflictError):
                 if found is None:
                     # No term is there that could refuse it.
-                    self._lease.confirm()
+                    self._cluster_lease.confirm()
                     return self._kube.create(self._collection, wanted)
                 self._require_mine(found)
                 return self._kube.replace(self._path, over(found, wanted))
         raise contended(self._where)
 
     def _require_mine(self, found: Manifest) -> None:
-        self._lease.meet(self._state_of(found).term)
+        self._cluster_lease.meet(self._state_of(found).term)
 
     def _state_of(self, found: Manifest) -> ClusterState:
         text = (found["metadata"].get("annotations") or {}).get(manifests.STATE)

@@ -14,7 +14,7 @@ from penstock.cluster import client as kube
 from penstock.common import progress
 from penstock.errors import InputError, ServiceError
 from penstock.rollout.backends.kserve import pods
-from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.backend import KserveBackend, KserveService
 from penstock.rollout.backends.kserve.choice import (
     OPEN,
     ROUTERS,
@@ -23,12 +23,13 @@ from penstock.rollout.backends.kserve.choice import (
     standing,
 )
 from penstock.rollout.backends.kserve.lease import ClusterLease
-from penstock.rollout.backends.kserve.state import Arm, ClusterState, Role
+from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
 from penstock.rollout.backends.kserve.store import ConfigMapStore
 from penstock.rollout.backends.kserve.users import Source, Users
 from penstock.rollout.journal import unfinished
 from penstock.rollout.router import Router, ServiceStatus, VersionStatus
 from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.state import Role
 from penstock.rollout.store import Store
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
@@ -90,6 +91,10 @@ class ClusterTarget:
 
     @cached_property
     def _router(self) -> KserveService:
+        return self._backend.as_service()
+
+    @cached_property
+    def _backend(self) -> KserveBackend:
         return ROUTERS[self.kind](
             self._kube,
             service=self._service,
@@ -158,7 +163,7 @@ class ClusterTarget:
             return []
         state = self._router.state
         try:
-            address = self._router.reach()
+            address = self._backend.reach()
         except ServiceError as error:
             # What serves can be told all the same.
             address = f"(not reached: {error})"
@@ -168,7 +173,7 @@ class ClusterTarget:
         return [
             ServiceStatus(
                 service=self._service,
-                url=self._router.url_at(address),
+                url=self._backend.url_at(address),
                 running=any(each.role == "stable" and each.health.ready for each in versions),
                 stable=self._router.stable,
                 weights={arm.version: state.weight_of(role) for role, arm in state.roles().items()},
@@ -178,13 +183,13 @@ class ClusterTarget:
             )
         ]
 
-    def _version(self, state: ClusterState, role: Role, arm: Arm, url: str) -> VersionStatus:
+    def _version(self, state: ClusterState, role: Role, arm: ClusterArm, url: str) -> VersionStatus:
         return VersionStatus(
             version=arm.version,
             role=role,
             weight=state.weight_of(role),
             url=url,
-            health=pods.health_of(self._kube, self._spec.namespace, arm, baseline=state.baseline),
+            health=pods.health_of(self._kube, self._spec.namespace, arm, baseline=arm.baseline),
         )
 
 

@@ -1,31 +1,27 @@
-"""Who drives a service: one controller at a time, until it ends or falls silent."""
+"""The lease of a local service: a file, written under a lock that is held for a moment only."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import logging
 import os
 import secrets
 import socket
-import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, TextIO
 
 from pydantic import Field
 
 from penstock.common.disk import writing
-from penstock.errors import InputError, LeaseLostError, PenstockError, ServiceError
+from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.processes import identity
 from penstock.processes.identity import ProcessRef
 from penstock.records.base import Record, Value
-from penstock.rollout.beside import beside
+from penstock.rollout.lease import SECONDS, Lease
 
-_log = logging.getLogger(__name__)
-
-SECONDS = 30.0
 _LOCK_TIMEOUT = 10.0
 _LOOK = 0.1
 
@@ -96,11 +92,8 @@ class LeaseRecord(Record):
         return bool(holder and holder.process == identity.this() and holder.token not in _held)
 
 
-class Lease:
-    """The right to drive one service, renewed by a thread while it is held.
-
-    A holder that is stopped or cut off loses it when it expires. It can wake up later and not know:
-    so every action asks first, under a lock that is held for that moment only.
+class FileLease(Lease):
+    """See `penstock.rollout.lease.Lease`.
 
     Who holds it is known by boot, container, process id and start; a holder of this machine that
     has ended, or whose machine was booted since, has lost it at once. Of a holder on another
@@ -113,16 +106,19 @@ class Lease:
     """
 
     def __init__(self, folder: Path, *, service: str, seconds: float = SECONDS) -> None:
+        super().__init__(service=service, seconds=seconds)
         self._path = folder / "lease.json"
         self._lock = folder / "lock"
-        self._service = service
-        self._seconds = seconds
         self._mine: LeaseRecord | None = None
 
     @property
     def term(self) -> int:
         """The term that is held, for whoever must refuse what an earlier holder says."""
         return self._mine.term if self._mine else 0
+
+    def driven(self) -> bool:
+        """Return whether a process holds it that is not known to be dead."""
+        return self.holder() is not None
 
     def holder(self) -> Holder | None:
         """Return who may act now; None: nobody.
@@ -132,27 +128,13 @@ class Lease:
         found, silent = self._watched()
         return None if found is None or found.verdict == "free" or silent else found.holder
 
-    @contextlib.contextmanager
-    def held(self, *, force: bool = False, above: int = 0) -> Iterator[None]:
-        """Hold the lease until the block ends.
-
-        Args:
-            force: Take it from a holder that is alive, whose next action then fails.
-            above: A term that is over, should `lease.json` not know of it.
+    def taken(self) -> AbstractContextManager[None]:
+        """Hold the lease until the block ends, also where a holder is alive: it then fails.
 
         Raises:
-            ServiceError: If another controller, or another block of this one, holds it, or it
-                cannot be written.
+            ServiceError: If it cannot be written.
         """
-        mine = self._acquire(force=force, above=above)
-        self._mine = mine
-        try:
-            name = f"lease-{self._service}"
-            with beside(lambda over: self._renew(mine, over), name=name):
-                yield
-        finally:
-            self._mine = None
-            self._release(mine)
+        return self._holding(lambda: self._take(force=True))
 
     @contextlib.contextmanager
     def guarded(self) -> Iterator[None]:
@@ -184,13 +166,18 @@ class Lease:
         with self.guarded():
             pass
 
-    def lost(self, how: str) -> LeaseLostError:
-        """Return the error of an action that must not be done any more."""
-        return LeaseLostError(
-            f"this process does not drive it any more: {how}",
-            where=f"service {self._service}",
-            remedy="Look at what it does now with: penstock status.",
-        )
+    def outdo(self, term: int) -> None:
+        """Raise the term above one that was met.
+
+        Raises:
+            LeaseLostError: If the lease is not held any more.
+        """
+        if self.term > term:
+            return
+        with self.guarded():
+            assert self._mine is not None
+            with writing(self._path):
+                self._mine = self._written(self._mine, term=term + 1)
 
     def _read(self) -> LeaseRecord | None:
         if not self._path.exists():
@@ -224,7 +211,10 @@ class Lease:
                 return now, False
         return found, True
 
-    def _acquire(self, *, force: bool, above: int) -> LeaseRecord:
+    def _acquire(self) -> None:
+        self._take(force=False)
+
+    def _take(self, *, force: bool) -> None:
         watched, silent = (None, False) if force else self._watched()
         with self._locked():
             found = self._known() if force else self._read()
@@ -232,39 +222,36 @@ class Lease:
             if found and not (force or gone or (silent and found == watched)):
                 raise self._busy(found)
             mine = LeaseRecord(
-                term=max(found.term if found else 0, above) + 1,
+                term=(found.term if found else 0) + 1,
                 holder=_this_process(),
                 seconds=self._seconds,
                 expires=identity.since_boot() + self._seconds,
             )
             with writing(self._path):
                 mine.write(self._path)
-        return mine
+        self._mine = mine
 
-    def _renew(self, mine: LeaseRecord, over: threading.Event) -> None:
-        while not over.wait(self._seconds / 3):
-            try:
-                with self._locked():
-                    if not _same(self._read(), mine):
-                        return
-                    self._write(mine, expires=identity.since_boot() + self._seconds)
-            except (OSError, PenstockError) as error:
-                # It may work the next time; if it does not, the lease expires, as it should.
-                _log.warning("the lease of %s was not renewed: %s", self._service, error)
+    def _renew(self) -> bool:
+        with self._locked():
+            mine = self._mine
+            if mine is None or not _same(self._read(), mine):
+                return False
+            self._mine = self._written(mine, expires=identity.since_boot() + self._seconds)
+        return True
 
-    def _release(self, mine: LeaseRecord) -> None:
-        if mine.holder:
-            _held.discard(mine.holder.token)
-        try:
-            with self._locked():
-                if _same(self._read(), mine):
-                    self._write(mine, holder=None, expires=0.0)
-        except (OSError, PenstockError) as error:
-            # What the block ended with counts; this process holds nothing any more, written or not.
-            _log.warning("the lease of %s was not given back: %s", self._service, error)
+    def _release(self) -> None:
+        mine, self._mine = self._mine, None
+        if mine is None or mine.holder is None:
+            return
+        _held.discard(mine.holder.token)
+        with self._locked():
+            if _same(self._read(), mine):
+                self._written(mine, holder=None, expires=0.0)
 
-    def _write(self, mine: LeaseRecord, **changes: Any) -> None:
-        mine.model_copy(update=changes).write(self._path)
+    def _written(self, mine: LeaseRecord, **changes: Any) -> LeaseRecord:
+        changed = mine.model_copy(update=changes)
+        changed.write(self._path)
+        return changed
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:

@@ -11,25 +11,26 @@ from penstock.processes import logs
 from penstock.processes import supervisor as process
 from penstock.processes.loopback import LOOPBACK
 from penstock.processes.supervisor import ProcessRef, hold_port
-from penstock.rollout.backends.local.state import Origin, ServerArm, ServiceFolder
+from penstock.rollout.backends.local.state import ServerArm, ServiceFolder
 from penstock.rollout.router import Health
 from penstock.serving.marks import digest_of
 
 _PROBE_TIMEOUT = 3.0
 
 
-def bring_up(folder: ServiceFolder, origin: Origin, *, timeout: float) -> ServerArm:
+def bring_up(folder: ServiceFolder, arm: ServerArm, *, timeout: float) -> ServerArm:
     """Start a version's server and return when it is ready; its log begins anew.
 
     Raises:
         ServiceError: If it does not become ready; nothing is left running.
     """
-    log = log_of(folder, origin.version)
+    log = log_of(folder, arm.version)
     # Where it cannot be put aside, it goes on.
     with contextlib.suppress(OSError):
         log.replace(log.with_suffix(".log.1"))
-    port, server = _start(folder, origin, timeout=timeout)
-    return ServerArm(identity=secrets.token_hex(8), origin=origin, port=port, process=server)
+    port, server = _start(folder, arm, timeout=timeout)
+    fresh = {"identity": secrets.token_hex(8), "port": port, "process": server}
+    return arm.at_rest().model_copy(update=fresh)
 
 
 def bring_back(folder: ServiceFolder, arm: ServerArm, *, timeout: float) -> ServerArm:
@@ -38,7 +39,7 @@ def bring_back(folder: ServiceFolder, arm: ServerArm, *, timeout: float) -> Serv
     Raises:
         ServiceError: If it does not become ready; nothing is left running.
     """
-    port, server = _start(folder, arm.origin, timeout=timeout)
+    port, server = _start(folder, arm, timeout=timeout)
     return arm.model_copy(update={"port": port, "process": server, "death_counted": False})
 
 
@@ -49,7 +50,7 @@ def log_of(folder: ServiceFolder, version: int) -> Path:
 
 def health_of(folder: ServiceFolder, arm: ServerArm) -> Health:
     """Return how a server is; a death that nobody has counted yet is counted."""
-    if not process.is_alive(arm.process):
+    if arm.process is None or not process.is_alive(arm.process):
         ending = logs.tail(log_of(folder, arm.version))
         return Health(
             ready=False,
@@ -67,23 +68,23 @@ def health_of(folder: ServiceFolder, arm: ServerArm) -> Health:
     )
 
 
-def _start(folder: ServiceFolder, origin: Origin, *, timeout: float) -> tuple[int, ProcessRef]:
-    log = log_of(folder, origin.version)
+def _start(folder: ServiceFolder, arm: ServerArm, *, timeout: float) -> tuple[int, ProcessRef]:
+    log = log_of(folder, arm.version)
     with contextlib.closing(hold_port(0)) as held:
         port = int(held.getsockname()[1])
         if sys.platform != "linux":
             # Elsewhere SO_REUSEADDR does not let the server bind a port that is still held.
             held.close()
-        module, options = _command(folder, origin, port=port)
+        module, options = _command(folder, arm, port=port)
         server = process.start(module, [word for pair in options.items() for word in pair], log=log)
         try:
             process.wait_until_ready(
                 port,
-                _ready_path(folder, origin.version),
+                _ready_path(folder, arm.version),
                 server,
                 timeout=timeout,
                 log=log,
-                what=f"the server of version {origin.version}",
+                what=f"the server of version {arm.version}",
                 remedy="Raise deployment.ready_timeout if it only needs longer.",
             )
         except BaseException:
@@ -92,22 +93,22 @@ def _start(folder: ServiceFolder, origin: Origin, *, timeout: float) -> tuple[in
     return port, server
 
 
-def _command(folder: ServiceFolder, origin: Origin, *, port: int) -> tuple[str, dict[str, str]]:
+def _command(folder: ServiceFolder, arm: ServerArm, *, port: int) -> tuple[str, dict[str, str]]:
     options = {
-        "--model": origin.folder,
+        "--model": arm.folder,
         "--name": folder.service,
-        "--version": str(origin.version),
-        "--digest": origin.model,
+        "--version": str(arm.version),
+        "--digest": arm.model,
         "--host": LOOPBACK,
         "--port": str(port),
-        "--capture": str(folder.captures(origin.version)),
+        "--capture": str(folder.captures(arm.version)),
         "--own-traffic": digest_of(folder.key()),
-        "--log": str(log_of(folder, origin.version)),
+        "--log": str(log_of(folder, arm.version)),
     }
-    if origin.export:
-        options["--export"] = origin.export
-    if origin.drill:
-        return "penstock.serving.drill", {"--fault": origin.drill, **options}
+    if arm.export:
+        options["--export"] = arm.export
+    if arm.drill:
+        return "penstock.serving.drill", {"--fault": arm.drill, **options}
     return "penstock.serving", options
 
 

@@ -9,9 +9,10 @@ from penstock.errors import InputError, PenstockError
 from penstock.processes import supervisor as process
 from penstock.processes.loopback import LOOPBACK
 from penstock.rollout.backends.local import servers, strays
-from penstock.rollout.backends.local.lease import Holder, Lease
-from penstock.rollout.backends.local.state import LocalState, Role, ServerArm, ServiceFolder
+from penstock.rollout.backends.local.lease import FileLease, Holder
+from penstock.rollout.backends.local.state import LocalState, ServerArm, ServiceFolder
 from penstock.rollout.router import ServiceStatus, VersionStatus
+from penstock.rollout.state import Role
 
 _GRACE = 30.0
 
@@ -30,7 +31,7 @@ def running_controller(home: Path, service: str) -> Holder | None:
 
     Of a process on another machine only its signs tell, which takes up to half a minute.
     """
-    return Lease(ServiceFolder(home, service).path, service=service).holder()
+    return FileLease(ServiceFolder(home, service).path, service=service).holder()
 
 
 def stop(home: Path, service: str | None = None, *, force: bool = False) -> list[str]:
@@ -56,9 +57,10 @@ def stop(home: Path, service: str | None = None, *, force: bool = False) -> list
     stopped: list[str] = []
     refused: list[PenstockError] = []
     for folder in chosen:
-        lease = Lease(folder.path, service=folder.service)
+        lease = FileLease(folder.path, service=folder.service)
         try:
-            with lease.held(force=force, above=folder.term()):
+            with lease.taken() if force else lease.held():
+                lease.outdo(folder.term())
                 stopped += _stop(folder, lease)
         except PenstockError as error:
             refused.append(error)
@@ -84,11 +86,15 @@ def _found(folder: ServiceFolder) -> ServiceStatus | None:
 
 
 def _status(folder: ServiceFolder, state: LocalState) -> ServiceStatus:
-    needed = [part.process for part in (state.front, state.stable) if part]
     return ServiceStatus(
         service=state.service,
         url=f"http://{LOOPBACK}:{state.port}",
-        running=len(needed) == 2 and all(process.is_alive(ref) for ref in needed),
+        running=bool(
+            state.front
+            and process.is_alive(state.front.process)
+            and state.stable
+            and state.stable.alive
+        ),
         stable=state.stable.version if state.stable else None,
         weights={arm.version: state.weight_of(role) for role, arm in state.roles().items()},
         versions=tuple(_version(folder, state, role, arm) for role, arm in state.roles().items()),
@@ -106,7 +112,7 @@ def _version(folder: ServiceFolder, state: LocalState, role: Role, arm: ServerAr
     )
 
 
-def _stop(folder: ServiceFolder, lease: Lease) -> list[str]:
+def _stop(folder: ServiceFolder, lease: FileLease) -> list[str]:
     try:
         state = folder.read()
     except PenstockError:
@@ -114,7 +120,8 @@ def _stop(folder: ServiceFolder, lease: Lease) -> list[str]:
         state = None
     # The front first: with it the port goes, and it finishes what it has accepted.
     parts = [(state.front.process, f"port {state.port}")] if state and state.front else []
-    parts += [(arm.process, f"version {arm.version}") for arm in state.arms()] if state else []
+    up = (*state.arms(), *state.passing) if state else ()
+    parts += [(arm.process, f"version {arm.version}") for arm in up if arm.process]
     stopped = []
     for ref, what in parts:
         lease.check()

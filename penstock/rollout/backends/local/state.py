@@ -10,70 +10,58 @@ import shutil
 import tempfile
 from collections.abc import Callable, Collection, Container
 from pathlib import Path
-from typing import ClassVar, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field
 
 from penstock.common.disk import writing
 from penstock.errors import PenstockError, ServiceError
-from penstock.processes.identity import ProcessRef
+from penstock.processes.identity import ProcessRef, is_alive
 from penstock.processes.loopback import LOOPBACK
-from penstock.records.base import Record, Value
-from penstock.records.rollout import Grids
+from penstock.records.base import Value
 from penstock.rollout.backends.local import strays
-from penstock.rollout.backends.local.lease import Lease
-from penstock.rollout.router import Release, Routing
+from penstock.rollout.backends.local.lease import FileLease
+from penstock.rollout.router import Release
+from penstock.rollout.state import Arm, ServiceState, StateStore
 from penstock.serving.marks import key_of
-
-Role = Literal["stable", "candidate", "retired"]
 
 SERVICE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 """What can be the name of a folder and part of an address."""
 
-
-class Origin(Value):
-    """What a version's server is started from; the fields are `router.Release`'s."""
-
-    version: int
-    uri: str
-    model: str
-    folder: str
-    export: str = ""
-    drill: str = ""
-
-    @classmethod
-    def of(cls, release: Release) -> Origin:
-        """Return a release as it is written down."""
-        return cls(
-            version=release.version,
-            uri=release.uri,
-            model=release.model,
-            folder=str(release.folder.resolve()),
-            export=release.export,
-            drill=release.drill,
-        )
-
-    def same(self, other: Origin) -> bool:
-        """Return whether both are one version served one way, wherever its folder lies."""
-        return self.model_copy(update={"folder": other.folder}) == other
+_BEFORE = "local-service"
 
 
-class ServerArm(Value):
-    """One version's server process."""
+class ServerArm(Arm):
+    """One version, and the server process of it where one was started."""
 
-    identity: str = Field(description="Another one each time that a version is brought up")
-    origin: Origin
-    port: int
-    process: ProcessRef
+    folder: str = Field(description="The model's, on this machine")
+    identity: str = Field(
+        default="",
+        description="Another one each time that a version is brought up; empty: it is not",
+    )
+    port: int = 0
+    process: ProcessRef | None = None
     restarts: int = Field(default=0, description="Times it was found dead since it was brought up")
     death_counted: bool = Field(
         default=False, description="Whether the death of this process is among them already"
     )
 
+    @classmethod
+    def of(cls, release: Release) -> ServerArm:
+        """Return a release as it is written down, with no server yet."""
+        return cls(
+            version=release.version,
+            uri=release.uri,
+            model=release.model,
+            export=release.export,
+            drill=release.drill,
+            folder=str(release.folder.resolve()),
+        )
+
     @property
-    def version(self) -> int:
-        """The version that it serves."""
-        return self.origin.version
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return self.process is not None and is_alive(self.process)
 
     @property
     def deaths(self) -> int:
@@ -85,32 +73,10 @@ class ServerArm(Value):
         """Where this version alone answers."""
         return f"http://{LOOPBACK}:{self.port}"
 
-
-class Lost(Value):
-    """A version that was given up because its server did not start again."""
-
-    version: int
-    restarts: int
-    reason: str
-
-
-class Assignment(Value):
-    """How requests find their version besides the weight; the fields are `router.Routing`'s."""
-
-    mirror: float = 0.0
-    sticky_header: str = ""
-    choice_header: str = ""
-    grids: Grids | None = Field(default=None, description="None: the default ones")
-
-    @classmethod
-    def of(cls, routing: Routing) -> Assignment:
-        """Return a routing as it is written down."""
-        return cls(
-            mirror=routing.mirror,
-            sticky_header=routing.sticky_header,
-            choice_header=routing.choice_header,
-            grids=routing.grids if routing.grids != Grids() else None,
-        )
+    def at_rest(self) -> Self:
+        """Return it without its process, as it is kept for a way back."""
+        blank = {"identity": "", "port": 0, "process": None, "restarts": 0, "death_counted": False}
+        return self.model_copy(update=blank)
 
 
 class Front(Value):
@@ -121,64 +87,45 @@ class Front(Value):
     process: ProcessRef
 
 
-class LocalState(Record):
-    """`state.json` of one service. `weight` is the candidate's share of requests, in percent."""
+class LocalState(ServiceState[ServerArm]):
+    """`state.json` of one service."""
 
-    KIND: ClassVar[str] = "local-service"
-    VERSION: ClassVar[int] = 3
-
-    service: str
-    term: int = Field(default=0, description="The lease's when it was written")
     port: int = Field(description="The public port")
     front: Front | None = None
-    stable: ServerArm | None = None
-    candidate: ServerArm | None = None
-    retired: ServerArm | None = Field(
-        default=None, description="Stable before the last promotion, until it is cleaned up"
-    )
-    weight: int = 0
-    assignment: Assignment = Assignment()
-    previous: Origin | None = Field(
-        default=None, description="Stable before the one that is; its folder is kept"
-    )
-    lost: Lost | None = Field(default=None, description="The candidate that was given up last")
 
     @classmethod
     def parse(cls, raw: object, *, where: str) -> Self:
-        """Build a state, also from what the release before wrote; see `strays.recognised`."""
-        if isinstance(raw, dict) and raw.get("schema_version") == 2:
-            raw = raw | {"schema_version": cls.VERSION}
+        """Build a state, also from what the releases before wrote."""
+        if isinstance(raw, dict) and raw.get("record") == f"penstock/{_BEFORE}":
+            raw = _of_before(raw)
         return super().parse(raw, where=where)
 
     def with_processes(self, change: Callable[[ProcessRef], ProcessRef]) -> Self:
         """Return it with each process as `change` gives it back."""
-        parts: dict[str, Front | ServerArm | None] = {"front": self.front}
-        parts |= {str(role): arm for role, arm in self.roles().items()}
-        changed = {
-            name: part.model_copy(update={"process": change(part.process)})
-            for name, part in parts.items()
-            if part
-        }
-        return self.model_copy(update=changed)
 
-    def arms(self) -> tuple[ServerArm, ...]:
-        """Return the servers that are up, the stable one first."""
-        return tuple(self.roles().values())
+        def changed(arm: ServerArm) -> ServerArm:
+            if arm.process is None:
+                return arm
+            return arm.model_copy(update={"process": change(arm.process)})
 
-    def roles(self) -> dict[Role, ServerArm]:
-        """Return the servers that are up by what they are for, the stable one first."""
-        every: dict[Role, ServerArm | None] = {
-            "stable": self.stable,
-            "candidate": self.candidate,
-            "retired": self.retired,
-        }
-        return {role: arm for role, arm in every.items() if arm}
+        changes: dict[str, Any] = {role: changed(arm) for role, arm in self.roles().items()}
+        changes["passing"] = tuple(changed(arm) for arm in self.passing)
+        if self.front:
+            changes["front"] = self.front.model_copy(update={"process": change(self.front.process)})
+        return self.model_copy(update=changes)
 
-    def weight_of(self, role: Role) -> int:
-        """Return a role's share of new requests, in percent."""
-        if role == "candidate":
-            return self.weight
-        return 100 - self.weight if role == "stable" else 0
+
+def _of_before(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a state of version 2 or 3 of the record before as this release has it."""
+    if raw.get("schema_version") not in (2, 3):
+        return raw
+    changed = {**raw, "record": f"penstock/{LocalState.KIND}", "schema_version": LocalState.VERSION}
+    for role in ("stable", "candidate", "retired"):
+        arm = raw.get(role)
+        if isinstance(arm, dict) and isinstance(arm.get("origin"), dict):
+            # Version and files stood in a part of their own.
+            changed[role] = {key: arm[key] for key in arm if key != "origin"} | arm["origin"]
+    return changed
 
 
 class ServiceFolder:
@@ -244,8 +191,8 @@ class ServiceFolder:
             return 0
         return state.term if state else 0
 
-    def write(self, state: LocalState | None, *, lease: Lease) -> LocalState | None:
-        """Replace the state, and return it; None removes it.
+    def write(self, state: LocalState | None, *, lease: FileLease) -> None:
+        """Replace the state; None removes it.
 
         Raises:
             LeaseLostError: If the lease is lost, or the state is of a later term; nothing is
@@ -259,11 +206,9 @@ class ServiceFolder:
                 if state is None:
                     self._state.unlink(missing_ok=True)
                 else:
-                    state = state.model_copy(update={"term": lease.term})
                     state.write(self._state)
-        return state
 
-    def sweep(self, *, lease: Lease) -> None:
+    def sweep(self, *, lease: FileLease) -> None:
         """Remove what a write that was killed left half done; nothing ever reads it."""
         with lease.guarded():
             for name in (self._state.name, "lease.json"):
@@ -329,6 +274,24 @@ class ServiceFolder:
             else:
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+
+class FileStore(StateStore[LocalState]):
+    """`state.json` of one service."""
+
+    def __init__(self, folder: ServiceFolder, *, lease: FileLease, port: int) -> None:
+        super().__init__(lease, fresh=LocalState(service=folder.service, port=port))
+        self._folder = folder
+        self._file_lease = lease
+
+    def _read(self) -> LocalState | None:
+        return self._folder.read()
+
+    def _write(self, state: LocalState) -> None:
+        self._folder.write(state, lease=self._file_lease)
+
+    def _delete(self) -> None:
+        self._folder.write(None, lease=self._file_lease)
 
 
 def _link(made: Path, target: Path) -> None:

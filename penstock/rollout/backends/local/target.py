@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from penstock.rollout.backends.local.backend import LocalRouter
+from penstock.rollout.backends.local.backend import local_service
 from penstock.rollout.backends.local.services import running_controller, status
 from penstock.rollout.backends.local.state import ServiceFolder
 from penstock.rollout.router import Router, ServiceStatus
@@ -36,8 +36,8 @@ class LocalTarget:
         ready_timeout: float = 120.0,
     ) -> None:
         self._home, self._service = home, service
-        self._router = LocalRouter(
-            home, service=service, port=port, keep_port=keep_port, ready_timeout=ready_timeout
+        self._router = local_service(
+            home, service, port=port, keep_port=keep_port, ready_timeout=ready_timeout
         )
         self._folder = ServiceFolder(home, service)
         self._rollouts = self._folder.path / "rollouts"
@@ -60,15 +60,15 @@ class LocalTarget:
     @property
     def models(self) -> Path:
         """The folder that its servers read from."""
-        return self._router.models
+        return self._folder.models
 
     def store(self, identity: str) -> Store:
         """Return the folder of a rollout."""
-        return FolderStore(self._rollouts / identity, guard=self._router.guarded)
+        return FolderStore(self._rollouts / identity, guard=self._router.lease.guarded)
 
     def stores(self) -> list[Store]:
         """Return the folders of those that have begun."""
-        return list(FolderStore.all_below(self._rollouts, guard=self._router.guarded))
+        return list(FolderStore.all_below(self._rollouts, guard=self._router.lease.guarded))
 
     def forget_all_but(self, versions: Collection[int]) -> None:
         """Delete the captures and logs of versions that are neither these nor up."""
