@@ -113,7 +113,7 @@ def _service(
         journals = [journal.rollout for journal in history(place)]
     except PenstockError:
         journals = list(reversed(told))  # Another release of Penstock wrote them.
-    return place.standing(), journals[::-1]
+    return place.status(), journals[::-1]
 
 
 def _verdict(serving: Sequence[ServiceStatus] | None) -> tuple[Status, str]:

@@ -54,10 +54,10 @@ def add_service_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
 def _status(options: argparse.Namespace) -> int:
     """Say what serves, at which weight, at which step, and what the rules say."""
-    from penstock.rollout.control import standing
+    from penstock.rollout.control import status
 
     _, place = _project(options)
-    found = standing(place)
+    found = status(place)
     for each in found:
         print("\n".join(each.lines()))
     if not found:

@@ -27,7 +27,7 @@ _LOOK = 0.5
 
 
 @dataclass(frozen=True)
-class Standing:
+class ServiceOverview:
     """What one service does, and the rollout it is in or was in last.
 
     Attributes:
@@ -46,13 +46,13 @@ class Standing:
         return lines + (status_lines(self.rollout) if self.rollout else [])
 
 
-def standing(target: Target) -> list[Standing]:
+def status(target: Target) -> list[ServiceOverview]:
     """Return what serves or died serving."""
     last = newest(target)
     rollout = last.rollout if last else None
     return [
-        Standing(service=each, rollout=rollout if each.service == target.service else None)
-        for each in target.standing()
+        ServiceOverview(service=each, rollout=rollout if each.service == target.service else None)
+        for each in target.status()
     ]
 
 

@@ -58,7 +58,7 @@ class Target(Protocol):
         """Return whether a controller drives it now, as far as can be known."""
         ...
 
-    def standing(self) -> list[ServiceStatus]:
+    def status(self) -> list[ServiceStatus]:
         """Return what the service does, and what else serves there; it may be nothing."""
         ...
 

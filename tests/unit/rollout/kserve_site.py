@@ -91,7 +91,7 @@ class Site:
 
     def has_served(self) -> None:
         """Release a first version, if no other test has."""
-        if not self.place().standing():
+        if not self.place().status():
             assert self.release(2).outcome == "promoted"
 
     def place(self) -> Target:

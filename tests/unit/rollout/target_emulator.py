@@ -405,7 +405,7 @@ class TargetEmulator:
         holder = self._service.holder
         return holder is not None and self._runtime.alive(holder) and not self._service.expired
 
-    def standing(self) -> list[ServiceStatus]:
+    def status(self) -> list[ServiceStatus]:
         state = self._service.state
         if not state.arms():
             return []

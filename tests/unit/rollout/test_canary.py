@@ -386,6 +386,6 @@ def test_a_person_can_abort_and_approve(world: World) -> None:
     journal = newest(world)
     assert journal is not None
     assert journal.rollout.outcome == "promoted"
-    (found,) = control.standing(world.place())
+    (found,) = control.status(world.place())
     assert any(f"version {journal.rollout.candidate}: 100 %" in line for line in found.lines())
     control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)

@@ -245,7 +245,7 @@ class ClusterSite(Site):
         return control.roll_back(self.place(), spec=spec, tracking_uri=self.uri, to=to)
 
     def serving(self) -> int | None:
-        found = self.place().standing()
+        found = self.place().status()
         return found[0].stable if found else None
 
     def assert_serves(self, champion: int | None) -> None:

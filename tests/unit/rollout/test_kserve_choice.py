@@ -80,7 +80,7 @@ def test_where_none_fits_each_has_its_reason(cluster: Cluster) -> None:
     assert "Knative Serving is not installed" in said
     assert "kserve-native: never chosen by itself" in said
     # To look at what serves does not need a router.
-    assert place().standing() == []
+    assert place().status() == []
 
 
 def test_kserve_s_own_canary_is_never_chosen(cluster: Cluster) -> None:
@@ -112,7 +112,7 @@ def test_a_service_that_stands_keeps_its_router(cluster: Cluster, kind: str) -> 
     if kind != "kserve-knative":
         cluster.delete("gateways", "penstock")
     assert place().kind == kind
-    (found,) = place(kserve={"address": cluster.gateway_url}).standing()
+    (found,) = place(kserve={"address": cluster.gateway_url}).status()
     assert found.weights == {1: 100, 2: 0}
 
 

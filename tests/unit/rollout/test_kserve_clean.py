@@ -11,10 +11,10 @@ from cluster_emulator import Scripted, running
 from kserve_world import Driver, release, serve
 
 from penstock.cluster.client import INFERENCE_SERVICES, ForbiddenError
-from penstock.errors import InputError, LeaseLostError, ServiceError
+from penstock.errors import LeaseLostError, ServiceError
 from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.backend import KserveService
-from penstock.rollout.backends.kserve.choice import ROUTERS, standing
+from penstock.rollout.backends.kserve.choice import ROUTERS, settled_kind
 from penstock.rollout.backends.kserve.inference import delete
 from penstock.rollout.backends.kserve.state import ClusterState
 from penstock.rollout.router import Routing
@@ -188,69 +188,6 @@ def test_what_no_state_names_is_swept_and_nothing_else(driver: Driver) -> None:
     assert driver.ask(5) == {"1": 5}
 
 
-def test_a_service_that_ended_leaves_nothing(each: Driver) -> None:
-    router = each.router()
-    with router.exclusive():
-        router.open()
-        router.deploy(release(1), timeout=10)
-        router.promote(1)
-        router.rollback(1)
-        router.clean_up()
-    assert not served(each)
-    assert not each.cluster.servers
-    assert [key for key in each.cluster.objects if key[0] in ("httproutes", "configmaps")] == []
-
-
-def test_a_command_that_is_refused_leaves_nothing_opened(each: Driver) -> None:
-    router = each.router()
-
-    def refused() -> None:
-        with router.exclusive():
-            router.open()
-            raise InputError("refused")
-
-    with pytest.raises(InputError, match="refused"):
-        refused()
-    assert [key for key in each.cluster.objects if key[0] in ("httproutes", "configmaps")] == []
-
-
-def test_a_candidate_is_in_the_state_before_it_is_created(each: Driver) -> None:
-    seen: list[set[str]] = []
-    router = each.router()
-    with router.exclusive():
-        serve(router, 1)
-        start = each.cluster.start
-
-        def look(name: str, predictor: dict[str, Any]) -> Any:
-            reader = each.router()
-            assert reader.refresh()
-            seen.append({str(arm.version) for arm in reader.state.passing})
-            return start(name, predictor)
-
-        each.cluster.start = look
-        # The emulator answers in one thread, which may not ask itself: what it reads is at hand.
-        each.router = lambda **_: _Reading(each)  # type: ignore[method-assign,assignment]
-        router.deploy(release(2), timeout=10)
-    assert seen
-    assert seen[0] == {"2"}
-
-
-class _Reading:
-    """Reads a state from the emulator's objects, without a request."""
-
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
-        self.state = ClusterState(service="", token="")
-
-    def refresh(self) -> bool:
-        for found in self._driver.cluster.objects.values():
-            text = (found["metadata"].get("annotations") or {}).get("penstock/state")
-            if text:
-                self.state = ClusterState.loads(text, where="")
-                return True
-        return False
-
-
 # Names of other services.
 
 
@@ -290,8 +227,8 @@ def test_a_route_of_another_service_is_left_alone(
         pass
     assert driver.cluster.get("httproutes", "adult-arms") == before
     kube = driver.kube()
-    assert standing(kube, KserveSpec(), service="adult", begun=list) == "kserve-native"
-    assert standing(kube, KserveSpec(), service="adult-arms", begun=list) == ""
+    assert settled_kind(kube, KserveSpec(), service="adult", begun=list) == "kserve-native"
+    assert settled_kind(kube, KserveSpec(), service="adult-arms", begun=list) == ""
 
 
 def test_an_inferenceservice_of_somebody_else_is_neither_written_nor_deleted(

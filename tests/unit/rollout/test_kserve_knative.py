@@ -211,19 +211,6 @@ def test_a_promoted_version_is_taken_back(driver: Driver, clean: bool) -> None:
         assert served_by(driver) == ("s3://models/adult/1", None)
 
 
-def test_a_first_version_that_is_taken_back_leaves_nothing(driver: Driver) -> None:
-    router = driver.router()
-    with router.exclusive():
-        router.open()
-        router.deploy(release(1), timeout=10)
-        router.promote(1)
-        router.rollback(1)
-        router.clean_up()
-    assert driver.cluster.get("inferenceservices", "adult") is None
-    assert driver.cluster.get("configmaps", "penstock-service-adult") is None
-    assert not driver.cluster.servers
-
-
 def test_pairs_are_measured_in_the_shadow_phase_and_arms_in_steps(driver: Driver) -> None:
     router = driver.router()
     with router.exclusive():

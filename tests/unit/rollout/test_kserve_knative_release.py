@@ -78,7 +78,7 @@ def test_a_good_candidate_is_promoted_and_a_bad_one_leaves_the_good_files(site: 
     assert _storage(site) == good
     assert good[1] is None
 
-    (found,) = control.standing(site.place())
+    (found,) = control.status(site.place())
     assert any(f"version {two}: 100 %" in line for line in found.lines())
     assert found.service.running
     spec = DeploymentSpec.model_validate(site.spec)

@@ -66,7 +66,7 @@ def test_a_good_candidate_is_promoted_and_a_bad_one_rolled_back(site: Site) -> N
     ]
     assert kept[0].transitions == second.transitions
 
-    (found,) = control.standing(site.place())
+    (found,) = control.status(site.place())
     assert any(f"version {two}: 100 %" in line for line in found.lines())
     spec = DeploymentSpec.model_validate(site.spec)
     back = control.roll_back(site.place(), spec=spec, tracking_uri=world.uri, to=one)

@@ -26,7 +26,7 @@ OPEN = "kserve"
 _WHERE = "deployment.canary"
 
 
-def standing(
+def settled_kind(
     kube: Kube, spec: KserveSpec, *, service: str, begun: Callable[[], Iterable[str]]
 ) -> str:
     """Return the router that a service has already; empty: none.

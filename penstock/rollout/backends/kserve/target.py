@@ -20,7 +20,7 @@ from penstock.rollout.backends.kserve.choice import (
     ROUTERS,
     fitting,
     require_feasible,
-    standing,
+    settled_kind,
 )
 from penstock.rollout.backends.kserve.lease import ClusterLease
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
@@ -77,7 +77,7 @@ class ClusterTarget:
     @cached_property
     def kind(self) -> str:
         """The router that is named, or that the service has, or that fits the cluster."""
-        found = self._standing
+        found = self._settled
         if not found:
             found, why = fitting(self._kube, self._deployment)
             progress.say(f"router {found} ({why})")
@@ -106,11 +106,11 @@ class ClusterTarget:
         )
 
     @cached_property
-    def _standing(self) -> str:
+    def _settled(self) -> str:
         """The router that is settled; empty: none is, and nothing serves."""
         if self._deployment.router != OPEN:
             return self._deployment.router
-        return standing(self._kube, self._spec, service=self._service, begun=self._begun)
+        return settled_kind(self._kube, self._spec, service=self._service, begun=self._begun)
 
     def _begun(self) -> list[str]:
         return [journal.rollout.router for journal in unfinished(self.stores())]
@@ -157,9 +157,9 @@ class ClusterTarget:
         """Return whether a controller holds the lease and has renewed it lately."""
         return self._lease.driven()
 
-    def standing(self) -> list[ServiceStatus]:
+    def status(self) -> list[ServiceStatus]:
         """Return what the service does; none if there is no such service."""
-        if not self._standing or not self._router.refresh():
+        if not self._settled or not self._router.refresh():
             return []
         state = self._router.state
         try:

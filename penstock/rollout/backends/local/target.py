@@ -80,6 +80,6 @@ class LocalTarget:
         """Return whether a process that is not known to be dead holds the lease."""
         return running_controller(self._home, self._service) is not None
 
-    def standing(self) -> list[ServiceStatus]:
+    def status(self) -> list[ServiceStatus]:
         """Return every service below the home that serves or died serving."""
         return status(self._home)
