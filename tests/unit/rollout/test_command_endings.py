@@ -106,7 +106,7 @@ def template(
 class Site:
     """A home and a registry of its own, for one ending of one command."""
 
-    well_on_its_way = 40
+    well_on_its_way = 46
     """The effect of a second release at which its version has traffic."""
 
     home: Path
@@ -228,7 +228,7 @@ def cluster_sites(
 class ClusterSite(Site):
     """A service on an emulated cluster instead; what serves there answers in this process."""
 
-    well_on_its_way = 13
+    well_on_its_way = 14
 
     cluster: Cluster = field(kw_only=True)
 

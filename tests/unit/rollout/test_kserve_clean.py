@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -142,7 +143,8 @@ def go_on_after_each(each: Driver, steps: list[Action], *, how: str) -> None:
     number, lives, ends = 0, 0, 0
     while number < len(steps):
         router = each.router(ready_timeout=10)
-        with router.exclusive():
+        # The dead may not tidy up either, when the block ends.
+        with contextlib.suppress(KilledError), router.exclusive():
             # What is there has a role in the state: whoever came before left nothing else.
             assert served(each) == servers_named(router.state), (number, lives)
             assert router.state.passing == ()
