@@ -239,9 +239,9 @@ class Bench:
 
     def splitter(self, family: str) -> None:
         """Ask one server directly and through the local router's front, in turn."""
+        from penstock.rollout.backends.local import services
+        from penstock.rollout.backends.local.backend import local_service
         from penstock.rollout.router import Release
-        from penstock.rollout.routers import services
-        from penstock.rollout.routers.local import LocalRouter
 
         served, home = self._served(family), self._folder / "router"
         release = Release(
@@ -251,7 +251,7 @@ class Bench:
             folder=served.penstock,
             export=served.export,
         )
-        router = LocalRouter(home, service=NAME, port=0)
+        router = local_service(home, service=NAME, port=0)
         try:
             with router.exclusive():
                 direct = router.deploy(release, timeout=120)

@@ -30,7 +30,7 @@ from soak_release import store_of
 from soak_services import HERE, SERVICES, Soak
 from targets import Target, report
 
-from penstock.rollout.routers.services import stop
+from penstock.rollout.backends.local.services import stop
 
 QUESTION = (
     "Whether two services under load, with a release of each every minute and processes killed at "

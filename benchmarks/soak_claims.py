@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from soak_figures import MIB, Watch, middle
 from soak_release import store_of
 
-from penstock.rollout.routers.state import ServiceFolder
+from penstock.rollout.backends.local.state import ServiceFolder
 
 if TYPE_CHECKING:
     from soak_services import Soak

@@ -28,9 +28,9 @@ from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import Grounds
 from penstock.registry.register import register
 from penstock.rollout import control
-from penstock.rollout.place import place_of
 from penstock.rollout.release import Outputs, deploy
 from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import target_of
 
 CODES = {"promoted": 0, "rolled_back": 4}
 
@@ -69,7 +69,7 @@ def home_of(folder: Path) -> Path:
 
 def _resume(folder: Path, name: str) -> Rollout:
     spec = DeploymentSpec(port=0)
-    place = place_of(spec, service=name, home=home_of(folder), tracking_uri=store_of(folder))
+    place = target_of(spec, service=name, home=home_of(folder), tracking_uri=store_of(folder))
     return control.resume(place)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from soak_figures import files_below
 from soak_release import home_of
 
-from penstock.rollout.routers.state import LocalState, ServiceFolder
+from penstock.rollout.backends.local.state import LocalState, ServiceFolder
 
 HERE = Path(__file__).parent
 SERVICES = ("left", "right")

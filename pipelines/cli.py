@@ -253,7 +253,7 @@ def _example(options: argparse.Namespace) -> int:
 def _stop(options: argparse.Namespace) -> int:
     """Stop the servers that runs of this project left on this machine."""
     from penstock.pipelines.index import refresh_index
-    from penstock.rollout.routers.services import stop
+    from penstock.rollout.backends.local.services import stop
 
     home = home_of(options.project.absolute().parent)
     if not home.is_dir() and not options.project.exists():

@@ -27,7 +27,7 @@ from penstock.reports.page import (
 from penstock.rollout.router import ServiceStatus
 
 if TYPE_CHECKING:
-    from penstock.rollout.place import Place
+    from penstock.rollout.target import Target
 
 Row = list[str | Cell]
 
@@ -104,16 +104,16 @@ def _service(
     recorded = [run.rollout for run in runs if run.rollout is not None]
     if project.project.deployment.router != "local":
         return None, recorded
-    from penstock.rollout.place import history, place_of
+    from penstock.rollout.target import history, target_of
 
-    place: Place = place_of(
+    place: Target = target_of(
         project.project.deployment, service=project.project.name, home=project.home, tracking_uri=""
     )
     try:
         journals = [journal.rollout for journal in history(place)]
     except PenstockError:
         journals = list(reversed(recorded))  # Another release of Penstock wrote them.
-    return place.standing(), journals[::-1]
+    return place.status(), journals[::-1]
 
 
 def _verdict(serving: Sequence[ServiceStatus] | None) -> tuple[Status, str]:

@@ -11,7 +11,7 @@ from penstock.pipelines.located import add_project_argument, locate
 if TYPE_CHECKING:
     from penstock.project import Project
     from penstock.records.rollout import Rollout
-    from penstock.rollout.place import Place
+    from penstock.rollout.target import Target
 
 _ROLLED_BACK = 4
 
@@ -54,10 +54,10 @@ def add_service_commands(commands: argparse._SubParsersAction[argparse.ArgumentP
 
 def _status(options: argparse.Namespace) -> int:
     """Show what serves, at which weight, at which step, and what the rules find."""
-    from penstock.rollout.control import standing
+    from penstock.rollout.control import status
 
     _, place = _project(options)
-    found = standing(place)
+    found = status(place)
     for each in found:
         print("\n".join(each.lines()))
     if not found:
@@ -123,15 +123,15 @@ def _refresh(options: argparse.Namespace) -> None:
     refresh_index(locate(options.project))
 
 
-def _project(options: argparse.Namespace) -> tuple[Project, Place]:
+def _project(options: argparse.Namespace) -> tuple[Project, Target]:
     """Return the project and where its service lives, with the tracking store of its runs."""
-    from penstock.rollout.place import place_of
+    from penstock.rollout.target import target_of
 
     found = locate(options.project)
     loaded = found.project
     if not loaded.tracking_uri:
         os.environ["MLFLOW_TRACKING_URI"] = found.tracking_uri
-    place = place_of(
+    place = target_of(
         loaded.deployment,
         service=loaded.name,
         home=found.home,

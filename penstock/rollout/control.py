@@ -16,10 +16,10 @@ from penstock.registry.champion import checked_champion, rollback_target
 from penstock.registry.identity import somebody
 from penstock.registry.versions import Version
 from penstock.rollout.journal import Journal, unfinished
-from penstock.rollout.place import Place, newest
 from penstock.rollout.resume import abandon, go_on, settle
 from penstock.rollout.router import ServiceStatus
 from penstock.rollout.spec import CanarySpec, DeploymentSpec
+from penstock.rollout.target import Target, newest
 from penstock.rollout.words import headline, status_lines
 
 _LOOK = 0.5
@@ -27,7 +27,7 @@ _LOOK = 0.5
 
 
 @dataclass(frozen=True)
-class ChampionStatus:
+class ServiceOverview:
     """What one service does, and the rollout it is in or was in last.
 
     Attributes:
@@ -46,60 +46,60 @@ class ChampionStatus:
         return lines + (status_lines(self.rollout) if self.rollout else [])
 
 
-def standing(place: Place) -> list[ChampionStatus]:
+def status(target: Target) -> list[ServiceOverview]:
     """Return what serves or died serving."""
-    last = newest(place)
+    last = newest(target)
     rollout = last.rollout if last else None
     return [
-        ChampionStatus(service=each, rollout=rollout if each.service == place.service else None)
-        for each in place.standing()
+        ServiceOverview(service=each, rollout=rollout if each.service == target.service else None)
+        for each in target.status()
     ]
 
 
-def resume(place: Place) -> Rollout:
+def resume(target: Target) -> Rollout:
     """Go on with the rollout that a killed controller left.
 
     Raises:
         InputError: If there is none.
         ServiceError: If its controller still runs.
     """
-    _unfinished(place)
-    with place.router.exclusive():
-        place.router.open()
+    _unfinished(target)
+    with target.router.exclusive():
+        target.router.open()
         # It may have ended while the lease was waited for.
-        journal = _unfinished(place)
-        rollout = go_on(place, journal, journal.order)
+        journal = _unfinished(target)
+        rollout = go_on(target, journal, journal.order)
     progress.say(headline(rollout))
     return rollout
 
 
-def approve(place: Place) -> str:
+def approve(target: Target) -> str:
     """Let a rollout that holds at a step go on; return what was approved, in words.
 
     Raises:
         InputError: If there is none, or it does not hold now.
     """
-    journal = _unfinished(place)
+    journal = _unfinished(target)
     here = journal.rollout.last
     plan = CanarySpec.model_validate(journal.rollout.plan)
     if here.phase != "step" or not plan.steps[here.step].hold:
         raise InputError(
             f"the rollout of version {journal.rollout.candidate} is at {here.phase} and waits for "
             "nobody",
-            where=f"service {place.service}",
+            where=f"service {target.service}",
             remedy="Only a step with `hold: true` takes an approval.",
         )
     journal.approve(here.step, by=somebody().name)
     return f"version {journal.rollout.candidate} beyond {here.weight} %"
 
 
-def abort(place: Place, *, reason: str, patience: float = 60.0) -> Rollout | None:
+def abort(target: Target, *, reason: str, patience: float = 60.0) -> Rollout | None:
     """Roll back the rollout that is under way.
 
     A controller that runs is asked to: it does so at its next look.
 
     Args:
-        place: Where the service lives.
+        target: Where the service lives.
         reason: Why.
         patience: Seconds to wait for a controller that runs.
 
@@ -109,44 +109,44 @@ def abort(place: Place, *, reason: str, patience: float = 60.0) -> Rollout | Non
     Raises:
         InputError: If no rollout is under way, or it is too late: the version is the champion.
     """
-    name = _unfinished(place).name
-    if place.driven():
-        Journal(place.store(name)).ask_to_abort(reason)
+    name = _unfinished(target).name
+    if target.driven():
+        Journal(target.store(name)).ask_to_abort(reason)
     until = time.monotonic() + patience
-    while place.driven():
-        rollout = Journal(place.store(name)).rollout
+    while target.driven():
+        rollout = Journal(target.store(name)).rollout
         if rollout.ended:
-            return _aborted(place, rollout)
+            return _aborted(target, rollout)
         if time.monotonic() > until:
             return None
         time.sleep(_LOOK)
-    with place.router.exclusive():
-        journal = Journal(place.store(name))
+    with target.router.exclusive():
+        journal = Journal(target.store(name))
         if not journal.rollout.ended:
-            abandon(place, journal, journal.order, reason=f"Asked to abort: {reason}")
-    return _aborted(place, journal.rollout)
+            abandon(target, journal, journal.order, reason=f"Asked to abort: {reason}")
+    return _aborted(target, journal.rollout)
 
 
-def _aborted(place: Place, rollout: Rollout) -> Rollout:
+def _aborted(target: Target, rollout: Rollout) -> Rollout:
     if rollout.outcome == "promoted":
         raise InputError(
             f"it is too late to abort: version {rollout.candidate} serves all requests and is the "
             "champion",
-            where=f"service {place.service}",
+            where=f"service {target.service}",
             remedy="Go back to the champion before it with: penstock rollback.",
         )
     return rollout
 
 
 def roll_back(
-    place: Place, *, spec: DeploymentSpec, tracking_uri: str, to: int | None = None
+    target: Target, *, spec: DeploymentSpec, tracking_uri: str, to: int | None = None
 ) -> Rollout:
     """Serve an earlier champion again, with all traffic and the alias.
 
     A rollback that was cut short is finished by asking again, or by `resume`.
 
     Args:
-        place: Where the service lives.
+        target: Where the service lives.
         spec: How it is deployed.
         tracking_uri: The MLflow store.
         to: A version that was the champion at some time; None takes the newest one before the
@@ -159,31 +159,31 @@ def roll_back(
         ServiceError: If a controller drives the service, or the version does not come up; what
             served before serves on.
     """
-    where = f"service {place.service}"
-    router = place.router
+    where = f"service {target.service}"
+    router = target.router
     with router.exclusive():
         router.open()
-        for ended in settle(place, reason="A rollback was asked for."):
+        for ended in settle(target, reason="A rollback was asked for."):
             finished = ended.purpose == "return" and ended.outcome == "promoted"
             if finished and to in (None, ended.candidate):
                 return ended
-        champion = checked_champion(place.service, tracking_uri=tracking_uri).version
-        target = _target(place.service, to=to, tracking_uri=tracking_uri)
-        if router.stable == target.version and champion == target:
-            raise InputError(f"version {target.version} serves already", where=where)
-        order = _return_order(target, spec=spec, tracking_uri=tracking_uri)
-        journal = _begin_return(place, target, order, champion=champion)
-        rollout = go_on(place, journal, order)
+        champion = checked_champion(target.service, tracking_uri=tracking_uri).version
+        chosen = _chosen(target.service, to=to, tracking_uri=tracking_uri)
+        if router.stable == chosen.version and champion == chosen:
+            raise InputError(f"version {chosen.version} serves already", where=where)
+        order = _return_order(chosen, spec=spec, tracking_uri=tracking_uri)
+        journal = _begin_return(target, chosen, order, champion=champion)
+        rollout = go_on(target, journal, order)
     if rollout.outcome != "promoted":
         raise ServiceError(rollout.reason, where=where)
     return rollout
 
 
-def _return_order(target: Version, *, spec: DeploymentSpec, tracking_uri: str) -> ReturnOrder:
+def _return_order(chosen: Version, *, spec: DeploymentSpec, tracking_uri: str) -> ReturnOrder:
     who = somebody()
     return ReturnOrder(
-        service=target.name,
-        version=target.version,
+        service=chosen.name,
+        version=chosen.version,
         by=who.name,
         means=who.means,
         deployment=spec.model_dump(mode="json"),
@@ -192,24 +192,24 @@ def _return_order(target: Version, *, spec: DeploymentSpec, tracking_uri: str) -
 
 
 def _begin_return(
-    place: Place, target: Version, order: ReturnOrder, *, champion: Version | None
+    target: Target, chosen: Version, order: ReturnOrder, *, champion: Version | None
 ) -> Journal:
-    name = f"{target.version}-return-{secrets.token_hex(6)}"
-    reason = f"Rollback by {order.by}, from version {place.router.stable or 'none'}."
-    journal = Journal(place.store(name))
+    name = f"{chosen.version}-return-{secrets.token_hex(6)}"
+    reason = f"Rollback by {order.by}, from version {target.router.stable or 'none'}."
+    journal = Journal(target.store(name))
     journal.begin(
         Rollout(
             identity=name,
-            service=place.service,
-            router=place.kind,
-            url=place.router.url,
-            candidate=target.version,
-            stable=place.router.stable,
+            service=target.service,
+            router=target.kind,
+            url=target.router.url,
+            candidate=chosen.version,
+            stable=target.router.stable,
             purpose="return",
             champion=champion.version if champion else None,
-            uri=target.uri,
-            model=target.model,
-            decision=target.tags.get(versions.DECISION_DIGEST, ""),
+            uri=chosen.uri,
+            model=chosen.model,
+            decision=chosen.tags.get(versions.DECISION_DIGEST, ""),
             direct=reason,
             started=datetime.now(UTC),
             plan={},
@@ -220,7 +220,7 @@ def _begin_return(
     return journal
 
 
-def _target(service: str, *, to: int | None, tracking_uri: str) -> Version:
+def _chosen(service: str, *, to: int | None, tracking_uri: str) -> Version:
     """Return the version to go back to, which may serve again."""
     if to is None:
         before = rollback_target(service, tracking_uri=tracking_uri)
@@ -234,12 +234,12 @@ def _target(service: str, *, to: int | None, tracking_uri: str) -> Version:
     return require_return(service, to, tracking_uri=tracking_uri)
 
 
-def _unfinished(place: Place) -> Journal:
-    found = unfinished(place.stores())
+def _unfinished(target: Target) -> Journal:
+    found = unfinished(target.stores())
     if not found:
         raise InputError(
             "no rollout is under way",
-            where=f"service {place.service}",
+            where=f"service {target.service}",
             remedy="Look at what serves with: penstock status.",
         )
     return found[-1]

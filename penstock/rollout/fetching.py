@@ -6,10 +6,10 @@ import shutil
 from pathlib import Path
 
 from penstock import model
+from penstock.common.disk import writing
 from penstock.errors import PenstockError
 from penstock.registry import versions
 from penstock.registry.versions import Version
-from penstock.rollout.disk import writing
 from penstock.rollout.router import Release
 
 

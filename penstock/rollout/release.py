@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from penstock.common import files, progress
+from penstock.common.disk import writing
 from penstock.errors import InputError, NotApprovedError, PenstockError, ServiceError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Deployment
@@ -18,14 +19,13 @@ from penstock.registry.admission import Admission, record_once, require_return
 from penstock.registry.audit import Actor
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import keep_rollout
-from penstock.rollout.disk import writing
 from penstock.rollout.fetching import fetch
 from penstock.rollout.journal import Journal
-from penstock.rollout.place import Place, place_of, prune
 from penstock.rollout.report import render
 from penstock.rollout.resume import REPLAYED_ROWS, go_on, promote, prove, settle
 from penstock.rollout.router import Release
 from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import Target, prune, target_of
 from penstock.rollout.words import headline
 from penstock.serving import parity_check
 
@@ -79,25 +79,25 @@ def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
     """
     spec = DeploymentSpec.parse(order.deployment, where="deployment")
     name = order.registration.name
-    place = place_of(spec, service=name, home=home, tracking_uri=order.tracking_uri)
-    return release(place, order, run=run, outputs=outputs)
+    target = target_of(spec, service=name, home=home, tracking_uri=order.tracking_uri)
+    return release(target, order, run=run, outputs=outputs)
 
 
-def release(place: Place, order: Order, *, run: str, outputs: Outputs) -> Rollout:
-    """Do as `deploy` says, at a place."""
+def release(target: Target, order: Order, *, run: str, outputs: Outputs) -> Rollout:
+    """Do as `deploy` says, at a target."""
     # What an earlier attempt left there must not be taken for the outcome of this one.
     with writing(outputs.deployment):
         outputs.deployment.unlink(missing_ok=True)
     spec = DeploymentSpec.parse(order.deployment, where="deployment")
     identity = identity_of(order, run=run)
-    if not Journal(place.store(identity)).exists:
+    if not Journal(target.store(identity)).exists:
         # Before anything is touched; a rollout that has begun is ended whatever is thought of it.
         Admission(order).require()
-    with place.router.exclusive():
-        settle(place, reason=_taken(order), but=identity)
-        journal = Journal(place.store(identity))
+    with target.router.exclusive():
+        settle(target, reason=_taken(order), but=identity)
+        journal = Journal(target.store(identity))
         try:
-            rollout = _run(place, journal, order, spec=spec)
+            rollout = _run(target, journal, order, spec=spec)
         except BaseException:
             # Whatever ended it is what is told; its record shows how far it came.
             with contextlib.suppress(PenstockError):
@@ -107,11 +107,11 @@ def release(place: Place, order: Order, *, run: str, outputs: Outputs) -> Rollou
         _write(rollout, outputs)
         if rollout.outcome == "promoted":
             # A cluster may give a service its address only now.
-            made = _deployment(rollout, url=place.router.url, spec=spec)
+            made = _deployment(rollout, url=target.router.url, spec=spec)
             with writing(outputs.deployment):
                 made.write(outputs.deployment)
         _keep(rollout, outputs, tracking_uri=order.tracking_uri)
-        _prune(place, keep=spec.history)
+        _prune(target, keep=spec.history)
     progress.say(headline(rollout))
     return rollout
 
@@ -123,23 +123,23 @@ def identity_of(order: Order, *, run: str) -> str:
     return f"{registration.version}-{digest.removeprefix('sha256:')[:12]}"
 
 
-def _run(place: Place, journal: Journal, order: Order, *, spec: DeploymentSpec) -> Rollout:
+def _run(target: Target, journal: Journal, order: Order, *, spec: DeploymentSpec) -> Rollout:
     if journal.exists:
         if not journal.rollout.ended:
-            place.router.open()
-            return go_on(place, journal, order)
+            target.router.open()
+            return go_on(target, journal, order)
         return journal.rollout
     Admission(order).require()
-    if place.router.stable == order.registration.version:
-        return _check_again(place, order, spec=spec)
-    return _begin(place, journal, order, spec=spec)
+    if target.router.stable == order.registration.version:
+        return _check_again(target, order, spec=spec)
+    return _begin(target, journal, order, spec=spec)
 
 
-def _begin(place: Place, journal: Journal, order: Order, *, spec: DeploymentSpec) -> Rollout:
-    place.router.open()
+def _begin(target: Target, journal: Journal, order: Order, *, spec: DeploymentSpec) -> Rollout:
+    target.router.open()
     # What is fetched before the champion is brought up would be cleaned up with it.
-    direct = _serve_champion(place, order, spec=spec)
-    release = release_of(place, order, drill=spec.drill)
+    direct = _serve_champion(target, order, spec=spec)
+    release = release_of(target, order, drill=spec.drill)
     if direct and spec.drill:
         raise InputError(
             f"fault injection needs a champion to compare with. {direct}",
@@ -147,11 +147,11 @@ def _begin(place: Place, journal: Journal, order: Order, *, spec: DeploymentSpec
             remedy="Release a version without a drill first.",
         )
     journal.begin(
-        _planned(place, release, order, spec=spec, name=journal.name, direct=direct),
+        _planned(target, release, order, spec=spec, name=journal.name, direct=direct),
         reason="Approved by the gate and registered.",
         order=order,
     )
-    return go_on(place, journal, order)
+    return go_on(target, journal, order)
 
 
 def _taken(order: Order) -> str:
@@ -168,15 +168,15 @@ def _keep(rollout: Rollout, outputs: Outputs, *, tracking_uri: str) -> None:
         progress.say(f"the rollout's record could not be kept with the version: {error}")
 
 
-def _prune(place: Place, *, keep: int) -> None:
+def _prune(target: Target, *, keep: int) -> None:
     try:
-        prune(place, keep=keep)
+        prune(target, keep=keep)
     except ServiceError as error:
         progress.say(f"old rollouts could not be deleted: {error}")
 
 
 def _planned(
-    place: Place,
+    target: Target,
     release: Release,
     order: Order,
     *,
@@ -187,10 +187,10 @@ def _planned(
     return Rollout(
         identity=name,
         service=order.registration.name,
-        router=place.kind,
-        url=place.router.url,
+        router=target.kind,
+        url=target.router.url,
         candidate=release.version,
-        stable=place.router.stable,
+        stable=target.router.stable,
         champion=_champion(order),
         uri=release.uri,
         model=release.model,
@@ -203,12 +203,12 @@ def _planned(
     )
 
 
-def _serve_champion(place: Place, order: Order, *, spec: DeploymentSpec) -> str:
+def _serve_champion(target: Target, order: Order, *, spec: DeploymentSpec) -> str:
     """Have the champion serve, so that it is what the candidate is compared with.
 
     Returns why the candidate takes all traffic without a comparison; empty: it does not.
     """
-    name, stable = order.registration.name, place.router.stable
+    name, stable = order.registration.name, target.router.stable
     champion = _champion(order)
     if champion in (stable, order.registration.version, None):
         if stable is not None:
@@ -225,7 +225,7 @@ def _serve_champion(place: Place, order: Order, *, spec: DeploymentSpec) -> str:
             "penstock rollback. Then evaluate and decide again.",
         ) from error
     progress.say(f"bringing champion {champion} up again, to compare with")
-    release = fetch(found, into=place.models, tracking_uri=order.tracking_uri)
+    release = fetch(found, into=target.models, tracking_uri=order.tracking_uri)
     record_once(
         found,
         event=audit.ADMITTED,
@@ -234,9 +234,9 @@ def _serve_champion(place: Place, order: Order, *, spec: DeploymentSpec) -> str:
         actor=Actor(name=audit.RELEASE, reason="It is the champion."),
         tracking_uri=order.tracking_uri,
     )
-    place.router.deploy(release, timeout=spec.ready_timeout)
-    place.router.promote(champion)
-    place.router.clean_up()
+    target.router.deploy(release, timeout=spec.ready_timeout)
+    target.router.promote(champion)
+    target.router.clean_up()
     return ""
 
 
@@ -246,19 +246,19 @@ def _champion(order: Order) -> int | None:
     return None if found is None else found.version
 
 
-def release_of(place: Place, order: Order, *, drill: str = "") -> Release:
+def release_of(target: Target, order: Order, *, drill: str = "") -> Release:
     """Return the version that is ordered, fetched and checked."""
     version = versions.registered(order.registration.uri, tracking_uri=order.tracking_uri)
-    return fetch(version, into=place.models, tracking_uri=order.tracking_uri, drill=drill)
+    return fetch(version, into=target.models, tracking_uri=order.tracking_uri, drill=drill)
 
 
-def _check_again(place: Place, order: Order, *, spec: DeploymentSpec) -> Rollout:
+def _check_again(target: Target, order: Order, *, spec: DeploymentSpec) -> Rollout:
     """Return the record of a release of the version that is stable: nothing moves."""
-    release = release_of(place, order)
-    address = place.router.deploy(release, timeout=spec.ready_timeout)
-    prove(place.router, address, order, release, rows=spec.smoke_rows)
+    release = release_of(target, order)
+    address = target.router.deploy(release, timeout=spec.ready_timeout)
+    prove(target.router, address, order, release, rows=spec.smoke_rows)
     promote(order, reason=_SERVES)
-    planned = _planned(place, release, order, spec=spec, name=_NOT_ONE, direct=_SERVES)
+    planned = _planned(target, release, order, spec=spec, name=_NOT_ONE, direct=_SERVES)
     now = datetime.now(UTC)
     moves = [
         Transition(sequence=index, time=now, phase=phase, weight=100, reason=_SERVES)

@@ -203,7 +203,7 @@ def _met(record: Rollout) -> str:
 def _decision(record: Rollout, number: int) -> str:
     transition = record.transitions[number]
     steps = len(words.plan_of(record).steps)
-    places = [words.place_of(t, steps=steps) for t in record.transitions[: number + 1]]
+    places = [words.target_of(t, steps=steps) for t in record.transitions[: number + 1]]
     went = " → ".join(places[-2:])
     # To be done changes no weight.
     acted = record.transitions[number - 1] if transition.phase == "done" else transition

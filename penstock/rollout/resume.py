@@ -22,20 +22,20 @@ from penstock.rollout.ending import Actions, give_up
 from penstock.rollout.engine import Controller
 from penstock.rollout.fetching import fetch
 from penstock.rollout.journal import Journal, unfinished
-from penstock.rollout.place import Place
 from penstock.rollout.router import Address, Release, Router
 from penstock.rollout.spec import CanarySpec, DeploymentSpec
+from penstock.rollout.target import Target
 from penstock.serving import parity_check
 
 REPLAYED_ROWS = sample.ROWS
 """Rows of the holdout that are replayed, and that tell which values the target has."""
 
 
-def go_on(place: Place, journal: Journal, order: Order | ReturnOrder | None) -> Rollout:
+def go_on(target: Target, journal: Journal, order: Order | ReturnOrder | None) -> Rollout:
     """Take a rollout up where its journal stands, and run it to its end.
 
     Args:
-        place: Where the service lives; its lease is held by the caller.
+        target: Where the service lives; its lease is held by the caller.
         journal: A rollout that has begun.
         order: What it was asked for with; None: not known any more, and it is rolled back.
 
@@ -46,35 +46,35 @@ def go_on(place: Place, journal: Journal, order: Order | ReturnOrder | None) -> 
     """
     rollout = journal.rollout
     if order is None or rollout.last.phase in ("rollback", "done"):
-        return abandon(place, journal, order, reason="It has no record of how to continue.")
+        return abandon(target, journal, order, reason="It has no record of how to continue.")
     spec = DeploymentSpec.parse(order.deployment, where="deployment")
     try:
-        release = _release(place, order, drill=rollout.drill)
+        release = _release(target, order, drill=rollout.drill)
     except ServiceError:
         raise
     except PenstockError as error:
         # Its files or tags are not what was registered, or it was deleted.
-        return abandon(place, journal, order, reason=f"It may not serve. {error}")
+        return abandon(target, journal, order, reason=f"It may not serve. {error}")
     controller = Controller(
-        router=place.router,
+        router=target.router,
         journal=journal,
         release=release,
         plan=CanarySpec.model_validate(rollout.plan),
         task=Model.read(release.folder / FILE_NAME).task,
         actions=actions_of(journal, order),
-        prove=_prover(place.router, order, release, rows=spec.smoke_rows),
+        prove=_prover(target.router, order, release, rows=spec.smoke_rows),
         ready_timeout=spec.ready_timeout,
     )
-    with _traffic(place.router, journal, order, folder=release.folder):
+    with _traffic(target.router, journal, order, folder=release.folder):
         return controller.run()
 
 
 def abandon(
-    place: Place, journal: Journal, order: Order | ReturnOrder | None, *, reason: str
+    target: Target, journal: Journal, order: Order | ReturnOrder | None, *, reason: str
 ) -> Rollout:
     """End a rollout that is not wanted any more; see `ending.give_up`."""
     return give_up(
-        place.router,
+        target.router,
         journal,
         version=journal.rollout.candidate,
         actions=actions_of(journal, order),
@@ -82,19 +82,19 @@ def abandon(
     )
 
 
-def settle(place: Place, *, reason: str, but: str = "") -> list[Rollout]:
+def settle(target: Target, *, reason: str, but: str = "") -> list[Rollout]:
     """End what other controllers left half-way, and return it: they hold the service no more.
 
     Args:
-        place: Where the service lives; its lease is held by the caller.
+        target: Where the service lives; its lease is held by the caller.
         reason: Why what is rolled back is.
         but: The rollout that is to go on.
 
     Raises:
         ServiceError: If the service cannot be steered, or the registry does not answer.
     """
-    others = [journal for journal in unfinished(place.stores()) if journal.name != but]
-    return [abandon(place, journal, journal.order, reason=reason) for journal in others]
+    others = [journal for journal in unfinished(target.stores()) if journal.name != but]
+    return [abandon(target, journal, journal.order, reason=reason) for journal in others]
 
 
 def actions_of(journal: Journal, order: Order | ReturnOrder | None) -> Actions:
@@ -150,13 +150,13 @@ def prove(router: Router, address: Address, order: Order, release: Release, *, r
         )
 
 
-def _release(place: Place, order: Order | ReturnOrder, *, drill: str) -> Release:
+def _release(target: Target, order: Order | ReturnOrder, *, drill: str) -> Release:
     if isinstance(order, Order):
         uri = order.registration.uri
     else:
         uri = f"models:/{order.service}/{order.version}"
     version = versions.registered(uri, tracking_uri=order.tracking_uri)
-    return fetch(version, into=place.models, tracking_uri=order.tracking_uri, drill=drill)
+    return fetch(version, into=target.models, tracking_uri=order.tracking_uri, drill=drill)
 
 
 def _prover(

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Protocol
 
 from penstock.common import files
+from penstock.common.disk import writing
 from penstock.errors import ServiceError
-from penstock.rollout.disk import writing
 
 _JOURNAL = "journal.jsonl"
 _NUMBER, _OUTCOME = "number", "outcome"

@@ -160,7 +160,7 @@ def in_order(findings: Sequence[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: _ORDER.index(finding.verdict))
 
 
-def place_of(transition: Transition, *, steps: int) -> str:
+def target_of(transition: Transition, *, steps: int) -> str:
     """Return what a phase is called, for example `step 1 of 2`.
 
     Args:
@@ -269,7 +269,7 @@ def _under_way(record: Rollout) -> str:
     if here.phase == "shadow":
         return f"gets mirrored requests of version {record.stable}; its responses are not used."
     if here.phase == "step":
-        place = place_of(here, steps=len(plan_of(record).steps))
+        place = target_of(here, steps=len(plan_of(record).steps))
         return (
             f"is at {place} with {here.weight} % of new requests; "
             f"version {record.stable} has the rest."

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Literal
 import orjson
 
 from penstock.errors import InputError
-from penstock.serving.supervised import Supervised
+from penstock.processes.supervised import Supervised
 
 Kind = Literal["predictions", "feedback"]
 

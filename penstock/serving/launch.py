@@ -117,7 +117,7 @@ def run(
     except PenstockError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    from penstock.serving import logs
+    from penstock.processes import logs
     from penstock.serving.app import InferenceApp
     from penstock.serving.server import serve
 

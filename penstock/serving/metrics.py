@@ -33,8 +33,8 @@ from penstock.records.rollout import SERVED_LATENCY, Labelled
 if TYPE_CHECKING:
     import numpy as np
 
+    from penstock.processes.supervised import Supervised
     from penstock.records.model import Model
-    from penstock.serving.supervised import Supervised
 
 # A draw of a row; nothing is kept secret by it.
 _random = random.Random()  # noqa: S311

@@ -17,8 +17,8 @@ from penstock.records.export import FOLDER, MODEL_NAME
 from penstock.records.operations import Operations
 
 if TYPE_CHECKING:
-    from penstock.serving.held import Held
     from penstock.serving.prediction import Prediction
+    from penstock.serving.temporary_server import TemporaryServer
 
 WARM_UP = 20
 """Requests before the first that is timed."""
@@ -58,7 +58,7 @@ def probe(model: Path, *, holdout: Path, policy: Policy, output: Path) -> Operat
 
 
 def _measure(model: Path, *, digest: str, holdout: Path, rule: OperationsRule) -> dict[str, Any]:
-    from penstock.serving.held import held
+    from penstock.serving.temporary_server import temporary_server
 
     with TemporaryDirectory(prefix="penstock-probe-") as place:
         scratch = Path(place)
@@ -67,7 +67,7 @@ def _measure(model: Path, *, digest: str, holdout: Path, rule: OperationsRule) -
         arguments = ["--model", str(folder), "--digest", digest]
         if form:
             arguments += ["--export", form]
-        with held(arguments, scratch=scratch, timeout=READY_SECONDS) as server:
+        with temporary_server(arguments, scratch=scratch, timeout=READY_SECONDS) as server:
             asked = _ask(server, model, holdout=holdout, requests=rule.requests)
         loaded = folder / FOLDER / MODEL_NAME if form else models.file_of(folder)
         return {
@@ -92,7 +92,7 @@ def _prepare(model: Path, folder: Path, *, holdout: Path) -> tuple[str, tuple[st
     return models.export_digest_of(folder), ()
 
 
-def _ask(server: Held, model: Path, *, holdout: Path, requests: int) -> dict[str, Any]:
+def _ask(server: TemporaryServer, model: Path, *, holdout: Path, requests: int) -> dict[str, Any]:
     import numpy as np
     import orjson
 

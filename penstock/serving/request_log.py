@@ -7,13 +7,13 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from penstock.processes.supervised import Supervised
 from penstock.serving.capture import Capture, Rows
 from penstock.serving.feedback import Memory
 from penstock.serving.feedback_access import FeedbackAccess
 from penstock.serving.metrics import ServingMetrics
 from penstock.serving.request_headers import MIRROR, REPLAY, SMOKE, RolloutKey, request_id_of
 from penstock.serving.service import Outcome
-from penstock.serving.supervised import Supervised
 
 Headers = Mapping[bytes, bytes]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from penstock.serving import logs
+from penstock.processes import logs
 from penstock.serving.connection_limits import (
     HEAD_BYTES,
     TOO_MANY,

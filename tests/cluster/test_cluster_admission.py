@@ -20,8 +20,8 @@ from cluster_site import (
 )
 
 from penstock.cluster.client import Manifest
-from penstock.rollout.kserve import manifests
-from penstock.rollout.kserve.state import Arm, ClusterState
+from penstock.rollout.backends.kserve import manifests
+from penstock.rollout.backends.kserve.state import Arm, ClusterState
 from penstock.rollout.spec import KserveSpec
 
 pytestmark = [pytest.mark.slow, NEEDS_CLUSTER]

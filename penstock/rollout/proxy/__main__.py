@@ -24,11 +24,11 @@ import orjson
 import uvloop
 from aiohttp import web
 
+from penstock.processes import logs
 from penstock.rollout.proxy.forward import Proxy
 from penstock.rollout.proxy.requests import Limits, error
 from penstock.rollout.proxy.server import Handle, Server
 from penstock.rollout.proxy.upstream import Upstream
-from penstock.serving import logs
 from penstock.serving.connection_limits import raise_file_limit
 from penstock.serving.request_headers import key_of
 

@@ -8,12 +8,12 @@ import socket
 from typing import Any
 
 from penstock.errors import LeaseLostError, ServiceError
+from penstock.processes import supervisor as process
+from penstock.processes.loopback import LOOPBACK, ask
+from penstock.processes.supervisor import hold_port
 from penstock.records.rollout import ArmSummary, Grids, Pairs
-from penstock.rollout.proxy.loopback import LOOPBACK, ask
+from penstock.rollout.backends.local.state import Front, LocalState, ServiceFolder
 from penstock.rollout.router import Observation
-from penstock.rollout.routers import process
-from penstock.rollout.routers.process import hold_port
-from penstock.rollout.routers.state import Front, LocalState, ServiceFolder
 
 _READY_TIMEOUT = 30.0
 _TABLE = "/table"

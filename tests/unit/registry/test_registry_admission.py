@@ -17,9 +17,9 @@ from penstock.registry import admission, approvals, versions
 from penstock.registry.admission import Admission
 from penstock.registry.champion import set_champion
 from penstock.rollout import control
-from penstock.rollout.place import place_of
 from penstock.rollout.resume import promote
 from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import target_of
 
 Registry = Any
 """The fixture's class lives in conftest.py, which cannot be imported by name."""
@@ -45,7 +45,7 @@ def released(registry: Registry, depth: int) -> Registration:
 def roll_back(registry: Registry, *, to: int | None = None) -> None:
     home = registry.folder / "home"
     spec = DeploymentSpec(port=0)
-    place = place_of(spec, service="adult", home=home, tracking_uri=registry.uri)
+    place = target_of(spec, service="adult", home=home, tracking_uri=registry.uri)
     control.roll_back(place, spec=spec, tracking_uri=registry.uri, to=to)
 
 

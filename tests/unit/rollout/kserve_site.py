@@ -19,8 +19,8 @@ from cluster_emulator import Cluster, proxied, running
 from rollout_world import World, world_in
 
 from penstock.records.rollout import Rollout
-from penstock.rollout.place import Place, history, place_of
 from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import Target, history, target_of
 
 
 @dataclass
@@ -91,13 +91,13 @@ class Site:
 
     def has_served(self) -> None:
         """Release a first version, if no other test has."""
-        if not self.place().standing():
+        if not self.place().status():
             assert self.release(2).outcome == "promoted"
 
-    def place(self) -> Place:
+    def place(self) -> Target:
         spec = DeploymentSpec.model_validate(self.spec)
         uri = self.world.uri
-        return place_of(spec, service="adult", home=self.world.home, tracking_uri=uri)
+        return target_of(spec, service="adult", home=self.world.home, tracking_uri=uri)
 
     def ask(self) -> str:
         """Return the version that answers a user."""

@@ -13,12 +13,12 @@ import httpx
 from cluster_emulator import Cluster, Scripted
 
 from penstock.cluster.client import Kube
-from penstock.rollout.kserve.gateway import GatewayRouter
-from penstock.rollout.kserve.knative import KnativeRouter
-from penstock.rollout.kserve.lease import ClusterLease
-from penstock.rollout.kserve.native import NativeRouter
-from penstock.rollout.kserve.service import KserveService
-from penstock.rollout.kserve.users import Users
+from penstock.rollout.backends.kserve.backend import KserveBackend, KserveService
+from penstock.rollout.backends.kserve.gateway import GatewayBackend
+from penstock.rollout.backends.kserve.knative import KnativeBackend
+from penstock.rollout.backends.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve.native import NativeBackend
+from penstock.rollout.backends.kserve.users import Users
 from penstock.rollout.router import Address, Release
 from penstock.rollout.spec import KserveSpec
 
@@ -42,7 +42,7 @@ class Driver:
     """Whoever drives a service, and its users."""
 
     cluster: Cluster
-    kind: type[KserveService] = GatewayRouter
+    kind: type[KserveBackend] = GatewayBackend
 
     def kube(self, *, patience: float = 5.0) -> Kube:
         return Kube(self.cluster.url, verify=False, patience=patience)
@@ -72,11 +72,11 @@ class Driver:
                 name=f"penstock-{service}",
                 seconds=seconds,
             ),
-        )
+        ).as_service()
 
     def spec_of(self) -> dict[str, Any]:
         """Return what a router of this kind must be told of the cluster."""
-        return {"address": self.cluster.gateway_url} if self.kind is KnativeRouter else {}
+        return {"address": self.cluster.gateway_url} if self.kind is KnativeBackend else {}
 
     def server(self, version: int) -> Scripted:
         """Return the server of a version; of its newest revision, where it has several."""
@@ -90,9 +90,9 @@ class Driver:
 
     def ask(self, times: int = 1, **headers: str) -> Counter[str]:
         """Ask as users do, and count the versions that answer."""
-        if self.kind is NativeRouter:
+        if self.kind is NativeBackend:
             headers["host"] = "adult-penstock.example.com"
-        if self.kind is KnativeRouter:
+        if self.kind is KnativeBackend:
             headers["host"] = "adult.penstock.example.com"
         with httpx.Client(trust_env=False, verify=False) as client:
             return Counter(

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any, Literal
 from unittest import mock
 
-from place_emulator import EACH, PlaceEmulator, Service
 from registry_emulator import RegistryEmulator
 from release_oracle import Oracle
+from target_emulator import EACH, Service, TargetEmulator
 
 from penstock import model, tracking
 from penstock.common import progress
@@ -28,7 +28,7 @@ from penstock.errors import PenstockError
 from penstock.records.rollout import Order, Rollout
 from penstock.registry import versions
 from penstock.rollout import release, smoke
-from penstock.rollout.place import history
+from penstock.rollout.target import history
 from penstock.serving import parity_check
 
 NAME = "adult"
@@ -233,8 +233,8 @@ class Site:
         self.time += timedelta(milliseconds=1)
         return self.time.timestamp()
 
-    def place(self, home: int) -> PlaceEmulator:
-        return PlaceEmulator(self.homes[home], self)
+    def place(self, home: int) -> TargetEmulator:
+        return TargetEmulator(self.homes[home], self)
 
     # -- commands
     def run(
@@ -275,7 +275,7 @@ class Site:
 
     def unfinished(self, home: int) -> list[Any]:
         """The rollouts of a home that have not ended."""
-        found = history(PlaceEmulator(self.homes[home], self))
+        found = history(TargetEmulator(self.homes[home], self))
         return [journal for journal in found if journal.rollout.outcome is None]
 
 

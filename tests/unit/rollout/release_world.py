@@ -14,10 +14,10 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Literal
 
-from place_emulator import Service
 from release_models import PLAN, evaluation_of, model_in, policy_asking
 from release_oracle import Truth, breaks_of
 from release_process import NAME, Fault, Process, Result, Site
+from target_emulator import Service
 
 from penstock import model
 from penstock.common.files import digest_of_text

@@ -23,11 +23,11 @@ from penstock.records.rollout import Order, Rollout
 from penstock.registry import versions
 from penstock.registry.register import register
 from penstock.rollout import release
-from penstock.rollout.place import Place, place_of
+from penstock.rollout.backends.local.services import stop
+from penstock.rollout.backends.local.state import LocalState
 from penstock.rollout.release import Outputs
-from penstock.rollout.routers.services import stop
-from penstock.rollout.routers.state import LocalState
 from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import Target, target_of
 
 QUICK: dict[str, Any] = {
     "interval": 0.25,
@@ -137,9 +137,9 @@ class World:
         found = versions.registered(f"models:/adult/{version}", tracking_uri=self.uri)
         return dict(found.tags)
 
-    def place(self) -> Place:
+    def place(self) -> Target:
         spec = DeploymentSpec(port=0)
-        return place_of(spec, service="adult", home=self.home, tracking_uri=self.uri)
+        return target_of(spec, service="adult", home=self.home, tracking_uri=self.uri)
 
     def ask(self, url: str) -> str:
         body = {"instances": self.rows[:1]}

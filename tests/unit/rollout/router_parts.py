@@ -18,18 +18,18 @@ import psutil
 import pytest
 from aiohttp import web
 
+from penstock.processes import supervisor as process
 from penstock.records.rollout import ArmSummary, Grids, Pairs
-from penstock.rollout.proxy import control as front
-from penstock.rollout.router import Observation
-from penstock.rollout.routers import process, servers
-from penstock.rollout.routers.state import (
-    Assignment,
+from penstock.rollout.backends.local import servers, strays
+from penstock.rollout.backends.local.state import (
     Front,
     LocalState,
-    Origin,
     ServerArm,
     ServiceFolder,
 )
+from penstock.rollout.proxy import control as front
+from penstock.rollout.router import Observation
+from penstock.rollout.state import Assignment
 
 PREDICT = "/v1/models/adult:predict"
 FEEDBACK = "/v1/models/adult:feedback"
@@ -134,7 +134,10 @@ class Steered:
         arms = {
             role: ServerArm(
                 identity=f"{role}-{port}-{fresh}",
-                origin=Origin(version=version, uri="", model="", folder=""),
+                version=version,
+                uri="",
+                model="",
+                folder="",
                 port=port,
                 process=process.this(),
             )
@@ -209,5 +212,5 @@ def stub_servers(monkeypatch: pytest.MonkeyPatch) -> None:
         return "router_stub", command(*args, **kwargs)[1]
 
     monkeypatch.setattr(servers, "_command", stubbed)
-    monkeypatch.setattr(process, "_MODULES", (*process._MODULES, "router_stub"))
+    monkeypatch.setattr(strays, "MODULES", (*strays.MODULES, "router_stub"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)

@@ -21,8 +21,8 @@ from penstock.records.rollout import Rollout, total
 from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout import control
 from penstock.rollout.journal import Journal
-from penstock.rollout.place import history
 from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import history
 
 pytestmark = pytest.mark.slow
 long = pytest.mark.long
@@ -386,6 +386,6 @@ def test_a_person_can_abort_and_approve(world: World) -> None:
     journal = newest(world)
     assert journal is not None
     assert journal.rollout.outcome == "promoted"
-    (found,) = control.standing(world.place())
+    (found,) = control.status(world.place())
     assert any(f"version {journal.rollout.candidate}: 100 %" in line for line in found.lines())
     control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)

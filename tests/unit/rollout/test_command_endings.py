@@ -35,12 +35,12 @@ from penstock.records.rollout import Order, Rollout
 from penstock.registry import audit, versions
 from penstock.registry.register import register
 from penstock.rollout import control, release, smoke
-from penstock.rollout.place import Place, history, place_of
+from penstock.rollout.backends.local.services import stop
+from penstock.rollout.backends.local.state import LocalState, ServiceFolder
 from penstock.rollout.release import Outputs
 from penstock.rollout.resume import promote
-from penstock.rollout.routers.services import stop
-from penstock.rollout.routers.state import LocalState, ServiceFolder
 from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import Target, history, target_of
 
 pytestmark = pytest.mark.slow
 
@@ -106,7 +106,7 @@ def template(
 class Site:
     """A home and a registry of its own, for one ending of one command."""
 
-    well_on_its_way = 40
+    well_on_its_way = 46
     """The effect of a second release at which its version has traffic."""
 
     home: Path
@@ -124,9 +124,9 @@ class Site:
         order = self.order(version, **canary)
         return release.deploy(order, home=self.home, run=run, outputs=outputs)
 
-    def place(self) -> Place:
+    def place(self) -> Target:
         spec = DeploymentSpec(port=0)
-        return place_of(spec, service="adult", home=self.home, tracking_uri=self.uri)
+        return target_of(spec, service="adult", home=self.home, tracking_uri=self.uri)
 
     def roll_back(self, to: int | None = None) -> Rollout:
         spec = DeploymentSpec(port=0, ready_timeout=20)
@@ -228,7 +228,7 @@ def cluster_sites(
 class ClusterSite(Site):
     """A service on an emulated cluster instead; what serves there answers in this process."""
 
-    well_on_its_way = 13
+    well_on_its_way = 14
 
     cluster: Cluster = field(kw_only=True)
 
@@ -236,16 +236,16 @@ class ClusterSite(Site):
         order = super().order(version, **canary)
         return order.model_copy(update={"deployment": {**order.deployment, **self._router()}})
 
-    def place(self) -> Place:
+    def place(self) -> Target:
         spec = DeploymentSpec.model_validate(self._router())
-        return place_of(spec, service="adult", home=self.home, tracking_uri=self.uri)
+        return target_of(spec, service="adult", home=self.home, tracking_uri=self.uri)
 
     def roll_back(self, to: int | None = None) -> Rollout:
         spec = DeploymentSpec.model_validate({"ready_timeout": 20, **self._router()})
         return control.roll_back(self.place(), spec=spec, tracking_uri=self.uri, to=to)
 
     def serving(self) -> int | None:
-        found = self.place().standing()
+        found = self.place().status()
         return found[0].stable if found else None
 
     def assert_serves(self, champion: int | None) -> None:

@@ -14,10 +14,10 @@ import pytest
 
 from penstock.errors import InputError, IntegrityError
 from penstock.records.rollout import ArmSummary, Finding, Interval, Rollout
+from penstock.rollout.backends.local.target import LocalTarget
 from penstock.rollout.journal import Journal, unfinished
-from penstock.rollout.place import history, newest, prune
-from penstock.rollout.routers.place import LocalPlace
 from penstock.rollout.store import FolderStore
+from penstock.rollout.target import history, newest, prune
 
 FOUND = Finding(rule="errors", verdict="pass", value=0.001, bound=0.02, sentence="Few errors.")
 
@@ -116,8 +116,8 @@ def test_a_journal_that_never_began_does_not_exist(tmp_path: Path) -> None:
     assert not Journal(FolderStore(tmp_path / "r")).exists
 
 
-def a_place(home: Path) -> LocalPlace:
-    return LocalPlace(home, service="s")
+def a_place(home: Path) -> LocalTarget:
+    return LocalTarget(home, service="s")
 
 
 def rollouts(home: Path) -> Path:

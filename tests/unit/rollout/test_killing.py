@@ -17,7 +17,7 @@ from killing import Fault, endings, run
 
 from penstock.common import files
 from penstock.errors import InputError
-from penstock.rollout.proxy.loopback import ask
+from penstock.processes.loopback import ask
 from penstock.rollout.store import FolderStore
 
 

@@ -16,13 +16,13 @@ from kserve_world import Driver, release, serve
 from penstock.cluster.client import Kube
 from penstock.errors import InputError, ServiceError
 from penstock.records.rollout import Rollout
+from penstock.rollout.backends.kserve import storage
+from penstock.rollout.backends.kserve.choice import ROUTERS
+from penstock.rollout.backends.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve.store import ConfigMapStore
 from penstock.rollout.journal import Journal
-from penstock.rollout.kserve import storage
-from penstock.rollout.kserve.choice import ROUTERS
-from penstock.rollout.kserve.lease import ClusterLease
-from penstock.rollout.kserve.store import ConfigMapStore
-from penstock.rollout.place import Place, place_of
 from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import Target, target_of
 
 CONTROLLER = "/apis/apps/v1/namespaces/kserve/deployments"
 SETTINGS = "/api/v1/namespaces/kserve/configmaps"
@@ -40,9 +40,9 @@ def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster
         yield made
 
 
-def place(**spec: Any) -> Place:
+def place(**spec: Any) -> Target:
     chosen = DeploymentSpec.model_validate({"router": "kserve"} | spec)
-    return place_of(chosen, service="adult", home=Path(), tracking_uri="sqlite://")
+    return target_of(chosen, service="adult", home=Path(), tracking_uri="sqlite://")
 
 
 def test_a_gateway_comes_first(cluster: Cluster) -> None:
@@ -80,7 +80,7 @@ def test_where_none_fits_each_has_its_reason(cluster: Cluster) -> None:
     assert "Knative Serving is not installed" in said
     assert "kserve-native: never chosen by itself" in said
     # To look at what serves does not need a router.
-    assert place().standing() == []
+    assert place().status() == []
 
 
 def test_kserve_s_own_canary_is_never_chosen(cluster: Cluster) -> None:
@@ -112,7 +112,7 @@ def test_a_service_that_stands_keeps_its_router(cluster: Cluster, kind: str) -> 
     if kind != "kserve-knative":
         cluster.delete("gateways", "penstock")
     assert place().kind == kind
-    (found,) = place(kserve={"address": cluster.gateway_url}).standing()
+    (found,) = place(kserve={"address": cluster.gateway_url}).status()
     assert found.weights == {1: 100, 2: 0}
 
 
@@ -147,7 +147,7 @@ def test_a_service_of_two_routers_is_not_guessed_at(cluster: Cluster) -> None:
     for kind in ("kserve-gateway", "kserve-knative"):
         router = Driver(cluster, ROUTERS[kind]).router()
         with router.exclusive():
-            router.open()
+            serve(router, 1)
     with pytest.raises(ServiceError, match="several routers: kserve-gateway, kserve-knative"):
         _ = place().router
 

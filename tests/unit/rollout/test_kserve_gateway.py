@@ -11,13 +11,13 @@ from cluster_emulator import CRDS, Cluster, Fault, Scripted, running
 from kserve_world import BODIES, Driver, release, serve, until
 
 from penstock.cluster.client import Kube, RefusedError
-from penstock.errors import InputError, LeaseLostError, ServiceError
+from penstock.errors import LeaseLostError, ServiceError
 from penstock.records.rollout import Grids
-from penstock.rollout.kserve import storage
-from penstock.rollout.kserve.gateway import GatewayRouter
-from penstock.rollout.kserve.native import NativeRouter
-from penstock.rollout.kserve.service import KserveService
-from penstock.rollout.kserve.users import Source, Users
+from penstock.rollout.backends.kserve import storage
+from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.gateway import GatewayBackend
+from penstock.rollout.backends.kserve.native import NativeBackend
+from penstock.rollout.backends.kserve.users import Source, Users
 from penstock.rollout.router import Routing
 from penstock.rollout.spec import PrometheusSpec
 from penstock.serving.request_headers import SMOKE, digest_of
@@ -40,7 +40,7 @@ def driver() -> Iterator[Driver]:
         yield Driver(cluster)
 
 
-@pytest.fixture(params=[GatewayRouter, NativeRouter])
+@pytest.fixture(params=[GatewayBackend, NativeBackend])
 def either(request: pytest.FixtureRequest) -> Iterator[Driver]:
     """Of either router."""
     with running() as cluster:
@@ -150,37 +150,6 @@ def test_each_rule_of_the_route_keeps_its_place(driver: Driver) -> None:
     assert len(seen) == 11
     assert all(places == seen[0] for places in seen)
     assert len(seen[0]) == 7
-
-
-def test_a_rollback_takes_the_candidate_away(either: Driver) -> None:
-    router = either.router()
-    with router.exclusive():
-        serve(router, 1)
-        router.deploy(release(2), timeout=10)
-        router.route(Routing(mirror=0.5))
-        router.set_weight(2, 50)
-        router.rollback(2)
-        assert either.ask(50) == {"1": 50}
-        router.clean_up()
-        assert set(either.cluster.servers) == {"adult-v1"}
-        assert (router.stable, router.candidate) == (1, None)
-
-
-def test_a_promoted_version_is_taken_back_before_and_after_the_clean_up(either: Driver) -> None:
-    router = either.router()
-    with router.exclusive():
-        serve(router, 1)
-        for clean in (False, True):
-            router.deploy(release(2), timeout=10)
-            router.promote(2)
-            if clean:
-                router.clean_up()
-                assert set(either.cluster.servers) == {"adult-v2"}
-            router.rollback(2)
-            assert either.ask(50) == {"1": 50}
-            assert router.stable == 1
-            router.clean_up()
-            assert set(either.cluster.servers) == {"adult-v1"}
 
 
 def test_users_choose_by_a_header_once_the_candidate_has_traffic(driver: Driver) -> None:
@@ -401,7 +370,7 @@ def test_what_others_delete_or_alter_is_written_again(driver: Driver) -> None:
 
 
 def test_what_others_delete_of_kserve_s_own_canary_is_written_again(driver: Driver) -> None:
-    driver.kind = NativeRouter
+    driver.kind = NativeBackend
     router = driver.router()
     with router.exclusive():
         serve(router, 1)
@@ -444,17 +413,6 @@ def test_an_api_server_that_stays_away_is_named(driver: Driver) -> None:
         kube.get("/api/v1/namespaces/penstock/configmaps/x")
     with pytest.raises(ServiceError, match="Check the cluster"):
         Kube("http://127.0.0.1:9", patience=0.2).get("/x")
-
-
-def test_two_controllers_never_drive_one_service(either: Driver) -> None:
-    # Long enough for a busy machine to renew in time.
-    first, second = either.router(seconds=9), either.router(seconds=9)
-    with first.exclusive():
-        serve(first, 1)
-        with pytest.raises(ServiceError, match="is deploying it"), second.exclusive():
-            pass
-    with second.exclusive():
-        assert second.stable == 1
 
 
 def test_a_controller_that_fell_silent_is_taken_over_from(driver: Driver) -> None:
@@ -517,24 +475,8 @@ def test_a_route_of_somebody_else_is_left_alone(driver: Driver) -> None:
     assert found["spec"] == theirs["spec"]
 
 
-def test_wrong_figures_and_versions_are_refused(driver: Driver) -> None:
-    router = driver.router()
-    with router.exclusive():
-        serve(router, 1)
-        router.deploy(release(2), timeout=10)
-        wrong: list[tuple[Callable[[], Any], str]] = [
-            (lambda: router.set_weight(2, 101), "101 %"),
-            (lambda: router.route(Routing(mirror=2)), "2 to mirror"),
-            (lambda: router.set_weight(3, 10), "version 3 is not the candidate"),
-            (lambda: router.deploy(release(1, drill="slow"), timeout=5), "is the stable one"),
-        ]
-        for act, match in wrong:
-            with pytest.raises(InputError, match=match):
-                act()
-
-
 def test_kserve_s_own_canary_as_it_is_written(driver: Driver) -> None:
-    driver.kind = NativeRouter
+    driver.kind = NativeBackend
     router = driver.router(replicas=2)
     with router.exclusive():
         router.open()
@@ -566,8 +508,8 @@ def test_kserve_s_own_canary_as_it_is_written(driver: Driver) -> None:
 def test_a_kserve_without_its_canary_or_its_split_is_found_out(
     driver: Driver, lack: dict[str, bool], match: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.rollout.kserve.keeper.EFFECT", 1.0)
-    driver.kind = NativeRouter
+    monkeypatch.setattr("penstock.rollout.backends.kserve.state_store.EFFECT", 1.0)
+    driver.kind = NativeBackend
     router = driver.router()
     with router.exclusive():
         serve(router, 1)

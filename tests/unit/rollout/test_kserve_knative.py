@@ -15,9 +15,9 @@ from kserve_world import BODIES, Driver, release, serve, until
 from penstock.cluster.client import RefusedError
 from penstock.errors import InputError, ServiceError
 from penstock.records.rollout import Grids
-from penstock.rollout.kserve import storage
-from penstock.rollout.kserve.knative import KnativeRouter
-from penstock.rollout.kserve.service import KserveService
+from penstock.rollout.backends.kserve import storage
+from penstock.rollout.backends.kserve.backend import KserveService
+from penstock.rollout.backends.kserve.knative import KnativeBackend
 from penstock.rollout.router import Routing
 
 
@@ -35,7 +35,7 @@ def stored(monkeypatch: pytest.MonkeyPatch) -> None:
 def driver() -> Iterator[Driver]:
     with running() as cluster:
         cluster.install_knative()
-        yield Driver(cluster, KnativeRouter)
+        yield Driver(cluster, KnativeBackend)
 
 
 def predictor_of(driver: Driver) -> dict[str, Any]:
@@ -209,19 +209,6 @@ def test_a_promoted_version_is_taken_back(driver: Driver, clean: bool) -> None:
         router.clean_up()
         assert driver.versions() == {"1"}
         assert served_by(driver) == ("s3://models/adult/1", None)
-
-
-def test_a_first_version_that_is_taken_back_leaves_nothing(driver: Driver) -> None:
-    router = driver.router()
-    with router.exclusive():
-        router.open()
-        router.deploy(release(1), timeout=10)
-        router.promote(1)
-        router.rollback(1)
-        router.clean_up()
-    assert driver.cluster.get("inferenceservices", "adult") is None
-    assert driver.cluster.get("configmaps", "penstock-service-adult") is None
-    assert not driver.cluster.servers
 
 
 def test_pairs_are_measured_in_the_shadow_phase_and_arms_in_steps(driver: Driver) -> None:
@@ -440,7 +427,7 @@ class Mortal:
 
     def __post_init__(self) -> None:
         for name in ("create", "replace", "delete"):
-            kube = self.router._kube
+            kube = self.router.backend._kube
             setattr(kube, name, self._counted(getattr(kube, name)))
 
     def _counted(self, write: Callable[..., Any]) -> Callable[..., Any]:
@@ -544,4 +531,4 @@ def test_without_an_address_the_service_s_own_is_taken(driver: Driver) -> None:
     router = driver.router()
     with router.exclusive():
         serve(router, 1)
-    assert driver.router(address="").reach() == "http://adult.penstock.example.com"
+    assert driver.router(address="").backend.reach() == "http://adult.penstock.example.com"

@@ -17,8 +17,8 @@ from penstock.errors import InputError
 from penstock.records.release import Deployment
 from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout import control
-from penstock.rollout.place import place_of
 from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import target_of
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve-knative")]
 
@@ -78,7 +78,7 @@ def test_a_good_candidate_is_promoted_and_a_bad_one_leaves_the_good_files(site: 
     assert _storage(site) == good
     assert good[1] is None
 
-    (found,) = control.standing(site.place())
+    (found,) = control.status(site.place())
     assert any(f"version {two}: 100 %" in line for line in found.lines())
     assert found.service.running
     spec = DeploymentSpec.model_validate(site.spec)
@@ -133,4 +133,4 @@ def test_a_killed_controller_s_rollout_is_gone_on_with_or_ended(site: Site, word
 def test_what_knative_cannot_do_is_refused(site: Site, changes: dict[str, Any], match: str) -> None:
     spec = DeploymentSpec.model_validate(site.spec | {"router": "kserve-knative"} | changes)
     with pytest.raises(InputError, match=match):
-        _ = place_of(spec, service="adult", home=site.world.home, tracking_uri="").router
+        _ = target_of(spec, service="adult", home=site.world.home, tracking_uri="").router

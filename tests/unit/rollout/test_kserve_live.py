@@ -232,7 +232,7 @@ def test_a_prometheus_that_falls_silent_holds_a_rollout_up_until_it_goes_back(
 
 
 def _weight(site: Site) -> int:
-    standing = site.place().standing()
+    standing = site.place().status()
     return max((version.weight for version in standing[0].versions[1:]), default=0)
 
 

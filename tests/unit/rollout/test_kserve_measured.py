@@ -10,8 +10,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from penstock.rollout.kserve.measured import Measured, Steering
-from penstock.rollout.kserve.prober import VERSION_HEADER
+from penstock.rollout.backends.kserve.measured import Measured, Steering
+from penstock.rollout.backends.kserve.prober import VERSION_HEADER
 
 ROWS = [f'{{"instances": [{{"row": {row}}}]}}'.encode() for row in range(10)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.rollout.kserve.pods import Restarts
+from penstock.rollout.backends.kserve.pods import Restarts
 
 
 def pod(uid: str, *, ready: bool = True, restarts: int = 0, others: int = 0) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from penstock.errors import ServiceError
-from penstock.rollout.kserve.prober import VERSION_HEADER, Prober
+from penstock.rollout.backends.kserve.prober import VERSION_HEADER, Prober
 
 ENOUGH = 180
 """Answers in a row after which a share of 5 % would have shown: log(1e-4) / log(0.95)."""

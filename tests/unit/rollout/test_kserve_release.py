@@ -16,8 +16,8 @@ from penstock.errors import InputError, ServiceError
 from penstock.records.release import Deployment
 from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout import control
-from penstock.rollout.place import history, place_of
 from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import history, target_of
 
 READ = {"prometheus": {"url": "http://127.0.0.1:9"}}
 REPLAY = {"source": "replay"}
@@ -66,7 +66,7 @@ def test_a_good_candidate_is_promoted_and_a_bad_one_rolled_back(site: Site) -> N
     ]
     assert kept[0].transitions == second.transitions
 
-    (found,) = control.standing(site.place())
+    (found,) = control.status(site.place())
     assert any(f"version {two}: 100 %" in line for line in found.lines())
     spec = DeploymentSpec.model_validate(site.spec)
     back = control.roll_back(site.place(), spec=spec, tracking_uri=world.uri, to=one)
@@ -139,7 +139,7 @@ def test_what_a_gateway_cannot_do_is_refused(
 ) -> None:
     spec = DeploymentSpec.model_validate(site.spec | changes)
     with pytest.raises(InputError, match=match):
-        place_of(spec, service="adult", home=site.world.home, tracking_uri=site.world.uri)
+        target_of(spec, service="adult", home=site.world.home, tracking_uri=site.world.uri)
 
 
 def test_names_and_clusters_that_cannot_be_are_refused(
@@ -147,10 +147,10 @@ def test_names_and_clusters_that_cannot_be_are_refused(
 ) -> None:
     spec = DeploymentSpec.model_validate(site.spec)
     with pytest.raises(InputError, match="cannot be the name of a service on Kubernetes"):
-        place_of(spec, service="Adult_1", home=site.world.home, tracking_uri="")
+        target_of(spec, service="Adult_1", home=site.world.home, tracking_uri="")
     monkeypatch.setenv("KUBECONFIG", str(site.world.home / "absent"))
     with pytest.raises(ServiceError, match="no Kubernetes cluster is known here"):
-        place_of(spec, service="adult", home=site.world.home, tracking_uri="")
+        target_of(spec, service="adult", home=site.world.home, tracking_uri="")
 
 
 def test_an_artifact_that_the_cluster_cannot_read_is_named(site: Site) -> None:

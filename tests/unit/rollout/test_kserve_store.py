@@ -18,9 +18,9 @@ from penstock.cluster import client as kube
 from penstock.cluster.client import Kube, RefusedError
 from penstock.errors import LeaseLostError, ServiceError, UnrecordedError
 from penstock.records.rollout import Interval, Rollout
+from penstock.rollout.backends.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve.store import ConfigMapStore
 from penstock.rollout.journal import Journal
-from penstock.rollout.kserve.lease import ClusterLease
-from penstock.rollout.kserve.store import ConfigMapStore
 
 NAME = "penstock-rollout-s-2-abc"
 
@@ -210,7 +210,7 @@ def test_a_line_that_is_refused_is_not_in_the_journal(
 def test_nothing_waits_long_for_an_api_server_that_is_away(
     cluster: Cluster, lease: ClusterLease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.rollout.kserve.store._KEPT_BACK", 0.0)
+    monkeypatch.setattr("penstock.rollout.backends.kserve.store._KEPT_BACK", 0.0)
     journal = begun(cluster, lease)
     fault = Fault("PUT", "configmaps", 503, times=10**6)
     cluster.faults.append(fault)
@@ -227,7 +227,7 @@ def test_nothing_waits_long_for_an_api_server_that_is_away(
 def test_a_full_journal_still_takes_the_way_back(
     cluster: Cluster, lease: ClusterLease, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("penstock.rollout.kserve.store._KEPT_BACK", 0.0)
+    monkeypatch.setattr("penstock.rollout.backends.kserve.store._KEPT_BACK", 0.0)
     kept = store(cluster, lease)
     kept.append(b"{}\n")
     noise = random.Random(3)

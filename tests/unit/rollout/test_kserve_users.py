@@ -14,11 +14,11 @@ from prometheus_server import Labels, SmallPrometheus, answered, small_prometheu
 
 from penstock.errors import InputError
 from penstock.records.rollout import SERVED_LATENCY, ArmSummary, Grids, Pairs
-from penstock.rollout.kserve import prometheus as reading
-from penstock.rollout.kserve import users as counting
-from penstock.rollout.kserve.counters import Counters
-from penstock.rollout.kserve.measured import Steering
-from penstock.rollout.kserve.users import Source, Users
+from penstock.rollout.backends.kserve import prometheus as reading
+from penstock.rollout.backends.kserve import users as counting
+from penstock.rollout.backends.kserve.counters import Counters
+from penstock.rollout.backends.kserve.measured import Steering
+from penstock.rollout.backends.kserve.users import Source, Users
 from penstock.rollout.proxy.stats import Buckets
 from penstock.rollout.router import Observation
 from penstock.rollout.spec import PrometheusSpec

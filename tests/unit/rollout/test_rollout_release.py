@@ -21,13 +21,13 @@ from rollout_world import World, load_on, world_in
 from penstock import model
 from penstock.errors import InputError, IntegrityError, NotApprovedError, ServiceError
 from penstock.model import digest_of
+from penstock.processes import supervisor as process
 from penstock.records.release import Deployment
 from penstock.records.rollout import Rollout
 from penstock.registry import versions
 from penstock.rollout import smoke
-from penstock.rollout.routers import process
-from penstock.rollout.routers.local import LocalRouter
-from penstock.rollout.routers.services import status, stop
+from penstock.rollout.backends.local.backend import local_service
+from penstock.rollout.backends.local.services import status, stop
 from penstock.serving import parity_check
 
 
@@ -197,7 +197,7 @@ def test_what_died_is_brought_back(world: World, serving: Deployment) -> None:
         _until(lambda ref=part.process: not process.is_alive(ref))
     (found,) = status(world.home)
     assert not found.running
-    router = LocalRouter(world.home, service="adult", port=0)
+    router = local_service(world.home, service="adult", port=0)
     with router.exclusive():
         pass
     assert world.ask(serving.url) == str(before.stable.version)
@@ -205,7 +205,7 @@ def test_what_died_is_brought_back(world: World, serving: Deployment) -> None:
 
 
 def test_two_deployers_do_not_meet(world: World, serving: Deployment) -> None:
-    with LocalRouter(world.home, service="adult", port=0).exclusive():
+    with local_service(world.home, service="adult", port=0).exclusive():
         for act in (lambda: world.release(2), lambda: stop(world.home)):
             with pytest.raises(ServiceError, match=rf"process {os.getpid()} on .* is deploying"):
                 act()
@@ -243,7 +243,7 @@ def test_a_process_left_behind_by_a_killed_deployer_is_ended(
         [*arguments, "--digest", digest_of(folder)],
         log=world.home / "stray.log",
     )
-    with LocalRouter(world.home, service="adult", port=0).exclusive():
+    with local_service(world.home, service="adult", port=0).exclusive():
         assert not process.is_alive(stray)
     assert world.ask(serving.url)
 
@@ -258,7 +258,7 @@ def test_a_process_under_a_recycled_id_is_not_ours() -> None:
 
 def test_a_name_that_leads_out_of_home_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"'\.\./x' cannot be the name of a service"):
-        LocalRouter(tmp_path / "home", service="../x")
+        local_service(tmp_path / "home", service="../x")
     assert list(tmp_path.iterdir()) == []
 
 

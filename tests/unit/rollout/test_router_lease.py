@@ -20,13 +20,15 @@ from router_parts import clocks_set, until
 
 from penstock.common import files
 from penstock.errors import InputError, LeaseLostError, ServiceError
+from penstock.processes import identity
+from penstock.processes import supervisor as process
+from penstock.rollout.backends.local import strays
+from penstock.rollout.backends.local.backend import local_service
+from penstock.rollout.backends.local.lease import FileLease, LeaseRecord
+from penstock.rollout.backends.local.services import running_controller, stop
+from penstock.rollout.backends.local.state import LocalState, ServiceFolder
+from penstock.rollout.backends.local.target import LocalTarget
 from penstock.rollout.router import Routing
-from penstock.rollout.routers import identity, process
-from penstock.rollout.routers.lease import Lease, LeaseRecord
-from penstock.rollout.routers.local import LocalRouter
-from penstock.rollout.routers.place import LocalPlace
-from penstock.rollout.routers.services import running_controller, stop
-from penstock.rollout.routers.state import LocalState, ServiceFolder
 
 SECONDS = 1.5
 
@@ -35,9 +37,9 @@ import sys
 from pathlib import Path
 from penstock.errors import PenstockError
 from penstock.rollout.router import Routing
-from penstock.rollout.routers.local import LocalRouter
+from penstock.rollout.backends.local.backend import local_service
 
-router = LocalRouter(Path(sys.argv[1]), service="adult", port=0, lease=float(sys.argv[2]))
+router = local_service(Path(sys.argv[1]), service="adult", port=0, lease=float(sys.argv[2]))
 with router.exclusive():
     print("holds", flush=True)
     for line in sys.stdin:
@@ -78,8 +80,8 @@ def told(running: subprocess.Popen[str], header: str) -> str:
     return said(running)
 
 
-def router(home: Path) -> LocalRouter:
-    return LocalRouter(home, service="adult", port=0, lease=SECONDS)
+def router(home: Path) -> Any:
+    return local_service(home, service="adult", port=0, lease=SECONDS)
 
 
 def sticky(home: Path) -> str:
@@ -181,7 +183,7 @@ def written(home: Path, **holder: Any) -> Callable[..., None]:
     """Write a lease down as its holder would; the function that is returned changes it."""
     path = ServiceFolder(home, "adult").path
     path.mkdir(parents=True, exist_ok=True)
-    with Lease(path, service="adult", seconds=SECONDS).held():
+    with FileLease(path, service="adult", seconds=SECONDS).held():
         record = json.loads((path / "lease.json").read_text())
     record["holder"] = record["holder"] | {"token": "t"} | holder
 
@@ -335,12 +337,12 @@ def test_the_state_of_a_later_controller_is_not_overwritten(home: Path) -> None:
 
 
 def test_a_line_of_an_earlier_controller_is_not_put_over_a_later_one(home: Path) -> None:
-    first, second = (LocalPlace(home, service="adult") for _ in range(2))
+    first, second = (LocalTarget(home, service="adult") for _ in range(2))
     with first.router.exclusive():
         ours = first.store("2-rollout")
         ours.append(b"begun\n")
         path = ServiceFolder(home, "adult").path
-        with Lease(path, service="adult").held(force=True):
+        with FileLease(path, service="adult").taken():
             pass
         with second.router.exclusive():
             second.store("2-rollout").append(b"gone on with\n")
@@ -358,4 +360,4 @@ def test_stopping_may_be_forced(home: Path) -> None:
         assert told(holding, "before") == "done"
         assert any("port" in what for what in stop(home, force=True))
         assert told(holding, "after").startswith("LeaseLostError")
-        assert list(process.strays(ServiceFolder(home, "adult").path, known=[])) == []
+        assert list(strays.strays(ServiceFolder(home, "adult").path, known=[])) == []

@@ -26,18 +26,20 @@ from router_parts import PREDICT, clocks_set, stub_servers, until
 
 from penstock import model
 from penstock.errors import InputError, ServiceError
+from penstock.processes import supervisor as process
 from penstock.records.rollout import ArmSummary, Pairs
+from penstock.rollout.backends.local import strays
+from penstock.rollout.backends.local.backend import local_service
+from penstock.rollout.backends.local.services import status, stop
+from penstock.rollout.backends.local.state import LocalState, ServerArm, ServiceFolder
+from penstock.rollout.backends.local.target import LocalTarget
 from penstock.rollout.proxy import control as front
 from penstock.rollout.router import Release, Routing
-from penstock.rollout.routers import process
-from penstock.rollout.routers.local import LocalRouter
-from penstock.rollout.routers.place import LocalPlace
-from penstock.rollout.routers.services import status, stop
-from penstock.rollout.routers.state import LocalState, Origin, ServiceFolder
+from penstock.rollout.service import Service
 
 
 @dataclass
-class Service:
+class Site:
     """A service whose servers are stubs."""
 
     home: Path
@@ -46,8 +48,8 @@ class Service:
     def folder(self) -> ServiceFolder:
         return ServiceFolder(self.home, "adult")
 
-    def router(self) -> LocalRouter:
-        return LocalRouter(self.home, service="adult", port=0, drain=5)
+    def router(self) -> Service[ServerArm, LocalState]:
+        return local_service(self.home, service="adult", port=0, drain=5)
 
     def release(self, version: int, *, drill: str = "") -> Release:
         folder = self.folder.models / str(version)
@@ -59,7 +61,7 @@ class Service:
             version=version, uri=uri, model=f"sha256:{version}", folder=folder, drill=drill
         )
 
-    def bring(self, router: LocalRouter, version: int) -> str:
+    def bring(self, router: Service[ServerArm, LocalState], version: int) -> str:
         return router.deploy(self.release(version), timeout=20).url
 
     def state(self) -> LocalState:
@@ -78,11 +80,11 @@ class Service:
 
 
 @pytest.fixture
-def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
+def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     # Stubs in the place of the model servers: see router_stub. Processes, ports, probes, signals
     # and the front are real; the last test of this file has real servers.
     stub_servers(monkeypatch)
-    made = Service(tmp_path)
+    made = Site(tmp_path)
     yield made
     stop(tmp_path, force=True)
     assert made.processes() == 0
@@ -135,7 +137,7 @@ def kill(ref: process.ProcessRef) -> None:
     until(lambda: not process.is_alive(ref))
 
 
-def test_a_rollout_from_first_to_promoted(service: Service) -> None:
+def test_a_rollout_from_first_to_promoted(service: Site) -> None:
     router = service.router()
     with router.exclusive():
         assert (router.stable, router.candidate, router.previous) == (None, None, None)
@@ -162,15 +164,15 @@ def test_a_rollout_from_first_to_promoted(service: Service) -> None:
         router.clean_up()
         assert service.processes() == 2
         # Its folder stays, so that going back is quick; the one before that goes.
-        assert {path.name for path in router.models.iterdir()} == {"1", "2"}
+        assert {path.name for path in service.folder.models.iterdir()} == {"1", "2"}
         service.bring(router, 3)
         router.promote(3)
         router.clean_up()
-        assert {path.name for path in router.models.iterdir()} == {"2", "3"}
+        assert {path.name for path in service.folder.models.iterdir()} == {"2", "3"}
         assert router.previous == 2
 
 
-def test_rollback_takes_back_all_traffic_and_can_be_repeated(service: Service) -> None:
+def test_rollback_takes_back_all_traffic_and_can_be_repeated(service: Site) -> None:
     router = service.router()
     with router.exclusive():
         service.bring(router, 1)
@@ -185,7 +187,7 @@ def test_rollback_takes_back_all_traffic_and_can_be_repeated(service: Service) -
         router.clean_up()
         router.rollback(2)
         assert service.ask(router.url, 5) == {"1": 5}
-        assert {path.name for path in router.models.iterdir()} == {"1"}
+        assert {path.name for path in service.folder.models.iterdir()} == {"1"}
         # Promoted, not cleaned up: one action.
         service.bring(router, 3)
         router.promote(3)
@@ -204,7 +206,7 @@ def test_rollback_takes_back_all_traffic_and_can_be_repeated(service: Service) -
         assert service.processes() == 2
 
 
-def test_a_first_version_that_is_rolled_back_leaves_nothing(service: Service) -> None:
+def test_a_first_version_that_is_rolled_back_leaves_nothing(service: Site) -> None:
     router = service.router()
     with router.exclusive():
         service.bring(router, 1)
@@ -217,7 +219,7 @@ def test_a_first_version_that_is_rolled_back_leaves_nothing(service: Service) ->
     assert status(service.home) == []
 
 
-def test_what_does_not_fit_is_refused(service: Service) -> None:
+def test_what_does_not_fit_is_refused(service: Site) -> None:
     router = service.router()
     with router.exclusive():
         service.bring(router, 1)
@@ -239,7 +241,7 @@ def test_what_does_not_fit_is_refused(service: Service) -> None:
         assert service.ask(router.url, 5) == {"1": 5}
 
 
-def test_a_front_that_is_killed_comes_back_where_it_was(service: Service) -> None:
+def test_a_front_that_is_killed_comes_back_where_it_was(service: Site) -> None:
     router = service.router()
     with router.exclusive():
         service.bring(router, 1)
@@ -266,9 +268,7 @@ def test_a_front_that_is_killed_comes_back_where_it_was(service: Service) -> Non
 
 
 @pytest.mark.parametrize("role", ["stable", "candidate"])
-def test_a_server_that_is_killed_fails_no_request_and_comes_back(
-    service: Service, role: str
-) -> None:
+def test_a_server_that_is_killed_fails_no_request_and_comes_back(service: Site, role: str) -> None:
     router = service.router()
     version = 1 if role == "stable" else 2
     with router.exclusive():
@@ -298,7 +298,7 @@ def test_a_server_that_is_killed_fails_no_request_and_comes_back(
         assert router.observe().pairs == Pairs()
 
 
-def test_a_candidate_that_does_not_start_again_is_given_up(service: Service) -> None:
+def test_a_candidate_that_does_not_start_again_is_given_up(service: Site) -> None:
     router = service.router()
     with router.exclusive():
         service.bring(router, 1)
@@ -324,7 +324,7 @@ def test_a_candidate_that_does_not_start_again_is_given_up(service: Service) -> 
         assert service.processes() == 2
 
 
-def test_a_stable_version_that_does_not_start_again(service: Service) -> None:
+def test_a_stable_version_that_does_not_start_again(service: Site) -> None:
     router = service.router()
     with router.exclusive():
         service.bring(router, 1)
@@ -350,7 +350,7 @@ def test_a_stable_version_that_does_not_start_again(service: Service) -> None:
         assert service.ask(router.url, 5) == {"3": 5}
 
 
-def test_a_retired_version_that_died_is_there_when_it_is_needed(service: Service) -> None:
+def test_a_retired_version_that_died_is_there_when_it_is_needed(service: Site) -> None:
     router = service.router()
     with router.exclusive():
         service.bring(router, 1)
@@ -364,7 +364,7 @@ def test_a_retired_version_that_died_is_there_when_it_is_needed(service: Service
         assert service.ask(router.url, 10) == {"1": 10}
 
 
-def test_stopping_keeps_the_evidence(service: Service) -> None:
+def test_stopping_keeps_the_evidence(service: Site) -> None:
     router = service.router()
     with router.exclusive():
         service.bring(router, 1)
@@ -383,10 +383,10 @@ def test_stopping_keeps_the_evidence(service: Service) -> None:
     assert stop(service.home) == [f"adult: port {found.url.rpartition(':')[2]}", "adult: version 1"]
     assert captured.exists()
     assert (service.folder.path / "version-1.log").exists()
-    assert not router.models.exists()
+    assert not service.folder.models.exists()
 
 
-def test_a_service_that_is_known_before_it_is_held(service: Service) -> None:
+def test_a_service_that_is_known_before_it_is_held(service: Site) -> None:
     with service.router().exclusive():
         pass
     assert status(service.home) == []
@@ -395,7 +395,7 @@ def test_a_service_that_is_known_before_it_is_held(service: Service) -> None:
 
 @pytest.mark.parametrize("hours", [-5, 5])
 def test_a_clock_that_is_set_changes_nothing(
-    service: Service, hours: float, monkeypatch: pytest.MonkeyPatch
+    service: Site, hours: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     router = service.router()
     with router.exclusive():
@@ -415,14 +415,26 @@ def test_a_clock_that_is_set_changes_nothing(
         assert service.ask(router.url, 3) == {"2": 3}
 
 
-def test_the_state_of_the_release_before_is_taken_over(service: Service) -> None:
+def of_version_3(state: dict[str, Any]) -> dict[str, Any]:
+    """Return a state as the release before wrote it."""
+    origin = ("version", "uri", "model", "folder", "export", "drill")
+    then = {key: state[key] for key in state if key != "passing"}
+    then |= {"record": "penstock/local-service", "schema_version": 3}
+    for role in ("stable", "candidate", "retired"):
+        if arm := state[role]:
+            then[role] = {key: arm[key] for key in arm if key not in origin}
+            then[role]["origin"] = {key: arm[key] for key in origin}
+    return then
+
+
+def test_the_state_of_the_release_before_is_taken_over(service: Site) -> None:
     router = service.router()
     with router.exclusive():
         service.bring(router, 1)
         router.promote(1)
     now = service.state()
     path = service.folder.path / "state.json"
-    then = json.loads(path.read_text()) | {"schema_version": 2}
+    then = of_version_3(json.loads(path.read_text())) | {"schema_version": 2}
     del then["term"]
     # One was written down before the clock was set, one after; one has ended.
     for part, hours in ((then["front"], 0), (then["stable"], 1)):
@@ -442,7 +454,7 @@ def test_the_state_of_the_release_before_is_taken_over(service: Service) -> None
     assert json.loads(path.read_text())["stable"]["process"]["ticks"] > 0
 
 
-def test_what_is_not_ours_in_our_folders_is_left_alone(service: Service) -> None:
+def test_what_is_not_ours_in_our_folders_is_left_alone(service: Site) -> None:
     router, folder = service.router(), service.folder
     outside = service.home / "outside"
     outside.mkdir()
@@ -469,7 +481,7 @@ def test_what_is_not_ours_in_our_folders_is_left_alone(service: Service) -> None
     with service.router().exclusive():
         assert not (folder.path / ".state.json.half").exists()
     assert (outside / "kept").exists()
-    assert LocalPlace(service.home, service="adult").stores() == []
+    assert LocalTarget(service.home, service="adult").stores() == []
     found = {each.service: each for each in status(service.home)}
     assert (found["adult"].running, found["wine"].running) == (True, False)
     assert "not JSON" in found["wine"].url
@@ -482,8 +494,8 @@ def test_what_is_not_ours_in_our_folders_is_left_alone(service: Service) -> None
     assert stop(service.home, force=True) == []
 
 
-def test_a_server_that_is_started_again_has_as_long_as_the_first_time(service: Service) -> None:
-    router = LocalRouter(service.home, service="adult", port=0, drain=5, ready_timeout=0.7)
+def test_a_server_that_is_started_again_has_as_long_as_the_first_time(service: Site) -> None:
+    router = local_service(service.home, service="adult", port=0, drain=5, ready_timeout=0.7)
     with router.exclusive():
         for version in (1, 2):
             service.bring(router, version)
@@ -504,7 +516,7 @@ def test_a_server_that_is_started_again_has_as_long_as_the_first_time(service: S
         assert time.monotonic() - started < 10
 
 
-def test_a_death_is_counted_once_however_often_its_mending_is_killed(service: Service) -> None:
+def test_a_death_is_counted_once_however_often_its_mending_is_killed(service: Site) -> None:
     router = service.router()
     with router.exclusive():
         service.bring(router, 1)
@@ -529,22 +541,22 @@ def test_a_death_is_counted_once_however_often_its_mending_is_killed(service: Se
         assert router.health(2).restarts == 2
 
 
-def test_a_service_that_has_no_port_takes_the_deployment_s(service: Service) -> None:
+def test_a_service_that_has_no_port_takes_the_deployment_s(service: Site) -> None:
     with contextlib.closing(process.hold_port(0)) as held:
         port = held.getsockname()[1]
-    keeping = LocalRouter(service.home, service="adult", port=port, keep_port=True)
+    keeping = local_service(service.home, service="adult", port=port, keep_port=True)
     with keeping.exclusive():
         keeping.open()
         service.bring(keeping, 1)
         keeping.promote(1)
         assert keeping.url.endswith(f":{port}")
     # It has one: a command that names none of its own keeps it.
-    other = LocalRouter(service.home, service="adult", port=port + 1, keep_port=True)
+    other = local_service(service.home, service="adult", port=port + 1, keep_port=True)
     with other.exclusive():
         assert other.url == keeping.url
 
 
-def test_the_processes_of_another_container_are_left_alone(service: Service) -> None:
+def test_the_processes_of_another_container_are_left_alone(service: Site) -> None:
     folder = service.folder
     folder.make()
     command = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-P", "-m"]
@@ -554,9 +566,9 @@ def test_the_processes_of_another_container_are_left_alone(service: Service) -> 
     running = subprocess.Popen([*command, *options])
     try:
         until(lambda: service.processes() >= 2)
-        assert list(process.strays(folder.path, known=[])) == []
+        assert list(strays.strays(folder.path, known=[])) == []
         same = subprocess.Popen([sys.executable, "-P", "-m", *options])
-        until(lambda: len(list(process.strays(folder.path, known=[]))) == 1)
+        until(lambda: len(list(strays.strays(folder.path, known=[]))) == 1)
         same.kill()
         same.wait()
     finally:
@@ -564,7 +576,7 @@ def test_the_processes_of_another_container_are_left_alone(service: Service) -> 
         running.wait()
 
 
-def _rollout(service: Service, version: int, *, ending: str) -> None:
+def _rollout(service: Site, version: int, *, ending: str) -> None:
     """All that a controller does to a service, from one version to the next."""
     router = service.router()
     with router.exclusive():
@@ -598,9 +610,7 @@ def _whole(ending: str) -> Any:
 @pytest.mark.parametrize(
     ("ending", "steps"), [("promoted and back", 13), *(_whole(ending) for ending in _ENDINGS)]
 )
-def test_a_controller_may_be_killed_at_any_effect(
-    service: Service, ending: str, steps: int
-) -> None:
+def test_a_controller_may_be_killed_at_any_effect(service: Site, ending: str, steps: int) -> None:
     router = service.router()
     with router.exclusive():
         service.bring(router, 1)
@@ -633,7 +643,7 @@ def test_a_controller_may_be_killed_at_any_effect(
 )
 @pytest.mark.parametrize("fault", [fault for fault in Fault if fault is not Fault.KILL])
 def test_what_cannot_be_done_is_said_and_the_next_command_goes_on(
-    service: Service, ending: str, fault: Fault, steps: int
+    service: Site, ending: str, fault: Fault, steps: int
 ) -> None:
     router = service.router()
     with router.exclusive():
@@ -660,7 +670,7 @@ def test_what_cannot_be_done_is_said_and_the_next_command_goes_on(
 
 @pytest.mark.parametrize("promoted", [False, True])
 def test_a_full_disk_does_not_keep_the_traffic_from_going_back(
-    service: Service, promoted: bool
+    service: Site, promoted: bool
 ) -> None:
     router = service.router()
 
@@ -696,7 +706,7 @@ def test_a_full_disk_does_not_keep_the_traffic_from_going_back(
     assert service.ask(router.url, 10) == {"1": 10}
 
 
-def test_nothing_is_left_of_a_first_release_that_was_killed(service: Service) -> None:
+def test_nothing_is_left_of_a_first_release_that_was_killed(service: Site) -> None:
     def first() -> None:
         router = service.router()
         with router.exclusive():
@@ -715,7 +725,7 @@ def test_nothing_is_left_of_a_first_release_that_was_killed(service: Service) ->
         assert service.processes() == 0
 
 
-def _resumed(service: Service) -> int:
+def _resumed(service: Site) -> int:
     """Take the service over, check that it does what its state says, and end what was begun."""
     router = service.router()
     with router.exclusive():
@@ -739,7 +749,7 @@ def _resumed(service: Service) -> int:
         assert service.processes() == 2
         assert router.stable is not None
         used = {str(version) for version in (router.stable, router.previous) if version}
-        assert {path.name for path in router.models.iterdir()} <= used
+        assert {path.name for path in service.folder.models.iterdir()} <= used
         left = [path.name for path in service.folder.path.iterdir() if path.name.startswith(".")]
         # The lease's own is swept by whoever comes next.
         assert left == []
@@ -750,10 +760,10 @@ def _resumed(service: Service) -> int:
 def test_real_servers_under_load_fail_no_request(
     tmp_path: Path, models: Callable[..., Path], instances: list[dict[str, Any]]
 ) -> None:
-    router = LocalRouter(tmp_path, service="adult", port=0)
+    router = local_service(tmp_path, service="adult", port=0)
 
     def release(version: int, depth: int) -> Release:
-        folder = router.models / str(version)
+        folder = ServiceFolder(tmp_path, "adult").models / str(version)
         shutil.copytree(models(depth=depth), folder)
         digest = model.digest_of(folder)
         return Release(version=version, uri=f"models:/adult/{version}", model=digest, folder=folder)
@@ -787,7 +797,7 @@ def test_real_servers_under_load_fail_no_request(
 
 
 def test_one_version_is_told_from_another() -> None:
-    one = Origin(version=1, uri="models:/a/1", model="sha256:1", folder="/a")
+    one = ServerArm(version=1, uri="models:/a/1", model="sha256:1", folder="/a")
     assert one.same(one.model_copy(update={"folder": "/b"}))
     for change in ({"model": "sha256:2"}, {"export": "sha256:3"}, {"drill": "slow"}):
         assert not one.same(one.model_copy(update=change))

@@ -20,14 +20,15 @@ import psutil
 import pytest
 from serving_process import KEY, ROW, Server, Start
 
-from penstock.serving import capture, logs, request_headers
+from penstock.processes import logs
+from penstock.processes.supervised import PATIENCE, Supervised
+from penstock.serving import capture, request_headers
 from penstock.serving.capture import Bounds, Capture, Rows
 from penstock.serving.connection_limits import Connections, ConnectionTimer
 from penstock.serving.feedback_access import FeedbackAccess, is_loopback
 from penstock.serving.request_body import FREE, Budget
 from penstock.serving.request_errors import RequestError
 from penstock.serving.request_log import RequestLog
-from penstock.serving.supervised import PATIENCE, Supervised
 
 FEEDBACK = "/v1/models/adult:feedback"
 PREDICT = "/v1/models/adult:predict"
@@ -398,7 +399,7 @@ def test_a_client_that_takes_no_answer_is_left() -> None:
 _LOUD = """
 import logging, sys, time
 from pathlib import Path
-from penstock.serving import logs
+from penstock.processes import logs
 logs.bound(Path(sys.argv[1]), size=100_000)
 for number in range(400):
     print("x" * 1000, flush=True)

@@ -23,8 +23,8 @@ from penstock.model import digest_of, load
 from penstock.policy.spec import Policy
 from penstock.records.decision import RuleResult
 from penstock.records.operations import Operations
-from penstock.serving import held
 from penstock.serving import probe as probing
+from penstock.serving import temporary_server
 from penstock.serving.probe import probe
 
 Build = Callable[..., Path]
@@ -43,7 +43,8 @@ def servers() -> list[int]:
     return [
         child.pid
         for child in psutil.Process().children(recursive=True)
-        if child.status() != psutil.STATUS_ZOMBIE and "penstock.serving.leash" in child.cmdline()
+        if child.status() != psutil.STATUS_ZOMBIE
+        and "penstock.processes.watchdog" in child.cmdline()
     ]
 
 
@@ -199,9 +200,10 @@ def test_the_server_ends_when_asking_fails(
 def test_the_server_ends_when_the_probe_is_killed(models: Build, tmp_path: Path) -> None:
     folder = models("binary")
     script = (
-        "import sys, time\nfrom pathlib import Path\nfrom penstock.serving.held import held\n"
+        "import sys, time\nfrom pathlib import Path\n"
+        "from penstock.serving.temporary_server import temporary_server as up\n"
         f"arguments = ['--model', {str(folder)!r}, '--digest', {digest_of(folder)!r}]\n"
-        f"with held(arguments, scratch=Path({str(tmp_path)!r}), timeout=120) as server:\n"
+        f"with up(arguments, scratch=Path({str(tmp_path)!r}), timeout=120) as server:\n"
         "    print(server.port, flush=True)\n    time.sleep(600)\n"
     )
     starter = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
@@ -227,7 +229,7 @@ def test_a_server_that_does_not_start_is_said_with_its_log(models: Build, tmp_pa
     arguments = ["--model", str(models("binary")), "--digest", "sha256:" + "0" * 64]
     with (
         pytest.raises(ServiceError, match=r"ended before it was ready\. Its log ends: .*digest"),
-        held.held(arguments, scratch=tmp_path, timeout=120),
+        temporary_server.temporary_server(arguments, scratch=tmp_path, timeout=120),
     ):
         raise AssertionError("it started")
 

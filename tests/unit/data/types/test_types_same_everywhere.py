@@ -25,7 +25,7 @@ from penstock.errors import InputError
 from penstock.records.dataset import Column, ColumnType, Reading
 from penstock.serving.columns import Intake
 from penstock.serving.csv_body import csv_columns
-from penstock.serving.mistakes import RequestError
+from penstock.serving.request_errors import RequestError
 
 KINDS: list[ColumnType] = ["integer", "number", "boolean", "string", "datetime"]
 READING = Reading(na_values=NA_VALUES, strip=True)

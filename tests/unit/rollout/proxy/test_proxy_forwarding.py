@@ -18,9 +18,10 @@ from aiohttp import web
 from router_parts import PREDICT, Backend, Steered, running_front, serving, until
 
 from penstock.errors import LeaseLostError, ServiceError
+from penstock.processes import supervisor as process
+from penstock.rollout.backends.local import strays
+from penstock.rollout.backends.local.state import ServiceFolder
 from penstock.rollout.proxy import control
-from penstock.rollout.routers import process
-from penstock.rollout.routers.state import ServiceFolder
 from penstock.serving import request_headers
 from penstock.serving.request_headers import digest_of
 
@@ -312,4 +313,4 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
         with pytest.raises(ServiceError, match=rf"port {port} on 127.0.0.1 is in use") as caught:
             control.start(other, port=port)
     assert "choose another port" in str(caught.value)
-    assert list(process.strays(other.path, known=[])) == []
+    assert list(strays.strays(other.path, known=[])) == []

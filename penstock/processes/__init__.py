@@ -1,0 +1,1 @@
+"""Processes of this machine: started, waited for, told apart from any other, ended; their logs."""

@@ -1,0 +1,1 @@
+"""What carries a service: processes of this machine, or KServe on a cluster."""

@@ -1,0 +1,86 @@
+"""What a service on a cluster consists of, kept in the annotation of one object.
+
+Where that is the HTTPRoute, state and traffic are one: a write changes both or neither, and a write
+on a version of it that somebody else has changed is refused by the API server.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+from pydantic import Field
+
+from penstock.rollout.router import Release
+from penstock.rollout.state import Arm, ServiceState
+from penstock.serving.request_headers import digest_of, key_of
+
+_BEFORE = "cluster-service"
+
+
+class ClusterArm(Arm):
+    """One version, and the InferenceService that serves it."""
+
+    name: str = Field(description="Of the InferenceService")
+    backend: str = Field(
+        description="Of the Service that KServe makes for it; empty: for none alone"
+    )
+    storage: str = Field(description="Where KServe reads the folder from")
+    own_traffic: str = Field(
+        default="", description="Digest of what marks the rollout's own requests; empty: none is"
+    )
+    baseline: dict[str, int] = Field(
+        default={},
+        description="By the uid of each of its pods: restarts of its server when it was ready for "
+        "the first time",
+    )
+
+    @classmethod
+    def of(
+        cls, release: Release, *, name: str, backend: str, storage: str, token: str = ""
+    ) -> ClusterArm:
+        """Return a release as it is served."""
+        return cls(
+            version=release.version,
+            name=name,
+            backend=backend,
+            uri=release.uri,
+            model=release.model,
+            export=release.export,
+            drill=release.drill,
+            storage=storage,
+            own_traffic=digest_of(key_of(token)) if token else "",
+        )
+
+    def at_rest(self) -> Self:
+        """Return it without its pods, as it is kept for a way back."""
+        return self.model_copy(update={"baseline": {}})
+
+
+class ClusterState(ServiceState[ClusterArm]):
+    """One service of a cluster."""
+
+    token: str = Field(description="What the rollout's own requests name an arm with")
+
+    @classmethod
+    def parse(cls, raw: object, *, where: str) -> Self:
+        """Build a state, also from what the release before wrote."""
+        if isinstance(raw, dict) and raw.get("record") == f"penstock/{_BEFORE}":
+            raw = _of_before(raw)
+        return super().parse(raw, where=where)
+
+
+def _of_before(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a state of version 1 of the record before as this release has it."""
+    if raw.get("schema_version") != 1:
+        return raw
+    changed = {**raw, "record": f"penstock/{ClusterState.KIND}"}
+    changed["schema_version"] = ClusterState.VERSION
+    changed["assignment"] = {
+        "mirror": changed.pop("mirror", 0.0),
+        "choice_header": changed.pop("choice_header", ""),
+    }
+    baseline = changed.pop("baseline", {})
+    for role in ("stable", "candidate"):
+        if isinstance(raw.get(role), dict):
+            changed[role] = {**raw[role], "baseline": baseline}
+    return changed

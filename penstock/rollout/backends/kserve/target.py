@@ -1,0 +1,208 @@
+"""A service on a Kubernetes cluster."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import shutil
+import tempfile
+from collections.abc import Collection
+from functools import cached_property
+from pathlib import Path
+
+from penstock.cluster import client as kube
+from penstock.common import progress
+from penstock.errors import InputError, ServiceError
+from penstock.rollout.backends.kserve import pods
+from penstock.rollout.backends.kserve.backend import KserveBackend, KserveService
+from penstock.rollout.backends.kserve.choice import (
+    OPEN,
+    ROUTERS,
+    fitting,
+    require_feasible,
+    settled_kind,
+)
+from penstock.rollout.backends.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
+from penstock.rollout.backends.kserve.store import ConfigMapStore
+from penstock.rollout.backends.kserve.users import Source, Users
+from penstock.rollout.journal import unfinished
+from penstock.rollout.router import Router, ServiceStatus, VersionStatus
+from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.state import Role
+from penstock.rollout.store import Store
+
+_NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
+
+
+class ClusterTarget:
+    """See `penstock.rollout.target.Target`.
+
+    Args:
+        spec: How the service is deployed.
+        service: The service.
+        tracking_uri: The MLflow store.
+
+    Raises:
+        InputError: If the name cannot be one of Kubernetes, or the plan asks for what this router
+            cannot do.
+        ServiceError: If no cluster is known here.
+    """
+
+    def __init__(self, spec: DeploymentSpec, *, service: str, tracking_uri: str) -> None:
+        if not _NAME.fullmatch(service):
+            raise InputError(
+                f"{service!r} cannot be the name of a service on Kubernetes",
+                where="name",
+                remedy="Use small letters, digits and dashes, beginning with a letter, at most 40.",
+            )
+        require_feasible(spec, spec.router)
+        self._deployment = spec
+        self._spec = spec.kserve
+        self._service = service
+        self._tracking_uri = tracking_uri
+        self._kube = kube.connect(spec.kserve.context)
+        self._lease = ClusterLease(
+            self._kube,
+            namespace=self._spec.namespace,
+            service=service,
+            name=f"penstock-{service}",
+        )
+
+    @property
+    def service(self) -> str:
+        """Its name."""
+        return self._service
+
+    @cached_property
+    def kind(self) -> str:
+        """The router that is named, or that the service has, or that fits the cluster."""
+        found = self._settled
+        if not found:
+            found, why = fitting(self._kube, self._deployment)
+            progress.say(f"router {found} ({why})")
+        require_feasible(self._deployment, found)
+        return found
+
+    @property
+    def router(self) -> Router:
+        """What weighs its versions."""
+        return self._router
+
+    @cached_property
+    def _router(self) -> KserveService:
+        return self._backend.as_service()
+
+    @cached_property
+    def _backend(self) -> KserveBackend:
+        return ROUTERS[self.kind](
+            self._kube,
+            service=self._service,
+            spec=self._spec,
+            tracking_uri=self._tracking_uri,
+            lease=self._lease,
+            ready_timeout=self._deployment.ready_timeout,
+            users=_users(self._deployment, self._service),
+        )
+
+    @cached_property
+    def _settled(self) -> str:
+        """The router that is settled; empty: none is, and nothing serves."""
+        if self._deployment.router != OPEN:
+            return self._deployment.router
+        return settled_kind(self._kube, self._spec, service=self._service, begun=self._begun)
+
+    def _begun(self) -> list[str]:
+        return [journal.rollout.router for journal in unfinished(self.stores())]
+
+    @cached_property
+    def models(self) -> Path:
+        """A folder for as long as this process lives: the cluster fetches its own."""
+        try:
+            folder = tempfile.mkdtemp(prefix="penstock-models-")
+        except OSError as error:
+            raise ServiceError(
+                f"no folder can be made to fetch the model into: {error.strerror}",
+                where=tempfile.gettempdir(),
+                remedy="Make room there, or set TMPDIR to another folder.",
+            ) from error
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        return Path(folder)
+
+    def store(self, identity: str) -> Store:
+        """Return the ConfigMap of a rollout."""
+        return ConfigMapStore(
+            self._kube,
+            namespace=self._spec.namespace,
+            service=self._service,
+            identity=identity,
+            lease=self._lease,
+        )
+
+    def stores(self) -> list[Store]:
+        """Return the ConfigMaps of those that have begun, the oldest first; none is read."""
+        return list(
+            ConfigMapStore.all_of(
+                self._kube,
+                namespace=self._spec.namespace,
+                service=self._service,
+                lease=self._lease,
+            )
+        )
+
+    def forget_all_but(self, versions: Collection[int]) -> None:
+        """Do nothing: what pods captured and logged goes with them."""
+
+    def driven(self) -> bool:
+        """Return whether a controller holds the lease and has renewed it lately."""
+        return self._lease.driven()
+
+    def status(self) -> list[ServiceStatus]:
+        """Return what the service does; none if there is no such service."""
+        if not self._settled or not self._router.refresh():
+            return []
+        state = self._router.state
+        try:
+            address = self._backend.reach()
+        except ServiceError as error:
+            # What serves can be told all the same.
+            address = f"(not reached: {error})"
+        versions = tuple(
+            self._version(state, role, arm, address) for role, arm in state.roles().items()
+        )
+        return [
+            ServiceStatus(
+                service=self._service,
+                url=self._backend.url_at(address),
+                running=any(each.role == "stable" and each.health.ready for each in versions),
+                stable=self._router.stable,
+                weights={arm.version: state.weight_of(role) for role, arm in state.roles().items()},
+                versions=versions,
+                logs=f"kubectl -n {self._spec.namespace} logs "
+                f"-l penstock/service={self._service} -c kserve-container",
+            )
+        ]
+
+    def _version(self, state: ClusterState, role: Role, arm: ClusterArm, url: str) -> VersionStatus:
+        return VersionStatus(
+            version=arm.version,
+            role=role,
+            weight=state.weight_of(role),
+            url=url,
+            health=pods.health_of(self._kube, self._spec.namespace, arm, baseline=arm.baseline),
+        )
+
+
+def _users(spec: DeploymentSpec, service: str) -> Users | None:
+    """Return what counts users' requests, where they are to count."""
+    source = spec.canary.traffic.source
+    if not spec.kserve.prometheus.url or source == "replay":
+        return None
+    return Users(
+        Source(
+            spec=spec.kserve.prometheus,
+            namespace=spec.kserve.namespace,
+            service=service,
+            alone=source == "live",
+        )
+    )

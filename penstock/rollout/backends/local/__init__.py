@@ -1,0 +1,1 @@
+"""A service on this machine: server processes on loopback behind one proxy."""

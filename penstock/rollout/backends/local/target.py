@@ -1,0 +1,85 @@
+"""A service on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from penstock.rollout.backends.local.backend import local_service
+from penstock.rollout.backends.local.services import running_controller, status
+from penstock.rollout.backends.local.state import ServiceFolder
+from penstock.rollout.router import Router, ServiceStatus
+from penstock.rollout.store import FolderStore, Store
+
+
+class LocalTarget:
+    """See `penstock.rollout.target.Target`.
+
+    Args:
+        home: Folder below which all services of this machine are kept.
+        service: The service.
+        port: Its public port; 0 takes a free one, or the one that it has.
+        keep_port: Take whatever port it has, and `port` only where it has none.
+        ready_timeout: Seconds that a server which is started again may take to become ready.
+
+    Raises:
+        InputError: If `service` cannot be the name of a folder and part of an address.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        service: str,
+        port: int = 0,
+        keep_port: bool = False,
+        ready_timeout: float = 120.0,
+    ) -> None:
+        self._home, self._service = home, service
+        self._router = local_service(
+            home, service, port=port, keep_port=keep_port, ready_timeout=ready_timeout
+        )
+        self._folder = ServiceFolder(home, service)
+        self._rollouts = self._folder.path / "rollouts"
+
+    @property
+    def service(self) -> str:
+        """Its name."""
+        return self._service
+
+    @property
+    def kind(self) -> str:
+        """The one router of this machine."""
+        return "local"
+
+    @property
+    def router(self) -> Router:
+        """Server processes behind one front process."""
+        return self._router
+
+    @property
+    def models(self) -> Path:
+        """The folder that its servers read from."""
+        return self._folder.models
+
+    def store(self, identity: str) -> Store:
+        """Return the folder of a rollout."""
+        return FolderStore(self._rollouts / identity, guard=self._router.lease.guarded)
+
+    def stores(self) -> list[Store]:
+        """Return the folders of those that have begun."""
+        return list(FolderStore.all_below(self._rollouts, guard=self._router.lease.guarded))
+
+    def forget_all_but(self, versions: Collection[int]) -> None:
+        """Delete the captures and logs of versions that are neither these nor up."""
+        state = self._folder.read()
+        up = [arm.version for arm in state.arms()] if state else []
+        self._folder.forget_all_but({*versions, *up})
+
+    def driven(self) -> bool:
+        """Return whether a process that is not known to be dead holds the lease."""
+        return running_controller(self._home, self._service) is not None
+
+    def status(self) -> list[ServiceStatus]:
+        """Return every service below the home that serves or died serving."""
+        return status(self._home)

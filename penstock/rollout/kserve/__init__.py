@@ -1,1 +1,0 @@
-"""Routers that steer KServe on a Kubernetes cluster."""

@@ -1,1 +1,0 @@
-"""What a rollout drives: one module for each kind of service."""

@@ -1,0 +1,414 @@
+"""What every backend must do: one suite over processes of this machine and each way of KServe.
+
+Local servers are stubs in real processes behind the real proxy; clusters are emulated. What one
+backend alone does (ports, manifests, revisions) has tests of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import httpx
+import psutil
+import pytest
+from cluster_emulator import Scripted, running
+from kserve_world import Driver
+from kserve_world import release as on_cluster
+from router_parts import PREDICT, stub_servers
+
+from penstock.errors import InputError, ServiceError
+from penstock.rollout.backends.kserve import storage
+from penstock.rollout.backends.kserve.choice import ROUTERS
+from penstock.rollout.backends.local.backend import local_service
+from penstock.rollout.backends.local.services import status, stop
+from penstock.rollout.backends.local.state import ServiceFolder
+from penstock.rollout.router import Release, Routing
+from penstock.rollout.service import Service
+
+AnyService = Service[Any, Any]
+
+
+class World(Protocol):
+    """Where a service lives, and its users."""
+
+    def service(self, *, lease: int = 30) -> AnyService:
+        """Return the service as another controller has it, with a lease of so many seconds."""
+        ...
+
+    def release(self, version: int, **changes: Any) -> Release: ...
+
+    def ask(self, times: int) -> Counter[str]:
+        """Ask as users do, and count the versions that answer; `none`: none does."""
+        ...
+
+    def up(self) -> set[str]:
+        """Return the versions that have a server."""
+        ...
+
+    def left(self) -> list[Any]:
+        """Return what is left of a service that ended."""
+        ...
+
+    def break_start(self, version: int) -> None:
+        """Keep a version from ever coming up."""
+        ...
+
+
+@dataclass
+class Local:
+    """Processes of this machine."""
+
+    home: Path
+
+    def service(self, *, lease: int = 30) -> AnyService:
+        return local_service(self.home, "adult", port=0, drain=5, lease=lease, ready_timeout=20)
+
+    def release(self, version: int, **changes: Any) -> Release:
+        folder = ServiceFolder(self.home, "adult").models / str(version)
+        folder.mkdir(parents=True, exist_ok=True)
+        return on_cluster(version, folder=folder, **changes)
+
+    def ask(self, times: int) -> Counter[str]:
+        url = self.service()
+        assert url.refresh()
+        with httpx.Client(trust_env=False, timeout=20) as client:
+            answers = [client.post(url.url + PREDICT, json={}).json() for _ in range(times)]
+        return Counter(answer.get("model_version", "none") for answer in answers)
+
+    def up(self) -> set[str]:
+        commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+        mine = [words for words in commands if str(self.home) in " ".join(words)]
+        return {words[words.index("--version") + 1] for words in mine if "--version" in words}
+
+    def left(self) -> list[Any]:
+        lines = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
+        ours = [line for line in lines if str(self.home) in line and " -m " in line]
+        return [*ours, *status(self.home)]
+
+    def break_start(self, version: int) -> None:
+        (self.release(version).folder / "broken").touch()
+
+
+@dataclass
+class Cluster:
+    """An emulated cluster."""
+
+    driver: Driver
+
+    def service(self, *, lease: int = 30) -> AnyService:
+        return self.driver.router(seconds=lease, ready_timeout=10)
+
+    def release(self, version: int, **changes: Any) -> Release:
+        return on_cluster(version, **changes)
+
+    def ask(self, times: int) -> Counter[str]:
+        return self.driver.ask(times)
+
+    def up(self) -> set[str]:
+        return self.driver.versions()
+
+    def left(self) -> list[Any]:
+        kinds = ("httproutes", "configmaps", "inferenceservices")
+        found = [key for key in self.driver.cluster.objects if key[0] in kinds]
+        return [*found, *self.driver.cluster.servers]
+
+    def break_start(self, version: int) -> None:
+        starts = self.driver.cluster.start
+
+        def start(name: str, predictor: dict[str, Any]) -> Any:
+            if f"--version={version}" in predictor["model"]["args"]:
+                return Scripted(str(version), ready=False, reason="InvalidImageName")
+            return starts(name, predictor)
+
+        self.driver.cluster.start = start
+
+
+@pytest.fixture(params=["local", *sorted(ROUTERS)])
+def world(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    if request.param == "local":
+        stub_servers(monkeypatch)
+        yield Local(tmp_path)
+        stop(tmp_path, force=True)
+        return
+    # What MLflow says of an artifact is tested in test_kserve_release.py, on a real store.
+    monkeypatch.setattr(
+        storage.versions, "artifacts_of", lambda name, version, **_: f"s3://m/{name}/{version}"
+    )
+    # The emulator says at once how it is: look often, and be content with few answers.
+    for module in ("state_store", "inference"):
+        monkeypatch.setattr(f"penstock.rollout.backends.kserve.{module}.POLL", 0.01)
+    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.2)
+    with running() as cluster:
+        cluster.install_knative()
+        yield Cluster(Driver(cluster, ROUTERS[request.param]))
+
+
+def serve(world: World, service: AnyService, version: int) -> None:
+    """Release a version at once."""
+    service.open()
+    service.deploy(world.release(version), timeout=20)
+    service.promote(version)
+    service.clean_up()
+
+
+def test_a_rollout_from_first_to_promoted(world: World) -> None:
+    service = world.service()
+    with service.exclusive():
+        assert (service.stable, service.candidate, service.previous) == (None, None, None)
+        serve(world, service, 1)
+        assert (service.stable, world.ask(20)) == (1, {"1": 20})
+        service.deploy(world.release(2), timeout=20)
+        assert (service.stable, service.candidate) == (1, 2)
+        assert world.ask(20) == {"1": 20}
+        assert service.health(2).ready
+        service.route(Routing(mirror=0.5))
+        service.set_weight(2, 50)
+        assert set(world.ask(60)) == {"1", "2"}
+        service.promote(2)
+        assert world.ask(20) == {"2": 20}
+        service.clean_up()
+        assert (service.stable, service.candidate, service.previous) == (2, None, 1)
+        assert service.state.assignment.mirror == 0
+        assert world.up() == {"2"}
+    again = world.service()
+    with again.exclusive():
+        assert (again.stable, again.previous) == (2, 1)
+
+
+def test_a_rollback_gives_the_traffic_back_however_far_it_went(world: World) -> None:
+    service = world.service()
+    with service.exclusive():
+        serve(world, service, 1)
+        for version, promoted, cleaned in ((2, False, False), (3, True, False), (4, True, True)):
+            service.deploy(world.release(version), timeout=20)
+            service.set_weight(version, 60)
+            if promoted:
+                service.promote(version)
+            if cleaned:
+                service.clean_up()
+            for _ in range(2):
+                service.rollback(version)
+                assert service.stable == 1
+                assert world.ask(20) == {"1": 20}
+            service.clean_up()
+            assert (service.candidate, world.up()) == (None, {"1"})
+
+
+def test_a_first_version_that_is_rolled_back_leaves_nothing(world: World) -> None:
+    service = world.service()
+    with service.exclusive():
+        service.open()
+        service.deploy(world.release(1), timeout=20)
+        service.promote(1)
+        service.rollback(1)
+        service.clean_up()
+    assert world.left() == []
+
+
+@pytest.mark.parametrize("refused", [True, False])
+def test_what_was_opened_for_nothing_is_closed(world: World, refused: bool) -> None:
+    service = world.service()
+
+    def command() -> None:
+        with service.exclusive():
+            service.open()
+            if refused:
+                raise InputError("refused")
+
+    if refused:
+        with pytest.raises(InputError, match="refused"):
+            command()
+    else:
+        command()
+    assert world.left() == []
+
+
+def test_what_does_not_fit_is_refused_and_changes_nothing(world: World) -> None:
+    service = world.service()
+    with service.exclusive():
+        serve(world, service, 1)
+        service.deploy(world.release(2), timeout=20)
+        before = service.state
+        wrong: list[tuple[Callable[[], Any], str]] = [
+            (lambda: service.set_weight(2, 101), "a weight of 101 %"),
+            (lambda: service.set_weight(1, 10), "version 1 is not the candidate"),
+            (lambda: service.promote(7), "version 7 is not the candidate"),
+            (lambda: service.route(Routing(mirror=1.5)), r"a share of 1\.5"),
+            (
+                lambda: service.deploy(world.release(1, drill="slow"), timeout=5),
+                "version 1 is the stable one, from other files",
+            ),
+        ]
+        for act, message in wrong:
+            with pytest.raises(InputError, match=message):
+                act()
+            assert service.state == before
+        assert service.health(7).reason == "It is not up."
+        assert world.ask(10) == {"1": 10}
+
+
+def test_a_candidate_that_does_not_come_up_leaves_what_served(world: World) -> None:
+    service = world.service()
+    with service.exclusive():
+        serve(world, service, 1)
+        world.break_start(2)
+        with pytest.raises(ServiceError, match="version 2"):
+            service.deploy(world.release(2), timeout=10)
+        assert (service.candidate, service.state.passing) == (None, ())
+        assert (world.up(), world.ask(10)) == ({"1"}, {"1": 10})
+
+
+def test_the_state_names_a_version_before_it_is_started(world: World) -> None:
+    service = world.service()
+    seen: list[tuple[int, ...]] = []
+    with service.exclusive():
+        serve(world, service, 1)
+        start = service.backend.start
+
+        def look(arm: Any, *, timeout: float) -> Any:
+            reader = world.service()
+            assert reader.refresh()
+            seen.append(tuple(one.version for one in reader.state.passing))
+            return start(arm, timeout=timeout)
+
+        service.backend.start = look  # type: ignore[method-assign]
+        service.deploy(world.release(2), timeout=20)
+    assert seen == [(2,)]
+
+
+def test_a_version_that_is_up_is_not_started_again(world: World) -> None:
+    service = world.service()
+    with service.exclusive():
+        serve(world, service, 1)
+        address = service.deploy(world.release(2), timeout=20)
+        before = service.state
+        service.backend.start = None  # type: ignore[method-assign,assignment]
+        assert service.deploy(world.release(2), timeout=20) == address
+        service.deploy(world.release(1), timeout=20)
+        assert service.state == before
+
+
+def test_another_controller_goes_on_in_the_middle_of_a_step(world: World) -> None:
+    # Long enough for a busy machine to renew in time.
+    first = world.service(lease=9)
+    with first.exclusive():
+        serve(world, first, 1)
+        first.deploy(world.release(2), timeout=20)
+        first.set_weight(2, 50)
+        with (
+            pytest.raises(ServiceError, match="is deploying"),
+            world.service(lease=9).exclusive(),
+        ):
+            pass
+    second = world.service()
+    with second.exclusive():
+        assert (second.stable, second.candidate, second.state.weight) == (1, 2, 50)
+        assert set(world.ask(60)) == {"1", "2"}
+        second.rollback(2)
+        second.clean_up()
+        assert (world.up(), world.ask(20)) == ({"1"}, {"1": 20})
+
+
+class KilledError(BaseException):
+    """A controller that is no more: nothing of it may act on this."""
+
+
+EFFECTS = {
+    "_store": ("save", "forget"),
+    "_backend": ("start", "apply", "prove", "drain", "sweep", "withdraw", "tidy"),
+}
+
+
+@dataclass
+class Kill:
+    """Kills a controller before one of the effects of its state machine.
+
+    Attributes:
+        service: Its service.
+        left: Effects that it still has.
+    """
+
+    service: AnyService
+    left: int
+    hit: bool = False
+
+    def __post_init__(self) -> None:
+        for part, names in EFFECTS.items():
+            owner = getattr(self.service, part)
+            for name in names:
+                setattr(owner, name, self._ended(getattr(owner, name)))
+
+    def _ended(self, act: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*given: Any, **more: Any) -> Any:
+            self.left -= 1
+            if self.left < 0:
+                self.hit = True
+                raise KilledError
+            return act(*given, **more)
+
+        return call
+
+
+Step = Callable[[World, AnyService], object]
+STEPS: list[Step] = [
+    lambda world, it: (it.open(), it.deploy(world.release(1), timeout=20)),
+    lambda _, it: it.promote(1),
+    lambda _, it: it.clean_up(),
+    lambda world, it: it.deploy(world.release(2), timeout=20),
+    lambda _, it: it.set_weight(2, 40),
+    lambda _, it: it.rollback(2),
+    lambda _, it: it.clean_up(),
+    lambda world, it: it.deploy(world.release(3), timeout=20),
+    lambda _, it: it.promote(3),
+    lambda _, it: it.clean_up(),
+    lambda _, it: it.rollback(3),
+    lambda _, it: it.clean_up(),
+]
+
+
+def killed_at(world: World, step: Step, *, effect: int) -> bool:
+    """Do a step as a new controller that is killed at an effect; return whether it was."""
+    service = world.service()
+    kill: Kill | None = None
+    with contextlib.suppress(KilledError), service.exclusive():
+        # Whoever came before left nothing that the state does not name.
+        assert service.state.passing == ()
+        # Knative has one newest revision: of the versions that have a role, some need no server.
+        assert world.up() <= {str(arm.version) for arm in service.state.arms()}
+        kill = Kill(service, left=effect)
+        step(world, service)
+    assert kill is not None
+    return kill.hit
+
+
+def walk(world: World, *, every: int) -> int:
+    """Do all steps, each killed at its effects in turn; return how often one was killed."""
+    kills = 0
+    for number, step in enumerate(STEPS):
+        effect = number % every
+        while killed_at(world, step, effect=effect):
+            effect, kills = effect + every, kills + 1
+            # Version 2 never gets all requests, and nobody is without an answer once 1 serves.
+            if number > 2:
+                answers = world.ask(20)
+                assert "none" not in answers
+                assert answers != {"2": 20}
+    return kills
+
+
+def test_a_step_is_done_again_after_a_kill(world: World) -> None:
+    assert walk(world, every=4) >= 5
+    assert (world.up(), world.ask(20)) == ({"1"}, {"1": 20})
+
+
+@pytest.mark.long
+def test_every_step_is_done_again_after_a_kill_at_each_of_its_effects(world: World) -> None:
+    assert walk(world, every=1) > len(STEPS)
+    assert (world.up(), world.ask(20)) == ({"1"}, {"1": 20})
