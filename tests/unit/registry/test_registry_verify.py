@@ -102,7 +102,7 @@ def test_a_released_version_holds(registry: Registry, tmp_path: Path) -> None:
         "rollout 1-abc: rollout.json",
         "rollout 1-abc: rollout.html",
         "audit log",
-        "log: evidence",
+        "audit log: evidence",
         "alias champion",
     ):
         assert found[name] == "holds", name
