@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from penstock.pipelines.outputs import INDEX, SUMMARY
-from penstock.pipelines.rule_lines import class_lines, rule_lines
+from penstock.pipelines.rule_lines import beside_lines, rule_lines
 from penstock.pipelines.run import Outcome, RunResult
 from penstock.records.dataset import Dataset, Split, sorted_by_risk
 from penstock.redaction import redact
@@ -120,7 +120,7 @@ def _gate(result: RunResult) -> Iterator[str]:
     yield _entry("Gate", result.decision.reason())
     for line in rule_lines(result.decision):
         yield _entry("", line)
-    for number, line in enumerate(class_lines(result.evaluation)):
+    for number, line in enumerate(beside_lines(result.evaluation)):
         yield _entry("" if number else "By class", line)
 
 

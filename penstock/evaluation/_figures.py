@@ -46,7 +46,7 @@ class Answers:
 
     Args:
         task: Of the model.
-        truth: See `penstock.evaluation.holdout.Holdout`.
+        truth: See `penstock.gate.holdout.Holdout`.
         scores: Likewise, shape (n,) or (n, k).
         predicted: Class codes, or of a regression the values; shape (n,).
         classes: How many classes the model knows; 0 for a regression.

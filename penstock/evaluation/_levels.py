@@ -18,7 +18,7 @@ from penstock.records.dataset import ColumnType
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from penstock.evaluation.holdout import Holdout
+    from penstock.gate.holdout import Holdout
 
 MISSING = "missing"
 OTHER = "other values"

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import InputError
-from penstock.evaluation.holdout import CHAMPION, Holdout
-from penstock.evaluation.slice_tests import Floats, Form
+from penstock.gate.holdout import CHAMPION, Holdout
 from penstock.metrics import METRICS
+from penstock.metrics.slice_tests import Floats, Form
 
 PER_ROW = {
     "binary": ("accuracy", "recall", "log_loss", "brier"),
@@ -33,7 +33,7 @@ class Losses:
         rows: The positions in the holdout that it rests on, shape (n,); None for all.
         candidate: Shape (n,).
         champion: Shape (n,); None where there is none to compare with.
-        form: See `penstock.evaluation.slice_tests.Form`.
+        form: See `penstock.metrics.slice_tests.Form`.
         flipped: Whether the metric is 1 minus the mean loss.
         rare: Whether a row is of the positive class, where both classes must be there; shape (n,).
     """

@@ -28,13 +28,13 @@ from penstock.evaluation._statistics import (
     Statistic,
     measure,
 )
-from penstock.evaluation.holdout import CANDIDATE, Holdout
 from penstock.evaluation.spec import EvaluationSpec
-from penstock.evaluation.words import has_width
+from penstock.gate.holdout import CANDIDATE, Holdout
 from penstock.metrics import METRICS, names_for
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Comparison
 from penstock.records.model import Task
+from penstock.reports.words import has_width
 
 Exact = dict[str, float]
 

@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from penstock.errors import IntegrityError
+from penstock.gate.evaluation import Evaluation
 from penstock.records.approval import Approval
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
-from penstock.records.evaluation import Evaluation
 from penstock.records.explanation import Explanation
 from penstock.records.model import Model
 from penstock.records.operations import Operations
 from penstock.registry import _card_figures as figures
-from penstock.registry._card_page import Block, Grid, Listed, Part, Text, as_html, as_markdown
 from penstock.registry.spec import CardSpec
+from penstock.reports.blocks import Block, Grid, Listed, Part, Text, as_html, as_markdown, figure
 
 UNSAID = "Not stated: the project file's section `card` does not say."
 
@@ -86,13 +86,9 @@ def model_card(
         Part("Intended use", [Text(said.intended_use or UNSAID)]),
         Part("Out of scope", [Text(said.out_of_scope or UNSAID)]),
         figures.metrics(evaluation),
-        figures.slices(evaluation),
-        figures.fairness(evaluation),
-        figures.reliability(evaluation),
-        figures.health(evaluation),
+        *figures.rules(evaluation, operations),
         *figures.data(training, holdout, split),
         figures.rests_on(explanation),
-        figures.serving(operations),
         _decision(decision),
         _approvals(approvals),
         Part("Ethical considerations", [Text(said.ethics or UNSAID)]),
@@ -118,7 +114,7 @@ def _headline(model: Model, evaluation: Evaluation | None, decision: Decision | 
     told = [f"It predicts {model.target}, {kind[model.task]}."]
     primary = evaluation.candidate.metrics.get(evaluation.metric) if evaluation else None
     if evaluation is not None and primary is not None:
-        told.append(f"{evaluation.metric} on rows it had not seen: {figures.figure(primary)}.")
+        told.append(f"{evaluation.metric} on rows it had not seen: {figure(primary)}.")
     else:
         told.append("It was not measured on rows that it had not seen.")
     if decision is None:

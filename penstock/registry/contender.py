@@ -6,7 +6,7 @@ from pathlib import Path
 
 from penstock.common import progress
 from penstock.errors import InputError, IntegrityError, ServiceError
-from penstock.evaluation.champion import Champion
+from penstock.gate.compared import Champion
 from penstock.registry import _standing, versions
 from penstock.registry.champion import checked_champion
 

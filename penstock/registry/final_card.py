@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from penstock.gate.evaluation import Evaluation
 from penstock.records.base import Record
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
-from penstock.records.evaluation import Evaluation
 from penstock.records.explanation import Explanation
 from penstock.records.model import Model
 from penstock.records.operations import Operations

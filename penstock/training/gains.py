@@ -1,4 +1,4 @@
-"""What decisions about the rows of a training part are worth, by the policy's rule on cost."""
+"""What decisions about the rows of a training part are worth to the business."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.data.frames import read_arrays
-from penstock.policy.cost import CostRule
-from penstock.policy.worth import worths
+from penstock.metrics.business_value import DecisionValue, values_of
 from penstock.training.inputs import Problem
 from penstock.training.threshold import Gains
 
@@ -15,20 +14,20 @@ if TYPE_CHECKING:
     import numpy as np
 
 
-def gains_of(problem: Problem, rule: CostRule, *, train: Path) -> Gains:
+def gains_of(problem: Problem, value: DecisionValue, *, train: Path) -> Gains:
     """Return what each row is worth if it is predicted positive, and if it is not.
 
-    Both have the shape (n,); NaN in a row that lacks a column which the rule needs.
+    Both have the shape (n,); NaN in a row that lacks a column which it needs.
 
     Raises:
-        InputError: See `penstock.policy.worth.worths`.
+        InputError: See `penstock.metrics.business_value.values_of`.
     """
-    columns = read_arrays(train, rule.names(), where=f"gate.cost ({rule.text()})")
+    columns = read_arrays(train, value.names(), where=f"gate.cost ({value.text()})")
     other = next(label for label in problem.classes if label != problem.positive)
 
     def if_all(label: object) -> np.ndarray:
-        return worths(
-            rule,
+        return values_of(
+            value,
             task=problem.task,
             columns=columns,
             truth=problem.y,

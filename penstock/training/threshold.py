@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
-from penstock.policy.worth import PER
+from penstock.metrics.business_value import PER
 
 if TYPE_CHECKING:
     import numpy as np

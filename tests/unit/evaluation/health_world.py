@@ -13,15 +13,16 @@ import pyarrow as pa
 from penstock.data.spec import SplitSpec
 from penstock.data.split import split
 from penstock.data.table import write_dataset
-from penstock.evaluation.champion import Champion
 from penstock.evaluation.evaluate import evaluate
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.fit import fit_features
 from penstock.features.spec import FeaturesSpec
-from penstock.gate.decide import decide
-from penstock.policy.spec import Policy
+from penstock.gate.compared import Champion
+from penstock.gate.decision import decide
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.policy import Policy
+from penstock.gate.rules import business_value
 from penstock.records.decision import RuleResult
-from penstock.records.evaluation import Evaluation
 from penstock.training.spec import TrainingSpec
 from penstock.training.train import train
 
@@ -119,6 +120,7 @@ def make(
         split=proof,
     )
     settings = {"trials": 2, "folds": 3, "candidates": ("hist_gradient_boosting",)}
+    asked = Policy.parse(policy or {}, where="gate")
     train(
         folder / "train",
         features=folder / "features",
@@ -132,6 +134,7 @@ def make(
         experiment="tests",
         tracking_uri=f"sqlite:///{folder.parent / 'mlflow.db'}",
         split=proof,
-        policy=Policy.parse(policy or {}, where="gate"),
+        value=business_value.RULE.of(asked),
+        check=asked.check,
     )
     return Made(folder)

@@ -12,9 +12,9 @@ from health_world import Made, customers, dataset, make
 
 from penstock.data.table import read_table
 from penstock.errors import InputError
+from penstock.gate.policy import Policy
+from penstock.gate.rules.business_value import BusinessValue
 from penstock.model import load
-from penstock.policy.spec import Policy
-from penstock.records.kpi import Kpi
 
 MATRIX = {
     "true_positive": "0.5 * spend - 2",
@@ -45,7 +45,7 @@ def by_hand(made: Made, *, threshold: float | None = None) -> float:
     return 1000 * total / len(scores)
 
 
-def kpi(made: Made, policy: dict[str, Any], **changes: Any) -> Kpi:
+def kpi(made: Made, policy: dict[str, Any], **changes: Any) -> BusinessValue:
     found = made.evaluation(Policy.parse(policy, where="gate"), **changes).kpi
     assert found is not None
     return found

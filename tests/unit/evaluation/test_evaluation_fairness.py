@@ -12,15 +12,14 @@ from fairlearn import metrics as fairlearn
 from penstock.data.table import read_table
 from penstock.errors import InputError
 from penstock.evaluation.evaluate import evaluate
-from penstock.evaluation.fairness import measure_fairness
-from penstock.evaluation.holdout import Holdout, read_holdout
 from penstock.evaluation.spec import EvaluationSpec
-from penstock.gate.decide import decide
-from penstock.policy.fairness import FairnessRule
-from penstock.policy.spec import Policy
+from penstock.gate.decision import decide
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.holdout import Holdout, read_holdout
+from penstock.gate.policy import Policy
+from penstock.gate.rules.fairness.measure import measure_fairness
+from penstock.gate.rules.fairness.spec import Fairness, FairnessSpec
 from penstock.records.decision import RuleResult
-from penstock.records.evaluation import Evaluation
-from penstock.records.fairness import Fairness
 
 ROWS = 2000
 
@@ -50,7 +49,7 @@ def holdouts(worlds, make, tmp_path_factory) -> Any:
 def measured(holdout: Holdout, **rule: Any) -> Fairness:
     bound = {"difference_at_most": 0.1} if "ratio_at_least" not in rule else {}
     return measure_fairness(
-        holdout, FairnessRule(**bound, **rule), confidence=0.95, resamples=500, seed=0
+        holdout, FairnessSpec(**bound, **rule), confidence=0.95, resamples=500, seed=0
     )
 
 

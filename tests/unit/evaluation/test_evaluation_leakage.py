@@ -14,8 +14,8 @@ from health_world import Made, customers, dataset, make
 from penstock.data import fingerprints
 from penstock.data.table import read_table
 from penstock.errors import InputError
-from penstock.gate.decide import decide
-from penstock.policy.spec import Policy
+from penstock.gate.decision import decide
+from penstock.gate.policy import Policy
 from penstock.records.dataset import Split
 
 
@@ -112,11 +112,11 @@ def test_columns_are_read_together_and_not_one_by_one(
     """A record that is parsed once a column costs four times as much for twice the columns."""
     from penstock.data import table
     from penstock.data.reference import reference_of
-    from penstock.evaluation.holdout import read_holdout
-    from penstock.evaluation.leakage import measure_leakage
-    from penstock.evaluation.slices import measure_slices
-    from penstock.policy.slices import SlicesRule
-    from penstock.policy.trust import LeakageRule
+    from penstock.gate.holdout import read_holdout
+    from penstock.gate.rules.leakage.measure import measure_leakage
+    from penstock.gate.rules.leakage.spec import LeakageSpec
+    from penstock.gate.rules.slices.measure import measure_slices
+    from penstock.gate.rules.slices.spec import SlicesSpec
 
     frame = customers(200)
     more = pd.DataFrame({f"x{at}": frame["age"] * at for at in range(1, 151)})
@@ -131,8 +131,8 @@ def test_columns_are_read_together_and_not_one_by_one(
 
     monkeypatch.setattr(table, "read_dataset", counted)
     rows = read_holdout(made.holdout, model=made.model, baselines=None, champion=None)
-    found = measure_leakage(rows, LeakageRule(overlap=False), model=made.model, seed=1)
-    measure_slices(rows, SlicesRule(min_rows=10), confidence=0.9)
+    found = measure_leakage(rows, LeakageSpec(overlap=False), model=made.model, seed=1)
+    measure_slices(rows, SlicesSpec(min_rows=10), confidence=0.9)
     assert len(found.single_columns) > 150
     assert len(reference_of(made.holdout).columns) == 155
     assert len(read) < 10
@@ -241,7 +241,7 @@ def test_a_split_record_of_another_split_proves_nothing(sound: Made, tmp_path: P
 
 
 def test_what_was_not_measured_does_not_pass(sound: Made) -> None:
-    from penstock.gate.decide import decide
+    from penstock.gate.decision import decide
 
     measured = sound.evaluation(Policy()).model_copy(update={"leakage": None})
     rules = {rule.rule: rule for rule in decide(measured, policy=Policy()).rules}

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from penstock.evaluation.slice_tests import compare_slices, holm, p_lost_more
+from penstock.metrics.slice_tests import compare_slices, holm, p_lost_more
 
 
 def test_a_floor_on_a_share_is_the_exact_binomial_tail() -> None:

@@ -11,17 +11,16 @@ import pytest
 
 from penstock.data.table import read_table
 from penstock.errors import InputError
-from penstock.evaluation.champion import Champion
 from penstock.evaluation.evaluate import evaluate
-from penstock.evaluation.holdout import read_holdout
-from penstock.evaluation.slices import measure_slices
 from penstock.evaluation.spec import EvaluationSpec
-from penstock.gate.decide import decide
-from penstock.policy.slices import SlicesRule
-from penstock.policy.spec import Policy
+from penstock.gate.compared import Champion
+from penstock.gate.decision import decide
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.holdout import read_holdout
+from penstock.gate.policy import Policy
+from penstock.gate.rules.slices.measure import measure_slices
+from penstock.gate.rules.slices.spec import Slices, SlicesSpec
 from penstock.records.decision import RuleResult
-from penstock.records.evaluation import Evaluation
-from penstock.records.slices import Slices
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +68,7 @@ def measured(world, *, candidate="good", champion="", **rule: Any) -> Slices:
         baselines=None,
         champion=standing(world, champion),
     )
-    return measure_slices(holdout, SlicesRule(**rule), confidence=0.95)
+    return measure_slices(holdout, SlicesSpec(**rule), confidence=0.95)
 
 
 def judged(
@@ -216,7 +215,7 @@ def test_ten_thousand_values_cost_no_more_than_their_slices(world, make, tmp_pat
     raw["key"] = [f"k{n % 10_000}" for n in range(20_000)]
     holdout = make.write(tmp_path / "wide", raw)
     rows = read_holdout(holdout, model=world.good, baselines=None, champion=None)
-    found = measure_slices(rows, SlicesRule(columns=["key"], find=2), confidence=0.95)
+    found = measure_slices(rows, SlicesSpec(columns=["key"], find=2), confidence=0.95)
     assert named(found, "key = other values").rows == 20_000 - 40
     assert len(found.slices) == 1 + 20 + 2
 
@@ -233,7 +232,7 @@ def test_columns_without_values_and_tables_of_one_slice(world) -> None:
 
 
 def test_pairs_without_a_large_slice_are_counted_and_not_tested(world, monkeypatch) -> None:
-    from penstock.evaluation import slices
+    from penstock.gate.rules.slices import measure as slices
 
     asked = {"find": 5, "min_rows": 700, "metric": "accuracy", "at_least": 0.5}
     look, looks = slices._look, []
@@ -303,7 +302,7 @@ def test_probabilities_are_not_judged_where_a_class_is_hardly_there(world, make,
     holdout = make.write(tmp_path / "holdout", raw)
     rows = read_holdout(holdout, model=world.good, baselines=None, champion=None)
     found = measure_slices(
-        rows, SlicesRule(columns=["part"], find=0, metric="brier"), confidence=0.95
+        rows, SlicesSpec(columns=["part"], find=0, metric="brier"), confidence=0.95
     )
     assert [one.estimate for one in found.slices] == [None, None]
 
@@ -314,7 +313,7 @@ def test_slices_of_a_regression(worlds, metric) -> None:
     rows = read_holdout(
         world.holdout, model=world.model, baselines=None, champion=standing(world, "champion")
     )
-    rule = SlicesRule(columns=["kind"], find=0, metric=metric, margin=0.0)
+    rule = SlicesSpec(columns=["kind"], find=0, metric=metric, margin=0.0)
     found = measure_slices(rows, rule, confidence=0.95)
     assert found.metric == (metric or "r2")
     table = read_table(world.holdout, ["kind"]).to_pandas()
@@ -346,7 +345,7 @@ def test_what_cannot_be_measured_is_refused_by_name(worlds, rule, message) -> No
     world = worlds("binary")
     rows = read_holdout(world.holdout, model=world.model, baselines=None, champion=None)
     with pytest.raises(InputError, match=message):
-        measure_slices(rows, SlicesRule(**rule), confidence=0.95)
+        measure_slices(rows, SlicesSpec(**rule), confidence=0.95)
 
 
 @pytest.mark.parametrize(
@@ -363,4 +362,4 @@ def test_a_rule_that_asks_nothing_or_twice_is_refused(rule, message) -> None:
 
 
 def test_the_rule_is_on_by_default_and_warns() -> None:
-    assert Policy().slices == SlicesRule(severity="warn")
+    assert Policy().slices == SlicesSpec(severity="warn")

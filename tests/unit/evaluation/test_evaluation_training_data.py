@@ -14,7 +14,7 @@ from health_world import Made, customers, dataset, make
 from penstock.data.reference import Drift, drift, reference_of
 from penstock.data.table import write_dataset
 from penstock.examples.transactions import transactions
-from penstock.policy.spec import Policy
+from penstock.gate.policy import Policy
 from penstock.records.health import TrainingHealth
 from penstock.records.model import Model
 
@@ -254,7 +254,7 @@ def test_a_column_that_cannot_be_compared_fails_by_name(tmp_path: Path, sound: M
 
 
 def test_what_was_not_measured_does_not_pass(sound: Made) -> None:
-    from penstock.gate.decide import decide
+    from penstock.gate.decision import decide
 
     policy = Policy.parse(BLOCK, where="gate")
     measured = sound.evaluation(policy).model_copy(update={"training_data": None})

@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 
 from penstock.errors import InputError
-from penstock.evaluation.calibration import calibration_error, measure_calibration
 from penstock.evaluation.evaluate import evaluate
-from penstock.evaluation.holdout import read_holdout
 from penstock.evaluation.spec import EvaluationSpec
-from penstock.gate.decide import decide
-from penstock.policy.spec import Policy
-from penstock.policy.trust import CalibrationRule
+from penstock.gate.decision import decide
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.holdout import read_holdout
+from penstock.gate.policy import Policy
+from penstock.metrics.calibration import calibration_error
 from penstock.records.decision import RuleResult
-from penstock.records.evaluation import Evaluation
 
 
 def judged(
@@ -118,11 +117,8 @@ def test_the_upper_end_can_be_asked_for(worlds, tmp_path) -> None:
 
 def test_a_regression_states_no_probabilities(worlds, tmp_path) -> None:
     world = worlds("regression")
-    rows = read_holdout(world.holdout, model=world.model, baselines=None, champion=None)
     with pytest.raises(InputError, match="a regression states no probabilities"):
-        measure_calibration(
-            rows, CalibrationRule(ece_at_most=0.1), brier=None, confidence=0.95, seed=0
-        )
+        judged(tmp_path, world, calibration={"ece_at_most": 0.1})
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])

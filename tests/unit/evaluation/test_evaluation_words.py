@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from penstock.evaluation import words
 from penstock.records.estimate import Estimate
+from penstock.reports import words
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,15 @@ import pytest
 from sklearn.metrics import balanced_accuracy_score, precision_score, recall_score
 
 from penstock.evaluation._measurement import measure_all
-from penstock.evaluation.classes import measure_classes
-from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
 from penstock.evaluation.spec import EvaluationSpec
-from penstock.gate import classes as gate
-from penstock.policy.spec import Policy
-from penstock.records.classes import Classes
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.holdout import CANDIDATE, CHAMPION, Holdout
+from penstock.gate.policy import Policy
+from penstock.gate.rule import Case
+from penstock.gate.rules.classes import RULE
+from penstock.gate.rules.classes.measure import measure_classes
+from penstock.gate.rules.classes.spec import Classes
 from penstock.records.decision import RuleResult
-from penstock.records.evaluation import Evaluation
 from penstock.records.model import Model
 
 
@@ -39,6 +40,11 @@ def holdout(truth: np.ndarray, *, threshold: float | None = 0.5, **scores: np.nd
     return Holdout(Path(), None, record, truth, scores, models, ())  # type: ignore[arg-type]
 
 
+def rules_on(evaluation: Evaluation, policy: Policy) -> tuple[RuleResult, ...]:
+    (settings,) = RULE.settings(policy)
+    return tuple(RULE.judge(settings, Case(evaluation=evaluation, policy=policy)))
+
+
 def judged(rows: Holdout, **policy: Any) -> tuple[Classes, dict[str, RuleResult]]:
     """Measure the candidate and judge it by a policy's rule on classes."""
     spec = EvaluationSpec()
@@ -54,7 +60,7 @@ def judged(rows: Holdout, **policy: Any) -> tuple[Classes, dict[str, RuleResult]
         classes=found, champion="models:/m/1" if champion else "",
         champion_state="compared" if champion else "none",
     )  # fmt: skip
-    results = gate.rules(evaluation, Policy.parse(policy, where="gate"))
+    results = rules_on(evaluation, Policy.parse(policy, where="gate"))
     return found, {one.rule: one for one in results}
 
 
@@ -150,6 +156,6 @@ def test_a_regression_is_not_asked_and_an_evaluation_without_figures_fails() -> 
         "metric": "r2", "higher_is_better": {}, "dataset": "d", "model": "m", "rows": 9, "seed": 1,
         "confidence": 0.95, "resamples": 10, "scores": (), "comparisons": (),
     }  # fmt: skip
-    assert gate.rules(Evaluation(task="regression", **fields), Policy()) == ()
-    (rule,) = gate.rules(Evaluation(task="binary", **fields), Policy())
+    assert rules_on(Evaluation(task="regression", **fields), Policy()) == ()
+    (rule,) = rules_on(Evaluation(task="binary", **fields), Policy())
     assert (rule.rule, rule.verdict, rule.severity) == ("classes", "fail", "block")

@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 
-from penstock.gate import cost, health
-from penstock.policy.spec import Policy
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.policy import Policy
+from penstock.gate.rule import Case
+from penstock.gate.rules import business_value, training_data
+from penstock.gate.rules import leakage as leakage_rule
+from penstock.gate.rules.business_value import BusinessValue
+from penstock.gate.rules.leakage.spec import Leakage
+from penstock.gate.rules.training_data.spec import TrainingData
 from penstock.records.decision import RuleResult
 from penstock.records.estimate import Estimate
-from penstock.records.evaluation import Evaluation
-from penstock.records.health import ColumnFigure, Leakage, Suspect, TrainingData, TrainingHealth
-from penstock.records.kpi import Kpi
+from penstock.records.health import ColumnFigure, Suspect, TrainingHealth
 
 
 def rules(policy: dict[str, Any], **measured: Any) -> dict[str, RuleResult]:
@@ -33,8 +37,13 @@ def rules(policy: dict[str, Any], **measured: Any) -> dict[str, RuleResult]:
             **measured,
         }
     )
-    found = (*health.rules(evaluation, asked), *cost.rules(evaluation, asked))
-    return {rule.rule: rule for rule in found}
+    case = Case(evaluation=evaluation, policy=asked)
+    return {
+        found.rule: found
+        for rule in (leakage_rule.RULE, training_data.RULE, business_value.RULE)
+        for settings in rule.settings(asked)
+        for found in rule.judge(settings, case)
+    }
 
 
 def leakage(**changes: Any) -> dict[str, Any]:
@@ -151,7 +160,7 @@ def test_a_worth_is_judged_by_its_lower_end_unless_told_otherwise(
     at_least: float, on: str, verdict: str
 ) -> None:
     policy = {"cost": {"expression": "1", "unit": "EUR", "at_least": at_least, "on": on}}
-    worth = Kpi(unit="EUR", per_thousand=Estimate(value=9, low=5, high=12))
+    worth = BusinessValue(unit="EUR", per_thousand=Estimate(value=9, low=5, high=12))
     found = rules(policy, kpi=worth)["cost"]
     assert found.verdict == verdict
     assert (

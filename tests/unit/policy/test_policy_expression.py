@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from penstock.errors import InputError
-from penstock.policy.expression import parse
+from penstock.metrics.expression import parse
 
 COLUMNS = {
     "amount": np.array([10.0, 20.0, -4.0]),

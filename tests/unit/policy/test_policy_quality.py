@@ -10,14 +10,12 @@ import yaml
 
 from penstock import project
 from penstock.errors import InputError
-from penstock.gate.decide import decide
-from penstock.policy import document
-from penstock.policy.fit import check_fit
-from penstock.policy.quality import quality_rules
-from penstock.policy.spec import Policy
+from penstock.gate.decision import decide
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.policy import Policy
+from penstock.gate.rules.leakage.spec import Leakage
 from penstock.records.estimate import Estimate
-from penstock.records.evaluation import Comparison, Evaluation, Scores
-from penstock.records.health import Leakage
+from penstock.records.evaluation import Comparison, Scores
 
 SOFT: dict[str, Any] = {
     "baseline": {"margin": 0.0, "severity": "warn"},
@@ -68,12 +66,12 @@ def test_a_policy_that_lets_any_model_in_is_refused(policy: dict[str, Any]) -> N
     with pytest.raises(InputError, match="without_quality: no rule refuses a model that is no"):
         Policy.parse(SOFT | policy, where="gate")
     wanted = SOFT | policy | {"without_quality": "accepted"}
-    assert quality_rules(Policy.parse(wanted, where="gate")) == ()
+    assert Policy.parse(wanted, where="gate").quality_rules() == ()
 
 
 @pytest.mark.parametrize("name", SIGHTED)
 def test_one_rule_that_guessing_does_not_pass_is_enough(name: str) -> None:
-    assert quality_rules(Policy.parse(SOFT | SIGHTED[name], where="gate")) == (name,)
+    assert Policy.parse(SOFT | SIGHTED[name], where="gate").quality_rules() == (name,)
 
 
 def test_a_policy_that_was_decided_on_keeps_its_digest() -> None:
@@ -89,7 +87,7 @@ def test_it_is_said_in_whatever_way_a_policy_comes_in(tmp_path: Path) -> None:
     path = tmp_path / "policy.yaml"
     path.write_text(yaml.safe_dump(SOFT))
     with pytest.raises(InputError, match=r"without_quality: .* what blocks is champion, leakage"):
-        document.load(path)
+        Policy.load(path)
     raw = {"name": "m", "target": "y", "source": {"uri": "t.csv"}, "gate": SOFT}
     path.write_text(yaml.safe_dump(raw))
     with pytest.raises(InputError, match="gate: without_quality: no rule refuses"):
@@ -112,9 +110,9 @@ def test_what_depends_on_the_task_is_said_once_it_is_known(
     policy: dict[str, Any], task: Any, metric: str
 ) -> None:
     free = {**SOFT, **policy, "without_quality": "accepted"}
-    check_fit(Policy.parse(free, where="gate"), task=task, metric=metric)
+    Policy.parse(free, where="gate").check_fit(task=task, metric=metric)
     with pytest.raises(InputError, match=r"no rule refuses a model .*no better than guessing"):
-        check_fit(Policy.parse(SOFT | policy, where="gate"), task=task, metric=metric)
+        Policy.parse(SOFT | policy, where="gate").check_fit(task=task, metric=metric)
 
 
 @pytest.mark.parametrize(
@@ -128,7 +126,7 @@ def test_a_margin_as_wide_as_its_metric_is_refused_once_that_is_known(
     policy: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        check_fit(Policy.parse(policy, where="gate"), task="binary", metric="roc_auc")
+        Policy.parse(policy, where="gate").check_fit(task="binary", metric="roc_auc")
     given = {"name": "m", "target": "y", "source": {"uri": "t.csv"}, "gate": policy}
     known = {"task": "binary", "training": {"metric": "roc_auc"}}
     with pytest.raises(InputError, match="gate"):

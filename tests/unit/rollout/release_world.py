@@ -21,7 +21,7 @@ from release_process import NAME, Fault, Process, Result, Site
 
 from penstock import model
 from penstock.common.files import digest_of_text
-from penstock.gate.decide import decide
+from penstock.gate.decision import decide
 from penstock.pipelines import cli
 from penstock.records.approval import Identity
 from penstock.records.release import Registration
