@@ -1,6 +1,6 @@
 """Tests of every slice at once: codes and per-row losses in, p-values and intervals out. Pure.
 
-Less loss is better. The null hypotheses are that nothing is wrong, so a small p-value accuses:
+Less loss is better. The null hypotheses are that nothing is wrong: a small p-value flags a slice.
 
 - `p_floor`: the slice's mean loss is at most the bound;
 - `p_worse`: the candidate's loss is above the champion's, on the same rows, by at most the margin.

@@ -17,6 +17,7 @@ from penstock.common.people import unnamed
 from penstock.errors import InputError, IntegrityError, NotApprovedError
 from penstock.gate.approval import ApprovalSpec
 from penstock.gate.policy import Policy
+from penstock.gate.rules.floors import FloorSpec
 from penstock.pipelines.cli import main
 from penstock.pipelines.parameters import starter
 from penstock.records.approval import Approval, Identity

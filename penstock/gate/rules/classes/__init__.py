@@ -153,7 +153,7 @@ def _recall(settings: ClassesSpec, found: Classes, bound: float, severity: Sever
         sentence = f"Recall lies below {bound:.4g}: {told}{more}."
         if found.positive in {one.name for one in missed}:
             sentence += " ".join(("", *found.sentences()[1:]))
-            sentence += " Set training.threshold, or the worth of decisions in gate.cost."
+            sentence += " Set training.threshold, or the value of decisions in gate.cost."
     else:
         sentence = f"The lowest recall of a class: {_told(judged[0], found)}; at least {bound:.4g}."
     return result(

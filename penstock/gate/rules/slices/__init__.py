@@ -145,8 +145,8 @@ def _judge(settings: SlicesSpec, found: Slices, evaluation: EvaluationBase) -> R
     )
     if not measured:
         return not_measured("slices", settings, "every slice that it lists", bound=bound)
-    accused = [one for one in judged if one.accused(alpha=settings.alpha)]
-    if found.unjudged and not accused:
+    flagged = [one for one in judged if one.flagged(alpha=settings.alpha)]
+    if found.unjudged and not flagged:
         return result(
             "slices",
             settings,
@@ -156,14 +156,14 @@ def _judge(settings: SlicesSpec, found: Slices, evaluation: EvaluationBase) -> R
             f"{settings.min_rows:,} rows, or rows of either class, that it takes to judge one, so "
             "the rule cannot pass. Hold out more rows, or lower min_rows.",
         )
-    if accused:
+    if flagged:
         return result(
             "slices",
             settings,
             passed=False,
-            value=_value(accused[0]),
+            value=_value(flagged[0]),
             bound=bound,
-            sentence=_accusation(accused, found, settings, bound),
+            sentence=_flagged(flagged, found, settings, bound),
         )
     return result(
         "slices",
@@ -177,13 +177,11 @@ def _judge(settings: SlicesSpec, found: Slices, evaluation: EvaluationBase) -> R
     )
 
 
-def _accusation(
-    accused: list[Slice], found: Slices, settings: SlicesSpec, bound: float | None
-) -> str:
-    count = len(accused) + found.omitted
+def _flagged(flagged: list[Slice], found: Slices, settings: SlicesSpec, bound: float | None) -> str:
+    count = len(flagged) + found.omitted
     # What the policy names comes before what was found.
-    first = sorted(accused, key=lambda one: one.found)[:_SAID]
-    told = [_charge(one, found, settings, bound) for one in first]
+    first = sorted(flagged, key=lambda one: one.found)[:_SAID]
+    told = [_reasons(one, found, settings, bound) for one in first]
     more = f" and {count - len(told):,} more" if count > len(told) else ""
     return (
         f"{count:,} of {found.looked_at:,} slices {'is' if count == 1 else 'are'} shown to be bad: "
@@ -191,7 +189,7 @@ def _accusation(
     )
 
 
-def _charge(one: Slice, found: Slices, settings: SlicesSpec, bound: float | None) -> str:
+def _reasons(one: Slice, found: Slices, settings: SlicesSpec, bound: float | None) -> str:
     estimate, advantage = one.estimate, one.advantage
     assert estimate is not None
     said = [f"{one.name} ({one.rows:,} rows): {found.metric} is {estimate.value:.4g}"]

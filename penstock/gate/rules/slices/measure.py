@@ -28,7 +28,7 @@ _PAIR = 4_000
 """Rows that cost as much as a pair costs beside its rows."""
 
 _LISTED = 100
-_ACCUSED_LISTED = 20
+_FLAGGED_LISTED = 20
 _EXAMINED = 300
 _WITHIN = 0.8
 """Share of a found slice's rows from which it counts as part of one that is already shown."""
@@ -57,7 +57,7 @@ class _Entry:
     level: int
     p_floor: float | None
     p_worse: float | None
-    accused: bool
+    flagged: bool
 
     @property
     def favourable(self) -> float:
@@ -115,7 +115,7 @@ def measure_slices(holdout: Holdout, settings: SlicesSpec, *, confidence: float)
             " and ".join(look.columns) for look in looks if not look.found and not look.judged.any()
         ),
         min_rows=settings.min_rows,
-        omitted=sum(e.accused for e in entries) - sum(e.accused for e in listed),
+        omitted=sum(e.flagged for e in entries) - sum(e.flagged for e in listed),
         compared=losses.champion is not None and settings.margin is not None,
         floor=bound,
         margin=settings.margin,
@@ -220,18 +220,18 @@ def _entries(looks: list[_Look], settings: SlicesSpec) -> list[_Entry]:
             for p in (look.tests.p_floor, look.tests.p_worse)
         )
         for level, p_floor, p_worse in zip(levels, floor, worse, strict=True):
-            accused = any(p is not None and p <= settings.alpha for p in (p_floor, p_worse))
-            entries.append(_Entry(look, int(level), p_floor, p_worse, accused))
+            flagged = any(p is not None and p <= settings.alpha for p in (p_floor, p_worse))
+            entries.append(_Entry(look, int(level), p_floor, p_worse, flagged))
     return entries
 
 
 def _listed(entries: list[_Entry], settings: SlicesSpec) -> list[_Entry]:
-    """Return what is shown, the accused first, then the weakest.
+    """Return what is shown, the flagged first, then the weakest.
 
     Weak is what is bad even at the favourable end of its interval, so that a small slice that had
     bad luck does not come first.
     """
-    ordered = sorted(entries, key=lambda entry: (not entry.accused, -entry.favourable))
+    ordered = sorted(entries, key=lambda entry: (not entry.flagged, -entry.favourable))
     shown: list[_Entry] = []
     masks: list[NDArray[np.bool_]] = []
     named, examined = 0, 0
@@ -241,7 +241,7 @@ def _listed(entries: list[_Entry], settings: SlicesSpec) -> list[_Entry]:
             if named <= _LISTED:
                 shown.append(entry)
             continue
-        enough = len(masks) >= (_ACCUSED_LISTED if entry.accused else settings.find)
+        enough = len(masks) >= (_FLAGGED_LISTED if entry.flagged else settings.find)
         if enough or examined >= _EXAMINED:
             continue
         examined += 1

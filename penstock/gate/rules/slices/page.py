@@ -48,13 +48,13 @@ def _slice_row(one: Slice, found: Slices, *, versus: bool) -> list[str | Cell]:
     ]
     if versus:
         cells.append("" if one.advantage is None else advantage_text(one.advantage))
-    charges = []
+    reasons = []
     if one.p_floor is not None and one.p_floor <= found.alpha:
-        charges.append("below the floor" if found.higher_is_better else "above the limit")
+        reasons.append("below the floor" if found.higher_is_better else "above the limit")
     if one.p_worse is not None and one.p_worse <= found.alpha:
-        charges.append("worse than the champion")
-    tone: Tone = "bad" if charges else "plain"
-    return [*cells, Cell(" and ".join(charges), tone=tone)]
+        reasons.append("worse than the champion")
+    tone: Tone = "bad" if reasons else "plain"
+    return [*cells, Cell(" and ".join(reasons), tone=tone)]
 
 
 def _family(found: Slices) -> list[str]:
@@ -84,12 +84,15 @@ def _family(found: Slices) -> list[str]:
             "lie within one that is."
         )
     if found.too_small:
-        few = f"fewer than {found.min_rows:,}" if found.min_rows else "too few"
         rare = (
             "" if found.metric in ("accuracy", "r2", "rmse", "mae") else ", or too few of a class,"
         )
-        told.append(f"{found.too_small:,} slices had {few} rows{rare} and were skipped.")
+        told.append(f"{found.too_small:,} slices had {_few(found)} rows{rare} and were skipped.")
     return told
+
+
+def _few(found: Slices) -> str:
+    return f"fewer than {found.min_rows:,}" if found.min_rows else "too few"
 
 
 def slices_part(measured: Slices | None) -> Part:
@@ -102,9 +105,9 @@ def slices_part(measured: Slices | None) -> Part:
         for one in measured.slices
     ]
     lead = (
-        f"{measured.metric}; {measured.looked_at:,} slices were tested and {measured.too_small:,} "
-        f"had too few rows and were skipped. Shown are those that the policy names and the "
-        "weakest that were found."
+        f"{measured.metric}; {measured.looked_at:,} slices were tested, and {measured.too_small:,} "
+        f"had {_few(measured)} rows and were skipped. Shown are those that the policy names and "
+        "the weakest that were found."
     )
     grid = Grid(["Part", "Rows", measured.metric, "Over the champion"], rows, (1, 2, 3))
     return Part("Parts of the data (slices)", [Text(lead), grid, *notes_of(measured.notes)])

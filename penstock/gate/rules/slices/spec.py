@@ -85,7 +85,7 @@ class Slice(Value):
     """One part of the holdout. `advantage` is oriented: above 0 the candidate is better.
 
     The p-values are adjusted by Holm's method for everything that was looked at: at most the
-    policy's alpha accuses.
+    policy's alpha flags.
     """
 
     name: str = Field(description="In words, for example `region = north and age below 30`")
@@ -103,7 +103,7 @@ class Slice(Value):
         "margin`, one-sided",
     )
 
-    def accused(self, *, alpha: float) -> bool:
+    def flagged(self, *, alpha: float) -> bool:
         """Return whether a p-value says that the slice is bad."""
         return any(p is not None and p <= alpha for p in (self.p_floor, self.p_worse))
 
@@ -122,12 +122,12 @@ class Slices(Value):
     min_rows: int = Field(default=0, description="Fewer rows are too few; 0: not noted")
     omitted: int = Field(
         default=0,
-        description="How many more are accused and not listed here, most of them "
+        description="How many more are flagged and not listed here, most of them "
         "because their rows lie within one that is",
     )
     compared: bool = Field(description="Whether each was compared with the champion")
     floor: float | None = Field(default=None, description="That each was held to")
     margin: float | None = Field(default=None, description="That each was held to")
-    alpha: float = Field(description="At most which adjusted p-value accuses")
+    alpha: float = Field(description="At most which adjusted p-value flags")
     slices: tuple[Slice, ...]
     notes: tuple[str, ...] = ()

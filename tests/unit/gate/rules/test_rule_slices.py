@@ -126,9 +126,9 @@ def test_worse_than_the_champion_in_one_slice_is_said_and_blocks(world, tmp_path
     assert (rule.verdict, rule.severity) == ("fail", "block")
     assert "kind = c" in rule.sentence
     assert "worse than the champion's by" in rule.sentence
-    accused = {one.name for one in found.slices.slices if one.accused(alpha=0.05)}
-    assert "kind = c" in accused
-    assert not accused & {"kind = a", "kind = b"}
+    flagged = {one.name for one in found.slices.slices if one.flagged(alpha=0.05)}
+    assert "kind = c" in flagged
+    assert not flagged & {"kind = a", "kind = b"}
     html = (tmp_path / "report.html").read_text()
     assert "worse than the champion" in html.partition(">Slices</h2>")[2]
 
@@ -267,7 +267,7 @@ def test_small_slices_are_listed_and_not_judged(world, tmp_path) -> None:
         world, columns=["region"], find=0, min_rows=500, metric="accuracy", at_least=0.999
     )
     small = named(found, "region = south")
-    assert (small.estimate, small.p_floor, small.accused(alpha=0.5)) == (None, None, False)
+    assert (small.estimate, small.p_floor, small.flagged(alpha=0.5)) == (None, None, False)
     assert (found.looked_at, found.too_small) == (1, 1)
     rule, _ = judged(world, tmp_path, columns=["region"], find=0, min_rows=4000)
     assert rule.verdict == "fail"
@@ -289,11 +289,11 @@ def test_a_named_column_without_a_slice_that_can_be_judged_does_not_pass(world, 
 def test_other_metrics_of_two_classes(world, metric) -> None:
     found = measured(world, champion="good", candidate="bad", metric=metric, columns=["kind"])
     worst = named(found, "kind = c")
-    assert worst.accused(alpha=0.05)
+    assert worst.flagged(alpha=0.05)
     assert worst.advantage.value < 0
     better = measured(world, champion="bad", metric=metric, columns=["kind"], find=0)
     assert named(better, "kind = c").advantage.value > 0
-    assert not named(better, "kind = c").accused(alpha=0.05)
+    assert not named(better, "kind = c").flagged(alpha=0.05)
 
 
 def test_probabilities_are_not_judged_where_a_class_is_hardly_there(world, make, tmp_path) -> None:
