@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import yaml
-from pydantic import Field, create_model, model_validator
+from pydantic import ConfigDict, Field, create_model, model_validator
 
 from penstock.common import files
-from penstock.common.yaml_file import read_mapping
 from penstock.errors import InputError
 from penstock.gate.approval import ApprovalSpec
 from penstock.gate.rule import PolicyBase, blocks
@@ -45,6 +43,8 @@ class Policy(_Rules):
         >>> policy.describe()["floor roc_auc"]
         'roc_auc on the holdout must be at least 0.8.'
     """
+
+    model_config = ConfigDict(defer_build=False)
 
     without_quality: Literal["accepted"] | None = Field(
         default=None,
@@ -81,6 +81,8 @@ class Policy(_Rules):
                 of the wrong type or out of range; the message names the field, the value and what
                 is allowed.
         """
+        from penstock.common.yaml_file import read_mapping
+
         return cls.parse(read_mapping(path, what="policy"), where=str(path))
 
     @model_validator(mode="after")
@@ -99,6 +101,8 @@ class Policy(_Rules):
 
         Read again, it is the same policy, with the same digest.
         """
+        import yaml
+
         return yaml.safe_dump(
             _shown(self), sort_keys=False, allow_unicode=True, default_flow_style=False, width=96
         )

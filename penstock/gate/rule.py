@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, cast
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from penstock.errors import absent_column
+from penstock.records.base import Value
 from penstock.records.decision import RuleResult, Severity, Verdict
 from penstock.records.evaluation import EvaluationBase
 from penstock.records.model import Task
@@ -43,7 +44,15 @@ class RuleSpec(Spec):
 class PolicyBase(Spec):
     """What a policy is made on: a field for each rule is added to it. A null rule is not asked."""
 
+    # Nobody makes one: only `Policy` needs a validator, and building one takes time at each import.
+    model_config = ConfigDict(defer_build=True)
     null_sections = False
+
+
+class Measurement(Value):
+    """What a rule measures, and each part of it. Its validator is made when it is first used."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 @dataclass(frozen=True)

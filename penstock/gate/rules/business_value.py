@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from penstock.errors import InputError
-from penstock.gate.rule import Case, Rule, RuleSpec, not_measured, result
+from penstock.gate.rule import Case, Measurement, Rule, RuleSpec, not_measured, result
 from penstock.metrics.business_value import PER, PREDICTED, TRUTH, DecisionValue
 from penstock.metrics.expression import parse
-from penstock.records.base import Value
 from penstock.records.decision import RuleResult
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import CANDIDATE, EvaluationBase
@@ -45,7 +44,7 @@ class BusinessValueSpec(DecisionValue, RuleSpec):
         return self
 
 
-class BusinessValue(Value):
+class BusinessValue(Measurement):
     """The value of 1,000 decisions about rows like the holdout's."""
 
     unit: str

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 
 from penstock.errors import InputError
-from penstock.gate.rule import Case, Rule, RuleSpec, not_measured, result
+from penstock.gate.rule import Case, Measurement, Rule, RuleSpec, not_measured, result
 from penstock.metrics.bounds import GUESSED
-from penstock.records.base import Value
 from penstock.records.decision import RuleResult
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import CANDIDATE, EvaluationBase
@@ -69,7 +68,7 @@ class CalibrationSpec(RuleSpec):
         return {name: bound for name, bound in bounds.items() if bound is not None}
 
 
-class Calibration(Value):
+class Calibration(Measurement):
     """Stated probabilities against what happened."""
 
     of: str = Field(

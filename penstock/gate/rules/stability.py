@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field, model_validator
 
-from penstock.gate.rule import Case, Rule, RuleSpec, not_measured, result
-from penstock.records.base import Value
+from penstock.gate.rule import Case, Measurement, Rule, RuleSpec, not_measured, result
 from penstock.records.decision import RuleResult, Severity
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import CANDIDATE, EvaluationBase
@@ -60,7 +59,7 @@ class StabilitySpec(RuleSpec):
         return {kind: amount for kind, amount in amounts.items() if amount}
 
 
-class Disturbed(Value):
+class Disturbed(Measurement):
     """The primary metric when inputs are slightly off."""
 
     kind: str = Field(description="noise or missing")

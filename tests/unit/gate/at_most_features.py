@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from penstock.errors import InputError
-from penstock.gate.rule import Case, Rule, RuleSpec, not_measured, result
-from penstock.records.base import Value
+from penstock.gate.rule import Case, Measurement, Rule, RuleSpec, not_measured, result
 from penstock.records.decision import RuleResult
 from penstock.records.evaluation import EvaluationBase
 from penstock.records.model import Task
@@ -29,7 +28,7 @@ class FeaturesSpec(RuleSpec):
     at_most: int = Field(ge=1, description="Columns that the model takes")
 
 
-class Features(Value):
+class Features(Measurement):
     """The columns that a model takes."""
 
     columns: tuple[str, ...]

@@ -129,7 +129,7 @@ def test_pages_card_and_documents_have_it(used: Any) -> None:
     assert "Clerks see three." in page
     measured = (scratch / "evaluation.html").read_text()
     assert ">Columns taken</h2>" in measured
-    assert "It takes age, debt, income, region, sex." in measured
+    assert "It takes income, debt, region, sex, age." in measured
     assert "## Columns taken\n\nIt takes 5 columns." in found["card"]
     documented = found["catalogue"].partition("## gate.features\n\n")[2]
     assert documented.startswith("How many columns of the table a model may take.")

@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from penstock.gate.rule import RuleSpec
-from penstock.records.base import Value
+from penstock.gate.rule import Measurement, RuleSpec
 from penstock.records.decision import Severity
 from penstock.records.estimate import Estimate
 
@@ -51,7 +50,7 @@ class ClassesSpec(RuleSpec):
     )
 
 
-class ClassFigures(Value):
+class ClassFigures(Measurement):
     """One class of the holdout. Its name is the label as text."""
 
     name: str
@@ -64,7 +63,7 @@ class ClassFigures(Value):
     )
 
 
-class Cut(Value):
+class Cut(Measurement):
     """What a threshold gives on the holdout."""
 
     threshold: float
@@ -78,7 +77,7 @@ class Cut(Value):
         return f"{self.threshold:.3g} (recall {recall}, precision {precision})"
 
 
-class Classes(Value):
+class Classes(Measurement):
     """Recall and precision of every class, at the model's own threshold."""
 
     target: str = Field(default="", description="The column whose classes they are")

@@ -6,8 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from penstock.gate.rule import RuleSpec
-from penstock.records.base import Value
+from penstock.gate.rule import Measurement, RuleSpec
 from penstock.records.estimate import Estimate
 
 GroupMetric = Literal[
@@ -73,7 +72,7 @@ class FairnessSpec(RuleSpec):
         return self
 
 
-class Group(Value):
+class Group(Measurement):
     """One group and its figures."""
 
     name: str = Field(description="In words, for example `sex = Female and race = Black`")
@@ -87,7 +86,7 @@ class Group(Value):
     )
 
 
-class Fairness(Value):
+class Fairness(Measurement):
     """The spread of one figure over the groups of some columns."""
 
     columns: tuple[str, ...]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from penstock.gate.rule import RuleSpec
-from penstock.records.base import Value
+from penstock.gate.rule import Measurement, RuleSpec
 from penstock.records.decision import Severity
 from penstock.records.health import ColumnFigure
 
@@ -36,7 +35,7 @@ class LeakageSpec(RuleSpec):
     )
 
 
-class Leakage(Value):
+class Leakage(Measurement):
     """What would be absent when the model is used."""
 
     single_columns: tuple[ColumnFigure, ...] = Field(

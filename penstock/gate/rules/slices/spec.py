@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator, model_validator
 
-from penstock.gate.rule import RuleSpec
+from penstock.gate.rule import Measurement, RuleSpec
 from penstock.metrics.bounds import check_bounds, check_margin, check_metric
-from penstock.records.base import Value
 from penstock.records.estimate import Estimate
 
 
@@ -81,7 +80,7 @@ class SlicesSpec(RuleSpec):
         return self
 
 
-class Slice(Value):
+class Slice(Measurement):
     """One part of the holdout. `advantage` is oriented: above 0 the candidate is better.
 
     The p-values are adjusted by Holm's method for everything that was looked at: at most the
@@ -108,7 +107,7 @@ class Slice(Value):
         return any(p is not None and p <= alpha for p in (self.p_floor, self.p_worse))
 
 
-class Slices(Value):
+class Slices(Measurement):
     """The slices that are named here, the weakest first, of those that were looked at."""
 
     metric: str

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from penstock.gate.rule import RuleSpec
-from penstock.records.base import Value
+from penstock.gate.rule import Measurement, RuleSpec
 from penstock.records.decision import Severity
 from penstock.records.health import ColumnFigure, ColumnNote, TrainingHealth
 
@@ -35,7 +34,7 @@ class TrainingDataSpec(RuleSpec):
     )
 
 
-class TrainingData(Value):
+class TrainingData(Measurement):
     """Health of the rows that a model learned from, and their drift from the champion's."""
 
     health: TrainingHealth | None = Field(
