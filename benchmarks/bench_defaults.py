@@ -19,10 +19,10 @@ from gate_report import rate
 from scipy.special import expit, logit
 from targets import Target, report
 
+from penstock.gate.rules.classes.spec import ClassesSpec
 from penstock.metrics.intervals import estimate_metrics
 from penstock.metrics.predictions import Predictions
 from penstock.metrics.weighted import compute
-from penstock.policy.classes import ClassesRule
 from penstock.training.threshold import Objective, best_threshold
 
 QUESTION = (
@@ -35,7 +35,7 @@ RATES = (0.5, 0.2, 0.12, 0.05, 0.01)
 QUALITY = {"none": 0.0, "weak": 0.5, "fair": 1.2, "good": 2.5}
 """Distance of the two distributions in standard deviations: ROC AUC 0.50, 0.64, 0.80 and 0.96."""
 
-RULE = ClassesRule()
+RULE = ClassesSpec()
 
 
 def draw(

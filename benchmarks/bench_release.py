@@ -127,7 +127,7 @@ def _penstock(project: Path) -> Cost:
 
 def _released(project: Path, table: Path) -> Released:
     """Read what the release wrote."""
-    from penstock.records.evaluation import Evaluation
+    from penstock.gate.evaluation import Evaluation
     from penstock.records.model import FILE_NAME, Model
 
     (run,) = (project.parent / ".penstock" / "runs").iterdir()

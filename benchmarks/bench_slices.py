@@ -94,14 +94,14 @@ PENSTOCK = (
     READ
     + """
 from types import SimpleNamespace
-from penstock.evaluation.holdout import Holdout
-from penstock.evaluation.slices import measure_slices
-from penstock.policy.slices import SlicesRule
+from penstock.gate.holdout import Holdout
+from penstock.gate.rules.slices.measure import measure_slices
+from penstock.gate.rules.slices.spec import SlicesSpec
 record = SimpleNamespace(task="binary", metric="accuracy", target="y", threshold=0.5)
 models = {name: SimpleNamespace(record=record) for name in ("candidate", "champion")}
 scores = {"candidate": ours, "champion": theirs}
 holdout = Holdout(folder, read_dataset(folder), record, truth, scores, models, ())
-rule = SlicesRule(columns=["region", "channel", "product", "age"], find=FIND, at_least=0.5)
+rule = SlicesSpec(columns=["region", "channel", "product", "age"], find=FIND, at_least=0.5)
 start = time.process_time()
 found = measure_slices(holdout, rule, confidence=0.95)
 seconds = time.process_time() - start

@@ -85,7 +85,7 @@ def _measure(columns: int) -> dict[str, dict[str, float]]:
     from penstock.explanation.explain import explain
     from penstock.features.fit import fit_features
     from penstock.features.spec import FeaturesSpec
-    from penstock.policy.spec import Policy
+    from penstock.gate.policy import Policy
     from penstock.training.spec import TrainingSpec
     from penstock.training.train import train
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from gate_pairs import World
 
-from penstock.evaluation.slice_tests import Form, compare_slices, holm
+from penstock.metrics.slice_tests import Form, compare_slices, holm
 
 SLICES = 20
 ALPHA = 0.05

@@ -32,7 +32,7 @@ def approve(
     """
     from pathlib import Path
 
-    from penstock.policy.spec import Policy
+    from penstock.gate.policy import Policy
     from penstock.records.release import Registration
     from penstock.registry.approval_wait import wait
 

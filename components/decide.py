@@ -40,8 +40,8 @@ def decide(
     import os
     from pathlib import Path
 
-    from penstock.gate.decide import run
-    from penstock.policy.spec import Policy
+    from penstock.gate.decision import run
+    from penstock.gate.policy import Policy
 
     result = run(
         Path(evaluation.path),

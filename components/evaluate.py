@@ -43,7 +43,7 @@ def evaluate(
 
     from penstock.evaluation.evaluate import evaluate as measure
     from penstock.evaluation.spec import EvaluationSpec
-    from penstock.policy.spec import Policy
+    from penstock.gate.policy import Policy
 
     with tempfile.TemporaryDirectory() as scratch:
         champion = None

@@ -30,7 +30,7 @@ def probe_serving(
     """
     from pathlib import Path
 
-    from penstock.policy.spec import Policy
+    from penstock.gate.policy import Policy
     from penstock.serving.probe import probe
 
     record = probe(

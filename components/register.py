@@ -59,8 +59,8 @@ def register(
     import os
     from pathlib import Path
 
+    from penstock.gate.evaluation import Evaluation
     from penstock.records.decision import Decision
-    from penstock.records.evaluation import Evaluation
     from penstock.registry.evidence import grounds_of
     from penstock.registry.register import register as add
 

@@ -49,11 +49,13 @@ def train(
     """
     from pathlib import Path
 
-    from penstock.policy.spec import Policy
+    from penstock.gate.policy import Policy
+    from penstock.gate.rules import business_value
     from penstock.records.dataset import Split
     from penstock.training.spec import TrainingSpec
     from penstock.training.train import train as fit
 
+    asked = Policy.parse(policy, where="gate")
     record = fit(
         Path(train.path),
         features=Path(features.path),
@@ -67,6 +69,7 @@ def train(
         report=Path(report.path),
         experiment=experiment,
         tracking_uri=tracking_uri,
-        policy=Policy.parse(policy, where="gate"),
+        value=business_value.RULE.of(asked),
+        check=asked.check,
     )
     model.metadata.update(estimator=record.name, metric=record.metric, score=record.score)

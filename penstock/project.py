@@ -24,9 +24,8 @@ from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError, UsageError
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.spec import FeaturesSpec
+from penstock.gate.policy import Policy
 from penstock.metrics.descriptions import SCALES
-from penstock.policy.fit import check_fit, check_margins
-from penstock.policy.spec import Policy
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
 from penstock.registry.spec import CardSpec
@@ -93,9 +92,9 @@ class Project(Spec):
         metric = self.training.metric
         try:
             if self.task != "auto":
-                check_fit(self.gate, task=self.task, metric=metric)
+                self.gate.check_fit(task=self.task, metric=metric)
             elif metric in SCALES:
-                check_margins(self.gate, SCALES[metric])
+                self.gate.check_margins(SCALES[metric])
         except InputError as error:
             raise ValueError(f"{error.where}: {error.what}. {error.remedy}".strip()) from error
         return self

@@ -16,16 +16,16 @@ from penstock.common import files
 from penstock.errors import InputError, UsageError
 from penstock.pipelines.located import Located, add_store_options, locate, store_of
 from penstock.pipelines.outcomes import EXIT_CODES
-from penstock.pipelines.view import class_lines, rule_lines
+from penstock.pipelines.view import beside_lines, rule_lines
 
 if TYPE_CHECKING:
     from penstock.data.spec import SourceSpec
-    from penstock.evaluation.champion import Champion
     from penstock.evaluation.spec import EvaluationSpec
-    from penstock.policy.spec import Policy
+    from penstock.gate.compared import Champion
+    from penstock.gate.evaluation import Evaluation
+    from penstock.gate.policy import Policy
     from penstock.records.dataset import Dataset
     from penstock.records.decision import Decision
-    from penstock.records.evaluation import Evaluation
     from penstock.records.model import Model
 
 NONE = "none"
@@ -120,7 +120,7 @@ def _gate(options: argparse.Namespace) -> int:
         )
     with _store(_tracking_uri(options, request)), tempfile.TemporaryDirectory() as place:
         decision, evaluation = _judge(options, request, scratch=Path(place))
-    for line in (*rule_lines(decision), *class_lines(evaluation), decision.reason()):
+    for line in (*rule_lines(decision), *beside_lines(evaluation), decision.reason()):
         print(line)
     return EXIT_CODES["released" if decision.approved else "refused"]
 
@@ -129,8 +129,8 @@ def _judge(
     options: argparse.Namespace, request: _Request, *, scratch: Path
 ) -> tuple[Decision, Evaluation]:
     from penstock.evaluation.evaluate import evaluate
-    from penstock.gate.decide import run
-    from penstock.records.evaluation import Evaluation
+    from penstock.gate.decision import run
+    from penstock.gate.evaluation import Evaluation
     from penstock.serving.probe import probe
 
     model = _model(options.model, scratch / "model", what="--model")
@@ -180,12 +180,12 @@ def _request(path: Path) -> _Request:
     """
     from penstock.common.yaml_file import read_mapping
     from penstock.evaluation.spec import EvaluationSpec
-    from penstock.policy import document
+    from penstock.gate.policy import Policy
 
     try:
         raw = read_mapping(path, what="policy")
         if not {"name", "target", "source"} & set(raw):
-            return _Request(policy=document.load(path), spec=EvaluationSpec())
+            return _Request(policy=Policy.load(path), spec=EvaluationSpec())
         found = locate(path)
     except InputError as error:
         raise UsageError(error.what, where=error.where, remedy=error.remedy) from error
@@ -239,7 +239,7 @@ def _model(text: str, folder: Path, *, what: str) -> Path:
 
 def _champion(options: argparse.Namespace, folder: Path) -> Champion | None:
     """Return the champion; None if there is none."""
-    from penstock.evaluation.champion import Champion
+    from penstock.gate.compared import Champion
 
     text = options.champion
     if text == NONE:

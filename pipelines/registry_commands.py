@@ -17,7 +17,7 @@ from penstock.pipelines.located import FILE, add_store_options, add_tracking_uri
 from penstock.registry import audit, signing, versions
 
 if TYPE_CHECKING:
-    from penstock.policy.approval import ApprovalSpec
+    from penstock.gate.approval import ApprovalSpec
     from penstock.registry.versions import Version
 
 _FAILED = 1

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from penstock import tracking
 from penstock.common import files
 from penstock.errors import InputError, PenstockError
+from penstock.gate.evaluation import Evaluation
 from penstock.pipelines.local_runner import LocalSteps, StepTime, import_kfp, started_by
 from penstock.pipelines.located import Located
 from penstock.pipelines.outcomes import ENDINGS, TITLES, Outcome
@@ -28,7 +29,6 @@ from penstock.project import Project
 from penstock.records.approval import ApprovalOutcome
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
-from penstock.records.evaluation import Evaluation
 from penstock.records.quality import Validation
 from penstock.records.release import Deployment, Registration
 from penstock.records.rollout import Rollout

@@ -29,7 +29,8 @@ import penstock
 from penstock.common import files
 from penstock.common.secrets import PREFIX, refers, resolve
 from penstock.errors import PenstockError
-from penstock.policy.spec import Policy
+from penstock.gate.policy import Policy
+from penstock.gate.rules import business_value
 from penstock.records.dataset import FILE_NAME, RECORD_NAME, Dataset
 from penstock.redaction import redact, redact_address
 
@@ -228,11 +229,11 @@ def _read_part(call: StepCall, name: str, value: Any) -> Any:
     """Return the part of a parameter that the step reads."""
     if call.function == "train" and name == "policy":
         try:
-            cost = Policy.parse(value, where="gate").cost
+            asked = business_value.RULE.of(Policy.parse(value, where="gate"))
         except PenstockError:
             # The step says what is wrong with it.
             return value
-        return cost.model_dump(mode="json") if cost else None
+        return asked.model_dump(mode="json") if asked else None
     return value
 
 

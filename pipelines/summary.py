@@ -13,7 +13,7 @@ from pathlib import Path
 from penstock.pipelines.outcomes import VERDICTS
 from penstock.pipelines.outputs import INDEX, SUMMARY
 from penstock.pipelines.run import RunResult
-from penstock.pipelines.view import class_lines, rule_lines
+from penstock.pipelines.view import beside_lines, rule_lines
 from penstock.records.dataset import Dataset, Split, sorted_by_risk
 from penstock.redaction import redact
 from penstock.rollout.smoke import curl_line
@@ -117,7 +117,7 @@ def _gate(result: RunResult) -> Iterator[str]:
     yield _entry("Gate", result.decision.reason())
     for line in rule_lines(result.decision):
         yield _entry("", line)
-    for number, line in enumerate(class_lines(result.evaluation)):
+    for number, line in enumerate(beside_lines(result.evaluation)):
         yield _entry("" if number else "By class", line)
 
 

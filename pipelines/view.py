@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
+    from penstock.gate.evaluation import Evaluation
     from penstock.records.decision import Decision, RuleResult
-    from penstock.records.evaluation import Evaluation
 
 _NONE: Mapping[str, str] = {}
 
@@ -234,10 +234,10 @@ def rule_lines(decision: Decision) -> Iterator[str]:
         yield _line(rule)
 
 
-def class_lines(evaluation: Evaluation | None) -> Iterator[str]:
-    """Yield what was found of each class, and what another threshold would give."""
-    if evaluation is not None and evaluation.classes is not None:
-        yield from evaluation.classes.sentences()
+def beside_lines(evaluation: Evaluation | None) -> Iterator[str]:
+    """Yield what the rules want said beside the verdict, for example of each class."""
+    if evaluation is not None:
+        yield from evaluation.sentences()
 
 
 def _line(rule: RuleResult) -> str:

@@ -28,8 +28,8 @@ SERVERS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "light": {
         "ingest": ("penstock.data.ingest", "pyarrow.compute"),
         "split": ("penstock.data.split.writer", "penstock.data.task", "pyarrow.parquet", "pandas"),
-        "probe_serving": ("penstock.policy.spec", "penstock.serving.probe"),
-        "decide": ("penstock.gate.decide",),
+        "probe_serving": ("penstock.gate.policy", "penstock.serving.probe"),
+        "decide": ("penstock.gate.decision",),
         "approve": ("penstock.registry.approval_wait",),
         "notify": ("penstock.notification",),
         "fail": ("penstock.notification",),

@@ -11,13 +11,13 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 from errors_page import errors_page
 from pydantic_core import to_jsonable_python
 
 from penstock.project import Project
-from penstock.records.spec import Spec
+from penstock.records.spec import Spec, section_of
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
@@ -203,31 +203,13 @@ def _project_file() -> str:
 
 def _sections() -> Iterator[tuple[str, type[Spec]]]:
     from penstock.cluster.settings import ResourcesSpec, SecretSpec, TolerationSpec
-    from penstock.policy import cost, rules, trust
-    from penstock.policy.approval import ApprovalSpec
-    from penstock.policy.fairness import FairnessRule
-    from penstock.policy.operations import OperationsRule
-    from penstock.policy.slices import SlicesRule
+    from penstock.gate.policy import Policy
     from penstock.quality.spec import ContractColumn, Expectation
     from penstock.rollout import spec as rollout
 
     nested: dict[str, list[tuple[str, type[Spec]]]] = {
         "contract": [("contract.columns[]", ContractColumn), ("expectations[]", Expectation)],
-        "gate": [
-            ("gate.baseline, gate.linear", rules.MarginRule),
-            ("gate.champion", rules.ChampionRule),
-            ("gate.floors[]", rules.Floor),
-            ("gate.slices", SlicesRule),
-            ("gate.fairness[]", FairnessRule),
-            ("gate.calibration", trust.CalibrationRule),
-            ("gate.stability", trust.StabilityRule),
-            ("gate.leakage", trust.LeakageRule),
-            ("gate.training_data", trust.TrainingDataRule),
-            ("gate.cost", cost.CostRule),
-            ("gate.cost.matrix", cost.Matrix),
-            ("gate.operations", OperationsRule),
-            ("gate.approval", ApprovalSpec),
-        ],
+        "gate": list(_below("gate", Policy)),
         "deployment": [
             ("deployment.kserve", rollout.KserveSpec),
             ("deployment.kserve.prometheus", rollout.PrometheusSpec),
@@ -249,6 +231,19 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, Spec):
             yield name, field.annotation
             yield from nested.get(name, [])
+
+
+def _below(path: str, kind: type[Spec]) -> Iterator[tuple[str, type[Spec]]]:
+    """Yield the sections within a section, whatever rules there are; those of one kind as one."""
+    titles: dict[type[Spec], list[str]] = {}
+    for name, field in kind.model_fields.items():
+        inner = section_of(field.annotation)
+        if inner is not None:
+            many = "[]" if get_origin(field.annotation) is tuple else ""
+            titles.setdefault(inner, []).append(f"{path}.{name}{many}")
+    for inner, named in titles.items():
+        yield ", ".join(named), inner
+        yield from _below(named[0], inner)
 
 
 def _table(kind: type[Spec], *, skip_sections: bool = False) -> Iterator[str]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
-from penstock.evaluation.words import percent, plain, title_of
+from penstock.gate.holdout import CANDIDATE, CHAMPION, Holdout
 from penstock.metrics.curves import (
     Reliability,
     ThresholdCurve,
@@ -15,6 +14,7 @@ from penstock.metrics.curves import (
 )
 from penstock.reports import plots
 from penstock.reports.page import Cell, Section, figure, paragraph, row, table
+from penstock.reports.words import percent, plain, title_of
 
 _RARE = 0.1
 _LINES: dict[str, tuple[plots.Colour, plots.Dashes]] = {

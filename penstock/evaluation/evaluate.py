@@ -7,21 +7,18 @@ from pathlib import Path
 
 from penstock.common import files
 from penstock.common.progress import say
-from penstock.evaluation.champion import Champion
-from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout, read_holdout
-from penstock.evaluation.kpi import measure_kpi
-from penstock.evaluation.leakage import measure_leakage
 from penstock.evaluation.report import evaluation_page
 from penstock.evaluation.spec import EvaluationSpec
-from penstock.evaluation.training_data import measure_training_data
-from penstock.evaluation.words import advantage_text, description_of, figure_text
+from penstock.gate.compared import Champion
+from penstock.gate.evaluation import Evaluation, measured_for
+from penstock.gate.holdout import Context, Holdout, read_holdout
+from penstock.gate.policy import Policy
+from penstock.gate.rules import RULES
 from penstock.metrics import METRICS
-from penstock.policy.columns import check_columns
-from penstock.policy.fit import check_fit
-from penstock.policy.spec import Policy
 from penstock.records.dataset import Split
-from penstock.records.evaluation import Evaluation, Scores
+from penstock.records.evaluation import CANDIDATE, CHAMPION, Scores
 from penstock.records.health import SPLIT_NAME
+from penstock.reports.words import advantage_text, description_of, figure_text
 
 MATRIX_CLASSES = 50
 """Classes up to which Kubeflow is given the confusion matrix."""
@@ -84,15 +81,23 @@ def evaluate(
             then.
         IntegrityError: If the folder of the candidate or a baseline is not whole or not trusted.
     """
-    from penstock.evaluation._parts import parts_of
-    from penstock.evaluation.classes import measure_classes
     from penstock.evaluation.model_metrics import measure_models
 
     rows = read_holdout(holdout, model=model, baselines=baselines, champion=champion)
     names = [column.name for column in rows.dataset.columns]
-    check_columns(policy, names, target=rows.record.target)
-    check_fit(policy, task=rows.record.task, metric=rows.record.metric)
+    record = rows.record
+    policy.check(columns=names, target=record.target, task=record.task, metric=record.metric)
     measured = measure_models(rows, spec)
+    context = Context(
+        holdout=rows,
+        model=model,
+        champion=None if champion is None else champion.folder,
+        metrics=measured.metrics[CANDIDATE],
+        comparisons=measured.comparisons,
+        confidence=spec.confidence,
+        resamples=spec.resamples,
+        seed=spec.seed,
+    )
     evaluation = Evaluation(
         task=rows.record.task,
         metric=rows.record.metric,
@@ -104,9 +109,9 @@ def evaluate(
         resamples=spec.resamples,
         seed=spec.seed,
         threshold=rows.record.threshold,
-        champion=rows.standing.name,
-        champion_state=rows.standing.state,
-        champion_note=rows.standing.note,
+        champion=rows.champion.name,
+        champion_state=rows.champion.state,
+        champion_note=rows.champion.note,
         commit=rows.record.commit,
         policy=policy.digest(),
         scores=tuple(
@@ -120,19 +125,7 @@ def evaluate(
             for name, loaded in rows.models.items()
         ),
         comparisons=measured.comparisons,
-        classes=measure_classes(
-            rows, measured.metrics[CANDIDATE], measured.comparisons, confidence=spec.confidence
-        ),
-        **parts_of(rows, policy, spec, brier=measured.metrics[CANDIDATE].get("brier")),
-        leakage=policy.leakage
-        and measure_leakage(rows, policy.leakage, model=model, seed=spec.seed),
-        training_data=policy.training_data
-        and measure_training_data(
-            policy.training_data,
-            model=model,
-            champion=None if champion is None else champion.folder,
-        ),
-        kpi=policy.cost and measure_kpi(rows, policy.cost, spec),
+        **measured_for(policy, context),
         notes=(*_remarks(model, rows), *rows.notes, *measured.notes),
     )
     files.write_text(report, evaluation_page(evaluation, rows))
@@ -173,14 +166,8 @@ def _line(evaluation: Evaluation) -> str:
     versus = evaluation.comparison(against=CHAMPION, metric=evaluation.metric)
     beside = f", {advantage_text(versus.advantage)} over the champion" if versus else ""
     found = f"{evaluation.metric} {figure_text(primary)} on {evaluation.rows:,} rows{beside}"
-    if evaluation.classes is None:
-        return found
-    shown = evaluation.classes.shown[0]
-    return (
-        found
-        if shown.recall is None
-        else f"{found}, recall {shown.recall.value:.0%} of {evaluation.classes.named(shown.name)}"
-    )
+    said = (rule.progress(evaluation) for rule in RULES)
+    return ", ".join((found, *filter(None, said)))
 
 
 def _roc(rows: Holdout) -> tuple[list[float], list[float], list[float]] | None:

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from penstock.evaluation.holdout import CANDIDATE, Holdout
 from penstock.evaluation.spec import EvaluationSpec
-from penstock.evaluation.words import has_width
+from penstock.gate.holdout import CANDIDATE, Holdout
 from penstock.metrics import METRICS, names_for
 from penstock.metrics.comparisons import paired_difference
 from penstock.metrics.intervals import (
@@ -22,10 +21,10 @@ from penstock.metrics.intervals import (
     estimate_metrics,
     too_few_rows,
 )
-from penstock.metrics.predictions import Predictions
 from penstock.metrics.weighted import compute
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Comparison
+from penstock.reports.words import has_width
 
 _IDENTITY = {
     "name",
@@ -66,13 +65,13 @@ def measure_models(holdout: Holdout, spec: EvaluationSpec) -> ModelMetrics:
         holdout: The rows and what the models predict for them.
         spec: The confidence of the intervals.
     """
-    candidate = predictions_of(holdout, CANDIDATE)
-    values = {name: compute(predictions_of(holdout, name)) for name in holdout.models}
+    candidate = holdout.predictions(CANDIDATE)
+    values = {name: compute(holdout.predictions(name)) for name in holdout.models}
     kept, notes = _kept(holdout, values, too_few_rows(candidate))
 
     def measured(name: str) -> dict[str, MetricEstimate]:
         chosen = {metric: values[name][metric] for metric in kept}
-        return estimate_metrics(predictions_of(holdout, name), chosen, confidence=spec.confidence)
+        return estimate_metrics(holdout.predictions(name), chosen, confidence=spec.confidence)
 
     ours = measured(CANDIDATE)
     metrics = {CANDIDATE: _estimates(ours)}
@@ -92,17 +91,6 @@ def measure_models(holdout: Holdout, spec: EvaluationSpec) -> ModelMetrics:
         )
     notes += _without_width(holdout, metrics[CANDIDATE])
     return ModelMetrics(metrics=metrics, comparisons=tuple(comparisons), notes=tuple(notes))
-
-
-def predictions_of(holdout: Holdout, name: str) -> Predictions:
-    """Return what one model predicts for the rows, as the metrics take it."""
-    return Predictions(
-        task=holdout.record.task,
-        truth=holdout.truth,
-        scores=holdout.scores[name],
-        predicted=holdout.predicted(name),
-        classes=len(holdout.record.classes),
-    )
 
 
 def _estimates(measured: Mapping[str, MetricEstimate]) -> dict[str, Estimate]:

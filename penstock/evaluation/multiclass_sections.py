@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from penstock.evaluation.binary_sections import calibration_figure, reliability_table
-from penstock.evaluation.holdout import CANDIDATE, Holdout
-from penstock.evaluation.words import percent
+from penstock.gate.holdout import CANDIDATE, Holdout
 from penstock.metrics.curves import confusion, reliability
 from penstock.reports import plots
 from penstock.reports.page import Section, figure, paragraph, row, table
+from penstock.reports.words import percent
 
 DRAWN_CLASSES = 20
 """Classes up to which the confusion matrix can be read as a drawing."""

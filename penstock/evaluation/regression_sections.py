@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from penstock.evaluation.holdout import CANDIDATE, Holdout
-from penstock.evaluation.words import percent, plain
+from penstock.gate.holdout import CANDIDATE, Holdout
 from penstock.reports import plots
 from penstock.reports.page import Section, figure, paragraph, row, table
+from penstock.reports.words import percent, plain
 
 _PARTS = 10
 _TAIL = 0.995

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from penstock.evaluation._parts_page import parts_sections
-from penstock.evaluation.health_sections import health_sections
-from penstock.evaluation.holdout import CANDIDATE, CHAMPION, Holdout
-from penstock.evaluation.words import (
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.holdout import Holdout
+from penstock.records.estimate import Estimate
+from penstock.records.evaluation import CANDIDATE, CHAMPION
+from penstock.records.model import Task
+from penstock.reports.page import Cell, Section, Tone, page, paragraph, table
+from penstock.reports.words import (
     DESCRIPTIONS,
     advantage_text,
     digits_of,
@@ -17,10 +20,6 @@ from penstock.evaluation.words import (
     title_of,
     value_text,
 )
-from penstock.records.estimate import Estimate
-from penstock.records.evaluation import Evaluation
-from penstock.records.model import Task
-from penstock.reports.page import Cell, Section, Tone, page, paragraph, table
 
 _TONES: dict[str, Tone] = {"better": "good", "worse": "bad", "no clear difference": "plain"}
 
@@ -52,9 +51,8 @@ def evaluation_page(evaluation: Evaluation, holdout: Holdout) -> str:
             _advantages(evaluation),
             "By how much the candidate is better on the same rows; below 0 it is worse.",
         ),
-        *parts_sections(evaluation),
+        *evaluation.sections(),
         *_plots(holdout),
-        *health_sections(evaluation),
         Section("How this was measured", _method(evaluation, holdout)),
     ]
     if evaluation.notes:
@@ -112,7 +110,7 @@ def _in_words(evaluation: Evaluation, holdout: Holdout, primary: Estimate) -> li
         if median is not None:
             told.append(f"Half of its predictions are off by less than {value_text(median)}.")
         return told
-    by_class = [] if evaluation.classes is None else [*evaluation.classes.sentences()]
+    by_class = [*evaluation.sentences()]
     accuracy = candidate.metrics.get("accuracy")
     if accuracy is None:
         return by_class

@@ -1,1 +1,1 @@
-"""Policy and evaluation in, decision out. Pure."""
+"""The gate: what a policy's rules ask, what they measure, and the decision. Deciding is pure."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from penstock.gate.asks import asks
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.policy import Policy
+from penstock.gate.rules import RULES
 from penstock.metrics.descriptions import DESCRIPTIONS
-from penstock.policy.document import text_of
-from penstock.policy.spec import Policy
 from penstock.records.decision import Decision, RuleResult
-from penstock.records.evaluation import Evaluation
 from penstock.reports.page import (
     Cell,
     Section,
@@ -24,7 +23,7 @@ from penstock.reports.page import (
     table,
 )
 
-_WORTH = (
+_WHAT_IT_SAYS = (
     "It names the model, the holdout, the evaluation and the policy by digest. Registration and "
     "deployment compute the model's digest again and refuse any other model, so a flag set by "
     "hand opens nothing.",
@@ -50,22 +49,22 @@ def decision_page(decision: Decision, *, evaluation: Evaluation, policy: Policy,
     ordered = decision.ordered
     parts = (
         Section("Every rule", _overview(ordered), _OVERVIEW_LEAD),
-        *_told(ordered, policy),
+        *_told(ordered, policy.describe()),
         *_meanings(evaluation, policy),
         *_notes(evaluation),
         Section(
             "The policy",
-            preformatted(text_of(policy)),
+            preformatted(policy.text()),
             "What was asked, with the defaults filled in. A rule that is not here was not asked.",
         ),
         Section("What this decision rests on", _rests_on(decision), "Each is named by its digest."),
-        Section("What this decision means", "".join(map(paragraph, _WORTH))),
+        Section("What this decision means", "".join(map(paragraph, _WHAT_IT_SAYS))),
     )
     return page(
         title=f"Gate: {name}",
         kind="Decision",
         status="good" if decision.approved else "bad",
-        verdict=" ".join((headline(decision), *_classes(evaluation))),
+        verdict=" ".join((decision.grounds(), *evaluation.sentences())),
         facts=[
             ("Primary metric", evaluation.metric),
             ("Holdout rows", f"{evaluation.rows:,}"),
@@ -76,11 +75,6 @@ def decision_page(decision: Decision, *, evaluation: Evaluation, policy: Policy,
         sections=parts,
         notice=_warnings(ordered) if decision.approved else "",
     )
-
-
-def headline(decision: Decision) -> str:
-    """Return how many rules ended how, and if it was refused, what was found against it."""
-    return decision.grounds()
 
 
 _GROUPS: dict[str, tuple[str, str]] = {
@@ -124,22 +118,22 @@ def _warnings(rules: Sequence[RuleResult]) -> str:
     return " ".join(f"Warning: {rule.rule}. {rule.sentence}" for rule in failed)
 
 
-def _classes(evaluation: Evaluation) -> tuple[str, ...]:
-    return () if evaluation.classes is None else evaluation.classes.sentences()
-
-
-def _told(rules: Iterable[RuleResult], policy: Policy) -> list[Section]:
+def _told(rules: Iterable[RuleResult], asked: Mapping[str, str]) -> list[Section]:
     groups: dict[str, list[RuleResult]] = {}
     for rule in rules:
         groups.setdefault(_group(rule), []).append(rule)
     return [
-        Section(_GROUPS[name][0], "".join(_rule(rule, policy) for rule in group), _GROUPS[name][1])
+        Section(
+            _GROUPS[name][0],
+            "".join(_rule(rule, asked[rule.rule]) for rule in group),
+            _GROUPS[name][1],
+        )
         for name, group in groups.items()
     ]
 
 
-def _rule(rule: RuleResult, policy: Policy) -> str:
-    said = {"What it asks": asks(rule.rule, policy), "What was found": rule.sentence}
+def _rule(rule: RuleResult, asked: str) -> str:
+    said = {"What it asks": asked, "What was found": rule.sentence}
     because = muted(f"Why it is asked: {rule.because}") if rule.because else ""
     return (
         heading(rule.rule)
@@ -165,8 +159,9 @@ def _figure(value: float | None) -> str:
 
 
 def _meanings(evaluation: Evaluation, policy: Policy) -> list[Section]:
-    sliced = evaluation.slices.metric if evaluation.slices is not None else ""
-    named = (evaluation.metric, *(floor.metric for floor in policy.floors), sliced)
+    named = [evaluation.metric]
+    for rule in RULES:
+        named += rule.metrics(policy, evaluation)
     rows = [[name, DESCRIPTIONS[name]] for name in dict.fromkeys(named) if name in DESCRIPTIONS]
     if not rows:
         return []

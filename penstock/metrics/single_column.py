@@ -32,7 +32,7 @@ def strength(values: npt.NDArray[Any], truth: npt.NDArray[Any], *, task: Task, s
 
     Args:
         values: Shape (n,): float64, texts or times; NaN, None or NaT for missing.
-        truth: As `penstock.evaluation.holdout.Holdout.truth`.
+        truth: As `penstock.gate.holdout.Holdout.truth`.
         task: What the target is.
         seed: Of the folds.
     """

@@ -1,20 +1,19 @@
-"""What was measured of a model on the holdout."""
+"""What every evaluation holds, whatever the rules: scores and comparisons on the holdout."""
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
 from penstock.errors import InputError
 from penstock.records.base import Record, Value
-from penstock.records.classes import Classes
 from penstock.records.estimate import Estimate
-from penstock.records.fairness import Fairness
-from penstock.records.health import Calibration, Disturbed, Leakage, TrainingData
-from penstock.records.kpi import Kpi
 from penstock.records.model import Task
-from penstock.records.slices import Slices
+
+CANDIDATE = "candidate"
+CHAMPION = "champion"
+"""What the two are called among the models of an evaluation."""
 
 ChampionState = Literal["none", "compared", "unloadable", "different", "gone"]
 """none: no version was ever champion. compared: measured on the same rows. unloadable: its files
@@ -48,8 +47,8 @@ class Comparison(Value):
     )
 
 
-class Evaluation(Record):
-    """The record that the gate reads."""
+class EvaluationBase(Record):
+    """What `penstock.gate.evaluation.Evaluation` is made on: each rule adds what it measured."""
 
     KIND: ClassVar[str] = "evaluation"
 
@@ -70,17 +69,10 @@ class Evaluation(Record):
     policy: str = Field(default="", description="Digest of the policy that this was measured for")
     scores: tuple[Scores, ...]
     comparisons: tuple[Comparison, ...]
-    classes: Classes | None = Field(
-        default=None, description="Recall and precision by class; None of a regression"
-    )
-    slices: Slices | None = None
-    fairness: tuple[Fairness, ...] = ()
-    calibration: Calibration | None = None
-    stability: tuple[Disturbed, ...] = ()
-    leakage: Leakage | None = None
-    training_data: TrainingData | None = None
-    kpi: Kpi | None = None
-    notes: tuple[str, ...] = ()
+
+    if TYPE_CHECKING:
+        # `Evaluation` has it after the fields of the rules, where it always stood in the JSON.
+        notes: tuple[str, ...]
 
     @property
     def candidate(self) -> Scores:
@@ -89,7 +81,7 @@ class Evaluation(Record):
         Raises:
             InputError: If there are none.
         """
-        scores = self.scores_of("candidate")
+        scores = self.scores_of(CANDIDATE)
         if scores is None:
             raise InputError("the evaluation has no scores of the candidate")
         return scores
@@ -103,3 +95,7 @@ class Evaluation(Record):
         return next(
             (c for c in self.comparisons if c.against == against and c.metric == metric), None
         )
+
+    def left_out(self, metric: str) -> str:
+        """Return why there is no figure of a metric; empty if the evaluation does not say."""
+        return next((note for note in self.notes if note.startswith(f"{metric} ")), "")

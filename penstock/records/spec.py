@@ -72,17 +72,17 @@ class Spec(BaseModel):
 
 def _fields_at(kind: Any, place: Sequence[int | str]) -> tuple[str, ...]:
     """Return the fields of the section at a place below another; none if it is not one."""
-    found = _section_of(kind)
+    found = section_of(kind)
     for part in place:
         if isinstance(part, str) and found is not None and part in found.model_fields:
-            found = _section_of(found.model_fields[part].annotation)
+            found = section_of(found.model_fields[part].annotation)
         elif isinstance(part, str):
             return ()
     return tuple(found.model_fields) if found is not None else ()
 
 
-def _section_of(kind: Any) -> type[Spec] | None:
+def section_of(kind: Any) -> type[Spec] | None:
     """Return the section in a type like `Section`, `Section | None` or `tuple[Section, ...]`."""
     if isinstance(kind, type) and issubclass(kind, Spec):
         return kind
-    return next(filter(None, map(_section_of, get_args(kind))), None)
+    return next(filter(None, map(section_of, get_args(kind))), None)

@@ -17,8 +17,8 @@ from typing import Any
 from penstock import tracking
 from penstock.common import files
 from penstock.errors import IntegrityError, NotApprovedError
-from penstock.policy.approval import ApprovalSpec
-from penstock.policy.spec import Policy
+from penstock.gate.approval import ApprovalSpec
+from penstock.gate.policy import Policy
 from penstock.records.decision import Decision
 from penstock.records.evidence import folder_of
 from penstock.records.rollout import Order

@@ -10,8 +10,7 @@ from typing import Any, Protocol
 from penstock import tracking
 from penstock.common import files, progress
 from penstock.errors import IntegrityError, NotApprovedError, ServiceError
-from penstock.gate.approval import Judgement
-from penstock.policy.approval import ApprovalSpec
+from penstock.gate.approval import ApprovalSpec, Judgement
 from penstock.records.approval import ApprovalOutcome
 from penstock.records.release import Registration
 from penstock.registry import approvals, audit, versions

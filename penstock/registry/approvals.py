@@ -13,8 +13,7 @@ from typing import Literal
 from penstock import tracking
 from penstock.common import people
 from penstock.errors import InputError, IntegrityError, NotApprovedError, PenstockError
-from penstock.gate.approval import Judgement, judge
-from penstock.policy.approval import ApprovalSpec
+from penstock.gate.approval import ApprovalSpec, Judgement, judge
 from penstock.records.approval import REASON_LENGTH, Approval, Identity
 from penstock.registry import audit, versions
 from penstock.registry.audit import Actor

@@ -7,11 +7,11 @@ from typing import Literal
 
 import penstock
 from penstock.errors import IntegrityError
-from penstock.gate.decide import decide
-from penstock.policy.spec import Policy
+from penstock.gate.decision import decide
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.policy import Policy
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
-from penstock.records.evaluation import Evaluation
 from penstock.records.explanation import Explanation
 from penstock.records.model import Model
 from penstock.records.operations import Operations

@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from penstock.errors import IntegrityError
+from penstock.gate.evaluation import Evaluation
 from penstock.records.approval import Approval
 from penstock.records.base import Record
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
-from penstock.records.evaluation import Evaluation
 from penstock.records.explanation import Explanation
 from penstock.records.model import Model
 from penstock.records.operations import Operations
 from penstock.registry import _card_figures as figures
 from penstock.registry import audit
-from penstock.registry._card_page import Block, Grid, Listed, Part, Text, as_html, as_markdown
 from penstock.registry.approvals import read as read_approvals
 from penstock.registry.spec import CardSpec
 from penstock.registry.versions import Version
+from penstock.reports.blocks import Block, Grid, Listed, Part, Text, as_html, as_markdown, figure
 
 OWNER = "card.json"
 """File of the pack that holds what the owner says of the model."""
@@ -98,13 +98,9 @@ def model_card(
         Part("Intended use", [Text(stated.intended_use or UNSAID)]),
         Part("Out of scope", [Text(stated.out_of_scope or UNSAID)]),
         figures.metrics(evaluation),
-        figures.slices(evaluation),
-        figures.fairness(evaluation),
-        figures.reliability(evaluation),
-        figures.health(evaluation),
+        *figures.rules(evaluation, operations),
         *figures.data(training, holdout, split),
         figures.rests_on(explanation),
-        figures.serving(operations),
         _decision(decision),
         _approvals(approvals),
         Part("Ethical considerations", [Text(stated.ethics or UNSAID)]),
@@ -165,7 +161,7 @@ def _headline(model: Model, evaluation: Evaluation | None, decision: Decision | 
     sentences = [f"It predicts {model.target}, {kind[model.task]}."]
     primary = evaluation.candidate.metrics.get(evaluation.metric) if evaluation else None
     if evaluation is not None and primary is not None:
-        sentences.append(f"{evaluation.metric} on the holdout: {figures.figure(primary)}.")
+        sentences.append(f"{evaluation.metric} on the holdout: {figure(primary)}.")
     else:
         sentences.append("It was not measured on holdout rows.")
     if decision is None:

@@ -9,7 +9,7 @@ from typing import Literal
 from penstock import tracking
 from penstock.common import progress
 from penstock.errors import InputError, IntegrityError, ServiceError
-from penstock.evaluation.champion import Champion as Compared
+from penstock.gate.compared import Champion as Compared
 from penstock.registry import _champion_move, audit, champion_history, versions
 from penstock.registry.audit import Actor
 from penstock.registry.versions import Version

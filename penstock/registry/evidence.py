@@ -15,11 +15,11 @@ import penstock
 from penstock import tracking
 from penstock.common import files
 from penstock.errors import InputError
-from penstock.policy.spec import Policy
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.policy import Policy
 from penstock.records.base import Record
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
-from penstock.records.evaluation import Evaluation
 from penstock.records.evidence import (
     FOLDER,
     MANIFEST,

@@ -14,11 +14,11 @@ from penstock import tracking
 from penstock.common import progress
 from penstock.errors import InputError
 from penstock.export.export import export
+from penstock.gate.evaluation import Evaluation
 from penstock.model import copy_without_export, digest_of, export_digest_of
 from penstock.records.dataset import FILE_NAME as DATASET_NAME
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
-from penstock.records.evaluation import Evaluation
 from penstock.records.export import FOLDER, Export
 from penstock.records.health import SPLIT_NAME
 from penstock.records.model import FILE_NAME, Model

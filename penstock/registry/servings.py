@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from penstock.gate.approval import Judgement, judge
-from penstock.policy.approval import ApprovalSpec
+from penstock.gate.approval import ApprovalSpec, Judgement, judge
 from penstock.records.approval import Approval
 from penstock.records.decision import Decision
 from penstock.records.evidence import AuditEntry

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from penstock import model, tracking
 from penstock.common import files
 from penstock.errors import PenstockError
-from penstock.policy.approval import ApprovalSpec
+from penstock.gate.approval import ApprovalSpec
 from penstock.records.approval import Approval
 from penstock.records.decision import Decision
 from penstock.records.evidence import MANIFEST, AuditEntry, Evidence, RolloutEvidence

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from penstock import model as models
 from penstock.common.progress import say
-from penstock.policy.operations import OperationsRule
-from penstock.policy.spec import Policy
+from penstock.gate.policy import Policy
+from penstock.gate.rules.serving import RULE, OperationsSpec
 from penstock.records.dataset import Dataset
 from penstock.records.export import FOLDER, MODEL_NAME
 from penstock.records.operations import Operations
@@ -47,17 +47,20 @@ def probe(model: Path, *, holdout: Path, policy: Policy, output: Path) -> Operat
     """
     digest = models.digest_of(model)
     content = Dataset.of(holdout).content
-    if policy.operations is None:
+    asked = RULE.of(policy)
+    if asked is None:
         record = Operations(model=digest, dataset=content, asked=False)
     else:
-        measured = _measure(model, digest=digest, holdout=holdout, rule=policy.operations)
+        measured = _measure(model, digest=digest, holdout=holdout, settings=asked)
         record = Operations(model=digest, dataset=content, asked=True, **measured)
         say(f"{record.runtime} server: p99 {1000 * (record.p99 or 0):.1f} ms, {record.place}")
     record.write(output)
     return record
 
 
-def _measure(model: Path, *, digest: str, holdout: Path, rule: OperationsRule) -> dict[str, Any]:
+def _measure(
+    model: Path, *, digest: str, holdout: Path, settings: OperationsSpec
+) -> dict[str, Any]:
     from penstock.serving.temporary_server import temporary_server
 
     with TemporaryDirectory(prefix="penstock-probe-") as place:
@@ -68,11 +71,11 @@ def _measure(model: Path, *, digest: str, holdout: Path, rule: OperationsRule) -
         if form:
             arguments += ["--export", form]
         with temporary_server(arguments, scratch=scratch, timeout=READY_SECONDS) as server:
-            asked = _ask(server, model, holdout=holdout, requests=rule.requests)
+            asked = _ask(server, model, holdout=holdout, requests=settings.requests)
         loaded = folder / FOLDER / MODEL_NAME if form else models.file_of(folder)
         return {
             "runtime": "onnx" if form else "sklearn",
-            "requests": rule.requests,
+            "requests": settings.requests,
             "size": loaded.stat().st_size,
             "start": server.start,
             "place": _place(),

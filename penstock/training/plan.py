@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from penstock.errors import InputError
 from penstock.metrics import Metric, metric_for
-from penstock.policy.fit import check_fit
-from penstock.policy.spec import Policy
+from penstock.metrics.business_value import DecisionValue
+from penstock.records.model import Task
 from penstock.training.inputs import Problem
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, Objective, gains_of
@@ -37,7 +38,7 @@ class Plan:
         objective: What the threshold maximises; None where the threshold is given or there is none.
         threshold: The threshold, where it is given.
         gains: What rows are worth, where the threshold maximises that.
-        unit: Of that worth.
+        unit: Of that value.
     """
 
     metric: Metric
@@ -47,14 +48,32 @@ class Plan:
     unit: str = ""
 
 
-def plan_of(problem: Problem, spec: TrainingSpec, policy: Policy, *, train: Path) -> Plan:
+class PolicyCheck(Protocol):
+    """What refuses a policy that cannot judge a training: `penstock.gate.policy.Policy.check`.
+
+    The gate comes after training, so whoever asks for both hands it over.
+    """
+
+    def __call__(self, *, columns: Sequence[str], target: str, task: Task, metric: str) -> None:
+        """Raise `InputError` if the policy does not fit the table, the task or the metric."""
+
+
+def plan_of(
+    problem: Problem,
+    spec: TrainingSpec,
+    *,
+    train: Path,
+    value: DecisionValue | None = None,
+    check: PolicyCheck | None = None,
+) -> Plan:
     """Resolve what a project leaves to us.
 
     Args:
         problem: What is to be learned.
         spec: What the project says of the training.
-        policy: Its rule on cost, if it has one, sets the threshold.
-        train: The training part, whose columns the worth of a row may need.
+        train: The training part, whose columns the value of a row may need.
+        value: What decisions are worth; it sets the threshold.
+        check: What refuses a policy that does not fit; None: nothing is asked.
 
     Raises:
         InputError: If the metric, the class weight, the threshold or the policy does not fit the
@@ -63,7 +82,9 @@ def plan_of(problem: Problem, spec: TrainingSpec, policy: Policy, *, train: Path
     metric = metric_for(
         _automatic(problem) if spec.metric == "auto" else spec.metric, task=problem.task
     )
-    check_fit(policy, task=problem.task, metric=metric.name)
+    if check is not None:
+        columns = [column.name for column in problem.dataset.columns]
+        check(columns=columns, target=problem.target, task=problem.task, metric=metric.name)
     if problem.task == "regression" and spec.class_weight != "none":
         raise InputError(
             f"class_weight is {spec.class_weight!r}, but a regression has no classes",
@@ -79,12 +100,11 @@ def plan_of(problem: Problem, spec: TrainingSpec, policy: Policy, *, train: Path
             )
         return Plan(metric, None, None)
     if isinstance(spec.threshold, str):
-        chosen = _objective(spec.threshold, policy)
+        chosen = _objective(spec.threshold, value)
         if chosen != "cost":
             return Plan(metric, chosen, None)
-        assert policy.cost is not None
-        gains = gains_of(problem, policy.cost, train=train)
-        return Plan(metric, chosen, None, gains, policy.cost.unit)
+        assert value is not None
+        return Plan(metric, chosen, None, gains_of(problem, value, train=train), value.unit)
     if not 0 <= spec.threshold <= 1:
         raise InputError(
             f"threshold is {spec.threshold}, but scores are probabilities",
@@ -110,8 +130,8 @@ def _automatic(problem: Problem) -> str:
     return "roc_auc_ovr" if rarest * share >= ENOUGH else "log_loss"
 
 
-def _objective(setting: Literal["auto"] | Objective, policy: Policy) -> Objective:
-    if setting == "cost" and policy.cost is None:
+def _objective(setting: Literal["auto"] | Objective, value: DecisionValue | None) -> Objective:
+    if setting == "cost" and value is None:
         raise InputError(
             "threshold is 'cost', but the gate's policy does not say what decisions are worth",
             where="training.threshold",
@@ -119,7 +139,7 @@ def _objective(setting: Literal["auto"] | Objective, policy: Policy) -> Objectiv
         )
     if setting != "auto":
         return setting
-    return "cost" if policy.cost is not None else "f1_macro"
+    return "cost" if value is not None else "f1_macro"
 
 
 def _rows_of_rarest(truth: np.ndarray, *, classes: int) -> int:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from penstock.data.table.frames import read_arrays
-from penstock.policy.cost import CostRule
-from penstock.policy.worth import PER, worths
+from penstock.metrics.business_value import PER, DecisionValue, values_of
 from penstock.training.inputs import Problem
 
 if TYPE_CHECKING:
@@ -70,22 +69,22 @@ def best_threshold(
     return float(thresholds[chosen]), float(values[chosen])
 
 
-def gains_of(problem: Problem, rule: CostRule, *, train: Path) -> Gains:
+def gains_of(problem: Problem, value: DecisionValue, *, train: Path) -> Gains:
     """Return what each row is worth if it is predicted positive, and if it is not.
 
-    Both have the shape (n,); NaN in a row that lacks a column which the rule needs.
+    Both have the shape (n,); NaN in a row that lacks a column which it needs.
 
     Raises:
-        InputError: See `penstock.policy.worth.worths`.
+        InputError: See `penstock.metrics.business_value.values_of`.
     """
-    columns = read_arrays(train, rule.names(), where=f"gate.cost ({rule.text()})")
+    columns = read_arrays(train, value.names(), where=f"gate.cost ({value.text()})")
     other = next(label for label in problem.classes if label != problem.positive)
 
     def if_all(label: object) -> np.ndarray:
         import numpy as np
 
-        return worths(
-            rule,
+        return values_of(
+            value,
             task=problem.task,
             columns=columns,
             truth=problem.y,

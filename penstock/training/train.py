@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from penstock import tracking
 from penstock.common import files
 from penstock.common.progress import say
-from penstock.policy.columns import check_columns
-from penstock.policy.spec import Policy
+from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
 from penstock.records.model import Model
 from penstock.training import environment, estimators
@@ -20,7 +19,7 @@ from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
 from penstock.training.lineage import write_lineage
-from penstock.training.plan import Plan, plan_of
+from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.report import Outcome, render, search_notes
 from penstock.training.saving import save_model
 from penstock.training.search import run_search
@@ -30,8 +29,6 @@ from penstock.training.tracker import Tracker, common_tags
 
 if TYPE_CHECKING:
     import pandas as pd
-
-_DEFAULT = Policy()
 
 
 def train(
@@ -48,7 +45,8 @@ def train(
     experiment: str,
     tracking_uri: str = "",
     split: Split | None = None,
-    policy: Policy = _DEFAULT,
+    value: DecisionValue | None = None,
+    check: PolicyCheck | None = None,
 ) -> Model:
     """Train baselines and the best model that the search finds, tracked in MLflow.
 
@@ -69,7 +67,9 @@ def train(
         experiment: MLflow experiment.
         tracking_uri: MLflow store; empty takes `MLFLOW_TRACKING_URI`.
         split: How the holdout was cut off: the folds respect its time order or its groups.
-        policy: What the gate will ask; its rule on cost sets the threshold.
+        value: What decisions are worth, by the gate's policy; it sets the threshold.
+        check: What refuses, before anything is fitted, a policy that cannot judge this training:
+            `penstock.gate.policy.Policy.check`.
 
     Returns:
         The model's record.
@@ -85,8 +85,7 @@ def train(
     problem = read_problem(
         train, features=features, target=target, task=task, positive=positive, split=split
     )
-    check_columns(policy, [column.name for column in problem.dataset.columns], target=target)
-    plan = plan_of(problem, spec, policy, train=train)
+    plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
     with (
         files.whole_folder(baselines) as baselines_beside,

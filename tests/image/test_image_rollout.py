@@ -16,8 +16,8 @@ from image_pipeline import CHANGES, SERVICE, Released, in_images, rollout
 from image_site import Pod, Site
 
 from penstock import project
+from penstock.gate.evaluation import Evaluation
 from penstock.records.decision import Decision
-from penstock.records.evaluation import Evaluation
 from penstock.records.operations import Operations
 from penstock.records.release import Deployment
 from penstock.records.rollout import Rollout

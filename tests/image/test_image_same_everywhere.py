@@ -21,9 +21,9 @@ import yaml
 from image_pipeline import Released
 
 from penstock.components._image import image
+from penstock.gate.evaluation import Evaluation
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
-from penstock.records.evaluation import Evaluation
 from penstock.records.model import Model
 from penstock.records.quality import Validation
 from penstock.records.release import Deployment

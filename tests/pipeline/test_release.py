@@ -13,7 +13,7 @@ import pytest
 import yaml
 from compiled_pipeline import without_retries
 
-from penstock.records.evaluation import Evaluation
+from penstock.gate.evaluation import Evaluation
 from penstock.records.release import Deployment
 from penstock.records.rollout import Rollout
 

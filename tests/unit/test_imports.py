@@ -20,7 +20,7 @@ HEAVY = ("sklearn", "mlflow", "great_expectations", "kserve", "pandas", "matplot
         "penstock.pipelines.cli",
         "penstock.pipelines.run",
         "penstock.project",
-        "penstock.gate.decide",
+        "penstock.gate.decision",
         "penstock.data.ingest",
         "penstock.data.split.writer",
         "penstock.quality.check",

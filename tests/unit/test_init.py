@@ -10,8 +10,8 @@ import pytest
 
 from penstock import project
 from penstock.errors import InputError
+from penstock.gate.policy import Policy
 from penstock.pipelines.init import write_project
-from penstock.policy.spec import Policy
 from penstock.records.spec import Spec
 
 ROWS = "".join(f"{n},{'red' if n % 3 else 'blue'},{n % 2}\n" for n in range(120))

@@ -10,10 +10,10 @@ import pytest
 
 from penstock.evaluation.evaluate import evaluate
 from penstock.evaluation.spec import EvaluationSpec
-from penstock.gate.decide import decide
-from penstock.policy.spec import Policy
+from penstock.gate.decision import decide
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.policy import Policy
 from penstock.records.decision import Decision
-from penstock.records.evaluation import Evaluation
 from penstock.records.model import Model
 
 pytestmark = pytest.mark.slow

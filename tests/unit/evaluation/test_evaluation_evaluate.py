@@ -14,14 +14,14 @@ import pytest
 from penstock import model as models
 from penstock.data.table import read_dataset, read_table
 from penstock.errors import InputError
-from penstock.evaluation.champion import Champion
 from penstock.evaluation.evaluate import Judgement, evaluate
 from penstock.evaluation.spec import EvaluationSpec
-from penstock.gate.decide import decide
+from penstock.gate.compared import Champion
+from penstock.gate.decision import decide
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.policy import Policy
 from penstock.metrics import METRICS, names_for
-from penstock.policy.spec import Policy
 from penstock.records.dataset import Column
-from penstock.records.evaluation import Evaluation
 
 SPEC = EvaluationSpec(resamples=200)
 TASKS = ("binary", "multiclass", "regression")

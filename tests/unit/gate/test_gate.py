@@ -9,14 +9,16 @@ from typing import Any
 import pytest
 
 from penstock.errors import InputError, IntegrityError, NotApprovedError
-from penstock.gate.decide import decide, run
-from penstock.policy.fit import check_fit
-from penstock.policy.spec import Policy
-from penstock.records.classes import Classes, ClassFigures
+from penstock.gate.decision import decide, run
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.policy import Policy
+from penstock.gate.rules.classes.spec import Classes, ClassFigures
+from penstock.gate.rules.leakage.spec import Leakage
+from penstock.gate.rules.training_data.spec import TrainingData
 from penstock.records.decision import Decision
 from penstock.records.estimate import Estimate
-from penstock.records.evaluation import Comparison, Evaluation, Scores
-from penstock.records.health import ColumnFigure, Leakage, TrainingData, TrainingHealth
+from penstock.records.evaluation import Comparison, Scores
+from penstock.records.health import ColumnFigure, TrainingHealth
 
 
 def estimate(value: float, spread: float = 0.01) -> Estimate:
@@ -331,9 +333,9 @@ def test_a_policy_that_does_not_fit_the_task_is_refused_by_field(
     policy: dict, task: Any, metric: str, message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
-        check_fit(Policy.parse(policy, where="gate"), task=task, metric=metric)
+        Policy.parse(policy, where="gate").check_fit(task=task, metric=metric)
     free = {"champion": {"margin": 50}, "floors": [{"metric": "rmse", "at_most": 90}]}
-    check_fit(Policy.parse(free, where="gate"), task="regression", metric="rmse")
+    Policy.parse(free, where="gate").check_fit(task="regression", metric="rmse")
 
 
 def test_a_record_of_another_kind_is_refused(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from penstock.gate.approval import judge
-from penstock.policy.approval import ApprovalSpec
+from penstock.gate.approval import ApprovalSpec, judge
 from penstock.records.approval import Approval, Identity
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

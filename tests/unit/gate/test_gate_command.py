@@ -14,11 +14,11 @@ import pytest
 from penstock.data.table import read_dataset, read_table
 from penstock.evaluation.evaluate import evaluate
 from penstock.evaluation.spec import EvaluationSpec
-from penstock.gate.decide import decide
+from penstock.gate.decision import decide
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.policy import Policy
 from penstock.pipelines.cli import main
-from penstock.policy.spec import Policy
 from penstock.records.decision import Decision
-from penstock.records.evaluation import Evaluation
 from penstock.records.model import Model
 from penstock.registry.champion import set_champion
 from penstock.registry.register import register

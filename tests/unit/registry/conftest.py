@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 
-from penstock.gate.decide import decide
+from penstock.gate.decision import decide
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.policy import Policy
 from penstock.model import digest_of
-from penstock.policy.spec import Policy
 from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision
 from penstock.records.estimate import Estimate
-from penstock.records.evaluation import Comparison, Evaluation, Scores
+from penstock.records.evaluation import Comparison, Scores
 from penstock.records.evidence import folder_of
 from penstock.records.release import Registration
 from penstock.records.rollout import Order, Rollout

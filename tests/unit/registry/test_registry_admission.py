@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from penstock.errors import InputError, IntegrityError, NotApprovedError
-from penstock.policy.approval import ApprovalSpec
+from penstock.gate.approval import ApprovalSpec
 from penstock.records.approval import Identity
 from penstock.records.release import Registration
 from penstock.registry import admission, approvals, versions

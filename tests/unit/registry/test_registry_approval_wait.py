@@ -20,8 +20,8 @@ from typing import Any
 import pytest
 
 from penstock.errors import IntegrityError, UsageError
+from penstock.gate.approval import ApprovalSpec
 from penstock.notification import reason_of
-from penstock.policy.approval import ApprovalSpec
 from penstock.records.approval import ApprovalOutcome, Identity
 from penstock.registry import approvals
 from penstock.registry.approval_wait import REQUESTED, wait
@@ -135,7 +135,7 @@ def test_another_model_in_the_registry_is_not_waited_for(asking: Registry) -> No
 _WAIT = """
 import sys
 from pathlib import Path
-from penstock.policy.approval import ApprovalSpec
+from penstock.gate.approval import ApprovalSpec
 from penstock.records.release import Registration
 from penstock.registry.approval_wait import wait
 found = wait(

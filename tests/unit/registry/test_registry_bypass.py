@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from penstock.errors import IntegrityError, NotApprovedError, PenstockError
-from penstock.evaluation.champion import Champion
-from penstock.policy.approval import ApprovalSpec
-from penstock.policy.rules import MarginRule
+from penstock.gate.advantage import MarginSpec
+from penstock.gate.approval import ApprovalSpec
+from penstock.gate.compared import Champion
 from penstock.records.approval import Approval, Identity
 from penstock.records.decision import Decision
 from penstock.records.operations import Operations
@@ -96,7 +96,7 @@ def test_an_edited_decision_is_not_registered(
 
 def test_what_is_handed_over_must_be_what_was_decided_on(registry: Registry) -> None:
     decision, evaluation = registry.decided()
-    lenient = edited(registry.policy, baseline=MarginRule(margin=-1.0))
+    lenient = edited(registry.policy, baseline=MarginSpec(margin=-1.0))
     with pytest.raises(IntegrityError, match="policy: the decision was made on policy"):
         registry.register(decision, evaluation, policy=lenient)
     better = edited(evaluation, rows=10**6)
@@ -223,7 +223,7 @@ def test_deploy_compares_with_what_was_kept(registry: Registry) -> None:
     registration, decision = registry.registered()
     with pytest.raises(NotApprovedError, match="was registered with decision"):
         registry.deploy(registration, edited(decision, commit="fff"))
-    lenient = edited(registry.policy, baseline=MarginRule(margin=-1.0)).model_dump(mode="json")
+    lenient = edited(registry.policy, baseline=MarginSpec(margin=-1.0)).model_dump(mode="json")
     with pytest.raises(IntegrityError, match=r"policy: .*The policy was edited after the decision"):
         registry.deploy(registration, decision, policy=lenient)
     pack = registry.pack(registration)

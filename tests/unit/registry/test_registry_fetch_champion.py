@@ -13,9 +13,9 @@ from penstock import model as models
 from penstock import tracking
 from penstock.components.evaluate import evaluate
 from penstock.errors import ServiceError
-from penstock.gate.decide import decide
-from penstock.policy.spec import Policy
-from penstock.records.evaluation import Evaluation
+from penstock.gate.decision import decide
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.policy import Policy
 from penstock.registry.champion import fetch_champion, set_champion
 from penstock.registry.versions import MODEL_DIGEST
 

@@ -15,11 +15,11 @@ import pytest
 
 from penstock.common.people import unnamed
 from penstock.errors import InputError, IntegrityError, NotApprovedError
+from penstock.gate.approval import ApprovalSpec
+from penstock.gate.policy import Policy
+from penstock.gate.rules.floors import FloorSpec
 from penstock.pipelines.cli import main
 from penstock.pipelines.parameters import starter
-from penstock.policy.approval import ApprovalSpec
-from penstock.policy.rules import Floor
-from penstock.policy.spec import Policy
 from penstock.records.approval import Approval, Identity
 from penstock.registry import approvals, audit, identity, versions
 from penstock.registry.approvals import Seen
@@ -245,7 +245,7 @@ def test_a_cluster_that_does_not_answer_names_the_system_s_user(
 
 
 def test_a_kept_policy_that_this_release_would_refuse_is_still_read(asking: Registry) -> None:
-    met = Floor.model_construct(
+    met = FloorSpec.model_construct(
         metric="accuracy", at_least=0.0, at_most=None, on="estimate", severity="warn", because=""
     )
     asking.policy = asking.policy.model_copy(update={"floors": (met,)})

@@ -15,11 +15,12 @@ import pytest
 from penstock import model as model_module
 from penstock.common import files
 from penstock.errors import InputError, IntegrityError, NotApprovedError, ServiceError
+from penstock.gate.evaluation import Evaluation
 from penstock.model import onnx as onnx_model
 from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision, RuleResult
 from penstock.records.estimate import Estimate
-from penstock.records.evaluation import Evaluation, Scores
+from penstock.records.evaluation import Scores
 from penstock.records.evidence import Evidence
 from penstock.records.model import Model
 from penstock.registry import versions

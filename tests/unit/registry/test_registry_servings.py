@@ -11,9 +11,9 @@ import pytest
 
 from penstock.common import files
 from penstock.errors import IntegrityError, NotApprovedError
+from penstock.gate.approval import ApprovalSpec
 from penstock.model import digest_of
 from penstock.pipelines.cli import main
-from penstock.policy.approval import ApprovalSpec
 from penstock.records.approval import Identity
 from penstock.records.evidence import AuditEntry
 from penstock.registry import approvals, audit, versions

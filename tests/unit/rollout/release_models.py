@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from penstock.policy.approval import ApprovalSpec
-from penstock.policy.spec import Policy
+from penstock.gate.approval import ApprovalSpec
+from penstock.gate.evaluation import Evaluation
+from penstock.gate.policy import Policy
 from penstock.records.dataset import Column
 from penstock.records.estimate import Estimate
-from penstock.records.evaluation import Comparison, Evaluation, Scores
+from penstock.records.evaluation import Comparison, Scores
 from penstock.records.model import FILE_NAME, Model
 
 HOLDOUT = "xxh3-128:00000000000000000000000000000002"

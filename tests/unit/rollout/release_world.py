@@ -21,7 +21,7 @@ from target_emulator import Service
 
 from penstock import model
 from penstock.common.files import digest_of_text
-from penstock.gate.decide import decide
+from penstock.gate.decision import decide
 from penstock.pipelines import cli
 from penstock.records.approval import Identity
 from penstock.records.release import Registration

@@ -14,8 +14,8 @@ from typing import Any
 import httpx
 import psutil
 
+from penstock.gate.policy import Policy
 from penstock.model import digest_of
-from penstock.policy.spec import Policy
 from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision, RuleResult
 from penstock.records.release import Deployment, Registration

@@ -18,9 +18,10 @@ import pytest
 
 from penstock import model as models_module
 from penstock.errors import IntegrityError, ServiceError
-from penstock.gate import serving as gate
+from penstock.gate.policy import Policy
+from penstock.gate.rule import Case
+from penstock.gate.rules.serving import RULE
 from penstock.model import digest_of, load
-from penstock.policy.spec import Policy
 from penstock.records.decision import RuleResult
 from penstock.records.operations import Operations
 from penstock.serving import probe as probing
@@ -35,7 +36,10 @@ def asked(**rule: Any) -> Policy:
 
 
 def judged(record: Operations | None, **rule: Any) -> dict[str, RuleResult]:
-    return {found.rule: found for found in gate.rules(record, asked(**rule))}
+    # The rule looks at the operations alone.
+    case = Case(evaluation=None, policy=asked(**rule), operations=record)  # type: ignore[arg-type]
+    settings = RULE.of(case.policy)
+    return {found.rule: found for found in RULE.judge(settings, case)}
 
 
 def servers() -> list[int]:
@@ -159,7 +163,7 @@ def test_without_a_rule_nothing_is_started(
     )
     assert not record.asked
     assert Operations.read(tmp_path / "operations.json") == record
-    assert gate.rules(record, Policy()) == ()
+    assert RULE.settings(Policy()) == ()
 
 
 @pytest.mark.parametrize("record", [None, Operations(model="m", dataset="d", asked=False)])
@@ -235,8 +239,9 @@ def test_a_server_that_does_not_start_is_said_with_its_log(models: Build, tmp_pa
 
 
 def test_operations_of_another_model_are_refused() -> None:
-    from penstock.gate.decide import decide
-    from penstock.records.evaluation import Evaluation, Scores
+    from penstock.gate.decision import decide
+    from penstock.gate.evaluation import Evaluation
+    from penstock.records.evaluation import Scores
 
     measured = Evaluation(
         task="binary",

@@ -23,7 +23,6 @@ from penstock.data.task import resolve_task
 from penstock.errors import InputError, IntegrityError
 from penstock.metrics import METRICS
 from penstock.model import load
-from penstock.policy.spec import Policy
 from penstock.records.dataset import Split
 from penstock.training import environment, estimators
 from penstock.training.baselines import constant_estimator
@@ -253,7 +252,7 @@ def test_the_metric_follows_how_rare_the_rarest_class_is(
         classes=tuple(range(len(rows))),
         split=split,
     )
-    plan = plan_of(given, TrainingSpec(), Policy(), train=tmp_path)
+    plan = plan_of(given, TrainingSpec(), train=tmp_path)
     assert plan.metric.name == metric
     assert plan.objective == ("f1_macro" if len(rows) == 2 else None)
 
