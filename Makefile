@@ -60,7 +60,7 @@ test-oldest: setup | build ## Run the quick unit tests with the oldest dependenc
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(OLDEST)
 	$(BIN)/uv pip sync --quiet --python $(OLDEST)/bin/python $(OLDEST).txt requirements-setup.lock
 	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --no-deps --no-build-isolation --editable .
-	OMP_WAIT_POLICY=PASSIVE $(OLDEST)/bin/pytest -n auto --dist loadgroup -m "not slow and not long and not exhaustive" tests/unit
+	OMP_WAIT_POLICY=PASSIVE $(OLDEST)/bin/pytest -W ignore::ImportWarning -n auto --dist loadgroup -m "not slow and not long and not exhaustive" tests/unit
 
 package: setup ## Build wheel and sdist into dist/, and try the wheel as a stranger would; a minute
 	$(BIN)/python scripts/package.py
