@@ -71,10 +71,11 @@ lint: setup tree ## Check style, types, layers, and that generated files are cur
 	MYPYPATH=$(TREE) $(BIN)/mypy -p penstock
 	cd $(TREE) && $(CURDIR)/$(BIN)/lint-imports --config $(CURDIR)/pyproject.toml
 	$(BIN)/python scripts/catalogue.py --check
+	$(BIN)/python scripts/component_metadata.py --check
+	$(BIN)/python scripts/decision_list.py --check
 	$(BIN)/python scripts/image_locks.py --check
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/codespell
-	$(BIN)/python scripts/house_words.py
 
 docs: setup ## Build the guides and the API reference into build/docs; any warning fails
 	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --nitpicky --quiet --conf-dir docs/site . build/docs
@@ -92,6 +93,8 @@ format: setup ## Rewrite the code in the house style
 
 catalogue: setup ## Write the documents that are generated from the code
 	$(BIN)/python scripts/catalogue.py
+	$(BIN)/python scripts/component_metadata.py
+	$(BIN)/python scripts/decision_list.py
 
 # Every target below that begins with bench-, in this order.
 BENCHES := $(filter-out bench-page,$(shell sed -n 's/^\(bench-[a-z]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST))))

@@ -1,7 +1,5 @@
 """Write components/README.md and docs/project-file.md from what the code says of itself.
 
-Also each component's metadata and the list of decision records.
-
 With --check, write nothing and exit with 1 if either is not current.
 """
 
@@ -15,8 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import component_metadata
-import decision_list
 from pydantic_core import to_jsonable_python
 
 from penstock.project import Project
@@ -31,7 +27,7 @@ _NOTE = "<!-- Made by `make catalogue`; edit the docstrings instead. -->"
 
 
 def main() -> int:
-    """Write or check them."""
+    """Write or check both documents."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
@@ -39,37 +35,21 @@ def main() -> int:
     for path, text in (
         (ROOT / "components/README.md", _components()),
         (ROOT / "docs/project-file.md", _project_file()),
-        (ROOT / "docs/adr/README.md", decision_list.page()),
-        *_metadata(),
     ):
         if check and (not path.exists() or path.read_text(encoding="utf-8") != text):
             stale.append(str(path.relative_to(ROOT)))
         elif not check:
-            path.parent.mkdir(exist_ok=True)
             path.write_text(text, encoding="utf-8")
     for name in stale:
         print(f"{name} is not current: run `make catalogue`.")
     return 1 if stale else 0
 
 
-def _metadata() -> Iterator[tuple[Path, str]]:
-    for name in _faces():
-        arguments = _face(name)["signature"]
-        yield (
-            component_metadata.path_of(name),
-            component_metadata.metadata(name, arguments=arguments),
-        )
-
-
-def _faces() -> list[str]:
-    return sorted(
+def _components() -> str:
+    faces = sorted(
         (p.stem for p in (ROOT / "components").glob("[a-z]*.py")),
         key=lambda name: (ORDER.index(name) if name in ORDER else len(ORDER), name),
     )
-
-
-def _components() -> str:
-    faces = _faces()
     lines = [
         "# Components",
         "",

@@ -7,9 +7,11 @@ component, `components/metadata/NAME.yaml`, to be copied as `metadata.yaml`. Mad
 
 from __future__ import annotations
 
+import argparse
+import ast
 import re
+import sys
 import tomllib
-from collections.abc import Collection
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -30,18 +32,34 @@ _CATEGORIES = {
 """Categories of their repository."""
 
 
-def path_of(name: str) -> Path:
-    """Return the file of a component."""
-    return FOLDER / f"{name}.yaml"
+def main() -> int:
+    """Write or check the files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    components = sorted(path.stem for path in (ROOT / "components").glob("[a-z]*.py"))
+    wanted = {FOLDER / f"{name}.yaml": metadata(name) for name in components}
+    there = {path: path.read_text(encoding="utf-8") for path in FOLDER.glob("*")}
+    if check:
+        for path in sorted(wanted.keys() | there.keys()):
+            if wanted.get(path) != there.get(path):
+                print(f"{path.relative_to(ROOT)} is not current: run `make catalogue`.")
+        return int(wanted != there)
+    FOLDER.mkdir(exist_ok=True)
+    for path in there.keys() - wanted.keys():
+        path.unlink()
+    for path, text in wanted.items():
+        path.write_text(text, encoding="utf-8")
+    return 0
 
 
-def metadata(name: str, *, arguments: Collection[str]) -> str:
+def metadata(name: str) -> str:
     """Return the text of a component's file.
 
     Args:
-        name: The component's.
-        arguments: Names of its arguments: what it is connected to follows from them.
+        name: The component's; what it is connected to follows from its arguments.
     """
+    arguments = _arguments(name)
     services = []
     if "tracking_uri" in arguments:
         services.append(("MLflow", _lower_bound("mlflow")))
@@ -73,6 +91,12 @@ def metadata(name: str, *, arguments: Collection[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _arguments(name: str) -> list[str]:
+    tree = ast.parse((ROOT / "components" / f"{name}.py").read_text(encoding="utf-8"))
+    function = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == name)
+    return [argument.arg for argument in function.args.args]
+
+
 def _dependency(name: str, version: str) -> list[str]:
     return [f"    - name: {name}", f'      version: "{version}"']
 
@@ -98,3 +122,7 @@ def _manifest_version(name: str) -> str:
 
 def _three(version: str) -> str:
     return ".".join((*version.split("."), "0", "0")[:3])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

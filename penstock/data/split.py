@@ -22,7 +22,7 @@ MIN_ROWS = 10
 def split(
     folder: Path, spec: SplitSpec, *, target: str, task: Task, train: Path, holdout: Path
 ) -> Split:
-    r"""Divide a dataset into two, and prove the division from what was written.
+    """Divide a dataset into two, and prove the division from what was written.
 
     `stratified` draws within each class, `random` from all rows. `group` draws whole groups: of
     many orders the first that comes near the share, or the one that comes nearest. `time` holds out
@@ -48,19 +48,6 @@ def split(
             in a part, a class has too few rows, or there are too few at all. Nothing is left behind
             then.
         IntegrityError: If the dataset is not the one its record describes, or a proof fails.
-
-    Example:
-        >>> from penstock.data.ingest import ingest
-        >>> from penstock.data.spec import SourceSpec
-        >>> lines = ["n,even", *(f"{n},{n % 2}" for n in range(100))]
-        >>> _ = Path("numbers.csv").write_text("\n".join(lines))
-        >>> _ = ingest(SourceSpec(uri="numbers.csv"), output=Path("numbers"))
-        penstock| 100 rows, 2 columns, rows1:...
-        >>> parts = split(
-        ...     Path("numbers"), SplitSpec(holdout=0.3), target="even", task="binary",
-        ...     train=Path("train"), holdout=Path("holdout"),
-        ... )
-        penstock| 70 rows to train on, 30 held out (30.0%, stratified)
     """
     from penstock.data.division import divide
 

@@ -19,12 +19,6 @@ def load(path: Path) -> Policy:
         InputError: If the file is absent, not YAML, gives a key twice, or a field is unknown, of
             the wrong type or out of range; the message names the field, the value and what is
             allowed.
-
-    Example:
-        >>> text = "floors: [{metric: roc_auc, at_least: 0.8}]"
-        >>> _ = Path("policy.yaml").write_text(text)
-        >>> load(Path("policy.yaml")).floors[0].at_least
-        0.8
     """
     raw = read_mapping(path, what="policy")
     return Policy.parse(raw, where=str(path))
@@ -34,12 +28,6 @@ def text_of(policy: Policy) -> str:
     """Return the policy as YAML, with its defaults filled in and without what it does not ask.
 
     Read again, it is the same policy, with the same digest.
-
-    Example:
-        >>> from penstock.policy.spec import Policy
-        >>> policy = Policy.parse({"floors": [{"metric": "roc_auc", "at_least": 0.8}]}, where="")
-        >>> "at_least: 0.8" in text_of(policy)
-        True
     """
     return yaml.safe_dump(
         _shown(policy), sort_keys=False, allow_unicode=True, default_flow_style=False, width=96
