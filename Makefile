@@ -76,6 +76,7 @@ lint: setup tree ## Check style, types, layers, and that generated files are cur
 	$(BIN)/python scripts/image_locks.py --check
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/codespell
+	$(BIN)/python scripts/house_words.py
 
 docs: setup ## Build the guides and the API reference into build/docs; any warning fails
 	$(BIN)/sphinx-build --fresh-env --fail-on-warning --keep-going --nitpicky --quiet --conf-dir docs/site . build/docs
