@@ -233,6 +233,9 @@ class KserveBackend(Backend[ClusterArm]):
             self._lease.confirm()
         for one in idle:
             delete(self._kube, self._spec.namespace, one, service=self._service)
+        if self._state.passing:
+            # It may be a part of an InferenceService that stays.
+            self._follow()
 
     def mend(self) -> None:
         """Write again what somebody else has deleted or altered."""
