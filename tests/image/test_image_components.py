@@ -6,13 +6,16 @@ import ast
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from gcs_emulator import offered
 from image_pipeline import Released, refusal
 from image_site import hardened
 
 from penstock.components._image import image
+from penstock.data.ingest import ingest
+from penstock.data.spec import SourceSpec
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.model import Model
@@ -49,6 +52,33 @@ def test_what_a_component_imports_is_in_its_image(engine: docker.DockerClient, f
     engine.containers.run(
         image(name), ["python", "-W", "error::ImportWarning", "-c", lines], remove=True, **confined
     )
+
+
+BUCKET = """
+from pathlib import Path
+from penstock.data.ingest import ingest
+from penstock.data.spec import SourceSpec
+print(ingest(SourceSpec(uri="gs://bucket/*.csv"), output=Path("/tmp/dataset")).content)
+"""
+
+
+def test_googles_storage_is_read_in_the_image(
+    engine: docker.DockerClient, bridge: str, confined: dict[str, Any], tmp_path: Path
+) -> None:
+    """Without gRPC, by the JSON interface."""
+    folder = tmp_path / "bucket"
+    folder.mkdir()
+    (folder / "1.csv").write_text("a,b\n1,x\n")
+    (folder / "2.csv").write_text("a,b\n2,y\n")
+    with offered(folder, host=bridge) as environment:
+        # Not what the image itself sets.
+        del environment["GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT"]
+        said = engine.containers.run(
+            image("data"), ["python", "-c", BUCKET], environment=environment, remove=True,
+            **confined,
+        )  # fmt: skip
+    here = ingest(SourceSpec(uri=str(folder)), output=tmp_path / "here")
+    assert said.decode().split()[-1] == here.content
 
 
 def test_every_step_wrote_its_record(released: Released) -> None:

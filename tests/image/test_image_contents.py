@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 IMAGES: tuple[Image, ...] = ("data", "train", "deploy", "serving")
 
 ABSENT = {
-    "data": {"scikit-learn", "mlflow", "kserve", "onnx", "scipy", "altair"},
+    "data": {"scikit-learn", "mlflow", "kserve", "onnx", "scipy", "altair", "grpcio"},
     "train": {"great-expectations", "duckdb", "kserve", "mlflow", "shap", "numba", "sqlalchemy"},
     "deploy": {
         "scikit-learn", "skops", "mlflow", "great-expectations", "kserve", "optuna", "pandas",
@@ -46,7 +46,8 @@ print(json.dumps({
     "installed": {re.sub("[-_.]+", "-", d.name.lower()): d.version for d in m.distributions()},
     "tools": [t for t in "pip pip3 uv gcc cc g++ c++ make git curl".split() if shutil.which(t)],
     "compiled": [compiled(n) for n in ("json.decoder", "penstock.records.dataset", "yaml.loader")],
-    "tests": [str(p) for p in pathlib.Path("/opt/penstock").rglob("tests")],
+    "tests": [str(p) for p in pathlib.Path("/opt/penstock").rglob("test*")
+              if p.is_dir() and p.name in ("test", "tests")],
     "asked": {d.name: d.requires or [] for d in m.distributions()},
     "caches": [p for p in ("/root/.cache", "/tmp/.cache", "/var/cache/apt/archives/lock")
                if os.path.exists(p)],

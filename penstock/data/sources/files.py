@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from penstock.common.secrets import resolve
+from penstock.data.sources import _gcsfs_import
 from penstock.data.sources.addresses import is_local, local_path
 from penstock.data.sources.reader import Format, SourceFile
 from penstock.data.sources.signatures import check_page, check_table, compression_of, is_json
@@ -184,6 +185,8 @@ def _fetched(source: SourceSpec, folder: Path) -> list[SourceFile]:
     shown = redact_address(source.uri)
     _check_scheme(scheme, shown)
     with _store_errors(shown):
+        if scheme in ("gs", "gcs"):
+            _gcsfs_import.load()
         system, root = fsspec.core.url_to_fs(source.uri, **_options(scheme))
         web = scheme in ("http", "https")
         remote = [root] if web else _bounded(lambda: _listed(system, root), shown)
