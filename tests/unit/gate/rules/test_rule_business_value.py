@@ -1,4 +1,4 @@
-"""The business value of decisions: what it is, that it sets the threshold, and that the rule judges it."""
+"""The business value of decisions: what it is, that it sets the threshold, that it is judged."""
 
 from __future__ import annotations
 
