@@ -1,4 +1,4 @@
-"""The worth of decisions: what it is, that it sets the threshold, and that the rule judges it."""
+"""The business value of decisions: what it is, that it sets the threshold, that it is judged."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def by_hand(made: Made, *, threshold: float | None = None) -> float:
-    """The worth of 1,000 decisions about the holdout, row by row."""
+    """The value of 1,000 decisions about the holdout, row by row."""
     table = read_table(made.holdout)
     model = load(made.model)
     scores = model.scores(model.frame(table))
@@ -51,18 +51,18 @@ def kpi(made: Made, policy: dict[str, Any], **changes: Any) -> BusinessValue:
     return found
 
 
-def test_it_is_the_mean_worth_with_an_interval_beside_the_others(made: Made) -> None:
+def test_it_is_the_mean_value_with_an_interval_beside_the_others(made: Made) -> None:
     found = kpi(made, COST)
     assert found.per_thousand.value == pytest.approx(by_hand(made))
     assert found.per_thousand.low < found.per_thousand.value < found.per_thousand.high
     assert set(found.others) == {"linear", "majority"}
     assert found.others["majority"].value < found.per_thousand.value
     page = made.page()
-    assert "Worth of decisions" in page
+    assert ">Business value</h2>" in page
     assert "true positive: 0.5 * spend - 2" in page
 
 
-def test_the_threshold_maximises_the_worth_on_rows_that_training_held_out(
+def test_the_threshold_maximises_the_value_on_rows_that_training_held_out(
     made: Made, tmp_path: Path
 ) -> None:
     plain = make(tmp_path / "plain", customers())
@@ -124,7 +124,7 @@ def test_the_champion_is_worth_something_too(made: Made) -> None:
     assert f"the champion's {by_hand(made):,.2f} EUR" in rule.sentence
 
 
-def test_rows_without_a_worth_are_left_out_and_said(made: Made, tmp_path: Path) -> None:
+def test_rows_without_a_value_are_left_out_and_said(made: Made, tmp_path: Path) -> None:
     frame = customers(400, seed=8)
     frame.loc[:99, "spend"] = np.nan
     holdout = dataset(tmp_path / "gaps", frame)
@@ -167,7 +167,7 @@ def test_a_column_called_like_a_word_of_the_expression_is_no_secret(
     assert kpi(made, COST, holdout=taken).per_thousand.value == pytest.approx(by_hand(made))
 
 
-def test_a_class_that_the_matrix_does_not_know_has_no_worth(made: Made, tmp_path: Path) -> None:
+def test_a_class_that_the_matrix_does_not_know_has_no_value(made: Made, tmp_path: Path) -> None:
     rows = read_table(made.holdout).to_pandas()
     more = pd.concat([rows, rows.head(40).assign(left="maybe")])
     found = kpi(made, COST, holdout=dataset(tmp_path / "more", more))
@@ -179,7 +179,7 @@ def test_a_class_that_the_matrix_does_not_know_has_no_worth(made: Made, tmp_path
     ("cost", "message"),
     [
         ({"matrix": {"true_positive": "spent * 2"}}, r"no column 'spent'\. Did you mean 'spend'\?"),
-        ({"matrix": {"true_positive": "1 / (age - age)"}}, r"worth of row \d+ is not finite"),
+        ({"matrix": {"true_positive": "1 / (age - age)"}}, r"value of row \d+ is not finite"),
         ({"expression": "when * 2"}, "holds times"),
         ({"expression": "region * 2"}, "uses a text as a number"),
     ],
