@@ -228,7 +228,7 @@ def cluster_sites(
 class ClusterSite(Site):
     """A service on an emulated cluster instead; what serves there answers in this process."""
 
-    well_on_its_way = 14
+    well_on_its_way = 16
 
     cluster: Cluster = field(kw_only=True)
 
