@@ -11,7 +11,7 @@ from penstock.errors import LeaseLostError, ServiceError
 from penstock.processes import supervisor as process
 from penstock.processes.loopback import LOOPBACK, ask
 from penstock.processes.supervisor import hold_port
-from penstock.records.rollout import ArmSummary, Grids, Pairs
+from penstock.records.rollout import ArmSummary, HistogramBuckets, Pairs
 from penstock.rollout.backends.local.state import Front, LocalState, ServiceFolder
 from penstock.rollout.router import Observation
 
@@ -85,7 +85,7 @@ def apply(folder: ServiceFolder, proxy: Front, state: LocalState, *, term: int) 
             "mirror": assignment.mirror,
             "sticky_header": assignment.sticky_header,
             "choice_header": assignment.choice_header,
-            "grids": (assignment.grids or Grids()).model_dump(),
+            "grids": (assignment.grids or HistogramBuckets()).model_dump(),
         },
     }
     _call(folder, proxy, "PUT", table)

@@ -19,7 +19,7 @@ import pytest
 from aiohttp import web
 
 from penstock.processes import supervisor as process
-from penstock.records.rollout import ArmSummary, Grids, Pairs
+from penstock.records.rollout import ArmSummary, HistogramBuckets, Pairs
 from penstock.rollout.backends.local import servers, strays
 from penstock.rollout.backends.local.state import (
     Front,
@@ -201,7 +201,7 @@ def bin_of(edges: tuple[float, ...], value: float) -> int:
     return sum(edge <= value for edge in edges)
 
 
-GRIDS = Grids()
+GRIDS = HistogramBuckets()
 
 
 def stub_servers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from penstock.cluster.client import Kube, Manifest
 from penstock.common import progress
-from penstock.records.rollout import Grids
+from penstock.records.rollout import HistogramBuckets
 from penstock.rollout.backend import Backend
 from penstock.rollout.backends.kserve import detect, manifests, pods
 from penstock.rollout.backends.kserve.inference import delete, of_service
@@ -315,7 +315,7 @@ class KserveBackend(Backend[ClusterArm]):
 
     def _steer(self) -> None:
         state = self._state
-        grids = state.assignment.grids or Grids()
+        grids = state.assignment.grids or HistogramBuckets()
         steering = Steering(
             headers={
                 arm.version: self._marked(role, REPLAY)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from penstock.common import progress
 from penstock.errors import ServiceError
-from penstock.records.rollout import ArmSummary, Grids, Pairs
+from penstock.records.rollout import ArmSummary, HistogramBuckets, Pairs
 from penstock.rollout.backends.kserve.counters import Counters, Reading, lacking, summary
 from penstock.rollout.backends.kserve.measured import Steering
 from penstock.rollout.backends.kserve.prometheus import Prometheus
@@ -62,7 +62,7 @@ class Source:
         if self.alone:
             names.append("seconds")
         # The values of a regression have edges of their own in each rollout.
-        if scores == Grids().scores:
+        if scores == HistogramBuckets().scores:
             names += ["scores", "predicted"]
         return [name for name in names if getattr(self.spec.queries, name)]
 
