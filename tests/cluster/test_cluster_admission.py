@@ -21,7 +21,7 @@ from cluster_site import (
 
 from penstock.cluster.client import Manifest
 from penstock.rollout.backends.kserve import manifests
-from penstock.rollout.backends.kserve.state import Arm, ClusterState
+from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
 from penstock.rollout.spec import KserveSpec
 
 pytestmark = [pytest.mark.slow, NEEDS_CLUSTER]
@@ -140,7 +140,7 @@ def test_nothing_goes_in_or_out_that_no_policy_names() -> None:
     assert spec == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
-def arm(version: int, **changes: Any) -> Arm:
+def arm(version: int, **changes: Any) -> ClusterArm:
     service = "penstock-test"
     fields = {
         "version": version,
@@ -151,7 +151,7 @@ def arm(version: int, **changes: Any) -> Arm:
         "export": f"sha256:{version:064}",
         "storage": f"pvc://models/{version}",
     }
-    return Arm(**(fields | changes))
+    return ClusterArm(**(fields | changes))
 
 
 def states() -> dict[str, ClusterState]:
