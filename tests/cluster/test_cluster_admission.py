@@ -21,8 +21,9 @@ from cluster_site import (
 
 from penstock.cluster.client import Manifest
 from penstock.rollout.backends.kserve import manifests
-from penstock.rollout.backends.kserve.state import Arm, ClusterState
+from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
 from penstock.rollout.spec import KserveSpec
+from penstock.rollout.state import Assignment
 
 pytestmark = [pytest.mark.slow, NEEDS_CLUSTER]
 
@@ -140,7 +141,7 @@ def test_nothing_goes_in_or_out_that_no_policy_names() -> None:
     assert spec == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
 
 
-def arm(version: int, **changes: Any) -> Arm:
+def arm(version: int, **changes: Any) -> ClusterArm:
     service = "penstock-test"
     fields = {
         "version": version,
@@ -151,7 +152,7 @@ def arm(version: int, **changes: Any) -> Arm:
         "export": f"sha256:{version:064}",
         "storage": f"pvc://models/{version}",
     }
-    return Arm(**(fields | changes))
+    return ClusterArm(**(fields | changes))
 
 
 def states() -> dict[str, ClusterState]:
@@ -160,8 +161,13 @@ def states() -> dict[str, ClusterState]:
     given: dict[str, dict[str, Any]] = {
         "first": {"candidate": one},
         "alone": {"stable": one},
-        "shadow": {"stable": one, "candidate": two, "mirror": 0.5},
-        "step": {"stable": one, "candidate": two, "weight": 20, "choice_header": "x-version"},
+        "shadow": {"stable": one, "candidate": two, "assignment": Assignment(mirror=0.5)},
+        "step": {
+            "stable": one,
+            "candidate": two,
+            "weight": 20,
+            "assignment": Assignment(choice_header="x-version"),
+        },
         "drill": {"stable": one, "candidate": sick},
         "retiring": {"stable": two, "retired": one},
     }
