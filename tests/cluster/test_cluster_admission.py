@@ -23,6 +23,7 @@ from penstock.cluster.client import Manifest
 from penstock.rollout.backends.kserve import manifests
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
 from penstock.rollout.spec import KserveSpec
+from penstock.rollout.state import Assignment
 
 pytestmark = [pytest.mark.slow, NEEDS_CLUSTER]
 
@@ -160,8 +161,13 @@ def states() -> dict[str, ClusterState]:
     given: dict[str, dict[str, Any]] = {
         "first": {"candidate": one},
         "alone": {"stable": one},
-        "shadow": {"stable": one, "candidate": two, "mirror": 0.5},
-        "step": {"stable": one, "candidate": two, "weight": 20, "choice_header": "x-version"},
+        "shadow": {"stable": one, "candidate": two, "assignment": Assignment(mirror=0.5)},
+        "step": {
+            "stable": one,
+            "candidate": two,
+            "weight": 20,
+            "assignment": Assignment(choice_header="x-version"),
+        },
         "drill": {"stable": one, "candidate": sick},
         "retiring": {"stable": two, "retired": one},
     }

@@ -3,7 +3,7 @@
 It keeps the contract of `penstock.rollout.router` and `place`: what should be is written down
 before it is done, a lease with a term guards every action, whoever takes over mends first. Servers
 answer at once and as their version's quality says, so that the real analysis passes or fails a
-candidate in a few looks. The real router's processes are in test_router_local.py.
+candidate in a few looks. The real router's processes are in test_local_backend.py.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ import yaml
 from aiohttp import ClientError, ClientSession, web
 from knative_emulator import Knative, is_knative
 
-CRDS = Path(__file__).parents[4] / "shared" / "crds"
+CRDS = Path(__file__).parents[6] / "shared" / "crds"
 NAMESPACE = "penstock"
 GATEWAY = {
     "metadata": {"name": "penstock", "namespace": NAMESPACE, "generation": 1},

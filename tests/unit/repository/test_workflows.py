@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8")
 RELEASE: dict[str, Any] = yaml.safe_load(TEXT)
 

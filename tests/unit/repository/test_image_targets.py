@@ -18,7 +18,7 @@ import pytest
 
 import penstock
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 NAMES = ("data", "train", "deploy", "serving", "mlflow")
 TAGS = [f"penstock/{name}:{penstock.__version__}" for name in NAMES]
 

@@ -13,7 +13,7 @@ from types import ModuleType
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FOLDERS = {"penstock": "penstock", "components": "penstock.components",
            "pipelines": "penstock.pipelines"}  # fmt: skip
 GUIDE = (ROOT / "docs/steps-in-python.md").read_text(encoding="utf-8")

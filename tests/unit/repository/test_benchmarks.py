@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "benchmarks"
 FILES = sorted([*FOLDER.glob("bench_*.py"), FOLDER / "soak.py"])
 

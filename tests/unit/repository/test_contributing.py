@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 _TOPS = "penstock|pipelines|components|tests|benchmarks|scripts|docs|manifests|images"
 PLACES = sorted(set(re.findall(rf"`((?:{_TOPS})/[\w./-]*)`", TEXT)))
