@@ -104,8 +104,8 @@ def boot_id() -> str:
         return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     if sys.platform == "darwin":
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            asked = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
-            return subprocess.check_output(asked, text=True, timeout=5).strip()  # noqa: S603
+            command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+            return subprocess.check_output(command, text=True, timeout=5).strip()  # noqa: S603
     return ""
 
 

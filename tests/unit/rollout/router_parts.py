@@ -22,8 +22,8 @@ from penstock.processes import supervisor as process
 from penstock.records.rollout import ArmSummary, HistogramBuckets, Pairs
 from penstock.rollout.backends.local import servers, strays
 from penstock.rollout.backends.local.state import (
-    Front,
     LocalState,
+    ProxyProcess,
     ServerArm,
     ServiceFolder,
 )
@@ -115,7 +115,7 @@ class Steered:
     """A real front process and what steers it."""
 
     folder: ServiceFolder
-    front: Front
+    front: ProxyProcess
     client: httpx.Client
     term: int = 1
 

@@ -279,8 +279,8 @@ class KserveBackend(Backend[ClusterArm]):
         found = self._probe.version(self._headers("candidate"))
         if found == str(arm.version):
             return health
-        said = f"version {found}" if found.isdigit() else found
-        return replace(health, ready=False, reason=f"The gateway answers for it with {said}.")
+        answer = f"version {found}" if found.isdigit() else found
+        return replace(health, ready=False, reason=f"The gateway answers for it with {answer}.")
 
     def log(self, version: int) -> str:
         """Return the end of the log of one version's server."""
