@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, Literal
 
 import orjson
@@ -25,6 +25,10 @@ from penstock.processes.supervised import Supervised
 Kind = Literal["predictions", "feedback"]
 
 _END = None
+
+_PAUSE = 0.02
+"""Seconds for which rows are gathered before they are written: waking a thread for each request costs
+more than writing its rows."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,7 @@ class Capture:
         self._queue: SimpleQueue[tuple[Kind, Rows | Truths, int] | None] = SimpleQueue()
         self._pending = 0
         self._lock = threading.Lock()
+        self._closing = threading.Event()
         self.thread = Supervised("capture", self._run)
         self.thread.start()
 
@@ -166,6 +171,7 @@ class Capture:
 
     def close(self) -> None:
         """Write what is waiting, then close the files."""
+        self._closing.set()
         self._queue.put(_END)
         self.thread.join()
 
@@ -184,7 +190,7 @@ class Capture:
             self._dropped(rows)
 
     def _run(self) -> None:
-        while (entry := self._queue.get()) is not _END:
+        while (entry := self._next()) is not _END:
             kind, item, weight = entry
             try:
                 self._write(kind, item)
@@ -194,6 +200,15 @@ class Capture:
         for file in self._files.values():
             with contextlib.suppress(OSError):
                 file.close()
+
+    def _next(self) -> tuple[Kind, Rows | Truths, int] | None:
+        try:
+            return self._queue.get_nowait()
+        except Empty:
+            entry = self._queue.get()
+        if entry is not _END:
+            self._closing.wait(_PAUSE)
+        return entry
 
     def _write(self, kind: Kind, item: Rows | Truths) -> None:
         rows = len(item.labels)
