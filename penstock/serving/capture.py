@@ -27,8 +27,8 @@ Kind = Literal["predictions", "feedback"]
 _END = None
 
 _PAUSE = 0.02
-"""Seconds for which rows are gathered before they are written: waking a thread for each request costs
-more than writing its rows."""
+"""Seconds for which rows are gathered before they are written: to wake a thread for each request
+costs more than to write its rows."""
 
 
 @dataclass(frozen=True)
