@@ -82,6 +82,18 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
     add("--capture", type=Path, help="folder to keep answers and labels in; left out: none")
     add("--capture-files", type=int, default=10, help="files of each kind in it (%(default)s)")
     add("--capture-bytes", type=int, default=64 << 20, help="bytes of a file (%(default)s)")
+    add(
+        "--capture-days",
+        type=float,
+        default=0.0,
+        help="days after which a file is removed; 0: whatever its age (%(default)s)",
+    )
+    add(
+        "--capture-sample",
+        type=_share,
+        default=1.0,
+        help="share of the requests that is captured, by their ids (%(default)s)",
+    )
     add("--remember", type=int, default=100_000, help="rows that labels may come for (%(default)s)")
     add(
         "--feedback-token-file",
@@ -95,6 +107,13 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
     )
     add("--log", type=Path, help="the file that the output goes to; it is rotated by size")
     return result
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return share
 
 
 def run(
@@ -255,7 +274,9 @@ def _levels(scorer: Scorer, *, unseen: str) -> dict[str, frozenset[str]]:
 
 
 def _request_log(service: Service, options: argparse.Namespace) -> RequestLog:
-    from penstock.serving.capture import Bounds, Capture
+    from penstock.captures.segments import CapturedModel
+    from penstock.captures.writer import Bounds
+    from penstock.serving.capture import Capture
     from penstock.serving.feedback import Memory, restore
     from penstock.serving.feedback_access import FeedbackAccess, is_loopback
     from penstock.serving.metrics import ServingMetrics
@@ -275,9 +296,17 @@ def _request_log(service: Service, options: argparse.Namespace) -> RequestLog:
     if options.capture is not None:
         capture = Capture(
             options.capture,
-            bounds=Bounds(file_bytes=options.capture_bytes, files=options.capture_files),
+            bounds=Bounds(
+                file_bytes=options.capture_bytes,
+                files=options.capture_files,
+                days=options.capture_days or None,
+            ),
             written=metrics.captured.inc,
             dropped=metrics.dropped.inc,
+            model=CapturedModel.of(
+                service.record, service=service.name, version=service.version, digest=scorer.digest
+            ),
+            sample=options.capture_sample,
         )
     request_log = RequestLog(
         metrics=metrics,

@@ -122,5 +122,6 @@ class RequestLog:
                 inputs=outcome.values,
                 scores=scores,
                 labels=outcome.labels,
+                vectors=outcome.vectors,
             )
             self.capture.rows(rows, size=context.size)
