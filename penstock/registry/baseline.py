@@ -10,6 +10,7 @@ from typing import TypeVar
 from penstock import tracking
 from penstock.common import files
 from penstock.errors import IntegrityError
+from penstock.gate.evaluation import Evaluation
 from penstock.records.base import Record
 from penstock.records.baseline import FILE_NAME, Baseline
 from penstock.records.evidence import MANIFEST, Evidence, folder_of
@@ -30,12 +31,14 @@ class VersionBaseline:
     Attributes:
         baseline: How the model scored the holdout; None: an older release registered it, or its
             pipeline handed no baseline over.
+        evaluation: What was measured there; None: it was not handed over.
         attributions: Each column's SHAP values by deciles, the largest first; empty: it was
             registered without an explanation.
         notes: What there is not, and why, in sentences.
     """
 
     baseline: Baseline | None
+    evaluation: Evaluation | None = None
     attributions: tuple[Importance, ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -62,6 +65,7 @@ def load_baseline(version: Version, *, tracking_uri: str) -> VersionBaseline:
         if manifest.digest() != expected:
             raise _altered(version, MANIFEST, expected, manifest.digest())
         baseline = evidence.record(Baseline, FILE_NAME, manifest)
+        evaluation = evidence.record(Evaluation, "evaluation.json", manifest)
         explanation = evidence.record(Explanation, EXPLANATION, manifest)
     notes = []
     if baseline is None:
@@ -72,7 +76,10 @@ def load_baseline(version: Version, *, tracking_uri: str) -> VersionBaseline:
     if explanation is None:
         notes.append(f"{version.uri} was registered without an explanation: no attributions.")
     return VersionBaseline(
-        baseline, () if explanation is None else explanation.importances, tuple(notes)
+        baseline=baseline,
+        evaluation=evaluation,
+        attributions=() if explanation is None else explanation.importances,
+        notes=tuple(notes),
     )
 
 
