@@ -281,13 +281,17 @@ def _traffic(options: argparse.Namespace) -> int:
             where=str(options.folder),
             remedy=f"Serve it first: penstock run {options.folder / 'project.yaml'}",
         )
-    rows = min(options.rows, _TRAFFIC)
     sent = traffic.send(
-        served[0].url, name=name, rows=rows, seed=options.seed + 1, drift=options.drift
+        served[0].url,
+        name=name,
+        rows=min(options.rows, _TRAFFIC),
+        seed=options.seed + 1,
+        drift=options.drift,
     )
+    labels = traffic.label(served[0].url, name=name, labels=sent.labels)
     print(
-        f"Sent {sent.rows:,} SIMULATED card transactions in {sent.requests:,} requests, and "
-        f"{sent.labels:,} labels. See what the monitor says: penstock monitor --once "
+        f"Sent {len(sent.labels):,} SIMULATED card transactions in {sent.requests:,} requests, "
+        f"and {labels:,} labels. See what the monitor says: penstock monitor --once "
         f"{options.folder / 'project.yaml'}"
     )
     return 0

@@ -100,6 +100,7 @@ def _monitor_of(found: Located, spec: MonitoringSpec) -> Monitor:
     from penstock.monitoring.collect import registry_of, watched_here
     from penstock.monitoring.look import Monitor
     from penstock.monitoring.state import MonitorFolder
+    from penstock.pipelines.outputs import INDEX
 
     project = found.project
     if project.deployment.router != "local":
@@ -114,6 +115,7 @@ def _monitor_of(found: Located, spec: MonitoringSpec) -> Monitor:
         service=project.name,
         spec=spec,
         notify=project.notify,
+        index=f"../{INDEX}",
         beside=found.folder,
         watched=lambda: watched_here(
             found.home,
@@ -145,12 +147,11 @@ def _metrics(monitor: Monitor, port: int | None) -> Iterator[None]:
         yield
         return
     from penstock.monitoring.exporter import served
-    from penstock.monitoring.look import state_of
 
     with contextlib.ExitStack() as stack:
         try:
             bound = stack.enter_context(
-                served(port, read=lambda: state_of(monitor.folder, service=monitor.service))
+                served(port, read=lambda: monitor.folder.glance(service=monitor.service))
             )
         except OSError as error:
             raise UsageError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,21 +18,19 @@ _TIMEOUT = 60.0
 
 @dataclass(frozen=True)
 class Sent:
-    """What was sent.
+    """What was answered.
 
     Attributes:
-        requests: Requests that were answered.
-        rows: Their rows.
-        labels: Labels that the service took.
+        requests: How many requests.
+        labels: The true label of each of their rows, as `label` sends them.
     """
 
     requests: int
-    rows: int
-    labels: int
+    labels: tuple[dict[str, Any], ...]
 
 
 def send(url: str, *, name: str, rows: int = 10_000, seed: int = 21, drift: float = 0.0) -> Sent:
-    """Send simulated transactions to a served model, and then their labels.
+    """Send simulated transactions to a served model.
 
     Args:
         url: Where the service answers.
@@ -50,21 +49,29 @@ def send(url: str, *, name: str, rows: int = 10_000, seed: int = 21, drift: floa
     truths = frame.pop(transactions.TARGET).astype(bool).tolist()
     instances = json.loads(frame.to_json(orient="records", date_format="iso"))
     labels: list[dict[str, Any]] = []
-    count = 0
-    for start in range(0, rows, _ROWS_A_REQUEST):
+    starts = range(0, rows, _ROWS_A_REQUEST)
+    for start in starts:
         identity = f"example-{secrets.token_hex(8)}"
         part = instances[start : start + _ROWS_A_REQUEST]
         _post(f"{url}/v1/models/{name}:predict", {"instances": part}, identity=identity)
-        count += 1
         labels += [
             {"request_id": identity, "row": row, "label": truths[start + row]}
             for row in range(len(part))
         ]
-    taken = 0
+    return Sent(requests=len(starts), labels=tuple(labels))
+
+
+def label(url: str, *, name: str, labels: Sequence[dict[str, Any]]) -> int:
+    """Send true labels; return how many found their row.
+
+    Raises:
+        ServiceError: If the service does not answer, or refuses them.
+    """
+    joined = 0
     for start in range(0, len(labels), _LABELS):
-        body = {"labels": labels[start : start + _LABELS]}
-        taken += int(_post(f"{url}/v1/models/{name}:feedback", body).get("joined", 0))
-    return Sent(requests=count, rows=rows, labels=taken)
+        body = {"labels": list(labels[start : start + _LABELS])}
+        joined += int(_post(f"{url}/v1/models/{name}:feedback", body).get("joined", 0))
+    return joined
 
 
 def _post(url: str, body: dict[str, Any], *, identity: str = "") -> dict[str, Any]:

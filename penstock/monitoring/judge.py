@@ -60,10 +60,11 @@ def judge(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Verdi
     """Return the verdict on a look.
 
     It is degraded by an alarm on the loss of labelled rows, by an alarm on the data together with
-    an estimate that lies beyond the tolerance with its whole interval, or by errors of the server
-    beyond their limit; drifted by an alarm on the data alone; blind where something that is to be
-    watched cannot be; watch from a tenth of an alarm's evidence; else healthy. The first of these
-    that holds is the verdict; if nothing can be seen at all it is blind, whatever was before.
+    a metric, estimated or with labels, whose whole interval lies beyond the tolerance, or by errors
+    of the server beyond their limit; drifted by an alarm on the data alone; blind where something
+    that is to be watched cannot be; watch from a tenth of an alarm's evidence; else healthy. The
+    first of these that holds is the verdict; if nothing can be seen at all it is blind, whatever
+    was before.
 
     Args:
         looked: What the look saw.
@@ -75,8 +76,8 @@ def judge(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Verdi
     drift = _alarm_of("data", looked, before.drift if before else None, spec=spec)
     loss = _alarm_of("worth", looked, before.loss if before else None, spec=spec)
     failing = _failing(looked, spec)
-    estimate = looked.performance.estimated if looked.performance else None
-    worth = bool(drift and looked.performance and looked.performance.worse(estimate))
+    seen = looked.performance
+    worth = bool(drift and seen and (seen.worse(seen.estimated) or seen.worse(seen.realized)))
     kind: VerdictKind
     cause: Cause = ""
     if sight.dark:
@@ -94,6 +95,7 @@ def judge(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Verdi
     if drift and _cause(drift) == "data quality" and kind == "degraded" and not loss:
         cause = "data quality"
     alarms = tuple(one for one in (drift, loss) if one is not None)
+    labelled = bool(state.labelled or (seen and seen.realized))
     suggests, bar = _suggestion(looked, kind, cause, alarms=alarms, state=state, spec=spec)
     return Verdict(
         service=looked.service,
@@ -112,7 +114,9 @@ def judge(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Verdi
         loss=loss,
         blind=(*sight.dark, *sight.dim),
         bound=bound(spec),
-        advice=tuple(filter(None, [*_advice(kind, cause, drift=drift, looked=looked), bar])),
+        advice=tuple(
+            filter(None, [*_advice(kind, cause, drift=drift, labelled=labelled, spec=spec), bar])
+        ),
         suggests="retrain" if suggests else "",
     )
 
@@ -325,8 +329,8 @@ def _reasons(
     elif seen and seen.estimated and seen.worse(seen.estimated):
         said.append(f"Estimated without labels, {words.worse_by(seen, seen.estimated)}.")
     if seen and not loss and seen.realized and seen.worse(seen.realized):
-        said.append(f"With labels {words.worse_by(seen, seen.realized)}; not an alarm yet.")
-    said += [words.change(one) for one in drift.guilty] if drift else []
+        said.append(f"With labels {words.worse_by(seen, seen.realized)}.")
+    said += [words.change(one[0]) for one in drift.by_column.values()] if drift else []
     if (
         drift is None
         and looked.drift
@@ -342,7 +346,9 @@ def _reasons(
     return said
 
 
-def _advice(kind: VerdictKind, cause: Cause, *, drift: Alarm | None, looked: Looked) -> list[str]:
+def _advice(
+    kind: VerdictKind, cause: Cause, *, drift: Alarm | None, labelled: bool, spec: MonitoringSpec
+) -> list[str]:
     if kind == "blind":
         return ["Mend what cannot be seen: until then nobody knows what the model is worth."]
     if cause == "data quality":
@@ -356,9 +362,10 @@ def _advice(kind: VerdictKind, cause: Cause, *, drift: Alarm | None, looked: Loo
     if cause == "performance":
         return ["Train again on rows since the change, once their labels are there: penstock run."]
     if cause == "data drift":
-        worth = looked.performance
-        labels = "" if worth and worth.realized else " Send labels, to know what it does to it."
-        return [f"See whether the change is meant to last.{labels}"]
+        labels = "" if labelled else " Send labels, to know what it does to predictions."
+        again = " If so, train again on rows since: penstock run."
+        again = "" if spec.retrain == "never" else again
+        return [f"See whether the change is meant to last.{again}{labels}"]
     return []
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from penstock.common import files
 from penstock.common.disk import writing
-from penstock.errors import PenstockError
 from penstock.monitoring import exporter
 from penstock.monitoring.actions import actions_of, done_in_words, notices_of
 from penstock.monitoring.answered import Answered
@@ -22,6 +21,7 @@ from penstock.monitoring.spec import MonitoringSpec
 from penstock.monitoring.state import MonitorFolder, following
 from penstock.notification import Message, NotifySpec, deliver
 from penstock.records.monitoring import Looked, MonitorState, Notice, Verdict
+from penstock.reports.page import with_navigation
 
 _SHOWN = 200
 """Looks that the page draws."""
@@ -42,6 +42,7 @@ class Monitor:
         notify: Who is told.
         beside: What the path of a file in `notify` is relative to.
         watched: Returns what is to be watched now.
+        index: Address of the project's page, seen from the monitor's; empty: there is none.
         refused: Returns how many runs in a row were refused, up to now.
         now: The clock.
     """
@@ -52,6 +53,7 @@ class Monitor:
     notify: NotifySpec
     beside: Path
     watched: Callable[[], Watched]
+    index: str = ""
     refused: Callable[[], int] = lambda: 0
     now: Callable[[], datetime] = _now
 
@@ -135,17 +137,11 @@ class Monitor:
             verdicts=self.folder.recent(Verdict, most=_SHOWN),
             every=self.spec.seconds,
         )
+        if self.index:
+            text = with_navigation(text, links=[(self.service, self.index), ("Monitor", "")])
         with writing(self.folder.page):
             files.write_text(self.folder.page, text)
             files.write_text(self.folder.metrics, exporter.exposition(state))
-
-
-def state_of(folder: MonitorFolder, *, service: str) -> MonitorState:
-    """Return the state as it stands, for who only reads it; a fresh one where it cannot be read."""
-    try:
-        return folder.peek(service=service)
-    except PenstockError:
-        return MonitorState(service=service)
 
 
 def _message(notice: Notice, state: MonitorState) -> Message:

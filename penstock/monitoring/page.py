@@ -22,7 +22,6 @@ from penstock.reports.page import (
     Cell,
     Section,
     Status,
-    Tone,
     by_width,
     figure,
     heading,
@@ -31,7 +30,7 @@ from penstock.reports.page import (
     paragraph,
     table,
 )
-from penstock.reports.plots import Reference, Series
+from penstock.reports.plots import Colour, Dashes, Reference, Series
 from penstock.reports.timeline import over_time
 from penstock.reports.words import figure_text, plain
 
@@ -41,13 +40,6 @@ _STATUS: dict[VerdictKind, Status] = {
     "drifted": "bad",
     "degraded": "bad",
     "blind": "bad",
-}
-_TONES: dict[VerdictKind, Tone] = {
-    "healthy": "good",
-    "watch": "warn",
-    "drifted": "bad",
-    "degraded": "bad",
-    "blind": "warn",
 }
 _UNITS = ((3 * 86_400, 86_400, "Days"), (3 * 3600, 3600, "Hours"), (180, 60, "Minutes"))
 _FEWEST = 2
@@ -110,23 +102,27 @@ def _changes(verdict: Verdict) -> list[Section]:
     alarm = verdict.drift
     if alarm is None or not alarm.guilty:
         return []
-    rows = [_change_row(one) for one in alarm.guilty]
+    rows = [
+        _change_row(one, first=number == 0)
+        for signals in alarm.by_column.values()
+        for number, one in enumerate(signals)
+    ]
     body = table(
         ["Column", "What", "Seen (interval)", "Expected", "No drift", "Since"],
         rows,
     )
     lead = (
-        f"Alarm at {words.moment(alarm.time)}. The strongest evidence comes first; its order is "
-        "no test, and carries no bound. `No drift` is the tolerance with what the reference's own "
-        "sampling error may be."
+        f"Alarm at {words.moment(alarm.time)}. The column with the strongest evidence comes first; "
+        "this order is no test, and carries no bound. No drift is what lies within the tolerance "
+        "and the sampling error of the reference itself."
     )
     return [Section("What changed", body, lead=lead)]
 
 
-def _change_row(one: SignalFigure) -> list[str | Cell]:
+def _change_row(one: SignalFigure, *, first: bool) -> list[str | Cell]:
     name = one.name.removeprefix(f"{one.column}: ") if one.column else one.name
     return [
-        Cell(one.column or "-", strong=True),
+        Cell((one.column or "-") if first else "", strong=True),
         name,
         words.interval(one),
         words.size(one, one.expected),
@@ -156,18 +152,22 @@ def _worth_picture(
     begin = judged[0].time
     series: list[Series] = []
     values: list[float] = []
-    for label, field, dashes in (
-        ("With labels", "realized", "solid"),
-        ("Estimated", "estimated", "dashed"),
-    ):
-        points = [
-            ((one.time - begin).total_seconds() / seconds, figure_.value)
+    colours: tuple[tuple[str, str, Colour], ...] = (
+        ("With labels", "realized", "accent"),
+        ("Estimated", "estimated", "accent-2"),
+    )
+    for label, field, colour in colours:
+        found: list[tuple[float, Estimate]] = [
+            ((one.time - begin).total_seconds() / seconds, estimate)
             for one in judged
-            if (figure_ := getattr(one.performance, field)) is not None
+            if (estimate := getattr(one.performance, field)) is not None
         ]
-        if points:
-            x, y = zip(*points, strict=True)
-            series.append(Series(x, y, label, dashes=dashes, points=True))  # type: ignore[arg-type]
+        x = [at for at, _ in found]
+        for end, name in (("value", label), ("low", ""), ("high", "")):
+            y = [getattr(estimate, end) for _, estimate in found]
+            dashes: Dashes = "solid" if name else "dotted"
+            if found:
+                series.append(Series(x, y, name, colour, dashes, points=bool(name)))
             values += y
     if not series:
         return ""
@@ -178,16 +178,16 @@ def _worth_picture(
             *(Reference("horizontal", known.value + sign * width) for sign in (-1, 1)),
         ]
         values += [known.value - width, known.value + width]
-    end = (judged[-1].time - begin).total_seconds() / seconds
     return _picture(
         series,
         title=f"{metric} over time",
         x=axis,
         y=metric,
-        end=end,
+        end=(judged[-1].time - begin).total_seconds() / seconds,
         values=values,
         references=lines,
-        caption="Each point is a look; the lines are the holdout's figure and its tolerance.",
+        caption="Each point is a look, dotted its 95 % interval; straight lines are the holdout's "
+        "figure and its tolerance.",
     )
 
 
@@ -355,7 +355,7 @@ def _history(verdicts: Sequence[Verdict]) -> Section:
     rows: list[list[str | Cell]] = [
         [
             words.moment(one.time),
-            Cell(words.WORDS[one.kind].lower(), _TONES[one.kind]),
+            Cell(words.WORDS[one.kind].lower(), words.TONES[one.kind]),
             str(one.version or "none"),
             one.headline,
             " ".join(one.done) or "-",

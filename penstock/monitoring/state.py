@@ -128,15 +128,12 @@ class MonitorFolder:
             )
         return state, []
 
-    def peek(self, *, service: str) -> MonitorState:
-        """Return the state for who only reads it, a fresh one where there is none.
-
-        Raises:
-            PenstockError: If it cannot be read.
-        """
-        if not self._state.exists():
+    def glance(self, *, service: str) -> MonitorState:
+        """Return the state for who only looks at it: a fresh one where it cannot be read."""
+        try:
+            return MonitorState.read(self._state)
+        except PenstockError:
             return MonitorState(service=service)
-        return MonitorState.read(self._state)
 
     def write(self, state: MonitorState) -> None:
         """Replace the state, whole or not at all.

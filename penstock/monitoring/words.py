@@ -6,6 +6,7 @@ from datetime import datetime
 
 from penstock.records.estimate import Estimate
 from penstock.records.monitoring import Performance, ServiceFigures, SignalFigure, VerdictKind
+from penstock.reports.page import Tone
 from penstock.reports.words import figure_text, percent, plain
 
 WORDS: dict[VerdictKind, str] = {
@@ -16,6 +17,15 @@ WORDS: dict[VerdictKind, str] = {
     "blind": "Blind",
 }
 """What people read for each verdict."""
+
+TONES: dict[VerdictKind, Tone] = {
+    "healthy": "good",
+    "watch": "warn",
+    "drifted": "bad",
+    "degraded": "bad",
+    "blind": "warn",
+}
+"""How a page colours it."""
 
 _SHARES = ("missing", "unseen", "decile", "level", "score", "gap")
 

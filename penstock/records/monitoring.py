@@ -209,6 +209,13 @@ class Alarm(Value):
         default=(), description="The strongest evidence first, each as it was seen last"
     )
 
+    @property
+    def by_column(self) -> dict[str, tuple[SignalFigure, ...]]:
+        """What it named, by column and in order; under an empty name what is of no column, last."""
+        columns = [*dict.fromkeys(one.column for one in self.guilty if one.column), ""]
+        named = {name: tuple(s for s in self.guilty if s.column == name) for name in columns}
+        return {name: signals for name, signals in named.items() if signals}
+
 
 class Verdict(Record):
     """`verdicts/<number>-<time>.json`: what a look concluded, and why."""
@@ -250,8 +257,7 @@ class Verdict(Record):
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that are named, the strongest evidence first."""
-        named = [one.column for one in (self.drift.guilty if self.drift else ()) if one.column]
-        return tuple(dict.fromkeys(named))
+        return tuple(filter(None, self.drift.by_column if self.drift else ()))
 
 
 class Action(Value):

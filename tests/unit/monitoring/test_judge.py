@@ -83,7 +83,13 @@ def test_drift_with_an_estimate_beyond_the_tolerance_is_degraded() -> None:
     assert any("accuracy is 0.800 (0.790 to 0.810)" in reason for reason in verdict.reasons)
 
 
-def test_an_estimate_alone_is_no_alarm() -> None:
+def test_drift_with_labels_beyond_the_tolerance_is_degraded() -> None:
+    verdict = Watch().look(drift=drift(9, signal()), performance=worth(realized=0.80))
+    assert (verdict.kind, verdict.cause) == ("degraded", "performance")
+
+
+def test_a_metric_alone_is_no_alarm() -> None:
+    assert Watch().look(performance=worth(realized=0.80)).kind == "watch"
     assert Watch().look(performance=worth(estimated=0.80)).kind == "watch"
 
 
