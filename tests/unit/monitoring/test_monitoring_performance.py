@@ -122,22 +122,25 @@ def measured(scores: np.ndarray, truth: np.ndarray, baseline: Baseline, metric: 
     return found
 
 
-@pytest.mark.parametrize("metric", BINARY)
-def test_an_estimate_is_what_labels_give_and_so_is_its_interval(metric: str) -> None:
+def test_an_estimate_is_what_labels_give_and_so_is_its_interval() -> None:
     """Over windows of other inputs, and of a model whose scores are not probabilities."""
     rng = np.random.default_rng(3)
-    baseline = binary_baseline(rng)
-    inside, off = [], []
-    for window in range(80):
-        scores, truth = binary_rows(rng, 500, shift=[0.0, 1.0, -0.7][window % 3])
-        found = estimated(scores, baseline, metric)
-        codes = (scores >= 0.5).astype(np.int64)
-        value = compute(Predictions("binary", truth, scores, codes, 2))[metric]
-        inside.append(found.low <= value <= found.high)
-        off.append((value - found.value) / found.error)
-    assert np.mean(inside) >= 0.88
-    assert abs(np.mean(off)) < 0.5
-    assert 0.7 < np.std(off) < 1.35
+    inside: dict[str, list[bool]] = {metric: [] for metric in BINARY}
+    off: dict[str, list[float]] = {metric: [] for metric in BINARY}
+    for _ in range(12):
+        baseline = binary_baseline(rng)
+        for shift in (0.0, 1.0, -0.7) * 4:
+            scores, truth = binary_rows(rng, 500, shift=shift)
+            codes = (scores >= 0.5).astype(np.int64)
+            values = compute(Predictions("binary", truth, scores, codes, 2))
+            for metric in BINARY:
+                found = estimated(scores, baseline, metric)
+                inside[metric].append(found.low <= values[metric] <= found.high)
+                off[metric].append((values[metric] - found.value) / found.error)
+    for metric in BINARY:
+        assert np.mean(inside[metric]) >= 0.9, metric
+        assert abs(np.mean(off[metric])) < 0.35, metric
+        assert 0.85 < np.std(off[metric]) < 1.15, metric
 
 
 @pytest.mark.parametrize("metric", ["accuracy", *MULTICLASS])
@@ -157,7 +160,7 @@ def test_of_more_classes_too(metric: str) -> None:
 def test_an_estimate_follows_the_inputs_where_a_constant_does_not() -> None:
     rng = np.random.default_rng(5)
     baseline = binary_baseline(rng)
-    scores, truth = binary_rows(rng, 20_000, shift=3.0)
+    scores, truth = binary_rows(rng, 20_000, shift=2.0)
     then = measured(*binary_rows(rng, 20_000), baseline, "accuracy").value
     now = measured(scores, truth, baseline, "accuracy").value
     found = estimated(scores, baseline, "accuracy")
@@ -264,10 +267,10 @@ def test_a_changed_concept_withdraws_the_estimate_and_an_old_one_returned_gives_
 def test_a_steady_concept_is_not_withdrawn() -> None:
     rng = np.random.default_rng(11)
     baseline = binary_baseline(rng)
-    concept, withdrawn = windows(rng, baseline, "accuracy", [0.0] * 300)
+    concept, withdrawn = windows(rng, baseline, "accuracy", [0.0] * 150)
     assert not any(withdrawn)
     assert concept is not None
-    assert concept.of("accuracy").misses <= 0.08 * 300
+    assert concept.of("accuracy").misses <= 0.1 * 150
 
 
 def test_the_state_is_json_and_learning_is_pure() -> None:
