@@ -46,7 +46,7 @@ class Gap:
     """A signal: a figure of one group minus that of all other rows.
 
     Attributes:
-        name: In words, for example `sex = Female: selection_rate, minus all others'`.
+        name: In words, for example `selection_rate of sex = Female, against all others`.
         figure: What is compared.
         columns: How rows fall into groups.
         levels: Of the group.
@@ -80,7 +80,7 @@ def gaps_of(baseline: Baseline, *, inputs: Sequence[str], labelled: bool) -> tup
             baseline's notes name them.
         labelled: Whether of figures that need labels, or of those that do not.
     """
-    found = []
+    found: list[Gap] = []
     for groups in baseline.fairness:
         if {column.name for column in groups.columns} <= set(inputs):
             found += _gaps_of(baseline, groups, labelled=labelled)
@@ -96,7 +96,7 @@ def _gaps_of(baseline: Baseline, groups: Groups, *, labelled: bool) -> Iterator[
             smaller = min(ours.rows, others.rows)
             if (figure in LABELLED) == labelled and smaller >= 1:
                 yield Gap(
-                    name=f"{group.name}: {figure}, minus all others'",
+                    name=f"{figure} of {group.name}, against all others",
                     figure=figure,
                     columns=groups.columns,
                     levels=group.levels,
