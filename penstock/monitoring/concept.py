@@ -119,7 +119,7 @@ def learn(
         concept: What earlier windows taught; None: nothing.
         metric: Which metric.
         estimated: Its estimate for the rows that have labels, with the interval given at that time
-            (`although_withdrawn` once the estimate is withdrawn).
+            (`to_compare`, for one that is not shown).
         realized: What the labels of the same rows gave.
         bound: Windows between two false withdrawals, on average at least.
     """

@@ -107,7 +107,7 @@ def estimate(
     baseline: Baseline,
     metric: str,
     concept: Concept | None = None,
-    although_withdrawn: bool = False,
+    to_compare: bool = False,
 ) -> Estimated | NotEstimated:
     """Return what a metric is expected to be on rows without labels.
 
@@ -117,7 +117,8 @@ def estimate(
         baseline: Of the version that scored them.
         metric: One of the task, for example `accuracy`.
         concept: What labels of earlier windows have taught; None: none have come.
-        although_withdrawn: Estimate all the same, to see whether labels agree again.
+        to_compare: Return what is not to be shown too, because labels have contradicted it or have
+            not confirmed it yet: `learn` compares it with labels.
 
     Raises:
         InputError: If the metric is not one of the task, or the scores are of another shape or not
@@ -125,7 +126,7 @@ def estimate(
     """
     _check(scores, baseline, metric)
     learned = (concept or Concept()).of(metric)
-    if learned.withdrawn and not although_withdrawn:
+    if learned.withdrawn and not to_compare:
         return NotEstimated(
             f"The estimate of {metric} is withdrawn: labels disagree with it more often than "
             f"chance explains, in {learned.misses:,} of {learned.windows:,} windows. What a score "
@@ -134,7 +135,8 @@ def estimate(
     if len(scores) < LEAST_ROWS:
         return NotEstimated(f"{len(scores):,} rows are too few; {LEAST_ROWS} are needed.")
     if baseline.task == "regression":
-        found = _regression(scores, baseline, metric, windows=learned.windows)
+        missing = 0 if to_compare else LABELLED_WINDOWS - learned.windows
+        found = _regression(scores, baseline, metric, missing=missing)
     elif baseline.task == "binary":
         found = _binary(scores, baseline, metric)
     else:
@@ -354,18 +356,18 @@ def _variance_of_classes(
 
 
 def _regression(
-    scores: Floats, baseline: Baseline, metric: str, *, windows: int
+    scores: Floats, baseline: Baseline, metric: str, *, missing: int
 ) -> _Found | NotEstimated:
     if metric not in ("mae", "rmse") or baseline.errors is None:
         return NotEstimated(
             f"{metric} cannot be estimated without labels: only mae and rmse follow from the "
             "errors by predicted value."
         )
-    if windows < LABELLED_WINDOWS:
+    if missing > 0:
         return NotEstimated(
             "A regression states no uncertainty with its predictions. How far an estimate by the "
             "holdout's errors is off is learned from labels: those of "
-            f"{LABELLED_WINDOWS - windows} more windows are needed."
+            f"{missing} more windows are needed."
         )
     bins = baseline.scores[0]
     below, above = bins.sums[0] / bins.rows[0], bins.edges[-1]
