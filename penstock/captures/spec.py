@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from penstock.common.secrets import is_reference
 from penstock.records.spec import Spec
 
 CLAIM = "pvc://"
@@ -68,8 +67,7 @@ class ShippedCapturesSpec(CapturesSpec):
 
     @model_validator(mode="after")
     def _is_a_store(self) -> ShippedCapturesSpec:
-        known = self.destination.startswith(_STORES) or is_reference(self.destination)
-        if self.destination and not known:
+        if self.destination and not self.destination.startswith(_STORES):
             raise ValueError(
                 f"destination must begin with s3://, gs://, abfs://, pvc:// or file://, got "
                 f"{self.destination!r}"

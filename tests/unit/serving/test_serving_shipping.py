@@ -71,9 +71,7 @@ def test_an_object_store_holds_what_a_server_answered(
     assert (captured.rows, captured.lost) == (11, 0)
     table = captured.table.to_pylist()
     assert table[0]["scores"] == answers[0]["probabilities"][0]
-    assert table[-1]["request_id"] == "last", (
-        "shipped before the server ends"
-    )
+    assert table[-1]["request_id"] == "last", "shipped before the server ends"
     assert read_labels(bucket, after=None)[0]["label"].to_pylist() == [1]
     assert {path.name for path in tmp_path.iterdir()} == {"shipped"}
 
