@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from penstock.common.secrets import resolve
 from penstock.data.sources.addresses import is_local, local_path
 from penstock.data.sources.files import open_store, store_errors
 from penstock.redaction import redact_address
@@ -151,9 +150,8 @@ def place_at(source: str | Path) -> LocalPlace | RemotePlace:
     """
     if isinstance(source, Path) or is_local(source):
         return LocalPlace(Path(local_path(str(source))))
-    address = resolve(source, where="captures")
-    system, root = open_store(address)
-    return RemotePlace(system, root, redact_address(address))
+    system, root = open_store(source)
+    return RemotePlace(system, root, redact_address(source))
 
 
 def packed(data: bytes) -> bytes:

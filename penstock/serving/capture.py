@@ -151,6 +151,7 @@ class Capture:
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._pending = 0
         self._ended = False
+        self._batch: dict[Kind, list[_Entry]] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self.thread = Supervised("capture", self._run)
@@ -202,9 +203,12 @@ class Capture:
             self._dropped(entry.rows)
 
     def _run(self) -> None:
-        while not self._ended:
-            for kind, entries in self._next().items():
-                self._write(kind, entries)
+        while not self._ended or any(self._batch.values()):
+            if not any(self._batch.values()):
+                self._batch = self._next()
+            for kind, entries in self._batch.items():
+                while entries:
+                    self._write(kind, entries)
             with contextlib.suppress(OSError):
                 self._writer.tick()
         self._writer.close()
@@ -226,15 +230,20 @@ class Capture:
             self._ended = True
         return batch
 
-    def _write(self, kind: Kind, entries: Sequence[_Entry]) -> None:
+    def _write(self, kind: Kind, waiting: list[_Entry]) -> None:
+        """Write entries, up to the first that cannot be written as JSON, and take them off."""
         lines: list[Line] = []
+        entries: list[_Entry] = []
         failure = None
-        for entry in entries:
+        for entry in waiting:
+            entries.append(entry)
             try:
-                # What cannot be written as JSON is found before the first byte.
+                # Found before the first byte is written.
                 lines += self._lines(entry)
             except BaseException as error:
                 failure = error
+                break
+        del waiting[: len(entries)]
         rows = sum(entry.rows for entry in entries)
         written = 0
         try:

@@ -94,6 +94,19 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
         default=1.0,
         help="share of the requests that is captured, by their ids (%(default)s)",
     )
+    add("--capture-to", default="", help="address to ship captured rows to; left out: none are")
+    add(
+        "--capture-seconds",
+        type=float,
+        default=60.0,
+        help="age at which a file is closed to be shipped (%(default)s)",
+    )
+    add(
+        "--capture-spool-bytes",
+        type=int,
+        default=256 << 20,
+        help="bytes of all files that wait to be shipped; rows beyond it are dropped (%(default)s)",
+    )
     add("--remember", type=int, default=100_000, help="rows that labels may come for (%(default)s)")
     add(
         "--feedback-token-file",
@@ -140,6 +153,12 @@ def run(
 
 def _run(options: argparse.Namespace, build: Build | None, notes: Mapping[str, Any]) -> int:
     try:
+        if options.capture_to and options.capture is None:
+            raise InputError(
+                "there is nothing to ship without a folder to capture into",
+                where="--capture-to",
+                remedy="Name the folder with --capture.",
+            )
         with _source(options) as source:
             service = _service(source, options, notes)
         request_log = _request_log(service, options)
@@ -163,6 +182,8 @@ def _run(options: argparse.Namespace, build: Build | None, notes: Mapping[str, A
     finally:
         if request_log.capture is not None:
             request_log.capture.close()
+        if request_log.shipment is not None:
+            request_log.shipment.finish()
     return 0
 
 
@@ -282,6 +303,7 @@ def _request_log(service: Service, options: argparse.Namespace) -> RequestLog:
     from penstock.serving.metrics import ServingMetrics
     from penstock.serving.request_headers import RolloutKey
     from penstock.serving.request_log import RequestLog
+    from penstock.serving.shipment import Shipment
 
     scorer = service.scorer
     metrics = ServingMetrics(
@@ -300,6 +322,8 @@ def _request_log(service: Service, options: argparse.Namespace) -> RequestLog:
                 file_bytes=options.capture_bytes,
                 files=options.capture_files,
                 days=options.capture_days or None,
+                seconds=options.capture_seconds if options.capture_to else None,
+                spool_bytes=options.capture_spool_bytes if options.capture_to else None,
             ),
             written=metrics.captured.inc,
             dropped=metrics.dropped.inc,
@@ -320,4 +344,6 @@ def _request_log(service: Service, options: argparse.Namespace) -> RequestLog:
     if capture is not None:
         restore(request_log.memory, options.capture, version=service.version, rows=options.remember)
         request_log.watch(capture.thread)
+        if options.capture_to:
+            request_log.shipment = Shipment(options.capture, options.capture_to)
     return request_log
