@@ -11,6 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.monitoring import detector
+from penstock.monitoring.bias import ROWS as GAP_ROWS
+from penstock.monitoring.bias import STREAM as GAPS
+from penstock.monitoring.bias import Bias
 from penstock.monitoring.collect import Watched
 from penstock.monitoring.distances import distances
 from penstock.monitoring.performance import loss_of
@@ -75,6 +78,7 @@ class Weighed:
 def weigh(
     table: pa.Table,
     losses: Losses | None,
+    gaps: Blocks | None,
     *,
     watched: Watched,
     reference: Reference,
@@ -88,6 +92,7 @@ def weigh(
     Args:
         table: The rows, as `read_window` returns them.
         losses: Of the rows whose labels came.
+        gaps: Blocks of gaps between groups.
         watched: The model that answered.
         reference: Of the rows that it learned from.
         spec: The section `monitoring`.
@@ -105,7 +110,7 @@ def weigh(
         scores=_scores_column(baseline),
         carry=state.carry(ROWS),
     )
-    more = []
+    more = [gaps] if gaps is not None and gaps.stream in signals.streams else []
     if losses is not None and baseline is not None:
         values = losses.values / _scale(baseline)
         more.append(
@@ -130,18 +135,23 @@ def weigh(
         distances=_distances(window, reference, signals),
         counts=window.counts.model_dump(mode="json"),
         missing=_faults(window),
-        notes=(*notes, *signals.limits),
+        notes=(*notes, *signals.limits, *Bias.of(baseline, inputs=signals.columns).limits),
     )
 
 
 def signals_for(watched: Watched, reference: Reference, spec: MonitoringSpec) -> Signals:
     """Return what is watched of a version: its inputs, its scores, and its loss."""
     baseline = watched.known.baseline if watched.known else None
+    columns = [column.name for column in (watched.model or reference).columns]
+    bias = Bias.of(baseline, inputs=columns)
     return signals_of(
         reference,
-        columns=[column.name for column in watched.model.columns] if watched.model else None,
+        columns=columns,
         scores=_scores_column(baseline),
-        more=[_loss_signal(baseline, spec)] if baseline else (),
+        more=[
+            *([_loss_signal(baseline, spec)] if baseline else ()),
+            *bias.signals(tolerance=spec.gap),
+        ],
         tolerances=spec.tolerances,
     )
 
@@ -201,22 +211,10 @@ def _detected(
     intervals = {}
     for part in blocks:
         for place, signal in enumerate(signals.of(part.stream)):
-            intervals[signal.name] = _interval(part.means[:, place], rows=signals.block_rows)
+            rows = GAP_ROWS if part.stream == GAPS else signals.block_rows
+            intervals[signal.name] = _interval(part.means[:, place], rows=rows)
     figures = [
-        SignalFigure(
-            name=one.signal.name,
-            kind=one.signal.kind,
-            column=one.signal.column,
-            expected=one.signal.expected,
-            value=one.mean,
-            low=intervals[one.signal.name][0],
-            high=intervals[one.signal.name][1],
-            tolerance=one.signal.tolerance,
-            least=one.signal.low,
-            greatest=one.signal.high,
-            log_evidence=one.log_evidence,
-            since=one.since,
-        )
+        _figure(one, one.mean, intervals[one.signal.name])
         for rank, one in enumerate(found.signals)
         if one.mean is not None and (rank < _SHOWN or one.signal.name in named)
     ]
@@ -225,6 +223,31 @@ def _detected(
         threshold=found.threshold,
         signals=tuple(figures),
         since=found.since,
+    )
+
+
+def _figure(
+    found: detector.SignalEvidence, mean: float, interval: tuple[float, float]
+) -> SignalFigure:
+    signal = found.signal
+    # A gap was brought from -1 to 1 to where the detector takes it.
+    stretch, shift = (2.0, 1.0) if signal.stream == GAPS else (1.0, 0.0)
+    values = {
+        "expected": signal.expected,
+        "value": mean,
+        "low": interval[0],
+        "high": interval[1],
+        "least": signal.low,
+        "greatest": signal.high,
+    }
+    return SignalFigure(
+        name=signal.name,
+        kind=signal.kind,
+        column=signal.column,
+        tolerance=stretch * signal.tolerance,
+        log_evidence=found.log_evidence,
+        since=found.since,
+        **{name: stretch * value - shift for name, value in values.items()},
     )
 
 

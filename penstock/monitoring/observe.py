@@ -70,7 +70,7 @@ def observe(
             "label_cursor": label_cursor.model_dump(mode="json"),
         }
     )
-    losses = None
+    value = None
     if watched.known is not None:
         value = worth(
             rows.table,
@@ -81,13 +81,13 @@ def observe(
             number=looked.number,
             taught=before.concept,
         )
-        losses = value.losses
         found |= {"performance": value.performance, "notes": value.notes}
         progress = progress.model_copy(update={"concept": value.concept})
     if watched.reference is not None:
         data = weigh(
             rows.table,
-            losses,
+            value.losses if value else None,
+            value.gaps if value else None,
             watched=watched,
             reference=watched.reference,
             spec=spec,

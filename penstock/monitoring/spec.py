@@ -105,6 +105,13 @@ class MonitoringSpec(Spec):
         "service: all columns, signals and looks together",
     )
     tolerances: Tolerances = Tolerances()
+    gap: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="By how much the gap between groups that a rule on fairness compares may "
+        "change: their shares of positive predictions",
+    )
     performance: PerformanceSpec = PerformanceSpec()
     operations: OperationsSpec = OperationsSpec()
     lost: float = Field(

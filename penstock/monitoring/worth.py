@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from penstock.errors import PenstockError
 from penstock.monitoring.answered import Answered, keys_of
+from penstock.monitoring.bias import Bias
 from penstock.monitoring.concept import Concept, learn
 from penstock.monitoring.evidence import Losses
 from penstock.monitoring.performance import (
@@ -21,6 +22,7 @@ from penstock.monitoring.performance import (
     realized,
 )
 from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.window import INPUTS, Blocks
 from penstock.records.baseline import Baseline
 from penstock.records.estimate import Estimate
 from penstock.records.monitoring import Known, Performance
@@ -38,12 +40,14 @@ class Worth:
     Attributes:
         performance: The figures.
         losses: Of the rows whose labels came; None: none did.
+        gaps: Blocks of gaps between groups; None: none is watched, or there are too few rows.
         concept: What labels have taught of the estimates, JSON-ready.
         notes: What a reader should know.
     """
 
     performance: Performance
     losses: Losses | None
+    gaps: Blocks | None
     concept: dict[str, Any]
     notes: tuple[str, ...]
 
@@ -76,7 +80,7 @@ def worth(
     guess = _estimate(scores, baseline, metric, concept)
     found, losses, notes = _labelled(labels, baseline, metric, answered)
     if found is not None and losses is not None:
-        again = _estimate(found.scores, baseline, metric, concept, although_withdrawn=True)
+        again = _estimate(found.scores, baseline, metric, concept, to_compare=True)
         if isinstance(again, Estimated) and isinstance(found.measured, Realized):
             concept = learn(concept, metric=metric, estimated=again, realized=found.measured)
     measured = found.measured if found else None
@@ -97,7 +101,19 @@ def worth(
     )
     if isinstance(guess, Estimated) and guess.note:
         notes.append(guess.note)
-    return Worth(performance, losses, concept.model_dump(mode="json"), tuple(notes))
+    bias = Bias.of(baseline, inputs=inputs_of(table))
+    return Worth(
+        performance=performance,
+        losses=losses,
+        gaps=bias.blocks(rows, scores, baseline=baseline),
+        concept=concept.model_dump(mode="json"),
+        notes=tuple(notes),
+    )
+
+
+def inputs_of(table: pa.Table) -> list[str]:
+    """Return the inputs that captured rows have."""
+    return [name.removeprefix(INPUTS) for name in table.column_names if name.startswith(INPUTS)]
 
 
 @dataclass(frozen=True)
@@ -158,7 +174,7 @@ def _estimate(
     metric: str,
     concept: Concept,
     *,
-    although_withdrawn: bool = False,
+    to_compare: bool = False,
 ) -> Estimated | NotEstimated:
     try:
         return estimate(
@@ -166,7 +182,7 @@ def _estimate(
             baseline=baseline,
             metric=metric,
             concept=concept,
-            although_withdrawn=although_withdrawn,
+            to_compare=to_compare,
         )
     except PenstockError as error:
         return NotEstimated(str(error))

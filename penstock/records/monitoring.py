@@ -28,8 +28,8 @@ WORTH = ("loss", "kpi")
 class SignalFigure(Value):
     """One signal in one window, beside what the reference expects of it.
 
-    `value` is a share or a mean from 0 to 1; `low` and `high` are its interval in this window
-    alone.
+    `value` is a share or a mean from 0 to 1, of a gap between groups from -1 to 1; `low` and `high`
+    are its interval in this window alone.
     """
 
     name: str = Field(description="For example `amount: missing`")

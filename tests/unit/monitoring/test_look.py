@@ -85,6 +85,22 @@ def test_labels_of_rows_that_are_not_known_are_said(shop: Shop) -> None:
     assert not shop.state.last.notes
 
 
+def test_a_gap_between_groups_that_widens_is_drift(shop: Shop) -> None:
+    shop.serve()
+    assert shop.look().kind == "healthy"
+    for _ in range(4):
+        shop.serve(8000, favoured="Kiel")
+        verdict = shop.look()
+    assert verdict.kind == "drifted"
+    (gap, *_) = [one for one in verdict.drift.guilty if one.kind == "gap"]
+    assert gap.column == "city"
+    assert gap.name == "gap: selection rate of city = Kiel, against all others"
+    assert abs(gap.expected) < 0.02
+    assert 0.15 < gap.low < gap.value < gap.high < 0.35
+    assert gap.tolerance == pytest.approx(0.05)
+    assert "selection rate of city = Kiel" in shop.monitor.folder.page.read_text()
+
+
 def test_nothing_captured_is_a_sentence(shop: Shop) -> None:
     assert shop.look().kind == "blind"
     shop.problem = "Nothing is being served."

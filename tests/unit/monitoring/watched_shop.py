@@ -20,7 +20,14 @@ from penstock.monitoring.look import Monitor
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.monitoring.state import MonitorFolder
 from penstock.notification import NotifySpec
-from penstock.records.baseline import Baseline, LossFigure, ScoreBins
+from penstock.records.baseline import (
+    Baseline,
+    Group,
+    GroupColumn,
+    Groups,
+    LossFigure,
+    ScoreBins,
+)
 from penstock.records.dataset import Column
 from penstock.records.estimate import Estimate
 from penstock.records.monitoring import Known, Verdict
@@ -49,9 +56,11 @@ def table(rows: int, *, seed: int, shift: float = 0.0, missing: float = 0.0) -> 
     }
 
 
-def scores_of(columns: dict[str, Any]) -> list[float]:
-    """The probability of yes, which amounts decide."""
-    return (1 / (1 + np.exp(-2 * np.array(columns["amount"])))).tolist()
+def scores_of(columns: dict[str, Any], *, favoured: str = "") -> list[float]:
+    """The probability of yes, which amounts decide; one city may be favoured."""
+    amounts = np.array(columns["amount"])
+    extra = 0.6 * (np.array(columns["city"]) == favoured)
+    return (1 / (1 + np.exp(-2 * (amounts + extra)))).tolist()
 
 
 def truths_of(scores: list[float], *, seed: int, turned: float = 0.0) -> list[str]:
@@ -63,12 +72,43 @@ def truths_of(scores: list[float], *, seed: int, turned: float = 0.0) -> list[st
 
 
 def known(rows: int = 20_000) -> Known:
-    """What the model was worth on a holdout."""
-    scores = np.array(scores_of(table(rows, seed=1)))
+    """What the model was worth on a holdout, and by city."""
+    columns = table(rows, seed=1)
+    scores = np.array(scores_of(columns))
     truth = np.array(truths_of(scores.tolist(), seed=2)) == "yes"
     edges = np.unique(np.append(np.quantile(scores, np.linspace(0.05, 1, 20)), 0.4999999))
     place = np.searchsorted(edges, scores, side="left")
     wrong = (scores >= 0.5) != truth
+    city = np.array(columns["city"])
+    loss = {"error": LossFigure(mean=float(wrong.mean()), deviation=float(wrong.std()))}
+
+    def confusion(of: Any) -> tuple[tuple[int, ...], ...]:
+        codes = truth[of] * 2 + (scores[of] >= 0.5)
+        counts = np.bincount(codes, minlength=4).tolist()
+        return (tuple(counts[:2]), tuple(counts[2:]), (0, 0))
+
+    def bins(of: Any) -> ScoreBins:
+        hits = np.bincount(place[of & truth], minlength=len(edges))
+        return ScoreBins(
+            edges=tuple(edges),
+            rows=tuple(np.bincount(place[of], minlength=len(edges)).tolist()),
+            sums=tuple(np.bincount(place[of], weights=scores[of], minlength=len(edges)).tolist()),
+            hits=tuple(hits.tolist()),
+        )
+
+    every = np.ones(rows, dtype=bool)
+    cities = GroupColumn(name="city", kind="category", values=("Bonn", "Kiel", "Ulm"))
+    groups = tuple(
+        Group(
+            name=f"city = {name}",
+            levels=(level,),
+            rows=int((city == name).sum()),
+            scores=bins(city == name),
+            confusion=confusion(city == name),
+            losses=loss,
+        )
+        for level, name in enumerate(cities.values)
+    )
     baseline = Baseline(
         task="binary",
         target="buys",
@@ -78,15 +118,10 @@ def known(rows: int = 20_000) -> Known:
         rows=rows,
         classes=("no", "yes"),
         threshold=0.5,
-        scores=(
-            ScoreBins(
-                edges=tuple(edges),
-                rows=tuple(np.bincount(place, minlength=len(edges)).tolist()),
-                sums=tuple(np.bincount(place, weights=scores, minlength=len(edges)).tolist()),
-                hits=tuple(np.bincount(place[truth], minlength=len(edges)).tolist()),
-            ),
-        ),
-        losses={"error": LossFigure(mean=float(wrong.mean()), deviation=float(wrong.std()))},
+        scores=(bins(every),),
+        confusion=confusion(every),
+        losses=loss,
+        fairness=(Groups(columns=(cities,), groups=groups),),
     )
     value = float(1 - wrong.mean())
     figure = Estimate(value=value, low=value - 0.01, high=value + 0.01)
@@ -125,12 +160,13 @@ class Shop:
         labels: bool = False,
         turned: float = 0.0,
         size: int = 50,
+        favoured: str = "",
         **changes: Any,
     ) -> None:
         """Answer rows, spread over the next hour, and have their labels come."""
         self.count += 1
         columns = table(rows, seed=100 + self.count, **changes)
-        scores = scores_of(columns)
+        scores = scores_of(columns, favoured=favoured)
         truths = truths_of(scores, seed=200 + self.count, turned=turned)
         begin = (BEGIN + timedelta(hours=self.hours)).timestamp()
         with self._capture() as capture:
