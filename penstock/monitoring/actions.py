@@ -1,4 +1,4 @@
-"""What follows from a verdict: what is done, and what people are told.
+"""What follows from a verdict: what is suggested or done, and what people are told.
 
 Each action is a kind of `records.monitoring.Action`. Today the monitor suggests; whatever acts on
 its own belongs here too: after the verdict is written, and counted in the state with it.
@@ -6,8 +6,83 @@ its own belongs here too: after the verdict is written, and counted in the state
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
+
 from penstock.monitoring import words
-from penstock.records.monitoring import ALARMS, Action, Notice, Verdict
+from penstock.monitoring.spec import MonitoringSpec
+from penstock.records.monitoring import (
+    ALARMS,
+    Action,
+    Alarm,
+    Cause,
+    Looked,
+    MonitorState,
+    Notice,
+    Verdict,
+    VerdictKind,
+)
+
+REFUSALS = 3
+"""Runs refused in a row after which nothing more is suggested."""
+
+_MONTH = timedelta(days=30)
+
+
+def suggestion(
+    looked: Looked,
+    *,
+    kind: VerdictKind,
+    cause: Cause,
+    alarms: Sequence[Alarm],
+    state: MonitorState,
+    spec: MonitoringSpec,
+) -> tuple[bool, str]:
+    """Return whether a look suggests to train again, and else what bars it, in a sentence.
+
+    It is suggested once for each alarm, and once more where an alarm on the loss follows. A fault
+    of the data's quality never suggests it.
+
+    Args:
+        looked: What the look saw.
+        kind: The verdict on it.
+        cause: What that is about.
+        alarms: Those that stand.
+        state: As the look before left it.
+        spec: The section `monitoring`.
+    """
+    wanted = kind in ("drifted", "degraded") and cause in ("data drift", "performance")
+    if spec.retrain == "never" or not wanted or not alarms:
+        return False, ""
+    newest = max(one.number for one in alarms)
+    if any(one.kind == "suggested" and one.number >= newest for one in state.actions):
+        return False, ""
+    bar = _bar(looked, state=state, spec=spec)
+    return not bar, bar
+
+
+def _bar(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> str:
+    """Return why nothing is done now, although an alarm asks for it; empty: nothing bars it."""
+    if looked.refused >= REFUSALS:
+        return (
+            f"The last {looked.refused} runs were refused, so training again is not suggested any "
+            "more. Read their decisions: the gate, the data or the features need a person."
+        )
+    recent = [one for one in state.actions if looked.time - one.time < _MONTH]
+    if len(recent) >= spec.actions_per_month:
+        return (
+            f"Nothing more is suggested: {len(recent)} actions were taken within 30 days, and "
+            f"monitoring.actions_per_month allows {spec.actions_per_month}."
+        )
+    rest = timedelta(hours=spec.cooldown)
+    # An action in the future was noted before a clock was set back.
+    last = min(max(one.time for one in recent), looked.time) if recent else None
+    if last is not None and looked.time - last < rest:
+        return (
+            f"Nothing more is suggested before {words.moment(last + rest)}: the last action was at "
+            f"{words.moment(last)}."
+        )
+    return ""
 
 
 def actions_of(verdict: Verdict) -> tuple[Action, ...]:

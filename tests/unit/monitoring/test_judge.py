@@ -228,6 +228,30 @@ def test_errors_of_the_server_have_a_limit(errors: int, kind: str) -> None:
     assert verdict.suggests == ""
 
 
+def test_what_people_were_told_of_does_not_come_and_go_at_its_limit() -> None:
+    watch = Watch()
+    errors = [60, 40, 60, 34]
+    kinds = [
+        watch.look(
+            operations=ServiceFigures(requests=1000, client_errors=0, server_errors=count)
+        ).kind
+        for count in errors
+    ]
+    assert kinds == ["degraded", "degraded", "degraded", "healthy"]
+    assert [watch.look(rows=1000, lost=lost).kind for lost in (60, 40, 30)] == [
+        "blind",
+        "blind",
+        "healthy",
+    ]
+    alarm = drift(9, signal())
+    metrics = [0.80, 0.86, None, 0.84, 0.87]
+    seen = [
+        watch.look(drift=alarm, performance=worth(realized=value) if value else None).kind
+        for value in metrics
+    ]
+    assert seen == ["degraded", "degraded", "degraded", "degraded", "drifted"]
+
+
 def test_few_requests_break_no_limit() -> None:
     seen = ServiceFigures(requests=10, client_errors=0, server_errors=5)
     assert Watch().look(operations=seen).kind == "healthy"
