@@ -71,17 +71,27 @@ class Answered:
         Args:
             keys: Of the labels.
         """
-        found: dict[int, NDArray[np.float64]] = {}
+        left = np.arange(len(keys))
+        places: list[NDArray[np.intp]] = []
+        scores: list[Floats] = []
         for path in self._paths():
-            with contextlib.suppress(OSError, ValueError, KeyError), np.load(path) as kept:
-                at = np.argsort(kept["keys"], kind="stable")
-                ordered = kept["keys"][at]
-                place = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
-                for label in np.flatnonzero(ordered[place] == keys):
-                    found.setdefault(int(label), kept["scores"][at[place[label]]])
-        places = sorted(found)
-        scores = np.array([found[place] for place in places], dtype=np.float64)
-        return Joined(np.array(places, dtype=np.intp), scores)
+            if not len(left):
+                break
+            known, values = self._read(path)
+            if not len(known):
+                continue
+            order = np.argsort(known, kind="stable")
+            ordered = known[order]
+            at = np.minimum(np.searchsorted(ordered, keys[left]), len(ordered) - 1)
+            hit = ordered[at] == keys[left]
+            places.append(left[hit])
+            scores.append(values[order[at[hit]]])
+            left = left[~hit]
+        if not places:
+            return Joined(np.empty(0, dtype=np.intp), np.empty(0))
+        found = np.concatenate(places)
+        rising = np.argsort(found, kind="stable")
+        return Joined(found[rising], np.concatenate(scores)[rising])
 
     def forget(self) -> None:
         """Delete all: they are another version's."""
@@ -97,6 +107,12 @@ class Answered:
             if kept > rows:
                 with contextlib.suppress(OSError):
                     path.unlink()
+
+    def _read(self, path: Path) -> tuple[Keys, Floats]:
+        """Return keys and scores of a look; none where its file cannot be read."""
+        with contextlib.suppress(OSError, ValueError, KeyError), np.load(path) as kept:
+            return kept["keys"], kept["scores"]
+        return np.empty(0, dtype=np.uint64), np.empty(0)
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("[0-9]*-[0-9]*.npz"))

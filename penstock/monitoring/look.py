@@ -23,7 +23,7 @@ from penstock.notification import Message, NotifySpec, deliver
 from penstock.records.monitoring import Looked, MonitorState, Notice, Verdict
 from penstock.reports.page import with_navigation
 
-_SHOWN = 200
+_SHOWN = 100
 """Looks that the page draws."""
 
 
