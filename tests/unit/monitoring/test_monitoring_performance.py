@@ -246,6 +246,26 @@ def test_a_concept_that_wanders_widens_the_interval_and_a_steady_one_does_not() 
     assert widths[2] > 1.3 * widths[0]
 
 
+def test_labels_that_come_in_small_parts_do_not_widen_the_estimate_of_many_rows() -> None:
+    rng = np.random.default_rng(21)
+    baseline = binary_baseline(rng)
+    scores, _ = binary_rows(rng, 20_000)
+    widths = []
+    concept: Concept | None = None
+    for parts in ([2000] * 10, [40] * 60):
+        for rows in parts:
+            some, truth = binary_rows(rng, rows)
+            concept = learn(
+                concept,
+                metric="accuracy",
+                estimated=estimated(some, baseline, "accuracy", concept=concept),
+                realized=measured(some, truth, baseline, "accuracy"),
+            )
+        one = estimated(scores, baseline, "accuracy", concept=concept)
+        widths.append(one.high - one.low)
+    assert widths[1] < 1.3 * widths[0]
+
+
 def test_a_changed_concept_withdraws_the_estimate_and_an_old_one_returned_gives_it_back() -> None:
     rng = np.random.default_rng(10)
     baseline = binary_baseline(rng)
