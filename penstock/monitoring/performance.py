@@ -123,6 +123,20 @@ def estimate(
     Raises:
         InputError: If the metric is not one of the task, or the scores are of another shape or not
             finite.
+
+    Example:
+        >>> from penstock.records.baseline import ScoreBins
+        >>> bins = ScoreBins(
+        ...     edges=(0.1, 0.9), rows=(5000, 5000), sums=(500, 4500), hits=(450, 4550)
+        ... )
+        >>> baseline = Baseline(
+        ...     task="binary", target="y", metric="accuracy", model="sha256:0", dataset="rows1:0",
+        ...     rows=10_000, classes=("no", "yes"), threshold=0.5, scores=(bins,), losses={},
+        ... )
+        >>> scores = np.array([0.1] * 500 + [0.9] * 300 + [0.5] * 200)
+        >>> found = estimate(scores, baseline=baseline, metric="accuracy")
+        >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
+        (0.828, 0.806, 0.85)
     """
     _check(scores, baseline, metric)
     learned = (concept or Concept()).of(metric)
