@@ -11,6 +11,7 @@ from pathlib import Path
 from penstock import __version__
 from penstock.common.secrets import keep_environment
 from penstock.errors import InputError, MissingLibraryError, PenstockError, UsageError
+from penstock.pipelines.captures_commands import add_captures_commands
 from penstock.pipelines.gate_command import add_gate_command
 from penstock.pipelines.kubeflow_commands import add_remote_commands
 from penstock.pipelines.located import add_project_argument, add_settings, home_of, locate
@@ -70,6 +71,7 @@ def parser() -> argparse.ArgumentParser:
     add_gate_command(commands)
     add_service_commands(commands)
     add_monitor_command(commands)
+    add_captures_commands(commands)
     add_remote_commands(commands)
     add_records_commands(commands)
     return parser

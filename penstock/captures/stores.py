@@ -38,6 +38,7 @@ class Part:
         file: Its file, below the source.
         read: Returns its lines as they lie there. FileNotFoundError: it is gone. ValueError: it is
             not what its manifest says.
+        size: Bytes of its lines, where it is closed.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Part:
     dropped_before: int
     file: tuple[str, str]
     read: Callable[[], bytes]
+    size: int = 0
 
 
 @dataclass
@@ -177,6 +179,7 @@ def _view(
             dropped_before=opened.dropped,
             file=(folder, opened.file),
             read=path.read_bytes,
+            size=closed.bytes if closed else 0,
         )
         parts.insert(0, part)
     ended = log.ended or {"dropped": live, "unwritten": {}}
@@ -268,6 +271,7 @@ def _add(each: Written, manifest: Manifest, place: LocalPlace | RemotePlace) -> 
             dropped_before=segment.dropped_before,
             file=(each.folder, manifest.file),
             read=read,
+            size=segment.bytes,
         )
     )
 

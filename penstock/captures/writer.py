@@ -51,6 +51,19 @@ class Bounds:
     seconds: float | None = None
     spool_bytes: int | None = None
 
+    @classmethod
+    def of(cls, *, megabytes: int, days: float) -> Bounds:
+        """Return the bounds of a store: its size of each kind in four files at least, and its age.
+
+        Example:
+            >>> bounds = Bounds.of(megabytes=640, days=90)
+            >>> bounds.files, bounds.file_bytes >> 20
+            (10, 64)
+        """
+        size = megabytes << 20
+        each = min(cls.file_bytes, size // 4)
+        return cls(file_bytes=each, files=size // each, days=days or None)
+
 
 @dataclass(frozen=True)
 class Line:

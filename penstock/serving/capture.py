@@ -48,7 +48,7 @@ class Rows:
         mirrored: Whether the request was a copy.
         replayed: Whether it was sent by a rollout rather than a user.
         inputs: Values by column, as they were sent.
-        scores: One score a row.
+        scores: One score a row, None where the model gives none.
         labels: One predicted label a row.
         vectors: One score a class for each row, in the order of the model's classes; None: there
             are no more than two.
@@ -60,7 +60,7 @@ class Rows:
     mirrored: bool
     replayed: bool
     inputs: Mapping[str, Sequence[Any]]
-    scores: Sequence[float]
+    scores: Sequence[float | None]
     labels: Sequence[Any]
     vectors: Sequence[Sequence[float]] | None = None
 

@@ -346,4 +346,5 @@ def _request_log(service: Service, options: argparse.Namespace) -> RequestLog:
         request_log.watch(capture.thread)
         if options.capture_to:
             request_log.shipment = Shipment(options.capture, options.capture_to)
+            metrics.watch_spool(options.capture)
     return request_log
