@@ -20,13 +20,13 @@ IMAGES = Path(__file__).resolve().parent.parent / "docs" / "images"
 PENSTOCK = Path(sys.executable).with_name("penstock")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
-PLACE = Path(tempfile.gettempdir()) / "tutorial"
+PLACE = Path(tempfile.gettempdir()) / "penstock-tutorial"
 """Where the tutorial is followed: the reports show paths, so they are to be short and the same."""
 
 PROJECT = "example/project.yaml"
 PICTURES = {
-    "data": ("first", "validation", 960, 860),
-    "training": ("first", "training", 960, 900),
+    "data": ("first", "validation", 1240, 860),
+    "training": ("first", "training", 960, 1120),
     "decision": ("first", "decision", 960, 900),
     "canary": ("second", "rollout", 960, 1000),
 }
@@ -52,7 +52,7 @@ def main() -> int:
         runs = dict(zip(("first", "second"), sorted((home / "runs").iterdir()), strict=True))
         for name, (run, page, width, height) in PICTURES.items():
             _take(browser, runs[run] / "reports" / f"{page}.html", name, width, height)
-        _take(browser, home / "index.html", "index", 1120, 1000)
+        _take(browser, home / "index.html", "index", 1120, 1330)
     finally:
         subprocess.run([PENSTOCK, "stop", PROJECT], cwd=PLACE, check=False)
         shutil.rmtree(PLACE)
