@@ -228,8 +228,8 @@ def _canaries(runs: Sequence[PastRun], rollouts: Sequence[Rollout], *, home: Pat
             Cell(str(rollout.candidate), strong=True),
             str(rollout.stable or "none"),
             Cell(*_ROLLOUTS[rollout.outcome]),
-            f"Fault injection ({rollout.drill}): {rollout.reason}"
-            if rollout.drill
+            f"Fault injection ({rollout.fault}): {rollout.reason}"
+            if rollout.fault
             else rollout.reason,
             Cell("", links=_links(recorded[rollout.identity], "rollout", "card", home=home))
             if rollout.identity in recorded

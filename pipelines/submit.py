@@ -194,7 +194,7 @@ def account_granted(account: str) -> Iterator[None]:
         raise ServiceError(
             error.what,
             where=error.where,
-            remedy=f"Kubeflow Pipelines from 2.18 on wants {account} in ALLOWEDSERVICEACCOUNTS of "
+            remedy=f"Kubeflow Pipelines from 2.18 on needs {account} in ALLOWEDSERVICEACCOUNTS of "
             "its API server (kubectl set env deployment/ml-pipeline -n kubeflow "
             f"ALLOWEDSERVICEACCOUNTS={account}, with the others that are there), and, where it has "
             "several users, the verb use on that service account for you: docs/submission.md.",

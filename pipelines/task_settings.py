@@ -25,7 +25,7 @@ def sized(
     memory: str = "1Gi",
     cpu: str = "500m",
 ) -> dsl.PipelineTask:
-    """Return the task, named for people and with what it asks of a node.
+    """Return the task, named for people and with what it requests of a node.
 
     Args:
         task: The task.

@@ -3,7 +3,7 @@
 KFP reports of a task what Argo reports of its nodes. For a task `deploy` there are a node
 `deploy-driver`, which evaluates its inputs, a node `deploy`, and under it `executor`, the
 container; a task taken from the cache has a skipped executor. A condition is a node too, with a
-driver, and is skipped when it does not hold. KFP 2.17 tells Argo to try every template again after
+driver, and is skipped when it does not hold. KFP 2.17 has Argo try every template again after
 an error, and then each of these has its attempts below it: `deploy(0)`, and `executor` under that.
 A real 2.17.0 was seen to name no pods: then a task's container, and so its log, is not found.
 """
@@ -232,7 +232,7 @@ class Nodes:
         return self.state(task) == "done" and not self.cached(task)
 
     def cached(self, task: str) -> bool:
-        """Return whether a task's container was skipped; where no pod is named, nothing tells."""
+        """Return whether a task's container was skipped; where no pod is named, it is not known."""
         return any(node.state != "SUCCEEDED" for node in self._executors(task))
 
     def containers(self, task: str) -> list[Any]:

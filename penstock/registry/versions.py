@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from penstock import model, tracking
 from penstock.common import files
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
-from penstock.registry import audit
+from penstock.registry import audit, registration
 from penstock.registry.audit import Actor
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def require_as_registered(version: Version, *, tracking_uri: str) -> None:
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
         log = audit.read(store.get_registered_model(version.name).tags)
-        audit.require_registered(store, log, version, tags=REGISTERED_TAGS)
+        registration.require_registered(store, log, version, tags=REGISTERED_TAGS)
 
 
 def artifacts_of(name: str, version: int, *, tracking_uri: str) -> str:

@@ -96,7 +96,7 @@ def approve(target: Target) -> str:
 def abort(target: Target, *, reason: str, patience: float = 60.0) -> Rollout | None:
     """Roll back the rollout that is under way.
 
-    A controller that runs is asked to: it does so at its next look.
+    A controller that runs does it at its next poll.
 
     Args:
         target: Where the service lives.
@@ -163,7 +163,7 @@ def roll_back(
     router = target.router
     with router.exclusive():
         router.open()
-        for ended in settle(target, reason="A rollback was asked for."):
+        for ended in settle(target, reason="A rollback was requested."):
             finished = ended.purpose == "return" and ended.outcome == "promoted"
             if finished and to in (None, ended.candidate):
                 return ended

@@ -37,9 +37,9 @@ _ABORT = "abort"
 
 
 class Journal:
-    """One rollout: the lines of its store, and what people said to it in between.
+    """One rollout: the lines of its store, and people's approvals and aborts in between.
 
-    The first line is the rollout as it was planned, what it was asked for with, and its first
+    The first line is the rollout as it was planned, its inputs, and its first
     transition; each line after it is a transition or an interval. A line that a crash cut short was
     not acted on, and does not count: a rollout has begun once its first line is whole.
 
@@ -77,7 +77,7 @@ class Journal:
 
     @property
     def order(self) -> Order | ReturnOrder | None:
-        """What the rollout was asked for with.
+        """The inputs of the rollout.
 
         None where an earlier release did not keep it, as of a return to an earlier champion.
         """
@@ -182,8 +182,8 @@ class Journal:
         self._store.leave(_ABORT, reason)
 
     @property
-    def abort_asked(self) -> str | None:
-        """Why somebody asked to abort, or None."""
+    def abort_requested(self) -> str | None:
+        """Why an abort was requested, or None."""
         return self._store.note(_ABORT)
 
     def _shorten(self) -> None:

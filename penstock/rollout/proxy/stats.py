@@ -52,7 +52,7 @@ class Outcome:
         seconds: From sending the request to having the answer.
         unreachable: Whether no connection came about.
         replayed: Whether the request was marked as replayed.
-        body: The answer, where it may tell predictions; else empty.
+        body: The answer, where it may hold predictions; else empty.
         header_length: How many bytes of it are JSON, binary tensors being the rest; None: all are.
     """
 
@@ -149,7 +149,7 @@ class Stats:
 
 @dataclass
 class PairStats:
-    """Counters of the requests that stable version and candidate were both asked.
+    """Counters of the requests that stable version and candidate both got.
 
     `known` holds the ids of those that both answered with 2xx, the oldest first.
     """
@@ -185,7 +185,7 @@ class PairStats:
 
 @dataclass
 class Pair:
-    """One request that both are asked, until both have ended it."""
+    """One request that both get, until both have ended it."""
 
     stats: PairStats
     edges: Buckets

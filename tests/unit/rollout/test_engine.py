@@ -487,7 +487,7 @@ def test_a_step_that_nobody_approves_goes_back(world: World) -> None:
 
 def test_a_word_of_abort_is_heard_at_the_next_look(world: World) -> None:
     def ask(name: str) -> None:
-        if world.router.weight == 10 and world.journal.abort_asked is None:
+        if world.router.weight == 10 and world.journal.abort_requested is None:
             world.journal.ask_to_abort("a customer called")
 
     world.router.script = ask
@@ -496,9 +496,9 @@ def test_a_word_of_abort_is_heard_at_the_next_look(world: World) -> None:
     world.assert_legal()
 
 
-def test_a_drill_is_never_promoted(world: World) -> None:
-    world.begin(drill="slow")
-    assert "this is a drill" in world.run().reason
+def test_a_version_with_a_fault_is_never_promoted(world: World) -> None:
+    world.begin(fault="slow")
+    assert "a fault was injected" in world.run().reason
     world.assert_legal()
 
 

@@ -39,7 +39,7 @@ class SlicesRule(Rule[SlicesSpec, Slices]):
     record = (Slices | None, None)
 
     def describe(self, settings: SlicesSpec) -> Iterator[tuple[str, str]]:
-        """Yield what it asks."""
+        """Yield its requirement."""
         sentences = ["The model must not fail a part of the rows while it does well on the whole."]
         if settings.at_least is not None:
             sentences.append(f"No part may be shown to lie below {settings.at_least:g}.")

@@ -122,14 +122,14 @@ def test_notes_of_others_are_kept(cluster: Cluster, lease: ClusterLease) -> None
     Journal(store(cluster)).ask_to_abort("enough")
     Journal(store(cluster)).ask_to_abort("enough of it")
     journal.go("shadow", reason="Ready.")
-    assert (journal.approval_of(0), journal.abort_asked) == ("ada", "enough of it")
+    assert (journal.approval_of(0), journal.abort_requested) == ("ada", "enough of it")
     assert journal.approval_of(1) is None
 
 
 def test_a_look_for_a_note_reads_no_journal(cluster: Cluster, lease: ClusterLease) -> None:
     journal = begun(cluster, lease)
     del cluster.calls[:]
-    assert journal.abort_asked is None
+    assert journal.abort_requested is None
     (call,) = [path for _, path in cluster.calls if "configmaps" in path]
     assert call.endswith("/penstock-note-s-2-abc-abort")
 
