@@ -133,7 +133,7 @@ def terminate(run: str, *, client: Any, endpoint: Endpoint) -> None:
         client.terminate_run(run)
 
 
-def account_doubt(account: str, *, namespace: str) -> str:
+def account_warning(account: str, *, namespace: str) -> str:
     """Return why this machine's Kubernetes user may not use an account; empty if it may.
 
     It is also empty if there is no kubeconfig, if its cluster does not respond within seconds, or

@@ -78,9 +78,11 @@ def comments_and_strings(module: str) -> str:
         >>> comments_and_strings('drill = "a text"\n# why: drill')
         'a text\n# why: drill'
     """
+    # From Python 3.12 on an f-string is several tokens.
+    kinds = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", None)}
     lines = [""] * (module.count("\n") + 1)
     for token in tokenize.generate_tokens(io.StringIO(module).readline):
-        if token.type in (tokenize.COMMENT, tokenize.STRING) and " " in token.string:
+        if token.type in kinds and " " in token.string:
             for number, part in enumerate(token.string.splitlines(), start=token.start[0] - 1):
                 lines[number] += part.strip().strip('"') + " "
     return "\n".join(line.strip() for line in lines)

@@ -171,8 +171,10 @@ def _meanings(evaluation: Evaluation, policy: Policy) -> list[Section]:
 
 def _notes(evaluation: Evaluation) -> list[Section]:
     notes = [*evaluation.notes]
-    if evaluation.champion_note:
-        notes.insert(0, evaluation.champion_note)
+    # The evaluation's notes quote it, but not those of an earlier release.
+    champion = evaluation.champion_note
+    if champion and not any(champion in note for note in notes):
+        notes.insert(0, champion)
     if not notes:
         return []
     return [Section("Notes", "".join(map(paragraph, notes)), "From the evaluation.")]

@@ -14,7 +14,6 @@ from penstock import model, tracking
 from penstock.common import files
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
 from penstock.registry import audit, registration
-from penstock.registry.audit import Actor
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -146,17 +145,6 @@ def tag(name: str, version: int, tags: Mapping[str, str], *, tracking_uri: str) 
     with answers(tracking_uri):
         for key, value in tags.items():
             store.set_model_version_tag(name, str(version), key, value[:_TAG_LENGTH])
-
-
-def record_event(name: str, version: int, event: str, *, actor: Actor, tracking_uri: str) -> None:
-    """Add an entry on a version to the audit log.
-
-    Raises:
-        ServiceError: If the registry does not take it.
-    """
-    store = tracking.client(tracking_uri)
-    with answers(tracking_uri):
-        audit.record(store, name, event=event, uri=f"models:/{name}/{version}", actor=actor)
 
 
 def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:

@@ -177,8 +177,8 @@ class Journal:
         """Return who approved a step that holds, or None."""
         return self._store.note(f"{_APPROVED}-{step}")
 
-    def ask_to_abort(self, reason: str) -> None:
-        """Ask whoever runs this rollout to roll it back."""
+    def request_abort(self, reason: str) -> None:
+        """Leave a note that the rollout is to be rolled back; its controller reads it."""
         self._store.leave(_ABORT, reason)
 
     @property

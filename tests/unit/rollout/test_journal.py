@@ -270,7 +270,7 @@ def test_words_of_people_are_kept_beside_it(tmp_path: Path) -> None:
     assert journal.approval_of(0) is None
     assert journal.abort_requested is None
     journal.approve(0, by="ada")
-    journal.ask_to_abort("enough")
+    journal.request_abort("enough")
     again = Journal(FolderStore(tmp_path / "r"))
     assert again.approval_of(0) == "ada"
     assert again.approval_of(1) is None

@@ -119,8 +119,8 @@ def test_evidence_waits_for_the_next_transition(cluster: Cluster, lease: Cluster
 def test_notes_of_others_are_kept(cluster: Cluster, lease: ClusterLease) -> None:
     journal = begun(cluster, lease)
     Journal(store(cluster)).approve(0, by="ada")
-    Journal(store(cluster)).ask_to_abort("enough")
-    Journal(store(cluster)).ask_to_abort("enough of it")
+    Journal(store(cluster)).request_abort("enough")
+    Journal(store(cluster)).request_abort("enough of it")
     journal.go("shadow", reason="Ready.")
     assert (journal.approval_of(0), journal.abort_requested) == ("ada", "enough of it")
     assert journal.approval_of(1) is None
@@ -250,7 +250,7 @@ def test_the_history_is_listed_without_reading_it(cluster: Cluster, lease: Clust
         journal.go("rollback", reason="Bad.")
         if identity != "3-ccc":
             journal.go("done", reason="Back.")
-    journal.ask_to_abort("a note is no rollout")
+    journal.request_abort("a note is no rollout")
     del cluster.calls[:]
     found = every(cluster, lease)
     listed = [(each.name, each.number, each.ended) for each in found]
