@@ -32,7 +32,7 @@ _KNOWN = 100_000
 """Mirrored requests that are remembered, so that a label of one counts for both versions."""
 
 _LABELS = 1_000
-"""Different labels that one arm's counter holds; a classifier has fewer."""
+"""Different labels that one arm's counter holds; further ones are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +123,9 @@ class Stats:
             return None
         row = predicted.row(_random.random() if draw is None else draw)
         self.scores.update(bisect_right(edges.scores, score) for score in row.scores)
-        if row.classes and len(self.labels) < _LABELS:
-            self.labels.update(map(str, row.labels))
+        for label in map(str, row.labels) if row.classes else ():
+            if label in self.labels or len(self.labels) < _LABELS:
+                self.labels[label] += 1
         return row
 
     def add_labelled(self, sums: Mapping[str, Any]) -> None:
