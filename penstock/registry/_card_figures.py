@@ -31,7 +31,7 @@ def metrics(evaluation: Evaluation | None) -> Part:
         else ""
     )
     lead = (
-        f"On {evaluation.rows:,} rows that training did not see, with {evaluation.confidence:.0%} "
+        f"On {evaluation.rows:,} rows of the holdout, with {evaluation.confidence:.0%} "
         f"intervals. {evaluation.metric} is the metric that the model was searched by.{threshold}"
     )
     by_class = [*map(Text, evaluation.sentences())]

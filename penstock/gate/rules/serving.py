@@ -84,7 +84,7 @@ class ServingRule(Rule[OperationsSpec, None]):
         rows = [
             ["Runtime", operations.runtime],
             ["99th percentile of one row's answer, seconds", number(operations.p99)],
-            ["Bytes that the server loads", f"{operations.size or 0:,}"],
+            ["Bytes that the server loads", number(operations.size)],
             ["Rows sent", f"{operations.rows:,}"],
             ["Rows whose answers differ from the model's own", f"{operations.differences:,}"],
         ]

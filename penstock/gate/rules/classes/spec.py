@@ -113,7 +113,7 @@ class Classes(Measurement):
         if not self.positive:
             listed = "; ".join(self._one(one, total) for one in self.shown)
             rest = len(self.weakest) - len(self.shown)
-            more = f"; the other {rest} have a higher recall" if rest > 0 else ""
+            more = f"; the recall of the other {rest} is no lower" if rest > 0 else ""
             return (f"Lowest recall by class: {listed}{more}.",)
         at = "" if self.threshold is None else f"At the threshold {self.threshold:.3g}: "
         found = [at + "; ".join(self._one(one, total) for one in self.shown) + "."]
