@@ -61,7 +61,7 @@ def evaluate(
 
     Every metric of the task that the rows define is given with an interval, for the candidate and
     every other model, and so is the candidate's advantage over each on the same rows; which method
-    each has is told in docs/gate-statistics.md. The primary metric is the one that the candidate's
+    each has is in docs/gate-statistics.md. The primary metric is the one that the candidate's
     search optimised, the threshold the one that its training chose. A champion that cannot be
     loaded or compared is recorded as that: the gate's rule on it then fails.
 

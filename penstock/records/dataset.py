@@ -156,7 +156,7 @@ class Dataset(Record):
     )
     part: Literal["train", "holdout"] | None = None
     sample: RowSample | None = Field(
-        default=None, description="Some rows as JSON lines, which the step `deploy` asks about"
+        default=None, description="Rows as JSON lines, which the step `deploy` sends to the server"
     )
 
     @staticmethod
@@ -214,7 +214,7 @@ class Split(Record):
     seed: int
     target: str = ""
     task: Literal["binary", "multiclass", "regression"] | None = Field(
-        default=None, description="What the target of the whole table asks for"
+        default=None, description="Task of the whole table's target"
     )
     parent: str
     train: str
@@ -225,7 +225,7 @@ class Split(Record):
         default=None, description="Share held out of the rows, copies counted once"
     )
     repeats: Literal["auto", "rows", "together"] = Field(
-        default="rows", description="How rows that repeat were told apart"
+        default="rows", description="How repeated rows were classified"
     )
     duplicate_rows: int = Field(description="Rows that repeat an earlier row exactly")
     copied_rows: int = Field(

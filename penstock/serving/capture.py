@@ -215,7 +215,7 @@ class Capture:
         try:
             self._files[kind].write(item.lines(), flush=self._queue.empty())
         except OSError:
-            # A full disk is no surprise; what is not is told by the thread's supervisor.
+            # A full disk is expected; anything else is reported by the thread's supervisor.
             self._dropped(rows)
         except BaseException:
             self._dropped(rows)

@@ -32,7 +32,7 @@ class Problem:
     """A training part, ready to learn from.
 
     Args:
-        task: What the target asks for.
+        task: What is predicted.
         target: The target's name.
         dataset: The training part's record.
         features: The record of the fitted features.

@@ -23,7 +23,7 @@ The rule, for rows that are equal in every column but the target (a group of m):
   the table, are copies too.
 - A table in which the number of every row is divisible by k holds itself k times.
 
-Two tables stay that no rule can tell apart: few category columns whose rows were copied unevenly,
+Two tables remain that no rule can distinguish: few category columns with rows copied unevenly,
 and rows that were drawn unevenly. They are taken for drawn. See docs/training.md.
 """
 
@@ -111,7 +111,7 @@ class ComparedRows:
 
 
 def find_repeats(hashes: ComparedRows, *, regression: bool, setting: Setting = "auto") -> Repeats:
-    """Tell rows that repeat by chance from copies; the rule is told above.
+    """Distinguish rows that repeat by chance from copies; the rule is described above.
 
     The order of the rows makes no difference but to which of equal rows is the further one.
 

@@ -25,7 +25,7 @@ from penstock.records.dataset import Dataset, ProfiledColumn, Split
 from penstock.records.model import Task
 
 _OFF = 0.1
-"""How far from the share asked for, as a part of it, a split may be without a word."""
+"""How far from the requested share, as a part of it, a split may be without a note."""
 
 
 def split(
@@ -37,7 +37,7 @@ def split(
     many orders the first that comes near the share, or the one that comes nearest. `time` holds out
     the newest rows, cut between two different times. Copies of a row stay on its side, and the
     holdout has each copied row once; rows that repeat by chance are split like any others
-    (`penstock.data.split.repeats` tells them apart). A draw depends on the seed and the rows'
+    (`penstock.data.split.repeats` decides which). A draw depends on the seed and the rows'
     content, not on their order. Memory is about 150 bytes a row.
 
     Args:
@@ -119,7 +119,7 @@ def _draw(
         notes += classes.check(held)
     train, holdout = np.zeros_like(labelled), np.zeros_like(labelled)
     train[labelled] = ~held
-    # A copy tells nothing more of a model than the row it repeats, and intervals would take it for
+    # A copy shows nothing more of a model than the row it repeats, and intervals would take it for
     # another one.
     holdout[labelled] = held & ~repeats.further
     share = holdout.sum() / (~repeats.further).sum()

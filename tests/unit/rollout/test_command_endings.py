@@ -1,6 +1,6 @@
 """Every command, ended at every effect: what the next command finds is legal, and it goes on.
 
-Registry, journal, state, front and processes are real. In the place of model servers are stubs,
+Registry, journal, state, proxy and processes are real. In the place of model servers are stubs,
 and nobody compares their answers with the model's: a real server takes four seconds to start, and
 these tests start hundreds. A command is ended at some of its effects here, and at all of them with
 PENSTOCK_EFFECTS_EVERY=1, which takes hours.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from penstock.gate.holdout import Holdout
-from penstock.gate.rules.leakage.spec import Leakage, LeakageSpec
+from penstock.gate.rules.leakage.spec import NOT_LOOKED_FOR, Leakage, LeakageSpec
 from penstock.records.dataset import Column, Split
 from penstock.records.health import SPLIT_NAME, ColumnFigure
 from penstock.records.reference import FILE_NAME as REFERENCE_NAME
@@ -15,16 +15,16 @@ from penstock.records.reference import ROWS_NAME, Reference
 
 
 def measure_leakage(holdout: Holdout, settings: LeakageSpec, *, model: Path, seed: int) -> Leakage:
-    """Measure what the rule on leakage asks about.
+    """Measure what the rule on leakage needs.
 
     Args:
         holdout: The rows and the models.
-        settings: What is asked.
+        settings: Of the rule.
         model: The candidate's folder, which holds what is known of the rows it learned from.
         seed: Of the folds in which levels are measured.
     """
     taken = [column.name for column in holdout.record.columns]
-    found = _overlap(holdout, model) if settings.overlap else _Overlap("not asked")
+    found = _overlap(holdout, model) if settings.overlap else _Overlap(NOT_LOOKED_FOR)
     return Leakage(
         single_columns=_single_columns(holdout, seed=seed) if settings.single_column else (),
         not_at_serving=tuple(name for name in settings.not_at_serving if name in taken),

@@ -311,4 +311,6 @@ def test_a_class_that_training_cannot_cross_validate_is_refused_by_any_method(di
     labels[4] = "c"
     table = table.set_column(2, "y", pa.array(labels))
     record, _, _ = divided(table, task="multiclass", method="time", column="t")
-    assert record.notes == ("The holdout has no row of 'c': how well it is told is not judged.",)
+    assert record.notes == (
+        "The holdout has no row of 'c': how well it is predicted is not judged.",
+    )
