@@ -140,16 +140,9 @@ def _remarks(model: Path, rows: Holdout) -> tuple[str, ...]:
         split = Split.read(model / SPLIT_NAME)
         if split.holdout == rows.dataset.content:
             return split.remarks()
-    from penstock.data.split.table_hashes import read_repeats
+    from penstock.data.split.repeats import find_repeats
 
-    copies = read_repeats(
-        rows.folder,
-        rows.dataset,
-        target=rows.record.target,
-        column="",
-        regression=rows.record.task == "regression",
-        setting="auto",
-    ).copies
+    copies = find_repeats(rows.hashes, regression=rows.record.task == "regression").copies
     if not copies:
         return ()
     return (

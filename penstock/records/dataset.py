@@ -198,6 +198,20 @@ class Dataset(Record):
         return next((column for column in self.columns if column.name == name), None)
 
 
+class TrainingRows(Value):
+    """What a split knows of the rows of its training part, so that training hashes none again."""
+
+    files: str = Field(
+        description="`sha256:<hex>` of the part's columns and the names and bytes of its files"
+    )
+    all_hashed: bool = Field(
+        description="Whether every different row is hashed beside the part, or 500,000 of more"
+    )
+    known: float = Field(
+        description="Share of fresh rows that would equal one of the part by chance (Good 1953)"
+    )
+
+
 class Split(Record):
     """What was proved of a split into a training part and a holdout.
 
@@ -245,6 +259,9 @@ class Split(Record):
         default=0, description="Rows that were left out because their target is missing"
     )
     boundary: datetime | None = Field(default=None, description="First time in the holdout")
+    training_rows: TrainingRows | None = Field(
+        default=None, description="Of the training part; none in records of older releases"
+    )
     notes: tuple[str, ...] = Field(default=(), description="What a reader should know")
 
     def counts(self) -> dict[str, int]:
