@@ -228,8 +228,9 @@ class ColumnProfiler:
         if kept is not None:
             self._sample = [np.concatenate([np.empty(0), *self._sample])[kept]]
         if len(taken):
-            part = array if len(taken) == len(array) else array.take(arrow.integers(taken))
-            numbers = arrow.numbers(part.cast("float64", safe=False), null=np.nan)
+            numbers = arrow.numbers(array)[taken].astype(np.float64, copy=False)
+            if array.null_count:
+                numbers[~arrow.flags(array.is_valid())[taken]] = np.nan
             self._sample.append(numbers)
 
     def _exact(self, counter: Counter) -> dict[str, Any]:
