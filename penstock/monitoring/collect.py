@@ -152,10 +152,10 @@ def _counters(folder: ServiceFolder, state: LocalState, version: int) -> dict[st
     """Return the proxy's counters of a version, JSON-ready; None where it does not answer."""
     from penstock.rollout.proxy import control
 
-    if state.front is None:
+    if state.proxy is None:
         return None
     with contextlib.suppress(PenstockError, OSError, KeyError):
-        seen = control.observe(folder, state.front)
+        seen = control.observe(folder, state.proxy)
         arm = seen.arms[version].model_copy(update={"scores": {}, "labels": {}})
         grids = state.assignment.grids or HistogramBuckets()
         return {

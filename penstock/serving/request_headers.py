@@ -2,7 +2,7 @@
 
 The id joins an answer with a label that comes later. A mirrored copy, a replayed row and the
 release step's probe are counted apart from what users send. Anybody can write such a header, so its
-value is a key that only the rollout knows, made from the service's token. A model server is told
+value is a key that only the rollout knows, made from the service's token. A model server gets
 the key's digest alone, which may stand in its command line.
 """
 
@@ -74,7 +74,7 @@ def request_id_of(given: bytes) -> str:
 def key_of(token: str) -> str:
     """Return the key that marks requests of a service's rollouts, 64 hexadecimal digits.
 
-    It is the HMAC of a fixed text (RFC 2104, SHA-256), so that it does not tell the token.
+    It is the HMAC of a fixed text (RFC 2104, SHA-256), so that it does not reveal the token.
 
     Example:
         >>> len(key_of("the token of the service"))
@@ -84,7 +84,7 @@ def key_of(token: str) -> str:
 
 
 def digest_of(key: str) -> str:
-    """Return what a server is told of a key: `sha256:` and 64 hexadecimal digits."""
+    """Return what a server is given of a key: `sha256:` and 64 hexadecimal digits."""
     return f"sha256:{_sha256(key.encode())}"
 
 

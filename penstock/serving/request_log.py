@@ -36,7 +36,7 @@ class RequestContext:
         mirrored: Whether it is a copy of a request that another version answers.
         replayed: Whether a rollout sent it rather than a user.
         smoke: Whether it is the release step's own probe.
-        protocol: What it speaks; `other` until its path is known.
+        protocol: Of the request; `other` until its path is known.
         status: The status that it is answered with.
         size: Bytes of its body.
     """

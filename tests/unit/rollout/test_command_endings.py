@@ -1,6 +1,6 @@
 """Every command, ended at every effect: what the next command finds is legal, and it goes on.
 
-Registry, journal, state, front and processes are real. In the place of model servers are stubs,
+Registry, journal, state, proxy and processes are real. In the place of model servers are stubs,
 and nobody compares their answers with the model's: a real server takes four seconds to start, and
 these tests start hundreds. A command is ended at some of its effects here, and at all of them with
 PENSTOCK_EFFECTS_EVERY=1, which takes hours.
@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
@@ -106,8 +107,8 @@ def template(
 class Site:
     """A home and a registry of its own, for one ending of one command."""
 
-    well_on_its_way = 46
-    """The effect of a second release at which its version has traffic."""
+    writes_record = re.compile(r"file: write .*/journal\.jsonl")
+    """The effects by which a rollout's record grows."""
 
     home: Path
     uri: str
@@ -228,7 +229,7 @@ def cluster_sites(
 class ClusterSite(Site):
     """A service on an emulated cluster instead; what serves there answers in this process."""
 
-    well_on_its_way = 16
+    writes_record = re.compile(r"call: .*/configmaps/penstock-rollout-")
 
     cluster: Cluster = field(kw_only=True)
 
@@ -297,12 +298,21 @@ def serving_two(site: Site) -> None:
 
 
 def left_in_a_step(site: Site) -> None:
-    """Serve version 1, and kill the controller of version 2 once it is well on its way."""
+    """Serve version 1, and kill the controller of version 2 once that has traffic."""
     serving_one(site)
-    at = site.well_on_its_way
-    ending = run(lambda: site.release(2), Fault.KILL, at=at, below=[site.home])
+
+    def first_look(effect: str) -> bool:
+        # The record says that the step begins before the version gets its traffic.
+        return site.writes_record.match(effect) is not None and in_a_step(site)
+
+    ending = run(lambda: site.release(2), Fault.KILL, when=first_look, below=[site.home])
     assert ending.code == -9
-    assert history(site.place())[-1].rollout.last.phase == "step"
+    assert in_a_step(site)
+    assert site.place().status()[0].weights == {1: 50, 2: 50}
+
+
+def in_a_step(site: Site) -> bool:
+    return history(site.place())[-1].rollout.last.phase == "step"
 
 
 def first(site: Site) -> object:

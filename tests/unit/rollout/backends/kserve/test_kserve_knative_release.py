@@ -70,7 +70,7 @@ def test_a_good_candidate_is_promoted_and_a_bad_one_leaves_the_good_files(site: 
     assert (site.ask(), world.champion()) == (str(two), two)
     good = _storage(site)
 
-    third = site.release(4, drill="errors")
+    third = site.release(4, fault="errors")
     assert third.outcome == "rolled_back"
     assert "server errors" in third.reason or "failed" in third.reason
     assert (site.ask(), world.champion()) == (str(two), two)

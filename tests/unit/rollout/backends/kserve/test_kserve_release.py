@@ -51,7 +51,7 @@ def test_a_good_candidate_is_promoted_and_a_bad_one_rolled_back(site: Site) -> N
     assert (site.ask(), world.champion()) == (str(two), two)
     assert set(site.cluster.servers) == {f"adult-v{two}"}
 
-    third = site.release(4, drill="errors")
+    third = site.release(4, fault="errors")
     assert third.outcome == "rolled_back"
     assert "server errors" in third.reason or "failed" in third.reason
     assert (site.ask(), world.champion()) == (str(two), two)
@@ -78,7 +78,7 @@ def test_a_candidate_that_crashes_is_rolled_back(site: Site) -> None:
     site.has_served()
     before = site.ask()
     canary = {"shadow": {"min_pairs": 10**6, "max_wait": 300}}
-    rollout = site.release(5, drill="crash-later", canary=canary)
+    rollout = site.release(5, fault="crash-later", canary=canary)
     assert rollout.outcome == "rolled_back"
     assert "server died" in rollout.reason or "failed" in rollout.reason, rollout.reason
     assert site.ask() == before

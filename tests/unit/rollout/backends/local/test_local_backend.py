@@ -33,7 +33,7 @@ from penstock.rollout.backends.local.backend import local_service
 from penstock.rollout.backends.local.services import status, stop
 from penstock.rollout.backends.local.state import LocalState, ServerArm, ServiceFolder
 from penstock.rollout.backends.local.target import LocalTarget
-from penstock.rollout.proxy import control as front
+from penstock.rollout.proxy import control
 from penstock.rollout.router import Release, Routing
 from penstock.rollout.service import Service
 
@@ -51,14 +51,14 @@ class Site:
     def router(self) -> Service[ServerArm, LocalState]:
         return local_service(self.home, service="adult", port=0, drain=5)
 
-    def release(self, version: int, *, drill: str = "") -> Release:
+    def release(self, version: int, *, fault: str = "") -> Release:
         folder = self.folder.models / str(version)
         if not folder.exists():
             folder.mkdir(parents=True)
             (folder / "model").write_text(str(version))
         uri = f"models:/adult/{version}"
         return Release(
-            version=version, uri=uri, model=f"sha256:{version}", folder=folder, drill=drill
+            version=version, uri=uri, model=f"sha256:{version}", folder=folder, fault=fault
         )
 
     def bring(self, router: Service[ServerArm, LocalState], version: int) -> str:
@@ -82,7 +82,7 @@ class Site:
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     # Stubs in the place of the model servers: see router_stub. Processes, ports, probes, signals
-    # and the front are real; the last test of this file has real servers.
+    # and the proxy are real; the last test of this file has real servers.
     stub_servers(monkeypatch)
     made = Site(tmp_path)
     yield made
@@ -229,12 +229,12 @@ def test_what_does_not_fit_is_refused(service: Site) -> None:
             (lambda: router.set_weight(2, 101), "a weight of 101 %"),
             (lambda: router.promote(7), "version 7 is not the candidate"),
             (lambda: router.route(Routing(mirror=1.5)), "a share of 1.5"),
-            (lambda: router.deploy(service.release(1, drill="slow"), timeout=5), "is the stable"),
+            (lambda: router.deploy(service.release(1, fault="slow"), timeout=5), "is the stable"),
         ):
             with pytest.raises(InputError, match=message):
                 act()
         with pytest.raises(ServiceError, match=r"version 2 ended before .*told to break"):
-            router.deploy(service.release(2, drill="crash-at-start"), timeout=20)
+            router.deploy(service.release(2, fault="crash-at-start"), timeout=20)
         assert router.candidate is None
         assert service.processes() == 2
         assert router.health(2).reason == "It is not up."
@@ -250,7 +250,7 @@ def test_a_front_that_is_killed_comes_back_where_it_was(service: Site) -> None:
         router.route(Routing(choice_header="x-version"))
         router.set_weight(2, 100)
         before, url = router.observe(), router.url
-        running = service.state().front
+        running = service.state().proxy
         assert running is not None
         kill(running.process)
         with pytest.raises(ServiceError, match="the proxy rejected the update"):
@@ -411,19 +411,19 @@ def test_a_clock_that_is_set_changes_nothing(
     assert [found.running for found in status(service.home)] == [True]
     with service.router().exclusive():
         now = service.state()
-        assert (now.front, now.retired) == (before.front, before.stable)
+        assert (now.proxy, now.retired) == (before.proxy, before.stable)
         assert service.ask(router.url, 3) == {"2": 3}
 
 
 def of_version_3(state: dict[str, Any]) -> dict[str, Any]:
     """Return a state as the release before wrote it."""
-    origin = ("version", "uri", "model", "folder", "export", "drill")
-    then = {key: state[key] for key in state if key != "passing"}
-    then |= {"record": "penstock/local-service", "schema_version": 3}
+    origin = ("version", "uri", "model", "folder", "export")
+    then = {key: state[key] for key in state if key not in ("passing", "proxy")}
+    then |= {"record": "penstock/local-service", "schema_version": 3, "front": state["proxy"]}
     for role in ("stable", "candidate", "retired"):
         if arm := state[role]:
-            then[role] = {key: arm[key] for key in arm if key not in origin}
-            then[role]["origin"] = {key: arm[key] for key in origin}
+            then[role] = {key: arm[key] for key in arm if key not in (*origin, "fault")}
+            then[role]["origin"] = {key: arm[key] for key in origin} | {"drill": arm["fault"]}
     return then
 
 
@@ -447,9 +447,9 @@ def test_the_state_of_the_release_before_is_taken_over(service: Site) -> None:
     path.write_text(json.dumps(then))
     with router.exclusive():
         found = service.state()
-        assert (found.front, found.stable) == (now.front, now.stable)
+        assert (found.proxy, found.stable) == (now.proxy, now.stable)
         assert service.ask(router.url, 3) == {"1": 3}
-        # Started again, as what died is; the front was not.
+        # Started again, as what died is; the proxy was not.
         assert router.health(7).restarts == 1
     assert json.loads(path.read_text())["stable"]["process"]["ticks"] > 0
 
@@ -731,10 +731,10 @@ def _resumed(service: Site) -> int:
     with router.exclusive():
         state = service.state()
         assert state.stable is not None
-        assert state.front is not None
+        assert state.proxy is not None
         assert all(router.health(arm.version).ready for arm in state.arms())
         assert service.processes() == 1 + len(state.arms())
-        table = front.read(service.folder, state.front)
+        table = control.read(service.folder, state.proxy)
         assert table["weight"] == state.weight
         roles = {arm["role"]: arm["version"] for arm in table["arms"]}
         assert roles == {role: arm.version for role, arm in state.roles().items()}
@@ -799,5 +799,5 @@ def test_real_servers_under_load_fail_no_request(
 def test_one_version_is_told_from_another() -> None:
     one = ServerArm(version=1, uri="models:/a/1", model="sha256:1", folder="/a")
     assert one.same(one.model_copy(update={"folder": "/b"}))
-    for change in ({"model": "sha256:2"}, {"export": "sha256:3"}, {"drill": "slow"}):
+    for change in ({"model": "sha256:2"}, {"export": "sha256:3"}, {"fault": "slow"}):
         assert not one.same(one.model_copy(update=change))
