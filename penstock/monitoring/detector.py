@@ -23,6 +23,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from penstock.errors import InputError
+from penstock.monitoring.dependence import Dependence, LevelState, fresh
 from penstock.monitoring.signals import Signal, Signals
 from penstock.monitoring.window import Blocks, Carry, Window
 from penstock.records.base import Value
@@ -42,7 +43,7 @@ _LONGEST = 50
 """A block waits at most this part of the bound: a clock that jumps, or a service that slept, is no
 evidence. A wait that is cut only makes false alarms rarer."""
 
-_PART = 1024
+_PART = 512
 """Blocks that are prepared at once."""
 
 _ENOUGH = 5
@@ -59,12 +60,13 @@ class StreamState(Value):
     blocks: int = 0
     last: float | None = Field(default=None, description="When the last block began, in seconds")
     evidence: tuple[tuple[float, ...], ...] = Field(
-        description="In days, by direction (up, down) and bet, then by signal"
+        description="In days, its weight included, by direction (up, down) and bet, then by signal"
     )
     page: tuple[tuple[float, ...], ...] = Field(description="Page's sums by direction, then signal")
     since: tuple[tuple[float, ...], ...] = Field(
         description="When each of these sums began, in seconds"
     )
+    dependence: tuple[LevelState, ...] = Field(description="How much blocks hang together")
 
 
 class State(Value):
@@ -135,7 +137,7 @@ def start(signals: Signals) -> State:
         width = len(signals.of(stream))
         rows = ((0.0,) * width,)
         streams[stream] = StreamState(
-            evidence=rows * (2 * len(BETS)), page=rows * 2, since=rows * 2
+            evidence=rows * (2 * len(BETS)), page=rows * 2, since=rows * 2, dependence=fresh(width)
         )
     return State(signals=signals.digest, streams=streams)
 
@@ -147,7 +149,7 @@ def rearm(state: State, signals: Signals) -> State:
         signals=state.signals,
         streams={
             name: fresh.streams[name].model_copy(
-                update={"carry": old.carry, "blocks": old.blocks, "last": old.last}
+                update={"carry": old.carry, "blocks": old.blocks, "last": old.last, "dependence": old.dependence}
             )
             for name, old in state.streams.items()
         },
@@ -210,6 +212,11 @@ class _Run:
         self.signals, self.carry = signals, state.carry
         self.blocks, self.last = state.blocks, state.last
         self.evidence = np.array(state.evidence).reshape(2, len(BETS), len(signals))
+        self.expected = np.array([one.expected for one in signals])
+        self.dependence = Dependence(
+            state.dependence,
+            np.array([one.weight * one.expected * (1 - one.expected) for one in signals]),
+        )
         self.page, self.since = np.array(state.page), np.array(state.since)
         low = np.array([one.low for one in signals])
         high = np.array([one.high for one in signals])
@@ -219,32 +226,36 @@ class _Run:
         able = np.array([high < 1, low > 0]) + 0.0
         weight = np.array([one.weight for one in signals]) * able / able.sum(axis=0)
         self.weight = weight[:, None, :] / len(BETS) * np.ones((1, len(BETS), 1))
-        self.top = np.divide(
-            _TOP * days, self.weight, out=np.zeros_like(self.weight), where=self.weight > 0
-        )
+        self.top = _TOP * days
         self.seen, self.sum, self.squares = np.zeros((3, len(signals)))
 
     def total(self) -> float:
         """Return the evidence of all signals, in days."""
-        return float((self.evidence * self.weight).sum())
+        return float(self.evidence.sum())
 
     def follow(self, blocks: Blocks) -> Iterator[tuple[float, float]]:
         """Take blocks into account; yield when each begins, and the evidence after it."""
         bets = np.array(BETS)[None, :, None]
         for at in range(0, len(blocks.means), _PART):
             means = blocks.means[at : at + _PART]
+            there = np.isfinite(means)
             self.sum += np.nansum(means, axis=0)
             self.squares += np.nansum(means**2, axis=0)
-            self.seen += np.isfinite(means).sum(axis=0)
-            gains = self._gains(means)
-            for gain, begin in zip(gains, blocks.begins[at : at + _PART].tolist(), strict=True):
-                there = np.isfinite(gain)
-                waited = self._waited(begin) * there[:, None, :]
-                gain = np.where(there, gain, 0.0)
-                self.evidence += waited
-                self.evidence *= 1 + bets * gain[:, None, :]
+            self.seen += there.sum(axis=0)
+            gains = np.where(there[:, None, :], self._gains(means), 0.0)
+            pages = np.log1p(BETS[_PAGE] * gains)
+            filled = np.where(there, means, self.expected)
+            whole = there.all(axis=1).tolist()
+            for k, begin in enumerate(blocks.begins[at : at + _PART].tolist()):
+                waited = self._waited(begin) * self.weight
+                self.evidence += waited if whole[k] else waited * there[k]
+                factor = 1 + bets * gains[k][:, None, :]
+                if self.dependence.factor is not None:
+                    factor **= 1 / self.dependence.factor
+                self.evidence *= factor
                 np.minimum(self.evidence, self.top, out=self.evidence)
-                self._trace(np.log1p(BETS[_PAGE] * gain), begin)
+                self._trace(pages[k], begin)
+                self.dependence.add(filled[k])
                 self.blocks += 1
                 yield begin, self.total()
 
@@ -276,11 +287,12 @@ class _Run:
             evidence=_rows(flat),
             page=_rows(self.page),
             since=_rows(self.since),
+            dependence=self.dependence.kept(),
         )
 
     def said(self) -> Iterator[SignalEvidence]:
         """Return what each signal shows."""
-        parts = (self.evidence * self.weight).sum(axis=1)
+        parts = self.evidence.sum(axis=1)
         for k, signal in enumerate(self.signals):
             way = int(parts[1, k] > parts[0, k])
             moving = self.page[way, k] > 0

@@ -22,7 +22,7 @@ Kind = Literal[
 ROWS = "rows"
 """The stream of the signals that every captured row has."""
 
-BLOCK_ROWS = 50
+BLOCK_ROWS = 40
 """Rows of a block. Whatever hangs together inside a block, as rows of one user, does no harm."""
 
 ERRORS = 2.5

@@ -286,22 +286,25 @@ def _count(
 ) -> ColumnCounts:
     """Count a column, and add to the sums of its signals."""
     coder = _Coder(column)
-    total = np.zeros(coder.missing + 1, np.int64)
-    infinite = 0
+    width = coder.missing + 1
+    total, infinite = np.zeros(width, np.int64), 0
     places = [place for place, _ in signals]
-    matrix = _matrix(coder, [signal for _, signal in signals])
+    # Most parts add the same to every signal: they are summed by block as one.
+    adds, group = np.unique(
+        _matrix(coder, [signal for _, signal in signals]), axis=0, return_inverse=True
+    )
     at = 0
     for chunk in _chunks(values):
         codes, beyond = coder.codes(chunk)
+        total += np.bincount(codes, minlength=width)
+        infinite += beyond
         block = sums.block[at : at + len(codes)]
         first, blocks = block[0], block[-1] - block[0] + 1
-        width = coder.missing + 1
-        flat = np.bincount((block - first) * width + codes, minlength=blocks * width)
-        counts = flat.reshape(blocks, width)
-        total += counts.sum(axis=0)
-        infinite += beyond
+        flat = (block - first) * len(adds) + group[codes]
+        counts = np.bincount(flat, minlength=blocks * len(adds)).reshape(blocks, -1)
         if places:
-            sums.sums[first : first + blocks, places] += counts @ matrix
+            # Not a product of matrices, for which BLAS would wake its threads.
+            sums.sums[first : first + blocks, places] += np.einsum("bg,gs->bs", counts, adds)
         at += len(codes)
     parts = total[:-1].tolist() if coder.counted else []
     return ColumnCounts(
@@ -310,7 +313,7 @@ def _count(
 
 
 def _matrix(coder: _Coder, signals: list[Signal]) -> Floats:
-    """Return what a row of each code adds to each signal.
+    """Return what a row of each code adds to each signal: codes x signals.
 
     A missing value says nothing of the others, so that it adds what is expected.
     """
