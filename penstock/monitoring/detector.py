@@ -149,7 +149,12 @@ def rearm(state: State, signals: Signals) -> State:
         signals=state.signals,
         streams={
             name: fresh.streams[name].model_copy(
-                update={"carry": old.carry, "blocks": old.blocks, "last": old.last, "dependence": old.dependence}
+                update={
+                    "carry": old.carry,
+                    "blocks": old.blocks,
+                    "last": old.last,
+                    "dependence": old.dependence,
+                }
             )
             for name, old in state.streams.items()
         },
