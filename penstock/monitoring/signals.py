@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import accumulate
 from statistics import NormalDist
 from typing import Literal
 
@@ -111,6 +112,7 @@ def signals_of(
     more: Sequence[Signal] = (),
     tolerances: Tolerances | None = None,
     block_rows: int = BLOCK_ROWS,
+    together: float = 1.0,
     period: timedelta | None = None,
 ) -> Signals:
     """Return what is watched of a model.
@@ -123,6 +125,8 @@ def signals_of(
         tolerances: What is no drift; None: the defaults.
         block_rows: Rows of a block. The more rows hang together, the more it should be; the
             fewer, the sooner a change is found.
+        together: Rows of the reference that are as good as one, for example how many each user has
+            on average: its sampling error is that of so many rows fewer.
         period: Seasons of this length are expected.
 
     Raises:
@@ -136,6 +140,8 @@ def signals_of(
         )
     if not 1 <= block_rows <= 1_000_000:
         raise InputError(f"a block has 1 to 1,000,000 rows, not {block_rows}", where="monitoring")
+    if not 1 <= together < math.inf:
+        raise InputError(f"at least 1 row is together, not {together}", where="monitoring")
     tolerances = tolerances or Tolerances()
     names = [column.name for column in reference.columns] if columns is None else list(columns)
     limits: list[str] = []
@@ -145,9 +151,9 @@ def signals_of(
         if column is None:
             limits.append(f"The reference does not have the column {name!r}: it is not watched.")
         else:
-            signals += _of_column(column, reference.rows, tolerances, limits)
+            signals += _of_column(column, reference.rows, tolerances, limits, together=together)
     if scores is not None:
-        found = _of_numbers(scores, tolerances, kind="score")
+        found = _of_numbers(scores, tolerances, kind="score", together=together)
         signals += [_renamed(signal) for signal in found]
     if period is not None:
         limits.append(
@@ -213,51 +219,62 @@ def is_exact(column: ReferenceColumn) -> bool:
 
 
 def _of_column(
-    column: ReferenceColumn, rows: int, tolerances: Tolerances, limits: list[str]
+    column: ReferenceColumn,
+    rows: int,
+    tolerances: Tolerances,
+    limits: list[str],
+    *,
+    together: float,
 ) -> Iterator[Signal]:
     name, known = column.name, known_rows(column)
     yield _share(
-        f"{name}: missing", "missing", name, rows - known, rows, tolerances.missing, place=-2
-    )
+        f"{name}: missing", "missing", name, rows - known, rows, tolerances.missing,
+        together=together, place=-2,
+    )  # fmt: skip
     if not known:
         limits.append(f"{name!r} was always missing in the reference: only that is watched.")
     elif column.type == "datetime":
         limits.append(f"{name!r} is a time, which is always later: only missing ones are watched.")
     elif column.edges:
-        yield from _of_numbers(column, tolerances, kind="decile")
+        yield from _of_numbers(column, tolerances, kind="decile", together=together)
     else:
-        yield from _of_levels(column, known, tolerances)
+        yield from _of_levels(column, known, tolerances, together=together)
 
 
-def _of_numbers(column: ReferenceColumn, tolerances: Tolerances, *, kind: Kind) -> Iterator[Signal]:
-    upto, total = 0, sum(column.counts)
-    reached = []
-    for count in column.counts:
-        upto += count
-        reached.append(upto)
+def _of_numbers(
+    column: ReferenceColumn, tolerances: Tolerances, *, kind: Kind, together: float
+) -> Iterator[Signal]:
+    name, total = column.name, sum(column.counts)
+    reached = list(accumulate(column.counts))
     heavy = [k for k, count in enumerate(column.counts) if count >= total / 10]
     places = {_first(reached, share * total) for share in (*_DECILES, *_TAILS)}
     # What lies below a value that is frequent is not counted with it.
     places |= {*heavy, *(k - 1 for k in heavy if k)}
     for k in sorted(places):
         share = reached[k] / total
-        if reached[k] < total:
+        if 0 < reached[k] < total:
             tolerance = tolerances.shift * _NORMAL.pdf(_NORMAL.inv_cdf(share))
-            text = f"{column.name}: at most {column.edges[k]:.6g}"
-            yield _share(text, kind, column.name, reached[k], total, tolerance, place=k)
+            text = f"{name}: at most {column.edges[k]:.6g}"
+            yield _share(text, kind, name, reached[k], total, tolerance, together=together, place=k)
     what = "values not seen" if is_exact(column) else "above the greatest"
-    yield _share(f"{column.name}: {what}", "unseen", column.name, 0, total, tolerances.unseen)
+    yield _share(f"{name}: {what}", "unseen", name, 0, total, tolerances.unseen, together=together)
 
 
-def _of_levels(column: ReferenceColumn, known: int, tolerances: Tolerances) -> Iterator[Signal]:
+def _of_levels(
+    column: ReferenceColumn, known: int, tolerances: Tolerances, *, together: float
+) -> Iterator[Signal]:
     name, levels = column.name, column.levels
     both = len(levels) == 2 and not column.others
     for k, level in enumerate(levels[: 1 if both else TESTED_LEVELS]):
         text = f"{name}: {level.value!r}"
-        yield _share(text, "level", name, level.rows, known, tolerances.levels, place=k)
+        yield _share(
+            text, "level", name, level.rows, known, tolerances.levels, together=together, place=k
+        )
     # Where rare levels are many their share moves as that of a level does.
     rare = max(tolerances.unseen, min(tolerances.levels, column.others / known))
-    yield _share(f"{name}: other levels", "unseen", name, column.others, known, rare)
+    yield _share(
+        f"{name}: other levels", "unseen", name, column.others, known, rare, together=together
+    )
 
 
 def _first(reached: Sequence[int], least: float) -> int:
@@ -272,16 +289,13 @@ def _share(
     rows: int,
     tolerance: float,
     *,
+    together: float,
     place: int = -1,
 ) -> Signal:
     """Return a share with what Wilson's interval (1927) allows for the reference's own error."""
-    share, square = hits / rows, ERRORS**2
-    middle = (share + square / (2 * rows)) / (1 + square / rows)
-    half = (
-        ERRORS
-        / (1 + square / rows)
-        * math.sqrt(share * (1 - share) / rows + square / (4 * rows**2))
-    )
+    share, part = hits / rows, ERRORS**2 * together / rows
+    middle = (share + part / 2) / (1 + part)
+    half = math.sqrt(part * share * (1 - share) + part**2 / 4) / (1 + part)
     low = max(0.0, min(share, middle - half) - tolerance)
     high = min(1.0, max(share, middle + half) + tolerance)
     return Signal(name, kind, column, share, low, high, tolerance, rows, place=place)
