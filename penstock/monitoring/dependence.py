@@ -1,10 +1,10 @@
-"""How much rows hang together beyond a block, learned from the blocks that have been seen.
+"""How much blocks of rows depend on each other, learned from those that have been seen.
 
-Means of batches of blocks that are independent vary as much less as the batch is large. Where one
-user's rows lie in many blocks they vary more; by how much is what is learned here, at three sizes
-of batches, for each signal and for all together. A bet to the power of 1/d, d being that number, is
-at most 1 on average where the bet is (Jensen), and also where no more than d blocks in a row hang
-together in whatever way (Hölder): so evidence is divided by d.
+Means of batches of independent blocks vary the less, the larger the batch. Where one user's rows
+lie in many blocks they vary more; how much more is learned here, at three sizes of batches, for
+each signal and for all together. Where a bet is at most 1 on average, so is its power of 1/d, d
+being that factor (Jensen); and so is, at any one time, the product of such powers where up to d
+blocks in a row depend on each other in whatever way (Hölder). So evidence is divided by d.
 """
 
 from __future__ import annotations
@@ -24,9 +24,11 @@ BATCHES = 8
 """Batches after which a level is learned from."""
 
 FIRST = 2.0
-"""Blocks that are taken to hang together while nothing has been learned."""
+"""Blocks that are taken to depend on each other while nothing has been learned."""
 
 MOST = 20.0
+"""The factor is not more than this: beyond it nothing would ever be found."""
+
 _MEMORY = 16
 """Rounds of batches that are averaged; older ones fade."""
 
@@ -57,7 +59,11 @@ def fresh(width: int) -> tuple[LevelState, ...]:
 
 
 class Dependence:
-    """Learns while blocks are followed."""
+    """Learns while blocks are followed.
+
+    Attributes:
+        factor: By how much evidence is divided, by signal; None where that is 1 for all.
+    """
 
     def __init__(self, states: tuple[LevelState, ...], weights: Floats) -> None:
         self.levels = [_Level(state, size) for state, size in zip(states, SIZES, strict=True)]
@@ -82,10 +88,10 @@ class Dependence:
         return tuple(level.kept() for level in self.levels)
 
     def _factor(self) -> Floats | None:
-        """Return the number of blocks that hang together, by signal; None where it is 1 for all.
+        """Return the factor by signal; None where it is 1 for all.
 
-        What all signals say together is near the truth for rows that hang together; what one says
-        alone counts where it is beyond chance.
+        What all signals say together varies little; what one says alone counts where it is beyond
+        chance.
         """
         width = len(self.weights)
         if not self.levels[0].rounds:

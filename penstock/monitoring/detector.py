@@ -2,12 +2,12 @@
 
 For each signal, direction and size of bet `f` the detector holds M = e (M + w), block by block. The
 bet e = 1 + f (y / m - 1), y being the block's mean and m the greatest mean that is no drift, is at
-most 1 on average for any y from 0 to 1 whose mean is at most m, whatever hangs together inside the
-block (Waudby-Smith and Ramdas 2024). w is the time from the first row of the block before to that
-of this one. So M less the time that has passed is a supermartingale while nothing has drifted, and
-so is any average of such M: when the average reaches the bound, as much time has passed, on average
-(Shin, Ramdas and Rinaldo 2023, "E-detectors", whose w is 1). How signals hang together does not
-matter.
+most 1 on average for any y from 0 to 1 whose mean is at most m, whatever the rows of a block have
+to do with each other (Waudby-Smith and Ramdas 2024). w is the time from the first row of the block
+before to that of this one. So M less the time that has passed is a supermartingale while nothing
+has drifted, and so is any average of such M: when the average reaches the bound, as much time has
+passed, on average (Shin, Ramdas and Rinaldo 2023, "E-detectors", whose w is 1). How signals depend
+on each other does not matter; how blocks do, `penstock.monitoring.dependence` learns.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from penstock.data.profile.counting import moment
 from penstock.errors import InputError
 from penstock.monitoring.dependence import Dependence, LevelState, fresh
 from penstock.monitoring.signals import Signal, Signals
@@ -66,7 +67,7 @@ class StreamState(Value):
     since: tuple[tuple[float, ...], ...] = Field(
         description="When each of these sums began, in seconds"
     )
-    dependence: tuple[LevelState, ...] = Field(description="How much blocks hang together")
+    dependence: tuple[LevelState, ...] = Field(description="How much blocks depend on each other")
 
 
 class State(Value):
@@ -179,7 +180,7 @@ def update(
         bound: The mean time between false alarms is at least this, while rows come.
 
     Raises:
-        InputError: If the state belongs to other signals.
+        InputError: If the state belongs to other signals, or blocks to a stream without signals.
     """
     if state.signals != signals.digest:
         raise InputError(
@@ -187,6 +188,9 @@ def update(
             where="the state of the monitor",
             remedy="Start the detector again, as after every new version.",
         )
+    unknown = [blocks.stream for blocks in more if blocks.stream not in state.streams]
+    if unknown:
+        raise InputError(f"no signal is of the stream {unknown[0]!r}", where="the monitor")
     runs = {name: _Run(signals.of(name), state.streams[name], bound) for name in state.streams}
     best, at = _total(runs), None
     seen = [blocks for blocks in (window.blocks, *more) if len(blocks.means)]
@@ -200,8 +204,7 @@ def update(
             if at is None and rest + own >= days:
                 at = begin
     for blocks in (window.blocks, *more):
-        if blocks.stream in runs:
-            runs[blocks.stream].carry = blocks.carry
+        runs[blocks.stream].carry = blocks.carry
     return _said(runs, signals=signals, best=best, at=at, days=days)
 
 
@@ -250,7 +253,7 @@ class _Run:
             gains = np.where(there[:, None, :], self._gains(means), 0.0)
             pages = np.log1p(BETS[_PAGE] * gains)
             filled = np.where(there, means, self.expected)
-            whole = there.all(axis=1).tolist()
+            whole = np.all(there, axis=1)
             for k, begin in enumerate(blocks.begins[at : at + _PART].tolist()):
                 waited = self._waited(begin) * self.weight
                 self.evidence += waited if whole[k] else waited * there[k]
@@ -284,7 +287,7 @@ class _Run:
 
     def kept(self) -> StreamState:
         """Return what the next look needs."""
-        flat = self.evidence.reshape(-1, len(self.signals))
+        flat = self.evidence.reshape(2 * len(BETS), len(self.signals))
         return StreamState(
             carry=self.carry,
             blocks=self.blocks,
@@ -308,7 +311,7 @@ class _Run:
                 interval=interval,
                 direction="below" if way else "above",
                 log_evidence=_log(float(parts[:, k].sum())),
-                since=datetime.fromtimestamp(self.since[way, k], UTC) if moving else None,
+                since=moment(self.since[way, k] * 1e6) if moving else None,
             )
 
     def _mean(self, k: int) -> tuple[float | None, tuple[float, float]]:
@@ -346,7 +349,7 @@ def _said(
         signals=tuple(said),
         columns=tuple((name, _log(evidence)) for name, evidence in ranked),
         since=said[0].since if said else None,
-        at=None if at is None else datetime.fromtimestamp(at, UTC),
+        at=None if at is None else moment(at * 1e6),
     )
 
 

@@ -24,7 +24,7 @@ ROWS = "rows"
 """The stream of the signals that every captured row has."""
 
 BLOCK_ROWS = 40
-"""Rows of a block. Whatever hangs together inside a block, as rows of one user, does no harm."""
+"""Rows of a block. What the rows of a block have to do with each other does no harm."""
 
 ERRORS = 2.5
 """Standard errors of the reference that are allowed beside the tolerance."""
@@ -100,8 +100,8 @@ class Signals:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """The streams, in order."""
-        return tuple(dict.fromkeys(signal.stream for signal in self.signals))
+        """The streams, in order: the rows first."""
+        return tuple(dict.fromkeys([ROWS, *(signal.stream for signal in self.signals)]))
 
 
 def signals_of(
@@ -123,7 +123,7 @@ def signals_of(
         scores: How its scores on the holdout are distributed; None: they are not watched.
         more: Signals of other streams: loss, gaps, KPI. Their weights are set here.
         tolerances: What is no drift; None: the defaults.
-        block_rows: Rows of a block. The more rows hang together, the more it should be; the
+        block_rows: Rows of a block: rather more than belong together, as those of one user; the
             fewer, the sooner a change is found.
         together: Rows of the reference that are as good as one, for example how many each user has
             on average: its sampling error is that of so many rows fewer.

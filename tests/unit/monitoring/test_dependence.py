@@ -1,4 +1,4 @@
-"""How much rows hang together is learned; a change of the mean is not taken for it."""
+"""How much blocks depend on each other is learned; a change of the mean is not taken for it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_independent_blocks_lose_nothing_once_they_are_known() -> None:
 
 
 @pytest.mark.parametrize("together", [4, 16, 200])
-def test_blocks_that_hang_together_are_found_to(together: int) -> None:
+def test_blocks_that_depend_on_each_other_are_found_to(together: int) -> None:
     rng = np.random.default_rng(2)
     users = rng.normal(size=(12_000 // together, WIDTH))
     means = 0.5 + 0.02 * (
@@ -40,7 +40,7 @@ def test_blocks_that_hang_together_are_found_to(together: int) -> None:
     assert np.median(factors(means)) == pytest.approx(expected, rel=0.35)
 
 
-def test_one_column_alone_may_hang_together() -> None:
+def test_one_column_alone_may_depend_on_its_past() -> None:
     rng = np.random.default_rng(3)
     means = 0.5 + 0.02 * rng.normal(size=(9600, WIDTH))
     means[:, 7] = 0.5 + 0.02 * rng.normal(size=600).repeat(16)

@@ -175,6 +175,7 @@ def test_evidence_that_has_grown_beyond_all_numbers_stays_a_number(
     reference: Reference, signals: Signals
 ) -> None:
     tables = [captured(mixed(20_000, seed=hour, shift=3.0), at=hour) for hour in range(3)]
+    tables.append(captured(mixed(1000, seed=9) | {"amount": pa.array([np.inf] * 1000)}, at=3))
     found = follow(tables, signals=signals, reference=reference)
     assert found[-1].alarm
     assert math.isfinite(found[-1].log_evidence)
@@ -214,6 +215,18 @@ def test_a_state_of_other_signals_is_refused(
     window = measure(captured(mixed(100, seed=1)), signals=others, reference=reference)
     with pytest.raises(InputError, match="belongs to other signals"):
         update(start(signals), window, signals=others)
+
+
+def test_blocks_without_a_signal_are_refused(reference: Reference, signals: Signals) -> None:
+    labels = Blocks("labels", np.zeros(1), np.zeros((1, 1)), Carry())
+    with pytest.raises(InputError, match="no signal is of the stream 'labels'"):
+        update(start(signals), no_rows(signals), signals=signals, more=[labels])
+
+
+def test_a_model_without_a_signal_is_watched_without_an_error(reference: Reference) -> None:
+    signals = signals_of(reference, columns=["later"])
+    (found,) = follow([captured(mixed(100, seed=1))], signals=signals, reference=reference)
+    assert (found.signals, found.alarm, found.since) == ((), False, None)
 
 
 def test_a_window_without_rows_changes_nothing(reference: Reference, signals: Signals) -> None:
