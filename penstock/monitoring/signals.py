@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from itertools import accumulate
 from statistics import NormalDist
@@ -272,8 +272,24 @@ def _of_levels(
         )
     # Where rare levels are many their share moves as that of a level does.
     rare = max(tolerances.unseen, min(tolerances.levels, column.others / known))
-    yield _share(
+    others = _share(
         f"{name}: other levels", "unseen", name, column.others, known, rare, together=together
+    )
+    yield replace(others, high=min(1.0, others.high + _flattered(column, together) / known))
+
+
+def _flattered(column: ReferenceColumn, together: float) -> float:
+    """Return by how many rows the listed levels may look commoner than they are.
+
+    Where levels are left out, those about as rare as the rarest that is listed were listed for
+    being frequent in these very rows; among the others they would be as many less.
+    """
+    if not column.others or not column.levels:
+        return 0.0
+    least = min(level.rows for level in column.levels)
+    near = least + 3 * math.sqrt(least * together)
+    return sum(
+        ERRORS * math.sqrt(level.rows * together) for level in column.levels if level.rows <= near
     )
 
 
@@ -303,7 +319,7 @@ def _share(
 
 def _renamed(signal: Signal) -> Signal:
     name = f"score: {signal.name.partition(': ')[2]}"
-    return Signal(**{**vars(signal), "name": name, "kind": "score", "column": ""})
+    return replace(signal, name=name, kind="score", column="")
 
 
 def _weighted(signals: Sequence[Signal]) -> tuple[Signal, ...]:
@@ -323,9 +339,7 @@ def _weighted(signals: Sequence[Signal]) -> tuple[Signal, ...]:
         WEIGHTS[path[0]] / total / math.prod(below[path[:at]] for at in range(1, depth))
         for path in paths
     ]
-    return tuple(
-        Signal(**{**vars(one), "weight": share}) for one, share in zip(tested, shares, strict=True)
-    )
+    return tuple(replace(one, weight=share) for one, share in zip(tested, shares, strict=True))
 
 
 def _path(signal: Signal) -> tuple[str, ...]:

@@ -118,3 +118,12 @@ def test_many_rare_levels_may_move_as_a_level_does(tmp_path: Path) -> None:
     signals = signals_of(reference_to({"shop": pa.array(shops)}, tmp_path / "rows"))
     others = next(one for one in signals.signals if one.kind == "unseen")
     assert (others.expected, others.tolerance) == (0.5, 0.02)
+
+
+def test_levels_that_are_listed_by_chance_leave_room_for_the_others(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    shops = np.char.add("shop ", rng.integers(0, 300, size=10_000).astype("U4"))
+    signals = signals_of(reference_to({"shop": pa.array(shops)}, tmp_path / "rows"))
+    others = next(one for one in signals.signals if one.kind == "unseen")
+    # Of 300 shops that are alike, 250 are not listed; the 50 that are were frequent by chance.
+    assert others.expected < 0.8 < 250 / 300 < others.high < 0.92
