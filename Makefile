@@ -180,6 +180,9 @@ MINUTES ?= 10
 soak: setup | build ## Two services under load, a release a minute, kills at random: MINUTES=10
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) --json build/bench-soak.json
 
+bench-monitor: setup | build ## False alarms, delay and cost of the monitor, beside Evidently and NannyML; 20 minutes, QUICK=1 a minute
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_monitor.py $(if $(QUICK),--quick) --json build/bench-monitor.json
+
 bench-slices: setup | build ## 50 slices of a million rows against pandas, scikit-learn and a bootstrap, and fairlearn
 	$(BIN)/python benchmarks/bench_slices.py --json build/bench-slices.json
 
