@@ -202,6 +202,7 @@ def _project_file() -> str:
 
 
 def _sections() -> Iterator[tuple[str, type[Spec]]]:
+    from penstock.captures.spec import CapturesSpec, ShippedCapturesSpec
     from penstock.cluster.settings import ResourcesSpec, SecretSpec, TolerationSpec
     from penstock.gate.policy import Policy
     from penstock.quality.spec import ContractColumn, Expectation
@@ -211,7 +212,9 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
         "contract": [("contract.columns[]", ContractColumn), ("expectations[]", Expectation)],
         "gate": list(_below("gate", Policy)),
         "deployment": [
+            ("deployment.captures", CapturesSpec),
             ("deployment.kserve", rollout.KserveSpec),
+            ("deployment.kserve.captures", ShippedCapturesSpec),
             ("deployment.kserve.prometheus", rollout.PrometheusSpec),
             ("deployment.kserve.prometheus.queries", rollout.QueriesSpec),
             ("deployment.canary", rollout.CanarySpec),
