@@ -218,11 +218,11 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
         "contract": [("contract.columns[]", ContractColumn), ("expectations[]", Expectation)],
         "gate": list(_below("gate", Policy)),
         "deployment": [
+            ("deployment.captures", CapturesSpec),
             ("deployment.kserve", rollout.KserveSpec),
+            ("deployment.kserve.captures", ShippedCapturesSpec),
             ("deployment.kserve.prometheus", rollout.PrometheusSpec),
             ("deployment.kserve.prometheus.queries", rollout.QueriesSpec),
-            ("deployment.kserve.captures", ShippedCapturesSpec),
-            ("deployment.captures", CapturesSpec),
             ("deployment.canary", rollout.CanarySpec),
             ("deployment.canary.shadow", rollout.ShadowSpec),
             ("deployment.canary.steps[]", rollout.StepSpec),

@@ -26,6 +26,7 @@ _SLOTS = {
 }
 _SIZE = 8 * len(_SLOTS)
 _INTEGER = struct.Struct("<q")
+_pack = _INTEGER.pack_into
 
 Counts = dict[Kind, dict[What, int]]
 
@@ -57,8 +58,9 @@ class Counters:
 
     def add(self, kind: Kind, what: What, rows: int) -> None:
         """Add to a count."""
-        value = self._values[kind, what] = self._values[kind, what] + rows
-        _INTEGER.pack_into(self._map, _SLOTS[kind, what], value)
+        slot = kind, what
+        value = self._values[slot] = self._values[slot] + rows
+        _pack(self._map, _SLOTS[slot], value)
 
     def value(self, kind: Kind, what: What) -> int:
         """Return a count."""

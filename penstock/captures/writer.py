@@ -65,12 +65,8 @@ class Bounds:
         return cls(file_bytes=each, files=size // each, days=days or None)
 
 
-@dataclass(frozen=True)
-class Line:
-    """One line, and the time of its row."""
-
-    data: bytes
-    time: str
+Line = tuple[bytes, str]
+"""One line with its line break, and the time of its row."""
 
 
 class Writer:
@@ -164,12 +160,12 @@ class _Files:
         """Write lines; return how many were written."""
         written, start, size = 0, 0, 0
         for index, line in enumerate(lines):
-            full = self._size + size + len(line.data) > self._bounds.file_bytes
+            full = self._size + size + len(line[0]) > self._bounds.file_bytes
             if full and self._size + size > 0:
                 written += self._append(lines[start:index])
                 start, size = index, 0
                 self._end()
-            size += len(line.data)
+            size += len(line[0])
         return written + self._append(lines[start:])
 
     def tick(self) -> None:
@@ -188,7 +184,7 @@ class _Files:
     def _append(self, lines: Sequence[Line]) -> int:
         if not lines:
             return 0
-        data = b"".join(line.data for line in lines)
+        data = b"".join([line[0] for line in lines])
         if self._spool is not None and not self._spool.has_room(len(data)):
             return 0
         try:
@@ -203,8 +199,9 @@ class _Files:
             return 0
         self._size += len(data)
         self._rows += len(lines)
-        self._first = min(self._first or lines[0].time, *(line.time for line in lines))
-        self._last = max(self._last, *(line.time for line in lines))
+        times = [line[1] for line in lines]
+        self._first = min(self._first or times[0], *times)
+        self._last = max(self._last, *times)
         if self._spool is not None:
             self._spool.used += len(data)
         return len(lines)

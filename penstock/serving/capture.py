@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -165,7 +165,7 @@ class Capture:
             size: Bytes of the request, which stand for the memory that waiting takes.
         """
         if sampled(rows.request_id, share=self._sample):
-            self._put(_Entry("predictions", rows, size))
+            self._put(_entry("predictions", rows, size))
 
     def truths(self, truths: Truths, *, size: int, known: bool = True) -> None:
         """Have labels written, or drop and count them. Never blocks.
@@ -179,7 +179,7 @@ class Capture:
         kept = [truth for truth in truths.labels if sampled(truth[0], share=self._sample)]
         if kept:
             kind: Kind = "feedback" if known else "unmatched"
-            self._put(_Entry(kind, Truths(time=truths.time, labels=kept), size))
+            self._put(_entry(kind, Truths(time=truths.time, labels=kept), size))
 
     def close(self) -> None:
         """Write what is waiting, then close the files."""
@@ -188,15 +188,16 @@ class Capture:
         self.thread.join()
 
     def _put(self, entry: _Entry) -> None:
+        counters = self._writer.counters
         with self._lock:
             # Nobody would ever take it from a thread that was given up.
-            fits = not self.thread.down
-            fits = fits and self._pending + entry.weight <= self._bounds.pending_bytes
-            self._writer.counters.add(entry.kind, "accepted", entry.rows)
+            pending = self._pending + entry.weight
+            fits = pending <= self._bounds.pending_bytes and not self.thread.down
+            counters.add(entry.kind, "accepted", entry.rows)
             if fits:
-                self._pending += entry.weight
+                self._pending = pending
             else:
-                self._writer.counters.add(entry.kind, "dropped", entry.rows)
+                counters.add(entry.kind, "dropped", entry.rows)
         if fits:
             self._queue.put(entry)
         else:
@@ -251,7 +252,8 @@ class Capture:
         finally:
             with self._lock:
                 self._pending -= sum(entry.weight for entry in entries)
-                self._writer.counters.add(kind, "dropped", rows - written)
+                if rows > written:
+                    self._writer.counters.add(kind, "dropped", rows - written)
             if written:
                 self._written(written)
             if rows > written:
@@ -263,27 +265,25 @@ class Capture:
     @staticmethod
     def _lines(entry: _Entry) -> list[Line]:
         return [
-            Line(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE), line["time"])
+            (orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE), line["time"])
             for line in entry.item.lines()
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """Rows or labels that wait to be written."""
+class _Entry(NamedTuple):
+    """Rows or labels that wait to be written: how many, their bytes, the memory that they take."""
 
     kind: Kind
     item: Rows | Truths
+    rows: int
     size: int
+    weight: int
 
-    @property
-    def rows(self) -> int:
-        return len(self.item.labels)
 
-    @property
-    def weight(self) -> int:
-        # What Python needs for a value is several times its bytes in JSON, and never nothing.
-        return self.size + 200 * self.rows
+def _entry(kind: Kind, item: Rows | Truths, size: int) -> _Entry:
+    rows = len(item.labels)
+    # What Python needs for a value is several times its bytes in JSON, and never nothing.
+    return _Entry(kind, item, rows, size, size + 200 * rows)
 
 
 def sampled(request_id: str, *, share: float) -> bool:
