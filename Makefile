@@ -105,6 +105,7 @@ lint: setup tree ## Check style, types, layers, and that generated files are cur
 	$(BIN)/python scripts/decision_list.py --check
 	$(BIN)/python scripts/image_locks.py --check
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/codespell
 	$(BIN)/python scripts/house_words.py
 
