@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import yaml
-from cluster_emulator import Cluster, Server, proxied, running
+from cluster_emulator import Cluster, RealServer, Server, kubeconfig_of, running
 
 from penstock.components._image import image
 
@@ -51,15 +51,29 @@ def hardened(client: docker.DockerClient, reference: str) -> dict[str, Any]:
     }
 
 
-@dataclass
-class Pod:
+def port_of(container: Container, port: int) -> int:
+    """Return where this machine reaches a port of a container whose state has been read."""
+    return int(container.attrs["NetworkSettings"]["Ports"][f"{port}/tcp"][0]["HostPort"])
+
+
+def assert_gets_healthy(container: Container, *, seconds: float) -> None:
+    """Wait until the image's own health check has found it ready."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        container.reload()
+        state = container.attrs["State"]
+        if state["Status"] != "running" or state["Health"]["Status"] == "healthy":
+            break
+        time.sleep(0.5)
+    assert state["Status"] == "running", container.logs().decode()
+    assert state["Health"]["Status"] == "healthy", state["Health"]
+
+
+@dataclass(kw_only=True)
+class Pod(RealServer):
     """A pod of the emulated cluster: the model server in its image. One that died stays dead."""
 
     container: Container
-    port: int
-    restarts: int = 0
-    reason: str = ""
-    _up: bool = False
 
     @property
     def ready(self) -> bool:
@@ -68,11 +82,6 @@ class Pod:
                 url = f"http://127.0.0.1:{self.port}/v2/health/ready"
                 self._up = httpx.get(url, trust_env=False, timeout=1).status_code == 200
         return self._up
-
-    async def answer(
-        self, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
-        return await proxied(self.port, method, path, headers, body)
 
     def stop(self) -> None:
         self.container.remove(force=True)
@@ -98,8 +107,7 @@ def _starter(
             **hardened(engine, reference),
         )
         container.reload()
-        port = container.attrs["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"]
-        return Pod(container, int(port))
+        return Pod(container=container, port=port_of(container, 8080))
 
     return start
 
@@ -139,19 +147,8 @@ def site_at(folder: Path, *, engine: docker.DockerClient, host: str) -> Iterator
         _mlflow(folder, artifacts=artifacts, host=host) as uri,
         running(_starter(engine, artifacts), host=host) as cluster,
     ):
-        (folder / "kubeconfig").write_text(yaml.safe_dump(_kubeconfig(cluster.url)))
+        (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig_of(cluster.url)))
         yield Site(folder, uri, cluster)
-
-
-def _kubeconfig(server: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
 
 
 @contextlib.contextmanager

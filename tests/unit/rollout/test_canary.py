@@ -10,12 +10,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from rollout_world import QUICK, World, load_on, world_in
+from rollout_world import QUICK, World, load_on
 
 from penstock.records.rollout import Rollout, total
 from penstock.registry.versions import ROLLED_BACK
@@ -34,16 +33,10 @@ STRICT: dict[str, Any] = {"score_psi": 0.25, "score_ks": 0.2}
 
 
 @pytest.fixture(scope="module")
-def world(
-    tmp_path_factory: pytest.TempPathFactory,
-    models: Callable[..., Path],
-    instances: list[dict[str, Any]],
-) -> Iterator[World]:
+def world(world: World) -> World:
     """Version 1 serves and is the champion; nothing else runs."""
-    home = tmp_path_factory.mktemp("canary")
-    with world_in(home, models=models, instances=instances) as built:
-        assert built.release(2).outcome == "promoted"
-        yield built
+    assert world.release(2).outcome == "promoted"
+    return world
 
 
 def assert_untouched(world: World, rollout: Rollout, *, served: int = 1) -> None:

@@ -23,9 +23,8 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from cluster_emulator import Cluster, running
+from cluster_emulator import Cluster, kubeconfig_of, running
 from killing import Ending, Fault, run
-from kserve_site import kubeconfig_of
 from rollout_world import POLICY, decision_on, write_holdout
 from router_parts import stub_servers
 

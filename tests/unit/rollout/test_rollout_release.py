@@ -9,14 +9,14 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
-from rollout_world import World, load_on, world_in
+from rollout_world import World, load_on
 
 from penstock import model
 from penstock.errors import InputError, IntegrityError, NotApprovedError, ServiceError
@@ -32,16 +32,11 @@ from penstock.serving import parity_check
 
 
 @pytest.fixture(scope="module")
-def world(
-    tmp_path_factory: pytest.TempPathFactory,
-    models: Callable[..., Path],
-    instances: list[dict[str, Any]],
-) -> Iterator[World]:
-    home = tmp_path_factory.mktemp("world")
-    with world_in(home, models=models, instances=instances) as built:
-        for depth in (2, 3, 4):
-            built.registered(depth)
-        yield built
+def world(world: World) -> World:
+    """Three versions are registered and none is released."""
+    for depth in (2, 3, 4):
+        world.registered(depth)
+    return world
 
 
 @pytest.fixture

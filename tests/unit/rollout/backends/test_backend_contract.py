@@ -17,12 +17,11 @@ import httpx
 import psutil
 import pytest
 from cluster_emulator import Scripted, running
-from kserve_world import Driver
+from kserve_world import Driver, look_often, storage_by_name
 from kserve_world import release as on_cluster
 from router_parts import PREDICT, stub_servers
 
 from penstock.errors import InputError, ServiceError
-from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.choice import ROUTERS
 from penstock.rollout.backends.local.backend import local_service
 from penstock.rollout.backends.local.services import status, stop
@@ -137,14 +136,8 @@ def world(
         yield Local(tmp_path)
         stop(tmp_path, force=True)
         return
-    # What MLflow says of an artifact is tested in test_kserve_release.py, on a real store.
-    monkeypatch.setattr(
-        storage.versions, "artifacts_of", lambda name, version, **_: f"s3://m/{name}/{version}"
-    )
-    # The emulator says at once how it is: look often, and be content with few answers.
-    for module in ("state_store", "inference"):
-        monkeypatch.setattr(f"penstock.rollout.backends.kserve.{module}.POLL", 0.01)
-    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.2)
+    storage_by_name(monkeypatch)
+    look_often(monkeypatch)
     with running() as cluster:
         cluster.install_knative()
         yield Cluster(Driver(cluster, ROUTERS[request.param]))

@@ -88,6 +88,36 @@ class Server(Protocol):
     def stop(self) -> None: ...
 
 
+@dataclass(kw_only=True)
+class RealServer:
+    """Answers at a port of this machine; a subclass says how it starts, gets ready and ends."""
+
+    port: int
+    restarts: int = 0
+    reason: str = ""
+    _up: bool = False
+
+    async def answer(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        kept = {name: value for name, value in headers.items() if name != "host"}
+        address = f"http://127.0.0.1:{self.port}{path}"
+        try:
+            async with (
+                ClientSession() as session,
+                session.request(method, address, data=body, headers=kept) as response,
+            ):
+                said = await response.read()
+                given = {
+                    name: value
+                    for name, value in response.headers.items()
+                    if name.lower().startswith("x-") or name.lower() == "content-type"
+                }
+                return response.status, given, said
+        except ClientError as error:
+            return 503, {}, str(error).encode()
+
+
 @dataclass
 class Scripted:
     """Answers as it is told to, in this process."""
@@ -592,28 +622,6 @@ def _hidden(service: dict[str, Any]) -> bool:
     return labels.get("networking.kserve.io/visibility") == "cluster-local"
 
 
-async def proxied(
-    port: int, method: str, path: str, headers: dict[str, str], body: bytes
-) -> tuple[int, dict[str, str], bytes]:
-    """Pass a request on to a real server."""
-    kept = {name: value for name, value in headers.items() if name != "host"}
-    address = f"http://127.0.0.1:{port}{path}"
-    try:
-        async with (
-            ClientSession() as session,
-            session.request(method, address, data=body, headers=kept) as response,
-        ):
-            said = await response.read()
-            given = {
-                name: value
-                for name, value in response.headers.items()
-                if name.lower().startswith("x-") or name.lower() == "content-type"
-            }
-            return response.status, given, said
-    except ClientError as error:
-        return 503, {}, str(error).encode()
-
-
 @cache
 def schema(plural: str) -> jsonschema.Draft202012Validator | None:
     """Return the strict schema of a kind, or None where it is not here or not a custom one."""
@@ -669,3 +677,15 @@ def _status(
         "at": datetime.now(UTC).isoformat(),
     }
     return web.json_response(said, status=code, headers=headers)
+
+
+def kubeconfig_of(server: str) -> dict[str, Any]:
+    """Return a kubeconfig that leads to an API server."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }

@@ -8,32 +8,28 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 import yaml
-from cluster_emulator import Cluster, proxied, running
-from rollout_world import World, world_in
+from cluster_emulator import Cluster, RealServer, kubeconfig_of, running
+from rollout_world import World
 
 from penstock.records.rollout import Rollout
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.target import Target, history, target_of
 
 
-@dataclass
-class Process:
+@dataclass(kw_only=True)
+class Process(RealServer):
     """A pod: a real model server, started again when it dies, as a kubelet does."""
 
     command: list[str]
-    port: int
     log: Path
     process: subprocess.Popen[bytes] | None = None
-    restarts: int = 0
-    reason: str = ""
-    _up: bool = False
 
     def __post_init__(self) -> None:
         self._start()
@@ -54,11 +50,6 @@ class Process:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
                 self._up = True
         return self._up
-
-    async def answer(
-        self, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
-        return await proxied(self.port, method, path, headers, body)
 
     def stop(self) -> None:
         assert self.process is not None
@@ -132,10 +123,9 @@ deploy(Order.read(home / "order.json"), home=home, run="killed", outputs=outputs
 
 
 @contextlib.contextmanager
-def site_in(
-    home: Path, *, models: Callable[..., Path], instances: list[dict[str, Any]]
-) -> Iterator[Site]:
-    """Yield a site, with KUBECONFIG naming its cluster."""
+def site_in(world: World) -> Iterator[Site]:
+    """Yield a site of a world, with KUBECONFIG naming its cluster."""
+    home = world.home
     kubeconfig = home / "kubeconfig"
 
     def start(name: str, predictor: dict[str, Any]) -> Process:
@@ -159,7 +149,7 @@ def site_in(
             log=home / f"{name}.log",
         )
 
-    with world_in(home, models=models, instances=instances) as world, running(start) as cluster:
+    with running(start) as cluster:
         kubeconfig.write_text(yaml.safe_dump(kubeconfig_of(cluster.url)))
         before = os.environ.get("KUBECONFIG")
         os.environ["KUBECONFIG"] = str(kubeconfig)
@@ -169,14 +159,3 @@ def site_in(
             os.environ.pop("KUBECONFIG")
             if before is not None:
                 os.environ["KUBECONFIG"] = before
-
-
-def kubeconfig_of(server: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }

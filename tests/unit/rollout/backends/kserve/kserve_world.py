@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from cluster_emulator import Cluster, Scripted
 
 from penstock.cluster.client import Kube
+from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.backend import KserveBackend, KserveService
 from penstock.rollout.backends.kserve.gateway import GatewayBackend
 from penstock.rollout.backends.kserve.knative import KnativeBackend
@@ -117,6 +119,25 @@ def serve(router: KserveService, version: int) -> None:
     router.deploy(release(version), timeout=10)
     router.promote(version)
     router.clean_up()
+
+
+def storage_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have models lie where their names say.
+
+    What MLflow says of an artifact is tested in test_kserve_release.py, on a real store.
+    """
+    monkeypatch.setattr(
+        storage.versions,
+        "artifacts_of",
+        lambda name, version, **_: f"s3://models/{name}/{version}",
+    )
+
+
+def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look often, and be content with few answers: the emulator says at once how it is."""
+    for module in ("state_store", "inference"):
+        monkeypatch.setattr(f"penstock.rollout.backends.kserve.{module}.POLL", 0.01)
+    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.2)
 
 
 def until(true: Callable[[], object], *, timeout: float = 15) -> None:

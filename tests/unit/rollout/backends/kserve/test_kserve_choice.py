@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster_emulator import NAMESPACE, RUNTIME, Cluster, Fault, running
-from kserve_site import kubeconfig_of
+from cluster_emulator import NAMESPACE, RUNTIME, Cluster, Fault, kubeconfig_of, running
 from kserve_world import Driver, release, serve
 
 from penstock.cluster.client import Kube
 from penstock.errors import InputError, ServiceError
 from penstock.records.rollout import Rollout
-from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.choice import ROUTERS
 from penstock.rollout.backends.kserve.lease import ClusterLease
 from penstock.rollout.backends.kserve.store import ConfigMapStore
@@ -29,10 +27,7 @@ SETTINGS = "/api/v1/namespaces/kserve/configmaps"
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setattr(
-        storage.versions, "artifacts_of", lambda name, version, **_: f"s3://m/{name}/{version}"
-    )
+def cluster(stored: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     with running() as made:
         kubeconfig = tmp_path / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(kubeconfig_of(made.url)))

@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 from cluster_emulator import Scripted, running
-from kserve_world import Driver, release, serve
+from kserve_world import Driver, look_often, release, serve
 
 from penstock.cluster.client import INFERENCE_SERVICES, ForbiddenError
 from penstock.errors import LeaseLostError, ServiceError
-from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.backend import KserveService
 from penstock.rollout.backends.kserve.choice import ROUTERS, settled_kind
 from penstock.rollout.backends.kserve.inference import delete
@@ -21,15 +20,7 @@ from penstock.rollout.backends.kserve.state import ClusterState
 from penstock.rollout.router import Routing
 from penstock.rollout.spec import KserveSpec
 
-
-@pytest.fixture(autouse=True)
-def stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What MLflow says of an artifact is tested in test_kserve_release.py, on a real store.
-    monkeypatch.setattr(
-        storage.versions,
-        "artifacts_of",
-        lambda name, version, **_: f"s3://models/{name}/{version}",
-    )
+pytestmark = pytest.mark.usefixtures("stored")
 
 
 @pytest.fixture
@@ -49,10 +40,7 @@ def each(request: pytest.FixtureRequest) -> Iterator[Driver]:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look often, and be content with few answers: the emulator says at once how it is."""
-    for module in ("state_store", "inference"):
-        monkeypatch.setattr(f"penstock.rollout.backends.kserve.{module}.POLL", 0.01)
-    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.2)
+    look_often(monkeypatch)
 
 
 class KilledError(BaseException):

@@ -13,7 +13,6 @@ from kserve_world import BODIES, Driver, release, serve, until
 from penstock.cluster.client import Kube, RefusedError
 from penstock.errors import LeaseLostError, ServiceError
 from penstock.records.rollout import Grids
-from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.backend import KserveService
 from penstock.rollout.backends.kserve.gateway import GatewayBackend
 from penstock.rollout.backends.kserve.native import NativeBackend
@@ -22,15 +21,7 @@ from penstock.rollout.router import Routing
 from penstock.rollout.spec import PrometheusSpec
 from penstock.serving.request_headers import SMOKE, digest_of
 
-
-@pytest.fixture(autouse=True)
-def stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What MLflow says of an artifact is tested in test_kserve_release.py, on a real store.
-    monkeypatch.setattr(
-        storage.versions,
-        "artifacts_of",
-        lambda name, version, **_: f"s3://models/{name}/{version}",
-    )
+pytestmark = pytest.mark.usefixtures("stored")
 
 
 @pytest.fixture

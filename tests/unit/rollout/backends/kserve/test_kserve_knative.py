@@ -15,20 +15,11 @@ from kserve_world import BODIES, Driver, release, serve, until
 from penstock.cluster.client import RefusedError
 from penstock.errors import InputError, ServiceError
 from penstock.records.rollout import Grids
-from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.backend import KserveService
 from penstock.rollout.backends.kserve.knative import KnativeBackend
 from penstock.rollout.router import Routing
 
-
-@pytest.fixture(autouse=True)
-def stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What MLflow says of an artifact is tested in test_kserve_release.py, on a real store.
-    monkeypatch.setattr(
-        storage.versions,
-        "artifacts_of",
-        lambda name, version, **_: f"s3://models/{name}/{version}",
-    )
+pytestmark = pytest.mark.usefixtures("stored")
 
 
 @pytest.fixture

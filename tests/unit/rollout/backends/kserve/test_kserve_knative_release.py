@@ -5,13 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster_emulator import GATEWAY
-from kserve_site import Site, site_in
+from kserve_site import Site
 
 from penstock.errors import InputError
 from penstock.records.release import Deployment
@@ -24,14 +22,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve-knative")]
 
 
 @pytest.fixture(scope="module")
-def site(
-    tmp_path_factory: pytest.TempPathFactory,
-    models: Callable[..., Path],
-    instances: list[dict[str, Any]],
-) -> Iterator[Site]:
-    with site_in(tmp_path_factory.mktemp("knative"), models=models, instances=instances) as made:
-        made.in_knative("kserve")
-        yield made
+def site(site: Site) -> Site:
+    """The same with Knative and without a gateway."""
+    site.in_knative("kserve")
+    return site
 
 
 def _storage(site: Site) -> tuple[str, int | None]:

@@ -13,13 +13,13 @@ import socket
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from kserve_site import Process, Site, site_in
+from kserve_site import Process, Site
 from kserve_world import until
 from prometheus_server import Labels, SmallPrometheus, small_prometheus
 
@@ -40,17 +40,6 @@ LIVE: dict[str, Any] = {
         "score_ks": 1,
     },
 }
-
-
-@pytest.fixture(scope="module")
-def site(
-    tmp_path_factory: pytest.TempPathFactory,
-    models: Callable[..., Path],
-    instances: list[dict[str, Any]],
-) -> Iterator[Site]:
-    home = tmp_path_factory.mktemp("live")
-    with site_in(home, models=models, instances=instances) as made:
-        yield made
 
 
 def targets(site: Site) -> dict[Labels, str]:

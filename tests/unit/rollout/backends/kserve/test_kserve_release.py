@@ -5,12 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from kserve_site import Site, site_in
+from kserve_site import Site
 
 from penstock.errors import InputError, ServiceError
 from penstock.records.release import Deployment
@@ -22,16 +20,6 @@ from penstock.rollout.target import history, target_of
 READ = {"prometheus": {"url": "http://127.0.0.1:9"}}
 REPLAY = {"source": "replay"}
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve")]
-
-
-@pytest.fixture(scope="module")
-def site(
-    tmp_path_factory: pytest.TempPathFactory,
-    models: Callable[..., Path],
-    instances: list[dict[str, Any]],
-) -> Iterator[Site]:
-    with site_in(tmp_path_factory.mktemp("kserve"), models=models, instances=instances) as made:
-        yield made
 
 
 def test_a_good_candidate_is_promoted_and_a_bad_one_rolled_back(site: Site) -> None:

@@ -1,0 +1,23 @@
+"""Clusters to release to, and what MLflow says of a model's files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from kserve_site import Site, site_in
+from kserve_world import storage_by_name
+from rollout_world import World
+
+
+@pytest.fixture(scope="module")
+def site(world: World) -> Iterator[Site]:
+    """A cluster whose model servers are real processes, and a registry; nothing is released yet."""
+    with site_in(world) as made:
+        yield made
+
+
+@pytest.fixture
+def stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models lie where their names say: no registry is asked."""
+    storage_by_name(monkeypatch)
