@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from penstock.records.rollout import ArmSummary, Grids, Interval, Labelled, Pairs
+from penstock.records.rollout import ArmSummary, HistogramBuckets, Interval, Labelled, Pairs
 
-GRIDS = Grids()
+GRIDS = HistogramBuckets()
 LATENCY_EDGES = np.array(GRIDS.latency)
 SCORE_EDGES = np.array(GRIDS.scores)
 MEDIAN, SIGMA = 0.010, 0.5

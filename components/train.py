@@ -55,7 +55,7 @@ def train(
     from penstock.training.spec import TrainingSpec
     from penstock.training.train import train as fit
 
-    asked = Policy.parse(policy, where="gate")
+    rules = Policy.parse(policy, where="gate")
     record = fit(
         Path(train.path),
         features=Path(features.path),
@@ -69,7 +69,7 @@ def train(
         report=Path(report.path),
         experiment=experiment,
         tracking_uri=tracking_uri,
-        value=business_value.RULE.of(asked),
-        check=asked.check,
+        value=business_value.RULE.of(rules),
+        check=rules.check,
     )
     model.metadata.update(estimator=record.name, metric=record.metric, score=record.score)

@@ -112,7 +112,7 @@ class UsageError(InputError):
         An option or argument of the command line is wrong, missing or does not go with another.
 
     What to do:
-        Correct the command; `penstock COMMAND --help` lists its options.
+        Correct the command: its `--help` lists its options.
     """
 
 

@@ -31,7 +31,7 @@ from typing import Any, NoReturn
 
 _LENGTH = struct.Struct(">I")
 
-_keepers: set[int] = set()
+_supervisors: set[int] = set()
 
 
 def send(
@@ -73,9 +73,9 @@ def _serve(channel: socket.socket) -> None:
 
 def _forget_the_ended(*_: object) -> None:
     # By name: an import may have started a process of its own and wait for it.
-    for pid in list(_keepers):
+    for pid in list(_supervisors):
         if os.waitpid(pid, os.WNOHANG)[0]:
-            _keepers.discard(pid)
+            _supervisors.discard(pid)
 
 
 def _readable(channel: socket.socket) -> bool:
@@ -109,15 +109,15 @@ def _exactly(channel: socket.socket, size: int) -> bytes:
 
 
 def _start(message: dict[str, Any], output: int, report: int, *, channel: socket.socket) -> None:
-    """Fork a keeper for the step, which forks the step, waits for it and reports how it ended."""
+    """Fork a supervisor, which forks the step, waits for it and reports how it ended."""
     # Imports leave no garbage to speak of, and looking for it in a child would copy the memory.
     gc.freeze()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
-    keeper = os.fork()
-    if keeper == 0:
+    supervisor = os.fork()
+    if supervisor == 0:
         channel.close()
         _keep(message, output, report)
-    _keepers.add(keeper)
+    _supervisors.add(supervisor)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGCHLD})
     os.close(output)
     os.close(report)

@@ -10,9 +10,10 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from penstock import tracking
+from penstock.cluster.settings import StepName
 from penstock.common import files
 from penstock.errors import InputError, PenstockError
 from penstock.gate.evaluation import Evaluation
@@ -39,23 +40,13 @@ from penstock.rollout.words import headline
 if TYPE_CHECKING:
     from rich.console import Console
 
-STEPS = (
-    "ingest",
-    "validate",
-    "split",
-    "engineer-features",
-    "train",
-    "evaluate",
-    "probe-serving",
-    "decide",
-    "explain",
-    "register",
-    "approve",
-    "deploy",
-)
+NOTIFY = "notify"
+"""The task that tells somebody how a run ended; it is shown only if it fails."""
+
+STEPS = tuple(name for name in get_args(StepName) if name != NOTIFY)
 """The tasks of a release in their order, by their names in Kubeflow."""
 
-_QUIET = ("notify",)
+_QUIET = (NOTIFY,)
 
 
 @dataclass(frozen=True)

@@ -229,11 +229,11 @@ def _read_part(call: StepCall, name: str, value: Any) -> Any:
     """Return the part of a parameter that the step reads."""
     if call.function == "train" and name == "policy":
         try:
-            asked = business_value.RULE.of(Policy.parse(value, where="gate"))
+            settings = business_value.RULE.of(Policy.parse(value, where="gate"))
         except PenstockError:
             # The step says what is wrong with it.
             return value
-        return asked.model_dump(mode="json") if asked else None
+        return settings.model_dump(mode="json") if settings else None
     return value
 
 

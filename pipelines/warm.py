@@ -103,12 +103,12 @@ class WarmSteps:
             for name, steps in servers.items()
             for step, modules in steps.items()
         }
-        self._wanted = {name: set(steps) for name, steps in servers.items()}
+        self._remaining = {name: set(steps) for name, steps in servers.items()}
         self._servers: dict[str, _Server] = {}
 
     def __enter__(self) -> Self:
         with self._log.open("ab") as log:
-            self._servers = {name: _Server(log) for name in self._wanted}
+            self._servers = {name: _Server(log) for name in self._remaining}
         for name, modules in self._modules.values():
             self._servers[name].import_ahead(modules)
         return self
@@ -128,8 +128,8 @@ class WarmSteps:
     def drop(self, step: str) -> None:
         """Say that a step will not run; a server whose steps have all been dropped is ended."""
         name, _ = self._modules[step]
-        self._wanted[name].discard(step)
-        if not self._wanted[name]:
+        self._remaining[name].discard(step)
+        if not self._remaining[name]:
             self._servers[name].kill()
 
     def run(

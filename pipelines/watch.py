@@ -18,7 +18,7 @@ from penstock.common.progress import MARK
 from penstock.errors import ServiceError
 from penstock.pipelines.kubeflow_client import Patience, message_of
 from penstock.pipelines.outcomes import ENDINGS, TITLES, Outcome
-from penstock.pipelines.run import STEPS
+from penstock.pipelines.run import NOTIFY, STEPS
 from penstock.pipelines.view import RunView, State, raised_in
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Watch:
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         looks = 0
-        with RunView(console, steps=STEPS, quiet=("notify",), endings=TITLES) as view:
+        with RunView(console, steps=STEPS, quiet=(NOTIFY,), endings=TITLES) as view:
             while True:
                 run = self._patience.request(self._look)
                 nodes = Nodes(run)
@@ -112,7 +112,7 @@ class Watch:
 
     def _draw(self, nodes: Nodes, view: RunView) -> None:
         drawn = {step.name: step.state for step in view.steps}
-        for name in (*STEPS, "notify", *ENDINGS):
+        for name in (*STEPS, NOTIFY, *ENDINGS):
             state = nodes.state(name)
             if state == "waiting" or drawn.get(name) == state:
                 continue
@@ -129,7 +129,7 @@ class Watch:
                 return outcome, self._reason(nodes, name) or f"{words}; see its log in Kubeflow"
         if nodes.canceled():
             return "failed", "The run was terminated"
-        failed = next((name for name in (*STEPS, "notify") if nodes.state(name) == "failed"), None)
+        failed = next((name for name in (*STEPS, NOTIFY) if nodes.state(name) == "failed"), None)
         if failed is not None:
             title = failed.replace("-", " ").capitalize()
             reason = self._reason(nodes, failed) or "see its log in Kubeflow"

@@ -205,24 +205,24 @@ class Kube:
         deadline = time.monotonic() + self._patience
         pause = 0.25
         while True:
-            wait, said = pause, ""
+            wait, message = pause, ""
             try:
                 headers = self._headers(accept)
                 response = self._http.request(
                     method, path, json=body, params=dict(parameters), headers=headers
                 )
             except httpx.HTTPError as error:
-                said = str(error) or type(error).__name__
+                message = str(error) or type(error).__name__
             else:
                 if response.status_code not in _RETRIED:
                     if refusable or response.is_success or response.status_code == 404:
                         return response
                     raise _error(response, path)
-                said = f"{response.status_code}: {_message(response)}"
+                message = f"{response.status_code}: {_message(response)}"
                 wait = _wait(response) or pause
             if time.monotonic() + wait > deadline:
                 raise UnansweredError(
-                    f"the Kubernetes API server does not answer: {said}",
+                    f"the Kubernetes API server does not answer: {message}",
                     where=f"{self.server.rstrip('/')}{path}",
                     remedy="Check the cluster and the kubeconfig's context, then try again.",
                 )
@@ -301,18 +301,18 @@ def _not_kubernetes(response: httpx.Response, path: str) -> UnansweredError:
 
 
 def _error(response: httpx.Response, path: str) -> ServiceError:
-    said = _message(response)
+    message = _message(response)
     if response.status_code == 409:
-        return ConflictError(said, where=path)
+        return ConflictError(message, where=path)
     # A webhook's refusal is a 403 too.
-    if response.status_code in (401, 403) and "denied the request" not in said:
+    if response.status_code in (401, 403) and "denied the request" not in message:
         return ForbiddenError(
-            f"this account may not do it: {said}",
+            f"this account may not do it: {message}",
             where=path,
             remedy="Run it with the service account penstock-deployer of manifests/, "
             "or give yours the same role.",
         )
-    return RefusedError(f"the cluster refused it: {said}", where=path)
+    return RefusedError(f"the cluster refused it: {message}", where=path)
 
 
 def _message(response: httpx.Response) -> str:

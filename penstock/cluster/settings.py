@@ -23,7 +23,7 @@ StepName = Literal[
     "deploy",
     "notify",
 ]
-"""A step's name in Kubeflow."""
+"""A step's name in Kubeflow; in the order in which a release takes them."""
 
 ObjectName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)

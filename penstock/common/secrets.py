@@ -217,12 +217,12 @@ def keep_environment(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def _reference(kind: str, name: str, where: str) -> Reference:
-    wanted = {
+    forms = {
         "env": (_VARIABLE, "the name of an environment variable, like ${env:DB_PASSWORD}"),
         "file": (re.compile(r"[/~].+"), "an absolute path, like ${file:/run/secrets/db}"),
         "secret": (_KEY, "a Secret's name and a key of it, like ${secret:database/password}"),
     }
-    pattern, words = wanted[kind]
+    pattern, words = forms[kind]
     if not pattern.fullmatch(name):
         raise InputError(
             f"${{{kind}:{name}}} is not a reference to a secret",

@@ -56,17 +56,17 @@ def read_value(text: str, *, where: str) -> Any:
     try:
         return yaml.load(text, Loader=_StrictLoader)  # noqa: S506
     except yaml.YAMLError as error:
-        raise UsageError(f"not valid YAML: {_said(error)}", where=where) from error
+        raise UsageError(f"not valid YAML: {_message(error)}", where=where) from error
 
 
-def _said(error: yaml.YAMLError | UnicodeDecodeError) -> str:
+def _message(error: yaml.YAMLError | UnicodeDecodeError) -> str:
     """Return what is wrong and where, without the line itself: half a password does not look it."""
     if not isinstance(error, yaml.MarkedYAMLError):
         return " ".join(str(error).split())
     mark = error.problem_mark or error.context_mark
     place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-    said = ", ".join(filter(None, (error.context, error.problem)))
-    return f"{' '.join(said.split())}{place}"
+    message = ", ".join(filter(None, (error.context, error.problem)))
+    return f"{' '.join(message.split())}{place}"
 
 
 def read_mapping(path: Path, *, what: str, remedy: str = "") -> dict[str, Any]:
@@ -87,7 +87,7 @@ def read_mapping(path: Path, *, what: str, remedy: str = "") -> dict[str, Any]:
             f"the {what} cannot be read: {error.strerror}", where=str(path), remedy=remedy
         ) from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"not valid YAML: {_said(error)}", where=str(path)) from error
+        raise InputError(f"not valid YAML: {_message(error)}", where=str(path)) from error
     if not isinstance(raw, dict):
         raise InputError(f"a {what} is a mapping of fields", where=str(path))
     return raw

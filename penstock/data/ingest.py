@@ -53,9 +53,11 @@ def ingest(source: SourceSpec, *, output: Path, called: str = "") -> Dataset:
     """
     with _opened(source, output) as reader:
         dataset = _write(reader(source), source, output, called=called)
-    risky = sorted_by_risk(said for said in dataset.assumptions if said.risk != "low")
-    for said in risky:
-        tell(f"assumed ({said.risk} risk): {said.text} (source.{said.setting})")
+    risky = sorted_by_risk(
+        assumption for assumption in dataset.assumptions if assumption.risk != "low"
+    )
+    for assumption in risky:
+        tell(f"assumed ({assumption.risk} risk): {assumption.text} (source.{assumption.setting})")
     count = f", {len(risky)} assumed of how to read it" if risky else ""
     say(f"{dataset.rows:,} rows, {len(dataset.columns)} columns, {dataset.content}{count}")
     return dataset

@@ -71,9 +71,9 @@ class JsonlReader:
     def assumptions(self) -> list[Assumption]:
         """Return what was assumed that could be otherwise."""
         found = (encoding.assumption for encoding in self._encodings.values())
-        guessed = dict.fromkeys(said for said in found if said)
-        told = [*guessed, *indexes(sorted(self._left_out), self._source)]
-        return [*told, *without_effect(self._source, "JSON Lines")]
+        guessed = dict.fromkeys(assumption for assumption in found if assumption)
+        assumed = [*guessed, *indexes(sorted(self._left_out), self._source)]
+        return [*assumed, *without_effect(self._source, "JSON Lines")]
 
     def reading(self) -> Reading | None:
         """Return nothing: values have types of their own here."""
@@ -90,9 +90,9 @@ class JsonlReader:
         if not whole and not kinds.keys() >= self._named():
             self.infer(whole=True)
             return
-        wanted = chosen(list(kinds), self._source, where=self._files[0].name)
-        self._left_out = kinds.keys() - set(wanted)
-        self._types = settle_all({name: kinds[name] for name in wanted}, self._source.types)
+        names = chosen(list(kinds), self._source, where=self._files[0].name)
+        self._left_out = kinds.keys() - set(names)
+        self._types = settle_all({name: kinds[name] for name in names}, self._source.types)
 
     def _named(self) -> set[str]:
         """Return the fields that settings name; they may come late."""

@@ -127,8 +127,10 @@ class ParquetReader:
         try:
             return columns_of(schema)
         except InputError as error:
-            said = InputError(error.what, where=f"{file.name}: {error.where}", remedy=error.remedy)
-            raise without(said, bad, self._source) from error
+            located = InputError(
+                error.what, where=f"{file.name}: {error.where}", remedy=error.remedy
+            )
+            raise without(located, bad, self._source) from error
 
     def _common(self, column: Column, known: _Type, file: SourceFile) -> _Type:
         """Return the type that holds a column of two files.
@@ -171,14 +173,14 @@ class ParquetReader:
         self, column: Column, kind: pa.DataType, file: SourceFile, error: Exception
     ) -> InputError:
         reason = next(iter(str(error).splitlines()), "")
-        said = InputError(
+        mismatch = InputError(
             f"values of type {kind} cannot be read as {column.type}: {reason:.200}",
             where=f"{file.name}: column {column.name!r}",
             remedy="Convert it in the source, or declare another type under types, or none.",
         )
         if column.name in self._source.types or str(kind) != "uint64":
-            return said
-        return as_text(said, column.name, self._source)
+            return mismatch
+        return as_text(mismatch, column.name, self._source)
 
     @contextlib.contextmanager
     def _opened(self, file: SourceFile) -> Iterator[pq.ParquetFile]:

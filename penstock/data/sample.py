@@ -85,9 +85,9 @@ def read(folder: Path, dataset: Dataset, *, rows: int) -> dict[str, list[Any]] |
         return None
     path = folder / sample.name
     lines = _lines(path, sample)
-    asked = [json.loads(lines[index]) for index in _spread(sample.rows, rows)]
+    records = [json.loads(lines[index]) for index in _spread(sample.rows, rows)]
     try:
-        columns = zip(dataset.columns, zip(*asked, strict=True), strict=True)
+        columns = zip(dataset.columns, zip(*records, strict=True), strict=True)
         return {column.name: _typed(values, column) for column, values in columns}
     except (ValueError, TypeError, OverflowError) as error:
         raise InputError(f"the rows cannot be read: {error}", where=str(path)) from error

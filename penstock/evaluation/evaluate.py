@@ -166,8 +166,8 @@ def _line(evaluation: Evaluation) -> str:
     versus = evaluation.comparison(against=CHAMPION, metric=evaluation.metric)
     beside = f", {advantage_text(versus.advantage)} over the champion" if versus else ""
     found = f"{evaluation.metric} {figure_text(primary)} on {evaluation.rows:,} rows{beside}"
-    said = (rule.progress(evaluation) for rule in RULES)
-    return ", ".join((found, *filter(None, said)))
+    notes = (rule.progress(evaluation) for rule in RULES)
+    return ", ".join((found, *filter(None, notes)))
 
 
 def _roc(rows: Holdout) -> tuple[list[float], list[float], list[float]] | None:

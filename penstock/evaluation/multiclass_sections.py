@@ -14,7 +14,7 @@ from penstock.reports.words import percent
 DRAWN_CLASSES = 20
 """Classes up to which the confusion matrix can be read as a drawing."""
 
-_COMMON_MISTAKES = 12
+_COMMON_CONFUSIONS = 12
 
 
 def multiclass_sections(holdout: Holdout) -> list[Section]:
@@ -55,16 +55,16 @@ def _confusion(counts: np.ndarray, holdout: Holdout) -> str:
         )
     wrong = known.copy()
     np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:_COMMON_MISTAKES]
-    mistakes = [
+    order = np.argsort(-wrong, axis=None, kind="stable")[:_COMMON_CONFUSIONS]
+    confusions = [
         [names[actual], names[called], f"{wrong[actual, called]:,}", percent(share)]
         for actual, called in zip(*np.unravel_index(order, wrong.shape), strict=True)
         if (share := wrong[actual, called] / max(known[actual].sum(), 1)) > 0
     ]
-    if mistakes:
+    if confusions:
         headers = ["Is", "Called", "Rows", "Of that class"]
         parts.append(
-            paragraph("The commonest mistakes:") + table(headers, mistakes, numeric=(2, 3))
+            paragraph("The commonest mistakes:") + table(headers, confusions, numeric=(2, 3))
         )
     else:
         parts.append(paragraph("No row is called what it is not."))

@@ -99,17 +99,17 @@ def _in_words(evaluation: Evaluation, holdout: Holdout, primary: Estimate) -> li
     assert candidate is not None
     if evaluation.task == "regression":
         median = candidate.metrics.get("median_absolute_error")
-        told = []
+        sentences = []
         if evaluation.metric == "r2":
-            told.append(
+            sentences.append(
                 f"It accounts for {percent(primary.value)} of the variation of "
                 f"{holdout.record.target}."
                 if primary.value > 0
                 else f"It accounts for nothing of the variation of {holdout.record.target}."
             )
         if median is not None:
-            told.append(f"Half of its predictions are off by less than {value_text(median)}.")
-        return told
+            sentences.append(f"Half of its predictions are off by less than {value_text(median)}.")
+        return sentences
     by_class = [*evaluation.sentences()]
     accuracy = candidate.metrics.get("accuracy")
     if accuracy is None:
@@ -123,7 +123,7 @@ def _in_words(evaluation: Evaluation, holdout: Holdout, primary: Estimate) -> li
 
 
 def _beside(evaluation: Evaluation) -> list[str]:
-    told = []
+    sentences = []
     for other in (CHAMPION, "linear"):
         comparison = evaluation.comparison(against=other, metric=evaluation.metric)
         if comparison is None:
@@ -132,10 +132,10 @@ def _beside(evaluation: Evaluation) -> list[str]:
         found = reading(comparison.advantage)
         difference = advantage_text(comparison.advantage)
         if found == "no clear difference":
-            told.append(f"Beside {name} these rows show no clear difference: {difference}.")
+            sentences.append(f"Beside {name} these rows show no clear difference: {difference}.")
         else:
-            told.append(f"It is {found} than {name}: {difference}.")
-    return told
+            sentences.append(f"It is {found} than {name}: {difference}.")
+    return sentences
 
 
 def _facts(evaluation: Evaluation, holdout: Holdout) -> list[tuple[str, str]]:
@@ -164,13 +164,13 @@ def _champion(evaluation: Evaluation) -> str:
     if evaluation.champion_state == "none":
         return "none yet"
     name = evaluation.champion or "not known"
-    told = {
+    texts = {
         "compared": name,
         "unloadable": f"{name}, which could not be loaded and was not compared",
         "different": f"{name}, which could not be compared on these rows",
         "gone": "none now, though there was one",
     }
-    return told[evaluation.champion_state]
+    return texts[evaluation.champion_state]
 
 
 def _figures_lead(evaluation: Evaluation) -> str:
@@ -182,21 +182,21 @@ def _figures_lead(evaluation: Evaluation) -> str:
 
 def _figures(evaluation: Evaluation) -> str:
     names = [title_of(scores.name) for scores in evaluation.scores]
-    rows, said = [], []
+    rows, descriptions = [], []
     for metric, higher in evaluation.higher_is_better.items():
         main = metric == evaluation.metric
         figures = [scores.metrics[metric] for scores in evaluation.scores]
         digits = digits_of(next(filter(has_width, figures), figures[0]))
         texts = (metric, *(figure_text(figure, digits=digits) for figure in figures))
         rows.append([Cell(text, strong=main) for text in texts])
-        said.append([metric, "higher" if higher else "lower", DESCRIPTIONS.get(metric, "")])
+        descriptions.append([metric, "higher" if higher else "lower", DESCRIPTIONS.get(metric, "")])
     return (
         table(["Metric", *names], rows, numeric=range(1, 1 + len(names)))
         + paragraph(
             f"In heavier type: {evaluation.metric}, which the search optimised and the gate "
             "compares."
         )
-        + table(["Metric", "Better is", "What it says"], said)
+        + table(["Metric", "Better is", "What it says"], descriptions)
     )
 
 

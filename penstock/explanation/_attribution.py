@@ -191,7 +191,7 @@ def _trees(
 
 @dataclass(frozen=True)
 class _Side:
-    """The output that is explained: the target, the positive class', or that of the class said.
+    """The output that is explained: the target, or the predicted or positive class'.
 
     Args:
         places: Which rows of the sample are explained, shape (m,).
@@ -290,16 +290,16 @@ def _by_orders(sample: Sample, *, keep: np.ndarray, seed: int) -> Attributions:
     values, bases, outputs = [], [], []
     for place in places:
         row = {name: sample.frame[name].to_numpy()[[place]] for name in sample.columns}
-        said = int(sample.scores[place].argmax()) if many else 0
+        called = int(sample.scores[place].argmax()) if many else 0
 
-        def score(columns: Any, said: int = said) -> np.ndarray:
+        def score(columns: Any, called: int = called) -> np.ndarray:
             scores = sample.answers(_framed(columns, sample))
-            return scores[:, said] if many else scores
+            return scores[:, called] if many else scores
 
-        told = explain(score, row, background, seed=seed)
-        values.append([told.contributions[name] for name in sample.columns])
-        bases.append(told.base)
-        outputs.append(told.score)
+        explained = explain(score, row, background, seed=seed)
+        values.append([explained.contributions[name] for name in sample.columns])
+        bases.append(explained.base)
+        outputs.append(explained.score)
     regression = sample.model.record.task == "regression"
     unit = f"units of {sample.model.record.target}" if regression else "probability"
     if many:

@@ -57,16 +57,16 @@ def _headline(explanation: Explanation) -> str:
     if not total:
         return "No column moves the answers: the model says the same of every row."
     shares = [f"{i.column} ({i.attribution / total:.0%})" for i in explanation.importances[:3]]
-    told = f"Most of what moves the answers comes from {', '.join(shares)}."
+    text = f"Most of what moves the answers comes from {', '.join(shares)}."
     useless = [
         i.column for i in explanation.importances if i.permutation and i.permutation.low <= 0
     ]
     if useless:
-        told += (
+        text += (
             f" Of {len(explanation.importances)} columns, {len(useless)} are not shown to matter "
             f"for {explanation.metric}."
         )
-    return told
+    return text
 
 
 def _lead(explanation: Explanation) -> str:
@@ -179,10 +179,10 @@ def _example(example: ExplainedRow) -> str:
         rest = sum(example.contributions[name] for name in others)
         lines.append([f"the other {len(others)} columns", "", _signed(rest)])
     lines.append(["Sum", "", _number(example.output)])
-    said = f" for {example.of}" if example.of else ""
+    subject = f" for {example.of}" if example.of else ""
     return (
         heading(example.title)
-        + muted(f"The model answers {_number(example.score)}{said}.")
+        + muted(f"The model answers {_number(example.score)}{subject}.")
         + table(["Column", "Value", "Adds"], lines, numeric=(2,))
     )
 

@@ -46,13 +46,13 @@ def calendar(graph: Graph, times: str, parts: Sequence[Sequence[str]]) -> str:
         "weekday": sums.remainder(sums.plus(days, 3), 7),
         "hour": sums.quotient(sums.remainder(known, _DAY), _HOUR),
     }
-    used = [part for part in PARTS if any(part in wanted for wanted in parts)]
+    used = [part for part in PARTS if any(part in names for names in parts)]
     nan = graph.constant(np.float64(np.nan))
     blocks = [graph.node("Where", missing, nan, graph.double(whole[part])) for part in used]
     order = [
         used.index(part) * len(parts) + column
-        for column, wanted in enumerate(parts)
-        for part in wanted
+        for column, names in enumerate(parts)
+        for part in names
     ]
     return graph.columns(graph.beside(blocks), order)
 

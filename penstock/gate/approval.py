@@ -112,8 +112,8 @@ def judge(
         platform: Whether there is a platform that says who people are, where the policy leaves it
             to that whether stated names count.
     """
-    said = tuple(approvals)
-    words = [word for word in said if (word.model, word.decision) == (model, decision)]
+    given = tuple(approvals)
+    words = [word for word in given if (word.model, word.decision) == (model, decision)]
     stated = spec.trust_explicit
     if stated is None:
         # Where one of them was established, a platform is there, wherever this is judged.
@@ -141,8 +141,8 @@ def judge(
     by = people.told_apart(names)
     notes += _merged(names, by)
     missing = _missing(by, spec=spec, trained_by=trained_by)
-    if len(said) > len(words):
-        notes.append(f"{len(said) - len(words)} for another model or decision")
+    if len(given) > len(words):
+        notes.append(f"{len(given) - len(words)} for another model or decision")
     if missing:
         aside = f" Not counted: {'; '.join(dict.fromkeys(notes))}." if notes else ""
         return Judgement(
@@ -186,8 +186,8 @@ def _merged(names: list[str], by: tuple[str, ...]) -> list[str]:
 def _missing(by: tuple[str, ...], *, spec: ApprovalSpec, trained_by: str) -> str:
     """Return what is missing from those who approved; empty: nothing."""
     if len(by) < spec.people:
-        asked = "person" if spec.people == 1 else "different people"
-        return f"{len(by)} of {spec.people} {asked} approved"
+        needed = "person" if spec.people == 1 else "different people"
+        return f"{len(by)} of {spec.people} {needed} approved"
     if not people.is_known(trained_by):
         return (
             "it is not known who trained it, so one person alone is not enough"

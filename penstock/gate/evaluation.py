@@ -30,7 +30,7 @@ class Evaluation(_Measured):
 
     def sentences(self) -> tuple[str, ...]:
         """Return what the rules want said beside every verdict."""
-        return tuple(said for rule in RULES for said in rule.sentences(self))
+        return tuple(sentence for rule in RULES for sentence in rule.sentences(self))
 
     def sections(self) -> list[Section]:
         """Return the sections of the page on what the rules measured."""

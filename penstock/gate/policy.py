@@ -109,12 +109,12 @@ class Policy(_Rules):
 
     def describe(self) -> dict[str, str]:
         """Return in words what is asked by every result that a decision on it may hold."""
-        told: dict[str, list[str]] = {}
+        descriptions: dict[str, list[str]] = {}
         for rule in RULES:
             for settings in rule.settings(self):
                 for name, words in rule.describe(settings):
-                    told.setdefault(name, []).append(words)
-        return {name: " ".join(words) for name, words in told.items()}
+                    descriptions.setdefault(name, []).append(words)
+        return {name: " ".join(words) for name, words in descriptions.items()}
 
     def quality_rules(self, *, task: Task | None = None) -> tuple[str, ...]:
         """Return the blocking rules that refuse a model which is no better than guessing.
@@ -146,9 +146,13 @@ class Policy(_Rules):
         """
         if self.without_quality == "accepted" or self.quality_rules(task=task):
             return ""
-        said = ", ".join(rule.name for rule in _AS_WRITTEN if any(map(blocks, rule.settings(self))))
+        blocking = ", ".join(
+            rule.name for rule in _AS_WRITTEN if any(map(blocks, rule.settings(self)))
+        )
         what = (
-            f"what blocks is {said}" if said else "nothing blocks, so that nothing can be approved"
+            f"what blocks is {blocking}"
+            if blocking
+            else "nothing blocks, so that nothing can be approved"
         )
         kind = f" of a {task} task" if task else ""
         return f"no rule refuses a model{kind} that is no better than guessing: {what}"

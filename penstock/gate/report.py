@@ -49,7 +49,7 @@ def decision_page(decision: Decision, *, evaluation: Evaluation, policy: Policy,
     ordered = decision.ordered
     parts = (
         Section("Every rule", _overview(ordered), _OVERVIEW_LEAD),
-        *_told(ordered, policy.describe()),
+        *_rule_groups(ordered, policy.describe()),
         *_meanings(evaluation, policy),
         *_notes(evaluation),
         Section(
@@ -118,27 +118,27 @@ def _warnings(rules: Sequence[RuleResult]) -> str:
     return " ".join(f"Warning: {rule.rule}. {rule.sentence}" for rule in failed)
 
 
-def _told(rules: Iterable[RuleResult], asked: Mapping[str, str]) -> list[Section]:
+def _rule_groups(rules: Iterable[RuleResult], descriptions: Mapping[str, str]) -> list[Section]:
     groups: dict[str, list[RuleResult]] = {}
     for rule in rules:
         groups.setdefault(_group(rule), []).append(rule)
     return [
         Section(
             _GROUPS[name][0],
-            "".join(_rule(rule, asked[rule.rule]) for rule in group),
+            "".join(_rule(rule, descriptions[rule.rule]) for rule in group),
             _GROUPS[name][1],
         )
         for name, group in groups.items()
     ]
 
 
-def _rule(rule: RuleResult, asked: str) -> str:
-    said = {"What it asks": asked, "What was found": rule.sentence}
+def _rule(rule: RuleResult, description: str) -> str:
+    texts = {"What it asks": description, "What was found": rule.sentence}
     because = muted(f"Why it is asked: {rule.because}") if rule.because else ""
     return (
         heading(rule.rule)
         + f"<p>{badge(rule.verdict, _tone(rule))}</p>\n"
-        + row(*(muted(title) + paragraph(text) for title, text in said.items() if text))
+        + row(*(muted(title) + paragraph(text) for title, text in texts.items() if text))
         + because
     )
 

@@ -183,8 +183,8 @@ class Rule(ABC, Generic[Settings, Measured]):
 
     def measurement(self, policy: PolicyBase, context: Context) -> Measured | None:
         """Return what the evaluation keeps of this rule; None: nothing, as it is not asked."""
-        asked = self.of(policy)
-        return None if asked is None or self.record is None else self.measure(asked, context)
+        settings = self.of(policy)
+        return None if settings is None or self.record is None else self.measure(settings, context)
 
     def measured(self, evaluation: EvaluationBase) -> Measured | None:
         """Return what an evaluation holds for this rule; None: nothing was measured."""

@@ -100,7 +100,7 @@ class DecisionValue(Spec):
         """Return what is computed, for an error."""
         if self.matrix is None:
             return self.expression
-        return ", ".join(f"{name.replace('_', ' ')}: {worth}" for name, worth in self.matrix)
+        return ", ".join(f"{name.replace('_', ' ')}: {amount}" for name, amount in self.matrix)
 
     def names(self) -> frozenset[str]:
         """Return the columns that the value of a row depends on, besides its outcome."""

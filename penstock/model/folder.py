@@ -56,17 +56,18 @@ def _check_flavors(flavors: dict[str, Any], name: str, *, where: str) -> None:
             "code": (None,),
         },
     }
-    for flavor, said in flavors.items():
-        if flavor not in expected or not isinstance(said, dict):
+    for flavor, fields in flavors.items():
+        if flavor not in expected or not isinstance(fields, dict):
             raise IntegrityError(
                 f"MLmodel has a flavour {flavor!r} besides scikit-learn's",
                 where=where,
                 remedy="Save the model with mlflow.sklearn alone: one folder holds one model.",
             )
         for key, allowed in expected[flavor].items():
-            if said.get(key) not in allowed:
+            if fields.get(key) not in allowed:
                 raise IntegrityError(
-                    f"by {flavor}.{key}, {said.get(key)!r}, MLflow loads another model than {name}",
+                    f"by {flavor}.{key}, {fields.get(key)!r}, MLflow loads another model "
+                    f"than {name}",
                     where=where,
                     remedy="Save the model with mlflow.sklearn, as skops and without code of its "
                     "own.",

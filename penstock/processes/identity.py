@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import Field
 
@@ -27,8 +28,19 @@ _PROC = Path("/proc")
 _START = 19
 """Where a process's start is among the fields of its `stat` that follow its name: field 22."""
 
+_THREADS = 17
+"""Where the number of its threads is: field 20."""
+
 _SAME_START = 2.0
 """Seconds by which two readings of one start may differ where they are of a wall clock."""
+
+
+class _Stat(NamedTuple):
+    """What the kernel says of a process."""
+
+    state: str
+    ticks: int
+    threads: int
 
 
 class ProcessRef(Value):
@@ -56,7 +68,7 @@ def ref_of(pid: int) -> ProcessRef | None:
         # A container's processes are seen from outside too, and are not ours.
         if space != _namespace():
             return None
-        return ProcessRef(pid=pid, boot=boot_id(), namespace=space, ticks=found[1])
+        return ProcessRef(pid=pid, boot=boot_id(), namespace=space, ticks=found.ticks)
     started = None if _has_proc() else _started(pid)
     return None if started is None else ProcessRef(pid=pid, boot=boot_id(), started=started)
 
@@ -70,10 +82,11 @@ def is_alive(ref: ProcessRef) -> bool:
     if ref.ticks is None:
         # Written where ticks are not known, or by an earlier release.
         return _agree(ref.started, _started(ref.pid))
-    state, ticks = _stat(ref.pid) or ("", None)
-    if ticks != ref.ticks:
+    found = _stat(ref.pid)
+    if found is None or found.ticks != ref.ticks:
         return False
-    if state in "ZX":
+    # Killed, its first thread may have ended while others still hold its files and ports.
+    if found.state in "ZX" and found.threads <= 1:
         # Ended. If it is a child of ours, nobody has asked after it yet.
         with contextlib.suppress(ChildProcessError):
             os.waitpid(ref.pid, os.WNOHANG)
@@ -104,8 +117,8 @@ def boot_id() -> str:
         return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     if sys.platform == "darwin":
         with contextlib.suppress(OSError, subprocess.SubprocessError):
-            asked = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
-            return subprocess.check_output(asked, text=True, timeout=5).strip()  # noqa: S603
+            command = ["/usr/sbin/sysctl", "-n", "kern.bootsessionuuid"]
+            return subprocess.check_output(command, text=True, timeout=5).strip()  # noqa: S603
     return ""
 
 
@@ -132,15 +145,15 @@ def _has_proc() -> bool:
     return (_PROC / "self/stat").exists()
 
 
-def _stat(pid: int) -> tuple[str, int] | None:
-    """Return state and start of a process from its `stat`; None: there is none."""
+def _stat(pid: int) -> _Stat | None:
+    """Return what `stat` says of a process; None: there is none."""
     try:
         text = (_PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     # The name is in parentheses and may hold any character, parentheses too.
     fields = text.rpartition(")")[2].split()
-    return fields[0], int(fields[_START])
+    return _Stat(state=fields[0], ticks=int(fields[_START]), threads=int(fields[_THREADS]))
 
 
 def _namespace(pid: int | None = None) -> str:

@@ -129,10 +129,10 @@ class Form:
         """Return what is wrong with arguments; None if only Great Expectations can tell."""
         tests = {**self.needed, **self.optional}
         missing = [f"{key}: field required" for key in self.needed if key not in kwargs]
-        said = {key: tests[key](value) for key, value in kwargs.items() if key in tests}
-        if _UNCLEAR in said.values() or _OF_ANY & kwargs.keys():
+        messages = {key: tests[key](value) for key, value in kwargs.items() if key in tests}
+        if _UNCLEAR in messages.values() or _OF_ANY & kwargs.keys():
             return None
-        wrong = [f"{key}: {text}" for key, text in said.items() if text]
+        wrong = [f"{key}: {text}" for key, text in messages.items() if text]
         if self.bounds and kwargs.get("min_value") is None and kwargs.get("max_value") is None:
             wrong.append("min_value and max_value cannot both be None")
         extra = [f"{key}: extra fields not permitted" for key in kwargs if key not in tests]

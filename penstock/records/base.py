@@ -20,8 +20,8 @@ def explain(error: ValidationError) -> str:
         field = ".".join(str(part) for part in item["loc"]) or "the whole"
         # Redacted before it is cut: half an address does not look like one.
         value = "" if item["type"] == "missing" else f", got {redact(repr(item['input'])):.80}"
-        said = item["msg"].removeprefix("Value error, ")
-        findings.append(f"{field}: {said}{value}")
+        message = item["msg"].removeprefix("Value error, ")
+        findings.append(f"{field}: {message}{value}")
     return "; ".join(findings)
 
 

@@ -258,14 +258,14 @@ class Split(Record):
 
     def line(self) -> str:
         """Return how many rows went where."""
-        told = f"{self.train_rows:,} rows to train on, {self.holdout_rows:,} held out"
+        text = f"{self.train_rows:,} rows to train on, {self.holdout_rows:,} held out"
         share = self.holdout_rows / (self.train_rows + self.holdout_rows)
-        told += f" ({share if self.share is None else self.share:.1%}, {self.method})"
+        text += f" ({share if self.share is None else self.share:.1%}, {self.method})"
         if self.copies_left_out:
-            told += f", {self.copies_left_out:,} copies of these left out"
+            text += f", {self.copies_left_out:,} copies of these left out"
         if self.without_target:
-            told += f", {self.without_target:,} without a target left out"
-        return told
+            text += f", {self.without_target:,} without a target left out"
+        return text
 
     def remarks(self) -> tuple[str, ...]:
         """Return what a reader of any figure should know of the rows behind it."""
@@ -284,16 +284,18 @@ class Split(Record):
         chance = self.duplicate_rows - self.copied_rows
         if not self.copied_rows:
             return f"{chance:,} rows repeat others by chance and were split like any rows."
-        told = (
+        text = (
             f"{self.copied_rows:,} rows are copies of others: they stay on one side, and each "
             f"copied row is judged once ({self.copies_left_out:,} further copies of holdout rows "
             "are in neither part)."
         )
         if chance:
-            told += f" {chance:,} more repeat by chance and were split like any rows."
-        return told
+            text += f" {chance:,} more repeat by chance and were split like any rows."
+        return text
 
 
 def sorted_by_risk(assumptions: Iterable[Assumption]) -> list[Assumption]:
     """Return assumptions with the riskiest first."""
-    return sorted(assumptions, key=lambda said: ("high", "medium", "low").index(said.risk))
+    return sorted(
+        assumptions, key=lambda assumption: ("high", "medium", "low").index(assumption.risk)
+    )

@@ -25,7 +25,7 @@ K = TypeVar("K", int, str)
 Counts = dict[int, int]
 """A sparse histogram. Bin 0 holds what is below `edges[0]`, bin i what is in
 `[edges[i-1], edges[i])`, bin `len(edges)` what is at or above the last edge; empty bins are left
-out. The edges are the rollout's `Grids`."""
+out. The edges are the rollout's `HistogramBuckets`."""
 
 
 def _latency_edges() -> tuple[float, ...]:
@@ -45,7 +45,7 @@ numbers E12, about 20 % apart, since two latencies whose ratio is smaller than a
 apart."""
 
 
-class Grids(Value):
+class HistogramBuckets(Value):
     """The edges that all histograms of one rollout share.
 
     Attributes:
@@ -254,7 +254,7 @@ class Rollout(Record):
     )
     started: datetime
     plan: dict[str, object] = Field(description="The project file's section `deployment.canary`")
-    grids: Grids = Grids()
+    grids: HistogramBuckets = HistogramBuckets()
     outcome: Outcome | None = Field(default=None, description="None while it is under way")
     reason: str = ""
     transitions: tuple[Transition, ...] = ()

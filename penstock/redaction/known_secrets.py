@@ -208,9 +208,9 @@ def _record(*args: Any, **kwargs: Any) -> logging.LogRecord:
     # A handler may hold a stream from before it was guarded.
     made: logging.LogRecord = _factories[0](*args, **kwargs)
     with contextlib.suppress(Exception):  # A message that does not fit its arguments is told later.
-        said = made.getMessage()
-        if redact(said) != said:
-            made.msg, made.args = redact(said), ()
+        message = made.getMessage()
+        if redact(message) != message:
+            made.msg, made.args = redact(message), ()
         if made.exc_info and made.exc_info[0] is not None:
             made.exc_text = redact("".join(traceback.format_exception(*made.exc_info)).rstrip())
     return made

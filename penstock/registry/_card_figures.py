@@ -52,7 +52,7 @@ def data(training: Dataset | None, holdout: Dataset | None, split: Split | None)
         by = f" by {split.column}" if split.column else ""
         both = f"{split.rows_in_both:,} distinct rows are on both sides"
         blocks.append(Text(f"Held out by the {split.method} method{by}; {both}."))
-        blocks += [Text(told) for told in split.remarks()]
+        blocks += [Text(remark) for remark in split.remarks()]
     yield Part("Evaluation data", blocks)
 
 

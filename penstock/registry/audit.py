@@ -17,15 +17,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from penstock.errors import IntegrityError, PenstockError
 from penstock.records.evidence import MANIFEST, AuditEntry, Evidence, folder_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-    from penstock.registry.versions import Version
 
 PREFIX = "penstock.audit."
 
@@ -246,8 +244,19 @@ def registered_digests(log: AuditLog, uri: str) -> Mapping[str, str]:
     return found[0] if found else {}
 
 
+class _Registered(Protocol):
+    """A registered version: its address, the run that keeps its evidence, and its tags now."""
+
+    @property
+    def uri(self) -> str: ...
+    @property
+    def run(self) -> str: ...
+    @property
+    def tags(self) -> Mapping[str, str]: ...
+
+
 def require_registered(
-    store: MlflowClient, log: AuditLog, version: Version, *, tags: Mapping[str, str]
+    store: MlflowClient, log: AuditLog, version: _Registered, *, tags: Mapping[str, str]
 ) -> None:
     """Return only if the tags of a version are what the log says it was registered with.
 
@@ -353,7 +362,7 @@ def _time(entry: AuditEntry) -> str:
     return f"{entry.time:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _require_older(version: Version, *, evidence: str) -> None:
+def _require_older(version: _Registered, *, evidence: str) -> None:
     if evidence in version.tags:
         raise IntegrityError(
             "its registration is not in the audit log",
@@ -363,7 +372,7 @@ def _require_older(version: Version, *, evidence: str) -> None:
         )
 
 
-def _kept_export(store: MlflowClient, registered: Mapping[str, str], version: Version) -> str:
+def _kept_export(store: MlflowClient, registered: Mapping[str, str], version: _Registered) -> str:
     run = version.run
     path = f"{folder_of(registered.get('decision', ''))}/{MANIFEST}"
     why = "it is gone"

@@ -132,9 +132,9 @@ def short_number(value: float) -> str:
     size = abs(value)
     if size < 1e-12:
         return "0"
-    for unit, worth in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
-        if 1e4 <= size < 1e13 and size >= worth:
-            text = f"{value / worth:.4g}{unit}"
+    for unit, scale in (("B", 1e9), ("M", 1e6), ("k", 1e3)):
+        if 1e4 <= size < 1e13 and size >= scale:
+            text = f"{value / scale:.4g}{unit}"
             break
     else:
         text = f"{value:.4g}"

@@ -139,14 +139,14 @@ def go(journal: Journal, move: Move, *, version: int) -> None:
         notified=move.notified,
     )
     if transition.phase != "done":
-        progress.say(_told(transition, version))
+        progress.say(_message(transition, version))
 
 
-def _told(transition: Transition, version: int) -> str:
-    words = {
+def _message(transition: Transition, version: int) -> str:
+    messages = {
         "shadow": f"version {version} answers copies of requests",
         "step": f"version {version} at {transition.weight} %",
         "promote": f"version {version} at 100 %",
         "rollback": f"version {version} rolled back: {transition.reason}",
     }
-    return words.get(transition.phase, transition.reason)
+    return messages.get(transition.phase, transition.reason)

@@ -163,8 +163,8 @@ class Controller:
         return None
 
     def _aborted(self) -> Move | None:
-        asked = self._journal.abort_asked
-        return None if asked is None else Move("rollback", f"Asked to abort: {asked}")
+        reason = self._journal.abort_asked
+        return None if reason is None else Move("rollback", f"Asked to abort: {reason}")
 
     def _deploy(self) -> Move:
         direct = self._journal.rollout.direct

@@ -291,11 +291,11 @@ def _text(line: dict[str, Any]) -> bytes:
 
 
 def _unrecorded(store: Store, error: Exception) -> UnrecordedError:
-    said, remedy = str(error), ""
+    message, remedy = str(error), ""
     if isinstance(error, ServiceError):
-        said, remedy = error.what, error.remedy
+        message, remedy = error.what, error.remedy
     return UnrecordedError(
-        f"the journal of the rollout could not be written: {said}",
+        f"the journal of the rollout could not be written: {message}",
         where=store.where,
         remedy=remedy or "Find the reason, then continue with: penstock rollout resume.",
     )

@@ -13,7 +13,7 @@ from penstock.common.disk import writing
 from penstock.errors import InputError, NotApprovedError, PenstockError, ServiceError
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.release import Deployment
-from penstock.records.rollout import SERVED_LATENCY, Grids, Order, Rollout, Transition
+from penstock.records.rollout import SERVED_LATENCY, HistogramBuckets, Order, Rollout, Transition
 from penstock.registry import audit, versions
 from penstock.registry.admission import Admission, record_once, require_return
 from penstock.registry.audit import Actor
@@ -269,7 +269,7 @@ def _check_again(target: Target, order: Order, *, spec: DeploymentSpec) -> Rollo
     )
 
 
-def _grids(record: Model, holdout: Path, *, spec: DeploymentSpec) -> Grids:
+def _grids(record: Model, holdout: Path, *, spec: DeploymentSpec) -> HistogramBuckets:
     """Return the edges for a model's scores: those of a probability, or of the target's values.
 
     Where nothing is measured but what a cluster's servers count, latency has their edges.
@@ -277,7 +277,7 @@ def _grids(record: Model, holdout: Path, *, spec: DeploymentSpec) -> Grids:
     live = spec.router != "local" and spec.canary.traffic.source == "live"
     if record.task != "regression":
         served = spec.kserve.prometheus.latency_edges or SERVED_LATENCY
-        return Grids(latency=served) if live else Grids()
+        return HistogramBuckets(latency=served) if live else HistogramBuckets()
     if live:
         raise InputError(
             "the scores of a regression are too coarse in a server's figures to be compared",
@@ -287,7 +287,7 @@ def _grids(record: Model, holdout: Path, *, spec: DeploymentSpec) -> Grids:
     values = parity_check.sample_rows(holdout, rows=REPLAYED_ROWS)[record.target]
     known = sorted(float(value) for value in values if value is not None)
     cuts = {known[len(known) * index // 50] for index in range(1, 50)} if known else set()
-    return Grids(scores=tuple(sorted(cuts))) if cuts else Grids()
+    return HistogramBuckets(scores=tuple(sorted(cuts))) if cuts else HistogramBuckets()
 
 
 def _deployment(rollout: Rollout, *, url: str, spec: DeploymentSpec) -> Deployment:

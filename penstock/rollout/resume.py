@@ -170,13 +170,13 @@ def _prover(
 
 
 def _release_admission(rollout: Rollout, order: Order) -> Callable[[], None]:
-    asked = Admission(order)
-    told = False
+    current = Admission(order)
+    recorded = False
 
     def require() -> None:
-        nonlocal told
-        version = asked.require()
-        if not told:
+        nonlocal recorded
+        version = current.require()
+        if not recorded:
             admission.record_once(
                 version,
                 event=audit.ADMITTED,
@@ -187,7 +187,7 @@ def _release_admission(rollout: Rollout, order: Order) -> Callable[[], None]:
                 ),
                 tracking_uri=order.tracking_uri,
             )
-            told = True
+            recorded = True
 
     return require
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from penstock.records.rollout import ArmSummary, Grids, Pairs
+from penstock.records.rollout import ArmSummary, HistogramBuckets, Pairs
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Routing:
     mirror: float = 0.0
     sticky_header: str = ""
     choice_header: str = ""
-    grids: Grids = field(default_factory=Grids)
+    grids: HistogramBuckets = field(default_factory=HistogramBuckets)
 
 
 @dataclass(frozen=True)

@@ -129,12 +129,12 @@ def _ask(
                 content=body,
                 headers={"content-type": "application/json"},
             ) as response:
-                said = _read(response.iter_raw(), where=address.url)
+                answer = _read(response.iter_raw(), where=address.url)
         except httpx.HTTPError as error:
             raise ServiceError(
                 f"the server does not answer: {error}.{_ending(log)}", where=address.url
             ) from error
-    text = said.decode(errors="replace")
+    text = answer.decode(errors="replace")
     if response.status_code != 200:
         raise ServiceError(
             f"the server answered {response.status_code} to holdout rows: {text:.300}."
@@ -142,7 +142,7 @@ def _ask(
             where=address.url,
         )
     try:
-        return json.loads(said, parse_constant=_no_number)
+        return json.loads(answer, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise _foreign(f"it is no JSON: {text:.200}", where=address.url) from error
 
@@ -150,14 +150,14 @@ def _ask(
 def _read(blocks: Iterator[bytes], *, where: str) -> bytes:
     """Return a body that neither comes without end nor trickles in for ever."""
     deadline = time.monotonic() + _TIMEOUT
-    said = bytearray()
+    body = bytearray()
     for block in blocks:
-        said += block
-        if len(said) > _LARGEST:
+        body += block
+        if len(body) > _LARGEST:
             raise _foreign(f"it is larger than {_LARGEST:,} bytes", where=where)
         if time.monotonic() > deadline:
             raise ServiceError(f"the server does not answer within {_TIMEOUT:g} s", where=where)
-    return bytes(said)
+    return bytes(body)
 
 
 def _answer_in(answered: Any, *, rows: int, like: Prediction, where: str) -> Prediction:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 from pydantic import Field
 
 from penstock.records.base import Record, Value
-from penstock.records.rollout import Grids
+from penstock.records.rollout import HistogramBuckets
 from penstock.rollout.lease import Lease
 from penstock.rollout.router import Routing
 
@@ -51,7 +51,7 @@ class Assignment(Value):
     mirror: float = 0.0
     sticky_header: str = ""
     choice_header: str = ""
-    grids: Grids | None = Field(default=None, description="None: the default ones")
+    grids: HistogramBuckets | None = Field(default=None, description="None: the default ones")
 
     @classmethod
     def of(cls, routing: Routing) -> Assignment:
@@ -60,7 +60,7 @@ class Assignment(Value):
             mirror=routing.mirror,
             sticky_header=routing.sticky_header,
             choice_header=routing.choice_header,
-            grids=routing.grids if routing.grids != Grids() else None,
+            grids=routing.grids if routing.grids != HistogramBuckets() else None,
         )
 
 

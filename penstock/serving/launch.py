@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib.util
 import os
 import sys
@@ -110,6 +111,15 @@ def run(
     # libraries read this once, when they are loaded.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
+    # Modules and a model are no garbage: looking for some while they load takes 5 % of the start.
+    gc.disable()
+    try:
+        return _run(options, build, notes)
+    finally:
+        gc.enable()
+
+
+def _run(options: argparse.Namespace, build: Build | None, notes: Mapping[str, Any]) -> int:
     try:
         with _source(options) as source:
             service = _service(source, options, notes)
@@ -125,6 +135,8 @@ def run(
         if options.log is not None:
             request_log.watch(logs.bound(options.log))
         application = (build or InferenceApp)(service, request_log)
+        gc.freeze()
+        gc.enable()
         serve(application, service.limits, host=options.host, port=options.port)
     except PenstockError as error:
         sys.stderr.write(f"error: {error}\n")

@@ -43,7 +43,7 @@ _random = random.Random()  # noqa: S311
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 PROBABILITY_EDGES = tuple(round(0.02 * step, 2) for step in range(1, 51))
-"""Those of a rollout's `Grids`, so that users' scores can be put to the replayed ones."""
+"""Those of a rollout's histograms, so that users' scores can be put to the replayed ones."""
 _DECADES = tuple(float(f"{digit}e{power}") for power in range(-3, 10) for digit in (1, 2, 5))
 VALUE_EDGES = (*(-edge for edge in reversed(_DECADES)), 0.0, *_DECADES)
 """Edges that do not depend on the model, so that versions can be added up and compared."""

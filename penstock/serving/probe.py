@@ -47,11 +47,11 @@ def probe(model: Path, *, holdout: Path, policy: Policy, output: Path) -> Operat
     """
     digest = models.digest_of(model)
     content = Dataset.of(holdout).content
-    asked = RULE.of(policy)
-    if asked is None:
+    settings = RULE.of(policy)
+    if settings is None:
         record = Operations(model=digest, dataset=content, asked=False)
     else:
-        measured = _measure(model, digest=digest, holdout=holdout, settings=asked)
+        measured = _measure(model, digest=digest, holdout=holdout, settings=settings)
         record = Operations(model=digest, dataset=content, asked=True, **measured)
         say(f"{record.runtime} server: p99 {1000 * (record.p99 or 0):.1f} ms, {record.place}")
     record.write(output)
@@ -71,7 +71,7 @@ def _measure(
         if form:
             arguments += ["--export", form]
         with temporary_server(arguments, scratch=scratch, timeout=READY_SECONDS) as server:
-            asked = _ask(server, model, holdout=holdout, requests=settings.requests)
+            measured = _ask(server, model, holdout=holdout, requests=settings.requests)
         loaded = folder / FOLDER / MODEL_NAME if form else models.file_of(folder)
         return {
             "runtime": "onnx" if form else "sklearn",
@@ -80,7 +80,7 @@ def _measure(
             "start": server.start,
             "place": _place(),
             "notes": notes,
-            **asked,
+            **measured,
         }
 
 

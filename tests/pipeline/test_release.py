@@ -304,7 +304,7 @@ class TestRefusedByTheGate:
     def test_the_reason_is_said(self, refused: tuple[Path, str]) -> None:
         project, text = refused
         assert re.search(r"^REFUSED  \d+ rules? passed, .* failed: baseline \(block\)", text, re.M)
-        assert re.search(r"^ENDED   Refused by the gate ", text, re.M)
+        assert re.search(r"^REFUSED BY THE GATE ", text, re.M)
         assert "On average_precision the candidate's advantage over" in text
         assert "FAILED" not in text
         assert "does not lie above" in Path(summary_of(project)["reports"]["decision"]).read_text()

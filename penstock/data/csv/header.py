@@ -103,8 +103,8 @@ def _read(first: _First, source: SourceSpec, dialect: Dialect, where: str) -> To
     place = f"{where}: line {first.line}"
     assumed = []
     if source.header == "auto":
-        headed, said = _decided(first, source, opinion, place)
-        assumed += said
+        headed, assumptions = _decided(first, source, opinion, place)
+        assumed += assumptions
     else:
         headed = source.header
         if not headed and opinion == "names" and first.body:
@@ -134,12 +134,12 @@ def _decided(
         given = [cell.strip() for cell in first.cells] == list(source.names)
         headed = given or opinion == "names"
         what = "was taken for a row of names, which names replaces" if headed else "is a row"
-        said = Assumption(
+        assumption = Assumption(
             risk="medium",
             text=f"The first row, {shown!r:.80}, {what}",
             setting=f"header: {'false' if headed else 'true'}",
         )
-        return headed, [] if given else [said]
+        return headed, [] if given else [assumption]
     if opinion == "data":
         raise ReadingError(
             f"the first row looks like values, not like column names: {shown!r:.80}",
@@ -150,13 +150,13 @@ def _decided(
         )
     if opinion == "names":
         return True, []
-    said = Assumption(
+    assumption = Assumption(
         risk="high",
         text=f"The first row, {shown!r:.80}, was taken for the names of the columns, though it "
         "could be values",
         setting="header: false",
     )
-    return True, [said]
+    return True, [assumption]
 
 
 def _looks_like_names(first: _First) -> Assumption:
@@ -233,14 +233,14 @@ def _is_index(first: _First) -> bool:
 def _indexes(names: Sequence[str], index: str) -> list[Assumption]:
     """Return what to say of columns that are an index of pandas."""
     if index:
-        said = Assumption(
+        assumption = Assumption(
             risk="medium",
             column=index,
             text="The first column has no name and numbers the rows, as pandas writes an index; "
             "it was left out",
             setting="names: [...] with a name for it reads it",
         )
-        return [said]
+        return [assumption]
     return [
         Assumption(
             risk="medium",

@@ -37,24 +37,24 @@ def lines_above(lines: Sequence[str], source: SourceSpec) -> tuple[int, str, lis
         return source.skip_lines, source.delimiter, []
     sep = _SEP.fullmatch(lines[0])
     if sep:
-        said = "The first line names the delimiter, as Excel writes it, and is no row"
-        return 1, source.delimiter or sep[1], [_left_out("low", said, "skip_lines: 0")]
+        text = "The first line names the delimiter, as Excel writes it, and is no row"
+        return 1, source.delimiter or sep[1], [_left_out("low", text, "skip_lines: 0")]
     # No more is needed to tell, and a sample may be large.
     head = list(lines[: 2 * LOOKED_AT])
     comments, unsure = _comments(head, source)
-    said_of = [_named_with_sign(lines[comments])] if unsure else []
+    assumptions = [_named_with_sign(lines[comments])] if unsure else []
     if comments:
-        said = f"The first {comments} lines were left out as comments"
-        said = said if comments > 1 else "The first line was left out as a comment"
+        text = f"The first {comments} lines were left out as comments"
+        text = text if comments > 1 else "The first line was left out as a comment"
         setting = f"skip_lines: 0 reads them, skip_lines: {comments} leaves them out"
-        said_of.append(_left_out("low", said, setting))
-    if said_of:
-        return comments, source.delimiter, said_of
+        assumptions.append(_left_out("low", text, setting))
+    if assumptions:
+        return comments, source.delimiter, assumptions
     title = _title(head, source)
     if title:
-        said = f"The first {title} lines were left out as a title above the names of the columns"
-        said = said.replace("The first 1 lines were", "The first line was")
-        return title, source.delimiter, [_left_out("medium", said, "skip_lines: 0 reads them")]
+        text = f"The first {title} lines were left out as a title above the names of the columns"
+        text = text.replace("The first 1 lines were", "The first line was")
+        return title, source.delimiter, [_left_out("medium", text, "skip_lines: 0 reads them")]
     return 0, source.delimiter, []
 
 

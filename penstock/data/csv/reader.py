@@ -24,7 +24,7 @@ from penstock.data.sources.text import BLOCK, Block
 from penstock.data.spec import SourceSpec
 from penstock.data.types import inference
 from penstock.data.types.inference import FileFacts
-from penstock.data.types.tally import Tally
+from penstock.data.types.text_counts import TextCounts
 from penstock.data.types.texts import Plan
 from penstock.data.types.value import TypeMismatch
 from penstock.errors import InputError
@@ -96,7 +96,7 @@ class CsvReader:
         Raises:
             InputError: If a column is nearly all numbers but not quite, or has two readings.
         """
-        tallies = {name: Tally() for name in self.names}
+        text_counts = {name: TextCounts() for name in self.names}
         more = len(self._layouts) > 1 and not whole
         for layout in self._layouts if whole else self._layouts[:1]:
             seen = 0
@@ -104,37 +104,37 @@ class CsvReader:
                 if seen >= _FIRST // 2 and not whole:
                     more = True
                     break
-                self._tally(layout, block, tallies)
+                self._tally(layout, block, text_counts)
                 seen += len(block.data)
-        for tally in tallies.values():
-            tally.sampled = more
+        for counted in text_counts.values():
+            counted.sampled = more
         try:
-            self._settle(tallies)
+            self._settle(text_counts)
         except InputError:
             # All rows may tell what the first ones leave open.
             if not more:
                 raise
             self.infer(whole=True)
 
-    def _settle(self, tallies: dict[str, Tally]) -> None:
+    def _settle(self, text_counts: dict[str, TextCounts]) -> None:
         """Decide how every column is read.
 
         Raises:
             InputError: See `infer`.
         """
-        for name, tally in tallies.items():
-            found = inference.misread(name, tally, source=self._source)
+        for name, counted in text_counts.items():
+            found = inference.misread(name, counted, source=self._source)
             if found is not None:
-                raise self._misread(name, tally, *found)
+                raise self._misread(name, counted, *found)
         file = FileFacts(
             source=self._source,
-            marks=inference.decimal_marks(tallies.values()),
+            marks=inference.decimal_marks(text_counts.values()),
             delimiter=self._layouts[0].dialect.delimiter,
             where=self._layouts[0].file.name,
         )
         self._plan, self._assumed = {}, []
-        for name, tally in tallies.items():
-            self._plan[name], assumed = inference.plan_of(name, tally, file)
+        for name, counted in text_counts.items():
+            self._plan[name], assumed = inference.plan_of(name, counted, file)
             self._assumed += assumed
 
     def batches(self) -> Iterator[pa.RecordBatch]:
@@ -195,7 +195,7 @@ class CsvReader:
             else:
                 self._layouts[at] = replace(layout, multiline=True)
 
-    def _tally(self, layout: Layout, block: Block, tallies: dict[str, Tally]) -> None:
+    def _tally(self, layout: Layout, block: Block, text_counts: dict[str, TextCounts]) -> None:
         """Count what a block's cells could be."""
         batch = self._parser.texts(layout, block, missing=False)
         absent = frozenset(self._source.na_values)
@@ -206,10 +206,12 @@ class CsvReader:
             counts = np.bincount(places, minlength=len(values) + 1)[: len(values)]
             known = np.array([text not in absent for text in values.to_pylist()], dtype=np.bool_)
             for place in np.flatnonzero(~known).tolist():
-                tallies[name].missing[values[place].as_py()] += int(counts[place])
-            tallies[name].add(values.filter(arrow.booleans(known)), counts[known])
+                text_counts[name].missing[values[place].as_py()] += int(counts[place])
+            text_counts[name].add(values.filter(arrow.booleans(known)), counts[known])
 
-    def _misread(self, name: str, tally: Tally, text: str, missing: tuple[str, ...]) -> InputError:
+    def _misread(
+        self, name: str, counted: TextCounts, text: str, missing: tuple[str, ...]
+    ) -> InputError:
         """Return the error for a column of numbers with a few other values."""
         for layout in self._layouts:
             for block in self._blocks.of(layout):
@@ -218,6 +220,6 @@ class CsvReader:
                     line = line_of_row(layout, block, row)
                     where = f"{layout.file.name}: line {line}"
                     return inference.misread_error(
-                        name, tally, source=self._source, missing=missing, where=where
+                        name, counted, source=self._source, missing=missing, where=where
                     )
         raise AssertionError(f"{text!r} is not in column {name!r}")

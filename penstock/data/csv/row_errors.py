@@ -53,9 +53,9 @@ def ragged_error(layout: Layout, block: Block, reason: str) -> InputError:
     """Return the error for the first row that is not as wide as the header."""
     csv.field_size_limit(MAX_ROW)
     reader = layout.dialect.rows(lines_of(block))
-    wanted, line = len(layout.names), 1
+    expected, line = len(layout.names), 1
     for row in reader:
-        if row and len(row) != wanted:
+        if row and len(row) != expected:
             number = line_at(layout, block.offset) + line - 1
             return _ragged(layout, row, number, [row, *filter(None, reader)], last=block.last)
         line = reader.line_num + 1
@@ -66,9 +66,9 @@ def _ragged(
     layout: Layout, row: list[str], number: int, below: list[list[str]], *, last: bool
 ) -> InputError:
     """Return the error for a row of another width, with the rows from it to the block's end."""
-    wanted, start = len(layout.names), layout.dialect.delimiter.join(row)
+    expected, start = len(layout.names), layout.dialect.delimiter.join(row)
     header = "the header has" if layout.header else "the first row has"
-    what = f"line {number}: {len(row)} cells where {header} {wanted}: {start!r:.80}"
+    what = f"line {number}: {len(row)} cells where {header} {expected}: {start!r:.80}"
     if start.startswith("#"):
         return ReadingError(
             what,
@@ -76,8 +76,8 @@ def _ragged(
             remedy="If it is a comment, set comment: '#'; else correct this line.",
             proposal={"comment": "#"},
         )
-    footer = _trailing(below, wanted)
-    if last and footer == len(below) <= _FOOTER and len(row) < wanted and _is_note(layout, below):
+    footer = _trailing(below, expected)
+    if last and footer == len(below) <= _FOOTER and len(row) < expected and _is_note(layout, below):
         return ReadingError(
             what,
             where=layout.file.name,

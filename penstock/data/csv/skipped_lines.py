@@ -175,10 +175,10 @@ def assumptions_of(
         repeated: Rows that repeat the names of the columns.
     """
     found = dict.fromkeys(
-        said
+        assumption
         for layout in layouts
-        for said in (*layout.assumptions, *indexes(layout.names, source))
-        if said.column not in source.exclude
+        for assumption in (*layout.assumptions, *indexes(layout.names, source))
+        if assumption.column not in source.exclude
     )
     if repeated:
         rows = "1 row that repeats" if repeated == 1 else f"{repeated:,} rows that repeat"

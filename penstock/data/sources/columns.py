@@ -28,12 +28,12 @@ def chosen(names: Sequence[str], source: SourceSpec, *, where: str) -> list[str]
     for setting in ("columns", "exclude"):
         check_named(setting, getattr(source, setting), names, where=where)
     only, excluded = set(source.columns), set(source.exclude)
-    wanted = [
+    selected = [
         name
         for name in names
         if (name in only or not (only or is_unnamed_index(name))) and name not in excluded
     ]
-    if not wanted:
+    if not selected:
         raise InputError(
             "columns and exclude leave no column",
             where=where,
@@ -41,7 +41,7 @@ def chosen(names: Sequence[str], source: SourceSpec, *, where: str) -> list[str]
         )
     for setting in ("types", "formats"):
         check_named(setting, getattr(source, setting), names, where=where)
-    return wanted
+    return selected
 
 
 def without_effect(source: SourceSpec, kind: str) -> list[Assumption]:
@@ -117,10 +117,10 @@ def check_same_columns(
     missing = [name for name in names if name not in found]
     extra = [name for name in others if name not in known]
     if missing or extra:
-        said = [f"lacks {', '.join(map(repr, missing[:5]))}"] if missing else []
-        said += [f"has in addition {', '.join(map(repr, extra[:5]))}"] if extra else []
+        differences = [f"lacks {', '.join(map(repr, missing[:5]))}"] if missing else []
+        differences += [f"has in addition {', '.join(map(repr, extra[:5]))}"] if extra else []
         raise InputError(
-            f"the columns differ from those of {first}: it {' and '.join(said)}",
+            f"the columns differ from those of {first}: it {' and '.join(differences)}",
             where=other,
             remedy="Give all files the same columns, or name fewer of them by a glob.",
         )

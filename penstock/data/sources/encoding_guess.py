@@ -129,12 +129,12 @@ def guess_encoding(sample: bytes, *, where: str) -> Encoding:
 
 
 def _guessed(name: str, words: str, why: str) -> Encoding:
-    said = Assumption(
+    assumption = Assumption(
         risk="high",
         text=f"The encoding was guessed, since {why}: {name}, in which words are {words}",
         setting=f"encoding: {name}, or another",
     )
-    return Encoding(name, said)
+    return Encoding(name, assumption)
 
 
 def _check_damaged(sample: bytes, where: str) -> None:

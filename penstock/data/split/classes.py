@@ -118,7 +118,7 @@ class Classes:
 
     def _names(self, places: Sequence[int] | np.ndarray) -> str:
         """Return some classes as a message lists them."""
-        wanted = {int(self._codes[place]) for place in places[:_SHOWN]}
+        shown = {int(self._codes[place]) for place in places[:_SHOWN]}
         column = self._dataset.column(self._target)
         assert column is not None
         hasher = CellHasher(column)
@@ -126,9 +126,9 @@ class Classes:
         for batch in iter_batches(self._folder, [self._target]):
             hashes, first = np.unique(hasher.hashes(batch.column(0)), return_index=True)
             for one, at in zip(hashes.tolist(), first.tolist(), strict=True):
-                if one in wanted:
+                if one in shown:
                     found.setdefault(one, repr(batch.column(0)[at].as_py()))
-            if len(found) == len(wanted):
+            if len(found) == len(shown):
                 break
-        more = len(places) - len(wanted)
+        more = len(places) - len(shown)
         return ", ".join(sorted(found.values())) + (f" and {more} more" if more > 0 else "")

@@ -120,8 +120,8 @@ def of_type(field: pa.Field, kind: object) -> Unreadable:
 
 def reason(error: BaseException) -> str:
     """Return what a database said, without what its client puts before and behind it."""
-    said = next(iter(str(error).splitlines()), "") or type(error).__name__
-    return _PREFIX.sub("", said)
+    message = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return _PREFIX.sub("", message)
 
 
 @contextlib.contextmanager
@@ -135,7 +135,9 @@ def connected(driver: ModuleType, address: str) -> Iterator[AdbcConnection]:
 
 
 @contextlib.contextmanager
-def asked(connection: AdbcConnection, query: str, **options: Any) -> Iterator[pa.RecordBatchReader]:
+def query_reader(
+    connection: AdbcConnection, query: str, **options: Any
+) -> Iterator[pa.RecordBatchReader]:
     """Yield the reader of a query's answer; it may be left before its end."""
     import pyarrow as pa
     from adbc_driver_manager import AdbcStatement

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from penstock.data import arrow
 from penstock.data.sql.arrow import (
     ArrowBlock,
-    asked,
     batches,
     connected,
     execute,
     module,
     of_type,
+    query_reader,
     reason,
     schema_of,
     texts,
@@ -89,7 +89,7 @@ class PostgreSql:
                 check_unique(schema.names, where=f"{self._where}: query")
                 self._doubles = frozenset() if self._as_texts else self._numerics(schema)
                 query = _with_doubles(self._query, schema.names, self._doubles)
-                with asked(connection, query, **{hint: str(_BYTES)}) as reader:
+                with query_reader(connection, query, **{hint: str(_BYTES)}) as reader:
                     names = reader.schema.names
                     if not names:
                         raise no_table(self._where)
@@ -98,17 +98,17 @@ class PostgreSql:
                     for batch in batches(reader, _ROWS):
                         yield ArrowBlock(names, batch, self._cells)
         except (adbc.Error, pa.ArrowException, OSError) as error:
-            said = reason(error)
+            message = reason(error)
             if self._doubles and getattr(error, "sqlstate", None) == _OUT_OF_RANGE:
-                raise self._again(said) from error
-            raise Unreadable(said, self._error(error, said, connecting)) from error
+                raise self._again(message) from error
+            raise Unreadable(message, self._error(error, message, connecting)) from error
 
-    def _error(self, error: Exception, said: str, connecting: bool) -> PenstockError:
+    def _error(self, error: Exception, message: str, connecting: bool) -> PenstockError:
         """Return what to tell where nobody else can ask this server."""
         state = getattr(error, "sqlstate", None) or ""
-        if connecting or state[:2] in _GONE or (not state and _LOST.search(said)):
-            return no_answer(said, where=self._where)
-        return failed(said, where=self._where)
+        if connecting or state[:2] in _GONE or (not state and _LOST.search(message)):
+            return no_answer(message, where=self._where)
+        return failed(message, where=self._where)
 
     def _numerics(self, schema: pa.Schema) -> frozenset[str]:
         return frozenset(

@@ -49,7 +49,7 @@ class SqlReader:
         self._indexes: list[Assumption] = []
         self._answer: Answer | None = None
         self._begun: Generator[Block] | None = None
-        self._how = self._told = ""
+        self._how = self._reported = ""
 
     def notes(self) -> list[str]:
         """Return how the source was read."""
@@ -71,8 +71,8 @@ class SqlReader:
                 break
             except Unreadable as limit:
                 self._take_rows(limit)
-        if self._told != self._how:
-            self._told = self._how
+        if self._reported != self._how:
+            self._reported = self._how
             tell(f"the rows are read {self._how}")
 
     def batches(self) -> Iterator[pa.RecordBatch]:

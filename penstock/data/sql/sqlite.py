@@ -14,11 +14,11 @@ from urllib.parse import quote
 
 from penstock.data.sql.arrow import (
     ArrowBlock,
-    asked,
     batches,
     connected,
     module,
     of_type,
+    query_reader,
     reason,
     texts,
 )
@@ -63,10 +63,10 @@ class SqLite:
         options = {driver.StatementOptions.BATCH_ROWS.value: str(_ROWS)}
         try:
             with connected(driver, self._address) as connection:
-                with asked(connection, self._query, **options) as reader:
+                with query_reader(connection, self._query, **options) as reader:
                     schema = reader.schema
                 check_unique(schema.names, where=f"{self._where}: query")
-                with asked(connection, _guarded(self._query, schema), **options) as reader:
+                with query_reader(connection, _guarded(self._query, schema), **options) as reader:
                     if reader.schema.types[:-1] != schema.types:
                         raise Unreadable("the answer changes from one time to the next")
                     for batch in batches(reader, _ROWS):

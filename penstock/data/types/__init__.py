@@ -5,6 +5,6 @@
 - `texts`: whole columns of the texts of a file, as Arrow arrays; the same values.
 - `objects`: columns of Python values, as JSON Lines and databases give them.
 - `numbers`, `times`: how a number and a time are written.
-- `inference`, with `tally` and `assumptions`: how a column of texts is to be read.
+- `inference`, with `text_counts` and `assumptions`: how a column of texts is to be read.
 - `storage`: the five storage types, and Arrow's types in them.
 """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from penstock.data.spec import NA_VALUES, SourceSpec
-from penstock.data.types.tally import MOST, Tally, Way
+from penstock.data.types.text_counts import MOST, TextCounts, Way
 from penstock.records.dataset import Assumption
 
 _CODES = 0.9
@@ -15,7 +15,9 @@ _SHOWN = 3
 """Texts that are named."""
 
 
-def about_numbers(name: str, way: Way, tally: Tally, *, sure: bool = True) -> list[Assumption]:
+def about_numbers(
+    name: str, way: Way, counted: TextCounts, *, sure: bool = True
+) -> list[Assumption]:
     """Say how numbers were read that are not written the plain way."""
     decimal, thousands = way
     found = []
@@ -34,46 +36,46 @@ def about_numbers(name: str, way: Way, tally: Tally, *, sure: bool = True) -> li
         found.append(
             assumed("medium", name, "the comma was read as the decimal mark", "decimal: '.'")
         )
-    if tally.affix:
+    if counted.affix:
         found.append(
             assumed(
                 "medium",
                 name,
-                f"{tally.affix!r} stands with every number and was left out"
-                + (": 3.5% is 3.5" if tally.affix == "%" else ""),
+                f"{counted.affix!r} stands with every number and was left out"
+                + (": 3.5% is 3.5" if counted.affix == "%" else ""),
                 f"types: {{{name}: string}}",
             )
         )
     return found
 
 
-def about_text(name: str, tally: Tally, source: SourceSpec) -> list[Assumption]:
+def about_text(name: str, counted: TextCounts, source: SourceSpec) -> list[Assumption]:
     """Say why a column became text that could be something else."""
-    if tally.codes and tally.codes + tally.integers == tally.total:
+    if counted.codes and counted.codes + counted.integers == counted.total:
         return [
             assumed(
-                "high" if tally.codes < tally.integers else "medium",
+                "high" if counted.codes < counted.integers else "medium",
                 name,
-                f"{tally.codes:,} of {tally.described()} are codes, which begin with a zero or a "
-                "plus sign, so the column was read as text",
+                f"{counted.codes:,} of {counted.described()} are codes, which begin with a zero or "
+                "a plus sign, so the column was read as text",
                 f"types: {{{name}: integer}}",
             )
         ]
     found = []
-    if tally.like >= MOST * tally.total:
-        shown = ", ".join(repr(text)[:40] for text in list(tally.unreadable)[:_SHOWN])
+    if counted.like >= MOST * counted.total:
+        shown = ", ".join(repr(text)[:40] for text in list(counted.unreadable)[:_SHOWN])
         found.append(
             assumed(
                 "high",
                 name,
-                f"{tally.like:,} of {tally.described()} look like numbers, but "
+                f"{counted.like:,} of {counted.described()} look like numbers, but "
                 + (f"others do not ({shown})" if shown else "not all are written in one way")
                 + ", so the column was read as text",
                 f"na_values with the other texts, formats: {{{name}: '1,234.5'}}, or "
                 f"types: {{{name}: number}}",
             )
         )
-    elif tally.times and max(tally.times.values()) >= MOST * tally.total:
+    elif counted.times and max(counted.times.values()) >= MOST * counted.total:
         found.append(
             assumed(
                 "medium",
@@ -82,7 +84,7 @@ def about_text(name: str, tally: Tally, source: SourceSpec) -> list[Assumption]:
                 f"formats: {{{name}: '%d/%m/%Y'}}",
             )
         )
-    return found + _about_missing(name, tally, source)
+    return found + _about_missing(name, counted, source)
 
 
 def about_large(name: str) -> Assumption:
@@ -105,15 +107,15 @@ def about_dates(name: str) -> Assumption:
     )
 
 
-def _about_missing(name: str, tally: Tally, source: SourceSpec) -> list[Assumption]:
+def _about_missing(name: str, counted: TextCounts, source: SourceSpec) -> list[Assumption]:
     """Say where a default text for a missing value is a plausible value of its column."""
     if source.na_values != NA_VALUES:
         return []
-    words = {text: count for text, count in tally.missing.items() if text.isalpha()}
+    words = {text: count for text, count in counted.missing.items() if text.isalpha()}
     if not words:
         return []
     text, count = max(words.items(), key=lambda item: item[1])
-    codes = len(text) == 2 and tally.short_codes >= _CODES * tally.total
+    codes = len(text) == 2 and counted.short_codes >= _CODES * counted.total
     more = ", and the other values are codes of two letters" if codes else ""
     return [
         assumed(

@@ -14,7 +14,16 @@ from penstock.data.types.assumptions import (
     assumed,
 )
 from penstock.data.types.numbers import example_format
-from penstock.data.types.tally import COMMA, GROUPED, KEPT, MOST, PLAIN, POINT_GROUPED, Tally, Way
+from penstock.data.types.text_counts import (
+    COMMA,
+    GROUPED,
+    KEPT,
+    MOST,
+    PLAIN,
+    POINT_GROUPED,
+    TextCounts,
+    Way,
+)
 from penstock.data.types.texts import Plan
 from penstock.data.types.times import is_form
 from penstock.errors import InputError, ReadingError
@@ -31,18 +40,18 @@ _PROPOSED = 3
 """Different texts among numbers up to which `init` proposes them as missing values."""
 
 
-def decimal_marks(tallies: Iterable[Tally]) -> frozenset[str]:
+def decimal_marks(text_counts: Iterable[TextCounts]) -> frozenset[str]:
     """Return the decimal marks that columns of a file have for certain."""
     marks = set()
-    for tally in tallies:
-        full = tally.full()
-        if tally.numbers == tally.total > tally.integers + tally.pointed:
+    for counted in text_counts:
+        full = counted.full()
+        if counted.numbers == counted.total > counted.integers + counted.pointed:
             marks.add(".")
         elif (
             full
             and PLAIN not in full
             and len({decimal for decimal, _ in full}) == 1
-            and tally.whole[full[0]] < tally.total
+            and counted.whole[full[0]] < counted.total
         ):
             marks.add(full[0][0])
     return frozenset(marks)
@@ -65,12 +74,12 @@ class FileFacts:
     where: str
 
 
-def plan_of(name: str, tally: Tally, file: FileFacts) -> tuple[Plan, list[Assumption]]:
+def plan_of(name: str, counted: TextCounts, file: FileFacts) -> tuple[Plan, list[Assumption]]:
     """Return how to read a column, and what of it is assumed.
 
     Args:
         name: The column.
-        tally: What its values could be.
+        counted: What its values could be.
         file: What is known of the file besides.
 
     Raises:
@@ -83,44 +92,49 @@ def plan_of(name: str, tally: Tally, file: FileFacts) -> tuple[Plan, list[Assump
         return Plan("string", declared=True), []
     if declared == "boolean":
         return Plan("boolean", declared=True), []
-    iso = tally.naive + tally.zoned == tally.total
-    if declared == "datetime" or (declared is None and tally.times and not iso):
-        found = _time_plan(name, tally, declared=declared is not None, where=file.where)
+    iso = counted.naive + counted.zoned == counted.total
+    if declared == "datetime" or (declared is None and counted.times and not iso):
+        found = _time_plan(name, counted, declared=declared is not None, where=file.where)
         if found is not None:
             return found
     if declared is not None and declared != "datetime":
-        way, notes = _way(name, tally, file)
-        return Plan(declared, _written(name, way or PLAIN, tally), declared=True), notes
-    return _inferred(name, tally, file)
+        way, notes = _way(name, counted, file)
+        return Plan(declared, _written(name, way or PLAIN, counted), declared=True), notes
+    return _inferred(name, counted, file)
 
 
-def _inferred(name: str, tally: Tally, file: FileFacts) -> tuple[Plan, list[Assumption]]:
+def _inferred(name: str, counted: TextCounts, file: FileFacts) -> tuple[Plan, list[Assumption]]:
     """Return the narrowest type for all values."""
-    if not tally.total:
+    if not counted.total:
         return Plan(None), []
-    way, notes = _way(name, tally, file)
+    way, notes = _way(name, counted, file)
     if way is not None:
         # As floats, long identifiers would become equal to one another.
-        if way == PLAIN and not tally.affix and tally.integers == tally.total and tally.too_large:
+        if (
+            way == PLAIN
+            and not counted.affix
+            and counted.integers == counted.total
+            and counted.too_large
+        ):
             return Plan("string"), [about_large(name)]
-        whole = tally.whole[way] == tally.total
+        whole = counted.whole[way] == counted.total
         given = bool(file.source.decimal or file.source.thousands)
         kind: ColumnType = "integer" if whole else "number"
-        if tally.dates == tally.total:
+        if counted.dates == counted.total:
             notes = [*notes, about_dates(name)]
-        return Plan(kind, _written(name, way, tally), given=given), notes
-    if tally.booleans == tally.total:
+        return Plan(kind, _written(name, way, counted), given=given), notes
+    if counted.booleans == counted.total:
         return Plan("boolean"), []
-    if tally.naive + tally.zoned == tally.total:
-        return _iso_plan(name, tally)
-    return Plan("string"), about_text(name, tally, file.source)
+    if counted.naive + counted.zoned == counted.total:
+        return _iso_plan(name, counted)
+    return Plan("string"), about_text(name, counted, file.source)
 
 
-def _way(name: str, tally: Tally, file: FileFacts) -> tuple[Way | None, list[Assumption]]:
+def _way(name: str, counted: TextCounts, file: FileFacts) -> tuple[Way | None, list[Assumption]]:
     """Return how a column's numbers are written, None if they are not all numbers."""
     full = [
         way
-        for way in tally.full()
+        for way in counted.full()
         if file.source.decimal in ("", way[0])
         and (not file.source.thousands or way[1] in ("", file.source.thousands))
     ]
@@ -130,11 +144,11 @@ def _way(name: str, tally: Tally, file: FileFacts) -> tuple[Way | None, list[Ass
         return None, []
     given = bool(file.source.decimal or file.source.thousands)
     if PLAIN in full:
-        short = tally.integers - tally.long
-        doubtful = tally.pointed > 0 and tally.pointed + tally.integers == tally.total
+        short = counted.integers - counted.long
+        doubtful = counted.pointed > 0 and counted.pointed + counted.integers == counted.total
         if given or not doubtful or not (short or "," in file.marks):
-            return PLAIN, about_numbers(name, PLAIN, tally)
-        if "," in file.marks or (file.delimiter != "," and not tally.long):
+            return PLAIN, about_numbers(name, PLAIN, counted)
+        if "," in file.marks or (file.delimiter != "," and not counted.long):
             raise _ambiguous(name, file.where, mark=".")
         return PLAIN, [
             assumed(
@@ -145,34 +159,34 @@ def _way(name: str, tally: Tally, file: FileFacts) -> tuple[Way | None, list[Ass
             )
         ]
     if given or len(full) == 1:
-        return full[0], [] if given else about_numbers(name, full[0], tally)
+        return full[0], [] if given else about_numbers(name, full[0], counted)
     if COMMA in full and GROUPED in full:
-        if tally.long or ("," in file.marks and "." not in file.marks):
+        if counted.long or ("," in file.marks and "." not in file.marks):
             raise _ambiguous(name, file.where, mark=",")
-        return GROUPED, about_numbers(name, GROUPED, tally, sure=False)
+        return GROUPED, about_numbers(name, GROUPED, counted, sure=False)
     if GROUPED in full and POINT_GROUPED in full:
         raise _ambiguous(name, file.where, mark=",")
-    return full[0], about_numbers(name, full[0], tally)
+    return full[0], about_numbers(name, full[0], counted)
 
 
-def _iso_plan(name: str, tally: Tally) -> tuple[Plan, list[Assumption]]:
-    mixed = tally.naive and tally.zoned
-    return Plan("datetime", naive=bool(tally.naive)), [
+def _iso_plan(name: str, counted: TextCounts) -> tuple[Plan, list[Assumption]]:
+    mixed = counted.naive and counted.zoned
+    return Plan("datetime", naive=bool(counted.naive)), [
         assumed(
             "medium",
             name,
-            f"{tally.naive:,} of {tally.described()} have no time zone and were taken for UTC",
+            f"{counted.naive:,} of {counted.described()} have no time zone and were taken for UTC",
             f"types: {{{name}: string}}",
         )
     ] * bool(mixed)
 
 
 def _time_plan(
-    name: str, tally: Tally, *, declared: bool, where: str
+    name: str, counted: TextCounts, *, declared: bool, where: str
 ) -> tuple[Plan, list[Assumption]] | None:
-    full = [form for form, count in tally.times.items() if count == tally.total]
+    full = [form for form, count in counted.times.items() if count == counted.total]
     if not full:
-        return _iso_plan(name, tally) if declared else None
+        return _iso_plan(name, counted) if declared else None
     if len(full) > 1:
         raise InputError(
             f"the times can be read as {' or as '.join(full)}: no value tells which",
@@ -208,8 +222,8 @@ def _contradiction(name: str, form: str, declared: ColumnType | None, where: str
     )
 
 
-def _written(name: str, way: Way, tally: Tally) -> TextFormat | None:
-    affix = tally.affix or ""
+def _written(name: str, way: Way, counted: TextCounts) -> TextFormat | None:
+    affix = counted.affix or ""
     if way == PLAIN and not affix:
         return None
     decimal = "," if way[0] == "," else "."
@@ -229,34 +243,36 @@ def _ambiguous(name: str, where: str, *, mark: str) -> InputError:
     )
 
 
-def misread(name: str, tally: Tally, *, source: SourceSpec) -> tuple[str, tuple[str, ...]] | None:
+def misread(
+    name: str, counted: TextCounts, *, source: SourceSpec
+) -> tuple[str, tuple[str, ...]] | None:
     """Return a text that hinders a column from being numbers, and what to take as missing.
 
     None where the column is read as it is. The texts to take as missing are empty where they are
     too many to be proposed.
     """
-    if name in source.types or name in source.formats or not tally.total:
+    if name in source.types or name in source.formats or not counted.total:
         return None
-    best = max(max(tally.ways.values(), default=0), tally.integers + tally.codes)
-    if best == tally.total or not tally.unreadable:
+    best = max(max(counted.ways.values(), default=0), counted.integers + counted.codes)
+    if best == counted.total or not counted.unreadable:
         return None
-    named = tuple(tally.unreadable) if best + tally.others == tally.total else ()
+    named = tuple(counted.unreadable) if best + counted.others == counted.total else ()
     signs = named and MARKERS.issuperset(named) and len(named) < KEPT
-    if best < (MOST if signs else OVERWHELMING) * tally.total:
+    if best < (MOST if signs else OVERWHELMING) * counted.total:
         return None
     # A text with a digit may be a number that was mistyped, or written in another way.
     safe = signs or (
         len(named) <= _PROPOSED and not any(char.isdigit() for text in named for char in text)
     )
-    return next(iter(tally.unreadable)), named if safe else ()
+    return next(iter(counted.unreadable)), named if safe else ()
 
 
 def misread_error(
-    name: str, tally: Tally, *, source: SourceSpec, missing: tuple[str, ...], where: str
+    name: str, counted: TextCounts, *, source: SourceSpec, missing: tuple[str, ...], where: str
 ) -> InputError:
     """Return the error for a column of numbers with a few other values, at the first of those."""
-    text = next(iter(tally.unreadable))
-    what = f"{tally.others:,} of {tally.described()} are not numbers; the first is {text!r:.80}"
+    text = next(iter(counted.unreadable))
+    what = f"{counted.others:,} of {counted.described()} are not numbers; the first is {text!r:.80}"
     place = f"{where}: column {name!r}"
     remedy = (
         f"If it stands for a missing value, add {text!r:.80} to na_values; if the column is text, "

@@ -134,11 +134,11 @@ def to_array(
         if not all(is_missing(value) for value in values):
             raise TypeMismatch(name)
         return pa.nulls(len(values))
-    wanted = arrow_type(kind)
+    target_type = arrow_type(kind)
     try:
         direct = pa.array(values)
-        if direct.type == wanted or (kind == "number" and pa.types.is_integer(direct.type)):
-            return direct.cast(wanted)
+        if direct.type == target_type or (kind == "number" and pa.types.is_integer(direct.type)):
+            return direct.cast(target_type)
     except (TypeError, OverflowError, pa.ArrowException):
         # The values are of several types: look at them one by one.
         pass
@@ -146,7 +146,7 @@ def to_array(
         if not declared and not all(_kind(v) in _HOLDS[kind] for v in values if v is not None):
             raise TypeMismatch(name)
         rules = Rules(name=name, kind=kind, texts=declared)
-        return pa.array([_as(value, rules) for value in values], wanted)
+        return pa.array([_as(value, rules) for value in values], target_type)
     except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
         raise TypeMismatch(name) from error
 

@@ -81,15 +81,15 @@ def to_storage(array: pa.Array, column: Column) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    wanted = arrow_type(column.type)
+    target_type = arrow_type(column.type)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    if array.type != wanted:
+    if array.type != target_type:
         # Nanoseconds are cut to microseconds and decimals rounded to doubles, as the types say.
         loose = pa.types.is_timestamp(array.type)
         try:
             decimal = column.type == "number" and pa.types.is_decimal(array.type)
-            array = doubles(array) if decimal else pc.cast(array, wanted, safe=not loose)
+            array = doubles(array) if decimal else pc.cast(array, target_type, safe=not loose)
         except pa.ArrowInvalid as error:
             raise InputError(
                 f"values of type {array.type} cannot be stored as {column.type}: {error}",
@@ -99,7 +99,7 @@ def to_storage(array: pa.Array, column: Column) -> pa.Array:
     if column.type == "number":
         nans = pc.is_nan(array)
         if pc.any(nans).as_py():
-            array = pc.if_else(nans, arrow.null(wanted), array)
+            array = pc.if_else(nans, arrow.null(target_type), array)
     return array
 
 
@@ -147,9 +147,9 @@ def converted(array: pa.Array, kind: ColumnType) -> pa.Array:
 
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
-    found, wanted = storage_type(array.type), arrow_type(kind)
+    found, target_type = storage_type(array.type), arrow_type(kind)
     if array.null_count == len(array):
-        return pa.nulls(len(array), wanted)
+        return pa.nulls(len(array), target_type)
     if kind == "datetime" and found in ("integer", "number"):
         raise pa.ArrowNotImplementedError("a number does not say from when and in what it counts")
     if "datetime" in (found, kind) and not {found, kind} & {"string"}:
@@ -163,7 +163,7 @@ def converted(array: pa.Array, kind: ColumnType) -> pa.Array:
         array = array.cast(pa.int64())
     if found == "string" and kind != "string":
         return _spelled(pc.cast(array, pa.string()), kind)
-    return pc.cast(array, wanted)
+    return pc.cast(array, target_type)
 
 
 def _spelled(texts: pa.Array, kind: ColumnType) -> pa.Array:

@@ -124,8 +124,8 @@ def from_texts(
             return _booleans(texts, BOOLEANS if declared else WRITTEN_OUT)
         if kind == "datetime":
             return parse_times(texts, written.time if written else "")
-        wanted = pa.int64() if kind == "integer" else pa.float64()
-        return plain_numbers(texts, written, codes=declared, ungrouped=ungrouped).cast(wanted)
+        target_type = pa.int64() if kind == "integer" else pa.float64()
+        return plain_numbers(texts, written, codes=declared, ungrouped=ungrouped).cast(target_type)
     except (pa.ArrowInvalid, ValueError) as error:
         raise TypeMismatch(name) from error
 

@@ -142,14 +142,14 @@ def parse_times(texts: pa.Array, form: str = "") -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    wanted = pa.timestamp("us", "UTC")
+    target_type = pa.timestamp("us", "UTC")
     if form:
         encoded = texts.dictionary_encode()
         found = [parse_time(text, form) for text in encoded.dictionary.to_pylist()]
-        return pa.array(found, wanted).take(encoded.indices)
+        return pa.array(found, target_type).take(encoded.indices)
     try:
         # Arrow's own cast takes no other form than these, and most tables hold nothing else.
-        return of_the_calendar(pc.cast(texts, pa.timestamp("us")).cast(wanted))
+        return of_the_calendar(pc.cast(texts, pa.timestamp("us")).cast(target_type))
     except pa.ArrowInvalid:
         return of_the_calendar(_parse_iso(texts))
 
@@ -158,11 +158,11 @@ def _parse_iso(texts: pa.Array) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    wanted = pa.timestamp("us", "UTC")
+    target_type = pa.timestamp("us", "UTC")
     zoned = pc.match_substring_regex(texts, pattern=ZONED)
     if pc.any(zoned).as_py():
         nothing = pa.scalar(None, pa.string())
-        away = pc.cast(_canonical(pc.if_else(zoned, texts, nothing)), wanted)
+        away = pc.cast(_canonical(pc.if_else(zoned, texts, nothing)), target_type)
         return pc.coalesce(away, _naive(pc.if_else(zoned, nothing, texts)))
     return _naive(texts)
 

@@ -198,14 +198,14 @@ def _measure(settings: BusinessValueSpec, context: Context) -> BusinessValue:
 
 def _judge(settings: BusinessValueSpec, found: BusinessValue, confidence: float) -> RuleResult:
     value_of, unit = found.per_thousand, f" {found.unit}" if found.unit else ""
-    told = (
+    value_text = (
         f"The value per 1,000 decisions is {value_of.value:,.2f}{unit} ({confidence:.0%} "
         f"interval {value_of.low:,.2f} to {value_of.high:,.2f})"
     )
     if (champion := found.others.get("champion")) is not None:
-        told += f", the champion's {champion.value:,.2f}{unit}"
+        value_text += f", the champion's {champion.value:,.2f}{unit}"
     if settings.at_least is None:
-        sentence = f"{told}. It is reported, not enforced."
+        sentence = f"{value_text}. It is reported, not enforced."
         return result(NAME, settings, passed=None, value=value_of.value, sentence=sentence)
     value = value_of.low if settings.on == "interval" else value_of.value
     subject = "the lower end of the interval" if settings.on == "interval" else "the figure"
@@ -216,7 +216,7 @@ def _judge(settings: BusinessValueSpec, found: BusinessValue, confidence: float)
         passed=passed,
         value=value,
         bound=settings.at_least,
-        sentence=f"{told}; {subject} is {'not below' if passed else 'below'} "
+        sentence=f"{value_text}; {subject} is {'not below' if passed else 'below'} "
         f"{settings.at_least:,.2f}{unit}.",
     )
 
@@ -228,19 +228,19 @@ def _section(evaluation: EvaluationBase, found: BusinessValue) -> Section:
         [Cell(title_of(name), strong=name == CANDIDATE), *_ends(one)]
         for name, one in figures.items()
     ]
-    told = (
+    explanation = (
         f"The value of a row is given by the policy: {found.expression}. It is the mean over "
         f"{found.rows:,} rows, times 1,000."
     )
     if evaluation.task == "binary":
-        told += (
+        explanation += (
             " Each model decides at its own threshold, which its training chose on rows held out "
             "of the training part; nothing was chosen on these rows."
         )
     return Section(
         "Business value",
         table(["Model", f"1,000 decisions{unit}", "from", "to"], rows, numeric=(1, 2, 3))
-        + paragraph(told)
+        + paragraph(explanation)
         + "".join(map(paragraph, found.notes)),
         f"The value per 1,000 decisions{unit}, with {evaluation.confidence:.0%} intervals.",
     )

@@ -102,9 +102,9 @@ class CalibrationRule(Rule[CalibrationSpec, Calibration]):
         """Yield what both bounds ask, under the name of each."""
         words = {BRIER: "Brier score", ERROR: "calibration error"}
         bounds = settings.bounds()
-        asked = " and ".join(f"{words[name]} at most {bound:g}" for name, bound in bounds.items())
+        limits = " and ".join(f"{words[name]} at most {bound:g}" for name, bound in bounds.items())
         for name in bounds:
-            yield name, f"What the model calls 30 % must happen in 30 % of the cases: {asked}."
+            yield name, f"What the model calls 30 % must happen in 30 % of the cases: {limits}."
 
     def check_fit(self, settings: CalibrationSpec, *, where: str, task: Task) -> None:
         """Refuse a Brier score that two classes always have."""

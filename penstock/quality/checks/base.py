@@ -53,7 +53,7 @@ class Check:
     conclude: Callable[[Sequence[Any]], Outcome]
 
 
-_Told = Callable[[Any], Any]
+_Shown = Callable[[Any], Any]
 
 
 def _as_it_is(value: Any) -> Any:
@@ -65,31 +65,31 @@ def certain(outcome: Outcome) -> Check:
     return Check((), lambda _: outcome)
 
 
-def of_rows(condition: Condition, kwargs: Mapping[str, Any], told: _Told = _as_it_is) -> Check:
+def of_rows(condition: Condition, kwargs: Mapping[str, Any], shown: _Shown = _as_it_is) -> Check:
     """Return a check that enough rows keep to a condition.
 
     Args:
         condition: What each row should keep to.
         kwargs: The expectation's.
-        told: What is shown of a broken row.
+        shown: What is shown of a broken row.
     """
-    return Check((Request(Kept, (condition,)),), lambda found: counted(found[0], kwargs, told))
+    return Check((Request(Kept, (condition,)),), lambda found: counted(found[0], kwargs, shown))
 
 
-def counted(found: Any, kwargs: Mapping[str, Any], told: _Told = _as_it_is) -> Outcome:
+def counted(found: Any, kwargs: Mapping[str, Any], shown: _Shown = _as_it_is) -> Outcome:
     """Return the outcome of counted rows.
 
     Args:
         found: Has `checked`, `unexpected` and `drawn`.
         kwargs: The expectation's, for `mostly`.
-        told: What is shown of a broken row.
+        shown: What is shown of a broken row.
     """
     share = (found.checked - found.unexpected) / found.checked if found.checked else 1.0
     return Outcome(
         passed=share >= kwargs.get("mostly", 1),
         checked=found.checked,
         unexpected=found.unexpected,
-        samples=sample_texts(told(value) for _, value in found.drawn if value is not None),
+        samples=sample_texts(shown(value) for _, value in found.drawn if value is not None),
     )
 
 
@@ -116,5 +116,5 @@ def bounds(kwargs: Mapping[str, Any]) -> list[Any]:
 
 def comparable(kwargs: Mapping[str, Any], kind: str) -> bool:
     """Return whether the bounds are of a kind that a column's values are compared to."""
-    wanted = datetime if kind == "datetime" else (int, float)
-    return all(isinstance(bound, wanted) for bound in bounds(kwargs))
+    accepted = datetime if kind == "datetime" else (int, float)
+    return all(isinstance(bound, accepted) for bound in bounds(kwargs))

@@ -76,8 +76,8 @@ def quantiles(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
     def conclude(found: Any) -> Outcome:
         values = [math.nan if value is None else value for value in found[0]]
         held = all(_in_range(value, pair) for value, pair in zip(values, ranges, strict=True))
-        told = observed_text({"quantiles": shares, "values": values})
-        return Outcome(passed=held, observed=told)
+        observed = observed_text({"quantiles": shares, "values": values})
+        return Outcome(passed=held, observed=observed)
 
     return Check((Request(Histogram, (kwargs["column"], places)),), conclude)
 

@@ -77,10 +77,10 @@ class Histogram:
         ranks = sorted({rank for place in self.places for rank in place.ranks(count)})
         bins = np.searchsorted(upto, ranks, side="right")
         below = {int(one): int(upto[one] - self.counts[one]) for one in bins}
-        asked = [
+        lookups = [
             (int(one), rank - below[int(one)], rank) for one, rank in zip(bins, ranks, strict=True)
         ]
-        return Binned(self.column, self.places, count, tuple(asked))
+        return Binned(self.column, self.places, count, tuple(lookups))
 
     def finish(self) -> None:
         """Return nothing: the second pass knows."""
@@ -95,29 +95,29 @@ class Binned(OnePass):
         column: A column of numbers or booleans.
         places: What is asked for.
         count: Values of the column.
-        asked: Bin, rank in the bin and rank in the column.
+        lookups: Bin, rank in the bin and rank in the column.
     """
 
     column: str
     places: tuple[Place, ...]
     count: int
-    asked: tuple[tuple[int, int, int], ...]
+    lookups: tuple[tuple[int, int, int], ...]
     values: list[npt.NDArray[Any]] = field(default_factory=list)
     counts: list[npt.NDArray[np.int64]] = field(default_factory=list)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that it reads."""
-        return (self.column,) if self.asked else ()
+        return (self.column,) if self.lookups else ()
 
     def update(self, rows: Rows) -> None:
         """Take a batch in."""
-        if not self.asked:
+        if not self.lookups:
             return
         numbers = rows.numbers(self.column)
-        wanted = np.zeros(_BINS, dtype=bool)
-        wanted[[one for one, _, _ in self.asked]] = True
-        values, counts = np.unique(numbers[wanted[_bins(numbers)]], return_counts=True)
+        selected = np.zeros(_BINS, dtype=bool)
+        selected[[one for one, _, _ in self.lookups]] = True
+        values, counts = np.unique(numbers[selected[_bins(numbers)]], return_counts=True)
         if len(values):
             self._append(values, counts)
 
@@ -129,7 +129,7 @@ class Binned(OnePass):
     def finish(self) -> tuple[float | None, ...]:
         """Return the value of each place, None where the column has no value."""
         self._compact()
-        found = {rank: self._at(one, within) for one, within, rank in self.asked}
+        found = {rank: self._at(one, within) for one, within, rank in self.lookups}
         return tuple(
             _between([found[rank] for rank in place.ranks(self.count)]) for place in self.places
         )

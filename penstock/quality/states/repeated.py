@@ -125,8 +125,8 @@ class RepeatedTexts(OnePass):
         chosen = np.zeros(len(rows), dtype=bool)
         chosen[[row - rows.start for row, _ in drawn]] = True
         texts = self.key.texts(rows, chosen).to_pylist()
-        told = [(row, (text, value)) for (row, value), text in zip(drawn, texts, strict=True)]
-        self.drawn = first(self.drawn + told)
+        with_texts = [(row, (text, value)) for (row, value), text in zip(drawn, texts, strict=True)]
+        self.drawn = first(self.drawn + with_texts)
 
     def _broken(self, counts: npt.NDArray[np.int64]) -> list[tuple[int, Any]]:
         """Return the drawn rows whose value, and not only its key, is there more than once."""

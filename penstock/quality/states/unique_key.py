@@ -69,8 +69,8 @@ class Key:
             absent = [arrow.flags(array.is_null()) for array in arrays]
             which = self._counts(absent, len(rows))
         if not which.all():
-            wanted = arrow.booleans(which)
-            arrays = [array.filter(wanted) for array in arrays]
+            selected = arrow.booleans(which)
+            arrays = [array.filter(selected) for array in arrays]
         if len(arrays) == 1 and pa.types.is_string(arrays[0].type) and self.ignore == "any":
             return arrays[0]
         return pc.binary_join_element_wise(*map(_written, arrays), arrow.texts(["|"])[0])

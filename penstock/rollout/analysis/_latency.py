@@ -161,9 +161,9 @@ def _slowest(stretched: Floats, candidate: Floats, tail: float) -> tuple[Floats,
     Where the line between slow and not is drawn depends on both arms together alone.
     """
     over = stretched + candidate
-    wanted = np.maximum(tail * over[:, :1], 1.0)
+    target = np.maximum(tail * over[:, :1], 1.0)
     # Beyond the slowest answer there is no line to draw: it would ask about nobody.
-    distance = np.where(over > 0, np.abs(np.log(np.maximum(over, 0.5) / wanted)), np.inf)
+    distance = np.where(over > 0, np.abs(np.log(np.maximum(over, 0.5) / target)), np.inf)
     line = np.argmin(distance, axis=1)[:, None]
     return np.take_along_axis(over, line, axis=1), np.take_along_axis(candidate, line, axis=1)
 

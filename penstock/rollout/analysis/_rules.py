@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from penstock.records.rollout import ArmSummary, Finding, Grids, Verdict
+from penstock.records.rollout import ArmSummary, Finding, HistogramBuckets, Verdict
 from penstock.rollout.analysis import _latency, _means, _rates, _scores
 from penstock.rollout.analysis._evidence import Evidence
 from penstock.rollout.spec import RulesSpec
@@ -106,7 +106,7 @@ def rates(
     )
 
 
-def latency(evidence: Evidence, stage: Stage, rules: RulesSpec, grids: Grids) -> Finding:
+def latency(evidence: Evidence, stage: Stage, rules: RulesSpec, grids: HistogramBuckets) -> Finding:
     """Judge a high quantile of latency and the median by their ratios; it tells which decided."""
     latencies = _latency.latencies_of(evidence, grids.latency)
     n_s, n_c = float(latencies.stable.sum()), float(latencies.candidate.sum())

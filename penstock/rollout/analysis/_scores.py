@@ -155,11 +155,11 @@ def _shares(scores: Scores) -> Tables:
     places = np.argmax(reached[:, None, :] >= _CUTS[None, :, None] - 1e-12, axis=2)
     x_s = np.take_along_axis(beyond_s, places, axis=1)
     x_c = np.take_along_axis(beyond_c, places, axis=1)
-    asked = (seen >= _WARM)[:, None]
-    n_s = np.where(asked, scores.stable.sum(axis=1)[:, None], 0.0)
-    n_c = np.where(asked, scores.candidate.sum(axis=1)[:, None], 0.0)
-    x_s = np.concatenate([x_s, scores.stable_labels], axis=1) * asked
-    x_c = np.concatenate([x_c, scores.candidate_labels], axis=1) * asked
+    warm = (seen >= _WARM)[:, None]
+    n_s = np.where(warm, scores.stable.sum(axis=1)[:, None], 0.0)
+    n_c = np.where(warm, scores.candidate.sum(axis=1)[:, None], 0.0)
+    x_s = np.concatenate([x_s, scores.stable_labels], axis=1) * warm
+    x_c = np.concatenate([x_c, scores.candidate_labels], axis=1) * warm
     kinds = x_s.shape[1]
     expected = np.concatenate([1 - _CUTS, np.full(kinds - len(_CUTS), _LABEL)])
     return Tables(

@@ -8,7 +8,7 @@ from typing import Literal
 from penstock.records.rollout import (
     ArmSummary,
     Finding,
-    Grids,
+    HistogramBuckets,
     Interval,
 )
 from penstock.rollout.spec import AbortSpec, RulesSpec
@@ -24,7 +24,7 @@ def judge(
     step: int,
     rules: RulesSpec,
     min_samples: int,
-    grids: Grids,
+    grids: HistogramBuckets,
     task: Literal["binary", "multiclass", "regression"],
 ) -> tuple[Finding, ...]:
     """Return what each rule says of a rollout.

@@ -11,15 +11,15 @@ from penstock.errors import LeaseLostError, ServiceError
 from penstock.processes import supervisor as process
 from penstock.processes.loopback import LOOPBACK, ask
 from penstock.processes.supervisor import hold_port
-from penstock.records.rollout import ArmSummary, Grids, Pairs
-from penstock.rollout.backends.local.state import Front, LocalState, ServiceFolder
+from penstock.records.rollout import ArmSummary, HistogramBuckets, Pairs
+from penstock.rollout.backends.local.state import LocalState, ProxyProcess, ServiceFolder
 from penstock.rollout.router import Observation
 
 _READY_TIMEOUT = 30.0
 _TABLE = "/table"
 
 
-def start(folder: ServiceFolder, *, port: int) -> Front:
+def start(folder: ServiceFolder, *, port: int) -> ProxyProcess:
     """Start the proxy on `port` (0: a free one); it listens once it has its first routing table.
 
     Raises:
@@ -42,7 +42,9 @@ def start(folder: ServiceFolder, *, port: int) -> Front:
             log=log,
             sockets=[public, admin],
         )
-        proxy = Front(port=public.getsockname()[1], admin_port=admin.getsockname()[1], process=ref)
+        proxy = ProxyProcess(
+            port=public.getsockname()[1], admin_port=admin.getsockname()[1], process=ref
+        )
     try:
         process.wait_until_ready(
             proxy.admin_port,
@@ -59,7 +61,7 @@ def start(folder: ServiceFolder, *, port: int) -> Front:
     return proxy
 
 
-def apply(folder: ServiceFolder, proxy: Front, state: LocalState, *, term: int) -> None:
+def apply(folder: ServiceFolder, proxy: ProxyProcess, state: LocalState, *, term: int) -> None:
     """Send the proxy the routing table of a state; returns when it is in effect.
 
     Args:
@@ -85,13 +87,13 @@ def apply(folder: ServiceFolder, proxy: Front, state: LocalState, *, term: int) 
             "mirror": assignment.mirror,
             "sticky_header": assignment.sticky_header,
             "choice_header": assignment.choice_header,
-            "grids": (assignment.grids or Grids()).model_dump(),
+            "grids": (assignment.grids or HistogramBuckets()).model_dump(),
         },
     }
     _call(folder, proxy, "PUT", table)
 
 
-def read(folder: ServiceFolder, proxy: Front) -> dict[str, Any]:
+def read(folder: ServiceFolder, proxy: ProxyProcess) -> dict[str, Any]:
     """Return the proxy's routing table and stats.
 
     Raises:
@@ -100,7 +102,7 @@ def read(folder: ServiceFolder, proxy: Front) -> dict[str, Any]:
     return _call(folder, proxy, "GET")
 
 
-def observe(folder: ServiceFolder, proxy: Front) -> Observation:
+def observe(folder: ServiceFolder, proxy: ProxyProcess) -> Observation:
     """Return the proxy's stats.
 
     Raises:
@@ -115,7 +117,7 @@ def observe(folder: ServiceFolder, proxy: Front) -> Observation:
 
 
 def _call(
-    folder: ServiceFolder, proxy: Front, method: str, table: dict[str, Any] | None = None
+    folder: ServiceFolder, proxy: ProxyProcess, method: str, table: dict[str, Any] | None = None
 ) -> dict[str, Any]:
     body = json.dumps(table).encode() if table else None
     try:

@@ -217,5 +217,5 @@ def _close(one: float, other: float) -> bool:
 
 
 def buckets_of(grids: Mapping[str, Sequence[float]]) -> Buckets:
-    """Return the bucket edges that a `records.rollout.Grids` names."""
+    """Return the bucket edges that a `records.rollout.HistogramBuckets` names."""
     return Buckets(latency=tuple(grids["latency"]), scores=tuple(grids["scores"]))

@@ -52,7 +52,7 @@ def save(folder: Path, task: str, estimator: Any, **facts: Any) -> Path:
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import OneHotEncoder
 
-    from penstock.data.frames import to_frame
+    from penstock.data.table.frames import to_frame
     from penstock.training.saving import save_model
 
     columns = facts.get("columns", COLUMNS)

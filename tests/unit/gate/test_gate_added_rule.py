@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[3]
 ADDED = Path(__file__).parent / "at_most_features.py"
 
 USE = """
-import importlib.util, json, sys
+import json, sys
 from pathlib import Path
 
 from penstock.errors import InputError
@@ -51,9 +51,8 @@ card = model_card(
     Model.read(world / "good-model" / "penstock.json"), digest=digest_of(world / "good-model"),
     name="loans", evaluation=evaluation, decision=decision,
 )
-spec = importlib.util.spec_from_file_location("catalogue", root / "scripts" / "catalogue.py")
-catalogue = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(catalogue)
+sys.path.append(str(root / "scripts"))
+import catalogue
 print(json.dumps({
     "rules": [rule.name for rule in RULES],
     "wrong": wrong,

@@ -116,7 +116,7 @@ def test_what_is_absent_is_said_to_be_absent(gate_world: Any) -> None:
         assert "Not measured" in parts[title]
     assert "not looked for" in parts["Leakage"]
     assert "Not known" in parts["Training data"]
-    assert "no gate has judged" in parts["The gate's decision"]
+    assert "was not judged by the gate" in parts["The gate's decision"]
     assert "None is recorded" in parts["Approvals by people"]
     assert "It was not measured" in card.markdown.splitlines()[2]
     assert "approved" not in card.markdown.lower().replace("approvals", "")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from evaluation_world import worlds as worlds
 
 from penstock.gate.decision import decide
 from penstock.gate.evaluation import Evaluation

@@ -92,7 +92,7 @@ def test_a_champion_of_another_task_is_different(worlds, uri, tmp_path) -> None:
 @pytest.mark.parametrize(
     ("digest", "lost", "said"),
     [
-        (None, True, "is no model"),
+        (None, True, "is not a model"),
         ("sha256:1", False, "was registered. The artifact was changed"),
         ("", False, f"has no tag {MODEL_DIGEST}"),
     ],

@@ -305,7 +305,7 @@ def test_what_was_altered_in_the_store_is_not_fetched(
     (stored,) = (tmp_path / "artifacts").rglob("requirements.txt")
     stored.write_text("altered\n")
     target = tmp_path / "fetched"
-    with pytest.raises(IntegrityError, match=r"models:/adult/1: .*altered after it was registered"):
+    with pytest.raises(IntegrityError, match=r"models:/adult/1: .*changed after it was registered"):
         versions.fetch("models:/adult@challenger", tracking_uri=uri, destination=target)
     assert not target.exists()
     assert not list(tmp_path.glob(".fetched*"))

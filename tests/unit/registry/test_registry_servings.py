@@ -177,7 +177,7 @@ def test_a_version_whose_policy_was_not_kept_fails(registry: Registry) -> None:
     registry.promote(1)
     assert wrong(registry) == {
         "decided on policy": "none",
-        "approvals": "the policy is not kept, so nobody can tell whom it asked",
+        "approvals": "the policy was not kept, so the approvals that it requires are unknown",
     }
 
 
@@ -214,7 +214,7 @@ def test_of_two_words_that_did_not_meet_the_rejection_counts(asking: Registry) -
     for verdict in ("rejected", "approved"):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(
-                audit, "write", lambda *given, **named: real(*given, **named, there=there)
+                audit, "record", lambda *given, **named: real(*given, **named, there=there)
             )
             say(asking, 1, verdict)
     tags = dict(store.get_model_version("adult", "1").tags)

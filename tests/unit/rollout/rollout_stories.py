@@ -11,7 +11,7 @@ import numpy as np
 from penstock.records.rollout import (
     ArmSummary,
     Finding,
-    Grids,
+    HistogramBuckets,
     Interval,
     Labelled,
     Outcome,
@@ -50,7 +50,7 @@ class Story:
     users: float = 0.3
     labels: float = 0.0
     agreement: float = 0.985
-    grids: Grids = field(default_factory=Grids)
+    grids: HistogramBuckets = field(default_factory=HistogramBuckets)
     plan: dict[str, object] = field(default_factory=dict)
     stable_version: int | None = 6
     drill: str = ""
@@ -312,7 +312,7 @@ def regression() -> Rollout:
     story = Story(
         stable=numbers,
         candidate=Version(classes=(), milliseconds=2500, refusals=0.03),
-        grids=Grids(scores=tuple(float(edge) for edge in np.linspace(30, 210, 41))),
+        grids=HistogramBuckets(scores=tuple(float(edge) for edge in np.linspace(30, 210, 41))),
         plan={"shadow": {"share": 0}, "traffic": {"source": "live"}, "deadline": 90_000},
         users=1.0,
         rate=12,

@@ -19,11 +19,11 @@ import pytest
 from aiohttp import web
 
 from penstock.processes import supervisor as process
-from penstock.records.rollout import ArmSummary, Grids, Pairs
+from penstock.records.rollout import ArmSummary, HistogramBuckets, Pairs
 from penstock.rollout.backends.local import servers, strays
 from penstock.rollout.backends.local.state import (
-    Front,
     LocalState,
+    ProxyProcess,
     ServerArm,
     ServiceFolder,
 )
@@ -115,7 +115,7 @@ class Steered:
     """A real front process and what steers it."""
 
     folder: ServiceFolder
-    front: Front
+    front: ProxyProcess
     client: httpx.Client
     term: int = 1
 
@@ -201,7 +201,7 @@ def bin_of(edges: tuple[float, ...], value: float) -> int:
     return sum(edge <= value for edge in edges)
 
 
-GRIDS = Grids()
+GRIDS = HistogramBuckets()
 
 
 def stub_servers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def test_a_model_altered_in_the_registry_is_refused(world: World, serving: Deplo
     before = (stored / "requirements.txt").read_text()
     (stored / "requirements.txt").write_text("altered\n")
     try:
-        with pytest.raises(IntegrityError, match="altered after it was registered"):
+        with pytest.raises(IntegrityError, match="changed after it was registered"):
             world.release(3)
     finally:
         (stored / "requirements.txt").write_text(before)
@@ -102,7 +102,7 @@ def test_a_model_altered_in_the_registry_is_refused(world: World, serving: Deplo
 
 def test_a_registration_of_other_files_is_refused(world: World, serving: Deployment) -> None:
     claimed = world.registered(3).model_copy(update={"uri": "models:/adult/3"})
-    with pytest.raises(IntegrityError, match="altered after the decision"):
+    with pytest.raises(IntegrityError, match="changed after the decision"):
         world.release(3, registration=claimed)
     _assert_untouched(world, serving, 3)
 
@@ -221,7 +221,7 @@ def test_a_port_that_somebody_has_is_named(world: World, serving: Deployment) ->
         with pytest.raises(ServiceError, match=rf"port {port} on 127.0.0.1 is in use by another"):
             world.release(2, name="wine", spec={"port": port})
     own = int(serving.url.rpartition(":")[2])
-    with pytest.raises(ServiceError, match=rf"port {own} .* by the service 'adult'.*give 0"):
+    with pytest.raises(ServiceError, match=rf"port {own} .* by the service 'adult'.*set 0"):
         world.release(2, name="wine", spec={"port": own})
     assert [found.service for found in status(world.home)] == ["adult"]
     assert len(world.processes()) == 2

@@ -12,7 +12,7 @@ import pytest
 from rollout_stories import STORIES, counts, good
 
 from penstock.errors import InputError
-from penstock.records.rollout import Grids, Rollout, total, total_pairs
+from penstock.records.rollout import HistogramBuckets, Rollout, total, total_pairs
 from penstock.rollout.report import render
 from penstock.rollout.report_points import (
     bins_of,
@@ -239,7 +239,7 @@ def test_the_mean_loss_is_that_of_the_phase_so_far() -> None:
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
 def test_a_quantile_is_as_near_as_the_bins_are_fine(share: float) -> None:
     values = np.random.default_rng(1).lognormal(-5, 0.7, 5000)
-    edges = Grids().latency
+    edges = HistogramBuckets().latency
     found = quantile(counts(values, edges), edges, share)
     assert found == pytest.approx(np.quantile(values, share), rel=0.05)
 
@@ -253,7 +253,7 @@ def test_quantiles_at_the_ends_of_a_histogram() -> None:
 
 def test_densities_are_shares_or_shares_by_unit() -> None:
     assert bins_of((0.5,)) == [-0.5, 0.5, 1.5]
-    bounds = bins_of(Grids().scores)
+    bounds = bins_of(HistogramBuckets().scores)
     assert (bounds[0], bounds[-1]) == (0.0, 1.0)
     assert densities({0: 1, 2: 3}, [0, 1, 2, 4], even=True) == [25, 0, 75]
     assert densities({0: 1, 2: 3}, [0, 1, 2, 4], even=False) == [25, 0, 37.5]

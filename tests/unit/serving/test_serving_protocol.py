@@ -72,7 +72,7 @@ def test_responses_say_what_answered_and_match_their_metadata(
     v1, v2 = (orjson.loads(responses.encode(body)) for body in (v1, v2))
     for body in (v1, v2):
         assert (body["model_name"], body["model_version"]) == ("adult", "3")
-    assert v1["dataset"] == v2["parameters"]["dataset"] == record.dataset
+    assert v1["dataset"] == v2["parameters"]["dataset"] == record.dataset_version
     assert v2["id"] == "r1"
     for tensor, described_one in zip(v2["outputs"], described, strict=True):
         assert tensor["datatype"] == described_one["datatype"]

@@ -44,7 +44,11 @@ def test_both_protocols_answer_what_the_model_says(
     assert v1.json()["classes"] == ["no", "yes"]
     assert [pair[1] for pair in v1.json()["probabilities"]] == scores
     said = {key: v1.json()[key] for key in ("model_name", "model_version", "dataset")}
-    assert said == {"model_name": "adult", "model_version": "3", "dataset": loaded.record.dataset}
+    assert said == {
+        "model_name": "adult",
+        "model_version": "3",
+        "dataset": loaded.record.dataset_version,
+    }
 
     for path in (INFER, "/v2/models/adult/versions/3/infer"):
         v2 = server.client.post(path, json=v2_body(instances, id="a"))

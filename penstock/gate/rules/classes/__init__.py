@@ -148,14 +148,16 @@ def _recall(settings: ClassesSpec, found: Classes, bound: float, severity: Sever
         return result(RECALL, own, passed=False, bound=bound, sentence=sentence)
     missed = [one for one in judged if _value(one) < bound]
     if missed:
-        told = "; ".join(_told(one, found) for one in missed[:_NAMED])
+        listed = "; ".join(_recall_text(one, found) for one in missed[:_NAMED])
         more = f" and {len(missed) - _NAMED} more" if len(missed) > _NAMED else ""
-        sentence = f"Recall lies below {bound:.4g}: {told}{more}."
+        sentence = f"Recall lies below {bound:.4g}: {listed}{more}."
         if found.positive in {one.name for one in missed}:
             sentence += " ".join(("", *found.sentences()[1:]))
             sentence += " Set training.threshold, or the value of decisions in gate.cost."
     else:
-        sentence = f"The lowest recall of a class: {_told(judged[0], found)}; at least {bound:.4g}."
+        sentence = (
+            f"The lowest recall of a class: {_recall_text(judged[0], found)}; at least {bound:.4g}."
+        )
     return result(
         RECALL,
         own,
@@ -202,7 +204,7 @@ def _skipped(settings: ClassesSpec, found: Classes) -> str:
     return f" Not judged, with fewer than {settings.min_rows:,} rows: {names}."
 
 
-def _told(one: ClassFigures, found: Classes) -> str:
+def _recall_text(one: ClassFigures, found: Classes) -> str:
     hits = round(_value(one) * one.rows)
     return f"{found.named(one.name)} {_value(one):.4g} ({hits:,} of {one.rows:,} rows)"
 

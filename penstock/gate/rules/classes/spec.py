@@ -111,10 +111,10 @@ class Classes(Measurement):
         """Return in words what is found of each class, and what another threshold would give."""
         total = sum(one.rows for one in self.classes)
         if not self.positive:
-            told = "; ".join(self._one(one, total) for one in self.shown)
+            listed = "; ".join(self._one(one, total) for one in self.shown)
             rest = len(self.weakest) - len(self.shown)
             more = f"; the other {rest} have a higher recall" if rest > 0 else ""
-            return (f"Lowest recall by class: {told}{more}.",)
+            return (f"Lowest recall by class: {listed}{more}.",)
         at = "" if self.threshold is None else f"At the threshold {self.threshold:.3g}: "
         found = [at + "; ".join(self._one(one, total) for one in self.shown) + "."]
         if self.others:

@@ -33,15 +33,15 @@ class FairnessRule(Rule[FairnessSpec, tuple[Fairness, ...]]):
 
     def describe(self, settings: FairnessSpec) -> Iterator[tuple[str, str]]:
         """Yield what it asks."""
-        asked = []
+        bounds = []
         if settings.difference_at_most is not None:
-            asked.append(f"may differ by at most {settings.difference_at_most:g}")
+            bounds.append(f"may differ by at most {settings.difference_at_most:g}")
         if settings.ratio_at_least is not None:
-            asked.append(f"the lowest must be at least {settings.ratio_at_least:g} of the highest")
+            bounds.append(f"the lowest must be at least {settings.ratio_at_least:g} of the highest")
         yield (
             _name(settings),
             "The model must treat groups of people alike, within bounds. Their "
-            f"{settings.metric.replace('_', ' ')}: {', and '.join(asked)}.",
+            f"{settings.metric.replace('_', ' ')}: {', and '.join(bounds)}.",
         )
 
     def columns(self, settings: FairnessSpec) -> Iterator[tuple[str, str]]:
@@ -116,8 +116,8 @@ def _judge(
             sentence=f"{len(judged)} of {len(found.groups)} groups have {settings.min_rows:,} rows "
             f"that bear on the {words}: nothing can be compared, so the rule cannot pass.",
         )
-    said: list[str] = []
-    failed, asked = [], []
+    sentences: list[str] = []
+    failed, checked = [], []
     for label, spread, limit, must in (
         ("difference", found.difference, settings.difference_at_most, "at most"),
         ("ratio", found.ratio, settings.ratio_at_least, "at least"),
@@ -125,21 +125,21 @@ def _judge(
         if limit is None or spread is None:
             continue
         holds = spread.value <= limit if must == "at most" else spread.value >= limit
-        asked.append((spread.value, limit))
+        checked.append((spread.value, limit))
         if not holds:
             failed.append((spread.value, limit))
-        said.append(
+        sentences.append(
             f"The {label} of the {words} between groups is {spread.value:.3g} "
             f"({evaluation.confidence:.0%} interval {spread.low:.3g} to {spread.high:.3g}); it "
             f"must be {must} {limit:.3g}{'' if holds else ', and is not'}."
         )
-    said.append(_ends(judged))
+    sentences.append(_ends(judged))
     small = len(found.groups) - len(judged)
     if small:
-        said.append(f"{small} small {'group is' if small == 1 else 'groups are'} left out.")
-    value, bound = (failed or asked)[0]
+        sentences.append(f"{small} small {'group is' if small == 1 else 'groups are'} left out.")
+    value, bound = (failed or checked)[0]
     return result(
-        name, settings, passed=not failed, value=value, bound=bound, sentence=" ".join(said)
+        name, settings, passed=not failed, value=value, bound=bound, sentence=" ".join(sentences)
     )
 
 
@@ -153,15 +153,17 @@ def _bound(settings: FairnessSpec) -> float | None:
 
 def _ends(groups: list[Group]) -> str:
     """Return which groups lie furthest apart, by each figure."""
-    told = []
+    extremes = []
     for metric in groups[0].figures:
         defined = [
             (value, group.name) for group in groups if (value := group.figures[metric]) is not None
         ]
         (least, lowest), (most, highest) = min(defined), max(defined)
         words = metric.replace("_", " ")
-        told.append(f"{words}: lowest {least:.3g} for {lowest}, highest {most:.3g} for {highest}")
-    return f"By group, {'; '.join(told)}."
+        extremes.append(
+            f"{words}: lowest {least:.3g} for {lowest}, highest {most:.3g} for {highest}"
+        )
+    return f"By group, {'; '.join(extremes)}."
 
 
 def _groups(found: Fairness, confidence: float) -> str:

@@ -71,8 +71,8 @@ def _overlap(holdout: Holdout, model: Path) -> _Overlap:
         # A record without a task is of a release that took every equal row for a copy.
         if same and split.copies_in_both == 0 and (split.rows_in_both == 0 or split.task):
             both = split.rows_in_both
-            told = "the split that made both parts read them back and compared every row"
-            return _Overlap("", told, both, both)
+            method = "the split that made both parts read them back and compared every row"
+            return _Overlap("", method, both, both)
     if not (model / REFERENCE_NAME).is_file() or not (model / ROWS_NAME).is_file():
         off = "" if holdout.record.carries_rows else " (training.carry_rows is off)"
         return _Overlap(f"the model does not carry hashes of the rows that it learned from{off}")
@@ -99,18 +99,18 @@ def _looked_up(holdout: Holdout, model: Path) -> _Overlap:
     both, looked_up = found_in(hashes, known, complete=reference.hashes == "all")
     most = chance_overlap(looked_up, known=reference.known, rows_known=reference.rows)
     if both > most:
-        told = f"{both:,} of {looked_up:,} rows that were looked up are training rows"
+        note = f"{both:,} of {looked_up:,} rows that were looked up are training rows"
         if most:
-            told += f", and chance explains {most:,} at most"
-        return _Overlap(told, both=both, by_chance=most)
+            note += f", and chance explains {most:,} at most"
+        return _Overlap(note, both=both, by_chance=most)
     if reference.hashes == "lowest":
         return _Overlap(
             f"only {looked_up:,} of {len(hashes):,} rows could be looked up, for the model carries "
             f"hashes of a part of its rows; {'no more' if both else 'none'} of those "
             f"{'than chance explains are training rows' if both else 'is a training row'}"
         )
-    told = "each row was looked up among the hashes of the training rows"
-    return _Overlap("", told, both, most)
+    note = "each row was looked up among the hashes of the training rows"
+    return _Overlap("", note, both, most)
 
 
 def chance_overlap(rows: int, *, known: float, rows_known: int) -> int:

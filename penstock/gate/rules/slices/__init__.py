@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 NAME = "slices"
 
-_SAID = 3
+_NAMED = 3
 """Slices that the sentence names; the evaluation's page has all."""
 
 
@@ -40,21 +40,21 @@ class SlicesRule(Rule[SlicesSpec, Slices]):
 
     def describe(self, settings: SlicesSpec) -> Iterator[tuple[str, str]]:
         """Yield what it asks."""
-        told = ["The model must not fail a part of the rows while it does well on the whole."]
+        sentences = ["The model must not fail a part of the rows while it does well on the whole."]
         if settings.at_least is not None:
-            told.append(f"No part may be shown to lie below {settings.at_least:g}.")
+            sentences.append(f"No part may be shown to lie below {settings.at_least:g}.")
         if settings.at_most is not None:
-            told.append(f"No part may be shown to lie above {settings.at_most:g}.")
+            sentences.append(f"No part may be shown to lie above {settings.at_most:g}.")
         if settings.margin is not None:
-            told.append(
+            sentences.append(
                 "None may be shown to be worse than under the champion by more than "
                 f"{settings.margin:g}."
             )
-        told.append(
+        sentences.append(
             f"Parts of fewer than {settings.min_rows:,} rows are skipped. However many are tested, "
             f"the probability of any false alarm is {settings.alpha:.0%}."
         )
-        yield NAME, " ".join(told)
+        yield NAME, " ".join(sentences)
 
     def columns(self, settings: SlicesSpec) -> Iterator[tuple[str, str]]:
         """Yield those that are cut, and those that are crossed."""
@@ -180,39 +180,39 @@ def _judge(settings: SlicesSpec, found: Slices, evaluation: EvaluationBase) -> R
 def _flagged(flagged: list[Slice], found: Slices, settings: SlicesSpec, bound: float | None) -> str:
     count = len(flagged) + found.omitted
     # What the policy names comes before what was found.
-    first = sorted(flagged, key=lambda one: one.found)[:_SAID]
-    told = [_reasons(one, found, settings, bound) for one in first]
-    more = f" and {count - len(told):,} more" if count > len(told) else ""
+    first = sorted(flagged, key=lambda one: one.found)[:_NAMED]
+    reasons = [_reasons(one, found, settings, bound) for one in first]
+    more = f" and {count - len(reasons):,} more" if count > len(reasons) else ""
     return (
         f"{count:,} of {found.looked_at:,} slices {'is' if count == 1 else 'are'} shown to be bad: "
-        f"{'; '.join(told)}{more}. The probability of any false alarm is {settings.alpha:.0%}."
+        f"{'; '.join(reasons)}{more}. The probability of any false alarm is {settings.alpha:.0%}."
     )
 
 
 def _reasons(one: Slice, found: Slices, settings: SlicesSpec, bound: float | None) -> str:
     estimate, advantage = one.estimate, one.advantage
     assert estimate is not None
-    said = [f"{one.name} ({one.rows:,} rows): {found.metric} is {estimate.value:.4g}"]
+    reasons = [f"{one.name} ({one.rows:,} rows): {found.metric} is {estimate.value:.4g}"]
     if bound is not None and one.p_floor is not None and one.p_floor <= settings.alpha:
-        said.append(f"{_side(found)} {bound:.4g}")
+        reasons.append(f"{_side(found)} {bound:.4g}")
     if advantage is not None and one.p_worse is not None and one.p_worse <= settings.alpha:
-        said.append(
+        reasons.append(
             f"worse than the champion's by {-advantage.value:.4g}, more than the margin "
             f"{settings.margin:.4g}"
         )
-    return ", ".join(said)
+    return ", ".join(reasons)
 
 
 def _weakest(judged: list[Slice], found: Slices, confidence: float) -> str:
-    told = []
-    for one in judged[:_SAID]:
+    listed = []
+    for one in judged[:_NAMED]:
         estimate = one.estimate
         assert estimate is not None
-        told.append(
+        listed.append(
             f"{one.name} ({found.metric} {estimate.value:.4g}, {confidence:.0%} interval "
             f"{estimate.low:.4g} to {estimate.high:.4g}, {one.rows:,} rows)"
         )
-    return f"The weakest: {'; '.join(told)}."
+    return f"The weakest: {'; '.join(listed)}."
 
 
 def _value(one: Slice) -> float | None:

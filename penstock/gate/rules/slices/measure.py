@@ -140,10 +140,10 @@ def _parts(
     """Yield what to look at: what the policy names, then all columns, then pairs of them."""
     named = [(one,) if isinstance(one, str) else one for one in settings.columns]
     every = [c.name for c in holdout.dataset.columns if c.name != holdout.record.target]
-    wanted = dict.fromkeys(column for columns in named for column in columns)
-    wanted |= dict.fromkeys(every if settings.find else ())
-    read = levels_of(holdout, list(wanted), levels=settings.levels, where=f"{WHERE}.columns")
-    levels = dict(zip(wanted, read, strict=True))
+    names = dict.fromkeys(column for columns in named for column in columns)
+    names |= dict.fromkeys(every if settings.find else ())
+    read = levels_of(holdout, list(names), levels=settings.levels, where=f"{WHERE}.columns")
+    levels = dict(zip(names, read, strict=True))
     for columns in dict.fromkeys(named):
         yield tuple(levels[column] for column in columns), False
     if not settings.find:

@@ -64,22 +64,22 @@ def _family(found: Slices) -> list[str]:
     if found.compared and found.margin is not None:
         held.append(f"the champion, with a margin of {plain(found.margin)}")
     if not held:
-        told = ["The policy gives no floor and there is no champion, so no slice is compared."]
+        sentences = ["The policy gives no floor and there is no champion, so no slice is compared."]
     else:
-        told = [
+        sentences = [
             f"Each was held to {' and to '.join(held)}. The last column says what is shown by a "
             f"p-value that allows for all that were looked at (Holm's method): the chance that any "
             f"slice is marked wrongly is at most {found.alpha:.0%}. What is not marked is not "
             "proved to be good."
         ]
-    told.append(
+    sentences.append(
         "Slices are ordered by the better end of their interval, worst first. Of what was searched "
         "and not marked only the first are listed, and none that lies within another."
     )
     if found.metric == "r2":
-        told.append("r2 is measured here against the variation of the whole holdout.")
+        sentences.append("r2 is measured here against the variation of the whole holdout.")
     if found.omitted:
-        told.append(
+        sentences.append(
             f"{found.omitted:,} more are marked and not listed, most of them because their rows "
             "lie within one that is."
         )
@@ -87,8 +87,10 @@ def _family(found: Slices) -> list[str]:
         rare = (
             "" if found.metric in ("accuracy", "r2", "rmse", "mae") else ", or too few of a class,"
         )
-        told.append(f"{found.too_small:,} slices had {_few(found)} rows{rare} and were skipped.")
-    return told
+        sentences.append(
+            f"{found.too_small:,} slices had {_few(found)} rows{rare} and were skipped."
+        )
+    return sentences
 
 
 def _few(found: Slices) -> str:

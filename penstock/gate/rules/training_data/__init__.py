@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from penstock.gate.holdout import Context
 
 WHOLE = "training data"
-LABEL_NOISE, FLIPPED, DRIFT = (
+LABEL_NOISE, FLIPPED_LABELS, DRIFT = (
     f"training data: {part}" for part in ("label noise", "flipped labels", "drift")
 )
 
@@ -48,7 +48,7 @@ class TrainingDataRule(Rule[TrainingDataSpec, TrainingData]):
             yield LABEL_NOISE, f"At most {share:.0%} of the training labels may be wrong."
         if settings.poisoned_at_most is not None:
             yield (
-                FLIPPED,
+                FLIPPED_LABELS,
                 f"At most {settings.poisoned_at_most:.0%} of the training rows may look as if "
                 "somebody had flipped their labels.",
             )
@@ -74,7 +74,7 @@ class TrainingDataRule(Rule[TrainingDataSpec, TrainingData]):
         if settings.label_noise_at_most is not None:
             yield _label_noise(evaluation, measured, settings, settings.label_noise_at_most)
         if settings.poisoned_at_most is not None:
-            yield _flipped(evaluation, measured, settings, settings.poisoned_at_most)
+            yield _flipped_labels(evaluation, measured, settings, settings.poisoned_at_most)
         if settings.drift_at_most is not None:
             yield _drift(evaluation, measured, settings, settings.drift_at_most)
 
@@ -128,10 +128,10 @@ def _label_noise(
     )
 
 
-def _flipped(
+def _flipped_labels(
     evaluation: EvaluationBase, measured: TrainingData, settings: TrainingDataSpec, bound: float
 ) -> RuleResult:
-    name = FLIPPED
+    name = FLIPPED_LABELS
     health = measured.health
     if health is None or health.poisoned is None:
         return _unknown(name, evaluation, measured, settings, bound)
@@ -150,9 +150,9 @@ def _flipped(
 
 
 def _suspects(suspects: tuple[Suspect, ...]) -> str:
-    told = [f"{s.name} ({s.flipped:.0%} of {s.rows:,} rows)" for s in suspects[:_NAMED]]
-    more = len(suspects) - len(told)
-    return ", where ".join(told) + (f" and in {more} other parts" if more else "")
+    listed = [f"{s.name} ({s.flipped:.0%} of {s.rows:,} rows)" for s in suspects[:_NAMED]]
+    more = len(suspects) - len(listed)
+    return ", where ".join(listed) + (f" and in {more} other parts" if more else "")
 
 
 def _drift(
@@ -170,11 +170,11 @@ def _drift(
         )
         return result(name, settings, passed=False, bound=bound, sentence=sentence)
     if measured.incomparable:
-        told = ", ".join(f"{c.column} ({c.note})" for c in measured.incomparable[:_NAMED])
+        listed = ", ".join(f"{c.column} ({c.note})" for c in measured.incomparable[:_NAMED])
         more = len(measured.incomparable) - _NAMED
         sentence = (
             "Not every column can be held against the champion's training data, so the rule "
-            f"cannot pass: {told}{f' and {more} more' if more > 0 else ''}."
+            f"cannot pass: {listed}{f' and {more} more' if more > 0 else ''}."
         )
         return result(name, settings, passed=False, bound=bound, sentence=sentence)
     if not measured.drift:

@@ -41,19 +41,19 @@ def section_of(measured: TrainingData) -> Section:
 
 def _label_text(health: TrainingHealth) -> str:
     assert health.label_noise is not None
-    told = paragraph(
+    estimate = paragraph(
         f"An estimated {percent(health.label_noise)} of {health.rows:,} labels are wrong or belong "
         "to rows that the columns cannot tell apart (confident learning, on predictions of rows "
         "that were left out). Where classes overlap much, the estimate is too high."
     )
     if not health.suspects:
-        return told + paragraph(
+        return estimate + paragraph(
             f"In none of {health.parts:,} parts (levels and ranges of each column) do labels look "
             "flipped beyond what is so elsewhere."
         )
     rows = [[s.name, f"{s.rows:,}", percent(s.flipped)] for s in health.suspects]
     return (
-        told
+        estimate
         + paragraph(
             "In these parts labels look flipped, far beyond what is so elsewhere. Or the relation "
             "is another one there."
@@ -69,6 +69,6 @@ def card_part(measured: TrainingData | None) -> Part:
         absent = Text("The labels of the training rows were not looked at.")
         return Part("Labels of the training data", [absent])
     shares = {"wrong": seen.label_noise, "flipped within one part": seen.poisoned}
-    told = [f"{what} {share:.1%}" for what, share in shares.items() if share is not None]
-    text = f"Estimated shares of training labels: {', '.join(told) or 'none'}."
+    shares_text = [f"{what} {share:.1%}" for what, share in shares.items() if share is not None]
+    text = f"Estimated shares of training labels: {', '.join(shares_text) or 'none'}."
     return Part("Labels of the training data", [Text(text)])

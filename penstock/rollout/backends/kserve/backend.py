@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from penstock.cluster.client import Kube, Manifest
 from penstock.common import progress
-from penstock.records.rollout import Grids
+from penstock.records.rollout import HistogramBuckets
 from penstock.rollout.backend import Backend
 from penstock.rollout.backends.kserve import detect, manifests, pods
 from penstock.rollout.backends.kserve.inference import delete, of_service
@@ -279,8 +279,8 @@ class KserveBackend(Backend[ClusterArm]):
         found = self._probe.version(self._headers("candidate"))
         if found == str(arm.version):
             return health
-        said = f"version {found}" if found.isdigit() else found
-        return replace(health, ready=False, reason=f"The gateway answers for it with {said}.")
+        answer = f"version {found}" if found.isdigit() else found
+        return replace(health, ready=False, reason=f"The gateway answers for it with {answer}.")
 
     def log(self, version: int) -> str:
         """Return the end of the log of one version's server."""
@@ -315,7 +315,7 @@ class KserveBackend(Backend[ClusterArm]):
 
     def _steer(self) -> None:
         state = self._state
-        grids = state.assignment.grids or Grids()
+        grids = state.assignment.grids or HistogramBuckets()
         steering = Steering(
             headers={
                 arm.version: self._marked(role, REPLAY)

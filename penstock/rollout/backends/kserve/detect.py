@@ -201,9 +201,9 @@ def _gateway(kube: Kube, spec: KserveSpec) -> Manifest:
     for kind in ("Accepted", "Programmed"):
         seen = condition(conditions, kind)
         if seen.get("status") != "True":
-            said = seen.get("message") or "no controller has said anything of it"
+            message = seen.get("message") or "no controller has said anything of it"
             raise ServiceError(
-                f"it is not {kind.lower()}: {said}",
+                f"it is not {kind.lower()}: {message}",
                 where=where,
                 remedy="Look at its GatewayClass and at the controller of that.",
             )

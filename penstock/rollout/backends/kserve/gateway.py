@@ -79,11 +79,11 @@ class GatewayBackend(KserveBackend):
         )
 
     def _create(self, arm: ClusterArm) -> None:
-        wanted = manifests.inference_service(arm, service=self._service, spec=self._spec)
+        manifest = manifests.inference_service(arm, service=self._service, spec=self._spec)
         put(
             self._kube,
             self._spec.namespace,
-            wanted,
+            manifest,
             service=self._service,
             view=_model,
             confirm=self._lease.confirm,

@@ -55,7 +55,7 @@ def wait_until_up(
 def put(
     kube: Kube,
     namespace: str,
-    wanted: Manifest,
+    manifest: Manifest,
     *,
     service: str,
     view: Callable[[Manifest], object],
@@ -66,7 +66,7 @@ def put(
     Args:
         kube: The cluster.
         namespace: Where it is.
-        wanted: What it should be.
+        manifest: What it should be.
         service: The service.
         view: Returns what is decided here about one; where both views are equal nothing is written.
         confirm: Asks the cluster for the lease. It is called after the object was read, so that one
@@ -77,19 +77,19 @@ def put(
         RefusedError: If the API server or a webhook refuses it.
         ServiceError: If it is somebody else's, another service's, or written all the time.
     """
-    name = wanted["metadata"]["name"]
+    name = manifest["metadata"]["name"]
     path, where = INFERENCE_SERVICES.path(namespace, name), _where(namespace, name)
     for _ in range(ATTEMPTS):
         found = kube.get(path)
         try:
             if found is not None:
                 require_ours(found, service=service, where=where)
-                if view(found) == view(wanted):
+                if view(found) == view(manifest):
                     return found
             confirm()
             if found is None:
-                return kube.create(INFERENCE_SERVICES.path(namespace), wanted)
-            return kube.replace(path, over(found, wanted))
+                return kube.create(INFERENCE_SERVICES.path(namespace), manifest)
+            return kube.replace(path, over(found, manifest))
         except ConflictError:
             continue
     raise contended(where)
@@ -129,14 +129,14 @@ def delete(kube: Kube, namespace: str, found: Manifest, *, service: str) -> None
     )
 
 
-def require_kept(kube: Kube, namespace: str, service: str, *, keeper: str) -> None:
+def require_kept(kube: Kube, namespace: str, service: str, *, state_store: str) -> None:
     """Return if there is no InferenceService of a service's name: for one without a state.
 
     Args:
         kube: The cluster.
         namespace: Where it would be.
         service: The service.
-        keeper: The address of what would keep the state.
+        state_store: The address of what would keep the state.
 
     Raises:
         ServiceError: If there is one: made anew it would be taken from users.
@@ -146,7 +146,7 @@ def require_kept(kube: Kube, namespace: str, service: str, *, keeper: str) -> No
         return
     require_ours(found, service=service, where=where)
     raise ServiceError(
-        f"it serves, but what keeps its state is gone: {keeper}",
+        f"it serves, but what keeps its state is gone: {state_store}",
         where=where,
         remedy="Restore that object, or delete the InferenceService to begin anew.",
     )

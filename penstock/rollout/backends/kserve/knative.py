@@ -55,8 +55,8 @@ class KnativeBackend(KserveBackend):
         """
         if not self.store.load():
             namespace, service = self._spec.namespace, self._service
-            keeper = self.kept_at(namespace, service)
-            require_kept(self._kube, namespace, service, keeper=keeper)
+            state_store = self.kept_at(namespace, service)
+            require_kept(self._kube, namespace, service, state_store=state_store)
 
     def require_weight(self, percent: int) -> None:
         """Refuse a share of 100 %.
@@ -156,9 +156,9 @@ class KnativeBackend(KserveBackend):
     def _missing(self) -> bool:
         if not self._state.roles():
             return False
-        found, wanted = self._found(), self._state.candidate or self._state.stable
-        assert wanted is not None
-        return _files(found) != self._files_of(wanted) or _percent(found) != self._percent()
+        found, newest = self._found(), self._state.candidate or self._state.stable
+        assert newest is not None
+        return _files(found) != self._files_of(newest) or _percent(found) != self._percent()
 
     def _require_split(self, arm: ClusterArm) -> None:
         assert self._state.stable is not None
@@ -211,11 +211,11 @@ class KnativeBackend(KserveBackend):
         if found and _files(found) == self._files_of(arm):
             marks = found["spec"]["predictor"].get("annotations") or {}
             revision = marks.get(manifests.REVISION, revision)
-        wanted = self._manifest(arm, percent=percent, revision=revision)
+        manifest = self._manifest(arm, percent=percent, revision=revision)
         put(
             self._kube,
             self._spec.namespace,
-            wanted,
+            manifest,
             service=self._service,
             view=lambda one: (_files(one), _percent(one)),
             confirm=self._lease.confirm,

@@ -64,12 +64,12 @@ class ClusterLease(Lease):
         """
         first: Manifest | None = None
         while True:
-            asked, found = since_boot(), self._read()
+            read_at, found = since_boot(), self._read()
             if found is None or not _holder(found):
                 return False
             if first and first["spec"] != found["spec"]:
                 return True
-            if self._silent(found, asked):
+            if self._silent(found, read_at):
                 return False
             first = found
             time.sleep(min(_POLL, self.renewed_every))
@@ -126,7 +126,7 @@ class ClusterLease(Lease):
         self._identity = f"{socket.gethostname()}_{secrets.token_hex(8)}"
         seen: Manifest | None = None
         while True:
-            asked, found = since_boot(), self._read()
+            read_at, found = since_boot(), self._read()
             holder = _holder(found) if found else ""
             if found and seen and holder and seen["spec"] != found["spec"]:
                 raise ServiceError(
@@ -134,9 +134,9 @@ class ClusterLease(Lease):
                     where=f"service {self._service}",
                     remedy="Wait until that run has ended, then try again.",
                 )
-            if not (found and holder) or self._silent(found, asked):
+            if not (found and holder) or self._silent(found, read_at):
                 if self._take(found):
-                    self._valid_until = asked + self._seconds
+                    self._valid_until = read_at + self._seconds
                     return
                 seen = None
                 continue
@@ -145,7 +145,7 @@ class ClusterLease(Lease):
             seen = found
             time.sleep(_POLL)
 
-    def _silent(self, found: Manifest, asked: float) -> bool:
+    def _silent(self, found: Manifest, read_at: float) -> bool:
         """Return whether nobody has written the lease for its duration since it was first seen so.
 
         Every renewal changes it; which of two times in it is the later one is not asked.
@@ -154,7 +154,7 @@ class ClusterLease(Lease):
         if self._seen != spec:
             self._seen, self._seen_at = spec, since_boot()
         seconds = int(spec.get("leaseDurationSeconds") or 0)
-        return asked - self._seen_at > max(self._seconds, seconds)
+        return read_at - self._seen_at > max(self._seconds, seconds)
 
     def _take(self, found: Manifest | None) -> bool:
         """Write the lease over what was found; return whether nobody was faster."""
@@ -189,7 +189,7 @@ class ClusterLease(Lease):
         return True
 
     def _renew(self) -> bool:
-        asked = since_boot()
+        started = since_boot()
         with self._lock:
             found = self._read()
             if found is None or _holder(found) != self._identity:
@@ -197,7 +197,7 @@ class ClusterLease(Lease):
                 return False
             found["spec"]["renewTime"] = _now()
             self._kube.replace(self._path, found)
-        self._valid_until = asked + self._seconds
+        self._valid_until = started + self._seconds
         return True
 
     def _release(self) -> None:

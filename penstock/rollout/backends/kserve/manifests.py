@@ -343,8 +343,8 @@ def _rule(
     matches = _paths(state.service)
     if header:
         name, value = header
-        told = [{"type": "Exact", "name": name, "value": value}]
-        matches = [{**match, "headers": told} for match in matches]
+        headers = [{"type": "Exact", "name": name, "value": value}]
+        matches = [{**match, "headers": headers} for match in matches]
     return {
         "matches": matches,
         "backendRefs": [{**_backend(arm), "weight": weight} for arm, weight in backends],

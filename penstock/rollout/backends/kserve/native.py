@@ -40,8 +40,8 @@ class NativeBackend(KserveBackend):
         """
         if not self.store.load():
             namespace, service = self._spec.namespace, self._service
-            keeper = self.kept_at(namespace, service)
-            require_kept(self._kube, namespace, service, keeper=keeper)
+            state_store = self.kept_at(namespace, service)
+            require_kept(self._kube, namespace, service, state_store=state_store)
 
     def _state_store(self) -> ObjectStore:
         return RouteStore(
@@ -93,8 +93,8 @@ class NativeBackend(KserveBackend):
         if not self._state.roles():
             return False
         found = self._kube.get(self._path)
-        wanted = manifests.native_service(self._state, spec=self._spec)
-        return found is None or _view(found) != _view(wanted)
+        expected = manifests.native_service(self._state, spec=self._spec)
+        return found is None or _view(found) != _view(expected)
 
     def _require_split(self, arm: ClusterArm) -> None:
         path = HTTP_ROUTES.path(self._spec.namespace, self._service)
@@ -126,16 +126,16 @@ class NativeBackend(KserveBackend):
         return INFERENCE_SERVICES.path(self._spec.namespace, self._service)
 
     def _apply(self, state: ClusterState) -> None:
-        wanted = manifests.native_service(state, spec=self._spec)
+        manifest = manifests.native_service(state, spec=self._spec)
         taken = put(
             self._kube,
             self._spec.namespace,
-            wanted,
+            manifest,
             service=self._service,
             view=_view,
             confirm=self._lease.confirm,
         )
-        if "canary" in wanted["spec"] and not taken["spec"].get("canary"):
+        if "canary" in manifest["spec"] and not taken["spec"].get("canary"):
             raise ServiceError(
                 "this KServe does not know spec.canary and has dropped it",
                 where=f"InferenceService {self._spec.namespace}/{self._service}",

@@ -111,10 +111,10 @@ def log_of(kube: Kube, namespace: str, arm: ClusterArm) -> str:
     """Return the end of a server's log; of the one before, where it was started again."""
     for pod in pods_of(kube, namespace, arm):
         path = PODS.path(namespace, pod["metadata"]["name"]) + "/log"
-        asked = {"container": _CONTAINER, "tailLines": str(_LINES)}
-        said = kube.text(path, **asked, previous="true") or kube.text(path, **asked)
-        if said:
-            return " | ".join(line.strip() for line in said.splitlines() if line.strip())
+        options = {"container": _CONTAINER, "tailLines": str(_LINES)}
+        text = kube.text(path, **options, previous="true") or kube.text(path, **options)
+        if text:
+            return " | ".join(line.strip() for line in text.splitlines() if line.strip())
     return ""
 
 
@@ -135,11 +135,11 @@ def _waiting(pods: list[Manifest]) -> list[tuple[str, str]]:
 def _reason(
     kube: Kube, namespace: str, arm: ClusterArm, found: Manifest, pods: list[Manifest]
 ) -> str:
-    said = [*(why for _, why in _waiting(pods)), *map(_ended, pods)]
+    messages = [*(why for _, why in _waiting(pods)), *map(_ended, pods)]
     failed = found.get("status", {}).get("modelStatus", {}).get("lastFailureInfo", {})
     ready = condition(found.get("status", {}).get("conditions", []), "Ready")
-    said += [str(failed.get("message", "")), str(ready.get("message", ""))]
-    words = next((each for each in said if each), "It is not ready.")
+    messages += [str(failed.get("message", "")), str(ready.get("message", ""))]
+    words = next((each for each in messages if each), "It is not ready.")
     log = log_of(kube, namespace, arm)
     return f"{words.rstrip('.')}." + (f" Its log ends: {log}" if log else "")
 

@@ -99,14 +99,14 @@ class Prober:
             )
             return
         # A share of 5 % would have shown by then.
-        wanted = math.ceil(math.log(_SURE) / math.log(0.95))
+        needed = math.ceil(math.log(_SURE) / math.log(0.95))
         in_a_row = 0
 
         def settled(found: str) -> bool | None:
             nonlocal in_a_row
             fits = (found == mine) == (percent == 100) and found.isdigit()
             in_a_row = in_a_row + 1 if fits else 0
-            return in_a_row >= wanted or (None if fits else False)
+            return in_a_row >= needed or (None if fits else False)
 
         self._until(
             settled,

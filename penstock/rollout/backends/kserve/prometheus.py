@@ -82,8 +82,8 @@ class Prometheus:
         try:
             answer = response.json()
             if answer["status"] != "success":
-                said = f"{answer.get('errorType')}: {answer.get('error')}"
-                raise self._error(f"it refuses the query: {said}", query)
+                message = f"{answer.get('errorType')}: {answer.get('error')}"
+                raise self._error(f"it refuses the query: {message}", query)
             data = answer["data"]
             if answer.get("warnings"):
                 raise self._error(f"it answers in part: {'; '.join(answer['warnings'])}", query)
@@ -91,8 +91,8 @@ class Prometheus:
                 raise self._error(f"it answers with a {data['resultType']}, not a {kind}", query)
             return data["result"]
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            said = f"{response.status_code}: {response.text[:200]}"
-            raise self._error(f"it does not answer as Prometheus does: {said}", query) from error
+            message = f"{response.status_code}: {response.text[:200]}"
+            raise self._error(f"it does not answer as Prometheus does: {message}", query) from error
 
     def _response(self, parameters: Mapping[str, str], query: str) -> httpx.Response:
         deadline = time.monotonic() + _PATIENCE
@@ -102,7 +102,7 @@ class Prometheus:
                     self._url, params=dict(parameters), headers=self._headers()
                 )
             except httpx.HTTPError as error:
-                said = str(error) or type(error).__name__
+                message = str(error) or type(error).__name__
             except OSError as error:
                 raise self._error(f"a file to speak to it with cannot be read: {error}") from error
             else:
@@ -110,9 +110,9 @@ class Prometheus:
                     raise self._error(f"it does not let this account ask: {response.status_code}")
                 if response.status_code not in _RETRIED:
                     return response
-                said = f"{response.status_code}: {response.text[:200]}"
+                message = f"{response.status_code}: {response.text[:200]}"
             if time.monotonic() + _PAUSE > deadline:
-                raise self._error(f"it does not answer: {said}", query)
+                raise self._error(f"it does not answer: {message}", query)
             time.sleep(_PAUSE)
 
     def _client(self) -> httpx.Client:
@@ -139,5 +139,5 @@ class Prometheus:
         return number
 
     def _error(self, what: str, query: str = "") -> ServiceError:
-        asked = f", query {query}" if query else ""
-        return ServiceError(what, where=f"Prometheus {self._spec.url}{asked}", remedy=_REMEDY)
+        suffix = f", query {query}" if query else ""
+        return ServiceError(what, where=f"Prometheus {self._spec.url}{suffix}", remedy=_REMEDY)

@@ -102,16 +102,16 @@ class ObjectStore(StateStore[ClusterState]):
                 self._kube.delete(self._path, like=found, changed=False)
         raise contended(self._where)
 
-    def _put(self, wanted: Manifest) -> Manifest:
+    def _put(self, manifest: Manifest) -> Manifest:
         for _ in range(ATTEMPTS):
             found = self._kube.get(self._path)
             with contextlib.suppress(ConflictError):
                 if found is None:
                     # No term is there that could refuse it.
                     self._cluster_lease.confirm()
-                    return self._kube.create(self._collection, wanted)
+                    return self._kube.create(self._collection, manifest)
                 self._require_mine(found)
-                return self._kube.replace(self._path, over(found, wanted))
+                return self._kube.replace(self._path, over(found, manifest))
         raise contended(self._where)
 
     def _require_mine(self, found: Manifest) -> None:
@@ -145,12 +145,12 @@ def _kept(found: Manifest) -> tuple[object, ...]:
     return found.get("spec"), annotations.get(manifests.STATE)
 
 
-def over(found: Manifest, wanted: Manifest) -> Manifest:
+def over(found: Manifest, manifest: Manifest) -> Manifest:
     """Return an object as wanted, with what others have put into the metadata of the one found."""
-    metadata = {**found["metadata"], **wanted["metadata"]}
+    metadata = {**found["metadata"], **manifest["metadata"]}
     for key in ("labels", "annotations"):
-        metadata[key] = {**(found["metadata"].get(key) or {}), **wanted["metadata"].get(key, {})}
-    return {**found, **wanted, "metadata": metadata}
+        metadata[key] = {**(found["metadata"].get(key) or {}), **manifest["metadata"].get(key, {})}
+    return {**found, **manifest, "metadata": metadata}
 
 
 def contended(where: str) -> ServiceError:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from penstock.common import progress
 from penstock.errors import ServiceError
-from penstock.records.rollout import ArmSummary, Grids, Pairs
+from penstock.records.rollout import ArmSummary, HistogramBuckets, Pairs
 from penstock.rollout.backends.kserve.counters import Counters, Reading, lacking, summary
 from penstock.rollout.backends.kserve.measured import Steering
 from penstock.rollout.backends.kserve.prometheus import Prometheus
@@ -56,13 +56,13 @@ class Source:
             text = text.replace(f"{{{field}}}", value)
         return text
 
-    def wanted(self, scores: tuple[float, ...]) -> list[str]:
+    def counter_names(self, scores: tuple[float, ...]) -> list[str]:
         """Return the names of the counters to read, given the edges for scores."""
         names = ["requests", "labelled_requests", "labelled_loss", "labelled_squared"]
         if self.alone:
             names.append("seconds")
         # The values of a regression have edges of their own in each rollout.
-        if scores == Grids().scores:
+        if scores == HistogramBuckets().scores:
             names += ["scores", "predicted"]
         return [name for name in names if getattr(self.spec.queries, name)]
 
@@ -153,7 +153,7 @@ class Users:
             self._blind = "" if self._counting else _WAITING
             return
         readings = {
-            version: {name: self._read(name, version, now) for name in self._wanted}
+            version: {name: self._read(name, version, now) for name in self._counter_names}
             for version in ready
         }
         if self._scrapes(ready, now) != scrapes:
@@ -187,8 +187,8 @@ class Users:
         return True
 
     @property
-    def _wanted(self) -> list[str]:
-        return self._source.wanted(self._steering.edges.scores)
+    def _counter_names(self) -> list[str]:
+        return self._source.counter_names(self._steering.edges.scores)
 
     def _kept(self, version: int, name: str) -> Counters:
         return self._counters.setdefault((version, name), Counters())

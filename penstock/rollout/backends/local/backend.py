@@ -22,13 +22,13 @@ from penstock.rollout.backends.local.lease import FileLease
 from penstock.rollout.backends.local.state import (
     SERVICE_NAME,
     FileStore,
-    Front,
     LocalState,
+    ProxyProcess,
     ServerArm,
     ServiceFolder,
 )
 from penstock.rollout.lease import SECONDS
-from penstock.rollout.proxy import control as front
+from penstock.rollout.proxy import control
 from penstock.rollout.router import Address, Health, Observation, Release
 from penstock.rollout.service import Service
 from penstock.rollout.state import Lost, Role
@@ -154,15 +154,15 @@ class LocalBackend(Backend[ServerArm]):
 
     def apply(self) -> None:
         """Make the proxy's table what the state says; start the proxy if it does not run."""
-        running = self._front()
+        running = self._running_proxy()
         if running is None:
-            running = front.start(self._folder, port=self._state.port)
+            running = control.start(self._folder, port=self._state.port)
             try:
                 self._store.save(port=running.port, front=running)
             except BaseException:
                 process.stop(running.process, grace=5)
                 raise
-        front.apply(self._folder, running, self._state, term=self._lease.term)
+        control.apply(self._folder, running, self._state, term=self._lease.term)
         self._applied = True
 
     def drain(self, arm: ServerArm) -> None:
@@ -212,7 +212,7 @@ class LocalBackend(Backend[ServerArm]):
         if not self._state.arms():
             return
         # The proxy first, so that whatever still runs is reached again.
-        if self._front() is None:
+        if self._running_proxy() is None:
             self.apply()
         revived = [self._revive(role) for role in _ROLES]
         if any(revived) or not self._applied:
@@ -226,7 +226,7 @@ class LocalBackend(Backend[ServerArm]):
         """Return the proxy's counters."""
         if self._state.front is None:
             return Observation(epoch="", arms={}, pairs=Pairs())
-        return front.observe(self._folder, self._state.front)
+        return control.observe(self._folder, self._state.front)
 
     def health(self, arm: ServerArm) -> Health:
         """Return how one version's server is; deaths that were not mended yet count too."""
@@ -241,7 +241,7 @@ class LocalBackend(Backend[ServerArm]):
         address = predict_url(self.url, self._folder.service)
         return replay(address, bodies, rate=rate, headers={REPLAY: self._folder.key()})
 
-    def _front(self) -> Front | None:
+    def _running_proxy(self) -> ProxyProcess | None:
         """Return the proxy if it runs."""
         running = self._state.front
         return running if running and process.is_alive(running.process) else None
@@ -288,7 +288,7 @@ class LocalBackend(Backend[ServerArm]):
     def _in_flight(self, arm: ServerArm) -> int:
         if self._state.front is None:
             return 0
-        arms = front.read(self._folder, self._state.front)["arms"]
+        arms = control.read(self._folder, self._state.front)["arms"]
         return sum(int(found["in_flight"]) for found in arms if found["identity"] == arm.identity)
 
     def _put_aside(self, folder: Path) -> Path:

@@ -118,7 +118,7 @@ def _stop(folder: ServiceFolder, lease: FileLease) -> list[str]:
     except PenstockError:
         # A state that cannot be read must not keep its processes alive: they are found below.
         state = None
-    # The front first: with it the port goes, and it finishes what it has accepted.
+    # The proxy first: with it the port goes, and it finishes what it has accepted.
     parts = [(state.front.process, f"port {state.port}")] if state and state.front else []
     up = (*state.arms(), *state.passing) if state else ()
     parts += [(arm.process, f"version {arm.version}") for arm in up if arm.process]

@@ -79,7 +79,7 @@ class ServerArm(Arm):
         return self.model_copy(update=blank)
 
 
-class Front(Value):
+class ProxyProcess(Value):
     """The process that owns the public port."""
 
     port: int
@@ -91,7 +91,7 @@ class LocalState(ServiceState[ServerArm]):
     """`state.json` of one service."""
 
     port: int = Field(description="The public port")
-    front: Front | None = None
+    front: ProxyProcess | None = None
 
     @classmethod
     def parse(cls, raw: object, *, where: str) -> Self:
@@ -233,11 +233,11 @@ class ServiceFolder:
         ]
 
     def headers(self) -> dict[str, str]:
-        """Return what an admin call of the front shows."""
+        """Return what an admin call of the proxy shows."""
         return {"authorization": f"Bearer {self.token.read_text(encoding='utf-8').strip()}"}
 
     def _make_token(self) -> None:
-        # Whole or absent, and never replaced: a front that runs knows the first one alone.
+        # Whole or absent, and never replaced: a proxy that runs knows the first one alone.
         handle, name = tempfile.mkstemp(dir=self.path, prefix=f".{self.token.name}.")
         try:
             with os.fdopen(handle, "w", encoding="ascii") as stream:

@@ -54,7 +54,7 @@ class LocalTarget:
 
     @property
     def router(self) -> Router:
-        """Server processes behind one front process."""
+        """Server processes behind one proxy process."""
         return self._router
 
     @property

@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from penstock.records.rollout import SERVED_LATENCY, ArmSummary, Finding, Grids, Interval
+from penstock.records.rollout import SERVED_LATENCY, ArmSummary, Finding, HistogramBuckets, Interval
 from penstock.rollout.analysis.judge import judge
 from penstock.rollout.spec import RulesSpec
 
@@ -47,7 +47,7 @@ def latency(
         step=0,
         rules=RulesSpec(),
         min_samples=300,
-        grids=Grids(latency=edges),
+        grids=HistogramBuckets(latency=edges),
         task="binary",
     )
     return next(finding for finding in findings if finding.rule == "latency")
@@ -93,7 +93,7 @@ def test_answers_that_were_measured_elsewhere_are_named() -> None:
             step=0,
             rules=RulesSpec(),
             min_samples=300,
-            grids=Grids(),
+            grids=HistogramBuckets(),
             task="binary",
         )
         sentence = next(f.sentence for f in found if f.rule == "latency")

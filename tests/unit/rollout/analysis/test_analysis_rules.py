@@ -12,11 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from penstock.records.rollout import ArmSummary, Finding, Grids, Interval, Labelled, Pairs
+from penstock.records.rollout import (
+    ArmSummary,
+    Finding,
+    HistogramBuckets,
+    Interval,
+    Labelled,
+    Pairs,
+)
 from penstock.rollout.analysis.judge import abort, judge, verdict_of
 from penstock.rollout.spec import AbortSpec, CanarySpec, RulesSpec
 
-GRIDS = Grids()
+GRIDS = HistogramBuckets()
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 

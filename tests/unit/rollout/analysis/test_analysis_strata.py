@@ -7,7 +7,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from penstock.records.rollout import ArmSummary, Grids, Interval, Labelled, Pairs, merged, total
+from penstock.records.rollout import (
+    ArmSummary,
+    HistogramBuckets,
+    Interval,
+    Labelled,
+    Pairs,
+    merged,
+    total,
+)
 from penstock.rollout.analysis.judge import abort, judge
 from penstock.rollout.analysis.strata import compacted
 from penstock.rollout.spec import AbortSpec, RulesSpec
@@ -58,7 +66,7 @@ def test_a_verdict_is_the_same(count: int, errors: float) -> None:
             step=1,
             rules=RulesSpec(),
             min_samples=100,
-            grids=Grids(),
+            grids=HistogramBuckets(),
             task="binary",
         )
         for each in (whole, short)

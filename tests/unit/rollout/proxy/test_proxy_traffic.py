@@ -30,7 +30,7 @@ from router_parts import (
     until,
 )
 
-from penstock.records.rollout import ArmSummary, Grids, Labelled, Pairs
+from penstock.records.rollout import ArmSummary, HistogramBuckets, Labelled, Pairs
 from penstock.rollout.proxy.response_parsing import parse
 from penstock.serving import request_headers
 
@@ -162,7 +162,7 @@ def test_counters_last_as_long_as_what_they_count(two: Two) -> None:
     assert found.pairs == Pairs()
     assert found.arms == {1: ArmSummary(), 2: ArmSummary()}
     assert found.epoch == epoch
-    proxy.arms(stable.port, candidate.port, fresh="another", grids=Grids(scores=(0.5,)))
+    proxy.arms(stable.port, candidate.port, fresh="another", grids=HistogramBuckets(scores=(0.5,)))
     assert proxy.observe().epoch != epoch
     proxy.post()
     until(lambda: proxy.arm().requests == 1)
@@ -240,7 +240,9 @@ def test_a_share_is_mirrored(two: Two) -> None:
 
 def test_regressions_agree_within_a_tenth(two: Two) -> None:
     proxy, stable, candidate = two
-    proxy.arms(stable.port, candidate.port, mirror=1.0, grids=Grids(scores=(0.0, 5.0, 50.0)))
+    proxy.arms(
+        stable.port, candidate.port, mirror=1.0, grids=HistogramBuckets(scores=(0.0, 5.0, 50.0))
+    )
     answers = ((10.0, 10.9), (10.0, 11.5), (0.0, 0.0), (-3.0, 3.0))
     for asked, (one, other) in enumerate(answers, start=1):
         stable.said = orjson.dumps({"predictions": [one]})

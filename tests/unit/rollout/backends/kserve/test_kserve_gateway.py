@@ -12,7 +12,7 @@ from kserve_world import BODIES, Driver, release, serve, until
 
 from penstock.cluster.client import Kube, RefusedError
 from penstock.errors import LeaseLostError, ServiceError
-from penstock.records.rollout import Grids
+from penstock.records.rollout import HistogramBuckets
 from penstock.rollout.backends.kserve.backend import KserveService
 from penstock.rollout.backends.kserve.gateway import GatewayBackend
 from penstock.rollout.backends.kserve.native import NativeBackend
@@ -161,7 +161,7 @@ def test_pairs_are_measured_in_the_shadow_phase_and_arms_in_steps(either: Driver
         serve(router, 1)
         router.deploy(release(2), timeout=10)
         either.server(2).errors = 0.5
-        router.route(Routing(mirror=1.0, grids=Grids()))
+        router.route(Routing(mirror=1.0, grids=HistogramBuckets()))
         with router.replay(BODIES, rate=200):
             until(lambda: router.observe().pairs.candidate.requests > 40)
             seen = router.observe().pairs

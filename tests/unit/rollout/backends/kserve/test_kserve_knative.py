@@ -14,7 +14,7 @@ from kserve_world import BODIES, Driver, release, serve, until
 
 from penstock.cluster.client import RefusedError
 from penstock.errors import InputError, ServiceError
-from penstock.records.rollout import Grids
+from penstock.records.rollout import HistogramBuckets
 from penstock.rollout.backends.kserve.backend import KserveService
 from penstock.rollout.backends.kserve.knative import KnativeBackend
 from penstock.rollout.router import Routing
@@ -208,7 +208,7 @@ def test_pairs_are_measured_in_the_shadow_phase_and_arms_in_steps(driver: Driver
         serve(router, 1)
         router.deploy(release(2), timeout=10)
         driver.server(2).errors = 0.5
-        router.route(Routing(mirror=1.0, grids=Grids()))
+        router.route(Routing(mirror=1.0, grids=HistogramBuckets()))
         with router.replay(BODIES, rate=200):
             until(lambda: router.observe().pairs.candidate.requests > 40)
             seen = router.observe().pairs

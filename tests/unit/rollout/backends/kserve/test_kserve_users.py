@@ -13,7 +13,7 @@ from aiohttp import web
 from prometheus_server import Labels, SmallPrometheus, answered, small_prometheus
 
 from penstock.errors import InputError
-from penstock.records.rollout import SERVED_LATENCY, ArmSummary, Grids, Pairs
+from penstock.records.rollout import SERVED_LATENCY, ArmSummary, HistogramBuckets, Pairs
 from penstock.rollout.backends.kserve import prometheus as reading
 from penstock.rollout.backends.kserve import users as counting
 from penstock.rollout.backends.kserve.counters import Counters
@@ -114,14 +114,16 @@ class Desk:
 
     def begun(self, *, weight: int = 10, alone: bool = True, **spec: Any) -> Observation:
         """Begin a step, and take the readings that counts begin from."""
-        grids = Grids(latency=SERVED_LATENCY) if alone else Grids()
+        grids = HistogramBuckets(latency=SERVED_LATENCY) if alone else HistogramBuckets()
         self.reader(alone=alone, **spec).steer(steering(weight=weight, grids=grids))
         self.seen()
         return self.scraped()
 
 
-def steering(*, weight: int = 10, grids: Grids | None = None, candidate: int = 2) -> Steering:
-    grids = grids or Grids(latency=SERVED_LATENCY)
+def steering(
+    *, weight: int = 10, grids: HistogramBuckets | None = None, candidate: int = 2
+) -> Steering:
+    grids = grids or HistogramBuckets(latency=SERVED_LATENCY)
     edges = Buckets(latency=grids.latency, scores=grids.scores)
     mirror = 1.0 if weight == 0 else 0.0
     return Steering(
@@ -294,7 +296,7 @@ def test_beside_replay_neither_latency_nor_copies_are_mixed_with_what_is_measure
 
 
 def test_the_scores_of_a_regression_are_not_read(desk: Desk) -> None:
-    grids = Grids(latency=SERVED_LATENCY, scores=(1.0, 2.0))
+    grids = HistogramBuckets(latency=SERVED_LATENCY, scores=(1.0, 2.0))
     desk.reader().steer(steering(grids=grids))
     desk.seen()
     assert desk.scraped().blind

@@ -50,7 +50,7 @@ WAYS: tuple[Way, ...] = (
 
 
 @dataclass
-class Tally:
+class TextCounts:
     """How many values of a column could be read in which way."""
 
     total: int = 0
