@@ -7,11 +7,6 @@ import functools
 import http.server
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import yaml
 from cluster_emulator import Cluster, RealServer, Server, kubeconfig_of, running
+from running_process import answers, mlflow_server, served, until
 
 from penstock.components._image import image
 
@@ -58,15 +54,14 @@ def port_of(container: Container, port: int) -> int:
 
 def assert_gets_healthy(container: Container, *, seconds: float) -> None:
     """Wait until the image's own health check has found it ready."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+
+    def healthy() -> bool:
         container.reload()
         state = container.attrs["State"]
-        if state["Status"] != "running" or state["Health"]["Status"] == "healthy":
-            break
-        time.sleep(0.5)
-    assert state["Status"] == "running", container.logs().decode()
-    assert state["Health"]["Status"] == "healthy", state["Health"]
+        assert state["Status"] == "running", container.logs().decode()
+        return bool(state["Health"]["Status"] == "healthy")
+
+    until(healthy, seconds=seconds, every=0.5, what="its health check does not find it ready")
 
 
 @dataclass(kw_only=True)
@@ -78,9 +73,7 @@ class Pod(RealServer):
     @property
     def ready(self) -> bool:
         if not self._up:
-            with contextlib.suppress(httpx.TransportError):
-                url = f"http://127.0.0.1:{self.port}/v2/health/ready"
-                self._up = httpx.get(url, trust_env=False, timeout=1).status_code == 200
+            self._up = answers(f"http://127.0.0.1:{self.port}/v2/health/ready")
         return self._up
 
     def stop(self) -> None:
@@ -144,48 +137,16 @@ def site_at(folder: Path, *, engine: docker.DockerClient, host: str) -> Iterator
     folder.chmod(0o777)
     artifacts = folder / "artifacts"
     with (
-        _mlflow(folder, artifacts=artifacts, host=host) as uri,
+        mlflow_server(
+            folder,
+            store=f"sqlite:///{folder}/mlflow.db",
+            host=host,
+            options=["--artifacts-destination", artifacts],
+        ) as uri,
         running(_starter(engine, artifacts), host=host) as cluster,
     ):
         (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig_of(cluster.url)))
         yield Site(folder, uri, cluster)
-
-
-@contextlib.contextmanager
-def _mlflow(folder: Path, *, artifacts: Path, host: str) -> Iterator[str]:
-    """Yield the address of a real MLflow server."""
-    with socket.socket() as listener:
-        listener.bind((host, 0))
-        port = listener.getsockname()[1]
-    log = folder / "mlflow.log"
-    with log.open("w") as stream:
-        server = subprocess.Popen(
-            [
-                Path(sys.executable).with_name("mlflow"), "server", "--workers", "1",
-                "--host", host, "--port", str(port),
-                "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
-                "--artifacts-destination", str(artifacts),
-            ],
-            # Six processes that nothing here has work for.
-            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            cwd=folder, stdout=stream, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        _wait_for(f"http://{host}:{port}/health", server, log)
-        yield f"http://{host}:{port}"
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url, trust_env=False).status_code == 200:
-                return
-        time.sleep(0.2)
-    raise RuntimeError(f"MLflow does not answer at {url}: {log.read_text()}")
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -197,11 +158,5 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def offered(folder: Path, *, host: str) -> Iterator[str]:
     """Yield the address at which the files of a folder are read over HTTP."""
     handler = functools.partial(_Quiet, directory=folder)
-    with http.server.ThreadingHTTPServer((host, 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://{host}:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(http.server.ThreadingHTTPServer((host, 0), handler)) as server:
+        yield f"http://{host}:{server.server_port}"

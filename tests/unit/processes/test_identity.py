@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-import pytest
+from needs import NEEDS_LINUX
 
 from penstock.processes.identity import is_alive, ref_of
 from penstock.processes.supervisor import hold_port
@@ -24,7 +24,7 @@ time.sleep(60)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads of a killed process are read in /proc")
+@NEEDS_LINUX
 def test_a_killed_process_is_not_called_dead_while_it_holds_its_port() -> None:
     """Its first thread ends before the others, which still have its files."""
     for _ in range(8):

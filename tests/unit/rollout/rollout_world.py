@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
+from running_process import RunningProcess, modules_running
 
 from penstock.gate.policy import Policy
 from penstock.model import digest_of
@@ -42,6 +42,19 @@ QUICK: dict[str, Any] = {
     "traffic": {"source": "replay", "rate": 120},
 }
 """A plan whose rules judge errors alone; a test adds what it is about."""
+
+CONTROLLER = """
+import sys
+from pathlib import Path
+from penstock.records.rollout import Order
+from penstock.rollout.release import Outputs, deploy
+order, home, run, to = sys.argv[1:]
+folder = Path(to)
+deploy(
+    Order.read(Path(order)), home=Path(home), run=run,
+    outputs=Outputs(folder / "deployment.json", folder / "rollout.json", folder / "report.html"),
+)
+"""
 
 POLICY: dict[str, Any] = {"approval": {"people": 0}}
 """What every decision here was made on: handed over with each order, since it is not kept."""
@@ -148,8 +161,20 @@ class World:
         return str(answer.json()["model_version"])
 
     def processes(self) -> list[str]:
-        lines = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
-        return [line for line in lines if "-m penstock." in line and str(self.home) in line]
+        return modules_running(self.home)
+
+    @contextmanager
+    def controller(self, depth: int, *, run: str, **changes: Any) -> Iterator[RunningProcess]:
+        """Release in a process of its own, which is killed at the end of the block."""
+        order = self.home / f"{run}.json"
+        self.order(depth, **changes).write(order)
+        folder = self.home / "outputs" / str(depth)
+        command = [sys.executable, "-c", CONTROLLER, order, self.home, run, folder]
+        process = RunningProcess(command, log=self.home / f"{run}.log")
+        try:
+            yield process
+        finally:
+            process.stop(signal.SIGKILL)
 
 
 @contextmanager
@@ -167,36 +192,3 @@ def world_in(
     yield built
     stop(home)
     assert built.processes() == []
-
-
-@contextmanager
-def load_on(world: World, url: str) -> Iterator[Counter[str]]:
-    """Ask without a pause over kept connections and fresh ones, and count the answers."""
-    answers: Counter[str] = Counter()
-    over = threading.Event()
-    body = {"instances": world.rows[:1]}
-    address = f"{url}/v1/models/adult:predict"
-
-    def ask(keep: bool) -> None:
-        client = httpx.Client(trust_env=False, timeout=30)
-        while not over.is_set():
-            try:
-                if keep:
-                    response = client.post(address, json=body)
-                else:
-                    response = httpx.post(address, json=body, trust_env=False, timeout=30)
-                said = response.json().get("model_version") or response.text
-                answers[f"{response.status_code} version {said}"] += 1
-            except httpx.HTTPError as error:
-                answers[repr(error)] += 1
-            over.wait(0.005)
-
-    threads = [threading.Thread(target=ask, args=(keep,)) for keep in (True, True, False)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answers
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()

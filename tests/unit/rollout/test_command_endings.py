@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 from cluster_emulator import Cluster, kubeconfig_of, running
 from killing import Ending, Fault, run
 from rollout_world import POLICY, decision_on, write_holdout
 from router_parts import stub_servers
+from running_process import modules_running
 
 import penstock
 from penstock.errors import InputError
@@ -166,8 +166,7 @@ class Site:
         state = self.state()
         servers_up = [] if state is None else [arm.version for arm in state.arms()]
         assert servers_up == ([] if champion is None else [champion])
-        lines = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
-        ours = [line for line in lines if str(self.home) in line and " -m " in line]
+        ours = modules_running(self.home)
         assert len(ours) == (0 if champion is None else 2), ours
         if champion is not None and state is not None:
             address = f"http://127.0.0.1:{state.port}/v1/models/adult:predict"

@@ -376,17 +376,13 @@ def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
     assert environment.commit(code) == f"{head}-dirty"
 
 
-ADULT = Path(__file__).parents[4] / "shared" / "data"
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not ADULT.is_dir(), reason="the folder ../shared/data is not there")
-def test_adult_is_learned_well_by_the_default_settings(bench: Any) -> None:
+def test_adult_is_learned_well_by_the_default_settings(bench: Any, shared_data: Path) -> None:
     from penstock.data.ingest import ingest
     from penstock.data.spec import SourceSpec
 
     for name, part in (("train", "train"), ("test", "holdout")):
-        ingest(SourceSpec(uri=str(ADULT / f"adult-{name}.csv")), output=bench.folder / part)
+        ingest(SourceSpec(uri=str(shared_data / f"adult-{name}.csv")), output=bench.folder / part)
     bench.fit(target="income")
     record = bench.train(target="income", trials=2, folds=2, positive=">50K")
     assert record.name == "hist_gradient_boosting"

@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 from aiohttp import web
-from router_parts import PREDICT, Backend, Steered, running_front, serving, until
+from router_parts import PREDICT, Backend, Steered, running_front, serving
+from running_process import until
 
 from penstock.errors import LeaseLostError, ServiceError
 from penstock.processes import supervisor as process

@@ -21,15 +21,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import jsonschema
 import yaml
 from aiohttp import ClientError, ClientSession, web
 from knative_emulator import Knative, is_knative
+from needs import SHARED
 
-CRDS = Path(__file__).parents[6] / "shared" / "crds"
+CRDS = SHARED / "crds"
 NAMESPACE = "penstock"
 GATEWAY = {
     "metadata": {"name": "penstock", "namespace": NAMESPACE, "generation": 1},

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from cluster_emulator import running
 from kserve_site import Site, site_in
-from kserve_world import storage_by_name
+from kserve_world import Driver, storage_by_name
 from rollout_world import World
+
+from penstock.rollout.backends.kserve.choice import ROUTERS
 
 
 @pytest.fixture(scope="module")
@@ -21,3 +24,18 @@ def site(world: World) -> Iterator[Site]:
 def stored(monkeypatch: pytest.MonkeyPatch) -> None:
     """Models lie where their names say: no registry is asked."""
     storage_by_name(monkeypatch)
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    """Of our own route."""
+    with running() as cluster:
+        yield Driver(cluster)
+
+
+@pytest.fixture(params=sorted(ROUTERS))
+def each(request: pytest.FixtureRequest) -> Iterator[Driver]:
+    """Of each router, or of those that a test names."""
+    with running() as cluster:
+        cluster.install_knative()
+        yield Driver(cluster, ROUTERS[request.param])

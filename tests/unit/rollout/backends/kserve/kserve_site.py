@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -14,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import yaml
 from cluster_emulator import Cluster, RealServer, kubeconfig_of, running
 from rollout_world import World
+from running_process import RunningProcess, free_port, listens
 
 from penstock.records.rollout import Rollout
 from penstock.rollout.spec import DeploymentSpec
@@ -29,32 +27,25 @@ class Process(RealServer):
 
     command: list[str]
     log: Path
-    process: subprocess.Popen[bytes] | None = None
+    process: RunningProcess = field(init=False)
 
     def __post_init__(self) -> None:
         self._start()
 
     def _start(self) -> None:
-        with self.log.open("ab") as stream:
-            self.process = subprocess.Popen(self.command, stdout=stream, stderr=stream)
+        self.process = RunningProcess(self.command, log=self.log)
 
     @property
     def ready(self) -> bool:
-        assert self.process is not None
         if self.process.poll() is not None:
             self.restarts += 1
             self._up = False
             self._start()
-        if not self._up:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                self._up = True
+        self._up = self._up or listens(self.port)
         return self._up
 
     def stop(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        self.process.stop()
 
 
 @dataclass
@@ -108,18 +99,13 @@ class Site:
         under_way = [j.rollout for j in history(self.place()) if j.rollout.outcome is None]
         return bool(under_way) and under_way[-1].last.phase == phase
 
-    def write_script(self, depth: int, *, canary: dict[str, Any]) -> str:
-        """Return a script that releases, for a process that can be killed."""
-        order = self.world.order(depth, spec=self.spec, canary={"deadline": 400} | canary)
-        order.write(self.world.home / "order.json")
-        return f"""
-from pathlib import Path
-from penstock.records.rollout import Order
-from penstock.rollout.release import Outputs, deploy
-home = Path({str(self.world.home)!r})
-outputs = Outputs(home / "d.json", home / "r.json", home / "r.html")
-deploy(Order.read(home / "order.json"), home=home, run="killed", outputs=outputs)
-"""
+    @contextlib.contextmanager
+    def held_in_a_step(self, depth: int) -> Iterator[RunningProcess]:
+        """Yield a release that waits for people in its step; it is killed with the block."""
+        canary = {"deadline": 400, "steps": [{"weight": 50, "hold": True}]}
+        with self.world.controller(depth, run="killed", spec=self.spec, canary=canary) as process:
+            process.wait_until(lambda: self.at("step"), every=0.2)
+            yield process
 
 
 @contextlib.contextmanager
@@ -131,9 +117,7 @@ def site_in(world: World) -> Iterator[Site]:
     def start(name: str, predictor: dict[str, Any]) -> Process:
         model = predictor["model"]
         folder = model["storageUri"].replace("pvc://models", str(home))
-        with socket.socket() as held:
-            held.bind(("127.0.0.1", 0))
-            port = held.getsockname()[1]
+        port = free_port()
         command = model.get("command", ["python", "-m", "penstock.serving"])
         return Process(
             command=[
@@ -151,11 +135,6 @@ def site_in(world: World) -> Iterator[Site]:
 
     with running(start) as cluster:
         kubeconfig.write_text(yaml.safe_dump(kubeconfig_of(cluster.url)))
-        before = os.environ.get("KUBECONFIG")
-        os.environ["KUBECONFIG"] = str(kubeconfig)
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KUBECONFIG", str(kubeconfig))
             yield Site(world, cluster)
-        finally:
-            os.environ.pop("KUBECONFIG")
-            if before is not None:
-                os.environ["KUBECONFIG"] = before

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ import httpx
 import pytest
 from cluster_emulator import Cluster, Scripted
 
-from penstock.cluster.client import Kube
+from penstock.cluster.client import ForbiddenError, Kube
 from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.backend import KserveBackend, KserveService
 from penstock.rollout.backends.kserve.gateway import GatewayBackend
@@ -90,6 +89,17 @@ class Driver:
         assert isinstance(found, Scripted)
         return found
 
+    def break_start(self, version: int, *, reason: str = "") -> None:
+        """Keep a version from ever coming up, for a reason that its pods give."""
+        starts = self.cluster.start
+
+        def start(name: str, predictor: dict[str, Any]) -> Any:
+            if f"--version={version}" in predictor["model"]["args"]:
+                return Scripted(str(version), ready=False, reason=reason)
+            return starts(name, predictor)
+
+        self.cluster.start = start
+
     def ask(self, times: int = 1, **headers: str) -> Counter[str]:
         """Ask as users do, and count the versions that answer."""
         if self.kind is NativeBackend:
@@ -112,6 +122,48 @@ class Driver:
     def at(self, address: Address) -> str:
         response = httpx.get(address.url + V2, headers=dict(address.headers), trust_env=False)
         return response.headers["x-penstock-version"]
+
+
+class KilledError(BaseException):
+    """A controller that is no more: nothing of it may act on this."""
+
+
+@dataclass
+class Ending:
+    """Ends a router at one of its writes, all but those of its lease.
+
+    Attributes:
+        router: The router.
+        left: Writes before that one.
+        how: `before`: it is killed and the write is not done; `after`: it is killed once it is;
+            `refused`: this write alone is refused; `forbidden`: this and all after it are.
+    """
+
+    router: KserveService
+    left: int
+    how: str
+    hit: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("create", "replace", "delete"):
+            kube = self.router.backend._kube
+            setattr(kube, name, self._ended(getattr(kube, name)))
+
+    def _ended(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: str, *given: Any, **more: Any) -> Any:
+            if "leases" in path:
+                return write(path, *given, **more)
+            self.left -= 1
+            if self.left >= 0 or (self.hit and self.how == "refused"):
+                return write(path, *given, **more)
+            first, self.hit = not self.hit, True
+            if self.how in ("refused", "forbidden"):
+                raise ForbiddenError("on purpose", where=path)
+            if self.how == "after" and first:
+                write(path, *given, **more)
+            raise KilledError
+
+        return call
 
 
 def serve(router: KserveService, version: int) -> None:
@@ -138,10 +190,3 @@ def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("state_store", "inference"):
         monkeypatch.setattr(f"penstock.rollout.backends.kserve.{module}.POLL", 0.01)
     monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.2)
-
-
-def until(true: Callable[[], object], *, timeout: float = 15) -> None:
-    deadline = time.monotonic() + timeout
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cluster_emulator import Scripted, running
-from kserve_world import Driver, look_often, release, serve
+from kserve_world import Driver, Ending, KilledError, look_often, release, serve
 
 from penstock.cluster.client import INFERENCE_SERVICES, ForbiddenError
 from penstock.errors import LeaseLostError, ServiceError
@@ -24,65 +23,8 @@ pytestmark = pytest.mark.usefixtures("stored")
 
 
 @pytest.fixture
-def driver() -> Iterator[Driver]:
-    """Of our own route."""
-    with running() as cluster:
-        yield Driver(cluster)
-
-
-@pytest.fixture(params=sorted(ROUTERS))
-def each(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    """Of each router."""
-    with running() as cluster:
-        cluster.install_knative()
-        yield Driver(cluster, ROUTERS[request.param])
-
-
-@pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     look_often(monkeypatch)
-
-
-class KilledError(BaseException):
-    """A controller that is no more: nothing of it may act on this."""
-
-
-@dataclass
-class Ending:
-    """Ends a router at one of its writes, all but those of its lease.
-
-    Attributes:
-        router: The router.
-        left: Writes before that one.
-        how: `before`: it is killed and the write is not done; `after`: it is killed once it is;
-            `refused`: this write alone is refused; `forbidden`: this and all after it are.
-    """
-
-    router: KserveService
-    left: int
-    how: str
-    hit: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("create", "replace", "delete"):
-            kube = self.router.backend._kube
-            setattr(kube, name, self._ended(getattr(kube, name)))
-
-    def _ended(self, write: Callable[..., Any]) -> Callable[..., Any]:
-        def call(path: str, *given: Any, **more: Any) -> Any:
-            if "leases" in path:
-                return write(path, *given, **more)
-            self.left -= 1
-            if self.left >= 0 or (self.hit and self.how == "refused"):
-                return write(path, *given, **more)
-            first, self.hit = not self.hit, True
-            if self.how in ("refused", "forbidden"):
-                raise ForbiddenError("on purpose", where=path)
-            if self.how == "after" and first:
-                write(path, *given, **more)
-            raise KilledError
-
-        return call
 
 
 Action = Callable[[KserveService], Any]

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from typing import Any
 
 import pytest
@@ -87,15 +84,8 @@ def test_a_killed_controller_s_rollout_is_gone_on_with_or_ended(site: Site, word
     site.has_served()
     before, good = site.ask(), _storage(site)
     depth = {"resume": 5, "abort": 6}[word]
-    script = site.write_script(depth, canary={"steps": [{"weight": 50, "hold": True}]})
-    controller = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 120
-    while not site.at("step"):
-        assert time.monotonic() < deadline
-        assert controller.poll() is None
-        time.sleep(0.2)
-    controller.kill()
-    controller.wait()
+    with site.held_in_a_step(depth):
+        pass
     _let_the_lease_run_out(site)
     # A gateway has come meanwhile, which a new service would get.
     site.cluster.put("gateways", GATEWAY)

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
 from typing import Any
 
 import pytest
@@ -75,17 +72,9 @@ def test_a_candidate_that_crashes_is_rolled_back(site: Site) -> None:
 @pytest.mark.long
 def test_a_killed_controller_is_resumed_from_elsewhere(site: Site) -> None:
     site.has_served()
-    script = site.write_script(3, canary={"steps": [{"weight": 50, "hold": True}]})
-    controller = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 120
-    while not site.at("step"):
-        assert time.monotonic() < deadline
-        assert controller.poll() is None
-        time.sleep(0.2)
-    assert control.approve(site.place()).endswith("beyond 50 %")
-    assert site.place().driven()
-    controller.kill()
-    controller.wait()
+    with site.held_in_a_step(3):
+        assert control.approve(site.place()).endswith("beyond 50 %")
+        assert site.place().driven()
     resumed = control.resume(site.place())
     assert resumed.outcome == "promoted", resumed.reason
     assert not site.place().driven()

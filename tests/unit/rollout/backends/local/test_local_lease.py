@@ -16,7 +16,8 @@ from typing import Any
 
 import psutil
 import pytest
-from router_parts import clocks_set, until
+from router_parts import clocks_set
+from running_process import until
 
 from penstock.common import files
 from penstock.errors import InputError, LeaseLostError, ServiceError
