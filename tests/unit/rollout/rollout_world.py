@@ -88,11 +88,28 @@ def write_holdout(folder: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 @dataclass
-class World:
-    """A registry, a holdout and a home, and what is released there."""
+class Home:
+    """A folder that services of this machine live in, and the registry that they come from."""
 
     home: Path
     uri: str
+
+    def place(self) -> Target:
+        spec = DeploymentSpec(port=0)
+        return target_of(spec, service="adult", home=self.home, tracking_uri=self.uri)
+
+    def champion(self) -> int | None:
+        found = versions.champion("adult", tracking_uri=self.uri)
+        return found.version if found else None
+
+    def processes(self) -> list[str]:
+        return modules_running(self.home)
+
+
+@dataclass
+class World(Home):
+    """A home, a registry and a holdout, and what is released there."""
+
     holdout: Path
     models: Callable[..., Path]
     rows: list[dict[str, Any]]
@@ -142,26 +159,15 @@ class World:
     def state(self) -> LocalState:
         return LocalState.read(self.home / "serving" / "adult" / "state.json")
 
-    def champion(self) -> int | None:
-        found = versions.champion("adult", tracking_uri=self.uri)
-        return found.version if found else None
-
     def tags(self, version: int) -> dict[str, str]:
         found = versions.registered(f"models:/adult/{version}", tracking_uri=self.uri)
         return dict(found.tags)
-
-    def place(self) -> Target:
-        spec = DeploymentSpec(port=0)
-        return target_of(spec, service="adult", home=self.home, tracking_uri=self.uri)
 
     def ask(self, url: str) -> str:
         body = {"instances": self.rows[:1]}
         answer = httpx.post(f"{url}/v1/models/adult:predict", json=body, trust_env=False)
         assert answer.status_code == 200, answer.text
         return str(answer.json()["model_version"])
-
-    def processes(self) -> list[str]:
-        return modules_running(self.home)
 
     @contextmanager
     def controller(self, depth: int, *, run: str, **changes: Any) -> Iterator[RunningProcess]:

@@ -240,6 +240,11 @@ class StubbedService:
     def bring(self, router: Service[ServerArm, LocalState], version: int) -> str:
         return router.deploy(self.release(version), timeout=20).url
 
+    def serve(self, router: Service[ServerArm, LocalState], version: int) -> None:
+        """Bring a version up, and give it all requests."""
+        self.bring(router, version)
+        router.promote(version)
+
     def state(self) -> LocalState:
         state = self.folder.read()
         assert state is not None

@@ -37,7 +37,7 @@ def asked(**rule: Any) -> Policy:
 
 def judged(record: Operations | None, **rule: Any) -> dict[str, RuleResult]:
     # The rule looks at the operations alone.
-    case = Case(evaluation=None, policy=asked(**rule), operations=record)  # type: ignore[arg-type]
+    case = Case(evaluation=None, policy=asked(**rule), operations=record)
     settings = RULE.of(case.policy)
     return {found.rule: found for found in RULE.judge(settings, case)}
 

@@ -282,7 +282,7 @@ THROUGH, ROWS = "read through Arrow", "read row by row"
         ("create table u (c integer)", ""),
         ("select :a", ""),
     ],
-)  # fmt: skip
+)
 def test_what_duckdb_answers_is_the_same_by_both(query: str, how: str, tmp_path: Path) -> None:
     uri = in_duckdb(tmp_path, {"a": ("integer", [1])})
 

@@ -276,7 +276,7 @@ def test_the_state_names_a_version_before_it_is_started(world: World) -> None:
             seen.append(tuple(one.version for one in reader.state.passing))
             return start(arm, timeout=timeout)
 
-        service.backend.start = look  # type: ignore[method-assign]
+        service.backend.start = look
         service.deploy(world.release(2), timeout=20)
     assert seen == [(2,)]
 
@@ -287,7 +287,7 @@ def test_a_version_that_is_up_is_not_started_again(world: World) -> None:
         serve(world, service, 1)
         address = service.deploy(world.release(2), timeout=20)
         before = service.state
-        service.backend.start = None  # type: ignore[method-assign,assignment]
+        service.backend.start = None
         assert service.deploy(world.release(2), timeout=20) == address
         service.deploy(world.release(1), timeout=20)
         assert service.state == before

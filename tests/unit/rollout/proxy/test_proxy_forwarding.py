@@ -40,7 +40,7 @@ async def _echo(_: Backend, request: web.BaseRequest) -> web.StreamResponse:
             await response.write(b"x" * 100_000)
         return response
     if request.path == "/broken":
-        request.transport.close()  # type: ignore[union-attr]
+        request.transport.close()
         return web.Response()
     if request.path == "/slow":
         await asyncio.sleep(1)

@@ -300,7 +300,7 @@ def test_what_was_sent_is_not_sent_twice(two: Two) -> None:
     proxy, stable, _ = two
 
     async def breaks(_: Backend, request: web.BaseRequest) -> web.StreamResponse:
-        request.transport.close()  # type: ignore[union-attr]
+        request.transport.close()
         return web.Response()
 
     with serving(breaks) as (broken,):

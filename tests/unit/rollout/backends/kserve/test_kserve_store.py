@@ -6,7 +6,7 @@ import base64
 import gzip
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -356,8 +356,7 @@ def _certificate() -> str:
 
 def test_tokens_are_asked_for_again_at_each_request(cluster: Cluster) -> None:
     tokens = iter(["Bearer one", "Bearer two"])
-    seen: Callable[[], str | None] = lambda: next(tokens)  # noqa: E731
-    asked = Kube(cluster.url, token=seen)
+    asked = Kube(cluster.url, token=tokens.__next__)
     for _ in range(2):
         asked.get("/api/v1/namespaces/penstock/configmaps/x")
     assert cluster.tokens[-2:] == ["Bearer one", "Bearer two"]

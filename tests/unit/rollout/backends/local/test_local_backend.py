@@ -69,8 +69,7 @@ def test_while_no_version_serves_users_get_503(service: StubbedService) -> None:
 def test_users_requests_are_mirrored_and_paired(service: StubbedService) -> None:
     router = service.router()
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
         service.bring(router, 2)
         router.route(Routing(mirror=1.0))
         assert service.ask(router.url, 10) == {"1": 10}
@@ -87,21 +86,18 @@ def test_the_folder_of_the_version_before_stays(service: StubbedService) -> None
         return {path.name for path in service.folder.models.iterdir()}
 
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
         service.bring(router, 2)
         router.rollback(2)
         assert folders() == {"1"}
         for version, before in ((3, 1), (4, 3)):
-            service.bring(router, version)
-            router.promote(version)
+            service.serve(router, version)
             assert folders() == {str(before), str(version)}
             assert router.previous == before
         router.rollback(4)
         assert (router.stable, folders()) == (3, {"3"})
         # Promoted and not cleaned up: the two change places.
-        service.bring(router, 5)
-        router.promote(5)
+        service.serve(router, 5)
         router.rollback(5)
         assert (router.stable, router.candidate) == (3, 5)
 
@@ -109,8 +105,7 @@ def test_the_folder_of_the_version_before_stays(service: StubbedService) -> None
 def test_a_candidate_that_breaks_at_its_start_is_said_with_its_log(service: StubbedService) -> None:
     router = service.router()
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
         with pytest.raises(ServiceError, match=r"version 2 ended before .*told to break"):
             router.deploy(service.release(2, drill="crash-at-start"), timeout=20)
         assert service.processes() == 2
@@ -120,8 +115,7 @@ def test_a_candidate_that_breaks_at_its_start_is_said_with_its_log(service: Stub
 def test_a_front_that_is_killed_comes_back_where_it_was(service: StubbedService) -> None:
     router = service.router()
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
         service.bring(router, 2)
         router.route(Routing(choice_header="x-version"))
         router.set_weight(2, 100)
@@ -150,8 +144,7 @@ def test_a_server_that_is_killed_fails_no_request_and_comes_back(
     router = service.router()
     version = 1 if role == "stable" else 2
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
         service.bring(router, 2)
         router.set_weight(2, 50)
         assert set(service.ask(router.url, 40)) == {"1", "2"}
@@ -179,8 +172,7 @@ def test_a_server_that_is_killed_fails_no_request_and_comes_back(
 def test_a_candidate_that_does_not_start_again_is_given_up(service: StubbedService) -> None:
     router = service.router()
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
         service.bring(router, 2)
         router.route(Routing(mirror=0.5))
         router.set_weight(2, 50)
@@ -205,8 +197,7 @@ def test_a_candidate_that_does_not_start_again_is_given_up(service: StubbedServi
 def test_a_stable_version_that_does_not_start_again(service: StubbedService) -> None:
     router = service.router()
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
         service.bring(router, 2)
         router.set_weight(2, 10)
         stable = service.state().stable
@@ -223,18 +214,15 @@ def test_a_stable_version_that_does_not_start_again(service: StubbedService) -> 
     with router.exclusive():
         # Alone it serves nobody, and a new version is not kept out by it.
         assert (router.stable, router.previous) == (None, None)
-        service.bring(router, 3)
-        router.promote(3)
+        service.serve(router, 3)
         assert service.ask(router.url, 5) == {"3": 5}
 
 
 def test_a_retired_version_that_died_is_there_when_it_is_needed(service: StubbedService) -> None:
     router = service.router()
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
-        service.bring(router, 2)
-        router.promote(2)
+        service.serve(router, 1)
+        service.serve(router, 2)
         retired = service.state().retired
         assert retired is not None
         kill(retired.process)
@@ -245,8 +233,7 @@ def test_a_retired_version_that_died_is_there_when_it_is_needed(service: Stubbed
 def test_stopping_keeps_the_evidence(service: StubbedService) -> None:
     router = service.router()
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
         captured = service.folder.captures(1) / "predictions-1.jsonl"
         captured.parent.mkdir(parents=True)
         captured.write_text("{}\n")
@@ -277,8 +264,7 @@ def test_a_clock_that_is_set_changes_nothing(
 ) -> None:
     router = service.router()
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
     before = service.state()
     with router.exclusive():
         clocks_set(monkeypatch, hours)
@@ -308,8 +294,7 @@ def of_version_3(state: dict[str, Any]) -> dict[str, Any]:
 def test_the_state_of_the_release_before_is_taken_over(service: StubbedService) -> None:
     router = service.router()
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
     now = service.state()
     path = service.folder.path / "state.json"
     then = of_version_3(json.loads(path.read_text())) | {"schema_version": 2}
@@ -378,8 +363,7 @@ def test_a_server_that_is_started_again_has_as_long_as_the_first_time(
     router = local_service(service.home, service="adult", port=0, drain=5, ready_timeout=0.7)
     with router.exclusive():
         for version in (1, 2):
-            service.bring(router, version)
-            router.promote(version)
+            service.serve(router, version)
             router.clean_up()
         (service.folder.models / "1" / "hangs").touch()
         started = time.monotonic()
@@ -401,8 +385,7 @@ def test_a_death_is_counted_once_however_often_its_mending_is_killed(
 ) -> None:
     router = service.router()
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
         service.bring(router, 2)
         candidate = service.state().candidate
         assert candidate is not None
@@ -416,7 +399,7 @@ def test_a_death_is_counted_once_however_often_its_mending_is_killed(
     starting = run(mended, below=[service.home]).effects
     at = next(i for i, effect in enumerate(starting, 1) if effect.startswith("process: start"))
     with router.exclusive():
-        kill(service.state().candidate.process)  # type: ignore[union-attr]
+        kill(service.state().candidate.process)
     for _ in range(2):
         assert run(mended, Fault.KILL, at=at, below=[service.home]).hit
     with router.exclusive():
@@ -428,8 +411,7 @@ def test_a_service_that_has_no_port_takes_the_deployment_s(service: StubbedServi
     keeping = local_service(service.home, service="adult", port=port, keep_port=True)
     with keeping.exclusive():
         keeping.open()
-        service.bring(keeping, 1)
-        keeping.promote(1)
+        service.serve(keeping, 1)
         assert keeping.url.endswith(f":{port}")
     # It has one: a command that names none of its own keeps it.
     other = local_service(service.home, service="adult", port=port + 1, keep_port=True)
@@ -472,8 +454,7 @@ def _rollout(service: StubbedService, version: int, *, ending: str) -> None:
         router.clean_up()
         if ending == "promoted and back":
             # What was cleaned up is started again.
-            service.bring(router, version)
-            router.promote(version)
+            service.serve(router, version)
             router.clean_up()
             router.rollback(version)
             router.clean_up()
@@ -496,8 +477,7 @@ def test_a_controller_may_be_killed_at_any_effect(
 ) -> None:
     router = service.router()
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
     version = 2
     effects = 0
     stable = _resumed(service)
@@ -530,8 +510,7 @@ def test_what_cannot_be_done_is_said_and_the_next_command_goes_on(
 ) -> None:
     router = service.router()
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
     version = 2
     service.release(version)
     calls = fault in (Fault.DOWN, Fault.UNHEARD)
@@ -570,8 +549,7 @@ def test_a_full_disk_does_not_keep_the_traffic_from_going_back(
             one.rollback(2)
 
     with router.exclusive():
-        service.bring(router, 1)
-        router.promote(1)
+        service.serve(router, 1)
         router.clean_up()
     begun()
     effects = run(back, Fault.FULL, below=[service.home]).effects
@@ -594,8 +572,7 @@ def test_nothing_is_left_of_a_first_release_that_was_killed(service: StubbedServ
         router = service.router()
         with router.exclusive():
             router.open()
-            service.bring(router, 1)
-            router.promote(1)
+            service.serve(router, 1)
             router.clean_up()
 
     for ended in endings(first, Fault.KILL, below=[service.home], first=3, every=9):
