@@ -567,6 +567,8 @@ def running(
 ) -> Iterator[Cluster]:
     """Yield a cluster on an address of this machine, with a gateway and a serving runtime in it."""
     cluster = Cluster(start or scripted)
+    # It is long: read within a request it would use up a client's patience on a busy machine.
+    schema("inferenceservices")
     loop = asyncio.new_event_loop()
     runners: list[web.AppRunner] = []
 

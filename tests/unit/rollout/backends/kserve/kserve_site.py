@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from rollout_world import World
 from running_process import RunningProcess, free_port, listens
 
 from penstock.records.rollout import Rollout
+from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.target import Target, history, target_of
 
@@ -70,6 +71,35 @@ class Site:
     def release(self, depth: int, *, canary: dict[str, Any] | None = None, **spec: Any) -> Rollout:
         changes = {"deadline": 400} | (canary or {})
         return self.world.release(depth, spec=self.spec | spec, canary=changes)
+
+    def good_then_bad(
+        self, router: str, *, kept: Callable[[], Any]
+    ) -> tuple[Rollout, Rollout, Any]:
+        """Release a first version, a good one and a bad one; return the two rollouts after it.
+
+        The bad one changes nothing for users, and nothing of what `kept` tells, which is returned.
+        """
+        first = self.release(2)
+        assert (first.outcome, first.router) == ("promoted", router), first.reason
+        assert self.ask() == str(first.candidate)
+        assert self.world.deployed(2).router == router
+
+        good = self.release(3)
+        version = good.candidate
+        assert (good.outcome, good.stable) == ("promoted", first.candidate), good.reason
+        phases = [move.phase for move in good.transitions]
+        assert phases == ["deploy", "shadow", "step", "step", "promote", "done"]
+        assert all(interval.candidate.replayed for interval in good.of_phase("step")[2:-1])
+        assert (self.ask(), self.world.champion()) == (str(version), version)
+        before = kept()
+
+        bad = self.release(4, drill="errors")
+        assert bad.outcome == "rolled_back"
+        assert "server errors" in bad.reason or "failed" in bad.reason
+        assert (self.ask(), self.world.champion()) == (str(version), version)
+        assert self.world.tags(bad.candidate)[ROLLED_BACK] == bad.reason
+        assert kept() == before
+        return good, bad, before
 
     def has_served(self) -> None:
         """Release a first version, if no other test has."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from cluster_emulator import Cluster, Scripted
 
 from penstock.cluster.client import ForbiddenError, Kube
+from penstock.records.rollout import Rollout
 from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.backend import KserveBackend, KserveService
 from penstock.rollout.backends.kserve.gateway import GatewayBackend
@@ -25,6 +27,25 @@ from penstock.rollout.spec import KserveSpec
 
 V2 = "/v2/models/adult"
 BODIES = [b'{"instances": [{"age": 1}]}']
+
+
+def planned(
+    identity: str = "2-abc", *, service: str = "s", router: str = "kserve-gateway"
+) -> Rollout:
+    """Return the record of a rollout that has not begun."""
+    return Rollout(
+        identity=identity,
+        service=service,
+        router=router,
+        url=f"http://{service}",
+        candidate=2,
+        stable=1,
+        uri=f"models:/{service}/2",
+        model="sha256:1",
+        decision="sha256:2",
+        started=datetime.now(UTC),
+        plan={},
+    )
 
 
 def release(version: int, *, folder: Path = Path(), **changes: Any) -> Release:

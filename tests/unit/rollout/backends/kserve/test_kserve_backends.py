@@ -87,6 +87,22 @@ def test_a_candidate_that_does_not_come_up_leaves_what_served(
         assert each.ask(10) == {"1": 10}
 
 
+def test_health_is_of_a_version_s_own_pods(each: Driver) -> None:
+    router = each.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        assert router.health(2).ready
+        each.server(2).restarts = 1
+        health = router.health(2)
+        assert (health.ready, health.restarts) == (True, 1)
+        assert "its log" in health.reason
+        assert (router.health(1).ready, router.health(1).restarts) == (True, 0)
+        assert router.health(7).reason == "It is not up."
+        assert "its log" in router.log(1)
+        assert "its log" in router.log(2)
+
+
 def test_a_webhook_s_words_reach_the_user(each: Driver) -> None:
     router = each.router()
     with router.exclusive():

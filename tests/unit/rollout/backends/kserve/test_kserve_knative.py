@@ -276,18 +276,6 @@ def test_what_others_delete_in_a_rollout_is_made_again(driver: Driver) -> None:
         assert driver.ask(20) == {"1": 20}
 
 
-def test_health_is_of_a_version_s_own_pods(driver: Driver) -> None:
-    router = driver.router()
-    with router.exclusive():
-        serve(router, 1)
-        router.deploy(release(2), timeout=10)
-        assert router.health(2).ready
-        driver.server(2).restarts = 1
-        assert (router.health(2).ready, router.health(2).restarts) == (True, 1)
-        assert (router.health(1).ready, router.health(1).restarts) == (True, 0)
-        assert "its log" in router.log(2)
-
-
 STEPS: list[Callable[[KserveService], Any]] = [
     lambda router: router.deploy(release(2), timeout=10),
     lambda router: router.set_weight(2, 40),

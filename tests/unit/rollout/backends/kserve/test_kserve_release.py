@@ -8,8 +8,6 @@ import pytest
 from kserve_site import Site
 
 from penstock.errors import InputError, ServiceError
-from penstock.records.release import Deployment
-from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout import control
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.target import history, target_of
@@ -21,27 +19,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve")]
 
 def test_a_good_candidate_is_promoted_and_a_bad_one_rolled_back(site: Site) -> None:
     world = site.world
-    first = site.release(2)
-    one = first.candidate
-    assert (first.outcome, first.router) == ("promoted", "kserve-gateway"), first.reason
-    assert site.ask() == str(one)
-    assert Deployment.read(world.outputs("2").deployment).router == "kserve-gateway"
-
-    second = site.release(3)
-    two = second.candidate
-    assert second.outcome == "promoted", second.reason
-    phases = [move.phase for move in second.transitions]
-    assert phases == ["deploy", "shadow", "step", "step", "promote", "done"]
-    assert all(interval.candidate.replayed for interval in second.of_phase("step")[2:-1])
-    assert (site.ask(), world.champion()) == (str(two), two)
-    assert set(site.cluster.servers) == {f"adult-v{two}"}
-
-    third = site.release(4, drill="errors")
-    assert third.outcome == "rolled_back"
-    assert "server errors" in third.reason or "failed" in third.reason
-    assert (site.ask(), world.champion()) == (str(two), two)
-    assert world.tags(third.candidate)[ROLLED_BACK] == third.reason
-    assert set(site.cluster.servers) == {f"adult-v{two}"}
+    second, third, serving = site.good_then_bad(
+        "kserve-gateway", kept=lambda: set(site.cluster.servers)
+    )
+    one, two = second.stable, second.candidate
+    assert serving == {f"adult-v{two}"}
 
     # What was read from the cluster is what the release returned.
     kept = [journal.rollout for journal in history(site.place())][-2:]
