@@ -65,6 +65,21 @@ test-oldest: setup | build ## Run the quick unit tests with the oldest dependenc
 package: setup ## Build wheel and sdist into dist/, and try the wheel as a stranger would; a minute
 	$(BIN)/python scripts/package.py
 
+# With what was tested: whoever installs later may get later releases of them.
+.PHONY: sbom release-prepare release-check
+sbom: setup | build ## Write build/penstock.cdx.json (CycloneDX): what an install of the extra laptop brings
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra laptop --constraint requirements.lock --no-header \
+	  pyproject.toml --output-file build/laptop.txt
+	$(BIN)/cyclonedx-py requirements build/laptop.txt --pyproject pyproject.toml --output-reproducible --of JSON -o build/penstock.cdx.json
+
+RELEASE ?=
+TAG     ?= v$(VERSION)
+release-prepare: ## Write version RELEASE=X.Y.Z and the date wherever they stand (docs/releasing.md)
+	$(PYTHON) scripts/release_version.py prepare "$(RELEASE)"
+
+release-check: | build ## Say whether TAG=vX.Y.Z may be released; write build/notes.md from the changelog
+	$(PYTHON) scripts/release_version.py check "$(TAG)" --notes build/notes.md
+
 lint: setup tree ## Check style, types, layers, and that generated files are current
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -91,6 +106,10 @@ tree:
 format: setup ## Rewrite the code in the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+.PHONY: pictures
+pictures: setup ## Take the tutorial's pictures (docs/images) of a real run, with Chromium; 3 minutes
+	$(BIN)/python scripts/tutorial_pictures.py
 
 catalogue: setup ## Write the documents that are generated from the code
 	$(BIN)/python scripts/catalogue.py
@@ -151,7 +170,7 @@ bench-serving: setup | build ## The server against mlflow, MLServer, kserve and 
 bench-wide: setup | build ## How the cost of each step grows from 500 to 2,000 columns, beside one bare fit
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_wide.py --json build/bench-wide.json
 
-bench-split: setup | build ## Whether the holdout tells how fresh rows do where rows repeat; 4 minutes
+bench-split: setup | build ## Whether the holdout predicts how fresh rows do where rows repeat; 4 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_split.py --json build/bench-split.json
 
 bench-explain: setup | build ## SHAP values beside the library shap: CPU with imports, and the values; 5 minutes

@@ -28,7 +28,7 @@ SCARCE = 1e-4
 200,000 rows for its histograms, and fails when a column is missing in all of them."""
 
 COUNTER_ROWS = 100
-"""Rows from which a column of whole numbers can be told to be a row number."""
+"""Rows from which a column of whole numbers is recognised as a row number."""
 
 ALLOWED: dict[ColumnType, tuple[FeatureKind, ...]] = {
     "integer": ("number", "category", "drop"),

@@ -287,7 +287,7 @@ def _existing(store: MlflowClient, name: str, tags: Mapping[str, str]) -> Versio
 def _run(store: MlflowClient, record: Model, name: str, *, requested_by: str) -> tuple[str, str]:
     """Return the run that trained the model, if this store knows it, else one for the version.
 
-    Who trained comes with it: who asked for the run, else the user that MLflow noted.
+    Who trained comes with it: who requested the run, else the user that MLflow noted.
     """
     from mlflow.exceptions import MlflowException
 

@@ -114,8 +114,8 @@ def train(
             split=split,
             health=health,
             target=target,
+            rows=problem.rows,
             hashes=spec.carry_rows,
-            known=0.0 if problem.repeats is None else problem.repeats.known,
         )
         files.write_text(report, render(outcome))
     best = outcome.search.best.attempt

@@ -213,7 +213,7 @@ def test_status_tells_it_to_the_account_that_may_only_look(journey: Journey) -> 
 
 @pytest.fixture(scope="module")
 def resumed(journey: Journey) -> tuple[int, Counter[str]]:
-    """Release the version again whose server was the drill's, by a Job that is killed at a step."""
+    """Release the version again whose server had a fault, by a Job that is killed at a step."""
     bad, site = journey.bad, journey.site
     assert bad.done.returncode == 4, bad.said
     options = yaml.safe_load(journey.project.read_text())["deployment"]

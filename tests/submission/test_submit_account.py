@@ -15,7 +15,7 @@ from kfp_server_api import ApiException
 from running_process import served
 
 from penstock.errors import ServiceError
-from penstock.pipelines.submit import account_doubt, account_granted
+from penstock.pipelines.submit import account_granted, account_warning
 
 DEPLOYER = {"service_account": "penstock-deployer"}
 OURS = {**DEPLOYER, "namespace": "team"}
@@ -98,12 +98,12 @@ def test_nothing_is_asked_where_kubeflow_has_one_user(
 
 
 def test_who_may_and_who_asks_for_no_account_are_told_nothing(kubernetes: Kubernetes) -> None:
-    assert account_doubt("penstock-deployer", namespace="team") == ""
+    assert account_warning("penstock-deployer", namespace="team") == ""
     assert len(kubernetes.asked) == 1
     kubernetes.allowed = False
-    assert account_doubt("", namespace="team") == ""
+    assert account_warning("", namespace="team") == ""
     assert len(kubernetes.asked) == 1
-    assert "penstock-deployer" in account_doubt("penstock-deployer", namespace="team")
+    assert "penstock-deployer" in account_warning("penstock-deployer", namespace="team")
 
 
 @pytest.mark.parametrize("why", ["no kubeconfig", "nobody there", "not allowed to ask"])
@@ -118,7 +118,7 @@ def test_a_question_that_cannot_be_asked_is_no_doubt(
         _kubeconfig(tmp_path, monkeypatch, "http://127.0.0.1:9")
     else:
         kubernetes.status = 403
-    assert account_doubt("penstock-deployer", namespace="team") == ""
+    assert account_warning("penstock-deployer", namespace="team") == ""
 
 
 def test_a_refusal_says_what_to_set(

@@ -83,10 +83,10 @@ class ColumnProfiler:
             array: The column's values in its storage type.
             taken: Rows of this batch for the sample.
             kept: Which of the rows sampled before stay in it; None: all.
-            hashed: Whether the hashes are wanted.
+            hashed: Whether the hashes are computed.
 
         Returns:
-            One hash a row, or nothing that means anything where they are not wanted.
+            One hash a row, or arbitrary values where they are not computed.
         """
         self._rows += len(array)
         self._nulls += array.null_count

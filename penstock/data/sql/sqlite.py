@@ -2,7 +2,7 @@
 
 SQLite has no types for the columns of an answer: any value may be of any. ADBC settles the types
 from the first rows and then refuses what does not fit, but in a column of texts it makes a text of
-whatever else is there. So the query is asked in a form that tells whether all its texts are texts.
+whatever else is there. So the query is run in a form that shows whether all its texts are texts.
 """
 
 from __future__ import annotations

@@ -38,12 +38,15 @@ class Writer:
         digest: The digest of all rows that will come, where their hashes are known: these are not
             taken again.
         sample_of: How many rows will come, if some are to be written as JSON lines too.
+
+    Attributes:
+        folder: Where it writes.
     """
 
     def __init__(
         self, folder: Path, *, digest: RowDigest | None = None, sample_of: int | None = None
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._digest = digest
         self._sample = None if sample_of is None else Gatherer(sample_of)
         self._columns: tuple[Column, ...] = ()
@@ -95,7 +98,7 @@ class Writer:
         if self._parquet is None:
             name = f"part-{len(self._rows):05d}.parquet"
             self._parquet = pq.ParquetWriter(
-                self._folder / name,
+                self.folder / name,
                 group[0].schema,
                 compression="snappy",
                 write_statistics=False,
@@ -139,16 +142,16 @@ class Writer:
             files=tuple(self._listing()),
             created=datetime.now(UTC),
             notes=(*facts.pop("notes", ()), *_warnings(columns, sum(self._rows))),
-            sample=self._sample.write(self._folder) if self._sample is not None else None,
+            sample=self._sample.write(self.folder) if self._sample is not None else None,
             **facts,
         )
-        dataset.write(self._folder / RECORD_NAME)
+        dataset.write(self.folder / RECORD_NAME)
         return dataset
 
     def _listing(self) -> Iterator[DataFile]:
         for number, rows in enumerate(self._rows):
             name = f"part-{number:05d}.parquet"
-            yield DataFile(name=name, rows=rows, bytes=(self._folder / name).stat().st_size)
+            yield DataFile(name=name, rows=rows, bytes=(self.folder / name).stat().st_size)
 
 
 class SerialExecutor:

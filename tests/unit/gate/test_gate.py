@@ -82,7 +82,7 @@ def evaluation(
             rows_in_both=0,
         ),
         training_data=TrainingData(
-            health=TrainingHealth(rows=900, label_noise=0.01, poisoned=0.0, parts=40),
+            health=TrainingHealth(rows=900, label_noise=0.01, flipped_labels=0.0, parts=40),
             drift=() if champion is None else (ColumnFigure(column="age", value=0.01),),
         ),
     )

@@ -31,7 +31,7 @@ from penstock.rollout.backends.local.state import (
     ServerArm,
     ServiceFolder,
 )
-from penstock.rollout.proxy import control as front
+from penstock.rollout.proxy import control
 from penstock.rollout.router import Observation, Release
 from penstock.rollout.service import Service
 from penstock.rollout.state import Assignment
@@ -117,10 +117,10 @@ def serving(*handlers: Handler) -> Iterator[list[Backend]]:
 
 @dataclass
 class Steered:
-    """A real front process and what steers it."""
+    """A real proxy process and what steers it."""
 
     folder: ServiceFolder
-    front: ProxyProcess
+    running: ProxyProcess
     client: httpx.Client
     term: int = 1
 
@@ -151,15 +151,15 @@ class Steered:
         }
         state = LocalState(
             service="adult",
-            port=self.front.port,
+            port=self.running.port,
             weight=weight,
             assignment=Assignment(**assignment),
             **arms,
         )
-        front.apply(self.folder, self.front, state, term=self.term)
+        control.apply(self.folder, self.running, state, term=self.term)
 
     def observe(self) -> Observation:
-        return front.observe(self.folder, self.front)
+        return control.observe(self.folder, self.running)
 
     def arm(self, version: int = 1) -> ArmSummary:
         return self.observe().arms[version]
@@ -174,10 +174,10 @@ class Steered:
 
 
 @contextlib.contextmanager
-def running_front(home: Path) -> Iterator[Steered]:
+def running_proxy(home: Path) -> Iterator[Steered]:
     folder = ServiceFolder(home, "adult")
     folder.make()
-    running = front.start(folder, port=0)
+    running = control.start(folder, port=0)
     url = f"http://127.0.0.1:{running.port}"
     try:
         with httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
@@ -227,14 +227,14 @@ class StubbedService:
     def router(self, **options: Any) -> Service[ServerArm, LocalState]:
         return local_service(self.home, service="adult", port=0, drain=5, **options)
 
-    def release(self, version: int, *, drill: str = "") -> Release:
+    def release(self, version: int, *, fault: str = "") -> Release:
         folder = self.folder.models / str(version)
         if not folder.exists():
             folder.mkdir(parents=True)
             (folder / "model").write_text(str(version))
         uri = f"models:/adult/{version}"
         return Release(
-            version=version, uri=uri, model=f"sha256:{version}", folder=folder, drill=drill
+            version=version, uri=uri, model=f"sha256:{version}", folder=folder, fault=fault
         )
 
     def bring(self, router: Service[ServerArm, LocalState], version: int) -> str:

@@ -95,12 +95,12 @@ BAD: list[Any] = [
 
 
 @pytest.mark.xdist_group("canary-bad")
-@pytest.mark.parametrize(("drill", "rules", "rule"), BAD)
+@pytest.mark.parametrize(("fault", "rules", "rule"), BAD)
 def test_a_bad_candidate_is_rolled_back_for_the_right_reason(
-    world: World, drill: str, rules: dict[str, Any], rule: str
+    world: World, fault: str, rules: dict[str, Any], rule: str
 ) -> None:
     canary = {"rules": QUICK["rules"] | rules, "shadow": {"min_pairs": 300, "max_wait": 120}}
-    rollout = world.release(3, canary=canary, spec={"drill": drill})
+    rollout = world.release(3, canary=canary, spec={"fault_injection": fault})
     assert failed_rules(rollout) == [rule], rollout.reason
     assert rollout.last.weight == 0
     assert_untouched(world, rollout)
@@ -110,7 +110,7 @@ def test_a_bad_candidate_is_rolled_back_for_the_right_reason(
 @pytest.mark.xdist_group("canary-bad")
 def test_what_is_only_slower_is_said_to_agree(world: World) -> None:
     rules = QUICK["rules"] | {"latency_ratio": 1.5, "agreement": 0.5}
-    rollout = world.release(3, canary={"rules": rules}, spec={"drill": "slow"})
+    rollout = world.release(3, canary={"rules": rules}, spec={"fault_injection": "slow"})
     verdicts = {f.rule: f.verdict for f in rollout.transitions[-2].findings}
     assert verdicts["latency"] == "fail"
     assert verdicts["agreement"] in ("pass", "inconclusive")
@@ -119,7 +119,7 @@ def test_what_is_only_slower_is_said_to_agree(world: World) -> None:
 
 @pytest.mark.xdist_group("canary-crash")
 @pytest.mark.parametrize(
-    ("drill", "words"),
+    ("fault", "words"),
     [
         pytest.param("crash-at-start", "did not come up", marks=long),
         ("crash-later", "server died"),
@@ -127,11 +127,11 @@ def test_what_is_only_slower_is_said_to_agree(world: World) -> None:
     ],
 )
 def test_a_candidate_that_crashes_is_rolled_back_at_once(
-    world: World, drill: str, words: str
+    world: World, fault: str, words: str
 ) -> None:
     canary = {"shadow": {"min_pairs": 10**6, "max_wait": 300}}
     with load_on(world.deployed(2).url, world.rows[:1]) as answers:
-        rollout = world.release(3, canary=canary, spec={"drill": drill})
+        rollout = world.release(3, canary=canary, spec={"fault_injection": fault})
     assert words in rollout.reason
     assert set(answers) == {"200 version 1"}
     assert_untouched(world, rollout)
@@ -144,7 +144,7 @@ def test_a_candidate_that_crashes_in_a_step_is_rolled_back(world: World) -> None
         "shadow": {"share": 0},
         "steps": [{"weight": 50, "min_samples": 10**6, "max_wait": 300}],
     }
-    rollout = world.release(3, canary=canary, spec={"drill": "crash-later"})
+    rollout = world.release(3, canary=canary, spec={"fault_injection": "crash-later"})
     assert "died" in rollout.reason or "errors" in failed_rules(rollout)
     assert_untouched(world, rollout)
 
@@ -194,7 +194,7 @@ def test_labels_that_arrive_tell_what_the_holdout_did_not(
         "traffic": {"source": "live"},
     }
     with labelled_load(world.deployed(2).url, many_instances):
-        rollout = world.release(3, canary=canary, spec={"drill": "wrong-later"})
+        rollout = world.release(3, canary=canary, spec={"fault_injection": "wrong-later"})
     assert failed_rules(rollout) == ["labels"], rollout.reason
     assert_untouched(world, rollout)
 
@@ -228,7 +228,7 @@ def at(world: World, phase: str, step: int, *, before: int) -> bool:
 
 @pytest.mark.xdist_group("canary-kill")
 @pytest.mark.parametrize(
-    ("phase", "step", "drill"),
+    ("phase", "step", "fault"),
     [
         pytest.param("deploy", 0, "", marks=long),
         pytest.param("shadow", 0, "", marks=long),
@@ -240,16 +240,16 @@ def at(world: World, phase: str, step: int, *, before: int) -> bool:
     ],
 )
 def test_a_controller_killed_at_a_transition_is_taken_up(
-    world: World, phase: str, step: int, drill: str
+    world: World, phase: str, step: int, fault: str
 ) -> None:
     before, run = len(history(world.place())), f"kill-{phase}-{step}"
-    expected = "rolled_back" if drill else "promoted"
+    expected = "rolled_back" if fault else "promoted"
     was = world.champion()
     with load_on(world.deployed(2).url, world.rows[:1]) as answers:
-        with world.controller(3, run=run, spec={"drill": drill}) as process:
+        with world.controller(3, run=run, spec={"fault_injection": fault}) as process:
             process.wait_until(lambda: at(world, phase, step, before=before), every=0.01)
             process.send_signal(signal.SIGKILL)
-        rollout = world.release(3, run=run, spec={"drill": drill})
+        rollout = world.release(3, run=run, spec={"fault_injection": fault})
 
     assert rollout.outcome == expected, rollout.reason
     assert len(history(world.place())) == before + 1
@@ -261,14 +261,14 @@ def test_a_controller_killed_at_a_transition_is_taken_up(
     assert state.stable is not None
     assert (state.stable.version, state.candidate, world.champion()) == (serves, None, serves)
     assert len(world.processes()) == 2
-    if not drill:
+    if not fault:
         assert set(answers) <= {"200 version 1", f"200 version {rollout.candidate}"}
         control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)
 
 
 @long
 @pytest.mark.xdist_group("canary-kill")
-@pytest.mark.parametrize("part", ["front", "stable", "candidate"])
+@pytest.mark.parametrize("part", ["proxy", "stable", "candidate"])
 def test_a_part_killed_in_a_step_leaves_a_legal_state(world: World, part: str) -> None:
     before = len(history(world.place()))
     steps = [{"weight": 50, "min_samples": 300, "max_wait": 120, "min_seconds": 3}]

@@ -1,6 +1,6 @@
 """Every command, ended at every effect: what the next command finds is legal, and it goes on.
 
-Registry, journal, state, front and processes are real. In the place of model servers are stubs,
+Registry, journal, state, proxy and processes are real. In the place of model servers are stubs,
 and nobody compares their answers with the model's: a real server takes four seconds to start, and
 these tests start hundreds. A command is ended at some of its effects here, and at all of them with
 PENSTOCK_EFFECTS_EVERY=1, which takes hours.
@@ -12,6 +12,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
@@ -104,8 +105,8 @@ def template(
 class Trial(Home):
     """A home and a registry of its own, for one ending of one command."""
 
-    well_on_its_way = 46
-    """The effect of a second release at which its version has traffic."""
+    writes_record = re.compile(r"file: write .*/journal\.jsonl")
+    """The effects by which a rollout's record grows."""
 
     template: Template
 
@@ -214,7 +215,7 @@ def cluster_trials(
 class ClusterTrial(Trial):
     """A service on an emulated cluster instead; what serves there answers in this process."""
 
-    well_on_its_way = 16
+    writes_record = re.compile(r"call: .*/configmaps/penstock-rollout-")
 
     cluster: Cluster = field(kw_only=True)
 
@@ -283,12 +284,21 @@ def serving_two(trial: Trial) -> None:
 
 
 def left_in_a_step(trial: Trial) -> None:
-    """Serve version 1, and kill the controller of version 2 once it is well on its way."""
+    """Serve version 1, and kill the controller of version 2 once that has traffic."""
     serving_one(trial)
-    at = trial.well_on_its_way
-    ending = run(lambda: trial.release(2), Fault.KILL, at=at, below=[trial.home])
+
+    def first_look(effect: str) -> bool:
+        # The record says that the step begins before the version gets its traffic.
+        return trial.writes_record.match(effect) is not None and in_a_step(trial)
+
+    ending = run(lambda: trial.release(2), Fault.KILL, when=first_look, below=[trial.home])
     assert ending.code == -9
-    assert history(trial.place())[-1].rollout.last.phase == "step"
+    assert in_a_step(trial)
+    assert trial.place().status()[0].weights == {1: 50, 2: 50}
+
+
+def in_a_step(trial: Trial) -> bool:
+    return history(trial.place())[-1].rollout.last.phase == "step"
 
 
 def first(trial: Trial) -> object:

@@ -503,8 +503,8 @@ def test_a_step_that_nobody_approves_goes_back(world: World) -> None:
 
 def test_a_word_of_abort_is_heard_at_the_next_look(world: World) -> None:
     def ask(name: str) -> None:
-        if world.router.weight == 10 and world.journal.abort_asked is None:
-            world.journal.ask_to_abort("a customer called")
+        if world.router.weight == 10 and world.journal.abort_requested is None:
+            world.journal.request_abort("a customer called")
 
     world.router.script = ask
     world.begin()
@@ -512,9 +512,9 @@ def test_a_word_of_abort_is_heard_at_the_next_look(world: World) -> None:
     world.assert_legal()
 
 
-def test_a_drill_is_never_promoted(world: World) -> None:
-    world.begin(drill="slow")
-    assert "this is a drill" in world.run().reason
+def test_a_version_with_a_fault_is_never_promoted(world: World) -> None:
+    world.begin(fault="slow")
+    assert "a fault was injected" in world.run().reason
     world.assert_legal()
 
 
@@ -743,7 +743,7 @@ def test_a_word_of_abort_is_heard_in_every_phase(world: World, phase: str, direc
 
     def ask(line: bytes) -> None:
         if b'"phase":"%s"' % phase.encode() in line:
-            journal.ask_to_abort("a customer called")
+            journal.request_abort("a customer called")
 
     world.disk = ask
     if direct:
@@ -757,7 +757,7 @@ def test_a_word_of_abort_is_heard_in_every_phase(world: World, phase: str, direc
 def test_it_is_too_late_to_abort_once_it_is_the_champion(world: World) -> None:
     world.begin()
     world.run_until_killed(lambda name: name == "clean_up")
-    world.journal.ask_to_abort("a customer called")
+    world.journal.request_abort("a customer called")
     assert world.run().outcome == "promoted"
     world.assert_legal()
 

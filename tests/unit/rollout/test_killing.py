@@ -106,6 +106,14 @@ def test_killed_before_each(
     assert server[1].count("/loopback") == 3
 
 
+def test_killed_where_a_condition_holds_first(command: Callable[[], None], tmp_path: Path) -> None:
+    ending = run(command, when=lambda effect: effect.endswith("/note"), below=[tmp_path])
+    assert (ending.code, ending.hit) == (-signal.SIGKILL, True)
+    # The file is written beside its place and renamed: that is the first effect on it.
+    assert words(ending.effects)[-1] == "file: rename"
+    assert run(command, when=lambda _: False, below=[tmp_path]).code == 0
+
+
 def test_a_line_that_was_not_synced_is_torn(tmp_path: Path) -> None:
     store = FolderStore(tmp_path / "rollout")
     store.append(b"first\n")

@@ -184,11 +184,11 @@ def test_a_second_release_fails_no_request(world: World, serving: Deployment) ->
 
 @pytest.mark.slow
 def test_what_died_is_brought_back(world: World, serving: Deployment) -> None:
-    """As after a restart of the machine: front and server are gone, the folders are there."""
+    """As after a restart of the machine: proxy and server are gone, the folders are there."""
     before = world.state()
-    assert before.front is not None
+    assert before.proxy is not None
     assert before.stable is not None
-    for part in (before.front, before.stable):
+    for part in (before.proxy, before.stable):
         os.kill(part.process.pid, signal.SIGKILL)
         until(lambda ref=part.process: not process.is_alive(ref))
     (found,) = status(world.home)

@@ -86,6 +86,13 @@ def key(row: dict[str, Any]) -> str:
     return repr(sorted(row.items()))
 
 
+def but_for_files(record: Split) -> Split:
+    """The record without the digest of files: their bytes depend on the order of the rows."""
+    assert record.training_rows is not None
+    told = record.training_rows.model_copy(update={"files": ""})
+    return record.model_copy(update={"training_rows": told})
+
+
 def test_the_parts_are_the_whole(bench: Bench) -> None:
     record = bench.split()
 
@@ -205,7 +212,7 @@ def test_a_draw_depends_on_seed_and_content_alone(settings: Any, bench: Bench) -
     reordered = bench.split(**settings)
 
     assert again == first
-    assert reordered == first
+    assert but_for_files(reordered) == but_for_files(first)
     assert other.holdout != first.holdout
 
 

@@ -240,7 +240,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(world: World) -> None:
             (lambda: service.promote(7), "version 7 is not the candidate"),
             (lambda: service.route(Routing(mirror=1.5)), r"a share of 1\.5"),
             (
-                lambda: service.deploy(world.release(1, drill="slow"), timeout=5),
+                lambda: service.deploy(world.release(1, fault="slow"), timeout=5),
                 "version 1 is the stable one, from other files",
             ),
         ]

@@ -24,7 +24,7 @@ from router_parts import (
     Steered,
     bin_of,
     binary,
-    running_front,
+    running_proxy,
     says,
     serving,
 )
@@ -39,7 +39,7 @@ Two = tuple[Steered, Backend, Backend]
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steered]:
-    with running_front(tmp_path_factory.mktemp("front")) as parts:
+    with running_proxy(tmp_path_factory.mktemp("proxy")) as parts:
         yield parts
 
 
@@ -536,7 +536,7 @@ def test_the_split_is_that_of_the_weights_while_they_change(proxy: Steered, tmp_
             arm.wait_until(lambda port=port: listens(port))
         proxy.arms(*ports, weight=weights[0], fresh="split")
         client = subprocess.Popen(
-            [sys.executable, "-c", _CLIENT, str(proxy.front.port), str(total)],
+            [sys.executable, "-c", _CLIENT, str(proxy.running.port), str(total)],
             stdout=subprocess.PIPE,
         )
         stack.callback(client.wait)

@@ -172,7 +172,7 @@ def test_an_api_server_that_fails_for_a_moment_is_asked_again(each: Driver, faul
         (
             GATEWAY,
             lambda c: c.get("gateways", "penstock")["status"].update(conditions=[]),
-            "it is not accepted: no controller has said anything",
+            "it is not accepted: no controller has reported on it",
         ),
         (
             KNATIVE,

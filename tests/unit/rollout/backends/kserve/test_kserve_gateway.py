@@ -38,7 +38,7 @@ def test_what_is_written(driver: Driver) -> None:
     router = driver.router(hostname="adult.example.com", replicas=2)
     with router.exclusive():
         router.open()
-        address = router.deploy(release(1, drill="errors"), timeout=10)
+        address = router.deploy(release(1, fault="errors"), timeout=10)
         found = driver.cluster.get("inferenceservices", "adult-v1")
     assert found is not None
     assert found["metadata"]["annotations"]["serving.kserve.io/deploymentMode"] == "Standard"
@@ -301,7 +301,7 @@ def test_kserve_s_own_canary_as_it_is_written(driver: Driver) -> None:
         # Nobody but the rollout reaches a first version before it has shown its answers.
         assert first["metadata"]["labels"]["networking.kserve.io/visibility"] == "cluster-local"
         router.promote(1)
-        router.deploy(release(2, drill="errors"), timeout=10)
+        router.deploy(release(2, fault="errors"), timeout=10)
         router.route(Routing())
         router.set_weight(2, 20)
         found = driver.cluster.get("inferenceservices", "adult")

@@ -74,7 +74,7 @@ def test_what_is_written(driver: Driver) -> None:
     router = driver.router(replicas=2)
     with router.exclusive():
         serve(router, 1)
-        router.deploy(release(2, drill="errors"), timeout=10)
+        router.deploy(release(2, fault="errors"), timeout=10)
         router.route(Routing(mirror=0.5))
         router.set_weight(2, 20)
     found = driver.cluster.get("inferenceservices", "adult")

@@ -104,17 +104,17 @@ def test_evidence_waits_for_the_next_transition(cluster: Cluster, lease: Cluster
 def test_notes_of_others_are_kept(cluster: Cluster, lease: ClusterLease) -> None:
     journal = begun(cluster, lease)
     Journal(store(cluster)).approve(0, by="ada")
-    Journal(store(cluster)).ask_to_abort("enough")
-    Journal(store(cluster)).ask_to_abort("enough of it")
+    Journal(store(cluster)).request_abort("enough")
+    Journal(store(cluster)).request_abort("enough of it")
     journal.go("shadow", reason="Ready.")
-    assert (journal.approval_of(0), journal.abort_asked) == ("ada", "enough of it")
+    assert (journal.approval_of(0), journal.abort_requested) == ("ada", "enough of it")
     assert journal.approval_of(1) is None
 
 
 def test_a_look_for_a_note_reads_no_journal(cluster: Cluster, lease: ClusterLease) -> None:
     journal = begun(cluster, lease)
     del cluster.calls[:]
-    assert journal.abort_asked is None
+    assert journal.abort_requested is None
     (call,) = [path for _, path in cluster.calls if "configmaps" in path]
     assert call.endswith("/penstock-note-s-2-abc-abort")
 
@@ -235,7 +235,7 @@ def test_the_history_is_listed_without_reading_it(cluster: Cluster, lease: Clust
         journal.go("rollback", reason="Bad.")
         if identity != "3-ccc":
             journal.go("done", reason="Back.")
-    journal.ask_to_abort("a note is no rollout")
+    journal.request_abort("a note is no rollout")
     del cluster.calls[:]
     found = every(cluster, lease)
     listed = [(each.name, each.number, each.ended) for each in found]

@@ -30,14 +30,14 @@ from penstock.rollout.backends.local.backend import local_service
 from penstock.rollout.backends.local.services import status, stop
 from penstock.rollout.backends.local.state import ServerArm, ServiceFolder
 from penstock.rollout.backends.local.target import LocalTarget
-from penstock.rollout.proxy import control as front
+from penstock.rollout.proxy import control
 from penstock.rollout.router import Release, Routing
 
 
 @pytest.fixture
 def service(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubbedService]:
     # Stubs in the place of the model servers: see router_stub. Processes, ports, probes, signals
-    # and the front are real; the last test of this file has real servers.
+    # and the proxy are real; the last test of this file has real servers.
     stub_servers(monkeypatch)
     made = StubbedService(tmp_path)
     yield made
@@ -107,7 +107,7 @@ def test_a_candidate_that_breaks_at_its_start_is_said_with_its_log(service: Stub
     with router.exclusive():
         service.serve(router, 1)
         with pytest.raises(ServiceError, match=r"version 2 ended before .*told to break"):
-            router.deploy(service.release(2, drill="crash-at-start"), timeout=20)
+            router.deploy(service.release(2, fault="crash-at-start"), timeout=20)
         assert service.processes() == 2
         assert router.health(2).reason == "It is not up."
 
@@ -120,7 +120,7 @@ def test_a_front_that_is_killed_comes_back_where_it_was(service: StubbedService)
         router.route(Routing(choice_header="x-version"))
         router.set_weight(2, 100)
         before, url = router.observe(), router.url
-        running = service.state().front
+        running = service.state().proxy
         assert running is not None
         kill(running.process)
         with pytest.raises(ServiceError, match="the proxy rejected the update"):
@@ -275,19 +275,19 @@ def test_a_clock_that_is_set_changes_nothing(
     assert [found.running for found in status(service.home)] == [True]
     with service.router().exclusive():
         now = service.state()
-        assert (now.front, now.retired) == (before.front, before.stable)
+        assert (now.proxy, now.retired) == (before.proxy, before.stable)
         assert service.ask(router.url, 3) == {"2": 3}
 
 
 def of_version_3(state: dict[str, Any]) -> dict[str, Any]:
     """Return a state as the release before wrote it."""
-    origin = ("version", "uri", "model", "folder", "export", "drill")
-    then = {key: state[key] for key in state if key != "passing"}
-    then |= {"record": "penstock/local-service", "schema_version": 3}
+    origin = ("version", "uri", "model", "folder", "export")
+    then = {key: state[key] for key in state if key not in ("passing", "proxy")}
+    then |= {"record": "penstock/local-service", "schema_version": 3, "front": state["proxy"]}
     for role in ("stable", "candidate", "retired"):
         if arm := state[role]:
-            then[role] = {key: arm[key] for key in arm if key not in origin}
-            then[role]["origin"] = {key: arm[key] for key in origin}
+            then[role] = {key: arm[key] for key in arm if key not in (*origin, "fault")}
+            then[role]["origin"] = {key: arm[key] for key in origin} | {"drill": arm["fault"]}
     return then
 
 
@@ -310,9 +310,9 @@ def test_the_state_of_the_release_before_is_taken_over(service: StubbedService) 
     path.write_text(json.dumps(then))
     with router.exclusive():
         found = service.state()
-        assert (found.front, found.stable) == (now.front, now.stable)
+        assert (found.proxy, found.stable) == (now.proxy, now.stable)
         assert service.ask(router.url, 3) == {"1": 3}
-        # Started again, as what died is; the front was not.
+        # Started again, as what died is; the proxy was not.
         assert router.health(7).restarts == 1
     assert json.loads(path.read_text())["stable"]["process"]["ticks"] > 0
 
@@ -591,10 +591,10 @@ def _resumed(service: StubbedService) -> int:
     with router.exclusive():
         state = service.state()
         assert state.stable is not None
-        assert state.front is not None
+        assert state.proxy is not None
         assert all(router.health(arm.version).ready for arm in state.arms())
         assert service.processes() == 1 + len(state.arms())
-        table = front.read(service.folder, state.front)
+        table = control.read(service.folder, state.proxy)
         assert table["weight"] == state.weight
         roles = {arm["role"]: arm["version"] for arm in table["arms"]}
         assert roles == {role: arm.version for role, arm in state.roles().items()}
@@ -657,5 +657,5 @@ def test_real_servers_under_load_fail_no_request(
 def test_one_version_is_told_from_another() -> None:
     one = ServerArm(version=1, uri="models:/a/1", model="sha256:1", folder="/a")
     assert one.same(one.model_copy(update={"folder": "/b"}))
-    for change in ({"model": "sha256:2"}, {"export": "sha256:3"}, {"drill": "slow"}):
+    for change in ({"model": "sha256:2"}, {"export": "sha256:3"}, {"fault": "slow"}):
         assert not one.same(one.model_copy(update=change))
