@@ -93,7 +93,7 @@ class Site:
         assert (self.ask(), self.world.champion()) == (str(version), version)
         before = kept()
 
-        bad = self.release(4, fault="errors")
+        bad = self.release(4, fault_injection="errors")
         assert bad.outcome == "rolled_back"
         assert "server errors" in bad.reason or "failed" in bad.reason
         assert (self.ask(), self.world.champion()) == (str(version), version)

@@ -148,7 +148,7 @@ def _promoted_and_rolled_back(site: Site, *, good: int, bad: int) -> None:
     with users_of(site) as answers:
         sound = site.release(good, canary=LIVE)
         answered = dict(answers)
-        faulty = site.release(bad, canary=LIVE | {"shadow": {"share": 0}}, fault="errors")
+        faulty = site.release(bad, canary=LIVE | {"shadow": {"share": 0}}, fault_injection="errors")
     assert sound.outcome == "promoted", sound.reason
     phases = [move.phase for move in sound.transitions]
     assert phases == ["deploy", "shadow", "step", "step", "promote", "done"]

@@ -45,7 +45,7 @@ def test_a_candidate_that_crashes_is_rolled_back(site: Site) -> None:
     site.has_served()
     before = site.ask()
     canary = {"shadow": {"min_pairs": 10**6, "max_wait": 300}}
-    rollout = site.release(5, fault="crash-later", canary=canary)
+    rollout = site.release(5, fault_injection="crash-later", canary=canary)
     assert rollout.outcome == "rolled_back"
     assert "server died" in rollout.reason or "failed" in rollout.reason, rollout.reason
     assert site.ask() == before
