@@ -15,8 +15,8 @@ from serving_process import ROW, Start
 
 LOCK = Path(__file__).parents[3] / "images" / "locks" / "serving.txt"
 
-# Loaded by uvicorn, scikit-learn, skops, joblib, scipy and pandas only where they are installed, and
-# attrs by the oldest rich that is allowed.
+# Loaded by uvicorn, scikit-learn, skops, joblib, scipy and pandas only where they are installed,
+# and attrs by the oldest rich that is allowed.
 OPTIONAL = {
     "anyio", "attrs", "bottleneck", "charset-normalizer", "iniconfig", "llvmlite", "numba",
     "numexpr", "pluggy", "psutil", "pyarrow", "pygments", "pytest", "rich", "watchfiles",
