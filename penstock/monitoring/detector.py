@@ -48,7 +48,7 @@ _PART = 512
 """Blocks that are prepared at once."""
 
 _ENOUGH = 5
-"""Blocks from which the spread of their means is told."""
+"""Blocks from which the spread of their means is known."""
 
 _TOP = 100.0
 """Evidence is kept up to this multiple of the threshold, so that a return is seen soon."""

@@ -51,7 +51,7 @@ def judge(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Verdi
     of the server beyond their limit; drifted by an alarm on the data alone; blind where something
     that is to be watched cannot be; watch from a tenth of an alarm's evidence; else healthy. The
     first of these that holds is the verdict; if nothing can be seen at all it is blind, whatever
-    was before. What people are told of ends only within `monitoring.recovered` of its limit.
+    was before. What people are notified of ends only within `monitoring.recovered` of its limit.
 
     Args:
         looked: What the look saw.

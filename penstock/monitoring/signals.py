@@ -158,7 +158,7 @@ def signals_of(
     if period is not None:
         limits.append(
             "The reference does not tell at what time its rows came: seasons of "
-            f"{period} are not told from drift."
+            f"{period} are not distinguished from drift."
         )
     return Signals(
         signals=_weighted([*signals, *more]),

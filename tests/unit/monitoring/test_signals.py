@@ -83,7 +83,7 @@ def test_what_is_not_watched_is_said(tmp_path: Path) -> None:
         "'day' is a time, which is always later: only missing ones are watched.",
         "The reference does not have the column 'later': it is not watched.",
         "The reference does not tell at what time its rows came: seasons of 7 days, 0:00:00 are "
-        "not told from drift.",
+        "not distinguished from drift.",
     )
     assert {one.column for one in signals.signals} <= {"empty", "day"}
 
