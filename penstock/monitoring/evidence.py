@@ -41,11 +41,11 @@ _LOSS_CUT = 5.0
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses of labelled rows, in the order in which their labels came.
+    """Losses of the rows whose labels came, in the order in which they were answered.
 
     Attributes:
         values: Of each row, not below 0, shape (n,).
-        times: When its label came, in seconds since 1970, shape (n,).
+        times: When it was answered, in seconds since 1970, shape (n,).
     """
 
     values: Floats

@@ -49,6 +49,13 @@ def test_what_has_little_of_the_evidence_is_not_named() -> None:
     assert verdict.columns == ("amount",)
 
 
+def test_many_signals_of_a_column_leave_room_for_others() -> None:
+    many = [signal(f"amount: at most {n}", evidence=9 - n / 100) for n in range(20)]
+    verdict = Watch().look(drift=drift(10, *many, signal("age: missing", evidence=7)))
+    assert [len(ours) for ours in verdict.drift.by_column.values()] == [3, 1]
+    assert verdict.columns == ("amount", "age")
+
+
 def test_an_alarm_ends_only_well_inside_the_tolerance() -> None:
     watch = Watch()
     watch.look(drift=drift(9, signal()))
