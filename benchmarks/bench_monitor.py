@@ -159,7 +159,7 @@ def summary(found: Sequence[tuple[int | None, bool]], case: Change) -> dict[str,
     }
 
 
-def peers(folder: Path, *, quick: bool) -> dict[str, Any]:
+def peers(folder: Path) -> dict[str, Any]:
     """Return what Evidently and NannyML say of the same windows, each in its own environment."""
     found: dict[str, Any] = {}
     for name, packages in PEERS.items():
@@ -172,19 +172,26 @@ def peers(folder: Path, *, quick: bool) -> dict[str, Any]:
             if any(one.returncode for one in done):
                 found[name] = {"not here": done[-1].stderr.strip().splitlines()[-1][:200]}
                 continue
-        found[name] = dict(_of_peer(name, python, windows=3 if quick else 100))
+        found[name] = dict(_of_peer(name, python, windows=25))
     return found
 
 
 def _of_peer(name: str, python: Path, *, windows: int) -> Iterator[tuple[str, Any]]:
-    cases = [(kind, "none", 0.0) for kind in ("independent", "together", "spread", "tolerance")]
-    cases += [("independent", "missing", 0.05), ("independent", "level", 0.02)]
-    for kind, change, size in cases:
-        told = _run_peer(python, name, "windows", kind, change, size, windows)
-        what = kind if change == "none" else f"{size:.0%} {change}"
-        yield what, told["with an alarm"] / told["windows"] if "windows" in told else told["error"]
-    told = _run_peer(python, name, "cost", "-", "-", 0, 1000 if windows < 100 else 100_000)
-    yield "cpu_seconds of 100,000 rows", told.get("cpu_seconds", told.get("error"))
+    kinds = {case.kind: what for what, case in reversed(STABLE.items())}
+    for kind, what in reversed(kinds.items()):
+        told = _run_peer(python, name, "windows", kind, "none", 0, windows)
+        yield f"{what}: share of windows with an alarm", _share(told, "with an alarm")
+    for what in ("5 % missing", "a new level of 2 %", "0.25 sd"):
+        case = CHANGES[what]
+        told = _run_peer(python, name, "windows", "independent", case.change, case.size, windows)
+        key = "of the changed column"
+        yield f"{what}: share of windows in which that column alarms", _share(told, key)
+    told = _run_peer(python, name, "cost", "-", "-", 0, 100_000)
+    yield "CPU seconds of 100,000 rows", told.get("cpu_seconds", told.get("error"))
+
+
+def _share(told: Mapping[str, Any], key: str) -> Any:
+    return told[key] / told["windows"] if key in told else told.get("error")
 
 
 def _run_peer(python: Path, *words: object) -> dict[str, Any]:
@@ -276,7 +283,7 @@ def main() -> int:
         "false_alarms": alarms,
         "changes": delays,
         "cost": costs,
-        "peers": {} if options.no_peers else peers(options.peers, quick=options.quick),
+        "peers": {} if options.quick or options.no_peers else peers(options.peers),
     }
     print(json.dumps(figures["peers"], indent=1))
     return report(

@@ -192,6 +192,8 @@ def measure(
             kept = [(place, tested[place]) for place in places]
             counted.append(_count(column, table.column("score"), kept, sums))
         else:
+            message = "The scores are absent."
+            faults.append(Fault(column="score", kind="absent", message=message))
             sums.blank(places)
     ends = [moment(at * 1e6) for at in (begins.min(), begins.max())] if len(begins) else [None] * 2
     return Window(

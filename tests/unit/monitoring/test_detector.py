@@ -15,7 +15,7 @@ from monitored_rows import HOUR, captured, follow, mixed, reference_to
 from penstock.errors import InputError
 from penstock.monitoring.dependence import FIRST
 from penstock.monitoring.detector import BETS, State, rearm, start, update
-from penstock.monitoring.signals import Signal, Signals, bounded, signals_of
+from penstock.monitoring.signals import Signal, Signals, bounded, score_reference, signals_of
 from penstock.monitoring.window import Blocks, Carry, Window, measure, measure_values
 from penstock.records.reference import Reference
 
@@ -206,6 +206,30 @@ def test_losses_are_another_stream_with_its_own_blocks(reference: Reference) -> 
     assert found.alarm
     assert found.signals[0].signal.name == "loss"
     assert found.state.streams["labels"].blocks == 330 * 12 // 40
+
+
+def test_scores_are_watched_and_named_when_they_are_absent(reference: Reference) -> None:
+    rng = np.random.default_rng(12)
+    before = np.sort(rng.beta(2, 5, size=5000))
+    scores = score_reference(before[49::50].tolist(), [50] * 100)
+    signals = signals_of(reference, scores=scores)
+    state = start(signals)
+    for hour in range(20):
+        columns = mixed(1000, seed=300 + hour)
+        columns["score"] = pa.array(rng.beta(2, 5 if hour < 12 else 3.5, size=1000))
+        window = measure(
+            captured(columns, at=hour), signals=signals, reference=reference, scores=scores,
+            carry=state.carry("rows"),
+        )  # fmt: skip
+        found = update(state, window, signals=signals)
+        assert not found.alarm or hour >= 12
+        state = found.state
+    assert found.alarm
+    assert found.signals[0].signal.kind == "score"
+    assert [one.name for one in window.counts.columns][-1] == "score"
+    table = captured(mixed(1000, seed=9))
+    window = measure(table, signals=signals, reference=reference, scores=scores)
+    assert [fault.message for fault in window.faults] == ["The scores are absent."]
 
 
 def test_a_state_of_other_signals_is_refused(
