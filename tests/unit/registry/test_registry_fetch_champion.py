@@ -40,6 +40,7 @@ def measured(world, uri: str, out: Path) -> Evaluation:
         model=dsl.Model(uri=str(world.model)),
         baselines=dsl.Model(uri=str(world.baselines)),
         evaluation=dsl.Artifact(uri=str(out / "evaluation.json")),
+        baseline=dsl.Artifact(uri=str(out / "baseline.json")),
         metrics=dsl.Metrics(uri=str(out / "metrics")),
         curves=dsl.ClassificationMetrics(uri=str(out / "curves")),
         report=dsl.HTML(uri=str(out / "report.html")),
