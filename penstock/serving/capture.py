@@ -282,8 +282,8 @@ def sampled(request_id: str, *, share: float) -> bool:
     """Return whether a request is one of the share that is captured, which follows from its id.
 
     Example:
-        >>> sum(sampled(str(i), share=0.25) for i in range(1000))
-        247
+        >>> sum(sampled(str(i), share=0.25) for i in range(10_000))
+        2457
     """
     if share >= 1:
         return True
