@@ -18,7 +18,7 @@ from penstock.captures.decoding import Counted, label_lines, users_rows
 from penstock.captures.ledger import iso
 from penstock.captures.places import place_at
 from penstock.captures.segments import LABELS, Kind
-from penstock.captures.stores import Written, writers
+from penstock.captures.stores import DONE, Written, writers
 from penstock.captures.taking import Taken, beginning, take
 
 if TYPE_CHECKING:
@@ -165,6 +165,12 @@ class _Look:
         return (after or Cursor()).moved(moved, there=[each.key for each in self.found])
 
 
+def _from(position: Position | None) -> int:
+    if position is None:
+        return 0
+    return DONE if position.ended else position.number
+
+
 def _look(
     source: str | Path,
     after: Cursor | None,
@@ -174,9 +180,7 @@ def _look(
     version: str | None,
 ) -> _Look:
     known = after.positions if after else {}
-    found = writers(
-        place_at(source), kinds=kinds, seen=lambda key: known[key].number if key in known else 0
-    )
+    found = writers(place_at(source), kinds=kinds, seen=lambda key: _from(known.get(key)))
     end = iso(until.astimezone(UTC)) if until else None
     wanted = [
         each

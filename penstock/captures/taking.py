@@ -64,7 +64,8 @@ def take(each: Written, position: Position, end: str | None) -> Taken:
     dropped = max(0, each.dropped + each.unwritten - taken.position.lost)
     taken.lost += missing + dropped
     rows, lost = taken.position.rows + missing, taken.position.lost + dropped
-    taken.position = taken.position.model_copy(update={"rows": rows, "lost": lost})
+    ended = taken.position.ended or (whole and each.ended)
+    taken.position = taken.position.model_copy(update={"rows": rows, "lost": lost, "ended": ended})
     return taken
 
 
