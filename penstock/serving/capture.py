@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple
 
 import orjson
 
+from penstock.captures.files import Bounds, Line
 from penstock.captures.segments import CapturedModel, Kind
-from penstock.captures.writer import Bounds, Line, Writer
+from penstock.captures.writer import Writer
+from penstock.data.table.disk import FULL
 from penstock.errors import InputError
 from penstock.processes.supervised import Supervised
 
@@ -29,6 +33,7 @@ _END = None
 _PAUSE = 0.02
 """Seconds for which rows are gathered before they are written: to wake a thread for each request
 costs more than to write its rows."""
+_log = logging.getLogger(__name__)
 
 _BATCH = 256 << 10
 """Bytes of requests that are written at once, where so many are waiting."""
@@ -136,14 +141,19 @@ class Capture:
         model: CapturedModel | None = None,
         sample: float = 1.0,
     ) -> None:
+        self._make = partial(Writer, folder, bounds=bounds, model=model, sample=sample)
+        self._writer: Writer | None = None
         try:
-            self._writer = Writer(folder, bounds=bounds, model=model, sample=sample)
+            self._writer = self._make()
         except OSError as error:
-            raise InputError(
-                f"the capture folder cannot be written to: {error.strerror}",
-                where=str(folder),
-                remedy="Name a folder that the server's user may write to with --capture.",
-            ) from error
+            # A disk that is full keeps no model from answering: it may have room later.
+            if error.errno not in FULL:
+                raise InputError(
+                    f"the capture folder cannot be written to: {error.strerror}",
+                    where=str(folder),
+                    remedy="Name a folder that the server's user may write to with --capture.",
+                ) from error
+            _log.warning("nothing is captured while %s has no room", folder)
         self._bounds = bounds
         self._written = written
         self._dropped = dropped
@@ -188,6 +198,9 @@ class Capture:
         self.thread.join()
 
     def _put(self, entry: _Entry) -> None:
+        if self._writer is None:
+            self._dropped(entry.rows)
+            return
         counters = self._writer.counters
         with self._lock:
             # Nobody would ever take it from a thread that was given up.
@@ -211,8 +224,10 @@ class Capture:
                 while entries:
                     self._write(kind, entries)
             with contextlib.suppress(OSError):
+                self._writer = self._writer or self._make()
                 self._writer.tick()
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def _next(self) -> dict[Kind, list[_Entry]]:
         """Return what is waiting, up to a limit; wait for it a moment."""
@@ -245,6 +260,7 @@ class Capture:
                 failure = error
                 break
         del waiting[: len(entries)]
+        assert self._writer is not None, "nothing waits without one"
         rows = sum(entry.rows for entry in entries)
         written = 0
         try:
@@ -290,103 +306,13 @@ def sampled(request_id: str, *, share: float) -> bool:
     """Return whether a request is one of the share that is captured, which follows from its id.
 
     Example:
-        >>> sum(sampled(str(i), share=0.25) for i in range(1000))
-        247
+        >>> sum(sampled(str(i), share=0.25) for i in range(10_000))
+        2457
     """
     if share >= 1:
         return True
     digest = hashlib.blake2b(request_id.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < share * 2**64
-
-
-class Reader:
-    """Iterates over captured lines; `torn` counts those that were skipped, once it is through.
-
-    A file that the server removes meanwhile, to make room, is left out.
-
-    Args:
-        folder: What a server was given as `--capture`.
-        kind: Which lines.
-        rows: Leave out the oldest files, where the others hold so many lines; None: read all.
-
-    Raises:
-        InputError: If the folder does not exist.
-    """
-
-    def __init__(self, folder: Path, kind: Kind, *, rows: int | None = None) -> None:
-        if not folder.is_dir():
-            raise InputError("the capture folder does not exist", where=str(folder))
-        self._paths = _paths(folder, kind)
-        if rows is not None:
-            self._paths = _holding(self._paths, rows)
-        self.torn = 0
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        self.torn = 0
-        for path in self._paths:
-            try:
-                stream = path.open("rb")
-            except FileNotFoundError:
-                continue
-            with stream:
-                for line in stream:
-                    if line.isspace():
-                        continue  # It was erased.
-                    try:
-                        yield orjson.loads(line)
-                    except orjson.JSONDecodeError:
-                        self.torn += 1
-
-
-def read(folder: Path, *, kind: Kind = "predictions") -> Reader:
-    """Return what was captured, the oldest first.
-
-    Each prediction has `request_id`, `row`, `time`, `version`, `mirrored`, `replayed`, `inputs`,
-    `score` and `label`; each feedback `request_id`, `row`, `time` and `label`.
-
-    Raises:
-        InputError: If the folder does not exist.
-    """
-    return Reader(folder, kind)
-
-
-def newest(folder: Path, *, rows: int, kind: Kind = "predictions") -> Reader:
-    """Return the newest lines of a kind, at least `rows` if there are as many, the oldest first.
-
-    Raises:
-        InputError: If the folder does not exist.
-    """
-    return Reader(folder, kind, rows=rows)
-
-
-def joined(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the captured predictions whose true label has come, with it as `truth`.
-
-    As in the live figures, the first label of a row counts, and the first answer to an id.
-
-    Raises:
-        InputError: If the folder does not exist.
-    """
-    truths: dict[tuple[str, int], Any] = {}
-    for line in read(folder, kind="feedback"):
-        truths.setdefault((line["request_id"], line["row"]), line["label"])
-    for line in read(folder):
-        key = (line["request_id"], line["row"])
-        if key in truths:
-            yield {**line, "truth": truths.pop(key)}
-
-
-def _holding(paths: list[Path], rows: int) -> list[Path]:
-    for place in reversed(range(len(paths))):
-        with contextlib.suppress(FileNotFoundError), paths[place].open("rb") as stream:
-            rows -= sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
-        if rows <= 0:
-            return paths[place:]
-    return paths
-
-
-def _paths(folder: Path, kind: Kind) -> list[Path]:
-    return sorted(folder.glob(f"{kind}-*.jsonl"))
 
 
 def _iso(moment: float) -> str:

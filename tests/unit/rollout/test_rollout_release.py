@@ -20,6 +20,7 @@ from router_parts import load_on
 from running_process import until
 
 from penstock import model
+from penstock.captures.reader import read_window
 from penstock.errors import InputError, IntegrityError, NotApprovedError, ServiceError
 from penstock.model import digest_of
 from penstock.processes import supervisor as process
@@ -29,6 +30,8 @@ from penstock.registry import versions
 from penstock.rollout import smoke
 from penstock.rollout.backends.local.backend import local_service
 from penstock.rollout.backends.local.services import status, stop
+from penstock.rollout.captures import captures_of
+from penstock.rollout.spec import DeploymentSpec
 from penstock.serving import parity_check
 
 
@@ -69,6 +72,11 @@ def test_the_first_release_serves_and_leaves_a_line_to_paste(
     (found,) = status(world.home)
     assert (found.service, found.url, found.running) == ("adult", serving.url, True)
     assert found.weights == {1: 100}
+    source = captures_of(DeploymentSpec(), service="adult", home=world.home)
+    _until(lambda: read_window(source, after=None).rows == 1)
+    captured = read_window(source, after=None)
+    assert captured.table["label"].to_pylist() == expected, "what users sent, not the smoke test"
+    assert captured.lost == 0
 
 
 def test_without_approval_nothing_is_touched(world: World, serving: Deployment) -> None:

@@ -21,10 +21,12 @@ import pytest
 from running_process import until
 from serving_process import KEY, ROW, Server, Start
 
+from penstock.captures import lines as kept_lines
+from penstock.captures.files import Bounds
 from penstock.processes import logs
 from penstock.processes.supervised import PATIENCE, Supervised
-from penstock.serving import capture, request_headers
-from penstock.serving.capture import Bounds, Capture, Rows
+from penstock.serving import request_headers
+from penstock.serving.capture import Capture, Rows
 from penstock.serving.connection_limits import Connections, ConnectionTimer
 from penstock.serving.feedback_access import FeedbackAccess, is_loopback
 from penstock.serving.request_body import FREE, Budget
@@ -273,7 +275,7 @@ def test_what_cannot_be_written_costs_itself_alone(tmp_path: Path) -> None:
     writer.rows(_rows("b", _Poison), size=1)
     writer.rows(_rows("c"), size=1)
     writer.close()
-    found = capture.read(tmp_path)
+    found = kept_lines.read(tmp_path)
     assert [line["request_id"] for line in found] == ["a", "c"]
     assert (found.torn, dropped, writer.thread.restarts, writer.thread.down) == (0, [1], 1, False)
 
@@ -327,7 +329,7 @@ def test_a_reader_outlives_files_that_are_rotated_away(tmp_path: Path) -> None:
     for number in range(6):
         writer.rows(_rows(str(number)), size=1)
     writer.close()
-    found = iter(capture.read(tmp_path))
+    found = iter(kept_lines.read(tmp_path))
     first = next(found)
     paths = sorted(tmp_path.iterdir())
     assert len(paths) > 3

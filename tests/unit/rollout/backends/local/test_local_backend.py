@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -22,6 +23,7 @@ from router_parts import PREDICT, StubbedService, clocks_set, load_on, stub_serv
 from running_process import free_port, until
 
 from penstock import model
+from penstock.captures.spec import CapturesSpec
 from penstock.errors import ServiceError
 from penstock.processes import supervisor as process
 from penstock.records.rollout import ArmSummary, Pairs
@@ -249,6 +251,20 @@ def test_stopping_keeps_the_evidence(service: StubbedService) -> None:
     assert captured.exists()
     assert (service.folder.path / "version-1.log").exists()
     assert not service.folder.models.exists()
+
+
+def test_a_server_captures_as_the_settings_say(service: StubbedService) -> None:
+    settings = CapturesSpec(sample=0.5, days=30, megabytes=40)
+    router = local_service(service.home, "adult", port=0, captures=settings)
+    with router.exclusive():
+        service.bring(router, 1)
+        candidate = service.state().candidate
+        assert candidate is not None
+        assert candidate.process is not None
+        command = Path(f"/proc/{candidate.process.pid}/cmdline").read_bytes().decode().split("\0")
+    given = dict(itertools.pairwise(command))
+    assert (given["--capture-sample"], given["--capture-days"]) == ("0.5", "30")
+    assert int(given["--capture-files"]) * int(given["--capture-bytes"]) == 40 << 20
 
 
 def test_a_service_that_is_known_before_it_is_held(service: StubbedService) -> None:
