@@ -73,7 +73,7 @@ def test_the_first_release_serves_and_leaves_a_line_to_paste(
     assert (found.service, found.url, found.running) == ("adult", serving.url, True)
     assert found.weights == {1: 100}
     source = captures_of(DeploymentSpec(), service="adult", home=world.home)
-    _until(lambda: read_window(source, after=None).rows == 1)
+    until(lambda: read_window(source, after=None).rows == 1)
     captured = read_window(source, after=None)
     assert captured.table["label"].to_pylist() == expected, "what users sent, not the smoke test"
     assert captured.lost == 0

@@ -69,7 +69,7 @@ def test_closing_does_not_wait_to_gather_more_rows(tmp_path: Path) -> None:
     for name in ("x", "y", "z"):
         writer.rows(_rows(name), size=10)
     writer.close()
-    assert [line["request_id"] for line in capture.read(tmp_path)] == ["x", "y", "z"]
+    assert [line["request_id"] for line in kept_lines.read(tmp_path)] == ["x", "y", "z"]
 
 
 def test_what_is_captured_is_read_back(tmp_path: Path) -> None:
