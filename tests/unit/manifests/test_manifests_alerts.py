@@ -10,11 +10,14 @@ from typing import Any
 
 import pytest
 import yaml
-from alert_cases import CASES, Case
+from alert_cases import CASES as MODEL_CASES
+from alert_cases import Case
+from monitor_alert_cases import MONITOR_CASES
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "manifests/components/monitoring/rules.yaml"
 SPEC = yaml.safe_load(RULES.read_text())["spec"]
+CASES = (*MODEL_CASES, *MONITOR_CASES)
 
 
 @pytest.fixture(scope="module")
