@@ -17,6 +17,8 @@ from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
 from penstock.export.export import export
 from penstock.records.export import FOLDER
+from penstock.records.model import Model
+from penstock.records.reference import FILE_NAME, Reference, ReferenceColumn
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,24 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
         if server.process.poll() is None:
             server.process.kill()
             server.process.wait()
+
+
+@pytest.fixture(scope="session")
+def trained(models: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model with the distribution of its training rows, as `train` writes it."""
+    place = tmp_path_factory.mktemp("trained") / "model"
+    shutil.copytree(models(), place)
+    columns = Model.read(place / "penstock.json").columns
+    reference = Reference(
+        dataset="xxh3-128:00000000000000000000000000000001",
+        rows=200,
+        columns=tuple(
+            ReferenceColumn(name=column.name, type=column.type, nulls=10 * index)
+            for index, column in enumerate(columns)
+        ),
+    )
+    reference.write(place / FILE_NAME)
+    return place
 
 
 @pytest.fixture(scope="session")
