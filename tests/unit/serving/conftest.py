@@ -40,24 +40,6 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
 
 
 @pytest.fixture(scope="session")
-def trained(models: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with the distribution of its training rows, as `train` writes it."""
-    place = tmp_path_factory.mktemp("trained") / "model"
-    shutil.copytree(models(), place)
-    columns = Model.read(place / "penstock.json").columns
-    reference = Reference(
-        dataset="xxh3-128:00000000000000000000000000000001",
-        rows=200,
-        columns=tuple(
-            ReferenceColumn(name=column.name, type=column.type, nulls=10 * index)
-            for index, column in enumerate(columns)
-        ),
-    )
-    reference.write(place / FILE_NAME)
-    return place
-
-
-@pytest.fixture(scope="session")
 def with_record(
     models: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., Path]:
@@ -71,6 +53,23 @@ def with_record(
         return folder
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def trained(with_record: Callable[..., Path]) -> Path:
+    """A model with levels and the distribution of its training rows, as `train` writes them."""
+    place = with_record(levels=[{"column": "job", "values": ["clerk", "nurse", "pilot"]}])
+    columns = Model.read(place / "penstock.json").columns
+    reference = Reference(
+        dataset="xxh3-128:00000000000000000000000000000001",
+        rows=200,
+        columns=tuple(
+            ReferenceColumn(name=column.name, type=column.type, nulls=10 * index)
+            for index, column in enumerate(columns)
+        ),
+    )
+    reference.write(place / FILE_NAME)
+    return place
 
 
 @dataclass(frozen=True)
