@@ -53,6 +53,15 @@ def test_an_alert_fires_when_it_should_and_no_longer(case: Case, rules: Path) ->
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_guides_command_takes_the_envelope_away() -> None:
+    text = (ROOT / "docs/dashboards.md").read_text()
+    (command,) = (line for line in text.splitlines() if line.startswith("    sed "))
+    program, _, file = command.partition(">")
+    assert file.strip() == "penstock-rules.yml"
+    done = subprocess.run(program, shell=True, cwd=ROOT, capture_output=True, check=True)
+    assert yaml.safe_load(done.stdout) == SPEC
+
+
 def alerts() -> list[dict[str, Any]]:
     return [rule for group in SPEC["groups"] for rule in group["rules"] if "alert" in rule]
 
