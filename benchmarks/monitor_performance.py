@@ -4,6 +4,9 @@ The rows are ACS employment in Massachusetts (US Census, 2015 to 2018), with a m
 they ship in NannyML's wheel: a reference of 68,785 rows and 104 chunks of 2,000. The labels of a
 chunk are learned from when ten more chunks have come, which is a quarter of a year.
 
+The wheel has a simulated stream of three classes too, of which both inputs and concept change after
+15 of 30 chunks: there the estimate has to be withdrawn, and soon.
+
 Run it alone, or from `bench_monitor.py` by `measure()`, which returns figures and targets:
 
     .venv/bin/python benchmarks/monitor_performance.py --json build/monitor-performance.json
@@ -18,18 +21,20 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.csv
 import pyarrow.parquet as pq
 from targets import Target, report
 
 from penstock.metrics.score_bins import score_bins, score_edges
 from penstock.monitoring.concept import BOUND, Concept, learn
 from penstock.monitoring.performance import Estimated, Realized, estimate, realized
-from penstock.records.baseline import Baseline
+from penstock.records.baseline import Baseline, ScoreBins
 
 NANNYML = "0.13.1"
 BUILD = Path(__file__).parent.parent / "build" / "nannyml"
@@ -39,13 +44,17 @@ DELAY = 10
 DELAYS = (1, 4, 10, 20)
 METRICS = ("accuracy", "f1", "precision", "recall", "roc_auc", "log_loss", "brier")
 
+CLASSES = ("prepaid_card", "highstreet_card", "upmarket_card")
+CHANGED = 15
+"""The first chunk of the stream of three classes in which the concept is another."""
+
 STREAMS, WINDOWS = 200, 1_000
 """Simulated streams whose concept does not change, for false withdrawals."""
 
 QUESTION = (
     "How near does accuracy that is estimated before labels come lie to what labels give later, "
-    "how often does its interval hold that, how wide is it, and how often is a right estimate "
-    "withdrawn?"
+    "how often does its interval hold that, how wide is it, how often is a right estimate "
+    "withdrawn, and how soon a wrong one?"
 )
 
 PEER = """
@@ -110,11 +119,14 @@ def measure(*, peer: bool = True) -> tuple[dict[str, Any], list[Target]]:
     found = {f"labels {delay} chunks later": run(chunks, baseline, delay=delay) for delay in DELAYS}
     ours = found[f"labels {DELAY} chunks later"]
     withdrawals = false_withdrawals()
+    classes = run(class_chunks(), class_baseline(), delay=DELAY)
+    soon = classes["first withdrawn"] - DELAY - CHANGED + 1
     figures: dict[str, Any] = {
         "accuracy": {**found, **({"NannyML": run_peer(chunks)} if peer else {})},
         f"every metric, labels {DELAY} chunks later": {
             metric: run(chunks, baseline, delay=DELAY, metric=metric) for metric in METRICS
         },
+        "three classes, the concept changes": {"accuracy": classes},
         "chunks": len(chunks),
         "CPU seconds for 100,000 rows": cpu_of_estimate(stream, baseline),
         "false withdrawals in 1,000 windows": withdrawals,
@@ -124,11 +136,13 @@ def measure(*, peer: bool = True) -> tuple[dict[str, Any], list[Target]]:
         Target("chunks that the 95 % interval covers", ours["covered"], 0.93, "", "at least"),
         Target("mean half-width of the interval", ours["mean half-width"], 0.02, ""),
         Target("false withdrawals in 1,000 windows", withdrawals, 1.0, ""),
+        Target("labelled chunks of a new concept until the estimate is withdrawn", soon, 4, ""),
+        Target("the same, counted from its first", soon, 1, "", "at least"),
     ]
 
 
 def run(
-    chunks: list[tuple[np.ndarray, list[int]]],
+    chunks: Sequence[tuple[np.ndarray, Sequence[Any]]],
     baseline: Baseline,
     *,
     delay: int,
@@ -138,12 +152,13 @@ def run(
     concept: Concept | None = None
     given: list[Estimated] = []
     known: list[Realized] = []
-    hidden = 0
+    hidden: list[int] = []
     for at, (scores, labels) in enumerate(chunks):
         if at >= delay:
             then = at - delay
             concept = learn(concept, metric=metric, estimated=given[then], realized=known[then])
-        hidden += concept is not None and concept.of(metric).withdrawn
+        if concept is not None and concept.of(metric).withdrawn:
+            hidden.append(at)
         one = estimate(scores, baseline=baseline, metric=metric, concept=concept, to_compare=True)
         true = realized(scores, labels, baseline=baseline, metric=metric)
         assert isinstance(one, Estimated)
@@ -155,7 +170,8 @@ def run(
         "mean error": float(np.mean([abs(g.value - k.value) for g, k in pairs])),
         "covered": float(np.mean([g.low <= k.value <= g.high for g, k in pairs])),
         "mean half-width": float(np.mean([(g.high - g.low) / 2 for g in given])),
-        "withdrawn chunks": float(hidden),
+        "withdrawn chunks": float(len(hidden)),
+        "first withdrawn": float(hidden[0]) if hidden else float("nan"),
     }
 
 
@@ -175,6 +191,43 @@ def baseline_of(scores: np.ndarray, labels: np.ndarray) -> Baseline:
         scores=(bins,),
         losses={},
     )
+
+
+def class_baseline() -> Baseline:
+    """Return what the evaluate step would have kept of the reference of three classes."""
+    scores, labels = _class_rows("mc_reference", "mc_reference")
+    truth = np.array([CLASSES.index(label) for label in labels])
+
+    def bins(column: np.ndarray, hits: np.ndarray) -> ScoreBins:
+        return score_bins(column, hits, score_edges(column, hits))
+
+    return Baseline(
+        task="multiclass",
+        target="y_true",
+        metric="accuracy",
+        model="sha256:0",
+        dataset="rows1:0",
+        rows=len(scores),
+        classes=CLASSES,
+        scores=tuple(bins(scores[:, code], truth == code) for code in range(len(CLASSES))),
+        predicted=bins(scores.max(axis=1), scores.argmax(axis=1) == truth),
+        losses={},
+    )
+
+
+def class_chunks() -> list[tuple[np.ndarray, list[str]]]:
+    """Return scores and labels of each chunk of three classes."""
+    scores, labels = _class_rows("mc_analysis", "mc_analysis_gt")
+    starts = range(0, len(scores) - CHUNK + 1, CHUNK)
+    return [(scores[at : at + CHUNK], labels[at : at + CHUNK]) for at in starts]
+
+
+def _class_rows(scored: str, labelled: str) -> tuple[np.ndarray, list[str]]:
+    unpack()
+    table = pyarrow.csv.read_csv(BUILD / "data" / f"{scored}.csv")
+    columns = [table.column(f"y_pred_proba_{name}").to_numpy() for name in CLASSES]
+    labels = pyarrow.csv.read_csv(BUILD / "data" / f"{labelled}.csv").column("y_true").to_pylist()
+    return np.stack(columns, axis=1).astype(np.float64), labels
 
 
 def cpu_of_estimate(stream: Stream, baseline: Baseline) -> float:
@@ -208,13 +261,11 @@ def false_withdrawals() -> float:
 
 
 def read_stream() -> Stream:
-    """Return the rows, from NannyML's wheel; pip downloads it into `build/` if it is not there."""
-    folder = BUILD / "data"
-    if not (folder / "employment_MA_analysis_target.pq").exists():
-        _unpack(folder)
+    """Return the rows of ACS employment."""
+    unpack()
 
     def column(name: str, column: str) -> np.ndarray:
-        path = folder / f"employment_MA_{name}.pq"
+        path = BUILD / "data" / f"employment_MA_{name}.pq"
         return pq.read_table(path, columns=[column]).column(column).to_numpy()
 
     score = "predicted_probability"
@@ -224,7 +275,12 @@ def read_stream() -> Stream:
     )
 
 
-def _unpack(folder: Path) -> None:
+def unpack() -> None:
+    """Put the data of NannyML's wheel into `build/`, by pip, unless they are there."""
+    folder = BUILD / "data"
+    done = BUILD / "unpacked"
+    if done.exists():
+        return
     BUILD.mkdir(parents=True, exist_ok=True)
     pip = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--no-deps", "--dest", BUILD, f"nannyml=={NANNYML}"], check=True)
@@ -232,10 +288,9 @@ def _unpack(folder: Path) -> None:
     (wheel,) = BUILD.glob(f"nannyml-{NANNYML}-*.whl")
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
-            if "/employment_MA_" in name:
-                part = folder / f"{Path(name).name}.part"
-                part.write_bytes(archive.read(name))
-                part.rename(part.with_suffix(""))
+            if "/employment_MA_" in name or "/data/mc_" in name:
+                (folder / Path(name).name).write_bytes(archive.read(name))
+    done.touch()
 
 
 def run_peer(chunks: list[tuple[np.ndarray, list[int]]]) -> dict[str, float]:

@@ -145,7 +145,7 @@ def _prune(options: argparse.Namespace) -> int:
 
 def _sink(options: argparse.Namespace) -> int:
     """Take events of KServe's request logger and capture their rows, until stopped."""
-    from penstock.captures.writer import Bounds
+    from penstock.captures.files import Bounds
     from penstock.serving.sink import Sink, SinkSettings, run
 
     found = locate(options.project)

@@ -78,6 +78,12 @@ def erase_where(source: str | Path, column: str, value: str) -> Erased:
     Raises:
         InputError: If no row has such an input, or a file is not what its manifest names.
         ServiceError: If a store does not answer, or does not take what is written.
+
+    Example:
+        >>> erase_where(Path("captures"), "email", "ann@example.com")
+        Traceback (most recent call last):
+        ...
+        penstock.errors.InputError: captures: no captured row has an input 'email'.
     """
     place = place_at(source)
     known = False

@@ -57,6 +57,12 @@ def export(
         InputError: If there are no rows, if an input has the target's name, or versions' columns
             differ in type.
         ServiceError: If a store does not answer.
+
+    Example:
+        >>> export(Path("captures"), output=Path("captured"), target="paid")
+        Traceback (most recent call last):
+        ...
+        penstock.errors.InputError: captures: there are no rows to export. ...
     """
     import pyarrow.parquet as pq
 

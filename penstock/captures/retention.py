@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from penstock.captures import ledger, recovery
+from penstock.captures.files import remove
 from penstock.captures.ledger import iso
 from penstock.captures.places import LocalPlace, RemotePlace, place_at
 from penstock.captures.segments import KINDS, segment_id_of
 from penstock.captures.stores import Part, writers
-from penstock.captures.writer import remove
 
 _MEGABYTE = 1 << 20
 _LEDGER_DAYS = 60

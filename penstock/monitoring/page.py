@@ -122,7 +122,7 @@ def _changes(verdict: Verdict) -> list[Section]:
 def _change_row(one: SignalFigure, *, first: bool) -> list[str | Cell]:
     name = one.name.removeprefix(f"{one.column}: ") if one.column else one.name
     return [
-        Cell((one.column or "-") if first else "", strong=True),
+        Cell((one.column or "(predictions)") if first else "", strong=True),
         name,
         words.interval(one),
         words.size(one, one.expected),

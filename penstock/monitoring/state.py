@@ -232,7 +232,7 @@ def following(
         looked: What the look saw.
         verdict: What was concluded; None: that is not known.
         actions: What was done.
-        notices: What people are to be told.
+        notices: What people are to be notified of.
     """
     same = state.version == looked.version
     now = looked.time

@@ -27,7 +27,10 @@ TONES: dict[VerdictKind, Tone] = {
 }
 """How a page colours it."""
 
-_SHARES = ("missing", "unseen", "decile", "level", "score", "gap")
+_ROWS = ("missing", "unseen", "decile", "level", "score")
+"""Kinds of signals that are shares of the rows; their names end with which."""
+
+_SHARES = (*_ROWS, "gap")
 
 
 def moment(time: datetime | None) -> str:
@@ -68,11 +71,16 @@ def interval(figure: SignalFigure) -> str:
 
 
 def change(figure: SignalFigure) -> str:
-    """Return how large a change is, in one sentence."""
-    since = f" since about {moment(figure.since)}" if figure.since else ""
+    """Return how large a change is, and what would be none, in two sentences."""
+    whose, _, what = figure.name.partition(": ")
+    since = f", since about {moment(figure.since)}" if figure.since else ""
+    if figure.kind in _ROWS and what:
+        said = f"{whose}: {interval(figure)} of the rows are {what}{since}."
+    else:
+        said = f"{figure.name} is {interval(figure)}{since}."
     return (
-        f"{figure.name}: {interval(figure)}{since}. Expected is {size(figure, figure.expected)}; "
-        f"{size(figure, figure.least)} to {size(figure, figure.greatest)} is no drift."
+        f"{said} Expected are {size(figure, figure.expected)}; {size(figure, figure.least)} to "
+        f"{size(figure, figure.greatest)} are no drift."
     )
 
 

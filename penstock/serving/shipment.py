@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from penstock.captures.segments import KINDS, SHIPPED
 
 GRACE = 20.0
-"""Seconds that shipping may take once the server was told to stop."""
+"""Seconds that shipping may take once the server had to stop."""
 
 _FIRST, _LONGEST = 1.0, 60.0
 

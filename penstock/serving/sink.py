@@ -15,8 +15,8 @@ import orjson
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.exposition import choose_encoder
 
+from penstock.captures.files import Bounds
 from penstock.captures.segments import CapturedModel
-from penstock.captures.writer import Bounds
 from penstock.serving import request_body, responses
 from penstock.serving.capture import Capture
 from penstock.serving.cloudevents import STRUCTURED

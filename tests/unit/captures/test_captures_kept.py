@@ -5,6 +5,8 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -49,6 +51,35 @@ def _everything(folder: Path) -> str:
                 (gzip.decompress(data) if path.suffix == ".gz" else data).decode("latin-1")
             )
     return "\n".join(texts)
+
+
+_FULL = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from capture_rows import Counts, capturing, rows
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+counts = Counts()
+with capturing(Path({folder!r}), counts=counts) as capture:
+    for index in range(100):
+        capture.rows(rows(str(index), count=3), size=10)
+print(counts.written, counts.dropped)
+"""
+
+
+@pytest.mark.parametrize("limit", [10, 1300, 5000, 20_000])
+def test_a_disk_that_refuses_leaves_whole_batches_and_exact_counts(
+    tmp_path: Path, limit: int
+) -> None:
+    code = _FULL.format(tests=str(Path(__file__).parent), folder=str(tmp_path), limit=limit)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    written, dropped = map(int, done.stdout.split())
+    assert written + dropped == 300
+    if limit == 10:
+        assert (written, list(tmp_path.iterdir())) == (0, []), "there was no room for a ledger"
+        return
+    captured = read_window(tmp_path, after=Cursor())
+    assert (captured.rows, captured.rows + captured.lost) == (written, 300)
 
 
 def test_a_list_says_what_there_is_and_what_was_lost(tmp_path: Path) -> None:

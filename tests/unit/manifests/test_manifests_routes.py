@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from needs import program
 
 MONITORING = Path(__file__).parents[3] / "manifests/components/monitoring"
 CONFIG = MONITORING / "alertmanager.yaml"
@@ -18,12 +17,7 @@ RECEIVERS = {"critical": "penstock-page", "warning": "penstock-chat"}
 
 @pytest.fixture(scope="module", autouse=True)
 def tool() -> None:
-    if shutil.which("amtool") is None:
-        why = "ROUTES NOT TRIED: amtool is not here. On Debian: apt install prometheus-alertmanager"
-        # A build that is to prove something installs it (.ci/run).
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
+    program("amtool", package="prometheus-alertmanager")
 
 
 def amtool(*arguments: object) -> str:

@@ -22,7 +22,7 @@ from penstock.monitoring.performance import (
     predictions_of,
     realized,
 )
-from penstock.records.baseline import Baseline, ErrorBins
+from penstock.records.baseline import Baseline, ErrorBins, ScoreBins
 
 Rows = tuple[np.ndarray, np.ndarray]
 
@@ -387,6 +387,29 @@ def test_wrong_input_is_refused() -> None:
         realized(scores, named(truth[1:], baseline), baseline=baseline, metric="accuracy")
     with pytest.raises(InputError, match="a label is missing"):
         realized(scores[:2], ["no", None], baseline=baseline, metric="accuracy")
+    with pytest.raises(InputError, match="none of the 2 labels, such as '1', is a class"):
+        realized(scores[:2], ["1", "0"], baseline=baseline, metric="accuracy")
+    with pytest.raises(InputError, match=r"scores from 1\.5 to 1\.5 are no probabilities"):
+        estimate(np.full(40, 1.5), baseline=baseline, metric="accuracy")
+    numbers = number_baseline(rng, 500)
+    for label, words in (("x", "no number"), (float("inf"), "not a finite number")):
+        with pytest.raises(InputError, match=words):
+            realized(np.ones(1), [label], baseline=numbers, metric="mae")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"rows": (1, 0)}, "at least one row"),
+        ({"sums": (1.0,)}, "every bin has an edge"),
+        ({"hits": (1,)}, "every bin has an edge"),
+        ({"edges": (1.0, 0.5)}, "edges rise"),
+    ],
+)
+def test_bins_that_are_not_whole_are_refused(changes: dict[str, Any], words: str) -> None:
+    fields = {"edges": (0.5, 1.0), "rows": (1, 1), "sums": (0.2, 0.8), "hits": (0, 1)}
+    with pytest.raises(ValueError, match=words):
+        ScoreBins(**(fields | changes))
 
 
 def test_labels_of_a_class_that_the_model_does_not_know_are_wrong() -> None:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import shutil
 import socket
 import subprocess
 import threading
@@ -21,6 +19,7 @@ import httpx
 import pytest
 import yaml
 from monitor_parts import SPEC, Watch, drift, signal, worth
+from needs import program
 from serving_process import ROW, Server, Start
 
 from penstock.monitoring.exporter import served
@@ -82,12 +81,7 @@ def rules() -> dict[str, Any]:
 @contextlib.contextmanager
 def prometheus(folder: Path, jobs: dict[str, list[tuple[int, dict[str, str]]]]) -> Iterator[str]:
     """Yield the URL of one that reads these ports every second."""
-    program = shutil.which("prometheus")
-    if program is None:
-        why = "NO REAL PROMETHEUS: it is not on the PATH. On Debian: apt install prometheus"
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
+    found = program("prometheus", package="prometheus")
     (folder / "rules.json").write_text(json.dumps(rules()))
     scraped = [
         {
@@ -105,7 +99,7 @@ def prometheus(folder: Path, jobs: dict[str, list[tuple[int, dict[str, str]]]]) 
     }
     (folder / "prometheus.yml").write_text(json.dumps(config))
     port = free_port()
-    command = [program, f"--config.file={folder / 'prometheus.yml'}"]
+    command = [found, f"--config.file={folder / 'prometheus.yml'}"]
     command += [f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}"]
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)

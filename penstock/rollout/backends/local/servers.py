@@ -7,8 +7,8 @@ import secrets
 import sys
 from pathlib import Path
 
+from penstock.captures.files import Bounds
 from penstock.captures.spec import CapturesSpec
-from penstock.captures.writer import Bounds
 from penstock.processes import logs
 from penstock.processes import supervisor as process
 from penstock.processes.loopback import LOOPBACK
