@@ -103,6 +103,8 @@ lint: setup tree ## Check style, types, layers, and that generated files are cur
 	$(BIN)/python scripts/catalogue.py --check
 	$(BIN)/python scripts/component_metadata.py --check
 	$(BIN)/python scripts/decision_list.py --check
+	$(BIN)/python scripts/dashboard.py --check
+	$(BIN)/python scripts/alert_table.py --check
 	$(BIN)/python scripts/image_locks.py --check
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
@@ -131,6 +133,8 @@ catalogue: setup ## Write the documents that are generated from the code
 	$(BIN)/python scripts/catalogue.py
 	$(BIN)/python scripts/component_metadata.py
 	$(BIN)/python scripts/decision_list.py
+	$(BIN)/python scripts/dashboard.py
+	$(BIN)/python scripts/alert_table.py
 
 # Every target below that begins with bench-, in this order.
 BENCHES := $(filter-out bench-page,$(shell sed -n 's/^\(bench-[a-z]*\):.*/\1/p' $(firstword $(MAKEFILE_LIST))))

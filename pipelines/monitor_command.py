@@ -151,7 +151,11 @@ def _metrics(monitor: Monitor, port: int | None) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             bound = stack.enter_context(
-                served(port, read=lambda: monitor.folder.glance(service=monitor.service))
+                served(
+                    port,
+                    read=lambda: monitor.folder.glance(service=monitor.service),
+                    spec=monitor.spec,
+                )
             )
         except OSError as error:
             raise UsageError(

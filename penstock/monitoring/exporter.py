@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, get_args
 
+from penstock.monitoring.spec import MonitoringSpec
 from penstock.records.monitoring import ActionKind, MonitorState, VerdictKind
 
 if TYPE_CHECKING:
@@ -16,22 +17,23 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 
 
-def exposition(state: MonitorState) -> str:
+def exposition(state: MonitorState, *, spec: MonitoringSpec) -> str:
     """Return the figures in Prometheus' text format, as its textfile collector reads them."""
     from prometheus_client import CollectorRegistry, generate_latest
 
     registry = CollectorRegistry()
-    registry.register(_Collector(lambda: state))
+    registry.register(_Collector(lambda: state, spec))
     return generate_latest(registry).decode()
 
 
 @contextlib.contextmanager
-def served(port: int, *, read: Callable[[], MonitorState]) -> Iterator[int]:
+def served(port: int, *, read: Callable[[], MonitorState], spec: MonitoringSpec) -> Iterator[int]:
     """Serve the figures on a port of this machine while the block runs; yield the port.
 
     Args:
         port: On loopback; 0 takes a free one.
         read: Returns the state as it stands.
+        spec: How the service is watched.
 
     Raises:
         OSError: If the port is in use.
@@ -39,7 +41,7 @@ def served(port: int, *, read: Callable[[], MonitorState]) -> Iterator[int]:
     from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry()
-    registry.register(_Collector(read))
+    registry.register(_Collector(read, spec))
     server, thread = start_http_server(port, addr=LOOPBACK, registry=registry)
     try:
         yield int(server.server_port)
@@ -52,8 +54,9 @@ def served(port: int, *, read: Callable[[], MonitorState]) -> Iterator[int]:
 class _Collector:
     """The figures of a state; prometheus_client's own metrics would be a second memory of them."""
 
-    def __init__(self, read: Callable[[], MonitorState]) -> None:
+    def __init__(self, read: Callable[[], MonitorState], spec: MonitoringSpec) -> None:
         self._read = read
+        self._spec = spec
 
     def describe(self) -> list[Metric]:
         """Return nothing: the figures depend on the state."""
@@ -62,10 +65,26 @@ class _Collector:
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
         state = self._read()
+        yield from _settings(self._spec, state.service)
         yield from _verdict(state)
         yield from _counted(state)
         yield from _tests(state)
         yield from _performance(state)
+
+
+def _settings(spec: MonitoringSpec, service: str) -> Iterator[Metric]:
+    """Yield what an alert compares with: how late is late, and how often an alarm is false."""
+    from prometheus_client.core import GaugeMetricFamily
+
+    for name, text, value in (
+        ("penstock_monitor_period_seconds", "Time between two looks", spec.seconds),
+        (
+            "penstock_monitor_false_alarms_per_year",
+            "How many false alarms a year are accepted, on the average",
+            spec.false_alarms_per_year,
+        ),
+    ):
+        yield _one(GaugeMetricFamily, name, text, service, value)
 
 
 def _verdict(state: MonitorState) -> Iterator[Metric]:

@@ -141,7 +141,7 @@ class Monitor:
             text = with_navigation(text, links=[(self.service, self.index), ("Monitor", "")])
         with writing(self.folder.page):
             files.write_text(self.folder.page, text)
-            files.write_text(self.folder.metrics, exporter.exposition(state))
+            files.write_text(self.folder.metrics, exporter.exposition(state, spec=self.spec))
 
 
 def _message(notice: Notice, state: MonitorState) -> Message:

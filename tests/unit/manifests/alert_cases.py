@@ -22,7 +22,7 @@ class Case:
         series: What Prometheus reads, from minute 0.
         fires: From and until when (exclusive), in minutes. A minute before and after each is not
             looked at: Prometheus 3 reads a range without its left edge, 2 with it.
-        model: The model's labels on the alert.
+        model: The model's labels on the alert; by its name the alert is grouped, as `service`.
         looks: The minutes that are looked at.
         every: Minutes between two evaluations.
     """
@@ -38,7 +38,8 @@ class Case:
     def document(self, rules: str) -> dict[str, Any]:
         """Return it as `promtool test rules` takes it."""
         asked = f'ALERTS{{alertname="{self.alert}",alertstate="firing"}}'
-        labels = ",".join(f'{key}="{value}"' for key, value in self.model.items())
+        grouped = {"service": self.model["model"]} if "model" in self.model else {}
+        labels = ",".join(f'{key}="{value}"' for key, value in (self.model | grouped).items())
         sample = {"labels": f"{asked[:-1]},{labels}}}", "value": 1}
         looks = [
             {
@@ -503,4 +504,101 @@ DROPPED = (
     ),
 )
 
-CASES = (*ERRORS, *SLOW, *MODELS, *SCRAPED, *RESTARTS, *UNSEEN, *MISSING, *DROPPED)
+
+def spool(waiting: str, shipped: str, *, pod: str = "a") -> Series:
+    return {
+        named("penstock_capture_spool_bytes", pod=pod): waiting,
+        named("penstock_capture_shipped_timestamp_seconds", pod=pod): shipped,
+    }
+
+
+EACH_MINUTE = f"0+60x{LENGTH - 1}"
+SPOOL = CREDIT | {"pod": "a"}
+SHIPPED = (
+    Case(
+        "PenstockCaptureNotShipped",
+        "rows are shipped each minute",
+        spool(steady(10_000), EACH_MINUTE),
+        model=SPOOL,
+    ),
+    Case(
+        "PenstockCaptureNotShipped",
+        "nobody asks, and nothing waits",
+        spool(steady(0), steady(0)),
+        model=SPOOL,
+    ),
+    Case(
+        "PenstockCaptureNotShipped",
+        "the first request after two hours",
+        spool(" ".join(["0"] * 110 + ["500"] * 10), steady(0)),
+        model=SPOOL,
+    ),
+    Case(
+        "PenstockCaptureNotShipped",
+        "the store is away for an hour, for one of two pods",
+        spool(
+            f"_x19 0+10000x59 {steady(10_000, minutes=40)}",
+            f"_x19 1200+0x59 4800+60x{LENGTH - 81}",
+        )
+        | spool(steady(10_000), EACH_MINUTE, pod="b"),
+        fires=[(51, 80)],
+        model=SPOOL,
+    ),
+)
+
+
+def thread(values: str, *, pod: str = "a", thread: str = "capture") -> Series:
+    return {named("penstock_thread_up", pod=pod, thread=thread): values}
+
+
+FAILED = CREDIT | {"pod": "b", "thread": "capture"}
+THREADS = (
+    Case("PenstockThreadFailed", "nothing is wrong", thread(steady(), pod="b"), model=FAILED),
+    Case(
+        "PenstockThreadFailed",
+        "one of a server's two, then the pod is replaced",
+        thread(steady(), pod="b", thread="log")
+        | thread(steady())
+        | thread(" ".join(["1"] * 30 + ["0"] * 40 + ["stale"]), pod="b")
+        | thread(steady(begin=71), pod="c"),
+        fires=[(31, 70)],
+        model=FAILED,
+    ),
+)
+
+STUCK = (
+    Case(
+        "PenstockCanaryStuck",
+        "one version, two servers",
+        info(steady()) | info(steady(), pod="b"),
+        model=GONE,
+    ),
+    Case("PenstockCanaryStuck", "two models", info(steady()) | info(steady(), FRAUD), model=GONE),
+    Case(
+        "PenstockCanaryStuck",
+        "a rollout of half an hour",
+        info(steady(end=62)) | info(steady(begin=30), NEXT, pod="b"),
+        model=GONE,
+    ),
+    Case(
+        "PenstockCanaryStuck",
+        "nobody judges the candidate, until somebody rolls it back",
+        info(steady()) | info(steady(begin=10, end=100), NEXT, pod="b"),
+        fires=[(70, 100)],
+        model=GONE,
+    ),
+)
+
+CASES = (
+    *ERRORS,
+    *SLOW,
+    *MODELS,
+    *SCRAPED,
+    *RESTARTS,
+    *UNSEEN,
+    *MISSING,
+    *DROPPED,
+    *SHIPPED,
+    *THREADS,
+    *STUCK,
+)

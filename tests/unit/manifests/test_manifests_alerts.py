@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 import yaml
-from alert_cases import CASES, Case
+from alert_cases import CASES as MODEL_CASES
+from alert_cases import Case
+from monitor_alert_cases import MONITOR_CASES
 from needs import program
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "manifests/components/monitoring/rules.yaml"
 SPEC = yaml.safe_load(RULES.read_text())["spec"]
+CASES = (*MODEL_CASES, *MONITOR_CASES)
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,15 @@ def test_an_alert_fires_when_it_should_and_no_longer(case: Case, rules: Path) ->
     test.write_text(yaml.safe_dump(case.document(rules.name)))
     done = promtool("test", "rules", test)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_guides_command_takes_the_envelope_away() -> None:
+    text = (ROOT / "docs/dashboards.md").read_text()
+    (command,) = (line for line in text.splitlines() if line.startswith("    sed "))
+    program, _, file = command.partition(">")
+    assert file.strip() == "penstock-rules.yml"
+    done = subprocess.run(program, shell=True, cwd=ROOT, capture_output=True, check=True)
+    assert yaml.safe_load(done.stdout) == SPEC
 
 
 def alerts() -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from manifests_check import wiring
 from manifests_check.__main__ import CannotCheckError, builder, documents, main, read_versions
 
 import penstock
+from penstock.processes.supervised import Supervised
 from penstock.records.model import Model
 from penstock.rollout.spec import PrometheusSpec, QueriesSpec
 from penstock.serving import launch
@@ -349,11 +351,14 @@ def alerts() -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def exposed() -> dict[str, set[str]]:
-    """Each series of a real server and its labels."""
+def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+    """Each series of a real server and of a monitor, and its labels."""
     import numpy as np
 
+    from penstock.monitoring.exporter import exposition
+    from penstock.monitoring.spec import MonitoringSpec
     from penstock.records.dataset import Column
+    from penstock.records.monitoring import MonitorState
 
     record = Model(
         name="m", task="binary", target="t", classes=("a", "b"), positive="b", threshold=0.5,
@@ -367,8 +372,12 @@ def exposed() -> dict[str, set[str]]:
     )  # fmt: skip
     metrics.answered(500, "v1", "live", 0.1)
     metrics.scored(np.array([0.5]), ["yes"], origin="live", missing={"job": 1}, unseen={"job": 1})
+    metrics.watch(Supervised("capture", lambda: None))
+    metrics.watch_spool(tmp_path_factory.mktemp("spool"))
+    state = MonitorState(service="m", time=datetime.now(UTC))
+    said = metrics.exposition("text/plain")[0].decode() + exposition(state, spec=MonitoringSpec())
     series: dict[str, set[str]] = {}
-    for line in metrics.exposition("text/plain")[0].decode().splitlines():
+    for line in said.splitlines():
         if not line.startswith("#"):
             name, _, labels = line.partition("{")
             series.setdefault(name.split()[0], set()).update(re.findall(r'(\w+)="', labels))
@@ -384,13 +393,13 @@ def exposed() -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("rule", alerts(), ids=lambda rule: str(rule["alert"]))
-def test_alerts_speak_of_series_and_labels_that_a_server_has(
+def test_alerts_speak_of_series_and_labels_that_there_are(
     rule: dict[str, Any], exposed: dict[str, set[str]]
 ) -> None:
     named = set(re.findall(r"\bpenstock[_:][\w:]+|\bup\b|\bprocess_\w+", rule["expr"]))
     assert named
     assert named <= exposed.keys()
-    known = set.union(*(exposed[name] for name in named)) | {"namespace"}
+    known = set.union(*(exposed[name] for name in named)) | {"namespace", "pod"}
     grouped = {x for g in re.findall(r"by \(([^)]*)\)", rule["expr"]) for x in g.split(", ")}
     matched = set(re.findall(r"(\w+)(?:=~|!=|=)\"", rule["expr"]))
     assert grouped | matched <= known

@@ -5,10 +5,11 @@ from __future__ import annotations
 import urllib.request
 from datetime import timedelta
 
-from monitor_parts import BEGIN, THRESHOLD, Watch, drift, signal, worth
+from monitor_parts import BEGIN, SPEC, THRESHOLD, Watch, drift, signal, worth
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.monitoring.exporter import exposition, served
+from penstock.monitoring.spec import MonitoringSpec
 from penstock.records.monitoring import MonitorState
 
 
@@ -27,7 +28,7 @@ def test_the_figures_are_those_of_the_state() -> None:
     watch = Watch()
     watch.look(performance=worth(estimated=0.9))
     watch.look(rows=900, lost=5, drift=drift(9, signal()), performance=worth(realized=0.88))
-    found = samples(exposition(watch.state))
+    found = samples(exposition(watch.state, spec=SPEC))
     assert found["penstock_monitor_verdict", "drifted"] == 1
     assert found["penstock_monitor_verdict", "healthy"] == 0
     assert found["penstock_monitor_rows_total",] == 1900
@@ -42,8 +43,15 @@ def test_the_figures_are_those_of_the_state() -> None:
     assert found["penstock_monitor_last_look_timestamp_seconds",] == last
 
 
+def test_an_alert_can_tell_how_late_is_late_and_how_often_an_alarm_is_false() -> None:
+    spec = MonitoringSpec(every="15m", false_alarms_per_year=2)
+    found = samples(exposition(MonitorState(service="loans"), spec=spec))
+    assert found["penstock_monitor_period_seconds",] == 900
+    assert found["penstock_monitor_false_alarms_per_year",] == 2
+
+
 def test_before_the_first_look_no_verdict_holds() -> None:
-    found = samples(exposition(MonitorState(service="loans")))
+    found = samples(exposition(MonitorState(service="loans"), spec=SPEC))
     verdicts = {key: value for key, value in found.items() if key[0] == "penstock_monitor_verdict"}
     assert len(verdicts) == 5
     assert set(verdicts.values()) == {0}
@@ -52,7 +60,7 @@ def test_before_the_first_look_no_verdict_holds() -> None:
 
 def test_they_are_served_as_they_stand() -> None:
     watch = Watch()
-    with served(0, read=lambda: watch.state) as port:
+    with served(0, read=lambda: watch.state, spec=SPEC) as port:
         for rows in (0, 1000):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
                 found = samples(answer.read().decode())

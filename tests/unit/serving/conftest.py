@@ -18,6 +18,8 @@ from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
 from penstock.export.export import export
 from penstock.records.export import FOLDER
+from penstock.records.model import Model
+from penstock.records.reference import FILE_NAME, Reference, ReferenceColumn
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,23 @@ def with_record(
         return folder
 
     return copy
+
+
+@pytest.fixture(scope="session")
+def trained(with_record: Callable[..., Path]) -> Path:
+    """A model with levels and the distribution of its training rows, as `train` writes them."""
+    place = with_record(levels=[{"column": "job", "values": ["clerk", "nurse", "pilot"]}])
+    columns = Model.read(place / "penstock.json").columns
+    reference = Reference(
+        dataset="xxh3-128:00000000000000000000000000000001",
+        rows=200,
+        columns=tuple(
+            ReferenceColumn(name=column.name, type=column.type, nulls=10 * index)
+            for index, column in enumerate(columns)
+        ),
+    )
+    reference.write(place / FILE_NAME)
+    return place
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import httpx
@@ -13,17 +12,20 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 from serving_process import ROW, Server, Start
 
-from penstock.records.model import Model
-from penstock.records.reference import FILE_NAME, Reference, ReferenceColumn
+from penstock.records.reference import FILE_NAME, Reference
 
 RULES = Path(__file__).parents[3] / "manifests/components/monitoring/rules.yaml"
+MONITOR = "penstock-monitor"
+"""The group of rules that is about what the monitor says."""
 TARGET = {"namespace", "pod"}
 """Labels that Prometheus' operator adds to what a pod says."""
 
 
 def expressions() -> str:
-    spec = yaml.safe_load(RULES.read_text())["spec"]
-    return "\n".join(rule["expr"] for group in spec["groups"] for rule in group["rules"])
+    """Return all that alerts ask of a server."""
+    groups = yaml.safe_load(RULES.read_text())["spec"]["groups"]
+    rules = [rule for group in groups if group["name"] != MONITOR for rule in group["rules"]]
+    return "\n".join(rule["expr"] for rule in rules)
 
 
 def scraped(server: Server) -> dict[str, list[Mapping[str, str]]]:
@@ -37,30 +39,13 @@ def scraped(server: Server) -> dict[str, list[Mapping[str, str]]]:
 
 
 @pytest.fixture(scope="module")
-def folder(models: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model with the distribution of its training rows, as `train` writes it."""
-    place = tmp_path_factory.mktemp("trained") / "model"
-    shutil.copytree(models(), place)
-    columns = Model.read(place / "penstock.json").columns
-    reference = Reference(
-        dataset="xxh3-128:00000000000000000000000000000001",
-        rows=200,
-        columns=tuple(
-            ReferenceColumn(name=column.name, type=column.type, nulls=10 * index)
-            for index, column in enumerate(columns)
-        ),
-    )
-    reference.write(place / FILE_NAME)
-    return place
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path, start: Start) -> Server:
-    return start(folder)
+def server(trained: Path, start: Start, tmp_path_factory: pytest.TempPathFactory) -> Server:
+    home = tmp_path_factory.mktemp("captures")
+    return start(trained, "--capture", str(home / "spool"), "--capture-to", str(home / "store"))
 
 
 def test_all_that_an_alert_divides_by_is_there_before_the_first_request(
-    server: Server, folder: Path
+    server: Server, trained: Path
 ) -> None:
     series = scraped(server)
     asked = set(re.findall(r"\b(?:penstock|process)_\w+", expressions()))
@@ -74,7 +59,7 @@ def test_all_that_an_alert_divides_by_is_there_before_the_first_request(
     assert missing == {
         labels["feature"] for labels in series["penstock_feature_missing_in_training_ratio"]
     }
-    reference = Reference.read(folder / FILE_NAME)
+    reference = Reference.read(trained / FILE_NAME)
     for column in reference.columns:
         if column.name in missing:
             share = server.metric("penstock_feature_missing_in_training_ratio", feature=column.name)
