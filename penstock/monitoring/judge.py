@@ -26,6 +26,7 @@ from penstock.records.monitoring import (
     Detected,
     Looked,
     MonitorState,
+    Performance,
     SignalFigure,
     Verdict,
     VerdictKind,
@@ -71,7 +72,7 @@ def judge(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Verdi
         failing=case.failing,
         sight=case.sight,
         suspicious=case.suspicious,
-        labelled=bool(state.labelled or (looked.performance and looked.performance.realized)),
+        labelled=case.labelled,
         again=spec.retrain != "never",
     )
     suggests, bar = suggestion(
@@ -137,6 +138,14 @@ class _Case:
     @property
     def alarms(self) -> tuple[Alarm, ...]:
         return tuple(one for one in (self.drift, self.loss) if one is not None)
+
+    @property
+    def labelled(self) -> Performance | None:
+        """What the predictions were worth when labels came last."""
+        seen = self.looked.performance
+        if seen is not None and seen.realized is not None:
+            return seen
+        return self.state.worth if self.state.version == self.looked.version else None
 
     @cached_property
     def worse(self) -> bool:

@@ -267,6 +267,10 @@ def following(
             }
         ),
     }
+    if looked.performance is not None and looked.performance.realized is not None:
+        changes["worth"] = looked.performance
+    elif not same:
+        changes["worth"] = None
     if looked.rows:
         changes["last"] = looked.model_copy(update={"counts": None, "progress": Progress()})
     elif not same:

@@ -84,8 +84,17 @@ def change(figure: SignalFigure) -> str:
     )
 
 
-def effect(performance: Performance | None) -> list[str]:
-    """Return what the model is worth in the window: estimated, and with labels."""
+def effect(
+    performance: Performance | None, labelled: Performance | None, *, when: datetime | None
+) -> list[str]:
+    """Return what the model is worth: estimated, and with labels.
+
+    Args:
+        performance: Of the last look that had rows.
+        labelled: Of the last one that had labels.
+        when: The time of that one.
+    """
+    performance = performance or labelled
     if performance is None:
         return []
     known, name = performance.reference, performance.metric
@@ -97,10 +106,10 @@ def effect(performance: Performance | None) -> list[str]:
         )
     elif performance.not_estimated:
         said.append(f"{name} is not estimated: {performance.not_estimated.rstrip('.')}.")
-    if performance.realized is not None:
+    if labelled is not None and labelled.realized is not None:
         said.append(
-            f"On {performance.labels:,} rows whose labels came {name} is "
-            f"{figure_text(performance.realized)}."
+            f"On {labelled.labels:,} rows whose labels came by {moment(when)} {labelled.metric} is "
+            f"{figure_text(labelled.realized)}."
         )
     return said
 
