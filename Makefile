@@ -52,18 +52,48 @@ test-cluster: setup ## The whole journey on the cluster of KUBECONFIG (docs/exis
 	@command -v kubectl >/dev/null || { echo "kubectl is not here"; exit 1; }
 	KUBECONFIG="$(KUBECONFIG)" PENSTOCK_TEST_CLUSTER=1 $(BIN)/pytest -vv tests/cluster
 
+# What the extra dev asks for keeps some of the others up, so the extra laptop has an environment of its own.
+.PHONY: test-oldest test-oldest-units test-oldest-example
+test-oldest: test-oldest-units test-oldest-example ## Run the quick unit tests, and the example, with the oldest dependencies that pyproject.toml allows; half an hour
+
 OLDEST := build/oldest
-.PHONY: test-oldest
-test-oldest: setup | build ## Run the quick unit tests with the oldest dependencies that pyproject.toml allows
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --extra dev --no-header \
-	  pyproject.toml --output-file $(OLDEST).txt
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(OLDEST)
-	$(BIN)/uv pip sync --quiet --python $(OLDEST)/bin/python $(OLDEST).txt requirements-setup.lock
-	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --no-deps --no-build-isolation --editable .
+define oldest # extra, environment
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --upgrade --resolution lowest-direct --extra $(1) --no-header \
+	  pyproject.toml --output-file $(2).txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(2)
+	$(BIN)/uv pip sync --quiet --python $(2)/bin/python $(2).txt requirements-setup.lock
+	$(BIN)/uv pip install --quiet --python $(2)/bin/python --no-deps --no-build-isolation --editable .
+endef
+
+test-oldest-units: setup | build
+	$(call oldest,dev,$(OLDEST))
 	OMP_WAIT_POLICY=PASSIVE $(OLDEST)/bin/pytest -W ignore::ImportWarning -n auto --dist loadgroup -m "not slow and not long and not exhaustive" tests/unit
+
+test-oldest-example: setup | build
+	$(call oldest,laptop,$(OLDEST)-laptop)
+	rm -rf $(OLDEST)-example
+	$(OLDEST)-laptop/bin/penstock example $(OLDEST)-example --rows 6000
+	$(OLDEST)-laptop/bin/penstock run $(OLDEST)-example/project.yaml --set deployment.port=0 --set training.trials=2
+	$(OLDEST)-laptop/bin/penstock compile $(OLDEST)-example/project.yaml -o $(OLDEST)-example/release.yaml
+	$(OLDEST)-laptop/bin/penstock stop $(OLDEST)-example/project.yaml
 
 package: setup ## Build wheel and sdist into dist/, and try the wheel as a stranger would; a minute
 	$(BIN)/python scripts/package.py
+
+# With what was tested: whoever installs later may get later releases of them.
+.PHONY: sbom release-prepare release-check
+sbom: setup | build ## Write build/penstock.cdx.json (CycloneDX): what an install of the extra laptop brings
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --extra laptop --constraint requirements.lock --no-header \
+	  pyproject.toml --output-file build/laptop.txt
+	$(BIN)/cyclonedx-py requirements build/laptop.txt --pyproject pyproject.toml --output-reproducible --of JSON -o build/penstock.cdx.json
+
+RELEASE ?=
+TAG     ?= v$(VERSION)
+release-prepare: ## Write version RELEASE=X.Y.Z and the date wherever they stand (docs/releasing.md)
+	$(PYTHON) scripts/release_version.py prepare "$(RELEASE)"
+
+release-check: | build ## Say whether TAG=vX.Y.Z may be released; write build/notes.md from the changelog
+	$(PYTHON) scripts/release_version.py check "$(TAG)" --notes build/notes.md
 
 lint: setup tree ## Check style, types, layers, and that generated files are current
 	$(BIN)/ruff check .
@@ -75,6 +105,7 @@ lint: setup tree ## Check style, types, layers, and that generated files are cur
 	$(BIN)/python scripts/decision_list.py --check
 	$(BIN)/python scripts/image_locks.py --check
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/codespell
 	$(BIN)/python scripts/house_words.py
 
@@ -91,6 +122,10 @@ tree:
 format: setup ## Rewrite the code in the house style
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+.PHONY: pictures
+pictures: setup ## Take the tutorial's pictures (docs/images) of a real run, with Chromium; 3 minutes
+	$(BIN)/python scripts/tutorial_pictures.py
 
 catalogue: setup ## Write the documents that are generated from the code
 	$(BIN)/python scripts/catalogue.py
@@ -151,7 +186,7 @@ bench-serving: setup | build ## The server against mlflow, MLServer, kserve and 
 bench-wide: setup | build ## How the cost of each step grows from 500 to 2,000 columns, beside one bare fit
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_wide.py --json build/bench-wide.json
 
-bench-split: setup | build ## Whether the holdout tells how fresh rows do where rows repeat; 4 minutes
+bench-split: setup | build ## Whether the holdout predicts how fresh rows do where rows repeat; 4 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_split.py --json build/bench-split.json
 
 bench-explain: setup | build ## SHAP values beside the library shap: CPU with imports, and the values; 5 minutes

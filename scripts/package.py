@@ -1,11 +1,14 @@
 """Build the wheel and the sdist into dist/, and try the wheel in environments of its own.
 
-As a stranger does it: install the wheel bare, do what an error says, and release the example. Exit
-with 1 at the first thing that is not as it must be.
+Both are the same bytes wherever the same commit is built. The wheel is tried as a stranger does it:
+install it bare, do what an error says, and release the example. Exit with 1 at the first thing that
+is not as it must be.
 """
 
 from __future__ import annotations
 
+import functools
+import gzip
 import os
 import re
 import shutil
@@ -92,24 +95,83 @@ def main() -> int:
 
 
 def _build() -> None:
-    """Build the sdist, the wheel from it, and a wheel from the tree: both wheels hold the same."""
+    """Build sdist and wheel; one of the tree holds the same, and so does what is built again."""
     shutil.rmtree(DIST, ignore_errors=True)
-    isolated = ("--quiet", "--no-build-isolation", "--python", sys.executable)
-    run(UV, "build", *isolated, "--out-dir", DIST, ROOT)
-    # What setuptools left in build/ from another day would be taken into a wheel of the tree.
-    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)
+    # What setuptools left from another day would be taken in.
+    for left in (ROOT / "build" / "lib", ROOT / "penstock.egg-info"):
+        shutil.rmtree(left, ignore_errors=True)
+    # A wheel has the modes of the files that it was made of.
+    os.umask(0o022)
+    _build_from(ROOT, DIST)
     with tempfile.TemporaryDirectory() as scratch:
-        run(UV, "build", *isolated, "--wheel", "--out-dir", scratch, ROOT)
-        ours = _members(next(Path(scratch).glob("*.whl")))
-    theirs = _members(_built("*.whl"))
-    different = sorted(
-        name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
-    )
-    _require(not different, f"the wheel from the sdist is another in {', '.join(different)}")
+        place = Path(scratch)
+        _uv_build("--wheel", "--out-dir", place / "of-the-tree", ROOT)
+        ours, theirs = _members(_built("*.whl", place / "of-the-tree")), _members(_built("*.whl"))
+        different = sorted(
+            name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name)
+        )
+        _require(not different, f"the wheel from the sdist is another in {', '.join(different)}")
+        _build_again(place)
     with tarfile.open(_built("*.tar.gz")) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     for needed in ("LICENSE", "README.md", "pyproject.toml", "penstock/reports/page.css"):
         _require(needed in names, f"the sdist lacks {needed}")
+
+
+@functools.cache
+def _epoch() -> int:
+    """Return the time that every file of the archives gets: the commit's, where none is given."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    return int(given or run("git", "log", "-1", "--format=%ct"))
+
+
+def _build_from(tree: Path, output: Path) -> None:
+    """Build the sdist of a tree, and the wheel from the sdist."""
+    _uv_build("--sdist", "--out-dir", output, tree)
+    sdist = _built("*.tar.gz", output)
+    _without_traces(sdist)
+    _uv_build("--wheel", "--out-dir", output, sdist)
+
+
+def _build_again(place: Path) -> None:
+    """Build from the sdist what was built from the tree: other times and modes, the same bytes."""
+    with tarfile.open(_built("*.tar.gz")) as sdist:
+        sdist.extractall(place, filter="data")
+    tree = next(place.glob("penstock-*"))
+    # What setuptools added to the sdist is not in a checkout.
+    shutil.rmtree(tree / "penstock.egg-info")
+    for made in ("PKG-INFO", "setup.cfg"):
+        (tree / made).unlink()
+    for path in tree.rglob("*"):
+        path.chmod(0o700 if path.is_dir() or path.stat().st_mode & 0o100 else 0o600)
+        os.utime(path)
+    _build_from(tree, place / "again")
+    for pattern in ("*.tar.gz", "*.whl"):
+        first, again = _built(pattern), _built(pattern, place / "again")
+        _require(first.read_bytes() == again.read_bytes(), f"{first.name} built again is another")
+
+
+def _without_traces(sdist: Path) -> None:
+    """Take out of an sdist what setuptools leaves in it of the machine: times, owners and modes."""
+    clean = sdist.with_suffix(".clean")
+    with (
+        tarfile.open(sdist) as archive,
+        clean.open("wb") as raw,
+        # The header of gzip has a name and a time as well.
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=_epoch()) as zipped,
+        tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as again,
+    ):
+        for old in sorted(archive.getmembers(), key=lambda member: member.name):
+            new = tarfile.TarInfo(old.name)
+            new.type, new.size, new.mtime = old.type, old.size, _epoch()
+            new.mode = 0o755 if old.isdir() or old.mode & 0o100 else 0o644
+            again.addfile(new, archive.extractfile(old) if old.isfile() else None)
+    clean.replace(sdist)
+
+
+def _uv_build(*arguments: str | Path) -> None:
+    build = (UV, "build", "--quiet", "--no-build-isolation", "--python", sys.executable)
+    run(*build, *arguments, SOURCE_DATE_EPOCH=str(_epoch()))
 
 
 def _bare(place: Path) -> tuple[str, str]:
@@ -155,21 +217,23 @@ def _whole(place: Path, *, extra: str) -> None:
     _require("Stopped" in stopped, "nothing was left serving")
 
 
-def run(*command: str | Path, where: Path = ROOT) -> str:
+def run(*command: str | Path, where: Path = ROOT, **variables: str) -> str:
     """Run a command that has to succeed and return what it prints."""
-    done = _process(*command, where=where)
+    done = _process(*command, where=where, **variables)
     _require(done.returncode == 0, f"{command}: {done.stdout}{done.stderr}")
     return done.stdout
 
 
-def _process(*command: str | Path, where: Path) -> subprocess.CompletedProcess[str]:
+def _process(
+    *command: str | Path, where: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
     # Of this environment nothing is to be seen in the new ones.
-    hidden = ("PYTHON", "PENSTOCK", "MLFLOW", "VIRTUAL_ENV")
+    hidden = ("PYTHON", "PENSTOCK", "MLFLOW", "VIRTUAL_ENV", "SOURCE_DATE_EPOCH")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
     return subprocess.run(
         [str(part) for part in command],
         cwd=where,
-        env=environment,
+        env=environment | variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -177,8 +241,8 @@ def _process(*command: str | Path, where: Path) -> subprocess.CompletedProcess[s
     )
 
 
-def _built(pattern: str) -> Path:
-    return next(DIST.glob(pattern))
+def _built(pattern: str, folder: Path = DIST) -> Path:
+    return next(folder.glob(pattern))
 
 
 def _members(wheel: Path) -> dict[str, bytes]:

@@ -132,7 +132,7 @@ def _share(text: str) -> float:
 def run(
     options: argparse.Namespace, *, build: Build | None = None, notes: Mapping[str, Any] = {}
 ) -> int:
-    """Load what `options` name and serve it until told to stop; return the exit code.
+    """Load what `options` name and serve it until SIGTERM; return the exit code.
 
     Args:
         options: From `parser`.

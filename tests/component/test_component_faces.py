@@ -9,6 +9,8 @@ import pytest
 import yaml
 from kfp import compiler
 
+import penstock
+
 ROOT = Path(__file__).parents[2]
 FACES = sorted(path.stem for path in (ROOT / "components").glob("[a-z]*.py"))
 
@@ -40,7 +42,7 @@ def test_it_installs_nothing(face: dict) -> None:
 
 def test_its_image_is_ours_at_this_version(face: dict) -> None:
     assert face["container"]["image"].startswith("penstock/")
-    assert face["container"]["image"].endswith(":0.1.0")
+    assert face["container"]["image"].endswith(f":{penstock.__version__}")
 
 
 def test_it_returns_at_most_one_plain_value(face: dict) -> None:
@@ -71,6 +73,6 @@ def test_the_image_can_come_from_elsewhere(monkeypatch: pytest.MonkeyPatch) -> N
     from penstock.components._image import image
 
     monkeypatch.setenv("PENSTOCK_IMAGE_PREFIX", "registry.internal/ml/")
-    assert image("data") == "registry.internal/ml/data:0.1.0"
+    assert image("data") == f"registry.internal/ml/data:{penstock.__version__}"
     monkeypatch.setenv("PENSTOCK_IMAGE_DATA", "elsewhere/data@sha256:0")
     assert image("data") == "elsewhere/data@sha256:0"

@@ -31,7 +31,7 @@ case $call in
   "docker image inspect "*) test ! -e "$STUB/no-images" ;;
   "curl "*) echo "from ${!#}" >"$(after --output)" ;;
   "kubectl config view "*) cat "$STUB/server" 2>/dev/null || echo https://127.0.0.1:40001 ;;
-  "kubectl kustomize "*) printf '  image: penstock/mlflow:0.1.0\n  image: penstock/serving:0.1.0\n' ;;
+  "kubectl kustomize "*) for name in mlflow serving; do echo "  image: penstock/$name:$(cat "$STUB/version")"; done ;;
   *" get namespace "*installed*) cat "$STUB/mark-$(after namespace)" 2>/dev/null ;;
   *" annotate namespace "*)
     for argument in "$@"; do case $argument in penstock/installed=*) echo "${argument#*=}" >"$STUB/mark-$(after namespace)" ;; esac; done ;;

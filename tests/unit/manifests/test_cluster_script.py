@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import penstock
+
 ROOT = Path(__file__).parents[3]
 TOOLS = ("kind", "minikube", "kubectl", "docker", "curl", "git", "sleep")
 
@@ -53,6 +55,7 @@ def machine(tmp_path: Path) -> Machine:
     (tmp_path / "bin").mkdir()
     for tool in TOOLS:
         (tmp_path / "bin" / tool).symlink_to(Path(__file__).parent / "stub_tool.sh")
+    (tmp_path / "version").write_text(penstock.__version__)
     return Machine(tmp_path)
 
 
@@ -181,7 +184,7 @@ def test_an_image_that_was_not_built_is_named(machine: Machine) -> None:
     machine.write("no-images", "")
     done = machine("up", "kind")
     assert done.returncode != 0
-    assert "image penstock/data:0.1.0 is not on this machine" in done.stderr
+    assert f"image penstock/data:{penstock.__version__} is not on this machine" in done.stderr
     assert "make images" in done.stderr
     assert "what is not ready" not in done.stderr
 
@@ -189,7 +192,8 @@ def test_an_image_that_was_not_built_is_named(machine: Machine) -> None:
 @pytest.mark.parametrize("cluster", ["kind", "minikube"])
 def test_what_models_and_what_steps_run_is_loaded(machine: Machine, cluster: str) -> None:
     assert machine("up", cluster).returncode == 0
-    wanted = [f"penstock/{name}:0.1.0" for name in ("data", "deploy", "mlflow", "serving", "train")]
+    names = ("data", "deploy", "mlflow", "serving", "train")
+    wanted = [f"penstock/{name}:{penstock.__version__}" for name in names]
     loads = {
         "kind": [f"kind load docker-image {' '.join(wanted)} --name penstock"],
         "minikube": [f"minikube image load {image} -p penstock" for image in wanted],

@@ -1,4 +1,4 @@
-"""The workflow that releases: what it may do, and what it runs."""
+"""The workflows: what they may do, and what the one that releases runs."""
 
 from __future__ import annotations
 
@@ -6,18 +6,37 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[3]
+WORKFLOWS = sorted((ROOT / ".github/workflows").glob("*.yml"))
 TEXT = (ROOT / ".github/workflows/release.yml").read_text(encoding="utf-8")
 RELEASE: dict[str, Any] = yaml.safe_load(TEXT)
 
 
-def test_every_action_of_a_release_is_pinned_to_a_commit() -> None:
-    used = re.findall(r"uses: (.*)", TEXT)
-    assert len(used) > 10
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_every_action_is_pinned_to_a_commit(workflow: Path) -> None:
+    used = re.findall(r"uses: (.*)", workflow.read_text(encoding="utf-8"))
+    assert used
     for action in used:
         assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
+
+
+@pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)
+def test_a_checkout_leaves_no_token_behind(workflow: Path) -> None:
+    jobs = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    checkouts = [step for step in steps if step.get("uses", "").startswith("actions/checkout@")]
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+@pytest.mark.parametrize("name", ["ci", "kind"])
+def test_a_workflow_that_only_tests_may_only_read(name: str) -> None:
+    workflow = yaml.safe_load((ROOT / f".github/workflows/{name}.yml").read_text(encoding="utf-8"))
+    assert workflow["permissions"] == {"contents": "read"}
+    assert not [job for job in workflow["jobs"].values() if "permissions" in job]
 
 
 def test_a_job_has_no_permission_that_it_does_not_use() -> None:
@@ -41,7 +60,7 @@ def test_what_publishes_waits_for_people_and_for_everything_that_is_built() -> N
     assert jobs["publish"]["environment"] == jobs["images"]["environment"] == "release"
     assert set(jobs["publish"]["needs"]) == {"package", "attest", "images"}
     built = [step.get("run", "") for step in jobs["package"]["steps"]]
-    assert {"make lint", "make docs", "make test"} <= set(built)
+    assert {"make lint", "make docs", "make test", "make package", "make sbom"} <= set(built)
 
 
 def test_every_image_is_signed_and_has_its_provenance() -> None:
@@ -60,6 +79,23 @@ def test_every_image_is_signed_and_has_its_provenance() -> None:
         if step.get("uses", "").startswith("actions/attest@")
     ]
     assert proven == images[1].split()
+
+
+def test_every_make_target_is_one_of_ours() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", _makefiles(), flags=re.MULTILINE))
+    for workflow in WORKFLOWS:
+        for step in re.findall(r"\bmake ([a-z -]+)", _commands(workflow)):
+            assert set(step.split()) <= targets, step
+
+
+def _makefiles() -> str:
+    return "".join((ROOT / name).read_text() for name in ("Makefile", "images/images.mk"))
+
+
+def _commands(workflow: Path) -> str:
+    jobs = yaml.safe_load(workflow.read_text(encoding="utf-8"))["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    return "\n".join(step.get("run", "") for step in steps)
 
 
 def test_no_input_is_written_into_a_shell() -> None:

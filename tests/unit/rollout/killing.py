@@ -8,7 +8,7 @@ An effect is what lasts when the process is gone. Found are
 - files and folders below `below`: opened for writing, synced, renamed, removed, made;
 - processes started with `below` on their command line, and signals sent to any process;
 - requests by `http.client`, `requests`, `urllib3` and `httpx` that are neither GET nor HEAD: the
-  local front's admin calls, a cluster's API, an MLflow server;
+  local proxy's admin calls, a cluster's API, an MLflow server;
 - commits of SQLAlchemy that change something: an MLflow store in SQLite or PostgreSQL.
 
 The command runs in a child made by `os.fork`, which is why it is called as it is, and what it needs
@@ -131,10 +131,21 @@ def run(
     fault: Fault = Fault.KILL,
     *,
     at: int = 0,
+    when: Callable[[str], bool] | None = None,
     below: Sequence[Path],
     seconds: float = 120,
 ) -> Ending:
-    """Run a command in a child process, with the fault at its effect number `at`; 0: with none."""
+    """Run a command in a child process, with a fault at one of its effects.
+
+    Args:
+        command: Called in a child process.
+        fault: What happens.
+        at: The number of the effect; 0: none, unless `when` finds one.
+        when: Asked in the child before each effect, which it is given in words; the first that it
+            is true of is the one.
+        below: Folders whose files count.
+        seconds: A command that takes longer fails the test.
+    """
     with tempfile.TemporaryDirectory() as place:
         told = Path(place) / "told"
         told.touch()
@@ -142,7 +153,7 @@ def run(
         sys.stderr.flush()
         child = os.fork()
         if child == 0:
-            _child(command, _Watch(fault, at=at, below=below, told=told))
+            _child(command, _Watch(fault, at=at, when=when, below=below, told=told))
         code = _wait(child, seconds=seconds)
         said = [json.loads(line) for line in told.read_text(encoding="utf-8").splitlines()]
     effects = tuple(str(line["effect"]) for line in said if "effect" in line)
@@ -184,8 +195,16 @@ def _child(command: Callable[[], object], watch: _Watch) -> None:
 class _Watch:
     """Counts effects in this process, and does to one what is asked."""
 
-    def __init__(self, fault: Fault, *, at: int, below: Sequence[Path], told: Path) -> None:
-        self._fault, self._at = fault, at
+    def __init__(
+        self,
+        fault: Fault,
+        *,
+        at: int,
+        when: Callable[[str], bool] | None,
+        below: Sequence[Path],
+        told: Path,
+    ) -> None:
+        self._fault, self._at, self._when = fault, at, when
         self._below = [str(folder.resolve()) for folder in below]
         self._told = os.open(told, os.O_WRONLY | os.O_APPEND)
         self._count = 0
@@ -302,6 +321,8 @@ class _Watch:
             count, self._inside.here = self._count, True
             try:
                 self.tell(effect=f"{kind}: {text}")
+                if self._when and not self._at and self._when(f"{kind}: {text}"):
+                    self._at = count
                 if self._at and count == self._at:
                     self.tell(hit=True)
                 return self._hit(kind, count, torn) if self._at else False

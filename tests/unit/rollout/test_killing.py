@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from killing import Fault, endings, run
+from running_process import served
 
 from penstock.common import files
 from penstock.errors import InputError
@@ -39,13 +39,8 @@ def server() -> Iterator[tuple[int, list[str]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    found = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=found.serve_forever)
-    thread.start()
-    yield found.server_port, heard
-    found.shutdown()
-    thread.join()
-    found.server_close()
+    with served(HTTPServer(("127.0.0.1", 0), Handler)) as found:
+        yield found.server_port, heard
 
 
 def everything(home: Path, port: int, sleeper: int) -> Callable[[], None]:
@@ -109,6 +104,14 @@ def test_killed_before_each(
     assert len(found) == 12
     # Killed before the first call: never heard.
     assert server[1].count("/loopback") == 3
+
+
+def test_killed_where_a_condition_holds_first(command: Callable[[], None], tmp_path: Path) -> None:
+    ending = run(command, when=lambda effect: effect.endswith("/note"), below=[tmp_path])
+    assert (ending.code, ending.hit) == (-signal.SIGKILL, True)
+    # The file is written beside its place and renamed: that is the first effect on it.
+    assert words(ending.effects)[-1] == "file: rename"
+    assert run(command, when=lambda _: False, below=[tmp_path]).code == 0
 
 
 def test_a_line_that_was_not_synced_is_torn(tmp_path: Path) -> None:
