@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,15 +23,10 @@ from numpy.typing import NDArray
 from penstock.errors import InputError
 from penstock.metrics.descriptions import SCALES, names_for
 from penstock.metrics.losses import losses_by_name
-from penstock.monitoring.calibration_map import calibration_curve, loss_curves
 from penstock.monitoring.concept import CONFIDENCE, Concept
-from penstock.monitoring.expected_metrics import (
-    BINARY,
-    MULTICLASS,
-    Expected,
-    Unlabelled,
-    UnlabelledClasses,
-)
+from penstock.monitoring.estimators import Found, binary, multiclass, regression
+from penstock.monitoring.estimators import NotEstimated as NotEstimated
+from penstock.monitoring.estimators import predicted as predicted
 from penstock.records.baseline import Baseline
 
 if TYPE_CHECKING:
@@ -42,16 +37,12 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 LEAST_ROWS = 30
-LEAST_OF_A_CLASS = 20
-"""Rows, of a class expected rows, below which there is no interval that could be believed."""
+"""Rows below which there is no interval that could be believed."""
 
 LABELLED_WINDOWS = 5
 """Windows with labels before a regression is estimated: nothing but labels tells how far off."""
 
 _ROUNDING = 1e-6
-
-MOST_OUTSIDE = 0.05
-"""Share of a regression's predictions outside the holdout's from which it is not estimated."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +66,6 @@ class Estimated:
     note: str
     error: float
     rows: int
-
-
-@dataclass(frozen=True)
-class NotEstimated:
-    """Why there is no figure, in a sentence."""
-
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -152,11 +136,11 @@ def estimate(
         return NotEstimated(f"{len(scores):,} rows are too few; {LEAST_ROWS} are needed.")
     if baseline.task == "regression":
         missing = 0 if to_compare else LABELLED_WINDOWS - learned.windows
-        found = _regression(scores, baseline, metric, missing=missing)
+        found: Found | NotEstimated = regression(scores, baseline, metric, missing=missing)
     elif baseline.task == "binary":
-        found = _binary(scores, baseline, metric)
+        found = binary(scores, baseline, metric)
     else:
-        found = _multiclass(scores, baseline, metric)
+        found = multiclass(scores, baseline, metric)
     if isinstance(found, NotEstimated):
         return found
     half = learned.reach * float(np.sqrt(found.variance + learned.variance))
@@ -239,15 +223,6 @@ def predictions_of(
     )
 
 
-def predicted(scores: Floats, *, baseline: Baseline) -> NDArray[Any]:
-    """Return predicted class codes, or the values of a regression; shape (n,)."""
-    if baseline.task == "regression":
-        return scores
-    if baseline.task == "binary":
-        return np.asarray(scores >= cast("float", baseline.threshold), dtype=np.int64)
-    return np.asarray(scores.argmax(axis=1), dtype=np.int64)
-
-
 def _truth(labels: Sequence[Any] | pa.Array, baseline: Baseline) -> NDArray[Any]:
     plain = labels if isinstance(labels, Sequence) else labels.to_pylist()
     if any(label is None for label in plain):
@@ -297,130 +272,6 @@ def _check(scores: Floats, baseline: Baseline, metric: str) -> None:
             f"scores from {scores.min():g} to {scores.max():g} are no probabilities",
             where="scores",
         )
-
-
-@dataclass(frozen=True)
-class _Found:
-    value: float
-    variance: float
-    method: str
-
-
-_CBPE = "CBPE: probabilities by the holdout's calibration"
-
-
-def _binary(scores: Floats, baseline: Baseline, metric: str) -> _Found | NotEstimated:
-    curve = calibration_curve(baseline.scores[0])
-    rows = Unlabelled(
-        probability=curve.at(scores),
-        flagged=predicted(scores, baseline=baseline) == 1,
-        scores=scores,
-    )
-    lacking = _lacking(rows, metric)
-    if lacking:
-        return NotEstimated(lacking)
-    found = BINARY[metric](rows)
-    spread = rows.probability * (1 - rows.probability)
-    sampling = float((spread * found.gradient**2).mean()) / len(scores)
-    calibration = curve.variance_of_mean(scores, found.gradient)
-    return _Found(found.value, sampling + calibration, _CBPE)
-
-
-_OF_POSITIVES = {"recall", "f1", "average_precision"}
-_OF_BOTH = {"roc_auc", "balanced_accuracy", "f1_macro"}
-
-
-def _lacking(rows: Unlabelled, metric: str) -> str:
-    """Return why a metric cannot be estimated of so few positives or negatives; empty: it can."""
-    positives = float(rows.probability.sum())
-    counts = {
-        "positive": (positives, metric in _OF_POSITIVES | _OF_BOTH),
-        "negative": (len(rows.scores) - positives, metric in _OF_BOTH),
-        "predicted positive": (float(rows.flagged.sum()), metric == "precision"),
-    }
-    for name, (count, needed) in counts.items():
-        if needed and count < LEAST_OF_A_CLASS:
-            return (
-                f"{metric} rests on {name} rows, and about {count:,.0f} are expected among "
-                f"{len(rows.scores):,}; {LEAST_OF_A_CLASS} are needed."
-            )
-    return ""
-
-
-def _multiclass(scores: Floats, baseline: Baseline, metric: str) -> _Found | NotEstimated:
-    if metric == "accuracy" and baseline.predicted is not None:
-        surest = scores.max(axis=1)
-        curve = calibration_curve(baseline.predicted)
-        right = curve.at(surest)
-        sampling = float((right * (1 - right)).mean()) / len(scores)
-        calibration = curve.variance_of_mean(surest, np.ones(len(scores)))
-        return _Found(float(right.mean()), sampling + calibration, _CBPE)
-    curves = [calibration_curve(bins) for bins in baseline.scores]
-    raw = np.stack([curve.at(scores[:, code]) for code, curve in enumerate(curves)], axis=1)
-    total = raw.sum(axis=1, keepdims=True)
-    rows = UnlabelledClasses(
-        probability=raw / total,
-        predicted=predicted(scores, baseline=baseline),
-        scores=scores,
-    )
-    rarest = float(rows.probability.sum(axis=0).min())
-    if metric != "log_loss" and rarest < LEAST_OF_A_CLASS:
-        return NotEstimated(
-            f"{metric} rests on every class, and of the rarest about {rarest:,.0f} rows are "
-            f"expected; {LEAST_OF_A_CLASS} are needed."
-        )
-    found = MULTICLASS[metric](rows)
-    return _Found(found.value, _variance_of_classes(rows, found, curves, total), _CBPE)
-
-
-def _variance_of_classes(
-    rows: UnlabelledClasses, found: Expected, curves: list[Any], total: Floats
-) -> float:
-    mean = (rows.probability * found.gradient).sum(axis=1, keepdims=True)
-    centred = found.gradient - mean
-    sampling = float((rows.probability * centred**2).sum(axis=1).mean()) / len(total)
-    # Each curve was divided by the sum of all: its part of the gradient by the chain rule.
-    chained = centred / total
-    calibration = sum(
-        curve.variance_of_mean(rows.scores[:, code], chained[:, code])
-        for code, curve in enumerate(curves)
-    )
-    return sampling + float(calibration)
-
-
-def _regression(
-    scores: Floats, baseline: Baseline, metric: str, *, missing: int
-) -> _Found | NotEstimated:
-    if metric not in ("mae", "rmse") or baseline.errors is None:
-        return NotEstimated(
-            f"{metric} cannot be estimated without labels: only mae and rmse follow from the "
-            "errors by predicted value."
-        )
-    if missing > 0:
-        return NotEstimated(
-            "A regression states no uncertainty with its predictions. How far an estimate by the "
-            "holdout's errors is off is learned from labels: those of "
-            f"{missing} more windows are needed."
-        )
-    bins = baseline.scores[0]
-    below, above = bins.sums[0] / bins.rows[0], bins.edges[-1]
-    outside = float(((scores < below) | (scores > above)).mean())
-    usual = bins.rows[0] / baseline.rows
-    if outside > MOST_OUTSIDE + usual:
-        return NotEstimated(
-            f"{outside:.0%} of the predictions lie outside of the holdout's range, where no errors "
-            "are known."
-        )
-    squared = metric == "rmse"
-    curve, spread = loss_curves(bins, baseline.errors, squared=squared)
-    value = float(curve.at(scores).mean())
-    variance = float(spread.at(scores).mean()) / len(scores)
-    variance += curve.variance_of_mean(scores, np.ones(len(scores)))
-    method = "the holdout's errors, by predicted value"
-    if squared:
-        root = float(np.sqrt(value))
-        return _Found(root, variance / (4 * value) if value else 0.0, method)
-    return _Found(value, variance, method)
 
 
 def _note(baseline: Baseline, *, windows: int) -> str:
