@@ -30,10 +30,11 @@ from penstock.processes.supervised import Supervised
 
 _END = None
 
+_log = logging.getLogger(__name__)
+
 _PAUSE = 0.02
 """Seconds for which rows are gathered before they are written: to wake a thread for each request
 costs more than to write its rows."""
-_log = logging.getLogger(__name__)
 
 _BATCH = 256 << 10
 """Bytes of requests that are written at once, where so many are waiting."""
@@ -161,9 +162,9 @@ class Capture:
         self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._pending = 0
         self._ended = False
+        self._closing = threading.Event()
         self._batch: dict[Kind, list[_Entry]] = {}
         self._lock = threading.Lock()
-        self._closing = threading.Event()
         self.thread = Supervised("capture", self._run)
         self.thread.start()
 
@@ -234,9 +235,7 @@ class Capture:
         batch: dict[Kind, list[_Entry]] = {}
         size = 0
         with contextlib.suppress(Empty):
-            entry = self._queue.get(timeout=_TICK)
-            if entry is not _END and self._queue.empty():
-                self._closing.wait(_PAUSE)
+            entry = self._first()
             while entry is not _END:
                 batch.setdefault(entry.kind, []).append(entry)
                 size += entry.size
@@ -245,6 +244,20 @@ class Capture:
                 entry = self._queue.get_nowait()
             self._ended = True
         return batch
+
+    def _first(self) -> _Entry | None:
+        """Return what waits; where nothing did, give more of it a moment to come.
+
+        Raises:
+            Empty: If nothing comes for a while.
+        """
+        try:
+            return self._queue.get_nowait()
+        except Empty:
+            entry = self._queue.get(timeout=_TICK)
+        if entry is not _END:
+            self._closing.wait(_PAUSE)
+        return entry
 
     def _write(self, kind: Kind, waiting: list[_Entry]) -> None:
         """Write entries, up to the first that cannot be written as JSON, and take them off."""

@@ -1,4 +1,4 @@
-"""The process that ships captured rows, started again when it ends, and told when it is over."""
+"""The process that ships captured rows, started again when it ends, and ended with the server."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from penstock.captures.segments import KINDS, SHIPPED
 
 GRACE = 20.0
-"""Seconds that shipping may take once the server had to stop."""
+"""Seconds that shipping may take once the server has got SIGTERM."""
 
 _FIRST, _LONGEST = 1.0, 60.0
 

@@ -13,7 +13,7 @@ _CLAIM = "/mnt/captures"
 _MEGABYTE = 1 << 20
 
 _PRE_STOP = 5
-"""Seconds that the ServingRuntime keeps a pod from being asked to stop."""
+"""Seconds by which the ServingRuntime delays the SIGTERM of a pod."""
 
 
 def arguments(spec: ShippedCapturesSpec) -> list[str]:
