@@ -11,6 +11,7 @@ def evaluate(
     model: dsl.Input[dsl.Model],
     baselines: dsl.Input[dsl.Model],
     evaluation: dsl.Output[dsl.Artifact],
+    baseline: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
     curves: dsl.Output[dsl.ClassificationMetrics],
     report: dsl.Output[dsl.HTML],
@@ -31,6 +32,8 @@ def evaluate(
         tracking_uri: MLflow store of the champion; empty takes MLFLOW_TRACKING_URI.
         evaluation: Evaluation record (JSON): metrics with intervals, and the candidate's advantage
             over each of the others; of a champion that cannot be compared, why. The gate reads it.
+        baseline: Baseline record (JSON): counts of the scores, by class and by group, and how right
+            they were. The monitor compares a served version with it; the evaluation has its digest.
         metrics: The candidate's metrics, for Kubeflow's run comparison.
         curves: ROC curve and confusion matrix, for Kubeflow's UI.
         report: All of it for people, with plots.
@@ -61,6 +64,7 @@ def evaluate(
             spec=EvaluationSpec.parse(options, where="evaluation"),
             output=Path(evaluation.path),
             report=Path(report.path),
+            baseline=Path(baseline.path),
         )
     for metric, estimate in judgement.evaluation.candidate.metrics.items():
         metrics.log_metric(metric, estimate.value)

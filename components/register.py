@@ -17,6 +17,7 @@ def register(
     operations: dsl.Input[dsl.Artifact] = None,
     validation: dsl.Input[dsl.Artifact] = None,
     explanation: dsl.Input[dsl.Artifact] = None,
+    baseline: dsl.Input[dsl.Artifact] = None,
     proof: dsl.Input[dsl.Artifact] = None,
     card: dict = {},  # noqa: B006
     tracking_uri: str = "",
@@ -45,6 +46,7 @@ def register(
         operations: What was measured in the server, where the decision was made on that too.
         validation: What `validate` found, for the evidence.
         explanation: Which columns the predictions depend on, for the evidence.
+        baseline: What `evaluate` wrote beside the evaluation, for the monitor.
         proof: What `split` proved, for the evidence.
         card: Fields of the section `card`: what the owner says in the model card.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
@@ -53,8 +55,7 @@ def register(
         registration: Registration record (JSON): name, version, `models:/` URI, digests.
 
     Fails when:
-        The decision does not approve this very model on what is handed over, or MLflow does not
-        answer.
+        The decision does not approve this very model on what is given, or MLflow does not answer.
     """
     import os
     from pathlib import Path
@@ -69,6 +70,7 @@ def register(
         "operations": operations,
         "validation": validation,
         "explanation": explanation,
+        "baseline": baseline,
         "split": proof,
     }
     record = add(

@@ -1,13 +1,20 @@
-"""Notifying people of a run's outcome: by a webhook or a file, with the reason."""
+"""Notifying people: how a run ended, and what the monitor found, each with its reason.
+
+Nothing is raised where a message is lost: it must not change what it is about. It is said.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import urllib.request
-from http.client import HTTPException
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
 
 from penstock.common import files
 from penstock.common.secrets import resolve
@@ -16,9 +23,164 @@ from penstock.records.approval import ApprovalOutcome
 from penstock.records.decision import Decision
 from penstock.records.quality import Validation
 from penstock.records.rollout import Rollout
-from penstock.redaction import learn, redact
+from penstock.records.spec import Spec
+from penstock.redaction import keep, learn, redact
+
+if TYPE_CHECKING:
+    import smtplib
+    import ssl
 
 _TIMEOUT = 10.0
+_CLOUDEVENT = "application/cloudevents+json"
+
+
+class EmailSpec(Spec):
+    """Mail about what the monitor finds, by SMTP; nothing is sent while `to` is empty."""
+
+    to: tuple[str, ...] = Field(default=(), description="Addresses that the mail goes to")
+    sender: str = Field(default="penstock@localhost", description="Address that it comes from")
+    server: str = Field(default="localhost", description="Host of the SMTP server")
+    port: int = Field(default=587, ge=1, le=65535, description="Port of the SMTP server")
+    security: Literal["starttls", "tls", "none"] = Field(
+        default="starttls",
+        description="starttls: encrypted once connected; tls: from the start (port 465, often); "
+        "none: neither, and no password is sent",
+    )
+    user: str = Field(default="", description="Who logs in there; empty: nobody does")
+    password: str = Field(default="", description="Its password, by reference")
+
+    @model_validator(mode="after")
+    def _keeps_the_password(self) -> EmailSpec:
+        if self.password and self.security == "none":
+            raise ValueError("a password is not sent over a connection that is not encrypted")
+        return self
+
+
+class NotifySpec(Spec):
+    """Who is notified how a run ended, and what the monitor found."""
+
+    webhook: str = Field(
+        default="",
+        description="An address that takes a Slack-compatible body, by reference: it is a secret. "
+        "The environment variable PENSTOCK_WEBHOOK does the same",
+    )
+    file: str = Field(
+        default="", description="A file to which one line of JSON is appended, relative to this one"
+    )
+    cloudevents: str = Field(
+        default="",
+        description="An address that takes CloudEvents in JSON, by reference where it is a secret: "
+        "what the monitor found, one event each",
+    )
+    email: EmailSpec = EmailSpec()
+
+
+@dataclass(frozen=True)
+class Message:
+    """What the monitor tells people.
+
+    Attributes:
+        identity: The same each time that its delivery is tried.
+        event: drifted, degraded, blind, recovered or suggested.
+        service: What it is about.
+        text: Cause and link, in sentences.
+        time: When it was found.
+        data: What machines read, JSON-ready.
+    """
+
+    identity: str
+    event: str
+    service: str
+    text: str
+    time: datetime
+    data: Mapping[str, Any]
+
+
+def deliver(message: Message, *, to: NotifySpec, folder: Path) -> list[str]:
+    """Deliver a message of the monitor to every place that is named.
+
+    Args:
+        message: The message.
+        to: The places; of the webhook also the environment's `PENSTOCK_WEBHOOK`.
+        folder: What the path of a file is relative to.
+
+    Returns:
+        What could not be delivered, one sentence each, without secrets.
+    """
+    named = str(folder / to.file) if to.file else ""
+    problems = post(message.text, state=message.event, webhook=to.webhook, file=named)
+    if to.cloudevents:
+        problems += _tried(
+            "the receiver of events",
+            lambda: _send(
+                _address(to.cloudevents, where="notify.cloudevents"),
+                cloudevent(message),
+                media=_CLOUDEVENT,
+            ),
+        )
+    if to.email.to:
+        problems += _tried(f"the mail server {to.email.server}", lambda: _mail(message, to.email))
+    return problems
+
+
+def cloudevent(message: Message) -> dict[str, Any]:
+    """Return a message as a CloudEvent (version 1.0, structured mode, JSON)."""
+    return {
+        "specversion": "1.0",
+        "id": message.identity,
+        "source": f"/penstock/monitor/{message.service}",
+        "type": f"io.penstock.monitor.{message.event}",
+        "subject": message.service,
+        "time": message.time.isoformat(),
+        "datacontenttype": "application/json",
+        "data": {"text": redact(message.text), **message.data},
+    }
+
+
+def _tried(whom: str, deliver: Callable[[], None]) -> list[str]:
+    from http.client import HTTPException
+
+    try:
+        deliver()
+    # What smtplib raises is an OSError.
+    except (OSError, ValueError, HTTPException, PenstockError) as error:
+        return [redact(f"{whom[0].upper()}{whom[1:]} did not accept it: {error}")]
+    return []
+
+
+def _address(text: str, *, where: str) -> str:
+    address = resolve(text, where=where)
+    learn(address, whole=True)
+    return address
+
+
+def _mail(message: Message, spec: EmailSpec) -> None:
+    import ssl
+    from email.message import EmailMessage
+
+    mail = EmailMessage()
+    mail["Subject"] = f"{message.service}: {message.event}"
+    mail["From"], mail["To"] = spec.sender, ", ".join(spec.to)
+    mail["Date"] = message.time
+    mail["Message-ID"] = f"<{message.identity}@penstock>"
+    mail.set_content(redact(message.text))
+    context = ssl.create_default_context()
+    with _connected(spec, context) as server:
+        if spec.security == "starttls":
+            server.starttls(context=context)
+        if spec.user:
+            password = resolve(spec.password, where="notify.email.password")
+            keep(password)
+            server.login(resolve(spec.user, where="notify.email.user"), password)
+        server.send_message(mail)
+
+
+def _connected(spec: EmailSpec, context: ssl.SSLContext) -> smtplib.SMTP:
+    import smtplib
+
+    if spec.security == "tls":
+        return smtplib.SMTP_SSL(spec.server, spec.port, timeout=_TIMEOUT, context=context)
+    return smtplib.SMTP(spec.server, spec.port, timeout=_TIMEOUT)
 
 
 def outcome_text(*, name: str, state: str, error: str = "") -> str:
@@ -95,6 +257,8 @@ def reason_of(record: Path) -> str:
 
 def _posted(address: str, text: str) -> str:
     """Post a message; return what went wrong, without the address's secrets, or nothing."""
+    from http.client import HTTPException
+
     host = ""
     try:
         address = resolve(address, where="notify.webhook")
@@ -107,13 +271,15 @@ def _posted(address: str, text: str) -> str:
     return ""
 
 
-def _send(address: str, body: dict[str, str]) -> None:
+def _send(address: str, body: dict[str, Any], *, media: str = "application/json") -> None:
+    import urllib.request
+
     if urlsplit(address).scheme not in ("http", "https"):
         raise ValueError("only http and https are webhooks")
     request = urllib.request.Request(  # noqa: S310
         address,
         data=json.dumps(body).encode(),
-        headers={"Content-Type": "application/json"},
+        headers={"Content-Type": media},
         method="POST",
     )
     with urllib.request.urlopen(request, timeout=_TIMEOUT) as answer:  # noqa: S310

@@ -26,6 +26,8 @@ from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.spec import FeaturesSpec
 from penstock.gate.policy import Policy
 from penstock.metrics.descriptions import SCALES
+from penstock.monitoring.spec import MonitoringSpec
+from penstock.notification import NotifySpec
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
 from penstock.registry.spec import CardSpec
@@ -34,19 +36,6 @@ from penstock.training.spec import TrainingSpec
 
 FILE_DATABASES = ("sqlite", "duckdb")
 """Schemes of SQLAlchemy URLs that name a file."""
-
-
-class NotifySpec(Spec):
-    """Who is notified how a run ended."""
-
-    webhook: str = Field(
-        default="",
-        description="An address that takes a Slack-compatible body, by reference: it is a secret. "
-        "The environment variable PENSTOCK_WEBHOOK does the same",
-    )
-    file: str = Field(
-        default="", description="A file to which one line of JSON is appended, relative to this one"
-    )
 
 
 class Project(Spec):
@@ -84,6 +73,7 @@ class Project(Spec):
         description="MLflow store; empty takes MLFLOW_TRACKING_URI, or on a laptop a SQLite file "
         "in .penstock beside this file",
     )
+    monitoring: MonitoringSpec = MonitoringSpec()
     notify: NotifySpec = NotifySpec()
     cluster: ClusterSpec = ClusterSpec()
 

@@ -22,11 +22,15 @@ from penstock.errors import (
 from penstock.pipelines.gate_command import add_gate_command
 from penstock.pipelines.kubeflow_commands import add_remote_commands
 from penstock.pipelines.located import add_project_argument, add_settings, home_of, locate
+from penstock.pipelines.monitor_command import add_monitor_command
 from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, USAGE
 from penstock.pipelines.registry_commands import add_records_commands
 from penstock.pipelines.service_commands import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
 from penstock.redaction import guarded
+
+_TRAFFIC = 10_000
+"""Rows that `example --traffic` sends, at most."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -90,6 +94,7 @@ def parser() -> argparse.ArgumentParser:
     _add_stop(commands)
     add_gate_command(commands)
     add_service_commands(commands)
+    add_monitor_command(commands)
     add_remote_commands(commands)
     add_records_commands(commands)
     return parser
@@ -162,7 +167,18 @@ def _add_example(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     command.add_argument("--rows", type=int, default=50_000)
     command.add_argument("--seed", type=int, default=20)
     command.add_argument(
-        "--drift", type=float, default=0.0, help="0 to 1: how far the stream changes over time"
+        "--drift",
+        type=float,
+        nargs="?",
+        default=0.0,
+        const=1.0,
+        help="0 to 1: how far the stream changes over time; 1 if no number is given",
+    )
+    command.add_argument(
+        "--traffic",
+        action="store_true",
+        help="write nothing: send simulated requests and their labels to the model that is served "
+        "of that folder's project; with --drift as after the change",
     )
     command.add_argument(
         "--label-noise", type=float, default=0.0, help="share of labels flipped, 0 to 0.5"
@@ -253,6 +269,8 @@ def _example(options: argparse.Namespace) -> int:
     from penstock.examples import transactions
     from penstock.pipelines.init import write_project
 
+    if options.traffic:
+        return _traffic(options)
     table = options.folder / "simulated-transactions.csv"
     frauds = transactions.write(
         table,
@@ -271,6 +289,35 @@ def _example(options: argparse.Namespace) -> int:
     print(
         f"Wrote {table}: {options.rows:,} SIMULATED card transactions, {frauds:,} of them labelled "
         f"fraud. Project: {written}"
+    )
+    return 0
+
+
+def _traffic(options: argparse.Namespace) -> int:
+    from penstock.examples import traffic
+    from penstock.rollout.backends.local.services import status
+
+    found = locate(options.folder / "project.yaml")
+    name = found.project.name
+    served = [one for one in status(found.home) if one.service == name and one.running]
+    if not served:
+        raise UsageError(
+            "nothing is being served of it",
+            where=str(options.folder),
+            remedy=f"Serve it first: penstock run {options.folder / 'project.yaml'}",
+        )
+    sent = traffic.send(
+        served[0].url,
+        name=name,
+        rows=min(options.rows, _TRAFFIC),
+        seed=options.seed + 1,
+        drift=options.drift,
+    )
+    labels = traffic.label(served[0].url, name=name, labels=sent.labels)
+    print(
+        f"Sent {len(sent.labels):,} SIMULATED card transactions in {sent.requests:,} requests, "
+        f"and {labels:,} labels. See what the monitor says: penstock monitor --once "
+        f"{options.folder / 'project.yaml'}"
     )
     return 0
 

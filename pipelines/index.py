@@ -89,6 +89,7 @@ def _text(project: Located, runs: Sequence[PastRun], *, older: int) -> str:
         ],
         sections=[
             _service_section(serving),
+            _monitor(project),
             _versions(runs, rollouts, serving, home=project.home),
             _decisions(runs, home=project.home),
             _canaries(runs, rollouts, home=project.home),
@@ -155,6 +156,26 @@ def _service_section(serving: Sequence[ServiceStatus] | None) -> Section:
     )
     shown = table(["Version", "Role", "Requests", "Server", "Address"], rows) if rows else ""
     return Section("Service", shown + commands, lead="As of the date above.")
+
+
+def _monitor(project: Located) -> Section:
+    from penstock.monitoring.state import MonitorFolder
+    from penstock.monitoring.words import TONES, WORDS
+
+    folder = MonitorFolder(project.home)
+    verdict = folder.glance(service=project.project.name).verdict
+    if verdict is None:
+        return Section(
+            "Monitor", paragraph("Nobody watches it yet. Watch it with: penstock monitor.")
+        )
+    row: Row = [
+        Cell(WORDS[verdict.kind].lower(), TONES[verdict.kind]),
+        f"{verdict.time.astimezone():%Y-%m-%d %H:%M:%S}",
+        str(verdict.version or "none"),
+        verdict.headline,
+        Cell("", links=(("Monitor", _address(folder.page, home=project.home)),)),
+    ]
+    return Section("Monitor", table(["Verdict", "Last look", "Version", "Why", "Pages"], [row]))
 
 
 def _versions(

@@ -8,6 +8,9 @@ Outcome = Literal["released", "refused", "rolled_back", "failed"]
 
 EXIT_CODES: dict[Outcome, int] = {"released": 0, "failed": 1, "refused": 3, "rolled_back": 4}
 
+MONITOR_CODES = {"healthy": 0, "watch": 0, "drifted": 5, "degraded": 5, "blind": 6}
+"""Exit codes of one look of the monitor, by its verdict."""
+
 USAGE = 2
 """Exit code: the command was given an argument that it cannot use."""
 

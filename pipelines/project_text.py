@@ -26,6 +26,7 @@ _ORDER = (
     "evaluation",
     "gate",
     "deployment",
+    "monitoring",
     "notify",
     "card",
     "cluster",
@@ -44,6 +45,7 @@ _FIRST: Mapping[str, tuple[str, ...]] = {
     "gate.approval": ("people",),
     "deployment": ("router", "port", "canary"),
     "deployment.canary": ("steps",),
+    "monitoring": ("every", "false_alarms_per_year", "retrain"),
     "notify": ("webhook", "file"),
     "card": ("intended_use", "owner"),
 }

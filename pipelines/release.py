@@ -173,6 +173,7 @@ def release(
                             evaluation=measured.outputs["evaluation"],
                             operations=probed.outputs["operations"],
                             explanation=explained.outputs["explanation"],
+                            baseline=measured.outputs["baseline"],
                             validation=checked.outputs["results"],
                             proof=parts.outputs["proof"],
                             holdout=parts.outputs["holdout"],

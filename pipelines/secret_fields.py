@@ -14,6 +14,7 @@ from typing import Any
 
 from penstock.cluster.settings import ClusterSpec, SecretSpec
 from penstock.common.secrets import (
+    MONITOR_ONLY,
     PREFIX,
     READ_IN,
     WEBHOOKS,
@@ -183,8 +184,10 @@ def resolve_all(project: Project) -> None:
         InputError: If one leads nowhere.
     """
     for field, text in texts(project):
-        if field in READ_IN and not (
-            field.startswith("deployment.kserve") and project.deployment.router == "local"
+        if (
+            field in READ_IN
+            and field not in MONITOR_ONLY
+            and not (field.startswith("deployment.kserve") and project.deployment.router == "local")
         ):
             learn(resolve(text, where=field), whole=field in WEBHOOKS)
 
@@ -238,6 +241,6 @@ def unsupplied(project: Project) -> list[str]:
 
 def _references(project: Project) -> Iterator[tuple[str, Reference]]:
     for field, text in texts(project):
-        if field in READ_IN:
+        if field in READ_IN and field not in MONITOR_ONLY:
             for reference in references(text):
                 yield field, reference

@@ -30,9 +30,15 @@ READ_IN = (
     "source.query",
     "tracking_uri",
     "notify.webhook",
+    "notify.cloudevents",
+    "notify.email.user",
+    "notify.email.password",
     "deployment.kserve.prometheus.url",
 )
 """The fields of the project file in which references are read."""
+
+MONITOR_ONLY = ("notify.cloudevents", "notify.email.user", "notify.email.password")
+"""Those of them that no step of a run reads."""
 
 WEBHOOKS = ("notify.webhook", "notify_webhook")
 """Fields and parameters whose address is a secret as a whole: whoever knows it may post to it."""
@@ -191,6 +197,8 @@ def is_named_secret(field: str) -> bool:
     Args:
         field: Like `cluster.environment.DB_PASSWORD`.
     """
+    if field == "notify.email.password":
+        return True
     section, _, name = field.rpartition(".")
     if section == "cluster.environment" or section.endswith(("headers", "storage_options")):
         return is_secret_name(name) and not name.lower().endswith(("_file", "_path", "-file"))

@@ -56,6 +56,7 @@ def evaluate(
     spec: EvaluationSpec,
     output: Path,
     report: Path,
+    baseline: Path | None = None,
 ) -> Judgement:
     """Measure a model on the holdout and write the evaluation record and its page.
 
@@ -74,6 +75,8 @@ def evaluate(
         spec: Confidence, resamples, seed.
         output: Where to write the record (JSON).
         report: Where to write the page (HTML).
+        baseline: Where to write the baseline (JSON), which later windows of a served version are
+            compared with; the evaluation holds its digest. None makes none.
 
     Raises:
         InputError: If the dataset is not a holdout of the candidate, its target cannot be judged
@@ -81,6 +84,7 @@ def evaluate(
             then.
         IntegrityError: If the folder of the candidate or a baseline is not whole or not trusted.
     """
+    from penstock.evaluation.baseline import baseline_of
     from penstock.evaluation.model_metrics import measure_models
 
     rows = read_holdout(holdout, model=model, baselines=baselines, champion=champion)
@@ -98,6 +102,7 @@ def evaluate(
         resamples=spec.resamples,
         seed=spec.seed,
     )
+    kept = None if baseline is None else baseline_of(rows, policy)
     evaluation = Evaluation(
         task=rows.record.task,
         metric=rows.record.metric,
@@ -114,6 +119,7 @@ def evaluate(
         champion_note=rows.champion.note,
         commit=rows.record.commit,
         policy=policy.digest(),
+        baseline="" if kept is None else kept.digest(),
         scores=tuple(
             Scores(
                 name=name,
@@ -129,6 +135,8 @@ def evaluate(
         notes=(*_remarks(model, rows), *rows.notes, *measured.notes),
     )
     files.write_text(report, evaluation_page(evaluation, rows))
+    if baseline is not None and kept is not None:
+        kept.write(baseline)
     evaluation.write(output)
     say(_line(evaluation))
     return Judgement(evaluation=evaluation, roc=_roc(rows), confusion=_confusion(rows))

@@ -32,7 +32,12 @@ _SHARPNESS = 2.0
 
 
 def transactions(
-    *, rows: int = 50_000, seed: int = 20, drift: float = 0.0, label_noise: float = 0.0
+    *,
+    rows: int = 50_000,
+    seed: int = 20,
+    drift: float = 0.0,
+    label_noise: float = 0.0,
+    drifted: bool = False,
 ) -> pd.DataFrame:
     """Return a simulated table of card transactions, ordered by time.
 
@@ -42,6 +47,7 @@ def transactions(
         drift: From 0 to 1: how far amounts rise and fraud moves from online purchases to cash
             machines over the 60 days. At 0 the stream does not change.
         label_noise: Share of the labels that are flipped, from 0 to 0.5.
+        drifted: Whether all rows are as they are after the 60 days.
 
     Returns:
         A frame of `rows` rows: time (timestamp), amount (euros), category, channel, country,
@@ -62,12 +68,13 @@ def transactions(
     hour = (draw.normal(14.5, 4.6, rows)) % 24
     day = np.floor(age * _DAYS)
     seconds = np.sort(day * 86_400 + np.floor(hour * 3600))
+    late = np.ones(rows) if drifted else age
     channel = _choice(draw, _CHANNELS, rows)
     online = channel == "online"
     frame = pd.DataFrame(
         {
             TIME: pd.Timestamp(_START) + pd.to_timedelta(seconds, unit="s"),
-            "amount": np.round(draw.lognormal(3.2 + 0.5 * drift * age, 0.95, rows), 2),
+            "amount": np.round(draw.lognormal(3.2 + 0.5 * drift * late, 0.95, rows), 2),
             "category": _choice(draw, _CATEGORIES, rows),
             "channel": channel,
             "country": _choice(draw, _COUNTRIES, rows),
@@ -85,7 +92,7 @@ def transactions(
     frame["pin_entered"] = pd.Series(draw.random(rows) < 0.5, dtype=object)
     frame.loc[~online, "email_domain"] = None
     frame.loc[online, "pin_entered"] = None
-    fraud = draw.random(rows) < _probability(frame, age=age, drift=drift)
+    fraud = draw.random(rows) < _probability(frame, age=late, drift=drift)
     frame[TARGET] = fraud ^ (draw.random(rows) < label_noise)
     frame.loc[draw.random(rows) < 0.04, "distance_km"] = np.nan
     frame.loc[draw.random(rows) < 0.01, "category"] = None

@@ -57,6 +57,28 @@ def class_losses(task: Task, truth: NDArray[Any], scores: Floats) -> dict[str, F
     return {"log_loss": log_loss(padded[np.arange(len(truth)), truth])}
 
 
+def losses_by_name(
+    task: Task, truth: NDArray[Any], scores: Floats, predicted: NDArray[Any]
+) -> dict[str, Floats]:
+    """Return every loss of each row that a baseline keeps and a monitor watches.
+
+    Args:
+        task: Of the model.
+        truth: See `row_losses`.
+        scores: See `class_losses`.
+        predicted: See `row_losses`.
+
+    Returns:
+        Arrays of shape (n,): error (1 where the prediction is wrong), log_loss and, of two classes,
+        brier; of a regression absolute_error and squared_error.
+    """
+    if task == "regression":
+        error = truth - scores
+        return {"absolute_error": np.abs(error), "squared_error": error**2}
+    wrong = np.asarray(predicted != truth, dtype=np.float64)
+    return {"error": wrong, **class_losses(task, truth, scores)}
+
+
 def row_losses(
     metric: str, *, task: Task, truth: NDArray[Any], scores: Floats, predicted: NDArray[Any]
 ) -> Floats:

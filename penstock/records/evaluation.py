@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -67,12 +67,27 @@ class EvaluationBase(Record):
     champion_note: str = Field(default="", description="Why it was not compared, if it was not")
     commit: str = Field(default="", description="Git commit of the code that trained the model")
     policy: str = Field(default="", description="Digest of the policy that this was measured for")
+    baseline: str = Field(
+        default="",
+        description="Digest of the baseline that was made with it; empty: none was, as by older "
+        "releases",
+    )
     scores: tuple[Scores, ...]
     comparisons: tuple[Comparison, ...]
 
     if TYPE_CHECKING:
         # `Evaluation` has it after the fields of the rules, where it always stood in the JSON.
         notes: tuple[str, ...]
+
+    def payload(self) -> dict[str, Any]:
+        """Return the record as JSON-ready values; without a baseline as before there was one.
+
+        So the digests in their decisions still are of what is read.
+        """
+        written = super().payload()
+        if not self.baseline:
+            del written["baseline"]
+        return written
 
     @property
     def candidate(self) -> Scores:

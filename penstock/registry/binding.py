@@ -10,6 +10,7 @@ from penstock.errors import IntegrityError
 from penstock.gate.decision import decide
 from penstock.gate.evaluation import Evaluation
 from penstock.gate.policy import Policy
+from penstock.records.baseline import Baseline
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.explanation import Explanation
@@ -79,6 +80,22 @@ def require_explanation(decision: Decision, explanation: Explanation) -> None:
     """Return only if the explanation is of the model and holdout that were decided on."""
     _require("explanation.model", decision.model, explanation.model)
     _require("explanation.dataset", decision.dataset, explanation.dataset)
+
+
+def require_baseline(evaluation: Evaluation | None, baseline: Baseline) -> None:
+    """Return only if the baseline is the one that was made with the evaluation.
+
+    Raises:
+        IntegrityError: If it is another, or there is no evaluation to compare it with.
+    """
+    expected = "" if evaluation is None else evaluation.baseline
+    if baseline.digest() != expected:
+        raise IntegrityError(
+            f"the evaluation was made with baseline {expected or 'none'}, not with this one "
+            f"({baseline.digest()})",
+            where="baseline",
+            remedy="Hand over the evaluation and the baseline that one evaluate step wrote.",
+        )
 
 
 def require_split(decision: Decision, *, model: Model, split: Split) -> None:

@@ -18,6 +18,7 @@ from penstock.errors import InputError
 from penstock.gate.evaluation import Evaluation
 from penstock.gate.policy import Policy
 from penstock.records.base import Record
+from penstock.records.baseline import Baseline
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.evidence import (
@@ -57,6 +58,7 @@ class Grounds:
         operations: What was measured in the server; must be there if the decision names it.
         validation: What the expectations found in the data.
         explanation: What the model's answers rest on.
+        baseline: How the model scored the holdout, for the monitor.
         split: What was proved of the split.
         train: The training part's record.
         image: The image that this runs in, empty outside of one; None: the decision's is not
@@ -69,6 +71,7 @@ class Grounds:
     operations: Operations | None = None
     validation: Validation | None = None
     explanation: Explanation | None = None
+    baseline: Baseline | None = None
     split: Split | None = None
     train: Dataset | None = None
     image: str | None = None
@@ -87,7 +90,8 @@ def grounds_of(
     """Return the grounds of a decision from files, as a step is handed them.
 
     Args:
-        records: Files by the name of a field: operations, validation, explanation, split, train.
+        records: Files by the name of a field: operations, validation, explanation, baseline, split,
+            train.
         policy: Fields of the policy.
         card: Fields of the section `card`.
         image: The image that this runs in; empty outside of one.
@@ -101,6 +105,7 @@ def grounds_of(
         "operations": Operations,
         "validation": Validation,
         "explanation": Explanation,
+        "baseline": Baseline,
         "split": Split,
         "train": Dataset,
     }
@@ -138,6 +143,7 @@ def write_pack(
         "export": exported,
         "validation": grounds.validation,
         "explanation": grounds.explanation,
+        "baseline": grounds.baseline,
         "split": grounds.split,
         "train": grounds.train,
         "holdout": Dataset.of(holdout) if holdout else None,
@@ -318,6 +324,7 @@ _EXPECTED = {
     "split.json": "the proof of the split",
     "validation.json": "what the expectations found",
     "explanation.json": "the explanation",
+    "baseline.json": "the baseline that the monitor compares with",
     "operations.json": "what was measured in the server",
     "card.html": "the model card",
 }

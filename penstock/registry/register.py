@@ -141,6 +141,8 @@ def _require_bound(
         binding.require_holdout(decision, holdout)
     if grounds.explanation is not None:
         binding.require_explanation(decision, grounds.explanation)
+    if grounds.baseline is not None:
+        binding.require_baseline(evaluation, grounds.baseline)
     if grounds.split is not None:
         binding.require_split(decision, model=model, split=grounds.split)
 

@@ -14,6 +14,7 @@ from penstock.common import files
 from penstock.errors import PenstockError
 from penstock.gate.approval import ApprovalSpec
 from penstock.records.approval import Approval
+from penstock.records.baseline import FILE_NAME as BASELINE
 from penstock.records.decision import Decision
 from penstock.records.evidence import MANIFEST, AuditEntry, Evidence, RolloutEvidence
 from penstock.registry import approvals, audit, registration, signing, versions
@@ -169,6 +170,16 @@ def _decision(version: Version, pack: Path) -> Iterator[Check]:
         raw = _json(pack / f"{name}.json")
         if raw is not None:
             yield _same(f"{name}.json is of", expected, str(raw.get(field, "")))
+    yield from _baseline(pack)
+
+
+def _baseline(pack: Path) -> Iterator[Check]:
+    """Compare the baseline with its digest in the evaluation, if it was kept."""
+    raw = _json(pack / BASELINE)
+    if raw is not None:
+        evaluation = _json(pack / "evaluation.json") or {}
+        found = files.digest_of_text(files.canonical_json(raw))
+        yield _same("evaluated with baseline", str(evaluation.get("baseline", "")), found)
 
 
 def _decided(pack: Path | None) -> Decision | None:

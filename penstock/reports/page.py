@@ -79,6 +79,7 @@ def page(
     facts: Sequence[tuple[str, str]],
     sections: Sequence[Section],
     notice: str = "",
+    word: str = "",
 ) -> str:
     """Return a whole HTML document.
 
@@ -92,6 +93,7 @@ def page(
             repeated in the footer. Nothing else dates the page.
         sections: The parts, in order.
         notice: Plain text to be seen before the verdict, which it puts in another light.
+        word: Put over the verdict in place of the status's own word.
     """
     style = resources.files(__package__).joinpath("page.css").read_text(encoding="utf-8")
     return f"""<!DOCTYPE html>
@@ -110,7 +112,7 @@ def page(
 {_TOP}<header>
 <p class="kind">{escape(kind)}</p>
 <h1>{escape(title)}</h1>
-{_notice(notice)}{_verdict(kind, status, verdict)}
+{_notice(notice)}{_verdict(kind, status, verdict, word=word)}
 {_facts(facts)}
 {_contents(sections)}
 </header>
@@ -234,9 +236,9 @@ def _class(names: str) -> str:
     return f' class="{names}"' if names else ""
 
 
-def _verdict(kind: str, status: Status, verdict: str) -> str:
+def _verdict(kind: str, status: Status, verdict: str, *, word: str) -> str:
     passed, failed = _WORDS.get(kind, _WORDS[""])
-    word = {"good": passed, "bad": failed, "plain": ""}[status]
+    word = word or {"good": passed, "bad": failed, "plain": ""}[status]
     heading = f"<strong>{word}</strong>" if word else ""
     return f'<div class="verdict {status}">{heading}<p>{escape(verdict)}</p></div>'
 

@@ -7,6 +7,7 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from penstock.captures.spec import CapturesSpec, ShippedCapturesSpec
 from penstock.common.secrets import is_reference
 from penstock.records.spec import Spec
 
@@ -303,6 +304,7 @@ class KserveSpec(Spec):
         description="Context of the kubeconfig; empty: its current one, or the pod's own",
     )
     prometheus: PrometheusSpec = PrometheusSpec()
+    captures: ShippedCapturesSpec = ShippedCapturesSpec()
 
 
 class DeploymentSpec(Spec):
@@ -322,6 +324,9 @@ class DeploymentSpec(Spec):
         ge=0,
         le=65535,
         description="Where it answers on this machine; 0 takes a free port",
+    )
+    captures: CapturesSpec = Field(
+        default=CapturesSpec(), description="Rows and labels that servers of this machine keep"
     )
     kserve: KserveSpec = KserveSpec()
     ready_timeout: float = Field(

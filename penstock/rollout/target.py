@@ -95,6 +95,7 @@ def target_of(
             port=spec.port,
             keep_port=keep_port,
             ready_timeout=spec.ready_timeout,
+            captures=spec.captures,
         )
     from penstock.rollout.backends.kserve.target import ClusterTarget
 

@@ -14,7 +14,6 @@ from typing import Any
 import penstock
 from penstock.serving import cloudevents, feedback, openapi, request_body, responses
 from penstock.serving.binary_tensors import HEADER_LENGTH
-from penstock.serving.capture import Truths
 from penstock.serving.request_body import Budget, Share
 from penstock.serving.request_errors import RequestError, parse_object
 from penstock.serving.request_log import Headers, RequestContext, RequestLog
@@ -239,7 +238,9 @@ class InferenceApp:
     async def _feedback(self, body: bytes, context: RequestContext) -> bytes:
         truths = feedback.parse(parse_object(body), record=self._service.record)
         found = self._request_log.memory.join(truths)
-        if found.unknown == len(truths):
+        self._request_log.keep(found, size=context.size)
+        # Where rows are shipped, labels are joined with them there, whichever server they reached.
+        if found.unknown == len(truths) and self._request_log.shipment is None:
             raise RequestError(
                 f"none of the {len(truths):,} labels is of a row that this server remembers: it "
                 "never answered it, or answered so many since that it has forgotten it",
@@ -247,10 +248,6 @@ class InferenceApp:
             )
         for arm, sums in found.sums.items():
             self._request_log.metrics.labelled(arm, sums)
-        if self._request_log.capture is not None and found.new:
-            self._request_log.capture.truths(
-                Truths(time=time.time(), labels=found.new), size=context.size
-            )
         return responses.encode(
             {
                 "joined": found.joined,

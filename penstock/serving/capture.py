@@ -1,28 +1,28 @@
 """Answers kept on disk for later: written off the request path, bounded, and dropped if need be.
 
-A folder holds `predictions-*.jsonl`, one line a row that was answered, and `feedback-*.jsonl`, one
-line a label that came later. One server writes into one folder. A server that is killed leaves at
-most one torn line at the end of each kind's newest file; readers skip and count it.
+A folder holds `predictions-*.jsonl`, one line a row that was answered, `feedback-*.jsonl`, one line
+a label that came later, and `unmatched-*.jsonl`, labels of rows that the server does not remember;
+and a ledger that says what was written, dropped and removed (`penstock.captures`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
+import hashlib
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, BinaryIO, Literal
+from typing import Any
 
 import orjson
 
+from penstock.captures.segments import CapturedModel, Kind
+from penstock.captures.writer import Bounds, Line, Writer
 from penstock.errors import InputError
 from penstock.processes.supervised import Supervised
-
-Kind = Literal["predictions", "feedback"]
 
 _END = None
 
@@ -30,20 +30,11 @@ _PAUSE = 0.02
 """Seconds for which rows are gathered before they are written: to wake a thread for each request
 costs more than to write its rows."""
 
+_BATCH = 256 << 10
+"""Bytes of requests that are written at once, where so many are waiting."""
 
-@dataclass(frozen=True)
-class Bounds:
-    """How much is kept.
-
-    Attributes:
-        file_bytes: Size at which a new file is begun.
-        files: Files of each kind in the folder; the oldest is removed for a new one.
-        pending_bytes: Bytes of requests that wait to be written; beyond it rows are dropped.
-    """
-
-    file_bytes: int = 64 << 20
-    files: int = 10
-    pending_bytes: int = 64 << 20
+_TICK = 1.0
+"""Seconds between two looks for files that are old enough to be closed or removed."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +50,8 @@ class Rows:
         inputs: Values by column, as they were sent.
         scores: One score a row.
         labels: One predicted label a row.
+        vectors: One score a class for each row, in the order of the model's classes; None: there
+            are no more than two.
     """
 
     request_id: str
@@ -69,6 +62,7 @@ class Rows:
     inputs: Mapping[str, Sequence[Any]]
     scores: Sequence[float]
     labels: Sequence[Any]
+    vectors: Sequence[Sequence[float]] | None = None
 
     def lines(self) -> Iterator[dict[str, Any]]:
         """Yield each row as it is written."""
@@ -78,7 +72,7 @@ class Rows:
         for row, (given, score, label) in enumerate(
             zip(values, self.scores, self.labels, strict=True)
         ):
-            yield {
+            line = {
                 "request_id": self.request_id,
                 "row": row,
                 "time": moment,
@@ -89,6 +83,9 @@ class Rows:
                 "score": score,
                 "label": label,
             }
+            if self.vectors is not None:
+                line["scores"] = self.vectors[row]
+            yield line
 
 
 @dataclass(frozen=True)
@@ -118,6 +115,9 @@ class Capture:
         bounds: How much is kept.
         written: Called with the number of rows that were written.
         dropped: Called with the number of rows that were not.
+        model: The model that answers, noted so that its rows can be understood without it.
+        sample: Share of the requests that is captured. Which ones follows from their ids, so rows
+            and labels agree, on every server.
 
     Attributes:
         thread: The thread.
@@ -133,13 +133,11 @@ class Capture:
         bounds: Bounds,
         written: Callable[[int], None],
         dropped: Callable[[int], None],
+        model: CapturedModel | None = None,
+        sample: float = 1.0,
     ) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._files: dict[Kind, _Rotating] = {
-                "predictions": _Rotating(folder, "predictions", bounds),
-                "feedback": _Rotating(folder, "feedback", bounds),
-            }
+            self._writer = Writer(folder, bounds=bounds, model=model, sample=sample)
         except OSError as error:
             raise InputError(
                 f"the capture folder cannot be written to: {error.strerror}",
@@ -149,8 +147,11 @@ class Capture:
         self._bounds = bounds
         self._written = written
         self._dropped = dropped
-        self._queue: SimpleQueue[tuple[Kind, Rows | Truths, int] | None] = SimpleQueue()
+        self._sample = sample
+        self._queue: SimpleQueue[_Entry | None] = SimpleQueue()
         self._pending = 0
+        self._ended = False
+        self._batch: dict[Kind, list[_Entry]] = {}
         self._lock = threading.Lock()
         self._closing = threading.Event()
         self.thread = Supervised("capture", self._run)
@@ -163,11 +164,22 @@ class Capture:
             rows: What was answered.
             size: Bytes of the request, which stand for the memory that waiting takes.
         """
-        self._put("predictions", rows, len(rows.labels), size)
+        if sampled(rows.request_id, share=self._sample):
+            self._put(_Entry("predictions", rows, size))
 
-    def truths(self, truths: Truths, *, size: int) -> None:
-        """Have labels written, or drop and count them. Never blocks."""
-        self._put("feedback", truths, len(truths.labels), size)
+    def truths(self, truths: Truths, *, size: int, known: bool = True) -> None:
+        """Have labels written, or drop and count them. Never blocks.
+
+        Args:
+            truths: The labels.
+            size: Bytes of the request.
+            known: Whether they are of rows that this server remembers. The others are kept apart,
+                so that they cannot take the room of these.
+        """
+        kept = [truth for truth in truths.labels if sampled(truth[0], share=self._sample)]
+        if kept:
+            kind: Kind = "feedback" if known else "unmatched"
+            self._put(_Entry(kind, Truths(time=truths.time, labels=kept), size))
 
     def close(self) -> None:
         """Write what is waiting, then close the files."""
@@ -175,102 +187,116 @@ class Capture:
         self._queue.put(_END)
         self.thread.join()
 
-    def _put(self, kind: Kind, item: Rows | Truths, rows: int, size: int) -> None:
-        # What Python needs for a value is several times its bytes in JSON, and never nothing.
-        weight = size + 200 * rows
+    def _put(self, entry: _Entry) -> None:
         with self._lock:
             # Nobody would ever take it from a thread that was given up.
             fits = not self.thread.down
-            fits = fits and self._pending + weight <= self._bounds.pending_bytes
+            fits = fits and self._pending + entry.weight <= self._bounds.pending_bytes
+            self._writer.counters.add(entry.kind, "accepted", entry.rows)
             if fits:
-                self._pending += weight
+                self._pending += entry.weight
+            else:
+                self._writer.counters.add(entry.kind, "dropped", entry.rows)
         if fits:
-            self._queue.put((kind, item, weight))
+            self._queue.put(entry)
         else:
-            self._dropped(rows)
+            self._dropped(entry.rows)
 
     def _run(self) -> None:
-        while (entry := self._next()) is not _END:
-            kind, item, weight = entry
-            try:
-                self._write(kind, item)
-            finally:
-                with self._lock:
-                    self._pending -= weight
-        for file in self._files.values():
+        while not self._ended or any(self._batch.values()):
+            if not any(self._batch.values()):
+                self._batch = self._next()
+            for kind, entries in self._batch.items():
+                while entries:
+                    self._write(kind, entries)
             with contextlib.suppress(OSError):
-                file.close()
+                self._writer.tick()
+        self._writer.close()
 
-    def _next(self) -> tuple[Kind, Rows | Truths, int] | None:
+    def _next(self) -> dict[Kind, list[_Entry]]:
+        """Return what is waiting, up to a limit; wait for it a moment."""
+        batch: dict[Kind, list[_Entry]] = {}
+        size = 0
+        with contextlib.suppress(Empty):
+            entry = self._queue.get(timeout=_TICK)
+            if entry is not _END and self._queue.empty():
+                self._closing.wait(_PAUSE)
+            while entry is not _END:
+                batch.setdefault(entry.kind, []).append(entry)
+                size += entry.size
+                if size >= _BATCH:
+                    return batch
+                entry = self._queue.get_nowait()
+            self._ended = True
+        return batch
+
+    def _write(self, kind: Kind, waiting: list[_Entry]) -> None:
+        """Write entries, up to the first that cannot be written as JSON, and take them off."""
+        lines: list[Line] = []
+        entries: list[_Entry] = []
+        failure = None
+        for entry in waiting:
+            entries.append(entry)
+            try:
+                # Found before the first byte is written.
+                lines += self._lines(entry)
+            except BaseException as error:
+                failure = error
+                break
+        del waiting[: len(entries)]
+        rows = sum(entry.rows for entry in entries)
+        written = 0
         try:
-            return self._queue.get_nowait()
-        except Empty:
-            entry = self._queue.get()
-        if entry is not _END:
-            self._closing.wait(_PAUSE)
-        return entry
+            written = self._writer.write(kind, lines)
+        finally:
+            with self._lock:
+                self._pending -= sum(entry.weight for entry in entries)
+                self._writer.counters.add(kind, "dropped", rows - written)
+            if written:
+                self._written(written)
+            if rows > written:
+                self._dropped(rows - written)
+        if failure is not None:
+            # The thread's supervisor tells of it.
+            raise failure
 
-    def _write(self, kind: Kind, item: Rows | Truths) -> None:
-        rows = len(item.labels)
-        try:
-            self._files[kind].write(item.lines(), flush=self._queue.empty())
-        except OSError:
-            # A full disk is expected; anything else is reported by the thread's supervisor.
-            self._dropped(rows)
-        except BaseException:
-            self._dropped(rows)
-            raise
-        else:
-            self._written(rows)
+    @staticmethod
+    def _lines(entry: _Entry) -> list[Line]:
+        return [
+            Line(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE), line["time"])
+            for line in entry.item.lines()
+        ]
 
 
-class _Rotating:
-    """Files of one kind: a new one at a size, the oldest removed beyond a number."""
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """Rows or labels that wait to be written."""
 
-    def __init__(self, folder: Path, kind: Kind, bounds: Bounds) -> None:
-        self._folder = folder
-        self._kind = kind
-        self._bounds = bounds
-        self._stream: BinaryIO | None = None
-        self._size = 0
-        # Refuses a folder that cannot be written to now rather than at the first request.
-        if not os.access(folder, os.W_OK | os.X_OK):
-            raise PermissionError(13, "Permission denied")
+    kind: Kind
+    item: Rows | Truths
+    size: int
 
-    def write(self, lines: Iterable[Mapping[str, Any]], *, flush: bool) -> None:
-        # All or nothing: what cannot be written as JSON is found before the first byte.
-        blocks = [orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines]
-        try:
-            for data in blocks:
-                if self._stream is None or self._size + len(data) > self._bounds.file_bytes:
-                    self._next()
-                assert self._stream is not None
-                self._stream.write(data)
-                self._size += len(data)
-            if flush and self._stream is not None:
-                self._stream.flush()
-        except OSError:
-            # What a full disk took of it ends in a torn line: nothing more may come after that.
-            stream, self._stream = self._stream, None
-            if stream is not None:
-                with contextlib.suppress(OSError):
-                    stream.close()
-            raise
+    @property
+    def rows(self) -> int:
+        return len(self.item.labels)
 
-    def close(self) -> None:
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            stream.close()
+    @property
+    def weight(self) -> int:
+        # What Python needs for a value is several times its bytes in JSON, and never nothing.
+        return self.size + 200 * self.rows
 
-    def _next(self) -> None:
-        self.close()
-        kept = _paths(self._folder, self._kind)
-        for path in kept[: max(0, len(kept) - self._bounds.files + 1)]:
-            path.unlink(missing_ok=True)
-        # Names sort by time. A file is never gone on with, so a torn line is always a last one.
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        self._stream = (self._folder / f"{self._kind}-{stamp}-{os.getpid()}.jsonl").open("xb")
-        self._size = 0
+
+def sampled(request_id: str, *, share: float) -> bool:
+    """Return whether a request is one of the share that is captured, which follows from its id.
+
+    Example:
+        >>> sum(sampled(str(i), share=0.25) for i in range(1000))
+        247
+    """
+    if share >= 1:
+        return True
+    digest = hashlib.blake2b(request_id.encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < share * 2**64
 
 
 class Reader:
@@ -304,6 +330,8 @@ class Reader:
                 continue
             with stream:
                 for line in stream:
+                    if line.isspace():
+                        continue  # It was erased.
                     try:
                         yield orjson.loads(line)
                     except orjson.JSONDecodeError:

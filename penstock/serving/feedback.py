@@ -49,6 +49,7 @@ class Joined:
         sums: The losses of requests that had no label before, by whether a request was a user's or
             a copy.
         new: Request, row and label of those that found their row.
+        missed: Request, row and label of those whose row is not remembered.
     """
 
     joined: int
@@ -56,6 +57,7 @@ class Joined:
     repeated: int
     sums: Mapping[Arm, Labelled]
     new: Sequence[tuple[str, int, Any]]
+    missed: Sequence[tuple[str, int, Any]]
 
 
 class Memory:
@@ -97,14 +99,14 @@ class Memory:
         the mean over the rows that its first labels are of. Labels of other rows that come later
         are joined, and change it no more.
         """
-        counts = {"joined": 0, "unknown": 0, "repeated": 0}
+        counts = {"joined": 0, "repeated": 0}
         first: dict[str, list[float]] = {}
-        new = []
+        new, missed = [], []
         for truth in truths:
             request_id, row, label = truth
             answered = self._answered.get(request_id)
             if answered is None or row >= len(answered.labels):
-                counts["unknown"] += 1
+                missed.append(truth)
                 continue
             if answered.known is None:
                 answered.known = set()
@@ -123,7 +125,7 @@ class Memory:
         for request_id, values in first.items():
             losses[self._answered[request_id].arm].append(math.fsum(values) / len(values))
         sums = {arm: _summed(values) for arm, values in losses.items()}
-        return Joined(**counts, sums=sums, new=new)
+        return Joined(**counts, unknown=len(missed), sums=sums, new=new, missed=missed)
 
 
 def parse(request: Mapping[str, Any], *, record: Model) -> list[tuple[str, int, Any]]:

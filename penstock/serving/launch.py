@@ -82,6 +82,31 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
     add("--capture", type=Path, help="folder to keep answers and labels in; left out: none")
     add("--capture-files", type=int, default=10, help="files of each kind in it (%(default)s)")
     add("--capture-bytes", type=int, default=64 << 20, help="bytes of a file (%(default)s)")
+    add(
+        "--capture-days",
+        type=float,
+        default=0.0,
+        help="days after which a file is removed; 0: whatever its age (%(default)s)",
+    )
+    add(
+        "--capture-sample",
+        type=_share,
+        default=1.0,
+        help="share of the requests that is captured, by their ids (%(default)s)",
+    )
+    add("--capture-to", default="", help="address to ship captured rows to; left out: none are")
+    add(
+        "--capture-seconds",
+        type=float,
+        default=60.0,
+        help="age at which a file is closed to be shipped (%(default)s)",
+    )
+    add(
+        "--capture-spool-bytes",
+        type=int,
+        default=256 << 20,
+        help="bytes of all files that wait to be shipped; rows beyond it are dropped (%(default)s)",
+    )
     add("--remember", type=int, default=100_000, help="rows that labels may come for (%(default)s)")
     add(
         "--feedback-token-file",
@@ -95,6 +120,13 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
     )
     add("--log", type=Path, help="the file that the output goes to; it is rotated by size")
     return result
+
+
+def _share(text: str) -> float:
+    share = float(text)
+    if not 0 < share <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0 and at most 1")
+    return share
 
 
 def run(
@@ -121,6 +153,12 @@ def run(
 
 def _run(options: argparse.Namespace, build: Build | None, notes: Mapping[str, Any]) -> int:
     try:
+        if options.capture_to and options.capture is None:
+            raise InputError(
+                "there is nothing to ship without a folder to capture into",
+                where="--capture-to",
+                remedy="Name the folder with --capture.",
+            )
         with _source(options) as source:
             service = _service(source, options, notes)
         request_log = _request_log(service, options)
@@ -144,6 +182,8 @@ def _run(options: argparse.Namespace, build: Build | None, notes: Mapping[str, A
     finally:
         if request_log.capture is not None:
             request_log.capture.close()
+        if request_log.shipment is not None:
+            request_log.shipment.finish()
     return 0
 
 
@@ -255,12 +295,15 @@ def _levels(scorer: Scorer, *, unseen: str) -> dict[str, frozenset[str]]:
 
 
 def _request_log(service: Service, options: argparse.Namespace) -> RequestLog:
-    from penstock.serving.capture import Bounds, Capture
+    from penstock.captures.segments import CapturedModel
+    from penstock.captures.writer import Bounds
+    from penstock.serving.capture import Capture
     from penstock.serving.feedback import Memory, restore
     from penstock.serving.feedback_access import FeedbackAccess, is_loopback
     from penstock.serving.metrics import ServingMetrics
     from penstock.serving.request_headers import RolloutKey
     from penstock.serving.request_log import RequestLog
+    from penstock.serving.shipment import Shipment
 
     scorer = service.scorer
     metrics = ServingMetrics(
@@ -275,9 +318,19 @@ def _request_log(service: Service, options: argparse.Namespace) -> RequestLog:
     if options.capture is not None:
         capture = Capture(
             options.capture,
-            bounds=Bounds(file_bytes=options.capture_bytes, files=options.capture_files),
+            bounds=Bounds(
+                file_bytes=options.capture_bytes,
+                files=options.capture_files,
+                days=options.capture_days or None,
+                seconds=options.capture_seconds if options.capture_to else None,
+                spool_bytes=options.capture_spool_bytes if options.capture_to else None,
+            ),
             written=metrics.captured.inc,
             dropped=metrics.dropped.inc,
+            model=CapturedModel.of(
+                service.record, service=service.name, version=service.version, digest=scorer.digest
+            ),
+            sample=options.capture_sample,
         )
     request_log = RequestLog(
         metrics=metrics,
@@ -291,4 +344,6 @@ def _request_log(service: Service, options: argparse.Namespace) -> RequestLog:
     if capture is not None:
         restore(request_log.memory, options.capture, version=service.version, rows=options.remember)
         request_log.watch(capture.thread)
+        if options.capture_to:
+            request_log.shipment = Shipment(options.capture, options.capture_to)
     return request_log

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from penstock.processes.supervised import Supervised
-from penstock.serving.capture import Capture, Rows
-from penstock.serving.feedback import Memory
+from penstock.serving.capture import Capture, Rows, Truths
+from penstock.serving.feedback import Joined, Memory
 from penstock.serving.feedback_access import FeedbackAccess
 from penstock.serving.metrics import ServingMetrics
 from penstock.serving.request_headers import (
@@ -20,6 +20,7 @@ from penstock.serving.request_headers import (
     request_id_of,
 )
 from penstock.serving.service import Outcome
+from penstock.serving.shipment import Shipment
 
 Headers = Mapping[bytes, bytes]
 
@@ -77,6 +78,7 @@ class RequestLog:
         metrics: What Prometheus reads.
         memory: The rows that a label may still come for.
         capture: Where rows are written to; None: nowhere.
+        shipment: What ships them to a store; None: nothing does.
         access: Who may send labels.
         rollout_key: Tells the rollout's own requests from others.
         threads: What runs in the background.
@@ -85,6 +87,7 @@ class RequestLog:
     metrics: ServingMetrics
     memory: Memory
     capture: Capture | None = None
+    shipment: Shipment | None = None
     access: FeedbackAccess = field(default_factory=FeedbackAccess)
     rollout_key: RolloutKey = field(default_factory=RolloutKey)
     threads: list[Supervised] = field(default_factory=list)
@@ -122,5 +125,19 @@ class RequestLog:
                 inputs=outcome.values,
                 scores=scores,
                 labels=outcome.labels,
+                vectors=outcome.vectors,
             )
             self.capture.rows(rows, size=context.size)
+
+    def keep(self, found: Joined, *, size: int) -> None:
+        """Keep labels, those of rows that are not remembered apart.
+
+        Args:
+            found: What became of them.
+            size: Bytes of the request that brought them.
+        """
+        if self.capture is None:
+            return
+        for labels, known in ((found.new, True), (found.missed, False)):
+            if labels:
+                self.capture.truths(Truths(time=time.time(), labels=labels), size=size, known=known)

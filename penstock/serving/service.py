@@ -55,6 +55,7 @@ class Outcome:
         batch: The columns, as they were scored.
         scores: One score a row.
         labels: One predicted label a row.
+        vectors: One score a class for each row, where there are more than two classes.
         header_length: How many bytes of the body are JSON, binary tensors being the rest; None: all
             are.
     """
@@ -64,6 +65,7 @@ class Outcome:
     batch: Batch
     scores: np.ndarray
     labels: list[Any]
+    vectors: list[list[float]] | None = None
     header_length: int | None = None
 
 
@@ -234,6 +236,7 @@ class Service:
             batch=batch,
             scores=row_scores(self.record, scores),
             labels=answer.labels,
+            vectors=answer.probabilities if self.record.task == "multiclass" else None,
             header_length=header_length,
         )
 

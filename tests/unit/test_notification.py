@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import datetime
+import email
+import email.policy
 import http.server
+import ipaddress
 import json
+import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from penstock import notification as notice
+from penstock.errors import InputError
+from penstock.notification import Message, NotifySpec, deliver
 
 
 class _Hook(http.server.BaseHTTPRequestHandler):
     bodies: list[dict]
+    media = ""
     status = 200
 
     def do_POST(self) -> None:
         self.bodies.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        type(self).media = self.headers["Content-Type"]
         self.send_response(self.status)
         self.end_headers()
 
@@ -69,3 +82,180 @@ def test_a_failed_run_is_never_called_released() -> None:
     assert text.startswith("wine: not released.")
     assert "Task fail failed" in text
     assert "not released" in notice.outcome_text(name="wine", state="CANCELLED")
+
+
+MESSAGE = Message(
+    identity="loans-7-drifted",
+    event="drifted",
+    service="loans",
+    text="loans: drifted. amount: 80 %. Page: file:///monitor",
+    time=datetime.datetime(2026, 11, 29, 12, tzinfo=datetime.UTC),
+    data={"verdict": {"kind": "drifted"}},
+)
+
+
+def test_what_the_monitor_found_is_a_cloudevent(
+    hook: tuple[str, type[_Hook]], tmp_path: Path
+) -> None:
+    address, handler = hook
+    assert deliver(MESSAGE, to=NotifySpec(cloudevents=address), folder=tmp_path) == []
+    assert handler.media == "application/cloudevents+json"
+    (event,) = handler.bodies
+    assert event["specversion"] == "1.0"
+    assert (event["id"], event["type"]) == ("loans-7-drifted", "io.penstock.monitor.drifted")
+    assert (event["source"], event["subject"]) == ("/penstock/monitor/loans", "loans")
+    assert event["time"] == "2026-11-29T12:00:00+00:00"
+    assert event["data"] == {"text": MESSAGE.text, "verdict": {"kind": "drifted"}}
+
+
+def test_a_message_goes_to_every_place_and_a_lost_one_is_said(
+    hook: tuple[str, type[_Hook]], tmp_path: Path
+) -> None:
+    address, handler = hook
+    handler.status = 503
+    to = NotifySpec(webhook=address, file="told.jsonl", cloudevents=address)
+    problems = deliver(MESSAGE, to=to, folder=tmp_path)
+    assert len(handler.bodies) == 2
+    assert ["webhook" in problems[0], "receiver of events" in problems[1]] == [True, True]
+    assert "secret" not in " ".join(problems)
+    assert json.loads((tmp_path / "told.jsonl").read_text())["state"] == "drifted"
+
+
+@dataclass
+class _Mails:
+    """What a mail server of the tests was sent."""
+
+    address: tuple[str, int] = ("", 0)
+    mails: list[str] = field(default_factory=list)
+    logins: list[str] = field(default_factory=list)
+
+
+class _Speaks(socketserver.StreamRequestHandler):
+    """SMTP (RFC 5321) that takes anybody's password (RFC 4954)."""
+
+    def handle(self) -> None:
+        self.say("220 here")
+        while line := self.rfile.readline().decode().strip():
+            self.say(self.answer(*line.split()))
+            if line.upper() == "QUIT":
+                return
+
+    def answer(self, word: str, *rest: str) -> str:
+        seen: _Mails = self.server.seen
+        if word.upper() == "EHLO":
+            return "250-here\r\n250 AUTH PLAIN"
+        if word.upper() == "AUTH":
+            seen.logins.append(base64.b64decode(rest[1]).decode())
+            return "235 in"
+        if word.upper() == "DATA":
+            self.say("354 go on")
+            seen.mails.append(b"".join(iter(self.rfile.readline, b".\r\n")).decode())
+        return "221 bye" if word.upper() == "QUIT" else "250 fine"
+
+    def say(self, text: str) -> None:
+        self.wfile.write(f"{text}\r\n".encode())
+
+
+class _MailServer(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    context: ssl.SSLContext | None = None
+
+    def get_request(self):
+        connection, address = super().get_request()
+        if self.context is not None:
+            connection = self.context.wrap_socket(connection, server_side=True)
+        return connection, address
+
+
+@contextlib.contextmanager
+def mail_server(context: ssl.SSLContext | None = None) -> Iterator[_Mails]:
+    with _MailServer(("127.0.0.1", 0), _Speaks) as server:
+        server.context, server.seen = context, _Mails(server.server_address)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.seen
+        server.shutdown()
+
+
+def mail_to(server: _Mails, **more: object) -> NotifySpec:
+    host, port = server.address
+    return NotifySpec.parse(
+        {"email": {"to": ["ann@example.org"], "server": host, "port": port, **more}},
+        where="notify",
+    )
+
+
+def test_a_mail_has_the_cause_and_its_own_identity(tmp_path: Path) -> None:
+    with mail_server() as server:
+        assert deliver(MESSAGE, to=mail_to(server, security="none"), folder=tmp_path) == []
+    mail = email.message_from_string(server.mails[0], policy=email.policy.default)
+    assert (mail["Subject"], mail["To"]) == ("loans: drifted", "ann@example.org")
+    assert mail["Message-ID"] == "<loans-7-drifted@penstock>"
+    assert mail.get_content().strip() == MESSAGE.text
+
+
+def certificate(folder: Path) -> Path:
+    """Make a certificate for loopback, and its key in the same file."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]),
+            critical=False,
+        )
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    path = folder / "server.pem"
+    path.write_bytes(
+        made.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    return path
+
+
+def test_a_password_is_sent_to_a_server_that_is_known_and_to_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pem = certificate(tmp_path)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    monkeypatch.setenv("MAIL_PASSWORD", "tulip-42-tulip")
+    login = {"security": "tls", "user": "ann", "password": "${env:MAIL_PASSWORD}"}
+    with mail_server(context) as server:
+        problems = deliver(MESSAGE, to=mail_to(server, **login), folder=tmp_path)
+        assert len(problems) == 1
+        assert "certificate" in problems[0].lower()
+        assert server.logins == server.mails == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+        assert deliver(MESSAGE, to=mail_to(server, **login), folder=tmp_path) == []
+    assert server.logins == ["\0ann\0tulip-42-tulip"]
+    assert len(server.mails) == 1
+
+
+def test_a_server_without_encryption_gets_no_mail_unless_it_is_asked_for(tmp_path: Path) -> None:
+    with mail_server() as server:
+        (problem,) = deliver(MESSAGE, to=mail_to(server), folder=tmp_path)
+    assert "STARTTLS" in problem
+    assert server.mails == []
+
+
+def test_a_password_without_encryption_is_refused() -> None:
+    with pytest.raises(InputError, match="not encrypted"):
+        NotifySpec.parse({"email": {"security": "none", "password": "${env:X}"}}, where="notify")

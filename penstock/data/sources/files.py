@@ -179,15 +179,10 @@ def _checked(found: list[SourceFile], source: SourceSpec) -> list[SourceFile]:
 
 def _fetched(source: SourceSpec, folder: Path) -> list[SourceFile]:
     """Copy what a remote address names into `folder`."""
-    import fsspec
-
     scheme = source.uri.split("://", 1)[0]
     shown = redact_address(source.uri)
-    _check_scheme(scheme, shown)
-    with _store_errors(shown):
-        if scheme in ("gs", "gcs"):
-            _gcsfs_import.load()
-        system, root = fsspec.core.url_to_fs(source.uri, **_options(scheme))
+    system, root = open_store(source.uri)
+    with store_errors(shown):
         web = scheme in ("http", "https")
         remote = [root] if web else _bounded(lambda: _listed(system, root), shown)
     if not remote:
@@ -202,10 +197,29 @@ def _fetched(source: SourceSpec, folder: Path) -> list[SourceFile]:
         path = folder / f"{number:05d}" / name
         path.parent.mkdir()
         label = shown if len(remote) == 1 else redact_address(f"{scheme}://{address}")
-        with _store_errors(label):
+        with store_errors(label):
             system.get_file(address, str(path))
         files.append(_source_file(source, label, path))
     return files
+
+
+def open_store(address: str) -> tuple[Any, str]:
+    """Return the file system of an address, as fsspec has it, and the path in it.
+
+    Raises:
+        InputError: If the address is of no known store, or needs a package that is not installed.
+        ServiceError: If the store refuses.
+    """
+    import fsspec
+
+    scheme = address.split("://", 1)[0]
+    shown = redact_address(address)
+    _check_scheme(scheme, shown)
+    with store_errors(shown):
+        if scheme in ("gs", "gcs"):
+            _gcsfs_import.load()
+        system, root = fsspec.core.url_to_fs(address, **_options(scheme))
+    return system, root
 
 
 def _check_scheme(scheme: str, where: str) -> None:
@@ -279,7 +293,7 @@ def _bounded(call: Callable[[], _T], where: str) -> _T:
 
 
 @contextlib.contextmanager
-def _store_errors(where: str) -> Iterator[None]:
+def store_errors(where: str) -> Iterator[None]:
     """Turn what the many clients raise into one kind of error."""
     try:
         yield

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import threading
 import time
@@ -96,7 +97,7 @@ def test_files_are_bounded_in_size_and_number(tmp_path: Path) -> None:
     for index in range(100):
         writer.rows(_rows(str(index)), size=1)
     writer.close()
-    paths = sorted(tmp_path.iterdir())
+    paths = sorted(tmp_path.glob("predictions-*"))
     assert len(paths) == 3
     assert all(path.stat().st_size <= 1000 for path in paths)
     assert counts.written == 100
@@ -105,7 +106,7 @@ def test_files_are_bounded_in_size_and_number(tmp_path: Path) -> None:
     again = counts.open(tmp_path, file_bytes=1000, files=3)
     again.rows(_rows("100"), size=1)
     again.close()
-    assert len(list(tmp_path.iterdir())) == 3
+    assert len(list(tmp_path.glob("predictions-*"))) == 3
     assert [line["request_id"] for line in capture.read(tmp_path)][-1] == "100"
 
 
@@ -137,7 +138,7 @@ def test_what_cannot_wait_is_dropped_and_counted_without_blocking(tmp_path: Path
 def test_a_disk_that_fails_costs_rows_not_the_server(tmp_path: Path) -> None:
     counts = _Counts()
     writer = counts.open(tmp_path / "kept")
-    (tmp_path / "kept").rmdir()
+    shutil.rmtree(tmp_path / "kept")
     writer.rows(_rows("a", 3), size=1)
     writer.close()
     assert (counts.written, counts.dropped) == (0, 3)
@@ -148,7 +149,7 @@ def test_a_torn_line_is_skipped_and_counted(tmp_path: Path) -> None:
     for index in range(3):
         writer.rows(_rows(str(index)), size=1)
     writer.close()
-    path = next(tmp_path.iterdir())
+    path = next(tmp_path.glob("predictions-*"))
     path.write_bytes(path.read_bytes()[:-20])
     found = capture.read(tmp_path)
     assert [line["request_id"] for line in found] == ["0", "1"]
@@ -378,7 +379,11 @@ def test_a_server_that_is_killed_leaves_at_most_one_torn_line(
     assert found.torn <= 1
     assert 500 <= len(lines) <= sum(answered) + 500
     assert all(line["inputs"] == ROW for line in lines)
-    torn = sum(not _whole(line) for path in (tmp_path / "kept").iterdir() for line in path.open())
+    torn = sum(
+        not _whole(line)
+        for path in (tmp_path / "kept").glob("predictions-*")
+        for line in path.open()
+    )
     assert torn == found.torn
 
 

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from penstock.cluster.client import CONFIG_MAPS, INFERENCE_SERVICES, Manifest
+from penstock.rollout.backends.kserve import shipping
 from penstock.rollout.backends.kserve.owner import MANAGED
 from penstock.rollout.backends.kserve.owner import SERVICE as _SERVICE
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
@@ -194,11 +195,16 @@ def _predictor(arm: ClusterArm, *, service: str, spec: KserveSpec) -> dict[str, 
         "modelFormat": {"name": "penstock", "version": "1"},
         "runtime": spec.runtime,
         "storageUri": arm.storage,
-        "args": arguments,
+        "args": [*arguments, *shipping.arguments(spec.captures)],
+        **shipping.container(spec.captures),
     }
     if arm.fault:
         model["command"] = [*_MODULE, "penstock.serving.fault_injection", f"--fault={arm.fault}"]
-    return {"serviceAccountName": spec.service_account, "model": model}
+    return {
+        "serviceAccountName": spec.service_account,
+        **shipping.pod(spec.captures),
+        "model": model,
+    }
 
 
 def _canary(arm: ClusterArm, *, service: str, spec: KserveSpec) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
+from penstock.captures.spec import CapturesSpec
 from penstock.errors import InputError, LeaseLostError, PenstockError, ServiceError
 from penstock.processes import logs
 from penstock.processes import supervisor as process
@@ -307,6 +308,7 @@ def local_service(
     drain: float = 30.0,
     lease: float = SECONDS,
     ready_timeout: float = 120.0,
+    captures: CapturesSpec | None = None,
 ) -> Service[ServerArm, LocalState]:
     """Return a service of this machine.
 
@@ -318,6 +320,7 @@ def local_service(
         drain: Seconds that a version which is removed may take to answer what it accepted.
         lease: Seconds after which a controller that fell silent may be taken over from.
         ready_timeout: Seconds that a server which is started again may take to become ready.
+        captures: What its servers keep of the rows that they answer; None: what the defaults say.
 
     Raises:
         InputError: If `service` cannot be the name of a folder and part of an address.
@@ -327,7 +330,7 @@ def local_service(
             f"{service!r} cannot be the name of a service",
             remedy="Use letters, digits, dashes, dots and underscores, 63 at most.",
         )
-    folder = ServiceFolder(home, service)
+    folder = ServiceFolder(home, service, captures=captures)
     held = FileLease(folder.path, service=service, seconds=lease)
     store = FileStore(folder, lease=held, port=port)
     backend = LocalBackend(

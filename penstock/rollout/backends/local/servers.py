@@ -7,6 +7,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from penstock.captures.spec import CapturesSpec
 from penstock.processes import logs
 from penstock.processes import supervisor as process
 from penstock.processes.loopback import LOOPBACK
@@ -16,6 +17,9 @@ from penstock.rollout.router import Health
 from penstock.serving.request_headers import digest_of
 
 _PROBE_TIMEOUT = 3.0
+
+_CAPTURE_FILE = 64 << 20
+"""Bytes of a file of captured rows, at most."""
 
 
 def bring_up(folder: ServiceFolder, arm: ServerArm, *, timeout: float) -> ServerArm:
@@ -102,6 +106,7 @@ def _command(folder: ServiceFolder, arm: ServerArm, *, port: int) -> tuple[str, 
         "--host": LOOPBACK,
         "--port": str(port),
         "--capture": str(folder.captures(arm.version)),
+        **_capture_options(folder.capture_settings),
         "--own-traffic": digest_of(folder.key()),
         "--log": str(log_of(folder, arm.version)),
     }
@@ -110,6 +115,18 @@ def _command(folder: ServiceFolder, arm: ServerArm, *, port: int) -> tuple[str, 
     if arm.fault:
         return "penstock.serving.fault_injection", {"--fault": arm.fault, **options}
     return "penstock.serving", options
+
+
+def _capture_options(settings: CapturesSpec) -> dict[str, str]:
+    """Return the options that say how much is kept: at least four files of each kind."""
+    size = settings.megabytes << 20
+    each = min(_CAPTURE_FILE, size // 4)
+    return {
+        "--capture-files": str(size // each),
+        "--capture-bytes": str(each),
+        "--capture-days": f"{settings.days:g}",
+        "--capture-sample": f"{settings.sample:g}",
+    }
 
 
 def _ready_path(folder: ServiceFolder, version: int) -> str:

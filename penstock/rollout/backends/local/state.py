@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from penstock.captures.spec import CapturesSpec
 from penstock.common.disk import writing
 from penstock.errors import PenstockError, ServiceError
 from penstock.processes.identity import ProcessRef, is_alive
@@ -136,8 +137,9 @@ def _of_before(raw: dict[str, Any]) -> dict[str, Any]:
 class ServiceFolder:
     """The folder of one service: its state, its token, its lease, its models, logs and captures."""
 
-    def __init__(self, home: Path, service: str) -> None:
+    def __init__(self, home: Path, service: str, *, captures: CapturesSpec | None = None) -> None:
         self.service = service
+        self.capture_settings = captures or CapturesSpec()
         self.path = home.resolve() / "serving" / service
         self.models = self.path / "models"
         self._state = self.path / "state.json"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
+from penstock.captures.spec import CapturesSpec
 from penstock.rollout.backends.local.backend import local_service
 from penstock.rollout.backends.local.services import running_controller, status
 from penstock.rollout.backends.local.state import ServiceFolder
@@ -21,6 +22,7 @@ class LocalTarget:
         port: Its public port; 0 takes a free one, or the one that it has.
         keep_port: Take whatever port it has, and `port` only where it has none.
         ready_timeout: Seconds that a server which is started again may take to become ready.
+        captures: What its servers keep of the rows that they answer; None: what the defaults say.
 
     Raises:
         InputError: If `service` cannot be the name of a folder and part of an address.
@@ -34,10 +36,16 @@ class LocalTarget:
         port: int = 0,
         keep_port: bool = False,
         ready_timeout: float = 120.0,
+        captures: CapturesSpec | None = None,
     ) -> None:
         self._home, self._service = home, service
         self._router = local_service(
-            home, service, port=port, keep_port=keep_port, ready_timeout=ready_timeout
+            home,
+            service,
+            port=port,
+            keep_port=keep_port,
+            ready_timeout=ready_timeout,
+            captures=captures,
         )
         self._folder = ServiceFolder(home, service)
         self._rollouts = self._folder.path / "rollouts"

@@ -1,0 +1,164 @@
+"""Where captures lie: a folder of this machine, or an address in an object store."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from penstock.data.sources.addresses import is_local, local_path
+from penstock.data.sources.files import open_store, store_errors
+from penstock.redaction import redact_address
+
+DEPTH = 4
+"""Folders below a source in which captures are looked for: service, version, pod."""
+
+
+class Place(Protocol):
+    """A tree of folders with captures in them."""
+
+    def folders(self) -> dict[str, list[str]]:
+        """Return the names of the files in each folder, by its path below the root (`.`: it)."""
+        ...
+
+    def read(self, folder: str, name: str) -> bytes:
+        """Return a file.
+
+        Raises:
+            FileNotFoundError: If it is gone.
+        """
+        ...
+
+    def write(self, folder: str, name: str, data: bytes) -> None:
+        """Write a file whole, or not at all."""
+        ...
+
+    def remove(self, folder: str, name: str) -> None:
+        """Remove a file; it may be gone."""
+        ...
+
+
+@dataclass(frozen=True)
+class LocalPlace:
+    """A folder of this machine."""
+
+    root: Path
+
+    def folders(self) -> dict[str, list[str]]:
+        """Return the names of the files in each folder; nothing where there is no folder."""
+        found: dict[str, list[str]] = {}
+        for path, below, names in os.walk(self.root):
+            relative = Path(path).relative_to(self.root)
+            if len(relative.parts) >= DEPTH:
+                below.clear()
+            found[relative.as_posix()] = sorted(names)
+        return found
+
+    def path(self, folder: str, name: str) -> Path:
+        """Return the path of a file."""
+        return self.root / folder / name
+
+    def read(self, folder: str, name: str) -> bytes:
+        """Return a file."""
+        return self.path(folder, name).read_bytes()
+
+    def write(self, folder: str, name: str, data: bytes) -> None:
+        """Write a file beside, then rename it."""
+        path = self.path(folder, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.parent / f".{name}.{os.getpid()}"
+        try:
+            with beside.open("wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            beside.replace(path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+
+    def remove(self, folder: str, name: str) -> None:
+        """Remove a file; it may be gone."""
+        self.path(folder, name).unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class RemotePlace:
+    """An address in a store that fsspec knows."""
+
+    system: Any
+    root: str
+    shown: str
+
+    def folders(self) -> dict[str, list[str]]:
+        """Return the names of the files in each folder."""
+        found: dict[str, list[str]] = {}
+        base = self.root.rstrip("/") + "/"
+        with store_errors(self.shown):
+            self.system.invalidate_cache()
+            try:
+                paths = self.system.find(self.root)
+            except FileNotFoundError:
+                paths = []
+        for path in sorted(paths):
+            folder, _, name = path.removeprefix(base).rpartition("/")
+            found.setdefault(folder or ".", []).append(name)
+        return found
+
+    def read(self, folder: str, name: str) -> bytes:
+        """Return a file."""
+        with self._errors():
+            return bytes(self.system.cat_file(self._address(folder, name)))
+
+    def write(self, folder: str, name: str, data: bytes) -> None:
+        """Write a file: a store shows it once it is whole."""
+        with self._errors():
+            self.system.pipe_file(self._address(folder, name), data)
+
+    def remove(self, folder: str, name: str) -> None:
+        """Remove a file; it may be gone."""
+        with self._errors(), contextlib.suppress(FileNotFoundError):
+            self.system.rm_file(self._address(folder, name))
+
+    def _address(self, folder: str, name: str) -> str:
+        parts = [self.root.rstrip("/"), *([] if folder == "." else [folder]), name]
+        return "/".join(parts)
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        missing: FileNotFoundError | None = None
+        with store_errors(self.shown):
+            try:
+                yield
+            except FileNotFoundError as error:
+                missing = error
+        if missing is not None:
+            raise missing
+
+
+def place_at(source: str | Path) -> LocalPlace | RemotePlace:
+    """Return the place at a path or address.
+
+    Raises:
+        InputError: If the address is of no known store, or needs a package that is not installed.
+        ServiceError: If the store cannot be reached.
+    """
+    if isinstance(source, Path) or is_local(source):
+        return LocalPlace(Path(local_path(str(source))))
+    system, root = open_store(source)
+    return RemotePlace(system, root, redact_address(source))
+
+
+def packed(data: bytes) -> bytes:
+    """Return lines compressed; the same lines come to the same bytes."""
+    return gzip.compress(data, compresslevel=1, mtime=0)
+
+
+def digest_of(data: bytes) -> str:
+    """Return `sha256:<hex>` of a file's bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"

@@ -1,0 +1,212 @@
+"""Reads what was captured since the last time: each row once, and how many were lost meanwhile.
+
+A cursor says of each writer how far it was read. A writer's segments say how many rows came before
+them, so what was removed unread, torn or dropped is counted, whatever became of the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from penstock.captures import table as tables
+from penstock.captures.cursor import Cursor, Position
+from penstock.captures.ledger import iso
+from penstock.captures.places import place_at
+from penstock.captures.segments import LABELS, CapturedModel, Kind
+from penstock.captures.stores import Written, writers
+from penstock.captures.taking import Taken, beginning, take
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Captured", "Cursor", "read_labels", "read_window"]
+
+_PREDICTIONS: tuple[Kind, ...] = ("predictions",)
+_ROW = ("request_id", "row", "time", "version", "inputs", "score", "label")
+_LABEL = ("request_id", "row", "time", "label")
+
+
+@dataclass(frozen=True)
+class Captured:
+    """Rows that were captured.
+
+    Attributes:
+        table: The rows; see `read_window`.
+        cursor: Where to go on.
+        lost: Rows that were lost since: dropped, torn, or removed before they were read.
+        erased: Rows that were erased on request; they count as neither read nor lost.
+        sample: Share of the requests that is captured, 0 to 1; the smallest of the writers'.
+    """
+
+    table: pa.Table
+    cursor: Cursor
+    lost: int
+    erased: int = 0
+    sample: float = 1.0
+
+    @property
+    def rows(self) -> int:
+        """How many rows were read."""
+        return int(self.table.num_rows)
+
+
+def read_window(
+    source: str | Path,
+    *,
+    after: Cursor | None,
+    until: datetime | None = None,
+    version: str | None = None,
+) -> Captured:
+    """Return the rows that users' requests brought since a cursor, in order of time.
+
+    A row is read once, however often one looks, wherever files are rotated, shipped or erased
+    meanwhile, and whatever is killed. Copies and replayed rows are left out.
+
+    Args:
+        source: A capture folder or a folder or address above some, always the same for a cursor.
+            Where nothing is, nothing was captured.
+        after: The cursor of the last look; None: from the oldest row that is left. What was removed
+            before the first look is not counted as lost.
+        until: Rows from this time on are left for the next look; None: take all.
+        version: Rows of this version alone. Give the same for one cursor.
+
+    Returns:
+        A table with `request_id`, `row` (int64), `time` (timestamp in microseconds, UTC),
+        `version`, `score` (P(positive), P(predicted class) or the value), `scores` (one a class, in
+        the order of the model's classes; null for a regression), `label` (as predicted), and a
+        column `inputs.<name>` for each input in the type of the model's column. Ordered by time,
+        request and row.
+
+    Raises:
+        InputError: If the address is of no known store, or two versions' columns differ in type.
+        ServiceError: If a store does not answer.
+
+    Example:
+        >>> captured = read_window(Path("captures"), after=None)
+        >>> captured.rows, captured.lost, captured.cursor
+        (0, 0, Cursor(positions={}))
+    """
+    look = _look(source, after, until, kinds=_PREDICTIONS, version=version, needed=_ROW)
+    parts, lost = [], look.lost
+    for model, lines in look.by_model():
+        users = [
+            line
+            for line in lines
+            if not line.get("mirrored")
+            and not line.get("replayed")
+            and version in (None, line["version"])
+        ]
+        made, unfit = tables.rows_table(users, model)
+        lost += unfit
+        parts.append(made)
+    table = tables.together([part for part in parts if part.num_rows] or parts[-1:])
+    order = [("time", "ascending"), ("request_id", "ascending"), ("row", "ascending")]
+    return Captured(
+        table=table.sort_by(order).combine_chunks(),
+        cursor=look.cursor(after),
+        lost=lost,
+        erased=look.erased,
+        sample=min((each.sample for each in look.found), default=1.0),
+    )
+
+
+def read_labels(
+    source: str | Path, *, after: Cursor | None, until: datetime | None = None
+) -> tuple[pa.Table, Cursor]:
+    """Return the labels that came since a cursor, whichever server they reached.
+
+    The first label of a row counts. One that came in an earlier look is not known here.
+
+    Args:
+        source: As for `read_window`.
+        after: The cursor of the last look; None: from the oldest label that is left.
+        until: Labels from this time on are left for the next look; None: take all.
+
+    Returns:
+        A table with `request_id`, `row` (int64), `time` (when it came; microseconds, UTC) and
+        `label`, ordered by time, request and row; and the cursor to go on from.
+
+    Raises:
+        InputError: If the address is of no known store, or versions have labels of several types.
+        ServiceError: If a store does not answer.
+
+    Example:
+        >>> labels, cursor = read_labels(Path("captures"), after=None)
+        >>> labels.column_names
+        ['request_id', 'row', 'time', 'label']
+    """
+    look = _look(source, after, until, kinds=LABELS, version=None, needed=_LABEL)
+    lines = sorted(
+        (line for taken in look.taken for line in taken.lines),
+        key=lambda line: (line["time"], line["request_id"], line["row"]),
+    )
+    first: dict[tuple[str, int], dict[str, Any]] = {}
+    for line in lines:
+        first.setdefault((line["request_id"], line["row"]), line)
+    models = [each.model for each in look.found if each.model]
+    return tables.labels_table(list(first.values()), models), look.cursor(after)
+
+
+@dataclass
+class _Look:
+    """What was read of all writers."""
+
+    found: list[Written]
+    taken: list[Taken]
+
+    @property
+    def lost(self) -> int:
+        return sum(taken.lost for taken in self.taken)
+
+    @property
+    def erased(self) -> int:
+        return sum(taken.erased for taken in self.taken)
+
+    def by_model(self) -> Iterator[tuple[CapturedModel | None, list[dict[str, Any]]]]:
+        """Yield the lines of each model together."""
+        models: dict[str, CapturedModel | None] = {}
+        lines: dict[str, list[dict[str, Any]]] = {}
+        for taken in self.taken:
+            model = taken.written.model
+            key = model.model_dump_json() if model else ""
+            models[key] = model
+            lines.setdefault(key, []).extend(taken.lines)
+        for key, model in models.items():
+            yield model, lines[key]
+
+    def cursor(self, after: Cursor | None) -> Cursor:
+        """Return the old positions with the new ones in their place."""
+        moved = {taken.written.key: taken.position for taken in self.taken}
+        return (after or Cursor()).moved(moved, there=[each.key for each in self.found])
+
+
+def _look(
+    source: str | Path,
+    after: Cursor | None,
+    until: datetime | None,
+    *,
+    kinds: Collection[Kind],
+    version: str | None,
+    needed: Collection[str],
+) -> _Look:
+    known = after.positions if after else {}
+    found = writers(
+        place_at(source), kinds=kinds, seen=lambda key: known[key].number if key in known else 0
+    )
+    end = iso(until.astimezone(UTC)) if until else None
+    wanted = [
+        each
+        for each in found
+        if version is None or each.model is None or each.model.version == version
+    ]
+    taken = []
+    for each in wanted:
+        position = known.get(each.key)
+        if position is None:
+            position = Position() if after else beginning(each)
+        taken.append(take(each, position, end, needed))
+    return _Look(found, taken)

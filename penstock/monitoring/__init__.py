@@ -1,0 +1,1 @@
+"""Watching a served model: signals, windows, a detector of change, and what follows from it."""

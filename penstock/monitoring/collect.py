@@ -1,0 +1,203 @@
+"""What is watched: the version that serves, what it learned from, and how its service answers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from penstock.errors import PenstockError
+from penstock.records.base import Record
+from penstock.records.model import FILE_NAME as MODEL
+from penstock.records.model import Model
+from penstock.records.monitoring import Known, ServiceFigures
+from penstock.records.reference import FILE_NAME as REFERENCE
+from penstock.records.reference import Reference
+from penstock.records.rollout import ArmSummary, HistogramBuckets
+
+if TYPE_CHECKING:
+    from penstock.rollout.backends.local.state import LocalState, ServiceFolder
+
+R = TypeVar("R", bound=Record)
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What a look is about.
+
+    Attributes:
+        service: The service.
+        version: The version that takes its requests; None: nothing serves.
+        captures: Where its captured rows are; empty: nowhere.
+        model: What it takes and gives.
+        reference: How the columns of the rows that it learned from are distributed.
+        known: What it was worth on the holdout.
+        counted: The proxy's own counters, as they stand.
+        missing: What cannot be watched, and why, one sentence each.
+        problem: Why nothing can be watched at all; empty: something can.
+    """
+
+    service: str
+    version: int | None = None
+    captures: str = ""
+    model: Model | None = None
+    reference: Reference | None = None
+    known: Known | None = None
+    counted: dict[str, Any] | None = None
+    missing: tuple[str, ...] = ()
+    problem: str = ""
+
+
+def watched_here(
+    home: Path,
+    service: str,
+    *,
+    captures: str = "",
+    known_of: Callable[[int], Known | None],
+    require: bool = True,
+) -> Watched:
+    """Return what is to be watched of a service on this machine.
+
+    Whatever cannot be read is said and not raised: the rest is watched all the same.
+
+    Args:
+        home: The project's home.
+        service: The service.
+        captures: Where captured rows are; empty: where the version's server writes them.
+        known_of: Returns what the registry keeps of a version's worth, None where that is nothing.
+        require: Whether it is missed where it is not there.
+    """
+    from penstock.rollout.backends.local.state import ServiceFolder
+
+    folder = ServiceFolder(home, service)
+    try:
+        state = folder.read()
+    except PenstockError as error:
+        return Watched(service, problem=f"What serves cannot be read: {error}")
+    arm = state.stable if state else None
+    if state is None or arm is None:
+        return Watched(service, problem="Nothing is being served. Release a version: penstock run.")
+    missing: list[str] = []
+    place = Path(arm.folder)
+    model = _read(Model, place / MODEL, "what the model takes", missing)
+    reference = _read(Reference, place / REFERENCE, "what it learned from", missing)
+    return Watched(
+        service=service,
+        version=arm.version,
+        captures=captures or str(folder.captures(arm.version)),
+        model=model,
+        reference=reference,
+        known=_known(home, arm.version, arm.model, known_of, missing if require else []),
+        counted=_counters(folder, state, arm.version),
+        missing=tuple(missing),
+    )
+
+
+def registry_of(service: str, *, tracking_uri: Callable[[], str]) -> Callable[[int], Known | None]:
+    """Return a function that fetches what the registry keeps of a version's worth.
+
+    Args:
+        service: The registered model.
+        tracking_uri: Returns the MLflow store; asked when a version is.
+    """
+
+    def known_of(version: int) -> Known | None:
+        from penstock.registry import versions
+        from penstock.registry.baseline import load_baseline
+
+        uri = tracking_uri()
+        found = versions.registered(f"models:/{service}/{version}", tracking_uri=uri)
+        kept = load_baseline(found, tracking_uri=uri)
+        if kept.baseline is None or kept.evaluation is None:
+            return None
+        return Known(
+            model=kept.baseline.model,
+            baseline=kept.baseline,
+            metrics=kept.evaluation.candidate.metrics,
+            higher_is_better=kept.evaluation.higher_is_better,
+        )
+
+    return known_of
+
+
+def figures_since(
+    counted: dict[str, Any] | None, before: dict[str, Any] | None
+) -> ServiceFigures | None:
+    """Return how a service answered between two readings of its counters; None: not known.
+
+    A proxy that was started again counts from nothing, which its epoch tells.
+    """
+    if counted is None:
+        return None
+    now = ArmSummary.model_validate(counted["arm"])
+    if before is not None and before.get("epoch") == counted["epoch"]:
+        now = now.minus(ArmSummary.model_validate(before["arm"]))
+    return ServiceFigures(
+        requests=now.requests,
+        client_errors=now.client_errors,
+        server_errors=now.server_errors,
+        p99=_quantile(now, HistogramBuckets.model_validate(counted["grids"]), 0.99),
+    )
+
+
+def _quantile(arm: ArmSummary, grids: HistogramBuckets, share: float) -> float | None:
+    from penstock.rollout.report_points import quantile
+
+    return quantile(arm.latency, grids.latency, share)
+
+
+def _counters(folder: ServiceFolder, state: LocalState, version: int) -> dict[str, Any] | None:
+    """Return the proxy's counters of a version, JSON-ready; None where it does not answer."""
+    from penstock.rollout.proxy import control
+
+    if state.front is None:
+        return None
+    with contextlib.suppress(PenstockError, OSError, KeyError):
+        seen = control.observe(folder, state.front)
+        arm = seen.arms[version].model_copy(update={"scores": {}, "labels": {}})
+        grids = state.assignment.grids or HistogramBuckets()
+        return {
+            "epoch": f"{seen.epoch}",
+            "arm": arm.model_dump(mode="json"),
+            "grids": grids.model_dump(mode="json"),
+        }
+    return None
+
+
+def _read(kind: type[R], path: Path, what: str, missing: list[str]) -> R | None:
+    try:
+        return kind.read(path)
+    except PenstockError as error:
+        missing.append(f"It is not known {what}: {error}")
+        return None
+
+
+def _known(
+    home: Path,
+    version: int,
+    model: str,
+    known_of: Callable[[int], Known | None],
+    missing: list[str],
+) -> Known | None:
+    """Return what is known of a version: once it was fetched, from beside the monitor's state."""
+    kept = home / "monitor" / f"known-{version}.json"
+    with contextlib.suppress(PenstockError):
+        found = Known.read(kept)
+        if found.model == model:
+            return found
+    try:
+        fetched = known_of(version)
+    except PenstockError as error:
+        missing.append(f"What version {version} was worth on the holdout cannot be read: {error}")
+        return None
+    if fetched is None:
+        missing.append(
+            f"Nothing is kept of how version {version} scored the holdout: an earlier release of "
+            "Penstock registered it. Its performance cannot be watched; release it again."
+        )
+        return None
+    with contextlib.suppress(OSError):
+        fetched.write(kept)
+    return fetched

@@ -1,0 +1,292 @@
+"""What a look's rows say: counted in the reference's edges, and weighed against those before."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.monitoring import detector
+from penstock.monitoring.bias import ROWS as GAP_ROWS
+from penstock.monitoring.bias import STREAM as GAPS
+from penstock.monitoring.bias import Bias
+from penstock.monitoring.collect import Watched
+from penstock.monitoring.distances import distances
+from penstock.monitoring.performance import loss_of
+from penstock.monitoring.signals import ROWS, Signal, Signals, bounded, signals_of
+from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.window import Blocks, Window, measure, measure_values
+from penstock.records.baseline import Baseline
+from penstock.records.monitoring import ColumnDistance, Detected, SignalFigure
+from penstock.records.reference import Reference, ReferenceColumn
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Floats = NDArray[np.float64]
+
+LABELS = "labels"
+"""The stream of the signals that only labelled rows have."""
+
+_YEAR = timedelta(days=365.25)
+_SHOWN = 30
+"""Signals of a window that are kept, besides those that an alarm named."""
+
+_NORMAL = 1.96
+_LOSS_CUT = 5.0
+"""The loss of a regression has no bound: it is cut at this many times its mean on the holdout."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Losses of labelled rows, in the order in which their labels came.
+
+    Attributes:
+        values: Of each row, not below 0, shape (n,).
+        times: When its label came, in seconds since 1970, shape (n,).
+    """
+
+    values: Floats
+    times: Floats
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """What the rows of a look said.
+
+    Attributes:
+        state: The detector's memory after them, JSON-ready.
+        drift: What has been gathered.
+        distances: How far each column lies from the reference.
+        counts: By column, JSON-ready.
+        missing: What cannot be watched.
+        notes: What is not watched on purpose.
+    """
+
+    state: dict[str, Any]
+    drift: Detected
+    distances: tuple[ColumnDistance, ...]
+    counts: dict[str, Any]
+    missing: tuple[str, ...]
+    notes: tuple[str, ...]
+
+
+def weigh(
+    table: pa.Table,
+    losses: Losses | None,
+    gaps: Blocks | None,
+    *,
+    watched: Watched,
+    reference: Reference,
+    spec: MonitoringSpec,
+    memory: dict[str, Any] | None,
+    rearm: bool,
+    named: Collection[str],
+) -> Weighed:
+    """Return what the rows of a look say, with those before.
+
+    Args:
+        table: The rows, as `read_window` returns them.
+        losses: Of the rows whose labels came.
+        gaps: Blocks of gaps between groups.
+        watched: The model that answered.
+        reference: Of the rows that it learned from.
+        spec: The section `monitoring`.
+        memory: What the detector kept of the look before; None: it begins.
+        rearm: Whether what was gathered is forgotten first: an alarm is over.
+        named: Signals that an alarm named.
+    """
+    baseline = watched.known.baseline if watched.known else None
+    signals = signals_for(watched, reference, spec)
+    state, notes = _memory(memory, signals, rearm=rearm)
+    window = measure(
+        table,
+        signals=signals,
+        reference=reference,
+        scores=_scores_column(baseline),
+        carry=state.carry(ROWS),
+    )
+    more = [gaps] if gaps is not None and gaps.stream in signals.streams else []
+    if losses is not None and baseline is not None:
+        values = losses.values / _scale(baseline)
+        more.append(
+            measure_values(
+                np.clip(values, 0.0, 1.0)[:, None],
+                losses.times,
+                signals=signals,
+                stream=LABELS,
+                carry=state.carry(LABELS),
+            )
+        )
+    found = detector.update(
+        state,
+        window,
+        signals=signals,
+        more=more,
+        bound=_YEAR / spec.false_alarms_per_year,
+    )
+    return Weighed(
+        state=found.state.model_dump(mode="json"),
+        drift=_detected(found, (window.blocks, *more), signals=signals, named=named),
+        distances=_distances(window, reference, signals),
+        counts=window.counts.model_dump(mode="json"),
+        missing=_faults(window),
+        notes=(*notes, *signals.limits, *Bias.of(baseline, inputs=signals.columns).limits),
+    )
+
+
+def signals_for(watched: Watched, reference: Reference, spec: MonitoringSpec) -> Signals:
+    """Return what is watched of a version: its inputs, its scores, and its loss."""
+    baseline = watched.known.baseline if watched.known else None
+    columns = [column.name for column in (watched.model or reference).columns]
+    bias = Bias.of(baseline, inputs=columns)
+    return signals_of(
+        reference,
+        columns=columns,
+        scores=_scores_column(baseline),
+        more=[
+            *([_loss_signal(baseline, spec)] if baseline else ()),
+            *bias.signals(tolerance=spec.gap),
+        ],
+        tolerances=spec.tolerances,
+    )
+
+
+def _memory(
+    memory: dict[str, Any] | None, signals: Signals, *, rearm: bool
+) -> tuple[detector.State, list[str]]:
+    if memory is None:
+        return detector.start(signals), []
+    state = detector.State.model_validate(memory)
+    if state.signals != signals.digest:
+        return detector.start(signals), [
+            "The settings of the monitor or what is known of the version changed: what had been "
+            "gathered does not fit them any more, and began anew."
+        ]
+    return (detector.rearm(state, signals) if rearm else state), []
+
+
+def _loss_signal(baseline: Baseline, spec: MonitoringSpec) -> Signal:
+    name = loss_of(baseline)
+    figure, scale = baseline.losses[name], _scale(baseline)
+    return bounded(
+        f"loss: {name.replace('_', ' ')}",
+        kind="loss",
+        expected=figure.mean / scale,
+        tolerance=spec.performance.loss * figure.mean / scale,
+        error=figure.deviation / scale / max(1, baseline.rows) ** 0.5,
+        rows=baseline.rows,
+        stream=LABELS,
+    )
+
+
+def _scale(baseline: Baseline) -> float:
+    """Return what a loss is divided by to lie from 0 to 1."""
+    if baseline.task != "regression":
+        return 1.0
+    return _LOSS_CUT * baseline.losses[loss_of(baseline)].mean or 1.0
+
+
+def _scores_column(baseline: Baseline | None) -> ReferenceColumn | None:
+    """Return how the scores on the holdout are distributed: those that captures have as `score`."""
+    if baseline is None:
+        return None
+    bins = baseline.predicted if baseline.task == "multiclass" else baseline.scores[0]
+    if bins is None:
+        return None
+    return ReferenceColumn(name="score", type="number", nulls=0, edges=bins.edges, counts=bins.rows)
+
+
+def _detected(
+    found: detector.Update,
+    blocks: Sequence[Blocks],
+    *,
+    signals: Signals,
+    named: Collection[str],
+) -> Detected:
+    intervals = {}
+    for part in blocks:
+        for place, signal in enumerate(signals.of(part.stream)):
+            rows = GAP_ROWS if part.stream == GAPS else signals.block_rows
+            intervals[signal.name] = _interval(part.means[:, place], rows=rows)
+    figures = [
+        _figure(one, one.mean, intervals[one.signal.name])
+        for rank, one in enumerate(found.signals)
+        if one.mean is not None and (rank < _SHOWN or one.signal.name in named)
+    ]
+    return Detected(
+        log_evidence=found.log_evidence,
+        threshold=found.threshold,
+        signals=tuple(figures),
+        since=found.since,
+    )
+
+
+def _figure(
+    found: detector.SignalEvidence, mean: float, interval: tuple[float, float]
+) -> SignalFigure:
+    signal = found.signal
+    # A gap was brought from -1 to 1 to where the detector takes it.
+    stretch, shift = (2.0, 1.0) if signal.stream == GAPS else (1.0, 0.0)
+    values = {
+        "expected": signal.expected,
+        "value": mean,
+        "low": interval[0],
+        "high": interval[1],
+        "least": signal.low,
+        "greatest": signal.high,
+    }
+    return SignalFigure(
+        name=signal.name,
+        kind=signal.kind,
+        column=signal.column,
+        tolerance=stretch * signal.tolerance,
+        log_evidence=found.log_evidence,
+        since=found.since,
+        **{name: stretch * value - shift for name, value in values.items()},
+    )
+
+
+def _interval(means: Floats, *, rows: int) -> tuple[float, float]:
+    """Return the 95 % interval of a mean from 0 to 1, by its blocks.
+
+    Rows of one block may hang together, so blocks count, and not rows; of a share that is the same
+    in all of them, what chance would make of it if they did not.
+    """
+    known = means[np.isfinite(means)]
+    if not len(known):
+        return 0.0, 1.0
+    mean, count = float(known.mean()), len(known)
+    spread = float(known.std(ddof=1)) / count**0.5 if count > 1 else 0.0
+    # Agresti and Coull (1998): two successes and two failures more.
+    middle = (mean * count * rows + 2) / (count * rows + 4)
+    chance = (middle * (1 - middle) / (count * rows + 4)) ** 0.5
+    half = _NORMAL * max(spread, chance)
+    return max(0.0, min(mean, middle) - half), min(1.0, max(mean, middle) + half)
+
+
+def _distances(
+    window: Window, reference: Reference, signals: Signals
+) -> tuple[ColumnDistance, ...]:
+    if not window.rows:
+        return ()
+    fields = ColumnDistance.model_fields
+    return tuple(
+        ColumnDistance(**{name: getattr(one, name) for name in fields})
+        for one in distances(window.counts, reference)
+        if one.column in signals.columns
+    )
+
+
+def _faults(window: Window) -> tuple[str, ...]:
+    if not window.rows:
+        return ()
+    return tuple(
+        f"A column cannot be watched: {fault.message}"
+        for fault in window.faults
+        if fault.kind != "new"
+    )

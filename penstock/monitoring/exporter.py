@@ -1,0 +1,148 @@
+"""The monitor's figures for Prometheus: as a text file, and over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, get_args
+
+from penstock.records.monitoring import ActionKind, MonitorState, VerdictKind
+
+if TYPE_CHECKING:
+    from prometheus_client.core import Metric
+
+    from penstock.records.estimate import Estimate
+
+LOOPBACK = "127.0.0.1"
+
+
+def exposition(state: MonitorState) -> str:
+    """Return the figures in Prometheus' text format, as its textfile collector reads them."""
+    from prometheus_client import CollectorRegistry, generate_latest
+
+    registry = CollectorRegistry()
+    registry.register(_Collector(lambda: state))
+    return generate_latest(registry).decode()
+
+
+@contextlib.contextmanager
+def served(port: int, *, read: Callable[[], MonitorState]) -> Iterator[int]:
+    """Serve the figures on a port of this machine while the block runs; yield the port.
+
+    Args:
+        port: On loopback; 0 takes a free one.
+        read: Returns the state as it stands.
+
+    Raises:
+        OSError: If the port is in use.
+    """
+    from prometheus_client import CollectorRegistry, start_http_server
+
+    registry = CollectorRegistry()
+    registry.register(_Collector(read))
+    server, thread = start_http_server(port, addr=LOOPBACK, registry=registry)
+    try:
+        yield int(server.server_port)
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Collector:
+    """The figures of a state; prometheus_client's own metrics would be a second memory of them."""
+
+    def __init__(self, read: Callable[[], MonitorState]) -> None:
+        self._read = read
+
+    def describe(self) -> list[Metric]:
+        """Return nothing: the figures depend on the state."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield every metric."""
+        state = self._read()
+        yield from _verdict(state)
+        yield from _counted(state)
+        yield from _tests(state)
+        yield from _performance(state)
+
+
+def _verdict(state: MonitorState) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    verdict = GaugeMetricFamily(
+        "penstock_monitor_verdict",
+        "1 for the verdict that holds, else 0",
+        labels=["service", "verdict"],
+    )
+    for kind in get_args(VerdictKind):
+        holds = state.verdict is not None and state.verdict.kind == kind
+        verdict.add_metric([state.service, kind], float(holds))
+    yield verdict
+    if state.time is not None:
+        yield _one(
+            GaugeMetricFamily,
+            "penstock_monitor_last_look_timestamp_seconds",
+            "Unix time of the last look",
+            state.service,
+            state.time.timestamp(),
+        )
+
+
+def _counted(state: MonitorState) -> Iterator[Metric]:
+    from prometheus_client.core import CounterMetricFamily
+
+    totals = state.totals
+    for name, text, value in (
+        ("penstock_monitor_rows", "Captured rows that were looked at", totals.rows),
+        ("penstock_monitor_lost_rows", "Rows that were answered and not read", totals.lost),
+        ("penstock_monitor_looks", "Looks", totals.looks),
+        (
+            "penstock_monitor_undelivered_notifications",
+            "Messages that a place did not accept",
+            totals.undelivered,
+        ),
+    ):
+        yield _one(CounterMetricFamily, name, text, state.service, value)
+    actions = CounterMetricFamily(
+        "penstock_monitor_actions", "What the monitor did", labels=["service", "action"]
+    )
+    for kind in get_args(ActionKind):
+        actions.add_metric([state.service, kind], totals.actions.get(kind, 0))
+    yield actions
+
+
+def _tests(state: MonitorState) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    found = state.last.drift if state.last else None
+    if found is None:
+        return
+    for name, text, value in (
+        ("penstock_monitor_log_evidence", "Logarithm of the evidence", found.log_evidence),
+        ("penstock_monitor_threshold", "Logarithm at which it is an alarm", found.threshold),
+    ):
+        yield _one(GaugeMetricFamily, name, text, state.service, value)
+
+
+def _performance(state: MonitorState) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    seen = state.last.performance if state.last else None
+    figures: dict[str, tuple[str, Estimate | None]] = {
+        "penstock_monitor_estimated": ("Without labels", seen.estimated if seen else None),
+        "penstock_monitor_realized": ("With labels", seen.realized if seen else None),
+    }
+    for name, (text, figure) in figures.items():
+        family = GaugeMetricFamily(name, text, labels=["service", "metric", "bound"])
+        if seen is not None and figure is not None:
+            for bound in ("value", "low", "high"):
+                family.add_metric([state.service, seen.metric, bound], getattr(figure, bound))
+        yield family
+
+
+def _one(family: type, name: str, text: str, service: str, value: float) -> Metric:
+    made = family(name, text, labels=["service"])
+    made.add_metric([service], value)
+    return made  # type: ignore[no-any-return]

@@ -1,0 +1,157 @@
+"""One look: read what came, measure it, judge it, do what follows, and write all of it down."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from penstock.common import files
+from penstock.common.disk import writing
+from penstock.monitoring import exporter
+from penstock.monitoring.actions import actions_of, done_in_words, notices_of
+from penstock.monitoring.answered import Answered
+from penstock.monitoring.collect import Watched
+from penstock.monitoring.judge import judge
+from penstock.monitoring.observe import observe
+from penstock.monitoring.page import monitor_page
+from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.state import MonitorFolder, following
+from penstock.notification import Message, NotifySpec, deliver
+from penstock.records.monitoring import Looked, MonitorState, Notice, Verdict
+from penstock.reports.page import with_navigation
+
+_SHOWN = 100
+"""Looks that the page draws."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True)
+class Monitor:
+    """Watches one service.
+
+    Attributes:
+        folder: Where it keeps what it knows.
+        service: The service.
+        spec: The section `monitoring`.
+        notify: Who is told.
+        beside: What the path of a file in `notify` is relative to.
+        watched: Returns what is to be watched now.
+        index: Address of the project's page, seen from the monitor's; empty: there is none.
+        refused: Returns how many runs in a row were refused, up to now.
+        now: The clock.
+    """
+
+    folder: MonitorFolder
+    service: str
+    spec: MonitoringSpec
+    notify: NotifySpec
+    beside: Path
+    watched: Callable[[], Watched]
+    index: str = ""
+    refused: Callable[[], int] = lambda: 0
+    now: Callable[[], datetime] = _now
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Be the one process that watches the service while the block runs.
+
+        Raises:
+            ServiceError: If another one does: which, and since when.
+        """
+        with self.folder.held(now=self.now()):
+            yield
+
+    def look(self) -> tuple[Verdict, list[str]]:
+        """Look once; the monitor is held by the caller.
+
+        Returns:
+            The verdict, and what else is to be said: messages that were lost, a torn state.
+
+        Raises:
+            IntegrityError: If the state is of another release of Penstock.
+            ServiceError: If what was seen cannot be written down: then it is seen again.
+        """
+        state, notes = self.folder.read(service=self.service)
+        state, lost = self._delivered(state)
+        looked = self._looked(state)
+        verdict = judge(looked, state=state, spec=self.spec)
+        actions = actions_of(verdict)
+        verdict = verdict.model_copy(update={"done": done_in_words(actions)})
+        self.folder.keep(verdict)
+        notices = notices_of(verdict, actions, link=self.folder.page.resolve().as_uri())
+        state = following(state, looked, verdict, actions=actions, notices=notices)
+        self.folder.write(state)
+        state, more = self._delivered(state)
+        self._publish(state)
+        self.folder.prune(keep=self.spec.history)
+        Answered(self.folder.answered).prune(rows=self.spec.performance.remember)
+        return verdict, [*notes, *lost, *more]
+
+    def _looked(self, state: MonitorState) -> Looked:
+        """Return what this look sees, written down: by it, or by one that was cut short."""
+        found = self.folder.window(state.number + 1)
+        if found is not None:
+            return found
+        looked = observe(
+            self.watched(),
+            state=state,
+            spec=self.spec,
+            answered=Answered(self.folder.answered),
+            now=self.now(),
+            refused=self.refused(),
+        )
+        self.folder.keep(looked)
+        return looked
+
+    def _delivered(self, state: MonitorState) -> tuple[MonitorState, list[str]]:
+        """Deliver what waits; a message that was cut short goes out again, with its identity."""
+        if not state.outbox:
+            return state, []
+        problems = [
+            f"{problem} Lost: {notice.event} of {notice.time:%Y-%m-%d %H:%M}."
+            for notice in state.outbox
+            for problem in deliver(_message(notice, state), to=self.notify, folder=self.beside)
+        ]
+        totals = state.totals.model_copy(
+            update={"undelivered": state.totals.undelivered + len(problems)}
+        )
+        state = state.model_copy(update={"outbox": (), "totals": totals})
+        self.folder.write(state)
+        return state, problems
+
+    def _publish(self, state: MonitorState) -> None:
+        """Write what people and Prometheus read. It is made of the state, so a kill loses nothing.
+
+        Raises:
+            ServiceError: If it cannot be written.
+        """
+        text = monitor_page(
+            state,
+            windows=self.folder.recent(Looked, most=_SHOWN),
+            verdicts=self.folder.recent(Verdict, most=_SHOWN),
+            every=self.spec.seconds,
+        )
+        if self.index:
+            text = with_navigation(text, links=[(self.service, self.index), ("Monitor", "")])
+        with writing(self.folder.page):
+            files.write_text(self.folder.page, text)
+            files.write_text(self.folder.metrics, exporter.exposition(state))
+
+
+def _message(notice: Notice, state: MonitorState) -> Message:
+    verdict = state.verdict
+    data = verdict.model_dump(mode="json") if verdict else {}
+    return Message(
+        identity=notice.identity,
+        event=notice.event,
+        service=state.service,
+        text=notice.text,
+        time=notice.time,
+        data={"verdict": data},
+    )

@@ -1,0 +1,158 @@
+"""A verdict in words: its headline, its reasons, what a person should do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from penstock.monitoring import words
+from penstock.monitoring.sight import Sight
+from penstock.monitoring.spec import OperationsSpec
+from penstock.records.monitoring import Alarm, Cause, Looked, ServiceFigures, VerdictKind
+from penstock.reports.words import percent
+
+_LISTED = 3
+"""Columns that a headline names; the others are counted."""
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """What a verdict rests on.
+
+    Attributes:
+        looked: What the look saw.
+        kind: The verdict.
+        cause: What it is about.
+        drift: The alarm on the data.
+        loss: The alarm on the loss of labelled rows.
+        failing: Limits on the operation that are broken.
+        sight: What cannot be seen.
+        suspicious: Whether anything is seen that is no alarm, and not nothing either.
+        labelled: Whether labels have come at all.
+        again: Whether training again may be advised.
+    """
+
+    looked: Looked
+    kind: VerdictKind
+    cause: Cause
+    drift: Alarm | None
+    loss: Alarm | None
+    failing: list[str]
+    sight: Sight
+    suspicious: bool
+    labelled: bool
+    again: bool
+
+    def headline(self) -> str:
+        """Return the verdict in one sentence."""
+        looked, cause = self.looked, self.cause
+        name = f"version {looked.version}" if looked.version else looked.service
+        whole = name[0].upper() + name[1:] if looked.version else name
+        if self.kind == "blind":
+            return f"{whole} cannot be judged: {(self.sight.dark or self.sight.dim)[0]}"
+        if cause == "operations":
+            return f"{whole} fails requests."
+        if self.kind == "degraded":
+            return f"{whole} predicts worse than it did on the holdout{named(self.drift)}."
+        if self.kind == "drifted":
+            what = "The quality of the data" if cause == "data quality" else "The data"
+            return f"{what} of {name} changed{named(self.drift)}."
+        if self.kind == "watch":
+            return f"{whole} shows signs of a change, not enough for an alarm."
+        return f"{whole} sees what it learned from, as far as is watched."
+
+    def reasons(self) -> list[str]:
+        """Return why, in sentences, the weightiest first."""
+        said = list(self.sight.dark)
+        said += self.failing
+        said += self._worth()
+        said += self._changes()
+        said += [one for one in (*self.sight.dim, *self.sight.waiting) if one not in said]
+        if not said:
+            said.append(
+                f"{self.looked.rows:,} rows; what is watched lies within its tolerance, or there "
+                "is no evidence that it does not."
+            )
+        return said
+
+    def advice(self) -> list[str]:
+        """Return what a person should do."""
+        if self.kind == "blind":
+            return ["Mend what cannot be seen: until then nobody knows what the model is worth."]
+        if self.cause == "data quality":
+            names = named(self.drift).removeprefix(": ")
+            return [
+                f"Look at where {names} comes from, and mend it there. Training on such rows would "
+                "teach the model the fault, so it is not suggested."
+            ]
+        if self.cause == "operations":
+            return ["Look at the server's log; penstock rollback serves the version before."]
+        if self.cause == "performance":
+            return ["Train again on rows since the change, once they have labels: penstock run."]
+        if self.cause == "data drift":
+            again = " If so, train again on rows since: penstock run." if self.again else ""
+            labels = "" if self.labelled else " Send labels, to know what it does to predictions."
+            return [f"See whether the change is meant to last.{again}{labels}"]
+        return []
+
+    def _worth(self) -> Iterator[str]:
+        seen = self.looked.performance
+        if seen is None:
+            return
+        if seen.realized is not None and (self.loss or seen.worse(seen.realized)):
+            alarm = f"; alarm at {words.moment(self.loss.time)}" if self.loss else ""
+            yield f"With labels {words.worse_by(seen, seen.realized)}{alarm}."
+        if seen.withdrawn:
+            yield (
+                "Labels contradict the estimates made without them more often than chance "
+                "explains: what a score means has changed (concept drift), and the estimate is "
+                "withdrawn."
+            )
+        elif seen.estimated is not None and seen.worse(seen.estimated):
+            yield f"Estimated without labels, {words.worse_by(seen, seen.estimated)}."
+
+    def _changes(self) -> Iterator[str]:
+        found = self.looked.drift
+        if self.drift is not None:
+            yield from (words.change(ours[0]) for ours in self.drift.by_column.values())
+        elif found is not None and self.suspicious:
+            yield from (words.change(one) for one in found.signals[:_LISTED] if one.excess > 1)
+
+
+def named(drift: Alarm | None) -> str:
+    """Return the columns that an alarm names, behind a colon; nothing where there is none."""
+    parts = drift.by_column if drift else {}
+    names = [name for name in parts if name]
+    # That the scores moved follows from the columns.
+    names += dict.fromkeys(
+        "the scores" if one.kind == "score" else one.name for one in parts.get("", ())
+    )
+    if not names:
+        return ""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f": {', '.join(names[:_LISTED])}{more}"
+
+
+def broken_limits(
+    seen: ServiceFigures | None, limits: OperationsSpec, *, share: float = 1.0
+) -> list[str]:
+    """Return which limits on its operation a service breaks, in sentences.
+
+    Args:
+        seen: How it answered; None: not known.
+        limits: The section `monitoring.operations`.
+        share: Of the limits, where they were broken before.
+    """
+    if seen is None or seen.requests < limits.min_requests:
+        return []
+    said = []
+    if seen.error_share > share * limits.errors:
+        said.append(
+            f"{percent(seen.error_share)} of {seen.requests:,} requests were answered with an "
+            f"error of the server; {percent(limits.errors)} are allowed."
+        )
+    if limits.p99 and seen.p99 is not None and seen.p99 > share * limits.p99:
+        said.append(
+            f"99 % of the answers took up to {seen.p99:.3g} s; {limits.p99:.3g} s are allowed."
+        )
+    return said

@@ -1,0 +1,85 @@
+"""What a look cannot see: a verdict is never healthy for lack of data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from penstock.monitoring import words
+from penstock.monitoring.spec import MonitoringSpec
+from penstock.records.monitoring import Looked, MonitorState
+from penstock.reports.words import percent
+
+BLIND_AFTER = 2
+"""Periods without rows after which the verdict is blind."""
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What cannot be seen, in sentences.
+
+    Attributes:
+        dark: Why nothing can be judged at all.
+        dim: What cannot be watched, while the rest can.
+        waiting: Why this look saw nothing, which is not yet blind.
+    """
+
+    dark: tuple[str, ...] = ()
+    dim: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
+
+
+def sight_of(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Sight:
+    """Return what a look cannot see.
+
+    Args:
+        looked: What the look saw.
+        state: As the look before left it.
+        spec: The section `monitoring`.
+    """
+    same = state.version == looked.version
+    dim = (
+        *looked.missing,
+        *_lost(looked, spec, was_blind=bool(same and state.verdict and state.verdict.blind)),
+        *(_overdue(looked, state, spec) if same else ()),
+    )
+    if not looked.rows:
+        why = looked.problem or "No rows were captured since the last look."
+        if not same or state.judged is None:
+            return Sight(dark=(why,), dim=dim)
+        # After a clock was set back, the last rows would lie in the future.
+        gone = (looked.time - min(state.judged, looked.time)).total_seconds()
+        said = (f"{why} The last rows were seen at {words.moment(state.judged)}.",)
+        if gone >= BLIND_AFTER * spec.seconds:
+            return Sight(dark=said, dim=dim)
+        return Sight(dark=_few(looked, state.seen, spec), dim=dim, waiting=said)
+    return Sight(dark=_few(looked, state.seen if same else 0, spec), dim=dim)
+
+
+def _few(looked: Looked, before: int, spec: MonitoringSpec) -> tuple[str, ...]:
+    seen = before + looked.rows
+    if seen >= spec.min_rows:
+        return ()
+    return (f"Only {seen:,} rows have been seen; a verdict needs {spec.min_rows:,}.",)
+
+
+def _lost(looked: Looked, spec: MonitoringSpec, *, was_blind: bool) -> tuple[str, ...]:
+    if looked.lost_share <= spec.lost * (spec.recovered if was_blind else 1.0):
+        return ()
+    return (
+        f"{looked.lost:,} of {looked.rows + looked.lost:,} rows were lost before they were read; "
+        f"{percent(spec.lost)} may be.",
+    )
+
+
+def _overdue(looked: Looked, state: MonitorState, spec: MonitoringSpec) -> tuple[str, ...]:
+    due = timedelta(hours=spec.performance.labels_within)
+    since = state.labelled or state.began
+    if not due or since is None or (looked.performance and looked.performance.labels):
+        return ()
+    if looked.time - since <= due:
+        return ()
+    return (
+        f"No label has come since {words.moment(since)}; they are due within "
+        f"{words.period(due.total_seconds())}.",
+    )

@@ -1,0 +1,158 @@
+"""The project file's section on monitoring."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+from pydantic import Field, field_validator
+
+from penstock.monitoring.tolerances import Tolerances
+from penstock.records.spec import Spec
+
+_EVERY = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_YEAR = 365.25 * 86_400
+
+
+def seconds_of(text: str) -> float:
+    """Return the seconds of a period such as `90s`, `15m`, `1h` or `1d`.
+
+    Raises:
+        ValueError: If it is none, or not above 0.
+
+    Example:
+        >>> seconds_of("15m")
+        900.0
+    """
+    found = _EVERY.fullmatch(text.strip())
+    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
+    if seconds <= 0:
+        raise ValueError(f"{text!r} is not a period: write for example 90s, 15m, 1h or 1d")
+    return seconds
+
+
+class PerformanceSpec(Spec):
+    """What is asked of the model's performance after its release."""
+
+    metric: str = Field(
+        default="",
+        description="The metric; empty takes the one that the model was trained for",
+    )
+    tolerance: float = Field(
+        default=0.05,
+        gt=0,
+        description="How much worse than on the holdout it may be, as a share of the figure there",
+    )
+    loss: float = Field(
+        default=0.25,
+        gt=0,
+        description="How much the mean loss of labelled rows may rise, as a share of that on the "
+        "holdout: what the alarm on labels is about",
+    )
+    remember: int = Field(
+        default=1_000_000,
+        ge=1000,
+        description="Answered rows whose scores are kept until their labels come; no inputs",
+    )
+    require_baseline: bool = Field(
+        default=True,
+        description="Without what `evaluate` keeps of the holdout, the verdict is blind; false: "
+        "the data alone are watched",
+    )
+    labels_within: float = Field(
+        default=0,
+        ge=0,
+        description="Hours after which labels must have come, else the verdict is blind; 0: they "
+        "need not come",
+    )
+
+
+class OperationsSpec(Spec):
+    """Limits on how the service answers; plain limits on what was seen, no tests."""
+
+    errors: float = Field(
+        default=0.05, gt=0, le=1, description="Share of 5xx answers in a window, at most"
+    )
+    min_requests: int = Field(
+        default=100, ge=1, description="Requests of a window from which that limit holds"
+    )
+    p99: float = Field(
+        default=0, ge=0, description="Seconds that 99 % of the answers may take; 0: any"
+    )
+
+
+class MonitoringSpec(Spec):
+    """How the served model is watched by `penstock monitor`, and what follows."""
+
+    every: str = Field(default="1h", description="Time between two looks: 90s, 15m, 1h, 1d")
+    captures: str = Field(
+        default="",
+        description="Where the captured rows are; empty: where the service on this machine writes "
+        "them",
+    )
+    min_rows: int = Field(
+        default=200,
+        ge=1,
+        description="Rows of a version that must have been seen before there is a verdict, and of "
+        "a window in which an alarm can end",
+    )
+    false_alarms_per_year: float = Field(
+        default=1,
+        gt=0,
+        le=100,
+        description="How many false alarms a year are accepted, on the average, for the whole "
+        "service: all columns, signals and looks together",
+    )
+    tolerances: Tolerances = Tolerances()
+    gap: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="By how much the gap between groups that a rule on fairness compares may "
+        "change: their shares of positive predictions",
+    )
+    performance: PerformanceSpec = PerformanceSpec()
+    operations: OperationsSpec = OperationsSpec()
+    lost: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Share of a window's rows that may be lost; beyond it the verdict is blind",
+    )
+    recovered: float = Field(
+        default=0.7,
+        gt=0,
+        le=1,
+        description="After an alarm: the share of the tolerance inside which all is well again",
+    )
+    retrain: Literal["never", "suggest"] = Field(
+        default="suggest",
+        description="Whether an alarm on data or performance suggests to train again; a fault of "
+        "the data's quality never does",
+    )
+    cooldown: float = Field(
+        default=24, ge=0, description="Hours after an action within which there is no other"
+    )
+    actions_per_month: int = Field(
+        default=3, ge=0, description="Actions within 30 days, at most; 0: none"
+    )
+    history: int = Field(
+        default=1000, ge=10, description="Looks whose records are kept; older ones are deleted"
+    )
+
+    @field_validator("every")
+    @classmethod
+    def _is_a_period(cls, text: str) -> str:
+        seconds_of(text)
+        return text
+
+    @property
+    def seconds(self) -> float:
+        """Seconds between two looks."""
+        return seconds_of(self.every)
+
+    @property
+    def looks_per_year(self) -> float:
+        """How often it looks in a year."""
+        return _YEAR / self.seconds

@@ -1,0 +1,119 @@
+"""How the monitor's figures are said: in plain sentences, each with its interval and tolerance."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from penstock.records.estimate import Estimate
+from penstock.records.monitoring import Performance, ServiceFigures, SignalFigure, VerdictKind
+from penstock.reports.page import Tone
+from penstock.reports.words import figure_text, percent, plain
+
+WORDS: dict[VerdictKind, str] = {
+    "healthy": "Healthy",
+    "watch": "Watch",
+    "drifted": "Drifted",
+    "degraded": "Degraded",
+    "blind": "Blind",
+}
+"""What people read for each verdict."""
+
+TONES: dict[VerdictKind, Tone] = {
+    "healthy": "good",
+    "watch": "warn",
+    "drifted": "bad",
+    "degraded": "bad",
+    "blind": "warn",
+}
+"""How a page colours it."""
+
+_SHARES = ("missing", "unseen", "decile", "level", "score", "gap")
+
+
+def moment(time: datetime | None) -> str:
+    """Return a time to the minute in UTC, or that it is not known.
+
+    Example:
+        >>> from datetime import UTC
+        >>> moment(datetime(2026, 11, 29, 11, 15, 42, tzinfo=UTC))
+        '2026-11-29 11:15 UTC'
+    """
+    return f"{time:%Y-%m-%d %H:%M} UTC" if time else "an unknown time"
+
+
+def period(seconds: float) -> str:
+    """Return a length of time in its largest fitting unit.
+
+    Example:
+        >>> period(5400), period(40)
+        ('1.5 hours', '40 seconds')
+    """
+    for unit, length in (("day", 86_400), ("hour", 3600), ("minute", 60)):
+        if seconds >= length:
+            count = seconds / length
+            return f"{count:.3g} {unit}{'' if count == 1 else 's'}"
+    return f"{seconds:.3g} second{'' if seconds == 1 else 's'}"
+
+
+def size(figure: SignalFigure, value: float) -> str:
+    """Return a value of a signal in its unit: a share in percent, a mean as a number."""
+    return percent(value) if figure.kind in _SHARES else plain(value)
+
+
+def interval(figure: SignalFigure) -> str:
+    """Return what was seen with its interval, for example `7.1 % (6.0 % to 8.2 %)`."""
+    return (
+        f"{size(figure, figure.value)} ({size(figure, figure.low)} to {size(figure, figure.high)})"
+    )
+
+
+def change(figure: SignalFigure) -> str:
+    """Return how large a change is, in one sentence."""
+    since = f" since about {moment(figure.since)}" if figure.since else ""
+    return (
+        f"{figure.name}: {interval(figure)}{since}. Expected is {size(figure, figure.expected)}; "
+        f"{size(figure, figure.least)} to {size(figure, figure.greatest)} is no drift."
+    )
+
+
+def effect(performance: Performance | None) -> list[str]:
+    """Return what the model is worth in the window: estimated, and with labels."""
+    if performance is None:
+        return []
+    known, name = performance.reference, performance.metric
+    said = [f"On the holdout {name} was {figure_text(known)}."] if known else []
+    if performance.estimated is not None:
+        said.append(
+            f"Without labels {name} is estimated at {figure_text(performance.estimated)}"
+            f"{f' by {performance.method}' if performance.method else ''}."
+        )
+    elif performance.not_estimated:
+        said.append(f"{name} is not estimated: {performance.not_estimated.rstrip('.')}.")
+    if performance.realized is not None:
+        said.append(
+            f"On {performance.labels:,} rows whose labels came {name} is "
+            f"{figure_text(performance.realized)}."
+        )
+    return said
+
+
+def worse_by(performance: Performance, figure: Estimate) -> str:
+    """Return a figure beside the holdout's, for example `accuracy 0.81 (...), 0.88 on ...`."""
+    reference = performance.reference
+    known = f", where {plain(reference.value)} was measured on the holdout" if reference else ""
+    return (
+        f"{performance.metric} is {figure_text(figure)}{known} and {plain(performance.tolerance)} "
+        "less is tolerated"
+        if performance.higher_is_better
+        else f"{performance.metric} is {figure_text(figure)}{known} and "
+        f"{plain(performance.tolerance)} more is tolerated"
+    )
+
+
+def answered(figures: ServiceFigures) -> str:
+    """Return how the service answered, in one sentence."""
+    p99 = f"; 99 % took less than {1000 * figures.p99:.3g} ms" if figures.p99 is not None else ""
+    return (
+        f"{figures.requests:,} requests: {figures.server_errors:,} were answered with an error of "
+        f"the server, {figures.client_errors:,} were refused{p99}."
+    )

@@ -1,0 +1,192 @@
+"""What the predictions of a look are worth: estimated at once, and measured as labels come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.errors import PenstockError
+from penstock.monitoring.answered import Answered, keys_of
+from penstock.monitoring.bias import Bias
+from penstock.monitoring.concept import Concept, learn
+from penstock.monitoring.evidence import Losses
+from penstock.monitoring.performance import (
+    Estimated,
+    NotEstimated,
+    Realized,
+    estimate,
+    loss_of,
+    realized,
+)
+from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.window import INPUTS, Blocks
+from penstock.records.baseline import Baseline
+from penstock.records.estimate import Estimate
+from penstock.records.monitoring import Known, Performance
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Worth:
+    """What was found.
+
+    Attributes:
+        performance: The figures.
+        losses: Of the rows whose labels came; None: none did.
+        gaps: Blocks of gaps between groups; None: none is watched, or there are too few rows.
+        concept: What labels have taught of the estimates, JSON-ready.
+        notes: What a reader should know.
+    """
+
+    performance: Performance
+    losses: Losses | None
+    gaps: Blocks | None
+    concept: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def worth(
+    table: pa.Table,
+    labels: pa.Table,
+    *,
+    known: Known,
+    spec: MonitoringSpec,
+    answered: Answered,
+    number: int,
+    taught: dict[str, Any] | None,
+) -> Worth:
+    """Return what the predictions of a look are worth.
+
+    Args:
+        table: Its rows, as `read_window` returns them.
+        labels: The labels that came, as `read_labels` returns them.
+        known: The version on the holdout.
+        spec: The section `monitoring`.
+        answered: Scores of earlier rows, to which those of this look are added.
+        number: Of the look.
+        taught: What labels had taught before.
+    """
+    baseline, metric = known.baseline, spec.performance.metric or known.baseline.metric
+    concept = Concept.model_validate(taught or {})
+    rows, scores = _scored(table, baseline)
+    answered.keep(number, keys=keys_of(rows), scores=scores)
+    guess = _estimate(scores, baseline, metric, concept)
+    found, losses, notes = _labelled(labels, baseline, metric, answered)
+    if found is not None and losses is not None:
+        again = _estimate(found.scores, baseline, metric, concept, to_compare=True)
+        if isinstance(again, Estimated) and isinstance(found.measured, Realized):
+            concept = learn(concept, metric=metric, estimated=again, realized=found.measured)
+    measured = found.measured if found else None
+    if isinstance(measured, NotEstimated):
+        notes.append(measured.reason)
+    reference = known.metrics.get(metric)
+    performance = Performance(
+        metric=metric,
+        higher_is_better=known.higher_is_better.get(metric, True),
+        reference=reference,
+        tolerance=spec.performance.tolerance * abs(reference.value) if reference else 0.0,
+        estimated=_figure(guess) if isinstance(guess, Estimated) else None,
+        method=guess.method if isinstance(guess, Estimated) else "",
+        not_estimated=guess.reason if isinstance(guess, NotEstimated) else "",
+        realized=_figure(measured) if isinstance(measured, Realized) else None,
+        labels=len(found.scores) if found else 0,
+        withdrawn=concept.of(metric).withdrawn,
+    )
+    if isinstance(guess, Estimated) and guess.note:
+        notes.append(guess.note)
+    bias = Bias.of(baseline, inputs=inputs_of(table))
+    return Worth(
+        performance=performance,
+        losses=losses,
+        gaps=bias.blocks(rows, scores, baseline=baseline),
+        concept=concept.model_dump(mode="json"),
+        notes=tuple(notes),
+    )
+
+
+def inputs_of(table: pa.Table) -> list[str]:
+    """Return the inputs that captured rows have."""
+    return [name.removeprefix(INPUTS) for name in table.column_names if name.startswith(INPUTS)]
+
+
+@dataclass(frozen=True)
+class _Found:
+    """Labels that found their rows."""
+
+    scores: Floats
+    measured: Realized | NotEstimated
+
+
+def _labelled(
+    labels: pa.Table, baseline: Baseline, metric: str, answered: Answered
+) -> tuple[_Found | None, Losses | None, list[str]]:
+    import pyarrow.compute as pc
+
+    notes: list[str] = []
+    labels = labels.filter(pc.is_valid(labels.column("label")))
+    if not labels.num_rows:
+        return None, None, notes
+    joined = answered.join(keys_of(labels))
+    strays = labels.num_rows - len(joined.places)
+    if strays:
+        notes.append(
+            f"{strays:,} of {labels.num_rows:,} labels are of rows that are not known: of another "
+            "version, or too old."
+        )
+    if not len(joined.places):
+        return None, None, notes
+    kept = labels.take(joined.places)
+    truths = kept.column("label").to_pylist()
+    try:
+        measured = realized(joined.scores, truths, baseline=baseline, metric=metric)
+    except PenstockError as error:
+        return None, None, [*notes, f"The labels cannot be used: {error}"]
+    losses = None
+    if isinstance(measured, Realized):
+        times = kept.column("time").to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6
+        losses = Losses(measured.losses[loss_of(baseline)], times)
+    return _Found(joined.scores, measured), losses, notes
+
+
+def _scored(table: pa.Table, baseline: Baseline) -> tuple[pa.Table, Floats]:
+    """Return the rows that have a score, and their scores."""
+    if baseline.task != "multiclass":
+        scores = table.column("score").to_numpy().astype(np.float64)
+        there = np.isfinite(scores)
+        return table.filter(there), scores[there]
+    classes = len(baseline.classes)
+    given = table.column("scores").to_pylist()
+    there = np.array([one is not None and len(one) == classes for one in given], dtype=bool)
+    kept = [one for one, good in zip(given, there, strict=True) if good]
+    return table.filter(there), np.array(kept, dtype=np.float64).reshape(-1, classes)
+
+
+def _estimate(
+    scores: Floats,
+    baseline: Baseline,
+    metric: str,
+    concept: Concept,
+    *,
+    to_compare: bool = False,
+) -> Estimated | NotEstimated:
+    try:
+        return estimate(
+            scores,
+            baseline=baseline,
+            metric=metric,
+            concept=concept,
+            to_compare=to_compare,
+        )
+    except PenstockError as error:
+        return NotEstimated(str(error))
+
+
+def _figure(found: Estimated | Realized) -> Estimate:
+    return Estimate(value=found.value, low=found.low, high=found.high)

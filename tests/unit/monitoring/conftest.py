@@ -1,0 +1,5 @@
+"""Fixtures of what is compared with a holdout."""
+
+from evaluation_world import worlds
+
+__all__ = ["worlds"]

@@ -1,0 +1,60 @@
+"""The monitor's figures as Prometheus reads them."""
+
+from __future__ import annotations
+
+import urllib.request
+from datetime import timedelta
+
+from monitor_parts import BEGIN, THRESHOLD, Watch, drift, signal, worth
+from prometheus_client.parser import text_string_to_metric_families
+
+from penstock.monitoring.exporter import exposition, served
+from penstock.records.monitoring import MonitorState
+
+
+def samples(text: str) -> dict[tuple[str, ...], float]:
+    """Every sample by its name and the values of its labels, the service left out."""
+    return {
+        (sample.name, *(v for k, v in sorted(sample.labels.items()) if k != "service")): (
+            sample.value
+        )
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_the_figures_are_those_of_the_state() -> None:
+    watch = Watch()
+    watch.look(performance=worth(estimated=0.9))
+    watch.look(rows=900, lost=5, drift=drift(9, signal()), performance=worth(realized=0.88))
+    found = samples(exposition(watch.state))
+    assert found["penstock_monitor_verdict", "drifted"] == 1
+    assert found["penstock_monitor_verdict", "healthy"] == 0
+    assert found["penstock_monitor_rows_total",] == 1900
+    assert found["penstock_monitor_lost_rows_total",] == 5
+    assert found["penstock_monitor_log_evidence",] == 9
+    assert found["penstock_monitor_threshold",] == THRESHOLD
+    assert found["penstock_monitor_realized", "low", "accuracy"] == 0.87
+    assert ("penstock_monitor_estimated", "value", "accuracy") not in found
+    assert found["penstock_monitor_actions_total", "suggested"] == 1
+    assert found["penstock_monitor_actions_total", "retrained"] == 0
+    last = (BEGIN + timedelta(hours=2)).timestamp()
+    assert found["penstock_monitor_last_look_timestamp_seconds",] == last
+
+
+def test_before_the_first_look_no_verdict_holds() -> None:
+    found = samples(exposition(MonitorState(service="loans")))
+    verdicts = {key: value for key, value in found.items() if key[0] == "penstock_monitor_verdict"}
+    assert len(verdicts) == 5
+    assert set(verdicts.values()) == {0}
+    assert ("penstock_monitor_last_look_timestamp_seconds",) not in found
+
+
+def test_they_are_served_as_they_stand() -> None:
+    watch = Watch()
+    with served(0, read=lambda: watch.state) as port:
+        for rows in (0, 1000):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+                found = samples(answer.read().decode())
+            assert found["penstock_monitor_rows_total",] == rows
+            watch.look()

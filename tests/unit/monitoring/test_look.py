@@ -1,0 +1,237 @@
+"""Looks at real captures: what they find, and that each row counts once whatever is killed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from killing import Fault, endings
+from watched_shop import Shop
+
+from penstock.notification import NotifySpec
+from penstock.records.monitoring import Looked, Verdict
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    return Shop(tmp_path)
+
+
+def test_a_stable_service_is_healthy_and_a_shift_is_named(shop: Shop) -> None:
+    for _ in range(3):
+        shop.serve()
+        assert shop.look().kind == "healthy"
+    shop.serve(shift=0.5)
+    verdict = shop.look()
+    assert verdict.kind == "drifted"
+    assert verdict.columns[0] == "amount"
+    assert verdict.suggests == "retrain"
+    assert verdict.done == ("It was suggested to train again.",)
+    # It began in the fourth hour.
+    assert (verdict.since - shop.state.began).total_seconds() >= 2 * 3600 - 60
+    shop.serve()
+    assert shop.look().recovered
+    shop.serve()
+    assert shop.look().kind == "healthy"
+
+
+def test_a_fault_of_the_source_is_named_and_not_trained_on(shop: Shop) -> None:
+    shop.serve()
+    shop.look()
+    shop.serve(missing=0.3)
+    verdict = shop.look()
+    assert (verdict.kind, verdict.cause, verdict.columns) == ("drifted", "data quality", ("city",))
+    assert verdict.suggests == ""
+
+
+def test_labels_that_contradict_the_holdout_are_degraded(shop: Shop) -> None:
+    shop.serve(labels=True)
+    assert shop.look().kind == "healthy"
+    seen = shop.state.last.performance
+    assert seen.labels == 2000
+    assert seen.realized.low < seen.reference.value < seen.realized.high
+    assert seen.estimated.low < seen.realized.value < seen.estimated.high
+    shop.serve(4000, labels=True, turned=0.3)
+    verdict = shop.look()
+    assert (verdict.kind, verdict.cause) == ("degraded", "performance")
+    assert verdict.drift is None
+    assert "With labels accuracy is" in verdict.reasons[0]
+
+
+def test_a_label_finds_its_row_of_an_earlier_look(shop: Shop) -> None:
+    shop.serve(labels=True)
+    feedback = list(shop.captures.glob("feedback-*"))
+    aside = shop.folder / "aside"
+    aside.mkdir()
+    moved = [Path(shutil.move(path, aside)) for path in feedback]
+    shop.look()
+    assert shop.state.last.performance.labels == 0
+    for path in moved:
+        shutil.move(path, shop.captures)
+    shop.serve(500)
+    shop.look()
+    assert shop.state.last.performance.labels == 2000
+
+
+def test_labels_of_rows_that_are_not_known_are_said(shop: Shop) -> None:
+    shop.serve(labels=True)
+    shop.look()
+    shutil.rmtree(shop.monitor.folder.answered)
+    shop.serve(500, labels=True)
+    shop.look()
+    assert shop.state.last.performance.labels == 500
+    assert not shop.state.last.notes
+
+
+def test_a_gap_between_groups_that_widens_is_drift(shop: Shop) -> None:
+    shop.serve()
+    assert shop.look().kind == "healthy"
+    for _ in range(4):
+        shop.serve(8000, favoured="Kiel")
+        verdict = shop.look()
+    assert verdict.kind == "drifted"
+    (gap, *_) = [one for one in verdict.drift.guilty if one.kind == "gap"]
+    assert gap.column == "city"
+    assert gap.name == "gap: selection rate of city = Kiel, against all others"
+    assert abs(gap.expected) < 0.02
+    assert 0.15 < gap.low < gap.value < gap.high < 0.35
+    assert gap.tolerance == pytest.approx(0.05)
+    assert "selection rate of city = Kiel" in shop.monitor.folder.page.read_text()
+
+
+def test_nothing_captured_is_a_sentence(shop: Shop) -> None:
+    assert shop.look().kind == "blind"
+    shop.problem = "Nothing is being served."
+    assert shop.look().headline == "shop cannot be judged: Nothing is being served."
+
+
+def test_without_a_baseline_the_data_are_watched(shop: Shop) -> None:
+    shop.known, shop.missing = None, ("Nothing is kept of the holdout.",)
+    shop.serve()
+    assert shop.look().kind == "blind"
+    shop.serve(shift=0.5)
+    verdict = shop.look()
+    assert (verdict.kind, verdict.columns[0]) == ("drifted", "amount")
+    assert "Nothing is kept of the holdout." in verdict.reasons
+
+
+def test_lost_rows_are_counted(shop: Shop) -> None:
+    shop.serve(3000)
+    (path,) = shop.captures.glob("predictions-*.jsonl*")
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:-600], b"{torn\n"]))
+    verdict = shop.look()
+    assert verdict.kind == "blind"
+    assert shop.state.totals.lost == 600
+    assert shop.state.totals.rows == 2400
+
+
+def test_people_are_told_of_each_change_once(shop: Shop) -> None:
+    shop.notify = NotifySpec(file="told.jsonl")
+    shop.serve()
+    shop.look()
+    for _ in range(3):
+        shop.serve(shift=0.5)
+        shop.look()
+    for _ in range(2):
+        shop.serve()
+        shop.look()
+    told = [json.loads(line) for line in (shop.folder / "told.jsonl").read_text().splitlines()]
+    assert [one["state"] for one in told] == ["drifted", "suggested", "recovered"]
+    assert "amount: " in told[0]["text"]
+    assert "at most 1 a year" in told[0]["text"]
+    assert shop.monitor.folder.page.as_uri() in told[0]["text"]
+    assert "It was drifted before" in told[2]["text"]
+
+
+def test_a_lost_message_is_said_and_counted(shop: Shop) -> None:
+    shop.notify = NotifySpec(file="/proc/nowhere/told")
+    shop.hours = 1
+    with shop.monitor.held():
+        _, notes = shop.monitor.look()
+    assert len(notes) == 1
+    assert "Lost: blind" in notes[0]
+    assert shop.state.totals.undelivered == 1
+
+
+def served(folder: Path) -> Shop:
+    shop = Shop(folder, notify=NotifySpec(file="told.jsonl"))
+    shop.serve(1000, labels=True)
+    shop.look()
+    shop.serve(1000, labels=True, shift=1.0)
+    return shop
+
+
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_killed_at_any_write_no_row_counts_twice_and_none_is_missed(
+    tmp_path: Path, every: int
+) -> None:
+    shop = served(tmp_path)
+    home = shop.folder / "home"
+    kept = shop.folder / "kept"
+    shutil.copytree(home, kept)
+    seen = set()
+    for ending in endings(
+        shop.look, Fault.KILL, every=every, below=[home, shop.folder / "told.jsonl"]
+    ):
+        seen |= set(ending.effects)
+        shop.look()
+        windows = shop.monitor.folder.recent(Looked, most=99)
+        assert [one.number for one in windows] == list(range(1, shop.state.number + 1))
+        assert sum(one.rows for one in windows) == 2000 == shop.state.totals.rows
+        assert shop.state.totals.lost == 0
+        labels = [one.performance.labels for one in windows if one.performance]
+        assert sum(labels) == 2000
+        told = [
+            json.loads(line)["state"]
+            for line in (shop.folder / "told.jsonl").read_text().splitlines()
+        ]
+        # A message that was cut short comes again; none is missing.
+        assert {"blind", "drifted", "suggested"} >= set(told) >= {"drifted", "suggested"}
+        assert told.count("drifted") <= 2
+        assert not shop.state.outbox
+        shutil.rmtree(home)
+        shutil.copytree(kept, home)
+        (shop.folder / "told.jsonl").unlink()
+    assert any("windows" in one for one in seen)
+    assert any("verdicts" in one for one in seen)
+    assert any("state.json" in one for one in seen)
+
+
+@pytest.mark.parametrize("fault", [Fault.FULL, Fault.REFUSED], ids=lambda fault: fault.value)
+def test_a_look_that_cannot_write_says_so_and_the_next_goes_on(
+    tmp_path: Path, fault: Fault
+) -> None:
+    shop = served(tmp_path)
+    home = shop.folder / "home"
+    kept = shop.folder / "kept"
+    shutil.copytree(home, kept)
+    for ending in endings(shop.look, fault, below=[home], every=9):
+        assert ending.code == 0 or ending.refused, ending.trace
+        shop.look()
+        windows = shop.monitor.folder.recent(Looked, most=99)
+        assert sum(one.rows for one in windows) == 2000 == shop.state.totals.rows
+        shutil.rmtree(home)
+        shutil.copytree(kept, home)
+
+
+def test_the_page_and_the_figures_are_of_the_last_look(shop: Shop) -> None:
+    shop.serve(labels=True)
+    shop.look()
+    shop.serve(shift=0.5)
+    shop.look()
+    page = shop.monitor.folder.page.read_text()
+    assert "<strong>Drifted</strong>" in page
+    assert "What changed" in page
+    figures = shop.monitor.folder.metrics.read_text()
+    assert 'penstock_monitor_verdict{service="shop",verdict="drifted"} 1.0' in figures
+    assert 'penstock_monitor_verdict{service="shop",verdict="healthy"} 0.0' in figures
+    assert 'penstock_monitor_rows_total{service="shop"} 4000.0' in figures
+    assert 'penstock_monitor_actions_total{action="suggested",service="shop"} 1.0' in figures
+    assert 'penstock_monitor_estimated{bound="low",metric="accuracy",service="shop"} 0.' in figures
+    assert [one.kind for one in shop.monitor.folder.recent(Verdict, most=9)] == [
+        "healthy",
+        "drifted",
+    ]

@@ -1,0 +1,112 @@
+"""A server ships what it captures: to a store that is there, and to one that is away."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from serving_process import ROW, Start
+
+from penstock.captures.reader import Cursor, read_labels, read_window
+from penstock.processes.loopback import LOOPBACK
+from penstock.processes.supervisor import hold_port
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[str]:
+    """A bucket of an S3 server, reached by the environment."""
+    with contextlib.closing(hold_port(0)) as held:
+        port = held.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    url = f"http://{LOOPBACK}:{port}"
+    settings = {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "key",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+    }
+    patch = pytest.MonkeyPatch()
+    for name, value in settings.items():
+        patch.setenv(name, value)
+    try:
+        deadline = time.monotonic() + 60
+        with httpx.Client(trust_env=False) as client:
+            while time.monotonic() < deadline:
+                with contextlib.suppress(httpx.TransportError):
+                    client.put(f"{url}/captures").raise_for_status()
+                    break
+                time.sleep(0.1)
+        yield "s3://captures/rows"
+    finally:
+        patch.undo()
+        server.kill()
+        server.wait()
+
+
+def test_an_object_store_holds_what_a_server_answered(
+    bucket: str, models: Callable[..., Path], start: Start, tmp_path: Path
+) -> None:
+    options = [
+        *("--capture", str(tmp_path), "--capture-to", bucket, "--capture-bytes", "2000"),
+        *("--capture-seconds", "0.5"),
+    ]
+    server = start(models("multiclass"), *options)
+    answers = [server.predict(ROW, ROW, x_request_id=f"r{i}").json() for i in range(5)]
+    _until(lambda: read_window(bucket, after=None).rows == 10)
+    label = {"labels": [{"request_id": "of-another-pod", "label": 1}]}
+    sent = server.client.post("/v1/models/adult:feedback", json=label)
+    assert (sent.status_code, sent.json()["unknown"]) == (200, 1)
+    server.predict(ROW, x_request_id="last")
+    assert server.stop() == 0
+    captured = read_window(bucket, after=None)
+    assert (captured.rows, captured.lost) == (11, 0)
+    table = captured.table.to_pylist()
+    assert table[0]["scores"] == answers[0]["probabilities"][0]
+    assert table[-1]["request_id"] == "last", "shipped before the server ends"
+    assert read_labels(bucket, after=None)[0]["label"].to_pylist() == [1]
+    assert {path.name for path in tmp_path.iterdir()} == {"shipped"}
+
+
+def test_a_store_that_is_away_keeps_nobody_waiting_and_gets_all_when_it_is_back(
+    models: Callable[..., Path], start: Start, tmp_path: Path
+) -> None:
+    spool, there = tmp_path / "spool", tmp_path / "there"
+    there.write_text("no folder")
+    options = [
+        "--capture",
+        str(spool),
+        "--capture-to",
+        f"file://{there}",
+        "--capture-bytes",
+        "2000",
+    ]
+    server = start(models(), *options)
+    for index in range(20):
+        assert server.predict(ROW, x_request_id=str(index)).status_code == 200
+    assert not read_window(there, after=None).rows
+    _until(lambda: "are not shipped" in server.log())
+    os.kill(server.process.pid, signal.SIGKILL)
+    server.process.wait()
+    there.unlink()
+    again = start(models(), *options)
+    again.predict(ROW, x_request_id="20")
+    assert again.stop() == 0
+    captured = read_window(there, after=Cursor())
+    assert captured.rows + captured.lost == 21
+    assert captured.rows >= 20
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
