@@ -174,6 +174,13 @@ def update(
     Raises:
         InputError: If the state belongs to other signals.
     """
+    return follow(state, (window.blocks, *more), signals=signals, bound=bound)
+
+
+def follow(
+    state: State, given: Sequence[Blocks], *, signals: Signals, bound: timedelta = BOUND
+) -> Update:
+    """Take blocks into account, of each stream at most once; see `update`."""
     if state.signals != signals.digest:
         raise InputError(
             "the detector's state belongs to other signals",
@@ -182,7 +189,7 @@ def update(
         )
     runs = {name: _Run(signals.of(name), state.streams[name], bound) for name in state.streams}
     best, at = _total(runs), None
-    seen = [blocks for blocks in (window.blocks, *more) if len(blocks.means)]
+    seen = [blocks for blocks in given if len(blocks.means)]
     if seen:
         best = 0.0
     days = bound.total_seconds() / 86400
@@ -192,7 +199,7 @@ def update(
             best = max(best, rest + own)
             if at is None and rest + own >= days:
                 at = begin
-    for blocks in (window.blocks, *more):
+    for blocks in given:
         if blocks.stream in runs:
             runs[blocks.stream].carry = blocks.carry
     return _said(runs, signals=signals, best=best, at=at, days=days)
