@@ -38,8 +38,8 @@ from penstock.records.rollout import (
 Floats = NDArray[np.float64]
 
 QUESTION = (
-    "In how many of 10,000 healthy months is a champion returned, and how long after it began to do "
-    "harm (right after promotion, an hour, a day, 30 days later) is one that does?"
+    "In how many of 10,000 healthy months is a champion returned, and how long after it began to "
+    "do harm (right after promotion, an hour, a day, 30 days later) is one that does?"
 )
 SPEC = GuardianSpec()
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
@@ -268,10 +268,11 @@ def main() -> int:
                 side="at least",
             ),
             Target(
-                "Minutes until the return where all fails, 95 % of champions",
-                max(one["95 %"] for name, one in late.items() if name.startswith("all fails")),
+                "Readings until the return where all fails, 95 % of champions",
+                max(one["95 %"] for name, one in late.items() if name.startswith("all fails"))
+                / options.every,
                 15.0,
-                "min",
+                "",
             ),
             Target("The simulated test beside the guardian's, logarithms", apart, 1e-6, ""),
         ],

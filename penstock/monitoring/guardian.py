@@ -30,7 +30,7 @@ BLOCK = 20
 MONTH = timedelta(days=30)
 
 ENOUGH: Mapping[GuardedSignal, int] = {"errors": 100, "latency": 200, "loss": 100}
-"""Requests of the previous champion from which a limit can be told."""
+"""Requests of the previous champion from which a limit follows."""
 
 _ERRORS = 2.5
 """Standard errors of what the previous champion showed that are allowed."""
@@ -206,6 +206,8 @@ def _not_negative(arm: ArmSummary) -> ArmSummary:
         update={
             **{name: max(0, getattr(arm, name)) for name in counts},
             "latency": {place: count for place, count in arm.latency.items() if count > 0},
+            "scores": {},
+            "labels": {},
         }
     )
 

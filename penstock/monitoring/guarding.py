@@ -104,6 +104,8 @@ class Guardian:
         if reading is None:
             return before
         guard, canary = self._guard(reading, before, now=now)
+        if guard.version != reading.version:
+            return guard
         return after_reading(
             guard,
             reading.counted,
@@ -120,6 +122,8 @@ class Guardian:
         stores = self.target().stores()
         if (left := _left(stores, now=now)) is not None:
             return left, None
+        if before is not None and _being_promoted(stores, reading.version):
+            return before, None
         newest = stores[-1].name if stores and stores[-1].ended else ""
         same = before is not None and before.version == reading.version
         if before is not None and same and before.newest == newest != "":
@@ -201,6 +205,16 @@ def _left(stores: list[Store], *, now: datetime) -> Guard | None:
     return None
 
 
+def _being_promoted(stores: list[Store], version: int) -> bool:
+    """Return whether a rollout has given a version all requests and has not ended yet."""
+    from penstock.rollout.journal import unfinished
+
+    return any(
+        journal.rollout.candidate == version and journal.rollout.last.phase == "promote"
+        for journal in unfinished(stores[-1:])
+    )
+
+
 def _last_promoted(stores: list[Store]) -> Rollout | None:
     """Return the rollout that brought the version up that serves: the last that was promoted."""
     from penstock.rollout.journal import Journal
@@ -216,10 +230,10 @@ def _told(
     state: MonitorState, guard: Guard, advice: str, *, now: datetime, link: str
 ) -> tuple[MonitorState, list[str]]:
     """Have people told that a champion does harm, once."""
-    if guard.told or guard.harm is None:
+    if guard.notified or guard.harm is None:
         return state, []
     text = f"{state.service}: {guard.harm.reason} {advice}"
-    guard = guard.model_copy(update={"told": True})
+    guard = guard.model_copy(update={"notified": True})
     outbox = (*state.outbox, _notice(state, guard, "harm", text, now=now, link=link))
     return state.model_copy(update={"guard": guard, "outbox": outbox}), [text]
 

@@ -111,7 +111,8 @@ class Monitor:
         if not state.outbox:
             return [*notes, *said]
         state, lost = self._delivered(state)
-        self._publish(state)
+        if state.verdict is not None:
+            self._publish(state)
         return [*notes, *said, *lost]
 
     def _guarded(self, state: MonitorState) -> tuple[MonitorState, list[str]]:

@@ -92,7 +92,7 @@ class GuardianSpec(Spec):
     mode: Literal["never", "suggest", "automatic"] = Field(
         default="automatic",
         description="automatic: the previous champion serves again, as by `penstock rollback`; "
-        "suggest: people are told; never: nobody looks",
+        "suggest: people are notified; never: nobody looks",
     )
     every: str = Field(default="1m", description="Time between two readings: 30s, 1m, 5m")
     errors: float = Field(

@@ -330,7 +330,7 @@ class Guard(Value):
     log_evidence: float = Field(default=0.0, description="Natural logarithm")
     threshold: float = Field(default=0.0, description="At which it is harm, as a logarithm")
     harm: Harm | None = None
-    told: bool = Field(default=False, description="Whether people were told of it")
+    notified: bool = Field(default=False, description="Whether people were notified of it")
     tries: int = Field(default=0, description="Returns that were tried and did not succeed")
     next_try: datetime | None = None
 
