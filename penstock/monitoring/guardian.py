@@ -108,7 +108,10 @@ def after_reading(
     """
     fresh = _since(counted, guard.counted, canary)
     guard = guard.model_copy(
-        update={"counted": dict(counted), "seen": guard.seen.plus(fresh)},
+        update={
+            "counted": {"epoch": counted["epoch"], "arm": counted["arm"]},
+            "seen": guard.seen.plus(fresh),
+        }
     )
     if not guard.limits or guard.harm is not None:
         return guard

@@ -153,7 +153,7 @@ def test_a_champion_that_does_harm_is_returned_once_and_recorded(
     (done,) = watch.returns
     assert done.direct.startswith("Rollback by guardian (automatic), from version 2. Version 2")
     log = audit.read(versions.registered_model(_store(site), "adult").tags)
-    assert [e.actor for e in log.entries if e.event == "rolled back"][-1] == audit.GUARDIAN
+    assert [e.by for e in log.entries if e.event == "rolled back"][-1] == audit.GUARDIAN
     tags = versions.registered("models:/adult/2", tracking_uri=site.uri).tags
     expected = "Rolled back by guardian (automatic) to version 1."
     assert tags[versions.ROLLED_BACK] == expected
@@ -200,6 +200,8 @@ def test_what_stands_in_the_way_is_a_sentence_and_the_champion_serves_on(
     with site.place().router.exclusive():
         (said,) = watch.guard()
     assert "Version 1 could not be returned to, and version 2 serves on" in said
+    # It waits before it tries again.
+    watch.minutes -= 1
     assert watch.guard() == []
     site.assert_legal(champion=2)
 
@@ -283,8 +285,11 @@ def test_a_return_whose_state_was_lost_is_ended(sites: Callable[[str], Site]) ->
     serving_two(site)
     watch.harm(2, 1)
 
+    begun: list[str] = []
+
     def journal_begun(effect: str) -> bool:
-        return "state.json" in effect and "/serving/" in effect and "rename" in effect
+        begun.extend([effect] * ("journal.jsonl" in effect))
+        return bool(begun) and "/serving/adult/" in effect and "state.json" in effect
 
     ending = run(watch.guard, Fault.KILL, when=journal_begun, below=[site.home])
     assert ending.code == -9
