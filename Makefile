@@ -52,15 +52,30 @@ test-cluster: setup ## The whole journey on the cluster of KUBECONFIG (docs/exis
 	@command -v kubectl >/dev/null || { echo "kubectl is not here"; exit 1; }
 	KUBECONFIG="$(KUBECONFIG)" PENSTOCK_TEST_CLUSTER=1 $(BIN)/pytest -vv tests/cluster
 
+# What the extra dev asks for keeps some of the others up, so the extra laptop has an environment of its own.
+.PHONY: test-oldest test-oldest-units test-oldest-example
+test-oldest: test-oldest-units test-oldest-example ## Run the quick unit tests, and the example, with the oldest dependencies that pyproject.toml allows; half an hour
+
 OLDEST := build/oldest
-.PHONY: test-oldest
-test-oldest: setup | build ## Run the quick unit tests with the oldest dependencies that pyproject.toml allows
-	$(BIN)/uv pip compile --quiet --python-version 3.11 --resolution lowest-direct --extra dev --no-header \
-	  pyproject.toml --output-file $(OLDEST).txt
-	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(OLDEST)
-	$(BIN)/uv pip sync --quiet --python $(OLDEST)/bin/python $(OLDEST).txt requirements-setup.lock
-	$(BIN)/uv pip install --quiet --python $(OLDEST)/bin/python --no-deps --no-build-isolation --editable .
+define oldest # extra, environment
+	$(BIN)/uv pip compile --quiet --python-version 3.11 --upgrade --resolution lowest-direct --extra $(1) --no-header \
+	  pyproject.toml --output-file $(2).txt
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(2)
+	$(BIN)/uv pip sync --quiet --python $(2)/bin/python $(2).txt requirements-setup.lock
+	$(BIN)/uv pip install --quiet --python $(2)/bin/python --no-deps --no-build-isolation --editable .
+endef
+
+test-oldest-units: setup | build
+	$(call oldest,dev,$(OLDEST))
 	OMP_WAIT_POLICY=PASSIVE $(OLDEST)/bin/pytest -W ignore::ImportWarning -n auto --dist loadgroup -m "not slow and not long and not exhaustive" tests/unit
+
+test-oldest-example: setup | build
+	$(call oldest,laptop,$(OLDEST)-laptop)
+	rm -rf $(OLDEST)-example
+	$(OLDEST)-laptop/bin/penstock example $(OLDEST)-example --rows 6000
+	$(OLDEST)-laptop/bin/penstock run $(OLDEST)-example/project.yaml --set deployment.port=0 --set training.trials=2
+	$(OLDEST)-laptop/bin/penstock compile $(OLDEST)-example/project.yaml -o $(OLDEST)-example/release.yaml
+	$(OLDEST)-laptop/bin/penstock stop $(OLDEST)-example/project.yaml
 
 package: setup ## Build wheel and sdist into dist/, and try the wheel as a stranger would; a minute
 	$(BIN)/python scripts/package.py
@@ -90,6 +105,7 @@ lint: setup tree ## Check style, types, layers, and that generated files are cur
 	$(BIN)/python scripts/decision_list.py --check
 	$(BIN)/python scripts/image_locks.py --check
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
 	$(BIN)/codespell
 	$(BIN)/python scripts/house_words.py
 
@@ -179,6 +195,9 @@ bench-explain: setup | build ## SHAP values beside the library shap: CPU with im
 MINUTES ?= 10
 soak: setup | build ## Two services under load, a release a minute, kills at random: MINUTES=10
 	$(BIN)/python benchmarks/soak.py --minutes $(MINUTES) --json build/bench-soak.json
+
+bench-monitor: setup | build ## False alarms, delay and cost of the monitor, beside Evidently and NannyML; 20 minutes, QUICK=1 a minute
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_monitor.py $(if $(QUICK),--quick) --json build/bench-monitor.json
 
 bench-slices: setup | build ## 50 slices of a million rows against pandas, scikit-learn and a bootstrap, and fairlearn
 	$(BIN)/python benchmarks/bench_slices.py --json build/bench-slices.json

@@ -19,6 +19,7 @@ from penstock.errors import (
     PenstockError,
     UsageError,
 )
+from penstock.pipelines.captures_commands import add_captures_commands
 from penstock.pipelines.gate_command import add_gate_command
 from penstock.pipelines.kubeflow_commands import add_remote_commands
 from penstock.pipelines.located import add_project_argument, add_settings, home_of, locate
@@ -95,6 +96,7 @@ def parser() -> argparse.ArgumentParser:
     add_gate_command(commands)
     add_service_commands(commands)
     add_monitor_command(commands)
+    add_captures_commands(commands)
     add_remote_commands(commands)
     add_records_commands(commands)
     return parser

@@ -52,7 +52,11 @@ SERVERS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "penstock.reports.plots",
             "penstock.reports._svg",
         ),
-        "evaluate": ("penstock.evaluation.evaluate", "penstock.evaluation.model_metrics"),
+        "evaluate": (
+            "penstock.evaluation.evaluate",
+            "penstock.evaluation.baseline",
+            "penstock.evaluation.model_metrics",
+        ),
         "explain": ("penstock.explanation.explain", "penstock.explanation._attribution"),
         "register": (
             "penstock.registry.register",

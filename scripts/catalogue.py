@@ -173,6 +173,10 @@ def _signature(function: ast.FunctionDef) -> Iterator[tuple[str, tuple[str, str]
         yield argument.arg, (kind, f"`{ast.unparse(default)}`" if default is not None else "")
 
 
+_OWN_TABLES = ("penstock.rollout.spec", "penstock.monitoring.spec", "penstock.notification")
+"""Modules of sections whose inner sections have tables of their own."""
+
+
 def _project_file() -> str:
     lines = [
         "# The project file",
@@ -202,8 +206,11 @@ def _project_file() -> str:
 
 
 def _sections() -> Iterator[tuple[str, type[Spec]]]:
+    from penstock.captures.spec import CapturesSpec, ShippedCapturesSpec
     from penstock.cluster.settings import ResourcesSpec, SecretSpec, TolerationSpec
     from penstock.gate.policy import Policy
+    from penstock.monitoring.spec import MonitoringSpec
+    from penstock.notification import NotifySpec
     from penstock.quality.spec import ContractColumn, Expectation
     from penstock.rollout import spec as rollout
 
@@ -211,7 +218,9 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
         "contract": [("contract.columns[]", ContractColumn), ("expectations[]", Expectation)],
         "gate": list(_below("gate", Policy)),
         "deployment": [
+            ("deployment.captures", CapturesSpec),
             ("deployment.kserve", rollout.KserveSpec),
+            ("deployment.kserve.captures", ShippedCapturesSpec),
             ("deployment.kserve.prometheus", rollout.PrometheusSpec),
             ("deployment.kserve.prometheus.queries", rollout.QueriesSpec),
             ("deployment.canary", rollout.CanarySpec),
@@ -221,6 +230,8 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
             ("deployment.canary.abort", rollout.AbortSpec),
             ("deployment.canary.traffic", rollout.TrafficSpec),
         ],
+        "monitoring": list(_below("monitoring", MonitoringSpec)),
+        "notify": list(_below("notify", NotifySpec)),
         "cluster": [
             ("cluster.resources.STEP", ResourcesSpec),
             ("cluster.secrets[]", SecretSpec),
@@ -259,7 +270,7 @@ def _table(kind: type[Spec], *, skip_sections: bool = False) -> Iterator[str]:
             else _default(field.get_default(call_default_factory=True))
         )
         meaning = (field.description or "").replace("|", "\\|")
-        if section and kind.__module__ == "penstock.rollout.spec":
+        if section and kind.__module__ in _OWN_TABLES:
             default, meaning = "", meaning or "its own table below"
         yield f"| `{name}` | {default} | {meaning} |"
 

@@ -7,6 +7,7 @@ is not as it must be.
 
 from __future__ import annotations
 
+import functools
 import gzip
 import os
 import re
@@ -99,7 +100,6 @@ def _build() -> None:
     # What setuptools left from another day would be taken in.
     for left in (ROOT / "build" / "lib", ROOT / "penstock.egg-info"):
         shutil.rmtree(left, ignore_errors=True)
-    os.environ["SOURCE_DATE_EPOCH"] = str(_epoch())
     # A wheel has the modes of the files that it was made of.
     os.umask(0o022)
     _build_from(ROOT, DIST)
@@ -118,6 +118,7 @@ def _build() -> None:
         _require(needed in names, f"the sdist lacks {needed}")
 
 
+@functools.cache
 def _epoch() -> int:
     """Return the time that every file of the archives gets: the commit's, where none is given."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
@@ -152,25 +153,25 @@ def _build_again(place: Path) -> None:
 
 def _without_traces(sdist: Path) -> None:
     """Take out of an sdist what setuptools leaves in it of the machine: times, owners and modes."""
-    epoch = int(os.environ["SOURCE_DATE_EPOCH"])
     clean = sdist.with_suffix(".clean")
     with (
         tarfile.open(sdist) as archive,
         clean.open("wb") as raw,
         # The header of gzip has a name and a time as well.
-        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=epoch) as zipped,
+        gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=_epoch()) as zipped,
         tarfile.open(fileobj=zipped, mode="w", format=tarfile.PAX_FORMAT) as again,
     ):
         for old in sorted(archive.getmembers(), key=lambda member: member.name):
             new = tarfile.TarInfo(old.name)
-            new.type, new.size, new.mtime = old.type, old.size, epoch
+            new.type, new.size, new.mtime = old.type, old.size, _epoch()
             new.mode = 0o755 if old.isdir() or old.mode & 0o100 else 0o644
             again.addfile(new, archive.extractfile(old) if old.isfile() else None)
     clean.replace(sdist)
 
 
 def _uv_build(*arguments: str | Path) -> None:
-    run(UV, "build", "--quiet", "--no-build-isolation", "--python", sys.executable, *arguments)
+    build = (UV, "build", "--quiet", "--no-build-isolation", "--python", sys.executable)
+    run(*build, *arguments, SOURCE_DATE_EPOCH=str(_epoch()))
 
 
 def _bare(place: Path) -> tuple[str, str]:
@@ -216,21 +217,23 @@ def _whole(place: Path, *, extra: str) -> None:
     _require("Stopped" in stopped, "nothing was left serving")
 
 
-def run(*command: str | Path, where: Path = ROOT) -> str:
+def run(*command: str | Path, where: Path = ROOT, **variables: str) -> str:
     """Run a command that has to succeed and return what it prints."""
-    done = _process(*command, where=where)
+    done = _process(*command, where=where, **variables)
     _require(done.returncode == 0, f"{command}: {done.stdout}{done.stderr}")
     return done.stdout
 
 
-def _process(*command: str | Path, where: Path) -> subprocess.CompletedProcess[str]:
+def _process(
+    *command: str | Path, where: Path, **variables: str
+) -> subprocess.CompletedProcess[str]:
     # Of this environment nothing is to be seen in the new ones.
-    hidden = ("PYTHON", "PENSTOCK", "MLFLOW", "VIRTUAL_ENV")
+    hidden = ("PYTHON", "PENSTOCK", "MLFLOW", "VIRTUAL_ENV", "SOURCE_DATE_EPOCH")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(hidden)}
     return subprocess.run(
         [str(part) for part in command],
         cwd=where,
-        env=environment,
+        env=environment | variables,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -8,6 +8,7 @@ lives it holds a lock on the file, which ends with it; so others know whether it
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import mmap
 import os
@@ -26,6 +27,7 @@ _SLOTS = {
 }
 _SIZE = 8 * len(_SLOTS)
 _INTEGER = struct.Struct("<q")
+_pack = _INTEGER.pack_into
 
 Counts = dict[Kind, dict[What, int]]
 
@@ -47,7 +49,9 @@ class Counters:
             # A file system without locks has no other process that would ask.
             with contextlib.suppress(OSError):
                 fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(self._file, _SIZE)
+            # Written, not only made so long: a page with no room on the disk would end the process.
+            if os.write(self._file, bytes(_SIZE)) < _SIZE:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             self._map = mmap.mmap(self._file, _SIZE)
         except BaseException:
             os.close(self._file)
@@ -57,8 +61,9 @@ class Counters:
 
     def add(self, kind: Kind, what: What, rows: int) -> None:
         """Add to a count."""
-        value = self._values[kind, what] = self._values[kind, what] + rows
-        _INTEGER.pack_into(self._map, _SLOTS[kind, what], value)
+        slot = kind, what
+        value = self._values[slot] = self._values[slot] + rows
+        _pack(self._map, _SLOTS[slot], value)
 
     def value(self, kind: Kind, what: What) -> int:
         """Return a count."""

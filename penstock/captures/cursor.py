@@ -20,6 +20,7 @@ class Position(Value):
     offset: int = Field(default=0, description="Its bytes, uncompressed, that were read")
     rows: int = Field(default=0, description="Rows of the writer that were read or counted as lost")
     lost: int = Field(default=0, description="Dropped and unwritten rows that were counted already")
+    ended: bool = Field(default=False, description="Nothing more comes of the writer")
 
 
 class Cursor(Value):

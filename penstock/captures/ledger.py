@@ -6,6 +6,7 @@ announces is relied on, and what is done twice comes to the same.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -48,7 +49,9 @@ def append(path: Path, event: str, **fields: Any) -> None:
     # A line break before it as well: the line before may have been torn by a kill.
     handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
     try:
-        os.write(handle, b"\n" + _line(event, fields))
+        line = b"\n" + _line(event, fields)
+        if os.write(handle, line) < len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     finally:
         os.close(handle)
 

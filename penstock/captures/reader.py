@@ -6,7 +6,7 @@ them, so what was removed unread, torn or dropped is counted, whatever became of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.captures import table as tables
 from penstock.captures.cursor import Cursor, Position
+from penstock.captures.decoding import Counted, label_lines, users_rows
 from penstock.captures.ledger import iso
 from penstock.captures.places import place_at
-from penstock.captures.segments import LABELS, CapturedModel, Kind
-from penstock.captures.stores import Written, writers
+from penstock.captures.segments import LABELS, Kind
+from penstock.captures.stores import DONE, Written, writers
 from penstock.captures.taking import Taken, beginning, take
 
 if TYPE_CHECKING:
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 __all__ = ["Captured", "Cursor", "read_labels", "read_window"]
 
 _PREDICTIONS: tuple[Kind, ...] = ("predictions",)
-_ROW = ("request_id", "row", "time", "version", "inputs", "score", "label")
-_LABEL = ("request_id", "row", "time", "label")
 
 
 @dataclass(frozen=True)
@@ -90,26 +89,24 @@ def read_window(
         >>> captured.rows, captured.lost, captured.cursor
         (0, 0, Cursor(positions={}))
     """
-    look = _look(source, after, until, kinds=_PREDICTIONS, version=version, needed=_ROW)
-    parts, lost = [], look.lost
-    for model, lines in look.by_model():
-        users = [
-            line
-            for line in lines
-            if not line.get("mirrored")
-            and not line.get("replayed")
-            and version in (None, line["version"])
-        ]
-        made, unfit = tables.rows_table(users, model)
-        lost += unfit
-        parts.append(made)
-    table = tables.together([part for part in parts if part.num_rows] or parts[-1:])
+    look = _look(source, after, until, kinds=_PREDICTIONS, version=version)
+    counted = Counted()
+    parts = [
+        users_rows(block, taken.written.model, version=version, counted=counted)
+        for taken in look.taken
+        for block in taken.blocks
+    ]
+    if not any(part.num_rows for part in parts):
+        # In the columns of the newest model, where one is known.
+        models = [each.model for each in look.found if each.model]
+        parts = [tables.rows_table([], models[-1] if models else None)[0]]
+    table = tables.together([part for part in parts if part.num_rows] or parts)
     order = [("time", "ascending"), ("request_id", "ascending"), ("row", "ascending")]
     return Captured(
         table=table.sort_by(order).combine_chunks(),
         cursor=look.cursor(after),
-        lost=lost,
-        erased=look.erased,
+        lost=look.lost + counted.lost,
+        erased=counted.erased,
         sample=min((each.sample for each in look.found), default=1.0),
     )
 
@@ -139,9 +136,9 @@ def read_labels(
         >>> labels.column_names
         ['request_id', 'row', 'time', 'label']
     """
-    look = _look(source, after, until, kinds=LABELS, version=None, needed=_LABEL)
+    look = _look(source, after, until, kinds=LABELS, version=None)
     lines = sorted(
-        (line for taken in look.taken for line in taken.lines),
+        label_lines([block for taken in look.taken for block in taken.blocks]),
         key=lambda line: (line["time"], line["request_id"], line["row"]),
     )
     first: dict[tuple[str, int], dict[str, Any]] = {}
@@ -162,26 +159,16 @@ class _Look:
     def lost(self) -> int:
         return sum(taken.lost for taken in self.taken)
 
-    @property
-    def erased(self) -> int:
-        return sum(taken.erased for taken in self.taken)
-
-    def by_model(self) -> Iterator[tuple[CapturedModel | None, list[dict[str, Any]]]]:
-        """Yield the lines of each model together."""
-        models: dict[str, CapturedModel | None] = {}
-        lines: dict[str, list[dict[str, Any]]] = {}
-        for taken in self.taken:
-            model = taken.written.model
-            key = model.model_dump_json() if model else ""
-            models[key] = model
-            lines.setdefault(key, []).extend(taken.lines)
-        for key, model in models.items():
-            yield model, lines[key]
-
     def cursor(self, after: Cursor | None) -> Cursor:
         """Return the old positions with the new ones in their place."""
         moved = {taken.written.key: taken.position for taken in self.taken}
         return (after or Cursor()).moved(moved, there=[each.key for each in self.found])
+
+
+def _from(position: Position | None) -> int:
+    if position is None:
+        return 0
+    return DONE if position.ended else position.number
 
 
 def _look(
@@ -191,12 +178,9 @@ def _look(
     *,
     kinds: Collection[Kind],
     version: str | None,
-    needed: Collection[str],
 ) -> _Look:
     known = after.positions if after else {}
-    found = writers(
-        place_at(source), kinds=kinds, seen=lambda key: known[key].number if key in known else 0
-    )
+    found = writers(place_at(source), kinds=kinds, seen=lambda key: _from(known.get(key)))
     end = iso(until.astimezone(UTC)) if until else None
     wanted = [
         each
@@ -208,5 +192,5 @@ def _look(
         position = known.get(each.key)
         if position is None:
             position = Position() if after else beginning(each)
-        taken.append(take(each, position, end, needed))
+        taken.append(take(each, position, end))
     return _Look(found, taken)

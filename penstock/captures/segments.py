@@ -23,6 +23,9 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 LABELS: tuple[Kind, ...] = ("feedback", "unmatched")
 
+SHIPPED = "shipped"
+"""Name of the file in a spool that is touched after each success."""
+
 _NAME = re.compile(
     r"(?P<kind>predictions|feedback|unmatched)-(?P<writer>\d{8}T\d{12}-\d+(-[0-9a-f]{4})?)"
     r"(-(?P<number>\d{6}))?\.(?P<suffix>jsonl|jsonl\.gz|json)"

@@ -20,6 +20,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from penstock.captures.places import LocalPlace, RemotePlace, place_at
+from penstock.captures.segments import SHIPPED
 from penstock.captures.shipping import ship
 from penstock.errors import PenstockError
 
@@ -32,9 +33,6 @@ _log = logging.getLogger("penstock.captures")
 
 # Spreads what many pods do at once; nothing is kept secret by it.
 _random = random.Random()  # noqa: S311
-
-SHIPPED = "shipped"
-"""Name of the file in the spool that is touched after each success."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from penstock.captures import ledger
+from penstock.captures.files import remove
 from penstock.captures.ledger import WriterLog
 from penstock.captures.places import LocalPlace, RemotePlace, digest_of, packed
 from penstock.captures.segments import KINDS, CapturedModel, Ended, Manifest, Segment
-from penstock.captures.writer import remove
 
 
 def folder_of(model: CapturedModel | None, pod: str) -> str:

@@ -38,6 +38,7 @@ class Part:
         file: Its file, below the source.
         read: Returns its lines as they lie there. FileNotFoundError: it is gone. ValueError: it is
             not what its manifest says.
+        size: Bytes of its lines, where it is closed.
     """
 
     number: int
@@ -48,6 +49,7 @@ class Part:
     dropped_before: int
     file: tuple[str, str]
     read: Callable[[], bytes]
+    size: int = 0
 
 
 @dataclass
@@ -87,7 +89,9 @@ class Written:
 
 
 Seen = Callable[[str], int]
-"""Tells by a writer's key from which number its segments are of interest."""
+"""Tells by a writer's key from which number its segments are of interest; `DONE`: from none."""
+
+DONE = 1 << 62
 
 
 def writers(
@@ -177,6 +181,7 @@ def _view(
             dropped_before=opened.dropped,
             file=(folder, opened.file),
             read=path.read_bytes,
+            size=closed.bytes if closed else 0,
         )
         parts.insert(0, part)
     ended = log.ended or {"dropped": live, "unwritten": {}}
@@ -231,7 +236,7 @@ def _shipped(
                 if manifest is not None:
                     _add(each, manifest, place)
         elif name.startswith("ended-") and name.endswith(".json"):
-            _end(place, folder, name, kinds, of)
+            _end(place, folder, name, kinds, of, seen)
     return list(found.values())
 
 
@@ -268,6 +273,7 @@ def _add(each: Written, manifest: Manifest, place: LocalPlace | RemotePlace) -> 
             dropped_before=segment.dropped_before,
             file=(each.folder, manifest.file),
             read=read,
+            size=segment.bytes,
         )
     )
 
@@ -278,15 +284,18 @@ def _end(
     name: str,
     kinds: Collection[Kind],
     of: Callable[[str, Kind], Written],
+    seen: Seen,
 ) -> None:
+    each = [of(name.removeprefix("ended-").removesuffix(".json"), kind) for kind in kinds]
+    if all(seen(one.key) == DONE for one in each):
+        return
     try:
         end = Ended.loads(place.read(folder, name).decode(), where=name)
     except (FileNotFoundError, UnicodeDecodeError, PenstockError):
         return
-    for kind in kinds:
-        each = of(end.writer, kind)
-        each.model = each.model or end.model
-        each.rows = max(each.rows, end.written.get(kind, 0))
-        each.dropped = max(each.dropped, end.dropped.get(kind, 0))
-        each.unwritten = end.unwritten.get(kind, 0)
-        each.ended = True
+    for one in each:
+        one.model = one.model or end.model
+        one.rows = max(one.rows, end.written.get(one.kind, 0))
+        one.dropped = max(one.dropped, end.dropped.get(one.kind, 0))
+        one.unwritten = end.unwritten.get(one.kind, 0)
+        one.ended = True

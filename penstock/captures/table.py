@@ -63,6 +63,82 @@ def rows_table(lines: Sequence[Line], model: CapturedModel | None) -> tuple[pa.T
     return pa.table(fields), len(lines) - len(kept)
 
 
+def line_schema(model: CapturedModel) -> pa.Schema:
+    """Return the Arrow schema of a model's lines as JSON has them: a time is text there."""
+    import pyarrow as pa
+
+    inputs = [
+        (c.name, pa.string() if c.type == "datetime" else arrow_type(c.type)) for c in model.columns
+    ]
+    label = pa.float64() if model.task == "regression" else arrow_type(_kind_of(model.classes))
+    return pa.schema(
+        [
+            ("request_id", pa.string()),
+            ("row", pa.int64()),
+            ("time", pa.string()),
+            ("version", pa.string()),
+            ("mirrored", pa.bool_()),
+            ("replayed", pa.bool_()),
+            ("inputs", pa.struct(inputs)),
+            ("score", pa.float64()),
+            ("scores", pa.list_(pa.float64())),
+            ("label", label),
+        ]
+    )
+
+
+def typed_rows(read: pa.Table, model: CapturedModel) -> pa.Table:
+    """Return rows that Arrow read by `line_schema` as `rows_table` returns them.
+
+    Raises:
+        ValueError: If a value is none that its column takes.
+    """
+    import pyarrow as pa
+
+    rules = rules_of(model.columns, model.reading)
+    inputs = read["inputs"].combine_chunks()
+    fields = {name: read[name] for name in ("request_id", "row", "version", "score", "label")}
+    fields["time"] = _times(read["time"].to_pylist())
+    fields["scores"] = _vectors(read, model)
+    for column in model.columns:
+        values = pa.array(inputs.field(column.name)) if len(read) else None
+        fields[f"{INPUTS}{column.name}"] = _typed(values, column, rules[column.name])
+    order = ("request_id", "row", "time", "version", "score", "scores", "label")
+    named = {name: fields[name] for name in (*order, *(f for f in fields if f.startswith(INPUTS)))}
+    return pa.table(named)
+
+
+def _typed(values: pa.Array | None, column: Column, rules: Rules) -> pa.Array:
+    import pyarrow as pa
+
+    kind = arrow_type(column.type)
+    if values is None:
+        return pa.array([], kind)
+    cleaned = column.type == "string" and (rules.strip or rules.missing)
+    if column.type != "datetime" and not cleaned:
+        return values
+    return pa.array([value_of(value, rules) for value in values.to_pylist()], kind)
+
+
+def _vectors(read: pa.Table, model: CapturedModel) -> pa.ChunkedArray | pa.Array:
+    """Return one score a class: as they were kept, or of two classes the score and the rest."""
+    import numpy as np
+    import pyarrow as pa
+
+    if model.task != "binary" or len(model.classes) != 2 or read["scores"].null_count < len(read):
+        return read["scores"]
+    scores = read["score"].combine_chunks()
+    pairs = np.empty((len(read), 2))
+    last = model.classes[1] == model.positive
+    values = scores.to_numpy(zero_copy_only=False)
+    pairs[:, int(last)], pairs[:, int(not last)] = values, 1 - values
+    # Where the score is missing both are, as in `rows_table`.
+    offsets = np.arange(0, 2 * len(read) + 1, 2, dtype=np.int32)
+    return pa.ListArray.from_arrays(
+        pa.array(offsets), pa.array(pairs.reshape(-1)), mask=scores.is_null()
+    )
+
+
 def labels_table(lines: Sequence[Line], models: Iterable[CapturedModel]) -> pa.Table:
     """Return labels as a table: request_id, row, time, label."""
     import pyarrow as pa

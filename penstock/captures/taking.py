@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Collection
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-import orjson
 
 from penstock.captures.cursor import Position
 from penstock.captures.stores import Part, Written
 
+_TIME = re.compile(rb'"time":\s*"([^"]*)"')
+
 
 @dataclass
 class Taken:
-    """What was read of one writer."""
+    """What was read of one writer.
+
+    Attributes:
+        written: The writer.
+        position: How far it is read now.
+        blocks: Whole lines, as they lie there: rows, erased ones, and what a disk has spoiled.
+        lost: Rows that are gone, without those that the lines turn out not to hold.
+    """
 
     written: Written
     position: Position
-    lines: list[dict[str, Any]] = field(default_factory=list)
+    blocks: list[bytes] = field(default_factory=list)
     lost: int = 0
-    erased: int = 0
 
 
 def beginning(each: Written) -> Position:
@@ -32,14 +37,13 @@ def beginning(each: Written) -> Position:
     return Position(number=first.number, rows=first.before, lost=first.dropped_before)
 
 
-def take(each: Written, position: Position, end: str | None, needed: Collection[str]) -> Taken:
+def take(each: Written, position: Position, end: str | None) -> Taken:
     """Take the lines of a writer.
 
     Args:
         each: The writer.
         position: How far it was read.
         end: Lines of this time or later are left; None: take all.
-        needed: Fields that a line must have.
     """
     taken = Taken(each, position)
     whole = True
@@ -49,7 +53,7 @@ def take(each: Written, position: Position, end: str | None, needed: Collection[
         if end is not None and part.first and min(part.first, later or part.first) >= end:
             whole = False
             break
-        if not _read(part, taken, later, end, needed):
+        if not _read(part, taken, later, end):
             whole = False
             break
     unread = each.rows - taken.position.rows
@@ -60,7 +64,8 @@ def take(each: Written, position: Position, end: str | None, needed: Collection[
     dropped = max(0, each.dropped + each.unwritten - taken.position.lost)
     taken.lost += missing + dropped
     rows, lost = taken.position.rows + missing, taken.position.lost + dropped
-    taken.position = taken.position.model_copy(update={"rows": rows, "lost": lost})
+    ended = taken.position.ended or (whole and each.ended)
+    taken.position = taken.position.model_copy(update={"rows": rows, "lost": lost, "ended": ended})
     return taken
 
 
@@ -79,7 +84,7 @@ def _with_later(parts: list[Part], end: str | None) -> list[tuple[Part, str]]:
     return found[::-1]
 
 
-def _read(part: Part, taken: Taken, later: str, end: str | None, needed: Collection[str]) -> bool:
+def _read(part: Part, taken: Taken, later: str, end: str | None) -> bool:
     """Take the lines of a segment; return whether all of it was taken that there will ever be."""
     position = taken.position
     begun = part.number == position.number
@@ -99,16 +104,11 @@ def _read(part: Part, taken: Taken, later: str, end: str | None, needed: Collect
     lines = data[offset : data.rfind(b"\n") + 1].splitlines(keepends=True)
     if part.rows is not None:
         lines = lines[: part.rows - lines_before]
-    parsed = [_parsed(line, needed) for line in lines]
-    kept = len(lines) if end is None else _kept(parsed, later, end)
+    kept = len(lines) if end is None else _kept(lines, later, end)
+    block = b"".join(lines[:kept])
     taken.lost += lost
-    for line, found in itertools.islice(zip(lines, parsed, strict=True), kept):
-        if found is not None:
-            taken.lines.append(found)
-        elif line.isspace():
-            taken.erased += 1
-        else:
-            taken.lost += 1
+    if block:
+        taken.blocks.append(block)
     read = lines_before + kept
     if kept == len(lines) and part.rows is not None:
         taken.lost += part.rows - read
@@ -117,7 +117,7 @@ def _read(part: Part, taken: Taken, later: str, end: str | None, needed: Collect
     taken.position = Position(
         number=part.number,
         lines=read,
-        offset=offset + sum(map(len, lines[:kept])),
+        offset=offset + len(block),
         rows=part.before + read,
         lost=position.lost,
     )
@@ -128,25 +128,15 @@ def _advance(taken: Taken, part: Part, *, rows: int) -> None:
     taken.position = Position(number=part.number + 1, rows=rows, lost=taken.position.lost)
 
 
-def _parsed(line: bytes, needed: Collection[str]) -> dict[str, Any] | None:
-    """Return a line that holds what it must, None of any other."""
-    try:
-        found = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        return None
-    whole = isinstance(found, dict) and all(name in found for name in needed)
-    whole = whole and isinstance(found["time"], str) and isinstance(found["request_id"], str)
-    return found if whole else None
-
-
-def _kept(parsed: list[dict[str, Any] | None], later: str, end: str) -> int:
+def _kept(lines: Sequence[bytes], later: str, end: str) -> int:
     """Return how many lines come before the first whose time, and all times after it, are late."""
     earliest = later
-    count = len(parsed)
-    for index in reversed(range(len(parsed))):
-        line = parsed[index]
-        if line is not None:
-            earliest = min(earliest or line["time"], line["time"])
+    count = len(lines)
+    for index in reversed(range(len(lines))):
+        found = _TIME.search(lines[index])
+        if found is not None:
+            time = found[1].decode("ascii", "replace")
+            earliest = min(earliest or time, time)
         if earliest and earliest < end:
             break
         if earliest:

@@ -18,26 +18,17 @@ from penstock.gate.holdout import CANDIDATE, Holdout
 from penstock.gate.policy import Policy
 from penstock.gate.rules.fairness.spec import FairnessSpec
 from penstock.metrics.losses import losses_by_name
+from penstock.metrics.score_bins import error_bins, score_bins, score_edges
 from penstock.records.baseline import (
     Baseline,
-    ErrorBins,
     Group,
     GroupColumn,
     Groups,
     LossFigure,
-    ScoreBins,
 )
 from penstock.records.model import Model
 
 Floats = NDArray[np.float64]
-
-MOST_BINS = 50
-ROWS_A_BIN = 50
-"""About how many rows a bin is to hold. Of so few the share of hits has a standard error of 0.07 at
-most, and over all bins these cancel."""
-
-HITS_A_BIN = 10
-"""Of the rarer outcome: where it lies, bins are finer, or a rare class would fall into one bin."""
 
 GROUP_BINS = 10
 MOST_GROUPS = 50
@@ -125,84 +116,24 @@ def _classes(record: Model) -> tuple[bool | int | str, ...]:
 def _counts(of: _Scored) -> dict[str, Any]:
     """Return the fields of a baseline that count rows by score."""
     if of.record.task == "regression":
-        edges = _edges(of.scores, None, None)
+        edges = score_edges(of.scores, None)
         bins = score_bins(of.scores, None, edges)
-        return {"scores": (bins,), "errors": _error_bins(of.scores, of.losses, edges)}
+        return {
+            "scores": (bins,),
+            "errors": error_bins(of.scores, of.losses["absolute_error"], edges),
+        }
     confusion = _confusion(of)
     if of.record.task == "binary":
         hits = of.truth == 1
-        edges = _edges(of.scores, hits, of.record.threshold)
+        edges = score_edges(of.scores, hits, threshold=of.record.threshold)
         return {"confusion": confusion, "scores": (score_bins(of.scores, hits, edges),)}
     surest = of.scores.max(axis=1)
     columns = ((of.scores[:, code], of.truth == code) for code in range(of.scores.shape[1]))
     return {
         "confusion": confusion,
-        "scores": tuple(score_bins(s, hits, _edges(s, hits, None)) for s, hits in columns),
-        "predicted": score_bins(surest, of.right, _edges(surest, of.right, None)),
+        "scores": tuple(score_bins(s, hits, score_edges(s, hits)) for s, hits in columns),
+        "predicted": score_bins(surest, of.right, score_edges(surest, of.right)),
     }
-
-
-def _edges(
-    scores: Floats, hits: NDArray[np.bool_] | None, threshold: float | None, most: int = MOST_BINS
-) -> Floats:
-    """Return rising edges of bins, the last the maximum.
-
-    Bins hold about equally many rows; where the rarer outcome lies they are finer. Rows on the two
-    sides of the threshold never share one.
-    """
-    cuts = [_quantiles(scores, min(most, max(1, len(scores) // ROWS_A_BIN)))]
-    if hits is not None:
-        rarer = scores[hits if 2 * hits.sum() < len(hits) else ~hits]
-        cuts.append(_quantiles(rarer, min(most // 2, len(rarer) // HITS_A_BIN)))
-    edges = np.unique(np.concatenate([*cuts, [scores.max()]]))
-    if threshold is not None and scores.min() < threshold <= scores.max():
-        # A score at the threshold is predicted positive: the edge is the number just below it.
-        edges = np.unique(np.append(edges, np.nextafter(threshold, -np.inf)))
-    return np.asarray(edges)
-
-
-def _quantiles(values: Floats, parts: int) -> Floats:
-    if parts < 1 or not len(values):
-        return np.empty(0)
-    at = np.linspace(0, 1, parts + 1)[1:]
-    return np.asarray(np.quantile(values, at, method="higher"))
-
-
-def score_bins(scores: Floats, hits: NDArray[np.bool_] | None, edges: Floats) -> ScoreBins:
-    """Return the counts of rows in bins; those without any row are joined with the next.
-
-    Args:
-        scores: Shape (n,).
-        hits: Whether what was scored was true, shape (n,); None: a regression.
-        edges: Rising, shape (k,), the last at or above every score.
-    """
-    places = np.searchsorted(edges, scores, side="left")
-    rows = np.bincount(places, minlength=len(edges))
-    kept = rows > 0
-    return ScoreBins(
-        edges=tuple(edges[kept].tolist()),
-        rows=tuple(rows[kept].tolist()),
-        sums=_sums(places, scores, kept),
-        hits=() if hits is None else tuple(map(int, _sums(places, hits, kept))),
-    )
-
-
-def _sums(
-    places: NDArray[np.int64], values: NDArray[np.generic], kept: NDArray[np.bool_]
-) -> tuple[float, ...]:
-    found = np.bincount(places, weights=values.astype(np.float64), minlength=len(kept))
-    return tuple(found[kept].tolist())
-
-
-def _error_bins(scores: Floats, losses: Mapping[str, Floats], edges: Floats) -> ErrorBins:
-    places = np.searchsorted(edges, scores, side="left")
-    kept = np.bincount(places, minlength=len(edges)) > 0
-    squared = losses["squared_error"]
-    return ErrorBins(
-        absolute=_sums(places, losses["absolute_error"], kept),
-        squared=_sums(places, squared, kept),
-        fourth=_sums(places, squared**2, kept),
-    )
 
 
 def _confusion(of: _Scored) -> tuple[tuple[int, ...], ...]:
@@ -266,7 +197,7 @@ def _group(columns: tuple[GroupColumn, ...], code: int, of: _Scored, *, times: l
     task = of.record.task
     scores = of.scores.max(axis=1) if task == "multiclass" else of.scores
     hits = {"binary": of.truth == 1, "multiclass": of.right}.get(task)
-    edges = _edges(scores, hits, of.record.threshold, GROUP_BINS)
+    edges = score_edges(scores, hits, threshold=of.record.threshold, most=GROUP_BINS)
     levels = levels_of_code(columns, code)
     return Group(
         name=name_of(columns, levels, times=times),

@@ -163,15 +163,15 @@ def _infer_integer(values: pd.Series, missing: int, distinct: int) -> tuple[Feat
     return "number", "stored as whole numbers"
 
 
-def _infer_number(values: pd.Series, missing: int, distinct: int) -> tuple[FeatureKind, str]:  # noqa: ARG001
+def _infer_number(_values: pd.Series, _missing: int, _distinct: int) -> tuple[FeatureKind, str]:
     return "number", "stored as numbers"
 
 
-def _infer_boolean(values: pd.Series, missing: int, distinct: int) -> tuple[FeatureKind, str]:  # noqa: ARG001
+def _infer_boolean(_values: pd.Series, _missing: int, _distinct: int) -> tuple[FeatureKind, str]:
     return "boolean", "stored as true and false"
 
 
-def _infer_datetime(values: pd.Series, missing: int, distinct: int) -> tuple[FeatureKind, str]:  # noqa: ARG001
+def _infer_datetime(_values: pd.Series, _missing: int, _distinct: int) -> tuple[FeatureKind, str]:
     return "datetime", "stored as times"
 
 

@@ -1,4 +1,4 @@
-"""What follows from a verdict: what is suggested or done, and what people are told.
+"""What follows from a verdict: what is suggested or done, and what people are notified of.
 
 Each action is a kind of `records.monitoring.Action`. Today the monitor suggests; whatever acts on
 its own belongs here too: after the verdict is written, and counted in the state with it.
@@ -107,7 +107,7 @@ def done_in_words(actions: tuple[Action, ...]) -> tuple[str, ...]:
 
 
 def notices_of(verdict: Verdict, actions: tuple[Action, ...], *, link: str) -> tuple[Notice, ...]:
-    """Return what people are told of a look: each change once, and each suggestion.
+    """Return what people are notified of a look: each change once, and each suggestion.
 
     Args:
         verdict: What was concluded.

@@ -31,10 +31,12 @@ class Joined:
     Attributes:
         places: Which of the labels they are, rising.
         scores: What was predicted for them, in that order, shape (n,) or (n, classes).
+        times: When they were answered, in seconds since 1970, shape (n,).
     """
 
     places: NDArray[np.intp]
     scores: Floats
+    times: Floats
 
 
 class Answered:
@@ -47,7 +49,7 @@ class Answered:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def keep(self, number: int, *, keys: Keys, scores: Floats) -> None:
+    def keep(self, number: int, *, keys: Keys, scores: Floats, times: Floats) -> None:
         """Keep the rows of a look; the same look again replaces them.
 
         Raises:
@@ -62,7 +64,7 @@ class Answered:
                 old.unlink()
             beside = path.with_suffix(".part")
             with beside.open("wb") as stream:
-                np.savez(stream, keys=keys, scores=scores)
+                np.savez(stream, keys=keys, scores=scores, times=times)
             beside.replace(path)
 
     def join(self, keys: Keys) -> Joined:
@@ -74,10 +76,11 @@ class Answered:
         left = np.arange(len(keys))
         places: list[NDArray[np.intp]] = []
         scores: list[Floats] = []
+        times: list[Floats] = []
         for path in self._paths():
             if not len(left):
                 break
-            known, values = self._read(path)
+            known, values, moments = self._read(path)
             if not len(known):
                 continue
             order = np.argsort(known, kind="stable")
@@ -86,12 +89,13 @@ class Answered:
             hit = ordered[at] == keys[left]
             places.append(left[hit])
             scores.append(values[order[at[hit]]])
+            times.append(moments[order[at[hit]]])
             left = left[~hit]
         if not places:
-            return Joined(np.empty(0, dtype=np.intp), np.empty(0))
+            return Joined(np.empty(0, dtype=np.intp), np.empty(0), np.empty(0))
         found = np.concatenate(places)
         rising = np.argsort(found, kind="stable")
-        return Joined(found[rising], np.concatenate(scores)[rising])
+        return Joined(found[rising], np.concatenate(scores)[rising], np.concatenate(times)[rising])
 
     def forget(self) -> None:
         """Delete all: they are another version's."""
@@ -108,11 +112,11 @@ class Answered:
                 with contextlib.suppress(OSError):
                     path.unlink()
 
-    def _read(self, path: Path) -> tuple[Keys, Floats]:
-        """Return keys and scores of a look; none where its file cannot be read."""
+    def _read(self, path: Path) -> tuple[Keys, Floats, Floats]:
+        """Return keys, scores and times of a look; none where its file cannot be read."""
         with contextlib.suppress(OSError, ValueError, KeyError), np.load(path) as kept:
-            return kept["keys"], kept["scores"]
-        return np.empty(0, dtype=np.uint64), np.empty(0)
+            return kept["keys"], kept["scores"], kept["times"]
+        return np.empty(0, dtype=np.uint64), np.empty(0), np.empty(0)
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("[0-9]*-[0-9]*.npz"))

@@ -4,7 +4,8 @@ A window's labels come later. Then the metric that they give is compared with wh
 the same rows, and the difference is held against the interval that was given at that time:
 
 - its square beyond sampling and calibration is the variance of the *concept* between windows
-  (method of moments; DerSimonian and Laird 1986);
+  (method of moments; DerSimonian and Laird 1986), large windows counting more: of a small one the
+  square is mostly chance;
 - whether it lay within the interval moves the interval's reach, so that in the long run the share
   that lies within is the one promised, whatever the drift (quantile tracking; Angelopoulos, Candès
   and Tibshirani, Conformal PID control for time series prediction, 2023);
@@ -34,7 +35,7 @@ STEP = 0.1
 value of the paper."""
 
 MEMORY = 100
-"""Windows that the variance is a mean over; older ones fade."""
+"""Windows after which one counts about a third in the variance."""
 
 OUTLIER = 3.0
 """Standard errors beyond which a window counts as if it lay there, or one would widen all that come
@@ -56,6 +57,7 @@ class MetricConcept(Value):
     excess: float = Field(
         default=0.0, description="Mean squared difference beyond sampling and calibration"
     )
+    weight: float = Field(default=0.0, description="Of the windows that `excess` is the mean of")
     reach: float = Field(default=NORMAL, description="Standard errors to either side")
     largest: float = Field(default=NORMAL, description="Largest difference, in standard errors")
     misses: int = Field(default=0, description="Windows that lay outside of the interval")
@@ -133,11 +135,14 @@ def learn(
     largest = max(before.largest, standard)
     reach = max(NORMAL, before.reach + STEP * largest * (missed - (1 - CONFIDENCE)))
     squared = min(difference, OUTLIER * total) ** 2 - estimated.error**2
-    counted = min(before.windows + 1, MEMORY)
+    # The variance of a square of normal deviates is proportional to their variance's square.
+    added = max(estimated.error, 1e-12) ** -4
+    weight = before.weight * (1 - 1 / MEMORY) + added
     evidence = (1 + before.evidence) * _ratio(missed=missed)
     after = MetricConcept(
         windows=before.windows + 1,
-        excess=before.excess + (squared - before.excess) / counted,
+        excess=before.excess + (squared - before.excess) * (added / weight),
+        weight=weight,
         reach=reach,
         largest=largest,
         misses=before.misses + missed,

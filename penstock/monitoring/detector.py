@@ -2,12 +2,12 @@
 
 For each signal, direction and size of bet `f` the detector holds M = e (M + w), block by block. The
 bet e = 1 + f (y / m - 1), y being the block's mean and m the greatest mean that is no drift, is at
-most 1 on average for any y from 0 to 1 whose mean is at most m, whatever hangs together inside the
-block (Waudby-Smith and Ramdas 2024). w is the time from the first row of the block before to that
-of this one. So M less the time that has passed is a supermartingale while nothing has drifted, and
-so is any average of such M: when the average reaches the bound, as much time has passed, on average
-(Shin, Ramdas and Rinaldo 2023, "E-detectors", whose w is 1). How signals hang together does not
-matter.
+most 1 on average for any y from 0 to 1 whose mean is at most m, whatever the rows of a block have
+to do with each other (Waudby-Smith and Ramdas 2024). w is the time from the first row of the block
+before to that of this one. So M less the time that has passed is a supermartingale while nothing
+has drifted, and so is any average of such M: when the average reaches the bound, as much time has
+passed, on average (Shin, Ramdas and Rinaldo 2023, "E-detectors", whose w is 1). How signals depend
+on each other does not matter; how blocks do, `penstock.monitoring.dependence` learns.
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
+from penstock.data.profile.counting import moment
 from penstock.errors import InputError
+from penstock.monitoring.dependence import Dependence, LevelState, fresh
 from penstock.monitoring.signals import Signal, Signals
 from penstock.monitoring.window import Blocks, Carry, Window
 from penstock.records.base import Value
@@ -42,11 +44,11 @@ _LONGEST = 50
 """A block waits at most this part of the bound: a clock that jumps, or a service that slept, is no
 evidence. A wait that is cut only makes false alarms rarer."""
 
-_PART = 1024
+_PART = 512
 """Blocks that are prepared at once."""
 
 _ENOUGH = 5
-"""Blocks from which the spread of their means is told."""
+"""Blocks from which the spread of their means is known."""
 
 _TOP = 100.0
 """Evidence is kept up to this multiple of the threshold, so that a return is seen soon."""
@@ -59,12 +61,13 @@ class StreamState(Value):
     blocks: int = 0
     last: float | None = Field(default=None, description="When the last block began, in seconds")
     evidence: tuple[tuple[float, ...], ...] = Field(
-        description="In days, by direction (up, down) and bet, then by signal"
+        description="In days, its weight included, by direction (up, down) and bet, then by signal"
     )
     page: tuple[tuple[float, ...], ...] = Field(description="Page's sums by direction, then signal")
     since: tuple[tuple[float, ...], ...] = Field(
         description="When each of these sums began, in seconds"
     )
+    dependence: tuple[LevelState, ...] = Field(description="How much blocks depend on each other")
 
 
 class State(Value):
@@ -135,7 +138,7 @@ def start(signals: Signals) -> State:
         width = len(signals.of(stream))
         rows = ((0.0,) * width,)
         streams[stream] = StreamState(
-            evidence=rows * (2 * len(BETS)), page=rows * 2, since=rows * 2
+            evidence=rows * (2 * len(BETS)), page=rows * 2, since=rows * 2, dependence=fresh(width)
         )
     return State(signals=signals.digest, streams=streams)
 
@@ -147,7 +150,12 @@ def rearm(state: State, signals: Signals) -> State:
         signals=state.signals,
         streams={
             name: fresh.streams[name].model_copy(
-                update={"carry": old.carry, "blocks": old.blocks, "last": old.last}
+                update={
+                    "carry": old.carry,
+                    "blocks": old.blocks,
+                    "last": old.last,
+                    "dependence": old.dependence,
+                }
             )
             for name, old in state.streams.items()
         },
@@ -172,7 +180,7 @@ def update(
         bound: The mean time between false alarms is at least this, while rows come.
 
     Raises:
-        InputError: If the state belongs to other signals.
+        InputError: If the state belongs to other signals, or blocks to a stream without signals.
     """
     return follow(state, (window.blocks, *more), signals=signals, bound=bound)
 
@@ -187,6 +195,9 @@ def follow(
             where="the state of the monitor",
             remedy="Start the detector again, as after every new version.",
         )
+    unknown = [blocks.stream for blocks in given if blocks.stream not in state.streams]
+    if unknown:
+        raise InputError(f"no signal is of the stream {unknown[0]!r}", where="the monitor")
     runs = {name: _Run(signals.of(name), state.streams[name], bound) for name in state.streams}
     best, at = _total(runs), None
     seen = [blocks for blocks in given if len(blocks.means)]
@@ -200,8 +211,7 @@ def follow(
             if at is None and rest + own >= days:
                 at = begin
     for blocks in given:
-        if blocks.stream in runs:
-            runs[blocks.stream].carry = blocks.carry
+        runs[blocks.stream].carry = blocks.carry
     return _said(runs, signals=signals, best=best, at=at, days=days)
 
 
@@ -217,6 +227,11 @@ class _Run:
         self.signals, self.carry = signals, state.carry
         self.blocks, self.last = state.blocks, state.last
         self.evidence = np.array(state.evidence).reshape(2, len(BETS), len(signals))
+        self.expected = np.array([one.expected for one in signals])
+        self.dependence = Dependence(
+            state.dependence,
+            np.array([one.weight * one.expected * (1 - one.expected) for one in signals]),
+        )
         self.page, self.since = np.array(state.page), np.array(state.since)
         low = np.array([one.low for one in signals])
         high = np.array([one.high for one in signals])
@@ -226,32 +241,36 @@ class _Run:
         able = np.array([high < 1, low > 0]) + 0.0
         weight = np.array([one.weight for one in signals]) * able / able.sum(axis=0)
         self.weight = weight[:, None, :] / len(BETS) * np.ones((1, len(BETS), 1))
-        self.top = np.divide(
-            _TOP * days, self.weight, out=np.zeros_like(self.weight), where=self.weight > 0
-        )
+        self.top = _TOP * days
         self.seen, self.sum, self.squares = np.zeros((3, len(signals)))
 
     def total(self) -> float:
         """Return the evidence of all signals, in days."""
-        return float((self.evidence * self.weight).sum())
+        return float(self.evidence.sum())
 
     def follow(self, blocks: Blocks) -> Iterator[tuple[float, float]]:
         """Take blocks into account; yield when each begins, and the evidence after it."""
         bets = np.array(BETS)[None, :, None]
         for at in range(0, len(blocks.means), _PART):
             means = blocks.means[at : at + _PART]
+            there = np.isfinite(means)
             self.sum += np.nansum(means, axis=0)
             self.squares += np.nansum(means**2, axis=0)
-            self.seen += np.isfinite(means).sum(axis=0)
-            gains = self._gains(means)
-            for gain, begin in zip(gains, blocks.begins[at : at + _PART].tolist(), strict=True):
-                there = np.isfinite(gain)
-                waited = self._waited(begin) * there[:, None, :]
-                gain = np.where(there, gain, 0.0)
-                self.evidence += waited
-                self.evidence *= 1 + bets * gain[:, None, :]
+            self.seen += there.sum(axis=0)
+            gains = np.where(there[:, None, :], self._gains(means), 0.0)
+            pages = np.log1p(BETS[_PAGE] * gains)
+            filled = np.where(there, means, self.expected)
+            whole = np.all(there, axis=1)
+            for k, begin in enumerate(blocks.begins[at : at + _PART].tolist()):
+                waited = self._waited(begin) * self.weight
+                self.evidence += waited if whole[k] else waited * there[k]
+                factor = 1 + bets * gains[k][:, None, :]
+                if self.dependence.factor is not None:
+                    factor **= 1 / self.dependence.factor
+                self.evidence *= factor
                 np.minimum(self.evidence, self.top, out=self.evidence)
-                self._trace(np.log1p(BETS[_PAGE] * gain), begin)
+                self._trace(pages[k], begin)
+                self.dependence.add(filled[k])
                 self.blocks += 1
                 yield begin, self.total()
 
@@ -275,7 +294,7 @@ class _Run:
 
     def kept(self) -> StreamState:
         """Return what the next look needs."""
-        flat = self.evidence.reshape(-1, len(self.signals))
+        flat = self.evidence.reshape(2 * len(BETS), len(self.signals))
         return StreamState(
             carry=self.carry,
             blocks=self.blocks,
@@ -283,11 +302,12 @@ class _Run:
             evidence=_rows(flat),
             page=_rows(self.page),
             since=_rows(self.since),
+            dependence=self.dependence.kept(),
         )
 
     def said(self) -> Iterator[SignalEvidence]:
         """Return what each signal shows."""
-        parts = (self.evidence * self.weight).sum(axis=1)
+        parts = self.evidence.sum(axis=1)
         for k, signal in enumerate(self.signals):
             way = int(parts[1, k] > parts[0, k])
             moving = self.page[way, k] > 0
@@ -298,7 +318,7 @@ class _Run:
                 interval=interval,
                 direction="below" if way else "above",
                 log_evidence=_log(float(parts[:, k].sum())),
-                since=datetime.fromtimestamp(self.since[way, k], UTC) if moving else None,
+                since=moment(self.since[way, k] * 1e6) if moving else None,
             )
 
     def _mean(self, k: int) -> tuple[float | None, tuple[float, float]]:
@@ -336,7 +356,7 @@ def _said(
         signals=tuple(said),
         columns=tuple((name, _log(evidence)) for name, evidence in ranked),
         since=said[0].since if said else None,
-        at=None if at is None else datetime.fromtimestamp(at, UTC),
+        at=None if at is None else moment(at * 1e6),
     )
 
 

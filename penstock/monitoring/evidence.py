@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.monitoring import detector
-from penstock.monitoring.bias import ROWS as GAP_ROWS
 from penstock.monitoring.bias import STREAM as GAPS
 from penstock.monitoring.bias import Bias
 from penstock.monitoring.collect import Watched
@@ -36,18 +35,17 @@ _YEAR = timedelta(days=365.25)
 _SHOWN = 30
 """Signals of a window that are kept, besides those that an alarm named."""
 
-_NORMAL = 1.96
 _LOSS_CUT = 5.0
 """The loss of a regression has no bound: it is cut at this many times its mean on the holdout."""
 
 
 @dataclass(frozen=True)
 class Losses:
-    """Losses of labelled rows, in the order in which their labels came.
+    """Losses of the rows whose labels came, in the order in which they were answered.
 
     Attributes:
         values: Of each row, not below 0, shape (n,).
-        times: When its label came, in seconds since 1970, shape (n,).
+        times: When it was answered, in seconds since 1970, shape (n,).
     """
 
     values: Floats
@@ -131,7 +129,7 @@ def weigh(
     )
     return Weighed(
         state=found.state.model_dump(mode="json"),
-        drift=_detected(found, (window.blocks, *more), signals=signals, named=named),
+        drift=_detected(found, named=named),
         distances=_distances(window, reference, signals),
         counts=window.counts.model_dump(mode="json"),
         missing=_faults(window),
@@ -201,42 +199,28 @@ def _scores_column(baseline: Baseline | None) -> ReferenceColumn | None:
     return ReferenceColumn(name="score", type="number", nulls=0, edges=bins.edges, counts=bins.rows)
 
 
-def _detected(
-    found: detector.Update,
-    blocks: Sequence[Blocks],
-    *,
-    signals: Signals,
-    named: Collection[str],
-) -> Detected:
-    intervals = {}
-    for part in blocks:
-        for place, signal in enumerate(signals.of(part.stream)):
-            rows = GAP_ROWS if part.stream == GAPS else signals.block_rows
-            intervals[signal.name] = _interval(part.means[:, place], rows=rows)
-    figures = [
-        _figure(one, one.mean, intervals[one.signal.name])
-        for rank, one in enumerate(found.signals)
-        if one.mean is not None and (rank < _SHOWN or one.signal.name in named)
-    ]
+def _detected(found: detector.Update, *, named: Collection[str]) -> Detected:
     return Detected(
         log_evidence=found.log_evidence,
         threshold=found.threshold,
-        signals=tuple(figures),
+        signals=tuple(
+            _figure(one, one.mean)
+            for rank, one in enumerate(found.signals)
+            if one.mean is not None and (rank < _SHOWN or one.signal.name in named)
+        ),
         since=found.since,
     )
 
 
-def _figure(
-    found: detector.SignalEvidence, mean: float, interval: tuple[float, float]
-) -> SignalFigure:
+def _figure(found: detector.SignalEvidence, mean: float) -> SignalFigure:
     signal = found.signal
     # A gap was brought from -1 to 1 to where the detector takes it.
     stretch, shift = (2.0, 1.0) if signal.stream == GAPS else (1.0, 0.0)
     values = {
         "expected": signal.expected,
         "value": mean,
-        "low": interval[0],
-        "high": interval[1],
+        "low": found.interval[0],
+        "high": found.interval[1],
         "least": signal.low,
         "greatest": signal.high,
     }
@@ -249,24 +233,6 @@ def _figure(
         since=found.since,
         **{name: stretch * value - shift for name, value in values.items()},
     )
-
-
-def _interval(means: Floats, *, rows: int) -> tuple[float, float]:
-    """Return the 95 % interval of a mean from 0 to 1, by its blocks.
-
-    Rows of one block may hang together, so blocks count, and not rows; of a share that is the same
-    in all of them, what chance would make of it if they did not.
-    """
-    known = means[np.isfinite(means)]
-    if not len(known):
-        return 0.0, 1.0
-    mean, count = float(known.mean()), len(known)
-    spread = float(known.std(ddof=1)) / count**0.5 if count > 1 else 0.0
-    # Agresti and Coull (1998): two successes and two failures more.
-    middle = (mean * count * rows + 2) / (count * rows + 4)
-    chance = (middle * (1 - middle) / (count * rows + 4)) ** 0.5
-    half = _NORMAL * max(spread, chance)
-    return max(0.0, min(mean, middle) - half), min(1.0, max(mean, middle) + half)
 
 
 def _distances(

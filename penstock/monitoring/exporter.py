@@ -129,16 +129,17 @@ def _tests(state: MonitorState) -> Iterator[Metric]:
 def _performance(state: MonitorState) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
-    seen = state.last.performance if state.last else None
+    seen, labelled = state.last.performance if state.last else None, state.worth
     figures: dict[str, tuple[str, Estimate | None]] = {
         "penstock_monitor_estimated": ("Without labels", seen.estimated if seen else None),
-        "penstock_monitor_realized": ("With labels", seen.realized if seen else None),
+        "penstock_monitor_realized": ("With labels", labelled.realized if labelled else None),
     }
     for name, (text, figure) in figures.items():
         family = GaugeMetricFamily(name, text, labels=["service", "metric", "bound"])
-        if seen is not None and figure is not None:
+        of = seen or labelled
+        if of is not None and figure is not None:
             for bound in ("value", "low", "high"):
-                family.add_metric([state.service, seen.metric, bound], getattr(figure, bound))
+                family.add_metric([state.service, of.metric, bound], getattr(figure, bound))
         yield family
 
 

@@ -8,6 +8,7 @@ the verdict on watch; limits on errors and latency are plain limits on what was 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -25,6 +26,7 @@ from penstock.records.monitoring import (
     Detected,
     Looked,
     MonitorState,
+    Performance,
     SignalFigure,
     Verdict,
     VerdictKind,
@@ -34,7 +36,8 @@ WATCH = math.log(0.1)
 """From a tenth of the evidence that an alarm needs, the verdict is watch; a logarithm."""
 
 _NAMED = 12
-"""Signals that an alarm names, at most."""
+_OF_A_COLUMN = 3
+"""Signals that an alarm names at most: in all, and of a column and a kind."""
 
 _PART = math.log(0.05)
 """A signal that has this share of all evidence is named."""
@@ -51,7 +54,7 @@ def judge(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Verdi
     of the server beyond their limit; drifted by an alarm on the data alone; blind where something
     that is to be watched cannot be; watch from a tenth of an alarm's evidence; else healthy. The
     first of these that holds is the verdict; if nothing can be seen at all it is blind, whatever
-    was before. What people are told of ends only within `monitoring.recovered` of its limit.
+    was before. What people are notified of ends only within `monitoring.recovered` of its limit.
 
     Args:
         looked: What the look saw.
@@ -69,7 +72,7 @@ def judge(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Verdi
         failing=case.failing,
         sight=case.sight,
         suspicious=case.suspicious,
-        labelled=bool(state.labelled or (looked.performance and looked.performance.realized)),
+        labelled=case.labelled,
         again=spec.retrain != "never",
     )
     suggests, bar = suggestion(
@@ -135,6 +138,14 @@ class _Case:
     @property
     def alarms(self) -> tuple[Alarm, ...]:
         return tuple(one for one in (self.drift, self.loss) if one is not None)
+
+    @property
+    def labelled(self) -> Performance | None:
+        """What the predictions were worth when labels came last."""
+        seen = self.looked.performance
+        if seen is not None and seen.realized is not None:
+            return seen
+        return self.state.worth if self.state.version == self.looked.version else None
 
     @cached_property
     def worse(self) -> bool:
@@ -218,8 +229,7 @@ class _Case:
             )
         seen = {one.name: one for one in (*before.guilty, *guilty)}
         now = [found.signal(name) or one for name, one in seen.items()]
-        named = sorted(now, key=lambda one: -one.log_evidence)[:_NAMED]
-        return before.model_copy(update={"guilty": tuple(named)})
+        return before.model_copy(update={"guilty": _named(now)})
 
     def _over(self, group: Group, before: Alarm) -> bool:
         """Return whether all that an alarm named lies well within its tolerance again."""
@@ -243,9 +253,20 @@ def _guilty(found: Detected, group: Group) -> tuple[SignalFigure, ...]:
     if not found.alarms:
         return ()
     least = min(found.log_evidence + _PART, found.threshold)
-    named = [
+    return _named(
         one
-        for one in sorted(found.signals, key=lambda one: -one.log_evidence)
+        for one in found.signals
         if one.log_evidence >= least and (one.kind in WORTH) == (group == "worth")
-    ]
+    )
+
+
+def _named(signals: Iterable[SignalFigure]) -> tuple[SignalFigure, ...]:
+    """Return the signals that are named, the strongest evidence first."""
+    found: dict[tuple[str, str], int] = {}
+    named = []
+    for one in sorted(signals, key=lambda one: -one.log_evidence):
+        place = one.column, one.kind
+        found[place] = found.get(place, 0) + 1
+        if found[place] <= _OF_A_COLUMN:
+            named.append(one)
     return tuple(named[:_NAMED])

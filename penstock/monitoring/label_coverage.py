@@ -28,7 +28,7 @@ class LabelCoverage:
     @property
     def share(self) -> float:
         """Share of the due rows that have a label; 1 where none is due."""
-        return 1 - self.overdue / self.due if self.due else 1.0
+        return (self.due - self.overdue) / self.due if self.due else 1.0
 
     @property
     def sentence(self) -> str:

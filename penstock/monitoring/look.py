@@ -40,7 +40,7 @@ class Monitor:
         folder: Where it keeps what it knows.
         service: The service.
         spec: The section `monitoring`.
-        notify: Who is told.
+        notify: Who is notified.
         beside: What the path of a file in `notify` is relative to.
         watched: Returns what is to be watched now.
         index: Address of the project's page, seen from the monitor's; empty: there is none.

@@ -72,7 +72,7 @@ def monitor_page(
         sections=[
             _why(verdict),
             *_changes(verdict),
-            _performance(state.last, same),
+            _performance(state, same),
             _to_do(verdict, state),
             *_pictures(same),
             *_columns(state.last),
@@ -122,7 +122,7 @@ def _changes(verdict: Verdict) -> list[Section]:
 def _change_row(one: SignalFigure, *, first: bool) -> list[str | Cell]:
     name = one.name.removeprefix(f"{one.column}: ") if one.column else one.name
     return [
-        Cell((one.column or "-") if first else "", strong=True),
+        Cell((one.column or "(predictions)") if first else "", strong=True),
         name,
         words.interval(one),
         words.size(one, one.expected),
@@ -131,11 +131,11 @@ def _change_row(one: SignalFigure, *, first: bool) -> list[str | Cell]:
     ]
 
 
-def _performance(last: Looked | None, windows: Sequence[Looked]) -> Section:
-    said = words.effect(last.performance if last else None)
+def _performance(state: MonitorState, windows: Sequence[Looked]) -> Section:
+    seen = (state.last.performance if state.last else None) or state.worth
+    said = words.effect(seen, state.worth, when=state.labelled)
     if not said:
         said = ["The performance is not watched: nothing says what it was on the holdout."]
-    seen = last.performance if last else None
     body = "".join(map(paragraph, said))
     if seen is not None:
         body += _worth_picture(windows, seen.metric, known=seen.reference, width=seen.tolerance)

@@ -48,6 +48,8 @@ LEAST_OF_A_CLASS = 20
 LABELLED_WINDOWS = 5
 """Windows with labels before a regression is estimated: nothing but labels tells how far off."""
 
+_ROUNDING = 1e-6
+
 MOST_OUTSIDE = 0.05
 """Share of a regression's predictions outside the holdout's from which it is not estimated."""
 
@@ -123,6 +125,20 @@ def estimate(
     Raises:
         InputError: If the metric is not one of the task, or the scores are of another shape or not
             finite.
+
+    Example:
+        >>> from penstock.records.baseline import ScoreBins
+        >>> bins = ScoreBins(
+        ...     edges=(0.1, 0.9), rows=(5000, 5000), sums=(500, 4500), hits=(450, 4550)
+        ... )
+        >>> baseline = Baseline(
+        ...     task="binary", target="y", metric="accuracy", model="sha256:0", dataset="rows1:0",
+        ...     rows=10_000, classes=("no", "yes"), threshold=0.5, scores=(bins,), losses={},
+        ... )
+        >>> scores = np.array([0.1] * 500 + [0.9] * 300 + [0.5] * 200)
+        >>> found = estimate(scores, baseline=baseline, metric="accuracy")
+        >>> round(found.value, 3), round(found.low, 3), round(found.high, 3)
+        (0.828, 0.806, 0.85)
     """
     _check(scores, baseline, metric)
     learned = (concept or Concept()).of(metric)
@@ -207,8 +223,8 @@ def predictions_of(
     A class that the model does not know gets the code after the known ones.
 
     Raises:
-        InputError: If there are not as many labels as scores, or a label is missing or, of a
-            regression, no number.
+        InputError: If there are not as many labels as scores, a label is missing, none is a class
+            of the model or, of a regression, one is no finite number.
     """
     from penstock.metrics.predictions import Predictions
 
@@ -240,11 +256,23 @@ def _truth(labels: Sequence[Any] | pa.Array, baseline: Baseline) -> NDArray[Any]
         )
     if baseline.task == "regression":
         try:
-            return np.asarray(plain, dtype=np.float64)
+            numbers = np.asarray(plain, dtype=np.float64)
         except (TypeError, ValueError) as error:
             raise InputError("a label is no number", where="labels") from error
+        if not np.isfinite(numbers).all():
+            raise InputError("a label is not a finite number", where="labels")
+        return numbers
     codes = {label: code for code, label in enumerate(baseline.classes)}
-    return np.array([codes.get(label, len(codes)) for label in plain], dtype=np.int64)
+    truth = np.array([codes.get(label, len(codes)) for label in plain], dtype=np.int64)
+    if len(truth) and (truth == len(codes)).all():
+        # Text for numbers, say: every prediction would count as wrong.
+        raise InputError(
+            f"none of the {len(truth):,} labels, such as {plain[0]!r}, is a class of the model",
+            where="labels",
+            remedy=f"The model knows {', '.join(map(repr, baseline.classes[:10]))}: send labels of "
+            "that type.",
+        )
+    return truth
 
 
 def _check(scores: Floats, baseline: Baseline, metric: str) -> None:
@@ -264,6 +292,11 @@ def _check(scores: Floats, baseline: Baseline, metric: str) -> None:
         )
     if not np.isfinite(scores).all():
         raise InputError("a score is not finite", where="scores")
+    if baseline.task != "regression" and (np.abs(scores - 0.5) > 0.5 + _ROUNDING).any():
+        raise InputError(
+            f"scores from {scores.min():g} to {scores.max():g} are no probabilities",
+            where="scores",
+        )
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from penstock.monitoring import words
 from penstock.monitoring.sight import Sight
 from penstock.monitoring.spec import OperationsSpec
-from penstock.records.monitoring import Alarm, Cause, Looked, ServiceFigures, VerdictKind
+from penstock.records.monitoring import (
+    Alarm,
+    Cause,
+    Looked,
+    Performance,
+    ServiceFigures,
+    VerdictKind,
+)
 from penstock.reports.words import percent
 
 _LISTED = 3
@@ -28,7 +35,7 @@ class Grounds:
         failing: Limits on the operation that are broken.
         sight: What cannot be seen.
         suspicious: Whether anything is seen that is no alarm, and not nothing either.
-        labelled: Whether labels have come at all.
+        labelled: What the predictions were worth when labels came last; None: none ever did.
         again: Whether training again may be advised.
     """
 
@@ -40,7 +47,7 @@ class Grounds:
     failing: list[str]
     sight: Sight
     suspicious: bool
-    labelled: bool
+    labelled: Performance | None
     again: bool
 
     def headline(self) -> str:
@@ -96,12 +103,12 @@ class Grounds:
         return []
 
     def _worth(self) -> Iterator[str]:
-        seen = self.looked.performance
+        found, seen = self.labelled, self.looked.performance
+        if found and found.realized and (self.loss or found.worse(found.realized)):
+            alarm = f"; alarm at {words.moment(self.loss.time)}" if self.loss else ""
+            yield f"With labels {words.worse_by(found, found.realized)}{alarm}."
         if seen is None:
             return
-        if seen.realized is not None and (self.loss or seen.worse(seen.realized)):
-            alarm = f"; alarm at {words.moment(self.loss.time)}" if self.loss else ""
-            yield f"With labels {words.worse_by(seen, seen.realized)}{alarm}."
         if seen.withdrawn:
             yield (
                 "Labels contradict the estimates made without them more often than chance "

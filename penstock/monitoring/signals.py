@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import accumulate
 from statistics import NormalDist
 from typing import Literal
 
@@ -23,8 +24,8 @@ Kind = Literal[
 ROWS = "rows"
 """The stream of the signals that every captured row has."""
 
-BLOCK_ROWS = 50
-"""Rows of a block. Whatever hangs together inside a block, as rows of one user, does no harm."""
+BLOCK_ROWS = 40
+"""Rows of a block. What the rows of a block have to do with each other does no harm."""
 
 ERRORS = 2.5
 """Standard errors of the reference that are allowed beside the tolerance."""
@@ -100,8 +101,8 @@ class Signals:
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """The streams, in order."""
-        return tuple(dict.fromkeys(signal.stream for signal in self.signals))
+        """The streams, in order: the rows first."""
+        return tuple(dict.fromkeys([ROWS, *(signal.stream for signal in self.signals)]))
 
 
 def signals_of(
@@ -112,6 +113,7 @@ def signals_of(
     more: Sequence[Signal] = (),
     tolerances: Tolerances | None = None,
     block_rows: int = BLOCK_ROWS,
+    together: float = 1.0,
     period: timedelta | None = None,
 ) -> Signals:
     """Return what is watched of a model.
@@ -122,8 +124,10 @@ def signals_of(
         scores: How its scores on the holdout are distributed; None: they are not watched.
         more: Signals of other streams: loss, gaps, KPI. Their weights are set here.
         tolerances: What is no drift; None: the defaults.
-        block_rows: Rows of a block. The more rows hang together, the more it should be; the
+        block_rows: Rows of a block: rather more than belong together, as those of one user; the
             fewer, the sooner a change is found.
+        together: Rows of the reference that are as good as one, for example how many each user has
+            on average: its sampling error is that of so many rows fewer.
         period: Seasons of this length are expected.
 
     Raises:
@@ -137,6 +141,8 @@ def signals_of(
         )
     if not 1 <= block_rows <= 1_000_000:
         raise InputError(f"a block has 1 to 1,000,000 rows, not {block_rows}", where="monitoring")
+    if not 1 <= together < math.inf:
+        raise InputError(f"at least 1 row is together, not {together}", where="monitoring")
     tolerances = tolerances or Tolerances()
     names = [column.name for column in reference.columns] if columns is None else list(columns)
     limits: list[str] = []
@@ -146,14 +152,14 @@ def signals_of(
         if column is None:
             limits.append(f"The reference does not have the column {name!r}: it is not watched.")
         else:
-            signals += _of_column(column, reference.rows, tolerances, limits)
+            signals += _of_column(column, reference.rows, tolerances, limits, together=together)
     if scores is not None:
-        found = _of_numbers(scores, tolerances, kind="score")
+        found = _of_numbers(scores, tolerances, kind="score", together=together)
         signals += [_renamed(signal) for signal in found]
     if period is not None:
         limits.append(
             "The reference does not tell at what time its rows came: seasons of "
-            f"{period} are not told from drift."
+            f"{period} are not distinguished from drift."
         )
     return Signals(
         signals=_weighted([*signals, *more]),
@@ -214,51 +220,78 @@ def is_exact(column: ReferenceColumn) -> bool:
 
 
 def _of_column(
-    column: ReferenceColumn, rows: int, tolerances: Tolerances, limits: list[str]
+    column: ReferenceColumn,
+    rows: int,
+    tolerances: Tolerances,
+    limits: list[str],
+    *,
+    together: float,
 ) -> Iterator[Signal]:
     name, known = column.name, known_rows(column)
     yield _share(
-        f"{name}: missing", "missing", name, rows - known, rows, tolerances.missing, place=-2
-    )
+        f"{name}: missing", "missing", name, rows - known, rows, tolerances.missing,
+        together=together, place=-2,
+    )  # fmt: skip
     if not known:
         limits.append(f"{name!r} was always missing in the reference: only that is watched.")
     elif column.type == "datetime":
         limits.append(f"{name!r} is a time, which is always later: only missing ones are watched.")
     elif column.edges:
-        yield from _of_numbers(column, tolerances, kind="decile")
+        yield from _of_numbers(column, tolerances, kind="decile", together=together)
     else:
-        yield from _of_levels(column, known, tolerances)
+        yield from _of_levels(column, known, tolerances, together=together)
 
 
-def _of_numbers(column: ReferenceColumn, tolerances: Tolerances, *, kind: Kind) -> Iterator[Signal]:
-    upto, total = 0, sum(column.counts)
-    reached = []
-    for count in column.counts:
-        upto += count
-        reached.append(upto)
+def _of_numbers(
+    column: ReferenceColumn, tolerances: Tolerances, *, kind: Kind, together: float
+) -> Iterator[Signal]:
+    name, total = column.name, sum(column.counts)
+    reached = list(accumulate(column.counts))
     heavy = [k for k, count in enumerate(column.counts) if count >= total / 10]
     places = {_first(reached, share * total) for share in (*_DECILES, *_TAILS)}
     # What lies below a value that is frequent is not counted with it.
     places |= {*heavy, *(k - 1 for k in heavy if k)}
     for k in sorted(places):
         share = reached[k] / total
-        if reached[k] < total:
+        if 0 < reached[k] < total:
             tolerance = tolerances.shift * _NORMAL.pdf(_NORMAL.inv_cdf(share))
-            text = f"{column.name}: at most {column.edges[k]:.6g}"
-            yield _share(text, kind, column.name, reached[k], total, tolerance, place=k)
+            text = f"{name}: at most {column.edges[k]:.6g}"
+            yield _share(text, kind, name, reached[k], total, tolerance, together=together, place=k)
     what = "values not seen" if is_exact(column) else "above the greatest"
-    yield _share(f"{column.name}: {what}", "unseen", column.name, 0, total, tolerances.unseen)
+    yield _share(f"{name}: {what}", "unseen", name, 0, total, tolerances.unseen, together=together)
 
 
-def _of_levels(column: ReferenceColumn, known: int, tolerances: Tolerances) -> Iterator[Signal]:
+def _of_levels(
+    column: ReferenceColumn, known: int, tolerances: Tolerances, *, together: float
+) -> Iterator[Signal]:
     name, levels = column.name, column.levels
     both = len(levels) == 2 and not column.others
     for k, level in enumerate(levels[: 1 if both else TESTED_LEVELS]):
         text = f"{name}: {level.value!r}"
-        yield _share(text, "level", name, level.rows, known, tolerances.levels, place=k)
+        yield _share(
+            text, "level", name, level.rows, known, tolerances.levels, together=together, place=k
+        )
     # Where rare levels are many their share moves as that of a level does.
     rare = max(tolerances.unseen, min(tolerances.levels, column.others / known))
-    yield _share(f"{name}: other levels", "unseen", name, column.others, known, rare)
+    others = _share(
+        f"{name}: other levels", "unseen", name, column.others, known, rare, together=together
+    )
+    yield replace(others, high=min(1.0, others.high + _flattered(column, together) / known))
+
+
+def _flattered(column: ReferenceColumn, together: float) -> float:
+    """Return by how many rows the listed levels may look commoner than they are.
+
+    Where levels are left out, those about as rare as the rarest that is listed were listed for
+    being frequent in these very rows; among the others they would be as many less.
+    """
+    if not column.others or not column.levels:
+        return 0.0
+    least = min(level.rows for level in column.levels)
+    near = least + 3 * math.sqrt(least * together)
+    return sum(
+        ERRORS * math.sqrt(level.rows * together) for level in column.levels if level.rows <= near
+    )
 
 
 def _first(reached: Sequence[int], least: float) -> int:
@@ -273,16 +306,13 @@ def _share(
     rows: int,
     tolerance: float,
     *,
+    together: float,
     place: int = -1,
 ) -> Signal:
     """Return a share with what Wilson's interval (1927) allows for the reference's own error."""
-    share, square = hits / rows, ERRORS**2
-    middle = (share + square / (2 * rows)) / (1 + square / rows)
-    half = (
-        ERRORS
-        / (1 + square / rows)
-        * math.sqrt(share * (1 - share) / rows + square / (4 * rows**2))
-    )
+    share, part = hits / rows, ERRORS**2 * together / rows
+    middle = (share + part / 2) / (1 + part)
+    half = math.sqrt(part * share * (1 - share) + part**2 / 4) / (1 + part)
     low = max(0.0, min(share, middle - half) - tolerance)
     high = min(1.0, max(share, middle + half) + tolerance)
     return Signal(name, kind, column, share, low, high, tolerance, rows, place=place)
@@ -290,7 +320,7 @@ def _share(
 
 def _renamed(signal: Signal) -> Signal:
     name = f"score: {signal.name.partition(': ')[2]}"
-    return Signal(**{**vars(signal), "name": name, "kind": "score", "column": ""})
+    return replace(signal, name=name, kind="score", column="")
 
 
 def _weighted(signals: Sequence[Signal]) -> tuple[Signal, ...]:
@@ -310,9 +340,7 @@ def _weighted(signals: Sequence[Signal]) -> tuple[Signal, ...]:
         WEIGHTS[path[0]] / total / math.prod(below[path[:at]] for at in range(1, depth))
         for path in paths
     ]
-    return tuple(
-        Signal(**{**vars(one), "weight": share}) for one, share in zip(tested, shares, strict=True)
-    )
+    return tuple(replace(one, weight=share) for one, share in zip(tested, shares, strict=True))
 
 
 def _path(signal: Signal) -> tuple[str, ...]:

@@ -232,7 +232,7 @@ def following(
         looked: What the look saw.
         verdict: What was concluded; None: that is not known.
         actions: What was done.
-        notices: What people are to be told.
+        notices: What people are to be notified of.
     """
     same = state.version == looked.version
     now = looked.time
@@ -267,6 +267,10 @@ def following(
             }
         ),
     }
+    if looked.performance is not None and looked.performance.realized is not None:
+        changes["worth"] = looked.performance
+    elif not same:
+        changes["worth"] = None
     if looked.rows:
         changes["last"] = looked.model_copy(update={"counts": None, "progress": Progress()})
     elif not same:

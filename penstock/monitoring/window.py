@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -12,10 +12,11 @@ import numpy.typing as npt
 from pydantic import Field
 
 from penstock.data import arrow
-from penstock.data.profile.counting import MAX_LEVEL
-from penstock.data.types.storage import doubles, storage_type
+from penstock.data.profile.counting import moment
+from penstock.data.types.storage import storage_type
 from penstock.errors import InputError
-from penstock.monitoring.signals import ROWS, Signal, Signals, is_exact, known_rows
+from penstock.monitoring.parts import Coder, Codes
+from penstock.monitoring.signals import ROWS, Signal, Signals, known_rows
 from penstock.records.base import Value
 from penstock.records.reference import Reference, ReferenceColumn
 
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 Floats = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.intp]
 
 INPUTS = "inputs."
 """What stands before an input's name in a table of captured rows."""
@@ -192,13 +192,15 @@ def measure(
             kept = [(place, tested[place]) for place in places]
             counted.append(_count(column, table.column("score"), kept, sums))
         else:
+            message = "The scores are absent."
+            faults.append(Fault(column="score", kind="absent", message=message))
             sums.blank(places)
-    moments = [_moment(at) for at in (begins.min(), begins.max())] if len(begins) else [None, None]
+    ends = [moment(at * 1e6) for at in (begins.min(), begins.max())] if len(begins) else [None] * 2
     return Window(
         counts=Counts(
             rows=table.num_rows,
-            begin=moments[0],
-            end=moments[1],
+            begin=ends[0],
+            end=ends[1],
             columns=tuple(counted),
             faults=tuple(faults),
         ),
@@ -285,23 +287,26 @@ def _count(
     sums: _Sums,
 ) -> ColumnCounts:
     """Count a column, and add to the sums of its signals."""
-    coder = _Coder(column)
-    total = np.zeros(coder.missing + 1, np.int64)
-    infinite = 0
+    coder = Coder(column)
+    width = coder.missing + 1
+    total, infinite = np.zeros(width, np.int64), 0
     places = [place for place, _ in signals]
-    matrix = _matrix(coder, [signal for _, signal in signals])
+    # Most parts add the same to every signal: they are summed by block as one.
+    adds, group = np.unique(
+        _matrix(coder, [signal for _, signal in signals]), axis=0, return_inverse=True
+    )
     at = 0
     for chunk in _chunks(values):
         codes, beyond = coder.codes(chunk)
+        total += np.bincount(codes, minlength=width)
+        infinite += beyond
         block = sums.block[at : at + len(codes)]
         first, blocks = block[0], block[-1] - block[0] + 1
-        width = coder.missing + 1
-        flat = np.bincount((block - first) * width + codes, minlength=blocks * width)
-        counts = flat.reshape(blocks, width)
-        total += counts.sum(axis=0)
-        infinite += beyond
+        flat = (block - first) * len(adds) + group[codes]
+        counts = np.bincount(flat, minlength=blocks * len(adds)).reshape(blocks, -1)
         if places:
-            sums.sums[first : first + blocks, places] += counts @ matrix
+            # Not a product of matrices, for which BLAS would wake its threads.
+            sums.sums[first : first + blocks, places] += np.einsum("bg,gs->bs", counts, adds)
         at += len(codes)
     parts = total[:-1].tolist() if coder.counted else []
     return ColumnCounts(
@@ -309,8 +314,8 @@ def _count(
     )
 
 
-def _matrix(coder: _Coder, signals: list[Signal]) -> Floats:
-    """Return what a row of each code adds to each signal.
+def _matrix(coder: Coder, signals: list[Signal]) -> Floats:
+    """Return what a row of each code adds to each signal: codes x signals.
 
     A missing value says nothing of the others, so that it adds what is expected.
     """
@@ -327,87 +332,6 @@ def _matrix(coder: _Coder, signals: list[Signal]) -> Floats:
         else:
             matrix[: signal.place + 1, k] = 1
     return matrix
-
-
-class _Coder:
-    """Brings values to the parts of a reference: 0 and up, then any other, then `missing`.
-
-    Of a column whose values are not compared, every value is of part 0.
-    """
-
-    def __init__(self, column: ReferenceColumn) -> None:
-        self.counted = known_rows(column) > 0 and column.type != "datetime"
-        self.exact = is_exact(column)
-        self.edges = np.asarray(column.edges)
-        self.levels = [level.value for level in column.levels]
-        self.long = any(len(level) > MAX_LEVEL for level in self.levels)
-        self.missing = len(self.edges if column.edges else self.levels) + 1 if self.counted else 1
-
-    def codes(self, values: pa.Array) -> tuple[Codes, int]:
-        """Return the part of each row, and how many numbers are infinite."""
-        import pyarrow as pa
-
-        if pa.types.is_dictionary(values.type):
-            return self._by_dictionary(values)
-        if not self.counted:
-            return self._present(values), 0
-        return self._numbers(values) if len(self.edges) else (self._texts(values), 0)
-
-    def _by_dictionary(self, values: pa.DictionaryArray) -> tuple[Codes, int]:
-        codes, _ = self.codes(values.dictionary)
-        place = arrow.numbers(values.indices, null=len(codes)).astype(np.intp)
-        return np.append(codes, self.missing)[place], 0
-
-    def _present(self, values: pa.Array) -> Codes:
-        there = values.is_valid() if not _floating(values) else values.is_null(nan_is_null=True)
-        flags = arrow.flags(there)
-        return (flags if _floating(values) else ~flags).astype(np.intp)
-
-    def _numbers(self, values: pa.Array) -> tuple[Codes, int]:
-        import pyarrow as pa
-
-        if pa.types.is_null(values.type):
-            return np.full(len(values), self.missing, np.intp), 0
-        if pa.types.is_decimal(values.type):
-            values = doubles(values)
-        numbers = arrow.numbers(values.cast(pa.float64(), safe=False), null=np.nan)
-        codes = np.searchsorted(self.edges, numbers, side="left")
-        if self.exact:
-            near = np.minimum(codes, len(self.edges) - 1)
-            codes = np.where(self.edges[near] == numbers, near, len(self.edges))
-        nothing = np.isnan(numbers)
-        if nothing.any():
-            codes[nothing] = self.missing
-        return codes, int(np.isinf(numbers).sum())
-
-    def _texts(self, values: pa.Array) -> Codes:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        if values.type != pa.string():
-            values = values.cast(pa.string())
-        if self.long:
-            values = _cut(values)
-        found = pc.index_in(values, value_set=arrow.texts(self.levels))
-        codes = arrow.numbers(found, null=len(self.levels)).astype(np.intp)
-        if values.null_count:
-            codes[~arrow.flags(values.is_valid())] = self.missing
-        return codes
-
-
-def _floating(values: pa.Array) -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_floating(values.type))
-
-
-def _cut(values: pa.Array) -> pa.Array:
-    """Return texts as `level_text` writes them."""
-    import pyarrow.compute as pc
-
-    start = pc.utf8_slice_codeunits(values, 0, MAX_LEVEL)
-    short = pc.binary_join_element_wise(start, "\u2026", "")
-    return pc.if_else(pc.greater(pc.utf8_length(values), MAX_LEVEL), short, values)
 
 
 def _chunks(values: pa.ChunkedArray) -> Iterator[pa.Array]:
@@ -444,7 +368,3 @@ def _times(table: pa.Table) -> Floats:
     times = table.column("time").cast(pa.timestamp("us", tz="UTC"))
     parts = [arrow.numbers(chunk.view(pa.int64())) for chunk in times.chunks]
     return np.concatenate([np.empty(0), *parts]) / 1e6
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(float(seconds), UTC)

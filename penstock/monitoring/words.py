@@ -27,7 +27,10 @@ TONES: dict[VerdictKind, Tone] = {
 }
 """How a page colours it."""
 
-_SHARES = ("missing", "unseen", "decile", "level", "score", "gap")
+_ROWS = ("missing", "unseen", "decile", "level", "score")
+"""Kinds of signals that are shares of the rows; their names end with which."""
+
+_SHARES = (*_ROWS, "gap")
 
 
 def moment(time: datetime | None) -> str:
@@ -68,16 +71,30 @@ def interval(figure: SignalFigure) -> str:
 
 
 def change(figure: SignalFigure) -> str:
-    """Return how large a change is, in one sentence."""
-    since = f" since about {moment(figure.since)}" if figure.since else ""
+    """Return how large a change is, and what would be none, in two sentences."""
+    whose, _, what = figure.name.partition(": ")
+    since = f", since about {moment(figure.since)}" if figure.since else ""
+    if figure.kind in _ROWS and what:
+        said = f"{whose}: {interval(figure)} of the rows are {what}{since}."
+    else:
+        said = f"{figure.name} is {interval(figure)}{since}."
     return (
-        f"{figure.name}: {interval(figure)}{since}. Expected is {size(figure, figure.expected)}; "
-        f"{size(figure, figure.least)} to {size(figure, figure.greatest)} is no drift."
+        f"{said} Expected are {size(figure, figure.expected)}; {size(figure, figure.least)} to "
+        f"{size(figure, figure.greatest)} are no drift."
     )
 
 
-def effect(performance: Performance | None) -> list[str]:
-    """Return what the model is worth in the window: estimated, and with labels."""
+def effect(
+    performance: Performance | None, labelled: Performance | None, *, when: datetime | None
+) -> list[str]:
+    """Return what the model is worth: estimated, and with labels.
+
+    Args:
+        performance: Of the last look that had rows.
+        labelled: Of the last one that had labels.
+        when: The time of that one.
+    """
+    performance = performance or labelled
     if performance is None:
         return []
     known, name = performance.reference, performance.metric
@@ -89,10 +106,10 @@ def effect(performance: Performance | None) -> list[str]:
         )
     elif performance.not_estimated:
         said.append(f"{name} is not estimated: {performance.not_estimated.rstrip('.')}.")
-    if performance.realized is not None:
+    if labelled is not None and labelled.realized is not None:
         said.append(
-            f"On {performance.labels:,} rows whose labels came {name} is "
-            f"{figure_text(performance.realized)}."
+            f"On {labelled.labels:,} rows whose labels came by {moment(when)} {labelled.metric} is "
+            f"{figure_text(labelled.realized)}."
         )
     return said
 

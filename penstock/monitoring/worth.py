@@ -76,7 +76,7 @@ def worth(
     baseline, metric = known.baseline, spec.performance.metric or known.baseline.metric
     concept = Concept.model_validate(taught or {})
     rows, scores = _scored(table, baseline)
-    answered.keep(number, keys=keys_of(rows), scores=scores)
+    answered.keep(number, keys=keys_of(rows), scores=scores, times=seconds_of(rows))
     guess = _estimate(scores, baseline, metric, concept)
     found, losses, notes = _labelled(labels, baseline, metric, answered)
     if found is not None and losses is not None:
@@ -109,6 +109,12 @@ def worth(
         concept=concept.model_dump(mode="json"),
         notes=tuple(notes),
     )
+
+
+def seconds_of(table: pa.Table) -> Floats:
+    """Return when rows were answered, in seconds since 1970."""
+    times = table.column("time").to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6
+    return np.asarray(times, dtype=np.float64)
 
 
 def inputs_of(table: pa.Table) -> list[str]:
@@ -150,8 +156,9 @@ def _labelled(
         return None, None, [*notes, f"The labels cannot be used: {error}"]
     losses = None
     if isinstance(measured, Realized):
-        times = kept.column("time").to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6
-        losses = Losses(measured.losses[loss_of(baseline)], times)
+        # Labels of many hours may come at once, and in any order: their rows' times tell blocks.
+        order = np.argsort(joined.times, kind="stable")
+        losses = Losses(measured.losses[loss_of(baseline)][order], joined.times[order])
     return _Found(joined.scores, measured), losses, notes
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from penstock.records.base import Record, Value
 from penstock.records.model import Label, Task
@@ -28,6 +29,15 @@ class ScoreBins(Value):
         description="Rows in which the scored class, or the prediction, was the true one. Empty: a "
         "regression",
     )
+
+    @model_validator(mode="after")
+    def _whole(self) -> ScoreBins:
+        sizes = {len(self.edges), len(self.rows), len(self.sums), len(self.hits) or len(self.rows)}
+        if len(sizes) > 1 or not self.rows or min(self.rows) < 1:
+            raise ValueError("every bin has an edge, at least one row, a sum and its hits")
+        if any(low >= high for low, high in pairwise(self.edges)):
+            raise ValueError("edges rise")
+        return self
 
 
 class ErrorBins(Value):

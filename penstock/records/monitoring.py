@@ -357,6 +357,9 @@ class MonitorState(Record):
     time: datetime | None = Field(default=None, description="Of that look")
     judged: datetime | None = Field(default=None, description="Time of the last look that had rows")
     labelled: datetime | None = Field(default=None, description="Of the last one that had labels")
+    worth: Performance | None = Field(
+        default=None, description="Of the last look that had labels, as they were seen then"
+    )
     seen: int = Field(default=0, description="Rows of the version that have been seen")
     progress: Progress = Progress()
     rearm: bool = Field(

@@ -136,7 +136,7 @@ def set_champion(
     *,
     tracking_uri: str,
     event: str = "champion moved",
-    actor: Actor = Actor(name="not stated"),  # noqa: B008
+    actor: Actor = Actor(name="not stated"),
     expect: int | Literal["any"] | None = "any",
 ) -> None:
     """Move the alias `champion` to `version`, and `previous` to where a rollback would go then.

@@ -43,7 +43,7 @@ def register(
     holdout: Path | None = None,
     lineage: Mapping[str, str] = {},
     reports: Sequence[Path] = (),
-    grounds: Grounds = Grounds(),  # noqa: B008
+    grounds: Grounds = Grounds(),
 ) -> Registration:
     """Register a model that a decision approves, and give it the alias `challenger`.
 

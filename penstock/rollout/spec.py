@@ -325,9 +325,7 @@ class DeploymentSpec(Spec):
         le=65535,
         description="Where it answers on this machine; 0 takes a free port",
     )
-    captures: CapturesSpec = Field(
-        default=CapturesSpec(), description="Rows and labels that servers of this machine keep"
-    )
+    captures: CapturesSpec = CapturesSpec()
     kserve: KserveSpec = KserveSpec()
     ready_timeout: float = Field(
         default=120, gt=0, description="Seconds a new server may take to become ready"

@@ -9,18 +9,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
+from penstock.captures.files import Bounds, Line
 from penstock.captures.segments import CapturedModel, Kind
-from penstock.captures.writer import Bounds, Line, Writer
+from penstock.captures.writer import Writer
+from penstock.data.table.disk import FULL
 from penstock.errors import InputError
 from penstock.processes.supervised import Supervised
 
@@ -29,6 +33,7 @@ _END = None
 _PAUSE = 0.02
 """Seconds for which rows are gathered before they are written: to wake a thread for each request
 costs more than to write its rows."""
+_log = logging.getLogger(__name__)
 
 _BATCH = 256 << 10
 """Bytes of requests that are written at once, where so many are waiting."""
@@ -48,7 +53,7 @@ class Rows:
         mirrored: Whether the request was a copy.
         replayed: Whether it was sent by a rollout rather than a user.
         inputs: Values by column, as they were sent.
-        scores: One score a row.
+        scores: One score a row, None where the model gives none.
         labels: One predicted label a row.
         vectors: One score a class for each row, in the order of the model's classes; None: there
             are no more than two.
@@ -60,7 +65,7 @@ class Rows:
     mirrored: bool
     replayed: bool
     inputs: Mapping[str, Sequence[Any]]
-    scores: Sequence[float]
+    scores: Sequence[float | None]
     labels: Sequence[Any]
     vectors: Sequence[Sequence[float]] | None = None
 
@@ -136,14 +141,19 @@ class Capture:
         model: CapturedModel | None = None,
         sample: float = 1.0,
     ) -> None:
+        self._make = partial(Writer, folder, bounds=bounds, model=model, sample=sample)
+        self._writer: Writer | None = None
         try:
-            self._writer = Writer(folder, bounds=bounds, model=model, sample=sample)
+            self._writer = self._make()
         except OSError as error:
-            raise InputError(
-                f"the capture folder cannot be written to: {error.strerror}",
-                where=str(folder),
-                remedy="Name a folder that the server's user may write to with --capture.",
-            ) from error
+            # A disk that is full keeps no model from answering: it may have room later.
+            if error.errno not in FULL:
+                raise InputError(
+                    f"the capture folder cannot be written to: {error.strerror}",
+                    where=str(folder),
+                    remedy="Name a folder that the server's user may write to with --capture.",
+                ) from error
+            _log.warning("nothing is captured while %s has no room", folder)
         self._bounds = bounds
         self._written = written
         self._dropped = dropped
@@ -165,7 +175,7 @@ class Capture:
             size: Bytes of the request, which stand for the memory that waiting takes.
         """
         if sampled(rows.request_id, share=self._sample):
-            self._put(_Entry("predictions", rows, size))
+            self._put(_entry("predictions", rows, size))
 
     def truths(self, truths: Truths, *, size: int, known: bool = True) -> None:
         """Have labels written, or drop and count them. Never blocks.
@@ -179,7 +189,7 @@ class Capture:
         kept = [truth for truth in truths.labels if sampled(truth[0], share=self._sample)]
         if kept:
             kind: Kind = "feedback" if known else "unmatched"
-            self._put(_Entry(kind, Truths(time=truths.time, labels=kept), size))
+            self._put(_entry(kind, Truths(time=truths.time, labels=kept), size))
 
     def close(self) -> None:
         """Write what is waiting, then close the files."""
@@ -188,15 +198,19 @@ class Capture:
         self.thread.join()
 
     def _put(self, entry: _Entry) -> None:
+        if self._writer is None:
+            self._dropped(entry.rows)
+            return
+        counters = self._writer.counters
         with self._lock:
             # Nobody would ever take it from a thread that was given up.
-            fits = not self.thread.down
-            fits = fits and self._pending + entry.weight <= self._bounds.pending_bytes
-            self._writer.counters.add(entry.kind, "accepted", entry.rows)
+            pending = self._pending + entry.weight
+            fits = pending <= self._bounds.pending_bytes and not self.thread.down
+            counters.add(entry.kind, "accepted", entry.rows)
             if fits:
-                self._pending += entry.weight
+                self._pending = pending
             else:
-                self._writer.counters.add(entry.kind, "dropped", entry.rows)
+                counters.add(entry.kind, "dropped", entry.rows)
         if fits:
             self._queue.put(entry)
         else:
@@ -210,8 +224,10 @@ class Capture:
                 while entries:
                     self._write(kind, entries)
             with contextlib.suppress(OSError):
+                self._writer = self._writer or self._make()
                 self._writer.tick()
-        self._writer.close()
+        if self._writer is not None:
+            self._writer.close()
 
     def _next(self) -> dict[Kind, list[_Entry]]:
         """Return what is waiting, up to a limit; wait for it a moment."""
@@ -244,6 +260,7 @@ class Capture:
                 failure = error
                 break
         del waiting[: len(entries)]
+        assert self._writer is not None, "nothing waits without one"
         rows = sum(entry.rows for entry in entries)
         written = 0
         try:
@@ -251,7 +268,8 @@ class Capture:
         finally:
             with self._lock:
                 self._pending -= sum(entry.weight for entry in entries)
-                self._writer.counters.add(kind, "dropped", rows - written)
+                if rows > written:
+                    self._writer.counters.add(kind, "dropped", rows - written)
             if written:
                 self._written(written)
             if rows > written:
@@ -263,130 +281,38 @@ class Capture:
     @staticmethod
     def _lines(entry: _Entry) -> list[Line]:
         return [
-            Line(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE), line["time"])
+            (orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE), line["time"])
             for line in entry.item.lines()
         ]
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
-    """Rows or labels that wait to be written."""
+class _Entry(NamedTuple):
+    """Rows or labels that wait to be written: how many, their bytes, the memory that they take."""
 
     kind: Kind
     item: Rows | Truths
+    rows: int
     size: int
+    weight: int
 
-    @property
-    def rows(self) -> int:
-        return len(self.item.labels)
 
-    @property
-    def weight(self) -> int:
-        # What Python needs for a value is several times its bytes in JSON, and never nothing.
-        return self.size + 200 * self.rows
+def _entry(kind: Kind, item: Rows | Truths, size: int) -> _Entry:
+    rows = len(item.labels)
+    # What Python needs for a value is several times its bytes in JSON, and never nothing.
+    return _Entry(kind, item, rows, size, size + 200 * rows)
 
 
 def sampled(request_id: str, *, share: float) -> bool:
     """Return whether a request is one of the share that is captured, which follows from its id.
 
     Example:
-        >>> sum(sampled(str(i), share=0.25) for i in range(1000))
-        247
+        >>> sum(sampled(str(i), share=0.25) for i in range(10_000))
+        2457
     """
     if share >= 1:
         return True
     digest = hashlib.blake2b(request_id.encode(), digest_size=8).digest()
     return int.from_bytes(digest, "big") < share * 2**64
-
-
-class Reader:
-    """Iterates over captured lines; `torn` counts those that were skipped, once it is through.
-
-    A file that the server removes meanwhile, to make room, is left out.
-
-    Args:
-        folder: What a server was given as `--capture`.
-        kind: Which lines.
-        rows: Leave out the oldest files, where the others hold so many lines; None: read all.
-
-    Raises:
-        InputError: If the folder does not exist.
-    """
-
-    def __init__(self, folder: Path, kind: Kind, *, rows: int | None = None) -> None:
-        if not folder.is_dir():
-            raise InputError("the capture folder does not exist", where=str(folder))
-        self._paths = _paths(folder, kind)
-        if rows is not None:
-            self._paths = _holding(self._paths, rows)
-        self.torn = 0
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        self.torn = 0
-        for path in self._paths:
-            try:
-                stream = path.open("rb")
-            except FileNotFoundError:
-                continue
-            with stream:
-                for line in stream:
-                    if line.isspace():
-                        continue  # It was erased.
-                    try:
-                        yield orjson.loads(line)
-                    except orjson.JSONDecodeError:
-                        self.torn += 1
-
-
-def read(folder: Path, *, kind: Kind = "predictions") -> Reader:
-    """Return what was captured, the oldest first.
-
-    Each prediction has `request_id`, `row`, `time`, `version`, `mirrored`, `replayed`, `inputs`,
-    `score` and `label`; each feedback `request_id`, `row`, `time` and `label`.
-
-    Raises:
-        InputError: If the folder does not exist.
-    """
-    return Reader(folder, kind)
-
-
-def newest(folder: Path, *, rows: int, kind: Kind = "predictions") -> Reader:
-    """Return the newest lines of a kind, at least `rows` if there are as many, the oldest first.
-
-    Raises:
-        InputError: If the folder does not exist.
-    """
-    return Reader(folder, kind, rows=rows)
-
-
-def joined(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the captured predictions whose true label has come, with it as `truth`.
-
-    As in the live figures, the first label of a row counts, and the first answer to an id.
-
-    Raises:
-        InputError: If the folder does not exist.
-    """
-    truths: dict[tuple[str, int], Any] = {}
-    for line in read(folder, kind="feedback"):
-        truths.setdefault((line["request_id"], line["row"]), line["label"])
-    for line in read(folder):
-        key = (line["request_id"], line["row"])
-        if key in truths:
-            yield {**line, "truth": truths.pop(key)}
-
-
-def _holding(paths: list[Path], rows: int) -> list[Path]:
-    for place in reversed(range(len(paths))):
-        with contextlib.suppress(FileNotFoundError), paths[place].open("rb") as stream:
-            rows -= sum(block.count(b"\n") for block in iter(lambda: stream.read(1 << 20), b""))
-        if rows <= 0:
-            return paths[place:]
-    return paths
-
-
-def _paths(folder: Path, kind: Kind) -> list[Path]:
-    return sorted(folder.glob(f"{kind}-*.jsonl"))
 
 
 def _iso(moment: float) -> str:

@@ -10,9 +10,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
+from penstock.captures import lines as captured
 from penstock.records.model import Model
 from penstock.records.rollout import Labelled
-from penstock.serving import capture
 from penstock.serving.request_errors import RequestError, kind, only_fields, show
 from penstock.serving.request_headers import MAX_ID_LENGTH
 
@@ -223,7 +223,7 @@ def restore(memory: Memory, folder: Path, *, version: str, rows: int) -> None:
         version: Of the model; other versions' answers are not this one's.
         rows: How many rows are worth reading.
     """
-    lines = capture.newest(folder, rows=rows)
+    lines = captured.newest(folder, rows=rows)
     for request_id, group in groupby(lines, key=lambda line: line["request_id"]):
         answer = [line for line in group if line["version"] == version]
         # The beginning of the oldest file's first request may be gone.
@@ -235,7 +235,7 @@ def restore(memory: Memory, folder: Path, *, version: str, rows: int) -> None:
                 mirrored=answer[0]["mirrored"],
             )
     # A label was kept only while its row was remembered, so older ones are of rows forgotten.
-    labels = capture.newest(folder, rows=2 * rows, kind="feedback")
+    labels = captured.newest(folder, rows=2 * rows, kind="feedback")
     memory.join([_truth(line) for line in labels])
 
 

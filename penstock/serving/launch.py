@@ -295,8 +295,8 @@ def _levels(scorer: Scorer, *, unseen: str) -> dict[str, frozenset[str]]:
 
 
 def _request_log(service: Service, options: argparse.Namespace) -> RequestLog:
+    from penstock.captures.files import Bounds
     from penstock.captures.segments import CapturedModel
-    from penstock.captures.writer import Bounds
     from penstock.serving.capture import Capture
     from penstock.serving.feedback import Memory, restore
     from penstock.serving.feedback_access import FeedbackAccess, is_loopback
@@ -346,4 +346,5 @@ def _request_log(service: Service, options: argparse.Namespace) -> RequestLog:
         request_log.watch(capture.thread)
         if options.capture_to:
             request_log.shipment = Shipment(options.capture, options.capture_to)
+            metrics.watch_spool(options.capture)
     return request_log

@@ -29,8 +29,11 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from penstock.records.rollout import SERVED_LATENCY, Labelled
+from penstock.serving.shipment import SpoolMetrics
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import numpy as np
 
     from penstock.processes.supervised import Supervised
@@ -218,6 +221,10 @@ class ServingMetrics:
     def watch(self, thread: Supervised) -> None:
         """Show how often a thread was started again, and whether it runs."""
         self._threads.watched.append(thread)
+
+    def watch_spool(self, spool: Path) -> None:
+        """Show what waits there to be shipped."""
+        self._registry.register(SpoolMetrics(spool, self._labels))
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """Return everything in the format that an `accept` header prefers, and its type."""

@@ -6,10 +6,16 @@ import logging
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from penstock.captures.segments import KINDS, SHIPPED
+
 GRACE = 20.0
-"""Seconds that shipping may take once the server was told to stop."""
+"""Seconds that shipping may take once the server had to stop."""
 
 _FIRST, _LONGEST = 1.0, 60.0
 
@@ -75,3 +81,48 @@ class Shipment:
         except OSError as error:
             _log.warning("captured rows are not shipped: %s", error)
             self._child = None
+
+
+class SpoolMetrics(Collector):
+    """How much waits to be shipped, and when something was shipped last.
+
+    Args:
+        spool: The folder that is captured into.
+        labels: What every metric of the server carries.
+    """
+
+    def __init__(self, spool: Path, labels: Mapping[str, str]) -> None:
+        self._spool = spool
+        self._labels = labels
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the figures as they stand."""
+        waiting = GaugeMetricFamily(
+            "penstock_capture_spool_bytes",
+            "Bytes of captured rows and labels that wait to be shipped",
+            labels=[*self._labels],
+        )
+        shipped = GaugeMetricFamily(
+            "penstock_capture_shipped_timestamp_seconds",
+            "When captured rows were shipped last; 0: not since the pod began",
+            labels=[*self._labels],
+        )
+        values = [*self._labels.values()]
+        files = (path for kind in KINDS for path in self._spool.glob(f"{kind}-*"))
+        waiting.add_metric(values, float(sum(map(_size_of, files))))
+        shipped.add_metric(values, _changed(self._spool / SHIPPED))
+        yield from (waiting, shipped)
+
+
+def _size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _changed(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0

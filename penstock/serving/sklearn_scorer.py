@@ -169,7 +169,7 @@ def _key(level: Any) -> Any:
 def _times(parts: Sequence[Sequence[str]], names: Sequence[str]) -> Block:
     from penstock.features.transformers import datetime_part
 
-    def block(columns: Columns, rows: int) -> np.ndarray:  # noqa: ARG001
+    def block(columns: Columns, _rows: int) -> np.ndarray:
         return np.column_stack(
             [
                 datetime_part(times_of(columns[name]), part)

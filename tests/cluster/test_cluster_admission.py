@@ -83,7 +83,7 @@ def test_every_kind_of_an_overlay_is_known(overlay: list[Manifest]) -> None:
     kinds = {(item["apiVersion"], item["kind"]): item for item in overlay}
     unknown = [" ".join(key) for key, item in kinds.items() if not known(item)]
     if unknown:
-        pytest.skip(f"NOT TRIED, the cluster does not know: {', '.join(unknown)}")
+        pytest.skip(f"NOT TESTED: install on the cluster what it lacks: {', '.join(unknown)}")
 
 
 def pod(**security: Any) -> Manifest:

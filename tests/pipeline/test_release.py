@@ -16,6 +16,8 @@ from compiled_pipeline import without_retries
 from penstock.gate.evaluation import Evaluation
 from penstock.records.release import Deployment
 from penstock.records.rollout import Rollout
+from penstock.registry.baseline import load_baseline
+from penstock.registry.versions import registered
 
 # One worker for all: the tests share what a run left.
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("release")]
@@ -174,6 +176,18 @@ def test_the_champion_is_the_released_version(released: tuple[Path, str]) -> Non
         "simulated-transactions", "champion"
     )
     assert int(champion.version) == 1
+
+
+def test_the_version_carries_the_baseline_of_its_holdout(released: tuple[Path, str]) -> None:
+    uri = f"sqlite:///{released[0].parent / '.penstock' / 'mlflow.db'}"
+    version = registered("models:/simulated-transactions/1", tracking_uri=uri)
+    found = load_baseline(version, tracking_uri=uri)
+    evaluation = record(released[0], Evaluation, "evaluate", "evaluation")
+    assert found.notes == ()
+    assert found.baseline is not None
+    assert found.baseline.digest() == evaluation.baseline
+    assert (found.baseline.model, found.baseline.rows) == (version.model, evaluation.rows)
+    assert found.attributions[0].attribution > 0
 
 
 def test_the_compiled_yaml_runs_with_the_same_outcome(released: tuple[Path, str], shell) -> None:

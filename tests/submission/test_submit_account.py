@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from kfp_server_api import ApiException
+from running_process import served
 
 from penstock.errors import ServiceError
 from penstock.pipelines.submit import account_granted, account_warning
@@ -50,12 +50,9 @@ def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    _kubeconfig(tmp_path, monkeypatch, f"http://127.0.0.1:{server.server_port}")
-    yield state
-    server.shutdown()
-    server.server_close()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        _kubeconfig(tmp_path, monkeypatch, f"http://127.0.0.1:{server.server_port}")
+        yield state
 
 
 def _kubeconfig(folder: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:

@@ -29,6 +29,8 @@ HEAVY = ("sklearn", "mlflow", "great_expectations", "kserve", "pandas", "matplot
         "penstock.evaluation.evaluate",
         "penstock.registry.register",
         "penstock.rollout.release",
+        "penstock.monitoring.detector",
+        "penstock.monitoring.distances",
     ],
 )
 def test_a_module_imports_nothing_heavy(module: str) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from running_process import served
 
 from penstock import notification as notice
 from penstock.errors import InputError
@@ -42,10 +43,8 @@ class _Hook(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def hook() -> Iterator[tuple[str, type[_Hook]]]:
     handler = type("Hook", (_Hook,), {"bodies": []})
-    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with served(http.server.HTTPServer(("127.0.0.1", 0), handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}/secret", handler
-        server.shutdown()
 
 
 def test_a_webhook_gets_a_body_that_slack_takes(hook: tuple[str, type[_Hook]]) -> None:

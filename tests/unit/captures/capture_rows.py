@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from penstock.captures.files import Bounds
 from penstock.captures.segments import CapturedModel
-from penstock.captures.writer import Bounds
 from penstock.records.dataset import Column
 from penstock.serving.capture import Capture, Rows, Truths
 

@@ -23,6 +23,7 @@ from capture_rows import (
 
 from penstock.captures.reader import Cursor, read_labels, read_window
 from penstock.errors import InputError
+from penstock.records.dataset import Reading
 from penstock.serving.capture import Truths
 
 
@@ -273,3 +274,33 @@ def test_a_sample_takes_rows_and_labels_of_the_same_requests(tmp_path: Path) -> 
     assert captured.sample == 0.3
     assert 60 < captured.rows < 120
     assert set(_ids(captured.table)) == set(_ids(read_labels(tmp_path, after=None)[0]))
+
+
+def test_values_are_the_same_however_they_are_written(tmp_path: Path) -> None:
+    texts = {
+        "amount": ["1.5", "NA"],
+        "visits": [2.0**53, "NA"],
+        "member": ["true", "NA"],
+        "city": [" Köln ", "NA"],
+        "since": ["2026-01-01", ""],
+    }
+    plain = INPUTS | {"visits": [2**53, None]}
+    reading = Reading(na_values=("NA",), strip=True)
+    sent = {"scores": [0.25, 0.5], "labels": ["no", "yes"]}
+    capture_all(tmp_path / "plain", rows("a", inputs=plain, **sent))
+    capture_all(
+        tmp_path / "texts",
+        rows("a", inputs=texts, **sent),
+        model=MODEL.model_copy(update={"reading": reading}),
+    )
+    expected = read_window(tmp_path / "plain", after=None).table
+    found = read_window(tmp_path / "texts", after=None)
+    assert found.table.equals(expected)
+    assert found.lost == 0
+
+
+def test_a_row_that_does_not_fit_its_model_is_lost(tmp_path: Path) -> None:
+    bad = {name: values[:1] for name, values in INPUTS.items()} | {"visits": ["many"]}
+    capture_all(tmp_path, rows("a"), rows("bad", inputs=bad), rows("b"))
+    captured = read_window(tmp_path, after=None)
+    assert (_ids(captured.table), captured.lost) == (["a", "b"], 1)

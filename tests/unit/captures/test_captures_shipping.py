@@ -85,6 +85,18 @@ def test_the_last_segments_are_missed_once_the_writer_has_ended(tmp_path: Path) 
     assert read_window(there, after=captured.cursor).lost == 0
 
 
+def test_a_look_reads_no_manifest_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, there = tmp_path / "spool", tmp_path / "there"
+    capture_all(spool, *(rows(str(i), time=START + i) for i in range(3)), **SPOOL)
+    ship(spool, LocalPlace(there), pod="p")
+    cursor = read_window(there, after=None).cursor
+    read: list[str] = []
+    monkeypatch.setattr(LocalPlace, "read", lambda *given: read.append(given[-1]))
+    captured = read_window(there, after=cursor)
+    assert (captured.rows, captured.lost, read) == (0, 0, [])
+    assert captured.cursor == cursor
+
+
 def test_a_full_spool_drops_and_counts(tmp_path: Path) -> None:
     spool, there = tmp_path / "spool", tmp_path / "there"
     counts = Counts()

@@ -115,12 +115,12 @@ def test_a_regression(worlds, tmp_path) -> None:
 
 def test_rare_positives_have_bins_of_their_own(worlds, make, tmp_path) -> None:
     """With bins of equally many rows alone, all positives would share the highest one."""
-    from penstock.evaluation.baseline import _edges, score_bins
+    from penstock.metrics.score_bins import score_bins, score_edges
 
     rng = np.random.default_rng(0)
     scores = rng.beta(0.3, 20, size=20_000)
     hits = rng.random(20_000) < scores
-    bins = score_bins(scores, hits, _edges(scores, hits, 0.2))
+    bins = score_bins(scores, hits, score_edges(scores, hits, threshold=0.2))
     assert max(bins.hits) < 0.2 * sum(bins.hits)
 
 

@@ -31,7 +31,7 @@ def evaluation(
     linear: float = 0.05,
     champion: float | None = None,
     spread: float = 0.01,
-    policy: Policy = Policy(),  # noqa: B008
+    policy: Policy = Policy(),
     rows_of: str = "rows:1",
     state: str = "",
     note: str = "",

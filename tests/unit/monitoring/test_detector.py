@@ -13,8 +13,9 @@ import pytest
 from monitored_rows import HOUR, captured, follow, mixed, reference_to
 
 from penstock.errors import InputError
+from penstock.monitoring.dependence import FIRST
 from penstock.monitoring.detector import BETS, State, rearm, start, update
-from penstock.monitoring.signals import Signal, Signals, bounded, signals_of
+from penstock.monitoring.signals import Signal, Signals, bounded, score_reference, signals_of
 from penstock.monitoring.window import Blocks, Carry, Window, measure, measure_values
 from penstock.records.reference import Reference
 
@@ -60,8 +61,8 @@ def test_missing_values_and_a_new_level_are_found_within_two_windows(
 ) -> None:
     rng = np.random.default_rng(5)
     for column in ("amount", "color"):
-        tables = [captured(mixed(1000, seed=hour), at=hour) for hour in range(20, 25)]
-        for hour in (25, 26):
+        tables = [captured(mixed(1000, seed=hour), at=hour) for hour in range(10, 22)]
+        for hour in (22, 23):
             columns = mixed(1000, seed=hour)
             if column == "amount":
                 columns["amount"] = pa.array(
@@ -72,7 +73,7 @@ def test_missing_values_and_a_new_level_are_found_within_two_windows(
                 columns["color"] = pa.array(np.where(rng.random(1000) < 0.02, "pink", texts))
             tables.append(captured(columns, at=hour))
         found = follow(tables, signals=signals, reference=reference)
-        assert [one.alarm for one in found[:5]] == [False] * 5
+        assert [one.alarm for one in found[:12]] == [False] * 12
         assert found[-1].alarm
         assert found[-1].columns[0][0] == column
         assert found[-1].signals[0].signal.kind in ("missing", "unseen")
@@ -148,7 +149,7 @@ def test_evidence_is_what_the_recursion_says() -> None:
         for m, values in ((0.6, means), (0.6, 1 - means)):
             evidence = 0.0
             for waited, value in ((0.0, values[0]), (1.0, values[1]), (2.0, values[2])):
-                evidence = (evidence + waited) * (1 + bet * (value / m - 1))
+                evidence = (evidence + waited) * (1 + bet * (value / m - 1)) ** (1 / FIRST)
             total += evidence / (2 * len(BETS))
     assert found.signals[0].log_evidence == pytest.approx(math.log(total))
 
@@ -174,6 +175,7 @@ def test_evidence_that_has_grown_beyond_all_numbers_stays_a_number(
     reference: Reference, signals: Signals
 ) -> None:
     tables = [captured(mixed(20_000, seed=hour, shift=3.0), at=hour) for hour in range(3)]
+    tables.append(captured(mixed(1000, seed=9) | {"amount": pa.array([np.inf] * 1000)}, at=3))
     found = follow(tables, signals=signals, reference=reference)
     assert found[-1].alarm
     assert math.isfinite(found[-1].log_evidence)
@@ -199,10 +201,35 @@ def test_losses_are_another_stream_with_its_own_blocks(reference: Reference) -> 
             signals=signals, stream="labels", carry=state.carry("labels"),
         )  # fmt: skip
         found = update(state, window, signals=signals, more=[labels])
-        assert found.alarm == (hour > 6) or hour in (6, 7)
+        assert not found.alarm or hour >= 6
         state = found.state
+    assert found.alarm
     assert found.signals[0].signal.name == "loss"
-    assert found.state.streams["labels"].blocks == 330 * 12 // 50
+    assert found.state.streams["labels"].blocks == 330 * 12 // 40
+
+
+def test_scores_are_watched_and_named_when_they_are_absent(reference: Reference) -> None:
+    rng = np.random.default_rng(12)
+    before = np.sort(rng.beta(2, 5, size=5000))
+    scores = score_reference(before[49::50].tolist(), [50] * 100)
+    signals = signals_of(reference, scores=scores)
+    state = start(signals)
+    for hour in range(20):
+        columns = mixed(1000, seed=300 + hour)
+        columns["score"] = pa.array(rng.beta(2, 5 if hour < 12 else 3.5, size=1000))
+        window = measure(
+            captured(columns, at=hour), signals=signals, reference=reference, scores=scores,
+            carry=state.carry("rows"),
+        )  # fmt: skip
+        found = update(state, window, signals=signals)
+        assert not found.alarm or hour >= 12
+        state = found.state
+    assert found.alarm
+    assert found.signals[0].signal.kind == "score"
+    assert [one.name for one in window.counts.columns][-1] == "score"
+    table = captured(mixed(1000, seed=9))
+    window = measure(table, signals=signals, reference=reference, scores=scores)
+    assert [fault.message for fault in window.faults] == ["The scores are absent."]
 
 
 def test_a_state_of_other_signals_is_refused(
@@ -212,6 +239,18 @@ def test_a_state_of_other_signals_is_refused(
     window = measure(captured(mixed(100, seed=1)), signals=others, reference=reference)
     with pytest.raises(InputError, match="belongs to other signals"):
         update(start(signals), window, signals=others)
+
+
+def test_blocks_without_a_signal_are_refused(reference: Reference, signals: Signals) -> None:
+    labels = Blocks("labels", np.zeros(1), np.zeros((1, 1)), Carry())
+    with pytest.raises(InputError, match="no signal is of the stream 'labels'"):
+        update(start(signals), no_rows(signals), signals=signals, more=[labels])
+
+
+def test_a_model_without_a_signal_is_watched_without_an_error(reference: Reference) -> None:
+    signals = signals_of(reference, columns=["later"])
+    (found,) = follow([captured(mixed(100, seed=1))], signals=signals, reference=reference)
+    assert (found.signals, found.alarm, found.since) == ((), False, None)
 
 
 def test_a_window_without_rows_changes_nothing(reference: Reference, signals: Signals) -> None:

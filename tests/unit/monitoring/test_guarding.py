@@ -218,7 +218,7 @@ def test_what_stands_in_the_way_is_a_sentence_and_the_champion_serves_on(
     with monkeypatch.context() as patch:
         patch.setattr(resume, "fetch", _gone)
         (said,) = watch.guard()
-    assert "version 1 could not be brought back: It does not come up. the artifact store" in said
+    assert "1 could not be brought back: It does not come up. adult: the artifact store" in said
     site.assert_legal(champion=2)
     assert watch.state.totals.actions == {}
     assert len(watch.told) == 1

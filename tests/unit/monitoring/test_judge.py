@@ -23,7 +23,7 @@ def test_watch_begins_at_a_tenth_of_the_evidence_of_an_alarm() -> None:
     assert Watch().look(drift=drift(tenth - 0.01)).kind == "healthy"
     verdict = Watch().look(drift=drift(tenth + 0.01, signal(evidence=tenth)))
     assert verdict.kind == "watch"
-    assert "amount: at most 30: 80.0 % (79.0 % to 81.0 %)" in verdict.reasons[0]
+    assert "amount: 80.0 % (79.0 % to 81.0 %) of the rows are at most 30" in verdict.reasons[0]
     assert verdict.drift is None
 
 
@@ -35,7 +35,7 @@ def test_an_alarm_names_columns_in_order_with_size_interval_and_tolerance() -> N
     assert verdict.kind == "drifted"
     assert verdict.columns == ("amount", "income")
     assert verdict.since == verdict.drift.guilty[0].since
-    assert "Expected is 50.0 %; 40.0 % to 60.0 % is no drift" in verdict.reasons[0]
+    assert "Expected are 50.0 %; 40.0 % to 60.0 % are no drift" in verdict.reasons[0]
     assert "at most 1 a year" in verdict.bound
     assert "carries no such bound" in verdict.bound
 
@@ -47,6 +47,13 @@ def test_the_bound_is_the_one_that_was_set() -> None:
 def test_what_has_little_of_the_evidence_is_not_named() -> None:
     verdict = Watch().look(drift=drift(9, signal(evidence=8.9), signal("age: missing", evidence=3)))
     assert verdict.columns == ("amount",)
+
+
+def test_many_signals_of_a_column_leave_room_for_others() -> None:
+    many = [signal(f"amount: at most {n}", evidence=9 - n / 100) for n in range(20)]
+    verdict = Watch().look(drift=drift(10, *many, signal("age: missing", evidence=7)))
+    assert [len(ours) for ours in verdict.drift.by_column.values()] == [3, 1]
+    assert verdict.columns == ("amount", "age")
 
 
 def test_an_alarm_ends_only_well_inside_the_tolerance() -> None:

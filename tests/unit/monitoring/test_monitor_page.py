@@ -58,8 +58,19 @@ def test_columns_stand_in_order_with_size_interval_and_tolerance() -> None:
 def test_the_effect_on_performance_has_its_intervals() -> None:
     page, _ = story(STORIES["degraded"])
     assert "Without labels accuracy is estimated at 0.890 (0.880 to 0.900)" in page
-    assert "On 1,000 rows whose labels came accuracy is 0.800 (0.790 to 0.810)" in page
+    assert (
+        "On 1,000 rows whose labels came by 2026-11-01 02:00 UTC accuracy is 0.800 (0.790 to 0.810)"
+        in page
+    )
     assert "accuracy over time" in page
+
+
+def test_what_labels_said_is_shown_until_others_come() -> None:
+    degraded = {"drift": drift(9, signal()), "performance": worth(realized=0.8)}
+    page, verdict = story([{}, degraded, {"rows": 0, "drift": drift(9)}])
+    assert verdict.kind == "degraded"
+    assert "With labels accuracy is 0.800 (0.790 to 0.810)" in verdict.reasons[0]
+    assert "whose labels came by 2026-11-01 02:00 UTC accuracy is 0.800" in page
 
 
 def test_text_of_the_data_is_text() -> None:

@@ -83,7 +83,7 @@ def test_what_is_not_watched_is_said(tmp_path: Path) -> None:
         "'day' is a time, which is always later: only missing ones are watched.",
         "The reference does not have the column 'later': it is not watched.",
         "The reference does not tell at what time its rows came: seasons of 7 days, 0:00:00 are "
-        "not told from drift.",
+        "not distinguished from drift.",
     )
     assert {one.column for one in signals.signals} <= {"empty", "day"}
 
@@ -99,3 +99,31 @@ def test_the_digest_changes_with_what_is_watched(tmp_path: Path) -> None:
     assert signals.digest == signals_of(reference).digest
     assert signals.digest != signals_of(reference, block_rows=51).digest
     assert signals.digest != signals_of(reference, tolerances=Tolerances(levels=0.03)).digest
+
+
+def test_rows_of_the_reference_that_belong_together_count_as_one(tmp_path: Path) -> None:
+    columns = {"color": pa.array(["red", "blue", "red", "gray"] * 2500)}
+    reference = reference_to(columns, tmp_path / "rows")
+    red = [
+        next(one for one in signals_of(reference, together=rows).signals if "red" in one.name)
+        for rows in (1, 25)
+    ]
+    assert red[1].high - 0.52 == pytest.approx(5 * (red[0].high - 0.52), rel=0.01)
+    with pytest.raises(InputError, match="at least 1 row"):
+        signals_of(reference, together=0.5)
+
+
+def test_many_rare_levels_may_move_as_a_level_does(tmp_path: Path) -> None:
+    shops = [f"shop {k}" for k in range(5000)] + ["main"] * 5000
+    signals = signals_of(reference_to({"shop": pa.array(shops)}, tmp_path / "rows"))
+    others = next(one for one in signals.signals if one.kind == "unseen")
+    assert (others.expected, others.tolerance) == (0.5, 0.02)
+
+
+def test_levels_that_are_listed_by_chance_leave_room_for_the_others(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    shops = np.char.add("shop ", rng.integers(0, 300, size=10_000).astype("U4"))
+    signals = signals_of(reference_to({"shop": pa.array(shops)}, tmp_path / "rows"))
+    others = next(one for one in signals.signals if one.kind == "unseen")
+    # Of 300 shops that are alike, 250 are not listed; the 50 that are were frequent by chance.
+    assert others.expected < 0.8 < 250 / 300 < others.high < 0.92

@@ -184,7 +184,7 @@ def test_values_at_hand_become_blocks_too(reference: Reference) -> None:
     from penstock.monitoring.signals import bounded
 
     loss = bounded("loss", kind="loss", expected=0.2, tolerance=0.02, error=0.01, rows=400)
-    signals = signals_of(reference, more=[loss])
+    signals = signals_of(reference, more=[loss], block_rows=50)
     rng = np.random.default_rng(3)
     losses, times = rng.random((120, 1)), np.arange(120.0)
     whole = measure_values(losses, times, signals=signals, stream="labels")

@@ -59,7 +59,7 @@ def table(rows: int, *, seed: int, shift: float = 0.0, missing: float = 0.0) -> 
 def scores_of(columns: dict[str, Any], *, favoured: str = "") -> list[float]:
     """The probability of yes, which amounts decide; one city may be favoured."""
     amounts = np.array(columns["amount"])
-    extra = 0.6 * (np.array(columns["city"]) == favoured)
+    extra = 1.5 * (np.array(columns["city"]) == favoured)
     return (1 / (1 + np.exp(-2 * (amounts + extra)))).tolist()
 
 

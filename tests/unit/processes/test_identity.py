@@ -9,6 +9,7 @@ import sys
 
 import psutil
 import pytest
+from needs import NEEDS_LINUX
 
 from penstock.processes.identity import ProcessRef, is_alive, ref_of
 from penstock.processes.supervisor import hold_port
@@ -25,7 +26,7 @@ time.sleep(60)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads of a killed process are read in /proc")
+@NEEDS_LINUX
 @pytest.mark.parametrize("by_start", [False, True])
 def test_a_killed_process_is_not_called_dead_while_it_holds_its_port(*, by_start: bool) -> None:
     """Its first thread ends before the others, which still have its files."""

@@ -192,7 +192,7 @@ def test_what_was_captured_goes_with_the_last_rollout_of_a_version(tmp_path: Pat
 class Small(FolderStore):
     """A store that is crowded from the first look on."""
 
-    crowded = property(lambda _: True)  # type: ignore[assignment]
+    crowded = property(lambda _: True)
 
 
 def test_a_crowded_journal_is_shortened_and_counts_the_same(tmp_path: Path) -> None:

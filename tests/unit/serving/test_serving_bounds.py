@@ -18,12 +18,15 @@ from typing import Any
 
 import psutil
 import pytest
+from running_process import until
 from serving_process import KEY, ROW, Server, Start
 
+from penstock.captures import lines as kept_lines
+from penstock.captures.files import Bounds
 from penstock.processes import logs
 from penstock.processes.supervised import PATIENCE, Supervised
-from penstock.serving import capture, request_headers
-from penstock.serving.capture import Bounds, Capture, Rows
+from penstock.serving import request_headers
+from penstock.serving.capture import Capture, Rows
 from penstock.serving.connection_limits import Connections, ConnectionTimer
 from penstock.serving.feedback_access import FeedbackAccess, is_loopback
 from penstock.serving.request_body import FREE, Budget
@@ -67,9 +70,11 @@ def test_no_label_ends_the_capture(tight: Server) -> None:
     assert tight.client.post(FEEDBACK, json=_label("first")).json()["joined"] == 1
     written = tight.metric("penstock_captured_rows_total")
     tight.predict(ROW, x_request_id="second")
-    deadline = time.monotonic() + 10
-    while tight.metric("penstock_captured_rows_total") == written:
-        assert time.monotonic() < deadline, "nothing is captured any more"
+    until(
+        lambda: tight.metric("penstock_captured_rows_total") > written,
+        seconds=10,
+        what="nothing is captured any more",
+    )
     assert _threads(tight) == {"penstock_thread_restarts_total": 0, "penstock_thread_up": 1}
     assert tight.metric("penstock_thread_up") == 2, "the log's thread and the capture's"
 
@@ -270,7 +275,7 @@ def test_what_cannot_be_written_costs_itself_alone(tmp_path: Path) -> None:
     writer.rows(_rows("b", _Poison), size=1)
     writer.rows(_rows("c"), size=1)
     writer.close()
-    found = capture.read(tmp_path)
+    found = kept_lines.read(tmp_path)
     assert [line["request_id"] for line in found] == ["a", "c"]
     assert (found.torn, dropped, writer.thread.restarts, writer.thread.down) == (0, [1], 1, False)
 
@@ -324,7 +329,7 @@ def test_a_reader_outlives_files_that_are_rotated_away(tmp_path: Path) -> None:
     for number in range(6):
         writer.rows(_rows(str(number)), size=1)
     writer.close()
-    found = iter(capture.read(tmp_path))
+    found = iter(kept_lines.read(tmp_path))
     first = next(found)
     paths = sorted(tmp_path.iterdir())
     assert len(paths) > 3

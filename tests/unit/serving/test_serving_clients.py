@@ -15,7 +15,8 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from router_parts import Steered, running_proxy, until
+from router_parts import Steered, running_proxy
+from running_process import until
 from serving_process import DATATYPES, ROW, Server, Start, v2_body
 
 pytestmark = pytest.mark.xdist_group("serving-clients")

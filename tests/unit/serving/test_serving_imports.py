@@ -15,10 +15,11 @@ from serving_process import ROW, Start
 
 LOCK = Path(__file__).parents[3] / "images" / "locks" / "serving.txt"
 
-# Loaded by uvicorn, scikit-learn, skops, joblib, scipy and pandas only where they are installed.
+# Loaded by uvicorn, scikit-learn, skops, joblib, scipy and pandas only where they are installed,
+# and attrs by the oldest rich that is allowed.
 OPTIONAL = {
-    "anyio", "bottleneck", "charset-normalizer", "iniconfig", "llvmlite", "numba", "numexpr",
-    "pluggy", "psutil", "pyarrow", "pygments", "pytest", "rich", "watchfiles",
+    "anyio", "attrs", "bottleneck", "charset-normalizer", "iniconfig", "llvmlite", "numba",
+    "numexpr", "pluggy", "psutil", "pyarrow", "pygments", "pytest", "rich", "watchfiles",
 }  # fmt: skip
 
 LEAN = {
@@ -56,7 +57,7 @@ def told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_by_onnx_it_is_lean(start: Start, exported: Callable[..., Any], tmp_path: Path) -> None:
     given = exported()
     found = imported(start, given.folder, *given.options, capture=tmp_path / "kept")
-    assert {"onnxruntime", "uvicorn"} <= found <= LEAN | OPTIONAL - {"pyarrow", "pytest"}
+    assert {"onnxruntime", "uvicorn"} <= found <= LEAN | OPTIONAL - {"attrs", "pyarrow", "pytest"}
 
 
 def test_by_scikit_learn_it_needs_what_its_image_holds(

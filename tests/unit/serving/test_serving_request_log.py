@@ -15,12 +15,14 @@ from typing import Any
 import pytest
 from serving_process import KEY, ROW, Start
 
+from penstock.captures import lines as kept_lines
+from penstock.captures.files import Bounds
 from penstock.errors import InputError
 from penstock.model import load
 from penstock.records.model import Model
 from penstock.records.rollout import Labelled
-from penstock.serving import capture, feedback
-from penstock.serving.capture import Bounds, Capture, Rows, Truths
+from penstock.serving import feedback
+from penstock.serving.capture import Capture, Rows, Truths
 from penstock.serving.feedback import Memory, restore
 from penstock.serving.request_errors import RequestError
 from penstock.serving.request_headers import new_request_id
@@ -67,7 +69,7 @@ def test_closing_does_not_wait_to_gather_more_rows(tmp_path: Path) -> None:
     for name in ("x", "y", "z"):
         writer.rows(_rows(name), size=10)
     writer.close()
-    assert [line["request_id"] for line in capture.read(tmp_path)] == ["x", "y", "z"]
+    assert [line["request_id"] for line in kept_lines.read(tmp_path)] == ["x", "y", "z"]
 
 
 def test_what_is_captured_is_read_back(tmp_path: Path) -> None:
@@ -76,7 +78,7 @@ def test_what_is_captured_is_read_back(tmp_path: Path) -> None:
     writer.rows(_rows("x", 2), size=10)
     writer.close()
     assert (counts.written, counts.dropped) == (2, 0)
-    first, second = capture.read(tmp_path / "new" / "folder")
+    first, second = kept_lines.read(tmp_path / "new" / "folder")
     assert first == {
         "request_id": "x",
         "row": 0,
@@ -101,13 +103,13 @@ def test_files_are_bounded_in_size_and_number(tmp_path: Path) -> None:
     assert len(paths) == 3
     assert all(path.stat().st_size <= 1000 for path in paths)
     assert counts.written == 100
-    kept = [int(line["request_id"]) for line in capture.read(tmp_path)]
+    kept = [int(line["request_id"]) for line in kept_lines.read(tmp_path)]
     assert kept == list(range(100 - len(kept), 100)), "the newest, in order"
     again = counts.open(tmp_path, file_bytes=1000, files=3)
     again.rows(_rows("100"), size=1)
     again.close()
     assert len(list(tmp_path.glob("predictions-*"))) == 3
-    assert [line["request_id"] for line in capture.read(tmp_path)][-1] == "100"
+    assert [line["request_id"] for line in kept_lines.read(tmp_path)][-1] == "100"
 
 
 def test_what_cannot_wait_is_dropped_and_counted_without_blocking(tmp_path: Path) -> None:
@@ -132,7 +134,7 @@ def test_what_cannot_wait_is_dropped_and_counted_without_blocking(tmp_path: Path
     fifo.write_bytes(b"go")
     writer.close()
     assert counts.written == 8
-    assert len(list(capture.read(tmp_path / "kept"))) == 8
+    assert len(list(kept_lines.read(tmp_path / "kept"))) == 8
 
 
 def test_a_disk_that_fails_costs_rows_not_the_server(tmp_path: Path) -> None:
@@ -151,7 +153,7 @@ def test_a_torn_line_is_skipped_and_counted(tmp_path: Path) -> None:
     writer.close()
     path = next(tmp_path.glob("predictions-*"))
     path.write_bytes(path.read_bytes()[:-20])
-    found = capture.read(tmp_path)
+    found = kept_lines.read(tmp_path)
     assert [line["request_id"] for line in found] == ["0", "1"]
     assert found.torn == 1
 
@@ -162,7 +164,7 @@ def test_a_folder_that_cannot_be_is_named(tmp_path: Path) -> None:
         _Counts().open(tmp_path / "file")
     assert str(tmp_path / "file") in str(caught.value)
     with pytest.raises(InputError, match="does not exist"):
-        capture.read(tmp_path / "none")
+        kept_lines.read(tmp_path / "none")
 
 
 @pytest.fixture(scope="module")
@@ -316,7 +318,7 @@ def test_a_server_captures_and_joins(
     assert (never.status_code, "never answered it" in never.json()["error"]) == (404, True)
     assert server.metric("penstock_capture_dropped_rows_total") == 0
     assert server.stop() == 0
-    kept = list(capture.read(tmp_path / "kept"))
+    kept = list(kept_lines.read(tmp_path / "kept"))
     assert [(line["request_id"], line["row"]) for line in kept] == [
         ("u", 0),
         ("u", 1),
@@ -329,8 +331,8 @@ def test_a_server_captures_and_joins(
     assert [line["replayed"] for line in kept] == [False, False, False, True, False]
     assert [line["score"] for line in kept[:2]] == [low, high]
     assert [line["label"] for line in kept[:2]] == first["predictions"]
-    assert len(list(capture.read(tmp_path / "kept", kind="feedback"))) == 3
-    truths = [(line["request_id"], line["truth"]) for line in capture.joined(tmp_path / "kept")]
+    assert len(list(kept_lines.read(tmp_path / "kept", kind="feedback"))) == 3
+    truths = [(line["request_id"], line["truth"]) for line in kept_lines.joined(tmp_path / "kept")]
     assert truths == [("u", "yes"), ("u", "no"), ("c", "no")]
 
 
@@ -374,7 +376,7 @@ def test_a_server_that_is_killed_leaves_at_most_one_torn_line(
         time.sleep(0.01)
     os.kill(server.process.pid, signal.SIGKILL)
     asking.join(60)
-    found = capture.read(tmp_path / "kept")
+    found = kept_lines.read(tmp_path / "kept")
     lines = list(found)
     assert found.torn <= 1
     assert 500 <= len(lines) <= sum(answered) + 500

@@ -62,6 +62,8 @@ def test_an_object_store_holds_what_a_server_answered(
     server = start(models("multiclass"), *options)
     answers = [server.predict(ROW, ROW, x_request_id=f"r{i}").json() for i in range(5)]
     _until(lambda: read_window(bucket, after=None).rows == 10)
+    assert server.metric("penstock_capture_spool_bytes") == 0
+    assert server.metric("penstock_capture_shipped_timestamp_seconds") > time.time() - 60
     label = {"labels": [{"request_id": "of-another-pod", "label": 1}]}
     sent = server.client.post("/v1/models/adult:feedback", json=label)
     assert (sent.status_code, sent.json()["unknown"]) == (200, 1)
@@ -94,6 +96,7 @@ def test_a_store_that_is_away_keeps_nobody_waiting_and_gets_all_when_it_is_back(
         assert server.predict(ROW, x_request_id=str(index)).status_code == 200
     assert not read_window(there, after=None).rows
     _until(lambda: "are not shipped" in server.log())
+    assert server.metric("penstock_capture_spool_bytes") > 0
     os.kill(server.process.pid, signal.SIGKILL)
     server.process.wait()
     there.unlink()

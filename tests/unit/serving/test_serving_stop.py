@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from serving_process import ROW, Server, Start
 
-from penstock.serving import capture
+from penstock.captures import lines as kept_lines
 
 BODY = json.dumps({"instances": [ROW] * 3}).encode()
 
@@ -73,7 +73,7 @@ def test_no_accepted_request_is_lost(
     assert [client.lost for client in clients] == [[]] * 4
     assert {status for client in clients for status in client.answered} == {200}
     assert all(client.told_to_leave for client in clients)
-    rows = list(capture.read(tmp_path / "kept"))
+    rows = list(kept_lines.read(tmp_path / "kept"))
     assert len(rows) == 3 * sum(len(client.answered) for client in clients)
 
 

@@ -13,7 +13,7 @@ _CLAIM = "/mnt/captures"
 _MEGABYTE = 1 << 20
 
 _PRE_STOP = 5
-"""Seconds that the ServingRuntime keeps a pod from being told to stop."""
+"""Seconds that the ServingRuntime keeps a pod from being asked to stop."""
 
 
 def arguments(spec: ShippedCapturesSpec) -> list[str]:

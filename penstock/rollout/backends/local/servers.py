@@ -7,6 +7,7 @@ import secrets
 import sys
 from pathlib import Path
 
+from penstock.captures.files import Bounds
 from penstock.captures.spec import CapturesSpec
 from penstock.processes import logs
 from penstock.processes import supervisor as process
@@ -17,9 +18,6 @@ from penstock.rollout.router import Health
 from penstock.serving.request_headers import digest_of
 
 _PROBE_TIMEOUT = 3.0
-
-_CAPTURE_FILE = 64 << 20
-"""Bytes of a file of captured rows, at most."""
 
 
 def bring_up(folder: ServiceFolder, arm: ServerArm, *, timeout: float) -> ServerArm:
@@ -118,12 +116,10 @@ def _command(folder: ServiceFolder, arm: ServerArm, *, port: int) -> tuple[str, 
 
 
 def _capture_options(settings: CapturesSpec) -> dict[str, str]:
-    """Return the options that say how much is kept: at least four files of each kind."""
-    size = settings.megabytes << 20
-    each = min(_CAPTURE_FILE, size // 4)
+    bounds = Bounds.of(megabytes=settings.megabytes, days=settings.days)
     return {
-        "--capture-files": str(size // each),
-        "--capture-bytes": str(each),
+        "--capture-files": str(bounds.files),
+        "--capture-bytes": str(bounds.file_bytes),
         "--capture-days": f"{settings.days:g}",
         "--capture-sample": f"{settings.sample:g}",
     }

@@ -6,7 +6,6 @@ import contextlib
 import os
 import re
 import secrets
-import shutil
 import tempfile
 from collections.abc import Callable, Collection, Container
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from penstock.captures import retention
 from penstock.captures.spec import CapturesSpec
 from penstock.common.disk import writing
 from penstock.errors import PenstockError, ServiceError
@@ -277,7 +277,7 @@ class ServiceFolder:
             if named is None or int(named[1]) in versions:
                 continue
             if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
+                retention.forget(path)
             else:
                 with contextlib.suppress(OSError):
                     path.unlink()

@@ -20,6 +20,7 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from needs import missing
 from postgresql_server import PASSWORD, connect, programs, server
 
 from penstock.data.ingest import ingest
@@ -70,7 +71,7 @@ _MADE: dict[str, st.SearchStrategy[Any]] = {
 def port() -> Iterator[int]:
     folder = programs()
     if folder is None:
-        pytest.skip("NO POSTGRESQL: `postgres` is not installed (Debian: postgresql)")
+        missing("PostgreSQL is not here.", remedy="On Debian or Ubuntu: apt install postgresql")
     with server(folder) as found:
         yield found
 
@@ -281,7 +282,7 @@ THROUGH, ROWS = "read through Arrow", "read row by row"
         ("create table u (c integer)", ""),
         ("select :a", ""),
     ],
-)  # fmt: skip
+)
 def test_what_duckdb_answers_is_the_same_by_both(query: str, how: str, tmp_path: Path) -> None:
     uri = in_duckdb(tmp_path, {"a": ("integer", [1])})
 

@@ -85,7 +85,7 @@ def test_a_column_that_is_not_known_when_serving_blocks(sound: Made) -> None:
     ],
     ids=["copy", "falling", "by missing", "not monotone", "text"],
 )
-def test_one_column_that_tells_all_is_found(tmp_path: Path, leak) -> None:  # type: ignore[no-untyped-def]
+def test_one_column_that_tells_all_is_found(tmp_path: Path, leak) -> None:
     frame = customers(600)
     frame["status"] = leak(frame, (frame["left"] == "yes").astype(int))
     made = make(tmp_path / "leaking", frame)

@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 from router_parts import PREDICT, Backend, Steered, running_proxy, says, serving
+from running_process import until
 
 from penstock.rollout.proxy.forward import Proxy
 from penstock.rollout.proxy.requests import Limits
@@ -258,9 +259,7 @@ def test_a_path_counts_as_an_arm_reads_it(proxy: Steered) -> None:
         proxy.arms(arm.port, fresh="path")
         for path in ("/v1/models/adult%3Apredict", "/v2/models/adult/inf%65r?x=:feedback"):
             assert proxy.post(path).status_code == 200
-        deadline = time.monotonic() + 5
-        while proxy.arm().requests < 2:
-            assert time.monotonic() < deadline, "they are not evidence"
+        until(lambda: proxy.arm().requests >= 2, seconds=5, what="they are not evidence")
     proxy.arms()
 
 
@@ -364,8 +363,5 @@ def test_the_logs_and_the_proxys_start_stay_small(tmp_path: Path) -> None:
         log = own.folder.log("proxy")
         with log.open("ab") as stream:
             stream.write(b"x" * (5 << 20))
-        deadline = time.monotonic() + 10
-        while log.stat().st_size:
-            assert time.monotonic() < deadline, "the log was not begun anew"
-            time.sleep(0.05)
+        until(lambda: not log.stat().st_size, seconds=10, what="the log was not begun anew")
         assert log.with_suffix(".log.1").stat().st_size >= 5 << 20

@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 from aiohttp import web
-from router_parts import PREDICT, Backend, Steered, running_proxy, serving, until
+from router_parts import PREDICT, Backend, Steered, running_proxy, serving
+from running_process import until
 
 from penstock.errors import LeaseLostError, ServiceError
 from penstock.processes import supervisor as process
@@ -39,7 +40,7 @@ async def _echo(_: Backend, request: web.BaseRequest) -> web.StreamResponse:
             await response.write(b"x" * 100_000)
         return response
     if request.path == "/broken":
-        request.transport.close()  # type: ignore[union-attr]
+        request.transport.close()
         return web.Response()
     if request.path == "/slow":
         await asyncio.sleep(1)

@@ -6,18 +6,19 @@ import base64
 import gzip
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 from cluster_emulator import NAMESPACE, Cluster, Fault, running
+from kserve_world import planned
 
 from penstock.cluster import client as kube
 from penstock.cluster.client import Kube, RefusedError
 from penstock.errors import LeaseLostError, ServiceError, UnrecordedError
-from penstock.records.rollout import Interval, Rollout
+from penstock.records.rollout import Interval
 from penstock.rollout.backends.kserve.lease import ClusterLease
 from penstock.rollout.backends.kserve.store import ConfigMapStore
 from penstock.rollout.journal import Journal
@@ -63,22 +64,6 @@ def store(
 def every(cluster: Cluster, lease: ClusterLease, service: str = "s") -> list[ConfigMapStore]:
     kube = Kube(cluster.url, patience=2)
     return ConfigMapStore.all_of(kube, namespace=NAMESPACE, service=service, lease=lease)
-
-
-def planned(identity: str = "2-abc") -> Rollout:
-    return Rollout(
-        identity=identity,
-        service="s",
-        router="kserve-gateway",
-        url="http://s",
-        candidate=2,
-        stable=1,
-        uri="models:/s/2",
-        model="sha256:1",
-        decision="sha256:2",
-        started=datetime.now(UTC),
-        plan={},
-    )
 
 
 def begun(cluster: Cluster, lease: ClusterLease, identity: str = "2-abc") -> Journal:
@@ -356,8 +341,7 @@ def _certificate() -> str:
 
 def test_tokens_are_asked_for_again_at_each_request(cluster: Cluster) -> None:
     tokens = iter(["Bearer one", "Bearer two"])
-    seen: Callable[[], str | None] = lambda: next(tokens)  # noqa: E731
-    asked = Kube(cluster.url, token=seen)
+    asked = Kube(cluster.url, token=tokens.__next__)
     for _ in range(2):
         asked.get("/api/v1/namespaces/penstock/configmaps/x")
     assert cluster.tokens[-2:] == ["Bearer one", "Bearer two"]

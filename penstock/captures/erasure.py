@@ -1,0 +1,234 @@
+"""Erases captured rows: of a request, or those in which a column has a value, and labels of them.
+
+A line that is erased becomes as many spaces, so that every other line stays where cursors look for
+it. A file is rewritten whole or not at all. What is recorded says what was asked for, when and how
+much it was, and no value.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from penstock.captures import ledger
+from penstock.captures.places import LocalPlace, RemotePlace, digest_of, packed, place_at
+from penstock.captures.segments import LABELS, Kind, Manifest
+from penstock.captures.stores import Part, Written, writers
+from penstock.errors import InputError
+
+_PREDICTIONS: tuple[Kind, ...] = ("predictions",)
+
+RECORDS = "erasures"
+"""Folder of a store, or of captures, in which each erasure is recorded."""
+
+Row = tuple[str, int]
+Chosen = Callable[[dict[str, Any]], bool]
+
+
+@dataclass(frozen=True)
+class Erased:
+    """What was erased.
+
+    Attributes:
+        rows: Rows.
+        labels: Labels.
+        files: Files that were rewritten.
+    """
+
+    rows: int
+    labels: int
+    files: int
+
+
+def erase_request(source: str | Path, request_id: str) -> Erased:
+    """Erase the rows and labels of a request.
+
+    Args:
+        source: A capture folder, or a folder or address above some.
+        request_id: The request.
+
+    Raises:
+        InputError: If a file is not what its manifest names.
+        ServiceError: If a store does not answer, or does not take what is written.
+
+    Example:
+        >>> erase_request(Path("captures"), "order-7")
+        Erased(rows=0, labels=0, files=0)
+    """
+    place = place_at(source)
+    rows, rewritten = _erase(place, _PREDICTIONS, lambda line: line.get("request_id") == request_id)
+    labels, more = _erase(place, LABELS, lambda line: line.get("request_id") == request_id)
+    return _recorded(place, "a request id", Erased(len(rows), len(labels), rewritten + more))
+
+
+def erase_where(source: str | Path, column: str, value: str) -> Erased:
+    """Erase the rows in which an input has a value, and the labels of these rows.
+
+    Args:
+        source: A capture folder, or a folder or address above some.
+        column: The input.
+        value: The value as text; a number matches whichever way it is written, a boolean as `true`
+            or `false`, and an empty text matches missing values too.
+
+    Raises:
+        InputError: If no row has such an input, or a file is not what its manifest names.
+        ServiceError: If a store does not answer, or does not take what is written.
+
+    Example:
+        >>> erase_where(Path("captures"), "email", "ann@example.com")
+        Traceback (most recent call last):
+        ...
+        penstock.errors.InputError: captures: no captured row has an input 'email'.
+    """
+    place = place_at(source)
+    known = False
+
+    def chosen(line: dict[str, Any]) -> bool:
+        nonlocal known
+        inputs = line.get("inputs", {})
+        known = known or column in inputs
+        return column in inputs and _same(inputs[column], value)
+
+    found, _ = _erase(place, _PREDICTIONS, chosen, look=True)
+    if not known:
+        raise InputError(f"no captured row has an input {column!r}", where=str(source))
+    those = set(found)
+    # Labels first: once the rows are gone, nobody knows which labels are theirs.
+    labels, rewritten = _erase(
+        place, LABELS, lambda line: (line.get("request_id"), line.get("row")) in those
+    )
+    rows, more = _erase(place, _PREDICTIONS, chosen)
+    what = f"rows by the value of {column}"
+    return _recorded(place, what, Erased(len(rows), len(labels), rewritten + more))
+
+
+def _erase(
+    place: LocalPlace | RemotePlace, kinds: Collection[Kind], chosen: Chosen, *, look: bool = False
+) -> tuple[list[Row], int]:
+    found: list[Row] = []
+    files = 0
+    for each in writers(place, kinds=kinds):
+        for part in each.parts:
+            rows = _rewrite(place, each, part, chosen, look=look)
+            found += rows
+            files += bool(rows)
+    return found, files
+
+
+def _rewrite(
+    place: LocalPlace | RemotePlace, each: Written, part: Part, chosen: Chosen, *, look: bool
+) -> list[Row]:
+    try:
+        data = part.read()
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise InputError(
+            f"the segment cannot be read: {error}",
+            where="/".join(part.file),
+            remedy="Remove it with its manifest, or restore it, then erase again.",
+        ) from error
+    rows: list[Row] = []
+    places: list[tuple[int, int]] = []
+    offset = 0
+    for line in data.splitlines(keepends=True):
+        parsed = _parsed(line)
+        if parsed is not None and chosen(parsed):
+            rows.append((parsed.get("request_id", ""), parsed.get("row", 0)))
+            places.append((offset, len(line.rstrip(b"\n"))))
+        offset += len(line)
+    if not rows or look:
+        return rows
+    if each.shipped:
+        _replace(place, part, _blanked(data, places), len(rows))
+    else:
+        assert isinstance(place, LocalPlace)
+        path = place.path(*part.file)
+        if part.rows is None:
+            _overwrite(path, places)
+        else:
+            changed = path.stat()
+            place.write(*part.file, _blanked(data, places))
+            # Its age is that of its rows.
+            os.utime(path, ns=(changed.st_atime_ns, changed.st_mtime_ns))
+    return rows
+
+
+def _blanked(data: bytes, places: Collection[tuple[int, int]]) -> bytes:
+    made = bytearray(data)
+    for offset, length in places:
+        made[offset : offset + length] = b" " * length
+    return bytes(made)
+
+
+def _overwrite(path: Path, places: Collection[tuple[int, int]]) -> None:
+    """Blank lines of a file that a server writes on: replaced, it would go on with the old one."""
+    handle = os.open(path, os.O_WRONLY)
+    try:
+        for offset, length in places:
+            os.pwrite(handle, b" " * length, offset)
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _replace(place: LocalPlace | RemotePlace, part: Part, data: bytes, erased: int) -> None:
+    """Put another file in a shipped segment's place: the manifest decides which one is read."""
+    folder, name = part.file
+    stem = name.split(".")[0]
+    manifest = Manifest.loads(place.read(folder, f"{stem}.json").decode(), where=name)
+    compressed = packed(data)
+    renamed = f"{stem}.{digest_of(compressed)[7:19]}.jsonl.gz"
+    changed = manifest.model_copy(
+        update={
+            "file": renamed,
+            "file_digest": digest_of(compressed),
+            "erased": manifest.erased + erased,
+        }
+    )
+    place.write(folder, renamed, compressed)
+    place.write(folder, f"{stem}.json", changed.dumps().encode())
+    place.remove(folder, name)
+
+
+def _recorded(place: LocalPlace | RemotePlace, what: str, erased: Erased) -> Erased:
+    moment = ledger.now()
+    record = {
+        "record": "penstock/erasure",
+        "schema_version": 1,
+        "time": moment,
+        "what": what,
+        "rows": erased.rows,
+        "labels": erased.labels,
+        "files": erased.files,
+    }
+    name = f"erasure-{moment[:26].replace(':', '').replace('-', '').replace('.', '')}.json"
+    if erased.files:
+        place.write(RECORDS, name, orjson.dumps(record, option=orjson.OPT_INDENT_2) + b"\n")
+    return erased
+
+
+def _same(given: Any, value: str) -> bool:
+    if given is None:
+        return value == ""
+    if isinstance(given, bool):
+        return value == ("true" if given else "false")
+    if isinstance(given, int | float):
+        try:
+            return float(value) == given
+        except ValueError:
+            return False
+    return str(given) == value
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    try:
+        found = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None

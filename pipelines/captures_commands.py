@@ -1,0 +1,177 @@
+"""The commands on captured rows: `penstock captures list|export|erase|prune|sink`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from penstock.errors import UsageError
+from penstock.pipelines.located import Located, add_project_argument, locate
+
+_NAMELESS = "-"
+
+
+def add_captures_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands to the parser of `penstock`."""
+    captures = commands.add_parser("captures", help="rows that were answered, and their labels")
+    actions = captures.add_subparsers(title="actions", required=True, metavar="ACTION")
+    listing = actions.add_parser(
+        "list", help="show what there is, and what was lost", description=_list.__doc__
+    )
+    listing.set_defaults(command=_list)
+
+    export = actions.add_parser(
+        "export", help="write rows as Parquet that ingest takes", description=_export.__doc__
+    )
+    export.add_argument("-o", "--output", type=Path, default=Path("captured"), help="%(default)s")
+    export.add_argument("--version", help="rows of this version alone")
+    export.add_argument(
+        "--labelled", action="store_true", help="only rows whose true label has come"
+    )
+    export.set_defaults(command=_export)
+
+    erase = actions.add_parser("erase", help="erase rows and labels", description=_erase.__doc__)
+    erase.add_argument("--request", metavar="ID", help="those of this request")
+    erase.add_argument(
+        "--where", metavar="COLUMN=VALUE", help="those in which an input has a value"
+    )
+    erase.set_defaults(command=_erase)
+
+    prune = actions.add_parser(
+        "prune", help="remove what is too old or too much", description=_prune.__doc__
+    )
+    prune.set_defaults(command=_prune)
+
+    sink = actions.add_parser(
+        "sink", help="take the events of KServe's request logger", description=_sink.__doc__
+    )
+    sink.add_argument("--port", type=int, required=True, help="port to listen on")
+    sink.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    sink.add_argument("--model-version", default="1", help="version, where none is said")
+    sink.add_argument(
+        "--columns", default="", metavar="A,B", help="names of inputs that are sent without names"
+    )
+    sink.set_defaults(command=_sink)
+    for action in (listing, export, erase, prune, sink):
+        add_project_argument(action)
+        action.add_argument(
+            "--at", default="", metavar="ADDRESS", help="the captures of this folder or address"
+        )
+
+
+def _list(options: argparse.Namespace) -> int:
+    """Show folders and versions: files, rows, labels, rows lost, from when to when."""
+    from penstock.captures.listing import listed
+
+    source = _source(options)
+    found = listed(source)
+    if not found:
+        print(f"Nothing was captured at {source}.")
+        return 0
+    print("folder  version  files  rows  labels  dropped  unwritten  removed  from  to")
+    for one in found:
+        figures = (one.files, one.rows, one.labels, one.dropped, one.unwritten, one.removed)
+        print(
+            one.folder,
+            one.version or _NAMELESS,
+            *(f"{figure:,}" for figure in figures),
+            one.first[:19] or _NAMELESS,
+            one.last[:19] or _NAMELESS,
+            sep="  ",
+        )
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    """Write captured rows as Parquet: the inputs, and true labels in the target's column."""
+    from penstock.captures.export import export
+
+    found = locate(options.project)
+    made = export(
+        _source(options, found),
+        output=options.output,
+        target=found.project.target,
+        version=options.version,
+        labelled=options.labelled,
+    )
+    print(
+        f"Wrote {options.output}: {made.rows:,} rows, {made.labelled:,} of them with the true "
+        f"label. {made.lost:,} rows were lost while they were captured, {made.erased:,} erased."
+    )
+    return 0
+
+
+def _erase(options: argparse.Namespace) -> int:
+    """Erase the rows and labels of a request, or those of rows in which an input has a value."""
+    from penstock.captures.erasure import erase_request, erase_where
+
+    if (options.request is None) == (options.where is None):
+        raise UsageError(
+            "what to erase is not said",
+            remedy="Give either --request ID or --where COLUMN=VALUE.",
+        )
+    source = _source(options)
+    if options.request is not None:
+        erased = erase_request(source, options.request)
+    else:
+        column, mark, value = options.where.partition("=")
+        if not mark or not column:
+            raise UsageError(
+                f"{options.where!r} names no column and value",
+                where="--where",
+                remedy="Write COLUMN=VALUE, for example email=a@example.com.",
+            )
+        erased = erase_where(source, column, value)
+    print(f"Erased {erased.rows:,} rows and {erased.labels:,} labels in {erased.files:,} files.")
+    return 0
+
+
+def _prune(options: argparse.Namespace) -> int:
+    """Remove shipped segments beyond the days and megabytes of deployment.kserve.captures."""
+    from penstock.captures.retention import prune
+
+    found = locate(options.project)
+    settings = found.project.deployment.kserve.captures
+    if not settings.days and not settings.megabytes:
+        raise UsageError(
+            "nothing says how much is kept",
+            where="deployment.kserve.captures",
+            remedy="Set days or megabytes there.",
+        )
+    pruned = prune(_source(options, found), days=settings.days, megabytes=settings.megabytes)
+    print(f"Removed {pruned.segments:,} segments with {pruned.rows:,} rows and labels.")
+    return 0
+
+
+def _sink(options: argparse.Namespace) -> int:
+    """Take events of KServe's request logger and capture their rows, until stopped."""
+    from penstock.captures.files import Bounds
+    from penstock.serving.sink import Sink, SinkSettings, run
+
+    found = locate(options.project)
+    settings = found.project.deployment.captures
+    home = found.home / "serving" / found.project.name / "captures" / "sink"
+    folder = Path(options.at) if options.at else home
+    sink = Sink(
+        folder,
+        settings=SinkSettings(
+            service=found.project.name,
+            version=options.model_version,
+            columns=[name.strip() for name in options.columns.split(",") if name.strip()],
+            sample=settings.sample,
+        ),
+        bounds=Bounds.of(megabytes=settings.megabytes, days=settings.days),
+    )
+    print(f"Taking events at http://{options.host}:{options.port} into {folder}.", flush=True)
+    run(sink, host=options.host, port=options.port)
+    return 0
+
+
+def _source(options: argparse.Namespace, found: Located | None = None) -> str | Path:
+    if options.at:
+        return str(options.at)
+    from penstock.rollout.captures import captures_of
+
+    found = found or locate(options.project)
+    project = found.project
+    return captures_of(project.deployment, service=project.name, home=found.home)

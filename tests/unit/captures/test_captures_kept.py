@@ -1,0 +1,267 @@
+"""What is captured can be listed, exported, erased and removed; nothing of it is lost uncounted."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from capture_rows import (
+    INPUTS,
+    MODEL,
+    START,
+    capture_all,
+    captured_and_killed,
+    capturing,
+    label,
+    rows,
+)
+
+from penstock.captures import erasure, retention
+from penstock.captures.erasure import erase_request, erase_where
+from penstock.captures.export import export
+from penstock.captures.listing import listed
+from penstock.captures.places import LocalPlace
+from penstock.captures.reader import Cursor, read_labels, read_window
+from penstock.captures.shipping import ship
+from penstock.data.ingest import ingest
+from penstock.data.spec import SourceSpec
+from penstock.data.table import read_table
+from penstock.errors import InputError
+
+
+def _ids(source: Path, after: Cursor | None = None) -> list[str]:
+    return list(read_window(source, after=after).table["request_id"].to_pylist())
+
+
+def _everything(folder: Path) -> str:
+    """Every byte below a folder as text, compressed files unpacked."""
+    texts = []
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            data = path.read_bytes()
+            texts.append(
+                (gzip.decompress(data) if path.suffix == ".gz" else data).decode("latin-1")
+            )
+    return "\n".join(texts)
+
+
+_FULL = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, {tests!r})
+from capture_rows import Counts, capturing, rows
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
+counts = Counts()
+with capturing(Path({folder!r}), counts=counts) as capture:
+    for index in range(100):
+        capture.rows(rows(str(index), count=3), size=10)
+print(counts.written, counts.dropped)
+"""
+
+
+@pytest.mark.parametrize("limit", [10, 1300, 5000, 20_000])
+def test_a_disk_that_refuses_leaves_whole_batches_and_exact_counts(
+    tmp_path: Path, limit: int
+) -> None:
+    code = _FULL.format(tests=str(Path(__file__).parent), folder=str(tmp_path), limit=limit)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    written, dropped = map(int, done.stdout.split())
+    assert written + dropped == 300
+    if limit == 10:
+        assert (written, list(tmp_path.iterdir())) == (0, []), "there was no room for a ledger"
+        return
+    captured = read_window(tmp_path, after=Cursor())
+    assert (captured.rows, captured.rows + captured.lost) == (written, 300)
+
+
+def test_a_list_says_what_there_is_and_what_was_lost(tmp_path: Path) -> None:
+    capture_all(
+        tmp_path / "version-3",
+        *(rows(str(i), time=START + i) for i in range(5)),
+        rows("too much", count=100),
+        file_bytes=1,
+        files=3,
+        pending_bytes=5000,
+    )
+    label(tmp_path / "version-3", ("1", 0, "yes"), ("9", 0, "no"), known=False)
+    accepted = captured_and_killed(tmp_path / "version-4", requests=50, count=20)
+    three, four = listed(tmp_path)
+    assert (three.folder, three.version, three.rows, three.labels) == ("version-3", "3", 3, 2)
+    assert (three.dropped, three.unwritten, three.removed) == (100, 0, 2)
+    assert three.first[:19] == datetime.fromtimestamp(START + 2, UTC).isoformat()[:19]
+    assert four.rows + four.unwritten == accepted
+
+
+def test_an_export_is_what_was_sent_through_ingest(tmp_path: Path) -> None:
+    many = {name: [values[0], values[1], values[0]] for name, values in INPUTS.items()}
+    capture_all(tmp_path / "c", rows("a", inputs=many, scores=[0.1] * 3, labels=["no"] * 3))
+    label(tmp_path / "c", ("a", 0, "yes"), ("a", 1, "no"))
+    label(tmp_path / "c", ("a", 0, "no"), ("zz", 0, "no"), known=False)
+    made = export(tmp_path / "c", output=tmp_path / "out", target="bought")
+    assert (made.rows, made.labelled, made.lost, made.erased) == (3, 2, 0, 0)
+    dataset = ingest(SourceSpec(uri=str(tmp_path / "out")), output=tmp_path / "dataset")
+    assert {column.name: column.type for column in dataset.columns} == {
+        **{column.name: column.type for column in MODEL.columns},
+        "bought": "string",
+    }
+    sent = {**many, "since": [datetime(2026, 1, 1, tzinfo=UTC), None] * 2}
+    sent["since"] = [sent["since"][0], None, sent["since"][0]]
+    assert read_table(tmp_path / "dataset").to_pydict() == {**sent, "bought": ["yes", "no", None]}
+    made = export(tmp_path / "c", output=tmp_path / "some", target="bought", labelled=True)
+    assert made.rows == 2
+
+
+def test_an_export_of_nothing_or_over_an_input_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no rows to export"):
+        export(tmp_path / "none", output=tmp_path / "out", target="y")
+    capture_all(tmp_path / "c", rows("a"))
+    with pytest.raises(InputError, match="has the target's name, 'city'"):
+        export(tmp_path / "c", output=tmp_path / "out", target="city")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("shipped", [False, True], ids=["folder", "shipped"])
+def test_an_erased_request_is_gone_and_no_cursor_is_lost(tmp_path: Path, shipped: bool) -> None:
+    source = tmp_path / "c"
+    capture_all(source, *(rows(f"id-{i}", time=START + i, count=2) for i in range(6)))
+    label(source, ("id-1", 0, "yes"), ("id-2", 1, "no"))
+    if shipped:
+        source = tmp_path / "there"
+        ship(tmp_path / "c", LocalPlace(source), pod="p")
+    first = read_window(source, after=None, until=datetime.fromtimestamp(START + 2, UTC))
+    for name in ("id-1", "id-4"):
+        erased = erase_request(source, name)
+    assert (erased.rows, erased.labels, erased.files) == (2, 0, 1)
+    captured = read_window(source, after=first.cursor)
+    assert captured.table["request_id"].to_pylist() == [
+        name for name in ("id-2", "id-3", "id-5") for _ in range(2)
+    ]
+    assert (captured.lost, captured.erased) == (0, 2)
+    assert read_labels(source, after=None)[0]["request_id"].to_pylist() == ["id-2"]
+    assert "id-1" not in _everything(source)
+    assert "id-4" not in _everything(source)
+    records = [json.loads(path.read_text()) for path in sorted((source / "erasures").iterdir())]
+    assert [(r["what"], r["rows"], r["labels"]) for r in records] == [
+        ("a request id", 2, 1), ("a request id", 2, 0),
+    ]  # fmt: skip
+    assert erase_request(source, "id-1") == erasure.Erased(0, 0, 0)
+
+
+def test_rows_are_erased_by_the_value_of_an_input_with_their_labels(tmp_path: Path) -> None:
+    person = {**{name: values[:1] for name, values in INPUTS.items()}, "city": ["Secretville"]}
+    capture_all(tmp_path, rows("a"), rows("b", inputs=person))
+    label(tmp_path, ("a", 0, "yes"), ("b", 0, "yes"))
+    erased = erase_where(tmp_path, "city", "Secretville")
+    assert (erased.rows, erased.labels) == (1, 1)
+    assert "Secretville" not in _everything(tmp_path)
+    assert _ids(tmp_path) == ["a"]
+    assert erase_where(tmp_path, "member", "false").rows == 0
+    assert erase_where(tmp_path, "amount", "1.50").rows == 1
+    capture_all(tmp_path, rows("c"))
+    assert erase_where(tmp_path, "member", "true").rows == 1
+    capture_all(tmp_path, rows("d"))
+    with pytest.raises(InputError, match="no captured row has an input 'cty'"):
+        erase_where(tmp_path, "cty", "x")
+
+
+def test_rows_are_erased_from_the_file_that_a_server_writes(tmp_path: Path) -> None:
+    with capturing(tmp_path) as capture:
+        capture.rows(rows("gone"), size=10)
+        capture.rows(rows("kept"), size=10)
+        _wait_for(2, tmp_path)
+        cursor = read_window(tmp_path, after=None).cursor
+        assert erase_request(tmp_path, "gone").rows == 1
+        capture.rows(rows("later", time=START + 1), size=10)
+    assert _ids(tmp_path) == ["kept", "later"]
+    assert _ids(tmp_path, cursor) == ["later"]
+
+
+def test_an_erasure_that_dies_leaves_every_segment_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture_all(tmp_path / "c", *(rows("x", time=START + i) for i in range(2)), rows("y"))
+    source = tmp_path / "there"
+    ship(tmp_path / "c", LocalPlace(source), pod="p")
+    write = LocalPlace.write
+    for fatal in range(2):
+        calls = iter(range(10))
+
+        def dies(place: Any, *given: Any, calls: Any = calls, fatal: int = fatal) -> None:
+            if next(calls) == fatal:
+                raise KeyboardInterrupt
+            write(place, *given)
+
+        monkeypatch.setattr(LocalPlace, "write", dies)
+        with pytest.raises(KeyboardInterrupt):
+            erase_request(source, "x")
+        captured = read_window(source, after=Cursor())
+        assert (captured.rows, captured.lost) == (3, 0)
+    monkeypatch.setattr(LocalPlace, "write", write)
+    assert erase_request(source, "x").rows == 2
+    assert _ids(source) == ["y"]
+
+
+def test_shipped_segments_are_pruned_by_age_and_size(tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    capture_all(
+        tmp_path / "c", *(rows(str(i), time=START + 86_400 * i) for i in range(6)), file_bytes=1
+    )
+    ship(tmp_path / "c", LocalPlace(there), pod="p")
+    first = read_window(there, after=None, until=datetime.fromtimestamp(START + 3600, UTC))
+    now = datetime.fromtimestamp(START, UTC) + timedelta(days=5)
+    pruned = retention.prune(there, days=2.5, megabytes=0, now=now)
+    assert (pruned.segments, pruned.rows) == (3, 3)
+    captured = read_window(there, after=first.cursor)
+    assert captured.table["request_id"].to_pylist() == ["3", "4", "5"]
+    assert captured.lost == 2, "1 and 2 were not read"
+
+
+def test_files_are_removed_by_age_and_not_by_a_clock_that_jumps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    capture_all(tmp_path, rows("old"), file_bytes=1)
+    path = next(tmp_path.glob("predictions-*"))
+    os.utime(path, (time.time() - 3 * 86_400,) * 2)
+    capture_all(tmp_path, rows("new"), days=4)
+    assert path.exists()
+    with capturing(tmp_path, days=2) as capture:
+        capture.rows(rows("newer"), size=10)
+        _wait_until_gone(path)
+    captured = read_window(tmp_path, after=Cursor())
+    assert (sorted(captured.table["request_id"].to_pylist()), captured.lost) == (
+        ["new", "newer"],
+        1,
+    )
+
+
+def test_a_forgotten_version_leaves_its_counts(tmp_path: Path) -> None:
+    folder = tmp_path / "version-1"
+    accepted = captured_and_killed(folder, requests=30, count=10)
+    cursor = Cursor()
+    retention.forget(folder)
+    assert not list(folder.glob("predictions-*"))
+    captured = read_window(tmp_path, after=cursor)
+    assert (captured.rows, captured.lost) == (0, accepted)
+    assert read_window(tmp_path, after=captured.cursor).lost == 0
+
+
+def _wait_for(rows: int, folder: Path) -> None:
+    deadline = time.monotonic() + 20
+    while read_window(folder, after=None).rows < rows:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _wait_until_gone(path: Path) -> None:
+    deadline = time.monotonic() + 20
+    while path.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
