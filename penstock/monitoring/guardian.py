@@ -138,7 +138,14 @@ def _weighed(
         begins = np.array([now.timestamp()] * full)
         rest = Carry() if full else Carry(rows=rows, sums=(amount,))
         given.append(Blocks(limit.signal, begins=begins, means=means, carry=rest))
-    found = detector.follow(state, given, signals=signals, bound=MONTH / spec.false_returns)
+    found = detector.follow(
+        state,
+        given,
+        signals=signals,
+        bound=MONTH / spec.false_returns,
+        # Harm that goes on for minutes would be learned as dependence.
+        dependent=False,
+    )
     harm = None
     if found.alarm:
         harm = _harm(guard, found.signals, now=now, drifted=drifted)

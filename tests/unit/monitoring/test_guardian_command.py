@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
-from rollout_world import World, load_on, world_in
+from rollout_world import World, world_in
+from router_parts import load_on
 
 from penstock.monitoring.state import MonitorFolder
 from penstock.registry import audit
@@ -55,7 +56,7 @@ def test_a_champion_that_fails_requests_is_returned_by_the_monitor(world: World)
     )
     penstock = Path(sys.executable).with_name("penstock")
     command = [str(penstock), "monitor", str(project)]
-    with load_on(world, _url(world)):
+    with load_on(_url(world), world.rows[:1]):
         watching = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         deadline = threading.Timer(300, watching.kill)
         deadline.start()

@@ -16,13 +16,13 @@ import httpx
 import pytest
 from killing import Fault, run
 from test_command_endings import (
-    Site,
-    cluster_sites,
+    Trial,
+    cluster_trials,
     left_in_a_step,
     serving_one,
     serving_two,
-    sites,
     template,
+    trials,
 )
 
 from penstock.errors import NotApprovedError, ServiceError
@@ -43,7 +43,7 @@ from penstock.rollout.target import history
 pytestmark = pytest.mark.slow
 
 # Fixtures.
-__all__ = ["cluster_sites", "sites", "template"]
+__all__ = ["cluster_trials", "template", "trials"]
 
 HARM = Harm(
     time=datetime(2026, 11, 1, tzinfo=UTC), signals=("errors",), reason="It harms.", returns=True
@@ -54,7 +54,7 @@ HARM = Harm(
 class Watch:
     """A site with a monitor whose clock goes a minute forward with each reading."""
 
-    site: Site
+    site: Trial
     mode: str = "automatic"
     minutes: int = 0
 
@@ -128,7 +128,7 @@ def _automatic(order: object) -> bool:
     return isinstance(order, ReturnOrder) and order.automatic
 
 
-def promoted(site: Site) -> None:
+def promoted(site: Trial) -> None:
     """Serve version 2 after a canary that has shown enough of version 1."""
     serving_one(site)
     steps = [{"weight": 50, "min_samples": 300, "max_wait": 60}]
@@ -136,9 +136,9 @@ def promoted(site: Site) -> None:
 
 
 def test_a_champion_that_does_harm_is_returned_once_and_recorded(
-    sites: Callable[[str], Site],
+    trials: Callable[[str], Trial],
 ) -> None:
-    watch = Watch(site := sites("one champion"))
+    watch = Watch(site := trials("one champion"))
     promoted(site)
     assert watch.serve() == watch.serve() == []
     guard = watch.state.guard
@@ -170,14 +170,14 @@ def test_a_champion_that_does_harm_is_returned_once_and_recorded(
     assert watch.state.guard.open == ("Version 1 was returned to: it is guarded against nothing.",)
 
 
-def _store(site: Site) -> Any:
+def _store(site: Trial) -> Any:
     from mlflow import MlflowClient
 
     return MlflowClient(tracking_uri=site.uri, registry_uri=site.uri)
 
 
-def test_people_are_told_once_where_it_only_suggests(sites: Callable[[str], Site]) -> None:
-    watch = Watch(site := sites("one champion"), mode="suggest")
+def test_people_are_told_once_where_it_only_suggests(trials: Callable[[str], Trial]) -> None:
+    watch = Watch(site := trials("one champion"), mode="suggest")
     promoted(site)
     watch.serve()
     watch.fall_ill()
@@ -193,9 +193,9 @@ def test_people_are_told_once_where_it_only_suggests(sites: Callable[[str], Site
 
 
 def test_what_stands_in_the_way_is_a_sentence_and_the_champion_serves_on(
-    sites: Callable[[str], Site], monkeypatch: pytest.MonkeyPatch
+    trials: Callable[[str], Trial], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    watch = Watch(site := sites("one champion"))
+    watch = Watch(site := trials("one champion"))
     serving_two(site)
     watch.harm(2, 1)
     with site.place().router.exclusive():
@@ -236,8 +236,8 @@ def _gone(*_: object, **__: object) -> None:
     raise ServiceError("the artifact store does not hold its files", where="adult")
 
 
-def test_a_rollout_that_has_not_ended_is_left_alone(sites: Callable[[str], Site]) -> None:
-    watch = Watch(site := sites("one champion"))
+def test_a_rollout_that_has_not_ended_is_left_alone(trials: Callable[[str], Trial]) -> None:
+    watch = Watch(site := trials("one champion"))
     left_in_a_step(site)
     watch.harm(1, 2)
     (said,) = watch.guard()
@@ -245,8 +245,8 @@ def test_a_rollout_that_has_not_ended_is_left_alone(sites: Callable[[str], Site]
     assert site.place().status()[0].weights == {1: 50, 2: 50}
 
 
-def test_a_champion_that_is_none_any_more_is_not_returned(sites: Callable[[str], Site]) -> None:
-    watch = Watch(site := sites("one champion"))
+def test_a_champion_that_is_none_any_more_is_not_returned(trials: Callable[[str], Trial]) -> None:
+    watch = Watch(site := trials("one champion"))
     serving_two(site)
     watch.harm(2, 1)
     site.roll_back()
@@ -258,10 +258,10 @@ def test_a_champion_that_is_none_any_more_is_not_returned(sites: Callable[[str],
 
 
 def test_killed_anywhere_the_next_reading_goes_on_and_it_returns_once(
-    sites: Callable[[str], Site],
+    trials: Callable[[str], Trial],
 ) -> None:
     every = int(os.environ.get("PENSTOCK_EFFECTS_EVERY", "41"))
-    watch = Watch(site := sites("one champion"))
+    watch = Watch(site := trials("one champion"))
     serving_two(site)
     at, hit = 7 if every > 1 else 1, True
     while hit:
@@ -279,8 +279,8 @@ def test_killed_anywhere_the_next_reading_goes_on_and_it_returns_once(
         site.roll_back(to=2)
 
 
-def test_a_return_whose_state_was_lost_is_ended(sites: Callable[[str], Site]) -> None:
-    watch = Watch(site := sites("one champion"))
+def test_a_return_whose_state_was_lost_is_ended(trials: Callable[[str], Trial]) -> None:
+    watch = Watch(site := trials("one champion"))
     serving_two(site)
     watch.harm(2, 1)
 
@@ -299,8 +299,8 @@ def test_a_return_whose_state_was_lost_is_ended(sites: Callable[[str], Site]) ->
     assert len(watch.returns) == 1
 
 
-def test_the_same_on_a_cluster(cluster_sites: Callable[[str], Site]) -> None:
-    site = cluster_sites("one champion")
+def test_the_same_on_a_cluster(cluster_trials: Callable[[str], Trial]) -> None:
+    site = cluster_trials("one champion")
     serving_two(site)
     spec = DeploymentSpec.model_validate({"ready_timeout": 20, **site._router()})
 
