@@ -66,7 +66,27 @@ def _monitor(options: argparse.Namespace) -> int:
             except ServiceError as error:
                 # A full disk or a lost share may be well again at the next look.
                 print(f"penstock: {error}", file=sys.stderr, flush=True)
-            time.sleep(max(0.0, spec.seconds - (time.monotonic() - began)))
+            _guard(monitor, found, spec, until=began + spec.seconds)
+
+
+def _guard(monitor: Monitor, found: Located, spec: MonitoringSpec, *, until: float) -> None:
+    """Let the guardian look until the next look is due."""
+    from penstock.pipelines.index import refresh_index
+
+    while (left := until - time.monotonic()) > 0:
+        guarded = spec.guardian.mode != "never"
+        time.sleep(min(left, spec.guardian.seconds) if guarded else left)
+        if not guarded or time.monotonic() >= until:
+            continue
+        try:
+            said = monitor.guard()
+        except ServiceError as error:
+            print(f"penstock: {error}", file=sys.stderr, flush=True)
+            continue
+        for line in said:
+            print(f"  Guardian: {line}", flush=True)
+        if said:
+            refresh_index(found)
 
 
 def _look(monitor: Monitor, found: Located) -> Verdict:
@@ -97,10 +117,12 @@ def _spec(found: Located, *, every: str) -> MonitoringSpec:
 
 
 def _monitor_of(found: Located, spec: MonitoringSpec) -> Monitor:
-    from penstock.monitoring.collect import registry_of, watched_here
+    from penstock.monitoring.collect import reading_here, registry_of, watched_here
+    from penstock.monitoring.guarding import Guardian
     from penstock.monitoring.look import Monitor
     from penstock.monitoring.state import MonitorFolder
     from penstock.pipelines.outputs import INDEX
+    from penstock.rollout.target import Target, target_of
 
     project = found.project
     if project.deployment.router != "local":
@@ -110,6 +132,23 @@ def _monitor_of(found: Located, spec: MonitoringSpec) -> Monitor:
             where="deployment.router",
             remedy="On a cluster Prometheus has the server's own figures: docs/serving.md.",
         )
+
+    def target() -> Target:
+        return target_of(
+            project.deployment,
+            service=project.name,
+            home=found.home,
+            tracking_uri=found.registry,
+            keep_port=True,
+        )
+
+    guardian = Guardian(
+        spec=spec.guardian,
+        deployment=project.deployment,
+        target=target,
+        read=lambda: reading_here(found.home, project.name),
+        tracking_uri=lambda: found.registry,
+    )
     return Monitor(
         folder=MonitorFolder(found.home),
         service=project.name,
@@ -125,6 +164,7 @@ def _monitor_of(found: Located, spec: MonitoringSpec) -> Monitor:
             require=spec.performance.require_baseline,
         ),
         refused=lambda: _refused(found),
+        guardian=guardian,
     )
 
 

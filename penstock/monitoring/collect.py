@@ -95,6 +95,33 @@ def watched_here(
     )
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What the proxy has counted.
+
+    Attributes:
+        version: The version that serves.
+        counted: Its counters: `epoch`, `arm`, `grids`.
+    """
+
+    version: int
+    counted: dict[str, Any]
+
+
+def reading_here(home: Path, service: str) -> Reading | None:
+    """Return what was counted of a service on this machine; None where it cannot be known now."""
+    from penstock.rollout.backends.local.state import ServiceFolder
+
+    folder = ServiceFolder(home, service)
+    with contextlib.suppress(PenstockError):
+        state = folder.read()
+        arm = state.stable if state else None
+        if state is not None and arm is not None:
+            counted = _counters(folder, state, arm.version)
+            return None if counted is None else Reading(arm.version, counted)
+    return None
+
+
 def registry_of(service: str, *, tracking_uri: Callable[[], str]) -> Callable[[int], Known | None]:
     """Return a function that fetches what the registry keeps of a version's worth.
 

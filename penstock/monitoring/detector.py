@@ -182,18 +182,41 @@ def update(
     Raises:
         InputError: If the state belongs to other signals, or blocks to a stream without signals.
     """
+    return follow(state, (window.blocks, *more), signals=signals, bound=bound)
+
+
+def follow(
+    state: State,
+    given: Sequence[Blocks],
+    *,
+    signals: Signals,
+    bound: timedelta = BOUND,
+    dependent: bool = True,
+) -> Update:
+    """Take blocks into account, of each stream at most once; see `update`.
+
+    Args:
+        state: What was known before.
+        given: The blocks.
+        signals: What is watched.
+        bound: See `update`.
+        dependent: Whether it is learned how blocks depend on each other, and allowed for.
+    """
     if state.signals != signals.digest:
         raise InputError(
             "the detector's state belongs to other signals",
             where="the state of the monitor",
             remedy="Start the detector again, as after every new version.",
         )
-    unknown = [blocks.stream for blocks in more if blocks.stream not in state.streams]
+    unknown = [blocks.stream for blocks in given if blocks.stream not in state.streams]
     if unknown:
         raise InputError(f"no signal is of the stream {unknown[0]!r}", where="the monitor")
-    runs = {name: _Run(signals.of(name), state.streams[name], bound) for name in state.streams}
+    runs = {
+        name: _Run(signals.of(name), state.streams[name], bound, dependent=dependent)
+        for name in state.streams
+    }
     best, at = _total(runs), None
-    seen = [blocks for blocks in (window.blocks, *more) if len(blocks.means)]
+    seen = [blocks for blocks in given if len(blocks.means)]
     if seen:
         best = 0.0
     days = bound.total_seconds() / 86400
@@ -203,7 +226,7 @@ def update(
             best = max(best, rest + own)
             if at is None and rest + own >= days:
                 at = begin
-    for blocks in (window.blocks, *more):
+    for blocks in given:
         runs[blocks.stream].carry = blocks.carry
     return _said(runs, signals=signals, best=best, at=at, days=days)
 
@@ -215,8 +238,16 @@ class _Run:
     overflowing, and what underflows to 0 is 0.
     """
 
-    def __init__(self, signals: tuple[Signal, ...], state: StreamState, bound: timedelta) -> None:
+    def __init__(
+        self,
+        signals: tuple[Signal, ...],
+        state: StreamState,
+        bound: timedelta,
+        *,
+        dependent: bool,
+    ) -> None:
         days = bound.total_seconds() / 86400
+        self.dependent = dependent
         self.signals, self.carry = signals, state.carry
         self.blocks, self.last = state.blocks, state.last
         self.evidence = np.array(state.evidence).reshape(2, len(BETS), len(signals))
@@ -258,7 +289,7 @@ class _Run:
                 waited = self._waited(begin) * self.weight
                 self.evidence += waited if whole[k] else waited * there[k]
                 factor = 1 + bets * gains[k][:, None, :]
-                if self.dependence.factor is not None:
+                if self.dependent and self.dependence.factor is not None:
                     factor **= 1 / self.dependence.factor
                 self.evidence *= factor
                 np.minimum(self.evidence, self.top, out=self.evidence)

@@ -14,6 +14,7 @@ from penstock.monitoring import exporter
 from penstock.monitoring.actions import actions_of, done_in_words, notices_of
 from penstock.monitoring.answered import Answered
 from penstock.monitoring.collect import Watched
+from penstock.monitoring.guarding import Guardian
 from penstock.monitoring.judge import judge
 from penstock.monitoring.observe import observe
 from penstock.monitoring.page import monitor_page
@@ -44,6 +45,7 @@ class Monitor:
         watched: Returns what is to be watched now.
         index: Address of the project's page, seen from the monitor's; empty: there is none.
         refused: Returns how many runs in a row were refused, up to now.
+        guardian: Guards the champion; None: nothing does.
         now: The clock.
     """
 
@@ -55,6 +57,7 @@ class Monitor:
     watched: Callable[[], Watched]
     index: str = ""
     refused: Callable[[], int] = lambda: 0
+    guardian: Guardian | None = None
     now: Callable[[], datetime] = _now
 
     @contextlib.contextmanager
@@ -87,11 +90,40 @@ class Monitor:
         notices = notices_of(verdict, actions, link=self.folder.page.resolve().as_uri())
         state = following(state, looked, verdict, actions=actions, notices=notices)
         self.folder.write(state)
+        state, guarded = self._guarded(state)
         state, more = self._delivered(state)
         self._publish(state)
         self.folder.prune(keep=self.spec.history)
         Answered(self.folder.answered).prune(rows=self.spec.performance.remember)
-        return verdict, [*notes, *lost, *more]
+        return verdict, [*notes, *lost, *guarded, *more]
+
+    def guard(self) -> list[str]:
+        """Let the guardian read and act, between two looks; return what is to be said.
+
+        Raises:
+            IntegrityError: If the state is of another release of Penstock.
+            ServiceError: If the state cannot be written.
+        """
+        if self.guardian is None:
+            return []
+        state, notes = self.folder.read(service=self.service)
+        state, said = self._guarded(state)
+        if not state.outbox:
+            return [*notes, *said]
+        state, lost = self._delivered(state)
+        if state.verdict is not None:
+            self._publish(state)
+        return [*notes, *said, *lost]
+
+    def _guarded(self, state: MonitorState) -> tuple[MonitorState, list[str]]:
+        if self.guardian is None:
+            return state, []
+        return self.guardian.step(
+            state,
+            now=self.now(),
+            write=self.folder.write,
+            link=self.folder.page.resolve().as_uri(),
+        )
 
     def _looked(self, state: MonitorState) -> Looked:
         """Return what this look sees, written down: by it, or by one that was cut short."""

@@ -17,8 +17,9 @@ from penstock.monitoring.tolerances import Tolerances
 from penstock.records.reference import Reference, ReferenceColumn
 
 Kind = Literal[
-    "missing", "unseen", "decile", "level", "score", "volume", "loss", "gap", "attribution", "kpi"
-]
+    "missing", "unseen", "decile", "level", "score", "volume", "loss", "gap", "attribution", "kpi",
+    "errors", "latency",
+]  # fmt: skip
 
 ROWS = "rows"
 """The stream of the signals that every captured row has."""

@@ -82,6 +82,56 @@ class OperationsSpec(Spec):
     )
 
 
+class GuardianSpec(Spec):
+    """When a champion that does harm goes back to the one before it.
+
+    Each limit is how much worse than the previous champion it may be; beside it the sampling error
+    of what that one showed is allowed for.
+    """
+
+    mode: Literal["never", "suggest", "automatic"] = Field(
+        default="automatic",
+        description="automatic: the previous champion serves again, as by `penstock rollback`; "
+        "suggest: people are notified; never: nobody looks",
+    )
+    every: str = Field(default="1m", description="Time between two readings: 30s, 1m, 5m")
+    errors: float = Field(
+        default=0.02, gt=0, lt=1, description="Share of 5xx answers: how much higher it may be"
+    )
+    latency_ratio: float = Field(
+        default=1.5,
+        ge=1,
+        description="An answer is slow if it takes more than this many times the previous "
+        "champion's p99",
+    )
+    slow: float = Field(
+        default=0.04, gt=0, lt=1, description="Share of slow answers: how much higher it may be"
+    )
+    loss: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Mean loss, 0 to 1, of requests whose labels came: how much higher it may be",
+    )
+    false_returns: float = Field(
+        default=0.02,
+        gt=0,
+        le=0.2,
+        description="Share of healthy months in which a champion is returned, at most",
+    )
+
+    @field_validator("every")
+    @classmethod
+    def _is_a_period(cls, text: str) -> str:
+        seconds_of(text)
+        return text
+
+    @property
+    def seconds(self) -> float:
+        """Seconds between two readings."""
+        return seconds_of(self.every)
+
+
 class MonitoringSpec(Spec):
     """How the served model is watched by `penstock monitor`, and what follows."""
 
@@ -114,6 +164,7 @@ class MonitoringSpec(Spec):
     )
     performance: PerformanceSpec = PerformanceSpec()
     operations: OperationsSpec = OperationsSpec()
+    guardian: GuardianSpec = GuardianSpec()
     lost: float = Field(
         default=0.05,
         gt=0,

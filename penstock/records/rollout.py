@@ -237,7 +237,8 @@ class Rollout(Record):
     stable: int | None = Field(description="The version it was compared with; None: the first")
     purpose: Literal["release", "return"] = Field(
         default="release",
-        description="return: a person goes back to a version that was the champion before",
+        description="return: back to a version that was the champion before, by a person or by the "
+        "guardian",
     )
     champion: int | None = Field(
         default=None, description="The champion when it began, which a rollback restores"
@@ -304,9 +305,16 @@ class ReturnOrder(Record):
     service: str
     version: int
     by: str = Field(description="Who requested it")
-    means: str = Field(default="", description="How that identity was established")
+    means: str = Field(
+        default="", description="How that identity was established; empty: it is no person's"
+    )
     deployment: dict[str, object] = Field(description="The project file's section `deployment`")
     tracking_uri: str = ""
+
+    @property
+    def automatic(self) -> bool:
+        """Whether the guardian requested it, and no person."""
+        return not self.means and self.by.endswith("(automatic)")
 
 
 def total(arms: Iterable[ArmSummary]) -> ArmSummary:

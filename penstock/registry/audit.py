@@ -35,6 +35,7 @@ ADMITTED = "admitted"
 GATE = "gate (automatic)"
 CANARY = "canary (automatic)"
 RELEASE = "release (automatic)"
+GUARDIAN = "guardian (automatic)"
 CONTROLLER = "Penstock (automatic)"
 """Actors that are no person, as the audit log names them."""
 

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from penstock.common import progress
 from penstock.errors import InputError, ServiceError
-from penstock.records.rollout import ReturnOrder, Rollout
-from penstock.registry import versions
+from penstock.records.rollout import Rollout
 from penstock.registry.admission import require_return
 from penstock.registry.champion import checked_champion, rollback_target
 from penstock.registry.identity import current_identity
 from penstock.registry.versions import Version
 from penstock.rollout.journal import Journal, unfinished
 from penstock.rollout.resume import abandon, go_on, settle
+from penstock.rollout.returning import begin_return
 from penstock.rollout.router import ServiceStatus
 from penstock.rollout.spec import CanarySpec, DeploymentSpec
 from penstock.rollout.target import Target, newest
@@ -171,53 +169,20 @@ def roll_back(
         chosen = _chosen(target.service, to=to, tracking_uri=tracking_uri)
         if router.stable == chosen.version and champion == chosen:
             raise InputError(f"version {chosen.version} serves already", where=where)
-        order = _return_order(chosen, spec=spec, tracking_uri=tracking_uri)
-        journal = _begin_return(target, chosen, order, champion=champion)
+        who = current_identity()
+        journal, order = begin_return(
+            target,
+            chosen,
+            by=who.name,
+            means=who.means,
+            spec=spec,
+            tracking_uri=tracking_uri,
+            champion=champion.version if champion else None,
+        )
         rollout = go_on(target, journal, order)
     if rollout.outcome != "promoted":
         raise ServiceError(rollout.reason, where=where)
     return rollout
-
-
-def _return_order(chosen: Version, *, spec: DeploymentSpec, tracking_uri: str) -> ReturnOrder:
-    who = current_identity()
-    return ReturnOrder(
-        service=chosen.name,
-        version=chosen.version,
-        by=who.name,
-        means=who.means,
-        deployment=spec.model_dump(mode="json"),
-        tracking_uri=tracking_uri,
-    )
-
-
-def _begin_return(
-    target: Target, chosen: Version, order: ReturnOrder, *, champion: Version | None
-) -> Journal:
-    name = f"{chosen.version}-return-{secrets.token_hex(6)}"
-    reason = f"Rollback by {order.by}, from version {target.router.stable or 'none'}."
-    journal = Journal(target.store(name))
-    journal.begin(
-        Rollout(
-            identity=name,
-            service=target.service,
-            router=target.kind,
-            url=target.router.url,
-            candidate=chosen.version,
-            stable=target.router.stable,
-            purpose="return",
-            champion=champion.version if champion else None,
-            uri=chosen.uri,
-            model=chosen.model,
-            decision=chosen.tags.get(versions.DECISION_DIGEST, ""),
-            direct=reason,
-            started=datetime.now(UTC),
-            plan={},
-        ),
-        reason=reason,
-        order=order,
-    )
-    return journal
 
 
 def _chosen(service: str, *, to: int | None, tracking_uri: str) -> Version:

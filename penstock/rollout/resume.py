@@ -215,7 +215,8 @@ def _champion_again(rollout: Rollout, order: ReturnOrder) -> None:
         actor=Actor(name=order.by, means=order.means, reason=rollout.direct),
     )
     if before is not None and before != order.version:
-        tags = {versions.ROLLED_BACK: f"Rolled back by hand to version {order.version}."}
+        by = order.by if order.automatic else "hand"
+        tags = {versions.ROLLED_BACK: f"Rolled back by {by} to version {order.version}."}
         versions.tag(order.service, before, tags, tracking_uri=store)
 
 

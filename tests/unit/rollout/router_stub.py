@@ -2,7 +2,7 @@
 
 A real server takes four seconds of CPU to start, and the tests of the router kill dozens. The file
 `broken` in the model's folder makes it fail at its start; `--fault` likewise; `hangs` keeps it from
-ever being ready.
+ever being ready; `sick` makes it answer every request with an error of the server.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 
 class Stub(asyncio.Protocol):
     version = ""
+    model = Path()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -41,9 +42,10 @@ class Stub(asyncio.Protocol):
             "model_version": self.version,
         }
         said = json.dumps(fields).encode()
+        status = b"500 Sick" if (self.model / "sick").exists() else b"200 OK"
         self.transport.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
-            % (len(said), said)
+            b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s"
+            % (status, len(said), said)
         )
 
 
@@ -63,7 +65,7 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)
-    Stub.version = options.version
+    Stub.version, Stub.model = options.version, options.model
     await loop.create_server(Stub, "127.0.0.1", options.port)
     await stopped.wait()
 
