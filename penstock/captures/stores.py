@@ -33,7 +33,7 @@ class Part:
         before: Rows that were written before it.
         rows: Lines in it; None: it is still written.
         first: Earliest time in it; empty: not known.
-        last: Latest time in it; empty: not known.
+        last: Latest time in it, so far where it is still written; empty: not known.
         dropped_before: Rows that were dropped before it.
         file: Its file, below the source.
         read: Returns its lines as they lie there. FileNotFoundError: it is gone. ValueError: it is
@@ -172,12 +172,13 @@ def _view(
         path = place.path(folder, opened.file)
         if not path.is_file():
             continue
+        first, last = (closed.first, closed.last) if closed else recovery.span(path)
         part = Part(
             number=each.number,
             before=opened.before,
             rows=rows,
-            first=closed.first if closed else recovery.span(path)[0],
-            last=closed.last if closed else "",
+            first=first,
+            last=last,
             dropped_before=opened.dropped,
             file=(folder, opened.file),
             read=path.read_bytes,
@@ -201,12 +202,13 @@ def _view(
 
 def _bare(place: LocalPlace, folder: str, name: str, named: SegmentId) -> Written:
     path = place.path(folder, name)
+    first, last = recovery.span(path)
     part = Part(
         number=named.number,
         before=0,
         rows=None,
-        first=recovery.span(path)[0],
-        last="",
+        first=first,
+        last=last,
         dropped_before=0,
         file=(folder, name),
         read=path.read_bytes,

@@ -23,6 +23,7 @@ from capture_rows import (
     label,
     rows,
 )
+from running_process import until
 
 from penstock.captures import erasure, retention
 from penstock.captures.erasure import erase_request, erase_where
@@ -98,6 +99,16 @@ def test_a_list_says_what_there_is_and_what_was_lost(tmp_path: Path) -> None:
     assert (three.dropped, three.unwritten, three.removed) == (100, 0, 2)
     assert three.first[:19] == datetime.fromtimestamp(START + 2, UTC).isoformat()[:19]
     assert four.rows + four.unwritten == accepted
+
+
+def test_a_list_knows_the_newest_row_of_a_file_that_is_still_written(tmp_path: Path) -> None:
+    with capturing(tmp_path) as capture:
+        for place in range(3):
+            capture.rows(rows(str(place), time=START + place), size=10)
+        until(lambda: listed(tmp_path)[0].rows == 3)
+        found = listed(tmp_path)[0]
+    assert datetime.fromisoformat(found.first).timestamp() == START
+    assert datetime.fromisoformat(found.last).timestamp() == START + 2
 
 
 def test_an_export_is_what_was_sent_through_ingest(tmp_path: Path) -> None:
