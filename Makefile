@@ -146,7 +146,7 @@ ALONE = $(MAKE) --no-print-directory
 
 # One that misses a target must not hide the others; one that ends in an error must not leave the
 # figures of an earlier run to the page.
-bench: setup | build ## Run every benchmark, write docs/benchmarks.md, fail if a target was missed; 2 hours
+bench: setup | build ## Run every benchmark, write docs/benchmarks.md, fail if a target was missed; 4 hours
 	@failed=; for name in $(BENCHES); do \
 	  rm -f build/$$name.json; \
 	  $(ALONE) $$name || failed="$$failed $$name"; \
@@ -202,6 +202,15 @@ soak: setup | build ## Two services under load, a release a minute, kills at ran
 
 bench-monitor: setup | build ## False alarms, delay and cost of the monitor, beside Evidently and NannyML; 20 minutes, QUICK=1 a minute
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_monitor.py $(if $(QUICK),--quick) --json build/bench-monitor.json
+
+bench-estimates: setup | build ## Accuracy estimated before labels come, on real rows, beside NannyML; 3 minutes
+	$(BIN)/python benchmarks/bench_estimates.py --json build/bench-estimates.json
+
+bench-captures: setup | build ## What a store that is away costs users, and whether each row is counted; 25 minutes, QUICK=1 two
+	$(BIN)/python benchmarks/bench_captures.py $(if $(QUICK),--quick) --json build/bench-captures.json
+
+bench-guardian: setup | build ## How often a healthy champion is returned, and how late a harmful one, simulated; half an hour
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_guardian.py --json build/bench-guardian.json
 
 bench-slices: setup | build ## 50 slices of a million rows against pandas, scikit-learn and a bootstrap, and fairlearn
 	$(BIN)/python benchmarks/bench_slices.py --json build/bench-slices.json

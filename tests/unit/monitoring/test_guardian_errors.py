@@ -16,9 +16,9 @@ FOLDER = Path(__file__).parents[3] / "benchmarks"
 def simulation() -> ModuleType:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(FOLDER))
-        import monitor_guardian
-    yield monitor_guardian
-    for name in ("monitor_guardian", "targets"):
+        import bench_guardian
+    yield bench_guardian
+    for name in ("bench_guardian", "targets"):
         sys.modules.pop(name, None)
 
 

@@ -4,7 +4,7 @@ Two model servers answer the same rows in turn. One ships what it captures to an
 there; the store of the other takes connections and never answers. Its spool is small, so that it
 fills: rows are dropped. Then the store comes, the servers end, and what was shipped is read.
 
-    python benchmarks/monitor_capture.py [--quick] [--json FILE]
+    python benchmarks/bench_captures.py [--quick] [--json FILE]
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def main() -> int:
     if options.quick:
         figures["quick"] = True
     return report(
-        "monitor-capture",
+        "captures",
         question="What a store that takes connections and never answers costs users at 50 requests "
         "a second, beside the same server with a store that answers, and whether every row is "
         "shipped or counted as dropped.",

@@ -7,9 +7,7 @@ chunk are learned from when ten more chunks have come, which is a quarter of a y
 The wheel has a simulated stream of three classes too, of which both inputs and concept change after
 15 of 30 chunks: there the estimate has to be withdrawn, and soon.
 
-Run it alone, or from `bench_monitor.py` by `measure()`, which returns figures and targets:
-
-    .venv/bin/python benchmarks/monitor_performance.py --json build/monitor-performance.json
+    python benchmarks/bench_estimates.py [--no-peer] [--json FILE]
 """
 
 from __future__ import annotations
@@ -99,7 +97,7 @@ def main() -> int:
     for name, rows in figures.items():
         print(name, json.dumps(rows, indent=1) if isinstance(rows, dict) else rows)
     return report(
-        "monitor-performance",
+        "estimates",
         question=QUESTION,
         figures=figures,
         targets=targets,
