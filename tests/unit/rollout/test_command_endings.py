@@ -400,7 +400,10 @@ def end_at_effects(sites: Callable[[str], Site], name: str, fault: Fault) -> Non
     for at in range(first, count + 1, every):
         site = sites(story.store)
         story.before(site)
-        ending = run(lambda site=site: story.command(site), fault, at=at, below=[site.home])
+        # Four steps of an abort ask a cluster that does not answer, each for half a minute.
+        ending = run(
+            lambda site=site: story.command(site), fault, at=at, below=[site.home], seconds=300
+        )
         try:
             goes_on(site, story, ending)
         except BaseException:
