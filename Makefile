@@ -186,7 +186,7 @@ bench-serving: setup | build ## The server against mlflow, MLServer, kserve and 
 bench-wide: setup | build ## How the cost of each step grows from 500 to 2,000 columns, beside one bare fit
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_wide.py --json build/bench-wide.json
 
-bench-split: setup | build ## Whether the holdout tells how fresh rows do where rows repeat; 4 minutes
+bench-split: setup | build ## Whether the holdout predicts how fresh rows do where rows repeat; 4 minutes
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_split.py --json build/bench-split.json
 
 bench-explain: setup | build ## SHAP values beside the library shap: CPU with imports, and the values; 5 minutes

@@ -118,7 +118,7 @@ def _penstock(project: Path) -> Cost:
     serving = 0.0
     for path in project.parent.glob(".penstock/serving/*/state.json"):
         state = json.loads(path.read_text())
-        for part in (state["front"], state["stable"]):
+        for part in (state["proxy"], state["stable"]):
             times = psutil.Process(part["process"]["pid"]).cpu_times()
             serving += times.user + times.system
     subprocess.run([str(PENSTOCK), "stop", str(project)], check=True, stdout=subprocess.DEVNULL)

@@ -238,7 +238,7 @@ class Bench:
         }
 
     def splitter(self, family: str) -> None:
-        """Ask one server directly and through the local router's front, in turn."""
+        """Ask one server directly and through the local proxy, in turn."""
         from penstock.rollout.backends.local import services
         from penstock.rollout.backends.local.backend import local_service
         from penstock.rollout.router import Release
@@ -262,14 +262,14 @@ class Bench:
         finally:
             services.stop(home)
 
-    def _compare(self, direct: str, front: str) -> dict[str, Any]:
+    def _compare(self, direct: str, proxy: str) -> dict[str, Any]:
         folder = self._folder / "router"
         bodies = write_bodies(ONNX, self._rows, per_request=1, folder=folder)
-        found = {"direct": Stretches(), "front": Stretches()}
+        found = {"direct": Stretches(), "proxy": Stretches()}
         added = []
         for turn in range(2 * self._rounds + 1):
             medians = {}
-            for name, url in (("direct", direct), ("front", front)):
+            for name, url in (("direct", direct), ("proxy", proxy)):
                 result = load(
                     int(url.rpartition(":")[2]),
                     path=ONNX.path,
@@ -281,7 +281,7 @@ class Bench:
                     found[name].add(result, cpu=0.0)
                 medians[name] = float(np.median(result["latencies"])) / 1000
             if turn:
-                added.append(medians["front"] - medians["direct"])
+                added.append(medians["proxy"] - medians["direct"])
         return {
             **{name: one.figures(rows=1) for name, one in found.items()},
             "added_p50_ms": statistics.median(added),

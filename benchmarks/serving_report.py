@@ -146,14 +146,14 @@ def print_starts(found: dict[str, Any]) -> None:
 
 
 def print_splitter(found: dict[str, Any]) -> None:
-    """Print what the local router's front adds."""
+    """Print what the local proxy adds."""
     if "problem" in found:
         print(f"\nsplitter: !!! NO FIGURES: {found['problem']}\n")
         return
-    direct, front = found["direct"], found["front"]
+    direct, proxy = found["direct"], found["proxy"]
     print(
-        f"\nsplitter: p50 {direct['p50_ms']:.2f} ms direct, {front['p50_ms']:.2f} ms through it; "
-        f"p99 {direct['p99_ms']:.2f} and {front['p99_ms']:.2f} ms\n"
+        f"\nproxy: p50 {direct['p50_ms']:.2f} ms direct, {proxy['p50_ms']:.2f} ms through it; "
+        f"p99 {direct['p99_ms']:.2f} and {proxy['p99_ms']:.2f} ms\n"
     )
-    if direct["failures"] or front["failures"]:
-        print(f"!!! FAILED: {direct['failures']} direct, {front['failures']} through it\n")
+    if direct["failures"] or proxy["failures"]:
+        print(f"!!! FAILED: {direct['failures']} direct, {proxy['failures']} through it\n")

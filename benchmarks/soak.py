@@ -1,14 +1,14 @@
 """Two services under continuous load, a release of each every minute, and kills at random.
 
-Real model servers, fronts and controllers on this machine. Candidates are good and bad in turn (a
-drill puts the fault in), and in most releases something is killed by SIGKILL: the controller, the
-front, the stable server or the candidate's. What must hold is printed as claims, each with its
-figure and its bound; the exit code is 1 if one of them fails.
+Real model servers, proxies and controllers on this machine. Candidates are good and bad in turn (by
+fault injection), and in most releases something is killed by SIGKILL: the controller, the proxy,
+the stable server or the candidate's. What must hold is printed as claims, each with its figure and
+its bound; the exit code is 1 if one of them fails.
 
     python benchmarks/soak.py --minutes 10
 
 A request may fail only in the seconds after a kill of what was answering it (`soak_claims.MENDED`):
-the front, or a model server that had traffic. A killed controller costs nobody a request.
+the proxy, or a model server that had traffic. A killed controller costs nobody a request.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ MENDED = 30.0
 """Seconds in which what was killed answers again: noticed at a look, and a server's start."""
 CUT = ("ConnectionRefusedError", "ConnectionResetError", "BrokenPipeError", "IncompleteReadError")
 BY_A_KILL = (*CUT, "502", "503")
-"""How a request fails whose server or front is killed, and no other way."""
+"""How a request fails whose server or proxy is killed, and no other way."""
 SLOPE = 2.0
 """MiB a minute that a process may grow by at most, once it is a minute old. A model server keeps
 100,000 answers in mind (`penstock.serving.feedback.REMEMBERED`), 0.4 KB each: at this load 1.4 MiB
@@ -44,14 +44,14 @@ def judge_all(
     ratio = _growth(watch)
     requests = sum(sum(one["answers"].values()) for one in loaded.values())
     raw = [one for one in soak.outcomes if one["code"] == 1 or "Traceback" in one["said"]]
-    bad = [one for one in soak.outcomes if one["drill"] and one["code"] == 0]
+    bad = [one for one in soak.outcomes if one["fault"] and one["code"] == 0]
     claims: list[Claim] = [
         ("requests that failed and should not", len(failures) - len(allowed), 0),
         ("of all, failed for a kill", _share(len(allowed), requests), 0.05),
         ("seconds from a kill to the last request that it cost", *_outage(soak, failures)),
         ("commands that hang", len(soak.hung), 0),
         ("commands that ended in an error", len(raw), 0),
-        ("drills that were promoted", len(bad), 0),
+        ("versions with a fault that were promoted", len(bad), 0),
         ("services in another state than the registry", *_settled(soak)),
         ("MiB a minute, the fastest process", max(slopes, default=0.0), SLOPE),
         ("memory of the second half by the first", ratio, GROWTH),
@@ -116,7 +116,7 @@ def _growth(watch: Watch) -> float:
     times = [t for series in watch.series.values() for t in series.times]
     half = (min(times) + max(times)) / 2
     ratios = []
-    for role in ("front", "model server"):
+    for role in ("proxy", "model server"):
         halves: list[list[int]] = [[], []]
         for series in watch.series.values():
             if series.role == role:

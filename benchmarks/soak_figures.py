@@ -86,7 +86,7 @@ class Watch:
         with process.oneshot():
             key = (process.pid, process.create_time())
             words = process.cmdline()
-            role = "front" if "penstock.rollout.proxy" in words else "model server"
+            role = "proxy" if "penstock.rollout.proxy" in words else "model server"
             held = process.memory_info().rss
             if held == 0:
                 # It has ended, and nobody has asked after it yet.

@@ -43,14 +43,14 @@ def main() -> int:
     parser.add_argument("folder", type=Path)
     parser.add_argument("name")
     parser.add_argument("--variant", type=int, default=0)
-    parser.add_argument("--drill", default="")
+    parser.add_argument("--fault", default="")
     options = parser.parse_args()
     folder, name = options.folder, options.name
     try:
         if options.action == "resume":
             rollout = _resume(folder, name)
         else:
-            rollout = _release(folder, name, variant=options.variant, drill=options.drill)
+            rollout = _release(folder, name, variant=options.variant, fault=options.fault)
     except PenstockError as error:
         print(f"{type(error).__name__}: {error}")
         return 1
@@ -74,7 +74,7 @@ def _resume(folder: Path, name: str) -> Rollout:
     return control.resume(place)
 
 
-def _release(folder: Path, name: str, *, variant: int, drill: str) -> Rollout:
+def _release(folder: Path, name: str, *, variant: int, fault: str) -> Rollout:
     uri, holdout = store_of(folder), folder / "models" / "holdout"
     made = _variant(folder, name, variant)
     policy = _policy()
@@ -96,7 +96,7 @@ def _release(folder: Path, name: str, *, variant: int, drill: str) -> Rollout:
     order = Order(
         registration=registration,
         decision=decision,
-        deployment={"port": 0, "canary": plan, "drill": drill},
+        deployment={"port": 0, "canary": plan, "fault_injection": fault},
         holdout=str(holdout),
         tracking_uri=uri,
     )

@@ -21,8 +21,8 @@ from penstock.rollout.backends.local.state import LocalState, ServiceFolder
 
 HERE = Path(__file__).parent
 SERVICES = ("left", "right")
-DRILLS = ("errors", "shifted-scores", "crash-at-start", "constant-scores")
-VICTIMS = ("nobody", "controller", "controller", "front", "stable", "candidate")
+FAULTS = ("errors", "shifted-scores", "crash-at-start", "constant-scores")
+VICTIMS = ("nobody", "controller", "controller", "proxy", "stable", "candidate")
 
 LASTS = 240.0
 """Seconds after which a command that has not ended hangs."""
@@ -100,14 +100,14 @@ class Soak:
         for cycle in range(1, int(minutes) + 1):
             if self.over.wait(max(0.0, began + 60 * (cycle - 1) - time.monotonic())):
                 return
-            drill = DRILLS[cycle // 2 % len(DRILLS)] if cycle % 2 == 0 else ""
-            self._cycle(service, cycle, drill, chance)
+            fault = FAULTS[cycle // 2 % len(FAULTS)] if cycle % 2 == 0 else ""
+            self._cycle(service, cycle, fault, chance)
             self.files.append(files_below(self.home / "serving"))
 
-    def _cycle(self, service: str, cycle: int, drill: str, chance: random.Random) -> None:
+    def _cycle(self, service: str, cycle: int, fault: str, chance: random.Random) -> None:
         victim, delay = chance.choice(VICTIMS), chance.uniform(3, 22)
         goes_on = chance.random() < 0.5
-        arguments = ["--variant", str(cycle), "--drill", drill]
+        arguments = ["--variant", str(cycle), "--fault", fault]
         process = self.command(service, "release", *arguments)
         killed = self._kill(service, victim, process, delay=delay)
         said = self.finish(process, f"release {cycle} of {service}")
@@ -117,7 +117,7 @@ class Soak:
         entry = {
             "service": service,
             "cycle": cycle,
-            "drill": drill,
+            "fault": fault,
             "killed": killed,
             "code": process.returncode,
             "said": said,
@@ -125,7 +125,7 @@ class Soak:
         }
         self.outcomes.append(entry)
         print(
-            f"{time.strftime('%H:%M:%S')}  {service:6} {drill or 'good':16} killed: {killed:11} "
+            f"{time.strftime('%H:%M:%S')}  {service:6} {fault or 'good':16} killed: {killed:11} "
             f"{said[:90]}{'  then: ' + resumed[:80] if resumed else ''}",
             flush=True,
         )
@@ -138,7 +138,7 @@ class Soak:
             process.wait(timeout=delay)
             return "nobody"
         state = self.state(service)
-        arm = getattr(state, victim, None) if victim in ("front", "stable", "candidate") else None
+        arm = getattr(state, victim, None) if victim in ("proxy", "stable", "candidate") else None
         if victim == "controller":
             pid = process.pid
         elif arm is not None:

@@ -18,7 +18,7 @@ def approve(
     Returns whether it is approved, to branch on; at once if the policy requires no approval. The
     branch is a convenience: `deploy` checks the approvals itself. The log shows how to approve:
     `penstock approve models:/NAME/VERSION --reason TEXT`. The deadline starts when this run first
-    asks, so a restarted step keeps it.
+    requests approval, so a restarted step keeps it.
 
     Args:
         registration: What `register` wrote.

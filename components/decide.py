@@ -26,7 +26,7 @@ def decide(
         policy: Fields of the project file's `gate` section, the same that `evaluate` was given.
             By default the candidate must beat the majority class or mean, and must not be worse
             than the champion by more than a margin.
-        operations: What `probe_serving` measured, where the policy asks about it.
+        operations: What `probe_serving` measured, where the policy needs it.
         decision: Decision record (JSON): digests of model, holdout, evaluation and policy, and
             each rule with its value, bound and verdict in words.
         metrics: How many rules passed, failed (and with which severity) or did not apply, and what

@@ -30,7 +30,7 @@ def deploy(
         registration: What `register` wrote.
         decision: The decision that approves the version.
         holdout: The part that `split` held out: rows for the first check, and for replayed traffic
-            where the plan asks for it.
+            where the plan has it.
         options: Fields of the project file's `deployment` section; `canary` is the plan.
         policy: Fields of the `gate` section: must be the ones that the decision was made on. Empty
             takes what is kept with the version. The approvals that it requires must be given.

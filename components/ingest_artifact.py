@@ -14,7 +14,7 @@ def ingest_artifact(
     """Read a table that another component wrote and write it as a dataset version.
 
     The artifact is a file or a folder of CSV, JSON Lines or Parquet. Its name needs no suffix: what
-    it holds tells its format, unless `options` name one.
+    it holds shows its format, unless `options` name one.
 
     Args:
         table: What another component wrote to its output's `path`.

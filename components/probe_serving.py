@@ -14,12 +14,12 @@ def probe_serving(
 ) -> None:
     """Measure a candidate in the model server: latency, size, and whether it answers the same.
 
-    The server that a release starts is started with the candidate, asked single holdout rows over
+    The server that a release starts is started with the candidate, sent single holdout rows over
     HTTP, and ended. Where the policy has no rule on operations nothing is started.
 
     Args:
         model: The candidate.
-        holdout: The part that `split` held out: the rows that are asked.
+        holdout: The part that `split` held out: the rows that are sent.
         policy: Fields of the project file's `gate` section, the same that `evaluate` was given.
         operations: Operations record (JSON) for `decide`: seconds of one row's answer (median and
             99th percentile), bytes that the server loads, seconds until it answered, rows whose

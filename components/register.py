@@ -26,7 +26,7 @@ def register(
     """Register a model that a decision approves, as the challenger, with its ONNX form.
 
     Whatever is handed over is compared with the digests in the decision, the rows of the holdout
-    are digested again, and the gate is asked again: a decision that was edited, is of something
+    are digested again, and the gate is run again: a decision that was edited, is of something
     else, or compared with a champion that is not the champion any more is refused with the field.
     All of it is kept with the version as evidence, signed if PENSTOCK_SIGNING_KEY names a key.
 

@@ -44,8 +44,8 @@ def train(
         report: Leaderboard, and how the threshold was chosen.
 
     Fails when:
-        The target is absent or constant, the features were fitted on other data, or MLflow does
-        not answer.
+        The target is absent or constant, the features were fitted on other data, rows were changed
+        after the split, or MLflow does not answer.
     """
     from pathlib import Path
 

@@ -145,6 +145,10 @@ class MissingLibraryError(InputError, ModuleNotFoundError):
         return again, given, fields | {"name": self.name}
 
 
+class FormerNameWarning(UserWarning):
+    """A setting was written under the name that an earlier release gave it; it is read."""
+
+
 class IntegrityError(PenstockError):
     """An artifact is not the one that a record names by its digest.
 

@@ -1,7 +1,7 @@
-"""No library that Penstock uses tells anybody that it is used.
+"""No library that Penstock uses sends telemetry.
 
 The environment is where they look, and where processes that a step starts look too. It is set
-before any of them is imported, when Penstock is. Who wants to send it sets a variable before.
+before any of them is imported, when Penstock is. To send it all the same, set a variable before.
 """
 
 from __future__ import annotations

@@ -5,12 +5,20 @@ from __future__ import annotations
 import argparse
 import contextlib
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 from penstock import __version__
 from penstock.common.secrets import keep_environment
-from penstock.errors import InputError, MissingLibraryError, PenstockError, UsageError
+from penstock.errors import (
+    FormerNameWarning,
+    InputError,
+    MissingLibraryError,
+    PenstockError,
+    UsageError,
+)
 from penstock.pipelines.gate_command import add_gate_command
 from penstock.pipelines.kubeflow_commands import add_remote_commands
 from penstock.pipelines.located import add_project_argument, add_settings, home_of, locate
@@ -24,8 +32,25 @@ from penstock.redaction import guarded
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. It prints no secret that it knows."""
     keep_environment()
-    with guarded():
+    with guarded(), warnings.catch_warnings():
+        warnings.showwarning = _show_warning
         return _main(arguments)
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show what a user is to change as a sentence, and other warnings as Python does."""
+    if issubclass(category, FormerNameWarning):
+        print(f"penstock: {message}", file=sys.stderr)
+    else:
+        text = warnings.formatwarning(message, category, filename, lineno, line)
+        print(text, end="", file=file or sys.stderr)
 
 
 def _main(arguments: Sequence[str] | None) -> int:

@@ -1,4 +1,4 @@
-"""A process that holds the imports of steps, and forks a child for each step that is asked for.
+"""A process that holds the imports of steps, and forks a child for each step to be run.
 
 Started by `penstock.pipelines.warm` as `python -m penstock.pipelines.fork_server FD`, where FD is
 one end of a socket pair. A message is its length and then JSON; a request brings two file
@@ -110,7 +110,7 @@ def _exactly(channel: socket.socket, size: int) -> bytes:
 
 def _start(message: dict[str, Any], output: int, report: int, *, channel: socket.socket) -> None:
     """Fork a supervisor, which forks the step, waits for it and reports how it ended."""
-    # Imports leave no garbage to speak of, and looking for it in a child would copy the memory.
+    # Imports leave hardly any garbage, and looking for it in a child would copy the memory.
     gc.freeze()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     supervisor = os.fork()

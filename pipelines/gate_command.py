@@ -297,7 +297,7 @@ def _as_trained(model: Path) -> dict[str, Any]:
 
 
 def _trained(model: Path) -> Model | Dataset:
-    """Return the record that tells most of the columns that a model learned from."""
+    """Return the record that has most of the columns that a model learned from."""
     from penstock.records.dataset import FILE_NAME, Dataset
     from penstock.records.model import FILE_NAME as MODEL_NAME
     from penstock.records.model import Model

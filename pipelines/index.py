@@ -106,14 +106,14 @@ def _service(
         return None, recorded
     from penstock.rollout.target import history, target_of
 
-    place: Target = target_of(
+    target: Target = target_of(
         project.project.deployment, service=project.project.name, home=project.home, tracking_uri=""
     )
     try:
-        journals = [journal.rollout for journal in history(place)]
+        journals = [journal.rollout for journal in history(target)]
     except PenstockError:
         journals = list(reversed(recorded))  # Another release of Penstock wrote them.
-    return place.status(), journals[::-1]
+    return target.status(), journals[::-1]
 
 
 def _verdict(serving: Sequence[ServiceStatus] | None) -> tuple[Status, str]:
@@ -228,8 +228,8 @@ def _canaries(runs: Sequence[PastRun], rollouts: Sequence[Rollout], *, home: Pat
             Cell(str(rollout.candidate), strong=True),
             str(rollout.stable or "none"),
             Cell(*_ROLLOUTS[rollout.outcome]),
-            f"Fault injection ({rollout.drill}): {rollout.reason}"
-            if rollout.drill
+            f"Fault injection ({rollout.fault}): {rollout.reason}"
+            if rollout.fault
             else rollout.reason,
             Cell("", links=_links(recorded[rollout.identity], "rollout", "card", home=home))
             if rollout.identity in recorded

@@ -211,7 +211,7 @@ class Patience:
 
 
 def _retry_after(error: BaseException | None) -> float:
-    """Return the seconds that the server asked us to wait, at most the longest pause."""
+    """Return the seconds of the server's Retry-After, at most the longest pause."""
     headers = getattr(error, "headers", None) or {}
     value = str(headers.get("Retry-After", ""))
     return min(float(value), _LONGEST_PAUSE) if value.isdigit() else 0.0

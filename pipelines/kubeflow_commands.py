@@ -44,7 +44,7 @@ def _add_submit(commands: _Commands) -> None:
     command.add_argument("--wait", action="store_true", help="follow the run to its end")
     command.add_argument("--timeout", metavar="TIME", help="wait at most this long, like 90m or 6h")
     command.add_argument(
-        "--interval", default=5.0, type=_seconds, metavar="SECONDS", help="between looks (5)"
+        "--interval", default=5.0, type=_seconds, metavar="SECONDS", help="between polls (5)"
     )
     command.add_argument(
         "--patience",
@@ -153,7 +153,7 @@ def _submit(options: argparse.Namespace) -> int:
     endpoint = _endpoint(options, namespace=project.cluster.namespace)
     made = package(project, parameters=options.parameter)
     client = connect(endpoint)
-    _say_doubt(project, client, endpoint)
+    _warn_of_account(project, client, endpoint)
     submission = submit(project, made, client=client, endpoint=endpoint, name=options.run_name)
     print(f"Run {submission.run}: {submission.link}", flush=True)
     if not options.wait:
@@ -171,10 +171,10 @@ def _submit(options: argparse.Namespace) -> int:
         return INTERRUPTED if isinstance(error, KeyboardInterrupt) else EXIT_CODES["failed"]
 
 
-def _say_doubt(project: Project, client: Any, endpoint: Endpoint) -> None:
+def _warn_of_account(project: Project, client: Any, endpoint: Endpoint) -> None:
     """Say beforehand where the run's service account may not be ours to use."""
     from penstock.pipelines.kubeflow_client import readable_errors
-    from penstock.pipelines.submit import account_doubt
+    from penstock.pipelines.submit import account_warning
 
     account = project.cluster.service_account
     if not account:
@@ -182,7 +182,7 @@ def _say_doubt(project: Project, client: Any, endpoint: Endpoint) -> None:
     with readable_errors(endpoint):
         several = client.get_kfp_healthz().multi_user
         namespace = endpoint.namespace or client.get_user_namespace() or ""
-    if several and (words := account_doubt(account, namespace=namespace)):
+    if several and (words := account_warning(account, namespace=namespace)):
         print(words, file=sys.stderr)
 
 
@@ -200,7 +200,7 @@ def _follow(
     from penstock.pipelines.watch import Watch
 
     def notice(reason: str) -> None:
-        print(f"Asking again for {options.patience:g} s: {reason}", file=sys.stderr, flush=True)
+        print(f"Trying again for {options.patience:g} s: {reason}", file=sys.stderr, flush=True)
 
     patience = Patience(endpoint, seconds=options.patience, notice=notice)
     watch = Watch(submission, client=client, patience=patience, interval=options.interval)
@@ -242,7 +242,7 @@ def _create(options: argparse.Namespace) -> int:
     if plan.cron and plan.cron != options.cron:
         print(f"Cron {options.cron!r} became {plan.cron!r}: Kubeflow expects seconds first.")
     client = connect(endpoint)
-    _say_doubt(project, client, endpoint)
+    _warn_of_account(project, client, endpoint)
     schedules = Schedules(client, endpoint)
     change, made_run = schedules.create(project, made, plan, name=options.name or project.name)
     version = version_of(made_run)

@@ -227,7 +227,7 @@ def started_by(steps: LocalSteps) -> Iterator[None]:
 def import_kfp() -> None:
     """Import kfp without its client, and so without kubernetes: nine tenths of what it costs.
 
-    `kfp.Client` is imported when somebody asks for it.
+    `kfp.Client` is imported when it is used.
     """
     if "kfp" in sys.modules:
         return

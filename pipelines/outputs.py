@@ -71,7 +71,7 @@ class Outputs:
 
 @dataclass(frozen=True)
 class PastRun:
-    """A run as its folder tells of it.
+    """A run as its folder has it.
 
     Attributes:
         folder: The run's folder.
@@ -80,7 +80,7 @@ class PastRun:
         settings: What was set for it on the command line.
         data_version: Of the table; empty if none was read.
         pages: Its pages, by the names of `PAGES`.
-        decision: What the gate decided; None if it was not asked.
+        decision: What the gate decided; None if it was not run.
         registration: What was registered.
         rollout: How that was brought to users.
     """

@@ -34,14 +34,14 @@ from penstock.records.quality import Validation
 from penstock.records.release import Deployment, Registration
 from penstock.records.rollout import Rollout
 from penstock.redaction import redact
-from penstock.rollout.spec import Drill
+from penstock.rollout.spec import Fault
 from penstock.rollout.words import headline
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 NOTIFY = "notify"
-"""The task that tells somebody how a run ended; it is shown only if it fails."""
+"""The task that notifies how a run ended; it is shown only if it fails."""
 
 STEPS = tuple(name for name in get_args(StepName) if name != NOTIFY)
 """The tasks of a release in their order, by their names in Kubeflow."""
@@ -79,7 +79,7 @@ class RunResult:
     reports: Mapping[str, Path] = field(default_factory=dict)
 
 
-def bad_candidate(project: Project, *, drill: Drill = "errors") -> Project:
+def bad_candidate(project: Project, *, fault: Fault = "errors") -> Project:
     """Return the project changed so that its next run rolls a bad candidate out, and back.
 
     The candidate is trained with another seed, so that it is another version and passes the gate;
@@ -87,10 +87,10 @@ def bad_candidate(project: Project, *, drill: Drill = "errors") -> Project:
 
     Args:
         project: The project; its champion serves already, or is brought up first.
-        drill: The fault.
+        fault: The fault.
     """
     training = project.training.model_copy(update={"seed": project.training.seed + 1})
-    deployment = project.deployment.model_copy(update={"drill": drill})
+    deployment = project.deployment.model_copy(update={"fault_injection": fault})
     return project.model_copy(update={"training": training, "deployment": deployment})
 
 
@@ -112,7 +112,7 @@ def run_release(
         fresh: Run every step, also those whose inputs, settings and code an earlier run had.
         plain: Start a new interpreter for every step, as kfp.local does by itself; this implies
             `fresh`.
-        settings: What was changed of the project for this run, to be told in its summary.
+        settings: What was changed of the project for this run, for its summary.
 
     Raises:
         InputError: If a path or value cannot be passed through `kfp.local`, a secret is held by a
@@ -196,7 +196,7 @@ def _execute(
 
 
 def _drop_retries(spec: Any) -> None:
-    """Let a step fail at once: whoever watches wants to know, and can run again."""
+    """Let a step fail at once: whoever watches can run it again."""
     for component in (spec.root, *spec.components.values()):
         for task in component.dag.tasks.values():
             task.ClearField("retry_policy")

@@ -56,8 +56,8 @@ def _status(options: argparse.Namespace) -> int:
     """Show what serves, at which weight, at which step, and what the rules find."""
     from penstock.rollout.control import status
 
-    _, place = _project(options)
-    found = status(place)
+    _, target = _project(options)
+    found = status(target)
     for each in found:
         print("\n".join(each.lines()))
     if not found:
@@ -70,8 +70,8 @@ def _rollback(options: argparse.Namespace) -> int:
     from penstock.rollout.control import roll_back
 
     registry = locate(options.project).registry
-    project, place = _project(options)
-    rollout = roll_back(place, spec=project.deployment, tracking_uri=registry, to=options.to)
+    project, target = _project(options)
+    rollout = roll_back(target, spec=project.deployment, tracking_uri=registry, to=options.to)
     _refresh(options)
     print(f"Version {rollout.candidate} serves at {rollout.url} and is the champion.")
     return 0
@@ -81,8 +81,8 @@ def _resume(options: argparse.Namespace) -> int:
     """Continue the rollout of a controller that was killed, to its end."""
     from penstock.rollout.control import resume
 
-    _, place = _project(options)
-    rollout = resume(place)
+    _, target = _project(options)
+    rollout = resume(target)
     _refresh(options)
     return _ended(rollout)
 
@@ -91,8 +91,8 @@ def _approve(options: argparse.Namespace) -> int:
     """Let a rollout that holds at a step go on."""
     from penstock.rollout.control import approve
 
-    _, place = _project(options)
-    print(f"Approved {approve(place)}.")
+    _, target = _project(options)
+    print(f"Approved {approve(target)}.")
     return 0
 
 
@@ -100,8 +100,8 @@ def _abort(options: argparse.Namespace) -> int:
     """Roll back the rollout that is under way."""
     from penstock.rollout.control import abort
 
-    _, place = _project(options)
-    rollout = abort(place, reason=options.reason)
+    _, target = _project(options)
+    rollout = abort(target, reason=options.reason)
     if rollout is None:
         print("Asked its controller to roll back. It has not done so yet: penstock status.")
         return 0
@@ -131,11 +131,11 @@ def _project(options: argparse.Namespace) -> tuple[Project, Target]:
     loaded = found.project
     if not loaded.tracking_uri:
         os.environ["MLFLOW_TRACKING_URI"] = found.tracking_uri
-    place = target_of(
+    target = target_of(
         loaded.deployment,
         service=loaded.name,
         home=found.home,
         tracking_uri=loaded.tracking_uri,
         keep_port=True,
     )
-    return loaded, place
+    return loaded, target

@@ -39,7 +39,7 @@ _BLOCK = 1 << 20
 _OUTPUTS = "executor_output.json"
 
 _IGNORED = frozenset({"PENSTOCK_PIPELINE_RUN", "PENSTOCK_HOME"})
-"""Variables that tell where a run is, and not what a step does."""
+"""Variables that say where a run is, and not what a step does."""
 
 
 @dataclass(frozen=True)

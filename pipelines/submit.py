@@ -133,7 +133,7 @@ def terminate(run: str, *, client: Any, endpoint: Endpoint) -> None:
         client.terminate_run(run)
 
 
-def account_doubt(account: str, *, namespace: str) -> str:
+def account_warning(account: str, *, namespace: str) -> str:
     """Return why this machine's Kubernetes user may not use an account; empty if it may.
 
     It is also empty if there is no kubeconfig, if its cluster does not respond within seconds, or
@@ -194,7 +194,7 @@ def account_granted(account: str) -> Iterator[None]:
         raise ServiceError(
             error.what,
             where=error.where,
-            remedy=f"Kubeflow Pipelines from 2.18 on wants {account} in ALLOWEDSERVICEACCOUNTS of "
+            remedy=f"Kubeflow Pipelines from 2.18 on needs {account} in ALLOWEDSERVICEACCOUNTS of "
             "its API server (kubectl set env deployment/ml-pipeline -n kubeflow "
             f"ALLOWEDSERVICEACCOUNTS={account}, with the others that are there), and, where it has "
             "several users, the verb use on that service account for you: docs/submission.md.",

@@ -1,4 +1,4 @@
-"""What the tasks of our pipelines ask of a cluster: sizes, and the project's section `cluster`.
+"""What the tasks of our pipelines request of a cluster: sizes, and the project's section `cluster`.
 
 The section is set by kfp-kubernetes, and compiled in as constants. kfp-kubernetes can also take
 most of it from pipeline parameters, which the driver resolves at run time; but a server that does
@@ -25,7 +25,7 @@ def sized(
     memory: str = "1Gi",
     cpu: str = "500m",
 ) -> dsl.PipelineTask:
-    """Return the task, named for people and with what it asks of a node.
+    """Return the task, named for people and with what it requests of a node.
 
     Args:
         task: The task.
@@ -52,7 +52,7 @@ def light(task: dsl.PipelineTask, title: str) -> dsl.PipelineTask:
 
 
 def network(task: dsl.PipelineTask) -> dsl.PipelineTask:
-    """Return the task, tried up to three times: what it talks to may be away for a moment."""
+    """Return the task, tried up to three times: what it calls may be away for a moment."""
     task.set_retry(num_retries=2, backoff_duration="5s", backoff_factor=2.0)
     return task
 

@@ -235,7 +235,7 @@ def rule_lines(decision: Decision) -> Iterator[str]:
 
 
 def beside_lines(evaluation: Evaluation | None) -> Iterator[str]:
-    """Yield what the rules want said beside the verdict, for example of each class."""
+    """Yield the rules' sentences that stand beside the verdict, for example on each class."""
     if evaluation is not None:
         yield from evaluation.sentences()
 

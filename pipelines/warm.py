@@ -65,7 +65,7 @@ SERVERS: Mapping[str, Mapping[str, Sequence[str]]] = {
 }
 """What each step imports, by the server that it is forked from, in the order of a release.
 
-A server imports on in this order while nobody asks it for a step. What is missing here a step
+A server imports on in this order while it has no step to run. What is missing here a step
 imports itself, so an omission costs time and nothing else.
 """
 
@@ -178,7 +178,7 @@ class _Server:
             self._process = subprocess.Popen(  # noqa: S603
                 # -P: what lies in the working directory must not be taken for a library.
                 [sys.executable, "-P", "-m", fork_server.__name__, str(theirs.fileno())],
-                # kfp imports little where it believes to be in a task.
+                # kfp imports little where it takes itself to be in a task.
                 env={**os.environ, "_KFP_RUNTIME": "true"},
                 pass_fds=[theirs.fileno()],
                 stdout=log,

@@ -3,7 +3,7 @@
 KFP reports of a task what Argo reports of its nodes. For a task `deploy` there are a node
 `deploy-driver`, which evaluates its inputs, a node `deploy`, and under it `executor`, the
 container; a task taken from the cache has a skipped executor. A condition is a node too, with a
-driver, and is skipped when it does not hold. KFP 2.17 tells Argo to try every template again after
+driver, and is skipped when it does not hold. KFP 2.17 has Argo try every template again after
 an error, and then each of these has its attempts below it: `deploy(0)`, and `executor` under that.
 A real 2.17.0 was seen to name no pods: then a task's container, and so its log, is not found.
 """
@@ -34,7 +34,7 @@ _STATES: dict[str, State] = {
     "RUNNING": "running",
     "PENDING": "running",
 }
-_LATE = 5  # looks: Kubeflow writes a run's end down before its tasks'
+_LATE = 5  # polls: Kubeflow writes a run's end down before its tasks'
 _LOG_SECONDS = (5, 10)  # to connect, to answer: nobody waits for a log
 _TAIL = 1 << 16  # bytes
 _PIECES = 512  # 32 MiB: more is not worth the wait for one line
@@ -47,7 +47,7 @@ class Watch:
         submission: The run.
         client: What `connect` returned.
         patience: Repeats requests; it decides which outages are survived.
-        interval: Seconds between two looks.
+        interval: Seconds between two polls.
     """
 
     def __init__(
@@ -77,15 +77,15 @@ class Watch:
             ServiceError: If the run vanishes, the time is up, or the server stays away.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
-        looks = 0
+        polls = 0
         with RunView(console, steps=STEPS, quiet=(NOTIFY,), endings=TITLES) as view:
             while True:
                 run = self._patience.request(self._look)
                 nodes = Nodes(run)
                 self._draw(nodes, view)
                 if run.state in _ENDED:
-                    looks += 1
-                    if nodes.settled() or looks > _LATE:
+                    polls += 1
+                    if nodes.settled() or polls > _LATE:
                         return self._outcome(nodes)
                 if deadline is not None and time.monotonic() >= deadline:
                     raise ServiceError(
@@ -232,7 +232,7 @@ class Nodes:
         return self.state(task) == "done" and not self.cached(task)
 
     def cached(self, task: str) -> bool:
-        """Return whether a task's container was skipped; where no pod is named, nothing tells."""
+        """Return whether a task's container was skipped; where no pod is named, it is not known."""
         return any(node.state != "SUCCEEDED" for node in self._executors(task))
 
     def containers(self, task: str) -> list[Any]:

@@ -87,7 +87,7 @@ def _together() -> Iterator[str]:
         "`'penstock[laptop]'` runs one here, with `kfp.local`.",
         "",
         "- **Reading a dataset of ours.** `dataset.path` is a folder of Parquet files, and",
-        "  `_dataset.json` tells their schema, profile and digest. `pandas.read_parquet(path)` and",
+        "  `_dataset.json` has their schema, profile and digest. `pandas.read_parquet(path)` and",
         "  `pyarrow.parquet.read_table(path)` read the folder; for Polars and DuckDB write",
         '  `path + "/*.parquet"`.',
         "- **Writing a table for us.** Write CSV, JSON Lines or Parquet, a file or a folder, to",

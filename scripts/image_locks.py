@@ -1,6 +1,6 @@
 """Write images/locks/*.txt, what each image installs, from its extra and requirements.lock.
 
-What images/left-out.toml names is left out of them, though another library asks for it.
+What images/left-out.toml names is left out of them, though another library requires it.
 
 With --check, need no network, write nothing, and exit with 1 if a lock pins what requirements.lock
 does not, or lacks what its extra names. With --wheels, ask the package index whether each lock can
@@ -137,11 +137,11 @@ def _differences(image: str) -> Iterator[str]:
     for name in sorted(left_out(image) & pinned.keys()):
         yield f"{title} pins {name}, which {LEFT_OUT.relative_to(ROOT)} leaves out"
     for name in sorted(left_out(image) - {pin.name for pin in known.values()}):
-        yield f"{LEFT_OUT.relative_to(ROOT)} leaves out {name}, which nothing asks for"
+        yield f"{LEFT_OUT.relative_to(ROOT)} leaves out {name}, which nothing requires"
     for wanted in _wanted(image):
         versions = pinned.get(canonicalize_name(wanted.name), [])
         if not versions or not all(wanted.specifier.contains(version) for version in versions):
-            yield f"{title} lacks {wanted}, which pyproject.toml asks for"
+            yield f"{title} lacks {wanted}, which pyproject.toml requires"
     if IMAGES[image] and _KFP not in pinned:
         yield f"{title} lacks {_KFP}, which executes the components"
 

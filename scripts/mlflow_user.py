@@ -38,7 +38,7 @@ def main() -> int:
         # The user is there: MLflow answers RESOURCE_ALREADY_EXISTS.
         status = call("PATCH", "update-password", user)
     if status != 200:
-        print(f"MLflow answered {status} when asked for the user {user['username']}.")
+        print(f"MLflow answered {status} to the query for the user {user['username']}.")
         return 1
     print(f"MLflow has the user {user['username']}")
     return 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from needs import shared
 
 from penstock import telemetry
 from penstock.redaction import known_secrets
@@ -24,9 +25,6 @@ for _name in [name for name in os.environ if name.startswith("PENSTOCK_IMAGE")]:
 os.environ["PENSTOCK_IMAGE_PREFIX"] = "penstock"
 
 BIN = Path(sys.executable).parent
-SHARED = Path(__file__).parents[2] / "shared" / "data"
-
-
 RECORDED = Path(__file__).parent / "recorded"
 
 TESTED = (*telemetry.OFF, "CI", "GITHUB_ACTIONS", "GITLAB_CI", "CIRCLECI", "TF_BUILD")
@@ -112,9 +110,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real tables; a test that needs it says so when it is absent."""
-    if not SHARED.is_dir():
-        pytest.skip(f"real tables are not here: {SHARED}")
-    return SHARED
+    return shared("data")
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -149,7 +145,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 def _by_reason(reports: Iterable[pytest.TestReport]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for report in reports:
-        reason = str(report.longrepr[2]).removeprefix("Skipped: ")  # type: ignore[index]
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
         found.setdefault(reason, []).append(report.nodeid.rpartition("::")[2])
     return found
 

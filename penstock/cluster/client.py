@@ -1,4 +1,4 @@
-"""A Kubernetes API server, asked and answered in plain dicts.
+"""A client of a Kubernetes API server: requests and responses in plain dicts.
 
 Only how to reach it (kubeconfig, a pod's service account, tokens that expire) is left to the
 official client: its typed objects refuse fields that they do not know, and each release of it
@@ -44,7 +44,7 @@ class RefusedError(ServiceError):
 
 
 class UnansweredError(ServiceError):
-    """The API server does not answer, or not as one does; what was asked may have been done."""
+    """The API server does not respond, or not as one does; the request may have been done."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Kube:
 
     Args:
         server: Its URL.
-        token: Returns the bearer token to send now; None where a certificate speaks for the client.
+        token: Returns the bearer token to send now; None where a certificate identifies the client.
         verify: What its certificate is checked against.
         patience: Seconds to go on trying.
     """
@@ -104,7 +104,7 @@ class Kube:
         )
 
     def hasty(self, patience: float) -> Kube:
-        """Return the same API server, asked over the same connections for that many seconds."""
+        """Return the same client with that timeout in seconds, over the same connections."""
         found = copy.copy(self)
         found._patience = min(patience, self._patience)
         return found
@@ -150,7 +150,7 @@ class Kube:
 
         Raises:
             ConflictError: If it is there already.
-            RefusedError: If it is not taken, with what the API server or its webhook said.
+            RefusedError: If it is refused, with the message of the API server or its webhook.
         """
         response = self._ask("POST", path, body=manifest)
         if response.status_code == 404:

@@ -1,7 +1,7 @@
 """Imports how Kubernetes' client reads a kubeconfig, without classes of all that is in a cluster.
 
 `import kubernetes` loads 800 generated modules: most of the import's time, and 26 MB that the image
-which deploys does not hold. Penstock speaks to the API server itself, and takes of the client only
+which deploys does not hold. Penstock calls the API server itself, and takes of the client only
 what reads a kubeconfig and renews its tokens.
 
 A kubeconfig of old signs in to Google by `auth-provider: gcp`, which Kubernetes 1.26 ended. For it

@@ -61,7 +61,7 @@ class SecretSpec(Spec):
 
 
 class ResourcesSpec(Spec):
-    """What one step asks of a node, instead of the pipeline's own figures."""
+    """What one step requests of a node, instead of the pipeline's own figures."""
 
     cpu: str = Field(
         default="",
@@ -135,7 +135,7 @@ class ClusterSpec(Spec):
         default=(), description="Taints that the steps put up with"
     )
     resources: dict[StepName, ResourcesSpec] = Field(
-        default_factory=dict, description="What a step asks of its node, by step"
+        default_factory=dict, description="What a step requests of its node, by step"
     )
     secrets: tuple[SecretSpec, ...] = Field(
         default=(), description="Secrets that steps read as environment variables or files"

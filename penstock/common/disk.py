@@ -1,4 +1,4 @@
-"""What is said when a file of a rollout or of a local service cannot be written."""
+"""The error where a file of a rollout or of a local service cannot be written."""
 
 from __future__ import annotations
 

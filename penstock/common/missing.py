@@ -1,7 +1,7 @@
 """What an import says of a library that is not installed: which extra brings it.
 
 Penstock imports its libraries where they are used, so that an environment needs only those of what
-it does. Whatever module of ours asks, and whenever, hears the same sentence.
+it does. Whichever module of ours imports it, and whenever, the message is the same.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ _PACKAGE = __name__.partition(".")[0]
 _COMPOSING = frozenset({"kfp", "kfp_kubernetes", "kfp_server_api", "kubernetes", "rich", "urllib3"})
 
 # What runs an import statement and `importlib.import_module`, by the names that it has before and
-# after `importlib` is imported. Not `importlib.util`: who calls that asks whether there is one.
+# after `importlib` is imported. Not `importlib.util`: who calls that checks whether there is one.
 _MACHINERY = frozenset({"_frozen_importlib", "importlib._bootstrap", "importlib"})
 
 
 class MissingLibraries:
-    """A finder that is asked last: what comes to it is not installed.
+    """The last finder: a library that reaches it is not installed.
 
     It answers imports written in Penstock alone. Other libraries look for what they can do without,
-    and must not hear of our extras.
+    and must not get a message on our extras.
     """
 
     @staticmethod
     def find_spec(name: str, path: Sequence[str] | None = None, target: object = None) -> None:
-        """Raise the sentence if a module of Penstock asks for a library; else find nothing.
+        """Raise the error if a module of Penstock imports the library; else find nothing.
 
         Raises:
             MissingLibraryError: If so.
@@ -40,7 +40,7 @@ class MissingLibraries:
 
 
 def tell_of_missing_libraries() -> None:
-    """Be asked last by every import from now on."""
+    """Add the finder behind all others, for every import from now on."""
     if MissingLibraries not in sys.meta_path:
         sys.meta_path.append(MissingLibraries)
 

@@ -54,7 +54,7 @@ def check_name(name: str, *, where: str) -> str:
             f"the name {text!a} holds characters that nobody sees: "
             f"{', '.join(f'U+{ord(char):04X}' for char in hidden[:5])}",
             where=where,
-            remedy="Two people could not be told apart by it: use the name without them.",
+            remedy="Two people could have the same one: use the name without them.",
         )
     if not 0 < len(text) <= NAME_LENGTH:
         raise InputError(
@@ -72,7 +72,7 @@ def key_of(name: str) -> str:
 
 
 def may_be_one(name: str, other: str) -> bool:
-    """Return whether two names may be one person's, as where two people are asked for.
+    """Return whether two names may be one person's, as where two people are required.
 
     They may if they look alike (Unicode Technical Standard 39, section 4: their skeletons are
     equal, whatever the case), or if one is the other without its domain or prefix: `ann`,
@@ -91,7 +91,7 @@ def may_be_one(name: str, other: str) -> bool:
     )
 
 
-def told_apart(names: Iterable[str]) -> tuple[str, ...]:
+def distinct(names: Iterable[str]) -> tuple[str, ...]:
     """Return of each person one name: as many as certainly are different people."""
     found: list[str] = []
     for name in sorted(set(names), key=lambda name: (-len(name), name)):

@@ -1,4 +1,4 @@
-"""What a running step tells the person who watches it: one line with the figure that matters."""
+"""What a running step prints for whoever watches it: one line with the figure that matters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def say(headline: str) -> None:
     sys.stdout.flush()
 
 
-def tell(text: str) -> None:
+def log(text: str) -> None:
     """Print one line for the step's log.
 
     Args:

@@ -186,7 +186,7 @@ def learn_all(value: Any) -> None:
 def is_named_secret(field: str) -> bool:
     """Return whether a field is called what a secret is: a variable, a header, an option.
 
-    Names of columns are settings' names too, so it is asked of some mappings only.
+    Names of columns are settings' names too, so only some mappings are checked.
 
     Args:
         field: Like `cluster.environment.DB_PASSWORD`.

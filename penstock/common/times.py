@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_NAT = -(2**63)
+"""The count of microseconds that numpy takes for no time."""
 
 
 def times_of(values: Sequence[datetime | None] | np.ndarray) -> np.ndarray:
@@ -22,6 +24,5 @@ def times_of(values: Sequence[datetime | None] | np.ndarray) -> np.ndarray:
 
     if isinstance(values, np.ndarray) and values.dtype.kind == "M":
         return values.astype("datetime64[us]", copy=False)
-    missing = np.iinfo(np.int64).min
-    counts = [missing if t is None else (t - _EPOCH) // _MICROSECOND for t in values]
+    counts = [_NAT if t is None else (t - _EPOCH) // _MICROSECOND for t in values]
     return np.array(counts, dtype=np.int64).view("datetime64[us]")

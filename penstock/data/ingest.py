@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from penstock.common.progress import say, tell
+from penstock.common.progress import log, say
 from penstock.common.secrets import shown
 from penstock.data.sources.files import local_files
 from penstock.data.sources.reader import Again, Misread, Reader, SourceFile
@@ -57,7 +57,7 @@ def ingest(source: SourceSpec, *, output: Path, called: str = "") -> Dataset:
         assumption for assumption in dataset.assumptions if assumption.risk != "low"
     )
     for assumption in risky:
-        tell(f"assumed ({assumption.risk} risk): {assumption.text} (source.{assumption.setting})")
+        log(f"assumed ({assumption.risk} risk): {assumption.text} (source.{assumption.setting})")
     count = f", {len(risky)} assumed of how to read it" if risky else ""
     say(f"{dataset.rows:,} rows, {len(dataset.columns)} columns, {dataset.content}{count}")
     return dataset

@@ -30,9 +30,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def chosen(total: int, rows: int) -> list[int]:
-    """Return which rows of `total` a question of up to `rows` of them asks, evenly spread.
+    """Return which of `total` rows a check of up to `rows` of them takes, evenly spread.
 
-    Up to `ROWS` are taken of the same `ROWS`, whatever number is asked for: of those that a sample
+    Up to `ROWS` are taken of the same `ROWS`, whatever number is given: of those that a sample
     holds.
     """
     if rows <= ROWS < total:

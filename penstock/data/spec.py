@@ -69,7 +69,7 @@ class SourceSpec(Spec):
     )
     formats: dict[str, str] = Field(
         default_factory=dict,
-        description="CSV: how a column's values are written, where it cannot be told: for times as "
+        description="CSV: how a column's values are written, where it is ambiguous: for times as "
         "in strptime (%d/%m/%Y), for numbers an example (1.234,5 or 1,234.5)",
     )
     columns: tuple[str, ...] = Field(
@@ -81,7 +81,7 @@ class SourceSpec(Spec):
 def settings_of(reading: Reading) -> dict[str, Any]:
     """Return the settings of a source that read texts as another table's were read.
 
-    A CSV file of few rows need not tell how its numbers and times are written.
+    A CSV file of few rows need not show how its numbers and times are written.
     """
     from penstock.data.types.numbers import example_of
 

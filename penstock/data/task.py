@@ -1,4 +1,4 @@
-"""What the target asks for: a class of two, a class of several, or a number."""
+"""What is predicted: a class of two, a class of several, or a number."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def evaluate(
 
     Every metric of the task that the rows define is given with an interval, for the candidate and
     every other model, and so is the candidate's advantage over each on the same rows; which method
-    each has is told in docs/gate-statistics.md. The primary metric is the one that the candidate's
+    each has is in docs/gate-statistics.md. The primary metric is the one that the candidate's
     search optimised, the threshold the one that its training chose. A champion that cannot be
     loaded or compared is recorded as that: the gate's rule on it then fails.
 
@@ -140,16 +140,9 @@ def _remarks(model: Path, rows: Holdout) -> tuple[str, ...]:
         split = Split.read(model / SPLIT_NAME)
         if split.holdout == rows.dataset.content:
             return split.remarks()
-    from penstock.data.split.table_hashes import read_repeats
+    from penstock.data.split.repeats import find_repeats
 
-    copies = read_repeats(
-        rows.folder,
-        rows.dataset,
-        target=rows.record.target,
-        column="",
-        regression=rows.record.task == "regression",
-        setting="auto",
-    ).copies
+    copies = find_repeats(rows.hashes, regression=rows.record.task == "regression").copies
     if not copies:
         return ()
     return (

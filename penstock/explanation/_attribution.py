@@ -197,7 +197,7 @@ class _Side:
         places: Which rows of the sample are explained, shape (m,).
         output: Which of the estimator's outputs it is, shape (m,).
         single: Whether there is one output alone.
-        sign: -1 where this one speaks against the positive class.
+        sign: -1 where this one counts against the positive class.
     """
 
     places: np.ndarray
@@ -215,7 +215,7 @@ def _side(sample: Sample, places: np.ndarray, *, outputs: int) -> _Side:
         return _Side(places, sample.scores[places].argmax(axis=1), single, sign=1)
     if record.task == "binary":
         place = positive_index(record)
-    # One output of two classes speaks for the second.
+    # One output of two classes is the second's.
     sign = -1 if record.task == "binary" and single and place == 0 else 1
     return _Side(places, np.full(len(places), 0 if single else place), single, sign)
 

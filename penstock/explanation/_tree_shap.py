@@ -79,7 +79,7 @@ def tree_shap(
 def saabas(ensemble: Ensemble, x: np.ndarray, outputs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return by how much each split on a row's path moves the mean, summed by feature.
 
-    Not Shapley values: they favour what is asked about last, and cost next to nothing (Saabas,
+    Not Shapley values: they favour the last split, and cost next to nothing (Saabas,
     2014, "Interpreting random forests", https://blog.datadive.net/interpreting-random-forests).
 
     Args:

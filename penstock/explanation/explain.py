@@ -110,7 +110,7 @@ def _importances(
 
 
 def _chosen(sample: Sample) -> list[tuple[str, int]]:
-    """Return three telling rows: why each is shown, and its place in the sample."""
+    """Return three example rows: why each is shown, and its place in the sample."""
     import numpy as np
 
     scores, record = sample.scores, sample.model.record

@@ -204,7 +204,7 @@ def _method(explanation: Explanation) -> str:
                 "A permutation importance is the mean over several shuffles; its interval holds "
                 "the chance of the shuffle and that of the rows.",
                 "All of this says what the model uses, not what causes the outcome. Columns that "
-                "say the same share or hide one another's part. Partial dependence also asks "
+                "say the same share or hide one another's part. Partial dependence also queries "
                 "about combinations of values that do not occur.",
                 "The three rows are real rows of the holdout: whoever may read this page reads "
                 "them.",

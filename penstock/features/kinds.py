@@ -28,7 +28,7 @@ SCARCE = 1e-4
 200,000 rows for its histograms, and fails when a column is missing in all of them."""
 
 COUNTER_ROWS = 100
-"""Rows from which a column of whole numbers can be told to be a row number."""
+"""Rows from which a column of whole numbers is recognised as a row number."""
 
 ALLOWED: dict[ColumnType, tuple[FeatureKind, ...]] = {
     "integer": ("number", "category", "drop"),
@@ -163,15 +163,15 @@ def _infer_integer(values: pd.Series, missing: int, distinct: int) -> tuple[Feat
     return "number", "stored as whole numbers"
 
 
-def _infer_number(values: pd.Series, missing: int, distinct: int) -> tuple[FeatureKind, str]:  # noqa: ARG001
+def _infer_number(_values: pd.Series, _missing: int, _distinct: int) -> tuple[FeatureKind, str]:
     return "number", "stored as numbers"
 
 
-def _infer_boolean(values: pd.Series, missing: int, distinct: int) -> tuple[FeatureKind, str]:  # noqa: ARG001
+def _infer_boolean(_values: pd.Series, _missing: int, _distinct: int) -> tuple[FeatureKind, str]:
     return "boolean", "stored as true and false"
 
 
-def _infer_datetime(values: pd.Series, missing: int, distinct: int) -> tuple[FeatureKind, str]:  # noqa: ARG001
+def _infer_datetime(_values: pd.Series, _missing: int, _distinct: int) -> tuple[FeatureKind, str]:
     return "datetime", "stored as times"
 
 

@@ -107,7 +107,7 @@ class CommonLevels(OneHotEncoder):  # type: ignore[misc]
 
     What scikit-learn's `OneHotEncoder` gives with `min_frequency` and `max_categories`, except that
     rare levels are merged before it is fitted: it would store every one of them, such as the
-    numbers of all customers. In `categories_` one made-up level stands for them.
+    numbers of all customers. In `categories_` one level of its own stands for them.
 
     Args:
         rare_share: Levels in a smaller share of the rows are rare.

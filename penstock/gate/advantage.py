@@ -34,7 +34,7 @@ def lower_end_above(
         title: Which model it is compared with, in words.
         comparison: The comparison; None: it was not made, and the rule fails.
         bound: In units of the metric.
-        rows: What else is to be said of the rows.
+        rows: A note on the rows.
     """
     if comparison is None:
         why = evaluation.left_out(evaluation.metric)

@@ -21,7 +21,7 @@ hours where a time zone is wrong."""
 
 
 class ApprovalSpec(Spec):
-    """People whose word a release needs. The one who trained is never the only one."""
+    """People whose approval a release needs. The one who trained is never the only one."""
 
     people: int = Field(
         default=0,
@@ -68,7 +68,7 @@ class Judgement:
     """Whether people have approved.
 
     Attributes:
-        approved: As many as the policy asks for have, and nobody objects.
+        approved: As many as the policy requires have approved, and nobody rejects.
         rejected: Somebody objects, and has not taken it back.
         sentence: Why, in words.
         by: Who approved, as far as it counts.
@@ -90,20 +90,20 @@ def judge(
     now: datetime,
     platform: bool = False,
 ) -> Judgement:
-    """Say whether people have approved a model on a decision.
+    """Return whether people have approved a model on a decision.
 
-    Each person's latest word counts. A rejection stands until the same person approves, also where
-    the policy asks nobody. An approval
-    counts for the model and the decision that it names and for no other, until it expires: by what
-    it says itself, and at the latest after the policy's `valid_days`.
+    Each person's latest approval or rejection counts. A rejection stands until the same person
+    approves, also where the policy requires no approval. An approval counts for the model and the
+    decision that it names and for no other, until it expires: at the time that it gives, and at the
+    latest after the policy's `valid_days`.
 
-    A rejection counts whatever its clock, and however it is known who says it. What is required is
-    required of those who let a model in.
+    A rejection counts whatever its clock, and however the person's identity is known. Requirements
+    are on those who let a model in.
 
     Args:
-        approvals: What was said of the version, in the order in which it was said: clocks are not
-            asked for that.
-        spec: What the policy asks for.
+        approvals: Approvals and rejections of the version, in their order: clocks are not read
+            for that.
+        spec: What the policy requires.
         model: Digest of the model's folder.
         decision: Digest of the decision.
         trained_by: Who trained it, as their identity is written; empty: not known. Then one person
@@ -113,36 +113,36 @@ def judge(
             to that whether stated names count.
     """
     given = tuple(approvals)
-    words = [word for word in given if (word.model, word.decision) == (model, decision)]
+    ours = [each for each in given if (each.model, each.decision) == (model, decision)]
     stated = spec.trust_explicit
     if stated is None:
         # Where one of them was established, a platform is there, wherever this is judged.
-        stated = not platform and all(word.by.means not in _ESTABLISHED for word in words)
+        stated = not platform and all(each.by.means not in _ESTABLISHED for each in ours)
     latest: dict[str, Approval] = {}
     notes = []
-    for word in words:
-        doubt = _doubt(word, spec=spec, stated=stated, now=now)
+    for approval in ours:
+        doubt = _doubt(approval, spec=spec, stated=stated, now=now)
         if doubt:
             notes.append(doubt)
         else:
-            latest[people.key_of(word.by.name)] = word
-    rejecting = [word for word in latest.values() if word.verdict == "rejected"]
+            latest[people.key_of(approval.by.name)] = approval
+    rejecting = [each for each in latest.values() if each.verdict == "rejected"]
     if rejecting:
-        why = "; ".join(f"{word.by.name}: {word.reason}" for word in rejecting).rstrip(".")
+        why = "; ".join(f"{each.by.name}: {each.reason}" for each in rejecting).rstrip(".")
         return Judgement(approved=False, rejected=True, sentence=f"Rejected by {why}.")
     if spec.people == 0:
-        return Judgement(approved=True, rejected=False, sentence="The policy asks nobody.")
-    expired = {key: end for key, word in latest.items() if (end := _end(word, spec)) <= now}
+        return Judgement(approved=True, rejected=False, sentence="The policy requires no approval.")
+    expired = {key: end for key, each in latest.items() if (end := _end(each, spec)) <= now}
     notes += [
         f"the approval of {latest[key].by.name} expired on {end:%Y-%m-%d %H:%M} UTC"
         for key, end in expired.items()
     ]
-    names = [word.by.name for key, word in latest.items() if key not in expired]
-    by = people.told_apart(names)
+    names = [each.by.name for key, each in latest.items() if key not in expired]
+    by = people.distinct(names)
     notes += _merged(names, by)
     missing = _missing(by, spec=spec, trained_by=trained_by)
-    if len(given) > len(words):
-        notes.append(f"{len(given) - len(words)} for another model or decision")
+    if len(given) > len(ours):
+        notes.append(f"{len(given) - len(ours)} for another model or decision")
     if missing:
         aside = f" Not counted: {'; '.join(dict.fromkeys(notes))}." if notes else ""
         return Judgement(
@@ -151,27 +151,31 @@ def judge(
     return Judgement(approved=True, rejected=False, sentence=f"Approved by {', '.join(by)}.", by=by)
 
 
-def _doubt(word: Approval, *, spec: ApprovalSpec, stated: bool, now: datetime) -> str:
-    """Return why a word is as if it had not been said; empty: it is not."""
-    who = word.by.name
+def _doubt(approval: Approval, *, spec: ApprovalSpec, stated: bool, now: datetime) -> str:
+    """Return why an approval or rejection does not count; empty: it does."""
+    who = approval.by.name
     if spec.approvers and people.key_of(who) not in map(people.key_of, spec.approvers):
         return f"{who} is not one of the approvers"
-    if word.verdict == "rejected":
+    if approval.verdict == "rejected":
         return ""
     if not people.is_known(who):
         return f"{who} names nobody"
-    if not stated and word.by.means not in _ESTABLISHED:
-        return f"the identity of {who} was stated ({word.by.means}), not verified"
-    if word.time - CLOCKS > now:
-        return f"the approval of {who} has a time in the future ({word.time:%Y-%m-%d %H:%M} UTC)"
+    if not stated and approval.by.means not in _ESTABLISHED:
+        return f"the identity of {who} was stated ({approval.by.means}), not verified"
+    if approval.time - CLOCKS > now:
+        return (
+            f"the approval of {who} has a time in the future ({approval.time:%Y-%m-%d %H:%M} UTC)"
+        )
     return ""
 
 
-def _end(word: Approval, spec: ApprovalSpec) -> datetime:
+def _end(approval: Approval, spec: ApprovalSpec) -> datetime:
     try:
-        return min(word.expires, word.time + timedelta(days=spec.valid_days)).astimezone(UTC)
+        return min(approval.expires, approval.time + timedelta(days=spec.valid_days)).astimezone(
+            UTC
+        )
     except OverflowError:
-        return word.expires.astimezone(UTC)
+        return approval.expires.astimezone(UTC)
 
 
 def _merged(names: list[str], by: tuple[str, ...]) -> list[str]:

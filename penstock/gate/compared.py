@@ -1,4 +1,4 @@
-"""The champion as whoever asks for an evaluation knows it, and which models can be compared."""
+"""The champion as the caller of an evaluation knows it, and which models can be compared."""
 
 from __future__ import annotations
 

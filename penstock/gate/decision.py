@@ -67,13 +67,13 @@ def decide(
 
 
 def _judged(case: Case) -> Iterator[RuleResult]:
-    """Yield what every rule found, each under a name whose meaning the rule tells."""
+    """Yield what every rule found, each under a name that the rule describes."""
     for rule in RULES:
         for settings in rule.settings(case.policy):
             described = {name for name, _ in rule.describe(settings)}
             for found in rule.judge(settings, case):
                 if found.rule not in described:
-                    raise AssertionError(f"{rule.name} does not say what {found.rule!r} asks")
+                    raise AssertionError(f"{rule.name} does not describe {found.rule!r}")
                 yield found
 
 
@@ -113,7 +113,7 @@ def run(
     decision = decide(measured, policy=policy, operations=served, image=image)
     files.write_text(report, decision_page(decision, evaluation=measured, policy=policy, name=name))
     decision.write(output)
-    say(f"{'approved' if decision.approved else 'refused'}: {decision.tally()}")
+    say(f"{'approved' if decision.approved else 'refused'}: {decision.counts()}")
     return decision
 
 

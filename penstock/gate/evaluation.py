@@ -29,7 +29,7 @@ class Evaluation(_Measured):
     notes: tuple[str, ...] = ()
 
     def sentences(self) -> tuple[str, ...]:
-        """Return what the rules want said beside every verdict."""
+        """Return the sentences of the rules that stand beside every verdict."""
         return tuple(sentence for rule in RULES for sentence in rule.sentences(self))
 
     def sections(self) -> list[Section]:
@@ -42,11 +42,11 @@ def measured_for(policy: Policy, context: Context) -> dict[str, Any]:
     """Measure what a policy's rules need: the fields of an `Evaluation` that they have.
 
     Args:
-        policy: What will be asked.
+        policy: The rules.
         context: The holdout, and what the models say of it.
 
     Raises:
-        InputError: If a rule asks for what these rows or this model cannot give.
+        InputError: If a rule needs what these rows or this model cannot give.
     """
     found = {rule.record_name or rule.name: rule.measurement(policy, context) for rule in RULES}
     return {name: value for name, value in found.items() if value is not None}

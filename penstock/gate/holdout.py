@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pyarrow as pa
 
+    from penstock.data.split.table_hashes import TableHashes
     from penstock.metrics.predictions import Predictions
 
 FEW_ROWS = 30
@@ -60,6 +62,17 @@ class Holdout:
     def rows(self) -> int:
         """How many rows there are."""
         return len(self.truth)
+
+    @cached_property
+    def hashes(self) -> TableHashes:
+        """Hashes of the rows, taken once, which proves that they are those of the record.
+
+        Raises:
+            IntegrityError: If they are not.
+        """
+        from penstock.data.split.table_hashes import hash_table
+
+        return hash_table(self.folder, self.dataset, target=self.record.target, column="")
 
     def labels(self) -> tuple[str, ...]:
         """Return the names of the classes in the order of the codes in `truth`."""

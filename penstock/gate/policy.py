@@ -34,7 +34,7 @@ else:
 
 
 class Policy(_Rules):
-    """What a candidate must show to be released. A rule that is null is not asked.
+    """What a candidate must show to be released. A rule that is null is off.
 
     A rule's settings are `rule.of(policy)`: which fields there are depends on the rules.
 
@@ -50,17 +50,17 @@ class Policy(_Rules):
         default=None,
         description="At least one rule that blocks must be one that a model which is no better "
         "than guessing does not pass, and one such rule must have passed. accepted: neither is "
-        "asked, so that any model may be let in",
+        "required, so that any model may be let in",
     )
     approval: ApprovalSpec = Field(
-        default=ApprovalSpec(), description="Who must say yes, besides the rules"
+        default=ApprovalSpec(), description="Who must approve, besides the rules"
     )
 
     @classmethod
     def decided_on(cls, raw: Mapping[str, Any], *, where: str) -> Policy:
         """Return a policy that a decision was made on.
 
-        Whether it can refuse a bad model was asked then, if at all: `parse` asks it of a new one.
+        Whether it can refuse a bad model was checked then, if at all: `parse` checks a new one.
 
         Args:
             raw: Field values by name.
@@ -94,7 +94,11 @@ class Policy(_Rules):
 
     def digest(self) -> str:
         """Return `sha256:<hex>` of the policy with its defaults filled in."""
-        return files.digest_of_text(files.canonical_json(self.model_dump(mode="json")))
+        return files.digest_of_text(files.canonical_json(self.recorded()))
+
+    def recorded(self) -> dict[str, Any]:
+        """Return the policy as it is recorded, with its defaults filled in: what is digested."""
+        return self.model_dump(mode="json", by_alias=True)
 
     def text(self) -> str:
         """Return the policy as YAML, with its defaults filled in and without what it does not ask.
@@ -108,7 +112,7 @@ class Policy(_Rules):
         )
 
     def describe(self) -> dict[str, str]:
-        """Return in words what is asked by every result that a decision on it may hold."""
+        """Return in words the requirement of every result that a decision on it may hold."""
         descriptions: dict[str, list[str]] = {}
         for rule in RULES:
             for settings in rule.settings(self):

@@ -36,9 +36,9 @@ _WHAT_IT_SAYS = (
 def decision_page(decision: Decision, *, evaluation: Evaluation, policy: Policy, name: str) -> str:
     """Return the decision as self-contained HTML.
 
-    The verdict comes first, then every rule in one table, then each in words: what it asks, what
-    was measured, why the policy has it. Rules that refused the model come before all others. At
-    the end is the policy itself.
+    The verdict comes first, then every rule in one table, then each in words: what it requires,
+    what was measured, why the policy has it. Rules that refused the model come before all others.
+    At the end is the policy itself.
 
     Args:
         decision: The gate's decision.
@@ -55,7 +55,7 @@ def decision_page(decision: Decision, *, evaluation: Evaluation, policy: Policy,
         Section(
             "The policy",
             preformatted(policy.text()),
-            "What was asked, with the defaults filled in. A rule that is not here was not asked.",
+            "The rules, with the defaults filled in. A rule that is not here was off.",
         ),
         Section("What this decision rests on", _rests_on(decision), "Each is named by its digest."),
         Section("What this decision means", "".join(map(paragraph, _WHAT_IT_SAYS))),
@@ -82,7 +82,7 @@ _GROUPS: dict[str, tuple[str, str]] = {
     "warn": ("Warnings", "Rules of severity warn that failed. The policy lets the model pass."),
     "info": ("For information", "Rules of severity info that failed. They are only listed."),
     "pass": ("Passed", ""),
-    "not applicable": ("Not applicable", "The policy asks this, and it does not apply here."),
+    "not applicable": ("Not applicable", "The policy has this rule, and it does not apply here."),
 }
 
 
@@ -133,8 +133,8 @@ def _rule_groups(rules: Iterable[RuleResult], descriptions: Mapping[str, str]) -
 
 
 def _rule(rule: RuleResult, description: str) -> str:
-    texts = {"What it asks": description, "What was found": rule.sentence}
-    because = muted(f"Why it is asked: {rule.because}") if rule.because else ""
+    texts = {"Requirement": description, "What was found": rule.sentence}
+    because = muted(f"Why the policy has it: {rule.because}") if rule.because else ""
     return (
         heading(rule.rule)
         + f"<p>{badge(rule.verdict, _tone(rule))}</p>\n"
@@ -171,8 +171,10 @@ def _meanings(evaluation: Evaluation, policy: Policy) -> list[Section]:
 
 def _notes(evaluation: Evaluation) -> list[Section]:
     notes = [*evaluation.notes]
-    if evaluation.champion_note:
-        notes.insert(0, evaluation.champion_note)
+    # The evaluation's notes quote it, but not those of an earlier release.
+    champion = evaluation.champion_note
+    if champion and not any(champion in note for note in notes):
+        notes.insert(0, champion)
     if not notes:
         return []
     return [Section("Notes", "".join(map(paragraph, notes)), "From the evaluation.")]

@@ -42,7 +42,7 @@ class RuleSpec(Spec):
 
 
 class PolicyBase(Spec):
-    """What a policy is made on: a field for each rule is added to it. A null rule is not asked."""
+    """What a policy is made on: a field for each rule is added to it. A null rule is off."""
 
     # Nobody makes one: only `Policy` needs a validator, and building one takes time at each import.
     model_config = ConfigDict(defer_build=True)
@@ -61,7 +61,7 @@ class Case:
 
     Args:
         evaluation: What was measured on the holdout.
-        policy: All that is asked.
+        policy: All rules with their settings.
         operations: What was measured of the candidate in its server; None where nothing was.
     """
 
@@ -99,17 +99,17 @@ class Rule(ABC, Generic[Settings, Measured]):
     # In the policy.
 
     def settings(self, policy: PolicyBase) -> tuple[Settings, ...]:
-        """Return the rule's settings in a policy: none if it is not asked, one, or several."""
+        """Return the rule's settings in a policy: none if it is off, one, or several."""
         found = getattr(policy, self.name)
         return found if isinstance(found, tuple) else () if found is None else (found,)
 
     def of(self, policy: PolicyBase) -> Settings | None:
-        """Return the rule's settings in a policy, or the first; None if it is not asked."""
+        """Return the rule's settings in a policy, or the first; None if it is off."""
         return next(iter(self.settings(policy)), None)
 
     @abstractmethod
     def describe(self, settings: Settings, /) -> Iterable[tuple[str, str]]:
-        """Yield the name of every result that `judge` may give, and what it asks in words.
+        """Yield the name of every result that `judge` may give, and its requirement in words.
 
         The words are for a reader who does not code: one or two sentences.
         """
@@ -182,7 +182,7 @@ class Rule(ABC, Generic[Settings, Measured]):
         raise NotImplementedError(self.name)
 
     def measurement(self, policy: PolicyBase, context: Context) -> Measured | None:
-        """Return what the evaluation keeps of this rule; None: nothing, as it is not asked."""
+        """Return what the evaluation keeps of this rule; None: nothing, as it is off."""
         settings = self.of(policy)
         return None if settings is None or self.record is None else self.measure(settings, context)
 

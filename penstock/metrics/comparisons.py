@@ -120,7 +120,7 @@ def _balanced_accuracy(
     return mover(parts), None
 
 
-def _combined(one: MetricEstimate, other: MetricEstimate, confidence: float) -> tuple[Range, None]:  # noqa: ARG001
+def _combined(one: MetricEstimate, other: MetricEstimate, _confidence: float) -> tuple[Range, None]:
     """Return the interval from those of the two models and the correlation of their influences."""
     assert one.influence is not None
     assert other.influence is not None

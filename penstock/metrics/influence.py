@@ -21,7 +21,7 @@ def influences(predictions: Predictions, metrics: Collection[str]) -> dict[str, 
     """Return how much each row moves the metrics, shape (n,) each, by metric.
 
     The metrics without one here are counted shares, whose intervals and differences need none. What
-    is asked for decides only whether the rankings, which cost a sort, are among them.
+    is requested decides only whether the rankings, which cost a sort, are among them.
     """
     truth, scores = predictions.truth, predictions.scores
     if predictions.task == "regression":

@@ -93,7 +93,7 @@ def check_release(record: Model, *, where: str) -> None:
 
 
 def check_fits(record: Model, pipeline: Any, *, steps: tuple[str, ...], where: str) -> None:
-    """Refuse a pipeline that is not the one its record speaks of."""
+    """Refuse a pipeline that is not the one its record names."""
     from sklearn.pipeline import Pipeline
 
     if not isinstance(pipeline, Pipeline) or tuple(n for n, _ in pipeline.steps) != steps:

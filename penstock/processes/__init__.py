@@ -1,1 +1,1 @@
-"""Processes of this machine: started, waited for, told apart from any other, ended; their logs."""
+"""Processes of this machine: started, waited for, identified, ended; their logs."""

@@ -42,9 +42,14 @@ class _Stat(NamedTuple):
     ticks: int
     threads: int
 
+    @property
+    def ended(self) -> bool:
+        """Whether all its threads have: killed, the first may end while others hold its ports."""
+        return self.state in "ZX" and self.threads <= 1
+
 
 class ProcessRef(Value):
-    """A process, told apart from any other one, earlier, later or in another container."""
+    """A process, distinct from any other one, earlier, later or in another container."""
 
     pid: int = Field(description="In its own namespace")
     boot: str = Field(default="", description="Id of the boot; empty: unknown")
@@ -85,9 +90,8 @@ def is_alive(ref: ProcessRef) -> bool:
     found = _stat(ref.pid)
     if found is None or found.ticks != ref.ticks:
         return False
-    # Killed, its first thread may have ended while others still hold its files and ports.
-    if found.state in "ZX" and found.threads <= 1:
-        # Ended. If it is a child of ours, nobody has asked after it yet.
+    if found.ended:
+        # If it is a child of ours, it has not been waited for yet.
         with contextlib.suppress(ChildProcessError):
             os.waitpid(ref.pid, os.WNOHANG)
         return False
@@ -112,7 +116,7 @@ def exists(pid: int) -> bool:
 
 @functools.cache
 def boot_id() -> str:
-    """Return what tells this boot of this machine from any other; empty: nothing does."""
+    """Return what identifies this boot of this machine; empty: nothing does."""
     with contextlib.suppress(OSError):
         return (_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     if sys.platform == "darwin":
@@ -124,7 +128,7 @@ def boot_id() -> str:
 
 @functools.cache
 def machine_id() -> str:
-    """Return what tells this machine from any other over its boots; empty: nothing does."""
+    """Return what identifies this machine over its boots; empty: nothing does."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
         return Path("/etc/machine-id").read_text(encoding="ascii").strip()
     return ""
@@ -172,7 +176,10 @@ def _started(pid: int) -> float | None:
 
     try:
         process = psutil.Process(pid)
-        ended = process.status() == psutil.STATUS_ZOMBIE
+        found = _stat(pid)
+        # Without /proc no threads are counted: macOS makes a zombie of a process in its last
+        # thread, once its files are closed (`proc_exit`).
+        ended = found.ended if found else process.status() == psutil.STATUS_ZOMBIE
         return None if ended else float(process.create_time())
     except psutil.Error:
         return None

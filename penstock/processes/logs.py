@@ -25,7 +25,7 @@ _TAIL_BYTES = 64 << 10
 class Sparing(logging.Filter):
     """Lets each kind of line through twenty times a minute, and says how many it left out.
 
-    A kind is the text before values are put in, and who says it.
+    A kind is the text before values are put in, and the logger.
     """
 
     def __init__(self) -> None:

@@ -54,7 +54,7 @@ def temporary(
         module: The module to run, with the interpreter that runs this.
         arguments: Its arguments.
         log: File that its output is appended to.
-        grace: Seconds that it may take to end when it is asked to.
+        grace: Seconds that it may take to end after SIGTERM.
 
     Raises:
         ServiceError: If the log cannot be written, or no process be started.
@@ -70,7 +70,7 @@ def temporary(
 
 
 def _ref(child: subprocess.Popen[bytes]) -> ProcessRef:
-    # One that has ended already is known too, until this process asks after it.
+    # One that has ended already is known too, until this process waits for it.
     return ref_of(child.pid) or ProcessRef(pid=child.pid)
 
 
@@ -126,7 +126,7 @@ def memory_of(ref: ProcessRef) -> int | None:
 
 
 def stop(ref: ProcessRef, *, grace: float) -> bool:
-    """Ask the process to end, and end it after `grace` seconds; return whether it was running.
+    """Send SIGTERM, and SIGKILL after `grace` seconds; return whether the process was running.
 
     Raises:
         ServiceError: If it is another user's.
@@ -231,7 +231,7 @@ def _signal(ref: ProcessRef, number: signal.Signals) -> None:
 
 
 def _ends(ref: ProcessRef, *, within: float) -> bool:
-    # psutil's own wait does not return for a process whose parent does not ask after it.
+    # psutil's own wait does not return for a process whose parent does not wait for it.
     deadline = time.monotonic() + within
     while is_alive(ref):
         if time.monotonic() > deadline:

@@ -1,7 +1,7 @@
 """`python -m penstock.processes.watchdog MODULE ...`: a module that ends when what started it does.
 
 It reads its standard input, which the parent keeps open: however the parent ends, even killed, the
-input closes, and the module is told to stop.
+input closes, and the module is stopped.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Runs expectations by Great Expectations 1.x on a dataset, a few columns at a time.
 
 Great Expectations copies the whole frame for nearly every expectation, and one error while it
-resolves its metrics takes the whole suite with it. So expectations are run in groups that speak of
+resolves its metrics takes the whole suite with it. So expectations are run in groups on
 the same columns, each on a frame of these columns alone: memory stays that of a column, and what
 goes wrong in one group leaves the others.
 """
@@ -68,7 +68,7 @@ def _groups(
     for at, expectation in expectations.items():
         names = named_columns(expectation)
         unclear = not names and not is_about_the_table(expectation)
-        # A row condition may speak of any column.
+        # A row condition may name any column.
         if unclear or expectation.kwargs.get("row_condition"):
             names = everything
         single = expectation.type == "expect_column_values_to_be_in_type_list"

@@ -1,7 +1,7 @@
 """Imports Great Expectations without SciPy and Altair, of which it uses one function here.
 
 Great Expectations imports both with its package: SciPy for the divergence of
-`expect_column_kl_divergence_to_be_less_than`, and for metrics that none of its expectations asks
+`expect_column_kl_divergence_to_be_less_than`, and for metrics that none of its expectations uses
 for; Altair to draw that expectation in pages of its own, which nobody makes here. They are a
 quarter of what would be in the image that validates, and a second of each import.
 """

@@ -15,7 +15,7 @@ _LARGEST = int(sys.float_info.max)
 
 
 def named_columns(expectation: Expectation) -> tuple[str, ...]:
-    """Return the columns whose values an expectation speaks of."""
+    """Return the columns whose values an expectation is about."""
     if is_about_the_table(expectation):
         return ()
     kwargs = expectation.kwargs
@@ -26,7 +26,7 @@ def named_columns(expectation: Expectation) -> tuple[str, ...]:
 
 
 def is_about_the_table(expectation: Expectation) -> bool:
-    """Return whether an expectation speaks of no value: of rows, columns or names."""
+    """Return whether an expectation is about no value: about rows, columns or names."""
     return expectation.type.startswith("expect_table_") or (
         expectation.type == "expect_column_to_exist"
     )

@@ -156,7 +156,7 @@ def _row_findings(
 def _lacking(
     expectation: Expectation, at: int, dataset: Dataset, contract: Contract
 ) -> tuple[str, ...]:
-    """Return the columns that an expectation speaks of and the data lack, by the contract's word.
+    """Return the columns that an expectation is about and the data lack, by the contract.
 
     Raises:
         InputError: If such a column is not in the contract either: then the suite is wrong.

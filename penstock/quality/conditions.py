@@ -1,4 +1,4 @@
-"""What single rows are asked for."""
+"""The conditions that expectations put on single rows."""
 
 from __future__ import annotations
 

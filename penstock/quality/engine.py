@@ -75,7 +75,7 @@ def _planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
 
 
 def _coded(dataset: Dataset) -> frozenset[str]:
-    """Return the text columns with few values: what is asked of each needs each but once."""
+    """Return the text columns with few values: each value is checked but once."""
     return frozenset(
         column.name
         for column in dataset.columns

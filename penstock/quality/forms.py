@@ -126,7 +126,7 @@ class Form:
     bounds: bool = False
 
     def complaints(self, kwargs: Mapping[str, Any]) -> list[str] | None:
-        """Return what is wrong with arguments; None if only Great Expectations can tell."""
+        """Return what is wrong with arguments; None if only Great Expectations can decide it."""
         tests = {**self.needed, **self.optional}
         missing = [f"{key}: field required" for key in self.needed if key not in kwargs]
         messages = {key: tests[key](value) for key, value in kwargs.items() if key in tests}

@@ -40,7 +40,7 @@ def propose(folder: Path, *, target: str, task: str = "auto") -> tuple[Expectati
     Args:
         folder: The reference dataset.
         target: The column to predict.
-        task: What it asks for, as the project file says: a regression's numbers are no classes.
+        task: As the project file has it: a regression's numbers are no classes.
 
     Raises:
         InputError: If there is no readable dataset, or the target cannot be predicted (see
@@ -125,7 +125,7 @@ def _classes(column: ProfiledColumn, folder: Path) -> Expectation:
         severity="block",
         column=column.name,
         value_set=_levels(folder, column),
-        notes="The classes that the model learns to tell apart; another spelling is another class.",
+        notes="The classes that the model learns; another spelling is another class.",
     )
 
 

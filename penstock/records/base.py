@@ -25,6 +25,23 @@ def explain(error: ValidationError) -> str:
     return "; ".join(findings)
 
 
+def renamed(given: Any, **former: str) -> Any:
+    """Return a record's fields, those that an earlier release wrote under their present names.
+
+    Args:
+        given: What a validator of mode `before` is given.
+        **former: The former name of a field, by its present one.
+
+    Example:
+        >>> renamed({"drill": "slow"}, fault_injection="drill")
+        {'fault_injection': 'slow'}
+    """
+    if not isinstance(given, dict):
+        return given
+    present = {name: field for field, name in former.items() if field not in given}
+    return {present.get(name, name): value for name, value in given.items()}
+
+
 class Value(BaseModel):
     """An immutable part of a record; a field that is not declared is an error."""
 
@@ -56,7 +73,8 @@ class Record(Value):
         return {
             "record": f"penstock/{self.KIND}",
             "schema_version": self.VERSION,
-            **self.model_dump(mode="json"),
+            # By alias: a field may have another name in the record than here.
+            **self.model_dump(mode="json", by_alias=True),
         }
 
     def digest(self) -> str:

@@ -156,7 +156,7 @@ class Dataset(Record):
     )
     part: Literal["train", "holdout"] | None = None
     sample: RowSample | None = Field(
-        default=None, description="Some rows as JSON lines, which the step `deploy` asks about"
+        default=None, description="Rows as JSON lines, which the step `deploy` sends to the server"
     )
 
     @staticmethod
@@ -198,6 +198,20 @@ class Dataset(Record):
         return next((column for column in self.columns if column.name == name), None)
 
 
+class TrainingRows(Value):
+    """What a split knows of the rows of its training part, so that training hashes none again."""
+
+    files: str = Field(
+        description="`sha256:<hex>` of the part's columns and the names and bytes of its files"
+    )
+    all_hashed: bool = Field(
+        description="Whether every different row is hashed beside the part, or 500,000 of more"
+    )
+    known: float = Field(
+        description="Share of fresh rows that would equal one of the part by chance (Good 1953)"
+    )
+
+
 class Split(Record):
     """What was proved of a split into a training part and a holdout.
 
@@ -214,7 +228,7 @@ class Split(Record):
     seed: int
     target: str = ""
     task: Literal["binary", "multiclass", "regression"] | None = Field(
-        default=None, description="What the target of the whole table asks for"
+        default=None, description="Task of the whole table's target"
     )
     parent: str
     train: str
@@ -225,7 +239,7 @@ class Split(Record):
         default=None, description="Share held out of the rows, copies counted once"
     )
     repeats: Literal["auto", "rows", "together"] = Field(
-        default="rows", description="How rows that repeat were told apart"
+        default="rows", description="How repeated rows were classified"
     )
     duplicate_rows: int = Field(description="Rows that repeat an earlier row exactly")
     copied_rows: int = Field(
@@ -245,6 +259,9 @@ class Split(Record):
         default=0, description="Rows that were left out because their target is missing"
     )
     boundary: datetime | None = Field(default=None, description="First time in the holdout")
+    training_rows: TrainingRows | None = Field(
+        default=None, description="Of the training part; none in records of older releases"
+    )
     notes: tuple[str, ...] = Field(default=(), description="What a reader should know")
 
     def counts(self) -> dict[str, int]:

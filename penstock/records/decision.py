@@ -38,7 +38,7 @@ class Decision(Record):
         ...     approved=False, model="sha256:aa", dataset="rows1:bb", evaluation="sha256:cc",
         ...     policy="sha256:dd", rules=(rule,),
         ... )
-        >>> print(decision.tally())
+        >>> print(decision.counts())
         0 rules passed, 0 do not apply, 1 failed: floor roc_auc (block).
         >>> decision.require_approval_of("sha256:aa")
         Traceback (most recent call last):
@@ -63,7 +63,7 @@ class Decision(Record):
 
     @property
     def ordered(self) -> tuple[RuleResult, ...]:
-        """The rules as a reader wants them: failures first, the gravest of them before all."""
+        """The rules in the order of pages: failures first, the gravest of them before all."""
         return tuple(sorted(self.rules, key=_rank))
 
     def reason(self) -> str:
@@ -73,26 +73,26 @@ class Decision(Record):
     def grounds(self) -> str:
         """Return the same without the word."""
         if self.approved:
-            return self.tally()
+            return self.counts()
         failed = [rule for rule in self.ordered if rule.verdict == "fail"]
         blocked = [rule.sentence for rule in failed if rule.severity == "block"]
         nothing = [
             "A model is approved only if at least one rule of severity block passes that guessing "
             "does not pass."
         ]
-        return " ".join((self.tally(), *(blocked or nothing)))
+        return " ".join((self.counts(), *(blocked or nothing)))
 
-    def tally(self) -> str:
+    def counts(self) -> str:
         """Return how many rules ended how, failures by name: `… 1 failed: slices (warn)`."""
         failed = [rule for rule in self.ordered if rule.verdict == "fail"]
         passed = sum(rule.verdict == "pass" for rule in self.rules)
         absent = len(self.rules) - passed - len(failed)
-        counts = (
+        text = (
             f"{passed} {'rule' if passed == 1 else 'rules'} passed, "
             f"{absent} {'does' if absent == 1 else 'do'} not apply, {len(failed)} failed"
         )
         named = ", ".join(f"{rule.rule} ({rule.severity})" for rule in failed)
-        return f"{counts}: {named}." if named else f"{counts}."
+        return f"{text}: {named}." if named else f"{text}."
 
     def figures(self) -> dict[str, float]:
         """Return how many rules ended how, and what each of them measured, by name.

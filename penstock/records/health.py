@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from penstock.records.base import Record, Value
+from penstock.records.base import Record, Value, renamed
 
 FILE_NAME = "health.json"
 """Where a model folder holds what its training saw of its rows."""
@@ -23,7 +23,7 @@ class ColumnFigure(Value):
 
 
 class ColumnNote(Value):
-    """What is to be said of one column."""
+    """A note on one column."""
 
     column: str
     note: str
@@ -46,10 +46,17 @@ class TrainingHealth(Record):
     label_noise: float | None = Field(
         default=None, description="Estimated share of wrong labels; None for a regression"
     )
-    poisoned: float | None = Field(
+    flipped_labels: float | None = Field(
         default=None,
+        # Digests of evaluations hold it.
+        serialization_alias="poisoned",
         description="Share of the rows that look flipped beyond what is so elsewhere; None for a "
         "regression",
     )
     suspects: tuple[Suspect, ...] = ()
     parts: int = Field(default=0, description="Parts of the data that were looked at")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_recorded(cls, given: Any) -> Any:
+        return renamed(given, flipped_labels="poisoned")

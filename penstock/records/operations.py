@@ -15,8 +15,8 @@ class Operations(Record):
     KIND: ClassVar[str] = "operations"
 
     model: str = Field(description="Digest of the model's folder")
-    dataset: str = Field(description="Content digest of the rows that were asked")
-    asked: bool = Field(description="False: the policy asks for nothing here, nothing was measured")
+    dataset: str = Field(description="Content digest of the rows that were sent")
+    asked: bool = Field(description="False: the policy requires nothing here, nothing was measured")
     runtime: str = Field(default="", description="onnx or sklearn")
     requests: int = 0
     p50: float | None = Field(default=None, description="Seconds, single rows")

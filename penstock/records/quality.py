@@ -12,7 +12,7 @@ _OLDER = {"error": "block"}
 
 
 def _read_older(word: object) -> object:
-    """Return the word of today for one that an older record has."""
+    """Return the present name for one that an older record has."""
     return _OLDER.get(word, word) if isinstance(word, str) else word
 
 

@@ -14,7 +14,7 @@ FILE_NAME = "reference.json"
 
 ROWS_NAME = "rows.npy"
 """Where it holds hashes of the rows: sorted unsigned 64-bit integers, as NumPy writes them. Whoever
-has the folder can tell whether a row that they know was trained on; no row can be read from it."""
+has the folder can check whether a row that they know was trained on; no row can be read from it."""
 
 
 class ReferenceColumn(Column):

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from penstock.records.base import Record, Value
+from penstock.records.base import Record, Value, renamed
 from penstock.records.decision import Decision
 from penstock.records.release import Registration
 
@@ -41,7 +41,7 @@ SERVED_LATENCY = tuple(
     if edge <= 10
 )
 """Seconds; upper edges of the model server's own histogram, from 0.1 ms to 10 s: the preferred
-numbers E12, about 20 % apart, since two latencies whose ratio is smaller than a bin's are not told
+numbers E12, about 20 % apart, since two latencies whose ratio is smaller than a bin's are not kept
 apart."""
 
 
@@ -73,12 +73,9 @@ class Labelled(Value):
 
     @model_validator(mode="before")
     @classmethod
-    def _from_rows(cls, given: Any) -> Any:
-        # Journals of earlier releases counted rows; those of one row are the same.
-        if isinstance(given, dict) and "rows" in given:
-            given = {"requests": given["rows"], **given}
-            del given["rows"]
-        return given
+    def _of_earlier_releases(cls, given: Any) -> Any:
+        # Their journals counted rows; for requests of one row that is the same.
+        return renamed(given, requests="rows")
 
     def plus(self, other: Labelled) -> Labelled:
         """Return both together."""
@@ -148,7 +145,7 @@ class ArmSummary(Value):
 class Pairs(Value):
     """Requests that both versions answered: the stable one for the user, the candidate a copy.
 
-    Only what both were asked is in here, so that the two sides differ by version alone.
+    Only requests that both got are in here, so that the two sides differ by version alone.
     """
 
     stable: ArmSummary = ArmSummary()
@@ -248,7 +245,7 @@ class Rollout(Record):
     uri: str = Field(description="`models:/name/version` of the candidate")
     model: str = Field(description="Digest of the candidate's folder")
     decision: str = Field(description="Digest of the decision that approved it")
-    drill: str = Field(default="", description="The fault put in on purpose; empty: none")
+    fault: str = Field(default="", description="The fault that is injected; empty: none")
     direct: str = Field(
         default="", description="Why it takes all traffic without a comparison; empty: it does not"
     )
@@ -259,6 +256,11 @@ class Rollout(Record):
     reason: str = ""
     transitions: tuple[Transition, ...] = ()
     intervals: tuple[Interval, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_releases(cls, given: Any) -> Any:
+        return renamed(given, fault="drill")
 
     @property
     def last(self) -> Transition:
@@ -280,7 +282,7 @@ class Rollout(Record):
 
 
 class Order(Record):
-    """What a rollout was asked for with, so that another process can go on with it."""
+    """The inputs of a rollout, so that another process can go on with it."""
 
     KIND: ClassVar[str] = "rollout-order"
 
@@ -295,13 +297,13 @@ class Order(Record):
 
 
 class ReturnOrder(Record):
-    """What going back to an earlier champion was asked for with."""
+    """The inputs of a return to an earlier champion."""
 
     KIND: ClassVar[str] = "return-order"
 
     service: str
     version: int
-    by: str = Field(description="Who asked for it")
+    by: str = Field(description="Who requested it")
     means: str = Field(default="", description="How that identity was established")
     deployment: dict[str, object] = Field(description="The project file's section `deployment`")
     tracking_uri: str = ""

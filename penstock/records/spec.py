@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
-from penstock.errors import InputError
+from penstock.errors import FormerNameWarning, InputError
 from penstock.records.base import explain
 
 
@@ -19,18 +20,42 @@ class Spec(BaseModel):
     null_sections: ClassVar[bool] = True
     """Whether a section that is null has its defaults; not where null switches something off."""
 
+    FORMER: ClassVar[Mapping[str, str]] = {}
+    """Fields by the name that an earlier release gave them; they are read under both."""
+
     @model_validator(mode="before")
     @classmethod
-    def _fill_what_is_empty(cls, raw: Any) -> Any:
-        """Let a field be null where that can only mean that nothing is written there.
+    def _as_declared(cls, raw: Any) -> Any:
+        """Give fields their present names, and leave out those that are null.
 
-        In YAML a section is null once every line in it is commented out, and so is a list.
+        A field may be null where that can only mean that nothing is written there: in YAML a
+        section is null once every line in it is commented out, and so is a list.
         """
         if not isinstance(raw, Mapping):
             return raw
         return {
-            key: value for key, value in raw.items() if value is not None or not cls._empty(key)
+            key: value
+            for key, value in cls._with_present_names(raw).items()
+            if value is not None or not cls._empty(key)
         }
+
+    @classmethod
+    def _with_present_names(cls, raw: Mapping[str, Any]) -> Mapping[str, Any]:
+        found = [former for former in cls.FORMER if former in raw]
+        if not found:
+            return raw
+        fields = dict(raw)
+        for former in found:
+            field, value = cls.FORMER[former], fields.pop(former)
+            if field in fields and fields[field] != cls.model_fields[field].get_default():
+                raise ValueError(f"{former} is the former name of {field}: give one of them")
+            fields[field] = value
+            warnings.warn(
+                f"the setting {former} is called {field} now; the former name is still read",
+                FormerNameWarning,
+                stacklevel=2,
+            )
+        return fields
 
     @classmethod
     def _empty(cls, key: str) -> bool:

@@ -114,7 +114,7 @@ def _keep_path(address: str) -> None:
         return
     keep(f"{host}{mark}{path}")
     for part in (path, *re.split(r"[/?&=#]", path)):
-        # A word like `services` tells nothing.
+        # A word like `services` reveals nothing.
         if len(part) >= _LONG and not part.isalpha():
             keep(part)
 
@@ -153,7 +153,7 @@ def _forms(secret: str) -> set[str]:
 
 
 def _literal(secret: str) -> str:
-    # A short one is part of many words that tell nothing of it.
+    # A short one is part of many words that reveal nothing of it.
     escaped = re.escape(secret)
     return escaped if len(secret) >= _LONG else rf"(?<!\w){escaped}(?!\w)"
 
@@ -207,7 +207,7 @@ _factories: list[Any] = []
 def _record(*args: Any, **kwargs: Any) -> logging.LogRecord:
     # A handler may hold a stream from before it was guarded.
     made: logging.LogRecord = _factories[0](*args, **kwargs)
-    with contextlib.suppress(Exception):  # A message that does not fit its arguments is told later.
+    with contextlib.suppress(Exception):  # One that does not fit its arguments is reported later.
         message = made.getMessage()
         if redact(message) != message:
             made.msg, made.args = redact(message), ()

@@ -1,4 +1,4 @@
-"""The parts of a model card that say what was measured. What was not measured is said to be so."""
+"""The parts of a model card on what was measured, and on what was not."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def metrics(evaluation: Evaluation | None) -> Part:
         else ""
     )
     lead = (
-        f"On {evaluation.rows:,} rows that training did not see, with {evaluation.confidence:.0%} "
+        f"On {evaluation.rows:,} rows of the holdout, with {evaluation.confidence:.0%} "
         f"intervals. {evaluation.metric} is the metric that the model was searched by.{threshold}"
     )
     by_class = [*map(Text, evaluation.sentences())]
@@ -39,7 +39,7 @@ def metrics(evaluation: Evaluation | None) -> Part:
 
 
 def rules(evaluation: Evaluation | None, operations: Operations | None) -> list[Part]:
-    """Return what the rules of the gate have on a card, whether they were asked or not."""
+    """Return what the rules of the gate have on a card, whether the policy has them or not."""
     parts = (rule.card(evaluation, operations) for rule in RULES)
     return [part for part in parts if part is not None]
 

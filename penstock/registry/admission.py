@@ -22,7 +22,7 @@ from penstock.gate.policy import Policy
 from penstock.records.decision import Decision
 from penstock.records.evidence import folder_of
 from penstock.records.rollout import Order
-from penstock.registry import approvals, audit, binding, champion_history, versions
+from penstock.registry import approvals, audit, binding, champion_history, registration, versions
 from penstock.registry.audit import Actor, AuditLog
 from penstock.registry.champion import checked_champion
 from penstock.registry.versions import Version, answers
@@ -158,7 +158,7 @@ def _model_tags(version: Version, *, tracking_uri: str) -> Mapping[str, str]:
 def _require_registered(version: Version, *, log: AuditLog, tracking_uri: str) -> None:
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
-        audit.require_registered(store, log, version, tags=versions.REGISTERED_TAGS)
+        registration.require_registered(store, log, version, tags=versions.REGISTERED_TAGS)
 
 
 def _require_tags(version: Version, order: Order) -> None:

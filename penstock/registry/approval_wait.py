@@ -16,7 +16,7 @@ from penstock.records.release import Registration
 from penstock.registry import approvals, audit, versions
 
 REQUESTED = "penstock.approval_asked."
-"""Prefix of the tag that holds when a run first asked for approval: its deadline starts there."""
+"""Prefix of the tag that holds when a run first requested approval: its deadline starts there."""
 
 _TIMEOUT = 30.0
 _LONGEST = 60.0

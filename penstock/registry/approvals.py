@@ -1,6 +1,6 @@
 """Approvals and rejections of a version: written to the registry, and checked against the log.
 
-Both are an `Approval` record; its verdict tells them apart.
+Both are an `Approval` record; they differ by its verdict.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def judge_tags(
         uri: The version, `models:/name/3`.
         tags: Its tags.
         model_tags: Those of its registered model, which hold the log.
-        spec: What the policy asks for.
+        spec: What the policy requires.
 
     Raises:
         NotApprovedError: If an approval was tampered with.

@@ -31,7 +31,7 @@ def require_bound(
 
     With the policy and the evaluation the rules are applied again: the gate is pure, so a decision
     whose rules were edited does not come out as it stands. Fields that a decision of an earlier
-    release does not have are asked of it only where the policy is handed over.
+    release does not have are required only where the policy is handed over.
 
     Raises:
         IntegrityError: Naming the field that differs.
@@ -95,7 +95,7 @@ def require_champion(decision: Decision, *, champion: Champion, name: str) -> No
     """Return only if the champion is still the one that the decision compared with.
 
     Raises:
-        IntegrityError: If it is another, or the alias cannot be believed.
+        IntegrityError: If it is another, or the alias does not match the audit log.
     """
     version = champion.require_recorded(name)
     if not decision.code:

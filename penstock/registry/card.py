@@ -64,7 +64,7 @@ def model_card(
 
     Args:
         model: The model's record.
-        digest: Digest of its folder; every record must speak of this one.
+        digest: Digest of its folder; every record must be of this one.
         name: The registered model, or the project.
         uri: `models:/name/version`, once there is one.
         spec: The project file's section `card`.

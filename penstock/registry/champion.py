@@ -21,7 +21,7 @@ class Champion:
 
     Attributes:
         version: The version that carries the alias; None: none does.
-        problem: Why the alias cannot be believed: it was moved or removed by hand. Empty: it can.
+        problem: Why the alias is not trusted: it was moved or removed by hand. Empty: it is.
         note: What a reader should know although it is no problem.
         rollout: The rollout that promoted it; empty: the log does not say.
     """
@@ -117,7 +117,7 @@ def rollback_target(name: str, *, tracking_uri: str) -> Version | None:
     """Return the version that a rollback goes to which names none; None: there is none.
 
     It is the newest that was champion before by the audit log and was not rolled back. Where the
-    log tells of no champion, as in a registry of an earlier release, it is the one that carries
+    log names no champion, as in a registry of an earlier release, it is the one that carries
     the alias `previous`, unless that was rolled back.
 
     Raises:
@@ -138,7 +138,7 @@ def set_champion(
     *,
     tracking_uri: str,
     event: str = "champion moved",
-    actor: Actor = Actor(name="not stated"),  # noqa: B008
+    actor: Actor = Actor(name="not stated"),
     expect: int | Literal["any"] | None = "any",
     rollout: str = "",
 ) -> None:
@@ -174,6 +174,6 @@ def set_champion(
 
 
 def _lost(cause: BaseException | None) -> bool:
-    """Return whether a store that answered said that it does not hold the files."""
+    """Return whether a store responded that it does not hold the files."""
     code = getattr(cause, "error_code", "")
     return isinstance(cause, FileNotFoundError) or code == "RESOURCE_DOES_NOT_EXIST"

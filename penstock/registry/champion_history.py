@@ -33,7 +33,7 @@ class ChampionStatus:
 
     Attributes:
         version: The version that carries the alias; None: none does.
-        problem: Why that cannot be believed; empty: it can.
+        problem: Why that is not trusted; empty: it is.
         note: What a reader should know although it is no problem.
     """
 

@@ -33,7 +33,6 @@ from penstock.records.model import Model
 from penstock.records.operations import Operations
 from penstock.records.quality import Validation
 from penstock.records.rollout import Rollout
-from penstock.records.spec import Spec
 from penstock.registry import audit, signing, versions
 from penstock.registry.audit import Actor
 from penstock.registry.card import OWNER, Card, final_card, model_card
@@ -54,7 +53,7 @@ class Grounds:
     """What a decision rests on besides the evaluation, and what else is kept with the version.
 
     Attributes:
-        policy: What was to hold; None: not handed over, and the gate is not asked again.
+        policy: What was to hold; None: not handed over, and the gate is not run again.
         operations: What was measured in the server; must be there if the decision names it.
         validation: What the expectations found in the data.
         explanation: What the model's answers rest on.
@@ -147,9 +146,9 @@ def write_pack(
         if record is not None:
             record.write(folder / f"{title}.json")
     if grounds.policy is not None:
-        _write_spec(folder / "policy.json", grounds.policy)
+        _write_json(folder / "policy.json", grounds.policy.recorded())
     if grounds.card is not None:
-        _write_spec(folder / OWNER, grounds.card)
+        _write_json(folder / OWNER, grounds.card.model_dump(mode="json"))
         card = model_card(
             model,
             digest=decision.model,
@@ -297,8 +296,8 @@ def _write_card(folder: Path, card: Card) -> None:
     files.write_text(folder / "card.md", card.markdown)
 
 
-def _write_spec(path: Path, spec: Spec) -> None:
-    text = json.dumps(spec.model_dump(mode="json"), indent=2, ensure_ascii=False)
+def _write_json(path: Path, fields: Mapping[str, Any]) -> None:
+    text = json.dumps(fields, indent=2, ensure_ascii=False)
     files.write_text(path, text + "\n")
 
 

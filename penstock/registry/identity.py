@@ -48,7 +48,7 @@ def whoami(stated: str = "") -> Identity:
     return _system_user()
 
 
-def somebody() -> Identity:
+def current_identity() -> Identity:
     """Return who acts, where a missing name must not be an error, as in a rollback.
 
     As `whoami`, and the operating system's user where the platform cannot say.

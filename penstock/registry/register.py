@@ -43,7 +43,7 @@ def register(
     holdout: Path | None = None,
     lineage: Mapping[str, str] = {},
     reports: Sequence[Path] = (),
-    grounds: Grounds = Grounds(),  # noqa: B008
+    grounds: Grounds = Grounds(),
 ) -> Registration:
     """Register a model that a decision approves, and give it the alias `challenger`.
 
@@ -287,7 +287,7 @@ def _existing(store: MlflowClient, name: str, tags: Mapping[str, str]) -> Versio
 def _run(store: MlflowClient, record: Model, name: str, *, requested_by: str) -> tuple[str, str]:
     """Return the run that trained the model, if this store knows it, else one for the version.
 
-    Who trained comes with it: who asked for the run, else the user that MLflow noted.
+    Who trained comes with it: who requested the run, else the user that MLflow noted.
     """
     from mlflow.exceptions import MlflowException
 

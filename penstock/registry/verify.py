@@ -16,7 +16,7 @@ from penstock.gate.approval import ApprovalSpec
 from penstock.records.approval import Approval
 from penstock.records.decision import Decision
 from penstock.records.evidence import MANIFEST, AuditEntry, Evidence, RolloutEvidence
-from penstock.registry import approvals, audit, signing, versions
+from penstock.registry import approvals, audit, registration, signing, versions
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import RECORDED, fetch_pack, rollout_folder
 from penstock.registry.servings import Serving, compared_with, judge_people, servings
@@ -309,7 +309,7 @@ def _trail(version: Version, log: audit.AuditLog) -> Iterator[Check]:
         words = f"{len(log.entries)} entries, unbroken"
         yield Check("audit log", "an unbroken chain", words, "holds")
     try:
-        recorded = audit.registered_digests(log, version.uri)
+        recorded = registration.registered_digests(log, version.uri)
     except PenstockError as error:
         yield Check("audit log: registered", "one entry", f"{error!s:.120}", "fails")
         return

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 from penstock import model, tracking
 from penstock.common import files
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
-from penstock.registry import audit
-from penstock.registry.audit import Actor
+from penstock.registry import audit, registration
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -148,17 +147,6 @@ def tag(name: str, version: int, tags: Mapping[str, str], *, tracking_uri: str) 
             store.set_model_version_tag(name, str(version), key, value[:_TAG_LENGTH])
 
 
-def record_event(name: str, version: int, event: str, *, actor: Actor, tracking_uri: str) -> None:
-    """Add an entry on a version to the audit log.
-
-    Raises:
-        ServiceError: If the registry does not take it.
-    """
-    store = tracking.client(tracking_uri)
-    with answers(tracking_uri):
-        audit.record(store, name, event=event, uri=f"models:/{name}/{version}", actor=actor)
-
-
 def fetch(uri: str, *, tracking_uri: str, destination: Path) -> Path:
     """Download a version's folder and check that it is the one that was registered.
 
@@ -203,7 +191,7 @@ def require_as_registered(version: Version, *, tracking_uri: str) -> None:
     store = tracking.client(tracking_uri)
     with answers(tracking_uri):
         log = audit.read(store.get_registered_model(version.name).tags)
-        audit.require_registered(store, log, version, tags=REGISTERED_TAGS)
+        registration.require_registered(store, log, version, tags=REGISTERED_TAGS)
 
 
 def artifacts_of(name: str, version: int, *, tracking_uri: str) -> str:

@@ -29,7 +29,7 @@ _STAND_IN = re.compile("|".join(_VARIABLES))
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Matplotlib from speaking of what does not matter to the reader of a step's log.
+    """Keep Matplotlib from logging what does not matter to the reader of a step's log.
 
     Without a home that can be written it makes a folder of its own, uses it, removes it at exit,
     and says so at length. Its font lacks some scripts, but the page's font draws the text.

@@ -81,7 +81,7 @@ def reading(advantage: Estimate) -> str:
 
 
 def percent(share: float) -> str:
-    """Return `12.3 %`, with more digits near 0 and 100, where they tell."""
+    """Return `12.3 %`, with more digits near 0 and 100, where they matter."""
     if 0 < share < 1e-5:
         return "<0.001 %"
     edge = min(abs(share), abs(1 - share))
@@ -103,7 +103,7 @@ def has_width(estimate: Estimate) -> bool:
 
 
 def digits_of(estimate: Estimate) -> int:
-    """Return how many decimals a figure is worth: one more than tells its interval's ends apart."""
+    """Return how many decimals a figure is worth: one more than its interval's ends differ by."""
     width = estimate.high - estimate.low
     if has_width(estimate):
         return min(8, max(0, 1 + math.ceil(-math.log10(width))))

@@ -21,12 +21,12 @@ class Backend(ABC, Generic[B]):
 
     Attributes:
         owns_unnamed: Whether what serves for a service without a state is a leftover too.
-        obeys_unwritten: Whether traffic can be given back although that could not be written down.
+        applies_unwritten: Whether traffic can be given back though that could not be written down.
         keeps_beside: Whether a version that is gone back from stays up as the candidate.
     """
 
     owns_unnamed: bool
-    obeys_unwritten: bool
+    applies_unwritten: bool
     keeps_beside: bool
 
     @property

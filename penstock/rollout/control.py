@@ -13,7 +13,7 @@ from penstock.records.rollout import ReturnOrder, Rollout
 from penstock.registry import versions
 from penstock.registry.admission import require_return
 from penstock.registry.champion import checked_champion, rollback_target
-from penstock.registry.identity import somebody
+from penstock.registry.identity import current_identity
 from penstock.registry.versions import Version
 from penstock.rollout.journal import Journal, unfinished
 from penstock.rollout.resume import abandon, go_on, settle
@@ -89,14 +89,14 @@ def approve(target: Target) -> str:
             where=f"service {target.service}",
             remedy="Only a step with `hold: true` takes an approval.",
         )
-    journal.approve(here.step, by=somebody().name)
+    journal.approve(here.step, by=current_identity().name)
     return f"version {journal.rollout.candidate} beyond {here.weight} %"
 
 
 def abort(target: Target, *, reason: str, patience: float = 60.0) -> Rollout | None:
     """Roll back the rollout that is under way.
 
-    A controller that runs is asked to: it does so at its next look.
+    A controller that runs does it at its next poll.
 
     Args:
         target: Where the service lives.
@@ -111,7 +111,7 @@ def abort(target: Target, *, reason: str, patience: float = 60.0) -> Rollout | N
     """
     name = _unfinished(target).name
     if target.driven():
-        Journal(target.store(name)).ask_to_abort(reason)
+        Journal(target.store(name)).request_abort(reason)
     until = time.monotonic() + patience
     while target.driven():
         rollout = Journal(target.store(name)).rollout
@@ -163,7 +163,7 @@ def roll_back(
     router = target.router
     with router.exclusive():
         router.open()
-        for ended in settle(target, reason="A rollback was asked for."):
+        for ended in settle(target, reason="A rollback was requested."):
             finished = ended.purpose == "return" and ended.outcome == "promoted"
             if finished and to in (None, ended.candidate):
                 return ended
@@ -180,7 +180,7 @@ def roll_back(
 
 
 def _return_order(chosen: Version, *, spec: DeploymentSpec, tracking_uri: str) -> ReturnOrder:
-    who = somebody()
+    who = current_identity()
     return ReturnOrder(
         service=chosen.name,
         version=chosen.version,

@@ -14,10 +14,10 @@ from penstock.rollout.router import Router
 
 @dataclass(frozen=True)
 class Actions:
-    """What a rollout asks of the registry and tells it.
+    """What a rollout checks in the registry and reports to it.
 
     Attributes:
-        require_admitted: Returns only if the candidate may serve now; it is asked before every move
+        require_admitted: Returns only if the candidate may serve now; called before every move
             and at every look. Raises ServiceError where that cannot be known.
         promoted: Makes the candidate the champion in the registry. Idempotent.
         is_champion: Whether the registry has the candidate as its champion.
@@ -58,7 +58,7 @@ def give_up(
         router: What carries the traffic; its `exclusive()` is held by the caller.
         journal: The rollout.
         version: Its candidate.
-        actions: What it asks of the registry and tells it.
+        actions: Its checks in the registry and reports to it.
         reason: Why.
 
     Raises:
@@ -115,13 +115,13 @@ def promote(router: Router, version: int, *, actions: Actions) -> Move:
 
 
 def roll_back(router: Router, version: int, *, actions: Actions, reason: str) -> Move:
-    """Give the traffic back, tell the registry, and remove the candidate."""
+    """Give the traffic back, report to the registry, and remove the candidate."""
     router.rollback(version)
     outcome, notified = f"Version {version} has no traffic any more and is not the champion.", True
     try:
         actions.rolled_back(reason)
     except PenstockError as error:
-        # The traffic is back, which is what counts; whoever drives the service next tells it.
+        # The traffic is back, which is what counts; whoever drives the service next reports it.
         outcome, notified = f"Version {version} has no traffic any more.", False
         outcome += f" The registry could not be notified: {error}"
     router.clean_up()
@@ -129,7 +129,7 @@ def roll_back(router: Router, version: int, *, actions: Actions, reason: str) ->
 
 
 def go(journal: Journal, move: Move, *, version: int) -> None:
-    """Write a move down, and tell whoever watches."""
+    """Write a move down, and print it."""
     transition = journal.go(
         move.phase,
         reason=move.reason,

@@ -36,9 +36,9 @@ machine, three are a server that does not serve."""
 
 _ATTEMPTS = 5
 _PAUSE = 0.2
-"""Seconds before the registry is asked again, doubled each time: 6 s in all."""
+"""Seconds before the registry is tried again, doubled each time: 6 s in all."""
 
-_DRILL_PASSED = "Every rule passed, but this is a drill: a server with a fault is never promoted."
+_FAULT_PASSED = "Every rule passed, but a fault was injected: such a server is never promoted."
 
 
 class Controller:
@@ -50,8 +50,8 @@ class Controller:
         release: The candidate.
         plan: How it earns its traffic.
         task: The model's task.
-        actions: What it asks of the registry and tells it.
-        prove: Checks the candidate's answers at its own address before anybody else asks it;
+        actions: Its checks in the registry and reports to it.
+        prove: Checks the candidate's answers at its own address before it gets other requests;
             raises ServiceError where they are not the model's.
         ready_timeout: Seconds the candidate may take to become ready.
     """
@@ -163,7 +163,7 @@ class Controller:
         return None
 
     def _aborted(self) -> Move | None:
-        reason = self._journal.abort_asked
+        reason = self._journal.abort_requested
         return None if reason is None else Move("rollback", f"Asked to abort: {reason}")
 
     def _deploy(self) -> Move:
@@ -186,8 +186,8 @@ class Controller:
 
     def _step(self, index: int, reason: str, findings: tuple[Finding, ...] = ()) -> Move:
         if index >= len(self._plan.steps):
-            if self._journal.rollout.drill:
-                return Move("rollback", _DRILL_PASSED, findings=findings)
+            if self._journal.rollout.fault:
+                return Move("rollback", _FAULT_PASSED, findings=findings)
             return Move("promote", reason, weight=100, findings=findings)
         return Move(
             "step", reason, step=index, weight=self._plan.steps[index].weight, findings=findings

@@ -13,7 +13,7 @@ from penstock.registry.versions import Version
 from penstock.rollout.router import Release
 
 
-def fetch(version: Version, *, into: Path, tracking_uri: str, drill: str = "") -> Release:
+def fetch(version: Version, *, into: Path, tracking_uri: str, fault: str = "") -> Release:
     """Return a version as a router takes it, its folder downloaded unless it is here already.
 
     Raises:
@@ -34,7 +34,7 @@ def fetch(version: Version, *, into: Path, tracking_uri: str, drill: str = "") -
         model=version.model,
         folder=folder,
         export=version.export,
-        drill=drill,
+        fault=fault,
     )
 
 

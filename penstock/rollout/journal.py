@@ -37,9 +37,9 @@ _ABORT = "abort"
 
 
 class Journal:
-    """One rollout: the lines of its store, and what people said to it in between.
+    """One rollout: the lines of its store, and people's approvals and aborts in between.
 
-    The first line is the rollout as it was planned, what it was asked for with, and its first
+    The first line is the rollout as it was planned, its inputs, and its first
     transition; each line after it is a transition or an interval. A line that a crash cut short was
     not acted on, and does not count: a rollout has begun once its first line is whole.
 
@@ -77,7 +77,7 @@ class Journal:
 
     @property
     def order(self) -> Order | ReturnOrder | None:
-        """What the rollout was asked for with.
+        """The inputs of the rollout.
 
         None where an earlier release did not keep it, as of a return to an earlier champion.
         """
@@ -177,13 +177,13 @@ class Journal:
         """Return who approved a step that holds, or None."""
         return self._store.note(f"{_APPROVED}-{step}")
 
-    def ask_to_abort(self, reason: str) -> None:
-        """Ask whoever runs this rollout to roll it back."""
+    def request_abort(self, reason: str) -> None:
+        """Leave a note that the rollout is to be rolled back; its controller reads it."""
         self._store.leave(_ABORT, reason)
 
     @property
-    def abort_asked(self) -> str | None:
-        """Why somebody asked to abort, or None."""
+    def abort_requested(self) -> str | None:
+        """Why an abort was requested, or None."""
         return self._store.note(_ABORT)
 
     def _shorten(self) -> None:

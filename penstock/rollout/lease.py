@@ -16,15 +16,15 @@ _log = logging.getLogger(__name__)
 
 SECONDS = 30
 _RENEWALS = 6
-"""Times that a lease is renewed within its duration: whoever looks on learns of one soon."""
+"""Times that a lease is renewed within its duration: a reader sees a renewal soon."""
 
 
 class Lease(ABC):
     """The right to drive one service, renewed by a thread while it is held.
 
     A holder that cannot renew loses it when its duration is over, and may be taken over from. It
-    can go on later and not know: so every action asks first. Every holder has a term, higher than
-    those before: what an earlier one writes is refused where a later term is met.
+    can go on later and not know: so every action checks first. Every holder has a term, higher than
+    those before: what an earlier one writes is refused where a later term is recorded.
 
     Args:
         service: Its name, for messages.

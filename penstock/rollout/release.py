@@ -1,4 +1,4 @@
-"""Releasing a registered version: what is checked, brought up and told around its rollout."""
+"""Releasing a registered version: what is checked, started and reported around its rollout."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
     model itself does. A later one goes through the plan of `deployment.canary` beside the version
     that serves, and is promoted or rolled back. The alias `champion` moves last, if at all.
 
-    What lets the version in is asked before every move and at every look: `registry.admission`.
+    What lets the version in is checked before every move and at every poll: `registry.admission`.
 
     Calling it again with the same order and run goes on where a killed controller stood, or
     returns what that rollout came to. An unfinished rollout of another version is ended first.
@@ -71,7 +71,7 @@ def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
 
     Raises:
         NotApprovedError: If the decision does not approve this registration's model, or people
-            whom the policy asks have not.
+            whom the policy requires have not.
         IntegrityError: If the registered files are not the ones that were approved, or the
             decision is not of what is kept, or the champion is another than it compared with.
         ServiceError: If the port or the service is somebody else's, the registry does not answer,
@@ -99,7 +99,7 @@ def release(target: Target, order: Order, *, run: str, outputs: Outputs) -> Roll
         try:
             rollout = _run(target, journal, order, spec=spec)
         except BaseException:
-            # Whatever ended it is what is told; its record shows how far it came.
+            # What ended it is reported; its record shows how far it came.
             with contextlib.suppress(PenstockError):
                 if journal.exists:
                     _write(journal.rollout, outputs)
@@ -139,12 +139,12 @@ def _begin(target: Target, journal: Journal, order: Order, *, spec: DeploymentSp
     target.router.open()
     # What is fetched before the champion is brought up would be cleaned up with it.
     direct = _serve_champion(target, order, spec=spec)
-    release = release_of(target, order, drill=spec.drill)
-    if direct and spec.drill:
+    release = release_of(target, order, fault=spec.fault_injection)
+    if direct and spec.fault_injection:
         raise InputError(
             f"fault injection needs a champion to compare with. {direct}",
-            where="deployment.drill",
-            remedy="Release a version without a drill first.",
+            where="deployment.fault_injection",
+            remedy="Release a version without it first.",
         )
     journal.begin(
         _planned(target, release, order, spec=spec, name=journal.name, direct=direct),
@@ -195,7 +195,7 @@ def _planned(
         uri=release.uri,
         model=release.model,
         decision=order.registration.decision,
-        drill=spec.drill,
+        fault=spec.fault_injection,
         direct=direct,
         started=datetime.now(UTC),
         plan=spec.canary.model_dump(mode="json"),
@@ -246,10 +246,10 @@ def _champion(order: Order) -> int | None:
     return None if found is None else found.version
 
 
-def release_of(target: Target, order: Order, *, drill: str = "") -> Release:
+def release_of(target: Target, order: Order, *, fault: str = "") -> Release:
     """Return the version that is ordered, fetched and checked."""
     version = versions.registered(order.registration.uri, tracking_uri=order.tracking_uri)
-    return fetch(version, into=target.models, tracking_uri=order.tracking_uri, drill=drill)
+    return fetch(version, into=target.models, tracking_uri=order.tracking_uri, fault=fault)
 
 
 def _check_again(target: Target, order: Order, *, spec: DeploymentSpec) -> Rollout:

@@ -50,7 +50,7 @@ def render(record: Rollout) -> str:
         kind="Rollout",
         status=status.get(record.outcome, "plain"),
         verdict=_verdict(record),
-        notice=_drill(record),
+        notice=_fault(record),
         facts=_facts(record, plan),
         sections=[
             Section("What this means now", _now(record)),
@@ -93,13 +93,13 @@ def _verdict(record: Rollout) -> str:
     return f"{state} {rest}" if rest and "…" not in state else state
 
 
-def _drill(record: Rollout) -> str:
-    if not record.drill:
+def _fault(record: Rollout) -> str:
+    if not record.fault:
         return ""
-    what = words.DRILLS.get(record.drill)
+    what = words.FAULTS.get(record.fault)
     meaning = f": {what}" if what else ""
     return (
-        f'Fault injection: the fault "{record.drill}" was added to the candidate\'s server on '
+        f'Fault injection: the fault "{record.fault}" was added to the candidate\'s server on '
         f"purpose{meaning}. The model itself was not at fault."
     )
 

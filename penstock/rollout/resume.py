@@ -28,7 +28,7 @@ from penstock.rollout.target import Target
 from penstock.serving import parity_check
 
 REPLAYED_ROWS = sample.ROWS
-"""Rows of the holdout that are replayed, and that tell which values the target has."""
+"""Rows of the holdout that are replayed, and that show which values the target has."""
 
 
 def go_on(target: Target, journal: Journal, order: Order | ReturnOrder | None) -> Rollout:
@@ -37,7 +37,7 @@ def go_on(target: Target, journal: Journal, order: Order | ReturnOrder | None) -
     Args:
         target: Where the service lives; its lease is held by the caller.
         journal: A rollout that has begun.
-        order: What it was asked for with; None: not known any more, and it is rolled back.
+        order: Its inputs; None: not known any more, and it is rolled back.
 
     Raises:
         LeaseLostError: If another controller took over.
@@ -49,7 +49,7 @@ def go_on(target: Target, journal: Journal, order: Order | ReturnOrder | None) -
         return abandon(target, journal, order, reason="It has no record of how to continue.")
     spec = DeploymentSpec.parse(order.deployment, where="deployment")
     try:
-        release = _release(target, order, drill=rollout.drill)
+        release = _release(target, order, fault=rollout.fault)
     except ServiceError:
         raise
     except PenstockError as error:
@@ -72,7 +72,7 @@ def go_on(target: Target, journal: Journal, order: Order | ReturnOrder | None) -
 def abandon(
     target: Target, journal: Journal, order: Order | ReturnOrder | None, *, reason: str
 ) -> Rollout:
-    """End a rollout that is not wanted any more; see `ending.give_up`."""
+    """End a rollout that is out of date; see `ending.give_up`."""
     return give_up(
         target.router,
         journal,
@@ -98,7 +98,7 @@ def settle(target: Target, *, reason: str, but: str = "") -> list[Rollout]:
 
 
 def actions_of(journal: Journal, order: Order | ReturnOrder | None) -> Actions:
-    """Return what a rollout asks of the registry and tells it."""
+    """Return a rollout's checks in the registry and reports to it."""
     rollout = journal.rollout
     store = order.tracking_uri if order else ""
     if isinstance(order, ReturnOrder):
@@ -151,13 +151,13 @@ def prove(router: Router, address: Address, order: Order, release: Release, *, r
         )
 
 
-def _release(target: Target, order: Order | ReturnOrder, *, drill: str) -> Release:
+def _release(target: Target, order: Order | ReturnOrder, *, fault: str) -> Release:
     if isinstance(order, Order):
         uri = order.registration.uri
     else:
         uri = f"models:/{order.service}/{order.version}"
     version = versions.registered(uri, tracking_uri=order.tracking_uri)
-    return fetch(version, into=target.models, tracking_uri=order.tracking_uri, drill=drill)
+    return fetch(version, into=target.models, tracking_uri=order.tracking_uri, fault=fault)
 
 
 def _prover(
@@ -247,7 +247,7 @@ def _tell(rollout: Rollout, reason: str, *, tracking_uri: str) -> None:
     try:
         version = versions.registered(rollout.uri, tracking_uri=tracking_uri)
     except InputError:
-        # It was deleted meanwhile: there is nobody to tell it of.
+        # It was deleted meanwhile: there is nothing to report to.
         return
     before = rollout.stable if rollout.champion is None else rollout.champion
     promoted = any(each.phase == "promote" for each in rollout.transitions)

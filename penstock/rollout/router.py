@@ -23,7 +23,7 @@ class Release:
             it lies; a cluster's router takes the artifact from the registry.
         export: Digest that the ONNX form inside the folder must have; empty: there is none, and
             scikit-learn answers.
-        drill: The fault to put into its server on purpose; empty: none.
+        fault: The fault to put into its server on purpose; empty: none.
     """
 
     version: int
@@ -31,7 +31,7 @@ class Release:
     model: str
     folder: Path
     export: str = ""
-    drill: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Observation:
     """A reading of a router's counters, which only ever grow.
 
     Attributes:
-        epoch: Another one than before means that the counters began anew (the splitter was
+        epoch: Another one than before means that the counters began anew (the proxy was
             restarted): nothing is to be subtracted from this reading.
         arms: What each version that is up has answered to requests that were its own.
         pairs: What stable version and candidate answered to mirrored requests, since this
@@ -150,7 +150,7 @@ class Router(Protocol):
     """One service: a stable version, and at most one candidate beside it.
 
     Every action is idempotent: repeated after a crash of its caller, it leads to the same state.
-    Actions on traffic return when the new weights are in effect, not when they were asked for.
+    Actions on traffic return when the new weights are in effect, not when they were requested.
     Every action needs `exclusive()` to be held and raises `LeaseLostError`, without having
     acted, when it is not any more.
     """
@@ -231,7 +231,7 @@ class Router(Protocol):
         ...
 
     def mend(self) -> None:
-        """Start again what has died and should run: splitter, stable version, candidate."""
+        """Start again what has died and should run: proxy, stable version, candidate."""
         ...
 
     def promote(self, version: int) -> None:

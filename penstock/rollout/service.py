@@ -114,8 +114,8 @@ class Service(Generic[A, S]):
         if role is None:
             if self.stable == release.version:
                 raise InputError(
-                    f"version {release.version} is the stable one, from other files or with a "
-                    "drill",
+                    f"version {release.version} is the stable one, from other files or with "
+                    "fault injection",
                     where=self._where,
                     remedy="Register the model as a version of its own.",
                 )
@@ -263,16 +263,16 @@ class Service(Generic[A, S]):
 
         Raises:
             LeaseLostError: If the lease is lost; nothing has changed.
-            ServiceError: If it cannot be written down. Where the backend obeys all the same, the
-                traffic is back, and stays so until another controller takes over, which finds what
-                was written last: a full disk does not keep users from it.
+            ServiceError: If it cannot be written down. Where the backend applies it all the same,
+                the traffic is back, and stays so until another controller takes over, which finds
+                what was written last: a full disk does not keep users from it.
         """
         try:
             self._store.save(**changes)
         except LeaseLostError:
             raise
         except ServiceError:
-            if self._backend.obeys_unwritten:
+            if self._backend.applies_unwritten:
                 self._store.state = self.state.model_copy(update=changes)
                 self._backend.apply()
             raise
@@ -337,7 +337,7 @@ class Service(Generic[A, S]):
 
     def _forget_unused(self) -> None:
         """Forget a state that was opened for what then did not come."""
-        # What ended the command is told; whoever comes next forgets what could not be forgotten.
+        # What ended the command is reported; the next one forgets what could not be forgotten.
         with contextlib.suppress(PenstockError):
             # As it is kept: a write may have come through although its answer was lost.
             if self._store.load() and not self.state.roles():

@@ -59,14 +59,14 @@ def check(
     Labels must be equal, probabilities equal within 1e-9.
 
     Args:
-        address: The server that is asked, for example `Address("http://127.0.0.1:40001")`.
+        address: The server, for example `Address("http://127.0.0.1:40001")`.
         service: The model's name in requests.
         scorer: The same model in this process.
         sample: Raw rows, as `sample_rows` returned them.
         log: Returns the end of the server's log, which is quoted when it fails.
 
     Raises:
-        ServiceError: Naming the first row whose answer differs, or what was said instead, by
+        ServiceError: Naming the first row whose answer differs, or the error instead, by
             whoever answers there: any answer that is not one of a model server is a failure.
     """
     names = [column.name for column in scorer.record.columns]
@@ -89,7 +89,7 @@ def check(
 
 
 def curl_line(deployment: Deployment, *, holdout: Path) -> str:
-    """Return a line that, pasted into a shell, asks the deployment about one holdout row.
+    """Return a line that, pasted into a shell, sends the deployment one holdout row.
 
     Raises:
         ServiceError: If the deployment does not answer.

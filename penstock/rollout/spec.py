@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
 from penstock.common.secrets import is_reference
 from penstock.records.spec import Spec
 
-Drill = Literal[
+Fault = Literal[
     "",
     "errors",
     "slow",
@@ -29,7 +30,7 @@ class ShadowSpec(Spec):
     share: float = Field(
         default=1.0, ge=0, le=1, description="Share of requests that is copied; 0 leaves it out"
     )
-    min_pairs: int = Field(default=300, ge=1, description="Requests both must have been asked")
+    min_pairs: int = Field(default=300, ge=1, description="Requests that both must have got")
     min_seconds: float = Field(default=0, ge=0, description="Seconds it lasts at least")
     max_wait: float = Field(
         default=300, gt=0, description="Seconds after which inconclusive means rollback"
@@ -170,9 +171,9 @@ _PREDICTIONS = f'{_USERS},protocol=~"v1|v2|mlflow"'
 
 
 class QueriesSpec(Spec):
-    """What Prometheus is asked of users' requests, in PromQL.
+    """The queries about users' requests, in PromQL.
 
-    `{namespace}`, `{service}` and `{version}` are put in. Counters are asked for as they are, one
+    `{namespace}`, `{service}` and `{version}` are put in. Counters are queried as they are, one
     series or more for each pod, each with the label `pod`; how they grew is worked out here.
     """
 
@@ -283,7 +284,7 @@ class KserveSpec(Spec):
     )
     hostname: str = Field(
         default="",
-        description="Host that users call it by; empty: any, told apart by the path. "
+        description="Host that users call it by; empty: any, distinguished by the path. "
         "kserve-gateway only: elsewhere KServe names it",
     )
     runtime: str = Field(default="penstock", description="ServingRuntime of the model servers")
@@ -306,6 +307,8 @@ class KserveSpec(Spec):
 
 class DeploymentSpec(Spec):
     """How a registered version is brought to users."""
+
+    FORMER: ClassVar[Mapping[str, str]] = {"drill": "fault_injection"}
 
     router: Literal["local", "kserve", "kserve-gateway", "kserve-knative", "kserve-native"] = Field(
         default="local",
@@ -338,7 +341,7 @@ class DeploymentSpec(Spec):
         description="Rollouts that have ended whose journals are kept where the service lives; "
         "what the registry keeps of them stays",
     )
-    drill: Drill = Field(
+    fault_injection: Fault = Field(
         default="",
         description="A fault to inject into the candidate's server, to see it rolled back",
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from penstock.records.base import Record, Value
+from penstock.records.base import Record, Value, renamed
 from penstock.records.rollout import HistogramBuckets
 from penstock.rollout.lease import Lease
 from penstock.rollout.router import Routing
@@ -22,7 +22,12 @@ class Arm(Value):
     uri: str = Field(description="`models:/name/version`")
     model: str = Field(description="Digest that its folder must have")
     export: str = Field(default="", description="Digest of its ONNX form; empty: it has none")
-    drill: str = Field(default="", description="The fault put in on purpose; empty: none")
+    fault: str = Field(default="", description="The fault that is injected; empty: none")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_releases(cls, given: Any) -> Any:
+        return renamed(given, fault="drill")
 
     def same(self, other: Arm) -> bool:
         """Return whether both are one version served one way, wherever its files lie."""
@@ -34,7 +39,7 @@ class Arm(Value):
 
 
 def _identity(arm: Arm) -> tuple[object, ...]:
-    return arm.version, arm.uri, arm.model, arm.export, arm.drill
+    return arm.version, arm.uri, arm.model, arm.export, arm.fault
 
 
 class Lost(Value):

@@ -82,7 +82,7 @@ def target_of(
             deployment's.
 
     Raises:
-        InputError: If `service` cannot be the name of one there, or the plan asks for what that
+        InputError: If `service` cannot be the name of one there, or the plan needs what that
             router cannot do.
         ServiceError: If it is a cluster's, and none is known here.
     """

@@ -50,7 +50,7 @@ class Watch:
     def look(self) -> Interval:
         """Return what was seen since the last look.
 
-        A splitter that died is started again; what it had counted since the last look is lost.
+        A proxy that died is started again; what it had counted since the last look is lost.
 
         Raises:
             ServiceError: If it does not come back.

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from penstock.records.rollout import ArmSummary, Finding, Rollout, Transition, Verdict, total
 from penstock.rollout.spec import CanarySpec
 
-DRILLS = {
+FAULTS = {
     "errors": "one in twenty requests fails with a 500",
     "slow": "its responses take three times as long",
     "crash-at-start": "its server dies before it is ready",
@@ -62,7 +62,7 @@ _LABEL = 13
 def headline(record: Rollout) -> str:
     """Return which version was promoted or rolled back and why, or where its rollout is."""
     sentence = state(record)
-    return f"Fault injection ({record.drill}): {sentence}" if record.drill else sentence
+    return f"Fault injection ({record.fault}): {sentence}" if record.fault else sentence
 
 
 def state(record: Rollout) -> str:

@@ -1,4 +1,4 @@
-"""`python -m penstock.serving`: serve one model until told to stop."""
+"""`python -m penstock.serving`: serve one model until SIGTERM."""
 
 from __future__ import annotations
 

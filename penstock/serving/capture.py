@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, BinaryIO, Literal
 
 import orjson
@@ -25,6 +25,10 @@ from penstock.processes.supervised import Supervised
 Kind = Literal["predictions", "feedback"]
 
 _END = None
+
+_PAUSE = 0.02
+"""Seconds for which rows are gathered before they are written: to wake a thread for each request
+costs more than to write its rows."""
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,7 @@ class Capture:
         self._queue: SimpleQueue[tuple[Kind, Rows | Truths, int] | None] = SimpleQueue()
         self._pending = 0
         self._lock = threading.Lock()
+        self._closing = threading.Event()
         self.thread = Supervised("capture", self._run)
         self.thread.start()
 
@@ -166,6 +171,7 @@ class Capture:
 
     def close(self) -> None:
         """Write what is waiting, then close the files."""
+        self._closing.set()
         self._queue.put(_END)
         self.thread.join()
 
@@ -184,7 +190,7 @@ class Capture:
             self._dropped(rows)
 
     def _run(self) -> None:
-        while (entry := self._queue.get()) is not _END:
+        while (entry := self._next()) is not _END:
             kind, item, weight = entry
             try:
                 self._write(kind, item)
@@ -195,12 +201,21 @@ class Capture:
             with contextlib.suppress(OSError):
                 file.close()
 
+    def _next(self) -> tuple[Kind, Rows | Truths, int] | None:
+        try:
+            return self._queue.get_nowait()
+        except Empty:
+            entry = self._queue.get()
+        if entry is not _END:
+            self._closing.wait(_PAUSE)
+        return entry
+
     def _write(self, kind: Kind, item: Rows | Truths) -> None:
         rows = len(item.labels)
         try:
             self._files[kind].write(item.lines(), flush=self._queue.empty())
         except OSError:
-            # A full disk is no surprise; what is not is told by the thread's supervisor.
+            # A full disk is expected; anything else is reported by the thread's supervisor.
             self._dropped(rows)
         except BaseException:
             self._dropped(rows)

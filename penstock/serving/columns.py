@@ -1,6 +1,6 @@
 """The columns of a request as the arrays that a scorer takes.
 
-What a value means is said by `penstock.data.types`; here is what a server adds: whose request it is
+What a value means is in `penstock.data.types`; here is what a server adds: whose request it is
 that holds a value which does not fit, and which values training did not see.
 """
 

@@ -68,7 +68,7 @@ class ConnectionTimer:
     def body_begins(self) -> None:
         """The head is there."""
         self.idle_since = None
-        # Whoever answers has the first word on a body that is late.
+        # The handler comes first where a body is late: it sends its own error.
         self._read_within(self._body_seconds + 1)
 
     def request_ends(self) -> None:

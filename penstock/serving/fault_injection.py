@@ -287,7 +287,7 @@ def main(arguments: Sequence[str]) -> int:
             crash_after=options.after if fault == "crash-later" else None,
         )
 
-    return launch.run(options, build=build, notes={"drill": fault})
+    return launch.run(options, build=build, notes={"fault_injection": fault})
 
 
 def _crash() -> None:

@@ -22,7 +22,7 @@ class FeedbackAccess:
 
     Attributes:
         token_file: File with the token, read anew each time, so that it may change or come later;
-            None: none is asked for.
+            None: none is required.
         loopback: Whether the server listens on loopback alone.
     """
 

@@ -100,7 +100,7 @@ def parser(prog: str, description: str) -> argparse.ArgumentParser:
 def run(
     options: argparse.Namespace, *, build: Build | None = None, notes: Mapping[str, Any] = {}
 ) -> int:
-    """Load what `options` name and serve it until told to stop; return the exit code.
+    """Load what `options` name and serve it until SIGTERM; return the exit code.
 
     Args:
         options: From `parser`.

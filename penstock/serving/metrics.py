@@ -220,7 +220,7 @@ class ServingMetrics:
         self._threads.watched.append(thread)
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
-        """Return everything in the format that an `accept` header asks for, and its type."""
+        """Return everything in the format that an `accept` header prefers, and its type."""
         encoder, content_type = choose_encoder(accept)
         return encoder(self._registry), content_type
 

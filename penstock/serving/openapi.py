@@ -145,7 +145,7 @@ def _tables(record: Model, at_most: int | None = None) -> list[dict[str, Any]]:
         for field in ("instances", "inputs")
         for row in (_row(record), _list(record))
     ]
-    # That all columns have the same length cannot be said, so one row stands for any number.
+    # OpenAPI cannot express that all columns have one length, so one row stands for any number.
     return [*forms, _object({"inputs": _object(one)})]
 
 

@@ -23,7 +23,7 @@ def sample_rows(holdout: Path, *, rows: int) -> dict[str, list[Any]]:
     """Return up to `rows` rows of a dataset, evenly spread over it: the values of each column.
 
     They are read from the sample that `split` wrote beside the holdout. Where it holds fewer than
-    are asked for, or there is none, the same rows are read from Parquet.
+    are requested, or there is none, the same rows are read from Parquet.
 
     Raises:
         InputError: If the folder is not a dataset or holds no row, or Parquet is to be read and
@@ -85,7 +85,7 @@ def _from_parquet(holdout: Path, record: Dataset, *, rows: int) -> dict[str, lis
     except ModuleNotFoundError as error:
         held = record.sample.rows if record.sample else 0
         raise InputError(
-            f"{rows:,} rows of the holdout are asked for, {held:,} can be read without pyarrow, "
+            f"{rows:,} rows of the holdout are requested, {held:,} can be read without pyarrow, "
             "which is not installed here",
             where=str(holdout),
             remedy=f"Ask for at most {held:,} (deployment.smoke_rows)."

@@ -30,7 +30,7 @@ def probe(model: Path, *, holdout: Path, policy: Policy, output: Path) -> Operat
     """Start the model server with a candidate, ask it single rows, and write what was measured.
 
     The server is the one that a release starts, with the ONNX form where the model has one that
-    holds. Rows are asked one after another over HTTP on loopback, on one connection; each answer is
+    holds. Rows are sent one after another over HTTP on loopback, on one connection; each answer is
     compared with the model's own, which scores all rows at once. It ends whatever happens.
 
     Args:
@@ -139,7 +139,7 @@ def _ask(server: TemporaryServer, model: Path, *, holdout: Path, requests: int) 
 
 def _first(found: Sequence[str], compared: int) -> str:
     place = next((number for number, text in enumerate(found) if text), None)
-    return "" if place is None else f"row {place % compared + 1} of those asked: {found[place]}"
+    return "" if place is None else f"row {place % compared + 1} of those sent: {found[place]}"
 
 
 def _row(answer: Prediction, row: int) -> Prediction:

@@ -2,7 +2,7 @@
 
 The id joins an answer with a label that comes later. A mirrored copy, a replayed row and the
 release step's probe are counted apart from what users send. Anybody can write such a header, so its
-value is a key that only the rollout knows, made from the service's token. A model server is told
+value is a key that only the rollout knows, made from the service's token. A model server gets
 the key's digest alone, which may stand in its command line.
 """
 
@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
+from collections.abc import Iterator
 
 REQUEST_ID = "x-request-id"
 """Names a request; made where a client gives none."""
@@ -32,6 +34,34 @@ ROLLOUT = (MIRROR, REPLAY, SMOKE)
 _PURPOSE = b"penstock: requests of the rollout's own"
 
 
+def _new_ids() -> Iterator[str]:
+    """Yield ids of 128 random bits, of which the system is asked for 256 at a time.
+
+    A call for random bytes costs more than all the rest of an id.
+    """
+    while True:
+        pool = os.urandom(_POOL)
+        for start in range(0, _POOL, _ID):
+            yield pool[start : start + _ID].hex()
+
+
+_ID = 16
+_POOL = 256 * _ID
+_ids = _new_ids()
+
+
+def new_request_id() -> str:
+    """Return an id that nobody can guess, 32 hexadecimal digits, of this process alone.
+
+    Not for several threads at once, nor for a process that goes on in two after a fork.
+
+    Example:
+        >>> len(new_request_id())
+        32
+    """
+    return next(_ids)
+
+
 def request_id_of(given: bytes) -> str:
     """Return a client's id if it is printable ASCII of at most 128 characters, else nothing."""
     if 0 < len(given) <= MAX_ID_LENGTH and given.isascii():
@@ -44,7 +74,7 @@ def request_id_of(given: bytes) -> str:
 def key_of(token: str) -> str:
     """Return the key that marks requests of a service's rollouts, 64 hexadecimal digits.
 
-    It is the HMAC of a fixed text (RFC 2104, SHA-256), so that it does not tell the token.
+    It is the HMAC of a fixed text (RFC 2104, SHA-256), so that it does not reveal the token.
 
     Example:
         >>> len(key_of("the token of the service"))
@@ -54,7 +84,7 @@ def key_of(token: str) -> str:
 
 
 def digest_of(key: str) -> str:
-    """Return what a server is told of a key: `sha256:` and 64 hexadecimal digits."""
+    """Return what a server is given of a key: `sha256:` and 64 hexadecimal digits."""
     return f"sha256:{_sha256(key.encode())}"
 
 

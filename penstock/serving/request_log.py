@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -12,7 +11,14 @@ from penstock.serving.capture import Capture, Rows
 from penstock.serving.feedback import Memory
 from penstock.serving.feedback_access import FeedbackAccess
 from penstock.serving.metrics import ServingMetrics
-from penstock.serving.request_headers import MIRROR, REPLAY, SMOKE, RolloutKey, request_id_of
+from penstock.serving.request_headers import (
+    MIRROR,
+    REPLAY,
+    SMOKE,
+    RolloutKey,
+    new_request_id,
+    request_id_of,
+)
 from penstock.serving.service import Outcome
 
 Headers = Mapping[bytes, bytes]
@@ -29,7 +35,7 @@ class RequestContext:
         mirrored: Whether it is a copy of a request that another version answers.
         replayed: Whether a rollout sent it rather than a user.
         smoke: Whether it is the release step's own probe.
-        protocol: What it speaks; `other` until its path is known.
+        protocol: Of the request; `other` until its path is known.
         status: The status that it is answered with.
         size: Bytes of its body.
     """
@@ -47,7 +53,7 @@ class RequestContext:
     def of(cls, headers: Headers, *, key: RolloutKey) -> RequestContext:
         """Return the context of a request with these headers; a rollout's must hold its key."""
         return cls(
-            request_id=request_id_of(headers.get(b"x-request-id", b"")) or uuid.uuid4().hex,
+            request_id=request_id_of(headers.get(b"x-request-id", b"")) or new_request_id(),
             mirrored=key.matches(headers.get(_MIRROR, b"")),
             replayed=key.matches(headers.get(_REPLAY, b"")),
             smoke=key.matches(headers.get(_SMOKE, b"")),

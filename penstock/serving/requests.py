@@ -40,11 +40,11 @@ _MLFLOW_FIELDS = _MLFLOW_FORMS | {"params"}
 
 @dataclass(frozen=True)
 class Output:
-    """A tensor that a v2 request asks for.
+    """A tensor that a v2 request names as an output.
 
     Attributes:
         name: Its name.
-        binary: Whether it is wanted as bytes after the JSON.
+        binary: Whether it is requested as bytes after the JSON.
     """
 
     name: str
@@ -115,7 +115,7 @@ def v2_columns(
     A null in a tensor's JSON data stands for a missing value, in binary data NaN.
     `parameters.content_type`, as MLServer's clients send it, may be `pd`, `np` or `str` for the
     request and what fits the column for a tensor. The model's name and version in the body are let
-    pass, as KServe and Triton do: the path says which model is asked, and the answer which version
+    pass, as KServe and Triton do: the path names the model, and the answer which version
     answered.
 
     Args:
@@ -138,10 +138,10 @@ def v2_columns(
 
 
 def v2_outputs(request: Mapping[str, Any], *, names: Sequence[str]) -> list[Output]:
-    """Return the tensors that a v2 request asks for; all where it names none.
+    """Return the tensors that a v2 request names as outputs; all where it names none.
 
     Raises:
-        RequestError: If it asks for one that the model does not give, or for a form that is not
+        RequestError: If it names one that the model does not give, or a form that is not
             given.
     """
     parameters = parameters_of(request, where="the request")

@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from penstock.serving.service import Limits
 
 LEAVE_SECONDS = 0.5
-"""How long a server that was told to stop goes on answering, so that clients who keep their
-connection are told to leave it. Closed at once, it would lose what they are about to send."""
+"""How long a server that is stopped goes on answering, so that clients who keep their
+connection get `connection: close`. Closed at once, it would lose what they are about to send."""
 
 IDLE_SECONDS = 65
 """How long a connection without a request is kept: longer than the proxies before it keep theirs,
 which would else send a request into one that is being closed."""
 
 STOP_SECONDS = 30
-"""How long requests that were accepted may take once the server was told to stop."""
+"""How long requests that were accepted may take once the server is stopped."""
 
 
 class Application(Protocol):
@@ -64,7 +64,7 @@ def serve(application: Application, limits: Limits, *, host: str, port: int) -> 
         http=partial(  # type: ignore[arg-type]
             _LimitedProtocol, connections=Connections(limits.connections), seconds=limits.seconds
         ),
-        # A request that asks for a websocket is then answered as if it did not.
+        # A request for a websocket is then answered as any other.
         ws="none",
         log_config=None,
         # A line for each request and each probe would fill a laptop's disk in weeks.
@@ -171,7 +171,7 @@ class _Server(uvicorn.Server):
         self._application = application
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop, after a while in which clients are asked to leave."""
+        """Stop, after a while in which clients get `connection: close`."""
         self._application.drain()
         deadline = asyncio.get_running_loop().time() + LEAVE_SECONDS
         while asyncio.get_running_loop().time() < deadline and not self.force_exit:

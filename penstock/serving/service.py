@@ -128,7 +128,7 @@ class Service:
 
         Args:
             body: The body.
-            protocol: What it speaks.
+            protocol: Of the request.
             header_length: How many bytes of it are JSON, binary tensors being the rest; None: all
                 are.
             csv: Whether it is a CSV table, which MLflow's protocol has beside JSON.

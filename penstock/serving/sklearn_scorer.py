@@ -1,8 +1,8 @@
-"""A scikit-learn model asked without its `ColumnTransformer`, which costs ten times the estimator.
+"""A scikit-learn model run without its `ColumnTransformer`, which costs ten times the estimator.
 
 Nine tenths of what scikit-learn takes for a row go into cutting a data frame into groups of columns
 and checking each of them again. The values of a request have been checked and typed, so that what
-is left is a few lines of numpy for each of our own features. The estimator is asked as ever.
+is left is a few lines of numpy for each of our own features. The estimator is called as ever.
 """
 
 from __future__ import annotations
@@ -169,7 +169,7 @@ def _key(level: Any) -> Any:
 def _times(parts: Sequence[Sequence[str]], names: Sequence[str]) -> Block:
     from penstock.features.transformers import datetime_part
 
-    def block(columns: Columns, rows: int) -> np.ndarray:  # noqa: ARG001
+    def block(columns: Columns, _rows: int) -> np.ndarray:
         return np.column_stack(
             [
                 datetime_part(times_of(columns[name]), part)

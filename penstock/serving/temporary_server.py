@@ -1,4 +1,4 @@
-"""A model server for a while: started, asked, and ended whatever happens."""
+"""A model server for a while: started, used, and ended whatever happens."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from typing import Any
 from penstock.serving.request_errors import RequestError, kind, show
 
 # Triton's extensions that ask for another answer, or for data from elsewhere: to ignore one would
-# answer something else than was asked.
+# answer something else than was requested.
 _CHANGE_THE_MEANING = ("classification", "shared_memory_region")
 
 

@@ -88,7 +88,7 @@ def _weights(model: Path, record: Model) -> tuple[list[Any], list[float]] | None
     if record.task == "regression":
         mean = target.profile.mean
         return None if mean is None else ([mean], [1.0])
-    # An older release: the profile tells the rows of ten classes.
+    # An older release: the profile has the rows of ten classes.
     rows = {as_label(target, level.value): float(level.rows) for level in target.profile.top}
     counts = [rows.get(label, 0.0) for label in record.classes]
     return (list(record.classes), counts) if sum(counts) == dataset.rows else None

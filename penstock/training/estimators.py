@@ -96,7 +96,7 @@ def suggest(trial: Trial, name: CandidateName, *, task: Task) -> dict[str, Any]:
 
 
 def distinct(parameters: Parameters, *, widths: Sequence[int]) -> tuple[tuple[str, object], ...]:
-    """Return what tells a setting from others: of few features several shares are one number.
+    """Return what identifies a setting: of few features several shares are one number.
 
     Args:
         parameters: A setting of a family.

@@ -195,7 +195,7 @@ def _prepare(problem: Problem, pair: Indices) -> Fold:
     transformer = clone(problem.transformer)
     x = np.array(transformer.fit_transform(problem.frame.iloc[rows]), dtype=np.float64)
     x_out = np.array(transformer.transform(problem.frame.iloc[rows_out]), dtype=np.float64)
-    # A feature known in other folds only tells nothing here, and scikit-learn 1.9's histograms
+    # A feature known in other folds only is constant here, and scikit-learn 1.9's histograms
     # stumble over a column that is all NaN.
     empty = np.isnan(x).all(axis=0)
     x[:, empty] = x_out[:, empty] = 0.0

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-    from penstock.data.split.repeats import Repeats
+    from penstock.data.split.known_rows import KnownRows
+    from penstock.data.split.repeats import Copies
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Problem:
     """A training part, ready to learn from.
 
     Args:
-        task: What the target asks for.
+        task: What is predicted.
         target: The target's name.
         dataset: The training part's record.
         features: The record of the fitted features.
@@ -44,7 +45,7 @@ class Problem:
         positive: Binary task: the class that is scored.
         split: How the holdout was cut off, if known.
         split_values: The values of the split's column, if it has one.
-        repeats: Which rows are copies of others; None where no row repeats.
+        rows: What is known of the rows.
     """
 
     task: Task
@@ -59,7 +60,12 @@ class Problem:
     positive: Label | None
     split: Split | None
     split_values: np.ndarray | None
-    repeats: Repeats | None = None
+    rows: KnownRows
+
+    @property
+    def repeats(self) -> Copies | None:
+        """Which rows are copies of others; None where no row repeats."""
+        return self.rows.copies
 
     @property
     def judged(self) -> np.ndarray:
@@ -104,8 +110,11 @@ def read_problem(
         InputError: If the target is absent, constant, null in some row, infinite or does not fit
             the task, the task is not the split's, or the positive class is not one of its values.
         IntegrityError: If the features were fitted on other data or for another target, or were
-            altered since; or if the split is of another dataset or for another target.
+            altered since; if the split is of another dataset or for another target; or if the rows
+            are not the ones that the part's record names.
     """
+    from penstock.data.split.known_rows import read_known_rows
+
     dataset = read_dataset(train)
     resolved = _task(dataset, target=target, task=task, split=split)
     record, transformer = _read_features(features, dataset=dataset, target=target)
@@ -134,7 +143,9 @@ def read_problem(
         positive=scored,
         split=split,
         split_values=_split_values(table, split),
-        repeats=_repeats(train, dataset, target=target, task=resolved, split=split),
+        rows=read_known_rows(
+            train, dataset, target=target, regression=resolved == "regression", split=split
+        ),
     )
 
 
@@ -155,23 +166,6 @@ def _task(dataset: Dataset, *, target: str, task: str, split: Split | None) -> T
             remedy="Leave it at auto, or split the data again for this task.",
         )
     return resolve_task(dataset, target=target, task=split.task)
-
-
-def _repeats(
-    train: Path, dataset: Dataset, *, target: str, task: Task, split: Split | None
-) -> Repeats | None:
-    if split is not None and not split.duplicate_rows and not split.copied_rows:
-        return None
-    from penstock.data.split.table_hashes import read_repeats
-
-    return read_repeats(
-        train,
-        dataset,
-        target=target,
-        column="" if split is None else split.column,
-        regression=task == "regression",
-        setting="auto" if split is None else split.repeats,
-    )
 
 
 def _unique(values: np.ndarray) -> np.ndarray:

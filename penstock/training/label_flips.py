@@ -29,11 +29,11 @@ FAR = 0.1
 """Share of a part's labels that must look flipped beyond elsewhere, however sure that is."""
 
 INFORMED = 0.4
-"""How much a model must know of a part to tell a flipped label there: 1 is all, 0 a coin."""
+"""How much a model must know of a part to find a flipped label there: 1 is all, 0 a coin."""
 
 _EVEN = 0.5
 _TELLING = 0.6
-"""Areas under the ROC curve: what guessing gives, and what a model needs elsewhere to be heard."""
+"""Areas under the ROC curve: what guessing gives, and what a model needs elsewhere to count."""
 
 MOST = 10
 """Suspects that are looked for."""

@@ -42,11 +42,11 @@ def training_health(
     probabilities = _matrix(winner.predictions[chosen])
     parts = subgroups_of(frame.iloc[rows])
     ordering = linear.predictions[chosen] if problem.task == "binary" else None
-    suspects, poisoned = find_flipped_labels(truth, probabilities, parts, linear=ordering)
+    suspects, flipped = find_flipped_labels(truth, probabilities, parts, linear=ordering)
     return TrainingHealth(
         rows=len(truth),
         label_noise=label_noise(truth, probabilities),
-        poisoned=poisoned,
+        flipped_labels=flipped,
         suspects=tuple(Suspect(name=s.name, rows=s.rows, flipped=s.flipped) for s in suspects),
         parts=sum(len(part.names) for part in parts),
     )

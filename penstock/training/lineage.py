@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock.data.profile.reference import SHARED, reference_of
 from penstock.records.dataset import FILE_NAME as DATASET_NAME
-from penstock.records.dataset import Column, Dataset, ProfiledColumn, Split
+from penstock.records.dataset import Dataset, ProfiledColumn, Split
 from penstock.records.health import FILE_NAME as HEALTH_NAME
 from penstock.records.health import SPLIT_NAME, TrainingHealth
 from penstock.records.reference import FILE_NAME as REFERENCE_NAME
 from penstock.records.reference import ROWS_NAME
+
+if TYPE_CHECKING:
+    from penstock.data.split.known_rows import KnownRows
 
 
 def write_lineage(
@@ -21,7 +25,7 @@ def write_lineage(
     split: Split | None,
     health: TrainingHealth,
     target: str,
-    known: float = 0.0,
+    rows: KnownRows,
     hashes: bool = True,
 ) -> None:
     """Write records of the training part into a model folder, under the model's digest.
@@ -36,28 +40,24 @@ def write_lineage(
         split: The record of the split that it comes from.
         health: What training saw of its labels.
         target: The column that is predicted, whose classes are listed, however few rows hold one.
+        rows: What is known of its rows.
         hashes: Whether to write `rows.npy`, and values that few rows hold.
-        known: Share of fresh rows that would equal one of them by chance.
     """
-    complete = _write_hashes(model, train, dataset) if hashes else True
-    reference_of(train, complete=complete, known=known).write(model / REFERENCE_NAME)
+    if hashes:
+        _write_hashes(model / ROWS_NAME, rows)
+    complete = rows.complete or not hashes
+    reference_of(train, complete=complete, known=rows.known).write(model / REFERENCE_NAME)
     (dataset if hashes else _without_rare(dataset, target)).write(model / DATASET_NAME)
     health.write(model / HEALTH_NAME)
     if split is not None:
         split.write(model / SPLIT_NAME)
 
 
-def _write_hashes(model: Path, train: Path, dataset: Dataset) -> bool:
-    """Write hashes of the rows, and return whether they are those of all rows."""
+def _write_hashes(path: Path, rows: KnownRows) -> None:
     import numpy as np
 
-    from penstock.data.hashing.rows import kept, row_hashes
-
-    columns = tuple(Column(name=c.name, type=c.type) for c in dataset.columns)
-    hashes, complete = kept(row_hashes(train, columns))
-    with (model / ROWS_NAME).open("wb") as stream:
-        np.save(stream, hashes.astype("<u8"), allow_pickle=False)
-    return complete
+    with path.open("wb") as stream:
+        np.save(stream, rows.hashes.astype("<u8"), allow_pickle=False)
 
 
 def _without_rare(dataset: Dataset, target: str) -> Dataset:

@@ -51,7 +51,7 @@ class Plan:
 class PolicyCheck(Protocol):
     """What refuses a policy that cannot judge a training: `penstock.gate.policy.Policy.check`.
 
-    The gate comes after training, so whoever asks for both hands it over.
+    The gate comes after training, so the caller of both hands it over.
     """
 
     def __call__(self, *, columns: Sequence[str], target: str, task: Task, metric: str) -> None:
@@ -73,7 +73,7 @@ def plan_of(
         spec: What the project says of the training.
         train: The training part, whose columns the value of a row may need.
         value: What decisions are worth; it sets the threshold.
-        check: What refuses a policy that does not fit; None: nothing is asked.
+        check: What refuses a policy that does not fit; None: nothing is checked.
 
     Raises:
         InputError: If the metric, the class weight, the threshold or the policy does not fit the

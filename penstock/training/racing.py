@@ -3,7 +3,7 @@
 Weak settings are dropped fold by fold, as in Hoeffding races (Maron and Moore 1994) and F-race
 (Birattari and others 2002), not by halving their number.
 Settings are scored on the same folds, so what makes a fold hard for all of them cancels out in the
-differences fold by fold: they tell two settings apart where the scores' own deviation would not.
+differences fold by fold: they separate two settings where the scores' own deviation would not.
 """
 
 from __future__ import annotations

@@ -76,7 +76,8 @@ def train(
 
     Raises:
         InputError: If the data, the metric or a setting does not fit the task; nothing is written.
-        IntegrityError: If the features were fitted on other data.
+        IntegrityError: If the features were fitted on other data, or the rows are not the ones that
+            the training part's record names.
         ServiceError: If MLflow does not answer; this is found out before the search starts.
     """
     from sklearn.exceptions import ConvergenceWarning
@@ -114,8 +115,8 @@ def train(
             split=split,
             health=health,
             target=target,
+            rows=problem.rows,
             hashes=spec.carry_rows,
-            known=0.0 if problem.repeats is None else problem.repeats.known,
         )
         files.write_text(report, render(outcome))
     best = outcome.search.best.attempt

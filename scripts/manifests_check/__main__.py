@@ -132,7 +132,7 @@ def builder() -> Callable[[Path], str]:
     """Return what builds a kustomization: `kustomize`, or the one inside `kubectl`.
 
     Raises:
-        CannotCheckError: Neither is there, or it is older than versions.env asks for.
+        CannotCheckError: Neither is there, or it is older than versions.env requires.
     """
     if shutil.which("kustomize"):
         command, text = ["kustomize", "build"], _output("kustomize", "version")

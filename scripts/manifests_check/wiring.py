@@ -77,7 +77,7 @@ def _open_rules(policy: Resource) -> Iterator[Finding]:
 
 
 def known_peers(resources: Sequence[Resource]) -> Iterator[Finding]:
-    """Who comes from another namespace is told by that namespace's name, and by what it is there.
+    """A client from another namespace is identified by that namespace's name and its labels there.
 
     Anybody may put a label on a pod; the label with a namespace's name is the API server's.
     """

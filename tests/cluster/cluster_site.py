@@ -11,10 +11,8 @@ import base64
 import contextlib
 import json
 import os
-import socket
 import subprocess
 import threading
-import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -23,6 +21,7 @@ from typing import Any
 
 import pytest
 import yaml
+from running_process import RunningProcess, free_port, listens, until
 
 import penstock
 
@@ -81,47 +80,26 @@ def built(overlay: Path = OVERLAY) -> list[dict[str, Any]]:
     return [found for found in yaml.safe_load_all(kubectl("kustomize", str(overlay))) if found]
 
 
-def until(true: Any, *, what: str, timeout: float = 300, every: float = 1.0) -> Any:
-    deadline = time.monotonic() + timeout
-    while not (found := true()):
-        assert time.monotonic() < deadline, f"not within {timeout} s: {what}"
-        time.sleep(every)
-    return found
-
-
 @contextlib.contextmanager
 def forwarded(target: str, port: int, *, namespace: str, log: Path) -> Iterator[str]:
     """Yield the address of this machine that leads to a port of the cluster.
 
     kubectl gives up a forward when one connection of it breaks; it is begun again on its port.
     """
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        local = held.getsockname()[1]
+    local = free_port()
     command = ["kubectl", "port-forward", "-n", namespace, "--address", "127.0.0.1", target]
     over = threading.Event()
 
     def keep() -> None:
         while not over.is_set():
-            with log.open("a") as stream:
-                process = subprocess.Popen(
-                    [*command, f"{local}:{port}"], stdout=stream, stderr=stream
-                )
-            while process.poll() is None and not over.wait(0.2):
-                pass
-            process.terminate()
-            process.wait(30)
-
-    def open_now() -> bool:
-        with contextlib.suppress(OSError):
-            socket.create_connection(("127.0.0.1", local), timeout=5).close()
-            return True
-        return False
+            with RunningProcess([*command, f"{local}:{port}"], log=log) as process:
+                while process.poll() is None and not over.wait(0.2):
+                    pass
 
     keeper = threading.Thread(target=keep)
     keeper.start()
     try:
-        until(open_now, what=" ".join(command), timeout=60, every=0.2)
+        until(lambda: listens(local), what=" ".join(command), seconds=60, every=0.2)
         yield f"http://127.0.0.1:{local}"
     finally:
         over.set()

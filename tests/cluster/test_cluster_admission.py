@@ -20,7 +20,7 @@ from cluster_site import (
 )
 
 from penstock.cluster.client import Manifest
-from penstock.rollout.backends.kserve import manifests
+from penstock.rollout.backends.kserve import manifests, routes
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
 from penstock.rollout.spec import KserveSpec
 from penstock.rollout.state import Assignment
@@ -83,7 +83,7 @@ def test_every_kind_of_an_overlay_is_known(overlay: list[Manifest]) -> None:
     kinds = {(item["apiVersion"], item["kind"]): item for item in overlay}
     unknown = [" ".join(key) for key, item in kinds.items() if not known(item)]
     if unknown:
-        pytest.skip(f"NOT TRIED, the cluster does not know: {', '.join(unknown)}")
+        pytest.skip(f"NOT TESTED: install on the cluster what it lacks: {', '.join(unknown)}")
 
 
 def pod(**security: Any) -> Manifest:
@@ -157,7 +157,7 @@ def arm(version: int, **changes: Any) -> ClusterArm:
 
 def states() -> dict[str, ClusterState]:
     """Return a service at each point of its life."""
-    one, two, sick = arm(1), arm(2), arm(2, drill="errors")
+    one, two, sick = arm(1), arm(2), arm(2, fault="errors")
     given: dict[str, dict[str, Any]] = {
         "first": {"candidate": one},
         "alone": {"stable": one},
@@ -168,7 +168,7 @@ def states() -> dict[str, ClusterState]:
             "weight": 20,
             "assignment": Assignment(choice_header="x-version"),
         },
-        "drill": {"stable": one, "candidate": sick},
+        "fault": {"stable": one, "candidate": sick},
         "retiring": {"stable": two, "retired": one},
     }
     return {
@@ -182,9 +182,9 @@ def written() -> Iterator[tuple[str, Manifest]]:
     gateway = setting("GATEWAY", "penstock")
     spec = KserveSpec(namespace=NAMESPACE, gateway=gateway, replicas=2)
     for name, state in states().items():
-        yield f"route-{name}", manifests.http_route(state, spec=spec)
+        yield f"route-{name}", routes.http_route(state, spec=spec)
         host = "penstock-test.example.com"
-        arms = manifests.arms_route(state, name="penstock-test-arms", host=host, spec=spec)
+        arms = routes.arms_route(state, name="penstock-test-arms", host=host, spec=spec)
         yield f"arms-{name}", arms
         yield f"native-{name}", manifests.native_service(state, spec=spec)
         for each in state.roles().values():

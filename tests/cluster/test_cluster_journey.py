@@ -22,9 +22,10 @@ from typing import Any
 import cluster_job
 import pytest
 import yaml
-from cluster_site import NAMESPACE, NEEDS_CLUSTER, Registry, Site, objects, site_in, until
+from cluster_site import NAMESPACE, NEEDS_CLUSTER, Registry, Site, objects, site_in
 from cluster_table import CANARY, write_table
 from cluster_users import Users, only_ok
+from running_process import until
 
 from penstock.records.release import Deployment, Registration
 from penstock.records.rollout import Rollout
@@ -212,7 +213,7 @@ def test_status_tells_it_to_the_account_that_may_only_look(journey: Journey) -> 
 
 @pytest.fixture(scope="module")
 def resumed(journey: Journey) -> tuple[int, Counter[str]]:
-    """Release the version again whose server was the drill's, by a Job that is killed at a step."""
+    """Release the version again whose server had a fault, by a Job that is killed at a step."""
     bad, site = journey.bad, journey.site
     assert bad.done.returncode == 4, bad.said
     options = yaml.safe_load(journey.project.read_text())["deployment"]
@@ -231,13 +232,18 @@ def resumed(journey: Journey) -> tuple[int, Counter[str]]:
         before = journey.users.answers
         cluster_job.start(site, first, task=task, **given)
         # Nobody drives while it holds but the Job's controller: it waits for an approval.
-        until(lambda: _holds(journey, first), what=f"the step of {first}", timeout=600, every=3)
+        until(lambda: _holds(journey, first), what=f"the step of {first}", seconds=600, every=3)
         cluster_job.kill(first)
-        until(lambda: cluster_job.ended(first) == "Failed", what=f"{first} has failed")
+        until(
+            lambda: cluster_job.ended(first) == "Failed",
+            what=f"{first} has failed",
+            seconds=300,
+            every=1,
+        )
         approved = journey.penstock("rollout", "approve")
         assert approved.returncode == 0, approved.stderr
         cluster_job.start(site, second, task=task, **given)
-        until(lambda: cluster_job.ended(second), what=f"the end of {second}", timeout=900, every=3)
+        until(lambda: cluster_job.ended(second), what=f"the end of {second}", seconds=900, every=3)
         answers = journey.users.since(before)
     assert cluster_job.ended(second) == "Complete", cluster_job.log(second)
     return bad.version, answers

@@ -108,8 +108,8 @@ def test_a_canary_is_promoted_and_a_bad_one_rolled_back(
     assert users.answers.keys() == {"200 version 1", "200 version 2"}
     before = users.answers
     with users.asking():
-        drill = plain["deployment"] | {"drill": "errors"}
-        third = submit(site, plain | {"training": trees | {"seed": 21}, "deployment": drill})
+        fault = plain["deployment"] | {"fault_injection": "errors"}
+        third = submit(site, plain | {"training": trees | {"seed": 21}, "deployment": fault})
     assert third.returncode == 4, third.stdout + third.stderr
     assert "ROLLED BACK" in third.stdout
     only_ok(users.since(before))

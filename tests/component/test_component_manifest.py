@@ -9,12 +9,12 @@ from typing import Any
 import jsonschema
 import pytest
 import yaml
+from needs import shared
 
 from penstock.pipelines.compile import compile_release
 from penstock.project import Project
 
 NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123
-CRDS = Path(__file__).parents[3] / "shared" / "crds"
 
 
 def strict(schema: Any) -> Any:
@@ -35,8 +35,7 @@ def strict(schema: Any) -> Any:
     ids=("plain", "with cluster settings"),
 )
 def test_both_resources_fit_their_definitions(tmp_path: Path, cluster: dict[str, Any]) -> None:
-    if not CRDS.is_dir():
-        pytest.skip(f"resource definitions are not here: {CRDS}")
+    crds = shared("crds")
     raw = {"name": "wine", "target": "quality", "source": {"uri": "s3://b/wine.csv"}}
     project = Project.parse({**raw, "cluster": cluster}, where="test")
     compile_release(project, output=tmp_path / "p.yaml", kubernetes_manifest=True)
@@ -44,7 +43,7 @@ def test_both_resources_fit_their_definitions(tmp_path: Path, cluster: dict[str,
     assert [document["kind"] for document in documents] == ["Pipeline", "PipelineVersion"]
     for document in documents:
         name = f"pipelines.kubeflow.org_{document['kind'].lower()}s.yaml"
-        definition = yaml.safe_load((CRDS / name).read_text())
+        definition = yaml.safe_load((crds / name).read_text())
         version = document["apiVersion"].rpartition("/")[2]
         served = next(v for v in definition["spec"]["versions"] if v["name"] == version)
         schema = strict(served["schema"]["openAPIV3Schema"])

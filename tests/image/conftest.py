@@ -50,7 +50,7 @@ def engine() -> Iterator[docker.DockerClient]:
         client = docker.from_env()
         client.ping()
     except docker.errors.DockerException as error:
-        pytest.skip(f"no container engine answers: {error}")
+        pytest.skip(f"no container engine answers, start one: {error}")
     for name in IMAGES:
         try:
             client.images.get(image(name))
@@ -70,7 +70,7 @@ def engine() -> Iterator[docker.DockerClient]:
 def bridge(engine: docker.DockerClient) -> str:
     """This machine's address as containers see it."""
     if not sys.platform.startswith("linux"):
-        pytest.skip("containers reach this machine by the bridge's address, which Linux alone has")
+        pytest.skip("run it on Linux: containers reach this machine by the bridge's address")
     return str(engine.networks.get("bridge").attrs["IPAM"]["Config"][0]["Gateway"])
 
 

@@ -7,11 +7,6 @@ import functools
 import http.server
 import os
 import shutil
-import socket
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import yaml
-from cluster_emulator import Cluster, Server, proxied, running
+from cluster_emulator import Cluster, RealServer, Server, kubeconfig_of, running
+from running_process import answers, mlflow_server, served, until
 
 from penstock.components._image import image
 
@@ -51,28 +47,34 @@ def hardened(client: docker.DockerClient, reference: str) -> dict[str, Any]:
     }
 
 
-@dataclass
-class Pod:
+def port_of(container: Container, port: int) -> int:
+    """Return where this machine reaches a port of a container whose state has been read."""
+    return int(container.attrs["NetworkSettings"]["Ports"][f"{port}/tcp"][0]["HostPort"])
+
+
+def assert_gets_healthy(container: Container, *, seconds: float) -> None:
+    """Wait until the image's own health check has found it ready."""
+
+    def healthy() -> bool:
+        container.reload()
+        state = container.attrs["State"]
+        assert state["Status"] == "running", container.logs().decode()
+        return bool(state["Health"]["Status"] == "healthy")
+
+    until(healthy, seconds=seconds, every=0.5, what="its health check does not find it ready")
+
+
+@dataclass(kw_only=True)
+class Pod(RealServer):
     """A pod of the emulated cluster: the model server in its image. One that died stays dead."""
 
     container: Container
-    port: int
-    restarts: int = 0
-    reason: str = ""
-    _up: bool = False
 
     @property
     def ready(self) -> bool:
         if not self._up:
-            with contextlib.suppress(httpx.TransportError):
-                url = f"http://127.0.0.1:{self.port}/v2/health/ready"
-                self._up = httpx.get(url, trust_env=False, timeout=1).status_code == 200
+            self._up = answers(f"http://127.0.0.1:{self.port}/v2/health/ready")
         return self._up
-
-    async def answer(
-        self, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
-        return await proxied(self.port, method, path, headers, body)
 
     def stop(self) -> None:
         self.container.remove(force=True)
@@ -98,8 +100,7 @@ def _starter(
             **hardened(engine, reference),
         )
         container.reload()
-        port = container.attrs["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"]
-        return Pod(container, int(port))
+        return Pod(container=container, port=port_of(container, 8080))
 
     return start
 
@@ -136,59 +137,16 @@ def site_at(folder: Path, *, engine: docker.DockerClient, host: str) -> Iterator
     folder.chmod(0o777)
     artifacts = folder / "artifacts"
     with (
-        _mlflow(folder, artifacts=artifacts, host=host) as uri,
+        mlflow_server(
+            folder,
+            store=f"sqlite:///{folder}/mlflow.db",
+            host=host,
+            options=["--artifacts-destination", artifacts],
+        ) as uri,
         running(_starter(engine, artifacts), host=host) as cluster,
     ):
-        (folder / "kubeconfig").write_text(yaml.safe_dump(_kubeconfig(cluster.url)))
+        (folder / "kubeconfig").write_text(yaml.safe_dump(kubeconfig_of(cluster.url)))
         yield Site(folder, uri, cluster)
-
-
-def _kubeconfig(server: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }
-
-
-@contextlib.contextmanager
-def _mlflow(folder: Path, *, artifacts: Path, host: str) -> Iterator[str]:
-    """Yield the address of a real MLflow server."""
-    with socket.socket() as listener:
-        listener.bind((host, 0))
-        port = listener.getsockname()[1]
-    log = folder / "mlflow.log"
-    with log.open("w") as stream:
-        server = subprocess.Popen(
-            [
-                Path(sys.executable).with_name("mlflow"), "server", "--workers", "1",
-                "--host", host, "--port", str(port),
-                "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
-                "--artifacts-destination", str(artifacts),
-            ],
-            # Six processes that nothing here has work for.
-            env=os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-            cwd=folder, stdout=stream, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        _wait_for(f"http://{host}:{port}/health", server, log)
-        yield f"http://{host}:{port}"
-    finally:
-        server.terminate()
-        server.wait(30)
-
-
-def _wait_for(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 300
-    while time.monotonic() < deadline and server.poll() is None:
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url, trust_env=False).status_code == 200:
-                return
-        time.sleep(0.2)
-    raise RuntimeError(f"MLflow does not answer at {url}: {log.read_text()}")
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
@@ -200,11 +158,5 @@ class _Quiet(http.server.SimpleHTTPRequestHandler):
 def offered(folder: Path, *, host: str) -> Iterator[str]:
     """Yield the address at which the files of a folder are read over HTTP."""
     handler = functools.partial(_Quiet, directory=folder)
-    with http.server.ThreadingHTTPServer((host, 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://{host}:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(http.server.ThreadingHTTPServer((host, 0), handler)) as server:
+        yield f"http://{host}:{server.server_port}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 import yaml
-from image_site import hardened
+from image_site import assert_gets_healthy, hardened, port_of
 
 import penstock
 
@@ -70,17 +69,8 @@ def server(
 @pytest.fixture(scope="module")
 def url(server: Container) -> str:
     """Its address, once the image's own health check has found it ready."""
-    deadline = time.monotonic() + 240
-    while time.monotonic() < deadline:
-        server.reload()
-        state = server.attrs["State"]
-        if state["Status"] != "running" or state["Health"]["Status"] == "healthy":
-            break
-        time.sleep(0.5)
-    assert state["Status"] == "running", server.logs().decode()
-    assert state["Health"]["Status"] == "healthy", state["Health"]
-    port = server.attrs["NetworkSettings"]["Ports"]["5000/tcp"][0]["HostPort"]
-    return f"http://127.0.0.1:{port}"
+    assert_gets_healthy(server, seconds=240)
+    return f"http://127.0.0.1:{port_of(server, 5000)}"
 
 
 def test_nobody_gets_in_without_a_password(url: str) -> None:

@@ -105,14 +105,14 @@ def test_the_second_is_promoted_and_a_bad_one_rolled_back(
 
     capfd.readouterr()
     bad = again(submitted, site=site, name="bad")
-    drill = {"options": options | {"drill": "errors"}, "run": "bad"}
+    fault = {"options": options | {"fault_injection": "errors"}, "run": "bad"}
     with pytest.raises(RuntimeError, match="'fail'"):
-        in_images(rollout, bad | drill, site=site, confined=confined)
+        in_images(rollout, bad | fault, site=site, confined=confined)
     said = capfd.readouterr().out
     assert "NotApprovedError: The candidate was rolled back." in said
     third = Rollout.read(deployed(site) / "rollout")
     assert (third.candidate, third.stable, third.outcome) == (3, 2, "rolled_back")
-    assert third.drill == "errors"
+    assert third.fault == "errors"
     assert not (deployed(site) / "deployment").exists()
     assert (champion(site), site.answering(SERVICE)) == (2, "2")
     version = versions.registered(f"models:/{SERVICE}/3", tracking_uri=site.tracking_uri)

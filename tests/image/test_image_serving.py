@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from image_pipeline import Released
-from image_site import hardened
+from image_site import assert_gets_healthy, hardened, port_of
 
 from penstock.components._image import image
 from penstock.records.release import Registration
@@ -63,22 +62,14 @@ def server(
 @pytest.fixture(scope="module")
 def healthy(server: Container) -> Container:
     """The same, once the image's own health check has found it ready."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        server.reload()
-        state = server.attrs["State"]
-        if state["Status"] != "running" or state["Health"]["Status"] == "healthy":
-            break
-        time.sleep(0.5)
-    assert state["Status"] == "running", server.logs().decode()
-    assert state["Health"]["Status"] == "healthy", state["Health"]
+    assert_gets_healthy(server, seconds=120)
     return server
 
 
 def ask(server: Container, path: str, **body: Any) -> httpx.Response:
-    port = server.attrs["NetworkSettings"]["Ports"]["8080/tcp"][0]["HostPort"]
+    url = f"http://127.0.0.1:{port_of(server, 8080)}{path}"
     with httpx.Client(trust_env=False, timeout=30) as client:
-        return client.request("POST" if body else "GET", f"http://127.0.0.1:{port}{path}", **body)
+        return client.request("POST" if body else "GET", url, **body)
 
 
 def test_it_answers_rows_of_the_holdout(

@@ -456,7 +456,7 @@ def test_a_bad_candidate_is_rolled_back_and_the_report_says_why(
     assert (summary["outcome"], summary["rollout"]) == ("rolled_back", "rolled_back")
     assert summary["served"] is None
     rollout = record(project, Rollout, "deploy", "rollout")
-    assert (rollout.stable, rollout.drill) == (champion, "errors")
+    assert (rollout.stable, rollout.fault) == (champion, "errors")
     report = Path(summary["reports"]["rollout"]).read_text()
     assert "fault injection" in report.lower()
     assert f"version {champion}: 100 %" in shell("status", str(project)).stdout

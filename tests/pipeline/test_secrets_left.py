@@ -7,12 +7,8 @@ import contextlib
 import functools
 import http.server
 import os
-import socket
 import subprocess
 import sys
-import threading
-import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +17,7 @@ from urllib.parse import quote
 
 import pytest
 import yaml
+from running_process import mlflow_server, served
 from test_release import GATE, QUICK
 
 from penstock.pipelines.cli import main
@@ -209,12 +206,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[
     folder = tmp_path_factory.mktemp("world")
     posted: list[str] = []
     handler = type("World", (_World,), {"posted": posted})
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(handler, directory=str(folder))
-    ) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    in_folder = functools.partial(handler, directory=str(folder))
+    with served(http.server.ThreadingHTTPServer(("127.0.0.1", 0), in_folder)) as server:
         yield f"127.0.0.1:{server.server_port}", posted, folder
-        server.shutdown()
 
 
 @pytest.fixture
@@ -222,33 +216,9 @@ def store(tmp_path: Path) -> Iterator[str]:
     """A tracking server whose database, artifacts and log lie in the folder that is searched."""
     folder = tmp_path / "mlflow"
     folder.mkdir()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    with (folder / "log").open("w") as log:
-        server = subprocess.Popen(
-            [str(Path(sys.executable).with_name("mlflow")), "server", "--workers", "1",
-             "--host", "127.0.0.1", "--port", str(port),
-             "--backend-store-uri", f"sqlite:///{folder}/mlflow.db",
-             "--artifacts-destination", str(folder / "artifacts")],
-            stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        _wait(f"http://127.0.0.1:{port}/health")
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait(20)
-
-
-def _wait(address: str) -> None:
-    for _ in range(900):
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.5)
-    raise TimeoutError(address)
+    options = ["--artifacts-destination", folder / "artifacts"]
+    with mlflow_server(folder, store=f"sqlite:///{folder}/mlflow.db", options=options) as address:
+        yield address.removeprefix("http://")
 
 
 @pytest.mark.long

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from needs import program
 from test_release import prepare
 
 from penstock import telemetry
@@ -79,12 +78,7 @@ def test_the_images_switch_it_off_too() -> None:
 def test_native_code_asks_nobody_either(shell) -> None:
     """The system calls themselves: no connection leaves, and no name server is asked, not even one
     on this machine."""
-    strace = shutil.which("strace")
-    if strace is None:
-        # A build that is to prove something installs it (.ci/run).
-        if os.environ.get("CI"):
-            pytest.fail("strace is not installed")
-        pytest.skip("strace is not installed")
+    strace = program("strace", package="strace")
     project = prepare(shell, "traced")
     calls = shell.folder / "calls"
     # strace ends with the last process it follows: what serves has to be stopped as well.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 from kfp_server_api import ApiException
+from running_process import served
 
 from penstock.errors import ServiceError
-from penstock.pipelines.submit import account_doubt, account_granted
+from penstock.pipelines.submit import account_granted, account_warning
 
 DEPLOYER = {"service_account": "penstock-deployer"}
 OURS = {**DEPLOYER, "namespace": "team"}
@@ -50,12 +50,9 @@ def kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Kube
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    _kubeconfig(tmp_path, monkeypatch, f"http://127.0.0.1:{server.server_port}")
-    yield state
-    server.shutdown()
-    server.server_close()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        _kubeconfig(tmp_path, monkeypatch, f"http://127.0.0.1:{server.server_port}")
+        yield state
 
 
 def _kubeconfig(folder: Path, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
@@ -101,12 +98,12 @@ def test_nothing_is_asked_where_kubeflow_has_one_user(
 
 
 def test_who_may_and_who_asks_for_no_account_are_told_nothing(kubernetes: Kubernetes) -> None:
-    assert account_doubt("penstock-deployer", namespace="team") == ""
+    assert account_warning("penstock-deployer", namespace="team") == ""
     assert len(kubernetes.asked) == 1
     kubernetes.allowed = False
-    assert account_doubt("", namespace="team") == ""
+    assert account_warning("", namespace="team") == ""
     assert len(kubernetes.asked) == 1
-    assert "penstock-deployer" in account_doubt("penstock-deployer", namespace="team")
+    assert "penstock-deployer" in account_warning("penstock-deployer", namespace="team")
 
 
 @pytest.mark.parametrize("why", ["no kubeconfig", "nobody there", "not allowed to ask"])
@@ -121,7 +118,7 @@ def test_a_question_that_cannot_be_asked_is_no_doubt(
         _kubeconfig(tmp_path, monkeypatch, "http://127.0.0.1:9")
     else:
         kubernetes.status = 403
-    assert account_doubt("penstock-deployer", namespace="team") == ""
+    assert account_warning("penstock-deployer", namespace="team") == ""
 
 
 def test_a_refusal_says_what_to_set(

@@ -33,7 +33,7 @@ def test_a_short_outage_is_survived_and_said_once(kfp_server, project_file, pens
     done = wait(penstock, kfp_server, project_file(), "--patience", "30")
     assert done.code == 0, done.out + done.err
     assert "RELEASED" in done.out
-    assert done.err.count("Asking again for 30 s") == 1
+    assert done.err.count("Trying again for 30 s") == 1
     assert "answers 503" in done.err
 
 
@@ -52,7 +52,7 @@ def test_what_time_does_not_mend_is_not_asked_again(kfp_server, project_file, pe
     done = wait(penstock, kfp_server, project_file())
     assert done.code == 1
     assert "denies access (403). no" in done.err
-    assert "Asking again" not in done.err
+    assert "Trying again" not in done.err
 
 
 def test_a_run_that_vanishes_is_told(kfp_server, project_file, start_penstock) -> None:

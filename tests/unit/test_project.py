@@ -9,7 +9,8 @@ import pytest
 
 from penstock import project
 from penstock.cluster.settings import StepName
-from penstock.errors import InputError, UsageError
+from penstock.errors import FormerNameWarning, InputError, UsageError
+from penstock.pipelines import cli
 from penstock.pipelines.run import STEPS
 
 GOOD = "name: wine\ntarget: quality\nsource:\n  uri: wine.csv\n"
@@ -112,6 +113,30 @@ def test_settings_change_a_field_and_nothing_beside_it(tmp_path: Path) -> None:
     assert loaded.features.columns == {"age": "drop"}
     assert loaded.positive == "yes"
     assert project.load(path).training.trials == 9
+
+
+FORMER = "the setting drill is called fault_injection now; the former name is still read"
+
+
+def test_a_setting_is_read_under_its_former_name(tmp_path: Path) -> None:
+    path = written(tmp_path, GOOD + "deployment: {drill: slow}\n")
+    with pytest.warns(FormerNameWarning, match=f"^{FORMER}$"):
+        assert project.load(path).deployment.fault_injection == "slow"
+    with pytest.warns(FormerNameWarning):
+        found = project.load(written(tmp_path, GOOD), settings=["deployment.drill=errors"])
+    assert found.deployment.fault_injection == "errors"
+    written(tmp_path, GOOD + "deployment: {drill: slow, fault_injection: errors}\n")
+    with pytest.raises(InputError, match="deployment: drill is the former name of fault_injection"):
+        project.load(path)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_command_names_the_present_name_of_a_setting(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, GOOD + "deployment: {drill: slow}\n")
+    assert cli.main(["status", str(path)]) == 0
+    assert capsys.readouterr().err == f"penstock: {FORMER}\n"
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ _NEWLINE, _RETURN = 10, 13
 _CANDIDATES = (",", ";", "\t", "|")
 _NAMES = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 _LOOKED_AT = 200
-"""Rows from which the dialect is told."""
+"""Rows from which the dialect is detected."""
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class _First:
             self.cells = row
         self.line: int = reader.line_num + skipped
         self.body: list[list[str]] = []
-        # Whoever reads the rows tells what is wrong with them.
+        # The reader of the rows reports what is wrong with them.
         with contextlib.suppress(csv.Error):
             self.body = [row for row in itertools.islice(reader, LOOKED_AT) if any(row)]
 

@@ -72,7 +72,7 @@ def verdict(
 
 @dataclass
 class _Seen:
-    """What speaks for names in a first row, and what for values."""
+    """What indicates names in a first row, and what values."""
 
     names: int = 0
     """Texts over numbers or dates."""

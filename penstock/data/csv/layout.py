@@ -1,4 +1,4 @@
-"""How one CSV file is written, told from its first megabyte."""
+"""How one CSV file is written, detected in its first megabyte."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Parser:
             try:
                 batch = self._parsed(layout, block, plans)
             except pa.ArrowInvalid:
-                # A cell does not fit: its text tells more.
+                # A cell does not fit: its text says more.
                 batch = None
         if batch is not None:
             _check_lines(layout, block, batch.num_rows)
@@ -95,7 +95,7 @@ class Parser:
         return _arrow_read(block, layout, options)
 
     def texts(self, layout: Layout, block: Block, *, missing: bool = True) -> pa.RecordBatch:
-        """Return a block's cells as texts, stripped; null where missing, if that is asked.
+        """Return a block's cells as texts, stripped; null where missing, if `missing`.
 
         Raises:
             InputError: If a row has more or fewer cells than the header.
@@ -213,7 +213,7 @@ def _has_codes(data: bytes, dialect: Dialect) -> bool:
     edges, digits = np.zeros(256, dtype=np.bool_), np.zeros(256, dtype=np.bool_)
     edges[[ord(dialect.delimiter), ord(dialect.quote), ord("\n"), ord("\r"), ord("+")]] = True
     digits[[*b"0123456789xX"]] = True
-    # Few bytes are zeros, so that the tables are asked for these alone.
+    # Few bytes are zeros, so the tables are looked up for these alone.
     zeros = np.flatnonzero(raw[:-1] == ord("0"))
     zeros = zeros[digits[raw[zeros + 1]]]
     before = raw[np.maximum(zeros - 1, 0)]

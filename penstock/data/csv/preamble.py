@@ -39,7 +39,7 @@ def lines_above(lines: Sequence[str], source: SourceSpec) -> tuple[int, str, lis
     if sep:
         text = "The first line names the delimiter, as Excel writes it, and is no row"
         return 1, source.delimiter or sep[1], [_left_out("low", text, "skip_lines: 0")]
-    # No more is needed to tell, and a sample may be large.
+    # No more is needed, and a sample may be large.
     head = list(lines[: 2 * LOOKED_AT])
     comments, unsure = _comments(head, source)
     assumptions = [_named_with_sign(lines[comments])] if unsure else []

@@ -104,14 +104,14 @@ class CsvReader:
                 if seen >= _FIRST // 2 and not whole:
                     more = True
                     break
-                self._tally(layout, block, text_counts)
+                self._count_texts(layout, block, text_counts)
                 seen += len(block.data)
         for counted in text_counts.values():
             counted.sampled = more
         try:
             self._settle(text_counts)
         except InputError:
-            # All rows may tell what the first ones leave open.
+            # All rows may decide what the first ones leave open.
             if not more:
                 raise
             self.infer(whole=True)
@@ -195,7 +195,9 @@ class CsvReader:
             else:
                 self._layouts[at] = replace(layout, multiline=True)
 
-    def _tally(self, layout: Layout, block: Block, text_counts: dict[str, TextCounts]) -> None:
+    def _count_texts(
+        self, layout: Layout, block: Block, text_counts: dict[str, TextCounts]
+    ) -> None:
         """Count what a block's cells could be."""
         batch = self._parser.texts(layout, block, missing=False)
         absent = frozenset(self._source.na_values)

@@ -1,1 +1,1 @@
-"""Hashes of cells, rows and tables, by which data are told apart and versions are named."""
+"""Hashes of cells, rows and tables, by which data are compared and versions are named."""

@@ -1,4 +1,4 @@
-"""The parts of a profile: sampled rows, moments, counts of values, and what is told of them."""
+"""The parts of a profile: sampled rows, moments, counts of values, and notes on them."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Counter:
     def begin(self, keys: Hashes, values: pa.Array) -> None:
         """Count the first values, one a row: as `add` does with the different ones among them.
 
-        Cheaper where most differ, since they need not be told apart before they are sorted.
+        Cheaper where most differ, since they need not be distinct before they are sorted.
         """
         order = order_of(keys)
         ranked = keys[order]

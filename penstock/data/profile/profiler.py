@@ -83,10 +83,10 @@ class ColumnProfiler:
             array: The column's values in its storage type.
             taken: Rows of this batch for the sample.
             kept: Which of the rows sampled before stay in it; None: all.
-            hashed: Whether the hashes are wanted.
+            hashed: Whether the hashes are computed.
 
         Returns:
-            One hash a row, or nothing that means anything where they are not wanted.
+            One hash a row, or arbitrary values where they are not computed.
         """
         self._rows += len(array)
         self._nulls += array.null_count
@@ -228,8 +228,9 @@ class ColumnProfiler:
         if kept is not None:
             self._sample = [np.concatenate([np.empty(0), *self._sample])[kept]]
         if len(taken):
-            part = array if len(taken) == len(array) else array.take(arrow.integers(taken))
-            numbers = arrow.numbers(part.cast("float64", safe=False), null=np.nan)
+            numbers = arrow.numbers(array)[taken].astype(np.float64, copy=False)
+            if array.null_count:
+                numbers[~arrow.flags(array.is_valid())[taken]] = np.nan
             self._sample.append(numbers)
 
     def _exact(self, counter: Counter) -> dict[str, Any]:

@@ -22,7 +22,7 @@ _NAMES = {
 def load() -> None:
     """Import gcsfs; where gRPC is not installed, with stand-ins for the clients that need it.
 
-    They are gone afterwards: whatever asks for such a client then fails as it does without gRPC.
+    They are gone afterwards: whatever needs such a client then fails as it does without gRPC.
     """
     with_grpc = importlib.util.find_spec("grpc") is not None
     stand_ins = {} if with_grpc or "gcsfs" in sys.modules else _stand_ins()

@@ -119,7 +119,7 @@ def guess_encoding(sample: bytes, *, where: str) -> Encoding:
         near = near[:4]
         shown = "; ".join(f"{r.encoding}: {_words(r, near)}" for r in near)
         raise ReadingError(
-            f"the text is not UTF-8, and its encoding cannot be told for sure. It reads as {shown}",
+            f"the text is not UTF-8, and its encoding is not certain. It reads as {shown}",
             where=where,
             remedy="Set encoding to the one whose letters are right, for example encoding: "
             f"{best.encoding}.",

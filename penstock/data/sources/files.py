@@ -44,7 +44,7 @@ _FIRST_CONTACT = 60.0
 """Seconds that a store may take until it has listed what is there."""
 
 _START = 1 << 16
-"""Bytes of a text that are looked at to tell what it is."""
+"""Bytes of a text from which its format is detected."""
 
 _STALLED = 60.0
 _CONNECT = 10.0
@@ -59,7 +59,7 @@ def local_files(source: SourceSpec, *, beside: Path) -> Iterator[list[SourceFile
     pass costs no second download.
 
     Raises:
-        InputError: If nothing is there, a reference leads nowhere, or it cannot be told how to read
+        InputError: If nothing is there, a reference leads nowhere, or it is not known how to read
             it.
         ServiceError: If a store cannot be reached, or refuses.
     """
@@ -119,7 +119,7 @@ def _is_data(path: Path, root: Path) -> bool:
 
 
 def _suffixes(name: str) -> tuple[str, str]:
-    """Return the suffix that tells the format, and that of the compression, in lower case."""
+    """Return the suffix of the format, and that of the compression, in lower case."""
     path = PurePosixPath(name.lower())
     if path.suffix in COMPRESSIONS:
         return PurePosixPath(path.stem).suffix, path.suffix
@@ -127,7 +127,7 @@ def _suffixes(name: str) -> tuple[str, str]:
 
 
 def _source_file(source: SourceSpec, name: str, path: Path) -> SourceFile:
-    # A fetched file keeps its own name, so the path tells the suffixes of both kinds.
+    # A fetched file keeps its own name, so the path has the suffixes of both kinds.
     suffix, compression = _suffixes(path.name)
     with _readable(path, name) as stream:
         start = stream.read(8)
@@ -142,7 +142,7 @@ def _source_file(source: SourceSpec, name: str, path: Path) -> SourceFile:
 
 
 def _looked_into(file: SourceFile, source: SourceSpec, *, named: bool) -> SourceFile:
-    """Return a text file in the format that its beginning tells, whatever its name is."""
+    """Return a text file in the format that its beginning has, whatever its name is."""
     from penstock.data.sources.text import open_bytes, read
 
     with contextlib.closing(open_bytes(file)) as stream:
@@ -298,7 +298,7 @@ def _store_errors(where: str) -> Iterator[None]:
         ) from error
     except Exception as error:
         if isinstance(error, OSError) and error.errno in FULL:
-            raise  # It is the disk here that is full; `disk_errors` tells so.
+            raise  # It is the disk here that is full; `disk_errors` reports it.
         raise _unreachable(error, where) from error
 
 

@@ -1,4 +1,4 @@
-"""What a reader of one kind of source gets, must do, and raises to be asked again."""
+"""What a reader of one kind of source gets, must do, and raises to be called again."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Reader(Protocol):
         """
 
     def explain(self, mismatch: TypeMismatch) -> InputError:
-        """Return what to tell about a value that no inferred or declared type admits."""
+        """Return the message on a value that no inferred or declared type admits."""
 
     def adapt(self, found: Misread) -> None:
         """Read a text file from here on as it turned out to be written."""

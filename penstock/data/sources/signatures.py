@@ -1,4 +1,4 @@
-"""What the first bytes of a file tell of it."""
+"""The formats and compressions that a file's first bytes show."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PAGE = re.compile(rb"\s*<(!doctype\s+html|html|\?xml)\b", re.IGNORECASE)
 
 
 def compression_of(start: bytes) -> str:
-    """Return the suffix of the compression that a file's first eight bytes tell, or nothing."""
+    """Return the suffix of the compression that a file's first eight bytes show, or nothing."""
     return next((suffix for suffix, magic in _COMPRESSED if re.match(magic, start)), "")
 
 

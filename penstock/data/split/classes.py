@@ -92,7 +92,7 @@ class Classes:
             return ()
         return (
             f"The holdout has no row of {self._names(absent)}: how well "
-            f"{'it is' if len(absent) == 1 else 'they are'} told is not judged.",
+            f"{'it is' if len(absent) == 1 else 'they are'} predicted is not judged.",
         )
 
     def _counted(self, rows: Flags) -> np.ndarray:

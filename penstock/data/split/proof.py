@@ -32,7 +32,7 @@ def check_written(folder: Path, drawn: Drawn, *, train: Path, holdout: Path) -> 
 
 
 class _Rows:
-    """The rows of a dataset, as many at a time as are asked for."""
+    """The rows of a dataset, as many at a time as are requested."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -23,7 +23,7 @@ The rule, for rows that are equal in every column but the target (a group of m):
   the table, are copies too.
 - A table in which the number of every row is divisible by k holds itself k times.
 
-Two tables stay that no rule can tell apart: few category columns whose rows were copied unevenly,
+Two tables remain that no rule can distinguish: few category columns with rows copied unevenly,
 and rows that were drawn unevenly. They are taken for drawn. See docs/training.md.
 """
 
@@ -63,33 +63,59 @@ Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Repeats:
-    """What was found of every row, shape (n,) each, and how many repeat.
+class Copies:
+    """Which rows are copies of others, shape (n,) each.
 
     Args:
         units: Rows with the same number must stay together. Rows that repeat by chance differ in it
             by which of the equal rows they are, and by nothing else.
         further: Whether the row is a further copy of a row: it is learned from, and never judged.
-        by_features: Whether the row has copies by all columns but the target.
-        by_row: Whether it has copies by all columns.
-        times: How many times the table holds itself; 1 is once.
-        equal: Rows that equal an earlier row, copies and others.
-        known: Share of fresh rows that would equal one of these rows by chance (Good 1953: one
-            less the share of rows that are there once).
     """
 
     units: Hashes
     further: Flags
-    by_features: Flags
-    by_row: Flags
-    times: int
-    equal: int
-    known: float
 
     @property
     def copies(self) -> int:
         """How many rows are further copies."""
         return int(self.further.sum())
+
+
+@dataclass(frozen=True)
+class Repeats(Copies):
+    """What was found of every row, shape (n,) each, and how many repeat.
+
+    Args:
+        by_features: Whether the row has copies by all columns but the target.
+        by_row: Whether it has copies by all columns.
+        observed: Whether copies differ in their target so often that each of them counts as a row.
+        times: How many times the table holds itself; 1 is once.
+        equal: Rows that equal an earlier row, copies and others.
+    """
+
+    by_features: Flags
+    by_row: Flags
+    observed: bool
+    times: int
+    equal: int
+
+    def known(self, rows: Hashes, chosen: Flags | None = None) -> float:
+        """Return the share of fresh rows that would equal one of some rows by chance.
+
+        One less the share of rows that are there once (Good, The population frequencies of
+        species, 1953).
+
+        Args:
+            rows: Hashes of the table's rows.
+            chosen: Which of the rows are meant; None: all.
+        """
+        copied = self.by_features | self.by_row
+        if chosen is not None:
+            rows, copied = rows[chosen], copied[chosen]
+        _, first, counts = np.unique(rows, return_index=True, return_counts=True)
+        counts //= self.times
+        counts[copied[first] & (not self.observed)] = 1
+        return float(1 - (counts == 1).sum() / max(counts.sum(), 1))
 
 
 @dataclass(frozen=True)
@@ -111,7 +137,7 @@ class ComparedRows:
 
 
 def find_repeats(hashes: ComparedRows, *, regression: bool, setting: Setting = "auto") -> Repeats:
-    """Tell rows that repeat by chance from copies; the rule is told above.
+    """Distinguish rows that repeat by chance from copies; the rule is described above.
 
     The order of the rows makes no difference but to which of equal rows is the further one.
 
@@ -133,15 +159,14 @@ def find_repeats(hashes: ComparedRows, *, regression: bool, setting: Setting = "
     units = np.where(by_row[place], mix(hashes.rows ^ _ROW), units)
     units = np.where(by_features[place], mix(hashes.features ^ _FEATURES), units)
     copied = by_features | by_row
-    once = np.where(copied & ~_observed(hashes.features[first], by_features), 1, counts)
     return Repeats(
         units=units,
         further=(rank % times != 0) | (copied[place] & (rank > 0)),
         by_features=by_features[place],
         by_row=by_row[place],
+        observed=_observed(hashes.features[first], by_features),
         times=times,
         equal=len(place) - len(distinct),
-        known=float(1 - (once == 1).sum() / max(once.sum(), 1)),
     )
 
 

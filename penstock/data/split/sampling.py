@@ -146,7 +146,7 @@ def _draw_groups(hashes: TableHashes, weights: npt.NDArray[np.int64], spec: Spli
 
 
 def _lacking(labels: Hashes, place: npt.NDArray[np.int64]) -> Callable[[Flags], bool]:
-    """Return what tells whether a choice of groups leaves a part without classes that it needs."""
+    """Return a check whether a choice of groups leaves a part without classes that it needs."""
     classes, codes = np.unique(labels, return_inverse=True)
     if len(classes) > MOST_CLASSES:
         return lambda _: False

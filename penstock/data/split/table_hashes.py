@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.data.hashing.digest import CellHasher, Hashes, RowDigest, RowHashes, hash_rows
-from penstock.data.split.repeats import ComparedRows, Flags, Repeats, Setting, find_repeats
+from penstock.data.split.repeats import ComparedRows, Flags
 from penstock.data.table import iter_batches
+from penstock.errors import IntegrityError
 from penstock.records.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -30,14 +31,12 @@ class TableHashes(ComparedRows):
 
     Args:
         second: The other hash of the whole row, which is only added up.
-        content: The content digest of the rows.
         keys: Hash of the group, or nothing.
         times: The time column's values, or nothing.
         unlabelled: Whether the target is missing.
     """
 
     second: Hashes
-    content: str
     keys: Hashes
     times: npt.NDArray[Any]
     unlabelled: Flags
@@ -54,7 +53,6 @@ class TableHashes(ComparedRows):
             features=self.features[rows],
             labels=self.labels[rows],
             parts=tuple((one[rows], other[rows]) for one, other in self.parts),
-            content=self.content,
             keys=taken(self.keys),
             times=taken(self.times),
             unlabelled=self.unlabelled[rows],
@@ -62,7 +60,7 @@ class TableHashes(ComparedRows):
 
 
 @dataclass(frozen=True)
-class Comparing:
+class _Comparing:
     """Which columns decide whether rows are equal but for their target.
 
     Args:
@@ -75,7 +73,7 @@ class Comparing:
     cuts: tuple[frozenset[str], ...]
 
 
-def comparing(folder: Path, dataset: Dataset, *, target: str, column: str) -> Comparing:
+def _comparing(folder: Path, dataset: Dataset, *, target: str, column: str) -> _Comparing:
     """Choose the columns by which rows are compared, and two cuts of them into parts.
 
     One cut keeps columns together whose names are neighbours, as those of one encoded category
@@ -101,13 +99,13 @@ def comparing(folder: Path, dataset: Dataset, *, target: str, column: str) -> Co
     if len(names) < 2:
         # A table of identifiers alone is compared by these.
         names = names or sorted(apart)
-        return Comparing(frozenset(names), ())
+        return _Comparing(frozenset(names), ())
     reached = np.cumsum([math.log(levels[name]) for name in names])
     even = 1 + int(np.abs(reached[:-1] - reached[-1] / 2).argmin())
     rising = sorted(names, key=lambda name: (levels[name], name))
     steps = np.diff([math.log(levels[name]) for name in rising])
     few = 1 + int(steps.argmax())
-    return Comparing(frozenset(names), (frozenset(names[:even]), frozenset(rising[:few])))
+    return _Comparing(frozenset(names), (frozenset(names[:even]), frozenset(rising[:few])))
 
 
 def _all_different(folder: Path, dataset: Dataset, name: str) -> bool:
@@ -118,31 +116,41 @@ def _all_different(folder: Path, dataset: Dataset, name: str) -> bool:
     return len(np.unique(np.concatenate(found))) == dataset.rows
 
 
-def hash_table(
-    folder: Path, dataset: Dataset, *, target: str, column: str, by: Comparing
-) -> TableHashes:
-    """Read a dataset once and keep the hashes of rows, labels and groups, and the times.
+def hash_table(folder: Path, dataset: Dataset, *, target: str, column: str) -> TableHashes:
+    """Read a dataset once, hash its rows, and check that they are the ones of its record.
 
     Args:
         folder: The dataset.
         dataset: Its record.
         target: The column to predict.
         column: The column of the split, if it has one.
-        by: Which columns decide whether rows are equal but for their target.
+
+    Returns:
+        Hashes of rows, labels and groups, and the times.
+
+    Raises:
+        IntegrityError: If the rows are others.
     """
+    by = _comparing(folder, dataset, target=target, column=column)
     gathered = _Gathered(dataset, target=target, column=column, by=by)
     digest = RowDigest(dataset.columns)
     for batch in iter_batches(folder):
         rows = hash_rows(gathered.cells(batch), rows=batch.num_rows)
         digest.add(rows)
         gathered.add(rows)
-    return gathered.joined(digest.content())
+    if digest.content() != dataset.content:
+        raise IntegrityError(
+            f"the rows have digest {digest.content()}, the record says {dataset.content}",
+            where=str(folder),
+            remedy="The data was changed after it was written: ingest or split it again.",
+        )
+    return gathered.joined()
 
 
 class _Gathered:
     """What is kept of every batch."""
 
-    def __init__(self, dataset: Dataset, *, target: str, column: str, by: Comparing) -> None:
+    def __init__(self, dataset: Dataset, *, target: str, column: str, by: _Comparing) -> None:
         self._columns = [(column, CellHasher(column)) for column in dataset.columns]
         self._target, self._column = target, column
         self._by = (by.columns, *by.cuts)
@@ -171,7 +179,7 @@ class _Gathered:
         self._found["rows"].append(rows.first)
         self._found["second"].append(rows.second)
 
-    def joined(self, content: str) -> TableHashes:
+    def joined(self) -> TableHashes:
         """Return all batches as one."""
 
         def whole(name: str) -> npt.NDArray[Any]:
@@ -186,7 +194,6 @@ class _Gathered:
             features=features,
             labels=labels,
             parts=tuple((part, features - part) for part in cuts),
-            content=content,
             keys=whole("keys"),
             times=whole("times"),
             unlabelled=labels == missing,
@@ -198,27 +205,3 @@ def _values(array: pa.Array) -> npt.NDArray[Any]:
 
     plain = array.view(pa.int64()) if pa.types.is_timestamp(array.type) else array
     return np.asarray(plain.to_numpy(zero_copy_only=False))
-
-
-def read_repeats(
-    folder: Path,
-    dataset: Dataset,
-    *,
-    target: str,
-    column: str,
-    regression: bool,
-    setting: Setting,
-) -> Repeats:
-    """Tell copies from rows that repeat by chance in a part of a split, by the split's own rule.
-
-    Args:
-        folder: The part.
-        dataset: Its record.
-        target: The column to predict.
-        column: The column of the split, if it has one.
-        regression: Whether the target is a number.
-        setting: The split's.
-    """
-    by = comparing(folder, dataset, target=target, column=column)
-    hashes = hash_table(folder, dataset, target=target, column=column, by=by)
-    return find_repeats(hashes, regression=regression, setting=setting)

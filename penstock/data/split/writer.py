@@ -15,17 +15,17 @@ from penstock.data.hashing.digest import RowDigest, RowHashes
 from penstock.data.spec import SplitSpec
 from penstock.data.split.checks import check_table, resolve_method
 from penstock.data.split.classes import Classes
+from penstock.data.split.known_rows import KnownRows, known_rows, record_of, write_known_rows
 from penstock.data.split.proof import check_written, prove
 from penstock.data.split.repeats import find_repeats
 from penstock.data.split.sampling import Drawn, Method, divided, draw
-from penstock.data.split.table_hashes import TableHashes, comparing, hash_table
+from penstock.data.split.table_hashes import TableHashes, hash_table
 from penstock.data.table import read_dataset, writing
-from penstock.errors import IntegrityError
 from penstock.records.dataset import Dataset, ProfiledColumn, Split
 from penstock.records.model import Task
 
 _OFF = 0.1
-"""How far from the share asked for, as a part of it, a split may be without a word."""
+"""How far from the requested share, as a part of it, a split may be without a note."""
 
 
 def split(
@@ -37,7 +37,7 @@ def split(
     many orders the first that comes near the share, or the one that comes nearest. `time` holds out
     the newest rows, cut between two different times. Copies of a row stay on its side, and the
     holdout has each copied row once; rows that repeat by chance are split like any others
-    (`penstock.data.split.repeats` tells them apart). A draw depends on the seed and the rows'
+    (`penstock.data.split.repeats` decides which). A draw depends on the seed and the rows'
     content, not on their order. Memory is about 150 bytes a row.
 
     Args:
@@ -80,19 +80,15 @@ def _divide(
     holdout: Path,
 ) -> Split:
     """Draw, write and prove; see `split`."""
-    by = comparing(folder, dataset, target=target, column=spec.column)
-    hashes = hash_table(folder, dataset, target=target, column=spec.column, by=by)
-    if hashes.content != dataset.content:
-        raise IntegrityError(
-            f"the rows have digest {hashes.content}, the record says {dataset.content}",
-            where=str(folder),
-            remedy="The data was changed after it was written: ingest it again.",
-        )
+    hashes = hash_table(folder, dataset, target=target, column=spec.column)
     drawn = _draw(hashes, folder, dataset, spec, method, target=target, task=task)
     with _removed_on_error() as made:
-        parts = _write(folder, dataset, drawn, made, train=train, holdout=holdout)
+        known = known_rows(drawn.hashes, drawn.repeats, ~drawn.held)
+        parts = _write(folder, dataset, drawn, made, train=train, holdout=holdout, known=known)
         check_written(folder, drawn, train=train, holdout=holdout)
         record = _record(drawn, spec, method, parts, target=target, task=task)
+        told = record_of(train, parts[0], known)
+        record = record.model_copy(update={"training_rows": told})
         return prove(record, drawn, where=str(holdout))
 
 
@@ -119,7 +115,7 @@ def _draw(
         notes += classes.check(held)
     train, holdout = np.zeros_like(labelled), np.zeros_like(labelled)
     train[labelled] = ~held
-    # A copy tells nothing more of a model than the row it repeats, and intervals would take it for
+    # A copy shows nothing more of a model than the row it repeats, and intervals would take it for
     # another one.
     holdout[labelled] = held & ~repeats.further
     share = holdout.sum() / (~repeats.further).sum()
@@ -130,7 +126,14 @@ def _draw(
 
 
 def _write(
-    folder: Path, dataset: Dataset, drawn: Drawn, made: list[Path], *, train: Path, holdout: Path
+    folder: Path,
+    dataset: Dataset,
+    drawn: Drawn,
+    made: list[Path],
+    *,
+    train: Path,
+    holdout: Path,
+    known: KnownRows,
 ) -> tuple[Dataset, Dataset]:
     """Write both parts in one pass; their digests are sums of hashes that are known."""
     digests = [_digest(dataset, hashes) for hashes in drawn.parts()]
@@ -149,6 +152,7 @@ def _write(
                 to_holdout.add(judged)
             held_out = to_holdout.finish(part="holdout", **facts)
         made.append(holdout)
+        write_known_rows(to_train.folder, known)
         learned_from = to_train.finish(part="train", **facts)
     made.append(train)
     return learned_from, held_out

@@ -32,7 +32,7 @@ _PREFIX = re.compile(
 
 @dataclass(frozen=True)
 class ArrowBlock:
-    """A record batch; its columns are looked at when they are asked for."""
+    """A record batch; its columns are read when they are requested."""
 
     names: Sequence[str]
     batch: pa.RecordBatch
@@ -119,7 +119,7 @@ def of_type(field: pa.Field, kind: object) -> Unreadable:
 
 
 def reason(error: BaseException) -> str:
-    """Return what a database said, without what its client puts before and behind it."""
+    """Return a database's message, without what its client puts before and behind it."""
     message = next(iter(str(error).splitlines()), "") or type(error).__name__
     return _PREFIX.sub("", message)
 

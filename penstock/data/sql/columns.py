@@ -1,6 +1,6 @@
 """A column of some rows of an answer: Python's values, or an Arrow array of plain values.
 
-Both tell their kind and become the array that is stored by the same rules, those of
+Both have a kind and become the array that is stored by the same rules, those of
 `penstock.data.types.objects`: an Arrow array all at once where its type leaves no question, else
 value by value.
 """
@@ -28,7 +28,7 @@ class Unreadable(Exception):  # noqa: N818 - SQLAlchemy reads instead
     Args:
         reason: Why, as the end of "Not read through Arrow: …".
         error: What to raise where SQLAlchemy cannot read either, for want of its driver.
-        again: The same answer reads it in another way when it is asked once more.
+        again: The same query reads it in another way when it is run once more.
     """
 
     def __init__(

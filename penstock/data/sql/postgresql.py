@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _ROWS = 65_536
 _BYTES = 4 << 20
 _GONE = ("08", "28", "53", "57", "58")
-"""Classes of SQLSTATE that tell of the server and not of the query."""
+"""Classes of SQLSTATE that are about the server and not the query."""
 
 _LOST = re.compile(r"server closed|terminating connection|could not receive|SSL|timed? ?out")
 _OUT_OF_RANGE = "22003"
@@ -46,8 +46,8 @@ _HYPHENS = (8, 13, 18, 23)
 class PostgreSql:
     """Asks a server; the query runs in a transaction that writes nothing and is rolled back.
 
-    A numeric that is to be a number is asked for as a double, the nearest one: as a text it costs
-    four times as much. Where one is NaN, infinite or beyond a double, all are asked for as texts.
+    A numeric that is to be a number is selected as a double, the nearest one: as a text it costs
+    four times as much. Where one is NaN, infinite or beyond a double, all are selected as texts.
 
     Args:
         url: Its options are those of libpq.
@@ -104,7 +104,7 @@ class PostgreSql:
             raise Unreadable(message, self._error(error, message, connecting)) from error
 
     def _error(self, error: Exception, message: str, connecting: bool) -> PenstockError:
-        """Return what to tell where nobody else can ask this server."""
+        """Return the message where no other way can query this server."""
         state = getattr(error, "sqlstate", None) or ""
         if connecting or state[:2] in _GONE or (not state and _LOST.search(message)):
             return no_answer(message, where=self._where)
@@ -167,7 +167,7 @@ def _cells(field: pa.Field, array: pa.Array) -> Cells:
     if kind in ("int2", "int4", "int8"):
         return whole(array)
     if kind == "float4":
-        # psycopg reads the shortest text that tells it from its neighbours: 1.1, not 1.10000002.
+        # psycopg reads the shortest text that is not its neighbour's: 1.1, not 1.10000002.
         return Plain(pc.cast(pc.cast(array, pa.string()), pa.float64()))
     if kind in ("float8", "bool"):
         return Plain(array)

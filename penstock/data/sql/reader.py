@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock.common.progress import tell
+from penstock.common.progress import log
 from penstock.common.secrets import shown
 from penstock.data.sources.columns import as_text, chosen, indexes, without, without_effect
 from penstock.data.sources.reader import Again, Misread
@@ -36,7 +36,7 @@ class SqlReader:
 
     Args:
         source: Its `uri` is a SQLAlchemy URL. References to secrets in it and in its query are
-            resolved when the database is asked.
+            resolved when the database is queried.
 
     Raises:
         InputError: If a reference leads nowhere.
@@ -73,7 +73,7 @@ class SqlReader:
                 self._take_rows(limit)
         if self._reported != self._how:
             self._reported = self._how
-            tell(f"the rows are read {self._how}")
+            log(f"the rows are read {self._how}")
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """Yield the result's rows."""
@@ -117,7 +117,7 @@ class SqlReader:
                         self._count(block.cells(at), kinds[name], name, before=rows)
                 rows += block.rows
                 if not whole:
-                    # The database is not asked again: what is begun goes on.
+                    # The database is not queried again: what is begun goes on.
                     self._begun = _resumed(block, blocks)
                     stack.pop_all()
                     break
@@ -170,7 +170,7 @@ class SqlReader:
         yield from self._answer.blocks()
 
     def _through_arrow(self) -> Answer:
-        """Return what asks through Arrow.
+        """Return what queries through Arrow.
 
         Raises:
             Unreadable: If nothing does.

@@ -40,13 +40,13 @@ class Block(Protocol):
 
 
 class Answer(Protocol):
-    """A query on a database, asked anew each time that its rows are read."""
+    """A query on a database, run anew each time that its rows are read."""
 
     how: str
     """In words, as the end of "read …"."""
 
     def blocks(self) -> Iterator[Block]:
-        """Yield the rows, at least one block; close the iterator where they are not all wanted."""
+        """Yield the rows, at least one block; close the iterator where not all are needed."""
 
 
 def url_of(source: SourceSpec) -> URL:

@@ -123,7 +123,7 @@ def read_arrays(folder: Path, names: Collection[str], *, where: str) -> dict[str
     Args:
         folder: The dataset.
         names: Which columns; none is allowed.
-        where: Who asks for them, for the error.
+        where: What needs them, for the error.
 
     Raises:
         InputError: If a column is not in the dataset, or is a time.

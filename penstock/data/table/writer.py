@@ -26,6 +26,10 @@ PART_ROWS = 4_000_000
 GROUP_ROWS = 131_072
 """Rows of a Parquet row group, as far as batches allow."""
 
+_DELTA, _COUNTED = "DELTA_BINARY_PACKED", ("integer", "datetime")
+"""Encoding of columns of these types whose values differ, beside PLAIN with Snappy: half the CPU to
+write, a third to read, a hundredth of the bytes where values ascend. Random 64 bits cost 1.6."""
+
 
 class Writer:
     """Takes batches in, writes row groups, and gathers digest and profiles on the way.
@@ -38,12 +42,15 @@ class Writer:
         digest: The digest of all rows that will come, where their hashes are known: these are not
             taken again.
         sample_of: How many rows will come, if some are to be written as JSON lines too.
+
+    Attributes:
+        folder: Where it writes.
     """
 
     def __init__(
         self, folder: Path, *, digest: RowDigest | None = None, sample_of: int | None = None
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._digest = digest
         self._sample = None if sample_of is None else Gatherer(sample_of)
         self._columns: tuple[Column, ...] = ()
@@ -94,12 +101,14 @@ class Writer:
 
         if self._parquet is None:
             name = f"part-{len(self._rows):05d}.parquet"
+            differing = {column.name for column in self._columns if column.type in _COUNTED}
             self._parquet = pq.ParquetWriter(
-                self._folder / name,
+                self.folder / name,
                 group[0].schema,
                 compression="snappy",
                 write_statistics=False,
                 use_dictionary=repetitive,
+                column_encoding=dict.fromkeys(differing.difference(repetitive), _DELTA),
             )
             self._rows.append(0)
         table = pa.Table.from_batches(group)
@@ -139,16 +148,16 @@ class Writer:
             files=tuple(self._listing()),
             created=datetime.now(UTC),
             notes=(*facts.pop("notes", ()), *_warnings(columns, sum(self._rows))),
-            sample=self._sample.write(self._folder) if self._sample is not None else None,
+            sample=self._sample.write(self.folder) if self._sample is not None else None,
             **facts,
         )
-        dataset.write(self._folder / RECORD_NAME)
+        dataset.write(self.folder / RECORD_NAME)
         return dataset
 
     def _listing(self) -> Iterator[DataFile]:
         for number, rows in enumerate(self._rows):
             name = f"part-{number:05d}.parquet"
-            yield DataFile(name=name, rows=rows, bytes=(self._folder / name).stat().st_size)
+            yield DataFile(name=name, rows=rows, bytes=(self.folder / name).stat().st_size)
 
 
 class SerialExecutor:

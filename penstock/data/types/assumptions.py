@@ -1,4 +1,4 @@
-"""What is said of a column of texts that could have been read otherwise."""
+"""The notes on a column of texts that could have been read otherwise."""
 
 from __future__ import annotations
 

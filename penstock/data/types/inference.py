@@ -59,7 +59,7 @@ def decimal_marks(text_counts: Iterable[TextCounts]) -> frozenset[str]:
 
 @dataclass(frozen=True)
 class FileFacts:
-    """What tells, besides its values, how a column is to be read.
+    """What decides, besides its values, how a column is read.
 
     Attributes:
         source: The settings.
@@ -189,7 +189,7 @@ def _time_plan(
         return _iso_plan(name, counted) if declared else None
     if len(full) > 1:
         raise InputError(
-            f"the times can be read as {' or as '.join(full)}: no value tells which",
+            f"the times can be read as {' or as '.join(full)}: no value shows which",
             where=f"{where}: column {name!r}",
             remedy=f"Say which by formats: {{{name}: '{full[0]}'}}, or types: {{{name}: string}}.",
         )

@@ -134,7 +134,7 @@ def example_format(column: str, example: str, *, where: str) -> TextFormat:
 
 
 def example_of(written: TextFormat) -> str:
-    """Return an example from which `example_format` tells the same way of writing.
+    """Return an example from which `example_format` gives the same way of writing.
 
     Example:
         >>> example_of(TextFormat(column="x", decimal=",", thousands="."))

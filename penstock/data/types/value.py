@@ -63,7 +63,7 @@ class Rules:
         missing: Texts that stand for a missing value.
         strip: White space around a text does not count.
         written: How numbers and times are written, if not the plain way.
-        declared: Somebody said that the texts are of this type. Otherwise no text is a value of it
+        declared: The texts were declared to be of this type. Otherwise no text is a value of it
             from which nobody would infer it: no number with a leading zero, which is a code, and no
             boolean but true and false.
     """

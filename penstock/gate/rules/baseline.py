@@ -29,7 +29,7 @@ class BaselineRule(Rule[MarginSpec, None]):
     )
 
     def describe(self, settings: MarginSpec) -> Iterator[tuple[str, str]]:
-        """Yield what it asks."""
+        """Yield its requirement."""
         yield (
             "baseline",
             "The model must do better than a constant answer: always the commonest class, or the "

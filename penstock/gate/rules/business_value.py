@@ -70,7 +70,7 @@ class BusinessValueRule(Rule[BusinessValueSpec, BusinessValue]):
     record = (BusinessValue | None, None)
 
     def describe(self, settings: BusinessValueSpec) -> Iterator[tuple[str, str]]:
-        """Yield what it asks."""
+        """Yield its requirement."""
         if settings.at_least is None:
             yield NAME, "The value per 1,000 decisions is reported, not enforced."
             return

@@ -84,7 +84,7 @@ class Calibration(Measurement):
         "adds to it"
     )
     plain_ece: float = Field(description="The same as counted, which is too high in few rows")
-    bins: int = Field(description="How many; fewer than asked for where scores are equal")
+    bins: int = Field(description="How many; fewer than in the policy where scores are equal")
 
 
 class CalibrationRule(Rule[CalibrationSpec, Calibration]):

@@ -44,7 +44,7 @@ class ChampionRule(Rule[ChampionSpec, None]):
     )
 
     def describe(self, settings: ChampionSpec) -> Iterator[tuple[str, str]]:
-        """Yield what each of the two asks."""
+        """Yield the requirement of each of the two."""
         yield (
             NOT_WORSE,
             "On the same rows the model may be worse than the champion, the version that users "
@@ -67,7 +67,7 @@ class ChampionRule(Rule[ChampionSpec, None]):
             yield from (NOT_WORSE, BETTER)
 
     def judge(self, settings: ChampionSpec, case: Case) -> Iterator[RuleResult]:
-        """Yield whether the candidate is not worse and, if asked, whether it is better."""
+        """Yield whether the candidate is not worse and, if required, whether it is better."""
         yield _beside(case.evaluation, settings, NOT_WORSE, -settings.margin)
         if settings.superiority:
             yield _beside(case.evaluation, settings, BETTER, 0.0)

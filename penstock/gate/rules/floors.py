@@ -44,7 +44,7 @@ class FloorRule(Rule[FloorSpec, None]):
     field = (tuple[FloorSpec, ...], Field(default=(), description="Bounds on metrics"))
 
     def describe(self, settings: FloorSpec) -> Iterator[tuple[str, str]]:
-        """Yield what it asks."""
+        """Yield its requirement."""
         side, bound = (
             ("at least", settings.at_least)
             if settings.at_least is not None

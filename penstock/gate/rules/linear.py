@@ -27,7 +27,7 @@ class LinearRule(Rule[MarginSpec, None]):
     )
 
     def describe(self, settings: MarginSpec) -> Iterator[tuple[str, str]]:
-        """Yield what it asks."""
+        """Yield its requirement."""
         yield (
             "linear",
             "The model must justify its complexity: a plain linear model may be better by at most "

@@ -37,7 +37,7 @@ class OperationsSpec(RuleSpec):
     @model_validator(mode="after")
     def _asks(self) -> OperationsSpec:
         if self.p99_at_most is None and self.size_at_most is None and not self.agreement:
-            raise ValueError("give p99_at_most, size_at_most or agreement: nothing is asked")
+            raise ValueError("give p99_at_most, size_at_most or agreement: the rule has no bound")
         return self
 
 
@@ -52,7 +52,7 @@ class ServingRule(Rule[OperationsSpec, None]):
     )
 
     def describe(self, settings: OperationsSpec) -> Iterator[tuple[str, str]]:
-        """Yield what each part asks."""
+        """Yield the requirement of each part."""
         yield WHOLE, "It must serve as it was judged, measured in its own server."
         if settings.p99_at_most is not None:
             yield (
@@ -84,8 +84,8 @@ class ServingRule(Rule[OperationsSpec, None]):
         rows = [
             ["Runtime", operations.runtime],
             ["99th percentile of one row's answer, seconds", number(operations.p99)],
-            ["Bytes that the server loads", f"{operations.size or 0:,}"],
-            ["Rows asked", f"{operations.rows:,}"],
+            ["Bytes that the server loads", number(operations.size)],
+            ["Rows sent", f"{operations.rows:,}"],
             ["Rows whose answers differ from the model's own", f"{operations.differences:,}"],
         ]
         return Part("Serving", [Grid(["What", "Figure"], rows, (1,)), *notes_of(operations.notes)])

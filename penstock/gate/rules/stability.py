@@ -54,7 +54,7 @@ class StabilitySpec(RuleSpec):
         return self
 
     def amounts(self) -> dict[str, float]:
-        """Return how much of each disturbance is asked for."""
+        """Return how much of each disturbance is applied."""
         amounts = {"noise": self.noise, "missing": self.missing}
         return {kind: amount for kind, amount in amounts.items() if amount}
 
@@ -73,7 +73,7 @@ class Disturbed(Measurement):
     drop: Estimate | None = Field(
         default=None, description="How much is lost; oriented, above 0 it is worse"
     )
-    failed: str = Field(default="", description="What the model said instead of answering")
+    failed: str = Field(default="", description="The model's error instead of a prediction")
 
 
 class StabilityRule(Rule[StabilitySpec, tuple[Disturbed, ...]]):

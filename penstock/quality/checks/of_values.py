@@ -46,15 +46,15 @@ _TYPE_NAMES = frozenset({"int", "int64", "float", "float64", "str", "bool", "obj
 
 
 def column_of(kwargs: _Kwargs, dataset: Dataset) -> ProfiledColumn:
-    """Return the column that an expectation speaks of."""
+    """Return the column that an expectation is about."""
     column = dataset.column(kwargs["column"])
-    if column is None:  # Whoever asks has looked.
+    if column is None:  # The caller has checked that.
         raise LookupError(kwargs["column"])
     return column
 
 
 def key_of(kwargs: _Kwargs, dataset: Dataset) -> Key:
-    """Return what is to be unique of the column that an expectation speaks of."""
+    """Return what is to be unique of the column that an expectation is about."""
     return Key((_bare(column_of(kwargs, dataset)),))
 
 

@@ -50,7 +50,7 @@ class Histogram:
 
     Args:
         column: A column of numbers or booleans.
-        places: What is asked for.
+        places: The places to return.
     """
 
     column: str
@@ -93,7 +93,7 @@ class Binned(OnePass):
 
     Args:
         column: A column of numbers or booleans.
-        places: What is asked for.
+        places: The places to return.
         count: Values of the column.
         lookups: Bin, rank in the bin and rank in the column.
     """

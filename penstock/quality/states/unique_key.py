@@ -59,7 +59,7 @@ class Key:
 
         Args:
             rows: The batch.
-            which: The rows that are wanted; None for all that count.
+            which: The rows that are needed; None for all that count.
         """
         import pyarrow as pa
         import pyarrow.compute as pc
@@ -101,7 +101,7 @@ class Uniqueness:
 
 
 def _written(array: pa.Array) -> pa.StringArray:
-    """Return values as texts, one for each, that tell where they end."""
+    """Return values as texts, one for each, that mark where they end."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -23,14 +23,14 @@ MEDIAN = 0.5
 
 @dataclass(frozen=True)
 class Stage:
-    """What the current stage of the plan asks for and has seen.
+    """What the current stage of the plan requires and has seen.
 
     Attributes:
         phase: Of the stage.
         min_samples: Requests that each version must have answered in this very stage.
         stable: Requests the stable version has answered in it.
         candidate: Requests the candidate has answered in it.
-        alone: The candidate has all traffic: nothing is asked of the stable version.
+        alone: The candidate has all traffic: the stable version needs no samples.
     """
 
     phase: Literal["shadow", "step"]
@@ -107,7 +107,7 @@ def rates(
 
 
 def latency(evidence: Evidence, stage: Stage, rules: RulesSpec, grids: HistogramBuckets) -> Finding:
-    """Judge a high quantile of latency and the median by their ratios; it tells which decided."""
+    """Judge a high quantile of latency and the median by their ratios; name which decided."""
     latencies = _latency.latencies_of(evidence, grids.latency)
     n_s, n_c = float(latencies.stable.sum()), float(latencies.candidate.sum())
     bound = rules.latency_ratio
@@ -162,7 +162,7 @@ def agreement(rows: int, agreeing: int, stage: Stage, rules: RulesSpec) -> Findi
     fails = _means.log_wealth_of_share(agreeing, rows, line, above=False)[0] >= threshold
     passes = _means.log_wealth_of_share(agreeing, rows, line, above=True)[0] >= threshold
     if bound == 1:
-        # That all rows agree cannot be shown: a bound of 1 asks that none was seen to differ.
+        # That all rows agree cannot be shown: a bound of 1 requires that none was seen to differ.
         fails, passes = agreeing < rows, agreeing == rows
     verdict = stage.verdict(fails=bool(fails), passes=bool(passes))
     sentence = (
@@ -183,7 +183,7 @@ def agreement(rows: int, agreeing: int, stage: Stage, rules: RulesSpec) -> Findi
 
 
 def scores(evidence: Evidence, stage: Stage, rules: RulesSpec, *, with_labels: bool) -> Finding:
-    """Judge the distribution of scores, and that of labels where asked."""
+    """Judge the distribution of scores, and that of labels if `with_labels`."""
     read = _scores.scores_of(evidence, with_labels=with_labels)
     n_s, n_c = read.rows
     if not n_s or not n_c:

@@ -59,7 +59,7 @@ class Scores:
 
 
 def scores_of(evidence: Evidence, *, with_labels: bool) -> Scores:
-    """Read the histograms of scores, and those of labels where asked."""
+    """Read the histograms of scores, and those of labels where they are judged."""
     _, stable, candidate = evidence.histograms(lambda arm: arm.scores)
     names: list[str] = []
     if with_labels:
@@ -136,7 +136,7 @@ def one_value_only(scores: Scores, *, alpha: float) -> bool:
     """Whether the candidate gives one score to all rows, which the stable version does not.
 
     Were both alike, all n scores would fall in one bin with probability at most share**n. Where the
-    stable version gives one score too, whoever asks may ask about one row only.
+    stable version gives one score too, a client may send one row only.
     """
     candidate, stable = scores.candidate.sum(axis=0), scores.stable.sum(axis=0)
     n_c, n_s = candidate.sum(), stable.sum()

@@ -17,6 +17,7 @@ from penstock.rollout.router import Observation
 
 _READY_TIMEOUT = 30.0
 _TABLE = "/table"
+_LOG = "proxy"
 
 
 def start(folder: ServiceFolder, *, port: int) -> ProxyProcess:
@@ -26,7 +27,7 @@ def start(folder: ServiceFolder, *, port: int) -> ProxyProcess:
         ServiceError: If the port is in use, naming by whom where that is known, or the proxy does
             not start; nothing is left running.
     """
-    log = folder.log("front")
+    log = folder.log(_LOG)
     with contextlib.ExitStack() as stack:
         public = stack.enter_context(contextlib.closing(_public_socket(folder, port)))
         admin = stack.enter_context(contextlib.closing(hold_port(0)))
@@ -140,7 +141,7 @@ def _rejected(folder: ServiceFolder, reason: str) -> ServiceError:
     return ServiceError(
         f"the proxy rejected the update: {reason}",
         where=f"service {folder.service}",
-        remedy=f"Read {folder.log('front')}.",
+        remedy=f"Read {folder.log(_LOG)}.",
     )
 
 
@@ -162,7 +163,7 @@ def _port_error(folder: ServiceFolder, port: int, reason: str) -> ServiceError:
     owner = f"another program ({reason})"
     for other in ServiceFolder.all_below(folder.path.parent.parent):
         state = other.read()
-        if state and state.front and state.port == port and process.is_alive(state.front.process):
+        if state and state.proxy and state.port == port and process.is_alive(state.proxy.process):
             owner = f"the service {state.service!r}"
     return ServiceError(
         f"port {port} on {LOOPBACK} is in use by {owner}",

@@ -74,7 +74,7 @@ async def fan_out(
 ) -> bytes | None:
     """Send labels to every arm and count their losses; return the answer for the client.
 
-    Which version answered a request is known to that version alone, so each is asked. Labels of
+    Which version answered a request is known to that version alone, so each gets them. Labels of
     mirrored requests go apart from the others, because the two sides of `Pairs` must hold the same
     rows.
 

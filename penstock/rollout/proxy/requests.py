@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -22,6 +21,7 @@ from penstock.serving.request_headers import (
     ROLLOUT,
     RolloutKey,
     digest_of,
+    new_request_id,
     request_id_of,
 )
 
@@ -166,7 +166,7 @@ class RequestReader:
             if name != MIRROR and any(self._rollout_key.matches(_raw(value)) for value in values):
                 headers[name] = self.key
         given = headers.popall(REQUEST_ID, ("",))[0]
-        headers[REQUEST_ID] = request_id_of(_raw(given)) or uuid.uuid4().hex
+        headers[REQUEST_ID] = request_id_of(_raw(given)) or new_request_id()
         return headers
 
     async def _blocks(self, request: web.BaseRequest) -> AsyncIterator[bytes]:

@@ -19,7 +19,7 @@ class PredictedRows:
     Attributes:
         labels: What was predicted, one a row.
         scores: One a row: probability of the positive class (binary), of the predicted class
-            (multiclass), or the value (regression). Empty if the client asked for labels alone.
+            (multiclass), or the value (regression). Empty if the client requested labels alone.
         classes: The model's classes; empty for a regression.
         of: How many rows the answer had.
     """

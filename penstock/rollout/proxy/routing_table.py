@@ -97,7 +97,7 @@ class RoutingTable:
         return next((arm for arm in arms if str(arm.version) == found[1]), None)
 
     def instead_of(self, arm: Arm) -> Arm | None:
-        """Return the arm that may answer what `arm` could not be asked; None: there is none."""
+        """Return the arm that may answer what `arm` could not be sent; None: there is none."""
         if arm.role == "candidate":
             return self.arms.get("stable")
         return self.arms.get("candidate") if arm.role == "stable" and self.weight > 0 else None

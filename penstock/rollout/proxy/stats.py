@@ -32,7 +32,7 @@ _KNOWN = 100_000
 """Mirrored requests that are remembered, so that a label of one counts for both versions."""
 
 _LABELS = 1_000
-"""Different labels that one arm's counter holds; a classifier has fewer."""
+"""Different labels that one arm's counter holds; further ones are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class Outcome:
         seconds: From sending the request to having the answer.
         unreachable: Whether no connection came about.
         replayed: Whether the request was marked as replayed.
-        body: The answer, where it may tell predictions; else empty.
+        body: The answer, where it may hold predictions; else empty.
         header_length: How many bytes of it are JSON, binary tensors being the rest; None: all are.
     """
 
@@ -123,8 +123,9 @@ class Stats:
             return None
         row = predicted.row(_random.random() if draw is None else draw)
         self.scores.update(bisect_right(edges.scores, score) for score in row.scores)
-        if row.classes and len(self.labels) < _LABELS:
-            self.labels.update(map(str, row.labels))
+        for label in map(str, row.labels) if row.classes else ():
+            if label in self.labels or len(self.labels) < _LABELS:
+                self.labels[label] += 1
         return row
 
     def add_labelled(self, sums: Mapping[str, Any]) -> None:
@@ -149,7 +150,7 @@ class Stats:
 
 @dataclass
 class PairStats:
-    """Counters of the requests that stable version and candidate were both asked.
+    """Counters of the requests that stable version and candidate both got.
 
     `known` holds the ids of those that both answered with 2xx, the oldest first.
     """
@@ -185,7 +186,7 @@ class PairStats:
 
 @dataclass
 class Pair:
-    """One request that both are asked, until both have ended it."""
+    """One request that both get, until both have ended it."""
 
     stats: PairStats
     edges: Buckets

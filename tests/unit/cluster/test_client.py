@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
+from running_process import served
 
 from penstock.cluster.client import CONFIG_MAPS, Kube, RefusedError
 from penstock.errors import ServiceError
@@ -35,13 +35,8 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def proxy() -> Iterator[Proxy]:
-    server = Proxy(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Proxy(("127.0.0.1", 0), Handler)) as server:
+        yield server
 
 
 @pytest.mark.parametrize("said", [b"<html>Log in</html>", b"[]", b"", b"\xff"])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 import yaml
+from running_process import served
 
 from penstock.cluster import client as kube
 from penstock.errors import ServiceError
@@ -54,13 +54,9 @@ class Handler(BaseHTTPRequestHandler):
 def asked() -> Iterator[tuple[str, list[str]]]:
     """The address of an API server, and who asked it."""
     kept: list[str] = []
-    server = HTTPServer(("127.0.0.1", 0), type("Kept", (Handler,), {"asked": kept}))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", kept
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    handler = type("Kept", (Handler,), {"asked": kept})
+    with served(HTTPServer(("127.0.0.1", 0), handler)) as server:
+        yield f"http://127.0.0.1:{server.server_port}", kept
 
 
 def _kubeconfig(folder: Path, user: dict[str, object], server: str = "http://127.0.0.1:1") -> Path:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import http.server
-import threading
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
 import pytest
 import yaml
+from running_process import served
 
 from penstock import project as projects
 from penstock.common.secrets import READ_IN, keep_environment, resolve, shown
@@ -291,13 +291,11 @@ class _Closed(http.server.BaseHTTPRequestHandler):
 def test_init_writes_a_reference_instead_of_a_password(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with http.server.HTTPServer(("127.0.0.1", 0), _Closed) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with served(http.server.HTTPServer(("127.0.0.1", 0), _Closed)) as server:
         address = f"127.0.0.1:{server.server_port}/t.csv?token=t0ken-t0ken"
         write_project(
             f"http://me:p%40ss%2Fword@{address}", target="b", output=tmp_path / "project.yaml"
         )
-        server.shutdown()
     text = (tmp_path / "project.yaml").read_text()
     printed = capsys.readouterr().out
     for secret in ("ss%2Fword", "ss/word", "t0ken"):

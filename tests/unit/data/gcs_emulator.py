@@ -9,11 +9,12 @@ from __future__ import annotations
 import contextlib
 import http.server
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from running_process import served
 
 
 @contextlib.contextmanager
@@ -23,19 +24,13 @@ def offered(folder: Path, *, host: str = "127.0.0.1") -> Iterator[dict[str, str]
     class Handler(_Handler):
         root = folder
 
-    with http.server.ThreadingHTTPServer((host, 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield {
-                "STORAGE_EMULATOR_HOST": f"http://{host}:{server.server_port}",
-                "NO_GCE_CHECK": "true",
-                "GOOGLE_CLOUD_PROJECT": "penstock-test",
-                "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
-            }
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(http.server.ThreadingHTTPServer((host, 0), Handler)) as server:
+        yield {
+            "STORAGE_EMULATOR_HOST": f"http://{host}:{server.server_port}",
+            "NO_GCE_CHECK": "true",
+            "GOOGLE_CLOUD_PROJECT": "penstock-test",
+            "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",
+        }
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):

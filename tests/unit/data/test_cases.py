@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from needs import SHARED, shared
 
 from penstock.data.ingest import survey
 from penstock.data.spec import SourceSpec, SplitSpec
@@ -20,11 +21,13 @@ from penstock.errors import InputError, ReadingError
 from penstock.pipelines.cli import main
 from penstock.records.dataset import Dataset
 
-FOLDER = Path(__file__).resolve().parents[4] / "shared" / "cases"
+FOLDER = SHARED / "cases"
 
-pytestmark = pytest.mark.skipif(
-    not FOLDER.is_dir(), reason=f"NOT RUN: the tables that people meet are not in {FOLDER}"
-)
+
+@pytest.fixture(autouse=True)
+def _cases() -> None:
+    shared("cases")
+
 
 Read = Callable[..., Dataset]
 Columns = dict[str, list[Any]]

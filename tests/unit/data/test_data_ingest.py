@@ -6,11 +6,9 @@ import gzip
 import http.server
 import json
 import lzma
-import socket
 import sqlite3
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +19,8 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 import pytest
+from needs import NEEDS_LINUX
+from running_process import LOOPBACK, RunningProcess, free_port, listens, served
 
 from penstock.data.csv import reader as csv_source
 from penstock.data.csv.blocks import Blocks
@@ -29,7 +29,6 @@ from penstock.records.dataset import Dataset
 
 Read = Callable[..., Dataset]
 
-SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 ROWS = [
     {
@@ -469,12 +468,8 @@ def web(tmp_path: Path) -> Iterator[str]:
     folder = tmp_path / "source"
     folder.mkdir(exist_ok=True)
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
+    with served(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
         yield f"http://user:secret@127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
 
 
 @pytest.mark.parametrize("name", ["t.csv", "t.parquet", "t.jsonl.gz"])
@@ -512,24 +507,13 @@ def test_in_memory_file_system(read: Read) -> None:
 
 
 @pytest.fixture(scope="module")
-def s3() -> Iterator[str]:
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A server that speaks the S3 protocol, in a process of its own."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        for _ in range(600):
-            with socket.socket() as probe:
-                probe.settimeout(0.1)
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            threading.Event().wait(0.1)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        server.terminate()
-        server.wait()
+    port, log = free_port(), tmp_path_factory.mktemp("s3") / "log"
+    command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", port]
+    with RunningProcess(command, log=log) as server:
+        server.wait_until(lambda: listens(port))
+        yield f"http://{LOOPBACK}:{port}"
 
 
 @pytest.fixture
@@ -576,9 +560,8 @@ capital-gain integer, capital-loss integer, hours-per-week integer, native-count
 income string"""
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
-def test_adult_as_it_was_published(read: Read, output: Path) -> None:
-    dataset = read(SHARED / "adult-train.csv")
+def test_adult_as_it_was_published(read: Read, shared_data: Path) -> None:
+    dataset = read(shared_data / "adult-train.csv")
 
     assert dataset.rows == 32_561
     assert [f"{c.name} {c.type}" for c in dataset.columns] == " ".join(ADULT.split()).split(", ")
@@ -592,9 +575,8 @@ def test_adult_as_it_was_published(read: Read, output: Path) -> None:
     assert nulls == {"workclass": 1_836, "occupation": 1_843, "native-country": 583}
 
 
-@pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data is not here")
-def test_winequality(read: Read) -> None:
-    dataset = read(SHARED / "winequality-white.csv")
+def test_winequality(read: Read, shared_data: Path) -> None:
+    dataset = read(shared_data / "winequality-white.csv")
 
     assert dataset.rows == 4_898
     assert types(dataset)["free sulfur dioxide"] == "number"
@@ -614,7 +596,7 @@ print(int(status["VmHWM"].split()[0]) // 1024)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+@NEEDS_LINUX
 def test_memory_does_not_grow_with_the_table(tmp_path: Path) -> None:
     words = "".join(
         f"{n},{n * 7919 % 10007},{n / 3:.6f},customer {n % 977}\n" for n in range(50_000)

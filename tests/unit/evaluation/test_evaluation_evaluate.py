@@ -462,7 +462,7 @@ def test_mape_is_left_out_where_the_target_can_be_zero(worlds, make, tmp_path, o
     assert "median_absolute_error" in found.higher_is_better
 
 
-def beside(found: Evaluation, policy: Policy = Policy()):  # noqa: B008
+def beside(found: Evaluation, policy: Policy = Policy()):
     """Return what the gate says of the champion, having seen that nothing else was lost."""
     assert found.candidate.metrics
     assert found.scores_of("majority") is not None

@@ -31,7 +31,7 @@ def evaluation(
     linear: float = 0.05,
     champion: float | None = None,
     spread: float = 0.01,
-    policy: Policy = Policy(),  # noqa: B008
+    policy: Policy = Policy(),
     rows_of: str = "rows:1",
     state: str = "",
     note: str = "",
@@ -82,7 +82,7 @@ def evaluation(
             rows_in_both=0,
         ),
         training_data=TrainingData(
-            health=TrainingHealth(rows=900, label_noise=0.01, poisoned=0.0, parts=40),
+            health=TrainingHealth(rows=900, label_noise=0.01, flipped_labels=0.0, parts=40),
             drift=() if champion is None else (ColumnFigure(column="age", value=0.01),),
         ),
     )

@@ -54,7 +54,7 @@ def word(name: str, *, minutes: float = -10, days: float = 7, **changes: Any) ->
 @pytest.mark.parametrize(
     ("words", "spec", "approved", "sentence"),
     [
-        ([], {"people": 0}, True, "The policy asks nobody."),
+        ([], {"people": 0}, True, "The policy requires no approval."),
         ([], {}, False, "Not approved: 0 of 1 person approved."),
         ([word("ann")], {}, True, "Approved by ann."),
         ([word("ann")], {"people": 2}, False, "1 of 2 different people approved"),

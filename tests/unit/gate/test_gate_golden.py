@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
+from penstock.errors import FormerNameWarning, InputError
 from penstock.gate.decision import decide
 from penstock.gate.evaluation import Evaluation
 from penstock.gate.policy import Policy
@@ -20,7 +23,21 @@ def test_a_policy_keeps_its_digest_its_fields_and_their_order() -> None:
     policy = Policy.parse(golden["given"], where="gate")
     assert policy.digest() == golden["digest"]
     assert Policy().digest() == golden["default_digest"]
-    assert json.dumps(policy.model_dump(mode="json")) == json.dumps(golden["read"])
+    assert json.dumps(policy.recorded()) == json.dumps(golden["read"])
+
+
+def test_a_policy_with_the_former_name_of_a_setting_is_the_same_policy() -> None:
+    present = {"training_data": {"flipped_labels_at_most": 0.01}}
+    with pytest.warns(FormerNameWarning, match="poisoned_at_most is called flipped_labels_at_most"):
+        policy = Policy.parse({"training_data": {"poisoned_at_most": 0.01}}, where="gate")
+    assert policy == Policy.parse(present, where="gate")
+    assert "flipped_labels_at_most: 0.01" in policy.text()
+    with pytest.warns(FormerNameWarning):
+        assert Policy.parse(policy.recorded(), where="policy.json").digest() == policy.digest()
+    with pytest.raises(InputError, match=r"training_data: poisoned_at_most is the former name"):
+        Policy.parse(
+            {"training_data": present["training_data"] | {"poisoned_at_most": 0.3}}, where="gate"
+        )
 
 
 def test_an_evaluation_is_written_byte_for_byte_as_it_was_read() -> None:

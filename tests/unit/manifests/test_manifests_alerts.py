@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 from alert_cases import CASES, Case
+from needs import program
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "manifests/components/monitoring/rules.yaml"
@@ -20,12 +19,7 @@ SPEC = yaml.safe_load(RULES.read_text())["spec"]
 @pytest.fixture(scope="module")
 def rules(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The rules as Prometheus reads them, without the operator's envelope."""
-    if shutil.which("promtool") is None:
-        why = "ALERTS NOT TRIED: promtool is not here. On Debian or Ubuntu: apt install prometheus"
-        # A build that is to prove something installs it (.ci/run).
-        if os.environ.get("CI"):
-            pytest.fail(why)
-        pytest.skip(why)
+    program("promtool", package="prometheus")
     path = tmp_path_factory.mktemp("rules") / "rules.yaml"
     path.write_text(yaml.safe_dump(SPEC))
     return path

@@ -5,10 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
+from running_process import RunningProcess, answers, free_port
 
 ROOT = Path(__file__).parents[3]
 MANIFESTS = ROOT / "manifests"
@@ -86,13 +85,6 @@ class Tracking:
         )  # fmt: skip
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
     home = tmp_path_factory.mktemp("mlflow")
@@ -117,29 +109,11 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracking]:
     arguments = [swaps.pop(argument, argument) for argument in base["args"]]
     assert not swaps
     log = home / "log"
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [*base["command"], *arguments],
-            env=environment, cwd="/", stdout=stream, stderr=subprocess.STDOUT,
-        )  # fmt: skip
     made = Tracking(f"http://127.0.0.1:{port}", log, home)
-    try:
-        _wait(made, process)
+    command = [*base["command"], *arguments]
+    with RunningProcess(command, log=log, env=environment, cwd="/") as process:
+        process.wait_until(lambda: answers(f"{made.address}/health"), seconds=300, every=0.2)
         yield made
-    finally:
-        process.terminate()
-        process.wait(30)
-
-
-def _wait(server: Tracking, process: subprocess.Popen[bytes]) -> None:
-    for _ in range(300):
-        assert process.poll() is None, server.log.read_text()
-        try:
-            with urllib.request.urlopen(f"{server.address}/health", timeout=5):
-                return
-        except OSError:
-            time.sleep(1)
-    raise AssertionError(server.log.read_text())
 
 
 def test_nobody_gets_in_without_a_password(tracking: Tracking) -> None:

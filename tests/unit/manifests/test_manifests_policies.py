@@ -405,7 +405,7 @@ BAD: dict[str, tuple[Callable[[Resources], None], str]] = {
         put("ServingRuntime", "run", "spec/supportedModelFormats/0/version", 1),
         "spec.supportedModelFormats[0].version: expected str, got 1",
     ),
-}  # fmt: skip
+}
 
 
 def test_the_good_one_is_good(good: Resources, schemas: Schemas) -> None:

@@ -69,8 +69,8 @@ def test_losses_are_turned_so_that_more_is_better() -> None:
 )
 def test_a_metric_that_does_not_fit_the_task_lists_those_that_do(name: str, task: str) -> None:
     with pytest.raises(InputError, match=f"'{name}' is not a metric for a {task} task") as caught:
-        metric_for(name, task=task)  # type: ignore[arg-type]
-    assert ", ".join(names_for(task)) in caught.value.remedy  # type: ignore[arg-type]
+        metric_for(name, task=task)
+    assert ", ".join(names_for(task)) in caught.value.remedy
 
 
 def test_codes() -> None:

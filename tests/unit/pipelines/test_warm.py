@@ -8,13 +8,13 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from running_process import until
 
 from penstock.pipelines.warm import StepEnd, WarmSteps
 
@@ -216,13 +216,13 @@ def test_nothing_is_left_of_a_run_that_was_ended(
     )
     assert process.stdout is not None
     server = int(process.stdout.readline())
-    _until(lambda: file.exists() and bool(file.read_text()))
+    until(lambda: file.exists() and bool(file.read_text()))
     step = int(file.read_text())
     process.send_signal(number)
     process.wait(timeout=30)
-    _until(lambda: _ended(server))
+    until(lambda: _ended(server))
     if number is signal.SIGINT:
-        _until(lambda: _ended(step))
+        until(lambda: _ended(step))
         assert Path(f"{file}.interrupted").exists()
     else:
         # As under kfp.local alone: nobody is left to end a step whose run was killed.
@@ -246,10 +246,3 @@ def _ended(pid: int) -> bool:
         return bool(psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
         return True
-
-
-def _until(true: Any, *, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -7,9 +7,11 @@ import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
+from needs import NEEDS_LINUX
 
-from penstock.processes.identity import is_alive, ref_of
+from penstock.processes.identity import ProcessRef, is_alive, ref_of
 from penstock.processes.supervisor import hold_port
 
 SERVER = """
@@ -24,8 +26,9 @@ time.sleep(60)
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="threads of a killed process are read in /proc")
-def test_a_killed_process_is_not_called_dead_while_it_holds_its_port() -> None:
+@NEEDS_LINUX
+@pytest.mark.parametrize("by_start", [False, True])
+def test_a_killed_process_is_not_called_dead_while_it_holds_its_port(*, by_start: bool) -> None:
     """Its first thread ends before the others, which still have its files."""
     for _ in range(8):
         with hold_port(0) as held:
@@ -38,6 +41,10 @@ def test_a_killed_process_is_not_called_dead_while_it_holds_its_port() -> None:
             assert process.stdout.readline() == "up\n"
         ref = ref_of(process.pid)
         assert ref is not None
+        if by_start:
+            # As a release before wrote it.
+            ref = ProcessRef(pid=ref.pid, started=psutil.Process(ref.pid).create_time())
+            assert is_alive(ref)
         os.kill(process.pid, signal.SIGKILL)
         while is_alive(ref):
             pass

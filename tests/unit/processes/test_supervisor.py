@@ -2,37 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from running_process import free_port, listens, until
 
 from penstock.errors import ServiceError
 from penstock.processes import supervisor
 from penstock.processes.loopback import LOOPBACK
 
 MODULE = "http.server"
-
-
-def listens(port: int) -> bool:
-    return supervisor.answers(port, "/", timeout=5)
-
-
-def until_silent(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while listens(port):
-        assert time.monotonic() < deadline, "it outlives what started it"
-        time.sleep(0.05)
-
-
-def free_port() -> int:
-    with contextlib.closing(supervisor.hold_port(0)) as held:
-        return int(held.getsockname()[1])
 
 
 def test_a_temporary_process_ends_with_its_block(tmp_path: Path) -> None:
@@ -62,7 +45,7 @@ def test_a_temporary_process_ends_when_what_started_it_is_killed(tmp_path: Path)
     finally:
         os.kill(starter.pid, signal.SIGKILL)
         starter.wait()
-    until_silent(port)
+    until(lambda: not listens(port), seconds=60, what="it outlives what started it")
 
 
 def test_a_process_that_is_started_survives_until_it_is_stopped(tmp_path: Path) -> None:

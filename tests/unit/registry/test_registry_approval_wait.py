@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
 import time
-import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running_process import mlflow_server, served
 
 from penstock.errors import IntegrityError, UsageError
 from penstock.gate.approval import ApprovalSpec
@@ -38,37 +36,6 @@ ALICE = Identity(name="alice", means="stated")
 def asking(registry: Registry) -> Registry:
     registry.policy = registry.policy.model_copy(update={"approval": ApprovalSpec(people=1)})
     return registry
-
-
-@contextmanager
-def served(registry: Registry) -> Iterator[str]:
-    """The registry's store behind MLflow's own server."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
-    address, log = f"http://127.0.0.1:{port}", registry.folder / "server.log"
-    with log.open("w") as stream:
-        process = subprocess.Popen(
-            [
-                sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
-                "--port", str(port), "--workers", "1", "--backend-store-uri", registry.uri,
-            ],
-            cwd=registry.folder, stdout=stream, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    try:
-        for _ in range(400):
-            assert process.poll() is None, log.read_text()
-            try:
-                urllib.request.urlopen(f"{address}/health", timeout=5).close()
-                break
-            except OSError:
-                time.sleep(0.5)
-        else:
-            raise AssertionError(log.read_text())
-        yield address
-    finally:
-        process.terminate()
-        process.wait(30)
 
 
 def test_where_nobody_is_asked_nobody_is_waited_for(registry: Registry) -> None:
@@ -152,7 +119,7 @@ def test_a_server_is_asked_without_mlflow(asking: Registry, tmp_path: Path) -> N
     registration, _ = asking.registered()
     registration.write(tmp_path / "registration.json")
     outcome = tmp_path / "outcome.json"
-    with served(asking) as address:
+    with mlflow_server(asking.folder, store=asking.uri) as address:
         process = subprocess.Popen(
             [
                 sys.executable, "-c", _WAIT,
@@ -192,15 +159,8 @@ def cluster(status: dict[str, Any], asked: list[str]) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
+    with served(HTTPServer(("127.0.0.1", 0), Handler)) as server:
         yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def test_who_somebody_is_and_how_that_is_known(

@@ -15,7 +15,7 @@ from mlflow import MlflowClient
 
 from penstock.errors import IntegrityError, PenstockError, ServiceError
 from penstock.records.evidence import AuditEntry
-from penstock.registry import _champion_move, audit, champion_history, versions
+from penstock.registry import _champion_move, audit, champion_history, registration, versions
 from penstock.registry.audit import Actor
 from penstock.registry.champion import checked_champion, rollback_target, set_champion
 from penstock.registry.champion_history import was_champion
@@ -579,7 +579,7 @@ def test_two_registrations_of_one_version_are_believed_neither() -> None:
     forged = honest.model_copy(update={"digests": {"model": "sha256:2"}})
     again = honest.model_copy(update={"reason": "The step was run twice at once."})
     log = audit.read(tags_of(honest, again))
-    assert audit.registered_digests(log, "models:/m/1") == {"model": "sha256:1"}
-    assert audit.registered_digests(log, "models:/m/2") == {}
+    assert registration.registered_digests(log, "models:/m/1") == {"model": "sha256:1"}
+    assert registration.registered_digests(log, "models:/m/2") == {}
     with pytest.raises(IntegrityError, match="registers it 2 times, with different digests"):
-        audit.registered_digests(audit.read(tags_of(honest, forged)), "models:/m/1")
+        registration.registered_digests(audit.read(tags_of(honest, forged)), "models:/m/1")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import socket
 from pathlib import Path
 
 import pytest
 from kfp import dsl
+from running_process import silent_port
 
 from penstock import model as models
 from penstock import tracking
@@ -18,20 +18,6 @@ from penstock.gate.evaluation import Evaluation
 from penstock.gate.policy import Policy
 from penstock.registry.champion import fetch_champion, set_champion
 from penstock.registry.versions import MODEL_DIGEST
-
-
-@pytest.fixture(scope="module")
-def empty_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store's database with its tables, which take seconds to create."""
-    path = tmp_path_factory.mktemp("store") / "mlflow.db"
-    tracking.client(f"sqlite:///{path}")
-    return path
-
-
-@pytest.fixture
-def uri(empty_store: Path, tmp_path: Path) -> str:
-    shutil.copy(empty_store, tmp_path / "mlflow.db")
-    return f"sqlite:///{tmp_path / 'mlflow.db'}"
 
 
 def crown(uri: str, folder: Path, *, store: Path, digest: str | None = None) -> None:
@@ -125,9 +111,8 @@ def test_a_champion_whose_alias_was_taken_away_by_hand_is_gone(worlds, uri, tmp_
 
 
 def test_a_registry_that_does_not_answer_says_nothing_about_the_champion(tmp_path) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        uri = f"http://127.0.0.1:{closed.getsockname()[1]}"
-        with pytest.raises(ServiceError):
-            fetch_champion("m", tracking_uri=uri, destination=tmp_path / "champion")
+    with silent_port() as port, pytest.raises(ServiceError):
+        fetch_champion(
+            "m", tracking_uri=f"http://127.0.0.1:{port}", destination=tmp_path / "champion"
+        )
     assert not (tmp_path / "champion").exists()

@@ -228,7 +228,7 @@ def test_a_user_without_a_name_acts_and_counts_for_nobody(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 987_654_321)
     nobody = Identity(name=unnamed(987_654_321), means="operating system user")
-    assert identity.whoami() == identity.somebody() == nobody
+    assert identity.whoami() == identity.current_identity() == nobody
     assert starter() == ""
     asking.registered()
     assert main(command(asking, "approve", "models:/adult/1")) == 1
@@ -241,7 +241,7 @@ def test_a_cluster_that_does_not_answer_names_the_system_s_user(
 ) -> None:
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
     monkeypatch.setenv("LOGNAME", "ann")
-    assert identity.somebody() == Identity(name="ann", means="operating system user")
+    assert identity.current_identity() == Identity(name="ann", means="operating system user")
 
 
 def test_a_kept_policy_that_this_release_would_refuse_is_still_read(asking: Registry) -> None:

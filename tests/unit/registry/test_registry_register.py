@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from running_process import silent_port
 
 from penstock import model as model_module
 from penstock.common import files
@@ -335,9 +335,7 @@ def test_a_version_without_a_digest_is_not_fetched(uri: str, tmp_path: Path) -> 
 
 
 def test_a_store_that_is_down_is_an_error_and_not_an_answer(models: Callable[..., Path]) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
+    with silent_port() as port:
         down = f"http://user:secret@127.0.0.1:{port}"
         for call in (
             lambda: versions.champion("adult", tracking_uri=down),

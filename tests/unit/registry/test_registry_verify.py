@@ -278,6 +278,24 @@ def test_a_version_from_before_says_what_is_missing(registry: Registry) -> None:
     assert wrong(registry) == {"evidence": "missing", "audit log: registered": "missing"}
 
 
+def test_a_version_of_an_older_release_names_its_training_part_by_the_dataset_tag(
+    registry: Registry,
+) -> None:
+    registration, _ = registry.registered()
+    store = registry.store()
+    table = store.get_model_version("adult", "1").tags[versions.DATASET]
+    assert table != registration.dataset
+    store.delete_model_version_tag("adult", "1", versions.TRAINING_PART)
+    # What this release wrote into that tag is no training part.
+    assert wrong(registry) == {"tag: training data": "fails"}
+    store.set_model_version_tag("adult", "1", versions.DATASET, registration.dataset)
+    assert wrong(registry) == {}
+    version, checks = verify("models:/adult/1", tracking_uri=registry.uri)
+    (training,) = (check for check in checks if check.name == "tag: training data")
+    assert training.verdict == "holds"
+    assert training.found == version.training_part == registration.dataset
+
+
 def test_people_speak_by_the_command_line(
     registry: Registry, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -173,7 +173,7 @@ def test_the_page_refuses_half_a_file(tmp_path: Path) -> None:
     assert "it is no JSON" in done.stdout
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+@pytest.mark.skipif(not shutil.which("make"), reason="NOT TESTED: make is not here. Install it")
 def test_make_bench_goes_on_after_a_missed_target(tmp_path: Path) -> None:
     (tmp_path / "images").symlink_to(ROOT / "images")
     (tmp_path / "build").mkdir()

@@ -24,7 +24,10 @@ why = "It is not installed."
 paths = ["another/none"]
 """
 
-pytestmark = pytest.mark.skipif(not shutil.which("strip"), reason="binutils is not installed")
+pytestmark = pytest.mark.skipif(
+    not shutil.which("strip"),
+    reason="NOT TESTED: strip is not here. On Debian or Ubuntu: apt install binutils",
+)
 
 
 @pytest.fixture

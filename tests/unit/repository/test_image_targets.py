@@ -22,7 +22,9 @@ ROOT = Path(__file__).parents[3]
 NAMES = ("data", "train", "deploy", "serving", "mlflow")
 TAGS = [f"penstock/{name}:{penstock.__version__}" for name in NAMES]
 
-pytestmark = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
+pytestmark = pytest.mark.skipif(
+    not shutil.which("make"), reason="NOT TESTED: make is not here. Install it"
+)
 
 
 @dataclass

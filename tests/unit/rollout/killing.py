@@ -8,7 +8,7 @@ An effect is what lasts when the process is gone. Found are
 - files and folders below `below`: opened for writing, synced, renamed, removed, made;
 - processes started with `below` on their command line, and signals sent to any process;
 - requests by `http.client`, `requests`, `urllib3` and `httpx` that are neither GET nor HEAD: the
-  local front's admin calls, a cluster's API, an MLflow server;
+  local proxy's admin calls, a cluster's API, an MLflow server;
 - commits of SQLAlchemy that change something: an MLflow store in SQLite or PostgreSQL.
 
 The command runs in a child made by `os.fork`, which is why it is called as it is, and what it needs

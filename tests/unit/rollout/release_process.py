@@ -54,7 +54,7 @@ class Fault:
 
 
 @dataclass
-class Process:
+class RunningCommand:
     """One command under way."""
 
     command: str
@@ -88,7 +88,7 @@ class Result:
         return type(self.error).__name__ if self.error else "done"
 
 
-class Site:
+class Simulation:
     """One registry, several homes, and whoever runs a command on them.
 
     Args:
@@ -104,7 +104,7 @@ class Site:
         self.uri = self.registry.tracking_uri
         self.clocks = clocks
         self.time = datetime(2026, 12, 1, 12, tzinfo=UTC)
-        self.processes: list[Process] = []
+        self.processes: list[RunningCommand] = []
         self.orders: dict[int, Order] = {}
         self.originals: dict[tuple[int, str], Any] = {}
         self.runs = itertools.count(1)
@@ -114,11 +114,11 @@ class Site:
 
     # -- what the emulators ask
     @property
-    def process(self) -> Process:
+    def process(self) -> RunningCommand:
         return self.processes[-1]
 
     def alive(self, process: object) -> bool:
-        return isinstance(process, Process) and not process.over
+        return isinstance(process, RunningCommand) and not process.over
 
     def effect(
         self,
@@ -254,7 +254,9 @@ class Site:
         leftover = begun.union(arm.version for arm in (state.stable, state.candidate) if arm)
         if version is not None:
             leftover.add(version)
-        process = Process(command, version, clock, fault, meanwhile or {}, named, home, leftover)
+        process = RunningCommand(
+            command, version, clock, fault, meanwhile or {}, named, home, leftover
+        )
         self.processes.append(process)
         if len(self.processes) == 1:
             self.time += timedelta(minutes=1)
@@ -282,20 +284,20 @@ class Site:
 class Client:
     """MLflow's client, each of whose calls may be refused or the last of its process."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, simulation: Simulation) -> None:
+        self._simulation = simulation
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._site.registry, name)
+        found = getattr(self._simulation.registry, name)
         return self._call(name, found) if callable(found) else found
 
     def _call(self, name: str, found: Callable[..., Any]) -> Callable[..., Any]:
         from mlflow.exceptions import MlflowException
 
-        site = self._site
+        simulation = self._simulation
 
         def call(*given: Any, **named: Any) -> Any:
-            process = site.process
+            process = simulation.process
             fault = process.fault
             if fault and fault.what == "cut off" and process.effects >= fault.at:
                 process.hit = True
@@ -306,17 +308,17 @@ class Client:
             def act() -> Any:
                 value = found(*given, **named)
                 if name == "set_registered_model_alias" and given[1] == versions.CHAMPION:
-                    site.crown(int(given[2]))
+                    simulation.crown(int(given[2]))
                 return value
 
-            return site.effect(name, act, error=lambda: MlflowException(f"{name} failed"))
+            return simulation.effect(name, act, error=lambda: MlflowException(f"{name} failed"))
 
         return call
 
 
 @contextlib.contextmanager
-def put_in_place(site: Site) -> Iterator[None]:
-    """Let the code under test see this site: its registry, its clocks, its servers' answers."""
+def put_in_place(simulation: Simulation) -> Iterator[None]:
+    """Let the code under test see its registry, its clocks and the answers of its servers."""
     import mlflow.artifacts
 
     class Metaclass(type):
@@ -325,26 +327,26 @@ def put_in_place(site: Site) -> Iterator[None]:
 
     class Clock(datetime, metaclass=Metaclass):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
-            return site.now(tz)
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return simulation.now(tz)
 
     def download(*, artifact_uri: str, dst_path: str, **_: Any) -> str:
-        return str(site.registry.download_version(artifact_uri, dst_path))
+        return str(simulation.registry.download_version(artifact_uri, dst_path))
 
     with contextlib.ExitStack() as stack:
 
         def put(where: Any, name: str, what: Any) -> None:
             stack.enter_context(mock.patch.object(where, name, what))
 
-        put(tracking, "client", site.client)
-        put(real_time, "sleep", site.sleep)
-        put(real_time, "monotonic", site.monotonic)
+        put(tracking, "client", simulation.client)
+        put(real_time, "sleep", simulation.sleep)
+        put(real_time, "monotonic", simulation.monotonic)
         put(progress, "say", lambda _: None)
         put(release, "render", lambda _: "")
         put(smoke, "scorer_of", lambda _: None)
         put(smoke, "check", lambda *_, **__: 1)
         put(parity_check, "sample_rows", lambda *_, **__: None)
-        if isinstance(site.registry, RegistryEmulator):
+        if isinstance(simulation.registry, RegistryEmulator):
             put(mlflow.artifacts, "download_artifacts", download)
         for name, module in list(sys.modules.items()):
             if (

@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from release_models import PLAN, evaluation_of, model_in, policy_asking
 from release_oracle import Truth, breaks_of
-from release_process import NAME, Fault, Process, Result, Site
+from release_process import NAME, Fault, Result, RunningCommand, Simulation
 from target_emulator import Service
 
 from penstock import model
@@ -38,8 +38,8 @@ from penstock.rollout.spec import DeploymentSpec
 TRAINER = "tina"
 
 
-class World(Site):
-    """A site with its people."""
+class World(Simulation):
+    """A simulation with its people."""
 
     def register(
         self,
@@ -424,7 +424,7 @@ class World(Site):
 
     def _champion(self) -> int | None:
         """As an evaluation finds it."""
-        self.processes.append(Process("evaluate", None, timedelta(), None, {}))
+        self.processes.append(RunningCommand("evaluate", None, timedelta(), None, {}))
         try:
             found = checked_champion(NAME, tracking_uri=self.uri).version
         finally:

@@ -53,7 +53,7 @@ class Story:
     grids: HistogramBuckets = field(default_factory=HistogramBuckets)
     plan: dict[str, object] = field(default_factory=dict)
     stable_version: int | None = 6
-    drill: str = ""
+    fault: str = ""
     direct: str = ""
     now: datetime = START
     transitions: list[Transition] = field(default_factory=list)
@@ -108,7 +108,7 @@ class Story:
             uri="models:/fraud/7",
             model="sha256:" + "3f" * 32,
             decision="sha256:" + "a1" * 32,
-            drill=self.drill,
+            fault=self.fault,
             direct=self.direct,
             started=START,
             plan=CanarySpec.model_validate(self.plan).model_dump(mode="json"),
@@ -216,10 +216,10 @@ def good() -> Rollout:
 
 
 def failing(
-    candidate: Version, rule: Finding, *, drill: str, shadow: int = 14, step: int = 0, **fields
+    candidate: Version, rule: Finding, *, fault: str, shadow: int = 14, step: int = 0, **fields
 ) -> Rollout:
     """A rollout that goes back in the shadow phase, or in the first step if that has intervals."""
-    story = Story(candidate=candidate, drill=drill, **fields)
+    story = Story(candidate=candidate, fault=fault, **fields)
     evidence = tuple(rule if f.rule == rule.rule else f for f in PASSED)
     story.go("deploy", "The gate approved it.", after=0.1)
     story.go("shadow", READY, after=9.2).watch(shadow)
@@ -243,7 +243,7 @@ def with_errors() -> Rollout:
         high=0.083,
     )
     return failing(
-        Version(errors=0.053), rule, drill="errors", step=41, stable=Version(errors=0.001)
+        Version(errors=0.053), rule, fault="errors", step=41, stable=Version(errors=0.001)
     )
 
 
@@ -258,7 +258,7 @@ def slow() -> Rollout:
         high=3.9,
         bound=1.5,
     )
-    return failing(Version(milliseconds=9.4, spread=0.4), rule, drill="slow")
+    return failing(Version(milliseconds=9.4, spread=0.4), rule, fault="slow")
 
 
 def shifted() -> Rollout:
@@ -272,7 +272,7 @@ def shifted() -> Rollout:
         high=None,
         bound=0.2,
     )
-    return failing(Version(shift=0.18), rule, drill="shifted-scores", agreement=0.86)
+    return failing(Version(shift=0.18), rule, fault="shifted-scores", agreement=0.86)
 
 
 def crashed_at_start() -> Rollout:
@@ -281,7 +281,7 @@ def crashed_at_start() -> Rollout:
         "ready. Look into /home/me/.penstock/fraud/logs/7.log.\n"
         '  File "<string>", line 1\n<script>alert(1)</script> & more'
     )
-    story = Story(drill="crash-at-start")
+    story = Story(fault="crash-at-start")
     story.go("deploy", "The gate approved it.", after=0.1)
     story.go("rollback", reason, after=4)
     story.go("done", "Version 7 has no traffic any more; the alias was not moved.", after=0.2)

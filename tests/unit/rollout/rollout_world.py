@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
+import signal
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
+from running_process import RunningProcess, modules_running
 
 from penstock.gate.policy import Policy
 from penstock.model import digest_of
@@ -42,6 +42,19 @@ QUICK: dict[str, Any] = {
     "traffic": {"source": "replay", "rate": 120},
 }
 """A plan whose rules judge errors alone; a test adds what it is about."""
+
+CONTROLLER = """
+import sys
+from pathlib import Path
+from penstock.records.rollout import Order
+from penstock.rollout.release import Outputs, deploy
+order, home, run, to = sys.argv[1:]
+folder = Path(to)
+deploy(
+    Order.read(Path(order)), home=Path(home), run=run,
+    outputs=Outputs(folder / "deployment.json", folder / "rollout.json", folder / "report.html"),
+)
+"""
 
 POLICY: dict[str, Any] = {"approval": {"people": 0}}
 """What every decision here was made on: handed over with each order, since it is not kept."""
@@ -75,11 +88,28 @@ def write_holdout(folder: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 @dataclass
-class World:
-    """A registry, a holdout and a home, and what is released there."""
+class Home:
+    """A folder that services of this machine live in, and the registry that they come from."""
 
     home: Path
     uri: str
+
+    def place(self) -> Target:
+        spec = DeploymentSpec(port=0)
+        return target_of(spec, service="adult", home=self.home, tracking_uri=self.uri)
+
+    def champion(self) -> int | None:
+        found = versions.champion("adult", tracking_uri=self.uri)
+        return found.version if found else None
+
+    def processes(self) -> list[str]:
+        return modules_running(self.home)
+
+
+@dataclass
+class World(Home):
+    """A home, a registry and a holdout, and what is released there."""
+
     holdout: Path
     models: Callable[..., Path]
     rows: list[dict[str, Any]]
@@ -129,17 +159,9 @@ class World:
     def state(self) -> LocalState:
         return LocalState.read(self.home / "serving" / "adult" / "state.json")
 
-    def champion(self) -> int | None:
-        found = versions.champion("adult", tracking_uri=self.uri)
-        return found.version if found else None
-
     def tags(self, version: int) -> dict[str, str]:
         found = versions.registered(f"models:/adult/{version}", tracking_uri=self.uri)
         return dict(found.tags)
-
-    def place(self) -> Target:
-        spec = DeploymentSpec(port=0)
-        return target_of(spec, service="adult", home=self.home, tracking_uri=self.uri)
 
     def ask(self, url: str) -> str:
         body = {"instances": self.rows[:1]}
@@ -147,9 +169,18 @@ class World:
         assert answer.status_code == 200, answer.text
         return str(answer.json()["model_version"])
 
-    def processes(self) -> list[str]:
-        lines = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
-        return [line for line in lines if "-m penstock." in line and str(self.home) in line]
+    @contextmanager
+    def controller(self, depth: int, *, run: str, **changes: Any) -> Iterator[RunningProcess]:
+        """Release in a process of its own, which is killed at the end of the block."""
+        order = self.home / f"{run}.json"
+        self.order(depth, **changes).write(order)
+        folder = self.home / "outputs" / str(depth)
+        command = [sys.executable, "-c", CONTROLLER, order, self.home, run, folder]
+        process = RunningProcess(command, log=self.home / f"{run}.log")
+        try:
+            yield process
+        finally:
+            process.stop(signal.SIGKILL)
 
 
 @contextmanager
@@ -167,36 +198,3 @@ def world_in(
     yield built
     stop(home)
     assert built.processes() == []
-
-
-@contextmanager
-def load_on(world: World, url: str) -> Iterator[Counter[str]]:
-    """Ask without a pause over kept connections and fresh ones, and count the answers."""
-    answers: Counter[str] = Counter()
-    over = threading.Event()
-    body = {"instances": world.rows[:1]}
-    address = f"{url}/v1/models/adult:predict"
-
-    def ask(keep: bool) -> None:
-        client = httpx.Client(trust_env=False, timeout=30)
-        while not over.is_set():
-            try:
-                if keep:
-                    response = client.post(address, json=body)
-                else:
-                    response = httpx.post(address, json=body, trust_env=False, timeout=30)
-                said = response.json().get("model_version") or response.text
-                answers[f"{response.status_code} version {said}"] += 1
-            except httpx.HTTPError as error:
-                answers[repr(error)] += 1
-            over.wait(0.005)
-
-    threads = [threading.Thread(target=ask, args=(keep,)) for keep in (True, True, False)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield answers
-    finally:
-        over.set()
-        for thread in threads:
-            thread.join()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,18 +19,21 @@ import httpx
 import psutil
 import pytest
 from aiohttp import web
+from running_process import modules_running, until
 
 from penstock.processes import supervisor as process
 from penstock.records.rollout import ArmSummary, HistogramBuckets, Pairs
 from penstock.rollout.backends.local import servers, strays
+from penstock.rollout.backends.local.backend import local_service
 from penstock.rollout.backends.local.state import (
     LocalState,
     ProxyProcess,
     ServerArm,
     ServiceFolder,
 )
-from penstock.rollout.proxy import control as front
-from penstock.rollout.router import Observation
+from penstock.rollout.proxy import control
+from penstock.rollout.router import Observation, Release
+from penstock.rollout.service import Service
 from penstock.rollout.state import Assignment
 
 PREDICT = "/v1/models/adult:predict"
@@ -112,10 +117,10 @@ def serving(*handlers: Handler) -> Iterator[list[Backend]]:
 
 @dataclass
 class Steered:
-    """A real front process and what steers it."""
+    """A real proxy process and what steers it."""
 
     folder: ServiceFolder
-    front: ProxyProcess
+    running: ProxyProcess
     client: httpx.Client
     term: int = 1
 
@@ -146,15 +151,15 @@ class Steered:
         }
         state = LocalState(
             service="adult",
-            port=self.front.port,
+            port=self.running.port,
             weight=weight,
             assignment=Assignment(**assignment),
             **arms,
         )
-        front.apply(self.folder, self.front, state, term=self.term)
+        control.apply(self.folder, self.running, state, term=self.term)
 
     def observe(self) -> Observation:
-        return front.observe(self.folder, self.front)
+        return control.observe(self.folder, self.running)
 
     def arm(self, version: int = 1) -> ArmSummary:
         return self.observe().arms[version]
@@ -169,23 +174,16 @@ class Steered:
 
 
 @contextlib.contextmanager
-def running_front(home: Path) -> Iterator[Steered]:
+def running_proxy(home: Path) -> Iterator[Steered]:
     folder = ServiceFolder(home, "adult")
     folder.make()
-    running = front.start(folder, port=0)
+    running = control.start(folder, port=0)
     url = f"http://127.0.0.1:{running.port}"
     try:
         with httpx.Client(base_url=url, trust_env=False, timeout=20) as client:
             yield Steered(folder, running, client)
     finally:
         process.stop(running.process, grace=5)
-
-
-def until(holds: Callable[[], bool], *, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come about in time"
-        time.sleep(0.02)
 
 
 def clocks_set(monkeypatch: pytest.MonkeyPatch, hours: float) -> None:
@@ -214,3 +212,87 @@ def stub_servers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "_command", stubbed)
     monkeypatch.setattr(strays, "MODULES", (*strays.MODULES, "router_stub"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+
+
+@dataclass
+class StubbedService:
+    """A service of this machine whose model servers are stubs, see `stub_servers`."""
+
+    home: Path
+
+    @property
+    def folder(self) -> ServiceFolder:
+        return ServiceFolder(self.home, "adult")
+
+    def router(self, **options: Any) -> Service[ServerArm, LocalState]:
+        return local_service(self.home, service="adult", port=0, drain=5, **options)
+
+    def release(self, version: int, *, fault: str = "") -> Release:
+        folder = self.folder.models / str(version)
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            (folder / "model").write_text(str(version))
+        uri = f"models:/adult/{version}"
+        return Release(
+            version=version, uri=uri, model=f"sha256:{version}", folder=folder, fault=fault
+        )
+
+    def bring(self, router: Service[ServerArm, LocalState], version: int) -> str:
+        return router.deploy(self.release(version), timeout=20).url
+
+    def serve(self, router: Service[ServerArm, LocalState], version: int) -> None:
+        """Bring a version up, and give it all requests."""
+        self.bring(router, version)
+        router.promote(version)
+
+    def state(self) -> LocalState:
+        state = self.folder.read()
+        assert state is not None
+        return state
+
+    def processes(self) -> int:
+        return len(modules_running(self.home))
+
+    def ask(self, url: str, times: int = 1) -> Counter[str]:
+        """Ask so often, and count the versions that answer, or what is said instead."""
+        with httpx.Client(trust_env=False, timeout=20) as client:
+            answers = [client.post(url + PREDICT, json={}) for _ in range(times)]
+        return Counter(answer.json().get("model_version") or answer.text for answer in answers)
+
+
+@contextlib.contextmanager
+def load_on(url: str, rows: Sequence[Mapping[str, Any]] = ()) -> Iterator[Counter[str]]:
+    """Ask without a pause over kept connections and fresh ones, and count the answers."""
+    answers: Counter[str] = Counter()
+    over = threading.Event()
+    port = int(url.rpartition(":")[2])
+    body = json.dumps({"instances": list(rows)})
+    headers = {"content-type": "application/json"}
+
+    def ask(keep: bool) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        while not over.is_set():
+            try:
+                connection.request("POST", PREDICT, body=body, headers=headers)
+                response = connection.getresponse()
+                said = json.loads(response.read())
+                said = said.get("model_version", said)
+                answers[f"{response.status} version {said}"] += 1
+                if not keep:
+                    connection.close()
+                # What is tested is what happens meanwhile, and needs the processor too.
+                time.sleep(0.002)
+            except (OSError, http.client.HTTPException) as error:
+                answers[repr(error)] += 1
+                connection.close()
+        connection.close()
+
+    threads = [threading.Thread(target=ask, args=(keep,)) for keep in (True, False)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()

@@ -96,7 +96,7 @@ class State:
 
 @dataclass
 class Service:
-    """What lasts of a service: its state, its front's table, its lease, its counters."""
+    """What lasts of a service: its state, its proxy's table, its lease, its counters."""
 
     folder: Path
     name: str
@@ -304,7 +304,7 @@ class RouterEmulator:
         self._effect("state written", write)
 
     def _apply(self) -> None:
-        """Make the front do what is written down, if it does not."""
+        """Make the proxy do what is written down, if it does not."""
 
         def write() -> None:
             self._service.table = self._service.state.shares()

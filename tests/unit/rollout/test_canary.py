@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from rollout_world import QUICK, World, load_on, world_in
+from rollout_world import QUICK, World
+from router_parts import load_on
 
 from penstock.records.rollout import Rollout, total
 from penstock.registry.versions import ROLLED_BACK
@@ -34,16 +32,10 @@ STRICT: dict[str, Any] = {"score_psi": 0.25, "score_ks": 0.2}
 
 
 @pytest.fixture(scope="module")
-def world(
-    tmp_path_factory: pytest.TempPathFactory,
-    models: Callable[..., Path],
-    instances: list[dict[str, Any]],
-) -> Iterator[World]:
+def world(world: World) -> World:
     """Version 1 serves and is the champion; nothing else runs."""
-    home = tmp_path_factory.mktemp("canary")
-    with world_in(home, models=models, instances=instances) as built:
-        assert built.release(2).outcome == "promoted"
-        yield built
+    assert world.release(2).outcome == "promoted"
+    return world
 
 
 def assert_untouched(world: World, rollout: Rollout, *, served: int = 1) -> None:
@@ -68,7 +60,7 @@ def failed_rules(rollout: Rollout) -> list[str]:
 
 @pytest.mark.xdist_group("canary-good")
 def test_a_good_candidate_is_promoted_and_no_request_fails(world: World) -> None:
-    with load_on(world, world.deployed(2).url) as answers:
+    with load_on(world.deployed(2).url, world.rows[:1]) as answers:
         rollout = world.release(3)
         time.sleep(0.5)
 
@@ -103,12 +95,12 @@ BAD: list[Any] = [
 
 
 @pytest.mark.xdist_group("canary-bad")
-@pytest.mark.parametrize(("drill", "rules", "rule"), BAD)
+@pytest.mark.parametrize(("fault", "rules", "rule"), BAD)
 def test_a_bad_candidate_is_rolled_back_for_the_right_reason(
-    world: World, drill: str, rules: dict[str, Any], rule: str
+    world: World, fault: str, rules: dict[str, Any], rule: str
 ) -> None:
     canary = {"rules": QUICK["rules"] | rules, "shadow": {"min_pairs": 300, "max_wait": 120}}
-    rollout = world.release(3, canary=canary, spec={"drill": drill})
+    rollout = world.release(3, canary=canary, spec={"fault_injection": fault})
     assert failed_rules(rollout) == [rule], rollout.reason
     assert rollout.last.weight == 0
     assert_untouched(world, rollout)
@@ -118,7 +110,7 @@ def test_a_bad_candidate_is_rolled_back_for_the_right_reason(
 @pytest.mark.xdist_group("canary-bad")
 def test_what_is_only_slower_is_said_to_agree(world: World) -> None:
     rules = QUICK["rules"] | {"latency_ratio": 1.5, "agreement": 0.5}
-    rollout = world.release(3, canary={"rules": rules}, spec={"drill": "slow"})
+    rollout = world.release(3, canary={"rules": rules}, spec={"fault_injection": "slow"})
     verdicts = {f.rule: f.verdict for f in rollout.transitions[-2].findings}
     assert verdicts["latency"] == "fail"
     assert verdicts["agreement"] in ("pass", "inconclusive")
@@ -127,7 +119,7 @@ def test_what_is_only_slower_is_said_to_agree(world: World) -> None:
 
 @pytest.mark.xdist_group("canary-crash")
 @pytest.mark.parametrize(
-    ("drill", "words"),
+    ("fault", "words"),
     [
         pytest.param("crash-at-start", "did not come up", marks=long),
         ("crash-later", "server died"),
@@ -135,11 +127,11 @@ def test_what_is_only_slower_is_said_to_agree(world: World) -> None:
     ],
 )
 def test_a_candidate_that_crashes_is_rolled_back_at_once(
-    world: World, drill: str, words: str
+    world: World, fault: str, words: str
 ) -> None:
     canary = {"shadow": {"min_pairs": 10**6, "max_wait": 300}}
-    with load_on(world, world.deployed(2).url) as answers:
-        rollout = world.release(3, canary=canary, spec={"drill": drill})
+    with load_on(world.deployed(2).url, world.rows[:1]) as answers:
+        rollout = world.release(3, canary=canary, spec={"fault_injection": fault})
     assert words in rollout.reason
     assert set(answers) == {"200 version 1"}
     assert_untouched(world, rollout)
@@ -152,7 +144,7 @@ def test_a_candidate_that_crashes_in_a_step_is_rolled_back(world: World) -> None
         "shadow": {"share": 0},
         "steps": [{"weight": 50, "min_samples": 10**6, "max_wait": 300}],
     }
-    rollout = world.release(3, canary=canary, spec={"drill": "crash-later"})
+    rollout = world.release(3, canary=canary, spec={"fault_injection": "crash-later"})
     assert "died" in rollout.reason or "errors" in failed_rules(rollout)
     assert_untouched(world, rollout)
 
@@ -202,7 +194,7 @@ def test_labels_that_arrive_tell_what_the_holdout_did_not(
         "traffic": {"source": "live"},
     }
     with labelled_load(world.deployed(2).url, many_instances):
-        rollout = world.release(3, canary=canary, spec={"drill": "wrong-later"})
+        rollout = world.release(3, canary=canary, spec={"fault_injection": "wrong-later"})
     assert failed_rules(rollout) == ["labels"], rollout.reason
     assert_untouched(world, rollout)
 
@@ -223,47 +215,9 @@ def test_twenty_requests_are_no_evidence(world: World) -> None:
     assert_untouched(world, rollout)
 
 
-CONTROLLER = """
-import sys
-from pathlib import Path
-from penstock.records.rollout import Order
-from penstock.rollout.release import Outputs, deploy
-order, home, run, to = sys.argv[1:]
-folder = Path(to)
-deploy(
-    Order.read(Path(order)), home=Path(home), run=run,
-    outputs=Outputs(folder / "deployment.json", folder / "rollout.json", folder / "report.html"),
-)
-"""
-
-
-@contextmanager
-def controller(world: World, run: str, **changes: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A release in a process of its own, that may be killed."""
-    order = world.home / f"{run}.json"
-    world.order(3, **changes).write(order)
-    command = [sys.executable, "-c", CONTROLLER, str(order), str(world.home), run]
-    with (world.home / f"{run}.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, str(world.home / "outputs" / "3")], stdout=log, stderr=log
-        )
-        try:
-            yield process
-        finally:
-            process.kill()
-            process.wait()
-
-
 def newest(world: World) -> Journal | None:
     found = history(world.place())
     return found[-1] if found else None
-
-
-def wait_for(holds: Callable[[], bool], *, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come"
-        time.sleep(0.01)
 
 
 def at(world: World, phase: str, step: int, *, before: int) -> bool:
@@ -274,7 +228,7 @@ def at(world: World, phase: str, step: int, *, before: int) -> bool:
 
 @pytest.mark.xdist_group("canary-kill")
 @pytest.mark.parametrize(
-    ("phase", "step", "drill"),
+    ("phase", "step", "fault"),
     [
         pytest.param("deploy", 0, "", marks=long),
         pytest.param("shadow", 0, "", marks=long),
@@ -286,16 +240,16 @@ def at(world: World, phase: str, step: int, *, before: int) -> bool:
     ],
 )
 def test_a_controller_killed_at_a_transition_is_taken_up(
-    world: World, phase: str, step: int, drill: str
+    world: World, phase: str, step: int, fault: str
 ) -> None:
     before, run = len(history(world.place())), f"kill-{phase}-{step}"
-    expected = "rolled_back" if drill else "promoted"
+    expected = "rolled_back" if fault else "promoted"
     was = world.champion()
-    with load_on(world, world.deployed(2).url) as answers:
-        with controller(world, run, spec={"drill": drill}) as process:
-            wait_for(lambda: at(world, phase, step, before=before))
+    with load_on(world.deployed(2).url, world.rows[:1]) as answers:
+        with world.controller(3, run=run, spec={"fault_injection": fault}) as process:
+            process.wait_until(lambda: at(world, phase, step, before=before), every=0.01)
             process.send_signal(signal.SIGKILL)
-        rollout = world.release(3, run=run, spec={"drill": drill})
+        rollout = world.release(3, run=run, spec={"fault_injection": fault})
 
     assert rollout.outcome == expected, rollout.reason
     assert len(history(world.place())) == before + 1
@@ -307,21 +261,21 @@ def test_a_controller_killed_at_a_transition_is_taken_up(
     assert state.stable is not None
     assert (state.stable.version, state.candidate, world.champion()) == (serves, None, serves)
     assert len(world.processes()) == 2
-    if not drill:
+    if not fault:
         assert set(answers) <= {"200 version 1", f"200 version {rollout.candidate}"}
         control.roll_back(world.place(), spec=DeploymentSpec(), tracking_uri=world.uri, to=1)
 
 
 @long
 @pytest.mark.xdist_group("canary-kill")
-@pytest.mark.parametrize("part", ["front", "stable", "candidate"])
+@pytest.mark.parametrize("part", ["proxy", "stable", "candidate"])
 def test_a_part_killed_in_a_step_leaves_a_legal_state(world: World, part: str) -> None:
     before = len(history(world.place()))
     steps = [{"weight": 50, "min_samples": 300, "max_wait": 120, "min_seconds": 3}]
     canary = {"shadow": {"share": 0}, "steps": steps, "abort": {"max_restarts": 1}}
     run = f"part-{part}"
-    with controller(world, run, canary=canary) as process:
-        wait_for(lambda: at(world, "step", 0, before=before))
+    with world.controller(3, run=run, canary=canary) as process:
+        process.wait_until(lambda: at(world, "step", 0, before=before), every=0.01)
         time.sleep(1)
         victim = getattr(world.state(), part)
         os.kill(victim.process.pid, signal.SIGKILL)
@@ -340,8 +294,8 @@ def test_a_part_killed_in_a_step_leaves_a_legal_state(world: World, part: str) -
 @pytest.mark.xdist_group("canary-kill")
 def test_another_version_takes_the_place_of_what_was_left_half_way(world: World) -> None:
     before = len(history(world.place()))
-    with controller(world, "left") as process:
-        wait_for(lambda: at(world, "step", 0, before=before))
+    with world.controller(3, run="left") as process:
+        process.wait_until(lambda: at(world, "step", 0, before=before), every=0.01)
         process.send_signal(signal.SIGKILL)
     rollout = world.release(4)
     assert rollout.outcome == "promoted", rollout.reason
@@ -355,8 +309,8 @@ def test_another_version_takes_the_place_of_what_was_left_half_way(world: World)
 @pytest.mark.xdist_group("canary-kill")
 def test_two_controllers_never_drive_one_service(world: World) -> None:
     before = len(history(world.place()))
-    with controller(world, "first") as process:
-        wait_for(lambda: at(world, "shadow", 0, before=before))
+    with world.controller(3, run="first") as process:
+        process.wait_until(lambda: at(world, "shadow", 0, before=before), every=0.01)
         with pytest.raises(Exception, match=rf"process {process.pid}"):
             world.release(4)
         process.send_signal(signal.SIGKILL)
@@ -370,8 +324,8 @@ def test_two_controllers_never_drive_one_service(world: World) -> None:
 def test_a_person_can_abort_and_approve(world: World) -> None:
     before = len(history(world.place()))
     steps = [{"weight": 50, "min_samples": 50, "max_wait": 120, "hold": True}]
-    with controller(world, "abort", canary={"steps": steps}) as process:
-        wait_for(lambda: at(world, "step", 0, before=before))
+    with world.controller(3, run="abort", canary={"steps": steps}) as process:
+        process.wait_until(lambda: at(world, "step", 0, before=before), every=0.01)
         aborted = control.abort(world.place(), reason="a customer called")
         assert aborted is not None
         assert aborted.outcome == "rolled_back"
@@ -379,8 +333,8 @@ def test_a_person_can_abort_and_approve(world: World) -> None:
     journal = newest(world)
     assert journal is not None
     assert "a customer called" in journal.rollout.reason
-    with controller(world, "approve", canary={"steps": steps}) as process:
-        wait_for(lambda: at(world, "step", 0, before=before + 1))
+    with world.controller(3, run="approve", canary={"steps": steps}) as process:
+        process.wait_until(lambda: at(world, "step", 0, before=before + 1), every=0.01)
         assert "beyond 50 %" in control.approve(world.place())
         assert process.wait(timeout=120) == 0
     journal = newest(world)

@@ -1,6 +1,6 @@
 """Every command, ended at every effect: what the next command finds is legal, and it goes on.
 
-Registry, journal, state, front and processes are real. In the place of model servers are stubs,
+Registry, journal, state, proxy and processes are real. In the place of model servers are stubs,
 and nobody compares their answers with the model's: a real server takes four seconds to start, and
 these tests start hundreds. A command is ended at some of its effects here, and at all of them with
 PENSTOCK_EFFECTS_EVERY=1, which takes hours.
@@ -22,18 +22,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import psutil
 import pytest
-from cluster_emulator import Cluster, running
+from cluster_emulator import Cluster, kubeconfig_of, running
 from killing import Ending, Fault, run
-from kserve_site import kubeconfig_of
-from rollout_world import POLICY, decision_on, write_holdout
+from rollout_world import POLICY, Home, decision_on, write_holdout
 from router_parts import stub_servers
 
 import penstock
 from penstock.errors import InputError
 from penstock.records.rollout import Order, Rollout
-from penstock.registry import audit, versions
+from penstock.registry import audit
 from penstock.registry.register import register
 from penstock.rollout import control, release, smoke
 from penstock.rollout.backends.local.services import stop
@@ -104,14 +102,12 @@ def template(
 
 
 @dataclass
-class Site:
+class Trial(Home):
     """A home and a registry of its own, for one ending of one command."""
 
     writes_record = re.compile(r"file: write .*/journal\.jsonl")
     """The effects by which a rollout's record grows."""
 
-    home: Path
-    uri: str
     template: Template
 
     def order(self, version: int, **canary: Any) -> Order:
@@ -125,10 +121,6 @@ class Site:
         order = self.order(version, **canary)
         return release.deploy(order, home=self.home, run=run, outputs=outputs)
 
-    def place(self) -> Target:
-        spec = DeploymentSpec(port=0)
-        return target_of(spec, service="adult", home=self.home, tracking_uri=self.uri)
-
     def roll_back(self, to: int | None = None) -> Rollout:
         spec = DeploymentSpec(port=0, ready_timeout=20)
         return control.roll_back(self.place(), spec=spec, tracking_uri=self.uri, to=to)
@@ -141,10 +133,6 @@ class Site:
 
     def unfinished(self) -> bool:
         return any(not journal.rollout.ended for journal in history(self.place()))
-
-    def champion(self) -> int | None:
-        found = versions.champion("adult", tracking_uri=self.uri)
-        return found.version if found else None
 
     def state(self) -> LocalState | None:
         return ServiceFolder(self.home, "adult").read()
@@ -168,9 +156,7 @@ class Site:
         state = self.state()
         servers_up = [] if state is None else [arm.version for arm in state.arms()]
         assert servers_up == ([] if champion is None else [champion])
-        lines = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
-        ours = [line for line in lines if str(self.home) in line and " -m " in line]
-        assert len(ours) == (0 if champion is None else 2), ours
+        assert len(self.processes()) == (0 if champion is None else 2), self.processes()
         if champion is not None and state is not None:
             address = f"http://127.0.0.1:{state.port}/v1/models/adult:predict"
             answer = httpx.post(address, json={}, trust_env=False)
@@ -181,37 +167,37 @@ class Site:
 
 
 @pytest.fixture
-def sites(
+def trials(
     template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], Site]]:
+) -> Iterator[Callable[[str], Trial]]:
     stub_servers(monkeypatch)
     monkeypatch.setattr(smoke, "check", lambda *_, **__: 0)
     monkeypatch.setattr(smoke, "scorer_of", lambda _: None)
     numbers = itertools.count()
-    made: list[Site] = []
+    made: list[Trial] = []
 
-    def make(store: str) -> Site:
+    def make(store: str) -> Trial:
         folder = tmp_path / str(next(numbers))
         folder.mkdir()
         shutil.copy(template.store(store), folder / "mlflow.db")
-        made.append(Site(folder / "home", f"sqlite:///{folder / 'mlflow.db'}", template))
+        made.append(Trial(folder / "home", f"sqlite:///{folder / 'mlflow.db'}", template))
         return made[-1]
 
     yield make
-    for site in made:
-        site.stop()
+    for trial in made:
+        trial.stop()
 
 
 @pytest.fixture
-def cluster_sites(
+def cluster_trials(
     template: Template, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Callable[[str], Site]]:
+) -> Iterator[Callable[[str], Trial]]:
     monkeypatch.setattr(smoke, "check", lambda *_, **__: 0)
     monkeypatch.setattr(smoke, "scorer_of", lambda _: None)
     numbers = itertools.count()
     with ExitStack() as clusters:
 
-        def make(store: str) -> Site:
+        def make(store: str) -> Trial:
             folder = tmp_path / str(next(numbers))
             folder.mkdir()
             shutil.copy(template.store(store), folder / "mlflow.db")
@@ -220,13 +206,13 @@ def cluster_sites(
             kubeconfig.write_text(json.dumps(kubeconfig_of(cluster.url)))
             monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
             uri = f"sqlite:///{folder / 'mlflow.db'}"
-            return ClusterSite(folder / "home", uri, template, cluster=cluster)
+            return ClusterTrial(folder / "home", uri, template, cluster=cluster)
 
         yield make
 
 
 @dataclass
-class ClusterSite(Site):
+class ClusterTrial(Trial):
     """A service on an emulated cluster instead; what serves there answers in this process."""
 
     writes_record = re.compile(r"call: .*/configmaps/penstock-rollout-")
@@ -278,94 +264,94 @@ class Story:
     """
 
     store: str
-    before: Callable[[Site], object]
-    command: Callable[[Site], object]
-    then: Callable[[Site], object]
+    before: Callable[[Trial], object]
+    command: Callable[[Trial], object]
+    then: Callable[[Trial], object]
     champions: tuple[int | None, ...]
 
 
-def nothing(_: Site) -> None:
+def nothing(_: Trial) -> None:
     pass
 
 
-def serving_one(site: Site) -> None:
-    assert site.release(1).outcome == "promoted"
+def serving_one(trial: Trial) -> None:
+    assert trial.release(1).outcome == "promoted"
 
 
-def serving_two(site: Site) -> None:
-    serving_one(site)
-    assert site.release(2).outcome == "promoted"
+def serving_two(trial: Trial) -> None:
+    serving_one(trial)
+    assert trial.release(2).outcome == "promoted"
 
 
-def left_in_a_step(site: Site) -> None:
+def left_in_a_step(trial: Trial) -> None:
     """Serve version 1, and kill the controller of version 2 once that has traffic."""
-    serving_one(site)
+    serving_one(trial)
 
     def first_look(effect: str) -> bool:
         # The record says that the step begins before the version gets its traffic.
-        return site.writes_record.match(effect) is not None and in_a_step(site)
+        return trial.writes_record.match(effect) is not None and in_a_step(trial)
 
-    ending = run(lambda: site.release(2), Fault.KILL, when=first_look, below=[site.home])
+    ending = run(lambda: trial.release(2), Fault.KILL, when=first_look, below=[trial.home])
     assert ending.code == -9
-    assert in_a_step(site)
-    assert site.place().status()[0].weights == {1: 50, 2: 50}
+    assert in_a_step(trial)
+    assert trial.place().status()[0].weights == {1: 50, 2: 50}
 
 
-def in_a_step(site: Site) -> bool:
-    return history(site.place())[-1].rollout.last.phase == "step"
+def in_a_step(trial: Trial) -> bool:
+    return history(trial.place())[-1].rollout.last.phase == "step"
 
 
-def first(site: Site) -> object:
-    return site.release(1)
+def first(trial: Trial) -> object:
+    return trial.release(1)
 
 
-def second(site: Site) -> object:
-    return site.release(2)
+def second(trial: Trial) -> object:
+    return trial.release(2)
 
 
-def shows_nothing(site: Site) -> object:
-    return site.release(2, shadow={"min_pairs": 10**9, "max_wait": 0.3})
+def shows_nothing(trial: Trial) -> object:
+    return trial.release(2, shadow={"min_pairs": 10**9, "max_wait": 0.3})
 
 
-def to_one(site: Site) -> object:
-    return site.roll_back(to=1)
+def to_one(trial: Trial) -> object:
+    return trial.roll_back(to=1)
 
 
 ONE, BOTH = (1,), (1, 2)
 STORIES = {
     "first release": Story("registered", nothing, first, first, (1, None)),
-    "second release": Story("one champion", serving_one, second, Site.resume, BOTH),
+    "second release": Story("one champion", serving_one, second, Trial.resume, BOTH),
     "second release, retried": Story("one champion", serving_one, second, second, BOTH),
-    "second release, aborted": Story("one champion", serving_one, second, Site.abort, BOTH),
-    "nothing shown": Story("one champion", serving_one, shows_nothing, Site.resume, ONE),
-    "rollback": Story("one champion", serving_two, Site.roll_back, to_one, BOTH),
-    "rollback, resumed": Story("one champion", serving_two, Site.roll_back, Site.resume, BOTH),
-    "abort": Story("one champion", left_in_a_step, Site.abort, Site.abort, ONE),
-    "resume": Story("one champion", left_in_a_step, Site.resume, Site.resume, BOTH),
+    "second release, aborted": Story("one champion", serving_one, second, Trial.abort, BOTH),
+    "nothing shown": Story("one champion", serving_one, shows_nothing, Trial.resume, ONE),
+    "rollback": Story("one champion", serving_two, Trial.roll_back, to_one, BOTH),
+    "rollback, resumed": Story("one champion", serving_two, Trial.roll_back, Trial.resume, BOTH),
+    "abort": Story("one champion", left_in_a_step, Trial.abort, Trial.abort, ONE),
+    "resume": Story("one champion", left_in_a_step, Trial.resume, Trial.resume, BOTH),
 }
 
 
-def goes_on(site: Site, story: Story, ending: Ending) -> None:
+def goes_on(trial: Trial, story: Story, ending: Ending) -> None:
     """Do what a person or a retry would do next, and look."""
     assert ending.code in (0, 1, -9)
     if ending.code == 1:
         assert ending.refused or ending.interrupted, ending.trace
-    if site.unfinished():
+    if trial.unfinished():
         # What is too late to abort is finished by the same command.
         with contextlib.suppress(InputError):
-            story.then(site)
-    with site.place().router.exclusive():
+            story.then(trial)
+    with trial.place().router.exclusive():
         pass
-    assert not site.unfinished()
-    champion = site.champion()
+    assert not trial.unfinished()
+    champion = trial.champion()
     assert champion in story.champions
-    site.assert_legal(champion=champion)
+    trial.assert_legal(champion=champion)
 
 
-def effects_of(sites: Callable[[str], Site], story: Story, fault: Fault) -> int:
-    site = sites(story.store)
-    story.before(site)
-    ending = run(lambda: story.command(site), fault, at=10**6, below=[site.home])
+def effects_of(trials: Callable[[str], Trial], story: Story, fault: Fault) -> int:
+    trial = trials(story.store)
+    story.before(trial)
+    ending = run(lambda: story.command(trial), fault, at=10**6, below=[trial.home])
     assert ending.code == 0, ending.trace
     return len(ending.effects)
 
@@ -392,33 +378,33 @@ def cases(*faults: Fault) -> list[Any]:
     ]
 
 
-def end_at_effects(sites: Callable[[str], Site], name: str, fault: Fault) -> None:
+def end_at_effects(trials: Callable[[str], Trial], name: str, fault: Fault) -> None:
     every = int(os.environ.get("PENSTOCK_EFFECTS_EVERY", "211"))
     story = STORIES[name]
-    count = effects_of(sites, story, fault)
+    count = effects_of(trials, story, fault)
     first = 1 + zlib.crc32(f"{name} {fault.value}".encode()) % min(every, count)
     for at in range(first, count + 1, every):
-        site = sites(story.store)
-        story.before(site)
+        trial = trials(story.store)
+        story.before(trial)
         # Four steps of an abort ask a cluster that does not answer, each for half a minute.
         ending = run(
-            lambda site=site: story.command(site), fault, at=at, below=[site.home], seconds=300
+            lambda trial=trial: story.command(trial), fault, at=at, below=[trial.home], seconds=300
         )
         try:
-            goes_on(site, story, ending)
+            goes_on(trial, story, ending)
         except BaseException:
             print(f"{name}, {fault.value} at effect {at}: {ending.effects[-1:]} {ending.error}")
             raise
-        site.stop()
+        trial.stop()
 
 
 @pytest.mark.parametrize(("name", "fault"), cases(*Fault))
-def test_the_next_command_goes_on(sites: Callable[[str], Site], name: str, fault: Fault) -> None:
-    end_at_effects(sites, name, fault)
+def test_the_next_command_goes_on(trials: Callable[[str], Trial], name: str, fault: Fault) -> None:
+    end_at_effects(trials, name, fault)
 
 
 @pytest.mark.parametrize(("name", "fault"), cases(Fault.KILL, Fault.FULL, Fault.DOWN))
 def test_the_next_command_goes_on_with_a_cluster(
-    cluster_sites: Callable[[str], Site], name: str, fault: Fault
+    cluster_trials: Callable[[str], Trial], name: str, fault: Fault
 ) -> None:
-    end_at_effects(cluster_sites, name, fault)
+    end_at_effects(cluster_trials, name, fault)

@@ -213,6 +213,22 @@ class World:
             ready_timeout=1,
         ).run()
 
+    def run_until_killed(self, dies: Callable[[str], bool], *, by_registry: bool = False) -> None:
+        """Run it, and kill the controller before the action of the router that `dies` tells.
+
+        With `by_registry`, also before one of the registry.
+        """
+
+        def kill(name: str) -> None:
+            if dies(name):
+                raise Killed
+
+        self.router.script = kill
+        self.registry = kill if by_registry else self.registry
+        with pytest.raises(Killed):
+            self.run()
+        self.router.script = self.registry = lambda _: None
+
     @property
     def actions(self) -> Actions:
         return Actions(
@@ -487,8 +503,8 @@ def test_a_step_that_nobody_approves_goes_back(world: World) -> None:
 
 def test_a_word_of_abort_is_heard_at_the_next_look(world: World) -> None:
     def ask(name: str) -> None:
-        if world.router.weight == 10 and world.journal.abort_asked is None:
-            world.journal.ask_to_abort("a customer called")
+        if world.router.weight == 10 and world.journal.abort_requested is None:
+            world.journal.request_abort("a customer called")
 
     world.router.script = ask
     world.begin()
@@ -496,9 +512,9 @@ def test_a_word_of_abort_is_heard_at_the_next_look(world: World) -> None:
     world.assert_legal()
 
 
-def test_a_drill_is_never_promoted(world: World) -> None:
-    world.begin(drill="slow")
-    assert "this is a drill" in world.run().reason
+def test_a_version_with_a_fault_is_never_promoted(world: World) -> None:
+    world.begin(fault="slow")
+    assert "a fault was injected" in world.run().reason
     world.assert_legal()
 
 
@@ -577,15 +593,8 @@ def test_a_service_that_cannot_be_mended_is_said(world: World) -> None:
 
 @pytest.mark.parametrize("phase", ["shadow", "step", "promote"])
 def test_a_candidate_that_died_while_nobody_watched_goes_back(world: World, phase: str) -> None:
-    def kill(name: str) -> None:
-        if world.journal.rollout.last.phase == phase:
-            raise Killed
-
-    world.router.script = kill
     world.begin()
-    with pytest.raises(Killed):
-        world.run()
-    world.router.script = lambda _: None
+    world.run_until_killed(lambda _: world.journal.rollout.last.phase == phase)
     world.router.candidate = None
     assert "server died" in world.run().reason
     world.assert_legal()
@@ -686,15 +695,8 @@ def test_a_rejection_in_a_step_takes_the_traffic_away(world: World) -> None:
 
 @pytest.mark.parametrize("phase", ["deploy", "shadow", "step", "promote"])
 def test_what_is_taken_up_is_asked_for_its_admission_first(world: World, phase: str) -> None:
-    def kill(name: str) -> None:
-        if world.journal.rollout.last.phase == phase:
-            raise Killed
-
-    world.router.script = kill
     world.begin()
-    with pytest.raises(Killed):
-        world.run()
-    world.router.script = lambda _: None
+    world.run_until_killed(lambda _: world.journal.rollout.last.phase == phase)
     world.router.calls.clear()
     world.admission = _refuses(NotApprovedError("Rejected by ada"))
     assert "It may not serve. Rejected by ada" in world.run().reason
@@ -741,7 +743,7 @@ def test_a_word_of_abort_is_heard_in_every_phase(world: World, phase: str, direc
 
     def ask(line: bytes) -> None:
         if b'"phase":"%s"' % phase.encode() in line:
-            journal.ask_to_abort("a customer called")
+            journal.request_abort("a customer called")
 
     world.disk = ask
     if direct:
@@ -753,31 +755,17 @@ def test_a_word_of_abort_is_heard_in_every_phase(world: World, phase: str, direc
 
 
 def test_it_is_too_late_to_abort_once_it_is_the_champion(world: World) -> None:
-    def ask(name: str) -> None:
-        if name == "clean_up":
-            world.journal.ask_to_abort("a customer called")
-            raise Killed
-
-    world.router.script = ask
     world.begin()
-    with pytest.raises(Killed):
-        world.run()
-    world.router.script = lambda _: None
+    world.run_until_killed(lambda name: name == "clean_up")
+    world.journal.request_abort("a customer called")
     assert world.run().outcome == "promoted"
     world.assert_legal()
 
 
 @pytest.mark.parametrize("call", ["promote", "promoted", "clean_up"])
 def test_giving_up_finishes_what_is_champion_already(world: World, call: str) -> None:
-    def kill(name: str) -> None:
-        if name == call:
-            raise Killed
-
-    world.router.script = world.registry = kill
     world.begin()
-    with pytest.raises(Killed):
-        world.run()
-    world.router.script = world.registry = lambda _: None
+    world.run_until_killed(lambda name: name == call, by_registry=True)
     expected = "promoted" if call == "clean_up" else "rolled_back"
     assert world.give_up().outcome == expected
     world.assert_legal()
@@ -899,15 +887,8 @@ def test_going_back_keeps_the_traffic_though_the_registry_refuses(world: World) 
 
 @pytest.mark.parametrize("call", ["promote", "promoted"])
 def test_a_return_that_was_rejected_meanwhile_is_not_finished(world: World, call: str) -> None:
-    def kill(name: str) -> None:
-        if name == call:
-            raise Killed
-
-    world.router.script = world.registry = kill
     begun_return(world)
-    with pytest.raises(Killed):
-        world.run()
-    world.router.script = world.registry = lambda _: None
+    world.run_until_killed(lambda name: name == call, by_registry=True)
     world.admission = _refuses(NotApprovedError("Rejected by ada"))
     assert world.give_up().outcome == "rolled_back"
     world.assert_legal()
@@ -920,7 +901,7 @@ def test_clocks_decide_nothing(world: World, monkeypatch: pytest.MonkeyPatch) ->
 
     class Jumping(datetime):
         @classmethod
-        def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        def now(cls, tz: tzinfo | None = None) -> datetime:
             return datetime.now(tz) + timedelta(hours=next(hours))
 
     monkeypatch.setattr(journal_module, "datetime", Jumping)

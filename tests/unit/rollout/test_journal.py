@@ -45,6 +45,14 @@ def begun(folder: Path) -> Journal:
     return journal
 
 
+def test_a_rollout_of_an_earlier_release_still_names_its_fault() -> None:
+    raw = planned(fault="slow").payload()
+    raw["drill"] = raw.pop("fault")
+    assert Rollout.parse(raw, where="w").fault == "slow"
+    with pytest.raises(InputError, match="drill: Extra inputs"):
+        Rollout.parse(raw | {"fault": "errors"}, where="w")
+
+
 def interval(**changes: object) -> Interval:
     arm = ArmSummary(requests=10, latency={3: 10}, labels={"yes": 4, "no": 6})
     fields = {"started": datetime.now(UTC), "seconds": 1.0, "phase": "step", "weight": 10}
@@ -184,7 +192,7 @@ def test_what_was_captured_goes_with_the_last_rollout_of_a_version(tmp_path: Pat
 class Small(FolderStore):
     """A store that is crowded from the first look on."""
 
-    crowded = property(lambda _: True)  # type: ignore[assignment]
+    crowded = property(lambda _: True)
 
 
 def test_a_crowded_journal_is_shortened_and_counts_the_same(tmp_path: Path) -> None:
@@ -260,13 +268,13 @@ os.kill(os.getpid(), signal.SIGKILL)
 def test_words_of_people_are_kept_beside_it(tmp_path: Path) -> None:
     journal = begun(tmp_path / "r")
     assert journal.approval_of(0) is None
-    assert journal.abort_asked is None
+    assert journal.abort_requested is None
     journal.approve(0, by="ada")
-    journal.ask_to_abort("enough")
+    journal.request_abort("enough")
     again = Journal(FolderStore(tmp_path / "r"))
     assert again.approval_of(0) == "ada"
     assert again.approval_of(1) is None
-    assert again.abort_asked == "enough"
+    assert again.abort_requested == "enough"
 
 
 def test_rollouts_are_listed_in_order_and_forgotten_whole(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 from killing import Fault, endings, run
+from running_process import served
 
 from penstock.common import files
 from penstock.errors import InputError
@@ -39,13 +39,8 @@ def server() -> Iterator[tuple[int, list[str]]]:
         def log_message(self, *_: object) -> None:
             pass
 
-    found = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=found.serve_forever)
-    thread.start()
-    yield found.server_port, heard
-    found.shutdown()
-    thread.join()
-    found.server_close()
+    with served(HTTPServer(("127.0.0.1", 0), Handler)) as found:
+        yield found.server_port, heard
 
 
 def everything(home: Path, port: int, sleeper: int) -> Callable[[], None]:

@@ -9,14 +9,15 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import psutil
 import pytest
-from rollout_world import World, load_on, world_in
+from rollout_world import World
+from router_parts import load_on
+from running_process import until
 
 from penstock import model
 from penstock.errors import InputError, IntegrityError, NotApprovedError, ServiceError
@@ -32,16 +33,11 @@ from penstock.serving import parity_check
 
 
 @pytest.fixture(scope="module")
-def world(
-    tmp_path_factory: pytest.TempPathFactory,
-    models: Callable[..., Path],
-    instances: list[dict[str, Any]],
-) -> Iterator[World]:
-    home = tmp_path_factory.mktemp("world")
-    with world_in(home, models=models, instances=instances) as built:
-        for depth in (2, 3, 4):
-            built.registered(depth)
-        yield built
+def world(world: World) -> World:
+    """Three versions are registered and none is released."""
+    for depth in (2, 3, 4):
+        world.registered(depth)
+    return world
 
 
 @pytest.fixture
@@ -128,7 +124,7 @@ def test_a_server_that_answers_otherwise_gets_no_traffic(
     # another model stands in for that.
     other = model.load(world.models(depth=4))
     monkeypatch.setattr(smoke, "scorer_of", lambda _: other)
-    with load_on(world, serving.url) as answers:
+    with load_on(serving.url, world.rows[:1]) as answers:
         rollout = world.release(3)
     assert rollout.outcome == "rolled_back"
     assert "differs from the model's own on row" in rollout.reason
@@ -153,7 +149,7 @@ def test_a_version_that_the_registry_loses_serves_nobody(
 
     # The registry must lose the version after the fetch, which takes an accomplice.
     monkeypatch.setattr(smoke, "check", check_and_delete)
-    with load_on(world, serving.url) as answers:
+    with load_on(serving.url, world.rows[:1]) as answers:
         rollout = world.release(3, registration=registration)
     assert rollout.outcome == "rolled_back"
     assert "there is no such version in the registry" in rollout.reason
@@ -165,7 +161,7 @@ def test_a_version_that_the_registry_loses_serves_nobody(
 @pytest.mark.slow
 def test_a_second_release_fails_no_request(world: World, serving: Deployment) -> None:
     old = world.state()
-    with load_on(world, serving.url) as answers:
+    with load_on(serving.url, world.rows[:1]) as answers:
         assert world.release(4, run="the second").outcome == "promoted"
         time.sleep(0.5)
     second = world.deployed(4)
@@ -188,13 +184,13 @@ def test_a_second_release_fails_no_request(world: World, serving: Deployment) ->
 
 @pytest.mark.slow
 def test_what_died_is_brought_back(world: World, serving: Deployment) -> None:
-    """As after a restart of the machine: front and server are gone, the folders are there."""
+    """As after a restart of the machine: proxy and server are gone, the folders are there."""
     before = world.state()
-    assert before.front is not None
+    assert before.proxy is not None
     assert before.stable is not None
-    for part in (before.front, before.stable):
+    for part in (before.proxy, before.stable):
         os.kill(part.process.pid, signal.SIGKILL)
-        _until(lambda ref=part.process: not process.is_alive(ref))
+        until(lambda ref=part.process: not process.is_alive(ref))
     (found,) = status(world.home)
     assert not found.running
     router = local_service(world.home, service="adult", port=0)
@@ -284,10 +280,3 @@ def _assert_untouched(world: World, serving: Deployment, depth: int) -> None:
     assert (state.candidate, state.retired, state.weight) == (None, None, 0)
     assert len(world.processes()) == 2
     assert not world.outputs(str(depth)).deployment.exists()
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)

@@ -119,7 +119,7 @@ def test_a_rollback_begins_with_the_rule_that_failed(name: str, rule: str, figur
     verdicts = seen.of("span")
     assert (first[0], verdicts[0], first[1], first[2]) == (rule, "fail", record.reason, figure)
     assert "version 6 serves every request" in seen.text.lower()
-    assert f'Fault injection: the fault "{record.drill}" was added to' in seen.text
+    assert f'Fault injection: the fault "{record.fault}" was added to' in seen.text
     decision = html[html.index(" → rollback") :]
     assert decision[: decision.index("</tr>\n<tr>")].count(f">{rule}</td>") == 1
     assert html.index('class="notice"') < html.index('class="verdict bad"')

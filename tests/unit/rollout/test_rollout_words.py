@@ -13,9 +13,9 @@ from rollout_stories import STORIES, finding, good, under_way, with_errors
 
 from penstock.records.rollout import ArmSummary, Finding
 from penstock.rollout.analysis.judge import abort, judge
-from penstock.rollout.spec import AbortSpec, CanarySpec, DeploymentSpec, Drill, RulesSpec
+from penstock.rollout.spec import AbortSpec, CanarySpec, DeploymentSpec, Fault, RulesSpec
 from penstock.rollout.words import (
-    DRILLS,
+    FAULTS,
     RULES,
     bound_text,
     duration,
@@ -128,9 +128,9 @@ def test_every_rule_has_its_unit() -> None:
     assert {finding.rule for finding in (*findings, ended)} == set(RULES)
 
 
-def test_every_drill_is_explained_and_in_the_guide() -> None:
-    assert set(DRILLS) == set(get_args(Drill)) - {""}
-    assert all(f"`{drill}`" in GUIDE for drill in DRILLS)
+def test_every_fault_is_explained_and_in_the_guide() -> None:
+    assert set(FAULTS) == set(get_args(Fault)) - {""}
+    assert all(f"`{fault}`" in GUIDE for fault in FAULTS)
 
 
 def test_the_guide_shows_the_defaults() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from running_process import served
 
 from penstock import model
 from penstock.errors import ServiceError
@@ -57,14 +58,9 @@ class Handler(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def foreign() -> Iterator[Foreign]:
-    server = Foreign(("127.0.0.1", 0), Handler)
-    server.headers = {}
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Foreign(("127.0.0.1", 0), Handler)) as server:
+        server.headers = {}
+        yield server
 
 
 def check(server: Foreign, scorer: Any, sample: dict[str, Any]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,9 +33,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Start]:
     yield begin
     for server in running:
         server.client.close()
-        if server.process.poll() is None:
-            server.process.kill()
-            server.process.wait()
+        server.process.stop(signal.SIGKILL)
 
 
 @pytest.fixture(scope="session")

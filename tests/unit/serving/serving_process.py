@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import httpx
+from running_process import LOOPBACK, RunningProcess, free_port
 
 from penstock.model import digest_of
 from penstock.serving.request_headers import digest_of as digest_of_key
@@ -38,11 +36,8 @@ class Server:
     """A server process and how to reach it."""
 
     def __init__(self, folder: Path | str, log: Path, *options: str, fault: str = "") -> None:
-        with contextlib.closing(socket.socket()) as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.path = log
+        self.port = free_port()
+        self.url = f"http://{LOOPBACK}:{self.port}"
         self.client = httpx.Client(base_url=self.url, trust_env=False, timeout=60)
         module = "penstock.serving.fault_injection" if fault else "penstock.serving"
         command = [sys.executable, "-m", module, "--model", str(folder), "--port", str(self.port)]
@@ -53,25 +48,21 @@ class Server:
             command += ["--fault", fault]
         # A tracking store of whoever runs the tests is none of ours.
         environment = {k: v for k, v in os.environ.items() if not k.startswith("MLFLOW_")}
-        with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                [*command, *options], stdout=output, stderr=output, env=environment
-            )
+        self.process = RunningProcess([*command, *options], log=log, env=environment)
 
     def wait(self) -> Server:
         """Wait until it is ready."""
-        deadline = time.monotonic() + 120
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, self.log()
-            with contextlib.suppress(httpx.TransportError):
-                if self.client.get("/v2/health/ready").status_code == 200:
-                    return self
-            time.sleep(0.05)
-        raise AssertionError(self.log())
+        self.process.wait_until(self._ready)
+        return self
+
+    def _ready(self) -> bool:
+        with contextlib.suppress(httpx.TransportError):
+            return self.client.get("/v2/health/ready").status_code == 200
+        return False
 
     def log(self) -> str:
         """What it wrote."""
-        return self.path.read_text()
+        return self.process.output()
 
     def predict(self, *rows: dict[str, Any], **headers: str) -> httpx.Response:
         """Ask for rows by the v1 protocol; `x_request_id=` is the header x-request-id."""
@@ -91,8 +82,7 @@ class Server:
 
     def stop(self) -> int:
         """End it gracefully; return its exit code."""
-        self.process.terminate()
-        return self.process.wait(60)
+        return self.process.stop()
 
 
 KEY = key_of("the token of the service")

@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 import pytest
+from running_process import until
 from serving_process import KEY, ROW, Server, Start
 
 from penstock.processes import logs
@@ -67,9 +68,11 @@ def test_no_label_ends_the_capture(tight: Server) -> None:
     assert tight.client.post(FEEDBACK, json=_label("first")).json()["joined"] == 1
     written = tight.metric("penstock_captured_rows_total")
     tight.predict(ROW, x_request_id="second")
-    deadline = time.monotonic() + 10
-    while tight.metric("penstock_captured_rows_total") == written:
-        assert time.monotonic() < deadline, "nothing is captured any more"
+    until(
+        lambda: tight.metric("penstock_captured_rows_total") > written,
+        seconds=10,
+        what="nothing is captured any more",
+    )
     assert _threads(tight) == {"penstock_thread_restarts_total": 0, "penstock_thread_up": 1}
     assert tight.metric("penstock_thread_up") == 2, "the log's thread and the capture's"
 

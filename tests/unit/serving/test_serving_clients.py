@@ -15,7 +15,8 @@ import httpx
 import numpy as np
 import pandas as pd
 import pytest
-from router_parts import Steered, running_front, until
+from router_parts import Steered, running_proxy
+from running_process import until
 from serving_process import DATATYPES, ROW, Server, Start, v2_body
 
 pytestmark = pytest.mark.xdist_group("serving-clients")
@@ -39,9 +40,9 @@ def server(exported: Callable[..., Any], start: Start, capture: Path) -> Server:
 
 
 @pytest.fixture(scope="module")
-def front(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steered]:
-    """A canary's front with that server behind it twice, so that both versions agree."""
-    with running_front(tmp_path_factory.mktemp("front")) as parts:
+def proxy(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steered]:
+    """A canary's proxy with that server behind it twice, so that both versions agree."""
+    with running_proxy(tmp_path_factory.mktemp("proxy")) as parts:
         parts.arms(server.port, server.port, mirror=1.0)
         yield parts
 
@@ -398,16 +399,16 @@ def test_compressed_bodies(server: Server) -> None:
 
 
 def test_cloudevents_in_both_modes(
-    server: Server, front: Steered, expected: list[list[float]]
+    server: Server, proxy: Steered, expected: list[list[float]]
 ) -> None:
     from cloudevents.conversion import to_binary, to_structured
     from cloudevents.http import CloudEvent, from_http
 
     event = CloudEvent({"type": "a", "source": "b"}, {"instances": ROWS})
-    before = front.observe().pairs
+    before = proxy.observe().pairs
     for number, convert in enumerate((to_binary, to_structured), start=1):
         headers, body = convert(event)
-        for client in (server.client, front.client):
+        for client in (server.client, proxy.client):
             answer = client.post(PREDICT, content=body, headers=dict(headers))
             assert answer.status_code == 200, answer.text
             said = from_http(dict(answer.headers), answer.content)
@@ -419,7 +420,7 @@ def test_cloudevents_in_both_modes(
             assert (json.loads(data) if isinstance(data, bytes) else data)[
                 "probabilities"
             ] == expected
-        pairs = front.pairs_of(before.candidate.requests + number)
+        pairs = proxy.pairs_of(before.candidate.requests + number)
         assert (pairs.rows, pairs.agreeing) == (before.rows + number,) * 2
     broken = {"specversion": "1.0", "id": "1", "type": "a", "source": "b", "data": "x"}
     assert "the event's data must be a JSON object" in server.client.post(PREDICT, json=broken).text
@@ -438,13 +439,13 @@ def test_the_media_type_of_json_may_be_anything(server: Server) -> None:
         assert server.client.post(INFER, content=head + rest, headers=headers).json() == plain
 
 
-def test_head_and_expect_are_answered(server: Server, front: Steered) -> None:
+def test_head_and_expect_are_answered(server: Server, proxy: Steered) -> None:
     answer = server.client.head("/v2/health/ready")
     assert (answer.status_code, answer.content) == (200, b"")
     body = json.dumps({"instances": ROWS}).encode()
     lines = [f"POST {PREDICT} HTTP/1.1", "host: x", "expect: 100-continue"]
     head = "\r\n".join([*lines, f"content-length: {len(body)}", "", ""]).encode()
-    for port in (server.port, front.front.port):
+    for port in (server.port, proxy.running.port):
         with socket.create_connection(("127.0.0.1", port), timeout=5) as wire:
             wire.sendall(head)
             assert wire.recv(100).startswith(b"HTTP/1.1 100 ")
@@ -453,13 +454,13 @@ def test_head_and_expect_are_answered(server: Server, front: Steered) -> None:
 
 
 def test_the_canarys_front_passes_and_compares_binary_and_compressed_requests(
-    front: Steered, expected: list[list[float]]
+    proxy: Steered, expected: list[list[float]]
 ) -> None:
     from tritonclient.http import InferenceServerClient
 
-    front.pairs_of(1)
-    before = front.observe().pairs
-    with InferenceServerClient(f"127.0.0.1:{front.front.port}") as client:
+    proxy.pairs_of(1)
+    before = proxy.observe().pairs
+    with InferenceServerClient(f"127.0.0.1:{proxy.running.port}") as client:
         for compression in (None, "gzip", "deflate"):
             found = client.infer(
                 "adult",
@@ -467,12 +468,12 @@ def test_the_canarys_front_passes_and_compares_binary_and_compressed_requests(
                 request_compression_algorithm=compression,
             )
             assert found.as_numpy("probabilities").tolist() == expected
-    pairs = front.pairs_of(before.candidate.requests + 3)
+    pairs = proxy.pairs_of(before.candidate.requests + 3)
     assert (pairs.rows - before.rows, pairs.agreeing - before.agreeing) == (3, 3)
     for side in (pairs.stable, pairs.candidate):
         assert (side.client_errors, side.server_errors) == (0, 0)
         assert sum(side.scores.values()) == sum(side.labels.values()) == pairs.rows
-    answer = front.client.post(
+    answer = proxy.client.post(
         FEEDBACK,
         content=gzip.compress(b'{"labels": [{"request_id": "nobody", "label": "yes"}]}'),
         headers={"content-encoding": "gzip"},

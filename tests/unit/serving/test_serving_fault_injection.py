@@ -1,4 +1,4 @@
-"""Drills do what they say, and nothing of it to the release step's own probe."""
+"""Faults do what they say, and nothing of it to the release step's own probe."""
 
 from __future__ import annotations
 
@@ -55,11 +55,11 @@ def _begin(
     return start(made.folder, *made.options, *options, fault=fault), made.folder
 
 
-def test_it_says_that_it_is_a_drill(start: Start, exported: Callable[..., Any]) -> None:
+def test_it_says_that_a_fault_is_injected(start: Start, exported: Callable[..., Any]) -> None:
     server, _ = _begin(start, exported, "errors")
     assert "FAULT INJECTION: this server has the fault 'errors'" in server.log()
     for path in ("/v2/models/adult", "/v2/models", "/v2", "/v1/models"):
-        assert server.client.get(path).json()["drill"] == "errors"
+        assert server.client.get(path).json()["fault_injection"] == "errors"
     statuses = [server.predict(ROW).status_code for _ in range(600)]
     assert 10 <= Counter(statuses)[500] <= 60
     assert set(statuses) == {200, 500}
@@ -162,9 +162,9 @@ def test_wrong_later_shows_in_nothing_but_labels(
 def test_every_fault_of_the_project_file_can_be_had(capsys: pytest.CaptureFixture[str]) -> None:
     from typing import get_args
 
-    from penstock.rollout.spec import Drill
+    from penstock.rollout.spec import Fault
 
-    assert set(FAULTS) == set(get_args(Drill)) - {""}
+    assert set(FAULTS) == set(get_args(Fault)) - {""}
     with pytest.raises(SystemExit):
         main(["--fault", "none", "--model", "x", "--port", "0"])
     assert "invalid choice: 'none'" in capsys.readouterr().err

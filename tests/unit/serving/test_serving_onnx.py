@@ -86,14 +86,13 @@ sys.exit(main(arguments))
 """
     body = json.dumps({"instances": [ROW]})
     probe = Server(made.folder, tmp_path / "log", *made.options)
-    probe.process.terminate()
-    probe.process.wait(60)
+    probe.process.stop()
     ended = subprocess.run(
         [
             sys.executable,
             "-c",
             f"ROW = {body!r}\n{script}",
-            *probe.process.args[3:],  # type: ignore[index]
+            *probe.process.args[3:],
         ],
         capture_output=True,
         text=True,

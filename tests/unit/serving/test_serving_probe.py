@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
+from running_process import listens, until
 
 from penstock import model as models_module
 from penstock.errors import IntegrityError, ServiceError
@@ -37,7 +37,7 @@ def asked(**rule: Any) -> Policy:
 
 def judged(record: Operations | None, **rule: Any) -> dict[str, RuleResult]:
     # The rule looks at the operations alone.
-    case = Case(evaluation=None, policy=asked(**rule), operations=record)  # type: ignore[arg-type]
+    case = Case(evaluation=None, policy=asked(**rule), operations=record)
     settings = RULE.of(case.policy)
     return {found.rule: found for found in RULE.judge(settings, case)}
 
@@ -214,19 +214,11 @@ def test_the_server_ends_when_the_probe_is_killed(models: Build, tmp_path: Path)
     try:
         assert starter.stdout is not None
         port = int(starter.stdout.readline())
-        assert _listens(port)
+        assert listens(port)
     finally:
         os.kill(starter.pid, signal.SIGKILL)
         starter.wait()
-    deadline = time.monotonic() + 60
-    while _listens(port):
-        assert time.monotonic() < deadline, "the server outlives the one that started it"
-        time.sleep(0.1)
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as asking:
-        return asking.connect_ex(("127.0.0.1", port)) == 0
+    until(lambda: not listens(port), seconds=60, what="it outlives the one that started it")
 
 
 def test_a_server_that_does_not_start_is_said_with_its_log(models: Build, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from penstock.serving import capture, feedback
 from penstock.serving.capture import Bounds, Capture, Rows, Truths
 from penstock.serving.feedback import Memory, restore
 from penstock.serving.request_errors import RequestError
+from penstock.serving.request_headers import new_request_id
 
 
 def _rows(request_id: str, count: int = 1) -> Rows:
@@ -50,6 +51,22 @@ class _Counts:
 
     def _drop(self, rows: int) -> None:
         self.dropped += rows
+
+
+def test_made_ids_are_128_random_bits_each() -> None:
+    # More than the random bytes that are taken from the system at a time make.
+    ids = [new_request_id() for _ in range(1000)]
+    assert len(set(ids)) == 1000
+    assert all(len(bytes.fromhex(made)) == 16 for made in ids)
+
+
+def test_closing_does_not_wait_to_gather_more_rows(tmp_path: Path) -> None:
+    counts = _Counts()
+    writer = counts.open(tmp_path)
+    for name in ("x", "y", "z"):
+        writer.rows(_rows(name), size=10)
+    writer.close()
+    assert [line["request_id"] for line in capture.read(tmp_path)] == ["x", "y", "z"]
 
 
 def test_what_is_captured_is_read_back(tmp_path: Path) -> None:

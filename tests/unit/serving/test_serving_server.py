@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+from needs import NEEDS_LINUX
 from serving_process import KEY, ROW, Server, Start, v2_body
 
 from penstock.model import digest_of, load
@@ -77,7 +78,7 @@ def test_health_readiness_and_metadata(server: Server) -> None:
     assert described["inputs"][1] == {"name": "hours per-week", "datatype": "FP64", "shape": [-1]}
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@NEEDS_LINUX
 def test_it_listens_on_loopback_alone(server: Server) -> None:
     listening = Path("/proc/net/tcp").read_text() + Path("/proc/net/tcp6").read_text()
     local = {

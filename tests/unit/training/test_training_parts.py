@@ -185,7 +185,7 @@ def test_each_family_starts_from_its_default_and_weak_settings_are_given_up(
     assert search.untried == ()
     for attempt, name in zip(search.attempts, ("linear", *names), strict=False):
         assert (attempt.family, attempt.complete) == (name, True)
-        assert dict(attempt.parameters) == dict(family(name, task="binary").defaults)  # type: ignore[arg-type]
+        assert dict(attempt.parameters) == dict(family(name, task="binary").defaults)
     ended = [attempt for attempt in search.attempts if not attempt.complete]
     assert ended
     assert all(1 <= len(attempt.scores) < 3 for attempt in ended)
@@ -343,7 +343,7 @@ def test_a_metric_that_is_not_a_number_is_an_error(bench: Any, make_table: Table
     given = problem(bench, target="amount")
     folds, _ = make_folds(given, folds=3, seed=0)
     # No metric in the table gives NaN on folds that `make_folds` lets through.
-    broken = replace(METRICS["r2"], of=lambda truth, values: float("nan"))  # noqa: ARG005
+    broken = replace(METRICS["r2"], of=lambda *_: float("nan"))
     validation = CrossValidation(given, folds, broken)
     with pytest.raises(InputError, match="r2 of mean is nan on a fold"):
         validation.evaluate(
@@ -376,17 +376,13 @@ def test_the_commit_is_that_of_the_code(tmp_path: Path) -> None:
     assert environment.commit(code) == f"{head}-dirty"
 
 
-ADULT = Path(__file__).parents[4] / "shared" / "data"
-
-
 @pytest.mark.slow
-@pytest.mark.skipif(not ADULT.is_dir(), reason="the folder ../shared/data is not there")
-def test_adult_is_learned_well_by_the_default_settings(bench: Any) -> None:
+def test_adult_is_learned_well_by_the_default_settings(bench: Any, shared_data: Path) -> None:
     from penstock.data.ingest import ingest
     from penstock.data.spec import SourceSpec
 
     for name, part in (("train", "train"), ("test", "holdout")):
-        ingest(SourceSpec(uri=str(ADULT / f"adult-{name}.csv")), output=bench.folder / part)
+        ingest(SourceSpec(uri=str(shared_data / f"adult-{name}.csv")), output=bench.folder / part)
     bench.fit(target="income")
     record = bench.train(target="income", trials=2, folds=2, positive=">50K")
     assert record.name == "hist_gradient_boosting"

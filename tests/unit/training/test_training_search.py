@@ -33,12 +33,12 @@ class Landscape(CrossValidation):
     ) -> None:
         fold = SimpleNamespace(rows_out=np.arange(2), x=np.zeros((2, width)))
         problem: Any = SimpleNamespace(task="binary", most_leaves=None)
-        super().__init__(problem, [fold] * folds, METRICS[metric])  # type: ignore[list-item]
+        super().__init__(problem, [fold] * folds, METRICS[metric])
         object.__setattr__(self, "formula", formula)
 
     def score(self, estimator: Any, fold: int, *, family: str) -> FoldScore:
         model = estimator[-1] if family == "linear" else estimator
-        value = self.formula(family, model.get_params(), fold)  # type: ignore[attr-defined]
+        value = self.formula(family, model.get_params(), fold)
         return FoldScore(value, np.zeros(2), 0.0)
 
 
@@ -51,7 +51,7 @@ def search(validation: CrossValidation, **spec: Any) -> Search:
         family="linear",
         parameters=defaults,
     )
-    return run_search(validation, spec=settings, first=first, done=lambda attempt: None)  # noqa: ARG005
+    return run_search(validation, spec=settings, first=first, done=lambda _: None)
 
 
 def settings_of(found: Search) -> list[tuple[Any, ...]]:
@@ -166,7 +166,7 @@ def trained(bench: Any, **spec: Any) -> tuple[list[Attempt], str]:
     folds, _ = make_folds(given, folds=3, seed=20)
     found = search(CrossValidation(given, folds, METRICS["roc_auc"]), **spec)
     timeless = [(a.number, a.family, dict(a.parameters), a.scores) for a in found.attempts]
-    return timeless, found.ended  # type: ignore[return-value]
+    return timeless, found.ended
 
 
 def test_neither_the_run_nor_the_number_of_cores_decides_what_is_tried(

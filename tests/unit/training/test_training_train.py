@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from mlflow import MlflowClient
+from running_process import silent_port
 
 from penstock.data.table import read_dataset, read_table
 from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
@@ -196,11 +196,8 @@ def test_an_injected_run_is_used(
 
 
 def test_mlflow_down_is_found_out_before_anything_is_fitted(bench: Any, make_table: Tables) -> None:
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
     bench.prepare(make_table(60))
-    with pytest.raises(ServiceError, match="MLflow does not answer"):
+    with silent_port() as port, pytest.raises(ServiceError, match="MLflow does not answer"):
         bench.train(store=f"http://127.0.0.1:{port}", trials=1_000_000)
     assert bench.left() == set()
 

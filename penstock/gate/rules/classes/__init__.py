@@ -46,7 +46,7 @@ class ClassesRule(Rule[ClassesSpec, Classes]):
     )
 
     def describe(self, settings: ClassesSpec) -> Iterator[tuple[str, str]]:
-        """Yield what each part asks."""
+        """Yield the requirement of each part."""
         yield WHOLE, "The predicted classes must be of use, each of them."
         yield (
             GUESSING,
@@ -79,7 +79,7 @@ class ClassesRule(Rule[ClassesSpec, Classes]):
             yield CHAMPION
 
     def measurement(self, _: PolicyBase, context: Context) -> Classes | None:
-        """Return what is found of each class: whatever a policy asks, pages show it."""
+        """Return what is found of each class: pages show it, whatever the policy requires."""
         from penstock.gate.rules.classes.measure import measure_classes
 
         return measure_classes(

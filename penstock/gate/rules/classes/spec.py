@@ -1,4 +1,4 @@
-"""What the rule on predicted classes asks, and the record of what is measured, class by class."""
+"""The settings of the rule on predicted classes, and the record of each class."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ClassesSpec(RuleSpec):
     """Whether the labels that a classifier gives are of use, whatever its scores are worth.
 
     Accuracy and the area under the ROC curve can both be high where a rare class is never
-    predicted. Each part is a rule of its own. A regression has no classes: nothing is asked of it.
+    predicted. Each part is a rule of its own. A regression has no classes: none applies to it.
     """
 
     better_than_guessing: bool = Field(
@@ -31,7 +31,7 @@ class ClassesSpec(RuleSpec):
         gt=0,
         le=1,
         description="Recall of every class that has min_rows rows; the estimate is compared. null "
-        "asks for none",
+        "requires none",
     )
     recall_severity: Literal["auto"] | Severity = Field(
         default="auto",
@@ -113,7 +113,7 @@ class Classes(Measurement):
         if not self.positive:
             listed = "; ".join(self._one(one, total) for one in self.shown)
             rest = len(self.weakest) - len(self.shown)
-            more = f"; the other {rest} have a higher recall" if rest > 0 else ""
+            more = f"; the recall of the other {rest} is no lower" if rest > 0 else ""
             return (f"Lowest recall by class: {listed}{more}.",)
         at = "" if self.threshold is None else f"At the threshold {self.threshold:.3g}: "
         found = [at + "; ".join(self._one(one, total) for one in self.shown) + "."]

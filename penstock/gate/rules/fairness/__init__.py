@@ -32,7 +32,7 @@ class FairnessRule(Rule[FairnessSpec, tuple[Fairness, ...]]):
     record = (tuple[Fairness, ...], ())
 
     def describe(self, settings: FairnessSpec) -> Iterator[tuple[str, str]]:
-        """Yield what it asks."""
+        """Yield its requirement."""
         bounds = []
         if settings.difference_at_most is not None:
             bounds.append(f"may differ by at most {settings.difference_at_most:g}")

@@ -1,4 +1,4 @@
-"""What a rule on groups of people asks, and the record of what is measured in each group."""
+"""The settings of a rule on groups of people, and the record of each group."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Group(Measurement):
     name: str = Field(description="In words, for example `sex = Female and race = Black`")
     rows: int
     small: bool = Field(
-        description="Fewer rows that the figure rests on than the policy asks for: left out of "
+        description="Fewer rows that the figure rests on than the policy requires: left out of "
         "the spread"
     )
     figures: dict[str, float | None] = Field(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from penstock.gate.rule import Case, Rule, not_measured, result
-from penstock.gate.rules.leakage.spec import Leakage, LeakageSpec
+from penstock.gate.rules.leakage.spec import NOT_LOOKED_FOR, Leakage, LeakageSpec
 from penstock.records.decision import RuleResult
 from penstock.records.evaluation import EvaluationBase
 from penstock.records.operations import Operations
@@ -27,15 +27,16 @@ ONE_COLUMN, NOT_AT_SERVING, OVERLAP = (
 _SHOWN = 10
 
 _STRENGTH = {
-    "binary": "Area under the ROC curve of the column alone: 0.5 tells nothing, 1 all.",
-    "multiclass": "Mean area under the ROC curve of each class against the rest: 0.5 tells "
+    "binary": "Area under the ROC curve of the column alone: 0.5 predicts nothing, 1 all.",
+    "multiclass": "Mean area under the ROC curve of each class against the rest: 0.5 predicts "
     "nothing, 1 all.",
-    "regression": "Squared rank correlation of the column with the target: 0 tells nothing, 1 all.",
+    "regression": "Squared rank correlation of the column with the target: 0 predicts nothing, 1 "
+    "all.",
 }
 
 _HOW = (
     " A level or range is scored by the mean target of its rows in four other fifths of the "
-    "holdout, so that an identifier tells nothing."
+    "holdout, so that an identifier predicts nothing."
 )
 
 
@@ -54,7 +55,7 @@ class LeakageRule(Rule[LeakageSpec, Leakage]):
     record = (Leakage | None, None)
 
     def describe(self, settings: LeakageSpec) -> Iterator[tuple[str, str]]:
-        """Yield what each part asks."""
+        """Yield the requirement of each part."""
         yield WHOLE, "The figures must not rest on what will not be there when the model is used."
         if settings.single_column is not None:
             yield (
@@ -76,7 +77,7 @@ class LeakageRule(Rule[LeakageSpec, Leakage]):
             yield "gate.leakage.not_at_serving", name
 
     def measure(self, settings: LeakageSpec, context: Context) -> Leakage:
-        """Measure each part that is asked."""
+        """Measure each part that is on."""
         from penstock.gate.rules.leakage.measure import measure_leakage
 
         return measure_leakage(context.holdout, settings, model=context.model, seed=context.seed)
@@ -180,22 +181,25 @@ def _overlap(measured: Leakage, settings: LeakageSpec) -> RuleResult:
     )
 
 
-def _section(evaluation: EvaluationBase, leakage: Leakage) -> Section:
+def _overlap_text(leakage: Leakage) -> str:
     both = leakage.rows_in_both
     if not leakage.overlap and both == 0:
-        overlap = f"No row of the holdout was trained on: {leakage.proof}."
-    elif not leakage.overlap and both is not None and both <= leakage.by_chance:
-        overlap = (
+        return f"No row of the holdout was trained on: {leakage.proof}."
+    if not leakage.overlap and both is not None and both <= leakage.by_chance:
+        return (
             f"{both:,} rows of the holdout equal training rows, as rows of few different values do "
             f"by chance; none is known to be a copy: {leakage.proof}."
         )
-    elif both:
-        overlap = f"Some rows of the holdout were trained on: {leakage.overlap}."
-    elif leakage.overlap == "not asked":
-        overlap = "The policy does not ask whether rows of the holdout were trained on."
-    else:
-        overlap = f"It is not proved that no row of the holdout was trained on: {leakage.overlap}."
-    body = paragraph(overlap)
+    if both:
+        return f"Some rows of the holdout were trained on: {leakage.overlap or f'{both:,}'}."
+    if leakage.overlap == NOT_LOOKED_FOR:
+        return "The policy does not require a proof that no row of the holdout was trained on."
+    why = leakage.overlap or "it was not looked for"
+    return f"It is not proved that no row of the holdout was trained on: {why}."
+
+
+def _section(evaluation: EvaluationBase, leakage: Leakage) -> Section:
+    body = paragraph(_overlap_text(leakage))
     if leakage.not_at_serving:
         body += paragraph(
             "The model takes columns that the policy says are not known when it is used: "
@@ -208,11 +212,7 @@ def _section(evaluation: EvaluationBase, leakage: Leakage) -> Section:
 
 
 def _blocks(found: Leakage) -> Iterator[Block]:
-    yield Text(
-        f"It is not proved that no holdout row is a training row: {found.overlap}."
-        if found.overlap
-        else f"No holdout row is a training row: {found.proof or 'proved'}."
-    )
+    yield Text(_overlap_text(found))
     taken = ", ".join(found.not_at_serving) or "none"
     yield Text(f"Columns taken that the policy says are unknown in use: {taken}.")
     strongest = [[one.column, number(one.value)] for one in found.single_columns[:_SHOWN]]

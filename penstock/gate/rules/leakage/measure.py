@@ -5,26 +5,30 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock.gate.holdout import Holdout
-from penstock.gate.rules.leakage.spec import Leakage, LeakageSpec
+from penstock.gate.rules.leakage.spec import NOT_LOOKED_FOR, Leakage, LeakageSpec
 from penstock.records.dataset import Column, Split
 from penstock.records.health import SPLIT_NAME, ColumnFigure
 from penstock.records.reference import FILE_NAME as REFERENCE_NAME
 from penstock.records.reference import ROWS_NAME, Reference
 
+if TYPE_CHECKING:
+    from penstock.data.hashing.digest import Hashes
+
 
 def measure_leakage(holdout: Holdout, settings: LeakageSpec, *, model: Path, seed: int) -> Leakage:
-    """Measure what the rule on leakage asks about.
+    """Measure what the rule on leakage needs.
 
     Args:
         holdout: The rows and the models.
-        settings: What is asked.
+        settings: Of the rule.
         model: The candidate's folder, which holds what is known of the rows it learned from.
         seed: Of the folds in which levels are measured.
     """
     taken = [column.name for column in holdout.record.columns]
-    found = _overlap(holdout, model) if settings.overlap else _Overlap("not asked")
+    found = _overlap(holdout, model) if settings.overlap else _Overlap(NOT_LOOKED_FOR)
     return Leakage(
         single_columns=_single_columns(holdout, seed=seed) if settings.single_column else (),
         not_at_serving=tuple(name for name in settings.not_at_serving if name in taken),
@@ -82,7 +86,7 @@ def _overlap(holdout: Holdout, model: Path) -> _Overlap:
 def _looked_up(holdout: Holdout, model: Path) -> _Overlap:
     import numpy as np
 
-    from penstock.data.hashing.rows import found_in, row_hashes
+    from penstock.data.hashing.rows import found_in
 
     reference = Reference.read(model / REFERENCE_NAME)
     columns = tuple(Column(name=c.name, type=c.type) for c in reference.columns)
@@ -94,7 +98,7 @@ def _looked_up(holdout: Holdout, model: Path) -> _Overlap:
                 f"the holdout {state} column {column.name!r} of the training rows, so that rows "
                 "cannot be compared"
             )
-    hashes = row_hashes(holdout.folder, columns)
+    hashes = _hashes(holdout, columns)
     known = np.load(model / ROWS_NAME, allow_pickle=False)
     both, looked_up = found_in(hashes, known, complete=reference.hashes == "all")
     most = chance_overlap(looked_up, known=reference.known, rows_known=reference.rows)
@@ -111,6 +115,15 @@ def _looked_up(holdout: Holdout, model: Path) -> _Overlap:
         )
     note = "each row was looked up among the hashes of the training rows"
     return _Overlap("", note, both, most)
+
+
+def _hashes(holdout: Holdout, columns: tuple[Column, ...]) -> Hashes:
+    """Return the hash of each row by some columns, which are nearly always all that there are."""
+    from penstock.data.hashing.rows import row_hashes
+
+    if len(columns) == len(holdout.dataset.columns):
+        return holdout.hashes.rows
+    return row_hashes(holdout.folder, columns)
 
 
 def chance_overlap(rows: int, *, known: float, rows_known: int) -> int:

@@ -1,4 +1,4 @@
-"""What the rule on leakage asks, and the record of what is measured."""
+"""The settings of the rule on leakage, and the record of what is measured."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from pydantic import Field
 from penstock.gate.rule import Measurement, RuleSpec
 from penstock.records.decision import Severity
 from penstock.records.health import ColumnFigure
+
+NOT_LOOKED_FOR = "not asked"
+"""What an evaluation records in the place of a proof where the policy does not require one."""
 
 
 class LeakageSpec(RuleSpec):
@@ -21,7 +24,7 @@ class LeakageSpec(RuleSpec):
     )
     single_column_severity: Severity = Field(
         default="warn",
-        description="Of that bound alone: in a table that is easy to tell apart, one column may "
+        description="Of that bound alone: in a table that is easy to classify, one column may "
         "do so legitimately",
     )
     not_at_serving: tuple[str, ...] = Field(
@@ -39,7 +42,7 @@ class Leakage(Measurement):
     """What would be absent when the model is used."""
 
     single_columns: tuple[ColumnFigure, ...] = Field(
-        default=(), description="How well each column alone tells the target, the strongest first"
+        default=(), description="How well each column alone predicts the target, the best first"
     )
     not_at_serving: tuple[str, ...] = Field(
         default=(), description="Columns that the model takes though the policy rules them out"

@@ -39,7 +39,7 @@ class SlicesRule(Rule[SlicesSpec, Slices]):
     record = (Slices | None, None)
 
     def describe(self, settings: SlicesSpec) -> Iterator[tuple[str, str]]:
-        """Yield what it asks."""
+        """Yield its requirement."""
         sentences = ["The model must not fail a part of the rows while it does well on the whole."]
         if settings.at_least is not None:
             sentences.append(f"No part may be shown to lie below {settings.at_least:g}.")
@@ -111,7 +111,7 @@ def _judge(settings: SlicesSpec, found: Slices, evaluation: EvaluationBase) -> R
     judged = [one for one in found.slices if one.estimate is not None]
     if not judged:
         return result(
-            "slices",
+            NAME,
             settings,
             passed=False,
             sentence=f"No slice could be judged: none has the {settings.min_rows:,} rows, or rows "
@@ -122,7 +122,7 @@ def _judge(settings: SlicesSpec, found: Slices, evaluation: EvaluationBase) -> R
         bool(evaluation.champion) and not found.compared
     )
     if settings.margin is not None and lost:
-        return not_measured("slices", settings, "slices against the champion", bound=bound)
+        return not_measured(NAME, settings, "slices against the champion", bound=bound)
     held = []
     if bound is not None:
         held.append(f"{_side(found)} {bound:.4g}")
@@ -131,7 +131,7 @@ def _judge(settings: SlicesSpec, found: Slices, evaluation: EvaluationBase) -> R
     weakest = judged[0]
     if not held:
         return result(
-            "slices",
+            NAME,
             settings,
             passed=None,
             value=_value(weakest),
@@ -144,11 +144,11 @@ def _judge(settings: SlicesSpec, found: Slices, evaluation: EvaluationBase) -> R
         for one in judged
     )
     if not measured:
-        return not_measured("slices", settings, "every slice that it lists", bound=bound)
+        return not_measured(NAME, settings, "every slice that it lists", bound=bound)
     flagged = [one for one in judged if one.flagged(alpha=settings.alpha)]
     if found.unjudged and not flagged:
         return result(
-            "slices",
+            NAME,
             settings,
             passed=False,
             bound=bound,
@@ -158,7 +158,7 @@ def _judge(settings: SlicesSpec, found: Slices, evaluation: EvaluationBase) -> R
         )
     if flagged:
         return result(
-            "slices",
+            NAME,
             settings,
             passed=False,
             value=_value(flagged[0]),
@@ -166,7 +166,7 @@ def _judge(settings: SlicesSpec, found: Slices, evaluation: EvaluationBase) -> R
             sentence=_flagged(flagged, found, settings, bound),
         )
     return result(
-        "slices",
+        NAME,
         settings,
         passed=True,
         value=_value(weakest),

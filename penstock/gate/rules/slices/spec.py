@@ -1,4 +1,4 @@
-"""What the rule on slices asks, and the record of what is measured on parts of the holdout."""
+"""The settings of the rule on slices, and the record of each part of the holdout."""
 
 from __future__ import annotations
 

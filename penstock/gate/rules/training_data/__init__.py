@@ -41,16 +41,16 @@ class TrainingDataRule(Rule[TrainingDataSpec, TrainingData]):
     record = (TrainingData | None, None)
 
     def describe(self, settings: TrainingDataSpec) -> Iterator[tuple[str, str]]:
-        """Yield what each bound asks."""
+        """Yield the requirement of each bound."""
         yield WHOLE, "The rows that the model learned from must look right."
         if settings.label_noise_at_most is not None:
             share = settings.label_noise_at_most
             yield LABEL_NOISE, f"At most {share:.0%} of the training labels may be wrong."
-        if settings.poisoned_at_most is not None:
+        if settings.flipped_labels_at_most is not None:
             yield (
                 FLIPPED_LABELS,
-                f"At most {settings.poisoned_at_most:.0%} of the training rows may look as if "
-                "somebody had flipped their labels.",
+                f"At most {settings.flipped_labels_at_most:.0%} of the training rows may look as "
+                "if their labels were flipped.",
             )
         if settings.drift_at_most is not None:
             yield (
@@ -73,8 +73,8 @@ class TrainingDataRule(Rule[TrainingDataSpec, TrainingData]):
             return
         if settings.label_noise_at_most is not None:
             yield _label_noise(evaluation, measured, settings, settings.label_noise_at_most)
-        if settings.poisoned_at_most is not None:
-            yield _flipped_labels(evaluation, measured, settings, settings.poisoned_at_most)
+        if settings.flipped_labels_at_most is not None:
+            yield _flipped_labels(evaluation, measured, settings, settings.flipped_labels_at_most)
         if settings.drift_at_most is not None:
             yield _drift(evaluation, measured, settings, settings.drift_at_most)
 
@@ -133,20 +133,19 @@ def _flipped_labels(
 ) -> RuleResult:
     name = FLIPPED_LABELS
     health = measured.health
-    if health is None or health.poisoned is None:
+    if health is None or health.flipped_labels is None:
         return _unknown(name, evaluation, measured, settings, bound)
-    passed = health.poisoned <= bound
+    share = health.flipped_labels
+    passed = share <= bound
     if health.suspects:
         sentence = (
-            f"Labels look flipped where {_suspects(health.suspects)}: {health.poisoned:.1%} of all "
+            f"Labels look flipped where {_suspects(health.suspects)}: {share:.1%} of all "
             f"training rows beyond what is so elsewhere, {'not more' if passed else 'more'} than "
             f"{bound:.1%}. Or the relation is another one there: look at these rows."
         )
     else:
         sentence = f"In none of {health.parts:,} parts of the training data do labels look flipped."
-    return result(
-        name, settings, passed=passed, value=health.poisoned, bound=bound, sentence=sentence
-    )
+    return result(name, settings, passed=passed, value=share, bound=bound, sentence=sentence)
 
 
 def _suspects(suspects: tuple[Suspect, ...]) -> str:

@@ -19,7 +19,7 @@ def measure_training_data(
     """Read what the candidate carries of its rows, and hold it against what the champion carries.
 
     Args:
-        settings: What is asked.
+        settings: Of the rule.
         model: The candidate's folder.
         champion: The champion's folder; None while there is none.
     """

@@ -14,7 +14,7 @@ def section_of(measured: TrainingData) -> Section:
     health = measured.health
     if health is None:
         body = paragraph("The model carries no record of the health of its training data.")
-    elif health.label_noise is None or health.poisoned is None:
+    elif health.label_noise is None or health.flipped_labels is None:
         body = paragraph("A regression has no classes, so that wrong labels are not estimated.")
     else:
         body = _label_text(health)
@@ -43,7 +43,7 @@ def _label_text(health: TrainingHealth) -> str:
     assert health.label_noise is not None
     estimate = paragraph(
         f"An estimated {percent(health.label_noise)} of {health.rows:,} labels are wrong or belong "
-        "to rows that the columns cannot tell apart (confident learning, on predictions of rows "
+        "to rows that the columns cannot separate (confident learning, on predictions of rows "
         "that were left out). Where classes overlap much, the estimate is too high."
     )
     if not health.suspects:
@@ -68,7 +68,7 @@ def card_part(measured: TrainingData | None) -> Part:
     if seen is None:
         absent = Text("The labels of the training rows were not looked at.")
         return Part("Labels of the training data", [absent])
-    shares = {"wrong": seen.label_noise, "flipped within one part": seen.poisoned}
+    shares = {"wrong": seen.label_noise, "flipped within one part": seen.flipped_labels}
     shares_text = [f"{what} {share:.1%}" for what, share in shares.items() if share is not None]
     text = f"Estimated shares of training labels: {', '.join(shares_text) or 'none'}."
     return Part("Labels of the training data", [Text(text)])

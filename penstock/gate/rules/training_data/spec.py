@@ -1,6 +1,9 @@
-"""What the rule on training data asks, and the record of what is known of it."""
+"""The settings of the rule on training data, and the record of what is known of it."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -12,6 +15,8 @@ from penstock.records.health import ColumnFigure, ColumnNote, TrainingHealth
 class TrainingDataSpec(RuleSpec):
     """Whether the rows that a model learned from look right: each bound is a rule of its own."""
 
+    FORMER: ClassVar[Mapping[str, str]] = {"poisoned_at_most": "flipped_labels_at_most"}
+
     severity: Severity = "warn"
     label_noise_at_most: float | None = Field(
         default=0.2,
@@ -19,8 +24,10 @@ class TrainingDataSpec(RuleSpec):
         lt=1,
         description="Estimated share of wrong labels (confident learning); null looks at none",
     )
-    poisoned_at_most: float | None = Field(
+    flipped_labels_at_most: float | None = Field(
         default=0.02,
+        # Digests of policies hold it, also of those that leave the default.
+        serialization_alias="poisoned_at_most",
         gt=0,
         lt=1,
         description="Share of rows whose label looks flipped within one part of the data, beyond "
@@ -47,7 +54,7 @@ class TrainingData(Measurement):
     )
     drift_note: str = Field(default="", description="Why it is not known")
     incomparable: tuple[ColumnNote, ...] = Field(
-        default=(), description="Columns whose drift cannot be told, and why"
+        default=(), description="Columns whose drift is not known, and why"
     )
     new_columns: tuple[str, ...] = Field(
         default=(), description="Columns that the champion's training data does not have"

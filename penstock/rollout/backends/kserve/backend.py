@@ -14,8 +14,8 @@ from penstock.cluster.client import Kube, Manifest
 from penstock.common import progress
 from penstock.records.rollout import HistogramBuckets
 from penstock.rollout.backend import Backend
-from penstock.rollout.backends.kserve import detect, manifests, pods
-from penstock.rollout.backends.kserve.inference import delete, of_service
+from penstock.rollout.backends.kserve import detect, pods, routes
+from penstock.rollout.backends.kserve.inference import delete, of_service, require_kept
 from penstock.rollout.backends.kserve.lease import ClusterLease
 from penstock.rollout.backends.kserve.measured import Measured, Steering
 from penstock.rollout.backends.kserve.prober import Prober
@@ -49,10 +49,10 @@ class KserveBackend(Backend[ClusterArm]):
         users: Counts users' requests during a rollout; None: they are no evidence.
     """
 
-    # Without a state nobody can tell whether users are served there: it is left alone.
+    # Without a state it is not known whether users are served there: it is left alone.
     owns_unnamed = False
     # State and traffic are written to one API server, if not in one object: it takes both or none.
-    obeys_unwritten = False
+    applies_unwritten = False
     keeps_beside = True
 
     def __init__(
@@ -167,6 +167,16 @@ class KserveBackend(Backend[ClusterArm]):
         host = self._users().get("host")
         return f"{gateway.partition('://')[0]}://{host}" if host else gateway
 
+    def _require_state(self) -> None:
+        """Return unless there is an InferenceService of the service's name whose state is gone.
+
+        Raises:
+            ServiceError: If there is one.
+        """
+        if not self.store.load():
+            state_store = self.kept_at(self._spec.namespace, self._service)
+            require_kept(self._kube, self._spec.namespace, self._service, state_store=state_store)
+
     def connect(self) -> None:
         """See that the cluster has what a release needs, and where its gateway is."""
         self._gateway = self._require()
@@ -217,13 +227,13 @@ class KserveBackend(Backend[ClusterArm]):
             self._require_split(candidate)
 
     def wait_for_weight(self, version: int, *, percent: int) -> None:
-        """Return once users' requests are shared so, as far as a few can tell."""
+        """Return once users' requests are shared so, as far as a few can show."""
         self._probe.wait_for_weight(version, percent=percent, headers=self._users(), timeout=EFFECT)
 
     def sweep(self) -> None:
         """Delete what bears the service's label and has no role in its state.
 
-        What is deleted was found before the cluster was asked for the lease, and only that very
+        What is deleted was found before the lease was requested, and only that very
         object is: a later controller sweeps before it starts anything.
         """
         found = of_service(self._kube, self._spec.namespace, self._service)
@@ -307,7 +317,7 @@ class KserveBackend(Backend[ClusterArm]):
         return self._opened
 
     def _headers(self, arm: str) -> dict[str, str]:
-        return {**self._own(), manifests.ARM_HEADER: manifests.arm_value(self._state, arm)}
+        return {**self._own(), routes.ARM_HEADER: routes.arm_value(self._state, arm)}
 
     def _marked(self, arm: str, mark: str) -> dict[str, str]:
         """Return the headers of a request to an arm that is the rollout's own, not a user's."""

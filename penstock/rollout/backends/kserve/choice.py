@@ -58,7 +58,7 @@ def settled_kind(
 def fitting(kube: Kube, spec: DeploymentSpec) -> tuple[str, str]:
     """Return the router that a new service gets, and why in words.
 
-    kserve-native is never chosen: before KServe has made its route, nothing tells whether that one
+    kserve-native is never chosen: before KServe has made its route, nothing shows whether that one
     will split requests.
 
     Raises:
@@ -148,7 +148,7 @@ def _require_live(spec: DeploymentSpec, kind: str) -> None:
     plan = spec.canary
     if not spec.kserve.prometheus.url:
         raise InputError(
-            "a gateway does not tell which version answered a user, so live traffic alone shows "
+            "a gateway does not show which version answered a user, so live traffic alone shows "
             "nothing",
             where=f"{_WHERE}.traffic.source",
             remedy="Set it to replay or to both, or name a Prometheus that scrapes the pods in "

@@ -1,4 +1,4 @@
-"""How counters of several pods grew between two readings, and what that tells of a version."""
+"""How counters of several pods grew between two readings, and what that shows of a version."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def condition(conditions: Iterable[Manifest], kind: str) -> Manifest:
 def accepted(route: Manifest, spec: KserveSpec) -> str:
     """Return why a route is not in effect at its gateway, in words; empty if it is.
 
-    What the gateway said of an older generation of it does not count.
+    The gateway's status for an older generation of it does not count.
     """
     namespace, name = namespace_and_name(spec)
     generation = route["metadata"].get("generation", 0)
@@ -126,7 +126,7 @@ def accepted(route: Manifest, spec: KserveSpec) -> str:
             if found.get("status") != "True":
                 return f"{kind} is {found.get('status')}: {found.get('message', '')}"
         return ""
-    return f"gateway {namespace}/{name} has said nothing of it"
+    return f"gateway {namespace}/{name} has not reported on it"
 
 
 def _require_kind(kube: Kube, resource: Resource, what: str, remedy: str) -> None:
@@ -149,7 +149,7 @@ def _require_runtime(kube: Kube, spec: KserveSpec) -> Manifest | None:
     try:
         found = kube.get(f"/apis/{SERVING_RUNTIMES.api}/clusterservingruntimes/{name}")
     except ForbiddenError:
-        # Whoever may not look for one of the whole cluster may still use it; KServe will tell.
+        # Who may not look for one of the whole cluster may still use it; KServe will report.
         return None
     if found is None:
         raise ServiceError(
@@ -201,7 +201,7 @@ def _gateway(kube: Kube, spec: KserveSpec) -> Manifest:
     for kind in ("Accepted", "Programmed"):
         seen = condition(conditions, kind)
         if seen.get("status") != "True":
-            message = seen.get("message") or "no controller has said anything of it"
+            message = seen.get("message") or "no controller has reported on it"
             raise ServiceError(
                 f"it is not {kind.lower()}: {message}",
                 where=where,

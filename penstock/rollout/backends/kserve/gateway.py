@@ -7,7 +7,7 @@ changes both. It works on every KServe that has Standard mode.
 from __future__ import annotations
 
 from penstock.cluster.client import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
-from penstock.rollout.backends.kserve import manifests
+from penstock.rollout.backends.kserve import manifests, routes
 from penstock.rollout.backends.kserve.backend import KserveBackend
 from penstock.rollout.backends.kserve.inference import put, wait_until_up
 from penstock.rollout.backends.kserve.route import RouteStore
@@ -35,7 +35,7 @@ class GatewayBackend(KserveBackend):
         )
 
     def _kept(self, state: ClusterState) -> Manifest:
-        return manifests.http_route(state, spec=self._spec)
+        return routes.http_route(state, spec=self._spec)
 
     def _users(self) -> dict[str, str]:
         return {"host": self._spec.hostname} if self._spec.hostname else {}
@@ -75,7 +75,7 @@ class GatewayBackend(KserveBackend):
     def _require_split(self, arm: ClusterArm) -> None:
         assert self._state.stable is not None
         self._probe.require_split(
-            self._state.stable.version, arm.version, headers=self._headers(manifests.SPLIT)
+            self._state.stable.version, arm.version, headers=self._headers(routes.SPLIT)
         )
 
     def _create(self, arm: ClusterArm) -> None:

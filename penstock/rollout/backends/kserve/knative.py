@@ -18,13 +18,13 @@ from penstock.cluster.client import CONFIG_MAPS, INFERENCE_SERVICES, Manifest
 from penstock.errors import InputError, ServiceError
 from penstock.rollout.backends.kserve import detect, manifests
 from penstock.rollout.backends.kserve.backend import KserveBackend
-from penstock.rollout.backends.kserve.inference import put, require_kept, wait_until_up
+from penstock.rollout.backends.kserve.inference import put, wait_until_up
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
 from penstock.rollout.backends.kserve.state_store import EFFECT, ObjectStore, poll
 from penstock.rollout.router import Release
 
 _NEWEST, _BEFORE = "latest", "prev"
-"""Tags by which KServe's routes to single revisions are told apart."""
+"""Tags of KServe's routes to single revisions."""
 _MODES = ("", "Knative", "Serverless")
 
 
@@ -40,7 +40,7 @@ class KnativeBackend(KserveBackend):
         return CONFIG_MAPS.path(namespace, _kept_name(service))
 
     def reach(self) -> str:
-        """Return where requests are sent: as it was told, or the service's own address."""
+        """Return where requests are sent: the configured address, or the service's own."""
         return self._spec.address.rstrip("/") or self._status().get("url", "")
 
     def url_at(self, gateway: str) -> str:
@@ -53,10 +53,7 @@ class KnativeBackend(KserveBackend):
         Raises:
             ServiceError: If there is one.
         """
-        if not self.store.load():
-            namespace, service = self._spec.namespace, self._service
-            state_store = self.kept_at(namespace, service)
-            require_kept(self._kube, namespace, service, state_store=state_store)
+        self._require_state()
 
     def require_weight(self, percent: int) -> None:
         """Refuse a share of 100 %.

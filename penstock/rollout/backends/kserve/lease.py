@@ -148,7 +148,7 @@ class ClusterLease(Lease):
     def _silent(self, found: Manifest, read_at: float) -> bool:
         """Return whether nobody has written the lease for its duration since it was first seen so.
 
-        Every renewal changes it; which of two times in it is the later one is not asked.
+        Every renewal changes it; which of two times in it is the later one does not matter.
         """
         spec = found["spec"]
         if self._seen != spec:

@@ -40,7 +40,7 @@ class Steering:
         stable: The stable version.
         candidate: The candidate.
         weight: The candidate's share, in percent.
-        mirror: Share of the stable version's requests that the candidate is asked too.
+        mirror: Share of the stable version's requests that the candidate gets too.
         edges: Of the histograms.
     """
 

@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 
 from penstock.cluster.client import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.errors import ServiceError
-from penstock.rollout.backends.kserve import manifests
+from penstock.rollout.backends.kserve import manifests, routes
 from penstock.rollout.backends.kserve.backend import KserveBackend
-from penstock.rollout.backends.kserve.inference import put, require_kept, wait_until_up
+from penstock.rollout.backends.kserve.inference import put, wait_until_up
 from penstock.rollout.backends.kserve.route import RouteStore
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
 from penstock.rollout.backends.kserve.state_store import ObjectStore, poll
@@ -38,10 +38,7 @@ class NativeBackend(KserveBackend):
         Raises:
             ServiceError: If there is one.
         """
-        if not self.store.load():
-            namespace, service = self._spec.namespace, self._service
-            state_store = self.kept_at(namespace, service)
-            require_kept(self._kube, namespace, service, state_store=state_store)
+        self._require_state()
 
     def _state_store(self) -> ObjectStore:
         return RouteStore(
@@ -54,9 +51,7 @@ class NativeBackend(KserveBackend):
         )
 
     def _kept(self, state: ClusterState) -> Manifest:
-        return manifests.arms_route(
-            state, name=self._name, host=self._own()["host"], spec=self._spec
-        )
+        return routes.arms_route(state, name=self._name, host=self._own()["host"], spec=self._spec)
 
     def _own(self) -> dict[str, str]:
         return {"host": f"{self._name}.{self._spec.namespace}.penstock.internal"}
@@ -108,7 +103,7 @@ class NativeBackend(KserveBackend):
         )
 
     def wait_for_weight(self, version: int, *, percent: int) -> None:
-        """Return once users' requests are shared so, as far as a few can tell."""
+        """Return once users' requests are shared so, as far as a few can show."""
         if not any(self._users() for _ in poll()):
             raise ServiceError(
                 "KServe gives it no address outside of the cluster",

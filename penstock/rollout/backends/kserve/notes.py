@@ -17,7 +17,7 @@ _ATTEMPTS = 5
 
 
 class Notes:
-    """The notes of one rollout. A controller asks for them at each look, so each is an object.
+    """The notes of one rollout. A controller reads them at each poll, so each is an object.
 
     Args:
         kube: The cluster.

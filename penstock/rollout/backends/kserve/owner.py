@@ -1,4 +1,4 @@
-"""Whose an object of the cluster is: asked before anything of it is read, written or deleted."""
+"""Whose an object of the cluster is: checked before anything of it is read, written or deleted."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def _serves(pod: Manifest) -> bool:
 
 
 def _ended(pod: Manifest) -> str:
-    # The server's own end tells more than that of a container which was tried again.
+    # The server's own end says more than that of a container which was tried again.
     for one in sorted(_containers(pod), key=lambda one: one.get("name") != _CONTAINER):
         last = one.get("lastState", {}).get("terminated") or one.get("state", {}).get("terminated")
         if last and last.get("exitCode"):

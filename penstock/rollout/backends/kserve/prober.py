@@ -1,4 +1,4 @@
-"""Asking through the gateway which version answers: what is in effect, not what was asked for."""
+"""Probing through the gateway which version answers: what is in effect, not what was requested."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Prober:
     def wait_for_weight(
         self, candidate: int, *, percent: int, headers: Mapping[str, str], timeout: float
     ) -> None:
-        """Return once users' requests are shared as they should be, as far as a few can tell.
+        """Return once users' requests are shared as they should be, as far as a few can show.
 
         Above 0 the candidate must answer once; at 0 or 100 so many answers in a row must be of one
         version that no smaller or greater share would have given them by chance. A gateway that

@@ -1,4 +1,4 @@
-"""Prometheus, asked by its HTTP API for what counters stand at."""
+"""Prometheus, queried by its HTTP API for the values of counters."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REMEDY = "Look at deployment.kserve.prometheus, and ask Prometheus the same."
 
 
 class Prometheus:
-    """One Prometheus, or what speaks its API.
+    """One Prometheus, or what has its API.
 
     What fails for a moment (no connection, 429, 5xx) is tried again for some seconds: a rollout
     looks at other things too, and must not wait for this one.
@@ -42,7 +42,7 @@ class Prometheus:
         self._http: httpx.Client | None = None
 
     def close(self) -> None:
-        """Give the connections back; what is asked next opens others."""
+        """Give the connections back; the next query opens others."""
         if self._http is not None:
             self._http.close()
             self._http = None
@@ -104,7 +104,7 @@ class Prometheus:
             except httpx.HTTPError as error:
                 message = str(error) or type(error).__name__
             except OSError as error:
-                raise self._error(f"a file to speak to it with cannot be read: {error}") from error
+                raise self._error(f"a file for its connection cannot be read: {error}") from error
             else:
                 if response.status_code in (401, 403):
                     raise self._error(f"it does not let this account ask: {response.status_code}")

@@ -46,7 +46,7 @@ class ClusterArm(Arm):
             uri=release.uri,
             model=release.model,
             export=release.export,
-            drill=release.drill,
+            fault=release.fault,
             storage=storage,
             own_traffic=digest_of(key_of(token)) if token else "",
         )

@@ -146,7 +146,7 @@ def _kept(found: Manifest) -> tuple[object, ...]:
 
 
 def over(found: Manifest, manifest: Manifest) -> Manifest:
-    """Return an object as wanted, with what others have put into the metadata of the one found."""
+    """Return the new object, with what others have put into the metadata of the one found."""
     metadata = {**found["metadata"], **manifest["metadata"]}
     for key in ("labels", "annotations"):
         metadata[key] = {**(found["metadata"].get(key) or {}), **manifest["metadata"].get(key, {})}

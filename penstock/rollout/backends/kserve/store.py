@@ -28,7 +28,7 @@ _OUTCOME = "penstock/outcome"
 _KEPT_BACK = 10.0
 """Seconds for which evidence may wait to be written: each write carries the whole journal."""
 _PATIENCE = 5.0
-"""Seconds for which an API server that does not answer is asked: a way back waits for no line."""
+"""Seconds for which a silent API server is tried: a rollback does not wait for the journal."""
 _ATTEMPTS = 3
 _CROWDED, _FULL, _LARGEST = 2**19, 900_000, 2**20
 """Bytes from which a journal should be made shorter, up to which it takes evidence, and which a

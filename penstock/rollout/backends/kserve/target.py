@@ -44,7 +44,7 @@ class ClusterTarget:
         tracking_uri: The MLflow store.
 
     Raises:
-        InputError: If the name cannot be one of Kubernetes, or the plan asks for what this router
+        InputError: If the name cannot be one of Kubernetes, or the plan needs what this router
             cannot do.
         ServiceError: If no cluster is known here.
     """
@@ -165,7 +165,7 @@ class ClusterTarget:
         try:
             address = self._backend.reach()
         except ServiceError as error:
-            # What serves can be told all the same.
+            # What serves is known all the same.
             address = f"(not reached: {error})"
         versions = tuple(
             self._version(state, role, arm, address) for role, arm in state.roles().items()

@@ -1,6 +1,6 @@
 """Users' requests of both versions, counted by the pods and read from Prometheus.
 
-A gateway's own figures have no arms, so each version's pods are asked for. Counts are taken from
+A gateway's own figures have no arms, so each version's pods are queried. Counts are taken from
 one moment at which every pod of both versions had been scraped to the next such moment, so that
 both versions are compared over the same stretch; and from a moment after the traffic was set, so
 that nothing counts that was answered under other weights. Where a figure is missing nothing counts:
@@ -33,7 +33,7 @@ _BY = {"requests": "code", "seconds": "le", "scores": "le", "predicted": "label"
 
 @dataclass(frozen=True)
 class Source:
-    """What is asked for.
+    """The query.
 
     Attributes:
         spec: Where, and how.
@@ -68,14 +68,14 @@ class Source:
 
 
 class _UnknownError(ServiceError):
-    """A pod is there that Prometheus knows nothing of: new, or not scraped at all."""
+    """A pod is there that Prometheus has no metrics of: new, or not scraped at all."""
 
 
 class Users:
     """Counts users' requests of the stable version and the candidate.
 
     Args:
-        source: What is asked for.
+        source: The query.
     """
 
     def __init__(self, source: Source) -> None:
@@ -104,7 +104,7 @@ class Users:
     def look(self, pods: Pods) -> None:
         """Add what has come, where every pod was scraped since the last time.
 
-        What fails is said, and leaves the counts as they are.
+        What fails is reported, and leaves the counts as they are.
 
         Args:
             pods: Names the pods of a version that must have been scraped.

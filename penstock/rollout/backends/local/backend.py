@@ -59,7 +59,7 @@ class LocalBackend(Backend[ServerArm]):
     # Nothing but a killed start leaves a process without a state.
     owns_unnamed = True
     # The proxy takes its table from this process, whatever the disk takes.
-    obeys_unwritten = True
+    applies_unwritten = True
     keeps_beside = True
 
     def __init__(
@@ -101,7 +101,7 @@ class LocalBackend(Backend[ServerArm]):
         self._folder.sweep(lease=self._lease)
 
     def recover(self) -> None:
-        """Check that the service answers on the port that is asked for.
+        """Check that the service answers on the configured port.
 
         Raises:
             InputError: If it answers on another one.
@@ -109,13 +109,13 @@ class LocalBackend(Backend[ServerArm]):
         state = self._state
         if self._keep_port or self._port in (0, state.port):
             return
-        if state.front and process.is_alive(state.front.process):
+        if state.proxy and process.is_alive(state.proxy.process):
             raise InputError(
                 f"it answers on port {state.port}, not on {self._port}",
                 where=f"service {state.service}",
                 remedy="Name that port, or stop the service first with: penstock stop.",
             )
-        self._store.save(port=self._port, front=None)
+        self._store.save(port=self._port, proxy=None)
 
     def arm_of(self, release: Release) -> ServerArm:
         """Return a release as it would be served here."""
@@ -158,7 +158,7 @@ class LocalBackend(Backend[ServerArm]):
         if running is None:
             running = control.start(self._folder, port=self._state.port)
             try:
-                self._store.save(port=running.port, front=running)
+                self._store.save(port=running.port, proxy=running)
             except BaseException:
                 process.stop(running.process, grace=5)
                 raise
@@ -175,8 +175,8 @@ class LocalBackend(Backend[ServerArm]):
     def sweep(self) -> None:
         """End the processes that have no role: what is being removed, and what a start left."""
         named = [arm.process for arm in self._state.arms() if arm.process]
-        if self._state.front:
-            named.append(self._state.front.process)
+        if self._state.proxy:
+            named.append(self._state.proxy.process)
         leaving = [arm.process for arm in self._state.passing if arm.process]
         for ref in leaving:
             self._end(ref)
@@ -200,8 +200,8 @@ class LocalBackend(Backend[ServerArm]):
 
     def withdraw(self, state: Any) -> None:
         """Stop the proxy: nothing is served any more."""
-        if state.front:
-            process.stop(state.front.process, grace=self._drain)
+        if state.proxy:
+            process.stop(state.proxy.process, grace=self._drain)
 
     def mend(self) -> None:
         """Start again what has died and should run.
@@ -224,9 +224,9 @@ class LocalBackend(Backend[ServerArm]):
 
     def observe(self) -> Observation:
         """Return the proxy's counters."""
-        if self._state.front is None:
+        if self._state.proxy is None:
             return Observation(epoch="", arms={}, pairs=Pairs())
-        return control.observe(self._folder, self._state.front)
+        return control.observe(self._folder, self._state.proxy)
 
     def health(self, arm: ServerArm) -> Health:
         """Return how one version's server is; deaths that were not mended yet count too."""
@@ -243,7 +243,7 @@ class LocalBackend(Backend[ServerArm]):
 
     def _running_proxy(self) -> ProxyProcess | None:
         """Return the proxy if it runs."""
-        running = self._state.front
+        running = self._state.proxy
         return running if running and process.is_alive(running.process) else None
 
     def _end(self, ref: process.ProcessRef) -> None:
@@ -286,9 +286,9 @@ class LocalBackend(Backend[ServerArm]):
             self._store.save(stable=None, previous=arm.at_rest())
 
     def _in_flight(self, arm: ServerArm) -> int:
-        if self._state.front is None:
+        if self._state.proxy is None:
             return 0
-        arms = control.read(self._folder, self._state.front)["arms"]
+        arms = control.read(self._folder, self._state.proxy)["arms"]
         return sum(int(found["in_flight"]) for found in arms if found["identity"] == arm.identity)
 
     def _put_aside(self, folder: Path) -> Path:

@@ -30,7 +30,7 @@ _held: set[str] = set()
 
 
 class Holder(Value):
-    """The process that drives a service, told apart from any other on any machine."""
+    """The process that drives a service, distinct from any other on any machine."""
 
     process: ProcessRef
     host: str
@@ -123,7 +123,7 @@ class FileLease(Lease):
     def holder(self) -> Holder | None:
         """Return who may act now; None: nobody.
 
-        It takes as long as a lease lasts where only its signs tell whether a holder is alive.
+        It takes as long as a lease lasts where only renewals show whether a holder is alive.
         """
         found, silent = self._watched()
         return None if found is None or found.verdict == "free" or silent else found.holder

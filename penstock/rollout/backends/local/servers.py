@@ -107,8 +107,8 @@ def _command(folder: ServiceFolder, arm: ServerArm, *, port: int) -> tuple[str, 
     }
     if arm.export:
         options["--export"] = arm.export
-    if arm.drill:
-        return "penstock.serving.fault_injection", {"--fault": arm.drill, **options}
+    if arm.fault:
+        return "penstock.serving.fault_injection", {"--fault": arm.fault, **options}
     return "penstock.serving", options
 
 

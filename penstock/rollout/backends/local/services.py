@@ -29,7 +29,7 @@ def status(home: Path) -> list[ServiceStatus]:
 def running_controller(home: Path, service: str) -> Holder | None:
     """Return the process that drives a service now: it holds the lease and is not known dead.
 
-    Of a process on another machine only its signs tell, which takes up to half a minute.
+    Of a process on another machine only renewals show it, which takes up to half a minute.
     """
     return FileLease(ServiceFolder(home, service).path, service=service).holder()
 
@@ -90,8 +90,8 @@ def _status(folder: ServiceFolder, state: LocalState) -> ServiceStatus:
         service=state.service,
         url=f"http://{LOOPBACK}:{state.port}",
         running=bool(
-            state.front
-            and process.is_alive(state.front.process)
+            state.proxy
+            and process.is_alive(state.proxy.process)
             and state.stable
             and state.stable.alive
         ),
@@ -119,7 +119,7 @@ def _stop(folder: ServiceFolder, lease: FileLease) -> list[str]:
         # A state that cannot be read must not keep its processes alive: they are found below.
         state = None
     # The proxy first: with it the port goes, and it finishes what it has accepted.
-    parts = [(state.front.process, f"port {state.port}")] if state and state.front else []
+    parts = [(state.proxy.process, f"port {state.port}")] if state and state.proxy else []
     up = (*state.arms(), *state.passing) if state else ()
     parts += [(arm.process, f"version {arm.version}") for arm in up if arm.process]
     stopped = []

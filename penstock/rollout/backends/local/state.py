@@ -12,13 +12,13 @@ from collections.abc import Callable, Collection, Container
 from pathlib import Path
 from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from penstock.common.disk import writing
 from penstock.errors import PenstockError, ServiceError
 from penstock.processes.identity import ProcessRef, is_alive
 from penstock.processes.loopback import LOOPBACK
-from penstock.records.base import Value
+from penstock.records.base import Value, renamed
 from penstock.rollout.backends.local import strays
 from penstock.rollout.backends.local.lease import FileLease
 from penstock.rollout.router import Release
@@ -54,7 +54,7 @@ class ServerArm(Arm):
             uri=release.uri,
             model=release.model,
             export=release.export,
-            drill=release.drill,
+            fault=release.fault,
             folder=str(release.folder.resolve()),
         )
 
@@ -91,7 +91,12 @@ class LocalState(ServiceState[ServerArm]):
     """`state.json` of one service."""
 
     port: int = Field(description="The public port")
-    front: ProxyProcess | None = None
+    proxy: ProxyProcess | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_releases(cls, given: Any) -> Any:
+        return renamed(given, proxy="front")
 
     @classmethod
     def parse(cls, raw: object, *, where: str) -> Self:
@@ -110,8 +115,8 @@ class LocalState(ServiceState[ServerArm]):
 
         changes: dict[str, Any] = {role: changed(arm) for role, arm in self.roles().items()}
         changes["passing"] = tuple(changed(arm) for arm in self.passing)
-        if self.front:
-            changes["front"] = self.front.model_copy(update={"process": change(self.front.process)})
+        if self.proxy:
+            changes["proxy"] = self.proxy.model_copy(update={"process": change(self.proxy.process)})
         return self.model_copy(update=changes)
 
 

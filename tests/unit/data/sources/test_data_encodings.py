@@ -86,7 +86,7 @@ def test_what_can_be_read_two_ways_is_refused_with_both(
     path = tmp_path / "t.csv"
     path.write_bytes(text_of(words).encode("cp1250"))
 
-    with pytest.raises(ReadingError, match="cannot be told for sure") as caught:
+    with pytest.raises(ReadingError, match="its encoding is not certain") as caught:
         read(path)
 
     word = words.split()[0]

@@ -54,6 +54,13 @@ def rows_of(table: pa.Table) -> list[Row]:
     return list(zip(*(table[name].to_pylist() for name in (*names, "y")), strict=True))
 
 
+def but_for_files(record: Split) -> Split:
+    """The record without the digest of files: their bytes depend on the order of the rows."""
+    assert record.training_rows is not None
+    told = record.training_rows.model_copy(update={"files": ""})
+    return record.model_copy(update={"training_rows": told})
+
+
 def categories(rows: int = ROWS, levels: int = 4, seed: int = 1) -> pa.Table:
     chance = np.random.default_rng(seed)
     columns = {f"c{j}": chance.choice(list("abcdefgh")[:levels], rows) for j in range(3)}
@@ -197,7 +204,8 @@ def test_a_setting_overrules_the_rule(divided: Any) -> None:
 def test_neither_order_nor_chunks_matter(table: pa.Table, divided: Any) -> None:
     shuffled = table.take(np.random.default_rng(6).permutation(ROWS))
     shuffled = shuffled.select(list(reversed(shuffled.column_names)))
-    assert divided(shuffled, chunk=97)[0] == divided(table, chunk=2_000)[0]
+    told, other = divided(shuffled, chunk=97)[0], divided(table, chunk=2_000)[0]
+    assert but_for_files(told) == but_for_files(other)
 
 
 def test_times_and_groups_judge_copies_once_too(divided: Any) -> None:
@@ -311,4 +319,6 @@ def test_a_class_that_training_cannot_cross_validate_is_refused_by_any_method(di
     labels[4] = "c"
     table = table.set_column(2, "y", pa.array(labels))
     record, _, _ = divided(table, task="multiclass", method="time", column="t")
-    assert record.notes == ("The holdout has no row of 'c': how well it is told is not judged.",)
+    assert record.notes == (
+        "The holdout has no row of 'c': how well it is predicted is not judged.",
+    )

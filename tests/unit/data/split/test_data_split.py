@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from penstock.data.hashing import digest
@@ -84,6 +84,13 @@ def bench(tmp_path: Path) -> Bench:
 
 def key(row: dict[str, Any]) -> str:
     return repr(sorted(row.items()))
+
+
+def but_for_files(record: Split) -> Split:
+    """The record without the digest of files: their bytes depend on the order of the rows."""
+    assert record.training_rows is not None
+    told = record.training_rows.model_copy(update={"files": ""})
+    return record.model_copy(update={"training_rows": told})
 
 
 def test_the_parts_are_the_whole(bench: Bench) -> None:
@@ -205,7 +212,7 @@ def test_a_draw_depends_on_seed_and_content_alone(settings: Any, bench: Bench) -
     reordered = bench.split(**settings)
 
     assert again == first
-    assert reordered == first
+    assert but_for_files(reordered) == but_for_files(first)
     assert other.holdout != first.holdout
 
 
@@ -233,8 +240,7 @@ def test_any_small_table(tmp_path_factory: pytest.TempPathFactory, data: st.Data
     size = data.draw(st.integers(10, 40))
     labels = data.draw(st.lists(st.sampled_from("ab"), min_size=size, max_size=size))
     table = pa.table({"y": labels, "n": range(size)})
-    if min(labels.count("a"), labels.count("b")) < 3:
-        return
+    assume(min(labels.count("a"), labels.count("b")) >= 3)
     bench = Bench(tmp_path_factory.mktemp("small"))
     bench.write(table)
 

@@ -6,14 +6,13 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg2
+from running_process import LOOPBACK, RunningProcess, free_port
 
 PASSWORD = "a pass/word:of@its own"
 
@@ -37,27 +36,21 @@ def server(bin_folder: Path) -> Iterator[int]:
     secret.write_text(PASSWORD)
     if user:
         shutil.chown(secret, user)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    data, quiet = folder / "data", {"stdout": subprocess.DEVNULL, "cwd": folder, "user": user}
+    port, data = free_port(), folder / "data"
     subprocess.run(
         [bin_folder / "initdb", "-D", data, "-U", "me", "-A", "scram-sha-256", "-E", "UTF8",
          "--locale=C", "--no-sync", f"--pwfile={secret}"],
-        check=True, **quiet,
+        check=True, stdout=subprocess.DEVNULL, cwd=folder, user=user,
     )  # fmt: skip
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [bin_folder / "postgres", "-D", data, "-p", str(port), "-k", folder, "-F",
-             "-h", "127.0.0.1"],
-            stderr=log, **quiet,
-        )  # fmt: skip
+    command = [
+        bin_folder / "postgres", "-D", data, "-p", port, "-k", folder, "-F", "-h", LOOPBACK
+    ]  # fmt: skip
+    process = RunningProcess(command, log=folder / "log", cwd=folder, user=user)
     try:
-        _wait(port, process, folder / "log")
+        process.wait_until(lambda: _answers(port), seconds=30)
         yield port
     finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.stop(signal.SIGINT)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -70,12 +63,8 @@ def connect(port: int) -> psycopg2.extensions.connection:
     return connection
 
 
-def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(300):
-        if process.poll() is not None:
-            break
-        with contextlib.suppress(psycopg2.OperationalError):
-            connect(port).close()
-            return
-        time.sleep(0.1)
-    raise AssertionError(f"the server does not answer: {log.read_text()}")
+def _answers(port: int) -> bool:
+    with contextlib.suppress(psycopg2.OperationalError):
+        connect(port).close()
+        return True
+    return False

@@ -20,6 +20,7 @@ import duckdb
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from needs import missing
 from postgresql_server import PASSWORD, connect, programs, server
 
 from penstock.data.ingest import ingest
@@ -70,7 +71,7 @@ _MADE: dict[str, st.SearchStrategy[Any]] = {
 def port() -> Iterator[int]:
     folder = programs()
     if folder is None:
-        pytest.skip("NO POSTGRESQL: `postgres` is not installed (Debian: postgresql)")
+        missing("PostgreSQL is not here.", remedy="On Debian or Ubuntu: apt install postgresql")
     with server(folder) as found:
         yield found
 
@@ -281,7 +282,7 @@ THROUGH, ROWS = "read through Arrow", "read row by row"
         ("create table u (c integer)", ""),
         ("select :a", ""),
     ],
-)  # fmt: skip
+)
 def test_what_duckdb_answers_is_the_same_by_both(query: str, how: str, tmp_path: Path) -> None:
     uri = in_duckdb(tmp_path, {"a": ("integer", [1])})
 
@@ -304,6 +305,13 @@ def test_what_duckdb_answers_is_the_same_by_both(query: str, how: str, tmp_path:
         ("a", [(None,)] * 20_000 + [("x",)], "select * from t", ROWS),
         ("a", [("x",)] * 20_000 + [(7,)], "select * from t", ""),
         ("a", [("x",)] * 20_000 + [(b"y",)], "select * from t", ""),
+        ("a, b", [("x", 1), (7, 2)], "select * from t", ""),
+        ("a, b", [("x", 1)] * 20_000 + [(7, 2)], "select * from t", ""),
+        ("a, b", [(0.5, "x")] * 20_000 + [(0.5, b"")], "select * from t", ""),
+        ("a, b", [(None, "x")] * 20_000 + [(1, 0.5)], "select * from t", ""),
+        ("a, b, c", [("x", "", 1)] * 20_000 + [(None, None, None)], "select * from t", THROUGH),
+        ("a integer, b", [("x", "x"), ("7", "y")], "select * from t", ""),
+        ("a text collate nocase, b real", [("x", 1), (7, 2)], "select * from t", THROUGH),
         ("a", [("2026-01-02",)] * 20_000 + [("",)], "select * from t", THROUGH),
         ("a", [("2026-01-02 03:04:05.123456789+02",), ("2026-01-02",)], "select * from t", THROUGH),
         ("a", [("2026-13-45",)], "select * from t", ""),

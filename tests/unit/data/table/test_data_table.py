@@ -51,6 +51,21 @@ def test_text_that_stops_repeating_is_written_whole(tmp_path: Path) -> None:
     assert read_table(tmp_path / "d").equals(table)
 
 
+def test_numbers_and_times_that_differ_are_written_as_differences(tmp_path: Path) -> None:
+    ends = [-(2**63), 2**63 - 1, None, 0, 2**63 - 1, -(2**63)]
+    numbers = [*range(150_000), *ends]
+    times = [10**15 + n * 10**6 for n in range(150_000)] + ends
+    table = pa.table({"a.b": numbers, "at": pa.array(times, pa.timestamp("us", "UTC"))})
+
+    write_dataset(table.to_batches(max_chunksize=50_000), output=tmp_path / "d", source="test")
+
+    assert read_table(tmp_path / "d").equals(table)
+    (file,) = (tmp_path / "d").glob("*.parquet")
+    assert pq.read_table(file).equals(table)
+    # Plain, they take eight bytes each.
+    assert file.stat().st_size < 150_000
+
+
 def test_types_are_brought_to_five(tmp_path: Path) -> None:
     zone = dt.timezone(dt.timedelta(hours=2))
     table = pa.table(

@@ -17,7 +17,7 @@ from penstock.data.spec import SourceSpec, settings_of
 from penstock.data.table import read_table
 from penstock.data.types.numbers import example_format
 from penstock.data.types.texts import from_texts
-from penstock.data.types.times import forms_of
+from penstock.data.types.times import forms_of, parse_time
 from penstock.data.types.value import Rules, TypeMismatch, value_of
 from penstock.errors import InputError, ReadingError
 from penstock.records.dataset import ColumnType, Dataset, TextFormat
@@ -217,6 +217,39 @@ def test_times_are_read_by_a_form_that_holds_for_all(
 def test_a_day_that_no_calendar_has_is_refused(read: Read) -> None:
     with pytest.raises(InputError, match=r"'31/02/2026'.*is not of type datetime"):
         read(column(["30/12/2025", "31/02/2026"]))
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-01-31", "2026-01-31T00:00:00"),
+        ("2026-01-31 07", "2026-01-31T07:00:00"),
+        ("2026-01-31T07:05", "2026-01-31T07:05:00"),
+        ("2026-01-31T07:05:09.5", "2026-01-31T07:05:09.500000"),
+        ("2026-01-31 07:05:09.1234567", "2026-01-31T07:05:09.123456"),
+        ("2026-01-31T07:05:09Z", "2026-01-31T07:05:09"),
+        ("2026-01-31T01:05:09.25+05:30", "2026-01-30T19:35:09.250000"),
+        ("2026-01-31 23:05 -1", "2026-02-01T00:05:00"),
+        ("0001-01-01T00:00:00-00:00", "0001-01-01T00:00:00"),
+        ("9999-12-31T23:59:59.999999", "9999-12-31T23:59:59.999999"),
+        # No times, though Python's own reading takes some of them.
+        ("20260131", None),
+        ("2026-W05-6", None),
+        ("2026-01-31_07:05", None),
+        ("2026-01-31T07:05:09,5", None),
+        ("2026-01-31T07:05+01:60", None),
+        ("2026-01-31T07:05+24:00", None),
+        ("2026-01-31T24:00:00", None),
+        ("2026-02-29", None),
+        ("0001-01-01T00:00:00+01:00", None),
+    ],
+)
+def test_a_time_in_iso_8601_is_that_moment_or_none(text: str, moment: str | None) -> None:
+    if moment is None:
+        with pytest.raises((ValueError, OverflowError)):
+            parse_time(text)
+    else:
+        assert parse_time(text).isoformat() == f"{moment}+00:00"
 
 
 def test_forms_that_a_time_allows() -> None:

@@ -107,7 +107,7 @@ def make(
         whole,
         SplitSpec(**({"holdout": 0.3} | spec)),
         target=target,
-        task=task,  # type: ignore[arg-type]
+        task=task,
         train=folder / "train",
         holdout=folder / "holdout",
     )

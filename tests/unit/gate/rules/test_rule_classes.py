@@ -37,7 +37,7 @@ def holdout(truth: np.ndarray, *, threshold: float | None = 0.5, **scores: np.nd
         trusted_types=(),
     )  # fmt: skip
     models: Any = {name: _Loaded(record, name) for name in scores}
-    return Holdout(Path(), None, record, truth, scores, models, ())  # type: ignore[arg-type]
+    return Holdout(Path(), None, record, truth, scores, models, ())
 
 
 def rules_on(evaluation: Evaluation, policy: Policy) -> tuple[RuleResult, ...]:

@@ -12,11 +12,13 @@ import pytest
 from health_world import Made, customers, dataset, make
 
 from penstock.data.hashing import rows as fingerprints
+from penstock.data.hashing.digest import hash_rows
+from penstock.data.split import table_hashes
 from penstock.data.table import read_table
-from penstock.errors import InputError
+from penstock.errors import InputError, IntegrityError
 from penstock.gate.decision import decide
 from penstock.gate.policy import Policy
-from penstock.records.dataset import Split
+from penstock.records.dataset import RECORD_NAME, Dataset, Split
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_a_column_that_is_not_known_when_serving_blocks(sound: Made) -> None:
     ],
     ids=["copy", "falling", "by missing", "not monotone", "text"],
 )
-def test_one_column_that_tells_all_is_found(tmp_path: Path, leak) -> None:  # type: ignore[no-untyped-def]
+def test_one_column_that_tells_all_is_found(tmp_path: Path, leak) -> None:
     frame = customers(600)
     frame["status"] = leak(frame, (frame["left"] == "yes").astype(int))
     made = make(tmp_path / "leaking", frame)
@@ -141,6 +143,34 @@ def test_a_foreign_holdout_is_looked_up_row_by_row(sound: Made, tmp_path: Path) 
     rule = sound.rules({}, holdout=mixed)["leakage: overlap"]
     assert (rule.verdict, rule.severity, rule.value) == ("fail", "block", 3)
     assert "3 of 403 rows" in rule.sentence
+
+
+def test_a_foreign_holdout_is_hashed_once_and_is_what_its_record_says(
+    sound: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hashed: list[int] = []
+
+    def counted(cells: Any, *, rows: int) -> Any:
+        hashed.append(rows)
+        return hash_rows(cells, rows=rows)
+
+    fresh = dataset(tmp_path / "fresh", customers(400, seed=9))
+    for module in (table_hashes, fingerprints):
+        monkeypatch.setattr(module, "hash_rows", counted)
+    sound.rules({}, holdout=fresh)
+    assert hashed == [400]
+    hashed.clear()
+    sound.rules({})
+    assert hashed == []
+
+    told = Dataset.of(fresh)
+    dataset(tmp_path / "other", customers(400, seed=10))
+    shutil.copy(tmp_path / "other" / told.files[0].name, fresh)
+    size = (fresh / told.files[0].name).stat().st_size
+    files = (told.files[0].model_copy(update={"bytes": size}),)
+    told.model_copy(update={"files": files}).write(fresh / RECORD_NAME)
+    with pytest.raises(IntegrityError, match=r"the rows have digest .*, the record says rows1:"):
+        sound.rules({}, holdout=fresh)
 
 
 def test_rows_that_cannot_be_compared_prove_nothing(tmp_path: Path) -> None:

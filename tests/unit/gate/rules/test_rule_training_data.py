@@ -77,7 +77,7 @@ def test_the_share_of_wrong_labels_rises_with_the_noise(tmp_path: Path) -> None:
     ],
     ids=["all of a level", "a time", "two fifths of a level"],
 )
-def test_a_part_whose_labels_were_flipped_is_named_and_blocks(  # type: ignore[no-untyped-def]
+def test_a_part_whose_labels_were_flipped_is_named_and_blocks(
     tmp_path: Path, where, named: str
 ) -> None:
     frame = customers(3000)
@@ -175,7 +175,7 @@ def test_the_index_of_numbers_sees_shifts_missing_values_and_no_chance(
 ) -> None:
     draw = np.random.default_rng(seed)
 
-    def reference(name: str, frame: pd.DataFrame):  # type: ignore[no-untyped-def]
+    def reference(name: str, frame: pd.DataFrame):
         return reference_of(dataset(tmp_path / name, frame))
 
     def frame(rows: int, shift: float = 0.0, missing: float = 0.0) -> pd.DataFrame:

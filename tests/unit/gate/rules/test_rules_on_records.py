@@ -17,11 +17,22 @@ from penstock.gate.rules.training_data.spec import TrainingData
 from penstock.records.decision import RuleResult
 from penstock.records.estimate import Estimate
 from penstock.records.health import ColumnFigure, Suspect, TrainingHealth
+from penstock.reports.blocks import Text
 
 
 def rules(policy: dict[str, Any], **measured: Any) -> dict[str, RuleResult]:
     asked = Policy.parse(policy, where="gate")
-    evaluation = Evaluation(
+    case = Case(evaluation=an_evaluation(**measured), policy=asked)
+    return {
+        found.rule: found
+        for rule in (leakage_rule.RULE, training_data.RULE, business_value.RULE)
+        for settings in rule.settings(asked)
+        for found in rule.judge(settings, case)
+    }
+
+
+def an_evaluation(**measured: Any) -> Evaluation:
+    return Evaluation(
         **{
             "task": "binary",
             "metric": "roc_auc",
@@ -37,13 +48,6 @@ def rules(policy: dict[str, Any], **measured: Any) -> dict[str, RuleResult]:
             **measured,
         }
     )
-    case = Case(evaluation=evaluation, policy=asked)
-    return {
-        found.rule: found
-        for rule in (leakage_rule.RULE, training_data.RULE, business_value.RULE)
-        for settings in rule.settings(asked)
-        for found in rule.judge(settings, case)
-    }
 
 
 def leakage(**changes: Any) -> dict[str, Any]:
@@ -57,8 +61,28 @@ def leakage(**changes: Any) -> dict[str, Any]:
 
 
 def training(**changes: Any) -> dict[str, Any]:
-    found = {"rows": 100, "label_noise": 0.05, "poisoned": 0.0, "parts": 12} | changes
+    found = {"rows": 100, "label_noise": 0.05, "flipped_labels": 0.0, "parts": 12} | changes
     return {"training_data": TrainingData(health=TrainingHealth(**found))}
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ({}, "No row of the holdout was trained on: by the split."),
+        ({"rows_in_both": 3, "by_chance": 5}, "3 rows of the holdout equal training rows"),
+        ({"rows_in_both": 9, "overlap": "9 rows"}, "Some rows of the holdout were trained on: 9"),
+        ({"rows_in_both": None, "overlap": "no hashes"}, "It is not proved"),
+        ({"rows_in_both": None, "overlap": "not asked"}, "The policy does not require a proof"),
+    ],
+)
+def test_the_card_says_of_the_overlap_what_the_page_says(found: dict[str, Any], said: str) -> None:
+    evaluation = an_evaluation(**leakage(**found))
+    card = leakage_rule.RULE.card(evaluation, None)
+    texts = [block.text for block in card.blocks if isinstance(block, Text)]
+    assert texts[0].startswith(said)
+    section = leakage_rule.RULE.section(evaluation)
+    assert section is not None
+    assert said in section.body
 
 
 @pytest.mark.parametrize(
@@ -83,12 +107,14 @@ def training(**changes: Any) -> dict[str, Any]:
         (training(label_noise=None), "training data: label noise", "fail", "cannot pass"),
         (training(), "training data: flipped labels", "pass", "none of 12 parts"),
         (
-            training(poisoned=0.1, suspects=(Suspect(name="city = X", rows=10, flipped=1.0),)),
+            training(
+                flipped_labels=0.1, suspects=(Suspect(name="city = X", rows=10, flipped=1.0),)
+            ),
             "training data: flipped labels",
             "fail",
             "city = X (100% of 10 rows)",
         ),
-        (training(poisoned=None), "training data: flipped labels", "fail", "cannot pass"),
+        (training(flipped_labels=None), "training data: flipped labels", "fail", "cannot pass"),
         ({"training_data": TrainingData()}, "training data: label noise", "fail", "Train it again"),
         (training(), "training data: drift", "not applicable", "no champion"),
         (

@@ -13,21 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import httpx
-import psutil
 import pytest
-from cluster_emulator import Scripted, running
-from kserve_world import Driver
+from cluster_emulator import running
+from kserve_world import Driver, look_often, storage_by_name
 from kserve_world import release as on_cluster
-from router_parts import PREDICT, stub_servers
+from router_parts import StubbedService, stub_servers
+from running_process import modules_running
 
 from penstock.errors import InputError, ServiceError
-from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.choice import ROUTERS
-from penstock.rollout.backends.local.backend import local_service
 from penstock.rollout.backends.local.services import status, stop
-from penstock.rollout.backends.local.state import ServiceFolder
-from penstock.rollout.router import Release, Routing
+from penstock.rollout.router import Address, Release, Routing
 from penstock.rollout.service import Service
 
 AnyService = Service[Any, Any]
@@ -44,6 +40,10 @@ class World(Protocol):
 
     def ask(self, times: int) -> Counter[str]:
         """Ask as users do, and count the versions that answer; `none`: none does."""
+        ...
+
+    def at(self, address: Address) -> str:
+        """Return the version that answers at an address of its own."""
         ...
 
     def up(self) -> set[str]:
@@ -63,32 +63,31 @@ class World(Protocol):
 class Local:
     """Processes of this machine."""
 
-    home: Path
+    stubbed: StubbedService
 
     def service(self, *, lease: int = 30) -> AnyService:
-        return local_service(self.home, "adult", port=0, drain=5, lease=lease, ready_timeout=20)
+        return self.stubbed.router(lease=lease, ready_timeout=20)
 
     def release(self, version: int, **changes: Any) -> Release:
-        folder = ServiceFolder(self.home, "adult").models / str(version)
-        folder.mkdir(parents=True, exist_ok=True)
-        return on_cluster(version, folder=folder, **changes)
+        return self.stubbed.release(version, **changes)
 
     def ask(self, times: int) -> Counter[str]:
-        url = self.service()
-        assert url.refresh()
-        with httpx.Client(trust_env=False, timeout=20) as client:
-            answers = [client.post(url.url + PREDICT, json={}).json() for _ in range(times)]
-        return Counter(answer.get("model_version", "none") for answer in answers)
+        service = self.service()
+        assert service.refresh()
+        answers = self.stubbed.ask(service.url, times)
+        return Counter(said if said.isdigit() else "none" for said in answers.elements())
+
+    def at(self, address: Address) -> str:
+        (version,) = self.stubbed.ask(address.url)
+        return version
 
     def up(self) -> set[str]:
-        commands = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
-        mine = [words for words in commands if str(self.home) in " ".join(words)]
-        return {words[words.index("--version") + 1] for words in mine if "--version" in words}
+        commands = [line.split() for line in modules_running(self.stubbed.home)]
+        return {words[words.index("--version") + 1] for words in commands if "--version" in words}
 
     def left(self) -> list[Any]:
-        lines = [" ".join(p.info["cmdline"] or []) for p in psutil.process_iter(["cmdline"])]
-        ours = [line for line in lines if str(self.home) in line and " -m " in line]
-        return [*ours, *status(self.home)]
+        home = self.stubbed.home
+        return [*modules_running(home), *status(home)]
 
     def break_start(self, version: int) -> None:
         (self.release(version).folder / "broken").touch()
@@ -109,6 +108,9 @@ class Cluster:
     def ask(self, times: int) -> Counter[str]:
         return self.driver.ask(times)
 
+    def at(self, address: Address) -> str:
+        return self.driver.at(address)
+
     def up(self) -> set[str]:
         return self.driver.versions()
 
@@ -118,14 +120,7 @@ class Cluster:
         return [*found, *self.driver.cluster.servers]
 
     def break_start(self, version: int) -> None:
-        starts = self.driver.cluster.start
-
-        def start(name: str, predictor: dict[str, Any]) -> Any:
-            if f"--version={version}" in predictor["model"]["args"]:
-                return Scripted(str(version), ready=False, reason="InvalidImageName")
-            return starts(name, predictor)
-
-        self.driver.cluster.start = start
+        self.driver.break_start(version, reason="InvalidImageName")
 
 
 @pytest.fixture(params=["local", *sorted(ROUTERS)])
@@ -134,17 +129,11 @@ def world(
 ) -> Iterator[World]:
     if request.param == "local":
         stub_servers(monkeypatch)
-        yield Local(tmp_path)
+        yield Local(StubbedService(tmp_path))
         stop(tmp_path, force=True)
         return
-    # What MLflow says of an artifact is tested in test_kserve_release.py, on a real store.
-    monkeypatch.setattr(
-        storage.versions, "artifacts_of", lambda name, version, **_: f"s3://m/{name}/{version}"
-    )
-    # The emulator says at once how it is: look often, and be content with few answers.
-    for module in ("state_store", "inference"):
-        monkeypatch.setattr(f"penstock.rollout.backends.kserve.{module}.POLL", 0.01)
-    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.2)
+    storage_by_name(monkeypatch)
+    look_often(monkeypatch)
     with running() as cluster:
         cluster.install_knative()
         yield Cluster(Driver(cluster, ROUTERS[request.param]))
@@ -162,20 +151,25 @@ def test_a_rollout_from_first_to_promoted(world: World) -> None:
     service = world.service()
     with service.exclusive():
         assert (service.stable, service.candidate, service.previous) == (None, None, None)
-        serve(world, service, 1)
+        service.open()
+        assert world.ask(1) == {"none": 1}
+        assert world.at(service.deploy(world.release(1), timeout=20)) == "1"
+        service.promote(1)
+        service.clean_up()
         assert (service.stable, world.ask(20)) == (1, {"1": 20})
-        service.deploy(world.release(2), timeout=20)
-        assert (service.stable, service.candidate) == (1, 2)
-        assert world.ask(20) == {"1": 20}
+        beside = service.deploy(world.release(2), timeout=20)
+        assert (service.stable, service.candidate, world.at(beside)) == (1, 2, "2")
+        assert world.ask(50) == {"1": 50}
         assert service.health(2).ready
         service.route(Routing(mirror=0.5))
-        service.set_weight(2, 50)
-        assert set(world.ask(60)) == {"1", "2"}
+        service.set_weight(2, 30)
+        assert 60 < world.ask(400)["2"] < 180
         service.promote(2)
-        assert world.ask(20) == {"2": 20}
-        service.clean_up()
+        assert world.ask(50) == {"2": 50}
         assert (service.stable, service.candidate, service.previous) == (2, None, 1)
         assert service.state.assignment.mirror == 0
+        service.clean_up()
+        assert (service.stable, service.candidate, service.previous) == (2, None, 1)
         assert world.up() == {"2"}
     again = world.service()
     with again.exclusive():
@@ -188,6 +182,7 @@ def test_a_rollback_gives_the_traffic_back_however_far_it_went(world: World) -> 
         serve(world, service, 1)
         for version, promoted, cleaned in ((2, False, False), (3, True, False), (4, True, True)):
             service.deploy(world.release(version), timeout=20)
+            service.route(Routing(mirror=0.5))
             service.set_weight(version, 60)
             if promoted:
                 service.promote(version)
@@ -196,9 +191,12 @@ def test_a_rollback_gives_the_traffic_back_however_far_it_went(world: World) -> 
             for _ in range(2):
                 service.rollback(version)
                 assert service.stable == 1
+                assert service.state.assignment.mirror == 0
                 assert world.ask(20) == {"1": 20}
             service.clean_up()
             assert (service.candidate, world.up()) == (None, {"1"})
+            service.rollback(version)
+            assert world.ask(20) == {"1": 20}
 
 
 def test_a_first_version_that_is_rolled_back_leaves_nothing(world: World) -> None:
@@ -242,7 +240,7 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(world: World) -> None:
             (lambda: service.promote(7), "version 7 is not the candidate"),
             (lambda: service.route(Routing(mirror=1.5)), r"a share of 1\.5"),
             (
-                lambda: service.deploy(world.release(1, drill="slow"), timeout=5),
+                lambda: service.deploy(world.release(1, fault="slow"), timeout=5),
                 "version 1 is the stable one, from other files",
             ),
         ]
@@ -278,7 +276,7 @@ def test_the_state_names_a_version_before_it_is_started(world: World) -> None:
             seen.append(tuple(one.version for one in reader.state.passing))
             return start(arm, timeout=timeout)
 
-        service.backend.start = look  # type: ignore[method-assign]
+        service.backend.start = look
         service.deploy(world.release(2), timeout=20)
     assert seen == [(2,)]
 
@@ -289,7 +287,7 @@ def test_a_version_that_is_up_is_not_started_again(world: World) -> None:
         serve(world, service, 1)
         address = service.deploy(world.release(2), timeout=20)
         before = service.state
-        service.backend.start = None  # type: ignore[method-assign,assignment]
+        service.backend.start = None
         assert service.deploy(world.release(2), timeout=20) == address
         service.deploy(world.release(1), timeout=20)
         assert service.state == before

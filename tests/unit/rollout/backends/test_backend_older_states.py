@@ -49,7 +49,7 @@ ARM: dict[str, Any] = {
     "uri": "models:/adult/3",
     "model": "sha256:3",
     "export": "e",
-    "drill": "",
+    "drill": "errors",
     "storage": "s3://m/3",
     "own_traffic": "sha256:o",
 }
@@ -77,9 +77,12 @@ def test_a_local_state(version: int) -> None:
     assert state.stable is not None
     assert state.previous is not None
     assert state.stable.model_dump() == {
-        **ORIGIN,
+        **{key: ORIGIN[key] for key in ORIGIN if key != "drill"},
         **{key: SERVER[key] for key in SERVER if key != "origin"},
+        "fault": "slow",
     }
+    assert state.proxy is not None
+    assert state.proxy.model_dump() == LOCAL["front"]
     assert (state.previous.version, state.previous.process) == (2, None)
     assert (state.term, state.port, state.assignment.sticky_header) == (4, 80, "a")
     assert state.lost is not None
@@ -90,12 +93,27 @@ def test_a_state_of_a_cluster() -> None:
     state = ClusterState.parse(CLUSTER, where="w")
     assert state.stable is not None
     assert state.candidate is not None
-    assert state.candidate.model_dump() == {**ARM, "version": 4, "baseline": {"pod": 2}}
+    assert state.candidate.model_dump() == {
+        **{key: ARM[key] for key in ARM if key != "drill"},
+        "fault": "errors",
+        "version": 4,
+        "baseline": {"pod": 2},
+    }
     assert state.stable.baseline == {"pod": 2}
     assert [arm.version for arm in state.passing] == [5]
     assert (state.weight, state.assignment.mirror, state.assignment.choice_header) == (30, 0.5, "h")
     assert (state.token, state.term) == ("t", 4)
     assert ClusterState.loads(state.dumps(), where="w") == state
+
+
+def test_a_state_with_the_former_names_of_its_fields() -> None:
+    raw = LocalState.parse(LOCAL, where="w").payload()
+    raw["front"] = raw.pop("proxy")
+    raw["stable"]["drill"] = raw["stable"].pop("fault")
+    state = LocalState.parse(raw, where="w")
+    assert state.stable is not None
+    assert state.proxy is not None
+    assert (state.stable.fault, state.proxy.admin_port) == ("slow", 82)
 
 
 @pytest.mark.parametrize(

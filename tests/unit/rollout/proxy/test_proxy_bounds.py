@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from router_parts import PREDICT, Backend, Steered, running_front, says, serving
+from router_parts import PREDICT, Backend, Steered, running_proxy, says, serving
+from running_process import until
 
 from penstock.rollout.proxy.forward import Proxy
 from penstock.rollout.proxy.requests import Limits
@@ -31,7 +32,7 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steered]:
-    with running_front(tmp_path_factory.mktemp("front")) as parts:
+    with running_proxy(tmp_path_factory.mktemp("proxy")) as parts:
         yield parts
 
 
@@ -120,7 +121,7 @@ def test_what_could_be_read_two_ways_reaches_no_arm(
     proxy: Steered, arrived: list[bytes], raw: bytes
 ) -> None:
     arrived.clear()
-    with socket.create_connection(("127.0.0.1", proxy.front.port), timeout=5) as wire:
+    with socket.create_connection(("127.0.0.1", proxy.running.port), timeout=5) as wire:
         wire.sendall(raw)
         answer = wire.recv(65536)
     assert answer.split(b" ")[1] in (b"400", b"417", b"501", b"505"), answer
@@ -154,7 +155,7 @@ def test_an_arm_gets_one_request_framed_anew(
     proxy: Steered, arrived: list[bytes], raw: bytes, head: bytes, body: bytes
 ) -> None:
     arrived.clear()
-    assert _said(proxy.front.port, _POST + raw).startswith(b"HTTP/1.1 200 ")
+    assert _said(proxy.running.port, _POST + raw).startswith(b"HTTP/1.1 200 ")
     (one,) = arrived
     got, _, rest = one.partition(b"\r\n\r\n")
     lines = b"\r\n".join(line for line in got.split(b"\r\n")[2:] if b"x-request-id" not in line)
@@ -191,7 +192,7 @@ def test_bodies_pass_as_they_came_whatever_their_form(proxy: Steered, coding: st
                 wanted = zlib.decompress(sent)
             for chunked in (False, True):
                 for expects in (False, True):
-                    got = _exchange(proxy.front.port, sent, coding, chunked, expects)
+                    got = _exchange(proxy.running.port, sent, coding, chunked, expects)
                     assert got["hash"] == hashlib.sha256(wanted).hexdigest()
                     assert got["length"] == (None if chunked else str(len(sent)))
     proxy.arms()
@@ -235,7 +236,7 @@ def test_leave_is_not_given_where_nothing_is_to_come(proxy: Steered) -> None:
             (_POST + asks + b"content-length: 99999999\r\n\r\n", b"413"),
             (_POST.replace(b"1.1", b"1.0") + asks + b"content-length: 2\r\n\r\n{}", b"200"),
         ):
-            assert _first(proxy.front.port, raw).split(b" ")[1] == status
+            assert _first(proxy.running.port, raw).split(b" ")[1] == status
     proxy.arms()
 
 
@@ -246,10 +247,10 @@ def _first(port: int, raw: bytes) -> bytes:
 
 
 def test_malformed_requests_leave_no_traceback(proxy: Steered) -> None:
-    log = proxy.folder.log("front")
+    log = proxy.folder.log("proxy")
     before = log.stat().st_size
     for _ in range(50):
-        assert b" 400 " in _first(proxy.front.port, b"nothing of HTTP\r\n\r\n")
+        assert b" 400 " in _first(proxy.running.port, b"nothing of HTTP\r\n\r\n")
     assert log.stat().st_size == before
 
 
@@ -258,9 +259,7 @@ def test_a_path_counts_as_an_arm_reads_it(proxy: Steered) -> None:
         proxy.arms(arm.port, fresh="path")
         for path in ("/v1/models/adult%3Apredict", "/v2/models/adult/inf%65r?x=:feedback"):
             assert proxy.post(path).status_code == 200
-        deadline = time.monotonic() + 5
-        while proxy.arm().requests < 2:
-            assert time.monotonic() < deadline, "they are not evidence"
+        until(lambda: proxy.arm().requests >= 2, seconds=5, what="they are not evidence")
     proxy.arms()
 
 
@@ -360,12 +359,9 @@ def test_bodies_and_connections_of_the_proxy_are_bounded_together() -> None:
 
 
 def test_the_logs_and_the_proxys_start_stay_small(tmp_path: Path) -> None:
-    with running_front(tmp_path) as own:
-        log = own.folder.log("front")
+    with running_proxy(tmp_path) as own:
+        log = own.folder.log("proxy")
         with log.open("ab") as stream:
             stream.write(b"x" * (5 << 20))
-        deadline = time.monotonic() + 10
-        while log.stat().st_size:
-            assert time.monotonic() < deadline, "the log was not begun anew"
-            time.sleep(0.05)
+        until(lambda: not log.stat().st_size, seconds=10, what="the log was not begun anew")
         assert log.with_suffix(".log.1").stat().st_size >= 5 << 20

@@ -15,7 +15,8 @@ from typing import Any
 import httpx
 import pytest
 from aiohttp import web
-from router_parts import PREDICT, Backend, Steered, running_front, serving, until
+from router_parts import PREDICT, Backend, Steered, running_proxy, serving
+from running_process import until
 
 from penstock.errors import LeaseLostError, ServiceError
 from penstock.processes import supervisor as process
@@ -39,7 +40,7 @@ async def _echo(_: Backend, request: web.BaseRequest) -> web.StreamResponse:
             await response.write(b"x" * 100_000)
         return response
     if request.path == "/broken":
-        request.transport.close()  # type: ignore[union-attr]
+        request.transport.close()
         return web.Response()
     if request.path == "/slow":
         await asyncio.sleep(1)
@@ -63,7 +64,7 @@ def backend() -> Iterator[Backend]:
 
 @pytest.fixture(scope="module")
 def steered(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steered]:
-    with running_front(tmp_path_factory.mktemp("front")) as parts:
+    with running_proxy(tmp_path_factory.mktemp("proxy")) as parts:
         yield parts
 
 
@@ -160,13 +161,13 @@ def test_a_body_that_is_too_large_is_refused(client: httpx.Client, chunked: bool
 def test_a_client_that_leaves_is_nobodys_error(steered: Steered, backend: Backend) -> None:
     steered.arms(backend.port, fresh="left")
     for size in (1000, 2_000_000):
-        with socket.create_connection(("127.0.0.1", steered.front.port)) as leaving:
+        with socket.create_connection(("127.0.0.1", steered.running.port)) as leaving:
             head = f"POST {PREDICT} HTTP/1.1\r\nhost: x\r\ncontent-length: {size}\r\n\r\n"
             leaving.sendall(head.encode() + b"x" * 100)
     assert steered.post().status_code == 200
     until(lambda: steered.arm().requests >= 1)
     assert steered.arm().server_errors == 0
-    found = control.read(steered.folder, steered.front)
+    found = control.read(steered.folder, steered.running)
     assert [arm["in_flight"] for arm in found["arms"]] == [0]
 
 
@@ -192,19 +193,19 @@ def test_what_is_in_flight_is_known_and_answered_before_it_stops(
     tmp_path: Path, backend: Backend
 ) -> None:
     got: list[int] = []
-    with running_front(tmp_path) as own:
+    with running_proxy(tmp_path) as own:
         own.arms(backend.port)
         asking = threading.Thread(target=lambda: got.append(own.client.get("/slow").status_code))
         asking.start()
-        until(lambda: control.read(own.folder, own.front)["arms"][0]["in_flight"] == 1)
-        assert process.stop(own.front.process, grace=10)
+        until(lambda: control.read(own.folder, own.running)["arms"][0]["in_flight"] == 1)
+        assert process.stop(own.running.process, grace=10)
         asking.join()
     assert got == [200]
-    assert not process.is_alive(own.front.process)
+    assert not process.is_alive(own.running.process)
 
 
 def test_nobody_is_answered_before_the_first_table(tmp_path: Path, backend: Backend) -> None:
-    with running_front(tmp_path) as own:
+    with running_proxy(tmp_path) as own:
         with pytest.raises(httpx.ConnectError):
             own.client.get("/")
         own.arms()
@@ -215,7 +216,7 @@ def test_nobody_is_answered_before_the_first_table(tmp_path: Path, backend: Back
 
 
 def test_only_the_holder_of_the_token_steers(steered: Steered, backend: Backend) -> None:
-    address = f"http://127.0.0.1:{steered.front.admin_port}/table"
+    address = f"http://127.0.0.1:{steered.running.admin_port}/table"
     for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": b"Bearer \xff"}):
         assert httpx.get(address, headers=headers, trust_env=False).status_code == 403
     right = steered.folder.headers()
@@ -229,7 +230,7 @@ def test_only_the_holder_of_the_token_steers(steered: Steered, backend: Backend)
 
 
 def test_an_earlier_controller_is_refused(tmp_path: Path, backend: Backend) -> None:
-    with running_front(tmp_path) as own:
+    with running_proxy(tmp_path) as own:
         own.term = 7
         own.arms(backend.port)
         own.term = 6
@@ -278,8 +279,8 @@ _CHANGES: list[tuple[str, Any, list[Any]]] = [
 
 
 def test_a_table_that_is_refused_changes_nothing(tmp_path: Path, backend: Backend) -> None:
-    with running_front(tmp_path) as own:
-        address = f"http://127.0.0.1:{own.front.admin_port}/table"
+    with running_proxy(tmp_path) as own:
+        address = f"http://127.0.0.1:{own.running.admin_port}/table"
         headers = own.folder.headers()
 
         def put(**changes: Any) -> httpx.Response:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import socket
 import struct
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -24,11 +24,11 @@ from router_parts import (
     Steered,
     bin_of,
     binary,
-    running_front,
+    running_proxy,
     says,
     serving,
-    until,
 )
+from running_process import RunningProcess, free_port, listens, silent_port, until
 
 from penstock.records.rollout import ArmSummary, HistogramBuckets, Labelled, Pairs
 from penstock.rollout.proxy.response_parsing import parse
@@ -39,7 +39,7 @@ Two = tuple[Steered, Backend, Backend]
 
 @pytest.fixture(scope="module")
 def proxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Steered]:
-    with running_front(tmp_path_factory.mktemp("front")) as parts:
+    with running_proxy(tmp_path_factory.mktemp("proxy")) as parts:
         yield parts
 
 
@@ -200,9 +200,8 @@ def test_a_copy_that_fails_is_counted_and_not_seen(
 ) -> None:
     proxy, stable, candidate = two
     candidate.status = status or 200
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = candidate.port if status else int(closed.getsockname()[1])
+    with silent_port() as closed:
+        port = candidate.port if status else closed
         proxy.arms(stable.port, port, mirror=1.0)
         assert proxy.post().status_code == 200
         pairs = proxy.pairs_of(1)
@@ -277,9 +276,7 @@ def test_a_request_is_one_unit_of_evidence_whatever_its_rows(two: Two) -> None:
 
 def test_what_could_not_be_sent_is_sent_to_the_other(two: Two) -> None:
     proxy, stable, candidate = two
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        nobody = int(closed.getsockname()[1])
+    with silent_port() as nobody:
         proxy.arms(stable.port, nobody, weight=100)
         for content in (b"{}", b"x" * 2_000_000):
             assert proxy.post(json=None, content=content).json()["predictions"] == ["no"]
@@ -303,7 +300,7 @@ def test_what_was_sent_is_not_sent_twice(two: Two) -> None:
     proxy, stable, _ = two
 
     async def breaks(_: Backend, request: web.BaseRequest) -> web.StreamResponse:
-        request.transport.close()  # type: ignore[union-attr]
+        request.transport.close()
         return web.Response()
 
     with serving(breaks) as (broken,):
@@ -529,18 +526,17 @@ asyncio.run(main())
 
 
 @pytest.mark.slow
-def test_the_split_is_that_of_the_weights_while_they_change(proxy: Steered) -> None:
+def test_the_split_is_that_of_the_weights_while_they_change(proxy: Steered, tmp_path: Path) -> None:
     total, weights = 20_800, [5, 20, 50, 35, 80, 100, 0, 10]
     with ExitStack() as stack:
-        ports = [_free_port() for _ in range(2)]
+        ports = [free_port() for _ in range(2)]
         for version, port in enumerate(ports, start=1):
-            arm = subprocess.Popen([sys.executable, "-c", _ARM, str(port), str(version)])
-            stack.callback(arm.wait)
-            stack.callback(arm.kill)
-            until(lambda port=port: _listens(port))
+            command = [sys.executable, "-c", _ARM, port, version]
+            arm = stack.enter_context(RunningProcess(command, log=tmp_path / f"{version}.log"))
+            arm.wait_until(lambda port=port: listens(port))
         proxy.arms(*ports, weight=weights[0], fresh="split")
         client = subprocess.Popen(
-            [sys.executable, "-c", _CLIENT, str(proxy.front.port), str(total)],
+            [sys.executable, "-c", _CLIENT, str(proxy.running.port), str(total)],
             stdout=subprocess.PIPE,
         )
         stack.callback(client.wait)
@@ -566,14 +562,3 @@ def test_the_split_is_that_of_the_weights_while_they_change(proxy: Steered) -> N
         # 4.5 standard deviations of a binomial draw, and what was under way at either edge.
         spread = 4.5 * math.sqrt(asked * share * (1 - share)) + 16
         assert abs(candidate - asked * share) <= spread, windows
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -21,15 +21,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import jsonschema
 import yaml
 from aiohttp import ClientError, ClientSession, web
 from knative_emulator import Knative, is_knative
+from needs import SHARED
 
-CRDS = Path(__file__).parents[6] / "shared" / "crds"
+CRDS = SHARED / "crds"
 NAMESPACE = "penstock"
 GATEWAY = {
     "metadata": {"name": "penstock", "namespace": NAMESPACE, "generation": 1},
@@ -86,6 +86,36 @@ class Server(Protocol):
     ) -> tuple[int, dict[str, str], bytes]: ...
 
     def stop(self) -> None: ...
+
+
+@dataclass(kw_only=True)
+class RealServer:
+    """Answers at a port of this machine; a subclass says how it starts, gets ready and ends."""
+
+    port: int
+    restarts: int = 0
+    reason: str = ""
+    _up: bool = False
+
+    async def answer(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        kept = {name: value for name, value in headers.items() if name != "host"}
+        address = f"http://127.0.0.1:{self.port}{path}"
+        try:
+            async with (
+                ClientSession() as session,
+                session.request(method, address, data=body, headers=kept) as response,
+            ):
+                said = await response.read()
+                given = {
+                    name: value
+                    for name, value in response.headers.items()
+                    if name.lower().startswith("x-") or name.lower() == "content-type"
+                }
+                return response.status, given, said
+        except ClientError as error:
+            return 503, {}, str(error).encode()
 
 
 @dataclass
@@ -537,6 +567,8 @@ def running(
 ) -> Iterator[Cluster]:
     """Yield a cluster on an address of this machine, with a gateway and a serving runtime in it."""
     cluster = Cluster(start or scripted)
+    # It is long: read within a request it would use up a client's patience on a busy machine.
+    schema("inferenceservices")
     loop = asyncio.new_event_loop()
     runners: list[web.AppRunner] = []
 
@@ -590,28 +622,6 @@ def scripted(name: str, predictor: dict[str, Any]) -> Server:
 def _hidden(service: dict[str, Any]) -> bool:
     labels = service["metadata"]["labels"]
     return labels.get("networking.kserve.io/visibility") == "cluster-local"
-
-
-async def proxied(
-    port: int, method: str, path: str, headers: dict[str, str], body: bytes
-) -> tuple[int, dict[str, str], bytes]:
-    """Pass a request on to a real server."""
-    kept = {name: value for name, value in headers.items() if name != "host"}
-    address = f"http://127.0.0.1:{port}{path}"
-    try:
-        async with (
-            ClientSession() as session,
-            session.request(method, address, data=body, headers=kept) as response,
-        ):
-            said = await response.read()
-            given = {
-                name: value
-                for name, value in response.headers.items()
-                if name.lower().startswith("x-") or name.lower() == "content-type"
-            }
-            return response.status, given, said
-    except ClientError as error:
-        return 503, {}, str(error).encode()
 
 
 @cache
@@ -669,3 +679,15 @@ def _status(
         "at": datetime.now(UTC).isoformat(),
     }
     return web.json_response(said, status=code, headers=headers)
+
+
+def kubeconfig_of(server: str) -> dict[str, Any]:
+    """Return a kubeconfig that leads to an API server."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "users": [{"name": "u", "user": {"token": "t"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+        "current-context": "x",
+    }

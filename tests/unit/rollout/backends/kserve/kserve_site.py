@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import socket
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -14,56 +10,43 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 import yaml
-from cluster_emulator import Cluster, proxied, running
-from rollout_world import World, world_in
+from cluster_emulator import Cluster, RealServer, kubeconfig_of, running
+from rollout_world import World
+from running_process import RunningProcess, free_port, listens
 
 from penstock.records.rollout import Rollout
+from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.target import Target, history, target_of
 
 
-@dataclass
-class Process:
+@dataclass(kw_only=True)
+class Process(RealServer):
     """A pod: a real model server, started again when it dies, as a kubelet does."""
 
     command: list[str]
-    port: int
     log: Path
-    process: subprocess.Popen[bytes] | None = None
-    restarts: int = 0
-    reason: str = ""
-    _up: bool = False
+    process: RunningProcess = field(init=False)
 
     def __post_init__(self) -> None:
         self._start()
 
     def _start(self) -> None:
-        with self.log.open("ab") as stream:
-            self.process = subprocess.Popen(self.command, stdout=stream, stderr=stream)
+        self.process = RunningProcess(self.command, log=self.log)
 
     @property
     def ready(self) -> bool:
-        assert self.process is not None
         if self.process.poll() is not None:
             self.restarts += 1
             self._up = False
             self._start()
-        if not self._up:
-            with contextlib.suppress(OSError):
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                self._up = True
+        self._up = self._up or listens(self.port)
         return self._up
 
-    async def answer(
-        self, method: str, path: str, headers: dict[str, str], body: bytes
-    ) -> tuple[int, dict[str, str], bytes]:
-        return await proxied(self.port, method, path, headers, body)
-
     def stop(self) -> None:
-        assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(30)
+        self.process.stop()
 
 
 @dataclass
@@ -88,6 +71,35 @@ class Site:
     def release(self, depth: int, *, canary: dict[str, Any] | None = None, **spec: Any) -> Rollout:
         changes = {"deadline": 400} | (canary or {})
         return self.world.release(depth, spec=self.spec | spec, canary=changes)
+
+    def good_then_bad(
+        self, router: str, *, kept: Callable[[], Any]
+    ) -> tuple[Rollout, Rollout, Any]:
+        """Release a first version, a good one and a bad one; return the two rollouts after it.
+
+        The bad one changes nothing for users, and nothing of what `kept` tells, which is returned.
+        """
+        first = self.release(2)
+        assert (first.outcome, first.router) == ("promoted", router), first.reason
+        assert self.ask() == str(first.candidate)
+        assert self.world.deployed(2).router == router
+
+        good = self.release(3)
+        version = good.candidate
+        assert (good.outcome, good.stable) == ("promoted", first.candidate), good.reason
+        phases = [move.phase for move in good.transitions]
+        assert phases == ["deploy", "shadow", "step", "step", "promote", "done"]
+        assert all(interval.candidate.replayed for interval in good.of_phase("step")[2:-1])
+        assert (self.ask(), self.world.champion()) == (str(version), version)
+        before = kept()
+
+        bad = self.release(4, fault_injection="errors")
+        assert bad.outcome == "rolled_back"
+        assert "server errors" in bad.reason or "failed" in bad.reason
+        assert (self.ask(), self.world.champion()) == (str(version), version)
+        assert self.world.tags(bad.candidate)[ROLLED_BACK] == bad.reason
+        assert kept() == before
+        return good, bad, before
 
     def has_served(self) -> None:
         """Release a first version, if no other test has."""
@@ -117,33 +129,25 @@ class Site:
         under_way = [j.rollout for j in history(self.place()) if j.rollout.outcome is None]
         return bool(under_way) and under_way[-1].last.phase == phase
 
-    def write_script(self, depth: int, *, canary: dict[str, Any]) -> str:
-        """Return a script that releases, for a process that can be killed."""
-        order = self.world.order(depth, spec=self.spec, canary={"deadline": 400} | canary)
-        order.write(self.world.home / "order.json")
-        return f"""
-from pathlib import Path
-from penstock.records.rollout import Order
-from penstock.rollout.release import Outputs, deploy
-home = Path({str(self.world.home)!r})
-outputs = Outputs(home / "d.json", home / "r.json", home / "r.html")
-deploy(Order.read(home / "order.json"), home=home, run="killed", outputs=outputs)
-"""
+    @contextlib.contextmanager
+    def held_in_a_step(self, depth: int) -> Iterator[RunningProcess]:
+        """Yield a release that waits for people in its step; it is killed with the block."""
+        canary = {"deadline": 400, "steps": [{"weight": 50, "hold": True}]}
+        with self.world.controller(depth, run="killed", spec=self.spec, canary=canary) as process:
+            process.wait_until(lambda: self.at("step"), every=0.2)
+            yield process
 
 
 @contextlib.contextmanager
-def site_in(
-    home: Path, *, models: Callable[..., Path], instances: list[dict[str, Any]]
-) -> Iterator[Site]:
-    """Yield a site, with KUBECONFIG naming its cluster."""
+def site_in(world: World) -> Iterator[Site]:
+    """Yield a site of a world, with KUBECONFIG naming its cluster."""
+    home = world.home
     kubeconfig = home / "kubeconfig"
 
     def start(name: str, predictor: dict[str, Any]) -> Process:
         model = predictor["model"]
         folder = model["storageUri"].replace("pvc://models", str(home))
-        with socket.socket() as held:
-            held.bind(("127.0.0.1", 0))
-            port = held.getsockname()[1]
+        port = free_port()
         command = model.get("command", ["python", "-m", "penstock.serving"])
         return Process(
             command=[
@@ -159,24 +163,8 @@ def site_in(
             log=home / f"{name}.log",
         )
 
-    with world_in(home, models=models, instances=instances) as world, running(start) as cluster:
+    with running(start) as cluster:
         kubeconfig.write_text(yaml.safe_dump(kubeconfig_of(cluster.url)))
-        before = os.environ.get("KUBECONFIG")
-        os.environ["KUBECONFIG"] = str(kubeconfig)
-        try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("KUBECONFIG", str(kubeconfig))
             yield Site(world, cluster)
-        finally:
-            os.environ.pop("KUBECONFIG")
-            if before is not None:
-                os.environ["KUBECONFIG"] = before
-
-
-def kubeconfig_of(server: str) -> dict[str, Any]:
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
-        "users": [{"name": "u", "user": {"token": "t"}}],
-        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
-        "current-context": "x",
-    }

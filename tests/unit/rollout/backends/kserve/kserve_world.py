@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from cluster_emulator import Cluster, Scripted
 
-from penstock.cluster.client import Kube
+from penstock.cluster.client import ForbiddenError, Kube
+from penstock.records.rollout import Rollout
+from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.backend import KserveBackend, KserveService
 from penstock.rollout.backends.kserve.gateway import GatewayBackend
 from penstock.rollout.backends.kserve.knative import KnativeBackend
@@ -24,6 +27,25 @@ from penstock.rollout.spec import KserveSpec
 
 V2 = "/v2/models/adult"
 BODIES = [b'{"instances": [{"age": 1}]}']
+
+
+def planned(
+    identity: str = "2-abc", *, service: str = "s", router: str = "kserve-gateway"
+) -> Rollout:
+    """Return the record of a rollout that has not begun."""
+    return Rollout(
+        identity=identity,
+        service=service,
+        router=router,
+        url=f"http://{service}",
+        candidate=2,
+        stable=1,
+        uri=f"models:/{service}/2",
+        model="sha256:1",
+        decision="sha256:2",
+        started=datetime.now(UTC),
+        plan={},
+    )
 
 
 def release(version: int, *, folder: Path = Path(), **changes: Any) -> Release:
@@ -88,6 +110,17 @@ class Driver:
         assert isinstance(found, Scripted)
         return found
 
+    def break_start(self, version: int, *, reason: str = "") -> None:
+        """Keep a version from ever coming up, for a reason that its pods give."""
+        starts = self.cluster.start
+
+        def start(name: str, predictor: dict[str, Any]) -> Any:
+            if f"--version={version}" in predictor["model"]["args"]:
+                return Scripted(str(version), ready=False, reason=reason)
+            return starts(name, predictor)
+
+        self.cluster.start = start
+
     def ask(self, times: int = 1, **headers: str) -> Counter[str]:
         """Ask as users do, and count the versions that answer."""
         if self.kind is NativeBackend:
@@ -112,6 +145,48 @@ class Driver:
         return response.headers["x-penstock-version"]
 
 
+class KilledError(BaseException):
+    """A controller that is no more: nothing of it may act on this."""
+
+
+@dataclass
+class Ending:
+    """Ends a router at one of its writes, all but those of its lease.
+
+    Attributes:
+        router: The router.
+        left: Writes before that one.
+        how: `before`: it is killed and the write is not done; `after`: it is killed once it is;
+            `refused`: this write alone is refused; `forbidden`: this and all after it are.
+    """
+
+    router: KserveService
+    left: int
+    how: str
+    hit: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("create", "replace", "delete"):
+            kube = self.router.backend._kube
+            setattr(kube, name, self._ended(getattr(kube, name)))
+
+    def _ended(self, write: Callable[..., Any]) -> Callable[..., Any]:
+        def call(path: str, *given: Any, **more: Any) -> Any:
+            if "leases" in path:
+                return write(path, *given, **more)
+            self.left -= 1
+            if self.left >= 0 or (self.hit and self.how == "refused"):
+                return write(path, *given, **more)
+            first, self.hit = not self.hit, True
+            if self.how in ("refused", "forbidden"):
+                raise ForbiddenError("on purpose", where=path)
+            if self.how == "after" and first:
+                write(path, *given, **more)
+            raise KilledError
+
+        return call
+
+
 def serve(router: KserveService, version: int) -> None:
     router.open()
     router.deploy(release(version), timeout=10)
@@ -119,8 +194,20 @@ def serve(router: KserveService, version: int) -> None:
     router.clean_up()
 
 
-def until(true: Callable[[], object], *, timeout: float = 15) -> None:
-    deadline = time.monotonic() + timeout
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def storage_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have models lie where their names say.
+
+    What MLflow says of an artifact is tested in test_kserve_release.py, on a real store.
+    """
+    monkeypatch.setattr(
+        storage.versions,
+        "artifacts_of",
+        lambda name, version, **_: f"s3://models/{name}/{version}",
+    )
+
+
+def look_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look often, and be content with few answers: the emulator says at once how it is."""
+    for module in ("state_store", "inference"):
+        monkeypatch.setattr(f"penstock.rollout.backends.kserve.{module}.POLL", 0.01)
+    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.2)

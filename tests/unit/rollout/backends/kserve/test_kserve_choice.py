@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from cluster_emulator import NAMESPACE, RUNTIME, Cluster, Fault, running
-from kserve_site import kubeconfig_of
-from kserve_world import Driver, release, serve
+from cluster_emulator import NAMESPACE, RUNTIME, Cluster, Fault, kubeconfig_of, running
+from kserve_world import Driver, planned, release, serve
 
 from penstock.cluster.client import Kube
 from penstock.errors import InputError, ServiceError
-from penstock.records.rollout import Rollout
-from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.choice import ROUTERS
 from penstock.rollout.backends.kserve.lease import ClusterLease
 from penstock.rollout.backends.kserve.store import ConfigMapStore
@@ -29,10 +25,7 @@ SETTINGS = "/api/v1/namespaces/kserve/configmaps"
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setattr(
-        storage.versions, "artifacts_of", lambda name, version, **_: f"s3://m/{name}/{version}"
-    )
+def cluster(stored: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     with running() as made:
         kubeconfig = tmp_path / "kubeconfig"
         kubeconfig.write_text(yaml.safe_dump(kubeconfig_of(made.url)))
@@ -121,21 +114,8 @@ def test_a_rollout_that_has_begun_keeps_its_router(cluster: Cluster) -> None:
     lease = ClusterLease(kube, namespace=NAMESPACE, service="adult", name="penstock-adult")
     kept = ConfigMapStore(kube, namespace=NAMESPACE, service="adult", identity="2-abc", lease=lease)
     journal = Journal(kept)
-    rollout = Rollout(
-        identity="2-abc",
-        service="adult",
-        router="kserve-knative",
-        url="http://adult",
-        candidate=2,
-        stable=1,
-        uri="models:/adult/2",
-        model="sha256:1",
-        decision="sha256:2",
-        started=datetime.now(UTC),
-        plan={},
-    )
     with lease.held():
-        journal.begin(rollout, reason="Approved.")
+        journal.begin(planned(service="adult", router="kserve-knative"), reason="Approved.")
         assert place().kind == "kserve-knative"
         journal.go("rollback", reason="Bad.")
         journal.go("done", reason="Back.")

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from cluster_emulator import Scripted, running
-from kserve_world import Driver, release, serve
+from kserve_world import Driver, Ending, KilledError, look_often, release, serve
 
 from penstock.cluster.client import INFERENCE_SERVICES, ForbiddenError
 from penstock.errors import LeaseLostError, ServiceError
-from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.backend import KserveService
 from penstock.rollout.backends.kserve.choice import ROUTERS, settled_kind
 from penstock.rollout.backends.kserve.inference import delete
@@ -21,80 +19,12 @@ from penstock.rollout.backends.kserve.state import ClusterState
 from penstock.rollout.router import Routing
 from penstock.rollout.spec import KserveSpec
 
-
-@pytest.fixture(autouse=True)
-def stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What MLflow says of an artifact is tested in test_kserve_release.py, on a real store.
-    monkeypatch.setattr(
-        storage.versions,
-        "artifacts_of",
-        lambda name, version, **_: f"s3://models/{name}/{version}",
-    )
-
-
-@pytest.fixture
-def driver() -> Iterator[Driver]:
-    """Of our own route."""
-    with running() as cluster:
-        yield Driver(cluster)
-
-
-@pytest.fixture(params=sorted(ROUTERS))
-def each(request: pytest.FixtureRequest) -> Iterator[Driver]:
-    """Of each router."""
-    with running() as cluster:
-        cluster.install_knative()
-        yield Driver(cluster, ROUTERS[request.param])
+pytestmark = pytest.mark.usefixtures("stored")
 
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look often, and be content with few answers: the emulator says at once how it is."""
-    for module in ("state_store", "inference"):
-        monkeypatch.setattr(f"penstock.rollout.backends.kserve.{module}.POLL", 0.01)
-    monkeypatch.setattr("penstock.rollout.backends.kserve.prober._SURE", 0.2)
-
-
-class KilledError(BaseException):
-    """A controller that is no more: nothing of it may act on this."""
-
-
-@dataclass
-class Ending:
-    """Ends a router at one of its writes, all but those of its lease.
-
-    Attributes:
-        router: The router.
-        left: Writes before that one.
-        how: `before`: it is killed and the write is not done; `after`: it is killed once it is;
-            `refused`: this write alone is refused; `forbidden`: this and all after it are.
-    """
-
-    router: KserveService
-    left: int
-    how: str
-    hit: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("create", "replace", "delete"):
-            kube = self.router.backend._kube
-            setattr(kube, name, self._ended(getattr(kube, name)))
-
-    def _ended(self, write: Callable[..., Any]) -> Callable[..., Any]:
-        def call(path: str, *given: Any, **more: Any) -> Any:
-            if "leases" in path:
-                return write(path, *given, **more)
-            self.left -= 1
-            if self.left >= 0 or (self.hit and self.how == "refused"):
-                return write(path, *given, **more)
-            first, self.hit = not self.hit, True
-            if self.how in ("refused", "forbidden"):
-                raise ForbiddenError("on purpose", where=path)
-            if self.how == "after" and first:
-                write(path, *given, **more)
-            raise KilledError
-
-        return call
+    look_often(monkeypatch)
 
 
 Action = Callable[[KserveService], Any]

@@ -5,30 +5,19 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from cluster_emulator import RUNTIME, Cluster, Fault, Scripted, running
-from kserve_world import BODIES, Driver, release, serve, until
+from cluster_emulator import Scripted, running
+from kserve_world import Driver, Ending, KilledError, release, serve
+from running_process import until
 
-from penstock.cluster.client import RefusedError
 from penstock.errors import InputError, ServiceError
-from penstock.records.rollout import HistogramBuckets
-from penstock.rollout.backends.kserve import storage
 from penstock.rollout.backends.kserve.backend import KserveService
 from penstock.rollout.backends.kserve.knative import KnativeBackend
 from penstock.rollout.router import Routing
 
-
-@pytest.fixture(autouse=True)
-def stored(monkeypatch: pytest.MonkeyPatch) -> None:
-    # What MLflow says of an artifact is tested in test_kserve_release.py, on a real store.
-    monkeypatch.setattr(
-        storage.versions,
-        "artifacts_of",
-        lambda name, version, **_: f"s3://models/{name}/{version}",
-    )
+pytestmark = pytest.mark.usefixtures("stored")
 
 
 @pytest.fixture
@@ -67,45 +56,25 @@ def never_served(driver: Driver, version: int) -> bool:
     )
 
 
-def test_a_rollout_from_first_to_promoted(driver: Driver) -> None:
+def test_one_inferenceservice_has_the_files_and_the_share_of_the_newest(driver: Driver) -> None:
     router = driver.router()
     with router.exclusive():
-        assert (router.stable, router.candidate) == (None, None)
-        router.open()
-        assert driver.ask() == {"none": 1}
-        address = router.deploy(release(1), timeout=10)
-        assert driver.at(address) == "1"
-        router.promote(1)
-        router.clean_up()
-        assert driver.ask(20) == {"1": 20}
+        serve(router, 1)
         assert served_by(driver) == ("s3://models/adult/1", None)
-
-        beside = router.deploy(release(2), timeout=10)
-        assert (router.stable, router.candidate) == (1, 2)
-        assert driver.at(beside) == "2"
-        assert driver.ask(50) == {"1": 50}
+        router.deploy(release(2), timeout=10)
         assert served_by(driver) == ("s3://models/adult/2", 0)
-        router.route(Routing())
-        router.set_weight(2, 30)
-        assert 60 < driver.ask(400)["2"] < 180
         router.promote(2)
-        assert driver.ask(50) == {"2": 50}
         router.clean_up()
         assert served_by(driver) == ("s3://models/adult/2", None)
-        assert driver.versions() == {"2"}
-        assert (router.stable, router.candidate) == (2, None)
         assert router.url == "http://adult.penstock.example.com"
     assert len(driver.cluster.knative.services["adult"].revisions) == 2
-    again = driver.router()
-    with again.exclusive():
-        assert (again.stable, again.state.previous and again.state.previous.version) == (2, 1)
 
 
 def test_what_is_written(driver: Driver) -> None:
     router = driver.router(replicas=2)
     with router.exclusive():
         serve(router, 1)
-        router.deploy(release(2, drill="errors"), timeout=10)
+        router.deploy(release(2, fault="errors"), timeout=10)
         router.route(Routing(mirror=0.5))
         router.set_weight(2, 20)
     found = driver.cluster.get("inferenceservices", "adult")
@@ -211,55 +180,23 @@ def test_a_promoted_version_is_taken_back(driver: Driver, clean: bool) -> None:
         assert served_by(driver) == ("s3://models/adult/1", None)
 
 
-def test_pairs_are_measured_in_the_shadow_phase_and_arms_in_steps(driver: Driver) -> None:
-    router = driver.router()
-    with router.exclusive():
-        serve(router, 1)
-        router.deploy(release(2), timeout=10)
-        driver.server(2).errors = 0.5
-        router.route(Routing(mirror=1.0, grids=HistogramBuckets()))
-        with router.replay(BODIES, rate=200):
-            until(lambda: router.observe().pairs.candidate.requests > 40)
-            seen = router.observe().pairs
-            assert seen.stable.requests == seen.candidate.requests
-            assert 0.2 < seen.candidate.server_errors / seen.candidate.requests < 0.8
-            assert seen.stable.server_errors == 0
-            router.route(Routing())
-            router.set_weight(2, 25)
-            until(lambda: sum(a.requests for a in router.observe().arms.values()) > 300)
-        arms = router.observe().arms
-        assert arms[2].server_errors > 5
-        assert arms[1].server_errors == 0
-
-
 @pytest.mark.parametrize(
-    ("ready", "reason", "match"),
+    ("reason", "match"),
     [
-        (False, "CrashLoopBackOff", "not become ready within 1 s: CrashLoopBackOff: it does not"),
-        (False, "InvalidImageName", "did not become ready: InvalidImageName: it does not start"),
-        (False, "", "did not become ready within 1 s: Revision adult-predictor-00002 is not ready"),
+        ("InvalidImageName", "did not become ready: InvalidImageName"),
+        ("", "Revision adult-predictor-00002 is not ready"),
     ],
 )
-def test_a_candidate_that_does_not_come_up_gets_nothing(
-    driver: Driver, ready: bool, reason: str, match: str
+def test_a_candidate_that_does_not_come_up_never_had_a_request(
+    driver: Driver, reason: str, match: str
 ) -> None:
     router = driver.router()
     with router.exclusive():
         serve(router, 1)
-        starts = driver.cluster.start
-
-        def start(name: str, predictor: dict[str, Any]) -> Any:
-            if "--version=1" in predictor["model"]["args"]:
-                return starts(name, predictor)
-            return Scripted("2", ready=ready, reason=reason)
-
-        driver.cluster.start = start
+        driver.break_start(2, reason=reason)
         with pytest.raises(ServiceError, match=match):
             router.deploy(release(2), timeout=1)
         assert served_by(driver) == ("s3://models/adult/1", None)
-        assert driver.versions() == {"1"}
-        assert driver.ask(10) == {"1": 10}
-        assert router.candidate is None
     assert never_served(driver, 2)
 
 
@@ -305,20 +242,6 @@ def test_a_revision_that_kserve_picks_wrongly_is_noticed(driver: Driver) -> None
         assert driver.ask(30) == {"2": 30}
 
 
-def test_a_change_is_waited_for(driver: Driver) -> None:
-    router = driver.router()
-    with router.exclusive():
-        serve(router, 1)
-        driver.cluster.lag = 1.0
-        router.deploy(release(2), timeout=10)
-        router.set_weight(2, 50)
-        assert driver.ask(100)["2"] > 20
-        router.rollback(2)
-        assert driver.ask(100) == {"1": 100}
-        router.clean_up()
-        assert driver.ask(100) == {"1": 100}
-
-
 @pytest.mark.parametrize("alter", ["deleted", "files", "share"])
 def test_what_others_alter_is_written_again(driver: Driver, alter: str) -> None:
     router = driver.router()
@@ -353,53 +276,6 @@ def test_what_others_delete_in_a_rollout_is_made_again(driver: Driver) -> None:
         assert driver.ask(20) == {"1": 20}
 
 
-def test_health_is_of_a_version_s_own_pods(driver: Driver) -> None:
-    router = driver.router()
-    with router.exclusive():
-        serve(router, 1)
-        router.deploy(release(2), timeout=10)
-        assert router.health(2).ready
-        driver.server(2).restarts = 1
-        assert (router.health(2).ready, router.health(2).restarts) == (True, 1)
-        assert (router.health(1).ready, router.health(1).restarts) == (True, 0)
-        assert "its log" in router.log(2)
-
-
-@pytest.mark.parametrize(
-    "fault",
-    [
-        Fault("PUT", "inferenceservices", 409, times=3),
-        Fault("PUT", "inferenceservices", 429, times=2, headers={"retry-after": "1"}),
-        Fault("GET", "inferenceservices", 500, times=2),
-        Fault("PUT", "inferenceservices", 0, times=1),
-        Fault("PUT", "configmaps", 409, times=3),
-        Fault("PUT", "configmaps", 0, times=1),
-    ],
-    ids=lambda fault: f"{fault.method} {fault.path} {fault.status}",
-)
-def test_an_api_server_that_fails_for_a_moment_is_asked_again(driver: Driver, fault: Fault) -> None:
-    router = driver.router()
-    with router.exclusive():
-        serve(router, 1)
-        driver.cluster.faults.append(fault)
-        router.deploy(release(2), timeout=10)
-        router.set_weight(2, 50)
-        assert not driver.cluster.faults
-        assert driver.ask(100)["2"] > 20
-    assert len(driver.cluster.knative.services["adult"].revisions) == 2
-
-
-def test_a_webhook_s_words_reach_the_user(driver: Driver) -> None:
-    router = driver.router()
-    with router.exclusive():
-        serve(router, 1)
-        driver.cluster.refusal = "the storageUri is not supported"
-        with pytest.raises(RefusedError, match=r"denied the request: the storageUri is not"):
-            router.deploy(release(2), timeout=5)
-        driver.cluster.refusal = ""
-        assert driver.ask(10) == {"1": 10}
-
-
 STEPS: list[Callable[[KserveService], Any]] = [
     lambda router: router.deploy(release(2), timeout=10),
     lambda router: router.set_weight(2, 40),
@@ -414,37 +290,6 @@ STEPS: list[Callable[[KserveService], Any]] = [
 ]
 
 
-class KilledError(BaseException):
-    """A controller that is no more: nothing of it may act on this."""
-
-
-@dataclass
-class Mortal:
-    """Lets a router write so often, all but its lease; with the last write it dies."""
-
-    router: KserveService
-    left: int
-
-    def __post_init__(self) -> None:
-        for name in ("create", "replace", "delete"):
-            kube = self.router.backend._kube
-            setattr(kube, name, self._counted(getattr(kube, name)))
-
-    def _counted(self, write: Callable[..., Any]) -> Callable[..., Any]:
-        def call(path: str, *given: Any) -> Any:
-            if "leases" in path:
-                return write(path, *given)
-            if not self.left:
-                raise KilledError
-            done = write(path, *given)
-            self.left -= 1
-            if not self.left:
-                raise KilledError
-            return done
-
-        return call
-
-
 def test_a_controller_that_dies_at_any_write_is_gone_on_from(driver: Driver) -> None:
     """Each write in turn is the last one of its controller; a new one does the action again."""
     first = driver.router()
@@ -454,7 +299,7 @@ def test_a_controller_that_dies_at_any_write_is_gone_on_from(driver: Driver) -> 
     while number < len(STEPS):
         router = driver.router()
         with router.exclusive():
-            Mortal(router, left=lives)
+            Ending(router, left=lives - 1, how="after")
             try:
                 STEPS[number](router)
                 number, lives = number + 1, 1
@@ -465,27 +310,6 @@ def test_a_controller_that_dies_at_any_write_is_gone_on_from(driver: Driver) -> 
     assert deaths >= 10
     assert served_by(driver) == ("s3://models/adult/1", None)
     assert driver.ask(30) == {"1": 30}
-
-
-@pytest.mark.parametrize(
-    ("break_it", "match"),
-    [
-        (lambda c: c.discovery.pop("/apis/serving.kserve.io/v1beta1"), "KServe is not installed"),
-        (lambda c: c.discovery.pop("/apis/serving.knative.dev/v1"), "Knative Serving is not inst"),
-        (lambda c: c.delete("servingruntimes", "penstock"), "there is no ServingRuntime penstock"),
-        (
-            lambda c: c.put("servingruntimes", RUNTIME),
-            "Knative refuses containers with a port named http and a lifecycle",
-        ),
-    ],
-)
-def test_what_a_cluster_lacks_is_named(
-    driver: Driver, break_it: Callable[[Cluster], Any], match: str
-) -> None:
-    break_it(driver.cluster)
-    with pytest.raises(ServiceError, match=match), driver.router().exclusive():
-        pass
-    assert driver.cluster.get("configmaps", "penstock-service-adult") is None
 
 
 def test_an_inferenceservice_of_somebody_else_is_left_alone(driver: Driver) -> None:

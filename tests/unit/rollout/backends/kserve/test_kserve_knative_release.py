@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster_emulator import GATEWAY
-from kserve_site import Site, site_in
+from kserve_site import Site
 
 from penstock.errors import InputError
-from penstock.records.release import Deployment
-from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout import control
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.target import target_of
@@ -24,14 +17,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve-knative")]
 
 
 @pytest.fixture(scope="module")
-def site(
-    tmp_path_factory: pytest.TempPathFactory,
-    models: Callable[..., Path],
-    instances: list[dict[str, Any]],
-) -> Iterator[Site]:
-    with site_in(tmp_path_factory.mktemp("knative"), models=models, instances=instances) as made:
-        made.in_knative("kserve")
-        yield made
+def site(site: Site) -> Site:
+    """The same with Knative and without a gateway."""
+    site.in_knative("kserve")
+    return site
 
 
 def _storage(site: Site) -> tuple[str, int | None]:
@@ -51,32 +40,10 @@ def _let_the_lease_run_out(site: Site) -> None:
 @pytest.mark.long
 def test_a_good_candidate_is_promoted_and_a_bad_one_leaves_the_good_files(site: Site) -> None:
     world = site.world
-    first = site.release(2)
-    one = first.candidate
-    assert (first.outcome, first.router) == ("promoted", "kserve-knative"), first.reason
-    assert site.ask() == str(one)
-    deployed = Deployment.read(world.outputs("2").deployment)
-    assert (deployed.router, deployed.url) == (
-        "kserve-knative",
-        "http://adult.penstock.example.com",
-    )
-
-    second = site.release(3)
-    two = second.candidate
-    assert second.outcome == "promoted", second.reason
-    phases = [move.phase for move in second.transitions]
-    assert phases == ["deploy", "shadow", "step", "step", "promote", "done"]
-    assert all(interval.candidate.replayed for interval in second.of_phase("step")[2:-1])
-    assert (site.ask(), world.champion()) == (str(two), two)
-    good = _storage(site)
-
-    third = site.release(4, drill="errors")
-    assert third.outcome == "rolled_back"
-    assert "server errors" in third.reason or "failed" in third.reason
-    assert (site.ask(), world.champion()) == (str(two), two)
-    assert world.tags(third.candidate)[ROLLED_BACK] == third.reason
-    assert _storage(site) == good
-    assert good[1] is None
+    second, _, (_, share) = site.good_then_bad("kserve-knative", kept=lambda: _storage(site))
+    one, two = second.stable, second.candidate
+    assert share is None
+    assert world.deployed(2).url == "http://adult.penstock.example.com"
 
     (found,) = control.status(site.place())
     assert any(f"version {two}: 100 %" in line for line in found.lines())
@@ -93,15 +60,8 @@ def test_a_killed_controller_s_rollout_is_gone_on_with_or_ended(site: Site, word
     site.has_served()
     before, good = site.ask(), _storage(site)
     depth = {"resume": 5, "abort": 6}[word]
-    script = site.write_script(depth, canary={"steps": [{"weight": 50, "hold": True}]})
-    controller = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 120
-    while not site.at("step"):
-        assert time.monotonic() < deadline
-        assert controller.poll() is None
-        time.sleep(0.2)
-    controller.kill()
-    controller.wait()
+    with site.held_in_a_step(depth):
+        pass
     _let_the_lease_run_out(site)
     # A gateway has come meanwhile, which a new service would get.
     site.cluster.put("gateways", GATEWAY)

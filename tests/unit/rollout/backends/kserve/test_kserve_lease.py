@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cluster_emulator import NAMESPACE, Cluster, running
-from kserve_world import until
+from running_process import until
 
 from penstock.cluster.client import Kube
 from penstock.errors import LeaseLostError, ServiceError

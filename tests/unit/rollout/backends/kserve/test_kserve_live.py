@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import contextlib
 import json
-import shutil
-import socket
-import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from kserve_site import Process, Site, site_in
-from kserve_world import until
+from kserve_site import Process, Site
+from needs import program
 from prometheus_server import Labels, SmallPrometheus, small_prometheus
+from running_process import RunningProcess, answers, free_port, until
 
 from penstock.records.rollout import ArmSummary, Rollout, total
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve-live")]
 
-PROMETHEUS = shutil.which("prometheus")
 LIVE: dict[str, Any] = {
     "traffic": {"source": "live"},
     "deadline": 300,
@@ -40,17 +37,6 @@ LIVE: dict[str, Any] = {
         "score_ks": 1,
     },
 }
-
-
-@pytest.fixture(scope="module")
-def site(
-    tmp_path_factory: pytest.TempPathFactory,
-    models: Callable[..., Path],
-    instances: list[dict[str, Any]],
-) -> Iterator[Site]:
-    home = tmp_path_factory.mktemp("live")
-    with site_in(home, models=models, instances=instances) as made:
-        yield made
 
 
 def targets(site: Site) -> dict[Labels, str]:
@@ -73,10 +59,8 @@ def small(site: Site) -> Iterator[SmallPrometheus]:
 @contextlib.contextmanager
 def real_prometheus(site: Site, folder: Path) -> Iterator[str]:
     """Yield the URL of one that scrapes what serves every second."""
-    assert PROMETHEUS is not None
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
+    prometheus = program("prometheus", package="prometheus")
+    port = free_port()
     config, listed, over = folder / "prometheus.yml", folder / "targets.json", threading.Event()
     files = {"files": [str(listed)], "refresh_interval": "1s"}
     job = {"job_name": "pods", "file_sd_configs": [files]}
@@ -93,28 +77,18 @@ def real_prometheus(site: Site, folder: Path) -> Iterator[str]:
             beside.write_text(json.dumps(groups))
             beside.replace(listed)
 
-    command = [PROMETHEUS, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
-    with (folder / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, f"--web.listen-address=127.0.0.1:{port}"], stdout=log, stderr=log
-        )
+    command = [prometheus, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]
+    command += [f"--web.listen-address=127.0.0.1:{port}"]
     url = f"http://127.0.0.1:{port}"
     thread = threading.Thread(target=keep)
-    thread.start()
-    try:
-        until(lambda: _ready(url), timeout=60)
-        yield url
-    finally:
-        over.set()
-        thread.join()
-        process.terminate()
-        process.wait(30)
-
-
-def _ready(url: str) -> bool:
-    with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(f"{url}/-/ready", trust_env=False).status_code == 200
-    return False
+    with RunningProcess(command, log=folder / "prometheus.log") as process:
+        thread.start()
+        try:
+            process.wait_until(lambda: answers(f"{url}/-/ready"), seconds=60)
+            yield url
+        finally:
+            over.set()
+            thread.join()
 
 
 def _reads(site: Site, url: str) -> None:
@@ -156,8 +130,6 @@ def counted(rollout: Rollout) -> tuple[ArmSummary, ArmSummary]:
 
 @pytest.mark.long
 def test_a_real_prometheus_leads_to_promotion_and_to_rollback(site: Site, tmp_path: Path) -> None:
-    if PROMETHEUS is None:
-        pytest.skip("NO REAL PROMETHEUS: `prometheus` is not on the PATH (Debian: prometheus)")
     with real_prometheus(site, tmp_path) as url:
         _reads(site, url)
         site.has_served()
@@ -176,7 +148,7 @@ def _promoted_and_rolled_back(site: Site, *, good: int, bad: int) -> None:
     with users_of(site) as answers:
         sound = site.release(good, canary=LIVE)
         answered = dict(answers)
-        faulty = site.release(bad, canary=LIVE | {"shadow": {"share": 0}}, drill="errors")
+        faulty = site.release(bad, canary=LIVE | {"shadow": {"share": 0}}, fault_injection="errors")
     assert sound.outcome == "promoted", sound.reason
     phases = [move.phase for move in sound.transitions]
     assert phases == ["deploy", "shadow", "step", "step", "promote", "done"]
@@ -216,7 +188,7 @@ def test_a_prometheus_that_falls_silent_holds_a_rollout_up_until_it_goes_back(
     plan = LIVE | {"shadow": {"share": 0}, "steps": [{"weight": 50, "max_wait": 25}]}
 
     def fall_silent() -> None:
-        until(lambda: _weight(site) == 50, timeout=120)
+        until(lambda: _weight(site) == 50, seconds=120)
         small.holding = True
 
     waiter = threading.Thread(target=fall_silent)

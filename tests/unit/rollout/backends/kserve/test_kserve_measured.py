@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from running_process import served, until
 
 from penstock.rollout.backends.kserve.measured import Measured, Steering
 from penstock.rollout.backends.kserve.prober import VERSION_HEADER
@@ -46,10 +45,8 @@ class _Answers(BaseHTTPRequestHandler):
 
 @pytest.fixture
 def gateway() -> Iterator[Gateway]:
-    with Gateway() as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+    with served(Gateway()) as server:
         yield server
-        server.shutdown()
 
 
 def test_rows_that_go_round_reach_both_versions_alike(gateway: Gateway) -> None:
@@ -58,9 +55,7 @@ def test_rows_that_go_round_reach_both_versions_alike(gateway: Gateway) -> None:
     headers = {1: {"x-arm": "1"}, 2: {"x-arm": "2"}}
     measured.steer(Steering(headers=headers, stable=1, candidate=2, weight=30))
     with measured.replay(ROWS, rate=2000):
-        deadline = time.monotonic() + 120
-        while gateway.asked["2"].total() < 600 and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(lambda: gateway.asked["2"].total() >= 600, seconds=120)
     seen = {version: measured.observe().arms[version].requests for version in (1, 2)}
     assert seen == {1: gateway.asked["1"].total(), 2: gateway.asked["2"].total()}
     # 30 % of about 2,000: six standard deviations to each side.

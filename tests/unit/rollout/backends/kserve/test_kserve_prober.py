@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from running_process import served
 
 from penstock.errors import ServiceError
 from penstock.rollout.backends.kserve.prober import VERSION_HEADER, Prober
@@ -36,15 +36,8 @@ def prober(version: Callable[[int], int], *, pause: float) -> Iterator[tuple[Pro
         def log_message(self, *_: object) -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield Prober(f"http://127.0.0.1:{server.server_port}", service="s"), answered
-        finally:
-            server.shutdown()
-            thread.join()
+    with served(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as server:
+        yield Prober(f"http://127.0.0.1:{server.server_port}", service="s"), answered
 
 
 @pytest.mark.parametrize(("percent", "answers"), [(0, 1), (100, 2)])

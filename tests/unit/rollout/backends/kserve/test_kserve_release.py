@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from kserve_site import Site, site_in
+from kserve_site import Site
 
 from penstock.errors import InputError, ServiceError
-from penstock.records.release import Deployment
-from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout import control
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.target import history, target_of
@@ -24,39 +17,13 @@ REPLAY = {"source": "replay"}
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve")]
 
 
-@pytest.fixture(scope="module")
-def site(
-    tmp_path_factory: pytest.TempPathFactory,
-    models: Callable[..., Path],
-    instances: list[dict[str, Any]],
-) -> Iterator[Site]:
-    with site_in(tmp_path_factory.mktemp("kserve"), models=models, instances=instances) as made:
-        yield made
-
-
 def test_a_good_candidate_is_promoted_and_a_bad_one_rolled_back(site: Site) -> None:
     world = site.world
-    first = site.release(2)
-    one = first.candidate
-    assert (first.outcome, first.router) == ("promoted", "kserve-gateway"), first.reason
-    assert site.ask() == str(one)
-    assert Deployment.read(world.outputs("2").deployment).router == "kserve-gateway"
-
-    second = site.release(3)
-    two = second.candidate
-    assert second.outcome == "promoted", second.reason
-    phases = [move.phase for move in second.transitions]
-    assert phases == ["deploy", "shadow", "step", "step", "promote", "done"]
-    assert all(interval.candidate.replayed for interval in second.of_phase("step")[2:-1])
-    assert (site.ask(), world.champion()) == (str(two), two)
-    assert set(site.cluster.servers) == {f"adult-v{two}"}
-
-    third = site.release(4, drill="errors")
-    assert third.outcome == "rolled_back"
-    assert "server errors" in third.reason or "failed" in third.reason
-    assert (site.ask(), world.champion()) == (str(two), two)
-    assert world.tags(third.candidate)[ROLLED_BACK] == third.reason
-    assert set(site.cluster.servers) == {f"adult-v{two}"}
+    second, third, serving = site.good_then_bad(
+        "kserve-gateway", kept=lambda: set(site.cluster.servers)
+    )
+    one, two = second.stable, second.candidate
+    assert serving == {f"adult-v{two}"}
 
     # What was read from the cluster is what the release returned.
     kept = [journal.rollout for journal in history(site.place())][-2:]
@@ -78,7 +45,7 @@ def test_a_candidate_that_crashes_is_rolled_back(site: Site) -> None:
     site.has_served()
     before = site.ask()
     canary = {"shadow": {"min_pairs": 10**6, "max_wait": 300}}
-    rollout = site.release(5, drill="crash-later", canary=canary)
+    rollout = site.release(5, fault_injection="crash-later", canary=canary)
     assert rollout.outcome == "rolled_back"
     assert "server died" in rollout.reason or "failed" in rollout.reason, rollout.reason
     assert site.ask() == before
@@ -87,17 +54,9 @@ def test_a_candidate_that_crashes_is_rolled_back(site: Site) -> None:
 @pytest.mark.long
 def test_a_killed_controller_is_resumed_from_elsewhere(site: Site) -> None:
     site.has_served()
-    script = site.write_script(3, canary={"steps": [{"weight": 50, "hold": True}]})
-    controller = subprocess.Popen([sys.executable, "-c", script])
-    deadline = time.monotonic() + 120
-    while not site.at("step"):
-        assert time.monotonic() < deadline
-        assert controller.poll() is None
-        time.sleep(0.2)
-    assert control.approve(site.place()).endswith("beyond 50 %")
-    assert site.place().driven()
-    controller.kill()
-    controller.wait()
+    with site.held_in_a_step(3):
+        assert control.approve(site.place()).endswith("beyond 50 %")
+        assert site.place().driven()
     resumed = control.resume(site.place())
     assert resumed.outcome == "promoted", resumed.reason
     assert not site.place().driven()

@@ -6,18 +6,19 @@ import base64
 import gzip
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
 from cluster_emulator import NAMESPACE, Cluster, Fault, running
+from kserve_world import planned
 
 from penstock.cluster import client as kube
 from penstock.cluster.client import Kube, RefusedError
 from penstock.errors import LeaseLostError, ServiceError, UnrecordedError
-from penstock.records.rollout import Interval, Rollout
+from penstock.records.rollout import Interval
 from penstock.rollout.backends.kserve.lease import ClusterLease
 from penstock.rollout.backends.kserve.store import ConfigMapStore
 from penstock.rollout.journal import Journal
@@ -65,22 +66,6 @@ def every(cluster: Cluster, lease: ClusterLease, service: str = "s") -> list[Con
     return ConfigMapStore.all_of(kube, namespace=NAMESPACE, service=service, lease=lease)
 
 
-def planned(identity: str = "2-abc") -> Rollout:
-    return Rollout(
-        identity=identity,
-        service="s",
-        router="kserve-gateway",
-        url="http://s",
-        candidate=2,
-        stable=1,
-        uri="models:/s/2",
-        model="sha256:1",
-        decision="sha256:2",
-        started=datetime.now(UTC),
-        plan={},
-    )
-
-
 def begun(cluster: Cluster, lease: ClusterLease, identity: str = "2-abc") -> Journal:
     journal = Journal(store(cluster, lease, identity))
     journal.begin(planned(identity), reason="Approved.")
@@ -119,17 +104,17 @@ def test_evidence_waits_for_the_next_transition(cluster: Cluster, lease: Cluster
 def test_notes_of_others_are_kept(cluster: Cluster, lease: ClusterLease) -> None:
     journal = begun(cluster, lease)
     Journal(store(cluster)).approve(0, by="ada")
-    Journal(store(cluster)).ask_to_abort("enough")
-    Journal(store(cluster)).ask_to_abort("enough of it")
+    Journal(store(cluster)).request_abort("enough")
+    Journal(store(cluster)).request_abort("enough of it")
     journal.go("shadow", reason="Ready.")
-    assert (journal.approval_of(0), journal.abort_asked) == ("ada", "enough of it")
+    assert (journal.approval_of(0), journal.abort_requested) == ("ada", "enough of it")
     assert journal.approval_of(1) is None
 
 
 def test_a_look_for_a_note_reads_no_journal(cluster: Cluster, lease: ClusterLease) -> None:
     journal = begun(cluster, lease)
     del cluster.calls[:]
-    assert journal.abort_asked is None
+    assert journal.abort_requested is None
     (call,) = [path for _, path in cluster.calls if "configmaps" in path]
     assert call.endswith("/penstock-note-s-2-abc-abort")
 
@@ -250,7 +235,7 @@ def test_the_history_is_listed_without_reading_it(cluster: Cluster, lease: Clust
         journal.go("rollback", reason="Bad.")
         if identity != "3-ccc":
             journal.go("done", reason="Back.")
-    journal.ask_to_abort("a note is no rollout")
+    journal.request_abort("a note is no rollout")
     del cluster.calls[:]
     found = every(cluster, lease)
     listed = [(each.name, each.number, each.ended) for each in found]
@@ -356,8 +341,7 @@ def _certificate() -> str:
 
 def test_tokens_are_asked_for_again_at_each_request(cluster: Cluster) -> None:
     tokens = iter(["Bearer one", "Bearer two"])
-    seen: Callable[[], str | None] = lambda: next(tokens)  # noqa: E731
-    asked = Kube(cluster.url, token=seen)
+    asked = Kube(cluster.url, token=tokens.__next__)
     for _ in range(2):
         asked.get("/api/v1/namespaces/penstock/configmaps/x")
     assert cluster.tokens[-2:] == ["Bearer one", "Bearer two"]

@@ -466,7 +466,7 @@ def test_the_token_is_read_anew_and_a_file_that_is_missing_is_named(
         desk.scraped()
         assert desk.prometheus.authorizations[-1] == f"Bearer {text}"
     desk.reader(ca_file=str(tmp_path / "none.pem")).steer(steering())
-    assert "a file to speak to it with cannot be read" in desk.seen().blind
+    assert "a file for its connection cannot be read" in desk.seen().blind
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import os
 import signal
@@ -16,7 +18,8 @@ from typing import Any
 
 import psutil
 import pytest
-from router_parts import clocks_set, until
+from router_parts import clocks_set
+from running_process import until
 
 from penstock.common import files
 from penstock.errors import InputError, LeaseLostError, ServiceError
@@ -120,10 +123,26 @@ def test_a_killed_controller_is_taken_over_from_at_once(home: Path) -> None:
         assert time.monotonic() - started < SECONDS
 
 
+def stop_between_actions(holding: subprocess.Popen[str], home: Path) -> None:
+    """Stop it while it holds no lock, as it does for a moment whenever it renews the lease."""
+
+    def stopped() -> bool:
+        holding.send_signal(signal.SIGSTOP)
+        until(lambda: psutil.Process(holding.pid).status() == psutil.STATUS_STOPPED)
+        lock = ServiceFolder(home, "adult").path / "lock"
+        with contextlib.suppress(BlockingIOError), lock.open() as stream:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        holding.send_signal(signal.SIGCONT)
+        return False
+
+    until(stopped)
+
+
 def test_a_stopped_controller_that_wakes_up_does_not_act(home: Path) -> None:
     with controller(home) as holding:
         assert told(holding, "before") == "done"
-        holding.send_signal(signal.SIGSTOP)
+        stop_between_actions(holding, home)
         second = router(home)
         with pytest.raises(ServiceError, match=f"process {holding.pid}"):
             second.exclusive().__enter__()
