@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -59,12 +60,13 @@ def move(
     event: str,
     actor: Actor,
     expect: Expected,
+    facts: Mapping[str, object],
 ) -> None:
     """Move the alias; see `champion.set_champion`. The version must exist."""
     for attempt in range(_ATTEMPTS):
         # Two controllers that both withdrew must not collide again.
         time.sleep(attempt * random.uniform(0.05, 0.3))  # noqa: S311
-        if _attempt(store, name, version, event=event, actor=actor, expect=expect):
+        if _attempt(store, name, version, event=event, actor=actor, expect=expect, facts=facts):
             return
     raise ServiceError(
         "another controller is moving the champion",
@@ -87,7 +89,14 @@ def rollback_target(model: Any) -> tuple[int | None, bool]:
 
 
 def _attempt(
-    store: MlflowClient, name: str, version: int, *, event: str, actor: Actor, expect: Expected
+    store: MlflowClient,
+    name: str,
+    version: int,
+    *,
+    event: str,
+    actor: Actor,
+    expect: Expected,
+    facts: Mapping[str, object],
 ) -> bool:
     """Return whether the alias is set; False: another controller is moving it."""
     state = _wait_for_others(store, name, version)
@@ -97,7 +106,7 @@ def _attempt(
         return True
     _require_expected(state, name, version, expect=expect, problem=problem)
     started = time.monotonic()
-    facts = {VERSION: version, BEFORE: state.champion}
+    facts = {VERSION: version, BEFORE: state.champion, **facts}
     uri = f"models:/{name}/{version}"
     begun = audit.record(
         store, name, event=event, uri=uri, actor=actor, facts=facts, there=state.log

@@ -23,11 +23,13 @@ class Champion:
         version: The version that carries the alias; None: none does.
         problem: Why the alias is not trusted: it was moved or removed by hand. Empty: it is.
         note: What a reader should know although it is no problem.
+        rollout: The rollout that promoted it; empty: the log does not say.
     """
 
     version: Version | None
     problem: str = ""
     note: str = ""
+    rollout: str = ""
 
     def require_recorded(self, name: str) -> Version | None:
         """Return the champion, None where there is none, if the log agrees with the alias.
@@ -56,12 +58,12 @@ def checked_champion(name: str, *, tracking_uri: str) -> Champion:
             return Champion(None)
         number = model.aliases.get(versions.CHAMPION)
         version = None if number is None else versions.version_of(store, name, int(number))
+    log, alias = audit.read(model.tags), None if version is None else version.version
     found = champion_history.status_of(
-        audit.read(model.tags),
-        alias=None if version is None else version.version,
-        kept=version is not None and versions.EVIDENCE_DIGEST in version.tags,
+        log, alias=alias, kept=version is not None and versions.EVIDENCE_DIGEST in version.tags
     )
-    return Champion(version, found.problem, found.note)
+    rollout = champion_history.moved_by(log, alias=alias)
+    return Champion(version, found.problem, found.note, rollout)
 
 
 def fetch_champion(name: str, *, tracking_uri: str, destination: Path) -> Compared | None:
@@ -138,6 +140,7 @@ def set_champion(
     event: str = "champion moved",
     actor: Actor = Actor(name="not stated"),
     expect: int | Literal["any"] | None = "any",
+    rollout: str = "",
 ) -> None:
     """Move the alias `champion` to `version`, and `previous` to where a rollback would go then.
 
@@ -153,6 +156,7 @@ def set_champion(
         actor: Who did it, and why.
         expect: Move it only if it names this version now, None: no version, or `version` already,
             and the log agrees; "any": whatever it names.
+        rollout: The rollout that moves it; empty: none does.
 
     Raises:
         IntegrityError: If the alias names another version than `expect`, was moved by hand, or
@@ -163,7 +167,10 @@ def set_champion(
     store = tracking.client(tracking_uri)
     with versions.answers(tracking_uri):
         versions.version_of(store, name, version)
-        _champion_move.move(store, name, version, event=event, actor=actor, expect=expect)
+        facts = {champion_history.ROLLOUT: rollout} if rollout else {}
+        _champion_move.move(
+            store, name, version, event=event, actor=actor, expect=expect, facts=facts
+        )
 
 
 def _lost(cause: BaseException | None) -> bool:

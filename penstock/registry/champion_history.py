@@ -19,6 +19,9 @@ there. An entry is written before the alias moves, and a second one once it has.
 WITHDRAWN = "withdrawn"
 """Fact of an entry that takes a begun move back: the digest of the entry that began it."""
 
+ROLLOUT = "identity"
+"""Fact of an entry that begins a move: the rollout that makes it. Earlier releases did not say."""
+
 PROMOTED = "promoted"
 
 _REMEDY = "penstock audit --champion VERSION --reason TEXT"
@@ -119,6 +122,16 @@ def status_of(log: AuditLog, *, alias: int | None, kept: bool) -> ChampionStatus
         f"the alias champion points to version {alias}, but by the audit log version "
         f"{last.version} became the champion on {_when(last.entry)}: {why}",
     )
+
+
+def moved_by(log: AuditLog, *, alias: int | None) -> str:
+    """Return the rollout that made the present champion what it is; empty: the log does not say."""
+    for move in reversed(moves(log)):
+        if move.version != alias:
+            break
+        if ROLLOUT in move.entry.facts:
+            return str(move.entry.facts[ROLLOUT])
+    return ""
 
 
 def champions(log: AuditLog, *, alias: int | None = None) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from penstock.records.rollout import Order, ReturnOrder, Rollout
 from penstock.registry import admission, audit, binding, versions
 from penstock.registry.admission import Admission
 from penstock.registry.audit import Actor
-from penstock.registry.champion import checked_champion, set_champion
+from penstock.registry.champion import Champion, checked_champion, set_champion
 from penstock.rollout import smoke
 from penstock.rollout.ending import Actions, give_up
 from penstock.rollout.engine import Controller
@@ -110,13 +110,13 @@ def actions_of(journal: Journal, order: Order | ReturnOrder | None) -> Actions:
         )
     return Actions(
         require_admitted=_release_admission(rollout, order) if order else lambda: None,
-        promoted=lambda: promote(order, reason=journal.rollout.last.reason) if order else None,
+        promoted=lambda: _promoted(journal.rollout, order) if order else None,
         is_champion=lambda: _is_champion(rollout, tracking_uri=store),
         rolled_back=lambda reason: _tell(journal.rollout, reason, tracking_uri=store),
     )
 
 
-def promote(order: Order, *, reason: str) -> None:
+def promote(order: Order, *, reason: str, rollout: str = "") -> None:
     """Make an ordered version the champion, if the champion is the one it was compared with."""
     registration, decision = order.registration, order.decision
     set_champion(
@@ -126,6 +126,7 @@ def promote(order: Order, *, reason: str) -> None:
         event="promoted",
         actor=canary_actor(order, reason),
         expect=binding.compared_with(decision),
+        rollout=rollout,
     )
 
 
@@ -220,10 +221,25 @@ def _champion_again(rollout: Rollout, order: ReturnOrder) -> None:
         versions.tag(order.service, before, tags, tracking_uri=store)
 
 
+def _promoted(rollout: Rollout, order: Order) -> None:
+    promote(order, reason=rollout.last.reason, rollout=rollout.identity)
+
+
 def _is_champion(rollout: Rollout, *, tracking_uri: str) -> bool:
+    return _champion_of(rollout, tracking_uri=tracking_uri) is not None
+
+
+def _left_champion(rollout: Rollout, *, tracking_uri: str) -> bool:
+    """Return whether it made its candidate the champion, and not the rollout of another service."""
+    found = _champion_of(rollout, tracking_uri=tracking_uri)
+    return found is not None and found.rollout in ("", rollout.identity)
+
+
+def _champion_of(rollout: Rollout, *, tracking_uri: str) -> Champion | None:
+    """Return the champion if it is the candidate, and None otherwise."""
     found = checked_champion(rollout.service, tracking_uri=tracking_uri)
     champion = None if found.problem or not found.version else found.version.version
-    return champion == rollout.candidate
+    return found if champion == rollout.candidate else None
 
 
 def _tell(rollout: Rollout, reason: str, *, tracking_uri: str) -> None:
@@ -236,7 +252,7 @@ def _tell(rollout: Rollout, reason: str, *, tracking_uri: str) -> None:
         return
     before = rollout.stable if rollout.champion is None else rollout.champion
     promoted = any(each.phase == "promote" for each in rollout.transitions)
-    if promoted and before is not None and _is_champion(rollout, tracking_uri=tracking_uri):
+    if promoted and before is not None and _left_champion(rollout, tracking_uri=tracking_uri):
         set_champion(
             name,
             before,

@@ -386,7 +386,10 @@ def end_at_effects(trials: Callable[[str], Trial], name: str, fault: Fault) -> N
     for at in range(first, count + 1, every):
         trial = trials(story.store)
         story.before(trial)
-        ending = run(lambda trial=trial: story.command(trial), fault, at=at, below=[trial.home])
+        # Four steps of an abort ask a cluster that does not answer, each for half a minute.
+        ending = run(
+            lambda trial=trial: story.command(trial), fault, at=at, below=[trial.home], seconds=300
+        )
         try:
             goes_on(trial, story, ending)
         except BaseException:

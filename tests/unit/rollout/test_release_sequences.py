@@ -285,6 +285,20 @@ def test_a_decision_on_a_champion_that_was_followed_by_another_home_is_stale(wor
     world.settle()
 
 
+@pytest.mark.parametrize("at", [9, 11, 16])
+def test_a_champion_that_another_home_promoted_is_not_taken_back(world: World, at: int) -> None:
+    """The registry was gone when the rollout of the same version here came to its promotion."""
+    released(world)
+    version = registered(world)
+    meanwhile = {0: lambda: world.deploy(version, home=1)}
+    assert (
+        world.deploy(version, fault=Fault("cut off", at), meanwhile=meanwhile).outcome != "promoted"
+    )
+    assert world.oracle.champion == version
+    world.check()
+    world.settle()
+
+
 @pytest.mark.parametrize("ahead", [-5, 5])
 def test_a_clock_hours_away_neither_forges_nor_hinders(folder: Path, ahead: int) -> None:
     world = World(folder, clocks=(0, ahead))
