@@ -138,7 +138,8 @@ def _fill_sqlite(path: Path, rows: list[Any]) -> None:
 @contextlib.contextmanager
 def _postgresql(table: Path) -> Iterator[str]:
     """Yield the address of a server that holds the table, empty where none is installed."""
-    sys.path.append(str(Path(__file__).parent.parent / "tests" / "unit" / "data" / "sql"))
+    tests = Path(__file__).parent.parent / "tests"
+    sys.path += [str(tests), str(tests / "unit" / "data" / "sql")]
     from urllib.parse import quote
 
     import postgresql_server as server
