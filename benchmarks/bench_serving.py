@@ -31,7 +31,7 @@ from serving_report import (
     SHAPES,
     conclude,
     print_model,
-    print_splitter,
+    print_proxy,
     print_starts,
     print_versions,
 )
@@ -62,7 +62,7 @@ QUESTION = (
 )
 
 
-PARTS = ("load", "starts", "splitter")
+PARTS = ("load", "starts", "proxy")
 
 
 def main() -> int:
@@ -81,9 +81,9 @@ def main() -> int:
         if "starts" in options.parts:
             bench.cold_starts(one, times=options.starts)
             print_starts(figures["cold_start"])
-        if "splitter" in options.parts:
-            bench.splitter(one)
-            print_splitter(figures["splitter"])
+        if "proxy" in options.parts:
+            bench.proxy(one)
+            print_proxy(figures["proxy"])
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
     return report(
@@ -237,7 +237,7 @@ class Bench:
             "servers": {name: each for name, each in taken.items() if name not in problems},
         }
 
-    def splitter(self, family: str) -> None:
+    def proxy(self, family: str) -> None:
         """Ask one server directly and through the local proxy, in turn."""
         from penstock.rollout.backends.local import services
         from penstock.rollout.backends.local.backend import local_service
@@ -256,9 +256,9 @@ class Bench:
             with router.exclusive():
                 direct = router.deploy(release, timeout=120)
                 router.promote(1)
-            self._report["splitter"] = self._compare(direct.url, router.url)
+            self._report["proxy"] = self._compare(direct.url, router.url)
         except (PenstockError, ServerError) as error:
-            self._report["splitter"] = {"problem": str(error)}
+            self._report["proxy"] = {"problem": str(error)}
         finally:
             services.stop(home)
 

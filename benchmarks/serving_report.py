@@ -16,7 +16,7 @@ SHAPES = ((1, 1), (1, 8), (100, 1), (100, 8))
 LINEAR_CPU, TREE_CPU = 1 / 2, 1 / 4
 ROWS_RATIO = 2.0
 COLD_RATIO = 1 / 2
-SPLITTER_MS = 1.0
+PROXY_MS = 1.0
 
 
 def conclude(figures: dict[str, Any]) -> list[Target]:
@@ -26,9 +26,9 @@ def conclude(figures: dict[str, Any]) -> list[Target]:
         targets += _of_model(family, found)
     if "cold_start" in figures:
         targets += _of_starts(figures["cold_start"]["servers"])
-    if "splitter" in figures:
-        added = figures["splitter"].get("added_p50_ms", math.nan)
-        targets.append(Target("splitter: added p50", added, SPLITTER_MS, "ms"))
+    if "proxy" in figures:
+        added = figures["proxy"].get("added_p50_ms", math.nan)
+        targets.append(Target("proxy: added p50", added, PROXY_MS, "ms"))
     return targets
 
 
@@ -145,10 +145,10 @@ def print_starts(found: dict[str, Any]) -> None:
         )
 
 
-def print_splitter(found: dict[str, Any]) -> None:
+def print_proxy(found: dict[str, Any]) -> None:
     """Print what the local proxy adds."""
     if "problem" in found:
-        print(f"\nsplitter: !!! NO FIGURES: {found['problem']}\n")
+        print(f"\nproxy: !!! NO FIGURES: {found['problem']}\n")
         return
     direct, proxy = found["direct"], found["proxy"]
     print(
