@@ -33,7 +33,7 @@ class Watched:
         captures: Where its captured rows are; empty: nowhere.
         model: What it takes and gives.
         reference: How the columns of the rows that it learned from are distributed.
-        known: What it was worth on the holdout.
+        known: Its performance on the holdout.
         counted: The proxy's own counters, as they stand.
         missing: What cannot be watched, and why, one sentence each.
         problem: Why nothing can be watched at all; empty: something can.
@@ -66,7 +66,7 @@ def watched_here(
         home: The project's home.
         service: The service.
         captures: Where captured rows are; empty: where the version's server writes them.
-        known_of: Returns what the registry keeps of a version's worth, None where that is nothing.
+        known_of: Returns what the registry keeps of a version; None: nothing.
         require: Whether it is missed where it is not there.
     """
     from penstock.rollout.backends.local.state import ServiceFolder
@@ -123,7 +123,7 @@ def reading_here(home: Path, service: str) -> Reading | None:
 
 
 def registry_of(service: str, *, tracking_uri: Callable[[], str]) -> Callable[[int], Known | None]:
-    """Return a function that fetches what the registry keeps of a version's worth.
+    """Return a function that fetches what the registry keeps of a version's performance.
 
     Args:
         service: The registered model.
@@ -217,7 +217,9 @@ def _known(
     try:
         fetched = known_of(version)
     except PenstockError as error:
-        missing.append(f"What version {version} was worth on the holdout cannot be read: {error}")
+        missing.append(
+            f"The performance of version {version} on the holdout cannot be read: {error}"
+        )
         return None
     if fetched is None:
         missing.append(

@@ -148,7 +148,7 @@ def _tests(state: MonitorState) -> Iterator[Metric]:
 def _performance(state: MonitorState) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
-    seen, labelled = state.last.performance if state.last else None, state.worth
+    seen, labelled = state.last.performance if state.last else None, state.labelled_performance
     figures: dict[str, tuple[str, Estimate | None]] = {
         "penstock_monitor_estimated": ("Without labels", seen.estimated if seen else None),
         "penstock_monitor_realized": ("With labels", labelled.realized if labelled else None),

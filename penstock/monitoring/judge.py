@@ -19,8 +19,8 @@ from penstock.monitoring.actions import suggestion
 from penstock.monitoring.sight import Sight, sight_of
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.records.monitoring import (
+    PERFORMANCE_KINDS,
     QUALITY,
-    WORTH,
     Alarm,
     Cause,
     Detected,
@@ -42,8 +42,8 @@ _OF_A_COLUMN = 3
 _PART = math.log(0.05)
 """A signal that has this share of all evidence is named."""
 
-Group = Literal["data", "worth"]
-"""Signals of the data, and those of what the predictions are worth."""
+Group = Literal["data", "performance"]
+"""Signals of the data, and those of the performance."""
 
 
 def judge(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Verdict:
@@ -133,7 +133,7 @@ class _Case:
     @cached_property
     def loss(self) -> Alarm | None:
         """The alarm on the loss of labelled rows."""
-        return self._alarm("worth", self.before.loss if self.before else None)
+        return self._alarm("performance", self.before.loss if self.before else None)
 
     @property
     def alarms(self) -> tuple[Alarm, ...]:
@@ -141,11 +141,13 @@ class _Case:
 
     @property
     def labelled(self) -> Performance | None:
-        """What the predictions were worth when labels came last."""
+        """The performance when labels came last."""
         seen = self.looked.performance
         if seen is not None and seen.realized is not None:
             return seen
-        return self.state.worth if self.state.version == self.looked.version else None
+        return (
+            self.state.labelled_performance if self.state.version == self.looked.version else None
+        )
 
     @cached_property
     def worse(self) -> bool:
@@ -235,7 +237,7 @@ class _Case:
         """Return whether all that an alarm named lies well within its tolerance again."""
         looked, spec = self.looked, self.spec
         seen, found = looked.performance, looked.drift
-        if group == "worth" and seen is not None and seen.realized is not None:
+        if group == "performance" and seen is not None and seen.realized is not None:
             enough = seen.labels >= spec.min_rows
             return enough and seen.within(seen.realized, spec.recovered)
         if found is None or looked.rows < spec.min_rows:
@@ -256,7 +258,7 @@ def _guilty(found: Detected, group: Group) -> tuple[SignalFigure, ...]:
     return _named(
         one
         for one in found.signals
-        if one.log_evidence >= least and (one.kind in WORTH) == (group == "worth")
+        if one.log_evidence >= least and (one.kind in PERFORMANCE_KINDS) == (group == "performance")
     )
 
 

@@ -11,7 +11,7 @@ from penstock.monitoring.answered import Answered
 from penstock.monitoring.collect import Watched, figures_since
 from penstock.monitoring.evidence import weigh
 from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.worth import worth
+from penstock.monitoring.window_performance import window_performance
 from penstock.records.monitoring import Looked, MonitorState, Progress, Verdict
 
 
@@ -72,7 +72,7 @@ def observe(
     )
     value = None
     if watched.known is not None:
-        value = worth(
+        value = window_performance(
             rows.table,
             labels,
             known=watched.known,

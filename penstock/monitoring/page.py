@@ -132,17 +132,17 @@ def _change_row(one: SignalFigure, *, first: bool) -> list[str | Cell]:
 
 
 def _performance(state: MonitorState, windows: Sequence[Looked]) -> Section:
-    seen = (state.last.performance if state.last else None) or state.worth
-    said = words.effect(seen, state.worth, when=state.labelled)
+    seen = (state.last.performance if state.last else None) or state.labelled_performance
+    said = words.effect(seen, state.labelled_performance, when=state.labelled)
     if not said:
         said = ["The performance is not watched: nothing says what it was on the holdout."]
     body = "".join(map(paragraph, said))
     if seen is not None:
-        body += _worth_picture(windows, seen.metric, known=seen.reference, width=seen.tolerance)
+        body += _over_time(windows, seen.metric, known=seen.reference, width=seen.tolerance)
     return Section("Effect on performance", body)
 
 
-def _worth_picture(
+def _over_time(
     windows: Sequence[Looked], metric: str, *, known: Estimate | None, width: float
 ) -> str:
     judged = [one for one in windows if one.performance and one.performance.metric == metric]
@@ -331,7 +331,7 @@ def _seen(state: MonitorState, windows: Sequence[Looked]) -> Section:
             f"{one.rows:,}",
             f"{one.lost:,}",
             f"{one.performance.labels:,}" if one.performance else "-",
-            _worth(one),
+            _performance_text(one),
         ]
         for one in reversed(windows[-20:])
     ]
@@ -339,7 +339,7 @@ def _seen(state: MonitorState, windows: Sequence[Looked]) -> Section:
     return Section("What was seen", body + table(headers, rows, numeric=(1, 2, 3)))
 
 
-def _worth(looked: Looked) -> str:
+def _performance_text(looked: Looked) -> str:
     seen = looked.performance
     if seen is None:
         return "-"

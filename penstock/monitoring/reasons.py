@@ -35,7 +35,7 @@ class Grounds:
         failing: Limits on the operation that are broken.
         sight: What cannot be seen.
         suspicious: Whether anything is seen that is no alarm, and not nothing either.
-        labelled: What the predictions were worth when labels came last; None: none ever did.
+        labelled: The performance when labels came last; None: none ever did.
         again: Whether training again may be advised.
     """
 
@@ -72,7 +72,7 @@ class Grounds:
         """Return why, in sentences, the weightiest first."""
         said = list(self.sight.dark)
         said += self.failing
-        said += self._worth()
+        said += self._performance()
         said += self._changes()
         said += [one for one in (*self.sight.dim, *self.sight.waiting) if one not in said]
         if not said:
@@ -85,7 +85,9 @@ class Grounds:
     def advice(self) -> list[str]:
         """Return what a person should do."""
         if self.kind == "blind":
-            return ["Mend what cannot be seen: until then nobody knows what the model is worth."]
+            return [
+                "Mend what cannot be seen: until then the performance of the model is not known."
+            ]
         if self.cause == "data quality":
             names = named(self.drift).removeprefix(": ")
             return [
@@ -102,7 +104,7 @@ class Grounds:
             return [f"See whether the change is meant to last.{again}{labels}"]
         return []
 
-    def _worth(self) -> Iterator[str]:
+    def _performance(self) -> Iterator[str]:
         found, seen = self.labelled, self.looked.performance
         if found and found.realized and (self.loss or found.worse(found.realized)):
             alarm = f"; alarm at {words.moment(self.loss.time)}" if self.loss else ""

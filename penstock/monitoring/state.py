@@ -268,9 +268,9 @@ def following(
         ),
     }
     if looked.performance is not None and looked.performance.realized is not None:
-        changes["worth"] = looked.performance
+        changes["labelled_performance"] = looked.performance
     elif not same:
-        changes["worth"] = None
+        changes["labelled_performance"] = None
     if looked.rows:
         changes["last"] = looked.model_copy(update={"counts": None, "progress": Progress()})
     elif not same:

@@ -87,7 +87,7 @@ def change(figure: SignalFigure) -> str:
 def effect(
     performance: Performance | None, labelled: Performance | None, *, when: datetime | None
 ) -> list[str]:
-    """Return what the model is worth: estimated, and with labels.
+    """Return the performance: estimated, and with labels.
 
     Args:
         performance: Of the last look that had rows.

@@ -22,8 +22,8 @@ ALARMS: tuple[VerdictKind, ...] = ("drifted", "degraded", "blind")
 QUALITY = ("missing", "unseen", "volume")
 """Kinds of signals that tell of a fault of the source rather than of a changed world."""
 
-WORTH = ("loss", "kpi")
-"""Kinds of signals that tell what the predictions are worth; the others tell of the data."""
+PERFORMANCE_KINDS = ("loss", "kpi")
+"""Kinds of signals of the performance; the others are of the data."""
 
 
 class SignalFigure(Value):
@@ -91,7 +91,7 @@ class ColumnDistance(Value):
 
 
 class Performance(Value):
-    """What the model was worth in a window, before and after its labels."""
+    """The performance in a window, before and after its labels."""
 
     metric: str
     higher_is_better: bool
@@ -357,7 +357,7 @@ class MonitorState(Record):
     time: datetime | None = Field(default=None, description="Of that look")
     judged: datetime | None = Field(default=None, description="Time of the last look that had rows")
     labelled: datetime | None = Field(default=None, description="Of the last one that had labels")
-    worth: Performance | None = Field(
+    labelled_performance: Performance | None = Field(
         default=None, description="Of the last look that had labels, as they were seen then"
     )
     seen: int = Field(default=0, description="Rows of the version that have been seen")

@@ -1,4 +1,4 @@
-"""What the predictions of a look are worth: estimated at once, and measured as labels come."""
+"""Performance in the window of a look: estimated at once, and measured as labels come."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Worth:
+class WindowPerformance:
     """What was found.
 
     Attributes:
@@ -52,7 +52,7 @@ class Worth:
     notes: tuple[str, ...]
 
 
-def worth(
+def window_performance(
     table: pa.Table,
     labels: pa.Table,
     *,
@@ -61,8 +61,8 @@ def worth(
     answered: Answered,
     number: int,
     taught: dict[str, Any] | None,
-) -> Worth:
-    """Return what the predictions of a look are worth.
+) -> WindowPerformance:
+    """Return the performance in the window of a look.
 
     Args:
         table: Its rows, as `read_window` returns them.
@@ -102,7 +102,7 @@ def worth(
     if isinstance(guess, Estimated) and guess.note:
         notes.append(guess.note)
     bias = Bias.of(baseline, inputs=inputs_of(table))
-    return Worth(
+    return WindowPerformance(
         performance=performance,
         losses=losses,
         gaps=bias.blocks(rows, scores, baseline=baseline),
