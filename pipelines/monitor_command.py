@@ -104,7 +104,7 @@ def _look(monitor: Monitor, found: Located) -> Verdict:
 
 
 def _spec(found: Located, *, every: str) -> MonitoringSpec:
-    from penstock.monitoring.spec import seconds_of
+    from penstock.common.durations import seconds_of
 
     spec = found.project.monitoring
     if not every:

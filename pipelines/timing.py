@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
+from penstock.common.durations import seconds_of
 from penstock.errors import UsageError
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _FIELDS: tuple[tuple[str, int, int, tuple[str, ...]], ...] = (
@@ -27,13 +27,10 @@ def duration(text: str) -> int:
     Raises:
         UsageError: If it is not one, or is nothing.
     """
-    parts = re.findall(r"(\d+)([smhd])", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise UsageError(f"{text!r} is not a duration", remedy="Write 90s, 30m, 12h, 7d or 1h30m.")
-    seconds = sum(int(number) * _UNITS[unit] for number, unit in parts)
-    if not seconds:
-        raise UsageError(f"{text!r} is no time at all", remedy="Write at least 1s.")
-    return seconds
+    try:
+        return seconds_of(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
 
 
 def timestamp(text: str) -> datetime:

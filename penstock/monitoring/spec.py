@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 from pydantic import Field, field_validator
 
+from penstock.common.durations import seconds_of
 from penstock.monitoring.tolerances import Tolerances
 from penstock.records.spec import Spec
 
-_EVERY = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd])")
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _YEAR = 365.25 * 86_400
-
-
-def seconds_of(text: str) -> float:
-    """Return the seconds of a period such as `90s`, `15m`, `1h` or `1d`.
-
-    Raises:
-        ValueError: If it is none, or not above 0.
-
-    Example:
-        >>> seconds_of("15m")
-        900.0
-    """
-    found = _EVERY.fullmatch(text.strip())
-    seconds = float(found[1]) * _SECONDS[found[2]] if found else 0.0
-    if seconds <= 0:
-        raise ValueError(f"{text!r} is not a period: write for example 90s, 15m, 1h or 1d")
-    return seconds
 
 
 class PerformanceSpec(Spec):

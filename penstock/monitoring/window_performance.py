@@ -76,7 +76,7 @@ def window_performance(
     baseline, metric = known.baseline, spec.performance.metric or known.baseline.metric
     concept = Concept.model_validate(taught or {})
     rows, scores = _scored(table, baseline)
-    answered.keep(number, keys=keys_of(rows), scores=scores, times=seconds_of(rows))
+    answered.keep(number, keys=keys_of(rows), scores=scores, times=times_of_rows(rows))
     guess = _estimate(scores, baseline, metric, concept)
     found, losses, notes = _labelled(labels, baseline, metric, answered)
     if found is not None and losses is not None:
@@ -111,7 +111,7 @@ def window_performance(
     )
 
 
-def seconds_of(table: pa.Table) -> Floats:
+def times_of_rows(table: pa.Table) -> Floats:
     """Return when rows were answered, in seconds since 1970."""
     times = table.column("time").to_numpy().astype("datetime64[us]").astype(np.int64) / 1e6
     return np.asarray(times, dtype=np.float64)

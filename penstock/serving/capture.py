@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 import orjson
 
 from penstock.captures.files import Bounds, Line
+from penstock.captures.ledger import iso
 from penstock.captures.segments import CapturedModel, Kind
 from penstock.captures.writer import Writer
 from penstock.data.table.disk import FULL
@@ -329,4 +330,4 @@ def sampled(request_id: str, *, share: float) -> bool:
 
 
 def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="microseconds")
+    return iso(datetime.fromtimestamp(moment, UTC))
