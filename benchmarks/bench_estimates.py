@@ -31,7 +31,8 @@ from targets import Target, report
 
 from penstock.metrics.score_bins import score_bins, score_edges
 from penstock.monitoring.concept import BOUND, Concept, learn
-from penstock.monitoring.performance import Estimated, Realized, estimate, realized
+from penstock.monitoring.estimates import Estimated, Realized
+from penstock.monitoring.performance import estimate, realized
 from penstock.records.baseline import Baseline, ScoreBins
 
 NANNYML = "0.13.1"

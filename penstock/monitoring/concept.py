@@ -24,7 +24,7 @@ from pydantic import Field
 from penstock.records.base import Value
 
 if TYPE_CHECKING:
-    from penstock.monitoring.performance import Estimated, Realized
+    from penstock.monitoring.estimates import Estimated, Realized
 
 CONFIDENCE = 0.95
 NORMAL = 1.959963984540054

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.monitoring.calibration_map import Curve, calibration_curve, loss_curves
+from penstock.monitoring.estimates import NotEstimated
 from penstock.monitoring.expected_metrics import (
     BINARY,
     MULTICLASS,
@@ -26,13 +27,6 @@ LEAST_OF_A_CLASS = 20
 
 MOST_OUTSIDE = 0.05
 """Share of a regression's predictions outside the holdout's from which it is not estimated."""
-
-
-@dataclass(frozen=True)
-class NotEstimated:
-    """Why there is no figure, in a sentence."""
-
-    reason: str
 
 
 def predicted(scores: Floats, *, baseline: Baseline) -> NDArray[Any]:

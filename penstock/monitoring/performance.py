@@ -14,7 +14,6 @@ it did. Where labels contradict it, it is withdrawn.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -24,8 +23,8 @@ from penstock.errors import InputError
 from penstock.metrics.descriptions import SCALES, names_for
 from penstock.metrics.losses import losses_by_name
 from penstock.monitoring.concept import CONFIDENCE, Concept
+from penstock.monitoring.estimates import Estimated, NotEstimated, Realized
 from penstock.monitoring.estimators import Found, binary, multiclass, regression
-from penstock.monitoring.estimators import NotEstimated as NotEstimated
 from penstock.monitoring.estimators import predicted as predicted
 from penstock.records.baseline import Baseline
 
@@ -43,48 +42,6 @@ LABELLED_WINDOWS = 5
 """Windows with labels before a regression is estimated: nothing but labels tells how far off."""
 
 _ROUNDING = 1e-6
-
-
-@dataclass(frozen=True)
-class Estimated:
-    """A metric without labels.
-
-    Attributes:
-        value: What it is expected to be.
-        low: Lower end of the interval for the metric that labels of these rows would give, 95 %.
-        high: Upper end.
-        method: How it was made.
-        note: What a reader must know of it; may be empty.
-        error: Standard error by sampling and calibration, without the concept's part.
-        rows: Rows that it is of.
-    """
-
-    value: float
-    low: float
-    high: float
-    method: str
-    note: str
-    error: float
-    rows: int
-
-
-@dataclass(frozen=True)
-class Realized:
-    """A metric by labels.
-
-    Attributes:
-        value: What it is.
-        low: Lower end of its interval for rows of this kind, 95 % (`penstock.metrics.intervals`).
-        high: Upper end.
-        rows: Rows with labels.
-        losses: Of each row by the names of `Baseline.losses`, shape (n,) each, in the order given.
-    """
-
-    value: float
-    low: float
-    high: float
-    rows: int
-    losses: dict[str, Floats]
 
 
 def estimate(

@@ -44,7 +44,8 @@ def sight_of(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Si
         *(_overdue(looked, state, spec) if same else ()),
     )
     if not looked.rows:
-        why = looked.problem or "No rows were captured since the last look."
+        since = "since the last look" if state.number else "yet"
+        why = looked.problem or f"No rows were captured {since}."
         if not same or state.judged is None:
             return Sight(dark=(why,), dim=dim)
         # After a clock was set back, the last rows would lie in the future.

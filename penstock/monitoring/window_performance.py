@@ -12,15 +12,9 @@ from penstock.errors import PenstockError
 from penstock.monitoring.answered import Answered, keys_of
 from penstock.monitoring.bias import Bias
 from penstock.monitoring.concept import Concept, learn
+from penstock.monitoring.estimates import Estimated, NotEstimated, Realized
 from penstock.monitoring.evidence import Losses
-from penstock.monitoring.performance import (
-    Estimated,
-    NotEstimated,
-    Realized,
-    estimate,
-    loss_of,
-    realized,
-)
+from penstock.monitoring.performance import estimate, loss_of, realized
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.monitoring.window import INPUTS, Blocks
 from penstock.records.baseline import Baseline

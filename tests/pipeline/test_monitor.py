@@ -111,7 +111,7 @@ def test_one_watches_and_serves_figures_and_a_second_is_told(
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("--every", "often"), "'often' is not a period"),
+        (("--every", "often"), "'often' is not a duration"),
         (("--set", "monitoring.retrain=always"), "monitoring.retrain"),
         (("--set", "deployment.router=kserve"), "a service of this machine"),
         (("--metrics-port", "PORT"), "cannot be taken"),
