@@ -51,15 +51,22 @@ class Located:
         """The same store, for who only reads in it: MLflow would make one that is not there.
 
         Raises:
-            InputError: If it is the file of its home, and no run has made that.
+            InputError: If it is the file of its home, and no run has made that, or it is gone.
         """
-        if not self._named() and not self._database.is_file():
+        if self._named() or self._database.is_file():
+            return self.tracking_uri
+        if self._database.exists() or any(self.home.glob("serving/*/state.json")):
             raise InputError(
-                f"no version of {self.project.name} has been registered yet",
+                f"the registry of {self.project.name} is gone: versions of it were served from "
+                "here, and its file is not there",
                 where=str(self._database),
-                remedy="Release a first one with: penstock run.",
+                remedy="Put the file back from a backup.",
             )
-        return self.tracking_uri
+        raise InputError(
+            f"no version of {self.project.name} has been registered yet",
+            where=str(self._database),
+            remedy="Release a first one with: penstock run.",
+        )
 
     @property
     def _database(self) -> Path:

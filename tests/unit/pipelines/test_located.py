@@ -75,6 +75,18 @@ def test_who_reads_makes_no_store(folder: Path, command: str, capsys) -> None:
     assert list((folder / ".penstock").iterdir()) == []
 
 
+def test_a_registry_that_is_gone_is_not_one_that_never_was(folder: Path, capsys) -> None:
+    project_in(folder, store=False)
+    served = folder / ".penstock" / "serving" / "loans" / "state.json"
+    served.parent.mkdir(parents=True)
+    served.write_text("{}")
+    assert main(["verify"]) == 1
+    said = capsys.readouterr().err
+    assert "the registry of loans is gone" in said
+    assert "Put the file back from a backup." in said
+    assert not (folder / ".penstock" / "mlflow.db").exists()
+
+
 def test_commands_take_the_project_s_port_where_the_service_has_none(folder: Path) -> None:
     from penstock.pipelines.service_commands import _project
 
