@@ -9,6 +9,9 @@ from penstock.records.spec import Spec
 CLAIM = "pvc://"
 """What an address begins with that is a claim of the cluster: `pvc://NAME/folder`."""
 
+GRACE = 20.0
+"""Seconds that shipping may take once a server has got SIGTERM."""
+
 _STORES = ("s3://", "gs://", "gcs://", "abfs://", "abfss://", "az://", "file://", CLAIM)
 
 

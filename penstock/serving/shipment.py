@@ -13,9 +13,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from penstock.captures.segments import KINDS, SHIPPED
-
-GRACE = 20.0
-"""Seconds that shipping may take once the server has got SIGTERM."""
+from penstock.captures.spec import GRACE
 
 _FIRST, _LONGEST = 1.0, 60.0
 

@@ -15,7 +15,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FACES = sorted(path.stem for path in (ROOT / "components").glob("[a-z]*.py"))
 
-RUN = """
+HIDE = """
 import importlib, sys
 
 hidden = set(sys.argv[1].split(","))
@@ -26,9 +26,26 @@ class Hide:
             raise ModuleNotFoundError(f"{name} is not in the image", name=name)
 
 sys.meta_path.insert(0, Hide())
+"""
+
+RUN = (
+    HIDE
+    + """
 for module in sys.argv[2:]:
     importlib.import_module(module)
 """
+)
+
+RUN_ALL = (
+    HIDE
+    + """
+for module in sys.argv[2:]:
+    try:
+        importlib.import_module(module)
+    except ImportError as error:
+        print(module, error.name)
+"""
+)
 
 
 def image_of(face: str) -> str:
@@ -74,6 +91,76 @@ def test_what_a_step_imports_is_in_its_image(face: str) -> None:
     own = ("penstock.components._program", f"penstock.components.{face}")
     done = imports(*own, *modules, image=image_of(face))
     assert done.returncode == 0, done.stderr
+
+
+NEVER_THERE = {
+    "deploy": {
+        # Tables are written and hashed before; what is sent here is read from Parquet's own bytes.
+        ("penstock.data.hashing.digest", "xxhash"),
+        ("penstock.data.hashing.rows", "xxhash"),
+        ("penstock.data.profile.counting", "xxhash"),
+        ("penstock.data.profile.profiler", "xxhash"),
+        ("penstock.data.table.writer", "xxhash"),
+        # Its page draws its own SVG.
+        ("penstock.reports._svg", "matplotlib"),
+    }
+}
+"""Modules that no step of an image reaches, though one that it imports names them somewhere."""
+
+
+def reached_from(face: str) -> list[str]:
+    """The modules of ours that a step may import, whenever: also those named inside functions."""
+    found: set[str] = set()
+    waiting = imported_by(face)
+    while waiting:
+        module = waiting.pop()
+        if module not in found:
+            found.add(module)
+            waiting += named_in(module)
+    return sorted(found)
+
+
+def named_in(module: str) -> list[str]:
+    """The modules of ours that a module imports anywhere, but for types alone."""
+    tree = ast.parse(source_of(module).read_text())
+    types = {
+        node
+        for test in ast.walk(tree)
+        if isinstance(test, ast.If) and "TYPE_CHECKING" in ast.unparse(test.test)
+        for node in ast.walk(test)
+    }
+    names = [
+        (node.module, name.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node not in types
+        for name in node.names
+        if (node.module or "").startswith("penstock")
+    ]
+    return [f"{a}.{b}" if source_of(f"{a}.{b}").exists() else a for a, b in names]
+
+
+def source_of(module: str) -> Path:
+    place = ROOT / module.replace(".", "/")
+    return place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_what_a_step_imports_later_is_in_its_image_too(face: str) -> None:
+    """A router is chosen, and imported, when its step runs."""
+    image = image_of(face)
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_ALL, ",".join(hidden_from(image)), *reached_from(face)],
+        env=os.environ | {"_KFP_RUNTIME": "true"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    lacking = {tuple(line.split()) for line in done.stdout.splitlines()}
+    assert lacking <= NEVER_THERE.get(image, set())
+
+
+def test_a_step_reaches_what_it_imports_in_a_function() -> None:
+    assert "penstock.rollout.backends.kserve.gateway" in reached_from("deploy")
 
 
 def test_what_is_not_there_is_hidden() -> None:

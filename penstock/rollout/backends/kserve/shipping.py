@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from penstock.captures.spec import CLAIM, ShippedCapturesSpec, claim_of
+from penstock.captures.spec import CLAIM, GRACE, ShippedCapturesSpec, claim_of
 from penstock.serving.server import STOP_SECONDS
-from penstock.serving.shipment import GRACE
 
 _SPOOL = "/var/spool/penstock"
 _CLAIM = "/mnt/captures"
