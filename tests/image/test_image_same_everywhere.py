@@ -22,6 +22,7 @@ from image_pipeline import Released
 
 from penstock.components._image import image
 from penstock.gate.evaluation import Evaluation
+from penstock.records.baseline import Baseline
 from penstock.records.dataset import Dataset, Split
 from penstock.records.decision import Decision
 from penstock.records.model import Model
@@ -107,6 +108,16 @@ def test_the_metrics_are_the_same(run_here: Released, other: Released, tolerance
     agree(mine, theirs, tolerance=tolerance)
 
 
+def test_what_the_monitor_is_given_is_the_same(
+    run_here: Released, other: Released, tolerance: float
+) -> None:
+    mine, theirs = (
+        Baseline.read(_task(released, "evaluate/baseline")).payload() | {"model": ""}
+        for released in (run_here, other)
+    )
+    agree(mine, theirs, tolerance=tolerance)
+
+
 def test_the_decision_is_the_same(run_here: Released, other: Released, tolerance: float) -> None:
     mine, theirs = (Decision.read(_task(r, "decide/decision")) for r in (run_here, other))
     assert mine.approved
@@ -144,7 +155,7 @@ def _model(released: Released) -> dict[str, Any]:
 
 
 def _evaluation(released: Released) -> dict[str, Any]:
-    """Return what was measured, but for the digests of the models' folders."""
+    """Return what was measured, but for the digests of models' folders, which the baseline names."""
     record = Evaluation.read(_task(released, "evaluate/evaluation")).payload()
     scores = [{**each, "model": ""} for each in record["scores"]]
-    return record | {"model": "", "commit": "", "scores": scores}
+    return record | {"model": "", "commit": "", "baseline": "", "scores": scores}
