@@ -155,7 +155,7 @@ def _model(released: Released) -> dict[str, Any]:
 
 
 def _evaluation(released: Released) -> dict[str, Any]:
-    """Return what was measured, but for the digests of models' folders, which the baseline names."""
+    """Return what was measured, but for the digests of models, which the baseline names too."""
     record = Evaluation.read(_task(released, "evaluate/evaluation")).payload()
     scores = [{**each, "model": ""} for each in record["scores"]]
     return record | {"model": "", "commit": "", "baseline": "", "scores": scores}
