@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.common import files
 from penstock.errors import PenstockError
@@ -15,6 +15,9 @@ from penstock.records.decision import Decision
 from penstock.records.release import Registration
 from penstock.records.rollout import Rollout
 from penstock.reports.page import with_navigation
+
+if TYPE_CHECKING:
+    from penstock.gate.evaluation import Evaluation
 
 R = TypeVar("R", bound=Record)
 
@@ -114,6 +117,13 @@ def past_runs(home: Path, *, newest: int) -> tuple[list[PastRun], int]:
     """
     folders = sorted((home / "runs").glob("*/"), key=lambda folder: folder.name, reverse=True)
     return [_past_run(folder) for folder in folders[:newest]], max(0, len(folders) - newest)
+
+
+def evaluation_of(run: Path) -> Evaluation | None:
+    """Return what a run measured; None: it did not, or another release of Penstock wrote it."""
+    from penstock.gate.evaluation import Evaluation
+
+    return _read(Outputs(run / "kfp"), Evaluation, "evaluate", "evaluation")
 
 
 def collect_pages(run: Path, *, home: Path, name: str) -> dict[str, Path]:

@@ -112,7 +112,7 @@ def page(
 {_TOP}<header>
 <p class="kind">{escape(kind)}</p>
 <h1>{escape(title)}</h1>
-{_notice(notice)}{_verdict(kind, status, verdict, word=word)}
+{warning(notice)}{_verdict(kind, status, verdict, word=word)}
 {_facts(facts)}
 {_contents(sections)}
 </header>
@@ -200,6 +200,11 @@ def muted(text: str) -> str:
     return f'<p class="lead">{escape(text)}</p>\n'
 
 
+def warning(text: str) -> str:
+    """Return plain text as a paragraph that is not to be overlooked."""
+    return f'<p class="notice">{escape(text)}</p>\n' if text else ""
+
+
 def preformatted(text: str) -> str:
     """Return plain text with its line breaks kept, in a fixed-width font."""
     return f'<pre tabindex="0"><code>{escape(text)}</code></pre>\n'
@@ -241,10 +246,6 @@ def _verdict(kind: str, status: Status, verdict: str, *, word: str) -> str:
     word = word or {"good": passed, "bad": failed, "plain": ""}[status]
     heading = f"<strong>{word}</strong>" if word else ""
     return f'<div class="verdict {status}">{heading}<p>{escape(verdict)}</p></div>'
-
-
-def _notice(text: str) -> str:
-    return f'<p class="notice">{escape(text)}</p>\n' if text else ""
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:

@@ -32,7 +32,7 @@ def story(looks: list[dict]) -> tuple[str, Verdict]:
         windows.append(
             Looked(service="loans", version=1, number=number, time=verdict.time, **fields)
         )
-    page = monitor_page(watch.state, windows=windows, verdicts=watch.verdicts, every=3600)
+    page = monitor_page(watch.state, windows=windows, verdicts=watch.verdicts, spec=watch.spec)
     return page, watch.verdicts[-1]
 
 
