@@ -32,7 +32,11 @@ def operations(windows: Sequence[Looked], *, spec: OperationsSpec) -> Section:
         return Section("Operations", body, lead=_limits(spec))
     newest = known[-1][1]
     body = "".join(map(warning, broken_limits(newest, spec)))
-    body += paragraph(f"In the last look {words.answered(newest)}")
+    body += paragraph(
+        f"In the last look {words.answered(newest)}"
+        if newest.requests
+        else "There was no request in the last look."
+    )
     if known[-1][0] is not windows[-1]:
         body += paragraph(
             f"That was at {words.moment(known[-1][0].time)}; later looks could not read the "

@@ -23,6 +23,7 @@ _WORDS = {
     "Rollout": ("Promoted", "Rolled back"),
     "": ("Passed", "Failed"),
 }
+_TIME = re.compile(r"\d{4}-\d\d-\d\d\b")
 _DIGEST = re.compile(r"[a-z0-9_-]+:[0-9a-f]{16,}")
 
 # A report must not reach out, whatever text found its way into it.
@@ -299,6 +300,7 @@ def _td(cell: str | Cell, number: bool) -> str:
     names = [
         "number" if number else "short" if length <= _SHORT else "long" if length >= _LONG else "",
         "strong" if cell.strong else "",
+        "time" if _TIME.match(cell.text) else "",
     ]
     return f"<td{_class(' '.join(filter(None, names)))}>{_toned(cell)}{_links(cell)}</td>"
 

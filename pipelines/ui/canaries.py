@@ -17,7 +17,7 @@ OUTCOMES: dict[str | None, tuple[str, Tone]] = {
 }
 """How a rollout ended, and how a page colours it."""
 
-_HEADERS = ["Started", "Version", "Stable", "Outcome", "Weights", "Reason", "Pages"]
+_HEADERS = ["Started", "Version", "Outcome", "Weights", "Reason", "Pages"]
 
 
 def canaries(seen: Seen) -> Section:
@@ -31,10 +31,9 @@ def canaries(seen: Seen) -> Section:
         rows.append(
             [
                 clock(rollout.started),
-                Cell(str(rollout.candidate), strong=True),
-                str(rollout.stable or "none"),
+                Cell(_compared(rollout), strong=True),
                 Cell(*OUTCOMES[rollout.outcome]),
-                ", ".join(weights(rollout)) or "not known",
+                ", ".join(weights(rollout)) or "none",
                 _reason(rollout),
                 Cell("", links=links(run, "rollout", "card", home=seen.home)) if run else "",
             ]
@@ -50,13 +49,18 @@ def canaries(seen: Seen) -> Section:
 
 def weights(rollout: Rollout) -> Iterator[str]:
     """Yield each share of the requests that a candidate had, and how long after the start."""
-    before: int | None = None
+    before = 0
     for each in rollout.transitions:
-        if each.phase == "done" or each.weight == before:
-            continue
-        after = max(0.0, (each.time - rollout.started).total_seconds())
-        yield f"{each.weight} %" + (f" after {duration(after)}" if before is not None else "")
-        before = each.weight
+        # To be done changes no weight.
+        if each.phase != "done" and each.weight != before:
+            after = max(0.0, (each.time - rollout.started).total_seconds())
+            yield f"{each.weight} % at {duration(after)}"
+            before = each.weight
+
+
+def _compared(rollout: Rollout) -> str:
+    over = f" over {rollout.stable}" if rollout.stable is not None else ""
+    return f"{rollout.candidate}{over}"
 
 
 def _reason(rollout: Rollout) -> str:

@@ -14,7 +14,7 @@ from penstock.pipelines.ui.versions import (
     section_of_decisions,
     section_of_versions,
 )
-from penstock.pipelines.ui.watching import guarded, monitor
+from penstock.pipelines.ui.watching import guarded, headline, monitor
 from penstock.redaction import redact, redact_address
 from penstock.reports.page import Section, page
 
@@ -44,7 +44,7 @@ def project_page(seen: Seen, *, live: bool, notice: str = "") -> str:
         title=project.name,
         kind="Project",
         status=status,
-        verdict=sentence,
+        verdict=f"{sentence} {headline(seen)}".strip(),
         notice=notice,
         facts=[
             ("Target", project.target),

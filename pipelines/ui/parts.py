@@ -11,7 +11,7 @@ from penstock.reports.page import Cell, Section, paragraph, table, warning
 
 Row = list[str | Cell]
 
-_DIGITS = 12
+_DIGITS = 8
 
 
 def clock(time: datetime | None) -> str:
@@ -24,7 +24,7 @@ def short(digest: str) -> str:
 
     Example:
         >>> short("rows1:0123456789abcdef0123456789abcdef")
-        'rows1:0123456789ab'
+        'rows1:01234567'
     """
     kind, mark, figures = digest.rpartition(":")
     return f"{kind}{mark}{figures[:_DIGITS]}"

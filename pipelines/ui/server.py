@@ -126,7 +126,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._say(
             HTTPStatus.FORBIDDEN,
             f"This page is for this machine: ask for http://{LOOPBACK}:"
-            f"{self.server.server_address[1]}/.",
+            f"{self.connection.getsockname()[1]}/.",
         )
         return False
 

@@ -16,22 +16,13 @@ from penstock.registry import approvals, audit, champion_history, versions
 from penstock.registry.audit import AuditLog
 from penstock.registry.champion_history import Move
 from penstock.registry.glance import GlancedModel, GlancedVersion
-from penstock.reports.page import Cell, Section, Tone, paragraph, warning
+from penstock.reports.page import Cell, Section, Tone, heading, paragraph, table, warning
 from penstock.reports.words import figure_text
 
-_PAGES = ("decision", "evaluation", "explanation", "card", "rollout")
-"""The pages of a version."""
+_PAGES = ("decision", "card")
+"""The pages of a version; the others are with its run."""
 
-_HEADERS = [
-    "Version",
-    "Status",
-    "Model, holdout",
-    "Gate",
-    "Approvals",
-    "Dataset",
-    "Registered",
-    "Pages",
-]
+_HEADERS = ["Version", "Status", "Model, dataset, holdout", "Gate", "Registered", "Pages"]
 _UNKNOWN = "not known"
 _GATE: dict[bool, tuple[str, Tone]] = {True: ("approved", "good"), False: ("refused", "bad")}
 
@@ -48,7 +39,6 @@ class _Version:
 def section_of_versions(seen: Seen) -> Section:
     """Return every version that the registry or a run here knows, the newest first."""
     model = seen.registered.value
-    log = audit.read(model.tags) if model else AuditLog()
     weights = {
         version: weight
         for service in seen.serving.value or ()
@@ -61,11 +51,9 @@ def section_of_versions(seen: Seen) -> Section:
         [
             Cell(str(each.number), strong=True),
             _status(each.number, weights, newest.get(each.number), model),
-            _model(each.run, seen),
+            _model(each, seen),
             _gate(each.run),
-            _approvals(each.found, log),
-            _dataset(each),
-            clock(each.found.created) if each.found else each.run.began if each.run else _UNKNOWN,
+            _registered(each),
             Cell("", links=links(each.run, *_PAGES, home=seen.home)) if each.run else "",
         ]
         for each in _all(seen)
@@ -81,6 +69,7 @@ def section_of_versions(seen: Seen) -> Section:
         none="No version has been registered yet.",
         lead=lead if rows else "",
         problems=seen.registered.problems,
+        after=_approvals(model) if model else "",
     )
 
 
@@ -122,15 +111,17 @@ def _status(
     return Cell(*OUTCOMES[rollout.outcome])
 
 
-def _model(run: PastRun | None, seen: Seen) -> str:
-    """Return what the model is, and its metric on the holdout."""
-    evaluation = seen.evaluations.get(run.folder) if run else None
+def _model(each: _Version, seen: Seen) -> str:
+    """Return what the model is, what it was made of, and its metric on the holdout."""
+    evaluation = seen.evaluations.get(each.run.folder) if each.run else None
     scores = evaluation.scores_of(CANDIDATE) if evaluation else None
-    if evaluation is None or scores is None:
-        return _UNKNOWN
-    figure = scores.metrics.get(evaluation.metric)
-    shown = f"{evaluation.metric} {figure_text(figure)}" if figure else "no figure"
-    return f"{scores.description}: {shown}"
+    figure = scores.metrics.get(evaluation.metric) if evaluation and scores else None
+    said = [
+        scores.description if scores else "A model that no run here tells of",
+        f"on {_dataset(each)}",
+        f"{evaluation.metric} {figure_text(figure)}" if evaluation and figure else "",
+    ]
+    return ", ".join(filter(None, said))
 
 
 def _gate(run: PastRun | None) -> str | Cell:
@@ -139,26 +130,45 @@ def _gate(run: PastRun | None) -> str | Cell:
     return Cell(*_GATE[run.decision.approved])
 
 
-def _approvals(found: GlancedVersion | None, log: AuditLog) -> str | Cell:
-    if found is None:
-        return _UNKNOWN
-    try:
-        given = approvals.read(found.tags, log=log)
-    except PenstockError as error:
-        return Cell(f"cannot be trusted: {error.what}", "bad")
-    said = [
-        f"{one.by.name} ({one.by.means}) {one.verdict} on {clock(one.time)}: {one.reason}"
-        for one in given
-    ]
-    rejected = any(one.verdict == "rejected" for one in given)
-    return Cell(". ".join(said), "bad" if rejected else "plain") if said else "none given"
+def _registered(each: _Version) -> str:
+    if each.found is not None and each.found.created is not None:
+        return f"{each.found.created.astimezone():%Y-%m-%d %H:%M}"
+    return each.run.began[:16] if each.run else _UNKNOWN
+
+
+def _approvals(model: GlancedModel) -> str:
+    """Return who approved or rejected which version; what cannot be trusted is said."""
+    log = audit.read(model.tags)
+    rows: list[Row] = []
+    wrong = []
+    for version in model.versions:
+        try:
+            given = approvals.read(version.tags, log=log)
+        except PenstockError as error:
+            wrong.append(f"The approvals of version {version.version} are not trusted: {error}")
+            continue
+        rows += [
+            [
+                Cell(str(version.version), strong=True),
+                Cell(one.verdict, "good" if one.verdict == "approved" else "bad"),
+                f"{one.by.name} ({one.by.means})",
+                clock(one.time),
+                clock(one.expires) if one.verdict == "approved" else "never",
+                one.reason,
+            ]
+            for one in reversed(given)
+        ]
+    body = heading("Approvals and rejections") + "".join(map(warning, wrong))
+    if rows:
+        return body + table(["Version", "What", "By", "When", "Expires", "Why"], rows)
+    return body if wrong else body + paragraph("Nobody has approved or rejected a version.")
 
 
 def _dataset(each: _Version) -> str:
     digest = (each.run.data_version if each.run else "") or (
         each.found.tags.get(versions.DATASET, "") if each.found else ""
     )
-    return short(digest) if digest else _UNKNOWN
+    return short(digest) if digest else "data that are not known"
 
 
 def section_of_champions(seen: Seen) -> Section:

@@ -23,7 +23,7 @@ def monitor(seen: Seen) -> Section:
     """Return the newest verdict, those before it, and what was done because of them."""
     watched = seen.watched.value
     body = "".join(map(warning, seen.watched.problems))
-    verdict = (watched.state.verdict if watched.state else None) or _newest(watched)
+    verdict = _newest(watched)
     if verdict is None:
         if not seen.watched.problems:
             body += paragraph(_nothing(seen))
@@ -39,7 +39,17 @@ def monitor(seen: Seen) -> Section:
     return Section("Monitor", body, lead=_when(watched))
 
 
+def headline(seen: Seen) -> str:
+    """Return the newest verdict for the head of the page; empty: there is none, or it is old."""
+    verdict = _newest(seen.watched.value)
+    if verdict is None or _late(seen, verdict):
+        return ""
+    return f"The monitor's verdict is {words.WORDS[verdict.kind].lower()}: {verdict.headline}"
+
+
 def _newest(watched: Watched) -> Verdict | None:
+    if watched.state is not None and watched.state.verdict is not None:
+        return watched.state.verdict
     return watched.verdicts[-1] if watched.verdicts else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,3 +24,9 @@ def project(whole: Located, tmp_path: Path) -> Located:
     """The same, to be damaged."""
     shutil.copytree(whole.folder, tmp_path / "project")
     return locate(tmp_path / "project" / "project.yaml")
+
+
+@pytest.fixture
+def penstock() -> Path:
+    """The command."""
+    return Path(sys.executable).with_name("penstock")

@@ -46,7 +46,7 @@ def text_of(html: str) -> str:
 def test_every_section_has_what_the_records_say(whole: Located) -> None:
     found = shown(whole)
     assert [title for title in found if title] == list(TITLES)
-    assert "Nothing is being served." in found[""]
+    assert "The monitor's verdict is drifted: Look 3 was drifted." in found[""]
     assert "drifted" in found["Monitor"]
     assert "Look 3 was drifted." in found["Monitor"]
     assert "Look 1 was healthy." in found["Monitor"]
@@ -59,21 +59,21 @@ def test_every_section_has_what_the_records_say(whole: Located) -> None:
     assert "3 labelled requests are too few" in found["Guardian"]
     versions = found["Versions"]
     assert re.search(
-        r" 3 rolled back not known not known bea \(stated\) rejected on .*odd\.", versions
+        r"Pages 3 rolled back A model that no run here tells of, on rows1:01234567 not known 20",
+        versions,
     )
     assert re.search(
-        r" 2 champion boosting \(depth=2\): roc_auc 0\.812 \(0\.800 to 0\.824\) approved none "
-        r"given rows1:0123456789ab 20.* Decision", versions,
+        r" 2 champion boosting \(depth=2\), on rows1:01234567, roc_auc 0\.812 \(0\.800 to "
+        r"0\.824\) approved 20.* Decision", versions,
     )  # fmt: skip
+    assert re.search(r" 3 rejected bea \(stated\) 20.* never It looks odd\.", versions)
     assert "The alias champion names version 2." in found["Champion"]
     assert re.search(
         r"2 1 promoted canary \(automatic\) Version 2 was as good\..*"
         r"1 none promoted canary \(automatic\) Version 1 was as good\.", found["Champion"],
     )  # fmt: skip
-    assert re.search(
-        r"3 2 rolled back 0 %, 10 % after .*, 0 % after .* It failed", found["Canaries"]
-    )
-    assert re.search(r"2 1 promoted 0 %, 10 % after .*, 100 % after .* Every", found["Canaries"])
+    assert re.search(r" 3 over 2 rolled back 10 % at .*, 0 % at .* It failed", found["Canaries"])
+    assert re.search(r" 2 over 1 promoted 10 % at .*, 100 % at .* Every", found["Canaries"])
     assert re.search(r" 2 3 0 0 0 \d+ B 2027-01-15 .* 2027-01-15 .* version-2", found["Captures"])
     assert "refused none" in found["Decisions"]
     assert "The gate refused it." in found["Runs and reports"]
@@ -126,11 +126,11 @@ def test_what_cannot_be_read_is_a_sentence_and_no_old_value(project: Located) ->
     assert "Guardian" not in found
     assert re.search(r"The registry cannot be read: .*store cannot be read", found["Versions"])
     assert " 2 not known" not in found["Versions"]
-    assert "none given" not in found["Versions"]
+    assert "Nobody has approved" not in found["Versions"]
     assert "The registry cannot be read" in found["Champion"]
     assert "No version has been the champion" not in found["Champion"]
     assert "The journal of rollout 2-run cannot be read" in found["Canaries"]
-    assert "3 2 rolled back" in found["Canaries"]
+    assert " 3 over 2 rolled back" in found["Canaries"]
 
 
 def test_a_registry_that_is_down_is_said_at_once(tmp_path: Path) -> None:
