@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -91,7 +91,7 @@ class Seen:
     watched: Part[Watched]
     captures: Part[list[Listed] | None]
 
-    @property
+    @cached_property
     def home(self) -> Path:
         """The project's home."""
         return self.project.home
@@ -185,7 +185,8 @@ def _rollout(folder: Path, _written: tuple[int, int]) -> Rollout | None:
     from penstock.rollout.store import FolderStore
 
     journal = Journal(FolderStore(folder))
-    return journal.rollout if journal.exists else None
+    # What was counted in each interval is on its own page, and would be kept in memory.
+    return journal.rollout.model_copy(update={"intervals": ()}) if journal.exists else None
 
 
 def _stamp(path: Path) -> tuple[int, int]:
