@@ -11,6 +11,7 @@ from penstock.records.monitoring import Action, Guard, GuardLimit, MonitorState
 from penstock.reports.page import (
     Cell,
     Section,
+    Tone,
     heading,
     muted,
     paragraph,
@@ -19,6 +20,7 @@ from penstock.reports.page import (
 )
 from penstock.reports.words import percent, plain
 
+_TONES: dict[str, Tone] = {"returned": "warn", "refused": "warn", "failed": "bad"}
 _HEADERS = ["What", "Previous champion", "No harm up to", "Seen since", "Allowed beside its error"]
 
 
@@ -130,7 +132,7 @@ def actions_table(actions: Sequence[Action]) -> str:
     rows: list[list[str | Cell]] = [
         [
             words.moment(one.time),
-            Cell(one.kind, "warn" if one.kind in ("returned", "refused") else "plain", strong=True),
+            Cell(one.kind, _TONES.get(one.kind, "plain"), strong=True),
             str(one.number),
             one.reason,
         ]

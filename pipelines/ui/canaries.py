@@ -17,6 +17,7 @@ OUTCOMES: dict[str | None, tuple[str, Tone]] = {
 }
 """How a rollout ended, and how a page colours it."""
 
+_PURPOSES = {"return": "Return to a former champion. ", "experiment": "Experiment. "}
 _HEADERS = ["Started", "Version", "Outcome", "Weights", "Reason", "Pages"]
 
 
@@ -64,7 +65,5 @@ def _compared(rollout: Rollout) -> str:
 
 
 def _reason(rollout: Rollout) -> str:
-    what = "Return to a former champion. " if rollout.purpose == "return" else ""
-    if rollout.fault:
-        return f"Fault injection ({rollout.fault}): {what}{rollout.reason}"
-    return f"{what}{rollout.reason}"
+    fault = f"Fault injection ({rollout.fault}): " if rollout.fault else ""
+    return f"{fault}{_PURPOSES.get(rollout.purpose, '')}{rollout.reason}"

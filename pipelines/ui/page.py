@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from penstock.pipelines.ui.canaries import canaries
 from penstock.pipelines.ui.captured import captures
+from penstock.pipelines.ui.experiments import experiments
 from penstock.pipelines.ui.parts import clock
 from penstock.pipelines.ui.runs import runs
 from penstock.pipelines.ui.seen import Seen
@@ -36,6 +37,7 @@ def project_page(seen: Seen, *, live: bool, notice: str = "") -> str:
         section_of_versions(seen),
         section_of_champions(seen),
         canaries(seen),
+        experiments(seen),
         captures(seen),
         section_of_decisions(seen),
         runs(seen),

@@ -19,6 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 from penstock.errors import PenstockError
 from penstock.pipelines.outputs import INDEX, PAGES
+from penstock.pipelines.ui.experiments import FOLDER
 from penstock.pipelines.ui.runs import LOG
 from penstock.processes.loopback import LOOPBACK
 from penstock.reports.page import with_navigation
@@ -35,6 +36,7 @@ _SERVED: tuple[tuple[str, str], ...] = (
     (rf"runs/[0-9][-0-9T.]*/reports/({'|'.join(PAGES)})\.html", _HTML),
     (rf"runs/[0-9][-0-9T.]*/{re.escape(LOG)}", _TEXT),
     (r"monitor/index\.html", _HTML),
+    (rf"{FOLDER}/[0-9A-Za-z][-0-9A-Za-z_.]*\.html", _HTML),
 )
 """The files of a project's home that are served, as regular expressions, and what they are."""
 

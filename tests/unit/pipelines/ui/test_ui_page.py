@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -179,3 +180,26 @@ def test_it_is_there_at_once_and_imports_nothing_heavy(whole: Located) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_experiments_are_shown_where_there_are_any(project: Located) -> None:
+    folder = project.home / "experiments"
+    folder.mkdir()
+    record = {
+        "record": "penstock/experiment", "schema_version": 1, "started": "2026-11-28T10:00:00Z",
+        "ended": "2026-11-29T10:00:00Z", "challenger": 3, "champion": 2, "outcome": "promoted",
+        "reason": "It was stopped.", "reading": {"sentence": "The challenger is better."},
+    }  # fmt: skip
+    (folder / "3-experiment-1.json").write_text(json.dumps(record))
+    (folder / "3-experiment-1.html").write_text("its page")
+    (folder / "2-run.html").write_text("one that goes on")
+    (folder / "torn.json").write_text("{")
+    html = project_page(see(project), live=True)
+    said = sections_of(html)["Experiments"]
+    assert "The record of experiment torn cannot be read" in said
+    assert re.search(
+        r"2026-11-28 .* 2026-11-29 .* 3 against 2 promoted The challenger is better\. "
+        r"It was stopped\.", said,
+    )  # fmt: skip
+    assert re.search(r" - 2 against 1 under way What it shows so far", said)
+    assert 'href="experiments/3-experiment-1.html"' in html

@@ -88,7 +88,8 @@ def test_every_page_that_it_links_is_served(port: int, whole: Located) -> None:
     [
         "/mlflow.db", "/monitor/state.json", "/../project.yaml", "/%2e%2e/project.yaml",
         "/runs/../mlflow.db", "/runs/2026-11-28T10-00-00/../../mlflow.db", "//etc/passwd",
-        "/runs/2026-11-28T10-00-00/summary.json", "/serving/loans/captures/version-2", "/runs/",
+        "/experiments/../mlflow.db", "/runs/2026-11-28T10-00-00/summary.json",
+        "/serving/loans/captures/version-2", "/runs/",
         f"/{CARD}%00", f"/{CARD}%0a", "/runs/2026-11-28T10-00-00/reports/unknown.html",
     ],
 )  # fmt: skip
