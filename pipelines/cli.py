@@ -28,6 +28,7 @@ from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, USAGE
 from penstock.pipelines.registry_commands import add_records_commands
 from penstock.pipelines.service_commands import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
+from penstock.pipelines.ui_command import add_ui_command
 from penstock.redaction import guarded
 
 _TRAFFIC = 10_000
@@ -96,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     add_gate_command(commands)
     add_service_commands(commands)
     add_monitor_command(commands)
+    add_ui_command(commands)
     add_captures_commands(commands)
     add_remote_commands(commands)
     add_records_commands(commands)

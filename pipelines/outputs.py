@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.common import files
 from penstock.errors import PenstockError
@@ -15,6 +16,9 @@ from penstock.records.decision import Decision
 from penstock.records.release import Registration
 from penstock.records.rollout import Rollout
 from penstock.reports.page import with_navigation
+
+if TYPE_CHECKING:
+    from penstock.gate.evaluation import Evaluation
 
 R = TypeVar("R", bound=Record)
 
@@ -116,6 +120,13 @@ def past_runs(home: Path, *, newest: int) -> tuple[list[PastRun], int]:
     return [_past_run(folder) for folder in folders[:newest]], max(0, len(folders) - newest)
 
 
+def evaluation_of(run: Path) -> Evaluation | None:
+    """Return what a run measured; None: it did not, or another release of Penstock wrote it."""
+    from penstock.gate.evaluation import Evaluation
+
+    return _read(Outputs(run / "kfp"), Evaluation, "evaluate", "evaluation")
+
+
 def collect_pages(run: Path, *, home: Path, name: str) -> dict[str, Path]:
     """Copy the pages of a run to where a browser opens them, linked with one another and back.
 
@@ -183,7 +194,20 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 
 def _read(found: Outputs, kind: type[R], task: str, output: str) -> R | None:
+    path = found.path(task, output)
     try:
-        return found.record(kind, task, output)
+        written = path.stat() if path is not None else None
+    except OSError:
+        return None
+    if path is None or written is None:
+        return None
+    return _record(kind, path, (written.st_mtime_ns, written.st_size))
+
+
+# A page that is made anew every few seconds reads a hundred runs, which do not change any more.
+@lru_cache(maxsize=400)
+def _record(kind: type[R], path: Path, _written: tuple[int, int]) -> R | None:
+    try:
+        return kind.read(path)
     except PenstockError:
         return None  # Another release of Penstock wrote it.

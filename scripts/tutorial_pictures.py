@@ -52,7 +52,7 @@ def main() -> int:
         runs = dict(zip(("first", "second"), sorted((home / "runs").iterdir()), strict=True))
         for name, (run, page, width, height) in PICTURES.items():
             _take(browser, runs[run] / "reports" / f"{page}.html", name, width, height)
-        _take(browser, home / "index.html", "index", 1120, 1330)
+        _take(browser, home / "index.html", "index", 1120, 2010)
     finally:
         subprocess.run([PENSTOCK, "stop", PROJECT], cwd=PLACE, check=False)
         shutil.rmtree(PLACE)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from penstock.captures.places import place_at
-from penstock.captures.stores import Written, writers
+from penstock.captures.stores import Part, writers
 
 
 @dataclass
@@ -24,6 +24,7 @@ class Listed:
         removed: Rows in files that are gone, for space, for age or otherwise.
         first: Time of the oldest row that is left; empty: there is none.
         last: Time of the newest.
+        size: Bytes of the lines of rows and labels that are left, before they are compressed.
     """
 
     folder: str
@@ -36,6 +37,7 @@ class Listed:
     removed: int = 0
     first: str = ""
     last: str = ""
+    size: int = 0
     _times: list[str] = field(default_factory=list, repr=False)
 
 
@@ -54,8 +56,10 @@ def listed(source: str | Path) -> list[Listed]:
     for each in writers(place_at(source)):
         key = each.folder, each.model.version if each.model else ""
         entry = found.setdefault(key, Listed(*key))
-        left = sum(_rows_of(each, index) for index in range(len(each.parts)))
+        found_in = [_left_in(part) for part in each.parts]
+        left = sum(rows for rows, _ in found_in)
         entry.files += len(each.parts)
+        entry.size += sum(size for _, size in found_in)
         if each.kind != "predictions":
             entry.labels += left
             continue
@@ -71,11 +75,12 @@ def listed(source: str | Path) -> list[Listed]:
     return [entry for _, entry in sorted(found.items())]
 
 
-def _rows_of(each: Written, index: int) -> int:
-    part = each.parts[index]
+def _left_in(part: Part) -> tuple[int, int]:
+    """Return rows and bytes of a segment; of one that is still written as it stands."""
     if part.rows is not None:
-        return part.rows
+        return part.rows, part.size
     try:
-        return part.read().count(b"\n")
+        lines = part.read()
     except FileNotFoundError:
-        return 0
+        return 0, 0
+    return lines.count(b"\n"), len(lines)

@@ -38,7 +38,7 @@ class Part:
         file: Its file, below the source.
         read: Returns its lines as they lie there. FileNotFoundError: it is gone. ValueError: it is
             not what its manifest says.
-        size: Bytes of its lines, where it is closed.
+        size: Bytes of its lines, so far where it is still written.
     """
 
     number: int
@@ -182,7 +182,7 @@ def _view(
             dropped_before=opened.dropped,
             file=(folder, opened.file),
             read=path.read_bytes,
-            size=closed.bytes if closed else 0,
+            size=closed.bytes if closed else path.stat().st_size,
         )
         parts.insert(0, part)
     ended = log.ended or {"dropped": live, "unwritten": {}}
@@ -212,6 +212,7 @@ def _bare(place: LocalPlace, folder: str, name: str, named: SegmentId) -> Writte
         dropped_before=0,
         file=(folder, name),
         read=path.read_bytes,
+        size=path.stat().st_size,
     )
     return Written(folder=folder, writer=named.writer, kind=named.kind, parts=[part])
 

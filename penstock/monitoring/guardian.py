@@ -130,7 +130,7 @@ def _weighed(
     state = _memory(guard, signals)
     given = []
     for limit in guard.limits:
-        rows, amount = _counts_of(limit, fresh)
+        rows, amount = counts_of(limit, fresh)
         carry = state.carry(limit.signal)
         rows, amount = rows + carry.rows, amount + sum(filter(None, carry.sums))
         full = rows >= BLOCK
@@ -222,8 +222,8 @@ def _not_negative(arm: ArmSummary) -> ArmSummary:
     )
 
 
-def _counts_of(limit: GuardLimit, arm: ArmSummary) -> tuple[int, float]:
-    """Return how many requests there were, and how much harm among them."""
+def counts_of(limit: GuardLimit, arm: ArmSummary) -> tuple[int, float]:
+    """Return how many requests there were of a kind, and how much harm among them."""
     if limit.signal == "errors":
         return arm.requests, min(arm.server_errors, arm.requests)
     if limit.signal == "latency":

@@ -167,7 +167,7 @@ class Monitor:
             state,
             windows=self.folder.recent(Looked, most=_SHOWN),
             verdicts=self.folder.recent(Verdict, most=_SHOWN),
-            every=self.spec.seconds,
+            spec=self.spec,
         )
         if self.index:
             text = with_navigation(text, links=[(self.service, self.index), ("Monitor", "")])

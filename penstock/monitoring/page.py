@@ -9,6 +9,10 @@ from collections.abc import Sequence
 
 from penstock.monitoring import words
 from penstock.monitoring.judge import WATCH
+from penstock.monitoring.page_guardian import actions_table, guardian
+from penstock.monitoring.page_operations import operations
+from penstock.monitoring.pictures import picture, time_axis
+from penstock.monitoring.spec import MonitoringSpec
 from penstock.records.estimate import Estimate
 from penstock.records.monitoring import (
     Detected,
@@ -22,8 +26,6 @@ from penstock.reports.page import (
     Cell,
     Section,
     Status,
-    by_width,
-    figure,
     heading,
     muted,
     page,
@@ -31,7 +33,6 @@ from penstock.reports.page import (
     table,
 )
 from penstock.reports.plots import Colour, Dashes, Reference, Series
-from penstock.reports.timeline import over_time
 from penstock.reports.words import figure_text, plain
 
 _STATUS: dict[VerdictKind, Status] = {
@@ -41,7 +42,6 @@ _STATUS: dict[VerdictKind, Status] = {
     "degraded": "bad",
     "blind": "bad",
 }
-_UNITS = ((3 * 86_400, 86_400, "Days"), (3 * 3600, 3600, "Hours"), (180, 60, "Minutes"))
 _FEWEST = 2
 """Looks from which a picture of them says something."""
 
@@ -49,7 +49,11 @@ _CHANGES = 50
 
 
 def monitor_page(
-    state: MonitorState, *, windows: Sequence[Looked], verdicts: Sequence[Verdict], every: float
+    state: MonitorState,
+    *,
+    windows: Sequence[Looked],
+    verdicts: Sequence[Verdict],
+    spec: MonitoringSpec,
 ) -> str:
     """Return the page of a monitor, as HTML.
 
@@ -57,7 +61,7 @@ def monitor_page(
         state: As the last look left it; it has a verdict.
         windows: The newest windows, the oldest first.
         verdicts: The newest verdicts, the oldest first.
-        every: Seconds between two looks.
+        spec: How the service is watched.
     """
     verdict = state.verdict
     assert verdict is not None
@@ -68,7 +72,7 @@ def monitor_page(
         status=_STATUS[verdict.kind],
         word=words.WORDS[verdict.kind],
         verdict=verdict.headline,
-        facts=_facts(state, verdict, every=every),
+        facts=_facts(state, verdict, every=spec.seconds),
         sections=[
             _why(verdict),
             *_changes(verdict),
@@ -76,6 +80,8 @@ def monitor_page(
             _to_do(verdict, state),
             *_pictures(same),
             *_columns(state.last),
+            operations(same, spec=spec.operations),
+            guardian(state, spec=spec.guardian),
             _seen(state, same),
             _history(verdicts),
         ],
@@ -148,7 +154,7 @@ def _over_time(
     judged = [one for one in windows if one.performance and one.performance.metric == metric]
     if len(judged) < _FEWEST:
         return ""
-    seconds, axis = _axis(judged)
+    seconds, axis = time_axis(judged)
     begin = judged[0].time
     series: list[Series] = []
     values: list[float] = []
@@ -178,7 +184,7 @@ def _over_time(
             *(Reference("horizontal", known.value + sign * width) for sign in (-1, 1)),
         ]
         values += [known.value - width, known.value + width]
-    return _picture(
+    return picture(
         series,
         title=f"{metric} over time",
         x=axis,
@@ -192,12 +198,11 @@ def _over_time(
 
 
 def _to_do(verdict: Verdict, state: MonitorState) -> Section:
-    done = [f"{words.moment(one.time)}: {one.kind}. {one.reason}" for one in state.actions]
     body = heading("What to do") + "".join(
         map(paragraph, verdict.advice or ("Nothing has to be done.",))
     )
-    body += heading("What was done") + "".join(
-        map(paragraph, done or ["Nothing in the last 31 days."])
+    body += heading("What was done") + (
+        actions_table(state.actions) or paragraph("Nothing in the last 31 days.")
     )
     if state.totals.undelivered:
         body += paragraph(
@@ -219,12 +224,12 @@ def _pictures(windows: Sequence[Looked]) -> list[Section]:
 
 def _evidence(tested: Sequence[tuple[Looked, Detected]]) -> str:
     windows = [one for one, _ in tested]
-    seconds, axis = _axis(windows)
+    seconds, axis = time_axis(windows)
     begin = windows[0].time
     x = [(one.time - begin).total_seconds() / seconds for one in windows]
     y = [max(test.log_evidence, 0.0) for _, test in tested]
     threshold = tested[-1][1].threshold
-    return _picture(
+    return picture(
         [Series(x, y, "Evidence", points=True)],
         title="Evidence over time",
         x=axis,
@@ -237,47 +242,6 @@ def _evidence(tested: Sequence[tuple[Looked, Detected]]) -> str:
         ],
         caption=f"{len(tested)} looks; what is below 1 is drawn at 0.",
     )
-
-
-def _axis(windows: Sequence[Looked]) -> tuple[float, str]:
-    length = (windows[-1].time - windows[0].time).total_seconds()
-    for least, unit, name in _UNITS:
-        if length >= least:
-            return unit, f"{name} since {words.moment(windows[0].time)}"
-    return 1.0, f"Seconds since {words.moment(windows[0].time)}"
-
-
-def _picture(
-    series: Sequence[Series],
-    *,
-    title: str,
-    x: str,
-    y: str,
-    end: float,
-    values: Sequence[float],
-    references: Sequence[Reference],
-    caption: str,
-) -> str:
-    low, high = min(values), max(values)
-    room = 0.08 * ((high - low) or abs(high) or 1.0)
-
-    def drawn(*, wide: bool) -> str:
-        return figure(
-            over_time(
-                series,
-                spans=(),
-                title=title,
-                x=x,
-                y=y,
-                xlim=(0, end or 1.0),
-                ylim=(low - room, high + room),
-                references=references,
-                wide=wide,
-            ),
-            caption=caption,
-        )
-
-    return by_width(wide=drawn(wide=True), narrow=drawn(wide=False))
 
 
 _FIGURES: tuple[tuple[str, str], ...] = (
@@ -319,9 +283,6 @@ def _seen(state: MonitorState, windows: Sequence[Looked]) -> Section:
         body += heading("What cannot be watched") + "".join(map(paragraph, verdict.blind))
     for note in last.notes if last else ():
         body += paragraph(note)
-    newest = windows[-1] if windows else last
-    if newest and newest.operations:
-        body += paragraph(words.answered(newest.operations))
     if last and last.until and verdict:
         age = max(0.0, (verdict.time - last.until).total_seconds())
         body += paragraph(f"The last row is {words.period(age)} older than the last look.")

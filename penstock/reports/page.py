@@ -23,6 +23,7 @@ _WORDS = {
     "Rollout": ("Promoted", "Rolled back"),
     "": ("Passed", "Failed"),
 }
+_TIME = re.compile(r"\d{4}-\d\d-\d\d\b")
 _DIGEST = re.compile(r"[a-z0-9_-]+:[0-9a-f]{16,}")
 
 # A report must not reach out, whatever text found its way into it.
@@ -112,7 +113,7 @@ def page(
 {_TOP}<header>
 <p class="kind">{escape(kind)}</p>
 <h1>{escape(title)}</h1>
-{_notice(notice)}{_verdict(kind, status, verdict, word=word)}
+{warning(notice)}{_verdict(kind, status, verdict, word=word)}
 {_facts(facts)}
 {_contents(sections)}
 </header>
@@ -200,6 +201,11 @@ def muted(text: str) -> str:
     return f'<p class="lead">{escape(text)}</p>\n'
 
 
+def warning(text: str) -> str:
+    """Return plain text as a paragraph that is not to be overlooked."""
+    return f'<p class="notice">{escape(text)}</p>\n' if text else ""
+
+
 def preformatted(text: str) -> str:
     """Return plain text with its line breaks kept, in a fixed-width font."""
     return f'<pre tabindex="0"><code>{escape(text)}</code></pre>\n'
@@ -241,10 +247,6 @@ def _verdict(kind: str, status: Status, verdict: str, *, word: str) -> str:
     word = word or {"good": passed, "bad": failed, "plain": ""}[status]
     heading = f"<strong>{word}</strong>" if word else ""
     return f'<div class="verdict {status}">{heading}<p>{escape(verdict)}</p></div>'
-
-
-def _notice(text: str) -> str:
-    return f'<p class="notice">{escape(text)}</p>\n' if text else ""
 
 
 def _facts(facts: Sequence[tuple[str, str]]) -> str:
@@ -298,6 +300,7 @@ def _td(cell: str | Cell, number: bool) -> str:
     names = [
         "number" if number else "short" if length <= _SHORT else "long" if length >= _LONG else "",
         "strong" if cell.strong else "",
+        "time" if _TIME.match(cell.text) else "",
     ]
     return f"<td{_class(' '.join(filter(None, names)))}>{_toned(cell)}{_links(cell)}</td>"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,14 @@ def test_from_a_release_to_degraded(served: tuple[Path, str], shell) -> None:
     assert events == ["blind", "recovered", "drifted", "suggested", "degraded"]
     index = (project.parent / ".penstock" / "index.html").read_text()
     assert 'href="monitor/index.html"' in index
+    shown = " ".join(re.sub(r"<[^>]+>", " ", index).split())
+    assert re.search(r"Version 1 serves all requests at http\S+ The monitor's verdict is degraded: "
+                     r"Version 1 predicts worse", unescape(shown))  # fmt: skip
+    assert re.search(
+        r"Pages 1 serves 100 % linear \(C=[0-9.]+\), on \w+:\w+, average_precision", shown
+    )
+    assert re.search(r"1 none promoted canary \(automatic\)", shown)
+    assert re.search(r"Folder 1 20,000 20,000 0 0 [0-9.]+ MB", shown)
     page = (project.parent / ".penstock" / "monitor" / "index.html").read_text()
     assert "<strong>Degraded</strong>" in page
     assert 'href="../index.html"' in page

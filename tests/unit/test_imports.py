@@ -19,6 +19,7 @@ HEAVY = ("sklearn", "mlflow", "great_expectations", "kserve", "pandas", "matplot
     [
         "penstock.pipelines.cli",
         "penstock.pipelines.run",
+        "penstock.pipelines.ui.page",
         "penstock.project",
         "penstock.gate.decision",
         "penstock.data.ingest",

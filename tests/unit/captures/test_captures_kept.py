@@ -99,6 +99,16 @@ def test_a_list_says_what_there_is_and_what_was_lost(tmp_path: Path) -> None:
     assert (three.dropped, three.unwritten, three.removed) == (100, 0, 2)
     assert three.first[:19] == datetime.fromtimestamp(START + 2, UTC).isoformat()[:19]
     assert four.rows + four.unwritten == accepted
+    assert (three.size, four.size) == (
+        in_files(tmp_path / "version-3"),
+        in_files(tmp_path / "version-4"),
+    )
+
+
+def in_files(folder: Path) -> int:
+    """The bytes of all rows and labels in a folder."""
+    kinds = ("predictions", "feedback", "unmatched")
+    return sum(path.stat().st_size for kind in kinds for path in folder.glob(f"{kind}-*.jsonl"))
 
 
 def test_a_list_knows_the_newest_row_of_a_file_that_is_still_written(tmp_path: Path) -> None:
@@ -107,6 +117,7 @@ def test_a_list_knows_the_newest_row_of_a_file_that_is_still_written(tmp_path: P
             capture.rows(rows(str(place), time=START + place), size=10)
         until(lambda: listed(tmp_path)[0].rows == 3)
         found = listed(tmp_path)[0]
+        assert found.size == in_files(tmp_path)
     assert datetime.fromisoformat(found.first).timestamp() == START
     assert datetime.fromisoformat(found.last).timestamp() == START + 2
 

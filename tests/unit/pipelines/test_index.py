@@ -96,7 +96,7 @@ def test_it_shows_every_run_and_escapes_what_it_names(project: Located) -> None:
 
 
 def test_what_is_older_is_counted(project: Located, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstock.pipelines.index._SHOWN", 2)
+    monkeypatch.setattr("penstock.pipelines.ui.seen._RUNS", 2)
     for hour in range(10, 15):
         ran(project, f"2026-11-28T{hour}-00-00")
     index = refresh_index(project)

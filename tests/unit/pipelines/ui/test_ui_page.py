@@ -1,0 +1,205 @@
+"""The project's page says what the records say, of everything, of nothing, and of what is torn."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from html import unescape
+from pathlib import Path
+
+from running_process import silent_port
+from whole_life import HOUR, project_in, watched
+
+from penstock.pipelines.index import refresh_index
+from penstock.pipelines.located import Located
+from penstock.pipelines.ui.page import project_page
+from penstock.pipelines.ui.seen import see
+
+TITLES = (
+    "Service", "Monitor", "Guardian", "Versions", "Champion", "Canaries", "Captures", "Decisions",
+    "Runs and reports",
+)  # fmt: skip
+
+
+def shown(project: Located) -> dict[str, str]:
+    """The text of each section by its title, and of the head under an empty title."""
+    return sections_of(project_page(see(project), live=True))
+
+
+def sections_of(html: str) -> dict[str, str]:
+    head, *sections = re.split(r"<section ", html)
+    found = {"": text_of(head)}
+    for section in sections:
+        title = re.search(r"<h2[^>]*>(.*?)</h2>", section)
+        assert title
+        found[title[1]] = text_of(section)
+    return found
+
+
+def text_of(html: str) -> str:
+    text = re.sub(r"<style>.*?</style>|<svg.*?</svg>", "", html, flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", text)).split())
+
+
+def test_every_section_has_what_the_records_say(whole: Located) -> None:
+    found = shown(whole)
+    assert [title for title in found if title] == list(TITLES)
+    assert "The monitor's verdict is drifted: Look 3 was drifted." in found[""]
+    assert "drifted" in found["Monitor"]
+    assert "Look 3 was drifted." in found["Monitor"]
+    assert "Look 1 was healthy." in found["Monitor"]
+    assert "Look 2" not in found["Monitor"]
+    assert "suggested 3 Train again: amount changed." in found["Monitor"]
+    assert "Look at amount." in found["Monitor"]
+    assert "Version 2 is held against version 1" in found["Guardian"]
+    assert "1.0 % of 1,000 4.0 % 2.5 % of 200 2.0 %" in found["Guardian"]
+    assert "harm is 0.5; harm is shown from 8 on" in found["Guardian"]
+    assert "3 labelled requests are too few" in found["Guardian"]
+    versions = found["Versions"]
+    assert re.search(
+        r"Pages 3 rolled back A model that no run here tells of, on rows1:01234567 not known 20",
+        versions,
+    )
+    assert re.search(
+        r" 2 champion boosting \(depth=2\), on rows1:01234567, roc_auc 0\.812 \(0\.800 to "
+        r"0\.824\) approved 20.* Decision", versions,
+    )  # fmt: skip
+    assert re.search(r" 3 rejected bea \(stated\) 20.* never It looks odd\.", versions)
+    assert "The alias champion names version 2." in found["Champion"]
+    assert re.search(
+        r"2 1 promoted canary \(automatic\) Version 2 was as good\..*"
+        r"1 none promoted canary \(automatic\) Version 1 was as good\.", found["Champion"],
+    )  # fmt: skip
+    assert re.search(r" 3 over 2 rolled back 10 % at .*, 0 % at .* It failed", found["Canaries"])
+    assert re.search(r" 2 over 1 promoted 10 % at .*, 100 % at .* Every", found["Canaries"])
+    assert re.search(r" 2 3 0 0 0 \d+ B 2027-01-15 .* 2027-01-15 .* version-2", found["Captures"])
+    assert "refused none" in found["Decisions"]
+    assert "The gate refused it." in found["Runs and reports"]
+
+
+def test_every_link_leads_to_a_file_of_the_home(whole: Located) -> None:
+    html = project_page(see(whole), live=True)
+    links = {link for link in re.findall(r'href="([^"]+)"', html) if not link.startswith("#")}
+    assert "monitor/index.html" in links
+    assert "runs/2026-11-28T10-00-00/reports/decision.html" in links
+    for link in links:
+        assert (whole.home / link).is_file(), link
+    for anchor in re.findall(r'href="#([^"]+)"', html):
+        assert f'id="{anchor}"' in html
+
+
+def test_an_empty_home_is_said_section_by_section(tmp_path: Path) -> None:
+    project = project_in(tmp_path)
+    found = shown(project)
+    assert [title for title in found if title] == [t for t in TITLES if t != "Guardian"]
+    for title, said in (
+        ("", "Nothing is being served."),
+        ("Monitor", "Nobody watches it yet."),
+        ("Versions", "No version has been registered yet."),
+        ("Champion", "No version has been the champion yet."),
+        ("Canaries", "No version has been rolled out yet."),
+        ("Captures", "Nothing was captured yet."),
+        ("Decisions", "The gate has not decided yet."),
+        ("Runs and reports", "Nothing has run on this machine yet."),
+    ):
+        assert said in found[title]
+    assert not project.home.exists()
+    assert refresh_index(project) is None
+
+
+def test_what_cannot_be_read_is_a_sentence_and_no_old_value(project: Located) -> None:
+    (project.home / "monitor" / "state.json").write_text("{")
+    newest = sorted((project.home / "monitor" / "verdicts").iterdir())[0]
+    newest.write_text("torn")
+    with (project.home / "serving/loans/rollouts/2-run/journal.jsonl").open("a") as journal:
+        journal.write("{}\n")
+    (project.home / "mlflow.db").write_text("no database")
+    (project.home / "serving" / "loans" / "state.json").write_text("{")
+    found = shown(project)
+    assert "It is not known what loans serves" in found[""]
+    assert "The state of loans cannot be read" in found["Service"]
+    assert "The monitor's state cannot be read" in found["Monitor"]
+    assert "this is its newest verdict" in found["Monitor"]
+    assert "1 of the monitor's verdicts cannot be read" in found["Monitor"]
+    assert "Guardian" not in found
+    assert re.search(r"The registry cannot be read: .*store cannot be read", found["Versions"])
+    assert " 2 not known" not in found["Versions"]
+    assert "Nobody has approved" not in found["Versions"]
+    assert "The registry cannot be read" in found["Champion"]
+    assert "No version has been the champion" not in found["Champion"]
+    assert "The journal of rollout 2-run cannot be read" in found["Canaries"]
+    assert " 3 over 2 rolled back" in found["Canaries"]
+
+
+def test_a_registry_that_is_down_is_said_at_once(tmp_path: Path) -> None:
+    with silent_port() as port:
+        project = project_in(tmp_path, more=f"tracking_uri: http://127.0.0.1:{port}\n")
+        found = shown(project)
+    assert re.search(r"The registry cannot be read: .*MLflow does not answer", found["Versions"])
+    assert "No version has been registered" not in found["Versions"]
+
+
+def test_a_verdict_that_is_old_is_not_of_now(project: Located) -> None:
+    watched(project, now=datetime.now(UTC) - 5 * HOUR)
+    assert re.search(r"The last look is 6 hours old, and one is due every 1 hour: this verdict is "
+                     r"not of now", shown(project)["Monitor"])  # fmt: skip
+
+
+def test_an_alias_that_was_moved_by_hand_is_said(project: Located) -> None:
+    from mlflow import MlflowClient
+
+    uri = project.tracking_uri
+    MlflowClient(tracking_uri=uri, registry_uri=uri).set_registered_model_alias(
+        "loans", "champion", "1"
+    )
+    said = shown(project)["Champion"]
+    assert "The alias champion names version 1." in said
+    assert "the alias was moved by hand." in said
+
+
+def test_the_page_in_the_home_says_that_it_stays_as_it_is(project: Located) -> None:
+    index = refresh_index(project)
+    assert index is not None
+    found = sections_of(index.read_text())
+    assert "How it is now is shown by: penstock ui." in found["Service"]
+    assert "Version 2 is held against version 1" in found["Guardian"]
+
+
+def test_it_is_there_at_once_and_imports_nothing_heavy(whole: Located) -> None:
+    code = (
+        "import sys; from pathlib import Path; from penstock.pipelines.located import locate; "
+        "from penstock.pipelines.ui.page import project_page; "
+        "from penstock.pipelines.ui.seen import see; "
+        f"assert 'Champion' in project_page(see(locate(Path({str(whole.folder)!r}) / "
+        "'project.yaml')), live=True); "
+        "heavy = ('mlflow', 'sklearn', 'pandas', 'pyarrow', 'matplotlib', 'kfp', 'kubernetes'); "
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_experiments_are_shown_where_there_are_any(project: Located) -> None:
+    folder = project.home / "experiments"
+    folder.mkdir()
+    record = {
+        "record": "penstock/experiment", "schema_version": 1, "started": "2026-11-28T10:00:00Z",
+        "ended": "2026-11-29T10:00:00Z", "challenger": 3, "champion": 2, "outcome": "promoted",
+        "reason": "It was stopped.", "reading": {"sentence": "The challenger is better."},
+    }  # fmt: skip
+    (folder / "3-experiment-1.json").write_text(json.dumps(record))
+    (folder / "3-experiment-1.html").write_text("its page")
+    (folder / "2-run.html").write_text("one that goes on")
+    (folder / "torn.json").write_text("{")
+    html = project_page(see(project), live=True)
+    said = sections_of(html)["Experiments"]
+    assert "The record of experiment torn cannot be read" in said
+    assert re.search(
+        r"2026-11-28 .* 2026-11-29 .* 3 against 2 promoted The challenger is better\. "
+        r"It was stopped\.", said,
+    )  # fmt: skip
+    assert re.search(r" - 2 against 1 under way What it shows so far", said)
+    assert 'href="experiments/3-experiment-1.html"' in html
