@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from penstock.pipelines.outcomes import VERDICTS
+from penstock.pipelines.outcomes import VERDICTS, Outcome
 from penstock.pipelines.outputs import INDEX, SUMMARY
 from penstock.pipelines.run import RunResult
 from penstock.pipelines.view import beside_lines, rule_lines
@@ -27,8 +27,13 @@ def summary(result: RunResult) -> str:
     return redact("\n".join(_lines(result)) + "\n")
 
 
-def write_summary(result: RunResult) -> None:
-    """Write `summary.json` into the run's folder: the same for machines."""
+def write_summary(result: RunResult, *, also: Path | None = None) -> None:
+    """Write `summary.json` into the run's folder: the same for machines.
+
+    Args:
+        result: How the run ended.
+        also: A file for who began the run; see `write_ending`.
+    """
     from penstock.common import files
 
     files.write_text(
@@ -56,6 +61,23 @@ def write_summary(result: RunResult) -> None:
         )
         + "\n",
     )
+    if also is not None:
+        link = (result.home / INDEX).as_uri()
+        write_ending(also, outcome=result.outcome, reason=result.reason, link=link)
+
+
+def write_ending(path: Path, *, outcome: Outcome, reason: str, link: str) -> None:
+    """Write how a run ended into a file, as JSON: what `--summary` asks for.
+
+    Raises:
+        ServiceError: If it cannot be written.
+    """
+    from penstock.common import files
+    from penstock.common.disk import writing
+
+    ending = {"outcome": outcome, "reason": redact(reason), "link": link}
+    with writing(path):
+        files.write_text(path, json.dumps(ending, indent=2) + "\n")
 
 
 def _lines(result: RunResult) -> Iterator[str]:
