@@ -245,7 +245,13 @@ def _follow(
     watch = Watch(submission, client=client, patience=patience, interval=options.interval)
     outcome, reason = watch.to_end(Console(file=sys.stdout), timeout=timeout)
     if options.summary:
-        write_ending(options.summary, outcome=outcome, reason=reason, link=submission.link)
+        write_ending(
+            options.summary,
+            outcome=outcome,
+            reason=reason,
+            link=submission.link,
+            notified=watch.notified,
+        )
     print(f"\n{VERDICTS[outcome]}  {reason}\n  {submission.link}")
     return EXIT_CODES[outcome]
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from penstock.pipelines.outcomes import VERDICTS, Outcome
 from penstock.pipelines.outputs import INDEX, SUMMARY
-from penstock.pipelines.run import RunResult
+from penstock.pipelines.run import NOTIFY, RunResult
 from penstock.pipelines.view import beside_lines, rule_lines
 from penstock.records.dataset import Dataset, Split, sorted_by_risk
 from penstock.redaction import redact
@@ -63,11 +63,23 @@ def write_summary(result: RunResult, *, also: Path | None = None) -> None:
     )
     if also is not None:
         link = (result.home / INDEX).as_uri()
-        write_ending(also, outcome=result.outcome, reason=result.reason, link=link)
+        notified = any(time.name == NOTIFY for time in result.times)
+        write_ending(
+            also, outcome=result.outcome, reason=result.reason, link=link, notified=notified
+        )
 
 
-def write_ending(path: Path, *, outcome: Outcome, reason: str, link: str) -> None:
-    """Write how a run ended into a file, as JSON: what `--summary` asks for.
+def write_ending(
+    path: Path, *, outcome: Outcome, reason: str, link: str, notified: bool
+) -> None:
+    """Write how a run ended into a file, as JSON, for who began it.
+
+    Args:
+        path: The file.
+        outcome: How it ended.
+        reason: Why.
+        link: Where its page is.
+        notified: Whether its own step has notified people.
 
     Raises:
         ServiceError: If it cannot be written.
@@ -75,7 +87,7 @@ def write_ending(path: Path, *, outcome: Outcome, reason: str, link: str) -> Non
     from penstock.common import files
     from penstock.common.disk import writing
 
-    ending = {"outcome": outcome, "reason": redact(reason), "link": link}
+    ending = {"outcome": outcome, "reason": redact(reason), "link": link, "notified": notified}
     with writing(path):
         files.write_text(path, json.dumps(ending, indent=2) + "\n")
 

@@ -65,14 +65,7 @@ def _note(store: Path, number: int, code: int, found: Ending) -> None:
     while True:
         try:
             with contextlib.closing(TriggerStore(store)) as opened:
-                opened.end(
-                    number,
-                    now=time.time(),
-                    exit_code=code,
-                    outcome=found.outcome,
-                    reason=found.reason,
-                    link=found.link,
-                )
+                opened.end(number, now=time.time(), exit_code=code, ending=found)
         except ServiceError as error:
             if time.monotonic() > deadline:
                 raise

@@ -37,6 +37,7 @@ CREATE TABLE releases (
     outcome TEXT,
     reason TEXT NOT NULL DEFAULT '',
     link TEXT NOT NULL DEFAULT '',
+    posted INTEGER NOT NULL DEFAULT 0,
     notified INTEGER NOT NULL DEFAULT 0
 );
 CREATE UNIQUE INDEX one_at_a_time ON releases ((ended IS NULL)) WHERE ended IS NULL;

@@ -28,6 +28,7 @@ _BEING_WRITTEN = (
 
 _CHANGES = (
     "ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "updated",
+    "created",
 )  # fmt: skip
 """What the clients of stores call a mark that changes when an object is written again."""
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from penstock.processes import logs
 from penstock.redaction import redact
-from penstock.triggers.store import OUTCOMES, Outcome
+
+Outcome = Literal["released", "refused", "rolled_back", "failed"]
+
+OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 
 class Ending(NamedTuple):
@@ -18,11 +21,13 @@ class Ending(NamedTuple):
         outcome: The outcome.
         reason: Why, in sentences.
         link: Where its page is; empty: it has none.
+        posted: Whether the run has notified the webhook and the file itself.
     """
 
     outcome: Outcome
     reason: str
     link: str = ""
+    posted: bool = False
 
 
 def ending(code: int, summary: Path, *, log: Path) -> Ending:
@@ -32,7 +37,8 @@ def ending(code: int, summary: Path, *, log: Path) -> Ending:
 
     Args:
         code: The exit code.
-        summary: What the run writes once it has ended: JSON with outcome, reason and link.
+        summary: What the run writes once it has ended: JSON with outcome, reason, link and
+            whether it notified people.
         log: What it printed.
     """
     found = summarised(summary)
@@ -41,7 +47,7 @@ def ending(code: int, summary: Path, *, log: Path) -> Ending:
         return Ending("failed", f"It ended with exit code {code}. Its log ends: {last}")
     if (found.outcome == "released") != (code == 0):
         reason = f"Its exit code {code} does not fit its outcome, {found.outcome}: {found.reason}"
-        return Ending("failed", reason, found.link)
+        return Ending("failed", reason, found.link, found.posted)
     return found
 
 
@@ -51,7 +57,8 @@ def summarised(summary: Path) -> Ending | None:
     for outcome in OUTCOMES:
         if found.get("outcome") == outcome:
             reason, link = found.get("reason") or "", found.get("link") or ""
-            return Ending(outcome, redact(str(reason)), str(link))
+            posted = found.get("notified") is True
+            return Ending(outcome, redact(str(reason)), str(link), posted)
     return None
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from penstock.triggers.endings import OUTCOMES
 from penstock.triggers.releases import REFUSALS
-from penstock.triggers.store import OUTCOMES, TriggerStore
+from penstock.triggers.store import TriggerStore
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

@@ -75,7 +75,7 @@ class Releases:
         store: What is remembered.
         folder: Where logs and summaries are.
         command: Returns what runs a release, by its number, and writes how it ended into a file:
-            JSON with outcome, reason and link.
+            JSON with outcome, reason, link and whether people were notified.
         quiet: Seconds without a new event after which a release is due.
         wait: Seconds after the first event after which it is due in any case.
     """
@@ -143,7 +143,7 @@ class Releases:
         said = summarised(summary)
         if said is not None:
             # Killed after its run had ended, before that was written down.
-            self._end(release.number, said, now=now)
+            self.store.end(release.number, now=now, exit_code=None, ending=said)
         elif not self.command(release.number, summary).resumable:
             self._fail(release.number, _INTERRUPTED, now=now)
         elif release.attempts >= _ATTEMPTS:
@@ -178,17 +178,7 @@ class Releases:
         )
 
     def _fail(self, number: int, reason: str, *, now: float) -> None:
-        self._end(number, Ending("failed", reason), now=now)
-
-    def _end(self, number: int, found: Ending, *, now: float) -> None:
-        self.store.end(
-            number,
-            now=now,
-            exit_code=None,
-            outcome=found.outcome,
-            reason=found.reason,
-            link=found.link,
-        )
+        self.store.end(number, now=now, exit_code=None, ending=Ending("failed", reason))
 
     def _summary(self, number: int) -> Path:
         return self.folder / f"{number:06d}.json"

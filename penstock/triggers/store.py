@@ -11,16 +11,13 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from penstock.errors import ServiceError
 from penstock.processes.identity import ProcessRef
 from penstock.triggers.database import Database, count, remember
+from penstock.triggers.endings import Ending, Outcome
 from penstock.triggers.events import Event
-
-Outcome = Literal["released", "refused", "rolled_back", "failed"]
-
-OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
 
 REFUSED: tuple[Outcome, ...] = ("refused", "rolled_back")
 """Outcomes that count as a refusal."""
@@ -62,6 +59,7 @@ class Release:
         outcome: How it ended.
         reason: Why.
         link: Where its page is; empty: it has none.
+        posted: Whether its run has notified the webhook and the file itself.
     """
 
     number: int
@@ -75,11 +73,12 @@ class Release:
     outcome: Outcome | None
     reason: str
     link: str
+    posted: bool
 
 
 _RELEASE = (
     "SELECT number, begun, events, types, process, attempts, ended, exit_code, outcome, reason, "
-    "link FROM releases"
+    "link, posted FROM releases"
 )
 
 
@@ -168,19 +167,24 @@ class TriggerStore:
         *,
         now: float,
         exit_code: int | None,
-        outcome: Outcome,
-        reason: str,
-        link: str = "",
+        ending: Ending,
     ) -> None:
-        """Write down how a release ended; how it ended first stays."""
+        """Write down how a release ended; how it ended first stays.
+
+        Args:
+            number: The release.
+            now: Seconds since 1970.
+            exit_code: Of its process; None: it was not seen to end.
+            ending: How it ended.
+        """
         with self.database.change() as db:
             ended = db.execute(
-                "UPDATE releases SET ended = ?, exit_code = ?, outcome = ?, reason = ?, link = ? "
-                "WHERE number = ? AND ended IS NULL",
-                (now, exit_code, outcome, reason, link, number),
+                "UPDATE releases SET ended = ?, exit_code = ?, outcome = ?, reason = ?, link = ?, "
+                "posted = ? WHERE number = ? AND ended IS NULL",
+                (now, exit_code, *ending, number),
             )
             if ended.rowcount:
-                count(db, outcome, 1)
+                count(db, ending.outcome, 1)
 
     def release(self, number: int) -> Release:
         """Return a release."""
@@ -286,4 +290,5 @@ def _in_words(kinds: Sequence[tuple[str, int]]) -> str:
 def _release(row: Sequence[Any]) -> Release:
     number, begun, events, types, process, *rest = row
     ref = ProcessRef.model_validate_json(process) if process else None
-    return Release(number, begun, events, types, ref, *rest)
+    *rest, posted = rest
+    return Release(number, begun, events, types, ref, *rest, posted=bool(posted))

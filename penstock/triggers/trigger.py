@@ -119,8 +119,7 @@ class Trigger:
 
     def _end(self, release: Release) -> list[str]:
         message = notices.ended(release, service=self.service, identity=self.store.identity)
-        # A run notifies the webhook and the file itself; one that failed may not have come so far.
-        problems = self._deliver(message, posted=release.outcome != "failed")
+        problems = self._deliver(message, posted=release.posted)
         self.store.notified(release.number)
         return [f"Release {release.number}: {message.text}", *problems]
 
