@@ -63,15 +63,13 @@ def write_summary(result: RunResult, *, also: Path | None = None) -> None:
     )
     if also is not None:
         link = (result.home / INDEX).as_uri()
-        notified = any(time.name == NOTIFY for time in result.times)
+        notified = any(time.step == NOTIFY for time in result.times)
         write_ending(
             also, outcome=result.outcome, reason=result.reason, link=link, notified=notified
         )
 
 
-def write_ending(
-    path: Path, *, outcome: Outcome, reason: str, link: str, notified: bool
-) -> None:
+def write_ending(path: Path, *, outcome: Outcome, reason: str, link: str, notified: bool) -> None:
     """Write how a run ended into a file, as JSON, for who began it.
 
     Args:

@@ -288,7 +288,6 @@ def _in_words(kinds: Sequence[tuple[str, int]]) -> str:
 
 
 def _release(row: Sequence[Any]) -> Release:
-    number, begun, events, types, process, *rest = row
+    number, begun, events, types, process, *rest, posted = row
     ref = ProcessRef.model_validate_json(process) if process else None
-    *rest, posted = rest
-    return Release(number, begun, events, types, ref, *rest, posted=bool(posted))
+    return Release(number, begun, events, types, ref, *rest, bool(posted))

@@ -144,7 +144,7 @@ def test_a_disk_that_is_full_takes_nothing_back_and_gives_nothing_away(
     (pages,) = store.database.rows("PRAGMA page_count")[0]
     store.database.rows(f"PRAGMA max_page_count = {pages}")
     many = [Event(source="/shop", id=f"{n}{'x' * 2000}", type="sold") for n in range(90)]
-    with pytest.raises(ServiceError, match="cannot be read or written: .*full"):
+    with pytest.raises(ServiceError, match=r"cannot be read or written: .*full"):
         store.take(many, now=2)
     assert store.waiting() == Waiting(count=1, first=1, last=1)
     store.database.rows("PRAGMA max_page_count = 100000")
