@@ -16,7 +16,7 @@ from penstock.pipelines.located import (
 from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, VERDICTS
 
 if TYPE_CHECKING:
-    from penstock.pipelines.kubeflow_client import Endpoint
+    from penstock.pipelines.kubeflow_client import Endpoint, Patience
     from penstock.pipelines.submit import Submission
     from penstock.project import Project
 
@@ -184,20 +184,22 @@ def _submit(options: argparse.Namespace) -> int:
     project = _project(options)
     endpoint = _endpoint(options, namespace=project.cluster.namespace)
     made = package(project, parameters=options.parameter)
-    client = connect(endpoint)
-    _warn_of_account(project, client, endpoint)
-    submission = None
-    if options.once:
-        submission = submitted(
-            project, made, client=client, endpoint=endpoint, name=options.run_name
-        )
-    if submission is None:
-        submission = submit(project, made, client=client, endpoint=endpoint, name=options.run_name)
+    patience = _patience(options, endpoint)
+
+    def begin() -> tuple[Any, Submission]:
+        client = connect(endpoint)
+        _warn_of_account(project, client, endpoint)
+        where = {"client": client, "endpoint": endpoint, "name": options.run_name}
+        there = submitted(project, made, **where) if options.once else None
+        return client, there or submit(project, made, **where)
+
+    # Only what is begun once may be tried again.
+    client, submission = patience.request(begin) if options.once else begin()
     print(f"Run {submission.run}: {submission.link}", flush=True)
     if not options.wait:
         return 0
     try:
-        return _follow(submission, client, endpoint, options, timeout=timeout)
+        return _follow(submission, client, options, patience=patience, timeout=timeout)
     except (KeyboardInterrupt, PenstockError) as error:
         if isinstance(error, PenstockError):
             print(f"penstock: {error}", file=sys.stderr)
@@ -224,24 +226,28 @@ def _warn_of_account(project: Project, client: Any, endpoint: Endpoint) -> None:
         print(words, file=sys.stderr)
 
 
-def _follow(
-    submission: Submission,
-    client: Any,
-    endpoint: Endpoint,
-    options: argparse.Namespace,
-    *,
-    timeout: float | None,
-) -> int:
-    from rich.console import Console
-
+def _patience(options: argparse.Namespace, endpoint: Endpoint) -> Patience:
     from penstock.pipelines.kubeflow_client import Patience
-    from penstock.pipelines.summary import write_ending
-    from penstock.pipelines.watch import Watch
 
     def notice(reason: str) -> None:
         print(f"Trying again for {options.patience:g} s: {reason}", file=sys.stderr, flush=True)
 
-    patience = Patience(endpoint, seconds=options.patience, notice=notice)
+    return Patience(endpoint, seconds=options.patience, notice=notice)
+
+
+def _follow(
+    submission: Submission,
+    client: Any,
+    options: argparse.Namespace,
+    *,
+    patience: Patience,
+    timeout: float | None,
+) -> int:
+    from rich.console import Console
+
+    from penstock.pipelines.summary import write_ending
+    from penstock.pipelines.watch import Watch
+
     watch = Watch(submission, client=client, patience=patience, interval=options.interval)
     outcome, reason = watch.to_end(Console(file=sys.stdout), timeout=timeout)
     if options.summary:

@@ -288,6 +288,20 @@ def _in_words(kinds: Sequence[tuple[str, int]]) -> str:
 
 
 def _release(row: Sequence[Any]) -> Release:
-    number, begun, events, types, process, *rest, posted = row
-    ref = ProcessRef.model_validate_json(process) if process else None
-    return Release(number, begun, events, types, ref, *rest, bool(posted))
+    number, begun, events, types, process, attempts, ended, code, outcome, reason, link, posted = (
+        row
+    )
+    return Release(
+        number=number,
+        begun=begun,
+        events=events,
+        types=types,
+        process=ProcessRef.model_validate_json(process) if process else None,
+        attempts=attempts,
+        ended=ended,
+        exit_code=code,
+        outcome=outcome,
+        reason=reason,
+        link=link,
+        posted=bool(posted),
+    )

@@ -12,10 +12,14 @@ from pathlib import Path
 import httpx
 import pytest
 from kfp_argo import Scenario
+from kfp_server import Fault
 from running_process import RunningProcess, until
 
 from penstock.processes.identity import is_alive
 from penstock.triggers.store import TriggerStore
+
+RUNS = "/apis/v2beta1/runs"
+METHODS = ("GET", "POST")
 
 
 def test_a_run_of_a_name_is_begun_once(kfp_server, project_file, penstock, tmp_path) -> None:
@@ -38,9 +42,13 @@ def test_a_run_of_a_name_is_begun_once(kfp_server, project_file, penstock, tmp_p
         assert again.code == 3
         assert len(kfp_server.runs) == runs
     assert again.out.splitlines()[0] == first.out.splitlines()[0]
+    # What is begun once is tried again through an outage.
+    kfp_server.faults = [Fault(2, status=503, method=method, path=RUNS) for method in METHODS]
+    assert submit("e").code == 3
+    assert len(kfp_server.runs) == 5
     # Another project's experiment is another place.
     submit("a", "--experiment", "other")
-    assert len(kfp_server.runs) == 5
+    assert len(kfp_server.runs) == 6
 
 
 @pytest.mark.parametrize(
