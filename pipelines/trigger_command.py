@@ -77,7 +77,7 @@ def _trigger(options: argparse.Namespace) -> int:
     from penstock.triggers.trigger import TriggerFolder
 
     found = locate(options.project, settings=options.settings)
-    folder = TriggerFolder(found.home)
+    folder = TriggerFolder(found.home, found.project.name)
     if options.status or options.resume:
         from penstock.pipelines import trigger_status
 
@@ -148,6 +148,8 @@ def _token(spec: TriggerSpec) -> str:
     from penstock.redaction import keep
     from penstock.serving.feedback_access import is_loopback
 
+    if spec.address is None:
+        return ""
     token = resolve(spec.token, where="trigger.token")
     if token:
         keep(token)
@@ -157,7 +159,7 @@ def _token(spec: TriggerSpec) -> str:
             where="trigger.token",
             remedy="Make one with: openssl rand -hex 32.",
         )
-    if spec.address is not None and not token and not is_loopback(spec.address[0]):
+    if not token and not is_loopback(spec.address[0]):
         raise UsageError(
             f"other machines reach {spec.address[0]}, and senders of events need to show no token",
             where="trigger.token",

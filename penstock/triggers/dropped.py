@@ -66,6 +66,8 @@ class WatchedPlace:
         else:
             self.name = redact_address(address)
             self._system, self._root = open_store(address)
+        # With another marker other files count, and those that are there must not.
+        self._key = f"{self.name} ({marker})" if marker else self.name
 
     def look(self, *, now: float) -> Taken:
         """Look once, and write down what was dropped.
@@ -82,7 +84,7 @@ class WatchedPlace:
         counted = self._counted()
         if counted is None:
             with self._store.database.change() as db:
-                db.execute("INSERT OR REPLACE INTO places VALUES (?, ?)", (self.name, now))
+                db.execute("INSERT OR REPLACE INTO places VALUES (?, ?)", (self._key, now))
                 self._keep(db, found)
             return Taken(new=0, known=0)
         changed = {path: stamp for path, stamp in found.items() if counted.get(path) != stamp}
@@ -107,16 +109,16 @@ class WatchedPlace:
 
     def _counted(self) -> dict[str, str] | None:
         rows = self._store.database.rows
-        if not rows("SELECT 1 FROM places WHERE place = ?", (self.name,)):
+        if not rows("SELECT 1 FROM places WHERE place = ?", (self._key,)):
             return None
         return dict(
-            rows("SELECT path, stamp FROM files WHERE place = ? ORDER BY rowid", (self.name,))
+            rows("SELECT path, stamp FROM files WHERE place = ? ORDER BY rowid", (self._key,))
         )
 
     def _keep(self, db: Connection, files: Mapping[str, str]) -> None:
         db.executemany(
             "INSERT OR REPLACE INTO files VALUES (?, ?, ?)",
-            [(self.name, path, stamp) for path, stamp in files.items()],
+            [(self._key, path, stamp) for path, stamp in files.items()],
         )
 
     def _forget(self, db: Connection, counted: Mapping[str, str], found: Mapping[str, str]) -> None:
@@ -124,7 +126,7 @@ class WatchedPlace:
         gone = [path for path in counted if path not in found]
         db.executemany(
             "DELETE FROM files WHERE place = ? AND path = ?",
-            [(self.name, path) for path in gone[: max(0, len(gone) - self._remember)]],
+            [(self._key, path) for path in gone[: max(0, len(gone) - self._remember)]],
         )
 
     def _listed(self) -> dict[str, str]:

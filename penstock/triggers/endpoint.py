@@ -88,7 +88,6 @@ class Endpoint:
         self._figures = figures
         self._budget = Budget(LIMITS.bodies)
         self._ready = True
-        self.refused = 0
 
     async def __call__(
         self,
@@ -115,12 +114,10 @@ class Endpoint:
                     "send events by POST", status=405, headers=[(b"allow", b"GET, HEAD, POST")]
                 )
         except RequestError as error:
-            self.refused += 1
             status, answer = error.status, orjson.dumps({"error": error.message})
             content = [*_JSON, *error.headers]
         except PenstockError as error:
             # It was not written down, so it is not taken: the sender has it still.
-            self.refused += 1
             status, answer = 503, orjson.dumps({"error": str(error)})
             content = [*_JSON, (b"retry-after", b"10")]
         sent = [*content, (b"content-length", b"%d" % len(answer))]
@@ -154,8 +151,6 @@ class Endpoint:
             "known": taken.known if taken else 0,
             "refused": [each.message for each in bad[:_SHOWN]],
         }
-        if bad:
-            self.refused += 1
         return (bad[0].status if bad else 202), orjson.dumps(answer)
 
     def _subscribed(self, event: Event | RequestError) -> Event | RequestError:

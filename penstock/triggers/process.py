@@ -9,6 +9,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import FrameType
 
 from penstock.common.durations import seconds_of
@@ -73,20 +74,26 @@ def run(
     if trigger.places:
         pause = float(seconds_of(spec.every))
         works.append(_Work("watch", trigger.look, pause=pause, over=over, say=say))
-    with _heeding_signals(over):
+    if listener is None:
+        with _heeding_signals(over):
+            for work in works:
+                work.start()
+            over.wait()
+    else:
+        # The server heeds signals itself. One that comes before it does ends the process at once.
+        serve = _server(trigger, spec, token=token, listener=listener)
         for work in works:
             work.start()
-        if listener is None:
-            over.wait()
-        else:
-            _serve(trigger, spec, token=token, listener=listener)
+        serve()
     over.set()
     for work in works:
         work.join(_LEAVE_SECONDS)
     return not any(work.failed for work in works)
 
 
-def _serve(trigger: Trigger, spec: TriggerSpec, *, token: str, listener: socket.socket) -> None:
+def _server(
+    trigger: Trigger, spec: TriggerSpec, *, token: str, listener: socket.socket
+) -> Callable[[], None]:
     from penstock.serving.server import serve
     from penstock.triggers.endpoint import LIMITS, Access, Endpoint
 
@@ -94,7 +101,7 @@ def _serve(trigger: Trigger, spec: TriggerSpec, *, token: str, listener: socket.
         trigger.take, access=Access(token), types=spec.types, figures=trigger.figures
     )
     host, port = listener.getsockname()[:2]
-    serve(endpoint, LIMITS, host=host, port=port, listener=listener)
+    return partial(serve, endpoint, LIMITS, host=host, port=port, listener=listener)
 
 
 @contextlib.contextmanager

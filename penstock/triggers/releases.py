@@ -120,10 +120,11 @@ class Releases:
         """Return where what a release printed is."""
         return self.folder / f"{number:06d}.log"
 
-    def prune(self, *, keep: int) -> None:
-        """Delete the logs and summaries of all releases but the newest."""
-        for path in sorted(self.folder.glob("[0-9]*.*"))[: -2 * keep]:
-            path.unlink(missing_ok=True)
+    def prune(self, last: int) -> None:
+        """Delete the logs and summaries of releases up to a number."""
+        for path in self.folder.glob("[0-9]*.*"):
+            if path.stem.isdigit() and int(path.stem) <= last:
+                path.unlink(missing_ok=True)
 
     def _go_on(self, release: Release, *, now: float) -> None:
         started = self._started.get(release.number)

@@ -23,14 +23,15 @@ _LOGS = 100
 
 
 class TriggerFolder:
-    """`<home>/trigger` of a project: the store, the lock, logs of releases, the figures.
+    """`<home>/trigger/<service>`: the store, the lock, logs of releases, the figures.
 
     Args:
         home: The project's home.
+        service: The project; several may have one home.
     """
 
-    def __init__(self, home: Path) -> None:
-        self.path = home / "trigger"
+    def __init__(self, home: Path, service: str) -> None:
+        self.path = home / "trigger" / service
         self.store = self.path / "trigger.db"
         self.lock = self.path / "lock"
         self.releases = self.path / "releases"
@@ -107,15 +108,19 @@ class Trigger:
             said += self._end(release)
         begun = self.releases.step(now=time.time())
         if begun is not None:
-            self.releases.prune(keep=_LOGS)
+            self.releases.prune(begun.number - _LOGS)
             log = self.releases.log(begun.number)
             said.append(f"Release {begun.number} begins, for {notices.cause(begun)}. Log: {log}")
-        if self.releases.stopped and not self.store.stop_notified:
+        # After the message on the refusal that stopped it.
+        if self._stopped_newly() and not self.store.to_notify():
             message = notices.stopped(self.store, service=self.service, now=time.time())
             said += [message.text, *self._deliver(message, posted=False)]
             self.store.note_stop()
         self._publish()
         return said
+
+    def _stopped_newly(self) -> bool:
+        return self.releases.stopped and not self.store.stop_notified
 
     def _end(self, release: Release) -> list[str]:
         message = notices.ended(release, service=self.service, identity=self.store.identity)

@@ -81,7 +81,7 @@ def test_killed_with_its_process_it_goes_on_with_the_run_that_was_submitted(
         first.wait_until(lambda: kfp_server.runs)
         first.kill()
         first.wait()
-    store = TriggerStore(tmp_path / ".penstock" / "trigger" / "trigger.db")
+    store = TriggerStore(tmp_path / ".penstock" / "trigger" / "wine" / "trigger.db")
     process = store.release(1).process
     os.kill(process.pid, signal.SIGKILL)
     until(lambda: not is_alive(process))

@@ -66,7 +66,7 @@ def event(number: int, **more: Any) -> dict[str, Any]:
 
 
 def waiting(folder: Path) -> int:
-    store = TriggerStore(folder / ".penstock" / "trigger" / "trigger.db")
+    store = TriggerStore(folder / ".penstock" / "trigger" / "shop" / "trigger.db")
     try:
         return store.waiting().count
     finally:
@@ -161,7 +161,7 @@ def test_files_and_events_start_one_run_and_its_end_is_noted(folder: Path, start
     # The run is its own process: it ends, and is noted, although the trigger is killed.
     process.kill()
     process.wait()
-    store = TriggerStore(folder / ".penstock" / "trigger" / "trigger.db")
+    store = TriggerStore(folder / ".penstock" / "trigger" / "shop" / "trigger.db")
     until(lambda: store.open_release() is None, seconds=120)
     release = store.release(1)
     assert (release.outcome, release.exit_code) == ("failed", 1)

@@ -83,8 +83,12 @@ def test_names_that_are_being_written_are_left_alone(folder: Path, store: Trigge
 
 
 def test_a_marker_alone_counts_and_at_once(folder: Path, store: TriggerStore) -> None:
+    WatchedPlace(folder, store=store).look(now=1)
+    (folder / "day-0").mkdir()
+    (folder / "day-0" / "_SUCCESS").touch()
+    # A place is new with a marker that is.
     place = WatchedPlace(folder, store=store, marker="_SUCCESS")
-    place.look(now=1)
+    assert dropped(place) == []
     (folder / "day-1").mkdir()
     (folder / "day-1" / "part-0.csv").write_text("a")
     assert dropped(place, looks=3) == []

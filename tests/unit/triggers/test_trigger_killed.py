@@ -92,7 +92,8 @@ def test_a_trigger_that_is_killed_loses_nothing_and_begins_nothing_twice(
     for ending in endings(life, Fault.KILL, every=every, below=[tmp_path]):
         assert not ending.error, ending.trace
         seen |= {
-            effect.partition(str(home))[2].partition("/trigger/")[2] for effect in ending.effects
+            effect.partition(str(home))[2].partition("/trigger/shop/")[2]
+            for effect in ending.effects
         }
         _live(home)
         _check(home)
@@ -115,8 +116,8 @@ def test_a_release_that_is_killed_is_begun_once_or_starts_over(
 
     def life() -> None:
         _count_commits()
-        summary = home / "trigger" / "releases" / "000001.json"
-        store = str(home / "trigger" / "trigger.db")
+        summary = home / "trigger" / "shop" / "releases" / "000001.json"
+        store = str(home / "trigger" / "shop" / "trigger.db")
         child.main([store, "1", str(summary), "fake_release", str(home), "1", str(summary)])
 
     ends = set()

@@ -12,8 +12,11 @@ import pytest
 from running_process import until
 from trigger_parts import Shop, with_path
 
+from penstock.errors import ServiceError
 from penstock.processes.identity import is_alive, this
 from penstock.triggers.events import Event
+from penstock.triggers.process import run
+from penstock.triggers.spec import TriggerSpec
 
 
 @pytest.fixture
@@ -195,6 +198,31 @@ def test_one_that_can_be_gone_on_with_is_after_a_kill(shop: Shop) -> None:
     assert shop.begun == ["1", "1", "1"]
     assert shop.store.release(1).outcome == "released"
     assert shop.store.release(1).attempts == 3
+
+
+def test_what_nobody_expected_ends_the_trigger_and_says_so(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+    steps = iter([ServiceError("the disk is full"), ServiceError("the disk is full"), OSError("x")])
+
+    def step() -> list[str]:
+        raise next(steps)
+
+    monkeypatch.setattr(shop.trigger, "step", step)
+    assert not run(shop.trigger, TriggerSpec(), token="", listener=None, say=said.append)
+    assert said == ["penstock: the disk is full."]
+    assert "OSError: x" in capfd.readouterr().err
+
+
+def test_old_logs_are_deleted_and_those_of_another_store_left(shop: Shop) -> None:
+    shop.folder.releases.mkdir(parents=True)
+    for number in (1, 2, 3, 900):
+        shop.trigger.releases.log(number).touch()
+    shop.trigger.releases.prune(2)
+    assert sorted(path.name for path in shop.folder.releases.iterdir()) == [
+        "000003.log", "000900.log",
+    ]  # fmt: skip
 
 
 def test_what_a_run_leaves_must_fit_its_exit_code(shop: Shop, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ class Shop:
     trigger: Trigger = field(init=False)
 
     def __post_init__(self) -> None:
-        self.folder = TriggerFolder(self.home)
+        self.folder = TriggerFolder(self.home, "shop")
         self.start()
 
     def start(self) -> None:
