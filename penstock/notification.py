@@ -1,4 +1,4 @@
-"""Notifying people: how a run ended, and what the monitor found, each with its reason.
+"""Notifying people: how a run ended, what the monitor found, what a trigger started; with reasons.
 
 Nothing is raised where a message is lost: it must not change what it is about. It is said.
 """
@@ -77,15 +77,17 @@ class NotifySpec(Spec):
 
 @dataclass(frozen=True)
 class Message:
-    """What the monitor tells people.
+    """What the monitor or a trigger tells people.
 
     Attributes:
         identity: The same each time that its delivery is tried.
-        event: drifted, degraded, blind, recovered or suggested.
+        event: Of the monitor: drifted, degraded, blind, recovered or suggested. Of a trigger:
+            released, refused, rolled_back, failed or waiting.
         service: What it is about.
         text: Cause and link, in sentences.
         time: When it was found.
         data: What machines read, JSON-ready.
+        origin: What it comes from: `monitor` or `trigger`.
     """
 
     identity: str
@@ -94,21 +96,25 @@ class Message:
     text: str
     time: datetime
     data: Mapping[str, Any]
+    origin: str = "monitor"
 
 
-def deliver(message: Message, *, to: NotifySpec, folder: Path) -> list[str]:
-    """Deliver a message of the monitor to every place that is named.
+def deliver(message: Message, *, to: NotifySpec, folder: Path, posted: bool = False) -> list[str]:
+    """Deliver a message to every place that is named.
 
     Args:
         message: The message.
         to: The places; of the webhook also the environment's `PENSTOCK_WEBHOOK`.
         folder: What the path of a file is relative to.
+        posted: A run has notified the webhook and the file itself, so they are left out.
 
     Returns:
         What could not be delivered, one sentence each, without secrets.
     """
     named = str(folder / to.file) if to.file else ""
-    problems = post(message.text, state=message.event, webhook=to.webhook, file=named)
+    problems = []
+    if not posted:
+        problems += post(message.text, state=message.event, webhook=to.webhook, file=named)
     if to.cloudevents:
         problems += _tried(
             "the receiver of events",
@@ -128,8 +134,8 @@ def cloudevent(message: Message) -> dict[str, Any]:
     return {
         "specversion": "1.0",
         "id": message.identity,
-        "source": f"/penstock/monitor/{message.service}",
-        "type": f"io.penstock.monitor.{message.event}",
+        "source": f"/penstock/{message.origin}/{message.service}",
+        "type": f"io.penstock.{message.origin}.{message.event}",
         "subject": message.service,
         "time": message.time.isoformat(),
         "datacontenttype": "application/json",

@@ -33,6 +33,7 @@ from penstock.records.spec import Spec
 from penstock.registry.spec import CardSpec
 from penstock.rollout.spec import DeploymentSpec
 from penstock.training.spec import TrainingSpec
+from penstock.triggers.spec import TriggerSpec
 
 FILE_DATABASES = ("sqlite", "duckdb")
 """Schemes of SQLAlchemy URLs that name a file."""
@@ -74,6 +75,7 @@ class Project(Spec):
         "in .penstock beside this file",
     )
     monitoring: MonitoringSpec = MonitoringSpec()
+    trigger: TriggerSpec = TriggerSpec()
     notify: NotifySpec = NotifySpec()
     cluster: ClusterSpec = ClusterSpec()
 

@@ -22,12 +22,19 @@ from penstock.errors import (
 from penstock.pipelines.captures_commands import add_captures_commands
 from penstock.pipelines.gate_command import add_gate_command
 from penstock.pipelines.kubeflow_commands import add_remote_commands
-from penstock.pipelines.located import add_project_argument, add_settings, home_of, locate
+from penstock.pipelines.located import (
+    add_project_argument,
+    add_settings,
+    add_summary_option,
+    home_of,
+    locate,
+)
 from penstock.pipelines.monitor_command import add_monitor_command
 from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, USAGE
 from penstock.pipelines.registry_commands import add_records_commands
 from penstock.pipelines.service_commands import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
+from penstock.pipelines.trigger_command import add_trigger_command
 from penstock.pipelines.ui_command import add_ui_command
 from penstock.redaction import guarded
 
@@ -98,6 +105,7 @@ def parser() -> argparse.ArgumentParser:
     add_service_commands(commands)
     add_monitor_command(commands)
     add_ui_command(commands)
+    add_trigger_command(commands)
     add_captures_commands(commands)
     add_remote_commands(commands)
     add_records_commands(commands)
@@ -145,6 +153,7 @@ def _add_run(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action="store_true",
         help="run every step, also where an earlier run had the same inputs, settings and code",
     )
+    add_summary_option(command)
     command.set_defaults(command=_run)
 
 
@@ -240,7 +249,7 @@ def _run(options: argparse.Namespace) -> int:
             fresh=options.fresh,
             settings=options.settings,
         )
-        write_summary(result)
+        write_summary(result, also=options.summary)
     finally:
         # A run that was interrupted is one that did not end.
         refresh_index(found)

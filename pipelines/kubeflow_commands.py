@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import PenstockError, UsageError
-from penstock.pipelines.located import add_project_argument, add_settings
+from penstock.pipelines.located import (
+    add_project_argument,
+    add_settings,
+    add_summary_option,
+)
 from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, VERDICTS
 
 if TYPE_CHECKING:
-    from penstock.pipelines.kubeflow_client import Endpoint
+    from penstock.pipelines.kubeflow_client import Endpoint, Patience
     from penstock.pipelines.submit import Submission
     from penstock.project import Project
 
@@ -39,8 +43,13 @@ def _add_submit(commands: _Commands) -> None:
         epilog="Exit codes with --wait: 0 released, 3 refused by a gate, 4 rolled back, 1 failed, "
         "2 usage, 130 interrupted (the run continues).",
     )
-    _with_project(command)
+    add_submission_options(command)
     command.add_argument("--run-name", default="", help="default: the project's name and the time")
+    command.add_argument(
+        "--once",
+        action="store_true",
+        help="if the project's experiment has a run of that --run-name already, go on with it",
+    )
     command.add_argument("--wait", action="store_true", help="follow the run to its end")
     command.add_argument("--timeout", metavar="TIME", help="wait at most this long, like 90m or 6h")
     command.add_argument(
@@ -53,6 +62,7 @@ def _add_submit(commands: _Commands) -> None:
         metavar="SECONDS",
         help="how long the server may be away while we wait (300)",
     )
+    add_summary_option(command)
     command.set_defaults(command=_submit, extra="pipelines")
 
 
@@ -62,7 +72,7 @@ def _add_schedule(commands: _Commands) -> None:
     create = actions.add_parser(
         "create", help="create or replace a schedule", description=_create.__doc__
     )
-    _with_project(create)
+    add_submission_options(create)
     create.add_argument("--name", default="", help="the schedule's name (default: the project's)")
     when = create.add_mutually_exclusive_group(required=True)
     when.add_argument("--cron", default="", help="five fields as in crontab, or six with seconds")
@@ -94,7 +104,8 @@ def _add_schedule(commands: _Commands) -> None:
         action.set_defaults(command=_change, action=name, extra="pipelines")
 
 
-def _with_project(command: argparse.ArgumentParser) -> None:
+def add_submission_options(command: argparse.ArgumentParser) -> None:
+    """Let a command say what it hands to Kubeflow, and where Kubeflow is."""
     add_project_argument(command)
     add_settings(command)
     command.add_argument(
@@ -111,6 +122,23 @@ def _with_project(command: argparse.ArgumentParser) -> None:
         "--no-cache", action="store_true", help="run every step, even on the same inputs"
     )
     _with_endpoint(command)
+
+
+def submission_arguments(options: argparse.Namespace) -> list[str]:
+    """Return what `add_submission_options` read as arguments again, paths made absolute."""
+    given = [str(options.project.absolute())]
+    for name, values in (("--set", options.settings), ("--parameter", options.parameter)):
+        given += [f"{name}={value}" for value in values]
+    for name in ("experiment", "service_account", "host", "namespace"):
+        if value := getattr(options, name):
+            given.append(f"--{name.replace('_', '-')}={value}")
+    for name in ("token_file", "cookie_file", "ca_cert"):
+        if path := getattr(options, name):
+            given.append(f"--{name.replace('_', '-')}={path.absolute()}")
+    given += [
+        f"--{name.replace('_', '-')}" for name in ("no_cache", "insecure") if getattr(options, name)
+    ]
+    return given
 
 
 def _with_endpoint(command: argparse.ArgumentParser) -> None:
@@ -143,23 +171,35 @@ def _with_endpoint(command: argparse.ArgumentParser) -> None:
 def _submit(options: argparse.Namespace) -> int:
     """Compile the project and begin a run of it on Kubeflow; with --wait, follow it to its end."""
     from penstock.pipelines.kubeflow_client import connect
-    from penstock.pipelines.submit import package, submit
+    from penstock.pipelines.submit import package, submit, submitted
     from penstock.pipelines.timing import duration
 
+    if options.once and not options.run_name:
+        raise UsageError("--once goes with --run-name")
+    if options.summary and not options.wait:
+        raise UsageError("--summary goes with --wait")
     timeout = duration(options.timeout) if options.timeout else None
     if timeout and not options.wait:
         raise UsageError("--timeout goes with --wait")
     project = _project(options)
     endpoint = _endpoint(options, namespace=project.cluster.namespace)
     made = package(project, parameters=options.parameter)
-    client = connect(endpoint)
-    _warn_of_account(project, client, endpoint)
-    submission = submit(project, made, client=client, endpoint=endpoint, name=options.run_name)
+    patience = _patience(options, endpoint)
+
+    def begin() -> tuple[Any, Submission]:
+        client = connect(endpoint)
+        _warn_of_account(project, client, endpoint)
+        where = {"client": client, "endpoint": endpoint, "name": options.run_name}
+        there = submitted(project, made, **where) if options.once else None
+        return client, there or submit(project, made, **where)
+
+    # Only what is begun once may be tried again.
+    client, submission = patience.request(begin) if options.once else begin()
     print(f"Run {submission.run}: {submission.link}", flush=True)
     if not options.wait:
         return 0
     try:
-        return _follow(submission, client, endpoint, options, timeout=timeout)
+        return _follow(submission, client, options, patience=patience, timeout=timeout)
     except (KeyboardInterrupt, PenstockError) as error:
         if isinstance(error, PenstockError):
             print(f"penstock: {error}", file=sys.stderr)
@@ -186,25 +226,38 @@ def _warn_of_account(project: Project, client: Any, endpoint: Endpoint) -> None:
         print(words, file=sys.stderr)
 
 
-def _follow(
-    submission: Submission,
-    client: Any,
-    endpoint: Endpoint,
-    options: argparse.Namespace,
-    *,
-    timeout: float | None,
-) -> int:
-    from rich.console import Console
-
+def _patience(options: argparse.Namespace, endpoint: Endpoint) -> Patience:
     from penstock.pipelines.kubeflow_client import Patience
-    from penstock.pipelines.watch import Watch
 
     def notice(reason: str) -> None:
         print(f"Trying again for {options.patience:g} s: {reason}", file=sys.stderr, flush=True)
 
-    patience = Patience(endpoint, seconds=options.patience, notice=notice)
+    return Patience(endpoint, seconds=options.patience, notice=notice)
+
+
+def _follow(
+    submission: Submission,
+    client: Any,
+    options: argparse.Namespace,
+    *,
+    patience: Patience,
+    timeout: float | None,
+) -> int:
+    from rich.console import Console
+
+    from penstock.pipelines.summary import write_ending
+    from penstock.pipelines.watch import Watch
+
     watch = Watch(submission, client=client, patience=patience, interval=options.interval)
     outcome, reason = watch.to_end(Console(file=sys.stdout), timeout=timeout)
+    if options.summary:
+        write_ending(
+            options.summary,
+            outcome=outcome,
+            reason=reason,
+            link=submission.link,
+            notified=watch.notified,
+        )
     print(f"\n{VERDICTS[outcome]}  {reason}\n  {submission.link}")
     return EXIT_CODES[outcome]
 

@@ -120,6 +120,16 @@ def add_settings(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_summary_option(command: argparse.ArgumentParser) -> None:
+    """Let a command that runs a release say how it ended to who began it."""
+    command.add_argument(
+        "--summary",
+        type=Path,
+        metavar="FILE",
+        help="write outcome, reason and link there as JSON once the run has ended",
+    )
+
+
 def add_store_options(command: argparse.ArgumentParser) -> None:
     """Let a command that names a registered model say in which store it is."""
     command.add_argument(

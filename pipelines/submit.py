@@ -8,6 +8,7 @@ verb `use` on it (kubeflow/pipelines#14181). Neither applies to its own default 
 from __future__ import annotations
 
 import contextlib
+import json
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -119,6 +120,55 @@ def submit(
         run=run.run_id,
         link=endpoint.link(f"runs/details/{run.run_id}"),
         account=account,
+        package=made,
+    )
+
+
+def submitted(
+    project: Project, made: Package, *, client: Any, endpoint: Endpoint, name: str
+) -> Submission | None:
+    """Return the run of that name that Kubeflow has taken, in the project's experiment.
+
+    Args:
+        project: The project.
+        made: The project's package.
+        client: What `connect` returned.
+        endpoint: Where it is connected to.
+        name: The run's name.
+
+    Returns:
+        The newest of that name; None: there is none.
+
+    Raises:
+        ServiceError: If Kubeflow does not say.
+    """
+    cluster = project.cluster
+    namespace = cluster.namespace or None
+    named = {"operation": "EQUALS", "key": "display_name", "stringValue": name}
+    with readable_errors(endpoint):
+        try:
+            experiment = client.get_experiment(
+                experiment_name=cluster.experiment or project.name, namespace=namespace
+            )
+        except ValueError as error:
+            # What kfp's client raises where no experiment has the name.
+            if str(error).startswith("No experiment"):
+                return None
+            raise
+        found = client.list_runs(
+            page_size=1,
+            sort_by="created_at desc",
+            experiment_id=experiment.experiment_id,
+            namespace=namespace,
+            filter=json.dumps({"predicates": [named]}),
+        ).runs
+    if not found:
+        return None
+    run = found[0]
+    return Submission(
+        run=run.run_id,
+        link=endpoint.link(f"runs/details/{run.run_id}"),
+        account=run.service_account or "",
         package=made,
     )
 

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
-from penstock.pipelines.outcomes import VERDICTS
+from penstock.pipelines.outcomes import VERDICTS, Outcome
 from penstock.pipelines.outputs import INDEX, SUMMARY
-from penstock.pipelines.run import RunResult
+from penstock.pipelines.run import NOTIFY, RunResult
 from penstock.pipelines.view import beside_lines, rule_lines
 from penstock.records.dataset import Dataset, Split, sorted_by_risk
 from penstock.redaction import redact
@@ -27,8 +27,13 @@ def summary(result: RunResult) -> str:
     return redact("\n".join(_lines(result)) + "\n")
 
 
-def write_summary(result: RunResult) -> None:
-    """Write `summary.json` into the run's folder: the same for machines."""
+def write_summary(result: RunResult, *, also: Path | None = None) -> None:
+    """Write `summary.json` into the run's folder: the same for machines.
+
+    Args:
+        result: How the run ended.
+        also: A file for who began the run; see `write_ending`.
+    """
     from penstock.common import files
 
     files.write_text(
@@ -56,6 +61,33 @@ def write_summary(result: RunResult) -> None:
         )
         + "\n",
     )
+    if also is not None:
+        link = (result.home / INDEX).as_uri()
+        notified = any(time.step == NOTIFY for time in result.times)
+        write_ending(
+            also, outcome=result.outcome, reason=result.reason, link=link, notified=notified
+        )
+
+
+def write_ending(path: Path, *, outcome: Outcome, reason: str, link: str, notified: bool) -> None:
+    """Write how a run ended into a file, as JSON, for who began it.
+
+    Args:
+        path: The file.
+        outcome: How it ended.
+        reason: Why.
+        link: Where its page is.
+        notified: Whether its own step has notified people.
+
+    Raises:
+        ServiceError: If it cannot be written.
+    """
+    from penstock.common import files
+    from penstock.common.disk import writing
+
+    ending = {"outcome": outcome, "reason": redact(reason), "link": link, "notified": notified}
+    with writing(path):
+        files.write_text(path, json.dumps(ending, indent=2) + "\n")
 
 
 def _lines(result: RunResult) -> Iterator[str]:

@@ -48,6 +48,9 @@ class Watch:
         client: What `connect` returned.
         patience: Repeats requests; it decides which outages are survived.
         interval: Seconds between two polls.
+
+    Attributes:
+        notified: Whether the run has ended and has notified people itself.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Watch:
         self._client = client
         self._patience = patience
         self._interval = interval
+        self.notified = False
 
     def to_end(self, console: Console, *, timeout: float | None = None) -> tuple[Outcome, str]:
         """Draw the run until it ends.
@@ -86,6 +90,7 @@ class Watch:
                 if run.state in _ENDED:
                     polls += 1
                     if nodes.settled() or polls > _LATE:
+                        self.notified = nodes.ran(NOTIFY)
                         return self._outcome(nodes)
                 if deadline is not None and time.monotonic() >= deadline:
                     raise ServiceError(

@@ -33,12 +33,21 @@ READ_IN = (
     "notify.cloudevents",
     "notify.email.user",
     "notify.email.password",
+    "trigger.token",
     "deployment.kserve.prometheus.url",
 )
 """The fields of the project file in which references are read."""
 
-MONITOR_ONLY = ("notify.cloudevents", "notify.email.user", "notify.email.password")
-"""Those of them that no step of a run reads."""
+MONITOR_ONLY = (
+    "notify.cloudevents",
+    "notify.email.user",
+    "notify.email.password",
+    "trigger.token",
+)
+"""Those of them that no step of a run reads: the monitor does, or a trigger."""
+
+_NAMED = ("notify.email.password", "trigger.token")
+"""Fields that hold a secret and nothing else."""
 
 WEBHOOKS = ("notify.webhook", "notify_webhook")
 """Fields and parameters whose address is a secret as a whole: whoever knows it may post to it."""
@@ -197,7 +206,7 @@ def is_named_secret(field: str) -> bool:
     Args:
         field: Like `cluster.environment.DB_PASSWORD`.
     """
-    if field == "notify.email.password":
+    if field in _NAMED:
         return True
     section, _, name = field.rpartition(".")
     if section == "cluster.environment" or section.endswith(("headers", "storage_options")):

@@ -53,8 +53,23 @@ class Application(Protocol):
         ...
 
 
-def serve(application: Application, limits: Limits, *, host: str, port: int) -> None:
-    """Answer until SIGTERM or SIGINT; requests that were accepted are answered first."""
+def serve(
+    application: Application,
+    limits: Limits,
+    *,
+    host: str,
+    port: int,
+    listener: socket.socket | None = None,
+) -> None:
+    """Answer until SIGTERM or SIGINT; requests that were accepted are answered first.
+
+    Args:
+        application: What answers.
+        limits: How many connections there may be, and how long a client may take.
+        host: The address to listen on.
+        port: The port.
+        listener: A socket that is bound there already.
+    """
     logs.to_standard_error()
     raise_file_limit()
     config = uvicorn.Config(
@@ -74,7 +89,7 @@ def serve(application: Application, limits: Limits, *, host: str, port: int) -> 
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS,
     )
-    _Server(config, application).run()
+    _Server(config, application).run(sockets=[listener] if listener is not None else None)
 
 
 class _LimitedProtocol(HttpToolsProtocol):

@@ -117,6 +117,7 @@ class KfpServer:
         add("POST", f"{api}/experiments", self._create_experiment)
         add("GET", f"{api}/experiments", self._list_experiments)
         add("POST", f"{api}/runs", self._create_run)
+        add("GET", f"{api}/runs", self._list_runs)
         add("GET", f"{api}/runs/{{id}}", self._get_run)
         add("POST", f"{api}/runs/{{id}}:terminate", self._terminate_run)
         add("GET", "/apis/v1alpha1/runs/{id}/nodes/{node}/log", self._log)
@@ -233,6 +234,14 @@ class KfpServer:
             "service_account": body.get("service_account", "pipeline-runner"),
         }
         return self._answer("V2beta1Run", self._run(run_id))
+
+    async def _list_runs(self, request: web.Request) -> web.Response:
+        there = {
+            run_id: self._run(run_id)
+            for run_id, run in self.runs.items()
+            if run["experiment_id"] == request.query["experiment_id"]
+        }
+        return self._page(request, "V2beta1ListRunsResponse", "runs", there)
 
     def _check_account(self, body: dict[str, Any]) -> None:
         account = body.get("service_account", "")

@@ -1,0 +1,1 @@
+"""What starts a release by itself: events over HTTP, and files that are dropped."""
