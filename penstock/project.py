@@ -31,6 +31,7 @@ from penstock.notification import NotifySpec
 from penstock.quality.spec import Contract, Expectation
 from penstock.records.spec import Spec
 from penstock.registry.spec import CardSpec
+from penstock.rollout.experiment.spec import ExperimentSpec
 from penstock.rollout.spec import DeploymentSpec
 from penstock.training.spec import TrainingSpec
 from penstock.triggers.spec import TriggerSpec
@@ -76,6 +77,7 @@ class Project(Spec):
     )
     monitoring: MonitoringSpec = MonitoringSpec()
     trigger: TriggerSpec = TriggerSpec()
+    experiment: ExperimentSpec = ExperimentSpec()
     notify: NotifySpec = NotifySpec()
     cluster: ClusterSpec = ClusterSpec()
 

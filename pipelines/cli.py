@@ -20,6 +20,7 @@ from penstock.errors import (
     UsageError,
 )
 from penstock.pipelines.captures_commands import add_captures_commands
+from penstock.pipelines.experiment_command import add_experiment_commands
 from penstock.pipelines.gate_command import add_gate_command
 from penstock.pipelines.kubeflow_commands import add_remote_commands
 from penstock.pipelines.located import (
@@ -106,6 +107,7 @@ def parser() -> argparse.ArgumentParser:
     add_monitor_command(commands)
     add_ui_command(commands)
     add_trigger_command(commands)
+    add_experiment_commands(commands)
     add_captures_commands(commands)
     add_remote_commands(commands)
     add_records_commands(commands)

@@ -235,10 +235,10 @@ class Rollout(Record):
     url: str
     candidate: int
     stable: int | None = Field(description="The version it was compared with; None: the first")
-    purpose: Literal["release", "return"] = Field(
+    purpose: Literal["release", "return", "experiment"] = Field(
         default="release",
         description="return: back to a version that was the champion before, by a person or by the "
-        "guardian",
+        "guardian; experiment: compared with the champion by a business KPI",
     )
     champion: int | None = Field(
         default=None, description="The champion when it began, which a rollback restores"

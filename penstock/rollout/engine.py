@@ -91,12 +91,15 @@ class Controller:
             try:
                 self._go(self._act(self._journal.rollout.last))
             except KeyboardInterrupt:
-                self._give_up("Interrupted by the person who ran it.")
+                self._interrupted()
                 raise
             except UnrecordedError as error:
                 self._give_up(str(error))
                 raise
         return self._journal.rollout
+
+    def _interrupted(self) -> None:
+        self._give_up("Interrupted by the person who ran it.")
 
     def _give_up(self, reason: str) -> None:
         try:
@@ -197,12 +200,7 @@ class Controller:
         plan, version = self._plan, self._release.version
         if self._router.candidate != version:
             return self._gone()
-        routing = Routing(
-            mirror=plan.shadow.share if phase == "shadow" else 0.0,
-            sticky_header=plan.sticky_header,
-            choice_header=plan.choice_header,
-            grids=self._journal.rollout.grids,
-        )
+        routing = self._routing(phase)
         watch = Watch(
             self._router,
             candidate=version,
@@ -216,7 +214,7 @@ class Controller:
         watch.begin()
         unready = 0
         while True:
-            time.sleep(plan.interval)
+            self._pause()
             self._journal.saw(watch.look())
             health = self._router.health(version)
             unready = 0 if health.ready else unready + 1
@@ -228,6 +226,20 @@ class Controller:
             if move is not None:
                 return move
             persistently(self._router, self._router.mend)
+
+    def _routing(self, phase: Literal["shadow", "step"]) -> Routing:
+        """Return how requests find their version in a phase, besides the weight."""
+        plan = self._plan
+        return Routing(
+            mirror=plan.shadow.share if phase == "shadow" else 0.0,
+            sticky_header=plan.sticky_header,
+            choice_header=plan.choice_header,
+            grids=self._journal.rollout.grids,
+        )
+
+    def _pause(self) -> None:
+        """Wait until the next look is due."""
+        time.sleep(self._plan.interval)
 
     def _verdict(self, here: Transition, phase: Literal["shadow", "step"]) -> Move | None:
         """Return where the evidence leads, or None to look again."""
@@ -249,8 +261,8 @@ class Controller:
         blind = rollout.intervals[-1].blind
         if verdict == "fail":
             return Move("rollback", _sentences(findings, "fail"), findings=findings)
-        waited = _watched(rollout.of_step(phase, here.step))
-        if _watched(rollout.intervals) > plan.deadline:
+        waited = watched(rollout.of_step(phase, here.step))
+        if watched(rollout.intervals) > plan.deadline:
             reason = _too_late(findings, "deadline", plan.deadline, blind)
             return Move("rollback", reason, 0, 0, findings)
         # What passed before may not hold any more where users' requests are not seen now.
@@ -316,6 +328,6 @@ def _too_late(findings: tuple[Finding, ...], limit: str, seconds: float, blind: 
     return f"Nothing was shown within the {limit} of {seconds:g} s. {missing}"
 
 
-def _watched(intervals: tuple[Interval, ...]) -> float:
+def watched(intervals: tuple[Interval, ...]) -> float:
     """Return for how long a rollout was watched: by its evidence, whatever clocks do meanwhile."""
     return sum(interval.seconds for interval in intervals)

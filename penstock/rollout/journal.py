@@ -19,6 +19,7 @@ from penstock.errors import (
     UnrecordedError,
 )
 from penstock.records.base import explain
+from penstock.records.experiment import ExperimentOrder
 from penstock.records.rollout import (
     Finding,
     Interval,
@@ -167,7 +168,7 @@ class Journal:
         rollout = self.rollout
         self._rollout = rollout.model_copy(update={"intervals": (*rollout.intervals, interval)})
         if self._store.crowded:
-            self._shorten()
+            self.shorten()
 
     def approve(self, step: int, *, by: str) -> None:
         """Let a rollout that holds at a step go on."""
@@ -186,7 +187,15 @@ class Journal:
         """Why an abort was requested, or None."""
         return self._store.note(_ABORT)
 
-    def _shorten(self) -> None:
+    def leave(self, name: str, text: str) -> None:
+        """Leave a note beside the lines, over any of the same name: its controller reads it."""
+        self._store.leave(name, text)
+
+    def note(self, name: str) -> str | None:
+        """Return a note, or None if nobody left it."""
+        return self._store.note(name)
+
+    def shorten(self) -> None:
         """Put old intervals together, which judges the same: the journal must fit its store."""
         first = self._store.lines()[0]
         rollout = self.rollout.model_copy(update={"intervals": compacted(self.rollout.intervals)})
@@ -215,9 +224,10 @@ class Journal:
             # An earlier release kept it beside the journal.
             text = self._store.note(_ORDER)
             return Order.loads(text, where=f"{self._store.where}, {_ORDER}") if text else None
-        if isinstance(raw, dict) and raw.get("record") == f"penstock/{ReturnOrder.KIND}":
-            return ReturnOrder.parse(raw, where=where)
-        return Order.parse(raw, where=where)
+        kind = raw.get("record") if isinstance(raw, dict) else None
+        kinds: tuple[type[Order | ReturnOrder], ...] = (ReturnOrder, ExperimentOrder)
+        found = next((each for each in kinds if kind == f"penstock/{each.KIND}"), Order)
+        return found.parse(raw, where=where)
 
     def _append(self, line: dict[str, Any], *, evidence: bool = False) -> None:
         try:

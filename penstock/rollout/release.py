@@ -20,7 +20,7 @@ from penstock.registry.audit import Actor
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import keep_rollout
 from penstock.rollout.fetching import fetch
-from penstock.rollout.journal import Journal
+from penstock.rollout.journal import Journal, unfinished
 from penstock.rollout.report import render
 from penstock.rollout.resume import REPLAYED_ROWS, go_on, promote, prove, settle
 from penstock.rollout.router import Release
@@ -94,6 +94,7 @@ def release(target: Target, order: Order, *, run: str, outputs: Outputs) -> Roll
         # Before anything is touched; a rollout that has begun is ended whatever is thought of it.
         Admission(order).require()
     with target.router.exclusive():
+        _require_no_experiment(target)
         settle(target, reason=_taken(order), but=identity)
         journal = Journal(target.store(identity))
         try:
@@ -152,6 +153,17 @@ def _begin(target: Target, journal: Journal, order: Order, *, spec: DeploymentSp
         order=order,
     )
     return go_on(target, journal, order)
+
+
+def _require_no_experiment(target: Target) -> None:
+    for journal in unfinished(target.stores()):
+        if journal.rollout.purpose == "experiment":
+            raise ServiceError(
+                f"an experiment with version {journal.rollout.candidate} has not ended, and a "
+                "release would change what its users get",
+                where=f"service {target.service}",
+                remedy="End it first with: penstock experiment stop.",
+            )
 
 
 def _taken(order: Order) -> str:

@@ -7,10 +7,12 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 
 from penstock.data import sample
 from penstock.errors import InputError, PenstockError, ServiceError
+from penstock.records.experiment import ExperimentOrder, ended_by_reading
 from penstock.records.model import FILE_NAME, Model
 from penstock.records.rollout import Order, ReturnOrder, Rollout
 from penstock.registry import admission, audit, binding, versions
@@ -55,7 +57,7 @@ def go_on(target: Target, journal: Journal, order: Order | ReturnOrder | None) -
     except PenstockError as error:
         # Its files or tags are not what was registered, or it was deleted.
         return abandon(target, journal, order, reason=f"It may not serve. {error}")
-    controller = Controller(
+    controller = _controller(target, journal, order)(
         router=target.router,
         journal=journal,
         release=release,
@@ -67,6 +69,20 @@ def go_on(target: Target, journal: Journal, order: Order | ReturnOrder | None) -
     )
     with _traffic(target.router, journal, order, folder=release.folder):
         return controller.run()
+
+
+def _controller(
+    target: Target, journal: Journal, order: Order | ReturnOrder
+) -> Callable[..., Controller]:
+    """Return what runs a rollout: an experiment has a controller of its own."""
+    if not isinstance(order, ExperimentOrder):
+        return Controller
+    from penstock.rollout.experiment.controller import ExperimentController
+
+    events = target.events(journal.name)
+    if events is None:
+        raise ServiceError("an experiment is of another place", where=f"service {target.service}")
+    return partial(ExperimentController, experiment=order.experiment, events=events)
 
 
 def abandon(
@@ -133,7 +149,8 @@ def promote(order: Order, *, reason: str, rollout: str = "") -> None:
 def canary_actor(order: Order, reason: str) -> Actor:
     """Return who an ordered version serves by, for the audit log."""
     digests = {"model": order.registration.model, "decision": order.registration.decision}
-    return Actor(name=audit.CANARY, reason=reason, digests=digests)
+    name = audit.EXPERIMENT if isinstance(order, ExperimentOrder) else audit.CANARY
+    return Actor(name=name, reason=reason, digests=digests)
 
 
 def prove(router: Router, address: Address, order: Order, release: Release, *, rows: int) -> None:
@@ -182,7 +199,7 @@ def _release_admission(rollout: Rollout, order: Order) -> Callable[[], None]:
                 version,
                 event=audit.ADMITTED,
                 identity=rollout.identity,
-                facts={"move": "first release" if rollout.direct else "canary"},
+                facts={"move": _move_of(rollout)},
                 actor=canary_actor(
                     order, "Its decision, its policy and the champion are as they were."
                 ),
@@ -191,6 +208,12 @@ def _release_admission(rollout: Rollout, order: Order) -> Callable[[], None]:
             recorded = True
 
     return require
+
+
+def _move_of(rollout: Rollout) -> str:
+    if rollout.purpose == "experiment":
+        return "experiment"
+    return "first release" if rollout.direct else "canary"
 
 
 def _require_return(rollout: Rollout, order: ReturnOrder) -> None:
@@ -244,7 +267,8 @@ def _champion_of(rollout: Rollout, *, tracking_uri: str) -> Champion | None:
 
 def _tell(rollout: Rollout, reason: str, *, tracking_uri: str) -> None:
     """Tag a version that was rolled back, and see to it that this rollout left no champion."""
-    name, actor = rollout.service, Actor(name=audit.CANARY, reason=reason)
+    by = audit.EXPERIMENT if rollout.purpose == "experiment" else audit.CANARY
+    name, actor = rollout.service, Actor(name=by, reason=reason)
     try:
         version = versions.registered(rollout.uri, tracking_uri=tracking_uri)
     except InputError:
@@ -261,10 +285,13 @@ def _tell(rollout: Rollout, reason: str, *, tracking_uri: str) -> None:
             actor=actor,
             expect=rollout.candidate,
         )
-    versions.tag(name, rollout.candidate, {versions.ROLLED_BACK: reason}, tracking_uri=tracking_uri)
+    kept = ended_by_reading(rollout)
+    if not kept:
+        tags = {versions.ROLLED_BACK: reason}
+        versions.tag(name, rollout.candidate, tags, tracking_uri=tracking_uri)
     admission.record_once(
         version,
-        event="rolled back",
+        event="champion kept" if kept else "rolled back",
         identity=rollout.identity,
         facts={},
         actor=actor,

@@ -48,6 +48,23 @@ class Address:
 
 
 @dataclass(frozen=True)
+class ExperimentRouting:
+    """How an experiment assigns users.
+
+    Attributes:
+        identity: The experiment's.
+        salt: What users' ids are hashed with.
+        header: Header of a request that holds the user's id; without it the stable version answers.
+        labels: Whether the predicted labels are written down too.
+    """
+
+    identity: str
+    salt: str
+    header: str
+    labels: bool
+
+
+@dataclass(frozen=True)
 class Routing:
     """How requests find their version, besides the weight.
 
@@ -59,12 +76,14 @@ class Routing:
         choice_header: A request whose header of this name is `stable` or `candidate` gets that
             version, the candidate only where its weight is above 0. Empty: none.
         grids: Edges of the histograms that `observe` returns.
+        experiment: The experiment that assigns users in place of both headers; None: none does.
     """
 
     mirror: float = 0.0
     sticky_header: str = ""
     choice_header: str = ""
     grids: HistogramBuckets = field(default_factory=HistogramBuckets)
+    experiment: ExperimentRouting | None = None
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import asdict
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from penstock.records.base import Record, Value, renamed
 from penstock.records.rollout import HistogramBuckets
@@ -50,6 +51,15 @@ class Lost(Value):
     reason: str
 
 
+class AssignedUsers(Value):
+    """How an experiment assigns users; the fields are `router.ExperimentRouting`'s."""
+
+    identity: str
+    salt: str
+    header: str
+    labels: bool = False
+
+
 class Assignment(Value):
     """How requests find their version besides the weight; the fields are `router.Routing`'s."""
 
@@ -57,6 +67,13 @@ class Assignment(Value):
     sticky_header: str = ""
     choice_header: str = ""
     grids: HistogramBuckets | None = Field(default=None, description="None: the default ones")
+    experiment: AssignedUsers | None = None
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A service without an experiment has the record that earlier releases read.
+        fields: dict[str, Any] = write(self)
+        return {key: fields[key] for key in fields if key != "experiment" or fields[key]}
 
     @classmethod
     def of(cls, routing: Routing) -> Assignment:
@@ -66,6 +83,7 @@ class Assignment(Value):
             sticky_header=routing.sticky_header,
             choice_header=routing.choice_header,
             grids=routing.grids if routing.grids != HistogramBuckets() else None,
+            experiment=AssignedUsers(**asdict(routing.experiment)) if routing.experiment else None,
         )
 
 
@@ -122,8 +140,8 @@ class ServiceState(Record, Generic[A]):
         return 100 - (self.weight if self.candidate else 0)
 
     def unmirrored(self) -> Assignment:
-        """Return the assignment without mirroring."""
-        return self.assignment.model_copy(update={"mirror": 0.0})
+        """Return the assignment without mirroring, and without an experiment."""
+        return self.assignment.model_copy(update={"mirror": 0.0, "experiment": None})
 
 
 S = TypeVar("S", bound=ServiceState[Any])

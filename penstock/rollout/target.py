@@ -47,6 +47,10 @@ class Target(Protocol):
         """Return what keeps each rollout that has begun."""
         ...
 
+    def events(self, identity: str) -> Path | None:
+        """Return where the events of an experiment are; None: there can be none here."""
+        ...
+
     def forget_all_but(self, versions: Collection[int]) -> None:
         """Delete what was captured and logged of versions that are neither these nor up.
 

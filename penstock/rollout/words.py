@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from penstock.records.experiment import KPI
 from penstock.records.rollout import ArmSummary, Finding, Rollout, Transition, Verdict, total
 from penstock.rollout.spec import CanarySpec
 
@@ -53,6 +54,7 @@ RULES = {
     "error burst": RuleWords("error burst", 100, " %", 0),
 }
 
+_KPI = RuleWords("business KPI", 1, "", 4, side="against")
 _ORDER: tuple[Verdict, ...] = ("fail", "inconclusive", "pass", "not judged")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9])")
 _LONGEST_REASON = 240
@@ -81,6 +83,8 @@ def state(record: Rollout) -> str:
             if record.stable is None
             else f"version {record.stable} still serves"
         )
+        if record.purpose == "experiment":
+            return f"The experiment with {name[0].lower()}{name[1:]} ended; {left}{because}"
         return f"{name} was rolled back; {left}{because}"
     return f"{name} {_under_way(record)}"
 
@@ -125,6 +129,11 @@ def next_commands(record: Rollout) -> list[tuple[str, str]]:
         return [("penstock rollback", f"serves version {record.stable} again")]
     if record.outcome == "rolled_back":
         return []
+    if record.purpose == "experiment":
+        return [
+            ("penstock experiment stop", "ends it: the winner stays"),
+            ("penstock experiment start", "continues it if its controller was stopped"),
+        ]
     commands = [
         ("penstock rollout abort", "rolls it back now"),
         ("penstock rollout resume", "continues it if its controller was stopped"),
@@ -246,6 +255,8 @@ def percent(share: float) -> str:
 
 
 def _rule(finding: Finding) -> RuleWords:
+    if finding.rule == KPI:
+        return _KPI
     return RULES.get(finding.rule, RuleWords(finding.rule, 1, "", 3))
 
 

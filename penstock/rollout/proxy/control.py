@@ -75,7 +75,7 @@ def apply(folder: ServiceFolder, proxy: ProxyProcess, state: LocalState, *, term
         LeaseLostError: If a later controller has updated it.
         ServiceError: If it does not answer.
     """
-    assignment = state.assignment
+    assignment, users = state.assignment, state.assignment.experiment
     arms = [
         {"role": role, "version": arm.version, "identity": arm.identity, "port": arm.port}
         for role, arm in state.roles().items()
@@ -89,6 +89,13 @@ def apply(folder: ServiceFolder, proxy: ProxyProcess, state: LocalState, *, term
             "sticky_header": assignment.sticky_header,
             "choice_header": assignment.choice_header,
             "grids": (assignment.grids or HistogramBuckets()).model_dump(),
+            "experiment": users
+            and {
+                "salt": users.salt,
+                "header": users.header,
+                "path": str(folder.events(users.identity)),
+                "labels": users.labels,
+            },
         },
     }
     _call(folder, proxy, "PUT", table)

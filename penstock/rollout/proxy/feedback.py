@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from multidict import CIMultiDict
 
+from penstock.rollout.proxy.experiment import check_value
 from penstock.rollout.proxy.requests import ProxyRequest
 from penstock.rollout.proxy.routing_table import Arm, RoutingTable
 from penstock.rollout.proxy.upstream import NoAnswerError, Reply, UnreachableError, Upstream
@@ -42,6 +43,64 @@ class _Found:
     paired: bool
     response: dict[str, Any]
     knows: bool = False
+
+
+@dataclass(frozen=True)
+class Given:
+    """What some feedback holds: labels, which the servers know, and values of an experiment.
+
+    Attributes:
+        body: The whole of it, beside its entries.
+        found: The entries; empty where they cannot be read, which the servers answer.
+        valued: Whether some hold a value.
+    """
+
+    body: dict[str, Any]
+    found: list[Any]
+    valued: bool
+
+    def labels_alone(self) -> bytes:
+        """Return the body that the servers get; empty: there is no label in it."""
+        labels = [
+            {key: entry[key] for key in entry if key != "value"} if "value" in entry else entry
+            for entry in self.found
+            if "label" in entry or "value" not in entry
+        ]
+        return orjson.dumps(self.body | {"labels": labels}) if labels else b""
+
+    def entries(self, *, labelled: bool) -> list[dict[str, Any]]:
+        """Return what an experiment counts; labels only where the servers took them."""
+        found = [entry for entry in self.found if isinstance(entry, dict)]
+        if labelled:
+            return found
+        return [{k: entry[k] for k in entry if k != "label"} for entry in found if "value" in entry]
+
+
+def given(body: bytes, *, experiment: bool) -> Given:
+    """Return what some feedback holds.
+
+    Args:
+        body: It, decompressed.
+        experiment: Whether an experiment goes on, of which labels may be the KPI.
+
+    Raises:
+        RequestError: If a value cannot be counted.
+    """
+    nothing = Given({}, [], valued=False)
+    if not experiment and b'"value"' not in body:
+        return nothing
+    try:
+        read = orjson.loads(body)
+        entries = read["labels"]
+        valued = [isinstance(entry, dict) and "value" in entry for entry in entries]
+    except (LookupError, TypeError, ValueError):
+        return nothing
+    for place, has in enumerate(valued):
+        if has:
+            check_value(entries[place], f"labels[{place}]")
+    if any(valued) and not all(isinstance(entry, dict) for entry in entries):
+        return nothing
+    return Given(read, entries, valued=any(valued))
 
 
 def decompressed(incoming: ProxyRequest, share: Share) -> tuple[CIMultiDict[str], bytes]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from penstock.rollout.proxy import feedback
+from penstock.rollout.proxy.experiment import User
 from penstock.rollout.proxy.mirroring import Mirror
 from penstock.rollout.proxy.requests import (
     Limits,
@@ -35,6 +38,9 @@ from penstock.serving.request_errors import RequestError
 from penstock.serving.request_headers import MIRROR, REQUEST_ID
 
 _log = logging.getLogger("penstock.proxy")
+
+_TAKEN = (HTTPStatus.OK, HTTPStatus.NOT_FOUND)
+"""Answers to labels beside which values count: also where no version knows the labels' rows."""
 
 
 @dataclass
@@ -86,16 +92,17 @@ class Proxy:
         pair = (
             self._mirror(incoming, arm, table) if incoming.kind == "predict" and not named else None
         )
+        user = _user(table, incoming) if not named else None
         try:
             try:
-                reply = await self._send(incoming, arm, table, pair)
+                reply = await self._send(incoming, arm, table, pair, user=user)
             except UnreachableError:
                 other = table.instead_of(arm)
                 if other is None or named:
                     raise
                 # Nothing of it was processed, so it may be sent again.
                 arm = other
-                reply = await self._send(incoming, arm, table, None)
+                reply = await self._send(incoming, arm, table, None, user=user)
         except UnreachableError:
             return _unanswered(incoming, f"version {arm.version} cannot be reached")
         except NoAnswerError:
@@ -103,7 +110,13 @@ class Proxy:
         return await _relay(request, reply)
 
     async def _send(
-        self, incoming: ProxyRequest, arm: Arm, table: RoutingTable, pair: Pair | None
+        self,
+        incoming: ProxyRequest,
+        arm: Arm,
+        table: RoutingTable,
+        pair: Pair | None,
+        *,
+        user: User | None,
     ) -> Reply:
         """Send the request to one arm and count the outcome."""
         arm.load.requests += 1
@@ -132,7 +145,9 @@ class Proxy:
             arm.load.requests -= 1
             if incoming.kind == "predict":
                 # Later, because reading the answer for its scores must not delay the client.
-                asyncio.get_running_loop().call_soon(_count, arm, table, outcome, pair)
+                asyncio.get_running_loop().call_soon(
+                    _count, arm, table, outcome, pair, user, incoming.request_id
+                )
         return reply
 
     def _mirror(self, incoming: ProxyRequest, arm: Arm, table: RoutingTable) -> Pair | None:
@@ -162,6 +177,30 @@ class Proxy:
         if len(incoming.body or b"") > feedback.MAX_BODY:
             return self._reader.too_large(feedback.MAX_BODY)
         headers, body = feedback.decompressed(incoming, share)
+        given = feedback.given(body, experiment=self.table.experiment is not None)
+        if given.valued:
+            # The servers know labels alone.
+            body = incoming.body = given.labels_alone()
+            incoming.headers = headers
+        # What holds values alone is not for the servers.
+        to_servers = body or not given.valued
+        response = await self._labels(request, incoming, headers, body) if to_servers else None
+        experiment, values = self.table.experiment, 0
+        if experiment is not None and (response is None or response.status in _TAKEN):
+            labelled = response is not None and response.status == HTTPStatus.OK
+            values = experiment.feedback(given.entries(labelled=labelled))
+        if response is None:
+            response = web.json_response({"values": values})
+            response.headers[REQUEST_ID] = incoming.request_id
+        return response
+
+    async def _labels(
+        self,
+        request: web.BaseRequest,
+        incoming: ProxyRequest,
+        headers: CIMultiDict[str],
+        body: bytes,
+    ) -> web.StreamResponse:
         answer = await feedback.fan_out(self.upstream, self.table, incoming.target, headers, body)
         if answer is None:
             return await self._answer(request, incoming)
@@ -182,10 +221,30 @@ async def _relay(request: web.BaseRequest, reply: Reply) -> web.StreamResponse:
     return response
 
 
-def _count(arm: Arm, table: RoutingTable, outcome: Outcome, pair: Pair | None) -> None:
-    arm.stats.add(outcome, edges=table.edges)
+def _count(
+    arm: Arm,
+    table: RoutingTable,
+    outcome: Outcome,
+    pair: Pair | None,
+    user: User | None,
+    request_id: str,
+) -> None:
+    experiment = table.running()
+    # The arms of an experiment are compared by what its users sent, and by nothing else.
+    stats = arm.stats if experiment is None or user is not None else experiment.apart
+    stats.add(outcome, edges=table.edges)
+    if experiment is not None and not outcome.replayed:
+        experiment.answered(user, request_id, outcome, weight=table.weight)
     if pair:
         pair.ended(stable=outcome)
+
+
+def _user(table: RoutingTable, incoming: ProxyRequest) -> User | None:
+    """Return the user of an experiment who sent a request; None: nobody that is known."""
+    experiment = table.running()
+    if experiment is None or incoming.kind != "predict" or incoming.replayed:
+        return None
+    return experiment.user(incoming.headers)
 
 
 def _unanswered(incoming: ProxyRequest, message: str) -> web.Response:

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from penstock.rollout.proxy.experiment import Experiment, experiment_of
 from penstock.rollout.proxy.stats import Buckets, PairStats, Stats, buckets_of
 
 # A draw that spreads load; nothing is kept secret by it.
@@ -60,6 +61,7 @@ class RoutingTable:
         edges: Bucket edges of the histograms.
         pairs: Stats of mirrored requests.
         epoch: Changes when all counters restart from zero.
+        experiment: The experiment that goes on, which assigns users in place of `sticky_header`.
     """
 
     arms: Mapping[str, Arm] = field(default_factory=dict)
@@ -70,6 +72,7 @@ class RoutingTable:
     edges: Buckets = field(default_factory=Buckets)
     pairs: PairStats = field(default_factory=PairStats)
     epoch: str = field(default_factory=lambda: secrets.token_hex(8))
+    experiment: Experiment | None = None
 
     def choose(self, headers: Mapping[str, str]) -> Arm | None:
         """Return the arm that answers a request with these headers; None: there is none."""
@@ -78,6 +81,9 @@ class RoutingTable:
             return stable
         if stable is None:
             return candidate
+        if self.experiment is not None:
+            user = self.experiment.user(headers)
+            return candidate if user is not None and user.point < self.weight else stable
         if self.choice_header:
             chosen = headers.get(self.choice_header)
             if chosen in ("stable", "candidate"):
@@ -101,6 +107,11 @@ class RoutingTable:
         if arm.role == "candidate":
             return self.arms.get("stable")
         return self.arms.get("candidate") if arm.role == "stable" and self.weight > 0 else None
+
+    def running(self) -> Experiment | None:
+        """Return the experiment whose arms both answer users now; None: there is none."""
+        both = {"stable", "candidate"} <= self.arms.keys()
+        return self.experiment if both and self.weight > 0 else None
 
     def mirrored(self, arm: Arm) -> bool:
         """Return whether the candidate is to get a copy of a request that `arm` answers."""
@@ -131,6 +142,7 @@ class RoutingTable:
             edges=edges,
             pairs=self.pairs if same else PairStats(),
             epoch=self.epoch if kept else secrets.token_hex(8),
+            experiment=experiment_of(routing.get("experiment"), self.experiment),
         )
 
     def counts(self) -> dict[str, Any]:

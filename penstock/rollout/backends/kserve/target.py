@@ -150,6 +150,10 @@ class ClusterTarget:
             )
         )
 
+    def events(self, identity: str) -> Path | None:  # noqa: ARG002
+        """Return None: no proxy of ours sees who sends a request."""
+        return None
+
     def forget_all_but(self, versions: Collection[int]) -> None:
         """Do nothing: what pods captured and logged goes with them."""
 

@@ -29,6 +29,9 @@ from penstock.serving.request_headers import key_of
 SERVICE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}"
 """What can be the name of a folder and part of an address."""
 
+ROLLOUTS = "rollouts"
+"""Folder of a service that has one for each of its rollouts."""
+
 _BEFORE = "local-service"
 
 
@@ -269,6 +272,10 @@ class ServiceFolder:
     def captures(self, version: int) -> Path:
         """Return the folder that a version's server captures its answers in."""
         return self.path / "captures" / f"version-{version}"
+
+    def events(self, experiment: str) -> Path:
+        """Return the file that the events of an experiment are appended to."""
+        return self.path / ROLLOUTS / experiment / "events.jsonl"
 
     def forget_all_but(self, versions: Collection[int]) -> None:
         """Delete the captures and logs of other versions; what cannot be removed stays."""

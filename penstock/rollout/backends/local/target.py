@@ -8,7 +8,7 @@ from pathlib import Path
 from penstock.captures.spec import CapturesSpec
 from penstock.rollout.backends.local.backend import local_service
 from penstock.rollout.backends.local.services import running_controller, status
-from penstock.rollout.backends.local.state import ServiceFolder
+from penstock.rollout.backends.local.state import ROLLOUTS, ServiceFolder
 from penstock.rollout.router import Router, ServiceStatus
 from penstock.rollout.store import FolderStore, Store
 
@@ -48,7 +48,7 @@ class LocalTarget:
             captures=captures,
         )
         self._folder = ServiceFolder(home, service)
-        self._rollouts = self._folder.path / "rollouts"
+        self._rollouts = self._folder.path / ROLLOUTS
 
     @property
     def service(self) -> str:
@@ -77,6 +77,10 @@ class LocalTarget:
     def stores(self) -> list[Store]:
         """Return the folders of those that have begun."""
         return list(FolderStore.all_below(self._rollouts, guard=self._router.lease.guarded))
+
+    def events(self, identity: str) -> Path | None:
+        """Return the file that the proxy appends the events of an experiment to."""
+        return self._folder.events(identity)
 
     def forget_all_but(self, versions: Collection[int]) -> None:
         """Delete the captures and logs of versions that are neither these nor up."""

@@ -1,0 +1,284 @@
+"""Experiments on this machine: real registry, real model servers, real users, real kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from rollout_world import POLICY, QUICK, World
+from running_process import RunningProcess, until
+
+import penstock
+from penstock import tracking
+from penstock.errors import InputError, ServiceError
+from penstock.gate.policy import Policy
+from penstock.notification import NotifySpec
+from penstock.records.experiment import Experiment, ExperimentOrder
+from penstock.registry import audit
+from penstock.registry.evidence import Grounds
+from penstock.registry.register import register
+from penstock.registry.versions import ROLLED_BACK
+from penstock.rollout.experiment import running
+from penstock.rollout.experiment.papers import Place, shown
+from penstock.rollout.experiment.spec import ExperimentSpec
+from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import Target
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("experiment")]
+
+SPEC = ExperimentSpec(window="1s", every="1s", effect=0.3, baseline=0.3, weight=20)
+
+CONTROLLER = """
+import sys
+from pathlib import Path
+from penstock.notification import NotifySpec
+from penstock.records.experiment import ExperimentOrder
+from penstock.rollout.experiment.papers import Place
+from penstock.rollout.experiment.running import run
+from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import target_of
+order, home = sys.argv[1:]
+found = ExperimentOrder.read(Path(order))
+home, uri = Path(home), found.tracking_uri
+target = target_of(DeploymentSpec(port=0), service="adult", home=home, tracking_uri=uri)
+run(target, place=Place(home, uri, NotifySpec(), home), order=lambda: found)
+"""
+
+
+class Shop:
+    """A service with a champion, versions to try, and users."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.place = Place(world.home, world.uri, NotifySpec(file="told.jsonl"), world.home)
+        self.ids = iter(range(10**9))
+        self.draw = random.Random(7)
+
+    @property
+    def target(self) -> Target:
+        return self.world.place()
+
+    def register(self, depth: int) -> int:
+        """Register a version that the gate approved, and that nothing has served."""
+        done = register(
+            self.world.models(depth=depth),
+            decision=self.world.decision(
+                depth, champion="models:/adult/1", commit="abc123", code=penstock.__version__
+            ),
+            evaluation=None,
+            name="adult",
+            tracking_uri=self.world.uri,
+            holdout=self.world.holdout,
+            grounds=Grounds(policy=Policy.parse(POLICY, where="gate")),
+        )
+        return done.version
+
+    def order(self, version: int | None, **changes: Any) -> ExperimentOrder:
+        rules = QUICK["rules"] | changes.pop("rules", {})
+        deployment = {"port": 0, "ready_timeout": 90, "canary": {"rules": rules}} | changes
+        target = self.target
+        with target.router.exclusive():
+            return running.new_order(
+                target,
+                version=version,
+                spec=SPEC,
+                deployment=DeploymentSpec.parse(deployment, where=""),
+                cost=None,
+                tracking_uri=self.world.uri,
+                by="ann",
+                holdouts=lambda: iter([self.world.holdout]),
+            )
+
+    @contextmanager
+    def running(self, order: ExperimentOrder) -> Iterator[list[Any]]:
+        """Run an experiment beside the block, and wait for its end after it."""
+        ended: list[Any] = []
+
+        def work() -> None:
+            try:
+                ended.append(running.run(self.target, place=self.place, order=lambda: order))
+            except BaseException as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            until(lambda: bool(ended) or self.has_begun(), seconds=120)
+            yield ended
+        finally:
+            thread.join(120)
+
+    def has_begun(self) -> bool:
+        assignment = self.world.state().assignment if self._state.exists() else None
+        return assignment is not None and assignment.experiment is not None
+
+    @property
+    def _state(self) -> Path:
+        return self.world.home / "serving" / "adult" / "state.json"
+
+    def visit(
+        self, users: Sequence[str], *, worth: Callable[[int], float] | None = None
+    ) -> dict[str, int]:
+        """Each user asks once, and tells what came of it; return the versions that answered."""
+        url, found = f"http://127.0.0.1:{self.world.state().port}", {}
+        with httpx.Client(base_url=url, trust_env=False, timeout=30) as client:
+            for user in users:
+                request = f"q{next(self.ids)}"
+                answer = client.post(
+                    "/v1/models/adult:predict",
+                    json={"instances": self.world.rows[:1]},
+                    headers={"x-user-id": user, "x-request-id": request},
+                )
+                if answer.status_code != 200:
+                    continue
+                found[user] = int(answer.json()["model_version"])
+                if worth is not None:
+                    value = {"request_id": request, "value": worth(found[user])}
+                    told = client.post("/v1/models/adult:feedback", json={"labels": [value]})
+                    assert told.json() == {"values": 1}, told.text
+        return found
+
+    def log(self) -> list[audit.AuditEntry]:
+        tags = tracking.client(self.world.uri).get_registered_model("adult").tags
+        return list(audit.read(tags).entries)
+
+    def told(self) -> list[str]:
+        path = self.world.home / "told.jsonl"
+        return [json.loads(line)["text"] for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def shop(world: World) -> Shop:
+    """Version 1 is the champion and serves; nothing else runs."""
+    assert world.release(2).outcome == "promoted"
+    return Shop(world)
+
+
+USERS = [f"user-{number}" for number in range(60)]
+
+
+def test_users_keep_their_versions_over_kills_and_weights_and_the_champion_can_be_kept(
+    shop: Shop,
+) -> None:
+    version = shop.register(3)
+    order = shop.order(None)
+    assert (order.registration.version, order.experiment.weight) == (version, 20)
+    path = shop.world.home / "order.json"
+    order.write(path)
+    command = [sys.executable, "-c", CONTROLLER, path, shop.world.home]
+    process = RunningProcess(command, log=shop.world.home / "controller.log")
+    try:
+        until(shop.has_begun, seconds=120)
+        first = shop.visit(USERS)
+        with pytest.raises(ServiceError):
+            shop.world.release(3)
+    finally:
+        process.stop(signal.SIGKILL)
+    proxy = shop.world.state().proxy
+    assert proxy is not None
+    # Nobody watches, and users are served as before. A release does not take their versions away.
+    assert shop.visit(USERS) == first
+    with pytest.raises(ServiceError, match="experiment with version 2 has not ended"):
+        shop.world.release(3)
+    with pytest.raises(InputError, match="an experiment with version 2"):
+        running.run(shop.target, place=shop.place, order=lambda: order, wanted=9)
+    os.kill(proxy.process.pid, signal.SIGKILL)
+    with shop.running(order) as ended:
+        until(lambda: (shop.world.state().proxy or proxy).process.pid != proxy.process.pid)
+        assert shop.visit(USERS) == first
+        with pytest.raises(InputError, match="can only be given more"):
+            running.set_weight(shop.target, 20)
+        running.set_weight(shop.target, 50)
+        until(lambda: shop.world.state().weight == 50)
+        later = shop.visit(USERS)
+        moved = {user for user in USERS if later[user] != first[user]}
+        assert {later[user] for user in moved} == {version}
+        assert moved
+        time.sleep(1)
+        assert running.stop(shop.target, place=shop.place, by="ben", keep=True) is None
+    (record,) = ended
+    assert isinstance(record, Experiment), record
+    assert (record.outcome, record.challenger, record.by) == ("kept", version, "ann")
+    assert "Stopped by ben." in record.reason
+    assert record.reading.without + record.reading.waiting == len(USERS)
+    assert shop.world.champion() == 1
+    assert set(shop.visit(USERS).values()) == {1}
+    assert ROLLED_BACK not in shop.world.tags(version)
+    assert [entry.event for entry in shop.log()][-2:] == ["champion kept", "rollout recorded"]
+    assert "stays the champion" in shop.told()[-1]
+    assert len(shop.world.processes()) == 2
+    with pytest.raises(InputError, match="no experiment"):
+        running.stop(shop.target, place=shop.place, by="ben", keep=True)
+
+
+def test_harm_ends_it_at_once(shop: Shop) -> None:
+    order = shop.order(2, rules={"error_increase": 0.002}, fault_injection="errors")
+    order = order.model_copy(
+        update={"experiment": order.experiment.model_copy(update={"weight": 50})}
+    )
+    plan = order.deployment["canary"]
+    assert isinstance(plan, dict)
+    plan["steps"][0]["weight"] = 50
+    with shop.running(order) as ended:
+        for turn in range(60):
+            shop.visit([f"turn-{turn}-{k}" for k in range(100)])
+            if ended:
+                break
+    (record,) = ended
+    assert isinstance(record, Experiment), record
+    assert record.outcome == "harm", record.reason
+    assert "failed" in record.reason
+    assert shop.world.champion() == 1
+    assert ROLLED_BACK in shop.world.tags(2)
+    assert "ended for harm" in shop.told()[-1]
+
+
+def test_a_winner_is_promoted_by_the_same_engine(shop: Shop) -> None:
+    with pytest.raises(InputError, match="champion itself"):
+        shop.order(1)
+    version = shop.register(4)
+    order = shop.order(None)
+    assert order.registration.version == version
+
+    def worth(answered: int) -> float:
+        return float(shop.draw.random() < (0.9 if answered == version else 0.1))
+
+    def look() -> Any:
+        found = shown(shop.target, place=shop.place)
+        assert found is not None
+        return found
+
+    with shop.running(order) as ended:
+        turn = 0
+        while look().reading.verdict != "better" and turn < 30 and not ended:
+            shop.visit([f"winner-{turn}-{k}" for k in range(60)], worth=worth)
+            turn += 1
+            time.sleep(1)
+        assert look().reading.low > 0
+        assert running.stop(shop.target, place=shop.place, by="ben", keep=False) is None
+    (record,) = ended
+    assert isinstance(record, Experiment), record
+    assert record.outcome == "promoted", record.reason
+    assert shop.world.champion() == version
+    assert set(shop.visit(USERS).values()) == {version}
+    entries = [entry for entry in shop.log() if entry.uri.endswith(f"/{version}")]
+    by = {entry.event: audit.actor_of(entry) for entry in entries}
+    assert by["admitted"] == by["promoted"] == audit.EXPERIMENT
+    admitted = next(entry for entry in entries if entry.event == "admitted")
+    assert admitted.facts["move"] == "experiment"
+    assert Experiment.read(shop.place.record(record.identity)) == record
+    assert "The challenger is better." in shop.place.page(record.identity).read_text()
+    assert "won the experiment" in shop.told()[-1]
+    # Read once more, long after: the same.
+    assert look().reading == record.reading
