@@ -25,6 +25,7 @@ from penstock.pipelines.kubeflow_commands import add_remote_commands
 from penstock.pipelines.located import add_project_argument, add_settings, home_of, locate
 from penstock.pipelines.monitor_command import add_monitor_command
 from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, USAGE
+from penstock.pipelines.recall_command import add_recall_command
 from penstock.pipelines.registry_commands import add_records_commands
 from penstock.pipelines.service_commands import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
@@ -96,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     add_gate_command(commands)
     add_service_commands(commands)
     add_monitor_command(commands)
+    add_recall_command(commands)
     add_captures_commands(commands)
     add_remote_commands(commands)
     add_records_commands(commands)

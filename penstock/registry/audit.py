@@ -36,6 +36,7 @@ GATE = "gate (automatic)"
 CANARY = "canary (automatic)"
 RELEASE = "release (automatic)"
 GUARDIAN = "guardian (automatic)"
+MONITOR = "monitor (automatic)"
 CONTROLLER = "Penstock (automatic)"
 """Actors that are no person, as the audit log names them."""
 
