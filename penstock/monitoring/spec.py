@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from penstock.common.durations import seconds_of
+from penstock.monitoring.recall_spec import RecallSpec
 from penstock.monitoring.tolerances import Tolerances
 from penstock.records.spec import Spec
 
@@ -146,6 +147,7 @@ class MonitoringSpec(Spec):
     performance: PerformanceSpec = PerformanceSpec()
     operations: OperationsSpec = OperationsSpec()
     guardian: GuardianSpec = GuardianSpec()
+    recall: RecallSpec = RecallSpec()
     lost: float = Field(
         default=0.05,
         gt=0,
