@@ -81,7 +81,8 @@ class Message:
 
     Attributes:
         identity: The same each time that its delivery is tried.
-        event: drifted, degraded, blind, recovered or suggested.
+        event: drifted, degraded, blind, recovered, suggested, harm, returned, recalled, retrained,
+            refused, failed or waiting.
         service: What it is about.
         text: Cause and link, in sentences.
         time: When it was found.

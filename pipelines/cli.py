@@ -185,6 +185,12 @@ def _add_example(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "of that folder's project; with --drift as after the change",
     )
     command.add_argument(
+        "--loop",
+        action="store_true",
+        help="play the whole loop: release, watch, change the traffic until the model is trained "
+        "again, change it back until the first one is recalled; takes some minutes",
+    )
+    command.add_argument(
         "--label-noise", type=float, default=0.0, help="share of labels flipped, 0 to 0.5"
     )
     command.set_defaults(command=_example)
@@ -275,6 +281,8 @@ def _example(options: argparse.Namespace) -> int:
 
     if options.traffic:
         return _traffic(options)
+    if options.loop and (options.folder / "project.yaml").exists():
+        return _loop(options)
     table = options.folder / "simulated-transactions.csv"
     frauds = transactions.write(
         table,
@@ -293,6 +301,17 @@ def _example(options: argparse.Namespace) -> int:
     print(
         f"Wrote {table}: {options.rows:,} SIMULATED card transactions, {frauds:,} of them labelled "
         f"fraud. Project: {written}"
+    )
+    return _loop(options) if options.loop else 0
+
+
+def _loop(options: argparse.Namespace) -> int:
+    from penstock.pipelines.example_loop import play
+
+    project = options.folder / "project.yaml"
+    done = play(project)
+    print(
+        f"Done: {len(done)} actions by the monitor. Stop what serves with: penstock stop {project}"
     )
     return 0
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
     from penstock.pipelines.run_result import RunResult
     from penstock.rollout.target import Target
+
+_LOOK = 0.5
+"""Seconds between two looks at whether a controller still runs."""
 
 
 def main() -> None:
@@ -195,6 +199,7 @@ def _left(found: Located, order: Intervention) -> RunResult | None:
     from penstock.pipelines.run_result import RunResult
     from penstock.records.decision import Decision
     from penstock.rollout.control import resume
+    from penstock.rollout.journal import Journal
     from penstock.rollout.target import history, target_of
 
     where = found.home / "runs" / order.run
@@ -210,10 +215,16 @@ def _left(found: Located, order: Intervention) -> RunResult | None:
         keep_port=True,
     )
     registration = registered[-1]
-    journals = [one for one in history(target) if one.rollout.candidate == registration.version]
-    if not journals:
+    begun = [one for one in history(target) if one.rollout.candidate == registration.version]
+    if not begun:
         return None
-    rollout = journals[-1].rollout if journals[-1].rollout.ended else resume(target)
+    store = target.store(begun[-1].name)
+    # The step that drives it may have outlived the run, or seem to for a while.
+    while target.driven() and not Journal(store).rollout.ended:
+        time.sleep(_LOOK)
+    rollout = Journal(store).rollout
+    if not rollout.ended:
+        rollout = resume(target)
     assert rollout.outcome is not None
     outputs = Outputs(where / "kfp")
     blank = RunResult(

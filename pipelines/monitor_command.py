@@ -93,6 +93,7 @@ def _between(monitor: Monitor, found: Located, spec: MonitoringSpec, *, until: f
 
 def _look(monitor: Monitor, found: Located) -> Verdict:
     from penstock.monitoring.page import console_lines
+    from penstock.monitoring.words import under_way
     from penstock.pipelines.index import refresh_index
 
     verdict, notes = monitor.look()
@@ -100,6 +101,9 @@ def _look(monitor: Monitor, found: Located) -> Verdict:
     print("\n".join(console_lines(verdict)))
     for note in notes:
         print(f"  Note: {note}")
+    intervention = monitor.folder.glance(service=monitor.service).intervention
+    if intervention is not None:
+        print(f"  Under way: {under_way(intervention)}")
     print(f"  Page: {monitor.folder.page}", flush=True)
     refresh_index(found)
     return verdict

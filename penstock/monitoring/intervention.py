@@ -147,7 +147,7 @@ def action_of(
         kind = "recalled" if intervention.stage == "recall" else "retrained"
         how = f"version {ended.version} is the champion"
     elif ended.state == "failed":
-        kind, how = "failed", "it failed, and nothing changed"
+        kind, how = "failed", "it failed"
     else:
         kind = "refused"
         how = "rolled back" if ended.state == "rolled_back" else "refused"

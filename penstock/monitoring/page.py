@@ -196,6 +196,8 @@ def _to_do(verdict: Verdict, state: MonitorState) -> Section:
     body = heading("What to do") + "".join(
         map(paragraph, verdict.advice or ("Nothing has to be done.",))
     )
+    if state.intervention is not None:
+        body += heading("Under way") + paragraph(words.under_way(state.intervention))
     body += heading("What was done") + "".join(
         map(paragraph, done or ["Nothing in the last 31 days."])
     )
