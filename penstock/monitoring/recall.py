@@ -124,6 +124,9 @@ def choose(
     return _decided(_with(choice, scored), scored, window, confidence=spec.confidence)
 
 
+_NAMED = 5
+"""Inputs that are named, at most."""
+
 _NO_CONCEPT = (
     "It is not compared: the rows fit the champion too, and without labels nothing shows that they "
     "mean something else now."
@@ -190,9 +193,10 @@ class _Beside:
     def _misfit(self, fit: Fit) -> str:
         """Return why a version does not fit; empty: it does."""
         if fit.outside > self.spec.outside:
+            more = ", ..." if len(fit.columns) > _NAMED else ""
             return (
-                f"{fit.outside:.0%} of its signals lie beyond their tolerance, and "
-                f"{self.spec.outside:.0%} may; most in {', '.join(fit.columns)}."
+                f"{fit.outside:.0%} of its inputs are beyond tolerance, and "
+                f"{self.spec.outside:.0%} may be: {', '.join(fit.columns[:_NAMED])}{more}."
             )
         if self.left and fit.distance >= self.fit.distance:
             return (
@@ -203,9 +207,9 @@ class _Beside:
 
     def _figures(self, fit: Fit) -> str:
         return (
-            f"{fit.outside:.0%} of its signals lie beyond their tolerance, and its reference is "
-            f"{fit.distance:.3g} from the rows; of version {self.champion.version}, the champion, "
-            f"it is {self.fit.outside:.0%} and {self.fit.distance:.3g}."
+            f"{fit.outside:.0%} of its inputs are beyond tolerance, at a mean distance of "
+            f"{fit.distance:.3g}; of version {self.champion.version}, the champion, "
+            f"{self.fit.outside:.0%} at {self.fit.distance:.3g}."
         )
 
 

@@ -23,11 +23,11 @@ class RecallSpec(Spec):
         default=5, ge=1, le=50, description="Former champions that are looked at, the newest first"
     )
     outside: float = Field(
-        default=0.1,
+        default=0.2,
         ge=0,
         lt=1,
-        description="Share of a former champion's signals that may lie beyond their tolerance: "
-        "beyond it, the rows are not of the kind that it learned from",
+        description="Share of a former champion's inputs that may be beyond their tolerance of its "
+        "own reference; with more, the rows are not of the kind that it learned from",
     )
     confidence: float = Field(
         default=0.95,

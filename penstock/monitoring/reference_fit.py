@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from penstock.errors import InputError
-from penstock.monitoring.distances import distances
+from penstock.monitoring.distances import stability_index
 from penstock.monitoring.signals import ERRORS, ROWS, Signal, signals_of
 from penstock.monitoring.tolerances import Tolerances
 from penstock.monitoring.window import Window, measure
@@ -19,13 +19,8 @@ from penstock.records.reference import Reference
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Floats = NDArray[np.float64]
-
 LEAST_ROWS = 200
 """Rows below which it is not said which reference they fit: five blocks."""
-
-_NAMED = 5
-"""Columns that are named at most."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +29,8 @@ class Fit:
 
     Attributes:
         distance: Mean over the inputs of the population stability index, sampling error taken off.
-        outside: Share of the signals beyond their tolerance, by their weight, 0 to 1. A column has
-            the same weight as every other.
-        columns: Columns of these signals, those with most weight first; a few.
+        outside: Share of the inputs with a signal beyond its tolerance, 0 to 1.
+        columns: These inputs, the furthest by that index first.
     """
 
     distance: float
@@ -77,23 +71,17 @@ def fit_of(
     faults = [fault.message for fault in window.faults if fault.kind != "new"]
     if faults:
         raise InputError(" ".join(faults), where="the window")
-    tested = signals.of(ROWS)
-    beyond = _beyond(window, tested)
-    weights: dict[str, float] = {}
-    for signal, far in zip(tested, beyond, strict=True):
-        if far:
-            weights[signal.column] = weights.get(signal.column, 0.0) + signal.weight
-    indexes = [one.psi for one in distances(window.counts, reference) if one.psi is not None]
-    ranked = sorted(weights, key=lambda name: -weights[name])
+    index = stability_index(window.counts, reference)
+    beyond = sorted(_beyond(window, signals.of(ROWS)), key=lambda name: -index.get(name, 0.0))
     return Fit(
-        distance=float(np.mean(indexes)) if indexes else 0.0,
-        outside=min(1.0, sum(weights.values())),
-        columns=tuple(ranked[:_NAMED]),
+        distance=fmean(index.get(name, 0.0) for name in columns) if columns else 0.0,
+        outside=len(beyond) / max(1, len(columns)),
+        columns=tuple(beyond),
     )
 
 
-def _beyond(window: Window, tested: Sequence[Signal]) -> NDArray[np.bool_]:
-    """Return which signals lie beyond their tolerance by more than chance explains."""
+def _beyond(window: Window, tested: Sequence[Signal]) -> set[str]:
+    """Return the columns that lie beyond their tolerance by more than chance explains."""
     means = window.blocks.means
     blocks = len(means)
     value = means.mean(axis=0)
@@ -104,4 +92,5 @@ def _beyond(window: Window, tested: Sequence[Signal]) -> NDArray[np.bool_]:
     of_rows = nearest * (1 - nearest) / window.rows
     of_blocks = means.var(axis=0, ddof=1) / blocks
     error = np.sqrt(np.maximum(of_rows, of_blocks))
-    return np.asarray(np.abs(value - nearest) > ERRORS * error)
+    far = np.abs(value - nearest) > ERRORS * error
+    return {signal.column for signal, one in zip(tested, far.tolist(), strict=True) if one}

@@ -24,8 +24,8 @@ class Comparison(Value):
     )
     outside: float | None = Field(
         default=None,
-        description="Share of the signals of its own reference that lie beyond their tolerance, by "
-        "their weight, 0 to 1; None: not measured",
+        description="Share of its inputs that are beyond tolerance of its own reference, 0 to 1; "
+        "None: not measured",
     )
     figure: float | None = Field(
         default=None, description="Its metric on the rows that were compared; None: not compared"
