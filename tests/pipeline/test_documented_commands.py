@@ -36,6 +36,7 @@ NOT_RUN = {
     r"^penstock submit |^penstock schedule ": "needs a Kubeflow; tests/submission has a stand-in",
     r"^penstock rollout ": "needs a rollout under way; tests/unit/rollout/test_control.py",
     r"^penstock monitor ": "watches, or needs what serves; tests/pipeline/test_monitor.py",
+    r"^penstock recall |^penstock (example|run) loop": "minutes of serving; test_loop.py",
     r"^penstock captures ": "tests/unit/captures/test_captures_commands.py",
     r"^penstock status docs/kind-project.yaml": "needs a cluster",
     r"--tracking-uri https://": "needs a server; the same without it is run",
