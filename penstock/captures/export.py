@@ -58,8 +58,7 @@ def export(
         labelled: Leave out the rows whose label has not come.
         since: Leave out rows that were answered before; None: take all.
         requests: Says of a request's id whether its rows are taken; None: all are.
-        time: A column that gets the time of the answer (UTC, without a zone), where no input has
-            its name; empty: none.
+        time: A column that gets the time of the answer, where no input has its name; empty: none.
 
     Raises:
         InputError: If there are no rows, if an input has the target's name, or versions' columns
@@ -78,9 +77,7 @@ def export(
     rows = _taken(captured.table, since=since, requests=requests)
     table = _with_truth(rows, read_labels(source, after=None)[0], target)
     if time and time not in table.column_names:
-        import pyarrow as pa
-
-        table = table.append_column(time, rows["time"].cast(pa.timestamp("us")))
+        table = table.append_column(time, rows["time"])
     known = table.num_rows - table[target].null_count
     if labelled:
         table = table.filter(table[target].is_valid())

@@ -42,6 +42,8 @@ class LabelledRows:
 
     def to_choose(self, version: int) -> LabelledRows:
         """Return the rows of the other half that a version answered."""
+        import pyarrow as pa
+
         found = [
             place
             for place, (request, answered) in enumerate(
@@ -53,7 +55,7 @@ class LabelledRows:
             )
             if answered == str(version) and half_of(request) == "choice"
         ]
-        return LabelledRows(self.rows.take(found), [self.labels[place] for place in found])
+        return LabelledRows(self.rows.take(pa.array(found, pa.int64())), [self.labels[place] for place in found])
 
 
 def rows_since(source: str | Path, since: datetime) -> LabelledRows:
