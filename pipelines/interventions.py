@@ -1,5 +1,9 @@
 """Recalls and retrainings on this machine: each stage a process of its own, begun once.
 
+    monitor/interventions/
+      lock                held while a stage goes on
+      IDENTITY/           one recall or retraining: orders, starts, results, logs, exported rows
+
 The process is in a session of its own and outlives the monitor that began it. It inherits a lock
 that is held from before it is started until all that came of it has ended, so whoever can take the
 lock knows that nothing goes on. What it came to is a file; where there is none, it is started again
@@ -18,7 +22,6 @@ from pathlib import Path
 from penstock.common import files
 from penstock.common.disk import writing
 from penstock.errors import ServiceError
-from penstock.monitoring.state import MonitorFolder
 from penstock.pipelines.located import Located
 from penstock.pipelines.outputs import registrations
 from penstock.records.intervention import Comparison, Intervention, RunStatus
@@ -42,7 +45,7 @@ class LocalExecutor:
         self._located = located
         self._file = file.absolute()
         self._settings = tuple(settings)
-        self._home = MonitorFolder(located.home).interventions
+        self._home = located.home / "monitor" / "interventions"
 
     def compare(self, intervention: Intervention) -> Comparison | None:
         """See `penstock.monitoring.intervening.Executor`."""

@@ -5,7 +5,6 @@
       windows/            one record for each look: counts and figures, no rows
       verdicts/           one record for each look: what was concluded and why
       answered/           scores of answered rows, until their labels come
-      interventions/      recalls and retrainings: what was compared, rows, logs, how runs ended
       index.html          the page
       metrics.prom        the figures for Prometheus
       lock                held by the process that watches
@@ -57,7 +56,6 @@ class MonitorFolder:
         self.page = self.path / "index.html"
         self.answered = self.path / "answered"
         self.metrics = self.path / "metrics.prom"
-        self.interventions = self.path / "interventions"
         self._state = self.path / _STATE
         self._lock = self.path / "lock"
 
