@@ -41,7 +41,8 @@ SETTINGS = (
 
 _PROGRAM = "import sys; from penstock.pipelines.cli import main; sys.exit(main())"
 _COMMAND = (sys.executable, "-c", _PROGRAM)
-_PAUSE = 0.5
+_PAUSE = 1.0
+"""Seconds between two sendings, and between two looks at the monitor's state."""
 
 
 def play(project: Path, *, patience: float = 1800) -> list[str]:

@@ -55,7 +55,9 @@ class LabelledRows:
             )
             if answered == str(version) and half_of(request) == "choice"
         ]
-        return LabelledRows(self.rows.take(pa.array(found, pa.int64())), [self.labels[place] for place in found])
+        return LabelledRows(
+            self.rows.take(pa.array(found, pa.int64())), [self.labels[place] for place in found]
+        )
 
 
 def rows_since(source: str | Path, since: datetime) -> LabelledRows:

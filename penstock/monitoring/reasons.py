@@ -102,7 +102,10 @@ class Grounds:
                 "model trained again, once there are enough."
             ]
         if self.cause == "performance":
-            return ["Train again on rows since the change, once they have labels: penstock run."]
+            return [
+                "See whether a former champion fits the rows since the change: penstock recall "
+                "--compare. Else train again on them, once they have labels: penstock run."
+            ]
         if self.cause == "data drift":
             may = self.retrain != "never"
             again = " If so, train again on rows since: penstock run." if may else ""

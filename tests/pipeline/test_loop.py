@@ -91,5 +91,9 @@ def test_the_loop_by_one_command(project: Path, shell) -> None:
     events = [re.search(r'"state":"(\w+)"', line)[1] for line in told]
     assert {"retrained", "recalled"} <= set(events)
     assert all("Page: file://" in line for line in told if '"retrained"' in line)
+    compared = shell("recall", str(project), "--compare", "--since", "2026-01-01")
+    assert compared.returncode == 0, compared.stderr
+    assert "Version 2 " in compared.stdout
+    assert "in the half that the gate judges on" in compared.stdout
     page = (home / "monitor" / "index.html").read_text()
     assert "recalled. Recall of version 1" in page
