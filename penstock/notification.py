@@ -81,8 +81,9 @@ class Message:
 
     Attributes:
         identity: The same each time that its delivery is tried.
-        event: Of the monitor: drifted, degraded, blind, recovered or suggested. Of a trigger:
-            released, refused, rolled_back, failed or waiting.
+        event: Of the monitor: drifted, degraded, blind, recovered, suggested, harm, returned,
+            recalled, retrained, refused, failed or waiting. Of a trigger: released, refused,
+            rolled_back, failed or waiting.
         service: What it is about.
         text: Cause and link, in sentences.
         time: When it was found.

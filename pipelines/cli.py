@@ -32,6 +32,7 @@ from penstock.pipelines.located import (
 )
 from penstock.pipelines.monitor_command import add_monitor_command
 from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, USAGE
+from penstock.pipelines.recall_command import add_recall_command
 from penstock.pipelines.registry_commands import add_records_commands
 from penstock.pipelines.service_commands import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
@@ -108,6 +109,7 @@ def parser() -> argparse.ArgumentParser:
     add_ui_command(commands)
     add_trigger_command(commands)
     add_experiment_commands(commands)
+    add_recall_command(commands)
     add_captures_commands(commands)
     add_remote_commands(commands)
     add_records_commands(commands)
@@ -194,6 +196,12 @@ def _add_example(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="store_true",
         help="write nothing: send simulated requests and their labels to the model that is served "
         "of that folder's project; with --drift as after the change",
+    )
+    command.add_argument(
+        "--loop",
+        action="store_true",
+        help="play the whole loop: release, watch, change the traffic until the model is trained "
+        "again, change it back until the first one is recalled; takes some minutes",
     )
     command.add_argument(
         "--label-noise", type=float, default=0.0, help="share of labels flipped, 0 to 0.5"
@@ -286,6 +294,8 @@ def _example(options: argparse.Namespace) -> int:
 
     if options.traffic:
         return _traffic(options)
+    if options.loop and (options.folder / "project.yaml").exists():
+        return _loop(options)
     table = options.folder / "simulated-transactions.csv"
     frauds = transactions.write(
         table,
@@ -304,6 +314,17 @@ def _example(options: argparse.Namespace) -> int:
     print(
         f"Wrote {table}: {options.rows:,} SIMULATED card transactions, {frauds:,} of them labelled "
         f"fraud. Project: {written}"
+    )
+    return _loop(options) if options.loop else 0
+
+
+def _loop(options: argparse.Namespace) -> int:
+    from penstock.pipelines.example_loop import play
+
+    project = options.folder / "project.yaml"
+    done = play(project)
+    print(
+        f"Done: {len(done)} actions by the monitor. Stop what serves with: penstock stop {project}"
     )
     return 0
 

@@ -6,7 +6,8 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.errors import ServiceError, UsageError
@@ -50,7 +51,7 @@ def _monitor(options: argparse.Namespace) -> int:
     """Watch what serves: look at what came, judge it, tell people, until it is interrupted."""
     found = locate(options.project, settings=options.settings)
     spec = _spec(found, every=options.every)
-    monitor = _monitor_of(found, spec)
+    monitor = monitor_of(found, spec, file=options.project, settings=options.settings)
     with monitor.held(), _metrics(monitor, options.metrics_port):
         if options.once:
             return MONITOR_CODES[_look(monitor, found).kind]
@@ -66,31 +67,33 @@ def _monitor(options: argparse.Namespace) -> int:
             except ServiceError as error:
                 # A full disk or a lost share may be well again at the next look.
                 print(f"penstock: {error}", file=sys.stderr, flush=True)
-            _guard(monitor, found, spec, until=began + spec.seconds)
+            _between(monitor, found, spec, until=began + spec.seconds)
 
 
-def _guard(monitor: Monitor, found: Located, spec: MonitoringSpec, *, until: float) -> None:
-    """Let the guardian look until the next look is due."""
+def _between(monitor: Monitor, found: Located, spec: MonitoringSpec, *, until: float) -> None:
+    """Let the guardian look, and go on with what was begun, until the next look is due."""
     from penstock.pipelines.index import refresh_index
 
+    watched = spec.guardian.mode != "never" or spec.retrain == "automatic"
     while (left := until - time.monotonic()) > 0:
-        guarded = spec.guardian.mode != "never"
-        time.sleep(min(left, spec.guardian.seconds) if guarded else left)
-        if not guarded or time.monotonic() >= until:
+        time.sleep(min(left, spec.guardian.seconds) if watched else left)
+        if not watched or time.monotonic() >= until:
             continue
         try:
-            said = monitor.guard()
+            said = [f"Guardian: {line}" for line in monitor.guard()]
+            said += [f"Action: {line}" for line in monitor.go_on()]
         except ServiceError as error:
             print(f"penstock: {error}", file=sys.stderr, flush=True)
             continue
         for line in said:
-            print(f"  Guardian: {line}", flush=True)
+            print(f"  {line}", flush=True)
         if said:
             refresh_index(found)
 
 
 def _look(monitor: Monitor, found: Located) -> Verdict:
     from penstock.monitoring.page import console_lines
+    from penstock.monitoring.words import under_way
     from penstock.pipelines.index import refresh_index
 
     verdict, notes = monitor.look()
@@ -98,6 +101,9 @@ def _look(monitor: Monitor, found: Located) -> Verdict:
     print("\n".join(console_lines(verdict)))
     for note in notes:
         print(f"  Note: {note}")
+    intervention = monitor.folder.glance(service=monitor.service).intervention
+    if intervention is not None:
+        print(f"  Under way: {under_way(intervention)}")
     print(f"  Page: {monitor.folder.page}", flush=True)
     refresh_index(found)
     return verdict
@@ -116,11 +122,26 @@ def _spec(found: Located, *, every: str) -> MonitoringSpec:
     return spec.model_copy(update={"every": every})
 
 
-def _monitor_of(found: Located, spec: MonitoringSpec) -> Monitor:
+def monitor_of(
+    found: Located, spec: MonitoringSpec, *, file: Path, settings: Sequence[str]
+) -> Monitor:
+    """Return the monitor of a project's service on this machine.
+
+    Args:
+        found: The project.
+        spec: Its section `monitoring`, as it holds for this time.
+        file: The project's file.
+        settings: What was changed of the project for this time.
+
+    Raises:
+        UsageError: If its service is on a cluster.
+    """
     from penstock.monitoring.collect import reading_here, registry_of, watched_here
     from penstock.monitoring.guarding import Guardian
+    from penstock.monitoring.intervening import Interventions
     from penstock.monitoring.look import Monitor
     from penstock.monitoring.state import MonitorFolder
+    from penstock.pipelines.interventions import LocalExecutor
     from penstock.pipelines.outputs import INDEX
     from penstock.rollout.target import Target, target_of
 
@@ -149,6 +170,7 @@ def _monitor_of(found: Located, spec: MonitoringSpec) -> Monitor:
         read=lambda: reading_here(found.home, project.name),
         tracking_uri=lambda: found.registry,
     )
+    executor = LocalExecutor(found, file=file, settings=settings)
     return Monitor(
         folder=MonitorFolder(found.home),
         service=project.name,
@@ -165,6 +187,7 @@ def _monitor_of(found: Located, spec: MonitoringSpec) -> Monitor:
         ),
         refused=lambda: _refused(found),
         guardian=guardian,
+        interventions=Interventions(spec, executor) if spec.retrain == "automatic" else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -71,6 +72,15 @@ class Outputs:
         """Return an output that is a record; None if the task did not write it."""
         path = self.path(task, output)
         return kind.read(path) if path is not None else None
+
+
+def registrations(run: Path) -> list[Registration]:
+    """Return what a run registered, each time that it was gone on with, the newest last."""
+    found = []
+    for path in sorted((run / "kfp").glob("*/register/registration")):
+        with contextlib.suppress(PenstockError):
+            found.append(Registration.read(path))
+    return found
 
 
 @dataclass(frozen=True)

@@ -22,19 +22,50 @@ _SECTIONS = {
     "card": "card",
 }
 
+_OF_A_RECALL = (
+    "name",
+    "evaluation",
+    "policy",
+    "deployment",
+    "card",
+    "requested_by",
+    "tracking_uri",
+    "notify_webhook",
+    "notify_file",
+)
 
-def for_run(project: Project, *, folder: Path) -> dict[str, Any]:
+
+def for_run(project: Project, *, folder: Path, by: str | None = None) -> dict[str, Any]:
     """Return the parameters for a run on this machine, local paths made absolute.
 
     Args:
         project: The project.
         folder: Where the project file is; its paths are relative to it.
+        by: Who starts it; None: who runs this.
     """
     uri = resolved_uri(project, folder=folder)
-    parameters = {**_common(project), "uri": uri, "requested_by": starter()}
+    requested_by = starter() if by is None else by
+    parameters = {**_common(project), "uri": uri, "requested_by": requested_by}
     if project.notify.file:
         parameters["notify_file"] = str((folder / project.notify.file).resolve())
     return parameters
+
+
+def for_recall(
+    project: Project, version: int, *, rows: Path, folder: Path, by: str | None = None
+) -> dict[str, Any]:
+    """Return the parameters of a recall on this machine.
+
+    Args:
+        project: The project.
+        version: The former champion.
+        rows: The labelled rows that it is judged on.
+        folder: Where the project file is.
+        by: Who starts it; None: who runs this.
+    """
+    of_release = for_run(project, folder=folder, by=by)
+    kept = {name: of_release[name] for name in _OF_A_RECALL}
+    return {**kept, "uri": str(rows), "version": version}
 
 
 def for_file(project: Project) -> dict[str, Any]:

@@ -2,30 +2,16 @@
 
 from kfp import dsl
 
-from penstock.components.approve import approve
-from penstock.components.decide import decide
-from penstock.components.deploy import deploy
 from penstock.components.engineer_features import engineer_features
-from penstock.components.evaluate import evaluate
-from penstock.components.explain import explain
-from penstock.components.fail import fail
 from penstock.components.ingest import ingest
 from penstock.components.notify import notify
-from penstock.components.probe_serving import probe_serving
-from penstock.components.register import register
 from penstock.components.split import split
 from penstock.components.train import train
 from penstock.components.validate import validate
-from penstock.pipelines.outcomes import ENDINGS
-from penstock.pipelines.task_settings import light, network, renamed, sized
+from penstock.pipelines.gated import end, gated
+from penstock.pipelines.task_settings import light, network, sized
 
 NAME = "penstock-release"
-
-
-def _end(name: str, *, evidence: object) -> None:
-    """End the run as failed, by a task that says how it ended."""
-    ending = ENDINGS[name]
-    light(renamed(fail, name)(evidence=evidence, reason=f"{ending.sentence}."), ending.title)
 
 
 @dsl.pipeline(
@@ -128,101 +114,21 @@ def release(
                     cpu="1",
                 )
             )
-            measured = network(
-                sized(
-                    evaluate(
-                        holdout=parts.outputs["holdout"],
-                        model=trained.outputs["model"],
-                        baselines=trained.outputs["baselines"],
-                        name=name,
-                        options=evaluation,
-                        policy=policy,
-                        tracking_uri=tracking_uri,
-                    ),
-                    "Evaluate",
-                    limit="4Gi",
-                )
+            gated(
+                model=trained.outputs["model"],
+                baselines=trained.outputs["baselines"],
+                holdout=parts.outputs["holdout"],
+                name=name,
+                evaluation=evaluation,
+                policy=policy,
+                deployment=deployment,
+                card=card,
+                requested_by=requested_by,
+                tracking_uri=tracking_uri,
+                evidence={
+                    "validation": checked.outputs["results"],
+                    "proof": parts.outputs["proof"],
+                },
             )
-            probed = sized(
-                probe_serving(
-                    model=trained.outputs["model"], holdout=parts.outputs["holdout"], policy=policy
-                ),
-                "Probe serving",
-                limit="4Gi",
-            )
-            decided = light(
-                decide(
-                    evaluation=measured.outputs["evaluation"],
-                    operations=probed.outputs["operations"],
-                    name=name,
-                    policy=policy,
-                ),
-                "Decide",
-            )
-            with dsl.If(decided.outputs["Output"] == True, name="gate approves"):  # noqa: E712
-                explained = sized(
-                    explain(model=trained.outputs["model"], holdout=parts.outputs["holdout"]),
-                    "Explain",
-                    limit="4Gi",
-                )
-                registered = network(
-                    sized(
-                        register(
-                            model=trained.outputs["model"],
-                            decision=decided.outputs["decision"],
-                            evaluation=measured.outputs["evaluation"],
-                            operations=probed.outputs["operations"],
-                            explanation=explained.outputs["explanation"],
-                            baseline=measured.outputs["baseline"],
-                            validation=checked.outputs["results"],
-                            proof=parts.outputs["proof"],
-                            holdout=parts.outputs["holdout"],
-                            name=name,
-                            policy=policy,
-                            card=card,
-                            requested_by=requested_by,
-                            tracking_uri=tracking_uri,
-                            pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-                        ),
-                        "Register",
-                        limit="2Gi",
-                    )
-                )
-                approval = network(
-                    # It may wait for days, so it must not reserve much of a node.
-                    sized(
-                        approve(
-                            registration=registered.outputs["registration"],
-                            policy=policy,
-                            tracking_uri=tracking_uri,
-                            pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-                        ),
-                        "Approve",
-                        limit="1Gi",
-                        memory="128Mi",
-                        cpu="50m",
-                    )
-                )
-                with dsl.If(approval.outputs["Output"] == True, name="approved"):  # noqa: E712
-                    deployed = network(
-                        light(
-                            deploy(
-                                registration=registered.outputs["registration"],
-                                decision=decided.outputs["decision"],
-                                holdout=parts.outputs["holdout"],
-                                options=deployment,
-                                policy=policy,
-                                tracking_uri=tracking_uri,
-                                pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
-                            ),
-                            "Deploy",
-                        )
-                    )
-                    with dsl.If(deployed.outputs["Output"] == False, name="rolled back"):  # noqa: E712
-                        _end("rolled-back", evidence=deployed.outputs["rollout"])
-                with dsl.If(approval.outputs["Output"] == False, name="not approved"):  # noqa: E712
-                    _end("not-approved", evidence=approval.outputs["outcome"])
-            with dsl.If(decided.outputs["Output"] == False, name="gate refuses"):  # noqa: E712
-                _end("gate-refused", evidence=decided.outputs["decision"])
         with dsl.If(checked.outputs["Output"] == False, name="data is not valid"):  # noqa: E712
-            _end("data-refused", evidence=checked.outputs["results"])
+            end("data-refused", evidence=checked.outputs["results"])

@@ -1,41 +1,34 @@
-"""The release pipeline on this machine: `kfp.local` underneath, a result that can be trusted."""
+"""The pipelines on this machine: `kfp.local` underneath, a result that can be trusted."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from penstock import tracking
 from penstock.cluster.settings import StepName
 from penstock.common import files
-from penstock.errors import InputError, PenstockError
-from penstock.gate.evaluation import Evaluation
+from penstock.errors import InputError
 from penstock.pipelines.local_runner import LocalSteps, StepTime, import_kfp, started_by
 from penstock.pipelines.located import Located
-from penstock.pipelines.outcomes import ENDINGS, TITLES, Outcome
-from penstock.pipelines.outputs import Outputs, collect_pages
-from penstock.pipelines.parameters import for_run
+from penstock.pipelines.outcomes import TITLES
+from penstock.pipelines.parameters import for_recall, for_run
+from penstock.pipelines.run_result import RunResult, result_of
 from penstock.pipelines.secret_fields import lent, resolve_all
 from penstock.pipelines.step_cache import StepCache, cacheable
 from penstock.pipelines.view import LogTee, RunView
 from penstock.pipelines.warm import WarmSteps
 from penstock.project import Project
-from penstock.records.approval import ApprovalOutcome
-from penstock.records.dataset import Dataset, Split
-from penstock.records.decision import Decision
-from penstock.records.quality import Validation
-from penstock.records.release import Deployment, Registration
-from penstock.records.rollout import Rollout
 from penstock.redaction import redact
 from penstock.rollout.spec import Fault
-from penstock.rollout.words import headline
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -43,40 +36,16 @@ if TYPE_CHECKING:
 NOTIFY = "notify"
 """The task that notifies how a run ended; it is shown only if it fails."""
 
-STEPS = tuple(name for name in get_args(StepName) if name != NOTIFY)
+FETCH = "fetch-version"
+"""The task that a recall has instead of all that a release does before its evaluation."""
+
+STEPS = tuple(name for name in get_args(StepName) if name not in (NOTIFY, FETCH))
 """The tasks of a release in their order, by their names in Kubeflow."""
 
+RECALL_STEPS = ("ingest", FETCH, *STEPS[STEPS.index("evaluate") :])
+"""Those of a recall."""
+
 _QUIET = (NOTIFY,)
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """How a run ended, and what it left.
-
-    `outcome` is "released" only if the deployment record of this run is there and names the very
-    model that this run's decision approves, and its rollout promoted it; that Kubeflow reports
-    success is not enough.
-    """
-
-    outcome: Outcome
-    reason: str
-    folder: Path
-    log: Path
-    home: Path
-    tracking_uri: str
-    dataset: Dataset | None = None
-    split: Split | None = None
-    validation: Validation | None = None
-    evaluation: Evaluation | None = None
-    decision: Decision | None = None
-    registration: Registration | None = None
-    approval: ApprovalOutcome | None = None
-    rollout: Rollout | None = None
-    deployment: Deployment | None = None
-    holdout: Path | None = None
-    settings: tuple[str, ...] = ()
-    times: tuple[StepTime, ...] = ()
-    reports: Mapping[str, Path] = field(default_factory=dict)
 
 
 def bad_candidate(project: Project, *, fault: Fault = "errors") -> Project:
@@ -102,6 +71,8 @@ def run_release(
     fresh: bool = False,
     plain: bool = False,
     settings: Sequence[str] = (),
+    name: str = "",
+    by: str | None = None,
 ) -> RunResult:
     """Run the release pipeline on this machine and say how it ended.
 
@@ -113,23 +84,102 @@ def run_release(
         plain: Start a new interpreter for every step, as kfp.local does by itself; this implies
             `fresh`.
         settings: What was changed of the project for this run, for its summary.
+        name: The run's, and its folder's; a run of that name that was cut short is gone on with.
+            Empty: the time.
+        by: Who starts it; None: who runs this.
 
     Raises:
         InputError: If a path or value cannot be passed through `kfp.local`, a secret is held by a
             field in which no reference is read, or a reference leads nowhere.
     """
+    return _run(
+        project,
+        _RELEASE,
+        lambda project: for_run(project, folder=folder, by=by),
+        folder=folder,
+        console=console,
+        fresh=fresh,
+        plain=plain,
+        settings=settings,
+        name=name,
+    )
+
+
+def run_recall(
+    project: Project,
+    version: int,
+    *,
+    rows: Path,
+    folder: Path,
+    console: Console,
+    name: str = "",
+    by: str | None = None,
+) -> RunResult:
+    """Run the recall pipeline on this machine and say how it ended.
+
+    Args:
+        project: The project.
+        version: The former champion.
+        rows: The labelled rows that it is judged on: a folder that `penstock.captures.export` made.
+        folder: Where the project file is.
+        console: Where progress is drawn.
+        name: See `run_release`.
+        by: Who starts it; None: who runs this.
+
+    Raises:
+        InputError: See `run_release`.
+    """
+    return _run(
+        project,
+        _RECALL,
+        lambda project: for_recall(project, version, rows=rows, folder=folder, by=by),
+        folder=folder,
+        console=console,
+        settings=(f"recall of version {version}",),
+        name=name,
+    )
+
+
+@dataclass(frozen=True)
+class _Pipeline:
+    """A pipeline that runs here: where its function is, and its tasks in their order."""
+
+    name: str
+    steps: tuple[str, ...]
+
+    def load(self) -> Any:
+        """Return its function; kfp is imported with it."""
+        return getattr(importlib.import_module(f"penstock.pipelines.{self.name}"), self.name)
+
+
+_RELEASE = _Pipeline("release", STEPS)
+_RECALL = _Pipeline("recall", RECALL_STEPS)
+
+
+def _run(
+    project: Project,
+    pipeline: _Pipeline,
+    parameters_of: Callable[[Project], dict[str, Any]],
+    *,
+    folder: Path,
+    console: Console,
+    fresh: bool = False,
+    plain: bool = False,
+    settings: Sequence[str] = (),
+    name: str = "",
+) -> RunResult:
     tracking_shown = redact(Located(project=project, folder=folder).tracking_uri)
     project, secrets = lent(project)
     located = Located(project=project, folder=folder)
     home = located.home
-    where = _new_run_folder(home)
+    where = _new_run_folder(home, name)
     with _environment(secrets):
         resolve_all(project)
         tracking.resolve_uri(located.tracking_uri)
-        parameters = for_run(project, folder=folder)
+        parameters = parameters_of(project)
     _refuse_python3(parameters, where=str(where))
     log = where / "kfp.log"
-    view = RunView(console, steps=STEPS, quiet=_QUIET, endings=TITLES)
+    view = RunView(console, steps=pipeline.steps, quiet=_QUIET, endings=TITLES)
     # Waiting OpenMP threads spin by default; on a machine that is shared, that costs tenfold.
     environment = {
         "PENSTOCK_HOME": str(home),
@@ -143,8 +193,8 @@ def run_release(
     with _environment(environment), view, files.private_log(log) as stream:
         tee = LogTee(stream, view)
         with contextlib.redirect_stdout(tee), contextlib.redirect_stderr(tee):
-            finished, times = _execute(parameters, home, where, fresh=fresh, plain=plain)
-    return _result(
+            finished, times = _execute(pipeline, parameters, home, where, fresh=fresh, plain=plain)
+    return result_of(
         view,
         finished=finished,
         where=where,
@@ -158,7 +208,13 @@ def run_release(
 
 
 def _execute(
-    parameters: dict[str, Any], home: Path, where: Path, *, fresh: bool, plain: bool
+    pipeline: _Pipeline,
+    parameters: dict[str, Any],
+    home: Path,
+    where: Path,
+    *,
+    fresh: bool,
+    plain: bool,
 ) -> tuple[bool, tuple[StepTime, ...]]:
     """Run the pipeline; return whether kfp says that it succeeded, and what each step cost."""
     with contextlib.ExitStack() as stack:
@@ -170,9 +226,8 @@ def _execute(
         import_kfp()
         from kfp import local
 
-        from penstock.pipelines.release import release
-
-        spec = release.pipeline_spec
+        made = pipeline.load()
+        spec = made.pipeline_spec
         _drop_retries(spec)
         cache = None
         if not plain:
@@ -188,7 +243,7 @@ def _execute(
         # Our images are not called python, and local runs ignore resource settings: both are meant.
         warnings.simplefilter("ignore")
         try:
-            release(**parameters)
+            made(**parameters)
         except RuntimeError as error:
             print(f"\n{error}")
             return False, tuple(steps.times)
@@ -202,104 +257,14 @@ def _drop_retries(spec: Any) -> None:
             task.ClearField("retry_policy")
 
 
-def _result(
-    view: RunView,
-    *,
-    finished: bool,
-    where: Path,
-    log: Path,
-    home: Path,
-    tracking_uri: str,
-    times: tuple[StepTime, ...],
-    settings: tuple[str, ...],
-    name: str,
-) -> RunResult:
-    found = Outputs(where / "kfp")
-    decision = found.record(Decision, "decide", "decision")
-    validation = found.record(Validation, "validate", "results")
-    registration = found.record(Registration, "register", "registration")
-    approval = found.record(ApprovalOutcome, "approve", "outcome")
-    rollout = found.record(Rollout, "deploy", "rollout")
-    deployment = found.record(Deployment, "deploy", "deployment")
-    outcome, reason = _outcome(
-        view,
-        finished=finished,
-        validation=validation,
-        decision=decision,
-        registration=registration,
-        approval=approval,
-        rollout=rollout,
-        deployment=deployment,
-    )
-    return RunResult(
-        outcome=outcome,
-        reason=reason,
-        folder=where,
-        log=log,
-        home=home,
-        tracking_uri=tracking_uri,
-        dataset=_ingested(found),
-        split=found.record(Split, "split", "proof"),
-        validation=validation,
-        evaluation=found.record(Evaluation, "evaluate", "evaluation"),
-        decision=decision,
-        registration=registration,
-        approval=approval,
-        rollout=rollout,
-        deployment=deployment,
-        holdout=found.path("split", "holdout"),
-        times=times,
-        settings=settings,
-        reports=collect_pages(where, home=home, name=name),
-    )
-
-
-def _outcome(
-    view: RunView,
-    *,
-    finished: bool,
-    validation: Validation | None,
-    decision: Decision | None,
-    registration: Registration | None,
-    approval: ApprovalOutcome | None,
-    rollout: Rollout | None,
-    deployment: Deployment | None,
-) -> tuple[Outcome, str]:
-    failed = view.failed()
-    if failed is not None and failed.name in ENDINGS:
-        if validation is not None and not validation.passed:
-            return "refused", f"The data were refused. {validation.reason()}"
-        if decision is not None and not decision.approved:
-            return "refused", decision.grounds()
-        if approval is not None and not approval.approved:
-            return "refused", f"The candidate was not approved. {approval.reason()}"
-        if rollout is not None and rollout.outcome == "rolled_back":
-            return "rolled_back", rollout.reason
-    if failed is not None:
-        return "failed", f"{failed.title} failed: {failed.raised or 'see the log'}"
-    if not finished:
-        return "failed", "The pipeline failed outside of its steps; see the log"
-    if decision is None or registration is None or rollout is None or deployment is None:
-        return "failed", "Kubeflow reports success, but nothing was deployed: a gate was skipped"
-    return _checked(decision, rollout, deployment)
-
-
-def _checked(decision: Decision, rollout: Rollout, deployment: Deployment) -> tuple[Outcome, str]:
-    try:
-        decision.require_approval_of(deployment.model)
-    except PenstockError as error:
-        return "failed", f"What is served is not what was approved: {error}"
-    if rollout.outcome != "promoted" or deployment.rollout != rollout.digest():
-        return "failed", "What is served was not promoted by this run's rollout"
-    return "released", f"{decision.reason()} {headline(rollout)}"
-
-
-def _ingested(found: Outputs) -> Dataset | None:
-    folder = found.path("ingest", "dataset")
-    return Dataset.of(folder) if folder is not None and Dataset.record_in(folder) else None
-
-
-def _new_run_folder(home: Path) -> Path:
+def _new_run_folder(home: Path, name: str) -> Path:
+    if name:
+        folder = home / "runs" / name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot be made: {error.strerror}", where=str(folder)) from error
+        return folder
     stamp = time.strftime("%Y-%m-%dT%H-%M-%S")
     for attempt in range(100):
         folder = home / "runs" / (f"{stamp}.{attempt}" if attempt else stamp)

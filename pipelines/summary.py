@@ -12,7 +12,8 @@ from pathlib import Path
 
 from penstock.pipelines.outcomes import VERDICTS, Outcome
 from penstock.pipelines.outputs import INDEX, SUMMARY
-from penstock.pipelines.run import NOTIFY, RunResult
+from penstock.pipelines.run import NOTIFY
+from penstock.pipelines.run_result import RunResult
 from penstock.pipelines.view import beside_lines, rule_lines
 from penstock.records.dataset import Dataset, Split, sorted_by_risk
 from penstock.redaction import redact

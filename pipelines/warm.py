@@ -52,6 +52,7 @@ SERVERS: Mapping[str, Mapping[str, Sequence[str]]] = {
             "penstock.reports.plots",
             "penstock.reports._svg",
         ),
+        "fetch_version": ("penstock.registry.recalling", "penstock.training.baselines"),
         "evaluate": (
             "penstock.evaluation.evaluate",
             "penstock.evaluation.baseline",

@@ -26,7 +26,7 @@ VERIFIED = "2026-11-29T00:00:00Z"
 _CATEGORIES = {
     "data_processing": ("ingest", "ingest_artifact", "validate", "split", "engineer_features"),
     "training": ("train",),
-    "evaluation": ("evaluate", "probe_serving", "decide", "explain"),
+    "evaluation": ("fetch_version", "evaluate", "probe_serving", "decide", "explain"),
     "deployment": ("register", "approve", "deploy", "fail", "notify"),
 }
 """Categories of their repository."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,9 @@ def export(
     target: str,
     version: str | None = None,
     labelled: bool = False,
+    since: datetime | None = None,
+    requests: Callable[[str], bool] | None = None,
+    time: str = "",
 ) -> Exported:
     """Write captured rows as Parquet, a column for each input and the truth as the target.
 
@@ -52,6 +56,9 @@ def export(
         target: Name of the column that gets the true labels, null where none has come.
         version: Rows that this version answered alone; None: of all.
         labelled: Leave out the rows whose label has not come.
+        since: Leave out rows that were answered before; None: take all.
+        requests: Says of a request's id whether its rows are taken; None: all are.
+        time: A column that gets the time of the answer, where no input has its name; empty: none.
 
     Raises:
         InputError: If there are no rows, if an input has the target's name, or versions' columns
@@ -67,7 +74,10 @@ def export(
     import pyarrow.parquet as pq
 
     captured = read_window(source, after=None, version=version)
-    table = _with_truth(captured.table, read_labels(source, after=None)[0], target)
+    rows = _taken(captured.table, since=since, requests=requests)
+    table = _with_truth(rows, read_labels(source, after=None)[0], target)
+    if time and time not in table.column_names:
+        table = table.append_column(time, rows["time"])
     known = table.num_rows - table[target].null_count
     if labelled:
         table = table.filter(table[target].is_valid())
@@ -80,6 +90,19 @@ def export(
     with whole_folder(output) as folder:
         pq.write_table(table, folder / FILE_NAME)
     return Exported(rows=table.num_rows, labelled=known, lost=captured.lost, erased=captured.erased)
+
+
+def _taken(
+    rows: pa.Table, *, since: datetime | None, requests: Callable[[str], bool] | None
+) -> pa.Table:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if since is not None:
+        rows = rows.filter(pc.greater_equal(rows["time"], pa.scalar(since, rows["time"].type)))
+    if requests is not None:
+        rows = rows.filter(pa.array(map(requests, rows["request_id"].to_pylist()), pa.bool_()))
+    return rows
 
 
 def _with_truth(rows: pa.Table, labels: pa.Table, target: str) -> pa.Table:

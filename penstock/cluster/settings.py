@@ -22,8 +22,9 @@ StepName = Literal[
     "approve",
     "deploy",
     "notify",
+    "fetch-version",
 ]
-"""A step's name in Kubeflow; in the order in which a release takes them."""
+"""A step's name in Kubeflow; in the order in which a release takes them, then a recall's own."""
 
 ObjectName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)

@@ -1,7 +1,7 @@
-"""What follows from a verdict: what is suggested or done, and what people are notified of.
+"""What follows from a verdict: what is suggested or begun, and what people are notified of.
 
-Each action is a kind of `records.monitoring.Action`. Today the monitor suggests; whatever acts on
-its own belongs here too: after the verdict is written, and counted in the state with it.
+Each action is a kind of `records.monitoring.Action`. What is begun goes on between looks, and
+becomes an action when it has ended: `intervention`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from penstock.monitoring.spec import MonitoringSpec
 from penstock.records.monitoring import (
     ALARMS,
     Action,
+    ActionKind,
     Alarm,
     Cause,
     Looked,
@@ -24,7 +25,10 @@ from penstock.records.monitoring import (
 )
 
 REFUSALS = 3
-"""Runs refused in a row after which nothing more is suggested."""
+"""Runs refused in a row after which nothing more is suggested or begun."""
+
+_TRIED: tuple[ActionKind, ...] = ("returned", "recalled", "retrained", "refused", "failed")
+"""What changed the champion, or was to: a suggestion keeps from none of it."""
 
 _MONTH = timedelta(days=30)
 
@@ -54,24 +58,102 @@ def suggestion(
     wanted = kind in ("drifted", "degraded") and cause in ("data drift", "performance")
     if spec.retrain == "never" or not wanted or not alarms:
         return False, ""
+    if _acts(cause, spec=spec):
+        return False, ""
     newest = max(one.number for one in alarms)
     if any(one.kind == "suggested" and one.number >= newest for one in state.actions):
         return False, ""
-    bar = _bar(looked, state=state, spec=spec)
+    bar = _bar(looked, state.actions, refused=looked.refused, spec=spec, verb="suggested")
     return not bar, bar
 
 
-def _bar(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> str:
+def beginning(
+    looked: Looked, *, kind: VerdictKind, cause: Cause, state: MonitorState, spec: MonitoringSpec
+) -> tuple[bool, str]:
+    """Return whether a look begins a recall or a retraining, and else what bars it, in a sentence.
+
+    Degraded performance alone does, where `monitoring.retrain` is automatic, and while no other one
+    is under way. Where it is as bad after the cool-down, it does again.
+
+    Args:
+        looked: What the look saw.
+        kind: The verdict on it.
+        cause: What that is about.
+        state: As the look before left it.
+        spec: The section `monitoring`.
+    """
+    if kind != "degraded" or not _acts(cause, spec=spec) or looked.version is None:
+        return False, ""
+    if state.intervention is not None:
+        return False, ""
+    tried = [one for one in state.actions if one.kind in _TRIED]
+    refused = max(looked.refused, refused_in_a_row(tried))
+    bar = _bar(looked, tried, refused=refused, spec=spec, verb="begun")
+    return not bar, bar
+
+
+def refused_in_a_row(actions: Sequence[Action]) -> int:
+    """Return how many recalls and retrainings were refused one after the other, up to now."""
+    count = 0
+    for action in reversed(actions):
+        if action.kind in ("recalled", "retrained"):
+            break
+        count += action.kind == "refused"
+    return count
+
+
+def stopped(actions: Sequence[Action], *, spec: MonitoringSpec) -> str:
+    """Return why no further run follows the last action; empty: one may.
+
+    Args:
+        actions: Of the last 31 days, the newest last.
+        spec: The section `monitoring`.
+    """
+    if said := _asks(refused_in_a_row(actions)):
+        return said
+    tried = sum(one.kind in _TRIED for one in actions)
+    if tried < spec.actions_per_month or actions[-1].kind in ("recalled", "retrained"):
+        return ""
+    return (
+        f"{tried} actions were taken within 30 days, and monitoring.actions_per_month allows no "
+        "more."
+    )
+
+
+def _asks(refused: int) -> str:
+    """Return what people are to do after so many refusals in a row; empty: nothing yet."""
+    if refused < REFUSALS:
+        return ""
+    return (
+        f"The last {refused} runs were refused, so nothing more is done until one is released. "
+        "Read their decisions: the gate, the data or the features need a person."
+    )
+
+
+def _acts(cause: Cause, *, spec: MonitoringSpec) -> bool:
+    return spec.retrain == "automatic" and cause == "performance"
+
+
+def _bar(
+    looked: Looked,
+    actions: Sequence[Action],
+    *,
+    refused: int,
+    spec: MonitoringSpec,
+    verb: str,
+) -> str:
     """Return why nothing is done now, although an alarm asks for it; empty: nothing bars it."""
-    if looked.refused >= REFUSALS:
+    if refused >= REFUSALS:
+        if verb == "begun":
+            return _asks(refused)
         return (
-            f"The last {looked.refused} runs were refused, so training again is not suggested any "
+            f"The last {refused} runs were refused, so training again is not suggested any "
             "more. Read their decisions: the gate, the data or the features need a person."
         )
-    recent = [one for one in state.actions if looked.time - one.time < _MONTH]
+    recent = [one for one in actions if looked.time - one.time < _MONTH]
     if len(recent) >= spec.actions_per_month:
         return (
-            f"Nothing more is suggested: {len(recent)} actions were taken within 30 days, and "
+            f"Nothing more is {verb}: {len(recent)} actions were taken within 30 days, and "
             f"monitoring.actions_per_month allows {spec.actions_per_month}."
         )
     rest = timedelta(hours=spec.cooldown)
@@ -79,7 +161,7 @@ def _bar(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> str:
     last = min(max(one.time for one in recent), looked.time) if recent else None
     if last is not None and looked.time - last < rest:
         return (
-            f"Nothing more is suggested before {words.moment(last + rest)}: the last action was at "
+            f"Nothing more is {verb} before {words.moment(last + rest)}: the last action was at "
             f"{words.moment(last)}."
         )
     return ""

@@ -46,6 +46,25 @@ def distances(counts: Counts, reference: Reference) -> tuple[Distances, ...]:
         reference: In whose edges they were counted.
     """
     columns = {column.name: column for column in counts.columns}
+    index = stability_index(counts, reference)
+    found = []
+    for column in reference.columns:
+        if column.name in columns:
+            of = _of(column, columns[column.name])
+            found.append(of.model_copy(update={"psi": index.get(column.name)}))
+    return tuple(found)
+
+
+def stability_index(counts: Counts, reference: Reference) -> dict[str, float]:
+    """Return the population stability index of each column that can be compared, by name.
+
+    Args:
+        counts: Of the window.
+        reference: In whose edges they were counted.
+    """
+    if not counts.rows:
+        return {}
+    columns = {column.name: column for column in counts.columns}
     now = Reference(
         dataset="",
         rows=counts.rows,
@@ -55,13 +74,7 @@ def distances(counts: Counts, reference: Reference) -> tuple[Distances, ...]:
             if column.name in columns
         ),
     )
-    index = drift(reference, now).index if counts.rows else {}
-    found = []
-    for column in reference.columns:
-        if column.name in columns:
-            of = _of(column, columns[column.name])
-            found.append(of.model_copy(update={"psi": index.get(column.name)}))
-    return tuple(found)
+    return drift(reference, now).index
 
 
 def _of(column: ReferenceColumn, counts: ColumnCounts) -> Distances:

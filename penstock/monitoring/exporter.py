@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, get_args
 
 from penstock.monitoring.spec import MonitoringSpec
+from penstock.records.intervention import Stage
 from penstock.records.monitoring import ActionKind, MonitorState, VerdictKind
 
 if TYPE_CHECKING:
@@ -130,6 +131,21 @@ def _counted(state: MonitorState) -> Iterator[Metric]:
     for kind in get_args(ActionKind):
         actions.add_metric([state.service, kind], totals.actions.get(kind, 0))
     yield actions
+    yield from _under_way(state)
+
+
+def _under_way(state: MonitorState) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    stages = GaugeMetricFamily(
+        "penstock_monitor_action_under_way",
+        "1 for the stage that a recall or a retraining is in, else 0",
+        labels=["service", "stage"],
+    )
+    for stage in get_args(Stage):
+        there = state.intervention is not None and state.intervention.stage == stage
+        stages.add_metric([state.service, stage], float(there))
+    yield stages
 
 
 def _tests(state: MonitorState) -> Iterator[Metric]:

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Literal
 
 from penstock.monitoring import reasons
-from penstock.monitoring.actions import suggestion
+from penstock.monitoring.actions import beginning, suggestion
 from penstock.monitoring.sight import Sight, sight_of
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.records.monitoring import (
@@ -73,11 +73,12 @@ def judge(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Verdi
         sight=case.sight,
         suspicious=case.suspicious,
         labelled=case.labelled,
-        again=spec.retrain != "never",
+        retrain=spec.retrain,
     )
     suggests, bar = suggestion(
         looked, kind=kind, cause=cause, alarms=case.alarms, state=state, spec=spec
     )
+    begins, held = beginning(looked, kind=kind, cause=cause, state=state, spec=spec)
     return Verdict(
         service=looked.service,
         version=looked.version,
@@ -93,8 +94,9 @@ def judge(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Verdi
         loss=case.loss,
         blind=(*case.sight.dark, *case.sight.dim),
         bound=bound(spec),
-        advice=tuple(filter(None, [*words.advice(), bar])),
+        advice=tuple(filter(None, [*words.advice(), bar, held])),
         suggests="retrain" if suggests else "",
+        begins=begins,
     )
 
 

@@ -15,6 +15,8 @@ from penstock.monitoring.actions import actions_of, done_in_words, notices_of
 from penstock.monitoring.answered import Answered
 from penstock.monitoring.collect import Watched
 from penstock.monitoring.guarding import Guardian
+from penstock.monitoring.intervening import Interventions
+from penstock.monitoring.intervention import begun
 from penstock.monitoring.judge import judge
 from penstock.monitoring.observe import observe
 from penstock.monitoring.page import monitor_page
@@ -46,6 +48,7 @@ class Monitor:
         index: Address of the project's page, seen from the monitor's; empty: there is none.
         refused: Returns how many runs in a row were refused, up to now.
         guardian: Guards the champion; None: nothing does.
+        interventions: Recalls and trains again; None: nothing does.
         now: The clock.
     """
 
@@ -58,6 +61,7 @@ class Monitor:
     index: str = ""
     refused: Callable[[], int] = lambda: 0
     guardian: Guardian | None = None
+    interventions: Interventions | None = None
     now: Callable[[], datetime] = _now
 
     @contextlib.contextmanager
@@ -89,13 +93,16 @@ class Monitor:
         self.folder.keep(verdict)
         notices = notices_of(verdict, actions, link=self.folder.page.resolve().as_uri())
         state = following(state, looked, verdict, actions=actions, notices=notices)
+        if verdict.begins and self.interventions is not None:
+            state = state.model_copy(update={"intervention": begun(verdict)})
         self.folder.write(state)
         state, guarded = self._guarded(state)
+        state, done = self._intervened(state)
         state, more = self._delivered(state)
         self._publish(state)
         self.folder.prune(keep=self.spec.history)
         Answered(self.folder.answered).prune(rows=self.spec.performance.remember)
-        return verdict, [*notes, *lost, *guarded, *more]
+        return verdict, [*notes, *lost, *guarded, *done, *more]
 
     def guard(self) -> list[str]:
         """Let the guardian read and act, between two looks; return what is to be said.
@@ -104,11 +111,21 @@ class Monitor:
             IntegrityError: If the state is of another release of Penstock.
             ServiceError: If the state cannot be written.
         """
-        if self.guardian is None:
-            return []
-        state, notes = self.folder.read(service=self.service)
-        state, said = self._guarded(state)
-        if not state.outbox:
+        return [] if self.guardian is None else self._between(self._guarded)
+
+    def go_on(self) -> list[str]:
+        """Go on with a recall or a retraining, between two looks; return what is to be said.
+
+        Raises:
+            IntegrityError: If the state is of another release of Penstock.
+            ServiceError: If the state cannot be written.
+        """
+        return [] if self.interventions is None else self._between(self._intervened)
+
+    def _between(self, act: Callable[[MonitorState], tuple[MonitorState, list[str]]]) -> list[str]:
+        before, notes = self.folder.read(service=self.service)
+        state, said = act(before)
+        if not state.outbox and state.intervention == before.intervention:
             return [*notes, *said]
         state, lost = self._delivered(state)
         if state.verdict is not None:
@@ -119,6 +136,16 @@ class Monitor:
         if self.guardian is None:
             return state, []
         return self.guardian.step(
+            state,
+            now=self.now(),
+            write=self.folder.write,
+            link=self.folder.page.resolve().as_uri(),
+        )
+
+    def _intervened(self, state: MonitorState) -> tuple[MonitorState, list[str]]:
+        if self.interventions is None:
+            return state, []
+        return self.interventions.step(
             state,
             now=self.now(),
             write=self.folder.write,

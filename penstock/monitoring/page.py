@@ -201,6 +201,8 @@ def _to_do(verdict: Verdict, state: MonitorState) -> Section:
     body = heading("What to do") + "".join(
         map(paragraph, verdict.advice or ("Nothing has to be done.",))
     )
+    if state.intervention is not None:
+        body += heading("Under way") + paragraph(words.under_way(state.intervention))
     body += heading("What was done") + (
         actions_table(state.actions) or paragraph("Nothing in the last 31 days.")
     )

@@ -36,7 +36,7 @@ class Grounds:
         sight: What cannot be seen.
         suspicious: Whether anything is seen that is no alarm, and not nothing either.
         labelled: The performance when labels came last; None: none ever did.
-        again: Whether training again may be advised.
+        retrain: What the project says of training again: never, suggest or automatic.
     """
 
     looked: Looked
@@ -48,7 +48,7 @@ class Grounds:
     sight: Sight
     suspicious: bool
     labelled: Performance | None
-    again: bool
+    retrain: str
 
     def headline(self) -> str:
         """Return the verdict in one sentence."""
@@ -96,10 +96,19 @@ class Grounds:
             ]
         if self.cause == "operations":
             return ["Look at the server's log; penstock rollback serves the version before."]
+        if self.cause == "performance" and self.retrain == "automatic":
+            return [
+                "Send the labels of rows since the change: a former champion is recalled, or the "
+                "model trained again, once there are enough."
+            ]
         if self.cause == "performance":
-            return ["Train again on rows since the change, once they have labels: penstock run."]
+            return [
+                "See whether a former champion fits the rows since the change: penstock recall "
+                "--compare. Else train again on them, once they have labels: penstock run."
+            ]
         if self.cause == "data drift":
-            again = " If so, train again on rows since: penstock run." if self.again else ""
+            may = self.retrain != "never"
+            again = " If so, train again on rows since: penstock run." if may else ""
             labels = "" if self.labelled else " Send labels, to know what it does to predictions."
             return [f"See whether the change is meant to last.{again}{labels}"]
         return []

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, field_validator
 
 from penstock.common.durations import seconds_of
+from penstock.monitoring.recall_spec import RecallSpec
 from penstock.monitoring.tolerances import Tolerances
 from penstock.records.spec import Spec
 
@@ -146,6 +147,7 @@ class MonitoringSpec(Spec):
     performance: PerformanceSpec = PerformanceSpec()
     operations: OperationsSpec = OperationsSpec()
     guardian: GuardianSpec = GuardianSpec()
+    recall: RecallSpec = RecallSpec()
     lost: float = Field(
         default=0.05,
         gt=0,
@@ -158,13 +160,25 @@ class MonitoringSpec(Spec):
         le=1,
         description="After an alarm: the share of the tolerance inside which all is well again",
     )
-    retrain: Literal["never", "suggest"] = Field(
+    retrain: Literal["never", "suggest", "automatic"] = Field(
         default="suggest",
-        description="Whether an alarm on data or performance suggests to train again; a fault of "
-        "the data's quality never does",
+        description="Whether an alarm on data or performance suggests to train again; automatic: "
+        "one on performance recalls a former champion or trains again, through the gate and the "
+        "canary. A fault of the data's quality never does",
+    )
+    retrain_rows: int = Field(
+        default=5000,
+        ge=100,
+        description="Labelled rows since the change that a retraining takes at least",
+    )
+    recall_rows: int = Field(
+        default=500,
+        ge=30,
+        description="Labelled rows that the gate judges a recall on at least: half of those since "
+        "the change; the other half chooses",
     )
     cooldown: float = Field(
-        default=24, ge=0, description="Hours after an action within which there is no other"
+        default=24, ge=0, description="Hours after an action within which no other is begun"
     )
     actions_per_month: int = Field(
         default=3, ge=0, description="Actions within 30 days, at most; 0: none"

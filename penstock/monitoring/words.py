@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from penstock.records.estimate import Estimate
+from penstock.records.intervention import Intervention
 from penstock.records.monitoring import Performance, ServiceFigures, SignalFigure, VerdictKind
 from penstock.reports.page import Tone
 from penstock.reports.words import figure_text, percent, plain
@@ -134,3 +135,22 @@ def answered(figures: ServiceFigures) -> str:
         f"{figures.requests:,} requests: {figures.server_errors:,} were answered with an error of "
         f"the server, {figures.client_errors:,} were refused{p99}."
     )
+
+
+def under_way(intervention: Intervention) -> str:
+    """Return how far a recall or a retraining is, in sentences."""
+    begun = f"Begun by look {intervention.number}, {moment(intervention.began)}."
+    if intervention.stage == "compare":
+        return (
+            f"Former champions and labels since {moment(intervention.since)} are being looked at. "
+            f"{begun}"
+        )
+    if intervention.stage == "wait":
+        return f"{intervention.waits} {begun}"
+    what = (
+        f"Version {intervention.recall} is being recalled"
+        if intervention.stage == "recall"
+        else f"A version is being trained on the rows since {moment(intervention.since)}"
+    )
+    parts = (f"{what}: run {intervention.run}.", intervention.grounds, intervention.waits, begun)
+    return " ".join(filter(None, parts))

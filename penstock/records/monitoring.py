@@ -10,11 +10,12 @@ from pydantic import Field
 from penstock.records.base import Record, Value
 from penstock.records.baseline import Baseline
 from penstock.records.estimate import Estimate
+from penstock.records.intervention import Intervention
 from penstock.records.rollout import ArmSummary
 
 VerdictKind = Literal["healthy", "watch", "drifted", "degraded", "blind"]
 Cause = Literal["", "data quality", "data drift", "performance", "operations"]
-ActionKind = Literal["returned", "recalled", "retrained", "refused", "suggested"]
+ActionKind = Literal["returned", "recalled", "retrained", "refused", "failed", "suggested"]
 
 ALARMS: tuple[VerdictKind, ...] = ("drifted", "degraded", "blind")
 """Verdicts that people are notified of."""
@@ -244,6 +245,9 @@ class Verdict(Record):
     suggests: Literal["", "retrain"] = Field(
         default="", description="What is suggested with this verdict, once for each alarm"
     )
+    begins: bool = Field(
+        default=False, description="Whether a recall or a retraining is begun because of it"
+    )
 
     @property
     def changed(self) -> bool:
@@ -275,7 +279,8 @@ class Notice(Value):
 
     identity: str = Field(description="The same in every attempt, so that a receiver can tell")
     event: str = Field(
-        description="drifted, degraded, blind, recovered, suggested, harm or returned"
+        description="drifted, degraded, blind, recovered, suggested, harm, returned, recalled, "
+        "retrained, refused, failed or waiting"
     )
     text: str
     time: datetime
@@ -372,6 +377,9 @@ class MonitorState(Record):
     totals: Totals = Totals()
     guard: Guard | None = Field(
         default=None, description="The champion and the one before it; None: nothing is guarded"
+    )
+    intervention: Intervention | None = Field(
+        default=None, description="The recall or retraining under way; None: there is none"
     )
     last: Looked | None = Field(
         default=None, description="The last look that had rows, without its counts and progress"

@@ -37,6 +37,7 @@ CANARY = "canary (automatic)"
 RELEASE = "release (automatic)"
 GUARDIAN = "guardian (automatic)"
 EXPERIMENT = "experiment (automatic)"
+MONITOR = "monitor (automatic)"
 CONTROLLER = "Penstock (automatic)"
 """Actors that are no person, as the audit log names them."""
 

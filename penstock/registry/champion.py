@@ -132,6 +132,30 @@ def rollback_target(name: str, *, tracking_uri: str) -> Version | None:
     return found if found is None or logged or versions.ROLLED_BACK not in found.tags else None
 
 
+def former_champions(name: str, *, tracking_uri: str) -> tuple[int, ...]:
+    """Return the versions that were champion by the audit log, the one that was it last first.
+
+    Where the log names no champion, as in a registry of an earlier release, it is the one that
+    carries the alias `previous`. Whether they may serve again is not looked at:
+    `penstock.registry.admission.require_return` does that.
+
+    Raises:
+        ServiceError: If the registry does not answer.
+    """
+    store = tracking.client(tracking_uri)
+    with versions.answers(tracking_uri):
+        model = versions.registered_model(store, name)
+    if model is None:
+        return ()
+    log = audit.read(model.tags)
+    names = {alias: int(number) for alias, number in model.aliases.items()}
+    now = names.get(versions.CHAMPION)
+    if champion_history.moves(log):
+        return champion_history.former_champions(log, alias=now)
+    before = names.get(versions.PREVIOUS)
+    return () if before is None or before == now else (before,)
+
+
 def set_champion(
     name: str,
     version: int,

@@ -173,6 +173,25 @@ def was_champion(log: AuditLog, version: int, *, alias: int | None = None) -> bo
     return bool(happened) and happened[0].before == version and _unregistered(log, happened[0])
 
 
+def former_champions(log: AuditLog, *, alias: int | None = None) -> tuple[int, ...]:
+    """Return the versions that were champion and are not now, the one that was it last first.
+
+    Args:
+        log: Of the registered model.
+        alias: What the alias names.
+    """
+    happened = _happened(log, alias=alias)
+    order = [move.version for move in happened]
+    if happened and happened[0].before is not None:
+        order.insert(0, happened[0].before)
+    newest_first = dict.fromkeys(reversed(order))
+    return tuple(
+        version
+        for version in newest_first
+        if version != alias and was_champion(log, version, alias=alias)
+    )
+
+
 def rollback_target(log: AuditLog, *, alias: int | None) -> int | None:
     """Return where a rollback goes that names no version; None: there is nowhere to go."""
     for version in reversed(champions(log, alias=alias)):

@@ -232,9 +232,10 @@ def _registered(options: argparse.Namespace, folder: Path) -> _Source:
 def _service(source: _Source, options: argparse.Namespace, notes: Mapping[str, Any]) -> Service:
     from penstock import model
     from penstock.records import export
+    from penstock.serving.prediction import load_scorer
     from penstock.serving.service import Limits, Service
 
-    scorer = _scorer(source)
+    scorer = load_scorer(source.folder, digest=source.digest, export=source.export)
     recorded = source.folder / export.FOLDER / export.FILE_NAME
     return Service(
         scorer=scorer,
@@ -265,19 +266,6 @@ def _missing(folder: Path) -> dict[str, float]:
         return {}
     reference = Reference.read(folder / FILE_NAME)
     return {column.name: column.nulls / max(reference.rows, 1) for column in reference.columns}
-
-
-def _scorer(source: _Source) -> Scorer:
-    if source.export:
-        from penstock.model import onnx as onnx_model
-
-        return onnx_model.load(
-            source.folder, expected_digest=source.digest, export_digest=source.export
-        )
-    from penstock import model
-    from penstock.serving import sklearn_scorer
-
-    return sklearn_scorer.scorer(model.load(source.folder, expected_digest=source.digest))
 
 
 def _levels(scorer: Scorer, *, unseen: str) -> dict[str, frozenset[str]]:

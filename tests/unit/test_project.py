@@ -11,7 +11,7 @@ from penstock import project
 from penstock.cluster.settings import StepName
 from penstock.errors import FormerNameWarning, InputError, UsageError
 from penstock.pipelines import cli
-from penstock.pipelines.run import STEPS
+from penstock.pipelines.run import RECALL_STEPS, STEPS
 
 GOOD = "name: wine\ntarget: quality\nsource:\n  uri: wine.csv\n"
 
@@ -87,7 +87,7 @@ def test_a_database_file_is_found_from_the_project(tmp_path: Path) -> None:
 
 
 def test_every_step_can_be_given_resources_and_secrets() -> None:
-    assert {*STEPS, "notify"} == set(get_args(StepName))
+    assert {*STEPS, *RECALL_STEPS, "notify"} == set(get_args(StepName))
 
 
 def test_settings_change_a_field_and_nothing_beside_it(tmp_path: Path) -> None:

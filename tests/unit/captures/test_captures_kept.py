@@ -141,6 +141,32 @@ def test_an_export_is_what_was_sent_through_ingest(tmp_path: Path) -> None:
     assert made.rows == 2
 
 
+def test_an_export_of_the_rows_since_a_time_and_of_some_requests(tmp_path: Path) -> None:
+    ids = [f"request-{place}" for place in range(6)]
+    capture_all(tmp_path / "c", *(rows(name, time=START + place) for place, name in enumerate(ids)))
+    label(tmp_path / "c", *((name, 0, "yes") for name in ids))
+    made = export(
+        tmp_path / "c",
+        output=tmp_path / "out",
+        target="bought",
+        labelled=True,
+        since=datetime.fromtimestamp(START + 2, UTC),
+        requests=lambda name: name in ids[:4],
+        time="answered",
+    )
+    assert made.rows == 2
+    ingest(SourceSpec(uri=str(tmp_path / "out")), output=tmp_path / "dataset")
+    table = read_table(tmp_path / "dataset")
+    answered = [time.timestamp() for time in table["answered"].to_pylist()]
+    assert answered == [START + 2, START + 3]
+    # An input of that name is left as it is.
+    export(tmp_path / "c", output=tmp_path / "own", target="bought", time="since")
+    ingest(SourceSpec(uri=str(tmp_path / "own")), output=tmp_path / "other")
+    assert set(read_table(tmp_path / "other")["since"].to_pylist()) == {
+        datetime(2026, 1, 1, tzinfo=UTC)
+    }
+
+
 def test_an_export_of_nothing_or_over_an_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no rows to export"):
         export(tmp_path / "none", output=tmp_path / "out", target="y")

@@ -13,7 +13,7 @@ from penstock.data.spec import NA_VALUES, SourceSpec
 from penstock.errors import InputError
 from penstock.pipelines.cli import main
 from penstock.pipelines.parameters import for_run
-from penstock.pipelines.run import RunResult
+from penstock.pipelines.run_result import RunResult
 from penstock.pipelines.summary import summary
 from penstock.records.dataset import Dataset
 

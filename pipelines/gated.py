@@ -1,0 +1,144 @@
+"""What every candidate goes through: measured, judged, approved, released."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kfp import dsl
+
+from penstock.components.approve import approve
+from penstock.components.decide import decide
+from penstock.components.deploy import deploy
+from penstock.components.evaluate import evaluate
+from penstock.components.explain import explain
+from penstock.components.fail import fail
+from penstock.components.probe_serving import probe_serving
+from penstock.components.register import register
+from penstock.pipelines.outcomes import ENDINGS
+from penstock.pipelines.task_settings import light, network, renamed, sized
+
+
+def end(name: str, *, evidence: object) -> None:
+    """End the run as failed, by a task that says how it ended."""
+    ending = ENDINGS[name]
+    light(renamed(fail, name)(evidence=evidence, reason=f"{ending.sentence}."), ending.title)
+
+
+def gated(
+    *,
+    model: Any,
+    baselines: Any,
+    holdout: Any,
+    name: Any,
+    evaluation: Any,
+    policy: Any,
+    deployment: Any,
+    card: Any,
+    requested_by: Any,
+    tracking_uri: Any,
+    evidence: dict[str, Any],
+) -> None:
+    """Add the tasks from the evaluation to the canary to the pipeline that is being made.
+
+    Args:
+        model: The candidate.
+        baselines: What it has to beat.
+        holdout: The rows that it is measured on.
+        name: The project: its registered model and its service.
+        evaluation: How the holdout is measured: section `evaluation`.
+        policy: The rules of the gate: section `gate`.
+        deployment: Where and how it is rolled out: section `deployment`.
+        card: The owner's part of the model card: section `card`.
+        requested_by: Who starts the run.
+        tracking_uri: The MLflow store.
+        evidence: Further inputs of `register`, kept with the version.
+    """
+    measured = network(
+        sized(
+            evaluate(
+                holdout=holdout,
+                model=model,
+                baselines=baselines,
+                name=name,
+                options=evaluation,
+                policy=policy,
+                tracking_uri=tracking_uri,
+            ),
+            "Evaluate",
+            limit="4Gi",
+        )
+    )
+    probed = sized(
+        probe_serving(model=model, holdout=holdout, policy=policy),
+        "Probe serving",
+        limit="4Gi",
+    )
+    decided = light(
+        decide(
+            evaluation=measured.outputs["evaluation"],
+            operations=probed.outputs["operations"],
+            name=name,
+            policy=policy,
+        ),
+        "Decide",
+    )
+    with dsl.If(decided.outputs["Output"] == True, name="gate approves"):  # noqa: E712
+        explained = sized(explain(model=model, holdout=holdout), "Explain", limit="4Gi")
+        registered = network(
+            sized(
+                register(
+                    model=model,
+                    decision=decided.outputs["decision"],
+                    evaluation=measured.outputs["evaluation"],
+                    operations=probed.outputs["operations"],
+                    explanation=explained.outputs["explanation"],
+                    baseline=measured.outputs["baseline"],
+                    **evidence,
+                    holdout=holdout,
+                    name=name,
+                    policy=policy,
+                    card=card,
+                    requested_by=requested_by,
+                    tracking_uri=tracking_uri,
+                    pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                ),
+                "Register",
+                limit="2Gi",
+            )
+        )
+        approval = network(
+            # It may wait for days, so it must not reserve much of a node.
+            sized(
+                approve(
+                    registration=registered.outputs["registration"],
+                    policy=policy,
+                    tracking_uri=tracking_uri,
+                    pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                ),
+                "Approve",
+                limit="1Gi",
+                memory="128Mi",
+                cpu="50m",
+            )
+        )
+        with dsl.If(approval.outputs["Output"] == True, name="approved"):  # noqa: E712
+            deployed = network(
+                light(
+                    deploy(
+                        registration=registered.outputs["registration"],
+                        decision=decided.outputs["decision"],
+                        holdout=holdout,
+                        options=deployment,
+                        policy=policy,
+                        tracking_uri=tracking_uri,
+                        pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                    ),
+                    "Deploy",
+                )
+            )
+            with dsl.If(deployed.outputs["Output"] == False, name="rolled back"):  # noqa: E712
+                end("rolled-back", evidence=deployed.outputs["rollout"])
+        with dsl.If(approval.outputs["Output"] == False, name="not approved"):  # noqa: E712
+            end("not-approved", evidence=approval.outputs["outcome"])
+    with dsl.If(decided.outputs["Output"] == False, name="gate refuses"):  # noqa: E712
+        end("gate-refused", evidence=decided.outputs["decision"])

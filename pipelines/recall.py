@@ -1,0 +1,71 @@
+"""The recall pipeline: a former champion is judged on new rows as a candidate, and released."""
+
+from kfp import dsl
+
+from penstock.components.fetch_version import fetch_version
+from penstock.components.ingest import ingest
+from penstock.components.notify import notify
+from penstock.pipelines.gated import gated
+from penstock.pipelines.task_settings import light, network, sized
+
+NAME = "penstock-recall"
+
+
+@dsl.pipeline(
+    name=NAME,
+    description="Former champion to served model, after a recorded approval; nothing is trained.",
+)
+def recall(
+    name: str,
+    uri: str,
+    version: int,
+    evaluation: dict = {},  # noqa: B006
+    policy: dict = {},  # noqa: B006
+    deployment: dict = {},  # noqa: B006
+    card: dict = {},  # noqa: B006
+    requested_by: str = "",
+    tracking_uri: str = "",
+    notify_webhook: str = "",
+    notify_file: str = "",
+) -> None:
+    """Serve a former champion again: judged on labelled rows that it was not chosen on.
+
+    What passes is registered as a new version with the same model: its decision, evidence and
+    approvals are of today. Nothing is trained.
+
+    Args:
+        name: The project: its registered model and its service.
+        uri: Where the labelled rows are, as `penstock captures export` writes them.
+        version: The former champion.
+        evaluation: How the rows are measured: section `evaluation`.
+        policy: The rules of the gate and who must approve: section `gate`.
+        deployment: Where and how the model is rolled out: section `deployment`.
+        card: The owner's part of the model card: section `card`.
+        requested_by: Who starts the run; this person is never the only one to approve it.
+        tracking_uri: MLflow store. Empty takes MLFLOW_TRACKING_URI of the steps.
+        notify_webhook: Slack-compatible address that gets the outcome of the run.
+        notify_file: File to which the outcome of the run is appended as JSON.
+    """
+    notified = light(notify(name=name, webhook=notify_webhook, file=notify_file), "Notify")
+    with dsl.ExitHandler(notified, name="recall"):
+        rows = network(sized(ingest(uri=uri), "Ingest", limit="2Gi"))
+        fetched = network(
+            sized(
+                fetch_version(name=name, version=version, tracking_uri=tracking_uri),
+                "Fetch version",
+                limit="2Gi",
+            )
+        )
+        gated(
+            model=fetched.outputs["model"],
+            baselines=fetched.outputs["baselines"],
+            holdout=rows.outputs["dataset"],
+            name=name,
+            evaluation=evaluation,
+            policy=policy,
+            deployment=deployment,
+            card=card,
+            requested_by=requested_by,
+            tracking_uri=tracking_uri,
+            evidence={},
+        )
