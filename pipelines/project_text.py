@@ -27,6 +27,8 @@ _ORDER = (
     "gate",
     "deployment",
     "monitoring",
+    "trigger",
+    "experiment",
     "notify",
     "card",
     "cluster",
@@ -46,6 +48,8 @@ _FIRST: Mapping[str, tuple[str, ...]] = {
     "deployment": ("router", "port", "canary"),
     "deployment.canary": ("steps",),
     "monitoring": ("every", "false_alarms_per_year", "retrain"),
+    "trigger": ("watch", "quiet", "wait"),
+    "experiment": ("kpi", "weight"),
     "notify": ("webhook", "file"),
     "card": ("intended_use", "owner"),
 }
