@@ -40,7 +40,7 @@ def resume(folder: TriggerFolder, *, service: str) -> int:
         store.resume()
         waiting = store.waiting().count
     print(
-        f"Releases of {service} start again; {waiting:,} events wait."
+        f"Releases of {service} start again; {_events(waiting)}."
         if was
         else f"Releases of {service} had not been stopped; refusals are counted anew."
     )
@@ -51,7 +51,7 @@ def _lines(store: TriggerStore) -> Iterator[str]:
     waiting = store.waiting()
     if waiting.count:
         times = f"the first since {_time(waiting.first)}, the last since {_time(waiting.last)}"
-        yield f"{waiting.count:,} events wait, {times}."
+        yield f"{_events(waiting.count)}, {times}."
     else:
         yield "No event waits."
     if store.refusals() >= REFUSALS:
@@ -76,6 +76,10 @@ def _release(release: Release) -> str:
         return f"{begun}  goes on ({who}), for {cause}"
     code = "" if release.exit_code is None else f", exit code {release.exit_code}"
     return f"{begun}  {release.outcome}{code}, for {cause}. {release.reason}"
+
+
+def _events(count: int) -> str:
+    return "1 event waits" if count == 1 else f"{count:,} events wait"
 
 
 def _time(seconds: float) -> str:

@@ -30,7 +30,7 @@ _CHANGES = (
     "ETag", "etag", "generation", "md5Hash", "LastModified", "last_modified", "mtime", "updated",
     "created",
 )  # fmt: skip
-"""What the clients of stores call a mark that changes when an object is written again."""
+"""What the clients of stores call what changes when an object is written again."""
 
 
 class WatchedPlace:
@@ -201,8 +201,8 @@ def counts(path: str, *, marker: str = "") -> bool:
 
 
 def _stamp(facts: Mapping[str, Any]) -> str:
-    mark = next((facts[name] for name in _CHANGES if facts.get(name)), "")
-    return f"{facts.get('size')}-{mark}"
+    marks = [str(facts[name]) for name in _CHANGES if facts.get(name)]
+    return "-".join([str(facts.get("size")), *marks])
 
 
 def _printable(path: str) -> str:

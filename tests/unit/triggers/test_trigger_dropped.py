@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
+from running_process import LOOPBACK, RunningProcess, free_port, listens
 
 from penstock.errors import InputError, ServiceError
 from penstock.triggers.dropped import TYPE, WatchedPlace
@@ -152,8 +155,6 @@ def test_a_name_that_is_not_utf8_counts_too(folder: Path, store: TriggerStore) -
 
 @pytest.fixture
 def bucket() -> Any:
-    import fsspec
-
     system = fsspec.filesystem("memory")
     system.pipe_file("/bucket/shop/old.csv", b"a")
     yield system
@@ -173,6 +174,37 @@ def test_objects_below_a_prefix(bucket: Any, store: TriggerStore) -> None:
     assert dropped(empty) == []
     bucket.pipe_file("/bucket/nothing-yet/a.csv", b"b")
     assert dropped(empty, looks=2) == ["a.csv"]
+
+
+@pytest.mark.slow
+def test_objects_of_a_real_s3_server(
+    tmp_path: Path, store: TriggerStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = free_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{LOOPBACK}:{port}",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    command = [sys.executable, "-m", "moto.server", "-H", LOOPBACK, "-p", port]
+    with RunningProcess(command, log=tmp_path / "log") as server:
+        server.wait_until(lambda: listens(port))
+        s3 = fsspec.filesystem("s3", skip_instance_cache=True)
+        s3.mkdir("loans")
+        s3.pipe_file("loans/in/old.csv", b"a")
+        place = WatchedPlace("s3://loans/in", store=store)
+        assert dropped(place, looks=2) == []
+        s3.pipe_file("loans/in/2026/new.csv", b"a")
+        s3.pipe_file("loans/out/new.csv", b"a")
+        assert dropped(place, looks=2) == ["2026/new.csv"]
+        s3.pipe_file("loans/in/old.csv", b"b")
+        assert dropped(place, looks=3) == ["old.csv"]
+        assert dropped(place, looks=2) == []
+    with pytest.raises(ServiceError, match="the store cannot be read") as refused:
+        place.look(now=1)
+    assert refused.value.where == "s3://loans/in"
 
 
 def test_an_address_of_no_store_is_refused(store: TriggerStore) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -13,6 +14,7 @@ from running_process import until
 from trigger_parts import Shop, with_path
 
 from penstock.errors import ServiceError
+from penstock.pipelines import trigger_status
 from penstock.processes.identity import is_alive, this
 from penstock.triggers.events import Event
 from penstock.triggers.process import run
@@ -78,7 +80,9 @@ def test_events_during_a_release_start_one_more_after_it(shop: Shop) -> None:
     assert [one.events for one in shop.store.recent(most=9)] == [2, 1]
 
 
-def test_three_refusals_in_a_row_stop_until_a_person_has_looked(shop: Shop) -> None:
+def test_three_refusals_in_a_row_stop_until_a_person_has_looked(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
     (shop.home / "outcome").write_text("refused")
     for number in range(3):
         shop.send(number)
@@ -90,6 +94,11 @@ def test_three_refusals_in_a_row_stop_until_a_person_has_looked(shop: Shop) -> N
     lines = [json.loads(line) for line in shop.notified.splitlines()]
     assert [line["state"] for line in lines] == ["refused"] * 3 + ["waiting"]
     assert "3 releases in a row were refused" in lines[-1]["text"]
+    trigger_status.status(shop.folder, service="shop")
+    shown = capsys.readouterr().out
+    assert "1 event waits, the first since" in shown
+    assert "Stopped: 3 releases in a row were refused or rolled back, so none is started" in shown
+    assert re.search(r"^Release 3 .* refused, exit code 3, for 1 event: sold \(1\)", shown, re.M)
     # Neither a new start of the trigger nor a new event changes that.
     shop.start()
     shop.send("and more")
@@ -97,7 +106,8 @@ def test_three_refusals_in_a_row_stop_until_a_person_has_looked(shop: Shop) -> N
     assert shop.begun == ["1", "2", "3"]
     assert shop.notified.count("waiting") == 1
     (shop.home / "outcome").write_text("released")
-    shop.store.resume()
+    trigger_status.resume(shop.folder, service="shop")
+    assert capsys.readouterr().out == "Releases of shop start again; 2 events wait.\n"
     shop.settle()
     assert shop.begun == ["1", "2", "3", "4"]
     assert shop.store.recent(most=1)[0].events == 2
