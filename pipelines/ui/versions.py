@@ -10,6 +10,7 @@ from penstock.pipelines.outputs import PastRun
 from penstock.pipelines.ui.canaries import OUTCOMES
 from penstock.pipelines.ui.parts import Row, clock, links, section, short
 from penstock.pipelines.ui.seen import Seen
+from penstock.pipelines.ui.service import weights
 from penstock.records.evaluation import CANDIDATE
 from penstock.records.rollout import Rollout
 from penstock.registry import approvals, audit, champion_history, versions
@@ -39,18 +40,16 @@ class _Version:
 def section_of_versions(seen: Seen) -> Section:
     """Return every version that the registry or a run here knows, the newest first."""
     model = seen.registered.value
-    weights = {
-        version: weight
-        for service in seen.serving.value or ()
-        for version, weight in service.weights.items()
-    }
+    shares = weights(seen)
+    # Else a version of which nothing is found may have served, or serve now.
+    complete = shares is not None and not seen.rollouts.problems
     newest: dict[int, Rollout] = {}
     for rollout in seen.rollouts.value:
         newest.setdefault(rollout.candidate, rollout)
     rows = [
         [
             Cell(str(each.number), strong=True),
-            _status(each.number, weights, newest.get(each.number), model),
+            _status(each.number, shares, newest.get(each.number), model, complete=complete),
             _model(each, seen),
             _gate(each.run),
             _registered(each),
@@ -97,16 +96,21 @@ def _maker(run: PastRun | None, found: GlancedVersion | None) -> PastRun | None:
 
 
 def _status(
-    version: int, weights: Mapping[int, int], rollout: Rollout | None, model: GlancedModel | None
+    version: int,
+    shares: Mapping[int, int] | None,
+    rollout: Rollout | None,
+    model: GlancedModel | None,
+    *,
+    complete: bool,
 ) -> Cell:
     champion = model is not None and model.aliases.get(versions.CHAMPION) == version
-    if weights.get(version):
-        return Cell(f"serves {weights[version]} %", "good")
+    if shares and shares.get(version):
+        return Cell(f"serves {shares[version]} %", "good")
     if champion:
         return Cell("champion", "good")
     if rollout is None:
-        return Cell("never served")
-    if rollout.outcome == "promoted":
+        return Cell("never served" if complete else _UNKNOWN)
+    if rollout.outcome == "promoted" and complete:
         return Cell("served before")
     return Cell(*OUTCOMES[rollout.outcome])
 
