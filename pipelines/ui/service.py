@@ -124,7 +124,9 @@ def _traffic(seen: Seen) -> str:
         return max(0.0, (time - begin).total_seconds()) / seconds
 
     last = at(end) * (1 + _ROOM) or 1.0
-    lines = [_candidate(one, at, label=number == 0) for number, one in enumerate(rollouts)]
+    lines = [
+        _candidate(one, at, end=at(end), label=number == 0) for number, one in enumerate(rollouts)
+    ]
     spans = _champions(rollouts, at, end=last)
     sizes = {
         wide: over_time(
@@ -156,9 +158,11 @@ def _axis(length: float) -> tuple[float, str]:
     return 1.0, "Seconds"
 
 
-def _candidate(rollout: Rollout, at: _At, *, label: bool) -> Series:
+def _candidate(rollout: Rollout, at: _At, *, end: float, label: bool) -> Series:
     # Where it is promoted it becomes the stable version, and to be done changes no weight.
     shares = [(at(each.time), each.weight) for each in rollout.transitions if each.phase != "done"]
+    if rollout.outcome is None and shares:
+        shares.append((end, shares[-1][1]))
     x = [time for time, _ in shares]
     y = [float(weight) for _, weight in shares]
     name = "Candidate's share" if label else ""
