@@ -20,6 +20,7 @@ from penstock.pipelines.located import Located
 from penstock.pipelines.outputs import PastRun, evaluation_of, past_runs
 from penstock.records.monitoring import MonitorState, Verdict
 from penstock.records.rollout import Rollout
+from penstock.redaction import redact
 from penstock.registry.glance import GlancedModel, glance
 from penstock.rollout.router import ServiceStatus
 
@@ -131,7 +132,7 @@ def _read(what: str, read: Callable[[], T], otherwise: T) -> Part[T]:
     try:
         return Part(read())
     except (OSError, PenstockError) as error:
-        return Part(otherwise, (f"{what} cannot be read: {error}",))
+        return Part(otherwise, (f"{what} cannot be read: {redact(str(error))}",))
 
 
 def _evaluations(runs: list[PastRun]) -> dict[Path, Evaluation]:
