@@ -11,6 +11,7 @@ from penstock.pipelines.ui.canaries import OUTCOMES
 from penstock.pipelines.ui.parts import Row, clock, links, section, short
 from penstock.pipelines.ui.seen import Seen
 from penstock.pipelines.ui.service import weights
+from penstock.records.approval import Approval
 from penstock.records.evaluation import CANDIDATE
 from penstock.records.rollout import Rollout
 from penstock.registry import approvals, audit, champion_history, versions
@@ -68,7 +69,7 @@ def section_of_versions(seen: Seen) -> Section:
         none="No version has been registered yet.",
         lead=lead if rows else "",
         problems=seen.registered.problems,
-        after=_approvals(model) if model else "",
+        after=_approvals(model, seen.project.project.name) if model else "",
     )
 
 
@@ -140,17 +141,18 @@ def _registered(each: _Version) -> str:
     return each.run.began[:16] if each.run else _UNKNOWN
 
 
-def _approvals(model: GlancedModel) -> str:
+def _approvals(model: GlancedModel, name: str) -> str:
     """Return who approved or rejected which version; what cannot be trusted is said."""
     log = audit.read(model.tags)
     rows: list[Row] = []
     wrong = []
     for version in model.versions:
+        given: tuple[Approval, ...] = ()
         try:
             given = approvals.read(version.tags, log=log)
+            approvals.require_all(given, log=log, uri=f"models:/{name}/{version.version}")
         except PenstockError as error:
             wrong.append(f"The approvals of version {version.version} are not trusted: {error}")
-            continue
         rows += [
             [
                 Cell(str(version.version), strong=True),
@@ -180,7 +182,10 @@ def section_of_champions(seen: Seen) -> Section:
     model = seen.registered.value
     log = audit.read(model.tags) if model else AuditLog()
     alias = model.aliases.get(versions.CHAMPION) if model else None
-    status = champion_history.status_of(log, alias=alias, kept=bool(log.entries))
+    kept = model is not None and any(
+        one.version == alias and versions.EVIDENCE_DIGEST in one.tags for one in model.versions
+    )
+    status = champion_history.status_of(log, alias=alias, kept=kept)
     rows: list[Row] = [
         [
             clock(move.entry.time),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -176,6 +178,16 @@ def test_an_alias_that_was_moved_by_hand_is_said(project: Located) -> None:
     said = shown(project)["Champion"]
     assert "The alias champion names version 1." in said
     assert "the alias was moved by hand." in said
+
+
+def test_a_rejection_that_was_removed_is_said(project: Located) -> None:
+    with contextlib.closing(sqlite3.connect(project.home / "mlflow.db")) as store:
+        store.execute("DELETE FROM model_version_tags WHERE key LIKE 'penstock.approval.%'")
+        store.commit()
+    said = shown(project)["Versions"]
+    assert "The approvals of version 3 are not trusted" in said
+    assert "the rejection by bea is in the audit log and not with the version" in said
+    assert "Nobody has approved" not in said
 
 
 def test_the_page_in_the_home_says_that_it_stays_as_it_is(project: Located) -> None:
