@@ -215,7 +215,7 @@ def _read(found: Outputs, kind: type[R], task: str, output: str) -> R | None:
 
 
 # A page that is made anew every few seconds reads a hundred runs, which do not change any more.
-@lru_cache(maxsize=400)
+@lru_cache(maxsize=1000)
 def _record(kind: type[R], path: Path, _written: tuple[int, int]) -> R | None:
     try:
         return kind.read(path)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from penstock.errors import PenstockError, UsageError
 from penstock.pipelines.located import Located, add_project_argument, locate
+from penstock.redaction import redact
 
 if TYPE_CHECKING:
     from http.server import ThreadingHTTPServer
@@ -40,6 +41,10 @@ def _ui(options: argparse.Namespace) -> int:
 
     It only reads: runs, versions, champions, canaries, captures, what the monitor wrote.
     """
+    if options.port is not None and not 0 <= options.port < 2**16:
+        raise UsageError(
+            f"{options.port} is no port", where="--port", remedy="Name one below 65536."
+        )
     page = _Page(options.project)
     with _serving(page.found, page, port=options.port) as server:
         address = f"http://127.0.0.1:{server.server_address[1]}/"
@@ -75,7 +80,8 @@ class _Page:
         try:
             self.found = locate(self._path)
         except PenstockError as error:
-            notice = f"The project file cannot be read; this is by what it said before. {error}"
+            said = redact(str(error))
+            notice = f"The project file cannot be read; this is by what it said before. {said}"
         return project_page(see(self.found), live=True, notice=notice)
 
 

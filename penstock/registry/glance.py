@@ -30,7 +30,7 @@ _PAGE = 200
 _MOST = 10_000
 """Versions that are read at most."""
 
-_REMEDY = "Read it with: penstock audit."
+_REMEDY = "What MLflow itself says of it: penstock audit."
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What the page of a project shows, read once: each part, or why it cannot be read.
 
 Nothing heavy is imported, nothing is written, and what fails is a sentence: the other parts are
-shown all the same. What a release of Penstock wrote once and never changes is read once.
+shown all the same. A file that has not changed is not parsed again.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from penstock.pipelines.located import Located
 from penstock.pipelines.outputs import PastRun, evaluation_of, past_runs
 from penstock.records.monitoring import MonitorState, Verdict
 from penstock.records.rollout import Rollout
+from penstock.redaction import redact
 from penstock.registry.glance import GlancedModel, glance
 from penstock.rollout.router import ServiceStatus
 
@@ -131,18 +132,12 @@ def _read(what: str, read: Callable[[], T], otherwise: T) -> Part[T]:
     try:
         return Part(read())
     except (OSError, PenstockError) as error:
-        return Part(otherwise, (f"{what} cannot be read: {error}",))
+        return Part(otherwise, (f"{what} cannot be read: {redact(str(error))}",))
 
 
 def _evaluations(runs: list[PastRun]) -> dict[Path, Evaluation]:
-    found = {run.folder: _evaluation(run.folder) for run in runs if run.registration is not None}
+    found = {run.folder: evaluation_of(run.folder) for run in runs if run.registration is not None}
     return {folder: each for folder, each in found.items() if each is not None}
-
-
-@lru_cache(maxsize=1000)
-def _evaluation(folder: Path) -> Evaluation | None:
-    """Return what a run measured: it has registered a version, so that is written."""
-    return evaluation_of(folder)
 
 
 def _serving(project: Located) -> Part[list[ServiceStatus] | None]:

@@ -60,6 +60,15 @@ def _unknown(service: ServiceStatus) -> bool:
     return service.url.startswith(_UNKNOWN)
 
 
+def weights(seen: Seen) -> dict[int, int] | None:
+    """Return the share of the requests that each version has now; None: that is not known."""
+    serving = seen.serving.value
+    if serving is None or seen.serving.problems or any(_unknown(each) for each in serving):
+        return None
+    up = [each for each in serving if each.running]
+    return {version: weight for each in up for version, weight in each.weights.items()}
+
+
 def section(seen: Seen, *, live: bool) -> Section:
     """Return what serves, at which weight, and the commands that change it."""
     rows = [
@@ -78,7 +87,7 @@ def section(seen: Seen, *, live: bool) -> Section:
         "penstock stop        # stop serving"
     )
     problems = "".join(map(warning, (*seen.serving.problems, *unknown)))
-    shown = table(["Version", "Role", "Requests", "Server", "Address"], rows) if rows else ""
+    shown = table(["Version", "Role", "Weight", "Server", "Address"], rows) if rows else ""
     return Section("Service", problems + shown + _traffic(seen) + commands, lead=_when(live))
 
 
@@ -115,7 +124,9 @@ def _traffic(seen: Seen) -> str:
         return max(0.0, (time - begin).total_seconds()) / seconds
 
     last = at(end) * (1 + _ROOM) or 1.0
-    lines = [_candidate(one, at, label=number == 0) for number, one in enumerate(rollouts)]
+    lines = [
+        _candidate(one, at, end=at(end), label=number == 0) for number, one in enumerate(rollouts)
+    ]
     spans = _champions(rollouts, at, end=last)
     sizes = {
         wide: over_time(
@@ -133,7 +144,7 @@ def _traffic(seen: Seen) -> str:
     }
     caption = (
         "Each line is a canary: the share of the requests that its candidate had. Above it stands "
-        "the version that had the rest."
+        "the version that had the rest; times at which nothing served are not kept."
     )
     return by_width(
         wide=figure(sizes[True], caption=caption), narrow=figure(sizes[False], caption=caption)
@@ -147,9 +158,11 @@ def _axis(length: float) -> tuple[float, str]:
     return 1.0, "Seconds"
 
 
-def _candidate(rollout: Rollout, at: _At, *, label: bool) -> Series:
+def _candidate(rollout: Rollout, at: _At, *, end: float, label: bool) -> Series:
     # Where it is promoted it becomes the stable version, and to be done changes no weight.
     shares = [(at(each.time), each.weight) for each in rollout.transitions if each.phase != "done"]
+    if rollout.outcome is None and shares:
+        shares.append((end, shares[-1][1]))
     x = [time for time, _ in shares]
     y = [float(weight) for _, weight in shares]
     name = "Candidate's share" if label else ""

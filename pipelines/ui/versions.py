@@ -10,6 +10,8 @@ from penstock.pipelines.outputs import PastRun
 from penstock.pipelines.ui.canaries import OUTCOMES
 from penstock.pipelines.ui.parts import Row, clock, links, section, short
 from penstock.pipelines.ui.seen import Seen
+from penstock.pipelines.ui.service import weights
+from penstock.records.approval import Approval
 from penstock.records.evaluation import CANDIDATE
 from penstock.records.rollout import Rollout
 from penstock.registry import approvals, audit, champion_history, versions
@@ -39,18 +41,16 @@ class _Version:
 def section_of_versions(seen: Seen) -> Section:
     """Return every version that the registry or a run here knows, the newest first."""
     model = seen.registered.value
-    weights = {
-        version: weight
-        for service in seen.serving.value or ()
-        for version, weight in service.weights.items()
-    }
+    shares = weights(seen)
+    # Else a version of which nothing is found may have served, or serve now.
+    complete = shares is not None and not seen.rollouts.problems
     newest: dict[int, Rollout] = {}
     for rollout in seen.rollouts.value:
         newest.setdefault(rollout.candidate, rollout)
     rows = [
         [
             Cell(str(each.number), strong=True),
-            _status(each.number, weights, newest.get(each.number), model),
+            _status(each.number, shares, newest.get(each.number), model, complete=complete),
             _model(each, seen),
             _gate(each.run),
             _registered(each),
@@ -69,7 +69,7 @@ def section_of_versions(seen: Seen) -> Section:
         none="No version has been registered yet.",
         lead=lead if rows else "",
         problems=seen.registered.problems,
-        after=_approvals(model) if model else "",
+        after=_approvals(model, seen.project.project.name) if model else "",
     )
 
 
@@ -97,16 +97,21 @@ def _maker(run: PastRun | None, found: GlancedVersion | None) -> PastRun | None:
 
 
 def _status(
-    version: int, weights: Mapping[int, int], rollout: Rollout | None, model: GlancedModel | None
+    version: int,
+    shares: Mapping[int, int] | None,
+    rollout: Rollout | None,
+    model: GlancedModel | None,
+    *,
+    complete: bool,
 ) -> Cell:
     champion = model is not None and model.aliases.get(versions.CHAMPION) == version
-    if weights.get(version):
-        return Cell(f"serves {weights[version]} %", "good")
+    if shares and shares.get(version):
+        return Cell(f"serves {shares[version]} %", "good")
     if champion:
         return Cell("champion", "good")
     if rollout is None:
-        return Cell("never served")
-    if rollout.outcome == "promoted":
+        return Cell("never served" if complete else _UNKNOWN)
+    if rollout.outcome == "promoted" and complete:
         return Cell("served before")
     return Cell(*OUTCOMES[rollout.outcome])
 
@@ -136,17 +141,18 @@ def _registered(each: _Version) -> str:
     return each.run.began[:16] if each.run else _UNKNOWN
 
 
-def _approvals(model: GlancedModel) -> str:
+def _approvals(model: GlancedModel, name: str) -> str:
     """Return who approved or rejected which version; what cannot be trusted is said."""
     log = audit.read(model.tags)
     rows: list[Row] = []
     wrong = []
     for version in model.versions:
+        given: tuple[Approval, ...] = ()
         try:
             given = approvals.read(version.tags, log=log)
+            approvals.require_all(given, log=log, uri=f"models:/{name}/{version.version}")
         except PenstockError as error:
             wrong.append(f"The approvals of version {version.version} are not trusted: {error}")
-            continue
         rows += [
             [
                 Cell(str(version.version), strong=True),
@@ -176,7 +182,10 @@ def section_of_champions(seen: Seen) -> Section:
     model = seen.registered.value
     log = audit.read(model.tags) if model else AuditLog()
     alias = model.aliases.get(versions.CHAMPION) if model else None
-    status = champion_history.status_of(log, alias=alias, kept=bool(log.entries))
+    kept = model is not None and any(
+        one.version == alias and versions.EVIDENCE_DIGEST in one.tags for one in model.versions
+    )
+    status = champion_history.status_of(log, alias=alias, kept=kept)
     rows: list[Row] = [
         [
             clock(move.entry.time),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 from penstock.monitoring import words
@@ -54,6 +55,8 @@ def _newest(watched: Watched) -> Verdict | None:
 
 
 def _nothing(seen: Seen) -> str:
+    if seen.watched.value.state is not None:
+        return "The monitor has not looked yet."
     if seen.here:
         return "Nobody watches it yet. Watch it with: penstock monitor."
     return "It serves on a cluster; what is watched there is not read here."
@@ -61,7 +64,7 @@ def _nothing(seen: Seen) -> str:
 
 def _when(watched: Watched) -> str:
     if watched.state is None:
-        return "The monitor's state is not there; this is its newest verdict."
+        return "The monitor's state was not read; this is the newest verdict that is kept."
     return f"From the monitor's state, which was written at {clock(watched.written)}."
 
 
@@ -128,4 +131,5 @@ def guarded(seen: Seen) -> Section | None:
     state = seen.watched.value.state
     if state is None:
         return None
-    return guardian(state, spec=seen.project.project.monitoring.guardian)
+    section = guardian(state, spec=seen.project.project.monitoring.guardian)
+    return replace(section, lead=_when(seen.watched.value))

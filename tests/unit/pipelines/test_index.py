@@ -139,7 +139,7 @@ def test_a_version_stands_as_its_newest_canary_left_it(project: Located) -> None
     html = index.read_text()
     assert "It serves on a cluster" in html
     assert re.search(r">2</td><td[^>]*><span class=\"badge bad\">rolled back", html)
-    assert re.search(r">1</td><td[^>]*>never served", html)
+    assert re.search(r">1</td><td[^>]*>not known", html)
     assert "Too slow." in html
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import sqlite3
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -17,6 +19,8 @@ from penstock.pipelines.index import refresh_index
 from penstock.pipelines.located import Located
 from penstock.pipelines.ui.page import project_page
 from penstock.pipelines.ui.seen import see
+from penstock.processes.identity import ProcessRef
+from penstock.rollout.backends.local.state import LocalState, ProxyProcess, ServerArm
 
 TITLES = (
     "Service", "Monitor", "Guardian", "Versions", "Champion", "Canaries", "Captures", "Decisions",
@@ -122,12 +126,13 @@ def test_what_cannot_be_read_is_a_sentence_and_no_old_value(project: Located) ->
     assert "It is not known what loans serves" in found[""]
     assert "The state of loans cannot be read" in found["Service"]
     assert "The monitor's state cannot be read" in found["Monitor"]
-    assert "this is its newest verdict" in found["Monitor"]
+    assert "this is the newest verdict that is kept" in found["Monitor"]
     assert "1 of the monitor's verdicts cannot be read" in found["Monitor"]
     assert "Guardian" not in found
     assert re.search(r"The registry cannot be read: .*store cannot be read", found["Versions"])
-    assert " 2 not known" not in found["Versions"]
     assert "Nobody has approved" not in found["Versions"]
+    assert " 2 not known boosting" in found["Versions"]
+    assert " 1 promoted boosting" in found["Versions"]
     assert "The registry cannot be read" in found["Champion"]
     assert "No version has been the champion" not in found["Champion"]
     assert "The journal of rollout 2-run cannot be read" in found["Canaries"]
@@ -148,6 +153,21 @@ def test_a_verdict_that_is_old_is_not_of_now(project: Located) -> None:
                      r"not of now", shown(project)["Monitor"])  # fmt: skip
 
 
+def test_a_server_that_has_died_does_not_serve(project: Located) -> None:
+    gone = ProcessRef(pid=2**22 + 1)
+    arm = ServerArm(
+        version=2, uri="models:/loans/2", model="m", folder="/gone", port=1, process=gone
+    )
+    proxy = ProxyProcess(port=1, admin_port=2, process=gone)
+    state = LocalState(service="loans", port=1, stable=arm, proxy=proxy)
+    state.write(project.home / "serving" / "loans" / "state.json")
+    found = shown(project)
+    assert "loans is not running. Start it again with: penstock run." in found[""]
+    assert re.search(r"2 stable 100 % Its process ended", found["Service"])
+    assert " 2 champion boosting" in found["Versions"]
+    assert "serves" not in found["Versions"]
+
+
 def test_an_alias_that_was_moved_by_hand_is_said(project: Located) -> None:
     from mlflow import MlflowClient
 
@@ -158,6 +178,16 @@ def test_an_alias_that_was_moved_by_hand_is_said(project: Located) -> None:
     said = shown(project)["Champion"]
     assert "The alias champion names version 1." in said
     assert "the alias was moved by hand." in said
+
+
+def test_a_rejection_that_was_removed_is_said(project: Located) -> None:
+    with contextlib.closing(sqlite3.connect(project.home / "mlflow.db")) as store:
+        store.execute("DELETE FROM model_version_tags WHERE key LIKE 'penstock.approval.%'")
+        store.commit()
+    said = shown(project)["Versions"]
+    assert "The approvals of version 3 are not trusted" in said
+    assert "the rejection by bea is in the audit log and not with the version" in said
+    assert "Nobody has approved" not in said
 
 
 def test_the_page_in_the_home_says_that_it_stays_as_it_is(project: Located) -> None:

@@ -13,6 +13,7 @@ import pytest
 from running_process import LOOPBACK, RunningProcess, served
 from whole_life import project_in
 
+from penstock.pipelines.cli import main
 from penstock.pipelines.located import Located
 from penstock.pipelines.ui.page import project_page
 from penstock.pipelines.ui.seen import see
@@ -161,6 +162,11 @@ def test_the_command_follows_the_project_file(tmp_path: Path, penstock: Path) ->
             assert second.wait(60) == 2
             assert f"port {port} cannot be taken" in second.output()
     assert not project.home.exists()
+
+
+def test_what_is_no_port_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ui", "--port", "99999"]) == 2
+    assert "99999 is no port" in capsys.readouterr().err
 
 
 def test_the_port_of_the_bookmark_gives_way(tmp_path: Path, penstock: Path) -> None:
