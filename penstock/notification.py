@@ -77,11 +77,11 @@ class NotifySpec(Spec):
 
 @dataclass(frozen=True)
 class Message:
-    """What the monitor tells people.
+    """What the monitor, or an experiment, tells people.
 
     Attributes:
         identity: The same each time that its delivery is tried.
-        event: drifted, degraded, blind, recovered or suggested.
+        event: drifted, degraded, blind, recovered, suggested or experiment.
         service: What it is about.
         text: Cause and link, in sentences.
         time: When it was found.
