@@ -77,13 +77,13 @@ class NotifySpec(Spec):
 
 @dataclass(frozen=True)
 class Message:
-    """What the monitor or a trigger tells people.
+    """What the monitor, a trigger or an experiment tells people.
 
     Attributes:
         identity: The same each time that its delivery is tried.
         event: Of the monitor: drifted, degraded, blind, recovered, suggested, harm, returned,
             recalled, retrained, refused, failed or waiting. Of a trigger: released, refused,
-            rolled_back, failed or waiting.
+            rolled_back, failed or waiting. Of an experiment: experiment.
         service: What it is about.
         text: Cause and link, in sentences.
         time: When it was found.

@@ -61,7 +61,7 @@ class AuditEntry(Record):
     time: datetime
     event: str = Field(
         description="registered, approved, rejected, admitted, promoted, rolled back, "
-        "champion moved, move withdrawn, rollout recorded, joined"
+        "champion moved, champion kept, move withdrawn, rollout recorded, joined"
     )
     uri: str
     by: str = Field(description="Who did it: a person, or an automatic actor")

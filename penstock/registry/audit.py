@@ -32,6 +32,9 @@ REGISTERED = "registered"
 ADMITTED = "admitted"
 """Events: a version was registered; it may serve, written before it gets any request."""
 
+KEPT = "champion kept"
+"""Event: an experiment ended, and the version was not shown to be better than the champion."""
+
 GATE = "gate (automatic)"
 CANARY = "canary (automatic)"
 RELEASE = "release (automatic)"

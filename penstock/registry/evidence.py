@@ -273,7 +273,7 @@ def keep_rollout(
             event=RECORDED,
             uri=rollout.uri,
             actor=Actor(
-                name=audit.CANARY,
+                name=audit.EXPERIMENT if rollout.purpose == "experiment" else audit.CANARY,
                 reason=rollout.reason,
                 digests={"rollout": manifest.digest()},
             ),

@@ -58,10 +58,15 @@ def resume(target: Target) -> Rollout:
     """Go on with the rollout that a killed controller left.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is none, or it is an experiment.
         ServiceError: If its controller still runs.
     """
-    _unfinished(target)
+    if _unfinished(target).rollout.purpose == "experiment":
+        raise InputError(
+            "what is under way is an experiment",
+            where=f"service {target.service}",
+            remedy="Go on with it: penstock experiment start.",
+        )
     with target.router.exclusive():
         target.router.open()
         # It may have ended while the lease was waited for.

@@ -291,7 +291,7 @@ def _tell(rollout: Rollout, reason: str, *, tracking_uri: str) -> None:
         versions.tag(name, rollout.candidate, tags, tracking_uri=tracking_uri)
     admission.record_once(
         version,
-        event="champion kept" if kept else "rolled back",
+        event=audit.KEPT if kept else "rolled back",
         identity=rollout.identity,
         facts={},
         actor=actor,

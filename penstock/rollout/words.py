@@ -279,6 +279,11 @@ def _under_way(record: Rollout) -> str:
         return f"is being started {beside}, without traffic yet."
     if here.phase == "shadow":
         return f"gets mirrored requests of version {record.stable}; its responses are not used."
+    if here.phase == "step" and record.purpose == "experiment":
+        return (
+            f"is in an experiment with {here.weight} % of users; version {record.stable} has the "
+            "rest."
+        )
     if here.phase == "step":
         place = target_of(here, steps=len(plan_of(record).steps))
         return (

@@ -36,7 +36,7 @@ NOT_RUN = {
     r"^penstock submit |^penstock schedule ": "needs a Kubeflow; tests/submission has a stand-in",
     r"^penstock rollout ": "needs a rollout under way; tests/unit/rollout/test_control.py",
     r"^penstock experiment ": "needs what serves, and users; tests/unit/rollout/experiment",
-    r"^penstock approve models:/example/2 --as ben": "the same; tests/unit/rollout/experiment",
+    r"^penstock approve models:/simulated-transactions/2 ": "for that; likewise",
     r"^penstock run .*gate.approval.wait_hours": "makes its challenger; likewise",
     r"^penstock monitor ": "watches, or needs what serves; tests/pipeline/test_monitor.py",
     r"^penstock ui ": "serves until it is ended; tests/unit/pipelines/ui/test_ui_server.py",

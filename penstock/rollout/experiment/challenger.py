@@ -16,7 +16,7 @@ from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision
 from penstock.records.release import Registration
 from penstock.records.rollout import Order
-from penstock.registry import versions
+from penstock.registry import audit, versions
 from penstock.registry.admission import Admission
 from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import fetch_pack
@@ -39,8 +39,9 @@ def challenger_of(
 
     Args:
         target: Where the service lives.
-        version: Its number; None takes the newest that the gate approves against the champion and
-            that was not rolled back.
+        version: Its number; None takes the newest that the gate approves against the champion, that
+            was not rolled back, and that no experiment has tried in vain: trying again until it
+            wins would not be an experiment.
         deployment: The project file's section.
         tracking_uri: The MLflow store.
         holdouts: Yields folders that may hold the rows of a holdout.
@@ -73,8 +74,9 @@ def challenger_of(
     if version is not None:
         return order_of(versions.registered(f"models:/{name}/{version}", tracking_uri=tracking_uri))
     refused: PenstockError | None = None
+    tried = _tried(name, tracking_uri=tracking_uri)
     for found in _newest_first(name, tracking_uri=tracking_uri):
-        if found.version == champion.version or versions.ROLLED_BACK in found.tags:
+        if found == champion or found.uri in tried or versions.ROLLED_BACK in found.tags:
             continue
         try:
             return order_of(found)
@@ -83,10 +85,18 @@ def challenger_of(
         except PenstockError as error:
             refused = refused or error
     raise NotApprovedError(
-        "no version is approved that is neither the champion nor was rolled back",
+        "no version is approved that is not the champion, was not rolled back, and was not tried",
         where=where,
         remedy=f"Of the newest: {refused}" if refused else "Train another with: penstock run.",
     )
+
+
+def _tried(name: str, *, tracking_uri: str) -> set[str]:
+    """Return the versions that an experiment did not show to be better than the champion."""
+    store = tracking.client(tracking_uri)
+    with versions.answers(tracking_uri):
+        log = audit.read(store.get_registered_model(name).tags)
+    return {entry.uri for entry in log.entries if entry.event == audit.KEPT}
 
 
 def _newest_first(name: str, *, tracking_uri: str) -> Iterator[Version]:

@@ -36,6 +36,8 @@ def run(
 ) -> Experiment:
     """Run an experiment to its end, or go on with the one that is not ended, and return its record.
 
+    One that has ended, and whose record a kill kept from being written, is written down instead.
+
     Args:
         target: Where the service lives.
         place: Where its papers go.
@@ -48,10 +50,14 @@ def run(
         ServiceError: If somebody drives the service, or it cannot be steered.
         KeyboardInterrupt: The experiment goes on without being watched.
     """
-    _require_possible(target)
+    if target.events("any") is None:
+        raise elsewhere()
     with target.router.exclusive():
         target.router.open()
-        write_down(target, place)
+        left = write_down(target, place)
+        if left:
+            # It ended before whoever drove it was killed: nobody asked for another one.
+            return left[-1]
         journal = _unfinished(target, wanted=wanted)
         if journal is None:
             journal = _begin(target, order())
@@ -232,12 +238,11 @@ def _nothing_new(target: Target) -> Callable[[], ExperimentOrder]:
     return refuse
 
 
-def _require_possible(target: Target) -> None:
-    if target.events("any") is None:
-        raise InputError(
-            "an experiment needs a proxy that sees who sends a request, and a cluster's gateway is "
-            "none of ours",
-            where="deployment.router",
-            remedy="Run it where deployment.router is local; docs/experiments.md says what a "
-            "cluster can do.",
-        )
+def elsewhere() -> InputError:
+    """Return the error of an experiment on a service that no proxy of ours is in front of."""
+    return InputError(
+        "an experiment needs a proxy that knows who sends a request; a cluster's gateway is none",
+        where="deployment.router",
+        remedy="Run it where deployment.router is local; docs/experiments.md says what a cluster "
+        "would need.",
+    )

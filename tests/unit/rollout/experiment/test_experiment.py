@@ -21,7 +21,7 @@ from running_process import RunningProcess, until
 
 import penstock
 from penstock import tracking
-from penstock.errors import InputError, ServiceError
+from penstock.errors import InputError, NotApprovedError, ServiceError
 from penstock.gate.policy import Policy
 from penstock.notification import NotifySpec
 from penstock.records.experiment import Experiment, ExperimentOrder
@@ -220,6 +220,23 @@ def test_users_keep_their_versions_over_kills_and_weights_and_the_champion_can_b
     assert len(shop.world.processes()) == 2
     with pytest.raises(InputError, match="no experiment"):
         running.stop(shop.target, place=shop.place, by="ben", keep=True)
+    with pytest.raises(NotApprovedError, match="was not tried"):
+        shop.order(None)
+    _killed_before_it_was_written_down(shop, record)
+
+
+def _killed_before_it_was_written_down(shop: Shop, record: Experiment) -> None:
+    told = len(shop.told())
+    serving = shop.world.home / "serving" / "adult"
+    (serving / "rollouts" / record.identity / "written-down").unlink()
+    shop.place.record(record.identity).unlink()
+
+    def another() -> ExperimentOrder:
+        raise AssertionError("nobody asked for another experiment")
+
+    assert running.run(shop.target, place=shop.place, order=another) == record
+    assert Experiment.read(shop.place.record(record.identity)) == record
+    assert len(shop.told()) == told + 1
 
 
 def test_harm_ends_it_at_once(shop: Shop) -> None:
