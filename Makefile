@@ -212,6 +212,9 @@ bench-captures: setup | build ## What a store that is away costs users, and whet
 bench-guardian: setup | build ## How often a healthy champion is returned, and how late a harmful one, simulated; half an hour
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_guardian.py --json build/bench-guardian.json
 
+bench-recall: setup | build ## Recall of former champions beside retraining, where regimes come back; 10 minutes, QUICK=1 two
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_recall.py $(if $(QUICK),--quick) --json build/bench-recall.json
+
 bench-slices: setup | build ## 50 slices of a million rows against pandas, scikit-learn and a bootstrap, and fairlearn
 	$(BIN)/python benchmarks/bench_slices.py --json build/bench-slices.json
 
