@@ -214,6 +214,8 @@ bench-guardian: setup | build ## How often a healthy champion is returned, and h
 
 bench-experiment: setup | build ## False winners and power of experiments read after every user, simulated; 5 minutes, QUICK=1 a half
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_experiment.py $(if $(QUICK),--quick) --json build/bench-experiment.json
+bench-recall: setup | build ## Recall of former champions beside retraining, where regimes come back; 10 minutes, QUICK=1 two
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_recall.py $(if $(QUICK),--quick) --json build/bench-recall.json
 
 bench-slices: setup | build ## 50 slices of a million rows against pandas, scikit-learn and a bootstrap, and fairlearn
 	$(BIN)/python benchmarks/bench_slices.py --json build/bench-slices.json

@@ -9,6 +9,7 @@ rows, steps that were done are reused, and a rollout that has begun is driven on
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -52,6 +53,8 @@ def main() -> None:
                 return
             result = RunStatus(state="failed", reason=said)
         result.write(stage.result)
+        # The run has its own copy, and nobody goes on with what has ended.
+        shutil.rmtree(stage.rows, ignore_errors=True)
 
 
 def compare(found: Located, order: Intervention) -> Comparison:

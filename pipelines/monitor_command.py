@@ -187,7 +187,8 @@ def monitor_of(
         ),
         refused=lambda: _refused(found),
         guardian=guardian,
-        interventions=Interventions(spec, executor) if spec.retrain == "automatic" else None,
+        # What was begun is gone on with, whatever the project says by now.
+        interventions=Interventions(spec, executor),
     )
 
 

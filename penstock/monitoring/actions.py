@@ -27,6 +27,9 @@ from penstock.records.monitoring import (
 REFUSALS = 3
 """Runs refused in a row after which nothing more is suggested or begun."""
 
+BEGUN = "A recall, or else a retraining, was begun."
+"""What a look did that begins one."""
+
 _TRIED: tuple[ActionKind, ...] = ("returned", "recalled", "retrained", "refused", "failed")
 """What changed the champion, or was to: a suggestion keeps from none of it."""
 

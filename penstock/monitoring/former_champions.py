@@ -26,8 +26,6 @@ from penstock.records.reference import Reference
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from penstock.rollout.router import Release
-
 Floats = NDArray[np.float64]
 
 
@@ -103,7 +101,7 @@ def _found(service: str, number: int, *, tracking_uri: str, folder: Path) -> For
             columns=tuple(column.name for column in record.columns),
             reference=Reference.read(release.folder / REFERENCE),
             baseline=kept.baseline,
-            predict=_scoring(release, record),
+            predict=scoring(release.folder, record, digest=release.model, export=release.export),
         )
     except InputError as error:
         return Unusable(number, f"what the registry keeps of it cannot be read: {error.what}.")
@@ -111,19 +109,33 @@ def _found(service: str, number: int, *, tracking_uri: str, folder: Path) -> For
         return Unusable(number, str(error))
 
 
-def _scoring(release: Release, record: Model) -> Callable[[pa.Table], Floats]:
+def scoring(
+    folder: Path, record: Model, *, digest: str, export: str
+) -> Callable[[pa.Table], Floats]:
+    """Return what scores captured rows as a version's server does; it is loaded at each call.
+
+    Args:
+        folder: The model folder.
+        record: What is known of the model.
+        digest: Digest that the folder must have.
+        export: Digest that its ONNX form must have; empty: scikit-learn answers.
+
+    Raises:
+        PenstockError: By what is returned, if the folder cannot be loaded or the rows not scored.
+    """
+
     def predict(rows: pa.Table) -> Floats:
         from penstock.serving.prediction import load_scorer
 
         try:
-            scorer = load_scorer(release.folder, digest=release.model, export=release.export)
+            scorer = load_scorer(folder, digest=digest, export=export)
             return np.asarray(scorer.scores_of(_arrays(rows, record)), dtype=np.float64)
         except PenstockError:
             raise
         except Exception as error:  # What a model raises must not end the monitor.
             raise InputError(
                 f"it cannot score the rows: {type(error).__name__}: {error!s:.200}",
-                where=release.uri,
+                where=str(folder),
             ) from error
 
     return predict

@@ -11,7 +11,7 @@ from pathlib import Path
 from penstock.common import files
 from penstock.common.disk import writing
 from penstock.monitoring import exporter
-from penstock.monitoring.actions import actions_of, done_in_words, notices_of
+from penstock.monitoring.actions import BEGUN, actions_of, done_in_words, notices_of
 from penstock.monitoring.answered import Answered
 from penstock.monitoring.collect import Watched
 from penstock.monitoring.guarding import Guardian
@@ -89,20 +89,22 @@ class Monitor:
         looked = self._looked(state)
         verdict = judge(looked, state=state, spec=self.spec)
         actions = actions_of(verdict)
-        verdict = verdict.model_copy(update={"done": done_in_words(actions)})
+        begins = verdict.begins and self.interventions is not None
+        done = (*done_in_words(actions), *([BEGUN] if begins else []))
+        verdict = verdict.model_copy(update={"done": done})
         self.folder.keep(verdict)
         notices = notices_of(verdict, actions, link=self.folder.page.resolve().as_uri())
         state = following(state, looked, verdict, actions=actions, notices=notices)
-        if verdict.begins and self.interventions is not None:
+        if begins:
             state = state.model_copy(update={"intervention": begun(verdict)})
         self.folder.write(state)
         state, guarded = self._guarded(state)
-        state, done = self._intervened(state)
+        state, went_on = self._intervened(state)
         state, more = self._delivered(state)
         self._publish(state)
         self.folder.prune(keep=self.spec.history)
         Answered(self.folder.answered).prune(rows=self.spec.performance.remember)
-        return verdict, [*notes, *lost, *guarded, *done, *more]
+        return verdict, [*notes, *lost, *guarded, *went_on, *more]
 
     def guard(self) -> list[str]:
         """Let the guardian read and act, between two looks; return what is to be said.

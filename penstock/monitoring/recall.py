@@ -27,7 +27,7 @@ from penstock.metrics.descriptions import SCALES
 from penstock.monitoring.advantage import Advantage, by_estimates, by_labels
 from penstock.monitoring.concept import Concept
 from penstock.monitoring.recall_spec import RecallSpec
-from penstock.monitoring.reference_fit import Fit, fit_of
+from penstock.monitoring.reference_fit import LEAST_ROWS, Fit, fit_of
 from penstock.monitoring.tolerances import Tolerances
 from penstock.records.baseline import Baseline
 from penstock.records.estimate import Estimate
@@ -87,8 +87,10 @@ def choose(
 ) -> Choice:
     """Return which former champion is to serve instead of the champion; most often none.
 
-    The same in, the same out: of more rows than `spec.rows` some are left out evenly, not by
-    chance. Whatever a version lacks is said of it, and not raised.
+    Where a change began is known only roughly, so of many rows the newer half alone is looked at:
+    what came before would be taken for what comes now. The same in, the same out: of more rows than
+    `spec.rows` some are left out evenly, not by chance. Whatever a version lacks is said of it, and
+    not raised.
 
     Args:
         formers: Former champions, and those that cannot be used.
@@ -106,6 +108,9 @@ def choose(
     known = _plain(labels, rows.num_rows)
     labelled = np.flatnonzero([label is not None for label in known])
     choice = Choice(champion=champion.version, rows=rows.num_rows, labels=len(labelled), reason="")
+    half = rows.num_rows // 2
+    if half >= _ENOUGH * LEAST_ROWS and (labelled >= half).sum() >= _ENOUGH * spec.labels:
+        rows, known, labelled = rows.slice(half), known[half:], labelled[labelled >= half] - half
     if not formers:
         return _none(choice, "there is none")
     try:
@@ -123,6 +128,9 @@ def choose(
     scored = [_scored(one, window) for one in looked]
     return _decided(_with(choice, scored), scored, window, confidence=spec.confidence)
 
+
+_ENOUGH = 2
+"""Times as many rows and labels as are needed that the newer half of the rows is to have."""
 
 _NAMED = 5
 """Inputs that are named, at most."""
@@ -192,17 +200,14 @@ class _Beside:
 
     def _misfit(self, fit: Fit) -> str:
         """Return why a version does not fit; empty: it does."""
-        if fit.outside > self.spec.outside:
+        if not self.left and fit.outside > self.spec.outside:
             more = ", ..." if len(fit.columns) > _NAMED else ""
             return (
-                f"{fit.outside:.0%} of its inputs are beyond tolerance, and "
-                f"{self.spec.outside:.0%} may be: {', '.join(fit.columns[:_NAMED])}{more}."
+                f"{fit.outside:.0%} of its inputs are beyond tolerance "
+                f"({', '.join(fit.columns[:_NAMED])}{more}), and the champion fits."
             )
-        if self.left and fit.distance >= self.fit.distance:
-            return (
-                f"its reference lies further from the rows ({fit.distance:.3g}) than the "
-                f"champion's ({self.fit.distance:.3g})."
-            )
+        if self.left and (fit.distance >= self.fit.distance or fit.outside > self.fit.outside):
+            return f"the rows lie no nearer to it than to the champion: {self._figures(fit)}"
         return ""
 
     def _figures(self, fit: Fit) -> str:

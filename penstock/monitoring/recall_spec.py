@@ -17,7 +17,7 @@ class RecallSpec(Spec):
         "by what is estimated without labels",
     )
     rows: int = Field(
-        default=5000, ge=200, description="Rows that each former champion scores, at most"
+        default=2000, ge=200, description="Rows that each former champion scores, at most"
     )
     versions: int = Field(
         default=5, ge=1, le=50, description="Former champions that are looked at, the newest first"

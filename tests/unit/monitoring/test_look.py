@@ -10,7 +10,10 @@ import pytest
 from killing import Fault, endings
 from watched_shop import Shop
 
+from penstock.monitoring.intervening import Interventions
+from penstock.monitoring.spec import MonitoringSpec
 from penstock.notification import NotifySpec
+from penstock.records.intervention import Intervention
 from penstock.records.monitoring import Looked, Verdict
 
 
@@ -235,3 +238,31 @@ def test_the_page_and_the_figures_are_of_the_last_look(shop: Shop) -> None:
         "healthy",
         "drifted",
     ]
+
+
+def test_degraded_performance_begins_what_follows_with_the_look(shop: Shop) -> None:
+    asked: list[Intervention] = []
+
+    class Busy:
+        def compare(self, intervention: Intervention) -> None:
+            # It is in the state before anything begins.
+            assert shop.state.intervention == intervention
+            asked.append(intervention)
+
+    shop.spec = MonitoringSpec(retrain="automatic")
+    shop.interventions = Interventions(shop.spec, Busy())
+    shop.serve(labels=True)
+    assert shop.look().kind == "healthy"
+    shop.serve(6000, labels=True, turned=0.4)
+    verdict = shop.look()
+    assert (verdict.begins, verdict.done) == (True, ("A recall, or else a retraining, was begun.",))
+    assert verdict.advice[0].startswith("Send the labels of rows since the change")
+    begun = shop.state.intervention
+    assert (begun.version, begun.stage, begun.since) == (1, "compare", verdict.since)
+    shop.serve(labels=True, turned=0.4)
+    assert not shop.look().begins
+    assert [one.identity for one in asked] == [begun.identity] * 2
+    page = shop.monitor.folder.page.read_text()
+    assert "Former champions and labels since" in page
+    figures = shop.monitor.folder.metrics.read_text()
+    assert 'penstock_monitor_action_under_way{service="shop",stage="compare"} 1.0' in figures

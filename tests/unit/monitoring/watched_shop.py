@@ -16,6 +16,7 @@ from monitored_rows import reference_to
 from penstock.captures.segments import CapturedModel
 from penstock.captures.writer import Bounds
 from penstock.monitoring.collect import Watched
+from penstock.monitoring.intervening import Interventions
 from penstock.monitoring.look import Monitor
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.monitoring.state import MonitorFolder
@@ -145,6 +146,7 @@ class Shop:
     problem: str = ""
     missing: tuple[str, ...] = ()
     count: int = 0
+    interventions: Interventions | None = None
 
     def __post_init__(self) -> None:
         self.reference = reference_to(
@@ -227,6 +229,7 @@ class Shop:
             notify=self.notify,
             beside=self.folder,
             watched=self.watched,
+            interventions=self.interventions,
             now=lambda: BEGIN + timedelta(hours=self.hours),
         )
 
