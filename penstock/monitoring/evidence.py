@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ from penstock.monitoring.distances import distances
 from penstock.monitoring.performance import loss_of
 from penstock.monitoring.signals import ROWS, Signal, Signals, bounded, signals_of
 from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.volume import volume_signals
 from penstock.monitoring.window import Blocks, Window, measure, measure_values
 from penstock.records.baseline import Baseline
 from penstock.records.monitoring import ColumnDistance, Detected, SignalFigure
@@ -76,7 +77,7 @@ class Weighed:
 def weigh(
     table: pa.Table,
     losses: Losses | None,
-    gaps: Blocks | None,
+    others: Sequence[Blocks | None],
     *,
     watched: Watched,
     reference: Reference,
@@ -90,7 +91,7 @@ def weigh(
     Args:
         table: The rows, as `read_window` returns them.
         losses: Of the rows whose labels came.
-        gaps: Blocks of gaps between groups.
+        others: Blocks of other streams; None, or without such signals: nothing.
         watched: The model that answered.
         reference: Of the rows that it learned from.
         spec: The section `monitoring`.
@@ -108,7 +109,7 @@ def weigh(
         scores=_scores_column(baseline),
         carry=state.carry(ROWS),
     )
-    more = [gaps] if gaps is not None and gaps.stream in signals.streams else []
+    more = [one for one in others if one is not None and one.stream in signals.streams]
     if losses is not None and baseline is not None:
         values = losses.values / _scale(baseline)
         more.append(
@@ -138,7 +139,7 @@ def weigh(
 
 
 def signals_for(watched: Watched, reference: Reference, spec: MonitoringSpec) -> Signals:
-    """Return what is watched of a version: its inputs, its scores, and its loss."""
+    """Return what is watched of a version, in fixed order."""
     baseline = watched.known.baseline if watched.known else None
     columns = [column.name for column in (watched.model or reference).columns]
     bias = Bias.of(baseline, inputs=columns)
@@ -149,6 +150,7 @@ def signals_for(watched: Watched, reference: Reference, spec: MonitoringSpec) ->
         more=[
             *([_loss_signal(baseline, spec)] if baseline else ()),
             *bias.signals(tolerance=spec.gap),
+            *volume_signals(spec.volume),
         ],
         tolerances=spec.tolerances,
     )

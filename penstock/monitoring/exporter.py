@@ -68,6 +68,7 @@ class _Collector:
         yield from _settings(self._spec, state.service)
         yield from _verdict(state)
         yield from _counted(state)
+        yield from _volume(state)
         yield from _tests(state)
         yield from _performance(state)
 
@@ -130,6 +131,38 @@ def _counted(state: MonitorState) -> Iterator[Metric]:
     for kind in get_args(ActionKind):
         actions.add_metric([state.service, kind], totals.actions.get(kind, 0))
     yield actions
+
+
+def _volume(state: MonitorState) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    if state.last is not None and state.last.until is not None:
+        yield _one(
+            GaugeMetricFamily,
+            "penstock_monitor_newest_row_timestamp_seconds",
+            "Unix time at which the newest row was answered",
+            state.service,
+            state.last.until.timestamp(),
+        )
+    seen = state.volume
+    if seen is None:
+        return
+    yield _one(
+        GaugeMetricFamily,
+        "penstock_monitor_volume_rows",
+        "Rows of the newest whole hour or day",
+        state.service,
+        seen.rows,
+    )
+    usual = GaugeMetricFamily(
+        "penstock_monitor_volume_usual_rows",
+        "Rows that are usual in such an hour or day, and how few and many are no drift",
+        labels=["service", "bound"],
+    )
+    for bound, value in (("value", seen.usual), ("low", seen.low), ("high", seen.high)):
+        if value is not None:
+            usual.add_metric([state.service, bound], value)
+    yield usual
 
 
 def _tests(state: MonitorState) -> Iterator[Metric]:

@@ -319,6 +319,8 @@ def _seen(state: MonitorState, windows: Sequence[Looked]) -> Section:
         body += heading("What cannot be watched") + "".join(map(paragraph, verdict.blind))
     for note in last.notes if last else ():
         body += paragraph(note)
+    if state.volume:
+        body += paragraph(words.volume(state.volume))
     newest = windows[-1] if windows else last
     if newest and newest.operations:
         body += paragraph(words.answered(newest.operations))

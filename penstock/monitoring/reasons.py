@@ -14,9 +14,13 @@ from penstock.records.monitoring import (
     Looked,
     Performance,
     ServiceFigures,
+    SignalFigure,
     VerdictKind,
 )
 from penstock.reports.words import percent
+
+_OF_NO_COLUMN = {"score": "the scores", "volume": "the number of rows"}
+"""What a headline calls signals that are of no column."""
 
 _LISTED = 3
 """Columns that a headline names; the others are counted."""
@@ -88,6 +92,11 @@ class Grounds:
             return [
                 "Mend what cannot be seen: until then the performance of the model is not known."
             ]
+        if self.cause == "data quality" and self.drift and self.drift.guilty[0].kind == "volume":
+            return [
+                "See whether whoever sends the requests has changed, or whether rows are lost on "
+                "their way. A day that is unlike all before, as a holiday, is such a change too."
+            ]
         if self.cause == "data quality":
             names = named(self.drift).removeprefix(": ")
             return [
@@ -123,9 +132,14 @@ class Grounds:
     def _changes(self) -> Iterator[str]:
         found = self.looked.drift
         if self.drift is not None:
-            yield from (words.change(ours[0]) for ours in self.drift.by_column.values())
+            yield from (self._change(ours[0]) for ours in self.drift.by_column.values())
         elif found is not None and self.suspicious:
-            yield from (words.change(one) for one in found.signals[:_LISTED] if one.excess > 1)
+            yield from (self._change(one) for one in found.signals[:_LISTED] if one.excess > 1)
+
+    def _change(self, one: SignalFigure) -> str:
+        if one.kind == "volume":
+            return words.volume_change(one, self.looked.volume)
+        return words.change(one)
 
 
 def named(drift: Alarm | None) -> str:
@@ -133,9 +147,7 @@ def named(drift: Alarm | None) -> str:
     parts = drift.by_column if drift else {}
     names = [name for name in parts if name]
     # That the scores moved follows from the columns.
-    names += dict.fromkeys(
-        "the scores" if one.kind == "score" else one.name for one in parts.get("", ())
-    )
+    names += dict.fromkeys(_OF_NO_COLUMN.get(one.kind, one.name) for one in parts.get("", ()))
     if not names:
         return ""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""

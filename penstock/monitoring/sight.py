@@ -41,6 +41,7 @@ def sight_of(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Si
     dim = (
         *looked.missing,
         *_lost(looked, spec, was_blind=bool(same and state.verdict and state.verdict.blind)),
+        *_stale(looked, spec),
         *(_overdue(looked, state, spec) if same else ()),
     )
     if not looked.rows:
@@ -70,6 +71,20 @@ def _lost(looked: Looked, spec: MonitoringSpec, *, was_blind: bool) -> tuple[str
     return (
         f"{looked.lost:,} of {looked.rows + looked.lost:,} rows were lost before they were read; "
         f"{percent(spec.lost)} may be.",
+    )
+
+
+def _stale(looked: Looked, spec: MonitoringSpec) -> tuple[str, ...]:
+    """Return that the rows of a look are too old to say anything of now."""
+    if looked.until is None:
+        return ()
+    age = (looked.time - looked.until).total_seconds()
+    limit = 3600 * spec.volume.newest_within or BLIND_AFTER * spec.seconds
+    if age <= limit:
+        return ()
+    return (
+        f"The newest row is {words.period(age)} old; it may be {words.period(limit)}. What is "
+        "answered now is not seen.",
     )
 
 

@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from penstock.common.durations import seconds_of
 from penstock.monitoring.tolerances import Tolerances
+from penstock.monitoring.volume_spec import VolumeSpec
 from penstock.records.spec import Spec
 
 _YEAR = 365.25 * 86_400
@@ -143,6 +144,7 @@ class MonitoringSpec(Spec):
         description="By how much the gap between groups that a rule on fairness compares may "
         "change: their shares of positive predictions",
     )
+    volume: VolumeSpec = VolumeSpec()
     performance: PerformanceSpec = PerformanceSpec()
     operations: OperationsSpec = OperationsSpec()
     guardian: GuardianSpec = GuardianSpec()

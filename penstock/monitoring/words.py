@@ -5,7 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from penstock.records.estimate import Estimate
-from penstock.records.monitoring import Performance, ServiceFigures, SignalFigure, VerdictKind
+from penstock.records.monitoring import (
+    Performance,
+    ServiceFigures,
+    SignalFigure,
+    VerdictKind,
+    Volume,
+)
 from penstock.reports.page import Tone
 from penstock.reports.words import figure_text, percent, plain
 
@@ -30,7 +36,7 @@ TONES: dict[VerdictKind, Tone] = {
 _ROWS = ("missing", "unseen", "decile", "level", "score")
 """Kinds of signals that are shares of the rows; their names end with which."""
 
-_SHARES = (*_ROWS, "gap")
+_SHARES = (*_ROWS, "gap", "volume")
 
 
 def moment(time: datetime | None) -> str:
@@ -81,6 +87,29 @@ def change(figure: SignalFigure) -> str:
     return (
         f"{said} Expected are {size(figure, figure.expected)}; {size(figure, figure.least)} to "
         f"{size(figure, figure.greatest)} are no drift."
+    )
+
+
+def volume_change(figure: SignalFigure, seen: Volume | None) -> str:
+    """Return that too few or too many rows come: how often in a look, and how many came last."""
+    _, _, what = figure.name.partition(": ")
+    since = f", since about {moment(figure.since)}" if figure.since else ""
+    said = (
+        f"In {percent(figure.value)} of the periods of this look {what} rows came{since}; "
+        f"{percent(figure.greatest)} of them may be such."
+    )
+    return f"{said} {volume(seen)}" if seen else said
+
+
+def volume(seen: Volume) -> str:
+    """Return how many rows came in the newest whole period, and how many are usual."""
+    said = f"From {moment(seen.since)} to {moment(seen.until)} {seen.rows:,} rows came"
+    if seen.usual is None or seen.low is None or seen.high is None:
+        until = f" before {moment(seen.learned)}" if seen.learned else ""
+        return f"{said}; how many are usual is not known{until}."
+    return (
+        f"{said}; {seen.usual:,.0f} are usual {seen.by}, and {seen.low:,.0f} to {seen.high:,.0f} "
+        "are no drift."
     )
 
 

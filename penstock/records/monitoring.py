@@ -138,6 +138,21 @@ class ServiceFigures(Value):
         return self.server_errors / self.requests if self.requests else 0.0
 
 
+class Volume(Value):
+    """Rows of the newest whole hour or day, beside what is usual."""
+
+    since: datetime
+    until: datetime
+    rows: int
+    usual: float | None = Field(default=None, description="None: it is not known yet")
+    low: float | None = Field(default=None, description="Fewer rows are too few")
+    high: float | None = Field(default=None, description="More are too many")
+    by: str = Field(default="", description="What `usual` is the median of, in words")
+    learned: datetime | None = Field(
+        default=None, description="When enough will be known; None: it is"
+    )
+
+
 class Progress(Value):
     """How far the monitor has come: what the next look goes on from."""
 
@@ -149,6 +164,9 @@ class Progress(Value):
     )
     counted: dict[str, Any] | None = Field(
         default=None, description="The service's own counters at the last look"
+    )
+    volume: dict[str, Any] | None = Field(
+        default=None, description="Numbers of rows by hour or day; of whichever version"
     )
 
 
@@ -183,6 +201,7 @@ class Looked(Record):
     distances: tuple[ColumnDistance, ...] = ()
     performance: Performance | None = None
     operations: ServiceFigures | None = None
+    volume: Volume | None = None
     missing: tuple[str, ...] = Field(
         default=(), description="What cannot be watched, and why, one sentence each"
     )
@@ -361,6 +380,9 @@ class MonitorState(Record):
         default=None, description="Of the last look that had labels, as they were seen then"
     )
     seen: int = Field(default=0, description="Rows of the version that have been seen")
+    volume: Volume | None = Field(
+        default=None, description="Rows of the newest whole period, whichever version answered"
+    )
     progress: Progress = Progress()
     rearm: bool = Field(
         default=False, description="Whether an alarm is over, so that evidence begins anew"

@@ -10,6 +10,7 @@ import pytest
 from killing import Fault, endings
 from watched_shop import Shop
 
+from penstock.monitoring.spec import MonitoringSpec
 from penstock.notification import NotifySpec
 from penstock.records.monitoring import Looked, Verdict
 
@@ -99,6 +100,38 @@ def test_a_gap_between_groups_that_widens_is_drift(shop: Shop) -> None:
     assert 0.3 < gap.low < gap.value < gap.high < 0.6
     assert gap.tolerance == pytest.approx(0.05)
     assert "selection rate of city = Kiel" in shop.monitor.folder.page.read_text()
+
+
+def test_fewer_rows_than_before_are_an_alarm_on_the_data(shop: Shop) -> None:
+    shop.spec = MonitoringSpec.parse({"volume": {"learn": 1}}, where="monitoring")
+    for _ in range(27):
+        shop.serve(400)
+        assert shop.look().kind == "healthy"
+    seen = shop.state.volume
+    assert seen is not None
+    assert (seen.rows, seen.usual) == (400, 400)
+    kinds = []
+    for _ in range(14):
+        shop.serve(80)
+        kinds.append(shop.look())
+    verdict = next(one for one in kinds if one.kind != "healthy" and one.kind != "watch")
+    assert (verdict.kind, verdict.cause, verdict.suggests) == ("drifted", "data quality", "")
+    assert "80 rows came; 400 are usual" in verdict.reasons[0]
+    assert "80 rows came; 400 are usual" in shop.monitor.folder.page.read_text()
+
+
+def test_how_many_rows_come_is_of_the_service_not_of_a_version(shop: Shop) -> None:
+    for _ in range(3):
+        shop.serve()
+        shop.look()
+    before = shop.state.progress.volume
+    shop.version = 2
+    shop.serve()
+    shop.look()
+    after = shop.state.progress.volume
+    assert after["first"] == before["first"]
+    # In the hours of the change some rows were the former version's.
+    assert after["rows"][-1] is None
 
 
 def test_nothing_captured_is_a_sentence(shop: Shop) -> None:

@@ -145,6 +145,7 @@ class Shop:
     problem: str = ""
     missing: tuple[str, ...] = ()
     count: int = 0
+    version: int = 1
 
     def __post_init__(self) -> None:
         self.reference = reference_to(
@@ -176,7 +177,7 @@ class Shop:
                     Rows(
                         request_id=f"{self.count}-{start}",
                         time=begin + 3600 * start / rows,
-                        version="1",
+                        version=str(self.version),
                         mirrored=False,
                         replayed=False,
                         inputs={name: values[part] for name, values in columns.items()},
@@ -199,7 +200,7 @@ class Shop:
             bounds=Bounds(),
             written=lambda _: None,
             dropped=lambda _: None,
-            model=MODEL,
+            model=MODEL.model_copy(update={"version": str(self.version)}),
         )
         yield capture
         capture.close()
@@ -210,7 +211,7 @@ class Shop:
             return Watched("shop", problem=self.problem)
         return Watched(
             service="shop",
-            version=1,
+            version=self.version,
             captures=str(self.captures),
             reference=self.reference,
             known=self.known,
