@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Record)
 
+_FORM = 2
+"""Of `Known`: what an earlier release fetched lacks something."""
+
 
 @dataclass(frozen=True)
 class Watched:
@@ -144,6 +147,9 @@ def registry_of(service: str, *, tracking_uri: Callable[[], str]) -> Callable[[i
             baseline=kept.baseline,
             metrics=kept.evaluation.candidate.metrics,
             higher_is_better=kept.evaluation.higher_is_better,
+            cost=kept.cost,
+            value=kept.value,
+            form=_FORM,
         )
 
     return known_of
@@ -210,17 +216,24 @@ def _known(
 ) -> Known | None:
     """Return what is known of a version: once it was fetched, from beside the monitor's state."""
     kept = home / "monitor" / f"known-{version}.json"
+    found = None
     with contextlib.suppress(PenstockError):
         found = Known.read(kept)
-        if found.model == model:
-            return found
+        found = found if found.model == model else None
+    if found is not None and found.form >= _FORM:
+        return found
     try:
         fetched = known_of(version)
     except PenstockError as error:
+        if found is not None:
+            # What it lacks is not watched.
+            return found
         missing.append(
             f"The performance of version {version} on the holdout cannot be read: {error}"
         )
         return None
+    if fetched is None and found is not None:
+        return found
     if fetched is None:
         missing.append(
             f"Nothing is kept of how version {version} scored the holdout: an earlier release of "

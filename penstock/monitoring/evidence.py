@@ -15,13 +15,14 @@ from penstock.monitoring.bias import STREAM as GAPS
 from penstock.monitoring.bias import Bias
 from penstock.monitoring.collect import Watched
 from penstock.monitoring.distances import distances
+from penstock.monitoring.kpi import Kpi
 from penstock.monitoring.performance import loss_of
 from penstock.monitoring.signals import ROWS, Signal, Signals, bounded, signals_of
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.monitoring.volume import volume_signals
 from penstock.monitoring.window import Blocks, Window, measure, measure_values
 from penstock.records.baseline import Baseline
-from penstock.records.monitoring import ColumnDistance, Detected, SignalFigure
+from penstock.records.monitoring import ColumnDistance, Detected, Known, SignalFigure
 from penstock.records.reference import Reference, ReferenceColumn
 
 if TYPE_CHECKING:
@@ -46,11 +47,13 @@ class Losses:
 
     Attributes:
         values: Of each row, not below 0, shape (n,).
+        worth: Value of each decision, NaN where it has none, shape (n,); None: there is no KPI.
         times: When it was answered, in seconds since 1970, shape (n,).
     """
 
     values: Floats
     times: Floats
+    worth: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -111,10 +114,9 @@ def weigh(
     )
     more = [one for one in others if one is not None and one.stream in signals.streams]
     if losses is not None and baseline is not None:
-        values = losses.values / _scale(baseline)
         more.append(
             measure_values(
-                np.clip(values, 0.0, 1.0)[:, None],
+                _of_labels(losses, signals, watched.known, baseline),
                 losses.times,
                 signals=signals,
                 stream=LABELS,
@@ -138,17 +140,33 @@ def weigh(
     )
 
 
+def _of_labels(losses: Losses, signals: Signals, known: Known | None, baseline: Baseline) -> Floats:
+    """Return what each labelled row is to the signals of its stream, shape (n, signals)."""
+    kpi, found = Kpi.of(known), []
+    for one in signals.of(LABELS):
+        if one.kind == "kpi":
+            assert kpi is not None
+            assert losses.worth is not None
+            found.append(kpi.signal_values(losses.worth))
+        else:
+            found.append(np.clip(losses.values / _scale(baseline), 0.0, 1.0))
+    return np.stack(found, axis=1) if found else np.empty((len(losses.times), 0))
+
+
 def signals_for(watched: Watched, reference: Reference, spec: MonitoringSpec) -> Signals:
     """Return what is watched of a version, in fixed order."""
     baseline = watched.known.baseline if watched.known else None
     columns = [column.name for column in (watched.model or reference).columns]
     bias = Bias.of(baseline, inputs=columns)
+    kpi = Kpi.of(watched.known)
+    worth = kpi.signal(share=spec.performance.value) if kpi else None
     return signals_of(
         reference,
         columns=columns,
         scores=_scores_column(baseline),
         more=[
             *([_loss_signal(baseline, spec)] if baseline else ()),
+            *([worth] if worth else ()),
             *bias.signals(tolerance=spec.gap),
             *volume_signals(spec.volume),
         ],

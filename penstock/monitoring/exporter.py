@@ -186,12 +186,17 @@ def _performance(state: MonitorState) -> Iterator[Metric]:
         "penstock_monitor_estimated": ("Without labels", seen.estimated if seen else None),
         "penstock_monitor_realized": ("With labels", labelled.realized if labelled else None),
     }
+    value = state.last.kpi if state.last else None
+    worth = {
+        "penstock_monitor_estimated": value.estimated if value else None,
+        "penstock_monitor_realized": value.realized if value else None,
+    }
     for name, (text, figure) in figures.items():
         family = GaugeMetricFamily(name, text, labels=["service", "metric", "bound"])
-        of = seen or labelled
-        if of is not None and figure is not None:
-            for bound in ("value", "low", "high"):
-                family.add_metric([state.service, of.metric, bound], getattr(figure, bound))
+        for of, found in ((seen or labelled, figure), (value, worth[name])):
+            if of is not None and found is not None:
+                for bound in ("value", "low", "high"):
+                    family.add_metric([state.service, of.metric, bound], getattr(found, bound))
         yield family
 
 

@@ -85,7 +85,7 @@ def observe(
             number=looked.number,
             taught=before.concept,
         )
-        found |= {"performance": value.performance, "notes": value.notes}
+        found |= {"performance": value.performance, "kpi": value.kpi, "notes": value.notes}
         progress = progress.model_copy(update={"concept": value.concept})
     if watched.reference is not None:
         data = weigh(

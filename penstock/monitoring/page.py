@@ -136,6 +136,9 @@ def _performance(state: MonitorState, windows: Sequence[Looked]) -> Section:
     said = words.effect(seen, state.labelled_performance, when=state.labelled)
     if not said:
         said = ["The performance is not watched: nothing says what it was on the holdout."]
+    value = state.last.kpi if state.last else None
+    if value is not None:
+        said += words.effect(value, value if value.realized else None, when=state.labelled)
     body = "".join(map(paragraph, said))
     if seen is not None:
         body += _over_time(windows, seen.metric, known=seen.reference, width=seen.tolerance)

@@ -64,6 +64,8 @@ class Grounds:
         if cause == "operations":
             return f"{whole} fails requests."
         if self.kind == "degraded":
+            if self._worth_less and self.loss and self.loss.guilty[0].kind == "kpi":
+                return f"The decisions of {name} are worth less than on the holdout."
             return f"{whole} predicts worse than it did on the holdout{named(self.drift)}."
         if self.kind == "drifted":
             what = "The quality of the data" if cause == "data quality" else "The data"
@@ -114,10 +116,14 @@ class Grounds:
         return []
 
     def _performance(self) -> Iterator[str]:
-        found, seen = self.labelled, self.looked.performance
+        found, seen, value = self.labelled, self.looked.performance, self.looked.kpi
+        alarm = f"; alarm at {words.moment(self.loss.time)}" if self.loss else ""
         if found and found.realized and (self.loss or found.worse(found.realized)):
-            alarm = f"; alarm at {words.moment(self.loss.time)}" if self.loss else ""
             yield f"With labels {words.worse_by(found, found.realized)}{alarm}."
+        if value and value.realized and (self._worth_less or value.worse(value.realized)):
+            yield f"With labels the {words.worse_by(value, value.realized)}{alarm}."
+        elif value and value.estimated and value.worse(value.estimated):
+            yield f"Estimated without labels, the {words.worse_by(value, value.estimated)}."
         if seen is None:
             return
         if seen.withdrawn:
@@ -128,6 +134,11 @@ class Grounds:
             )
         elif seen.estimated is not None and seen.worse(seen.estimated):
             yield f"Estimated without labels, {words.worse_by(seen, seen.estimated)}."
+
+    @property
+    def _worth_less(self) -> bool:
+        """Whether an alarm names the value of decisions."""
+        return bool(self.loss and any(one.kind == "kpi" for one in self.loss.guilty))
 
     def _changes(self) -> Iterator[str]:
         found = self.looked.drift

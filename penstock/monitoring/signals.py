@@ -347,7 +347,7 @@ def _weighted(signals: Sequence[Signal]) -> tuple[Signal, ...]:
 
 def _path(signal: Signal) -> tuple[str, ...]:
     if signal.stream != ROWS:
-        part = signal.kind if signal.kind in WEIGHTS else "labels"
-        return part, signal.stream, signal.kind, signal.name
+        own = signal.kind if signal.kind in WEIGHTS else "labels"
+        return own, signal.stream, signal.kind, signal.name
     part = "score" if signal.kind == "score" else "column"
     return part, signal.column, "" if part == "score" else signal.kind, signal.name

@@ -32,6 +32,12 @@ class PerformanceSpec(Spec):
         description="How much the mean loss of labelled rows may rise, as a share of that on the "
         "holdout: what the alarm on labels is about",
     )
+    value: float = Field(
+        default=0.25,
+        gt=0,
+        description="How much less decisions may be worth than on the holdout, by the policy's "
+        "cost, as a share of what gains and costs of a decision amount to there",
+    )
     remember: int = Field(
         default=1_000_000,
         ge=1000,

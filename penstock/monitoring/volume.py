@@ -4,10 +4,12 @@ What is usual is the median of the same hour of the same day of the week, where 
 known; else of the same hour of the day, where three days are; else of all. A period is outside
 where it lies beyond `factor` times that, and beyond what earlier periods did by themselves: one in
 twenty of them on that side, and the most extreme day of all, 1.4 times over. What was outside gives
-no room, and makes what is usual only after two weeks, so an alarm does not end by itself. As a signal of the detector a
-period is 1 where it is outside, else 0, and up to a tenth of them are no drift. What is usual is
-known before the period is counted, so the detector's bound holds as long as no more than that are
-outside, given those before. A holiday that is unlike all earlier days is not usual.
+no room, and makes what is usual only after two weeks: an alarm does not end by itself.
+
+As a signal of the detector a period is 1 where it is outside, else 0, and up to a tenth of them are
+no drift. What is usual is known before the period is counted, so the detector's bound holds as long
+as no more than that are outside, given those before. A holiday that is unlike all earlier days is
+not usual.
 """
 
 from __future__ import annotations
@@ -58,6 +60,9 @@ _DOUBTED = 14 * _DAY
 
 _GAPS = 1 / 8
 """Where earlier periods had less than this part of what is usual, none has too few."""
+
+_MANY = 50
+"""Periods of which one more or less moves no median."""
 
 _FEW = 10
 """Rows that are added to both before they are compared: of few rows chance alone halves many."""
@@ -207,9 +212,8 @@ def _judged(past: _Past, rows: float, length: int, spec: VolumeSpec) -> _Judged 
     if not np.isfinite(rows) or _missing(past, length, spec) > 0:
         return None
     slots, by = _slots(past.rows, length=length)
-    medians = _medians(slots)
-    usual = float(medians[0])
-    low, high = _room(past.typical, slots, medians, length=length)
+    usual = float(_medians(slots)[0])
+    low, high = _room(past.typical, slots, length=length)
     low, high = min(1 / spec.factor, low), max(spec.factor, high)
     return _Judged(
         rows=float(rows),
@@ -220,9 +224,12 @@ def _judged(past: _Past, rows: float, length: int, spec: VolumeSpec) -> _Judged 
     )
 
 
-def _room(typical: Floats, slots: Floats, medians: Floats, *, length: int) -> tuple[float, float]:
-    """Return how far below and above what is usual earlier periods were by themselves."""
-    ratios = ((_table(typical, slots.shape[1]) + _FEW) / (medians + _FEW)).ravel()
+def _room(typical: Floats, slots: Floats, *, length: int) -> tuple[float, float]:
+    """Return how far below and above what the others make usual earlier periods were."""
+    others = _medians(slots)
+    if len(slots) <= _MANY:
+        others = np.stack([_medians(np.delete(slots, k, axis=0)) for k in range(len(slots))])
+    ratios = ((_table(typical, slots.shape[1]) + _FEW) / (others + _FEW)).ravel()
     if not np.isfinite(ratios).any():
         return 1.0, 1.0
     days = _medians(_table(ratios, _DAY // length).T)

@@ -14,6 +14,7 @@ from penstock.monitoring.bias import Bias
 from penstock.monitoring.concept import Concept, learn
 from penstock.monitoring.estimates import Estimated, NotEstimated, Realized
 from penstock.monitoring.evidence import Losses
+from penstock.monitoring.kpi import Kpi, window_value
 from penstock.monitoring.performance import estimate, loss_of, realized
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.monitoring.window import INPUTS, Blocks
@@ -33,6 +34,7 @@ class WindowPerformance:
 
     Attributes:
         performance: The figures.
+        kpi: What decisions are worth; None: the policy does not say.
         losses: Of the rows whose labels came; None: none did.
         gaps: Blocks of gaps between groups; None: none is watched, or there are too few rows.
         concept: What labels have taught of the estimates, JSON-ready.
@@ -40,6 +42,7 @@ class WindowPerformance:
     """
 
     performance: Performance
+    kpi: Performance | None
     losses: Losses | None
     gaps: Blocks | None
     concept: dict[str, Any]
@@ -72,7 +75,8 @@ def window_performance(
     rows, scores = _scored(table, baseline)
     answered.keep(number, keys=keys_of(rows), scores=scores, times=times_of_rows(rows))
     guess = _estimate(scores, baseline, metric, concept)
-    found, losses, notes = _labelled(labels, baseline, metric, answered)
+    kpi = Kpi.of(known)
+    found, losses, notes = _labelled(labels, baseline, metric, answered, kpi)
     if found is not None and losses is not None:
         again = _estimate(found.scores, baseline, metric, concept, to_compare=True)
         if isinstance(again, Estimated) and isinstance(found.measured, Realized):
@@ -95,9 +99,21 @@ def window_performance(
     )
     if isinstance(guess, Estimated) and guess.note:
         notes.append(guess.note)
+    value = None
+    if kpi is not None:
+        notes += kpi.limits
+        value, concept = window_value(
+            kpi,
+            rows,
+            scores,
+            labelled=(found.scores, found.worth) if found and found.worth is not None else None,
+            concept=concept,
+            share=spec.performance.value,
+        )
     bias = Bias.of(baseline, inputs=inputs_of(table))
     return WindowPerformance(
         performance=performance,
+        kpi=value,
         losses=losses,
         gaps=bias.blocks(rows, scores, baseline=baseline),
         concept=concept.model_dump(mode="json"),
@@ -122,10 +138,11 @@ class _Found:
 
     scores: Floats
     measured: Realized | NotEstimated
+    worth: Floats | None
 
 
 def _labelled(
-    labels: pa.Table, baseline: Baseline, metric: str, answered: Answered
+    labels: pa.Table, baseline: Baseline, metric: str, answered: Answered, kpi: Kpi | None
 ) -> tuple[_Found | None, Losses | None, list[str]]:
     import pyarrow.compute as pc
 
@@ -148,12 +165,17 @@ def _labelled(
         measured = realized(joined.scores, truths, baseline=baseline, metric=metric)
     except PenstockError as error:
         return None, None, [*notes, f"The labels cannot be used: {error}"]
+    worth = kpi.of_labelled(joined.scores, truths) if kpi else None
     losses = None
     if isinstance(measured, Realized):
         # Labels of many hours may come at once, and in any order: their rows' times tell blocks.
         order = np.argsort(joined.times, kind="stable")
-        losses = Losses(measured.losses[loss_of(baseline)][order], joined.times[order])
-    return _Found(joined.scores, measured), losses, notes
+        losses = Losses(
+            measured.losses[loss_of(baseline)][order],
+            joined.times[order],
+            None if worth is None else worth[order],
+        )
+    return _Found(joined.scores, measured, worth), losses, notes
 
 
 def _scored(table: pa.Table, baseline: Baseline) -> tuple[pa.Table, Floats]:

@@ -179,6 +179,15 @@ class Known(Record):
     baseline: Baseline
     metrics: dict[str, Estimate] = Field(description="On the holdout")
     higher_is_better: dict[str, bool]
+    cost: dict[str, Any] | None = Field(
+        default=None, description="How the policy values a decision; None: it does not"
+    )
+    value: Estimate | None = Field(
+        default=None, description="What 1,000 decisions were worth on the holdout"
+    )
+    form: int = Field(
+        default=1, description="Which fields were fetched: 1 those up to `higher_is_better`"
+    )
 
 
 class Looked(Record):
@@ -200,6 +209,9 @@ class Looked(Record):
     drift: Detected | None = None
     distances: tuple[ColumnDistance, ...] = ()
     performance: Performance | None = None
+    kpi: Performance | None = Field(
+        default=None, description="What 1,000 decisions are worth, by the policy's cost"
+    )
     operations: ServiceFigures | None = None
     volume: Volume | None = None
     missing: tuple[str, ...] = Field(

@@ -6,12 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from killing import Fault, endings
-from watched_shop import Shop
+from watched_shop import Shop, scores_of, table
 
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.notification import NotifySpec
+from penstock.records.estimate import Estimate
 from penstock.records.monitoring import Looked, Verdict
 
 
@@ -132,6 +134,61 @@ def test_how_many_rows_come_is_of_the_service_not_of_a_version(shop: Shop) -> No
     assert after["first"] == before["first"]
     # In the hours of the change some rows were the former version's.
     assert after["rows"][-1] is None
+
+
+COST = {"matrix": {"true_positive": 10, "false_positive": -20}, "expression": "", "unit": "EUR"}
+
+
+def valued(shop: Shop, cost: dict) -> None:
+    shop.known = shop.known.model_copy(
+        update={"cost": cost, "value": Estimate(value=3000, low=2900, high=3100)}
+    )
+
+
+def test_decisions_that_are_worth_less_are_degraded(shop: Shop) -> None:
+    valued(shop, COST)
+    shop.spec = MonitoringSpec.parse({"performance": {"loss": 3}}, where="monitoring")
+    shop.serve(labels=True)
+    assert shop.look().kind == "healthy"
+    seen = shop.state.last.kpi
+    assert seen.metric == "value of 1,000 decisions (EUR)"
+    assert seen.labels == 2000
+    assert seen.realized.low < seen.reference.value < seen.realized.high
+    assert seen.estimated.low < seen.reference.value < seen.estimated.high
+    figures = shop.monitor.folder.metrics.read_text()
+    assert 'metric="value of 1,000 decisions (EUR)",service="shop"} ' in figures
+    # A fifth of the labels are the opposite: the metric's alarm is far off, the value's is not.
+    shop.serve(8000, labels=True, turned=0.2)
+    verdict = shop.look()
+    assert (verdict.kind, verdict.cause) == ("degraded", "performance")
+    assert verdict.headline == "The decisions of version 1 are worth less than on the holdout."
+    assert "With labels the value of 1,000 decisions (EUR) is" in " ".join(verdict.reasons)
+    assert "value of 1,000 decisions (EUR)" in shop.monitor.folder.page.read_text()
+    shop.serve(2000, labels=True)
+    assert shop.look().recovered
+
+
+def test_a_value_that_depends_on_columns_is_estimated(shop: Shop) -> None:
+    cost = COST["matrix"] | {"true_positive": "abs(amount)"}
+    valued(shop, {"matrix": cost, "expression": "", "unit": "EUR"})
+    shop.serve(labels=True)
+    shop.look()
+    seen = shop.state.last.kpi
+    assert seen.realized is None
+    # abs(amount) of those that are predicted and are yes, less 20 of those that are not.
+    columns = table(2000, seed=101)
+    scores = np.array(scores_of(columns))
+    worth = np.where(scores >= 0.5, scores * np.abs(columns["amount"]) - 20 * (1 - scores), 0)
+    assert seen.estimated.value == pytest.approx(1000 * worth.mean(), rel=0.2)
+    assert seen.estimated.low < 1000 * worth.mean() < seen.estimated.high
+    assert any("depends on columns" in note for note in shop.state.last.notes)
+
+
+def test_a_column_that_requests_lack_leaves_the_value_out(shop: Shop) -> None:
+    valued(shop, {"matrix": None, "expression": "margin * (truth == predicted)", "unit": ""})
+    shop.serve()
+    shop.look()
+    assert "'margin'" in shop.state.last.kpi.not_estimated
 
 
 def test_nothing_captured_is_a_sentence(shop: Shop) -> None:

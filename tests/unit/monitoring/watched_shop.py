@@ -130,6 +130,7 @@ def known(rows: int = 20_000) -> Known:
         baseline=baseline,
         metrics={"accuracy": figure},
         higher_is_better={"accuracy": True},
+        form=2,
     )
 
 
