@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.errors import PenstockError
 from penstock.records.base import Record
+from penstock.records.explanation import Explanation
 from penstock.records.model import FILE_NAME as MODEL
 from penstock.records.model import Model
 from penstock.records.monitoring import Known, ServiceFigures
@@ -38,6 +39,7 @@ class Watched:
         reference: How the columns of the rows that it learned from are distributed.
         known: Its performance on the holdout.
         counted: The proxy's own counters, as they stand.
+        folder: Of its model.
         missing: What cannot be watched, and why, one sentence each.
         problem: Why nothing can be watched at all; empty: something can.
     """
@@ -49,6 +51,7 @@ class Watched:
     reference: Reference | None = None
     known: Known | None = None
     counted: dict[str, Any] | None = None
+    folder: Path | None = None
     missing: tuple[str, ...] = ()
     problem: str = ""
 
@@ -94,6 +97,7 @@ def watched_here(
         reference=reference,
         known=_known(home, arm.version, arm.model, known_of, missing if require else []),
         counted=_counters(folder, state, arm.version),
+        folder=place,
         missing=tuple(missing),
     )
 
@@ -149,6 +153,7 @@ def registry_of(service: str, *, tracking_uri: Callable[[], str]) -> Callable[[i
             higher_is_better=kept.evaluation.higher_is_better,
             cost=kept.cost,
             value=kept.value,
+            explanation=_without_drawings(kept.explanation),
             form=_FORM,
         )
 
@@ -197,6 +202,10 @@ def _counters(folder: ServiceFolder, state: LocalState, version: int) -> dict[st
             "grids": grids.model_dump(mode="json"),
         }
     return None
+
+
+def _without_drawings(explanation: Explanation | None) -> Explanation | None:
+    return None if explanation is None else explanation.model_copy(update={"dependences": ()})
 
 
 def _read(kind: type[R], path: Path, what: str, missing: list[str]) -> R | None:

@@ -69,6 +69,7 @@ class _Collector:
         yield from _verdict(state)
         yield from _counted(state)
         yield from _volume(state)
+        yield from _attributions(state)
         yield from _tests(state)
         yield from _performance(state)
 
@@ -163,6 +164,20 @@ def _volume(state: MonitorState) -> Iterator[Metric]:
         if value is not None:
             usual.add_metric([state.service, bound], value)
     yield usual
+
+
+def _attributions(state: MonitorState) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(
+        "penstock_monitor_attribution_share",
+        "Share of all attribution that a column has, in the last window and on the holdout",
+        labels=["service", "column", "of"],
+    )
+    for one in state.last.attributions if state.last else ():
+        family.add_metric([state.service, one.column, "window"], one.window)
+        family.add_metric([state.service, one.column, "holdout"], one.holdout)
+    yield family
 
 
 def _tests(state: MonitorState) -> Iterator[Metric]:

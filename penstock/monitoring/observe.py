@@ -83,15 +83,18 @@ def observe(
             spec=spec,
             answered=answered,
             number=looked.number,
+            now=now,
             taught=before.concept,
         )
         found |= {"performance": value.performance, "kpi": value.kpi, "notes": value.notes}
+        found |= {"missing": (*looked.missing, *value.missing)}
         progress = progress.model_copy(update={"concept": value.concept})
     if watched.reference is not None:
         data = weigh(
             rows.table,
             value.losses if value else None,
-            [value.gaps if value else None, volume.blocks],
+            groups=value.groups if value else (),
+            others=[volume.blocks] if volume.blocks else [],
             watched=watched,
             reference=watched.reference,
             spec=spec,
@@ -103,7 +106,8 @@ def observe(
             "drift": data.drift,
             "distances": data.distances,
             "counts": data.counts,
-            "missing": (*looked.missing, *data.missing),
+            "attributions": data.attributions,
+            "missing": (*found.get("missing", looked.missing), *data.missing),
             "notes": (*found.get("notes", ()), *data.notes),
         }
         progress = progress.model_copy(update={"detector": data.state})

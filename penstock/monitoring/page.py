@@ -32,7 +32,7 @@ from penstock.reports.page import (
 )
 from penstock.reports.plots import Colour, Dashes, Reference, Series
 from penstock.reports.timeline import over_time
-from penstock.reports.words import figure_text, plain
+from penstock.reports.words import figure_text, percent, plain
 
 _STATUS: dict[VerdictKind, Status] = {
     "healthy": "good",
@@ -76,6 +76,7 @@ def monitor_page(
             _to_do(verdict, state),
             *_pictures(same),
             *_columns(state.last),
+            *_attributions(state.last),
             _seen(state, same),
             _history(verdicts),
         ],
@@ -313,6 +314,21 @@ def _columns(last: Looked | None) -> list[Section]:
         "from. They describe; no alarm rests on them."
     )
     return [Section("Columns", body, lead=lead)]
+
+
+def _attributions(last: Looked | None) -> list[Section]:
+    if last is None or not last.attributions:
+        return []
+    rows: list[list[str | Cell]] = [
+        [Cell(one.column, strong=True), percent(one.holdout), percent(one.window)]
+        for one in last.attributions
+    ]
+    body = table(["Column", "Holdout", "Window"], rows, numeric=(1, 2))
+    lead = (
+        "What answers rest on: each column's share of all SHAP values, of some rows of the last "
+        "window. The alarm rests on how they are distributed, not on these shares."
+    )
+    return [Section("Attributions", body, lead=lead)]
 
 
 def _seen(state: MonitorState, windows: Sequence[Looked]) -> Section:

@@ -89,13 +89,28 @@ def _stale(looked: Looked, spec: MonitoringSpec) -> tuple[str, ...]:
 
 
 def _overdue(looked: Looked, state: MonitorState, spec: MonitoringSpec) -> tuple[str, ...]:
-    due = timedelta(hours=spec.performance.labels_within)
-    since = state.labelled or state.began
-    if not due or since is None or (looked.performance and looked.performance.labels):
+    """Return that labels are due and have not come, of too many rows or of any."""
+    within = timedelta(hours=spec.performance.labels_within)
+    if not within:
         return ()
-    if looked.time - since <= due:
+    due = looked.performance.due if looked.performance else None
+    if due is not None and due.rows >= spec.min_rows:
+        was_blind = bool(state.verdict and state.verdict.blind)
+        allowed = (1 - spec.performance.labels_share) * (spec.recovered if was_blind else 1.0)
+        if 1 - due.labelled / due.rows <= allowed:
+            return ()
+        return (
+            f"Labels of {due.labelled:,} of the {due.rows:,} rows that were answered from "
+            f"{words.moment(due.since)} to {words.moment(due.until)} have come; within "
+            f"{words.period(within.total_seconds())} those of "
+            f"{percent(spec.performance.labels_share)} are due.",
+        )
+    since = state.labelled or state.began
+    if since is None or (looked.performance and looked.performance.labels):
+        return ()
+    if looked.time - since <= within:
         return ()
     return (
         f"No label has come since {words.moment(since)}; they are due within "
-        f"{words.period(due.total_seconds())}.",
+        f"{words.period(within.total_seconds())}.",
     )

@@ -54,6 +54,13 @@ class PerformanceSpec(Spec):
         description="Hours after which labels must have come, else the verdict is blind; 0: they "
         "need not come",
     )
+    labels_share: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Share of the rows whose labels must have come by then; less where labels are "
+        "made of a sample",
+    )
 
 
 class OperationsSpec(Spec):
@@ -151,6 +158,12 @@ class MonitoringSpec(Spec):
         "change: their shares of positive predictions",
     )
     volume: VolumeSpec = VolumeSpec()
+    attribution_rows: int = Field(
+        default=200,
+        ge=0,
+        le=10_000,
+        description="Rows of a look that are explained, to see what answers rest on; 0: none",
+    )
     performance: PerformanceSpec = PerformanceSpec()
     operations: OperationsSpec = OperationsSpec()
     guardian: GuardianSpec = GuardianSpec()

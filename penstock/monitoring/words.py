@@ -36,7 +36,7 @@ TONES: dict[VerdictKind, Tone] = {
 _ROWS = ("missing", "unseen", "decile", "level", "score")
 """Kinds of signals that are shares of the rows; their names end with which."""
 
-_SHARES = (*_ROWS, "gap", "volume")
+_SHARES = (*_ROWS, "gap", "volume", "attribution")
 
 
 def moment(time: datetime | None) -> str:
@@ -80,7 +80,7 @@ def change(figure: SignalFigure) -> str:
     """Return how large a change is, and what would be none, in two sentences."""
     whose, _, what = figure.name.partition(": ")
     since = f", since about {moment(figure.since)}" if figure.since else ""
-    if figure.kind in _ROWS and what:
+    if figure.kind in (*_ROWS, "attribution") and what:
         said = f"{whose}: {interval(figure)} of the rows are {what}{since}."
     else:
         said = f"{figure.name} is {interval(figure)}{since}."

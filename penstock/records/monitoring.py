@@ -10,6 +10,7 @@ from pydantic import Field
 from penstock.records.base import Record, Value
 from penstock.records.baseline import Baseline
 from penstock.records.estimate import Estimate
+from penstock.records.explanation import Explanation
 from penstock.records.rollout import ArmSummary
 
 VerdictKind = Literal["healthy", "watch", "drifted", "degraded", "blind"]
@@ -90,6 +91,15 @@ class ColumnDistance(Value):
     chi_squared: float | None = None
 
 
+class DueLabels(Value):
+    """Rows whose labels were due last: those answered in a time, and how many have labels."""
+
+    since: datetime
+    until: datetime
+    rows: int
+    labelled: int
+
+
 class Performance(Value):
     """The performance in a window, before and after its labels."""
 
@@ -102,6 +112,9 @@ class Performance(Value):
     not_estimated: str = Field(default="", description="Why there is no estimate")
     realized: Estimate | None = Field(default=None, description="On the rows whose labels came")
     labels: int = Field(default=0, description="Labels that came in this window")
+    due: DueLabels | None = Field(
+        default=None, description="None: `monitoring.performance.labels_within` is not set"
+    )
     withdrawn: bool = Field(
         default=False,
         description="Whether labels contradict the estimates so often that what a score means must "
@@ -153,6 +166,14 @@ class Volume(Value):
     )
 
 
+class AttributionShare(Value):
+    """A column's share of all attribution: of the mean absolute SHAP values."""
+
+    column: str
+    holdout: float
+    window: float
+
+
 class Progress(Value):
     """How far the monitor has come: what the next look goes on from."""
 
@@ -185,6 +206,9 @@ class Known(Record):
     value: Estimate | None = Field(
         default=None, description="What 1,000 decisions were worth on the holdout"
     )
+    explanation: Explanation | None = Field(
+        default=None, description="What the model's answers rested on there; None: it was not made"
+    )
     form: int = Field(
         default=1, description="Which fields were fetched: 1 those up to `higher_is_better`"
     )
@@ -214,6 +238,9 @@ class Looked(Record):
     )
     operations: ServiceFigures | None = None
     volume: Volume | None = None
+    attributions: tuple[AttributionShare, ...] = Field(
+        default=(), description="Of some rows of the window; the largest on the holdout first"
+    )
     missing: tuple[str, ...] = Field(
         default=(), description="What cannot be watched, and why, one sentence each"
     )

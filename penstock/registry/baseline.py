@@ -43,6 +43,7 @@ class VersionBaseline:
         value: What 1,000 decisions were worth on the holdout; None: it was not measured.
         attributions: Each column's SHAP values by deciles, the largest first; empty: it was
             registered without an explanation.
+        explanation: All of it.
         notes: What there is not, and why, in sentences.
     """
 
@@ -51,6 +52,7 @@ class VersionBaseline:
     cost: dict[str, Any] | None = None
     value: Estimate | None = None
     attributions: tuple[Importance, ...] = ()
+    explanation: Explanation | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -95,6 +97,7 @@ def load_baseline(version: Version, *, tracking_uri: str) -> VersionBaseline:
         cost=None if cost is None else {name: cost[name] for name in DecisionValue.model_fields},
         value=None if measured is None else measured.per_thousand,
         attributions=() if explanation is None else explanation.importances,
+        explanation=explanation,
         notes=tuple(notes),
     )
 

@@ -9,7 +9,7 @@ from monitor_parts import BEGIN, HOUR, THRESHOLD, Watch, drift, signal, worth
 
 from penstock.monitoring.judge import bound
 from penstock.monitoring.spec import MonitoringSpec
-from penstock.records.monitoring import ServiceFigures, Volume
+from penstock.records.monitoring import DueLabels, ServiceFigures, Volume
 
 
 def test_rows_without_evidence_are_healthy() -> None:
@@ -320,3 +320,21 @@ def test_rows_that_are_old_are_not_healthy() -> None:
     late = MonitoringSpec.parse({"volume": {"newest_within": 5}}, where="monitoring")
     assert Watch(late).look(until=BEGIN - 3 * HOUR).kind == "healthy"
     assert Watch(late).look(until=BEGIN - 5 * HOUR).kind == "blind"
+
+
+@pytest.mark.parametrize(("labelled", "kind"), [(800, "healthy"), (799, "blind")])
+def test_labels_are_due_of_a_share_of_the_rows(labelled: int, kind: str) -> None:
+    spec = MonitoringSpec.parse({"performance": {"labels_within": 5}}, where="monitoring")
+    watch = Watch(spec)
+    watch.look(performance=worth(realized=0.9))
+    due = DueLabels(since=BEGIN, until=BEGIN + HOUR, rows=1000, labelled=labelled)
+    verdict = watch.look(performance=worth(realized=0.9, due=due))
+    assert verdict.kind == kind
+    if kind == "blind":
+        assert "Labels of 799 of the 1,000 rows" in verdict.headline
+        assert "within 5 hours those of 80.0 % are due" in verdict.headline
+        # Not at its very limit again, but well within it.
+        again = due.model_copy(update={"labelled": 850})
+        assert watch.look(performance=worth(realized=0.9, due=again)).kind == "blind"
+        again = due.model_copy(update={"labelled": 861})
+        assert watch.look(performance=worth(realized=0.9, due=again)).kind == "healthy"

@@ -136,6 +136,75 @@ def test_how_many_rows_come_is_of_the_service_not_of_a_version(shop: Shop) -> No
     assert after["rows"][-1] is None
 
 
+def test_a_gap_that_needs_labels_is_watched_when_these_come_late(shop: Shop) -> None:
+    spec = {"performance": {"loss": 3}}
+    shop.spec = MonitoringSpec.parse(spec, where="monitoring")
+    shop.serve(4000, labels=True)
+    assert shop.look().kind == "healthy"
+    # The answers' captured rows are gone before the labels come.
+    shop.serve(8000, labels=True, turned=1.0, turned_for="Kiel")
+    aside = [Path(shutil.move(path, shop.folder)) for path in shop.captures.glob("feedback-*")]
+    shop.look()
+    for path in shop.captures.glob("predictions-*"):
+        path.unlink()
+    for path in aside:
+        shutil.move(path, shop.captures)
+    shop.serve(8000, labels=True, turned=1.0, turned_for="Kiel")
+    assert shop.look().kind == "watch"
+    shop.serve(8000, labels=True, turned=1.0, turned_for="Kiel")
+    verdict = shop.look()
+    # Accuracy as a whole is worse too.
+    assert verdict.kind == "degraded"
+    gaps = [one for one in verdict.drift.guilty if one.kind == "gap"]
+    assert gaps[0].column == "city"
+    assert "city = Kiel" in gaps[0].name
+    assert {one.name.split(" of ")[0] for one in gaps} <= {
+        "gap: error",
+        "gap: true positive rate",
+        "gap: false positive rate",
+    }
+
+
+def test_labelled_gaps_go_on_over_looks_with_few_labels(shop: Shop) -> None:
+    for _ in range(3):
+        shop.serve(150, labels=True)
+        shop.look()
+    stream = shop.state.progress.detector["streams"]["labelled gaps of 200 rows"]
+    assert (stream["blocks"], stream["carry"]["rows"]) == (2, 50)
+
+
+def test_what_the_former_release_kept_of_answers_still_finds_labels(shop: Shop) -> None:
+    shop.serve(labels=True)
+    feedback = [Path(shutil.move(path, shop.folder)) for path in shop.captures.glob("feedback-*")]
+    shop.look()
+    (path,) = shop.monitor.folder.answered.glob("*.npz")
+    with np.load(path) as kept:
+        former = {name: kept[name] for name in ("keys", "scores", "times")}
+    np.savez(path, **former)
+    for one in feedback:
+        shutil.move(one, shop.captures)
+    shop.serve(500)
+    shop.look()
+    assert shop.state.last.performance.labels == 2000
+    assert shop.state.progress.detector["streams"]["labelled gaps of 200 rows"]["blocks"] == 10
+
+
+def test_labels_that_are_due_are_counted_row_by_row(shop: Shop) -> None:
+    spec = {"performance": {"labels_within": 2, "labels_share": 0.5}}
+    shop.spec = MonitoringSpec.parse(spec, where="monitoring")
+    kinds = []
+    for labels in (True, True, True, False, False, False):
+        shop.serve(1000, labels=labels)
+        kinds.append(shop.look().kind)
+    due = shop.state.last.performance.due
+    assert (due.rows, due.labelled) == (2000, 1000)
+    assert kinds == ["healthy"] * 6
+    shop.serve(1000, labels=False)
+    verdict = shop.look()
+    assert verdict.kind == "blind"
+    assert "Labels of 0 of the 2,000 rows" in verdict.headline
+
+
 COST = {"matrix": {"true_positive": 10, "false_positive": -20}, "expression": "", "unit": "EUR"}
 
 
@@ -147,7 +216,8 @@ def valued(shop: Shop, cost: dict) -> None:
 
 def test_decisions_that_are_worth_less_are_degraded(shop: Shop) -> None:
     valued(shop, COST)
-    shop.spec = MonitoringSpec.parse({"performance": {"loss": 3}}, where="monitoring")
+    spec = {"performance": {"loss": 3}, "gap": 0.9}
+    shop.spec = MonitoringSpec.parse(spec, where="monitoring")
     shop.serve(labels=True)
     assert shop.look().kind == "healthy"
     seen = shop.state.last.kpi
@@ -157,9 +227,10 @@ def test_decisions_that_are_worth_less_are_degraded(shop: Shop) -> None:
     assert seen.estimated.low < seen.reference.value < seen.estimated.high
     figures = shop.monitor.folder.metrics.read_text()
     assert 'metric="value of 1,000 decisions (EUR)",service="shop"} ' in figures
-    # A fifth of the labels are the opposite: the metric's alarm is far off, the value's is not.
-    shop.serve(8000, labels=True, turned=0.2)
-    verdict = shop.look()
+    # The metric's alarm is far off, as its tolerance is wide; the value's is not.
+    for _ in range(3):
+        shop.serve(8000, labels=True, turned=0.4)
+        verdict = shop.look()
     assert (verdict.kind, verdict.cause) == ("degraded", "performance")
     assert verdict.headline == "The decisions of version 1 are worth less than on the holdout."
     assert "With labels the value of 1,000 decisions (EUR) is" in " ".join(verdict.reasons)

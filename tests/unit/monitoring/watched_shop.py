@@ -161,6 +161,7 @@ class Shop:
         *,
         labels: bool = False,
         turned: float = 0.0,
+        turned_for: str = "",
         size: int = 50,
         favoured: str = "",
         **changes: Any,
@@ -170,6 +171,10 @@ class Shop:
         columns = table(rows, seed=100 + self.count, **changes)
         scores = scores_of(columns, favoured=favoured)
         truths = truths_of(scores, seed=200 + self.count, turned=turned)
+        if turned_for:
+            usual = truths_of(scores, seed=200 + self.count)
+            pairs = zip(columns["city"], truths, usual, strict=True)
+            truths = [one if city == turned_for else other for city, one, other in pairs]
         begin = (BEGIN + timedelta(hours=self.hours)).timestamp()
         with self._capture() as capture:
             for start in range(0, rows, size):
