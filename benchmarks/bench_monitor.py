@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from targets import Target, report  # isort: skip
+from monitor_others import Others
 from monitor_streams import NUMBER, TEXT, captured, changed, independent, reference_of, rows_of
 
 from penstock.monitoring.detector import rearm, start, update
@@ -54,11 +55,13 @@ class Stable:
         kind: Of the rows.
         reference: Rows of the reference; of the same kind, but for what has shifted since.
         together: What the monitor is told of the reference's rows.
+        others: Whether losses, values, gaps, attributions and numbers of rows are watched too.
     """
 
     kind: str
     reference: int
     together: float = 1.0
+    others: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,10 +90,12 @@ STABLE = {
     "25 rows of a user together": Stable("together", 100_000),
     "25 rows of a user over 3 windows": Stable("spread", 100_000),
     "a column at the tolerance": Stable("tolerance", 10_000),
+    "independent rows, and all other signals": Stable("independent", 10_000, others=True),
     "reference of 1,000 rows": Stable("independent", 1000),
     "reference of 100,000 rows": Stable("independent", 100_000),
     "reference of 400 users": Stable("together", 10_000, together=13),
 }
+OTHERS = "independent rows, and all other signals"
 SMALL = ("reference of 1,000 rows", "reference of 100,000 rows", "reference of 400 users")
 CHANGES = {
     "5 % missing": Change("missing", 0.05, within=2),
@@ -114,12 +119,15 @@ def stable(case: Stable, seed: int, hours: int) -> int:
     # Training drew whole users, as they came.
     before = {"spread": "together", "tolerance": "independent"}.get(case.kind, case.kind)
     kept = reference_of(changed(rows_of(before)(rng, case.reference), "", 0.0, rng))
-    signals = signals_of(kept, together=case.together)
+    others = Others(rng) if case.others else None
+    more = others.signals if others else ()
+    signals = signals_of(kept, together=case.together, more=more)
     state, alarms = start(signals), 0
     for hour in range(hours):
         table = captured(changed(source(rng, 1000), "", 0.0, rng), hour=hour)
         window = measure(table, signals=signals, reference=kept, carry=state.carry("rows"))
-        found = update(state, window, signals=signals)
+        seen = others.blocks(hour, signals=signals, state=state) if others else ()
+        found = update(state, window, signals=signals, more=seen)
         state = rearm(found.state, signals) if found.alarm else found.state
         alarms += found.alarm
     return alarms
@@ -222,12 +230,20 @@ def targets(
     quick: bool,
 ) -> list[Target]:
     """Return what is to be reached; a quick run has too few windows and seeds to tell."""
-    main = sum(row["alarms"] for name, row in alarms.items() if name not in SMALL)
+    apart = (*SMALL, OTHERS)
+    main = sum(row["alarms"] for name, row in alarms.items() if name not in apart)
     small = sum(row["alarms"] for name, row in alarms.items() if name in SMALL)
-    hours = sum(row["hours"] for name, row in alarms.items() if name not in SMALL)
+    hours = sum(row["hours"] for name, row in alarms.items() if name not in apart)
+    whole = alarms[OTHERS]
     found = [
         Target(f"Alarms in {hours:,} stable windows of four kinds", main, 4, unit=""),
         Target("Alarms with small references, and a large one", small, 0, unit=""),
+        Target(
+            f"Alarms in {whole['hours']:,} stable windows of a service with all other signals",
+            whole["alarms"],
+            1,
+            unit="",
+        ),
     ]
     million, hour = costs["1,000,000 rows"], costs["100,000 rows"]
     distance = million["ks_error"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Collection
 from pathlib import Path
 
 from penstock.errors import UsageError
@@ -102,17 +103,25 @@ def _export(options: argparse.Namespace) -> int:
 
 
 def _erase(options: argparse.Namespace) -> int:
-    """Erase the rows and labels of a request, or those of rows in which an input has a value."""
-    from penstock.captures.erasure import erase_request, erase_where
+    """Erase the rows and labels of a request, or those of rows in which an input has a value.
+
+    What the monitor keeps of them until their labels come is erased with them.
+    """
+    from penstock.captures.erasure import Row, erase_request, erase_where
+    from penstock.monitoring.answered import Answered, keys_of_rows
+    from penstock.monitoring.state import MonitorFolder
 
     if (options.request is None) == (options.where is None):
         raise UsageError(
             "what to erase is not said",
             remedy="Give either --request ID or --where COLUMN=VALUE.",
         )
-    source = _source(options)
+    found = locate(options.project)
+    source, answered = _source(options, found), Answered(MonitorFolder(found.home).answered)
     if options.request is not None:
         erased = erase_request(source, options.request)
+        # The monitor can read them no more, so none comes back.
+        scores = answered.erase_request(options.request)
     else:
         column, mark, value = options.where.partition("=")
         if not mark or not column:
@@ -121,8 +130,21 @@ def _erase(options: argparse.Namespace) -> int:
                 where="--where",
                 remedy="Write COLUMN=VALUE, for example email=a@example.com.",
             )
-        erased = erase_where(source, column, value)
-    print(f"Erased {erased.rows:,} rows and {erased.labels:,} labels in {erased.files:,} files.")
+        rows: list[Row] = []
+        scores = 0
+
+        def forget(those: Collection[Row]) -> None:
+            nonlocal scores
+            rows.extend(those)
+            scores += answered.erase(keys_of_rows(those))
+
+        erased = erase_where(source, column, value, before=forget)
+        # Those that the monitor read meanwhile.
+        scores += answered.erase(keys_of_rows(rows))
+    kept = f", and {scores:,} scores that the monitor kept" if scores else ""
+    print(
+        f"Erased {erased.rows:,} rows and {erased.labels:,} labels in {erased.files:,} files{kept}."
+    )
     return 0
 
 

@@ -66,7 +66,13 @@ def erase_request(source: str | Path, request_id: str) -> Erased:
     return _recorded(place, "a request id", Erased(len(rows), len(labels), rewritten + more))
 
 
-def erase_where(source: str | Path, column: str, value: str) -> Erased:
+def erase_where(
+    source: str | Path,
+    column: str,
+    value: str,
+    *,
+    before: Callable[[Collection[Row]], object] | None = None,
+) -> Erased:
     """Erase the rows in which an input has a value, and the labels of these rows.
 
     Args:
@@ -74,6 +80,8 @@ def erase_where(source: str | Path, column: str, value: str) -> Erased:
         column: The input.
         value: The value as text; a number matches whichever way it is written, a boolean as `true`
             or `false`, and an empty text matches missing values too.
+        before: Called with the request and the row of each before it is erased here: for what is
+            kept elsewhere.
 
     Raises:
         InputError: If no row has such an input, or a file is not what its manifest names.
@@ -98,6 +106,8 @@ def erase_where(source: str | Path, column: str, value: str) -> Erased:
     if not known:
         raise InputError(f"no captured row has an input {column!r}", where=str(source))
     those = set(found)
+    if before is not None:
+        before(those)
     # Labels first: once the rows are gone, nobody knows which labels are theirs.
     labels, rewritten = _erase(
         place, LABELS, lambda line: (line.get("request_id"), line.get("row")) in those

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from penstock.errors import PenstockError
 from penstock.records.base import Record
+from penstock.records.explanation import Explanation
 from penstock.records.model import FILE_NAME as MODEL
 from penstock.records.model import Model
 from penstock.records.monitoring import Known, ServiceFigures
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from penstock.rollout.backends.local.state import LocalState, ServiceFolder
 
 R = TypeVar("R", bound=Record)
+
+_FORM = 2
+"""Of `Known`: what an earlier release fetched lacks something."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,7 @@ class Watched:
         reference: How the columns of the rows that it learned from are distributed.
         known: Its performance on the holdout.
         counted: The proxy's own counters, as they stand.
+        folder: Of its model.
         missing: What cannot be watched, and why, one sentence each.
         problem: Why nothing can be watched at all; empty: something can.
     """
@@ -46,6 +51,7 @@ class Watched:
     reference: Reference | None = None
     known: Known | None = None
     counted: dict[str, Any] | None = None
+    folder: Path | None = None
     missing: tuple[str, ...] = ()
     problem: str = ""
 
@@ -91,6 +97,7 @@ def watched_here(
         reference=reference,
         known=_known(home, arm.version, arm.model, known_of, missing if require else []),
         counted=_counters(folder, state, arm.version),
+        folder=place,
         missing=tuple(missing),
     )
 
@@ -144,6 +151,10 @@ def registry_of(service: str, *, tracking_uri: Callable[[], str]) -> Callable[[i
             baseline=kept.baseline,
             metrics=kept.evaluation.candidate.metrics,
             higher_is_better=kept.evaluation.higher_is_better,
+            cost=kept.cost,
+            value=kept.value,
+            explanation=_without_drawings(kept.explanation),
+            form=_FORM,
         )
 
     return known_of
@@ -193,6 +204,10 @@ def _counters(folder: ServiceFolder, state: LocalState, version: int) -> dict[st
     return None
 
 
+def _without_drawings(explanation: Explanation | None) -> Explanation | None:
+    return None if explanation is None else explanation.model_copy(update={"dependences": ()})
+
+
 def _read(kind: type[R], path: Path, what: str, missing: list[str]) -> R | None:
     try:
         return kind.read(path)
@@ -210,17 +225,24 @@ def _known(
 ) -> Known | None:
     """Return what is known of a version: once it was fetched, from beside the monitor's state."""
     kept = home / "monitor" / f"known-{version}.json"
+    found = None
     with contextlib.suppress(PenstockError):
         found = Known.read(kept)
-        if found.model == model:
-            return found
+        found = found if found.model == model else None
+    if found is not None and found.form >= _FORM:
+        return found
     try:
         fetched = known_of(version)
     except PenstockError as error:
+        if found is not None:
+            # What it lacks is not watched.
+            return found
         missing.append(
             f"The performance of version {version} on the holdout cannot be read: {error}"
         )
         return None
+    if fetched is None and found is not None:
+        return found
     if fetched is None:
         missing.append(
             f"Nothing is kept of how version {version} scored the holdout: an earlier release of "

@@ -104,14 +104,7 @@ def multiclass(scores: Floats, baseline: Baseline, metric: str) -> Found | NotEs
         sampling = float((right * (1 - right)).mean()) / len(scores)
         calibration = curve.variance_of_mean(surest, np.ones(len(scores)))
         return Found(float(right.mean()), sampling + calibration, _CBPE)
-    curves = [calibration_curve(bins) for bins in baseline.scores]
-    raw = np.stack([curve.at(scores[:, code]) for code, curve in enumerate(curves)], axis=1)
-    total = raw.sum(axis=1, keepdims=True)
-    rows = UnlabelledClasses(
-        probability=raw / total,
-        predicted=predicted(scores, baseline=baseline),
-        scores=scores,
-    )
+    rows, curves, total = _calibrated(scores, baseline)
     rarest = float(rows.probability.sum(axis=0).min())
     if metric != "log_loss" and rarest < LEAST_OF_A_CLASS:
         return NotEstimated(
@@ -120,6 +113,42 @@ def multiclass(scores: Floats, baseline: Baseline, metric: str) -> Found | NotEs
         )
     found = MULTICLASS[metric](rows)
     return Found(found.value, _variance_of_classes(rows, found, curves, total), _CBPE)
+
+
+def expected_value(scores: Floats, baseline: Baseline, worth: Floats) -> Found:
+    """Return the mean that values of rows are expected to have, without labels.
+
+    Args:
+        scores: Shape (n,) or (n, classes).
+        baseline: Of a classification.
+        worth: Value of each row by its true class, shape (n, classes).
+    """
+    if baseline.task == "binary":
+        curve = calibration_curve(baseline.scores[0])
+        positive = curve.at(scores)
+        gradient = worth[:, 1] - worth[:, 0]
+        value = float((worth[:, 0] + positive * gradient).mean())
+        sampling = float((positive * (1 - positive) * gradient**2).mean()) / len(scores)
+        return Found(value, sampling + curve.variance_of_mean(scores, gradient), _CBPE)
+    rows, curves, total = _calibrated(scores, baseline)
+    value = float((rows.probability * worth).sum(axis=1).mean())
+    found = Expected(value, worth)
+    return Found(value, _variance_of_classes(rows, found, curves, total), _CBPE)
+
+
+def _calibrated(
+    scores: Floats, baseline: Baseline
+) -> tuple[UnlabelledClasses, list[Curve], Floats]:
+    """Return rows of more classes with their probabilities, the curves, and the sums of these."""
+    curves = [calibration_curve(bins) for bins in baseline.scores]
+    raw = np.stack([curve.at(scores[:, code]) for code, curve in enumerate(curves)], axis=1)
+    total = raw.sum(axis=1, keepdims=True)
+    rows = UnlabelledClasses(
+        probability=raw / total,
+        predicted=predicted(scores, baseline=baseline),
+        scores=scores,
+    )
+    return rows, curves, total
 
 
 def _variance_of_classes(

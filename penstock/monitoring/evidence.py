@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -11,16 +11,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.monitoring import detector
-from penstock.monitoring.bias import STREAM as GAPS
-from penstock.monitoring.bias import Bias
+from penstock.monitoring.attribution import (
+    STREAM,
+    Attributed,
+    attributed,
+    attribution_signals,
+    why_not,
+)
+from penstock.monitoring.bias import Bias, GroupRows
 from penstock.monitoring.collect import Watched
 from penstock.monitoring.distances import distances
+from penstock.monitoring.kpi import Kpi
 from penstock.monitoring.performance import loss_of
 from penstock.monitoring.signals import ROWS, Signal, Signals, bounded, signals_of
 from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.volume import volume_signals
 from penstock.monitoring.window import Blocks, Window, measure, measure_values
 from penstock.records.baseline import Baseline
-from penstock.records.monitoring import ColumnDistance, Detected, SignalFigure
+from penstock.records.monitoring import (
+    AttributionShare,
+    ColumnDistance,
+    Detected,
+    Known,
+    SignalFigure,
+)
 from penstock.records.reference import Reference, ReferenceColumn
 
 if TYPE_CHECKING:
@@ -45,11 +59,13 @@ class Losses:
 
     Attributes:
         values: Of each row, not below 0, shape (n,).
+        worth: Value of each decision, NaN where it has none, shape (n,); None: there is no KPI.
         times: When it was answered, in seconds since 1970, shape (n,).
     """
 
     values: Floats
     times: Floats
+    worth: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,7 @@ class Weighed:
         drift: What has been gathered.
         distances: How far each column lies from the reference.
         counts: By column, JSON-ready.
+        attributions: Each column's share of all; empty: they are not watched.
         missing: What cannot be watched.
         notes: What is not watched on purpose.
     """
@@ -69,6 +86,7 @@ class Weighed:
     drift: Detected
     distances: tuple[ColumnDistance, ...]
     counts: dict[str, Any]
+    attributions: tuple[AttributionShare, ...]
     missing: tuple[str, ...]
     notes: tuple[str, ...]
 
@@ -76,8 +94,9 @@ class Weighed:
 def weigh(
     table: pa.Table,
     losses: Losses | None,
-    gaps: Blocks | None,
     *,
+    groups: Sequence[GroupRows],
+    others: Sequence[Blocks],
     watched: Watched,
     reference: Reference,
     spec: MonitoringSpec,
@@ -90,7 +109,8 @@ def weigh(
     Args:
         table: The rows, as `read_window` returns them.
         losses: Of the rows whose labels came.
-        gaps: Blocks of gaps between groups.
+        groups: Rows whose groups are known.
+        others: Blocks of other streams.
         watched: The model that answered.
         reference: Of the rows that it learned from.
         spec: The section `monitoring`.
@@ -108,12 +128,28 @@ def weigh(
         scores=_scores_column(baseline),
         carry=state.carry(ROWS),
     )
-    more = [gaps] if gaps is not None and gaps.stream in signals.streams else []
-    if losses is not None and baseline is not None:
-        values = losses.values / _scale(baseline)
+    more = list(others)
+    bias = Bias.of(baseline, inputs=signals.columns)
+    if baseline is not None:
+        for rows in groups:
+            more += bias.blocks(rows, baseline=baseline, carry=state.carry)
+    explained = _explained(table, watched, signals, spec)
+    if isinstance(explained, Attributed):
+        places = [one.place for one in signals.of(STREAM)]
         more.append(
             measure_values(
-                np.clip(values, 0.0, 1.0)[:, None],
+                explained.values[:, places],
+                explained.times,
+                signals=signals,
+                stream=STREAM,
+                carry=state.carry(STREAM),
+            )
+        )
+    more = [one for one in more if one.stream in signals.streams]
+    if losses is not None and baseline is not None:
+        more.append(
+            measure_values(
+                _of_labels(losses, signals, watched.known, baseline),
                 losses.times,
                 signals=signals,
                 stream=LABELS,
@@ -133,22 +169,65 @@ def weigh(
         distances=_distances(window, reference, signals),
         counts=window.counts.model_dump(mode="json"),
         missing=_faults(window),
-        notes=(*notes, *signals.limits, *Bias.of(baseline, inputs=signals.columns).limits),
+        attributions=explained.shares if isinstance(explained, Attributed) else (),
+        notes=(*notes, *signals.limits, *bias.limits, *_said(explained)),
     )
 
 
+def _attributions(watched: Watched, spec: MonitoringSpec) -> list[Signal]:
+    if not spec.attribution_rows or watched.known is None or watched.folder is None:
+        return []
+    tolerance = spec.tolerances.attribution
+    return attribution_signals(watched.known.explanation, tolerance=tolerance)
+
+
+def _explained(
+    table: pa.Table, watched: Watched, signals: Signals, spec: MonitoringSpec
+) -> Attributed | str:
+    """Return attributions of some rows of a window, or why there are none; empty: none is due."""
+    if not spec.attribution_rows or watched.known is None or watched.folder is None:
+        return ""
+    explanation = watched.known.explanation
+    if explanation is None or STREAM not in signals.streams:
+        return why_not(explanation)
+    return attributed(
+        table,
+        folder=watched.folder,
+        explanation=explanation,
+        rows=spec.attribution_rows,
+    )
+
+
+def _of_labels(losses: Losses, signals: Signals, known: Known | None, baseline: Baseline) -> Floats:
+    """Return what each labelled row is to the signals of its stream, shape (n, signals)."""
+    kpi, found = Kpi.of(known), []
+    for one in signals.of(LABELS):
+        if one.kind == "kpi":
+            assert kpi is not None
+            assert losses.worth is not None
+            found.append(kpi.signal_values(losses.worth))
+        else:
+            found.append(np.clip(losses.values / _scale(baseline), 0.0, 1.0))
+    return np.stack(found, axis=1) if found else np.empty((len(losses.times), 0))
+
+
 def signals_for(watched: Watched, reference: Reference, spec: MonitoringSpec) -> Signals:
-    """Return what is watched of a version: its inputs, its scores, and its loss."""
+    """Return what is watched of a version, in fixed order."""
     baseline = watched.known.baseline if watched.known else None
     columns = [column.name for column in (watched.model or reference).columns]
     bias = Bias.of(baseline, inputs=columns)
+    kpi = Kpi.of(watched.known)
+    worth = kpi.signal(share=spec.performance.value) if kpi else None
     return signals_of(
         reference,
         columns=columns,
         scores=_scores_column(baseline),
         more=[
             *([_loss_signal(baseline, spec)] if baseline else ()),
+            *([worth] if worth else ()),
             *bias.signals(tolerance=spec.gap),
+            *volume_signals(spec.volume),
+            *_attributions(watched, spec),
         ],
         tolerances=spec.tolerances,
     )
@@ -215,7 +294,7 @@ def _detected(found: detector.Update, *, named: Collection[str]) -> Detected:
 def _figure(found: detector.SignalEvidence, mean: float) -> SignalFigure:
     signal = found.signal
     # A gap was brought from -1 to 1 to where the detector takes it.
-    stretch, shift = (2.0, 1.0) if signal.stream == GAPS else (1.0, 0.0)
+    stretch, shift = (2.0, 1.0) if signal.kind == "gap" else (1.0, 0.0)
     values = {
         "expected": signal.expected,
         "value": mean,
@@ -246,6 +325,10 @@ def _distances(
         for one in distances(window.counts, reference)
         if one.column in signals.columns
     )
+
+
+def _said(explained: Attributed | str) -> list[str]:
+    return [explained] if isinstance(explained, str) and explained else []
 
 
 def _faults(window: Window) -> tuple[str, ...]:

@@ -69,6 +69,8 @@ class _Collector:
         yield from _settings(self._spec, state.service)
         yield from _verdict(state)
         yield from _counted(state)
+        yield from _volume(state)
+        yield from _attributions(state)
         yield from _tests(state)
         yield from _performance(state)
 
@@ -148,6 +150,52 @@ def _under_way(state: MonitorState) -> Iterator[Metric]:
     yield stages
 
 
+def _volume(state: MonitorState) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    if state.last is not None and state.last.until is not None:
+        yield _one(
+            GaugeMetricFamily,
+            "penstock_monitor_newest_row_timestamp_seconds",
+            "Unix time at which the newest row was answered",
+            state.service,
+            state.last.until.timestamp(),
+        )
+    seen = state.volume
+    if seen is None:
+        return
+    yield _one(
+        GaugeMetricFamily,
+        "penstock_monitor_volume_rows",
+        "Rows of the newest whole hour or day",
+        state.service,
+        seen.rows,
+    )
+    usual = GaugeMetricFamily(
+        "penstock_monitor_volume_usual_rows",
+        "Rows that are usual in such an hour or day, and how few and many are no drift",
+        labels=["service", "bound"],
+    )
+    for bound, value in (("value", seen.usual), ("low", seen.low), ("high", seen.high)):
+        if value is not None:
+            usual.add_metric([state.service, bound], value)
+    yield usual
+
+
+def _attributions(state: MonitorState) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(
+        "penstock_monitor_attribution_share",
+        "Share of all attribution that a column has, in the last window and on the holdout",
+        labels=["service", "column", "of"],
+    )
+    for one in state.last.attributions if state.last else ():
+        family.add_metric([state.service, one.column, "window"], one.window)
+        family.add_metric([state.service, one.column, "holdout"], one.holdout)
+    yield family
+
+
 def _tests(state: MonitorState) -> Iterator[Metric]:
     from prometheus_client.core import GaugeMetricFamily
 
@@ -169,12 +217,17 @@ def _performance(state: MonitorState) -> Iterator[Metric]:
         "penstock_monitor_estimated": ("Without labels", seen.estimated if seen else None),
         "penstock_monitor_realized": ("With labels", labelled.realized if labelled else None),
     }
+    value = state.last.kpi if state.last else None
+    worth = {
+        "penstock_monitor_estimated": value.estimated if value else None,
+        "penstock_monitor_realized": value.realized if value else None,
+    }
     for name, (text, figure) in figures.items():
         family = GaugeMetricFamily(name, text, labels=["service", "metric", "bound"])
-        of = seen or labelled
-        if of is not None and figure is not None:
-            for bound in ("value", "low", "high"):
-                family.add_metric([state.service, of.metric, bound], getattr(figure, bound))
+        for of, found in ((seen or labelled, figure), (value, worth[name])):
+            if of is not None and found is not None:
+                for bound in ("value", "low", "high"):
+                    family.add_metric([state.service, of.metric, bound], getattr(found, bound))
         yield family
 
 

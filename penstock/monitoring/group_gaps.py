@@ -189,21 +189,68 @@ def measure_gaps(
         InputError: If the labels are not those of a model like this, or not as many.
     """
     size = int(blocks.max()) + 1 if len(blocks) else 0
-    found = np.full((size, len(gaps)), np.nan)
+    columns = {gap.columns for gap in gaps}
+    codes = {one: group_codes(one, inputs) for one in columns}
+    return means_of(
+        gap_sums(
+            gaps,
+            codes=codes,
+            scores=scores,
+            blocks=blocks,
+            size=size,
+            baseline=baseline,
+            labels=labels,
+        )
+    )
+
+
+def gap_sums(
+    gaps: Sequence[Gap],
+    *,
+    codes: Mapping[tuple[GroupColumn, ...], NDArray[np.int64]],
+    scores: Floats,
+    blocks: NDArray[np.int64],
+    size: int,
+    baseline: Baseline,
+    labels: Sequence[Any] | None = None,
+) -> Floats:
+    """Return rows and sums of either side of every gap in every block: (size, gaps, 4).
+
+    The last axis: rows of the group, their sum, rows of all others, their sum.
+
+    Args:
+        gaps: See `measure_gaps`.
+        codes: By the columns of groups, the code of each row (`penstock.data.groups.group_codes`);
+            -1 where it is not known, which is on neither side.
+        scores: See `measure_gaps`.
+        blocks: See `measure_gaps`.
+        size: How many blocks there are.
+        baseline: See `measure_gaps`.
+        labels: See `measure_gaps`.
+
+    Raises:
+        InputError: See `measure_gaps`.
+    """
+    found = np.zeros((size, len(gaps), 4))
     truth = None if labels is None else predictions_of(scores, labels, baseline=baseline).truth
     values: dict[Figure, tuple[Floats, NDArray[np.bool_]]] = {}
-    codes: dict[tuple[GroupColumn, ...], NDArray[np.int64]] = {}
     for at, gap in enumerate(gaps):
-        if gap.columns not in codes:
-            codes[gap.columns] = group_codes(gap.columns, inputs)
         if gap.figure not in values:
             values[gap.figure] = _values(gap.figure, scores, truth, baseline)
-        member = codes[gap.columns] == code_of(gap.columns, gap.levels)
-        figure, taken = values[gap.figure]
-        ours = _block_means(figure, blocks, member & taken, size)
-        others = _block_means(figure, blocks, ~member & taken, size)
-        found[:, at] = ours - others
+        code, (figure, taken) = codes[gap.columns], values[gap.figure]
+        ours = code == code_of(gap.columns, gap.levels)
+        for side, member in enumerate((ours & taken, ~ours & taken & (code >= 0))):
+            here = blocks[member]
+            found[:, at, 2 * side] = np.bincount(here, minlength=size)
+            found[:, at, 2 * side + 1] = np.bincount(here, weights=figure[member], minlength=size)
     return found
+
+
+def means_of(sums: Floats) -> Floats:
+    """Return every gap in every block of `gap_sums`; NaN where either side has too few rows."""
+    rows = sums[:, :, 0::2]
+    means = np.where(rows >= LEAST, sums[:, :, 1::2] / np.maximum(rows, 1), np.nan)
+    return np.asarray(means[:, :, 0] - means[:, :, 1])
 
 
 def _values(
@@ -223,11 +270,3 @@ def _values(
     if figure == "error":
         return (given != truth).astype(np.float64), every
     return given.astype(np.float64), (truth == 1) == (figure == "true_positive_rate")
-
-
-def _block_means(
-    values: Floats, blocks: NDArray[np.int64], taken: NDArray[np.bool_], size: int
-) -> Floats:
-    rows = np.bincount(blocks[taken], minlength=size)
-    sums = np.bincount(blocks[taken], weights=values[taken], minlength=size)
-    return np.where(rows >= LEAST, sums / np.maximum(rows, 1), np.nan)

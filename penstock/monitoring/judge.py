@@ -157,13 +157,23 @@ class _Case:
         seen = self.looked.performance
         if self.drift is None:
             return False
-        if seen is not None and (seen.worse(seen.estimated) or seen.worse(seen.realized)):
+        if self._beyond:
             return True
         was = self.before is not None and self.before.kind == "degraded"
         if not was or self.before is None or self.before.cause == "operations":
             return False
         figure = (seen.realized or seen.estimated) if seen else None
-        return figure is None or not (seen and seen.within(figure, self.spec.recovered))
+        if figure is None or not (seen and seen.within(figure, self.spec.recovered)):
+            return True
+        value = self.looked.kpi
+        worth = (value.realized or value.estimated) if value else None
+        return bool(value and worth and not value.within(worth, self.spec.recovered))
+
+    @property
+    def _beyond(self) -> bool:
+        """Whether a metric or the KPI lies beyond its tolerance with its whole interval."""
+        seen = filter(None, (self.looked.performance, self.looked.kpi))
+        return any(one.worse(one.estimated) or one.worse(one.realized) for one in seen)
 
     @cached_property
     def failing(self) -> list[str]:
@@ -175,10 +185,8 @@ class _Case:
     @cached_property
     def suspicious(self) -> bool:
         """Whether anything is seen that is no alarm, and not nothing either."""
-        found, seen = self.looked.drift, self.looked.performance
-        if found and found.log_evidence >= found.threshold + WATCH:
-            return True
-        return bool(seen and (seen.worse(seen.estimated) or seen.worse(seen.realized)))
+        found = self.looked.drift
+        return bool(found and found.log_evidence >= found.threshold + WATCH) or self._beyond
 
     @cached_property
     def kind(self) -> VerdictKind:
@@ -240,8 +248,10 @@ class _Case:
         looked, spec = self.looked, self.spec
         seen, found = looked.performance, looked.drift
         if group == "performance" and seen is not None and seen.realized is not None:
-            enough = seen.labels >= spec.min_rows
-            return enough and seen.within(seen.realized, spec.recovered)
+            enough = seen.labels >= spec.min_rows and seen.within(seen.realized, spec.recovered)
+            values = [one for one in before.guilty if one.kind == "kpi"]
+            worth = [found.signal(one.name) for one in values] if found else []
+            return enough and all(one is not None and one.excess <= spec.recovered for one in worth)
         if found is None or looked.rows < spec.min_rows:
             return False
         figures = [found.signal(one.name) for one in before.guilty]

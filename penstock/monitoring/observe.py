@@ -11,7 +11,8 @@ from penstock.monitoring.answered import Answered
 from penstock.monitoring.collect import Watched, figures_since
 from penstock.monitoring.evidence import weigh
 from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.window_performance import window_performance
+from penstock.monitoring.volume import Counted, Memory, count_rows
+from penstock.monitoring.window_performance import times_of_rows, window_performance
 from penstock.records.monitoring import Looked, MonitorState, Progress, Verdict
 
 
@@ -40,7 +41,8 @@ def observe(
         ServiceError: If scores cannot be written down.
     """
     same = state.version == watched.version
-    before = state.progress if same else Progress()
+    # How many rows come is of the service, whichever version answers.
+    before = state.progress if same else Progress(volume=state.progress.volume)
     looked = Looked(
         service=watched.service,
         version=watched.version,
@@ -63,11 +65,13 @@ def observe(
         return looked.model_copy(update={"problem": f"What was captured cannot be read: {error}"})
     if not same:
         answered.forget()
-    found = _spans(rows)
+    volume = _volume(before, rows, now=now, spec=spec, known=same and not rows.lost)
+    found = _spans(rows) | {"volume": volume.figure}
     progress = looked.progress.model_copy(
         update={
             "cursor": rows.cursor.model_dump(mode="json"),
             "label_cursor": label_cursor.model_dump(mode="json"),
+            "volume": volume.memory.model_dump(mode="json") if volume.memory else None,
         }
     )
     value = None
@@ -79,15 +83,18 @@ def observe(
             spec=spec,
             answered=answered,
             number=looked.number,
+            now=now,
             taught=before.concept,
         )
-        found |= {"performance": value.performance, "notes": value.notes}
+        found |= {"performance": value.performance, "kpi": value.kpi, "notes": value.notes}
+        found |= {"missing": (*looked.missing, *value.missing)}
         progress = progress.model_copy(update={"concept": value.concept})
     if watched.reference is not None:
         data = weigh(
             rows.table,
             value.losses if value else None,
-            value.gaps if value else None,
+            groups=value.groups if value else (),
+            others=[volume.blocks] if volume.blocks else [],
             watched=watched,
             reference=watched.reference,
             spec=spec,
@@ -99,11 +106,26 @@ def observe(
             "drift": data.drift,
             "distances": data.distances,
             "counts": data.counts,
-            "missing": (*looked.missing, *data.missing),
+            "attributions": data.attributions,
+            "missing": (*found.get("missing", looked.missing), *data.missing),
             "notes": (*found.get("notes", ()), *data.notes),
         }
         progress = progress.model_copy(update={"detector": data.state})
     return looked.model_copy(update={**found, "progress": progress})
+
+
+def _volume(
+    before: Progress, rows: Captured, *, now: datetime, spec: MonitoringSpec, known: bool
+) -> Counted:
+    memory = None if before.volume is None else Memory.model_validate(before.volume)
+    return count_rows(
+        memory,
+        times_of_rows(rows.table),
+        now=now,
+        spec=spec.volume,
+        # Of the first rows of all there is nothing before that could be missed.
+        known=known or memory is None,
+    )
 
 
 def _spans(rows: Captured) -> dict[str, Any]:

@@ -33,7 +33,7 @@ from penstock.reports.page import (
     table,
 )
 from penstock.reports.plots import Colour, Dashes, Reference, Series
-from penstock.reports.words import figure_text, plain
+from penstock.reports.words import figure_text, percent, plain
 
 _STATUS: dict[VerdictKind, Status] = {
     "healthy": "good",
@@ -80,6 +80,7 @@ def monitor_page(
             _to_do(verdict, state),
             *_pictures(same),
             *_columns(state.last),
+            *_attributions(state.last),
             operations(same, spec=spec.operations),
             guardian(state, spec=spec.guardian),
             _seen(state, same),
@@ -142,6 +143,9 @@ def _performance(state: MonitorState, windows: Sequence[Looked]) -> Section:
     said = words.effect(seen, state.labelled_performance, when=state.labelled)
     if not said:
         said = ["The performance is not watched: nothing says what it was on the holdout."]
+    value = state.last.kpi if state.last else None
+    if value is not None:
+        said += words.effect(value, value if value.realized else None, when=state.labelled)
     body = "".join(map(paragraph, said))
     if seen is not None:
         body += _over_time(windows, seen.metric, known=seen.reference, width=seen.tolerance)
@@ -278,6 +282,21 @@ def _columns(last: Looked | None) -> list[Section]:
     return [Section("Columns", body, lead=lead)]
 
 
+def _attributions(last: Looked | None) -> list[Section]:
+    if last is None or not last.attributions:
+        return []
+    rows: list[list[str | Cell]] = [
+        [Cell(one.column, strong=True), percent(one.holdout), percent(one.window)]
+        for one in last.attributions
+    ]
+    body = table(["Column", "Holdout", "Window"], rows, numeric=(1, 2))
+    lead = (
+        "What answers rest on: each column's share of all SHAP values, of some rows of the last "
+        "window. The alarm rests on how they are distributed, not on these shares."
+    )
+    return [Section("Attributions", body, lead=lead)]
+
+
 def _seen(state: MonitorState, windows: Sequence[Looked]) -> Section:
     verdict, last = state.verdict, state.last
     body = ""
@@ -285,6 +304,8 @@ def _seen(state: MonitorState, windows: Sequence[Looked]) -> Section:
         body += heading("What cannot be watched") + "".join(map(paragraph, verdict.blind))
     for note in last.notes if last else ():
         body += paragraph(note)
+    if state.volume:
+        body += paragraph(words.volume(state.volume))
     if last and last.until and verdict:
         age = max(0.0, (verdict.time - last.until).total_seconds())
         body += paragraph(f"The last row is {words.period(age)} older than the last look.")

@@ -14,9 +14,13 @@ from penstock.records.monitoring import (
     Looked,
     Performance,
     ServiceFigures,
+    SignalFigure,
     VerdictKind,
 )
 from penstock.reports.words import percent
+
+_OF_NO_COLUMN = {"score": "the scores", "volume": "the number of rows"}
+"""What a headline calls signals that are of no column."""
 
 _LISTED = 3
 """Columns that a headline names; the others are counted."""
@@ -60,6 +64,8 @@ class Grounds:
         if cause == "operations":
             return f"{whole} fails requests."
         if self.kind == "degraded":
+            if self._worth_less and self.loss and self.loss.guilty[0].kind == "kpi":
+                return f"The decisions of {name} are worth less than on the holdout."
             return f"{whole} predicts worse than it did on the holdout{named(self.drift)}."
         if self.kind == "drifted":
             what = "The quality of the data" if cause == "data quality" else "The data"
@@ -88,6 +94,11 @@ class Grounds:
             return [
                 "Mend what cannot be seen: until then the performance of the model is not known."
             ]
+        if self.cause == "data quality" and self.drift and self.drift.guilty[0].kind == "volume":
+            return [
+                "See whether whoever sends the requests has changed, or whether rows are lost on "
+                "their way. A day that is unlike all before, as a holiday, is such a change too."
+            ]
         if self.cause == "data quality":
             names = named(self.drift).removeprefix(": ")
             return [
@@ -114,10 +125,14 @@ class Grounds:
         return []
 
     def _performance(self) -> Iterator[str]:
-        found, seen = self.labelled, self.looked.performance
+        found, seen, value = self.labelled, self.looked.performance, self.looked.kpi
+        alarm = f"; alarm at {words.moment(self.loss.time)}" if self.loss else ""
         if found and found.realized and (self.loss or found.worse(found.realized)):
-            alarm = f"; alarm at {words.moment(self.loss.time)}" if self.loss else ""
             yield f"With labels {words.worse_by(found, found.realized)}{alarm}."
+        if value and value.realized and (self._worth_less or value.worse(value.realized)):
+            yield f"With labels the {words.worse_by(value, value.realized)}{alarm}."
+        elif value and value.estimated and value.worse(value.estimated):
+            yield f"Estimated without labels, the {words.worse_by(value, value.estimated)}."
         if seen is None:
             return
         if seen.withdrawn:
@@ -129,12 +144,22 @@ class Grounds:
         elif seen.estimated is not None and seen.worse(seen.estimated):
             yield f"Estimated without labels, {words.worse_by(seen, seen.estimated)}."
 
+    @property
+    def _worth_less(self) -> bool:
+        """Whether an alarm names the value of decisions."""
+        return bool(self.loss and any(one.kind == "kpi" for one in self.loss.guilty))
+
     def _changes(self) -> Iterator[str]:
         found = self.looked.drift
         if self.drift is not None:
-            yield from (words.change(ours[0]) for ours in self.drift.by_column.values())
+            yield from (self._change(ours[0]) for ours in self.drift.by_column.values())
         elif found is not None and self.suspicious:
-            yield from (words.change(one) for one in found.signals[:_LISTED] if one.excess > 1)
+            yield from (self._change(one) for one in found.signals[:_LISTED] if one.excess > 1)
+
+    def _change(self, one: SignalFigure) -> str:
+        if one.kind == "volume":
+            return words.volume_change(one, self.looked.volume)
+        return words.change(one)
 
 
 def named(drift: Alarm | None) -> str:
@@ -142,9 +167,7 @@ def named(drift: Alarm | None) -> str:
     parts = drift.by_column if drift else {}
     names = [name for name in parts if name]
     # That the scores moved follows from the columns.
-    names += dict.fromkeys(
-        "the scores" if one.kind == "score" else one.name for one in parts.get("", ())
-    )
+    names += dict.fromkeys(_OF_NO_COLUMN.get(one.kind, one.name) for one in parts.get("", ()))
     if not names:
         return ""
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""

@@ -41,6 +41,7 @@ def sight_of(looked: Looked, *, state: MonitorState, spec: MonitoringSpec) -> Si
     dim = (
         *looked.missing,
         *_lost(looked, spec, was_blind=bool(same and state.verdict and state.verdict.blind)),
+        *_stale(looked, spec),
         *(_overdue(looked, state, spec) if same else ()),
     )
     if not looked.rows:
@@ -73,14 +74,43 @@ def _lost(looked: Looked, spec: MonitoringSpec, *, was_blind: bool) -> tuple[str
     )
 
 
-def _overdue(looked: Looked, state: MonitorState, spec: MonitoringSpec) -> tuple[str, ...]:
-    due = timedelta(hours=spec.performance.labels_within)
-    since = state.labelled or state.began
-    if not due or since is None or (looked.performance and looked.performance.labels):
+def _stale(looked: Looked, spec: MonitoringSpec) -> tuple[str, ...]:
+    """Return that the rows of a look are too old to say anything of now."""
+    if looked.until is None:
         return ()
-    if looked.time - since <= due:
+    age = (looked.time - looked.until).total_seconds()
+    limit = 3600 * spec.volume.newest_within or BLIND_AFTER * spec.seconds
+    if age <= limit:
+        return ()
+    return (
+        f"The newest row is {words.period(age)} old; it may be {words.period(limit)}. What is "
+        "answered now is not seen.",
+    )
+
+
+def _overdue(looked: Looked, state: MonitorState, spec: MonitoringSpec) -> tuple[str, ...]:
+    """Return that labels are due and have not come, of too many rows or of any."""
+    within = timedelta(hours=spec.performance.labels_within)
+    if not within:
+        return ()
+    due = looked.performance.due if looked.performance else None
+    if due is not None and due.rows >= spec.min_rows:
+        was_blind = bool(state.verdict and state.verdict.blind)
+        allowed = (1 - spec.performance.labels_share) * (spec.recovered if was_blind else 1.0)
+        if 1 - due.labelled / due.rows <= allowed:
+            return ()
+        return (
+            f"Labels of {due.labelled:,} of the {due.rows:,} rows that were answered from "
+            f"{words.moment(due.since)} to {words.moment(due.until)} have come; within "
+            f"{words.period(within.total_seconds())} those of "
+            f"{percent(spec.performance.labels_share)} are due.",
+        )
+    since = state.labelled or state.began
+    if since is None or (looked.performance and looked.performance.labels):
+        return ()
+    if looked.time - since <= within:
         return ()
     return (
         f"No label has come since {words.moment(since)}; they are due within "
-        f"{words.period(due.total_seconds())}.",
+        f"{words.period(within.total_seconds())}.",
     )

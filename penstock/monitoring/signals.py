@@ -33,8 +33,11 @@ ERRORS = 2.5
 TESTED_LEVELS = 15
 """The commonest levels of a column, each of which is a signal; the rest is one together."""
 
-WEIGHTS = {"column": 2.0, "score": 1.0, "labels": 1.0}
-"""What columns together, the scores, and what needs labels have of all weight."""
+WEIGHTS = {
+    "column": 2.0, "score": 1.0, "labels": 1.0, "gap": 0.5, "volume": 0.5, "attribution": 0.5,
+}  # fmt: skip
+"""What columns together, the scores, losses and values of labelled rows, gaps between groups, the
+number of rows and attributions have of all weight; what a version lacks leaves its part to all."""
 
 _DECILES = tuple(k / 10 for k in range(1, 10))
 _TAILS = (0.01, 0.99)
@@ -326,9 +329,8 @@ def _renamed(signal: Signal) -> Signal:
 def _weighted(signals: Sequence[Signal]) -> tuple[Signal, ...]:
     """Return the signals that can be tested with their weights.
 
-    Those of columns, of scores and of labels share all weight as `WEIGHTS` says; then each column
-    has the same, then each kind of its signals, then each signal. One whose range is all from 0 to
-    1 can show nothing.
+    Parts share all weight as `WEIGHTS` says; then each column, or stream, has the same, then each
+    kind of its signals, then each signal. One whose range is all from 0 to 1 can show nothing.
     """
     tested = [one for one in signals if one.low > _CERTAIN or one.high < 1 - _CERTAIN]
     paths = [_path(one) for one in tested]
@@ -345,6 +347,7 @@ def _weighted(signals: Sequence[Signal]) -> tuple[Signal, ...]:
 
 def _path(signal: Signal) -> tuple[str, ...]:
     if signal.stream != ROWS:
-        return "labels", signal.stream, signal.kind, signal.name
+        own = signal.kind if signal.kind in WEIGHTS else "labels"
+        return own, signal.stream, signal.kind, signal.name
     part = "score" if signal.kind == "score" else "column"
     return part, signal.column, "" if part == "score" else signal.kind, signal.name

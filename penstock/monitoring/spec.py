@@ -9,6 +9,7 @@ from pydantic import Field, field_validator
 from penstock.common.durations import seconds_of
 from penstock.monitoring.recall_spec import RecallSpec
 from penstock.monitoring.tolerances import Tolerances
+from penstock.monitoring.volume_spec import VolumeSpec
 from penstock.records.spec import Spec
 
 _YEAR = 365.25 * 86_400
@@ -32,6 +33,12 @@ class PerformanceSpec(Spec):
         description="How much the mean loss of labelled rows may rise, as a share of that on the "
         "holdout: what the alarm on labels is about",
     )
+    value: float = Field(
+        default=0.25,
+        gt=0,
+        description="How much less decisions may be worth than on the holdout, by the policy's "
+        "cost, as a share of what gains and costs of a decision amount to there",
+    )
     remember: int = Field(
         default=1_000_000,
         ge=1000,
@@ -47,6 +54,13 @@ class PerformanceSpec(Spec):
         ge=0,
         description="Hours after which labels must have come, else the verdict is blind; 0: they "
         "need not come",
+    )
+    labels_share: float = Field(
+        default=0.8,
+        gt=0,
+        le=1,
+        description="Share of the rows whose labels must have come by then; less where labels are "
+        "made of a sample",
     )
 
 
@@ -143,6 +157,13 @@ class MonitoringSpec(Spec):
         lt=1,
         description="By how much the gap between groups that a rule on fairness compares may "
         "change: their shares of positive predictions",
+    )
+    volume: VolumeSpec = VolumeSpec()
+    attribution_rows: int = Field(
+        default=200,
+        ge=0,
+        le=10_000,
+        description="Rows of a look that are explained, to see what answers rest on; 0: none",
     )
     performance: PerformanceSpec = PerformanceSpec()
     operations: OperationsSpec = OperationsSpec()

@@ -251,6 +251,7 @@ def following(
         "time": now,
         "judged": now if looked.rows else _not_later(state.judged if same else None, now),
         "labelled": now if labels else _not_later(state.labelled if same else None, now),
+        "volume": looked.volume or state.volume,
         "seen": (state.seen if same else 0) + looked.rows,
         "progress": looked.progress,
         "rearm": same and (_over(state.verdict, verdict) or (state.rearm and looked.drift is None)),

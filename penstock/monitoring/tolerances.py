@@ -26,6 +26,13 @@ class Tolerances(Spec):
     missing: float = Field(
         default=0.01, gt=0, lt=1, description="Share of rows by which missing values may change"
     )
+    attribution: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Share of rows by which more may lie beyond a decile of the holdout's "
+        "attributions of a column",
+    )
     unseen: float = Field(
         default=0.002,
         gt=0,

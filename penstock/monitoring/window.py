@@ -165,7 +165,7 @@ def measure(
     Raises:
         InputError: If the table has no column `time`, or `carry` belongs to other signals.
     """
-    begins = _times(table)
+    begins = row_times(table)
     tested = signals.of(ROWS)
     sums = _Sums(len(tested), rows=table.num_rows, size=signals.block_rows, carry=carry)
     counted, faults = [], []
@@ -360,7 +360,12 @@ def _new(table: pa.Table, signals: Signals, prefix: str) -> Iterator[Fault]:
             yield Fault(column=column, kind="new", message=message)
 
 
-def _times(table: pa.Table) -> Floats:
+def row_times(table: pa.Table) -> Floats:
+    """Return when rows were answered, in seconds since 1970.
+
+    Raises:
+        InputError: If the table has no column `time`.
+    """
     import pyarrow as pa
 
     if "time" not in table.column_names:

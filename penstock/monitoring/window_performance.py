@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,16 +11,17 @@ from numpy.typing import NDArray
 
 from penstock.errors import PenstockError
 from penstock.monitoring.answered import Answered, keys_of
-from penstock.monitoring.bias import Bias
+from penstock.monitoring.bias import Bias, GroupRows
 from penstock.monitoring.concept import Concept, learn
 from penstock.monitoring.estimates import Estimated, NotEstimated, Realized
 from penstock.monitoring.evidence import Losses
+from penstock.monitoring.kpi import Kpi, window_value
 from penstock.monitoring.performance import estimate, loss_of, realized
 from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.window import INPUTS, Blocks
-from penstock.records.baseline import Baseline
+from penstock.monitoring.window import INPUTS
+from penstock.records.baseline import Baseline, GroupColumn
 from penstock.records.estimate import Estimate
-from penstock.records.monitoring import Known, Performance
+from penstock.records.monitoring import DueLabels, Known, Performance
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,17 +35,21 @@ class WindowPerformance:
 
     Attributes:
         performance: The figures.
+        kpi: What decisions are worth; None: the policy does not say.
         losses: Of the rows whose labels came; None: none did.
-        gaps: Blocks of gaps between groups; None: none is watched, or there are too few rows.
+        groups: Rows whose groups are known: of the window, and those whose labels came.
         concept: What labels have taught of the estimates, JSON-ready.
         notes: What a reader should know.
+        missing: What cannot be watched.
     """
 
     performance: Performance
+    kpi: Performance | None
     losses: Losses | None
-    gaps: Blocks | None
+    groups: tuple[GroupRows, ...]
     concept: dict[str, Any]
     notes: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
 
 def window_performance(
@@ -54,6 +60,7 @@ def window_performance(
     spec: MonitoringSpec,
     answered: Answered,
     number: int,
+    now: datetime,
     taught: dict[str, Any] | None,
 ) -> WindowPerformance:
     """Return the performance in the window of a look.
@@ -65,14 +72,18 @@ def window_performance(
         spec: The section `monitoring`.
         answered: Scores of earlier rows, to which those of this look are added.
         number: Of the look.
+        now: Its time.
         taught: What labels had taught before.
     """
     baseline, metric = known.baseline, spec.performance.metric or known.baseline.metric
     concept = Concept.model_validate(taught or {})
     rows, scores = _scored(table, baseline)
-    answered.keep(number, keys=keys_of(rows), scores=scores, times=times_of_rows(rows))
+    bias = Bias.of(baseline, inputs=inputs_of(table))
+    codes, times = bias.codes(rows), times_of_rows(rows)
+    answered.keep(number, keys=keys_of(rows), scores=scores, times=times, codes=codes)
     guess = _estimate(scores, baseline, metric, concept)
-    found, losses, notes = _labelled(labels, baseline, metric, answered)
+    kpi = Kpi.of(known)
+    found, losses, notes = _labelled(labels, baseline, metric, answered, kpi, columns=bias.columns)
     if found is not None and losses is not None:
         again = _estimate(found.scores, baseline, metric, concept, to_compare=True)
         if isinstance(again, Estimated) and isinstance(found.measured, Realized):
@@ -81,6 +92,7 @@ def window_performance(
     if isinstance(measured, NotEstimated):
         notes.append(measured.reason)
     reference = known.metrics.get(metric)
+    due, missing = _due(answered, now=now, spec=spec)
     performance = Performance(
         metric=metric,
         higher_is_better=known.higher_is_better.get(metric, True),
@@ -91,18 +103,51 @@ def window_performance(
         not_estimated=guess.reason if isinstance(guess, NotEstimated) else "",
         realized=_figure(measured) if isinstance(measured, Realized) else None,
         labels=len(found.scores) if found else 0,
+        due=due,
         withdrawn=concept.of(metric).withdrawn,
     )
     if isinstance(guess, Estimated) and guess.note:
         notes.append(guess.note)
-    bias = Bias.of(baseline, inputs=inputs_of(table))
+    value = None
+    if kpi is not None:
+        notes += kpi.limits
+        value, concept = window_value(
+            kpi,
+            rows,
+            scores,
+            labelled=(found.scores, found.worth) if found and found.worth is not None else None,
+            concept=concept,
+            share=spec.performance.value,
+        )
+    groups = [GroupRows(scores, bias.columns, codes, times)]
+    groups += [found.groups] if found else []
     return WindowPerformance(
         performance=performance,
+        kpi=value,
         losses=losses,
-        gaps=bias.blocks(rows, scores, baseline=baseline),
+        groups=tuple(groups) if bias.streams else (),
         concept=concept.model_dump(mode="json"),
         notes=tuple(notes),
+        missing=missing,
     )
+
+
+def _due(
+    answered: Answered, *, now: datetime, spec: MonitoringSpec
+) -> tuple[DueLabels | None, tuple[str, ...]]:
+    """Return how many of the rows whose labels were due last have them, and what hides that."""
+    within = timedelta(hours=spec.performance.labels_within)
+    if not within:
+        return None, ()
+    until, since = now - within, now - 2 * within
+    rows, known, oldest = answered.labelled(since=since.timestamp(), until=until.timestamp())
+    full = answered.rows >= spec.performance.remember
+    if not rows and full and oldest is not None and oldest >= until.timestamp():
+        return None, (
+            "Rows are forgotten before their labels are due: let monitoring.performance.remember "
+            "be larger.",
+        )
+    return DueLabels(since=since, until=until, rows=rows, labelled=known), ()
 
 
 def times_of_rows(table: pa.Table) -> Floats:
@@ -122,10 +167,18 @@ class _Found:
 
     scores: Floats
     measured: Realized | NotEstimated
+    worth: Floats | None
+    groups: GroupRows
 
 
 def _labelled(
-    labels: pa.Table, baseline: Baseline, metric: str, answered: Answered
+    labels: pa.Table,
+    baseline: Baseline,
+    metric: str,
+    answered: Answered,
+    kpi: Kpi | None,
+    *,
+    columns: tuple[tuple[GroupColumn, ...], ...],
 ) -> tuple[_Found | None, Losses | None, list[str]]:
     import pyarrow.compute as pc
 
@@ -133,7 +186,7 @@ def _labelled(
     labels = labels.filter(pc.is_valid(labels.column("label")))
     if not labels.num_rows:
         return None, None, notes
-    joined = answered.join(keys_of(labels))
+    joined = answered.join(keys_of(labels), groups=len(columns))
     strays = labels.num_rows - len(joined.places)
     if strays:
         notes.append(
@@ -148,12 +201,24 @@ def _labelled(
         measured = realized(joined.scores, truths, baseline=baseline, metric=metric)
     except PenstockError as error:
         return None, None, [*notes, f"The labels cannot be used: {error}"]
+    worth = kpi.of_labelled(joined.scores, truths) if kpi else None
     losses = None
+    # Labels of many hours may come at once, and in any order: their rows' times tell blocks.
+    order = np.argsort(joined.times, kind="stable")
+    told = GroupRows(
+        joined.scores[order],
+        columns,
+        joined.codes[order],
+        joined.times[order],
+        [truths[at] for at in order.tolist()],
+    )
     if isinstance(measured, Realized):
-        # Labels of many hours may come at once, and in any order: their rows' times tell blocks.
-        order = np.argsort(joined.times, kind="stable")
-        losses = Losses(measured.losses[loss_of(baseline)][order], joined.times[order])
-    return _Found(joined.scores, measured), losses, notes
+        losses = Losses(
+            measured.losses[loss_of(baseline)][order],
+            joined.times[order],
+            None if worth is None else worth[order],
+        )
+    return _Found(joined.scores, measured, worth, told), losses, notes
 
 
 def _scored(table: pa.Table, baseline: Baseline) -> tuple[pa.Table, Floats]:

@@ -6,7 +6,13 @@ from datetime import datetime
 
 from penstock.records.estimate import Estimate
 from penstock.records.intervention import Intervention
-from penstock.records.monitoring import Performance, ServiceFigures, SignalFigure, VerdictKind
+from penstock.records.monitoring import (
+    Performance,
+    ServiceFigures,
+    SignalFigure,
+    VerdictKind,
+    Volume,
+)
 from penstock.reports.page import Tone
 from penstock.reports.words import figure_text, percent, plain
 
@@ -31,7 +37,7 @@ TONES: dict[VerdictKind, Tone] = {
 _ROWS = ("missing", "unseen", "decile", "level", "score")
 """Kinds of signals that are shares of the rows; their names end with which."""
 
-_SHARES = (*_ROWS, "gap")
+_SHARES = (*_ROWS, "gap", "volume", "attribution")
 
 
 def moment(time: datetime | None) -> str:
@@ -75,13 +81,36 @@ def change(figure: SignalFigure) -> str:
     """Return how large a change is, and what would be none, in two sentences."""
     whose, _, what = figure.name.partition(": ")
     since = f", since about {moment(figure.since)}" if figure.since else ""
-    if figure.kind in _ROWS and what:
+    if figure.kind in (*_ROWS, "attribution") and what:
         said = f"{whose}: {interval(figure)} of the rows are {what}{since}."
     else:
         said = f"{figure.name} is {interval(figure)}{since}."
     return (
         f"{said} Expected are {size(figure, figure.expected)}; {size(figure, figure.least)} to "
         f"{size(figure, figure.greatest)} are no drift."
+    )
+
+
+def volume_change(figure: SignalFigure, seen: Volume | None) -> str:
+    """Return that too few or too many rows come: how often in a look, and how many came last."""
+    _, _, what = figure.name.partition(": ")
+    since = f", since about {moment(figure.since)}" if figure.since else ""
+    said = (
+        f"In {percent(figure.value)} of the periods of this look {what} rows came{since}; "
+        f"{percent(figure.greatest)} of them may be such."
+    )
+    return f"{said} {volume(seen)}" if seen else said
+
+
+def volume(seen: Volume) -> str:
+    """Return how many rows came in the newest whole period, and how many are usual."""
+    said = f"From {moment(seen.since)} to {moment(seen.until)} {seen.rows:,} rows came"
+    if seen.usual is None or seen.low is None or seen.high is None:
+        until = f" before {moment(seen.learned)}" if seen.learned else ""
+        return f"{said}; how many are usual is not known{until}."
+    return (
+        f"{said}; {seen.usual:,.0f} are usual {seen.by}, and {seen.low:,.0f} to {seen.high:,.0f} "
+        "are no drift."
     )
 
 

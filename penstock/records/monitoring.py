@@ -10,6 +10,7 @@ from pydantic import Field
 from penstock.records.base import Record, Value
 from penstock.records.baseline import Baseline
 from penstock.records.estimate import Estimate
+from penstock.records.explanation import Explanation
 from penstock.records.intervention import Intervention
 from penstock.records.rollout import ArmSummary
 
@@ -91,6 +92,15 @@ class ColumnDistance(Value):
     chi_squared: float | None = None
 
 
+class DueLabels(Value):
+    """Rows whose labels were due last: those answered in a time, and how many have labels."""
+
+    since: datetime
+    until: datetime
+    rows: int
+    labelled: int
+
+
 class Performance(Value):
     """The performance in a window, before and after its labels."""
 
@@ -103,6 +113,9 @@ class Performance(Value):
     not_estimated: str = Field(default="", description="Why there is no estimate")
     realized: Estimate | None = Field(default=None, description="On the rows whose labels came")
     labels: int = Field(default=0, description="Labels that came in this window")
+    due: DueLabels | None = Field(
+        default=None, description="None: `monitoring.performance.labels_within` is not set"
+    )
     withdrawn: bool = Field(
         default=False,
         description="Whether labels contradict the estimates so often that what a score means must "
@@ -139,6 +152,29 @@ class ServiceFigures(Value):
         return self.server_errors / self.requests if self.requests else 0.0
 
 
+class Volume(Value):
+    """Rows of the newest whole hour or day, beside what is usual."""
+
+    since: datetime
+    until: datetime
+    rows: int
+    usual: float | None = Field(default=None, description="None: it is not known yet")
+    low: float | None = Field(default=None, description="Fewer rows are too few")
+    high: float | None = Field(default=None, description="More are too many")
+    by: str = Field(default="", description="What `usual` is the median of, in words")
+    learned: datetime | None = Field(
+        default=None, description="When enough will be known; None: it is"
+    )
+
+
+class AttributionShare(Value):
+    """A column's share of all attribution: of the mean absolute SHAP values."""
+
+    column: str
+    holdout: float
+    window: float
+
+
 class Progress(Value):
     """How far the monitor has come: what the next look goes on from."""
 
@@ -151,6 +187,9 @@ class Progress(Value):
     counted: dict[str, Any] | None = Field(
         default=None, description="The service's own counters at the last look"
     )
+    volume: dict[str, Any] | None = Field(
+        default=None, description="Numbers of rows by hour or day; of whichever version"
+    )
 
 
 class Known(Record):
@@ -162,6 +201,18 @@ class Known(Record):
     baseline: Baseline
     metrics: dict[str, Estimate] = Field(description="On the holdout")
     higher_is_better: dict[str, bool]
+    cost: dict[str, Any] | None = Field(
+        default=None, description="How the policy values a decision; None: it does not"
+    )
+    value: Estimate | None = Field(
+        default=None, description="What 1,000 decisions were worth on the holdout"
+    )
+    explanation: Explanation | None = Field(
+        default=None, description="What the model's answers rested on there; None: it was not made"
+    )
+    form: int = Field(
+        default=1, description="Which fields were fetched: 1 those up to `higher_is_better`"
+    )
 
 
 class Looked(Record):
@@ -183,7 +234,14 @@ class Looked(Record):
     drift: Detected | None = None
     distances: tuple[ColumnDistance, ...] = ()
     performance: Performance | None = None
+    kpi: Performance | None = Field(
+        default=None, description="What 1,000 decisions are worth, by the policy's cost"
+    )
     operations: ServiceFigures | None = None
+    volume: Volume | None = None
+    attributions: tuple[AttributionShare, ...] = Field(
+        default=(), description="Of some rows of the window; the largest on the holdout first"
+    )
     missing: tuple[str, ...] = Field(
         default=(), description="What cannot be watched, and why, one sentence each"
     )
@@ -366,6 +424,9 @@ class MonitorState(Record):
         default=None, description="Of the last look that had labels, as they were seen then"
     )
     seen: int = Field(default=0, description="Rows of the version that have been seen")
+    volume: Volume | None = Field(
+        default=None, description="Rows of the newest whole period, whichever version answered"
+    )
     progress: Progress = Progress()
     rearm: bool = Field(
         default=False, description="Whether an alarm is over, so that evidence begins anew"

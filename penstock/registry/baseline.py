@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from penstock import tracking
 from penstock.common import files
 from penstock.errors import IntegrityError
 from penstock.gate.evaluation import Evaluation
+from penstock.gate.rules.business_value import RULE
+from penstock.metrics.business_value import DecisionValue
 from penstock.records.base import Record
 from penstock.records.baseline import FILE_NAME, Baseline
+from penstock.records.estimate import Estimate
 from penstock.records.evidence import MANIFEST, Evidence, folder_of
 from penstock.records.explanation import FILE_NAME as EXPLANATION
 from penstock.records.explanation import Explanation, Importance
@@ -20,6 +24,8 @@ from penstock.registry import versions
 from penstock.registry.versions import Version, answers
 
 R = TypeVar("R", bound=Record)
+
+POLICY = "policy.json"
 
 
 @dataclass(frozen=True)
@@ -32,14 +38,21 @@ class VersionBaseline:
         baseline: How the model scored the holdout; None: an older release registered it, or its
             pipeline handed no baseline over.
         evaluation: What was measured there; None: it was not handed over.
+        cost: How the policy that it was decided on values a decision, as `DecisionValue` takes it;
+            None: it does not.
+        value: What 1,000 decisions were worth on the holdout; None: it was not measured.
         attributions: Each column's SHAP values by deciles, the largest first; empty: it was
             registered without an explanation.
+        explanation: All of it.
         notes: What there is not, and why, in sentences.
     """
 
     baseline: Baseline | None
     evaluation: Evaluation | None = None
+    cost: dict[str, Any] | None = None
+    value: Estimate | None = None
     attributions: tuple[Importance, ...] = ()
+    explanation: Explanation | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -67,6 +80,9 @@ def load_baseline(version: Version, *, tracking_uri: str) -> VersionBaseline:
         baseline = evidence.record(Baseline, FILE_NAME, manifest)
         evaluation = evidence.record(Evaluation, "evaluation.json", manifest)
         explanation = evidence.record(Explanation, EXPLANATION, manifest)
+        policy = evidence.checked(POLICY, manifest)
+        cost = None if policy is None else json.loads(policy.read_text(encoding="utf-8"))["cost"]
+    measured = None if evaluation is None else RULE.measured(evaluation)
     notes = []
     if baseline is None:
         notes.append(
@@ -78,7 +94,10 @@ def load_baseline(version: Version, *, tracking_uri: str) -> VersionBaseline:
     return VersionBaseline(
         baseline=baseline,
         evaluation=evaluation,
+        cost=None if cost is None else {name: cost[name] for name in DecisionValue.model_fields},
+        value=None if measured is None else measured.per_thousand,
         attributions=() if explanation is None else explanation.importances,
+        explanation=explanation,
         notes=tuple(notes),
     )
 
@@ -93,6 +112,11 @@ class _Pack:
 
     def record(self, kind: type[R], name: str, manifest: Evidence) -> R | None:
         """Return a record of the pack; None if the manifest does not name it."""
+        path = self.checked(name, manifest)
+        return None if path is None else kind.read(path)
+
+    def checked(self, name: str, manifest: Evidence) -> Path | None:
+        """Return a file of the pack; None if the manifest does not name it."""
         expected = manifest.files.get(name)
         if expected is None:
             return None
@@ -100,7 +124,7 @@ class _Pack:
         found = files.digest_of_file(path)
         if found != expected:
             raise _altered(self.version, name, expected, found)
-        return kind.read(path)
+        return path
 
     def download(self, name: str) -> Path:
         place = folder_of(self.version.tags.get(versions.DECISION_DIGEST, ""))

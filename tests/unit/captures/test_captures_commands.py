@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from capture_rows import START, capture_all, label, rows
 
@@ -12,6 +13,7 @@ from penstock.captures.reader import read_window
 from penstock.captures.shipping import ship
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
+from penstock.monitoring.answered import Answered, keys_of_rows
 from penstock.pipelines import cli
 
 PROJECT = "{name: shop, target: bought, source: {uri: none.csv}}"
@@ -55,6 +57,32 @@ def test_an_erasure_says_how_much(project: Path, capsys: pytest.CaptureFixture[s
     assert cli.main(["captures", "erase"]) == 2
     assert "Give either --request ID or --where" in capsys.readouterr().err
     assert cli.main(["captures", "erase", "--where", "city"]) == 2
+
+
+def test_what_the_monitor_kept_is_erased_too(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capture_all(project / "version-3", rows("a"), rows("b"), rows("c"))
+    answered = Answered(Path(".penstock/monitor/answered"))
+    keys = keys_of_rows([("a", 0), ("b", 0), ("c", 0), ("gone", 0), ("gone", 1)])
+    answered.keep(
+        1,
+        keys=keys,
+        scores=np.linspace(0.1, 0.5, 5),
+        times=np.arange(5.0),
+        codes=np.arange(5)[:, None],
+    )
+    assert cli.main(["captures", "erase", "--request", "gone"]) == 0
+    assert "and 2 scores that the monitor kept" in capsys.readouterr().out
+    assert answered.join(keys, groups=1).scores == pytest.approx([0.1, 0.2, 0.3])
+    assert cli.main(["captures", "erase", "--where", "city=Köln"]) == 0
+    assert "and 3 scores that the monitor kept" in capsys.readouterr().out
+    assert not len(answered.join(keys, groups=1).places)
+    (path,) = Path(".penstock/monitor/answered").glob("*.npz")
+    with np.load(path) as kept:
+        assert not kept["keys"].any()
+        assert np.isnan(kept["scores"]).all()
+        assert (kept["codes"] == -1).all()
 
 
 def test_shipped_rows_are_pruned_by_the_settings(

@@ -30,7 +30,7 @@ def signal(
 ) -> SignalFigure:
     """A share of 0.5 with a tolerance of 0.1, so far off."""
     value = 0.5 + 0.1 * excess
-    column = name.partition(":")[0] if kind not in ("loss", "score") else ""
+    column = name.partition(":")[0] if kind not in ("loss", "score", "volume", "kpi") else ""
     return SignalFigure(
         name=name,
         kind=kind,

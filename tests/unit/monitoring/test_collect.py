@@ -79,6 +79,14 @@ def test_the_registry_is_asked_once_and_may_be_down(tmp_path: Path) -> None:
     assert asked == [3, 3]
 
 
+def test_what_an_earlier_release_fetched_is_fetched_again(tmp_path: Path) -> None:
+    serve(tmp_path)
+    former = known().model_copy(update={"form": 1})
+    former.write(tmp_path / "monitor" / "known-3.json")
+    assert watched_here(tmp_path, "shop", known_of=nothing_known).known == former
+    assert watched_here(tmp_path, "shop", known_of=lambda _: known()).known == known()
+
+
 def test_what_was_kept_of_another_model_is_not_taken(tmp_path: Path) -> None:
     serve(tmp_path)
     other = known().model_copy(update={"model": "sha256:9"})

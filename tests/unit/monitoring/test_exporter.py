@@ -5,12 +5,12 @@ from __future__ import annotations
 import urllib.request
 from datetime import timedelta
 
-from monitor_parts import BEGIN, SPEC, THRESHOLD, Watch, drift, signal, worth
+from monitor_parts import BEGIN, HOUR, SPEC, THRESHOLD, Watch, drift, signal, worth
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.monitoring.exporter import exposition, served
 from penstock.monitoring.spec import MonitoringSpec
-from penstock.records.monitoring import MonitorState
+from penstock.records.monitoring import MonitorState, Volume
 
 
 def samples(text: str) -> dict[tuple[str, ...], float]:
@@ -66,3 +66,16 @@ def test_they_are_served_as_they_stand() -> None:
                 found = samples(answer.read().decode())
             assert found["penstock_monitor_rows_total",] == rows
             watch.look()
+
+
+def test_how_many_rows_came_and_how_old_the_newest_is() -> None:
+    watch = Watch()
+    seen = Volume(since=BEGIN, until=BEGIN + HOUR, rows=7, usual=9, low=4, high=20, by="in general")
+    watch.look(until=BEGIN, volume=seen)
+    # A look without rows has nothing new; what came before stands.
+    watch.look(rows=0, volume=None)
+    found = samples(exposition(watch.state, spec=SPEC))
+    assert found["penstock_monitor_newest_row_timestamp_seconds",] == BEGIN.timestamp()
+    assert found["penstock_monitor_volume_rows",] == 7
+    bounds = [found["penstock_monitor_volume_usual_rows", one] for one in ("low", "value", "high")]
+    assert bounds == [4, 9, 20]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import pytest
-from monitor_parts import THRESHOLD, Watch, drift, signal, worth
+from monitor_parts import BEGIN, HOUR, THRESHOLD, Watch, drift, signal, worth
 
 from penstock.monitoring.judge import bound
 from penstock.monitoring.spec import MonitoringSpec
-from penstock.records.monitoring import ServiceFigures
+from penstock.records.monitoring import DueLabels, ServiceFigures, Volume
 
 
 def test_rows_without_evidence_are_healthy() -> None:
@@ -296,3 +296,45 @@ def test_an_alarm_says_that_the_estimate_is_withdrawn() -> None:
         performance=worth(realized=0.8, withdrawn=True),
     )
     assert any("concept drift" in reason for reason in verdict.reasons)
+
+
+def test_too_few_rows_are_a_fault_of_the_data_and_say_how_many_came() -> None:
+    seen = Volume(
+        since=BEGIN, until=BEGIN + HOUR, rows=312, usual=1040, low=520, high=2080, by="in general"
+    )
+    few = signal("rows: too few", kind="volume")
+    verdict = Watch().look(drift=drift(9, few), volume=seen)
+    assert (verdict.kind, verdict.cause, verdict.suggests) == ("drifted", "data quality", "")
+    assert verdict.headline == "The quality of the data of version 1 changed: the number of rows."
+    assert "312 rows came; 1,040 are usual in general" in verdict.reasons[0]
+    assert "520 to 2,080 are no drift" in verdict.reasons[0]
+    assert "whoever sends the requests" in verdict.advice[0]
+
+
+def test_rows_that_are_old_are_not_healthy() -> None:
+    watch = Watch()
+    assert watch.look(until=BEGIN).kind == "healthy"
+    verdict = watch.look(until=BEGIN - HOUR)
+    assert verdict.kind == "blind"
+    assert "The newest row is 3 hours old; it may be 2 hours" in verdict.headline
+    late = MonitoringSpec.parse({"volume": {"newest_within": 5}}, where="monitoring")
+    assert Watch(late).look(until=BEGIN - 3 * HOUR).kind == "healthy"
+    assert Watch(late).look(until=BEGIN - 5 * HOUR).kind == "blind"
+
+
+@pytest.mark.parametrize(("labelled", "kind"), [(800, "healthy"), (799, "blind")])
+def test_labels_are_due_of_a_share_of_the_rows(labelled: int, kind: str) -> None:
+    spec = MonitoringSpec.parse({"performance": {"labels_within": 5}}, where="monitoring")
+    watch = Watch(spec)
+    watch.look(performance=worth(realized=0.9))
+    due = DueLabels(since=BEGIN, until=BEGIN + HOUR, rows=1000, labelled=labelled)
+    verdict = watch.look(performance=worth(realized=0.9, due=due))
+    assert verdict.kind == kind
+    if kind == "blind":
+        assert "Labels of 799 of the 1,000 rows" in verdict.headline
+        assert "within 5 hours those of 80.0 % are due" in verdict.headline
+        # Not at its very limit again, but well within it.
+        again = due.model_copy(update={"labelled": 850})
+        assert watch.look(performance=worth(realized=0.9, due=again)).kind == "blind"
+        again = due.model_copy(update={"labelled": 861})
+        assert watch.look(performance=worth(realized=0.9, due=again)).kind == "healthy"

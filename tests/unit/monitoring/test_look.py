@@ -6,13 +6,15 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from killing import Fault, endings
-from watched_shop import Shop
+from watched_shop import Shop, scores_of, table
 
 from penstock.monitoring.intervening import Interventions
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.notification import NotifySpec
+from penstock.records.estimate import Estimate
 from penstock.records.intervention import Intervention
 from penstock.records.monitoring import Looked, Verdict
 
@@ -102,6 +104,164 @@ def test_a_gap_between_groups_that_widens_is_drift(shop: Shop) -> None:
     assert 0.3 < gap.low < gap.value < gap.high < 0.6
     assert gap.tolerance == pytest.approx(0.05)
     assert "selection rate of city = Kiel" in shop.monitor.folder.page.read_text()
+
+
+def test_fewer_rows_than_before_are_an_alarm_on_the_data(shop: Shop) -> None:
+    shop.spec = MonitoringSpec.parse({"volume": {"learn": 1}}, where="monitoring")
+    for _ in range(27):
+        shop.serve(400)
+        assert shop.look().kind == "healthy"
+    seen = shop.state.volume
+    assert seen is not None
+    assert (seen.rows, seen.usual) == (400, 400)
+    kinds = []
+    for _ in range(14):
+        shop.serve(80)
+        kinds.append(shop.look())
+    verdict = next(one for one in kinds if one.kind != "healthy" and one.kind != "watch")
+    assert (verdict.kind, verdict.cause, verdict.suggests) == ("drifted", "data quality", "")
+    assert "80 rows came; 400 are usual" in verdict.reasons[0]
+    assert "80 rows came; 400 are usual" in shop.monitor.folder.page.read_text()
+
+
+def test_how_many_rows_come_is_of_the_service_not_of_a_version(shop: Shop) -> None:
+    for _ in range(3):
+        shop.serve()
+        shop.look()
+    before = shop.state.progress.volume
+    shop.version = 2
+    shop.serve()
+    shop.look()
+    after = shop.state.progress.volume
+    assert after["first"] == before["first"]
+    # In the hours of the change some rows were the former version's.
+    assert after["rows"][-1] is None
+
+
+def test_a_gap_that_needs_labels_is_watched_when_these_come_late(shop: Shop) -> None:
+    spec = {"performance": {"loss": 3}}
+    shop.spec = MonitoringSpec.parse(spec, where="monitoring")
+    shop.serve(4000, labels=True)
+    assert shop.look().kind == "healthy"
+    # The answers' captured rows are gone before the labels come.
+    shop.serve(8000, labels=True, turned=1.0, turned_for="Kiel")
+    aside = [Path(shutil.move(path, shop.folder)) for path in shop.captures.glob("feedback-*")]
+    shop.look()
+    for path in shop.captures.glob("predictions-*"):
+        path.unlink()
+    for path in aside:
+        shutil.move(path, shop.captures)
+    shop.serve(8000, labels=True, turned=1.0, turned_for="Kiel")
+    assert shop.look().kind == "watch"
+    shop.serve(8000, labels=True, turned=1.0, turned_for="Kiel")
+    verdict = shop.look()
+    # Accuracy as a whole is worse too.
+    assert verdict.kind == "degraded"
+    gaps = [one for one in verdict.drift.guilty if one.kind == "gap"]
+    assert gaps[0].column == "city"
+    assert "city = Kiel" in gaps[0].name
+    assert {one.name.split(" of ")[0] for one in gaps} <= {
+        "gap: error",
+        "gap: true positive rate",
+        "gap: false positive rate",
+    }
+
+
+def test_labelled_gaps_go_on_over_looks_with_few_labels(shop: Shop) -> None:
+    for _ in range(3):
+        shop.serve(150, labels=True)
+        shop.look()
+    stream = shop.state.progress.detector["streams"]["labelled gaps of 200 rows"]
+    assert (stream["blocks"], stream["carry"]["rows"]) == (2, 50)
+
+
+def test_what_the_former_release_kept_of_answers_still_finds_labels(shop: Shop) -> None:
+    shop.serve(labels=True)
+    feedback = [Path(shutil.move(path, shop.folder)) for path in shop.captures.glob("feedback-*")]
+    shop.look()
+    (path,) = shop.monitor.folder.answered.glob("*.npz")
+    with np.load(path) as kept:
+        former = {name: kept[name] for name in ("keys", "scores", "times")}
+    np.savez(path, **former)
+    for one in feedback:
+        shutil.move(one, shop.captures)
+    shop.serve(500)
+    shop.look()
+    assert shop.state.last.performance.labels == 2000
+    assert shop.state.progress.detector["streams"]["labelled gaps of 200 rows"]["blocks"] == 10
+
+
+def test_labels_that_are_due_are_counted_row_by_row(shop: Shop) -> None:
+    spec = {"performance": {"labels_within": 2, "labels_share": 0.5}}
+    shop.spec = MonitoringSpec.parse(spec, where="monitoring")
+    kinds = []
+    for labels in (True, True, True, False, False, False):
+        shop.serve(1000, labels=labels)
+        kinds.append(shop.look().kind)
+    due = shop.state.last.performance.due
+    assert (due.rows, due.labelled) == (2000, 1000)
+    assert kinds == ["healthy"] * 6
+    shop.serve(1000, labels=False)
+    verdict = shop.look()
+    assert verdict.kind == "blind"
+    assert "Labels of 0 of the 2,000 rows" in verdict.headline
+
+
+COST = {"matrix": {"true_positive": 10, "false_positive": -20}, "expression": "", "unit": "EUR"}
+
+
+def valued(shop: Shop, cost: dict) -> None:
+    shop.known = shop.known.model_copy(
+        update={"cost": cost, "value": Estimate(value=3000, low=2900, high=3100)}
+    )
+
+
+def test_decisions_that_are_worth_less_are_degraded(shop: Shop) -> None:
+    valued(shop, COST)
+    spec = {"performance": {"loss": 3}, "gap": 0.9}
+    shop.spec = MonitoringSpec.parse(spec, where="monitoring")
+    shop.serve(labels=True)
+    assert shop.look().kind == "healthy"
+    seen = shop.state.last.kpi
+    assert seen.metric == "value of 1,000 decisions (EUR)"
+    assert seen.labels == 2000
+    assert seen.realized.low < seen.reference.value < seen.realized.high
+    assert seen.estimated.low < seen.reference.value < seen.estimated.high
+    figures = shop.monitor.folder.metrics.read_text()
+    assert 'metric="value of 1,000 decisions (EUR)",service="shop"} ' in figures
+    # The metric's alarm is far off, as its tolerance is wide; the value's is not.
+    for _ in range(3):
+        shop.serve(8000, labels=True, turned=0.4)
+        verdict = shop.look()
+    assert (verdict.kind, verdict.cause) == ("degraded", "performance")
+    assert verdict.headline == "The decisions of version 1 are worth less than on the holdout."
+    assert "With labels the value of 1,000 decisions (EUR) is" in " ".join(verdict.reasons)
+    assert "value of 1,000 decisions (EUR)" in shop.monitor.folder.page.read_text()
+    shop.serve(2000, labels=True)
+    assert shop.look().recovered
+
+
+def test_a_value_that_depends_on_columns_is_estimated(shop: Shop) -> None:
+    cost = COST["matrix"] | {"true_positive": "abs(amount)"}
+    valued(shop, {"matrix": cost, "expression": "", "unit": "EUR"})
+    shop.serve(labels=True)
+    shop.look()
+    seen = shop.state.last.kpi
+    assert seen.realized is None
+    # abs(amount) of those that are predicted and are yes, less 20 of those that are not.
+    columns = table(2000, seed=101)
+    scores = np.array(scores_of(columns))
+    worth = np.where(scores >= 0.5, scores * np.abs(columns["amount"]) - 20 * (1 - scores), 0)
+    assert seen.estimated.value == pytest.approx(1000 * worth.mean(), rel=0.2)
+    assert seen.estimated.low < 1000 * worth.mean() < seen.estimated.high
+    assert any("depends on columns" in note for note in shop.state.last.notes)
+
+
+def test_a_column_that_requests_lack_leaves_the_value_out(shop: Shop) -> None:
+    valued(shop, {"matrix": None, "expression": "margin * (truth == predicted)", "unit": ""})
+    shop.serve()
+    shop.look()
+    assert "'margin'" in shop.state.last.kpi.not_estimated
 
 
 def test_nothing_captured_is_a_sentence(shop: Shop) -> None:

@@ -131,6 +131,7 @@ def known(rows: int = 20_000) -> Known:
         baseline=baseline,
         metrics={"accuracy": figure},
         higher_is_better={"accuracy": True},
+        form=2,
     )
 
 
@@ -147,6 +148,7 @@ class Shop:
     missing: tuple[str, ...] = ()
     count: int = 0
     interventions: Interventions | None = None
+    version: int = 1
 
     def __post_init__(self) -> None:
         self.reference = reference_to(
@@ -161,6 +163,7 @@ class Shop:
         *,
         labels: bool = False,
         turned: float = 0.0,
+        turned_for: str = "",
         size: int = 50,
         favoured: str = "",
         **changes: Any,
@@ -170,6 +173,10 @@ class Shop:
         columns = table(rows, seed=100 + self.count, **changes)
         scores = scores_of(columns, favoured=favoured)
         truths = truths_of(scores, seed=200 + self.count, turned=turned)
+        if turned_for:
+            usual = truths_of(scores, seed=200 + self.count)
+            pairs = zip(columns["city"], truths, usual, strict=True)
+            truths = [one if city == turned_for else other for city, one, other in pairs]
         begin = (BEGIN + timedelta(hours=self.hours)).timestamp()
         with self._capture() as capture:
             for start in range(0, rows, size):
@@ -178,7 +185,7 @@ class Shop:
                     Rows(
                         request_id=f"{self.count}-{start}",
                         time=begin + 3600 * start / rows,
-                        version="1",
+                        version=str(self.version),
                         mirrored=False,
                         replayed=False,
                         inputs={name: values[part] for name, values in columns.items()},
@@ -201,7 +208,7 @@ class Shop:
             bounds=Bounds(),
             written=lambda _: None,
             dropped=lambda _: None,
-            model=MODEL,
+            model=MODEL.model_copy(update={"version": str(self.version)}),
         )
         yield capture
         capture.close()
@@ -212,7 +219,7 @@ class Shop:
             return Watched("shop", problem=self.problem)
         return Watched(
             service="shop",
-            version=1,
+            version=self.version,
             captures=str(self.captures),
             reference=self.reference,
             known=self.known,

@@ -10,6 +10,8 @@ import pytest
 
 from penstock.errors import IntegrityError
 from penstock.gate.decision import decide
+from penstock.gate.rules.business_value import BusinessValueSpec
+from penstock.metrics.business_value import DecisionValue
 from penstock.model import digest_of
 from penstock.records.baseline import Baseline, LossFigure, ScoreBins
 from penstock.records.explanation import Explanation, Importance
@@ -69,6 +71,20 @@ def test_a_version_carries_it(registry: Registry) -> None:
     verdicts = {check.name: check.verdict for check in checks}
     assert verdicts["baseline.json"] == verdicts["evaluated with baseline"] == "holds"
     assert wrong(registry) == {}
+
+
+def test_the_cost_is_that_of_the_policy_that_it_was_decided_on(registry: Registry) -> None:
+    registered(registry)
+    assert loaded(registry).cost is None
+    cost = {"matrix": {"true_positive": 5, "false_positive": -1}, "unit": "EUR", "severity": "warn"}
+    spec = BusinessValueSpec.parse(cost, where="cost")
+    registry.policy = registry.policy.model_copy(update={"cost": spec})
+    registered(registry)
+    version = versions.registered("models:/adult/2", tracking_uri=registry.uri)
+    found = load_baseline(version, tracking_uri=registry.uri).cost
+    assert DecisionValue.model_validate(found).matrix == spec.matrix
+    assert found is not None
+    assert set(found) == {"matrix", "expression", "unit"}
 
 
 def test_attributions_come_from_the_explanation(registry: Registry) -> None:
