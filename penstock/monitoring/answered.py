@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
+import re
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.common.disk import writing
+from penstock.errors import ServiceError
+from penstock.monitoring.storage import Storage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 Floats = NDArray[np.float64]
 Keys = NDArray[np.uint64]
+
+_FOLDER = "answered"
+_KEPT = re.compile(r"[0-9]+-[0-9]+\.npz")
 
 
 @dataclass(frozen=True)
@@ -43,11 +49,11 @@ class Answered:
     """The folder `answered` of a monitor: a file for each look.
 
     Args:
-        folder: The folder; made when something is kept.
+        storage: The monitor's files.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
 
     def keep(self, number: int, *, keys: Keys, scores: Floats, times: Floats) -> None:
         """Keep the rows of a look; the same look again replaces them.
@@ -57,15 +63,13 @@ class Answered:
         """
         if not len(keys):
             return
-        path = self._folder / f"{number:08d}-{len(keys)}.npz"
-        with writing(path):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for old in self._folder.glob(f"{number:08d}-*.npz"):
-                old.unlink()
-            beside = path.with_suffix(".part")
-            with beside.open("wb") as stream:
-                np.savez(stream, keys=keys, scores=scores, times=times)
-            beside.replace(path)
+        name = f"{number:08d}-{len(keys)}.npz"
+        held = io.BytesIO()
+        np.savez(held, keys=keys, scores=scores, times=times)
+        for old in self._names():
+            if old.startswith(f"{number:08d}-") and old != name:
+                self._storage.remove(_FOLDER, old)
+        self._storage.write(_FOLDER, name, held.getvalue())
 
     def join(self, keys: Keys) -> Joined:
         """Return the labels whose rows are kept; the first answer of a row counts.
@@ -77,10 +81,10 @@ class Answered:
         places: list[NDArray[np.intp]] = []
         scores: list[Floats] = []
         times: list[Floats] = []
-        for path in self._paths():
+        for name in self._names() if len(left) else ():
             if not len(left):
                 break
-            known, values, moments = self._read(path)
+            known, values, moments = self._read(name)
             if not len(known):
                 continue
             order = np.argsort(known, kind="stable")
@@ -99,27 +103,32 @@ class Answered:
 
     def forget(self) -> None:
         """Delete all: they are another version's."""
-        for path in self._paths():
-            with contextlib.suppress(OSError):
-                path.unlink()
+        self._remove(self._names())
 
     def prune(self, *, rows: int) -> None:
         """Delete the oldest looks beyond a number of rows."""
-        kept = 0
-        for path in reversed(self._paths()):
-            kept += int(path.stem.partition("-")[2])
+        kept, gone = 0, []
+        for name in reversed(self._names()):
+            kept += int(name.partition("-")[2].removesuffix(".npz"))
             if kept > rows:
-                with contextlib.suppress(OSError):
-                    path.unlink()
+                gone.append(name)
+        self._remove(gone)
 
-    def _read(self, path: Path) -> tuple[Keys, Floats, Floats]:
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            # What stays is deleted the next time.
+            with contextlib.suppress(ServiceError):
+                self._storage.remove(_FOLDER, name)
+
+    def _read(self, name: str) -> tuple[Keys, Floats, Floats]:
         """Return keys, scores and times of a look; none where its file cannot be read."""
-        with contextlib.suppress(OSError, ValueError, KeyError), np.load(path) as kept:
-            return kept["keys"], kept["scores"], kept["times"]
+        with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            with np.load(io.BytesIO(self._storage.read(_FOLDER, name))) as kept:
+                return kept["keys"], kept["scores"], kept["times"]
         return np.empty(0, dtype=np.uint64), np.empty(0), np.empty(0)
 
-    def _paths(self) -> list[Path]:
-        return sorted(self._folder.glob("[0-9]*-[0-9]*.npz"))
+    def _names(self) -> list[str]:
+        return [name for name in self._storage.names(_FOLDER) if _KEPT.fullmatch(name)]
 
 
 def keys_of(table: pa.Table) -> Keys:

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from penstock.common import files
-from penstock.common.disk import writing
 from penstock.monitoring import exporter
 from penstock.monitoring.actions import actions_of, done_in_words, notices_of
 from penstock.monitoring.answered import Answered
@@ -19,7 +17,7 @@ from penstock.monitoring.judge import judge
 from penstock.monitoring.observe import observe
 from penstock.monitoring.page import monitor_page
 from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.state import MonitorFolder, following
+from penstock.monitoring.state import MonitorStore, following
 from penstock.notification import Message, NotifySpec, deliver
 from penstock.records.monitoring import Looked, MonitorState, Notice, Verdict
 from penstock.reports.page import with_navigation
@@ -49,7 +47,7 @@ class Monitor:
         now: The clock.
     """
 
-    folder: MonitorFolder
+    folder: MonitorStore
     service: str
     spec: MonitoringSpec
     notify: NotifySpec
@@ -87,14 +85,14 @@ class Monitor:
         actions = actions_of(verdict)
         verdict = verdict.model_copy(update={"done": done_in_words(actions)})
         self.folder.keep(verdict)
-        notices = notices_of(verdict, actions, link=self.folder.page.resolve().as_uri())
+        notices = notices_of(verdict, actions, link=self.folder.link)
         state = following(state, looked, verdict, actions=actions, notices=notices)
         self.folder.write(state)
         state, guarded = self._guarded(state)
         state, more = self._delivered(state)
         self._publish(state)
         self.folder.prune(keep=self.spec.history)
-        Answered(self.folder.answered).prune(rows=self.spec.performance.remember)
+        Answered(self.folder.storage).prune(rows=self.spec.performance.remember)
         return verdict, [*notes, *lost, *guarded, *more]
 
     def guard(self) -> list[str]:
@@ -122,7 +120,7 @@ class Monitor:
             state,
             now=self.now(),
             write=self.folder.write,
-            link=self.folder.page.resolve().as_uri(),
+            link=self.folder.link,
         )
 
     def _looked(self, state: MonitorState) -> Looked:
@@ -134,7 +132,7 @@ class Monitor:
             self.watched(),
             state=state,
             spec=self.spec,
-            answered=Answered(self.folder.answered),
+            answered=Answered(self.folder.storage),
             now=self.now(),
             refused=self.refused(),
         )
@@ -171,9 +169,7 @@ class Monitor:
         )
         if self.index:
             text = with_navigation(text, links=[(self.service, self.index), ("Monitor", "")])
-        with writing(self.folder.page):
-            files.write_text(self.folder.page, text)
-            files.write_text(self.folder.metrics, exporter.exposition(state, spec=self.spec))
+        self.folder.publish(page=text, metrics=exporter.exposition(state, spec=self.spec))
 
 
 def _message(notice: Notice, state: MonitorState) -> Message:
