@@ -6,17 +6,19 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
-from penstock.errors import ServiceError, UsageError
+from penstock.errors import LeaseLostError, ServiceError, UsageError
 from penstock.pipelines.located import Located, add_project_argument, add_settings, locate
 from penstock.pipelines.outcomes import MONITOR_CODES
 
 if TYPE_CHECKING:
+    from penstock.monitoring.cluster_monitor import ClusterMonitor
     from penstock.monitoring.look import Monitor
     from penstock.monitoring.spec import MonitoringSpec
-    from penstock.records.monitoring import Verdict
+    from penstock.records.monitoring import MonitorState, Verdict
 
 _RUNS = 20
 """Runs that are looked at for refusals in a row."""
@@ -38,10 +40,22 @@ def add_monitor_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
     )
     command.add_argument("--once", action="store_true", help="look once and end")
     command.add_argument(
+        "--guard-only",
+        action="store_true",
+        help="guard the champion and look at nothing else: the guardian of a service on a cluster, "
+        "whose looks are runs of Kubeflow",
+    )
+    command.add_argument(
         "--metrics-port",
         type=int,
         metavar="PORT",
-        help="serve the figures to Prometheus there, on loopback; 0 takes a free port",
+        help="serve the figures to Prometheus there; 0 takes a free port",
+    )
+    command.add_argument(
+        "--metrics-host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="the address that it listens on (%(default)s)",
     )
     command.set_defaults(command=_monitor)
 
@@ -50,19 +64,29 @@ def _monitor(options: argparse.Namespace) -> int:
     """Watch what serves: look at what came, judge it, tell people, until it is interrupted."""
     found = locate(options.project, settings=options.settings)
     spec = _spec(found, every=options.every)
-    monitor = _monitor_of(found, spec)
-    with monitor.held(), _metrics(monitor, options.metrics_port):
+    if found.project.deployment.router != "local":
+        on_cluster = _cluster_monitor(found, spec)
+        monitor = on_cluster.guardian() if options.guard_only else on_cluster.monitor()
+        figures = on_cluster.figures()
+    else:
+        monitor = _monitor_of(found, spec)
+        figures = partial(monitor.folder.glance, service=monitor.service)
+    with monitor.held(), _metrics(figures, spec, options):
+        if options.guard_only:
+            return _only_guard(monitor, found, spec, once=options.once)
         if options.once:
             return MONITOR_CODES[_look(monitor, found).kind]
         print(
-            f"Watching {monitor.service} every {spec.every}. Its page: {monitor.folder.page}. End "
-            "it with Ctrl-C.",
+            f"Watching {monitor.service} every {spec.every}. Its page: {_page(monitor)}. End it "
+            "with Ctrl-C.",
             flush=True,
         )
         while True:
             began = time.monotonic()
             try:
                 _look(monitor, found)
+            except LeaseLostError:
+                raise
             except ServiceError as error:
                 # A full disk or a lost share may be well again at the next look.
                 print(f"penstock: {error}", file=sys.stderr, flush=True)
@@ -71,35 +95,67 @@ def _monitor(options: argparse.Namespace) -> int:
 
 def _guard(monitor: Monitor, found: Located, spec: MonitoringSpec, *, until: float) -> None:
     """Let the guardian look until the next look is due."""
-    from penstock.pipelines.index import refresh_index
-
     while (left := until - time.monotonic()) > 0:
-        guarded = spec.guardian.mode != "never"
+        guarded = spec.guardian.mode != "never" and monitor.guardian is not None
         time.sleep(min(left, spec.guardian.seconds) if guarded else left)
         if not guarded or time.monotonic() >= until:
             continue
-        try:
-            said = monitor.guard()
-        except ServiceError as error:
-            print(f"penstock: {error}", file=sys.stderr, flush=True)
-            continue
-        for line in said:
-            print(f"  Guardian: {line}", flush=True)
-        if said:
-            refresh_index(found)
+        _guard_once(monitor, found)
+
+
+def _guard_once(monitor: Monitor, found: Located) -> None:
+    try:
+        said = monitor.guard()
+    except LeaseLostError:
+        raise
+    except ServiceError as error:
+        print(f"penstock: {error}", file=sys.stderr, flush=True)
+        return
+    for line in said:
+        print(f"  Guardian: {line}", flush=True)
+    if said:
+        _refresh(found)
+
+
+def _only_guard(monitor: Monitor, found: Located, spec: MonitoringSpec, *, once: bool) -> int:
+    if not once:
+        print(
+            f"Guarding {monitor.service} every {spec.guardian.every}. End it with Ctrl-C.",
+            flush=True,
+        )
+    while True:
+        began = time.monotonic()
+        _guard_once(monitor, found)
+        if once:
+            return 0
+        time.sleep(max(0.0, began + spec.guardian.seconds - time.monotonic()))
+
+
+def _page(monitor: Monitor) -> str:
+    from penstock.monitoring.state import MonitorFolder
+
+    folder = monitor.folder
+    return str(folder.page) if isinstance(folder, MonitorFolder) else folder.link
+
+
+def _refresh(found: Located) -> None:
+    """Bring the project's page up to date, where the service is of this machine."""
+    from penstock.pipelines.index import refresh_index
+
+    if found.project.deployment.router == "local":
+        refresh_index(found)
 
 
 def _look(monitor: Monitor, found: Located) -> Verdict:
     from penstock.monitoring.page import console_lines
-    from penstock.pipelines.index import refresh_index
 
     verdict, notes = monitor.look()
     print(f"{verdict.time.astimezone():%Y-%m-%d %H:%M:%S}  look {verdict.number}")
     print("\n".join(console_lines(verdict)))
     for note in notes:
         print(f"  Note: {note}")
-    print(f"  Page: {monitor.folder.page}", flush=True)
-    refresh_index(found)
+    print(f"  Page: {_page(monitor)}", flush=True)
+    _refresh(found)
     return verdict
 
 
@@ -125,13 +181,6 @@ def _monitor_of(found: Located, spec: MonitoringSpec) -> Monitor:
     from penstock.rollout.target import Target, target_of
 
     project = found.project
-    if project.deployment.router != "local":
-        raise UsageError(
-            "this command watches a service of this machine, and deployment.router is "
-            f"{project.deployment.router}",
-            where="deployment.router",
-            remedy="On a cluster Prometheus has the server's own figures: docs/serving.md.",
-        )
 
     def target() -> Target:
         return target_of(
@@ -168,6 +217,20 @@ def _monitor_of(found: Located, spec: MonitoringSpec) -> Monitor:
     )
 
 
+def _cluster_monitor(found: Located, spec: MonitoringSpec) -> ClusterMonitor:
+    from penstock.monitoring.cluster_monitor import ClusterMonitor
+
+    project = found.project
+    return ClusterMonitor(
+        service=project.name,
+        deployment=project.deployment,
+        spec=spec,
+        notify=project.notify,
+        tracking_uri=found.registry,
+        beside=found.folder,
+    )
+
+
 def _refused(found: Located) -> int:
     """Return how many runs in a row were refused or rolled back, up to the newest."""
     from penstock.pipelines.outputs import past_runs
@@ -182,7 +245,10 @@ def _refused(found: Located) -> int:
 
 
 @contextlib.contextmanager
-def _metrics(monitor: Monitor, port: int | None) -> Iterator[None]:
+def _metrics(
+    read: Callable[[], MonitorState], spec: MonitoringSpec, options: argparse.Namespace
+) -> Iterator[None]:
+    port, host = options.metrics_port, options.metrics_host
     if port is None:
         yield
         return
@@ -190,18 +256,12 @@ def _metrics(monitor: Monitor, port: int | None) -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         try:
-            bound = stack.enter_context(
-                served(
-                    port,
-                    read=lambda: monitor.folder.glance(service=monitor.service),
-                    spec=monitor.spec,
-                )
-            )
+            bound = stack.enter_context(served(port, read=read, spec=spec, host=host))
         except OSError as error:
             raise UsageError(
                 f"port {port} cannot be taken: {error.strerror}",
                 where="--metrics-port",
                 remedy="Name another, or 0 for a free one.",
             ) from error
-        print(f"Figures for Prometheus: http://127.0.0.1:{bound}/metrics", flush=True)
+        print(f"Figures for Prometheus: http://{host}:{bound}/metrics", flush=True)
         yield

@@ -22,7 +22,8 @@ from penstock.records.spec import Spec, section_of
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     "ingest", "ingest_artifact", "validate", "split", "engineer_features", "train", "evaluate",
-    "probe_serving", "decide", "explain", "register", "approve", "deploy", "fail", "notify",
+    "probe_serving", "decide", "explain", "register", "approve", "deploy", "monitor", "fail",
+    "notify",
 )  # fmt: skip
 _NOTE = "<!-- Made by `make catalogue`; edit the docstrings instead. -->"
 

@@ -123,8 +123,8 @@ class Answered:
     def _read(self, name: str) -> tuple[Keys, Floats, Floats]:
         """Return keys, scores and times of a look; none where its file cannot be read."""
         with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            with np.load(io.BytesIO(self._storage.read(_FOLDER, name))) as kept:
-                return kept["keys"], kept["scores"], kept["times"]
+            kept = np.load(io.BytesIO(self._storage.read(_FOLDER, name)))
+            return kept["keys"], kept["scores"], kept["times"]
         return np.empty(0, dtype=np.uint64), np.empty(0), np.empty(0)
 
     def _names(self) -> list[str]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from penstock.errors import PenstockError
+from penstock.captures.places import LocalPlace
+from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
+from penstock.monitoring.storage import Storage
 from penstock.records.base import Record
 from penstock.records.model import FILE_NAME as MODEL
 from penstock.records.model import Model
@@ -19,6 +21,7 @@ from penstock.records.rollout import ArmSummary, HistogramBuckets
 
 if TYPE_CHECKING:
     from penstock.rollout.backends.local.state import LocalState, ServiceFolder
+    from penstock.rollout.state import Arm
 
 R = TypeVar("R", bound=Record)
 
@@ -36,6 +39,7 @@ class Watched:
         known: Its performance on the holdout.
         counted: The proxy's own counters, as they stand.
         missing: What cannot be watched, and why, one sentence each.
+        unwatched: What is not watched because nobody has said where to read it.
         problem: Why nothing can be watched at all; empty: something can.
     """
 
@@ -47,6 +51,7 @@ class Watched:
     known: Known | None = None
     counted: dict[str, Any] | None = None
     missing: tuple[str, ...] = ()
+    unwatched: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -89,7 +94,12 @@ def watched_here(
         captures=captures or str(folder.captures(arm.version)),
         model=model,
         reference=reference,
-        known=_known(home, arm.version, arm.model, known_of, missing if require else []),
+        known=known_version(
+            Storage(LocalPlace(home / "monitor"), where=str(home / "monitor")),
+            arm,
+            known_of,
+            missing=missing if require else [],
+        ),
         counted=_counters(folder, state, arm.version),
         missing=tuple(missing),
     )
@@ -201,18 +211,25 @@ def _read(kind: type[R], path: Path, what: str, missing: list[str]) -> R | None:
         return None
 
 
-def _known(
-    home: Path,
-    version: int,
-    model: str,
+def known_version(
+    storage: Storage,
+    arm: Arm,
     known_of: Callable[[int], Known | None],
+    *,
     missing: list[str],
 ) -> Known | None:
-    """Return what is known of a version: once it was fetched, from beside the monitor's state."""
-    kept = home / "monitor" / f"known-{version}.json"
-    with contextlib.suppress(PenstockError):
-        found = Known.read(kept)
-        if found.model == model:
+    """Return what is known of a version: once it was fetched, from beside the monitor's state.
+
+    Args:
+        storage: The monitor's files.
+        arm: The version, as it serves.
+        known_of: Returns what the registry keeps of it; None: nothing.
+        missing: Gets a sentence where it is not known.
+    """
+    version, name = arm.version, f"known-{arm.version}.json"
+    with contextlib.suppress(OSError, UnicodeDecodeError, InputError, IntegrityError):
+        found = Known.loads(storage.read(".", name).decode(), where=name)
+        if found.model == arm.model:
             return found
     try:
         fetched = known_of(version)
@@ -227,6 +244,6 @@ def _known(
             "Penstock registered it. Its performance cannot be watched; release it again."
         )
         return None
-    with contextlib.suppress(OSError):
-        fetched.write(kept)
+    with contextlib.suppress(ServiceError):
+        storage.write(".", name, fetched.dumps().encode())
     return fetched

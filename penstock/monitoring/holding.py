@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from penstock.common.disk import writing
 from penstock.errors import ServiceError
+
+if TYPE_CHECKING:
+    from penstock.rollout.lease import Lease
 
 
 class Hold(Protocol):
@@ -75,3 +78,21 @@ class FileHold:
             where=str(self._folder),
             remedy="One monitor is enough. Read its page, or end that process first.",
         )
+
+
+class LeaseHold:
+    """A lease on a cluster, which expires once its holder falls silent.
+
+    A holder that was cut off from the cluster may go on for a while: what it writes is to be
+    confirmed by the lease first (`Storage`).
+
+    Args:
+        lease: The lease.
+    """
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    def held(self, *, now: datetime) -> AbstractContextManager[None]:  # noqa: ARG002
+        """See `Hold`; the lease keeps its own time."""
+        return self._lease.held()

@@ -30,6 +30,10 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
+def _as_it_is(state: MonitorState) -> MonitorState:
+    return state
+
+
 @dataclass(frozen=True)
 class Monitor:
     """Watches one service.
@@ -45,6 +49,8 @@ class Monitor:
         refused: Returns how many runs in a row were refused, up to now.
         guardian: Guards the champion; None: nothing does.
         now: The clock.
+        shown: Returns the state as people and Prometheus see it.
+        link: Where the page is, for messages; empty: in the folder.
     """
 
     folder: MonitorStore
@@ -57,6 +63,8 @@ class Monitor:
     refused: Callable[[], int] = lambda: 0
     guardian: Guardian | None = None
     now: Callable[[], datetime] = _now
+    shown: Callable[[MonitorState], MonitorState] = _as_it_is
+    link: str = ""
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -85,7 +93,7 @@ class Monitor:
         actions = actions_of(verdict)
         verdict = verdict.model_copy(update={"done": done_in_words(actions)})
         self.folder.keep(verdict)
-        notices = notices_of(verdict, actions, link=self.folder.link)
+        notices = notices_of(verdict, actions, link=self._link)
         state = following(state, looked, verdict, actions=actions, notices=notices)
         self.folder.write(state)
         state, guarded = self._guarded(state)
@@ -113,6 +121,10 @@ class Monitor:
             self._publish(state)
         return [*notes, *said, *lost]
 
+    @property
+    def _link(self) -> str:
+        return self.link or self.folder.link
+
     def _guarded(self, state: MonitorState) -> tuple[MonitorState, list[str]]:
         if self.guardian is None:
             return state, []
@@ -120,7 +132,7 @@ class Monitor:
             state,
             now=self.now(),
             write=self.folder.write,
-            link=self.folder.link,
+            link=self._link,
         )
 
     def _looked(self, state: MonitorState) -> Looked:
@@ -161,6 +173,7 @@ class Monitor:
         Raises:
             ServiceError: If it cannot be written.
         """
+        state = self.shown(state)
         text = monitor_page(
             state,
             windows=self.folder.recent(Looked, most=_SHOWN),

@@ -58,10 +58,10 @@ class MonitorStore:
 
     Args:
         storage: Its files.
-        hold: The right to watch.
+        hold: The right to watch; None: this process only reads.
     """
 
-    def __init__(self, storage: Storage, *, hold: Hold) -> None:
+    def __init__(self, storage: Storage, *, hold: Hold | None = None) -> None:
         self.storage = storage
         self._hold = hold
 
@@ -76,6 +76,7 @@ class MonitorStore:
         Raises:
             ServiceError: If another one watches: which, and since when; or it is not known.
         """
+        assert self._hold is not None, "it is only read here"
         return self._hold.held(now=now)
 
     def read(self, *, service: str) -> tuple[MonitorState, list[str]]:
@@ -109,11 +110,25 @@ class MonitorStore:
             )
         return state, []
 
-    def glance(self, *, service: str) -> MonitorState:
-        """Return the state for who only looks at it: a fresh one where it cannot be read."""
+    def read_only(self, *, service: str) -> MonitorState:
+        """Return the state for who only looks at it; a fresh one where there is none.
+
+        Raises:
+            InputError: If it is torn.
+            IntegrityError: If it is of another release of Penstock.
+            ServiceError: If a store does not answer.
+        """
         try:
-            return MonitorState.loads(self._text(".", _STATE), where=self.storage.where)
-        except (OSError, PenstockError):
+            text = self._text(".", _STATE)
+        except FileNotFoundError:
+            return MonitorState(service=service)
+        return MonitorState.loads(text, where=self.storage.address(".", _STATE))
+
+    def glance(self, *, service: str) -> MonitorState:
+        """Return the same, but a fresh one also where it cannot be read."""
+        try:
+            return self.read_only(service=service)
+        except PenstockError:
             return MonitorState(service=service)
 
     def write(self, state: MonitorState) -> None:
