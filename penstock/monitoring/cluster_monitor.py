@@ -66,6 +66,13 @@ class ClusterMonitor:
                 not done on a cluster.
             ServiceError: If no cluster is known here, or the store cannot be reached.
         """
+        # A word that an earlier release does not know is refused where the section is read.
+        if str(self.spec.retrain) == "automatic":
+            raise InputError(
+                "nothing recalls or trains again by itself for a service on a cluster yet",
+                where="monitoring.retrain: automatic",
+                remedy="Set it to suggest: people are notified, and start it with: penstock submit.",
+            )
         folder = self._store(
             "monitor",
             doing="is watching it",

@@ -15,7 +15,6 @@ from penstock.errors import InputError, LeaseLostError, ServiceError
 from penstock.monitoring import claims
 from penstock.records.monitoring import Looked, MonitorState, Verdict
 
-
 pytestmark = pytest.mark.slow
 
 
