@@ -71,7 +71,7 @@ class ClusterMonitor:
             raise InputError(
                 "nothing recalls or trains again by itself for a service on a cluster yet",
                 where="monitoring.retrain: automatic",
-                remedy="Set it to suggest: people are notified, and start it with: penstock submit.",
+                remedy="Set it to suggest: people are notified, and begin it: penstock submit.",
             )
         folder = self._store(
             "monitor",

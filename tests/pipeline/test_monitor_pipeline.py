@@ -54,7 +54,7 @@ def run(folder: Path) -> tuple[set[str], str]:
     )
     said = done.stdout + done.stderr
     assert "Executing task" in said, said
-    return set(re.findall(r"Executing task '([^']+)'", said)), said
+    return set(re.findall(r"Executing task (?:\x1b\[\d+m)?'([^']+)'", said)), said
 
 
 def verdicts(folder: Path) -> list[Verdict]:
@@ -80,7 +80,9 @@ def test_every_branch_both_ways(site: ClusterShop) -> None:
         figures.scrape()
         tasks, said = run(folder)
         assert tasks == {"monitor", "blind"}
-        assert "Something that is to be watched cannot be seen. It is not known how shop does" in said
+        assert (
+            "Something that is to be watched cannot be seen. It is not known how shop does" in said
+        )
 
         site.serve()
         assert run(folder)[0] == {"monitor"}

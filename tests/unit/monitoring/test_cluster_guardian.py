@@ -5,7 +5,6 @@ Registry, journal, lease and route are as on a cluster; model servers answer in 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from cluster_shop import PodFigures
+from cluster_shop import PodFigures, allowed, used
 from killing import Fault, run
 from prometheus_server import small_prometheus
 from running_process import RunningProcess
@@ -38,6 +37,8 @@ from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.target import history
 
 pytestmark = pytest.mark.slow
+
+GUARDIANS = Path(__file__).parents[3] / "manifests/components/guardian/access.yaml"
 
 # Fixtures.
 __all__ = ["cluster_trials", "template"]
@@ -83,12 +84,16 @@ class Watch:
 
     def serve(self, requests: int = 25, **how: Any) -> list[str]:
         """Have the champion's pod answer users, then let the guardian read."""
+        self.answer(requests, **how)
+        return self.guard()
+
+    def answer(self, requests: int, **how: Any) -> None:
+        """Have the champion's pod answer users, and be scraped."""
         target = self.watcher.target()
         arm = target.serving()
         (pod,) = target.ready_pods(arm)
         self.figures.answers(pod, arm.version, requests, **how)
         self.figures.scrape()
-        return self.guard()
 
     @property
     def state(self) -> MonitorState:
@@ -96,9 +101,12 @@ class Watch:
 
     @property
     def returns(self) -> list[Any]:
-        found = [journal for journal in history(self.site.place())]
-        mine = [one for one in found if isinstance(one.order, ReturnOrder) and one.order.automatic]
-        return [one.rollout for one in mine if one.rollout.outcome == "promoted"]
+        return [
+            one.rollout
+            for one in history(self.site.place())
+            if isinstance(one.order, ReturnOrder) and one.order.automatic
+            if one.rollout.outcome == "promoted"
+        ]
 
 
 @pytest.fixture
@@ -123,7 +131,9 @@ def test_a_champion_whose_pods_fail_requests_is_returned_once(watch: Watch) -> N
     # Of users alone: what the canary replayed is measured at another place.
     assert guard.seen.replayed == 0
 
+    watch.site.cluster.calls.clear()
     said = next(filter(None, (watch.serve(errors=25) for _ in range(12))))
+    assert used(watch.site.cluster.calls) <= allowed(GUARDIANS)
     assert "adult: version 1 is the champion again. Version 2 does harm: the share of" in said[0]
     watch.site.assert_legal(champion=1)
     (done,) = watch.returns
@@ -147,18 +157,19 @@ def test_slow_answers_are_measured_in_the_server(watch: Watch) -> None:
 
 def test_killed_at_a_return_the_next_one_ends_it_and_it_is_done_once(watch: Watch) -> None:
     watch.serve()
-    said: list[str] = []
-    while not watch.state.guard.harm and not said:
-        with contextlib.suppress(AssertionError):
-            ending = run(
-                lambda: watch.serve(errors=25),
-                Fault.KILL,
-                when=lambda effect: "penstock-rollout-" in effect or "inferenceservices" in effect,
-                below=[watch.site.home],
-            )
-        if ending.code == 0:
-            # The child's readings are in the state; its figures went with it.
-            watch.serve(errors=25)
+    for _ in range(15):
+        watch.answer(25, errors=25)
+        ending = run(
+            watch.guard,
+            Fault.KILL,
+            when=lambda effect: "inferenceservices" in effect,
+            below=[watch.site.home],
+        )
+        watch.minutes += 1
+        if ending.code:
+            break
+    assert ending.code == -9, ending.trace
+    # Those of the process that was killed, which nobody renews.
     watch.site.cluster.delete("leases", "penstock-guardian-adult")
     watch.site.cluster.delete("leases", "penstock-adult")
     watch.minutes += 600
@@ -187,9 +198,12 @@ def test_one_that_was_taken_over_from_writes_nothing(watch: Watch) -> None:
         watch.site.cluster.delete("leases", "penstock-guardian-adult")
         with pytest.raises(LeaseLostError):
             monitor.folder.write(before)
-        with pytest.raises(ServiceError, match="is guarding it"), monitor.held():
-            with monitor.held():
-                pass
+
+
+def test_a_second_one_is_told_who_guards(watch: Watch) -> None:
+    second = watch.watcher.guardian()
+    with watch.watcher.guardian().held(), pytest.raises(ServiceError, match="is guarding it"):
+        second.held().__enter__()
 
 
 def test_the_command_guards_and_shows_its_figures(watch: Watch) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cluster_shop import ClusterShop, PodFigures, cluster_shop, copied, s3_bucket
+from cluster_shop import ClusterShop, PodFigures, allowed, cluster_shop, copied, s3_bucket, used
 from killing import Fault, run
 from prometheus_server import small_prometheus
 
@@ -16,6 +16,8 @@ from penstock.monitoring import claims
 from penstock.records.monitoring import Looked, MonitorState, Verdict
 
 pytestmark = pytest.mark.slow
+
+WATCHERS = Path(__file__).parents[3] / "manifests/base/access/watcher.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +37,9 @@ def test_rows_that_pods_shipped_are_watched_and_drift_is_told_once(
 ) -> None:
     with cluster_shop(tmp_path, store=bucket) as site:
         site.serve()
+        site.cluster.calls.clear()
         first = site.look()
+        assert used(site.cluster.calls) <= allowed(WATCHERS)
         assert (first.kind, first.version) == ("healthy", 1)
         assert first.reasons[-1].startswith("Errors and latency of the server are not watched: ")
         site.serve(shift=1.0)
