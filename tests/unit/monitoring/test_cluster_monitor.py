@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -149,6 +154,53 @@ def test_what_the_registry_cannot_give_is_missed(tmp_path: Path) -> None:
         assert found.version == 2
         assert any("It is not known what version 2 takes" in one for one in found.blind)
         assert any("The performance of version 2" in one for one in found.blind)
+
+
+def test_a_look_needs_nothing_that_its_image_has_not(here: ClusterShop) -> None:
+    here.serve(labels=True)
+    watcher = here.watcher
+    given = {
+        "deployment": watcher.deployment.model_dump(mode="json", exclude_defaults=True),
+        "monitoring": watcher.spec.model_dump(mode="json", exclude_defaults=True),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", _LOOK, ",".join(not_in_the_image()), json.dumps(given)],
+        cwd=here.shop.folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "healthy"
+
+
+_LOOK = """
+import json, sys
+from pathlib import Path
+
+hidden = set(sys.argv[1].split(","))
+
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in hidden:
+            raise ModuleNotFoundError(f"{name} is not in the image", name=name)
+
+sys.meta_path.insert(0, Hide())
+from penstock.monitoring.cluster_monitor import look_once
+print(look_once("shop", **json.loads(sys.argv[2]), notify={}, tracking_uri="http://127.0.0.1:9",
+                verdict=Path("verdict.json"), report=Path("report.html")))
+"""
+
+
+def not_in_the_image() -> list[str]:
+    """Top-level modules that are installed here and not in the image of the monitor."""
+    lock = (Path(__file__).parents[3] / "images/locks/monitor.txt").read_text()
+    locked = set(re.findall(r"^([a-z0-9-]+)==", lock, flags=re.MULTILINE)) | {"penstock"}
+    return [
+        module
+        for module, owners in packages_distributions().items()
+        if not locked & {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners}
+    ]
 
 
 def test_pods_that_fail_requests_make_it_degraded_and_no_figures_make_it_blind(
