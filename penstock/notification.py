@@ -21,6 +21,7 @@ from penstock.common.secrets import resolve
 from penstock.errors import InputError, PenstockError, ServiceError
 from penstock.records.approval import ApprovalOutcome
 from penstock.records.decision import Decision
+from penstock.records.monitoring import Verdict
 from penstock.records.quality import Validation
 from penstock.records.rollout import Rollout
 from penstock.records.spec import Spec
@@ -237,10 +238,10 @@ def post(text: str, *, state: str, webhook: str = "", file: str = "") -> list[st
 
 
 def reason_of(record: Path) -> str:
-    """Return the reason of a decision, validation, rollout or approval, from its record.
+    """Return the reason of a decision, validation, rollout, approval or verdict, from its record.
 
     Args:
-        record: The file of a decision, a validation, a rollout or an approval's outcome.
+        record: The file of a decision, a validation, a rollout, an approval's outcome or a verdict.
 
     Raises:
         InputError: If it is none of these.
@@ -257,6 +258,8 @@ def reason_of(record: Path) -> str:
         return Rollout.read(record).reason
     if kind == f"penstock/{ApprovalOutcome.KIND}":
         return ApprovalOutcome.read(record).reason()
+    if kind == f"penstock/{Verdict.KIND}":
+        return Verdict.read(record).reason()
     raise InputError(
         f"a decision, validation or rollout record is needed, this is {kind!r}", where=str(record)
     )

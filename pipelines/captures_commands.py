@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+import contextlib
+from collections.abc import Collection, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock.errors import UsageError
 from penstock.pipelines.located import Located, add_project_argument, locate
+
+if TYPE_CHECKING:
+    from penstock.monitoring.answered import Answered
 
 _NAMELESS = "-"
 
@@ -107,17 +112,20 @@ def _erase(options: argparse.Namespace) -> int:
 
     What the monitor keeps of them until their labels come is erased with them.
     """
-    from penstock.captures.erasure import Row, erase_request, erase_where
-    from penstock.monitoring.answered import Answered, keys_of_rows
-    from penstock.monitoring.state import MonitorFolder
-
     if (options.request is None) == (options.where is None):
         raise UsageError(
             "what to erase is not said",
             remedy="Give either --request ID or --where COLUMN=VALUE.",
         )
     found = locate(options.project)
-    source, answered = _source(options, found), Answered(MonitorFolder(found.home).answered)
+    with _kept_by_the_monitor(found) as answered:
+        return _erased(options, source=_source(options, found), answered=answered)
+
+
+def _erased(options: argparse.Namespace, *, source: str | Path, answered: Answered) -> int:
+    from penstock.captures.erasure import Row, erase_request, erase_where
+    from penstock.monitoring.answered import keys_of_rows
+
     if options.request is not None:
         erased = erase_request(source, options.request)
         # The monitor can read them no more, so none comes back.
@@ -146,6 +154,23 @@ def _erase(options: argparse.Namespace) -> int:
         f"Erased {erased.rows:,} rows and {erased.labels:,} labels in {erased.files:,} files{kept}."
     )
     return 0
+
+
+@contextlib.contextmanager
+def _kept_by_the_monitor(found: Located) -> Iterator[Answered]:
+    """Have the scores that the monitor keeps; on a cluster no look goes on meanwhile."""
+    from penstock.monitoring.answered import Answered
+    from penstock.monitoring.state import MonitorFolder
+
+    project = found.project
+    if project.deployment.router == "local" or not project.monitoring.state:
+        yield Answered(MonitorFolder(found.home).storage)
+        return
+    from penstock.pipelines.monitor_command import cluster_monitor
+
+    monitor = cluster_monitor(found, project.monitoring).monitor()
+    with monitor.held():
+        yield Answered(monitor.folder.storage)
 
 
 def _prune(options: argparse.Namespace) -> int:

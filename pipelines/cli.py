@@ -167,7 +167,14 @@ def _add_compile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     add_project_argument(command)
     add_settings(command)
-    command.add_argument("-o", "--output", type=Path, default=Path("release.yaml"))
+    command.add_argument(
+        "-o", "--output", type=Path, help="default: release.yaml, with --monitor monitor.yaml"
+    )
+    command.add_argument(
+        "--monitor",
+        action="store_true",
+        help="write the pipeline that looks at what serves, not the one that releases",
+    )
     command.add_argument(
         "--kubernetes-manifest",
         action="store_true",
@@ -268,17 +275,21 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _compile(options: argparse.Namespace) -> int:
-    """Write the release pipeline as KFP v2 YAML, with the project's values as defaults."""
+    """Write the release pipeline, or the monitor's, as KFP v2 YAML with the project's values."""
     from penstock import project
     from penstock.data.sources.addresses import is_local
-    from penstock.pipelines.compile import compile_release
-    from penstock.pipelines.secret_fields import unsupplied
+    from penstock.pipelines.compile import compile_monitor, compile_release
+    from penstock.pipelines.secret_fields import STEPS, WATCHING, unsupplied
 
     loaded = project.load(options.project, settings=options.settings)
-    compile_release(loaded, output=options.output, kubernetes_manifest=options.kubernetes_manifest)
-    print(f"Wrote {options.output}.")
-    for line in unsupplied(loaded):
+    output = options.output or Path("monitor.yaml" if options.monitor else "release.yaml")
+    build = compile_monitor if options.monitor else compile_release
+    build(loaded, output=output, kubernetes_manifest=options.kubernetes_manifest)
+    print(f"Wrote {output}.")
+    for line in unsupplied(loaded, steps_of=WATCHING if options.monitor else STEPS):
         print(f"Its steps will not find a secret unless their image or pod has it: {line}.")
+    if options.monitor:
+        return 0
     if is_local(loaded.source.uri):
         print(
             f"Its table, {loaded.source.uri}, is a path of this machine: give the parameter uri an "

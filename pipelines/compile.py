@@ -1,10 +1,10 @@
-"""The release pipeline as YAML for Kubeflow."""
+"""The release pipeline, and the monitor's, as YAML for Kubeflow."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,19 @@ import yaml
 
 import penstock
 from penstock.common import files
+from penstock.data.sources.addresses import is_local
 from penstock.errors import InputError
+from penstock.monitoring.claims import claims_in
 from penstock.pipelines.compiled_yaml import as_yaml, compact
 from penstock.pipelines.local_runner import import_kfp
-from penstock.pipelines.parameters import for_file
-from penstock.pipelines.secret_fields import refuse_clear, with_secrets
+from penstock.pipelines.parameters import for_file, for_monitor
+from penstock.pipelines.secret_fields import WATCHING, refuse_clear, with_secrets
 from penstock.project import Project
 
 _DIGITS = 12
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _HEAD = """\
-# The release pipeline of {name} for Kubeflow Pipelines, compiled by Penstock {version}.
+# The {kind} pipeline of {name} for Kubeflow Pipelines, compiled by Penstock {version}.
 # root.inputDefinitions has its parameters, with the project's values as defaults.
 """
 
@@ -43,72 +45,139 @@ def compile_release(project: Project, *, output: Path, kubernetes_manifest: bool
         InputError: If `output` does not end in .yaml or .yml, or a field of the project holds a
             secret in clear.
     """
+    _require_yaml(output)
+    refuse_clear(project, where=project.name)
+    project = project.model_copy(update={"cluster": with_secrets(project)})
+    import_kfp()
+    from penstock.pipelines.release import release
+
+    documents = _compiled(release, project, for_file(project))
+    if kubernetes_manifest:
+        documents = _manifests(project.name, *documents)
+    _write(output, documents, kind="release", name=project.name)
+
+
+def compile_monitor(project: Project, *, output: Path, kubernetes_manifest: bool = False) -> None:
+    """Write the monitor's pipeline with the project's values as its defaults.
+
+    Args:
+        project: The project, whose model is served on a cluster.
+        output: A .yaml file to write.
+        kubernetes_manifest: As for `compile_release`.
+
+    Raises:
+        InputError: If `output` does not end in .yaml or .yml, a field holds a secret in clear, the
+            model is served on one machine, or it is not said where the monitor keeps its state.
+    """
+    _require_yaml(output)
+    _require_watchable(project)
+    refuse_clear(project, where=project.name)
+    cluster = with_secrets(project, steps_of=WATCHING)
+    claims = claims_in(
+        project.monitoring.state,
+        project.monitoring.captures or project.deployment.kserve.captures.destination,
+    )
+    project = project.model_copy(update={"cluster": cluster})
+    import_kfp()
+    from penstock.pipelines.monitor import watch
+
+    documents = _compiled(watch, project, for_monitor(project), claims={"monitor": claims})
+    name = monitor_name(project)
+    if kubernetes_manifest:
+        documents = _manifests(name, *documents)
+    _write(output, documents, kind="monitor's", name=project.name)
+
+
+def monitor_name(project: Project) -> str:
+    """Return the name of the monitor's pipeline in Kubeflow, beside that of the release."""
+    return f"{project.name}-monitor"
+
+
+def _require_yaml(output: Path) -> None:
     if output.suffix not in (".yaml", ".yml"):
         raise InputError(
             f"{output.name} does not end in .yaml", where="--output", remedy="Name a .yaml file."
         )
-    refuse_clear(project, where=project.name)
-    project = project.model_copy(update={"cluster": with_secrets(project)})
-    documents = _compiled(project)
-    if kubernetes_manifest:
-        documents = _manifests(project, *documents)
-    head = _HEAD.format(name=project.name, version=penstock.__version__)
+
+
+def _require_watchable(project: Project) -> None:
+    if project.deployment.router == "local":
+        raise InputError(
+            "its model is served on one machine, where Kubeflow cannot watch it",
+            where="deployment.router: local",
+            remedy="On this machine: penstock monitor. For a cluster name a router of KServe.",
+        )
+    state = project.monitoring.state
+    if not state or is_local(state):
+        raise InputError(
+            "the pods of the monitor keep nothing, and it is not said where its state is kept",
+            where="monitoring.state",
+            remedy="Name a store or a claim, for example s3://bucket/monitor.",
+        )
+
+
+def _write(output: Path, documents: list[dict[str, Any]], *, kind: str, name: str) -> None:
+    head = _HEAD.format(kind=kind, name=name, version=penstock.__version__)
     files.write_text(output, head + as_yaml(documents))
 
 
-def version_name(project: Project, compiled: str) -> str:
+def version_name(name: str, compiled: str) -> str:
     """Return the name of a compiled pipeline's version, another for another content.
 
     A name that stays while the content changes would let Kubeflow go on running the old content.
 
     Args:
-        project: The project.
-        compiled: The text that `compile_release` writes.
+        name: The pipeline's.
+        compiled: The text that `compile_release` or `compile_monitor` writes.
 
     Returns:
-        The project's name and 12 hexadecimal digits: at most 63 characters, valid by RFC 1123.
+        The pipeline's name and 12 hexadecimal digits: at most 63 characters, valid by RFC 1123.
     """
-    return _version_name(project, yaml.load_all(compiled, Loader=_LOADER))
+    return _version_name(name, yaml.load_all(compiled, Loader=_LOADER))
 
 
-def _version_name(project: Project, documents: Iterable[Any]) -> str:
+def _version_name(name: str, documents: Iterable[Any]) -> str:
     content = json.dumps(list(documents), sort_keys=True)
     digest = hashlib.sha256(content.encode()).hexdigest()
-    return f"{project.name}-{digest[:_DIGITS]}"
+    return f"{name}-{digest[:_DIGITS]}"
 
 
-def _compiled(project: Project) -> list[dict[str, Any]]:
-    """Return the pipeline, and what its tasks have of Kubernetes, if that is anything."""
-    import_kfp()
+def _compiled(
+    pipeline: Any,
+    project: Project,
+    values: Mapping[str, Any],
+    *,
+    claims: Mapping[str, Collection[str]] = {},
+) -> list[dict[str, Any]]:
+    """Return a pipeline, and what its tasks have of Kubernetes, if that is anything."""
     from google.protobuf.json_format import MessageToDict  # type: ignore[import-untyped]
 
-    from penstock.pipelines.release import release
     from penstock.pipelines.task_settings import on_cluster
 
-    made = on_cluster(release, project.cluster)
+    made = on_cluster(pipeline, project.cluster, claims=claims)
     spec, platform = MessageToDict(made.pipeline_spec), MessageToDict(made.platform_spec)
     parameters = spec["root"]["inputDefinitions"]["parameters"]
-    for name, value in for_file(project).items():
+    for name, value in values.items():
         parameters[name]["defaultValue"] = value
     compact(spec, platform)
     return [spec, platform] if platform else [spec]
 
 
 def _manifests(
-    project: Project, spec: dict[str, Any], platform: dict[str, Any] | None = None
+    name: str, spec: dict[str, Any], platform: dict[str, Any] | None = None
 ) -> list[dict[str, Any]]:
     """Return the resources of Kubernetes that hold a compiled pipeline."""
     documents = [spec, platform] if platform else [spec]
-    version = _version_name(project, documents)
+    version = _version_name(name, documents)
     described = {"description": spec["pipelineInfo"]["description"]}
     return [
-        _resource("Pipeline", project.name, {"displayName": project.name, **described}),
+        _resource("Pipeline", name, {"displayName": name, **described}),
         _resource(
             "PipelineVersion",
             version,
             {
                 "displayName": version,  # by which `penstock schedule` finds it
-                "pipelineName": project.name,
+                "pipelineName": name,
                 "pipelineSpec": spec,
                 **({"platformSpec": platform} if platform else {}),
                 **described,

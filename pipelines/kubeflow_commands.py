@@ -67,14 +67,22 @@ def _add_submit(commands: _Commands) -> None:
 
 
 def _add_schedule(commands: _Commands) -> None:
-    schedule = commands.add_parser("schedule", help="run the release pipeline on a schedule")
+    schedule = commands.add_parser(
+        "schedule", help="run the release pipeline, or the monitor, on a schedule"
+    )
     actions = schedule.add_subparsers(title="actions", required=True, metavar="ACTION")
     create = actions.add_parser(
         "create", help="create or replace a schedule", description=_create.__doc__
     )
     add_submission_options(create)
     create.add_argument("--name", default="", help="the schedule's name (default: the project's)")
-    when = create.add_mutually_exclusive_group(required=True)
+    create.add_argument(
+        "--monitor",
+        action="store_true",
+        help="look at what serves (monitor.yaml) instead of releasing; every monitoring.every, "
+        "unless --cron or --every says otherwise",
+    )
+    when = create.add_mutually_exclusive_group()
     when.add_argument("--cron", default="", help="five fields as in crontab, or six with seconds")
     when.add_argument("--every", default="", metavar="TIME", help="a duration: 90m, 12h, 7d")
     create.add_argument("--start", default="", metavar="TIME", help="not before: 2026-12-01")
@@ -277,27 +285,34 @@ def _create(options: argparse.Namespace) -> int:
     """Run the project on a schedule in Kubeflow; a schedule of the same name is replaced."""
     from penstock.pipelines.kubeflow_client import connect
     from penstock.pipelines.schedule import Plan, Schedules, is_paused, trigger_words
-    from penstock.pipelines.submit import package
+    from penstock.pipelines.submit import monitor_package, package
     from penstock.pipelines.timing import cron, duration, timestamp
 
+    project = _project(options)
+    every = options.every
+    if options.monitor and not options.cron:
+        every = every or project.monitoring.every
     plan = Plan(
         cron=cron(options.cron) if options.cron else "",
-        every=duration(options.every) if options.every else 0,
+        every=duration(every) if every else 0,
         start=timestamp(options.start) if options.start else None,
         end=timestamp(options.end) if options.end else None,
         at_once=options.max_concurrency,
         catch_up=options.catch_up,
     )
     plan.check()
-    project = _project(options)
-    made = package(project, parameters=options.parameter)
+    if options.monitor and plan.at_once != 1:
+        raise UsageError("a service has one monitor at a time", where="--max-concurrency")
+    build = monitor_package if options.monitor else package
+    made = build(project, parameters=options.parameter)
     endpoint = _endpoint(options, namespace=project.cluster.namespace)
     if plan.cron and plan.cron != options.cron:
         print(f"Cron {options.cron!r} became {plan.cron!r}: Kubeflow expects seconds first.")
     client = connect(endpoint)
     _warn_of_account(project, client, endpoint)
     schedules = Schedules(client, endpoint)
-    change, made_run = schedules.create(project, made, plan, name=options.name or project.name)
+    name = options.name or made.name or project.name
+    change, made_run = schedules.create(project, made, plan, name=name)
     version = version_of(made_run)
     print(
         f"Schedule {made_run.display_name} {change}: {trigger_words(made_run)}, version {version}."

@@ -6,18 +6,20 @@ import argparse
 import contextlib
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from penstock.errors import ServiceError, UsageError
+from penstock.errors import LeaseLostError, ServiceError, UsageError
 from penstock.pipelines.located import Located, add_project_argument, add_settings, locate
 from penstock.pipelines.outcomes import MONITOR_CODES
 
 if TYPE_CHECKING:
+    from penstock.monitoring.cluster_monitor import ClusterMonitor
     from penstock.monitoring.look import Monitor
     from penstock.monitoring.spec import MonitoringSpec
-    from penstock.records.monitoring import Verdict
+    from penstock.records.monitoring import MonitorState, Verdict
 
 _RUNS = 20
 """Runs that are looked at for refusals in a row."""
@@ -39,10 +41,22 @@ def add_monitor_command(commands: argparse._SubParsersAction[argparse.ArgumentPa
     )
     command.add_argument("--once", action="store_true", help="look once and end")
     command.add_argument(
+        "--guard-only",
+        action="store_true",
+        help="guard the champion and look at nothing else: the guardian of a service on a cluster, "
+        "whose looks are runs of Kubeflow",
+    )
+    command.add_argument(
         "--metrics-port",
         type=int,
         metavar="PORT",
-        help="serve the figures to Prometheus there, on loopback; 0 takes a free port",
+        help="serve the figures to Prometheus there; 0 takes a free port",
+    )
+    command.add_argument(
+        "--metrics-host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="the address that it listens on (%(default)s)",
     )
     command.set_defaults(command=_monitor)
 
@@ -51,19 +65,29 @@ def _monitor(options: argparse.Namespace) -> int:
     """Watch what serves: look at what came, judge it, tell people, until it is interrupted."""
     found = locate(options.project, settings=options.settings)
     spec = _spec(found, every=options.every)
-    monitor = monitor_of(found, spec, file=options.project, settings=options.settings)
-    with monitor.held(), _metrics(monitor, options.metrics_port):
+    if found.project.deployment.router != "local":
+        on_cluster = cluster_monitor(found, spec)
+        monitor = on_cluster.guardian() if options.guard_only else on_cluster.monitor()
+        figures = on_cluster.figures()
+    else:
+        monitor = monitor_of(found, spec, file=options.project, settings=options.settings)
+        figures = partial(monitor.folder.glance, service=monitor.service)
+    with monitor.held(), _metrics(figures, spec, options):
+        if options.guard_only:
+            return _only_guard(monitor, found, spec, once=options.once)
         if options.once:
             return MONITOR_CODES[_look(monitor, found).kind]
         print(
-            f"Watching {monitor.service} every {spec.every}. Its page: {monitor.folder.page}. End "
-            "it with Ctrl-C.",
+            f"Watching {monitor.service} every {spec.every}. Its page: {_page(monitor)}. End it "
+            "with Ctrl-C.",
             flush=True,
         )
         while True:
             began = time.monotonic()
             try:
                 _look(monitor, found)
+            except LeaseLostError:
+                raise
             except ServiceError as error:
                 # A full disk or a lost share may be well again at the next look.
                 print(f"penstock: {error}", file=sys.stderr, flush=True)
@@ -72,29 +96,61 @@ def _monitor(options: argparse.Namespace) -> int:
 
 def _between(monitor: Monitor, found: Located, spec: MonitoringSpec, *, until: float) -> None:
     """Let the guardian look, and go on with what was begun, until the next look is due."""
-    from penstock.pipelines.index import refresh_index
-
-    watched = spec.guardian.mode != "never" or spec.retrain == "automatic"
+    guarded = spec.guardian.mode != "never" and monitor.guardian is not None
+    watched = guarded or spec.retrain == "automatic"
     while (left := until - time.monotonic()) > 0:
         time.sleep(min(left, spec.guardian.seconds) if watched else left)
-        if not watched or time.monotonic() >= until:
-            continue
-        try:
-            said = [f"Guardian: {line}" for line in monitor.guard()]
-            said += [f"Action: {line}" for line in monitor.go_on()]
-        except ServiceError as error:
-            print(f"penstock: {error}", file=sys.stderr, flush=True)
-            continue
-        for line in said:
-            print(f"  {line}", flush=True)
-        if said:
-            refresh_index(found)
+        if watched and time.monotonic() < until:
+            _guard_once(monitor, found)
+
+
+def _guard_once(monitor: Monitor, found: Located) -> None:
+    try:
+        said = [f"Guardian: {line}" for line in monitor.guard()]
+        said += [f"Action: {line}" for line in monitor.go_on()]
+    except LeaseLostError:
+        raise
+    except ServiceError as error:
+        print(f"penstock: {error}", file=sys.stderr, flush=True)
+        return
+    for line in said:
+        print(f"  {line}", flush=True)
+    if said:
+        _refresh(found)
+
+
+def _only_guard(monitor: Monitor, found: Located, spec: MonitoringSpec, *, once: bool) -> int:
+    if not once:
+        print(
+            f"Guarding {monitor.service} every {spec.guardian.every}. End it with Ctrl-C.",
+            flush=True,
+        )
+    while True:
+        began = time.monotonic()
+        _guard_once(monitor, found)
+        if once:
+            return 0
+        time.sleep(max(0.0, began + spec.guardian.seconds - time.monotonic()))
+
+
+def _page(monitor: Monitor) -> str:
+    from penstock.monitoring.state import MonitorFolder
+
+    folder = monitor.folder
+    return str(folder.page) if isinstance(folder, MonitorFolder) else folder.link
+
+
+def _refresh(found: Located) -> None:
+    """Bring the project's page up to date, where the service is of this machine."""
+    from penstock.pipelines.index import refresh_index
+
+    if found.project.deployment.router == "local":
+        refresh_index(found)
 
 
 def _look(monitor: Monitor, found: Located) -> Verdict:
     from penstock.monitoring.page import console_lines
     from penstock.monitoring.words import under_way
-    from penstock.pipelines.index import refresh_index
 
     verdict, notes = monitor.look()
     print(f"{verdict.time.astimezone():%Y-%m-%d %H:%M:%S}  look {verdict.number}")
@@ -104,8 +160,8 @@ def _look(monitor: Monitor, found: Located) -> Verdict:
     intervention = monitor.folder.glance(service=monitor.service).intervention
     if intervention is not None:
         print(f"  Under way: {under_way(intervention)}")
-    print(f"  Page: {monitor.folder.page}", flush=True)
-    refresh_index(found)
+    print(f"  Page: {_page(monitor)}", flush=True)
+    _refresh(found)
     return verdict
 
 
@@ -146,13 +202,6 @@ def monitor_of(
     from penstock.rollout.target import Target, target_of
 
     project = found.project
-    if project.deployment.router != "local":
-        raise UsageError(
-            "this command watches a service of this machine, and deployment.router is "
-            f"{project.deployment.router}",
-            where="deployment.router",
-            remedy="On a cluster Prometheus has the server's own figures: docs/serving.md.",
-        )
 
     def target() -> Target:
         return target_of(
@@ -192,6 +241,26 @@ def monitor_of(
     )
 
 
+def cluster_monitor(found: Located, spec: MonitoringSpec) -> ClusterMonitor:
+    """Return what watches a service of a project on a cluster.
+
+    Args:
+        found: The project.
+        spec: Its section `monitoring`, as it holds for this time.
+    """
+    from penstock.monitoring.cluster_monitor import ClusterMonitor
+
+    project = found.project
+    return ClusterMonitor(
+        service=project.name,
+        deployment=project.deployment,
+        spec=spec,
+        notify=project.notify,
+        tracking_uri=found.registry,
+        beside=found.folder,
+    )
+
+
 def _refused(found: Located) -> int:
     """Return how many runs in a row were refused or rolled back, up to the newest."""
     from penstock.pipelines.outputs import past_runs
@@ -206,7 +275,10 @@ def _refused(found: Located) -> int:
 
 
 @contextlib.contextmanager
-def _metrics(monitor: Monitor, port: int | None) -> Iterator[None]:
+def _metrics(
+    read: Callable[[], MonitorState], spec: MonitoringSpec, options: argparse.Namespace
+) -> Iterator[None]:
+    port, host = options.metrics_port, options.metrics_host
     if port is None:
         yield
         return
@@ -214,18 +286,12 @@ def _metrics(monitor: Monitor, port: int | None) -> Iterator[None]:
 
     with contextlib.ExitStack() as stack:
         try:
-            bound = stack.enter_context(
-                served(
-                    port,
-                    read=lambda: monitor.folder.glance(service=monitor.service),
-                    spec=monitor.spec,
-                )
-            )
+            bound = stack.enter_context(served(port, read=read, spec=spec, host=host))
         except OSError as error:
             raise UsageError(
                 f"port {port} cannot be taken: {error.strerror}",
                 where="--metrics-port",
                 remedy="Name another, or 0 for a free one.",
             ) from error
-        print(f"Figures for Prometheus: http://127.0.0.1:{bound}/metrics", flush=True)
+        print(f"Figures for Prometheus: http://{host}:{bound}/metrics", flush=True)
         yield

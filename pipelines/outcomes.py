@@ -11,6 +11,13 @@ EXIT_CODES: dict[Outcome, int] = {"released": 0, "failed": 1, "refused": 3, "rol
 MONITOR_CODES = {"healthy": 0, "watch": 0, "drifted": 5, "degraded": 5, "blind": 6}
 """Exit codes of one look of the monitor, by its verdict."""
 
+ALARMS = {
+    "drifted": ("Drifted", "The data have drifted"),
+    "degraded": ("Degraded", "The model or its service is worse than it was"),
+    "blind": ("Blind", "Something that is to be watched cannot be seen"),
+}
+"""Title and sentence of the task that ends a look as failed, by its verdict."""
+
 USAGE = 2
 """Exit code: the command was given an argument that it cannot use."""
 

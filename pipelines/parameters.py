@@ -82,6 +82,17 @@ def for_file(project: Project) -> dict[str, Any]:
     }
 
 
+def for_monitor(project: Project) -> dict[str, Any]:
+    """Return the parameters of the monitor's pipeline to compile in as defaults."""
+    values = project.model_dump(mode="json", exclude_defaults=True)
+    sections = ("deployment", "monitoring", "notify")
+    return {
+        "name": project.name,
+        "tracking_uri": "" if _is_absolute_path(project.tracking_uri) else project.tracking_uri,
+        **{section: values.get(section, {}) for section in sections},
+    }
+
+
 def given(texts: Iterable[str], *, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters given as `name=value`, each with the type of the pipeline's input.
 

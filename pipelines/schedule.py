@@ -214,8 +214,8 @@ class Schedules:
 
     def _version(self, project: Project, made: Package) -> Any:
         """Return the pipeline version of this content, uploaded if it is not there yet."""
-        pipeline = self._pipeline(project.name)
-        name = version_name(project, made.text)
+        pipeline = self._pipeline(made.name or project.name)
+        name = version_name(made.name or project.name, made.text)
         for attempt in range(2):
             found = _pages(
                 lambda token: self._client.list_pipeline_versions(

@@ -39,7 +39,12 @@ STEPS: Mapping[str, tuple[str, ...]] = {
     "notify": ("notify",),
     "deployment": ("deploy",),
 }
-"""The steps that read a section's references."""
+"""The steps of a release that read a section's references."""
+
+WATCHING: Mapping[str, tuple[str, ...]] = dict.fromkeys(
+    ("tracking_uri", "notify", "deployment"), ("monitor",)
+)
+"""The same of the monitor's pipeline."""
 
 
 @dataclass(frozen=True)
@@ -192,18 +197,21 @@ def resolve_all(project: Project) -> None:
             learn(resolve(text, where=field), whole=field in WEBHOOKS)
 
 
-def with_secrets(project: Project) -> ClusterSpec:
+def with_secrets(
+    project: Project, *, steps_of: Mapping[str, tuple[str, ...]] = STEPS
+) -> ClusterSpec:
     """Return the cluster's settings with the Secrets that `${secret:NAME/KEY}` refers to.
 
     Args:
         project: The project. Each step gets the keys of the fields that it reads, and no others.
+        steps_of: The steps of the pipeline that read a section's references.
 
     Raises:
         InputError: If two references would fill the same variable.
     """
     given: dict[tuple[str, tuple[str, ...]], dict[str, str]] = {}
     filled: dict[str, Reference] = {}
-    for field, reference in _references(project):
+    for field, reference in _references(project, steps_of=steps_of):
         if reference.kind != "secret":
             continue
         variable = reference.variable
@@ -214,7 +222,7 @@ def with_secrets(project: Project) -> ClusterSpec:
                 remedy="Name a Secret or a key otherwise, or use cluster.secrets and ${env:NAME}.",
             )
         name, key = reference.secret
-        steps = STEPS[field.partition(".")[0]]
+        steps = steps_of[field.partition(".")[0]]
         given.setdefault((name, steps), {})[key] = variable
     added = tuple(
         SecretSpec(name=name, environment=keys, steps=steps)
@@ -223,7 +231,7 @@ def with_secrets(project: Project) -> ClusterSpec:
     return project.cluster.model_copy(update={"secrets": (*project.cluster.secrets, *added)})
 
 
-def unsupplied(project: Project) -> list[str]:
+def unsupplied(project: Project, *, steps_of: Mapping[str, tuple[str, ...]] = STEPS) -> list[str]:
     """Return what a compiled project refers to and nothing in its `cluster` section supplies."""
     cluster = project.cluster
     supplied = {*cluster.environment}
@@ -231,7 +239,7 @@ def unsupplied(project: Project) -> list[str]:
         supplied |= set(secret.environment.values())
     mounts = tuple(f"{s.mount_path.rstrip('/')}/" for s in cluster.secrets if s.mount_path)
     missing = []
-    for field, reference in _references(project):
+    for field, reference in _references(project, steps_of=steps_of):
         if reference.kind == "env" and reference.name not in supplied:
             missing.append(f"{field}: nothing in cluster.secrets sets {reference.name}")
         if reference.kind == "file" and not (mounts and reference.name.startswith(mounts)):
@@ -239,8 +247,11 @@ def unsupplied(project: Project) -> list[str]:
     return missing
 
 
-def _references(project: Project) -> Iterator[tuple[str, Reference]]:
+def _references(
+    project: Project, *, steps_of: Mapping[str, tuple[str, ...]] = STEPS
+) -> Iterator[tuple[str, Reference]]:
     for field, text in texts(project):
-        if field in READ_IN and field not in MONITOR_ONLY:
+        read = field in READ_IN and field.partition(".")[0] in steps_of
+        if read and (steps_of is WATCHING or field not in MONITOR_ONLY):
             for reference in references(text):
                 yield field, reference

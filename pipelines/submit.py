@@ -20,7 +20,7 @@ from typing import Any
 import yaml
 
 from penstock.errors import PenstockError, ServiceError, UsageError
-from penstock.pipelines.compile import compile_release
+from penstock.pipelines.compile import compile_monitor, compile_release, monitor_name
 from penstock.pipelines.kubeflow_client import Endpoint, readable_errors
 from penstock.pipelines.parameters import given, starter, stays_here
 from penstock.pipelines.secret_fields import refuse_clear
@@ -33,11 +33,12 @@ _REFUSALS = (400, 403)
 
 @dataclass(frozen=True)
 class Package:
-    """A compiled pipeline and what it is to be run with."""
+    """A compiled pipeline and what it is to be run with; `name` where it is not the project's."""
 
     text: str
     spec: dict[str, Any]
     arguments: dict[str, Any]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,17 +72,45 @@ def package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
     changed = given(parameters, inputs=inputs)
     refuse_clear(changed, where="--parameter")
     arguments = {"requested_by": starter(), **changed}
-    for name, value, meaning in (
-        ("uri", project.source.uri, "the table"),
-        ("tracking_uri", project.tracking_uri, "the MLflow store"),
-    ):
-        if value and name not in arguments and stays_here(value):
-            raise UsageError(
-                f"{meaning}, {value}, is on this machine, where no step of the cluster can read it",
-                where=project.name,
-                remedy=f"Give an address that the cluster reaches: --parameter {name}=...",
-            )
+    _require_there(project, "uri", project.source.uri, "the table", arguments)
+    _require_there(project, "tracking_uri", project.tracking_uri, "the MLflow store", arguments)
     return Package(text=text, spec=spec, arguments=arguments)
+
+
+def monitor_package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
+    """Compile the monitor of a project, for a schedule.
+
+    Args:
+        project: The project.
+        parameters: `name=value`, instead of the values that the project gives.
+
+    Raises:
+        InputError: If the project cannot be watched there, or it or a parameter holds a secret in
+            clear.
+        UsageError: If a parameter is not one of the pipeline's, or the tracking store is on this
+            machine and no parameter names another.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        compiled = Path(scratch) / "monitor.yaml"
+        compile_monitor(project, output=compiled)
+        text = compiled.read_text(encoding="utf-8")
+    spec = next(yaml.safe_load_all(text))
+    arguments = given(parameters, inputs=spec["root"]["inputDefinitions"]["parameters"])
+    refuse_clear(arguments, where="--parameter")
+    _require_there(project, "tracking_uri", project.tracking_uri, "the MLflow store", arguments)
+    return Package(text=text, spec=spec, arguments=arguments, name=monitor_name(project))
+
+
+def _require_there(
+    project: Project, name: str, value: str, meaning: str, arguments: dict[str, Any]
+) -> None:
+    """Return if an address is one that a cluster reaches, or another is given in its place."""
+    if value and name not in arguments and stays_here(value):
+        raise UsageError(
+            f"{meaning}, {value}, is on this machine, where no step of the cluster can read it",
+            where=project.name,
+            remedy=f"Give an address that the cluster reaches: --parameter {name}=...",
+        )
 
 
 def submit(

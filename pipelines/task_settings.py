@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import copy
 import functools
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from kfp import dsl
 
 from penstock.cluster.settings import ClusterSpec, ResourcesSpec, SecretSpec
+from penstock.monitoring.claims import MOUNT
 
 
 def sized(
@@ -65,18 +67,21 @@ def renamed(component: Any, name: str) -> Any:
     return type(component)(component_spec=spec, python_func=component.python_func)
 
 
-def on_cluster(pipeline: Any, cluster: ClusterSpec) -> Any:
+def on_cluster(
+    pipeline: Any, cluster: ClusterSpec, *, claims: Mapping[str, Collection[str]] = {}
+) -> Any:
     """Return the pipeline with the settings on each of its tasks, or itself if there are none.
 
     Args:
         pipeline: A function decorated with `dsl.pipeline`; it is not changed.
         cluster: The settings. Service account, experiment and namespace are a run's own and are
             not compiled in.
+        claims: Volume claims that tasks mount, by the task's name.
     """
     compiled = cluster.model_copy(
         update=dict.fromkeys(("service_account", "experiment", "namespace"), "")
     )
-    if compiled == ClusterSpec():
+    if compiled == ClusterSpec() and not any(claims.values()):
         return pipeline
     from kfp.dsl.pipeline_context import Pipeline
 
@@ -86,6 +91,8 @@ def on_cluster(pipeline: Any, cluster: ClusterSpec) -> Any:
         pipeline.pipeline_func(*arguments)
         for name, task in Pipeline.get_default_pipeline().tasks.items():
             _place(task, name=name, cluster=compiled)
+            for claim in claims.get(name, ()):
+                _mount(task, claim)
 
     spec = pipeline.component_spec
     return dsl.pipeline(placed, name=spec.name, description=spec.description)
@@ -139,3 +146,9 @@ def _give(task: dsl.PipelineTask, secret: SecretSpec) -> None:
         kubernetes.use_secret_as_volume(
             task, secret.name, secret.mount_path, optional=secret.optional
         )
+
+
+def _mount(task: dsl.PipelineTask, claim: str) -> None:
+    from kfp import kubernetes
+
+    kubernetes.mount_pvc(task, pvc_name=claim, mount_path=str(MOUNT / claim))

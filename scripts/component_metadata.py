@@ -27,7 +27,7 @@ _CATEGORIES = {
     "data_processing": ("ingest", "ingest_artifact", "validate", "split", "engineer_features"),
     "training": ("train",),
     "evaluation": ("fetch_version", "evaluate", "probe_serving", "decide", "explain"),
-    "deployment": ("register", "approve", "deploy", "fail", "notify"),
+    "deployment": ("register", "approve", "deploy", "monitor", "fail", "notify"),
 }
 """Categories of their repository."""
 
@@ -63,7 +63,7 @@ def metadata(name: str) -> str:
     services = []
     if "tracking_uri" in arguments:
         services.append(("MLflow", _lower_bound("mlflow")))
-    if name == "deploy":
+    if name in ("deploy", "monitor"):
         services.append(("KServe", f">={_manifest_version('KSERVE')}"))
     category = next((c for c, names in _CATEGORIES.items() if name in names), "data_processing")
     lines = [

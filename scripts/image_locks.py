@@ -26,7 +26,14 @@ ROOT = Path(__file__).resolve().parent.parent
 LOCK = ROOT / "requirements.lock"
 LOCKS = ROOT / "images" / "locks"
 LEFT_OUT = ROOT / "images" / "left-out.toml"
-IMAGES = {"data": True, "train": True, "deploy": True, "serving": False, "mlflow": False}
+IMAGES = {
+    "data": True,
+    "train": True,
+    "deploy": True,
+    "serving": False,
+    "monitor": True,
+    "mlflow": False,
+}
 """The images, and whether components run in them."""
 
 # What executes a component is kfp alone: its dependencies are for compiling and submitting, and

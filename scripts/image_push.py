@@ -16,7 +16,7 @@ from penstock.common import files
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGESTS = ROOT / "images" / "digests.json"
-IMAGES = ("data", "train", "deploy", "serving", "mlflow")
+IMAGES = ("data", "train", "deploy", "serving", "monitor", "mlflow")
 
 
 def main() -> int:

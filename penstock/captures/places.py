@@ -26,6 +26,10 @@ class Place(Protocol):
         """Return the names of the files in each folder, by its path below the root (`.`: it)."""
         ...
 
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in one folder, sorted; none where there is no folder."""
+        ...
+
     def read(self, folder: str, name: str) -> bytes:
         """Return a file.
 
@@ -58,6 +62,12 @@ class LocalPlace:
                 below.clear()
             found[relative.as_posix()] = sorted(names)
         return found
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in one folder."""
+        with contextlib.suppress(FileNotFoundError), os.scandir(self.root / folder) as found:
+            return sorted(entry.name for entry in found if entry.is_file())
+        return []
 
     def path(self, folder: str, name: str) -> Path:
         """Return the path of a file."""
@@ -109,6 +119,18 @@ class RemotePlace:
             folder, _, name = path.removeprefix(base).rpartition("/")
             found.setdefault(folder or ".", []).append(name)
         return found
+
+    def names(self, folder: str) -> list[str]:
+        """Return the names of the files in one folder."""
+        address = self._address(folder, "").rstrip("/")
+        with store_errors(self.shown):
+            # What others wrote since the last look is there too.
+            self.system.invalidate_cache(address)
+            try:
+                found = self.system.ls(address, detail=True)
+            except FileNotFoundError:
+                return []
+        return sorted(one["name"].rpartition("/")[2] for one in found if one["type"] == "file")
 
     def read(self, folder: str, name: str) -> bytes:
         """Return a file."""

@@ -26,6 +26,9 @@ StepName = Literal[
 ]
 """A step's name in Kubeflow; in the order in which a release takes them, then a recall's own."""
 
+TaskName = Literal[StepName, "monitor"]
+"""The same with the step of the monitor's pipeline."""
+
 ObjectName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)
 ]
@@ -47,7 +50,7 @@ class SecretSpec(Spec):
         pattern=r"^(/.+)?$",
         description="The folder its keys appear in as files; empty mounts nothing",
     )
-    steps: tuple[StepName, ...] = Field(
+    steps: tuple[TaskName, ...] = Field(
         default=(), description="The only steps that get it; none named means all"
     )
     optional: bool = Field(
@@ -135,7 +138,7 @@ class ClusterSpec(Spec):
     tolerations: tuple[TolerationSpec, ...] = Field(
         default=(), description="Taints that the steps put up with"
     )
-    resources: dict[StepName, ResourcesSpec] = Field(
+    resources: dict[TaskName, ResourcesSpec] = Field(
         default_factory=dict, description="What a step requests of its node, by step"
     )
     secrets: tuple[SecretSpec, ...] = Field(

@@ -19,8 +19,8 @@ _REMEDIES = {
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Run a block that writes `path`; what the system refuses is a `ServiceError` with a remedy.
+def writing(path: Path | str) -> Iterator[None]:
+    """Run a block that writes a file or an address; what the system refuses is a `ServiceError`.
 
     Raises:
         ServiceError: If it cannot be written.

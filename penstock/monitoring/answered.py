@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
+import re
+import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.common.disk import writing
+from penstock.errors import ServiceError
+from penstock.monitoring.storage import Storage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -27,6 +30,8 @@ Keys = NDArray[np.uint64]
 _AT_ONCE = 1024
 """Rows of a request that are looked for at once, until so many in a row are not there."""
 
+_FOLDER = "answered"
+_KEPT = re.compile(r"[0-9]+-[0-9]+\.npz")
 _NOTED = ".labelled"
 """Ending of the files that say of which rows labels have come, a bit for each."""
 
@@ -62,11 +67,11 @@ class Answered:
     """The folder `answered` of a monitor: a file for each look.
 
     Args:
-        folder: The folder; made when something is kept.
+        storage: The monitor's files.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
 
     def keep(
         self,
@@ -91,14 +96,13 @@ class Answered:
         """
         if not len(keys):
             return
-        path = self._folder / f"{number:08d}-{len(keys)}.npz"
+        name = f"{number:08d}-{len(keys)}.npz"
         codes = np.empty((len(keys), 0), dtype=np.int64) if codes is None else codes
         small = codes.astype(np.min_scalar_type(-int(codes.max(initial=0)) - 1))
-        with writing(path):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for old in self._folder.glob(f"{number:08d}-*"):
-                old.unlink()
-        self._write(path, _Kept(keys, scores, times, small))
+        for old in self._storage.names(_FOLDER):
+            if old.startswith(f"{number:08d}-") and old != name:
+                self._storage.remove(_FOLDER, old)
+        self._write(name, _Kept(keys, scores, times, small))
 
     def join(self, keys: Keys, *, groups: int = 0) -> Joined:
         """Return the labels whose rows are kept, and note that these have come.
@@ -115,10 +119,10 @@ class Answered:
         left = np.arange(len(keys))
         places: list[NDArray[np.intp]] = []
         found: list[_Kept] = []
-        for path in self._paths():
+        for name in self._names() if len(left) else ():
             if not len(left):
                 break
-            kept = self._read(path)
+            kept = self._read(name)
             if not len(kept.keys):
                 continue
             order = np.argsort(kept.keys, kind="stable")
@@ -128,7 +132,7 @@ class Answered:
             if not hit.any():
                 continue
             rows = order[at[hit]]
-            self._note(path, rows, count=len(kept.keys))
+            self._note(name, rows, count=len(kept.keys))
             places.append(left[hit])
             found.append(_rows_of(kept, rows, groups=groups))
             left = left[~hit]
@@ -147,7 +151,7 @@ class Answered:
     @property
     def rows(self) -> int:
         """How many rows are kept."""
-        return sum(int(path.stem.partition("-")[2]) for path in self._paths())
+        return sum(_count_of(name) for name in self._names())
 
     def labelled(self, *, since: float, until: float) -> tuple[int, int, float | None]:
         """Return rows that were answered in a time, how many have labels, and the oldest row.
@@ -157,15 +161,15 @@ class Answered:
             until: Seconds since 1970; rows of that moment are left out.
         """
         rows, known, oldest = 0, 0, None
-        for path in self._paths():
-            kept = self._read(path)
+        for name in self._names():
+            kept = self._read(name)
             if not len(kept.keys):
                 continue
             first = float(kept.times.min())
             oldest = first if oldest is None else min(oldest, first)
             due = (kept.times >= since) & (kept.times < until) & (kept.keys != 0)
             rows += int(due.sum())
-            known += int((due & self._noted(path, count=len(kept.keys))).sum())
+            known += int((due & self._noted(name, count=len(kept.keys))).sum())
         return rows, known, oldest
 
     def erase(self, keys: Keys) -> int:
@@ -175,15 +179,15 @@ class Answered:
             ServiceError: If they cannot be written.
         """
         erased = 0
-        for path in self._paths():
-            kept = self._read(path)
+        for name in self._names():
+            kept = self._read(name)
             gone = np.isin(kept.keys, keys) & (kept.keys != 0)
             if not gone.any():
                 continue
             erased += int(gone.sum())
             blank = gone[:, None] if kept.scores.ndim > 1 else gone
             self._write(
-                path,
+                name,
                 _Kept(
                     np.where(gone, np.uint64(0), kept.keys),
                     np.where(blank, np.nan, kept.scores),
@@ -209,34 +213,33 @@ class Answered:
 
     def forget(self) -> None:
         """Delete all: they are another version's."""
-        for path in self._paths():
-            self._delete(path)
+        self._remove(self._names())
 
     def prune(self, *, rows: int) -> None:
         """Delete the oldest looks beyond a number of rows."""
-        kept = 0
-        for path in reversed(self._paths()):
-            kept += int(path.stem.partition("-")[2])
+        kept, gone = 0, []
+        for name in reversed(self._names()):
+            kept += _count_of(name)
             if kept > rows:
-                self._delete(path)
+                gone.append(name)
+        self._remove(gone)
 
-    def _delete(self, path: Path) -> None:
-        for each in (path, path.with_suffix(_NOTED)):
-            with contextlib.suppress(OSError):
-                each.unlink()
+    def _remove(self, names: Iterable[str]) -> None:
+        for name in names:
+            for each in (name, _noted_beside(name)):
+                # What stays is deleted the next time.
+                with contextlib.suppress(ServiceError):
+                    self._storage.remove(_FOLDER, each)
 
-    def _write(self, path: Path, kept: _Kept) -> None:
-        beside = path.with_suffix(".part")
-        with writing(path):
-            with beside.open("wb") as stream:
-                np.savez(
-                    stream, keys=kept.keys, scores=kept.scores, times=kept.times, codes=kept.codes
-                )
-            beside.replace(path)
+    def _write(self, name: str, kept: _Kept) -> None:
+        held = io.BytesIO()
+        np.savez(held, keys=kept.keys, scores=kept.scores, times=kept.times, codes=kept.codes)
+        self._storage.write(_FOLDER, name, held.getvalue())
 
-    def _read(self, path: Path) -> _Kept:
+    def _read(self, name: str) -> _Kept:
         """Return the rows of a look; none where its file cannot be read."""
-        with contextlib.suppress(OSError, ValueError, KeyError), np.load(path) as kept:
+        with contextlib.suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            kept = np.load(io.BytesIO(self._storage.read(_FOLDER, name)))
             keys = kept["keys"]
             # An earlier release kept no groups.
             codes = kept["codes"] if "codes" in kept else np.empty((len(keys), 0), dtype=np.int64)
@@ -244,23 +247,29 @@ class Answered:
         empty = np.empty(0)
         return _Kept(np.empty(0, dtype=np.uint64), empty, empty, np.empty((0, 0), dtype=np.int64))
 
-    def _noted(self, path: Path, *, count: int) -> NDArray[np.bool_]:
+    def _noted(self, name: str, *, count: int) -> NDArray[np.bool_]:
         """Return of which rows of a look the labels have come."""
         with contextlib.suppress(OSError, ValueError):
-            bits = np.fromfile(path.with_suffix(_NOTED), np.uint8)
+            bits = np.frombuffer(self._storage.read(_FOLDER, _noted_beside(name)), np.uint8)
             return np.unpackbits(bits, count=count).astype(bool)
         return np.zeros(count, dtype=bool)
 
-    def _note(self, path: Path, rows: NDArray[np.intp], *, count: int) -> None:
-        noted = self._noted(path, count=count)
+    def _note(self, name: str, rows: NDArray[np.intp], *, count: int) -> None:
+        noted = self._noted(name, count=count)
         noted[rows] = True
-        beside = path.with_suffix(".labelled.part")
-        with writing(path):
-            beside.write_bytes(np.packbits(noted).tobytes())
-            beside.replace(path.with_suffix(_NOTED))
+        self._storage.write(_FOLDER, _noted_beside(name), np.packbits(noted).tobytes())
 
-    def _paths(self) -> list[Path]:
-        return sorted(self._folder.glob("[0-9]*-[0-9]*.npz"))
+    def _names(self) -> list[str]:
+        return [name for name in self._storage.names(_FOLDER) if _KEPT.fullmatch(name)]
+
+
+def _count_of(name: str) -> int:
+    """Return how many rows a look kept, which its file's name says."""
+    return int(name.partition("-")[2].removesuffix(".npz"))
+
+
+def _noted_beside(name: str) -> str:
+    return name.removesuffix(".npz") + _NOTED
 
 
 def _rows_of(kept: _Kept, rows: NDArray[np.intp], *, groups: int) -> _Kept:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from penstock.errors import PenstockError
+from penstock.captures.places import LocalPlace
+from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
+from penstock.monitoring.storage import Storage
 from penstock.records.base import Record
 from penstock.records.explanation import Explanation
 from penstock.records.model import FILE_NAME as MODEL
@@ -20,6 +22,7 @@ from penstock.records.rollout import ArmSummary, HistogramBuckets
 
 if TYPE_CHECKING:
     from penstock.rollout.backends.local.state import LocalState, ServiceFolder
+    from penstock.rollout.state import Arm
 
 R = TypeVar("R", bound=Record)
 
@@ -41,6 +44,7 @@ class Watched:
         counted: The proxy's own counters, as they stand.
         folder: Of its model.
         missing: What cannot be watched, and why, one sentence each.
+        unwatched: What is not watched because nobody has said where to read it.
         problem: Why nothing can be watched at all; empty: something can.
     """
 
@@ -53,6 +57,7 @@ class Watched:
     counted: dict[str, Any] | None = None
     folder: Path | None = None
     missing: tuple[str, ...] = ()
+    unwatched: tuple[str, ...] = ()
     problem: str = ""
 
 
@@ -95,7 +100,12 @@ def watched_here(
         captures=captures or str(folder.captures(arm.version)),
         model=model,
         reference=reference,
-        known=_known(home, arm.version, arm.model, known_of, missing if require else []),
+        known=known_version(
+            Storage(LocalPlace(home / "monitor"), where=str(home / "monitor")),
+            arm,
+            known_of,
+            missing=missing if require else [],
+        ),
         counted=_counters(folder, state, arm.version),
         folder=place,
         missing=tuple(missing),
@@ -216,19 +226,26 @@ def _read(kind: type[R], path: Path, what: str, missing: list[str]) -> R | None:
         return None
 
 
-def _known(
-    home: Path,
-    version: int,
-    model: str,
+def known_version(
+    storage: Storage,
+    arm: Arm,
     known_of: Callable[[int], Known | None],
+    *,
     missing: list[str],
 ) -> Known | None:
-    """Return what is known of a version: once it was fetched, from beside the monitor's state."""
-    kept = home / "monitor" / f"known-{version}.json"
+    """Return what is known of a version: once it was fetched, from beside the monitor's state.
+
+    Args:
+        storage: The monitor's files.
+        arm: The version, as it serves.
+        known_of: Returns what the registry keeps of it; None: nothing.
+        missing: Gets a sentence where it is not known.
+    """
+    version, name = arm.version, f"known-{arm.version}.json"
     found = None
-    with contextlib.suppress(PenstockError):
-        found = Known.read(kept)
-        found = found if found.model == model else None
+    with contextlib.suppress(OSError, UnicodeDecodeError, InputError, IntegrityError):
+        found = Known.loads(storage.read(".", name).decode(), where=name)
+        found = found if found.model == arm.model else None
     if found is not None and found.form >= _FORM:
         return found
     try:
@@ -249,6 +266,6 @@ def _known(
             "Penstock registered it. Its performance cannot be watched; release it again."
         )
         return None
-    with contextlib.suppress(OSError):
-        fetched.write(kept)
+    with contextlib.suppress(ServiceError):
+        storage.write(".", name, fetched.dumps().encode())
     return fetched

@@ -28,13 +28,20 @@ def exposition(state: MonitorState, *, spec: MonitoringSpec) -> str:
 
 
 @contextlib.contextmanager
-def served(port: int, *, read: Callable[[], MonitorState], spec: MonitoringSpec) -> Iterator[int]:
+def served(
+    port: int,
+    *,
+    read: Callable[[], MonitorState],
+    spec: MonitoringSpec,
+    host: str = LOOPBACK,
+) -> Iterator[int]:
     """Serve the figures on a port of this machine while the block runs; yield the port.
 
     Args:
-        port: On loopback; 0 takes a free one.
+        port: The port; 0 takes a free one.
         read: Returns the state as it stands.
         spec: How the service is watched.
+        host: The address that it listens on; anybody who reaches it can read the figures.
 
     Raises:
         OSError: If the port is in use.
@@ -43,7 +50,7 @@ def served(port: int, *, read: Callable[[], MonitorState], spec: MonitoringSpec)
 
     registry = CollectorRegistry()
     registry.register(_Collector(read, spec))
-    server, thread = start_http_server(port, addr=LOOPBACK, registry=registry)
+    server, thread = start_http_server(port, addr=host, registry=registry)
     try:
         yield int(server.server_port)
     finally:

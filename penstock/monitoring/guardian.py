@@ -35,6 +35,9 @@ ENOUGH: Mapping[GuardedSignal, int] = {"errors": 100, "latency": 200, "loss": 10
 _ERRORS = 2.5
 """Standard errors of what the previous champion showed that are allowed."""
 
+_COUNTED = ("epoch", "arm", "bins")
+"""What is kept of a reading."""
+
 _QUANTILE = 0.99
 _PART = 0.05
 """A signal that has this share of the evidence is named."""
@@ -52,11 +55,13 @@ def guard_of(
     edges: Sequence[float],
     spec: GuardianSpec,
     newest: str = "",
+    bins: str = "",
 ) -> Guard:
     """Return how a promoted version is held against the champion before it.
 
     What that one showed is what was counted of it while it was guarded itself, or during the
-    canary: whichever has more requests of users.
+    canary: whichever has more requests of users. Latency that was measured elsewhere, or in other
+    bins, is not compared.
 
     Args:
         promotion: The rollout that promoted it, over another version.
@@ -64,11 +69,17 @@ def guard_of(
         edges: Of the histogram of latency that is counted now, in seconds.
         spec: The section `monitoring.guardian`.
         newest: The service's newest rollout.
+        bins: Names the bins of a latency that is measured in the server; empty: at the proxy.
     """
     shown = total(each.stable for each in promotion.intervals)
     same = tuple(edges) == tuple(promotion.grids.latency)
-    if before is not None and before.version == promotion.stable and same:
-        shown = max(shown, before.seen, key=lambda arm: arm.requests - arm.replayed)
+    if bins:
+        # A canary measures at the client, but for one on users' requests alone.
+        same &= _live(promotion)
+    alike = (before.counted or {}).get("bins") == bins if before and bins else same
+    seen = before.seen if before is not None and before.version == promotion.stable else None
+    if seen is not None and alike and _users(seen) > _users(shown):
+        shown, same = seen, True
     limits, missing = [], []
     for found in _limits(shown, edges if same else (), spec):
         if isinstance(found, str):
@@ -86,6 +97,15 @@ def guard_of(
     )
 
 
+def _live(promotion: Rollout) -> bool:
+    traffic = promotion.plan.get("traffic")
+    return isinstance(traffic, dict) and traffic.get("source") == "live"
+
+
+def _users(arm: ArmSummary) -> int:
+    return arm.requests - arm.replayed
+
+
 def after_reading(
     guard: Guard,
     counted: Mapping[str, Any],
@@ -93,7 +113,7 @@ def after_reading(
     now: datetime,
     spec: GuardianSpec,
     canary: ArmSummary | None = None,
-    drifted: bool = False,
+    drifted: bool | None = False,
 ) -> Guard:
     """Return the guard after a reading of the counters; it has `harm` where that is shown.
 
@@ -103,13 +123,13 @@ def after_reading(
         now: The time of the reading.
         spec: The section `monitoring.guardian`.
         canary: What the version had answered before it was promoted; of the first reading.
-        drifted: Whether an alarm on the data stands. A loss that rises then is no reason to go
-            back by itself: the version before would meet the same data.
+        drifted: Whether an alarm on the data stands; None: that is not known. A loss that rises
+            then is no reason to go back by itself: the version before would meet the same data.
     """
     fresh = _since(counted, guard.counted, canary)
     guard = guard.model_copy(
         update={
-            "counted": {"epoch": counted["epoch"], "arm": counted["arm"]},
+            "counted": {name: counted[name] for name in _COUNTED if name in counted},
             "seen": guard.seen.plus(fresh),
         }
     )
@@ -119,7 +139,7 @@ def after_reading(
 
 
 def _weighed(
-    guard: Guard, fresh: ArmSummary, *, now: datetime, spec: GuardianSpec, drifted: bool
+    guard: Guard, fresh: ArmSummary, *, now: datetime, spec: GuardianSpec, drifted: bool | None
 ) -> Guard:
     import numpy as np
 
@@ -257,7 +277,7 @@ def _latency(shown: ArmSummary, edges: Sequence[float], spec: GuardianSpec) -> G
     if answers < ENOUGH["latency"]:
         return _too_few("Latency is", answers, "answers")
     if not edges:
-        return "Latency is not guarded: it was counted in other bins before."
+        return "Latency is not guarded: it was measured elsewhere, or in other bins, before."
     line = spec.latency_ratio * _upper_quantile(shown, edges, _QUANTILE)
     place = min(bisect_left(edges, line), len(edges) - 1) + 1
     slow = sum(count for bin_, count in shown.latency.items() if bin_ >= place)
@@ -299,17 +319,18 @@ def _too_few(what: str, count: int, of: str) -> str:
     return f"{what} not guarded: {count} {of} of the previous champion are too few to compare with."
 
 
-def _harm(guard: Guard, found: Sequence[SignalEvidence], *, now: datetime, drifted: bool) -> Harm:
+def _harm(
+    guard: Guard, found: Sequence[SignalEvidence], *, now: datetime, drifted: bool | None
+) -> Harm:
     limits = {limit.signal: limit for limit in guard.limits}
     whole = math.log(sum(math.exp(one.log_evidence) for one in found))
     guilty = [one for one in found if one.log_evidence >= whole + math.log(_PART)]
     names = tuple(name for one in guilty for name in limits if name == one.signal.name)
     reasons = [_sentence(limits[name], guard, one) for name, one in zip(names, guilty, strict=True)]
-    returns = not (drifted and names == ("loss",))
+    returns = drifted is False or names != ("loss",)
     if not returns:
-        reasons.append(
-            f"The data changed too, so version {guard.former} may do no better: a person decides."
-        )
+        data = "The data changed too" if drifted else "It is not known whether the data changed"
+        reasons.append(f"{data}, so version {guard.former} may do no better: a person decides.")
     return Harm(time=now, signals=names, reason=" ".join(reasons), returns=returns)
 
 

@@ -27,6 +27,10 @@ _LONGEST = timedelta(hours=6)
 """Between two attempts at a return that does not succeed."""
 
 
+def _drifted(state: MonitorState) -> bool:
+    return state.verdict is not None and state.verdict.drift is not None
+
+
 @dataclass(frozen=True)
 class Guardian:
     """Guards the champion of one service.
@@ -37,6 +41,7 @@ class Guardian:
         target: Returns where the service lives.
         read: Returns what was counted of what serves; None where that is not known now.
         tracking_uri: Returns the MLflow store.
+        drifted: Tells from the state whether an alarm on the data stands; None: not known.
     """
 
     spec: GuardianSpec
@@ -44,6 +49,7 @@ class Guardian:
     target: Callable[[], Target]
     read: Callable[[], Reading | None]
     tracking_uri: Callable[[], str]
+    drifted: Callable[[MonitorState], bool | None] = _drifted
 
     def step(
         self,
@@ -112,7 +118,7 @@ class Guardian:
             now=now,
             spec=self.spec,
             canary=canary,
-            drifted=state.verdict is not None and state.verdict.drift is not None,
+            drifted=self.drifted(state),
         )
 
     def _guard(
@@ -145,7 +151,11 @@ class Guardian:
                 edges=edges_of(reading.counted),
                 spec=self.spec,
                 newest=newest,
+                bins=reading.counted.get("bins", ""),
             )
+            if "bins" in reading.counted:
+                # Of users alone, which a canary on a cluster counts together with its own.
+                return guard, None
             return guard, total(each.candidate for each in last.intervals)
         guard = unguarded(version, since=now, newest=newest, why=why)
         known = last.identity if last is not None and last.candidate == version else ""

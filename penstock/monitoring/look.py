@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from penstock.common import files
-from penstock.common.disk import writing
 from penstock.monitoring import exporter
 from penstock.monitoring.actions import BEGUN, actions_of, done_in_words, notices_of
 from penstock.monitoring.answered import Answered
@@ -21,7 +19,7 @@ from penstock.monitoring.judge import judge
 from penstock.monitoring.observe import observe
 from penstock.monitoring.page import monitor_page
 from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.state import MonitorFolder, following
+from penstock.monitoring.state import MonitorStore, following
 from penstock.notification import Message, NotifySpec, deliver
 from penstock.records.monitoring import Looked, MonitorState, Notice, Verdict
 from penstock.reports.page import with_navigation
@@ -32,6 +30,10 @@ _SHOWN = 100
 
 def _now() -> datetime:
     return datetime.now(UTC)
+
+
+def _as_it_is(state: MonitorState) -> MonitorState:
+    return state
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,11 @@ class Monitor:
         guardian: Guards the champion; None: nothing does.
         interventions: Recalls and trains again; None: nothing does.
         now: The clock.
+        shown: Returns the state as people and Prometheus see it.
+        link: Where the page is, for messages; empty: in the folder.
     """
 
-    folder: MonitorFolder
+    folder: MonitorStore
     service: str
     spec: MonitoringSpec
     notify: NotifySpec
@@ -63,6 +67,8 @@ class Monitor:
     guardian: Guardian | None = None
     interventions: Interventions | None = None
     now: Callable[[], datetime] = _now
+    shown: Callable[[MonitorState], MonitorState] = _as_it_is
+    link: str = ""
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
@@ -93,7 +99,7 @@ class Monitor:
         done = (*done_in_words(actions), *([BEGUN] if begins else []))
         verdict = verdict.model_copy(update={"done": done})
         self.folder.keep(verdict)
-        notices = notices_of(verdict, actions, link=self.folder.page.resolve().as_uri())
+        notices = notices_of(verdict, actions, link=self._link)
         state = following(state, looked, verdict, actions=actions, notices=notices)
         if begins:
             state = state.model_copy(update={"intervention": begun(verdict)})
@@ -103,7 +109,7 @@ class Monitor:
         state, more = self._delivered(state)
         self._publish(state)
         self.folder.prune(keep=self.spec.history)
-        Answered(self.folder.answered).prune(rows=self.spec.performance.remember)
+        Answered(self.folder.storage).prune(rows=self.spec.performance.remember)
         return verdict, [*notes, *lost, *guarded, *went_on, *more]
 
     def guard(self) -> list[str]:
@@ -134,6 +140,10 @@ class Monitor:
             self._publish(state)
         return [*notes, *said, *lost]
 
+    @property
+    def _link(self) -> str:
+        return self.link or self.folder.link
+
     def _guarded(self, state: MonitorState) -> tuple[MonitorState, list[str]]:
         if self.guardian is None:
             return state, []
@@ -141,7 +151,7 @@ class Monitor:
             state,
             now=self.now(),
             write=self.folder.write,
-            link=self.folder.page.resolve().as_uri(),
+            link=self._link,
         )
 
     def _intervened(self, state: MonitorState) -> tuple[MonitorState, list[str]]:
@@ -151,7 +161,7 @@ class Monitor:
             state,
             now=self.now(),
             write=self.folder.write,
-            link=self.folder.page.resolve().as_uri(),
+            link=self._link,
         )
 
     def _looked(self, state: MonitorState) -> Looked:
@@ -163,7 +173,7 @@ class Monitor:
             self.watched(),
             state=state,
             spec=self.spec,
-            answered=Answered(self.folder.answered),
+            answered=Answered(self.folder.storage),
             now=self.now(),
             refused=self.refused(),
         )
@@ -192,6 +202,7 @@ class Monitor:
         Raises:
             ServiceError: If it cannot be written.
         """
+        state = self.shown(state)
         text = monitor_page(
             state,
             windows=self.folder.recent(Looked, most=_SHOWN),
@@ -200,9 +211,7 @@ class Monitor:
         )
         if self.index:
             text = with_navigation(text, links=[(self.service, self.index), ("Monitor", "")])
-        with writing(self.folder.page):
-            files.write_text(self.folder.page, text)
-            files.write_text(self.folder.metrics, exporter.exposition(state, spec=self.spec))
+        self.folder.publish(page=text, metrics=exporter.exposition(state, spec=self.spec))
 
 
 def _message(notice: Notice, state: MonitorState) -> Message:

@@ -49,6 +49,7 @@ def observe(
         number=state.number + 1,
         time=now,
         missing=watched.missing,
+        unwatched=watched.unwatched,
         problem=watched.problem,
         operations=figures_since(watched.counted, before.counted),
         refused=refused,

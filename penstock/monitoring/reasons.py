@@ -86,7 +86,7 @@ class Grounds:
                 f"{self.looked.rows:,} rows; what is watched lies within its tolerance, or there "
                 "is no evidence that it does not."
             )
-        return said
+        return [*said, *self.looked.unwatched]
 
     def advice(self) -> list[str]:
         """Return what a person should do."""

@@ -137,6 +137,12 @@ class MonitoringSpec(Spec):
         description="Where the captured rows are; empty: where the service on this machine writes "
         "them",
     )
+    state: str = Field(
+        default="",
+        description="Where the monitor of a service on a cluster keeps what it knows, below it in "
+        "SERVICE/monitor and SERVICE/guardian: s3://, gs://, abfs://, pvc://CLAIM/folder or a "
+        "folder; on this machine it is in .penstock/monitor",
+    )
     min_rows: int = Field(
         default=200,
         ge=1,

@@ -1,4 +1,4 @@
-"""What the monitor keeps: one folder, one process at a time, whole after any kill.
+"""What the monitor keeps: one folder, here or in a store, one process at a time, whole after kills.
 
     monitor/
       state.json          how far it came, the last verdict, messages to be delivered
@@ -17,17 +17,18 @@ twice; else from the cursor in the state, so none is missed.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
-import os
-import socket
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
+from penstock.captures.places import LocalPlace
 from penstock.common.disk import writing
-from penstock.errors import InputError, PenstockError, ServiceError
+from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
+from penstock.monitoring.holding import FileHold, Hold
+from penstock.monitoring.storage import Storage
 from penstock.records.base import Record
 from penstock.records.monitoring import (
     Action,
@@ -42,59 +43,41 @@ R = TypeVar("R", bound=Record)
 
 _KEPT = timedelta(days=31)
 _STATE = "state.json"
+PAGE = "index.html"
+METRICS = "metrics.prom"
+ANSWERED = "answered"
+"""Folder of the scores that wait for labels."""
+
+_KEPT_RECORD = re.compile(r"[0-9].*\.json")
+_LEFT = re.compile(r"\..*\.json\..*")
+"""What a killed write leaves."""
 
 
-class MonitorFolder:
-    """`<home>/monitor` of a project.
+class MonitorStore:
+    """What the monitor of one service keeps, wherever that lies.
 
     Args:
-        home: The project's home.
+        storage: Its files.
+        hold: The right to watch; None: this process only reads.
     """
 
-    def __init__(self, home: Path) -> None:
-        self.path = home / "monitor"
-        self.page = self.path / "index.html"
-        self.answered = self.path / "answered"
-        self.metrics = self.path / "metrics.prom"
-        self._state = self.path / _STATE
-        self._lock = self.path / "lock"
+    def __init__(self, storage: Storage, *, hold: Hold | None = None) -> None:
+        self.storage = storage
+        self._hold = hold
 
-    @contextlib.contextmanager
-    def held(self, *, now: datetime) -> Iterator[None]:
+    @property
+    def link(self) -> str:
+        """The address of the page."""
+        return self.storage.address(".", PAGE)
+
+    def held(self, *, now: datetime) -> AbstractContextManager[None]:
         """Be the one process that watches, until the block ends or the process does.
 
         Raises:
-            ServiceError: If another one watches: which, and since when; or the folder cannot be
-                written.
+            ServiceError: If another one watches: which, and since when; or it is not known.
         """
-        with writing(self._lock):
-            self.path.mkdir(parents=True, exist_ok=True)
-            stream = self._lock.open("a+", encoding="utf-8")
-        with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise self._busy() from None
-            # For the message of a second one alone: a full disk must not keep this one from it.
-            with contextlib.suppress(OSError):
-                holder = {"process": os.getpid(), "host": socket.gethostname()}
-                stream.truncate(0)
-                stream.write(json.dumps({**holder, "since": now.isoformat()}))
-                stream.flush()
-            yield
-
-    def _busy(self) -> ServiceError:
-        try:
-            found = json.loads(self._lock.read_text(encoding="utf-8"))
-            who = f"process {found['process']} on {found['host']}"
-            since = f" since {found['since']}"
-        except (OSError, ValueError, KeyError, TypeError):
-            who, since = "another process", ""
-        return ServiceError(
-            f"{who} has been watching it{since}",
-            where=str(self.path),
-            remedy="One monitor is enough. Read its page, or end that process first.",
-        )
+        assert self._hold is not None, "it is only read here"
+        return self._hold.held(now=now)
 
     def read(self, *, service: str) -> tuple[MonitorState, list[str]]:
         """Return the state, and what a reader should know of how it was read.
@@ -105,17 +88,16 @@ class MonitorFolder:
         Raises:
             IntegrityError: If it is of another release of Penstock.
             InputError: If it is of another service.
+            ServiceError: If a store does not answer.
         """
         try:
-            text = self._state.read_text(encoding="utf-8")
+            text = self._text(".", _STATE)
         except FileNotFoundError:
             return MonitorState(service=service), []
-        except (OSError, UnicodeDecodeError):
-            text = ""
         try:
-            state = MonitorState.loads(text, where=str(self._state))
+            state = MonitorState.loads(text, where=self.storage.address(".", _STATE))
         except InputError:
-            kept = self._put_aside(self._state)
+            kept = self._put_aside(".", _STATE)
             return self._rebuilt(service), [
                 f"The monitor's state could not be read. It was put aside as {kept}, and the "
                 "monitor went on from the newest window; what it had counted in all began anew."
@@ -123,15 +105,29 @@ class MonitorFolder:
         if state.service != service:
             raise InputError(
                 f"it watches {state.service!r}, not {service!r}",
-                where=str(self.path),
+                where=self.storage.where,
                 remedy="Give each project a folder of its own, or move this one away.",
             )
         return state, []
 
-    def glance(self, *, service: str) -> MonitorState:
-        """Return the state for who only looks at it: a fresh one where it cannot be read."""
+    def read_only(self, *, service: str) -> MonitorState:
+        """Return the state for who only looks at it; a fresh one where there is none.
+
+        Raises:
+            InputError: If it is torn.
+            IntegrityError: If it is of another release of Penstock.
+            ServiceError: If a store does not answer.
+        """
         try:
-            return MonitorState.read(self._state)
+            text = self._text(".", _STATE)
+        except FileNotFoundError:
+            return MonitorState(service=service)
+        return MonitorState.loads(text, where=self.storage.address(".", _STATE))
+
+    def glance(self, *, service: str) -> MonitorState:
+        """Return the same, but a fresh one also where it cannot be read."""
+        try:
+            return self.read_only(service=service)
         except PenstockError:
             return MonitorState(service=service)
 
@@ -141,8 +137,7 @@ class MonitorFolder:
         Raises:
             ServiceError: If it cannot be written.
         """
-        with writing(self._state):
-            state.write(self._state)
+        self.storage.write(".", _STATE, state.dumps().encode())
 
     def window(self, number: int) -> Looked | None:
         """Return the window of a look, None if there is none; a torn one is put aside."""
@@ -160,44 +155,67 @@ class MonitorFolder:
         """
         kind = "windows" if isinstance(record, Looked) else "verdicts"
         name = f"{record.number:08d}-{record.time:%Y%m%dT%H%M%SZ}.json"
-        with writing(self.path / kind / name):
-            record.write(self.path / kind / name)
+        self.storage.write(kind, name, record.dumps().encode())
 
     def recent(self, kind: type[R], *, most: int) -> list[R]:
         """Return the newest records of a kind that can be read, the oldest first."""
+        folder = "windows" if kind is Looked else "verdicts"
         found = []
-        for path in self._paths("windows" if kind is Looked else "verdicts")[-most:]:
-            with contextlib.suppress(PenstockError):
-                found.append(kind.read(path))
+        for name in self._names(folder)[-most:]:
+            with contextlib.suppress(OSError, InputError, IntegrityError):
+                found.append(kind.loads(self._text(folder, name), where=name))
         return found
+
+    def publish(self, *, page: str, metrics: str) -> None:
+        """Write what people and Prometheus read.
+
+        Raises:
+            ServiceError: If it cannot be written.
+        """
+        self.storage.write(".", PAGE, page.encode())
+        self.storage.write(".", METRICS, metrics.encode())
 
     def prune(self, *, keep: int) -> None:
         """Delete what was kept of the oldest looks, and what killed writes left half done."""
         for kind in ("windows", "verdicts"):
-            for path in (*self._paths(kind)[:-keep], *(self.path / kind).glob(".*.json.*")):
-                with contextlib.suppress(OSError):
-                    path.unlink()
-        for path in self.path.glob(f".{_STATE}.*"):
-            with contextlib.suppress(OSError):
-                path.unlink()
+            left = [name for name in self.storage.names(kind) if _LEFT.fullmatch(name)]
+            self._remove(kind, [*self._names(kind)[:-keep], *left])
+        self._remove(".", [n for n in self.storage.names(".") if n.startswith(f".{_STATE}.")])
+
+    def _remove(self, folder: str, names: Iterable[str]) -> None:
+        for name in names:
+            # What stays is deleted the next time.
+            with contextlib.suppress(ServiceError):
+                self.storage.remove(folder, name)
 
     def _record(self, kind: type[R], folder: str, number: int) -> R | None:
-        for path in self._paths(folder):
-            if path.name.startswith(f"{number:08d}-"):
+        for name in self._names(folder):
+            if name.startswith(f"{number:08d}-"):
                 try:
-                    return kind.read(path)
+                    return kind.loads(self._text(folder, name), where=name)
                 except InputError:
-                    self._put_aside(path)
+                    self._put_aside(folder, name)
         return None
 
-    def _paths(self, kind: str) -> list[Path]:
-        return sorted((self.path / kind).glob("[0-9]*.json"))
+    def _names(self, folder: str) -> list[str]:
+        return [name for name in self.storage.names(folder) if _KEPT_RECORD.fullmatch(name)]
 
-    def _put_aside(self, path: Path) -> str:
-        kept = path.with_name(f"{path.name}.torn")
-        with writing(path):
-            path.replace(kept)
-        return kept.name
+    def _text(self, folder: str, name: str) -> str:
+        """Return a file's text; an empty one where this machine cannot read what is there."""
+        try:
+            return self.storage.read(folder, name).decode()
+        except FileNotFoundError:
+            raise
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def _put_aside(self, folder: str, name: str) -> str:
+        kept = f"{name}.torn"
+        with writing(self.storage.address(folder, name)):
+            data = self.storage.read(folder, name)
+        self.storage.write(folder, kept, data)
+        self.storage.remove(folder, name)
+        return kept
 
     def _rebuilt(self, service: str) -> MonitorState:
         verdicts = self.recent(Verdict, most=1)
@@ -215,6 +233,27 @@ class MonitorFolder:
                 told.get(window.number),
             )
         return state
+
+
+class MonitorFolder(MonitorStore):
+    """`<home>/monitor` of a project on this machine.
+
+    Args:
+        home: The project's home.
+    """
+
+    def __init__(self, home: Path) -> None:
+        self.path = home / "monitor"
+        self.page = self.path / PAGE
+        self.answered = self.path / ANSWERED
+        self.metrics = self.path / METRICS
+        storage = Storage(LocalPlace(self.path), where=str(self.path))
+        super().__init__(storage, hold=FileHold(self.path))
+
+    @property
+    def link(self) -> str:
+        """The address of the page."""
+        return self.page.resolve().as_uri()
 
 
 def following(

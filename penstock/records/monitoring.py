@@ -245,6 +245,9 @@ class Looked(Record):
     missing: tuple[str, ...] = Field(
         default=(), description="What cannot be watched, and why, one sentence each"
     )
+    unwatched: tuple[str, ...] = Field(
+        default=(), description="What is not watched: nobody has said where to read it"
+    )
     problem: str = Field(default="", description="Why nothing could be read at all")
     notes: tuple[str, ...] = ()
     refused: int = Field(default=0, description="Runs in a row that were refused, up to now")
@@ -306,6 +309,10 @@ class Verdict(Record):
     begins: bool = Field(
         default=False, description="Whether a recall or a retraining is begun because of it"
     )
+
+    def reason(self) -> str:
+        """Return what was found and the weightiest reasons, in sentences."""
+        return " ".join((self.headline, *self.reasons[:3]))
 
     @property
     def changed(self) -> bool:

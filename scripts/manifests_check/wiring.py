@@ -176,13 +176,12 @@ def alike_runtimes(resources: Sequence[Resource]) -> Iterator[Finding]:
 
 def secrets_named(resources: Sequence[Resource]) -> set[tuple[str | None, str]]:
     """Return namespace and name of each Secret that must be made before these resources work."""
-    named = set()
-    for pod in pods(resources):
-        for _, container in pod.containers():
-            for variable in container.get("env", ()):
-                reference = variable.get("valueFrom", {}).get("secretKeyRef")
-                if reference:
-                    named.add((namespace(pod.owner), reference["name"]))
+    named = {
+        (namespace(pod.owner), reference["name"])
+        for pod in pods(resources)
+        for _, container in pod.containers()
+        for reference in _environment(container)
+    }
     for account in of(resources, "ServiceAccount"):
         named |= {(namespace(account), secret["name"]) for secret in account.get("secrets", ())}
     for gateway in of(resources, "Gateway"):
@@ -190,6 +189,17 @@ def secrets_named(resources: Sequence[Resource]) -> set[tuple[str | None, str]]:
             for reference in listener.get("tls", {}).get("certificateRefs", ()):
                 named.add((namespace(gateway), reference["name"]))
     return named
+
+
+def _environment(container: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Yield the Secrets that a container's variables come from."""
+    for variable in container.get("env", ()):
+        reference = variable.get("valueFrom", {}).get("secretKeyRef")
+        if reference:
+            yield reference
+    for source in container.get("envFrom", ()):
+        if "secretRef" in source:
+            yield source["secretRef"]
 
 
 POLICIES: tuple[Callable[[Sequence[Resource]], Iterator[Finding]], ...] = (

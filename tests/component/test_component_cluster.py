@@ -198,7 +198,7 @@ def test_a_version_is_named_by_its_content(tmp_path: Path) -> None:
     assert "nodeSelector" in str(placed["spec"]["platformSpec"])
     assert placed["spec"]["displayName"] == placed["metadata"]["name"]
     longest = project().model_copy(update={"name": "w" * 50})
-    assert len(version_name(longest, "a: 1")) <= 63
+    assert len(version_name(longest.name, "a: 1")) <= 63
 
 
 def test_a_version_has_one_name_in_every_process(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ from penstock.project import Project
 project = Project.parse({"name": "wine", "target": "q", "source": {"uri": "s3://b/w.csv"},
     "training": {"trials": 3, "folds": 2, "seed": 4, "candidates": ["linear"]}}, where="test")
 compile_release(project, output=Path("p.yaml"))
-print(version_name(project, Path("p.yaml").read_text()))
+print(version_name(project.name, Path("p.yaml").read_text()))
 """
     names = {
         subprocess.run(

@@ -14,6 +14,7 @@ from penstock.captures.shipping import ship
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
 from penstock.monitoring.answered import Answered, keys_of_rows
+from penstock.monitoring.state import MonitorFolder
 from penstock.pipelines import cli
 
 PROJECT = "{name: shop, target: bought, source: {uri: none.csv}}"
@@ -63,7 +64,7 @@ def test_what_the_monitor_kept_is_erased_too(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     capture_all(project / "version-3", rows("a"), rows("b"), rows("c"))
-    answered = Answered(Path(".penstock/monitor/answered"))
+    answered = Answered(MonitorFolder(Path(".penstock")).storage)
     keys = keys_of_rows([("a", 0), ("b", 0), ("c", 0), ("gone", 0), ("gone", 1)])
     answered.keep(
         1,

@@ -91,6 +91,16 @@ TABLE: dict[tuple[str, str], dict[str, Rights]] = {
             ("", "pods/log"): {"get"},
         },
     },
+    ("kubeflow", "penstock-watcher"): {
+        "kubeflow": RUN,
+        "penstock": {
+            ("serving.kserve.io", "inferenceservices"): {"get"},
+            ("gateway.networking.k8s.io", "httproutes"): {"get"},
+            ("", "configmaps"): {"get", "list"},
+            ("", "pods"): {"list"},
+            ("coordination.k8s.io", "leases"): {"get", "create", "update"},
+        },
+    },
     ("penstock", "penstock-monitor"): {
         "penstock": {
             ("serving.kserve.io", "inferenceservices"): READ,
@@ -118,6 +128,94 @@ def test_each_account_has_exactly_these_rights(
         if r["kind"] == "ServiceAccount"
     }
     assert {account: rights(resources, account) for account in accounts} == TABLE
+
+
+GUARDIAN: dict[str, Rights] = {
+    "penstock": {
+        ("serving.kserve.io", "inferenceservices"): {"get", "list", "create", "update", "delete"},
+        ("serving.kserve.io", "servingruntimes"): {"get"},
+        ("gateway.networking.k8s.io", "httproutes"): {"get", "update"},
+        ("gateway.networking.k8s.io", "gateways"): {"get"},
+        ("coordination.k8s.io", "leases"): {"get", "create", "update"},
+        ("", "configmaps"): {"get", "list", "create", "update", "delete"},
+        ("", "pods"): {"list"},
+        ("", "pods/log"): {"get"},
+    }
+}
+
+
+@pytest.fixture(scope="module")
+def optional() -> list[dict[str, Any]]:
+    """The production overlay with every optional component."""
+    try:
+        built = builder()
+    except CannotCheckError as error:
+        pytest.skip(f"OVERLAYS NOT BUILT: {error}")
+    return [dict(r) for r in documents(built(MANIFESTS / "checks/optional"))]
+
+
+def test_the_guardian_has_less_than_who_deploys_and_an_account_of_its_own(
+    optional: list[dict[str, Any]],
+) -> None:
+    held = rights(optional, ("penstock-guardian", "penstock-guardian"))
+    assert held == GUARDIAN
+    deployer = TABLE["kubeflow", "penstock-deployer"]["penstock"]
+    assert all(verbs <= deployer[kind] for kind, verbs in held["penstock"].items())
+    deployment = one(optional, "Deployment", "penstock-guardian", "penstock-guardian")
+    pod = deployment["spec"]["template"]["spec"]
+    assert (pod["serviceAccountName"], deployment["spec"]["replicas"]) == ("penstock-guardian", 1)
+    # Its password of MLflow is where nobody else makes pods.
+    assert {s for s in wiring.secrets_named(optional) if s[0] == "penstock-guardian"} == {
+        ("penstock-guardian", "penstock-guardian")
+    }
+    for binding in (r for r in optional if r["kind"] == "RoleBinding"):
+        assert binding["metadata"]["namespace"] != "penstock-guardian"
+
+
+def test_the_guardian_is_told_what_the_command_takes(optional: list[dict[str, Any]]) -> None:
+    from penstock.pipelines.cli import parser
+
+    deployment = one(optional, "Deployment", "penstock-guardian", "penstock-guardian")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "penstock.pipelines"]
+    options = parser().parse_args(container["args"])
+    assert (options.guard_only, options.metrics_host) == (True, "0.0.0.0")
+    assert [options.metrics_port] == [port["containerPort"] for port in container["ports"]]
+    (volume,) = (v for v in container["volumeMounts"] if v["name"] == "project")
+    assert options.project == Path(volume["mountPath"]) / "project.yaml"
+
+
+def peers(policy: dict[str, Any]) -> set[tuple[str, int]]:
+    """Whom a policy opens to, and at which port."""
+    found = set()
+    for direction, to in (("ingress", "from"), ("egress", "to")):
+        for rule in policy["spec"].get(direction, ()):
+            for peer in rule[to]:
+                labels = peer.get("namespaceSelector", {}).get("matchLabels", {})
+                where = labels.get("kubernetes.io/metadata.name") or peer["ipBlock"]["cidr"]
+                found |= {(f"{to} {where}", port["port"]) for port in rule["ports"]}
+    return found
+
+
+def test_what_the_guardian_and_the_captures_reach(optional: list[dict[str, Any]]) -> None:
+    policies = [r for r in optional if r["kind"] == "NetworkPolicy"]
+    mine = [p for p in policies if p["metadata"]["namespace"] == "penstock-guardian"]
+    assert set().union(*map(peers, mine)) == {
+        ("to kube-system", 53),
+        ("to 0.0.0.0/0", 443),
+        ("to 0.0.0.0/0", 6443),
+        ("to penstock-mlflow", 5000),
+        ("to monitoring", 9090),
+        ("from monitoring", 9105),
+        ("to envoy-gateway-system", 10080),
+        ("to envoy-gateway-system", 10443),
+    }
+    shipping = one(optional, "NetworkPolicy", "models-to-captures-store", "penstock")
+    assert peers(shipping) == {("to 0.0.0.0/0", 443)}
+    for policy in (*mine, shipping):
+        for rule in policy["spec"].get("egress", ()):
+            blocks = [peer["ipBlock"] for peer in rule["to"] if "ipBlock" in peer]
+            assert all("169.254.0.0/16" in block["except"] for block in blocks)
 
 
 def test_who_submits_may_be_given_one_account_and_nobody_is_given_any(

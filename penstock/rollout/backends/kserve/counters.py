@@ -13,10 +13,19 @@ Reading = Mapping[str, Mapping[str, float]]
 
 
 class Counters:
-    """Counters of one kind and version, read now and then."""
+    """Counters of one kind and version, read now and then.
 
-    def __init__(self) -> None:
-        self._last: dict[str, Mapping[str, float]] = {}
+    Args:
+        last: What each pod's stood at when they were read last; None: they were not.
+    """
+
+    def __init__(self, last: Reading | None = None) -> None:
+        self._last: dict[str, Mapping[str, float]] = dict(last or {})
+
+    @property
+    def last(self) -> Reading:
+        """What each pod's stood at when they were read last."""
+        return self._last
 
     def grown(self, reading: Reading) -> dict[str, float]:
         """Return by how much they grew since the last reading, summed over the pods.

@@ -34,10 +34,20 @@ class ClusterLease(Lease):
         service: The service.
         name: Name of the Lease object.
         seconds: Its duration.
+        doing: What its holder does, for the message to another one.
+        remedy: What that one should do.
     """
 
     def __init__(
-        self, kube: Kube, *, namespace: str, service: str, name: str, seconds: int = SECONDS
+        self,
+        kube: Kube,
+        *,
+        namespace: str,
+        service: str,
+        name: str,
+        seconds: int = SECONDS,
+        doing: str = "is deploying it",
+        remedy: str = "Wait until that run has ended, then try again.",
     ) -> None:
         super().__init__(service=service, seconds=seconds)
         self._kube = kube
@@ -45,6 +55,8 @@ class ClusterLease(Lease):
         self._path = LEASES.path(namespace, name)
         self._where = f"Lease {namespace}/{name}"
         self._name = name
+        self._doing = doing
+        self._remedy = remedy
         self._identity = ""
         self._term = 0
         self._valid_until = 0.0
@@ -130,9 +142,9 @@ class ClusterLease(Lease):
             holder = _holder(found) if found else ""
             if found and seen and holder and seen["spec"] != found["spec"]:
                 raise ServiceError(
-                    f"{holder} is deploying it",
+                    f"{holder} {self._doing}",
                     where=f"service {self._service}",
-                    remedy="Wait until that run has ended, then try again.",
+                    remedy=self._remedy,
                 )
             if not (found and holder) or self._silent(found, read_at):
                 if self._take(found):

@@ -23,9 +23,10 @@ from penstock.rollout.backends.kserve.choice import (
     settled_kind,
 )
 from penstock.rollout.backends.kserve.lease import ClusterLease
+from penstock.rollout.backends.kserve.pod_counters import Source
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
 from penstock.rollout.backends.kserve.store import ConfigMapStore
-from penstock.rollout.backends.kserve.users import Source, Users
+from penstock.rollout.backends.kserve.users import Users
 from penstock.rollout.journal import unfinished
 from penstock.rollout.router import Router, ServiceStatus, VersionStatus
 from penstock.rollout.spec import DeploymentSpec
@@ -186,6 +187,43 @@ class ClusterTarget:
                 f"-l penstock/service={self._service} -c kserve-container",
             )
         ]
+
+    def serving(self) -> ClusterArm | None:
+        """Return the version that takes the requests, from the state alone; None: none does.
+
+        It changes nothing, and needs no right but to read.
+
+        Raises:
+            ServiceError: If the cluster does not answer, or the state cannot be read.
+        """
+        if not self._settled or not self._router.refresh():
+            return None
+        return self._router.state.stable
+
+    def ready_pods(self, arm: ClusterArm) -> frozenset[str]:
+        """Return the names of the pods that serve a version now.
+
+        Raises:
+            ServiceError: If the cluster does not answer.
+        """
+        return pods.ready_names(self._kube, self._spec.namespace, arm)
+
+    def lease(self, name: str, *, doing: str, remedy: str) -> ClusterLease:
+        """Return a lease of the service's namespace beside that of its rollouts.
+
+        Args:
+            name: What is held, for example `monitor`.
+            doing: What its holder does, for the message to another: "watches it".
+            remedy: What that one should do.
+        """
+        return ClusterLease(
+            self._kube,
+            namespace=self._spec.namespace,
+            service=self._service,
+            name=f"penstock-{name}-{self._service}",
+            doing=doing,
+            remedy=remedy,
+        )
 
     def _version(self, state: ClusterState, role: Role, arm: ClusterArm, url: str) -> VersionStatus:
         return VersionStatus(

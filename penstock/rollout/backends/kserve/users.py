@@ -11,16 +11,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from penstock.common import progress
 from penstock.errors import ServiceError
-from penstock.records.rollout import ArmSummary, HistogramBuckets, Pairs
-from penstock.rollout.backends.kserve.counters import Counters, Reading, lacking, summary
+from penstock.records.rollout import ArmSummary, Pairs
+from penstock.rollout.backends.kserve.counters import Counters, summary
 from penstock.rollout.backends.kserve.measured import Steering
+from penstock.rollout.backends.kserve.pod_counters import PodCounters, Source, UnknownError
 from penstock.rollout.backends.kserve.prometheus import Prometheus
 from penstock.rollout.router import Observation
-from penstock.rollout.spec import PrometheusSpec
 
 Pods = Callable[[int], Collection[str]]
 """Returns the names of a version's pods that are ready."""
@@ -28,47 +28,6 @@ Pods = Callable[[int], Collection[str]]
 _BETWEEN = 0.5
 _AFTER_FAILURE = 5.0
 _WAITING = "No figures of users' requests have come since the traffic was set."
-_BY = {"requests": "code", "seconds": "le", "scores": "le", "predicted": "label"}
-
-
-@dataclass(frozen=True)
-class Source:
-    """The query.
-
-    Attributes:
-        spec: Where, and how.
-        namespace: Of the pods.
-        service: The service.
-        alone: Whether nothing is replayed beside. Only then is latency read: it is measured in the
-            server, and one that is measured at the client is not to be compared with it.
-    """
-
-    spec: PrometheusSpec
-    namespace: str
-    service: str
-    alone: bool
-
-    def query(self, name: str, version: int) -> str:
-        """Return the query of that name for one version; empty: it is not to be read."""
-        text: str = getattr(self.spec.queries, name)
-        put_in = {"namespace": self.namespace, "service": self.service, "version": str(version)}
-        for field, value in put_in.items():
-            text = text.replace(f"{{{field}}}", value)
-        return text
-
-    def counter_names(self, scores: tuple[float, ...]) -> list[str]:
-        """Return the names of the counters to read, given the edges for scores."""
-        names = ["requests", "labelled_requests", "labelled_loss", "labelled_squared"]
-        if self.alone:
-            names.append("seconds")
-        # The values of a regression have edges of their own in each rollout.
-        if scores == HistogramBuckets().scores:
-            names += ["scores", "predicted"]
-        return [name for name in names if getattr(self.spec.queries, name)]
-
-
-class _UnknownError(ServiceError):
-    """A pod is there that Prometheus has no metrics of: new, or not scraped at all."""
 
 
 class Users:
@@ -81,6 +40,7 @@ class Users:
     def __init__(self, source: Source) -> None:
         self._source = source
         self._prometheus = Prometheus(source.spec)
+        self._figures = PodCounters(source, self._prometheus)
         self._steering = Steering(headers={})
         self._counters: dict[tuple[int, str], Counters] = {}
         self._arms: dict[int, ArmSummary] = {}
@@ -121,7 +81,7 @@ class Users:
             pause = _AFTER_FAILURE
             waited = time.monotonic() - self._steered
             # A pod that has just come up is found by Prometheus a little later.
-            if not isinstance(error, _UnknownError) or waited > self._source.spec.stale_after:
+            if not isinstance(error, UnknownError) or waited > self._source.spec.stale_after:
                 self._tell(str(error))
         self._next = time.monotonic() + pause
 
@@ -153,7 +113,10 @@ class Users:
             self._blind = "" if self._counting else _WAITING
             return
         readings = {
-            version: {name: self._read(name, version, now) for name in self._counter_names}
+            version: {
+                name: self._figures.read(name, version, now, edges=self._steering.edges)
+                for name in self._counter_names
+            }
             for version in ready
         }
         if self._scrapes(ready, now) != scrapes:
@@ -197,56 +160,9 @@ class Users:
         self, ready: Mapping[int, Collection[str]], now: float
     ) -> dict[int, dict[str, float]]:
         """Return when each pod that is ready was scraped last, by version."""
-        return {version: self._scraped(version, pods, now) for version, pods in ready.items()}
-
-    def _scraped(self, version: int, pods: Collection[str], now: float) -> dict[str, float]:
-        query = self._source.query("scraped", version)
-        known: dict[str, float] = {}
-        for labels, moment in self._prometheus.ask(query, at=now):
-            pod = self._label("pod", labels, query)
-            if pod in known:
-                raise self._error(f"{pod} is scraped twice, so its requests count twice", query)
-            known[pod] = moment
-        last = {pod: known[pod] for pod in pods if pod in known}
-        missing = sorted(set(pods) - last.keys())
-        if not pods or missing:
-            lost = f"{', '.join(missing)} of " if missing else "a ready pod of "
-            what = f"nothing is known of {lost}version {version}"
-            raise _UnknownError(what, where=f"Prometheus {self._source.spec.url}, query {query}")
-        oldest = min(last, key=lambda pod: last[pod])
-        age = now - last[oldest]
-        if age > self._source.spec.stale_after:
-            raise self._error(f"{oldest} was scraped last {age:.0f} s ago", query)
-        return last
-
-    def _read(self, name: str, version: int, now: float) -> Reading:
-        query, by = self._source.query(name, version), _BY.get(name, "")
-        reading = self._by_pod(query, now, by=by)
-        edges = self._steering.edges.latency if name == "seconds" else self._steering.edges.scores
-        for pod, counters in reading.items():
-            if by == "code" and not all(code.isdigit() for code in counters):
-                raise self._error(f"{sorted(counters)} are not all statuses", query)
-            lack = lacking(counters, edges) if by == "le" else None
-            if lack is not None:
-                raise self._error(f"the histogram of {pod} has no bucket le={lack:g}", query)
-        return reading
-
-    def _by_pod(self, query: str, now: float, *, by: str) -> dict[str, dict[str, float]]:
-        """Return what a query yields by pod and by one of its labels, others summed up."""
-        reading: dict[str, dict[str, float]] = {}
-        for labels, value in self._prometheus.ask(query, at=now):
-            counters = reading.setdefault(self._label("pod", labels, query), {})
-            key = self._label(by, labels, query) if by else ""
-            counters[key] = counters.get(key, 0.0) + value
-        return reading
-
-    def _label(self, name: str, labels: Mapping[str, str], query: str) -> str:
-        if name not in labels:
-            raise self._error(f"a series has no label {name}: {dict(labels)}", query)
-        return labels[name]
-
-    def _error(self, what: str, query: str) -> ServiceError:
-        return ServiceError(what, where=f"Prometheus {self._source.spec.url}, query {query}")
+        return {
+            version: self._figures.scraped(version, pods, now) for version, pods in ready.items()
+        }
 
     def _tell(self, failed: str) -> None:
         """Say it once when figures stop coming, and once when they come again."""

@@ -18,7 +18,8 @@ from penstock.rollout.backends.kserve import prometheus as reading
 from penstock.rollout.backends.kserve import users as counting
 from penstock.rollout.backends.kserve.counters import Counters
 from penstock.rollout.backends.kserve.measured import Steering
-from penstock.rollout.backends.kserve.users import Source, Users
+from penstock.rollout.backends.kserve.pod_counters import Source
+from penstock.rollout.backends.kserve.users import Users
 from penstock.rollout.proxy.stats import Buckets
 from penstock.rollout.router import Observation
 from penstock.rollout.spec import PrometheusSpec

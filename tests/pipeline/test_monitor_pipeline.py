@@ -1,0 +1,166 @@
+"""The monitor's pipeline as Kubeflow runs it: compiled, by kfp.local, each branch both ways."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cluster_shop import ClusterShop, PodFigures, cluster_shop, s3_bucket
+from compiled_pipeline import without_retries
+from prometheus_server import small_prometheus
+
+from penstock.errors import InputError
+from penstock.pipelines.compile import compile_monitor
+from penstock.project import Project
+from penstock.records.monitoring import Verdict
+
+pytestmark = pytest.mark.slow
+
+_RUN = """
+import sys
+from kfp import components, local
+local.init(local.SubprocessRunner(use_venv=False), pipeline_root="out", raise_on_error=False)
+components.load_component_from_file("monitor.yaml")()
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[ClusterShop]:
+    with s3_bucket("shop") as bucket, cluster_shop(tmp_path, store=bucket) as made:
+        yield made
+
+
+def project(site: ClusterShop, **kserve: Any) -> dict[str, Any]:
+    return {
+        "name": "shop",
+        "target": "buys",
+        "source": {"uri": "s3://b/shop.csv"},
+        "deployment": {"router": "kserve-gateway", "kserve": site.kserve | kserve},
+        "monitoring": {"state": f"{site.store}/state"},
+        "tracking_uri": "http://127.0.0.1:9",
+    }
+
+
+def run(folder: Path) -> tuple[set[str], str]:
+    """Run the compiled pipeline; return the tasks that ran, and all that was said."""
+    done = subprocess.run(
+        [sys.executable, "-c", _RUN], cwd=folder, capture_output=True, text=True, check=False
+    )
+    said = done.stdout + done.stderr
+    assert "Executing task" in said, said
+    return set(re.findall(r"Executing task (?:\x1b\[\d+m)?'([^']+)'", said)), said
+
+
+def verdicts(folder: Path) -> list[Verdict]:
+    found = [Verdict.read(path) for path in folder.glob("out/*/monitor/verdict")]
+    return sorted(found, key=lambda one: one.number)
+
+
+def test_every_branch_both_ways(site: ClusterShop) -> None:
+    folder = site.shop.folder
+    with small_prometheus() as prometheus:
+        served = project(site, prometheus={"url": prometheus.url, "stale_after": 1e6})
+        (folder / "project.yaml").write_text(yaml.safe_dump(served))
+        command = [str(Path(sys.executable).with_name("penstock")), "compile", "--monitor"]
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.stdout == "Wrote monitor.yaml.\n", done.stderr
+        compiled = folder / "monitor.yaml"
+        compiled.write_text(without_retries(compiled.read_text()))
+
+        figures = PodFigures(prometheus)
+        target = site.watcher.target()
+        (pod,) = target.ready_pods(target.serving())
+        figures.answers(pod, 1, 200)
+        figures.scrape()
+        tasks, said = run(folder)
+        assert tasks == {"monitor", "blind"}
+        assert "Something that is to be watched cannot be seen. " in said
+        assert "No rows were captured yet." in said
+
+        site.serve()
+        assert run(folder)[0] == {"monitor"}
+
+        site.serve(shift=1.0)
+        tasks, said = run(folder)
+        assert tasks == {"monitor", "drifted"}, said
+
+        figures.answers(pod, 1, 500, errors=200)
+        figures.scrape()
+        site.serve()
+        tasks, said = run(folder)
+        assert tasks == {"monitor", "degraded"}
+
+    kinds = [one.kind for one in verdicts(folder)]
+    assert kinds[:2] == ["blind", "healthy"]
+    assert kinds[3] == "degraded"
+    state = site.watcher.monitor().folder.read_only(service="shop")
+    assert (state.number, state.totals.rows) == (4, 6000)
+    pages = list(folder.glob("out/*/monitor/report"))
+    assert len(pages) == 4
+    # What the servers answered is in no output of a step.
+    assert not any(b"request_id" in path.read_bytes() for path in folder.glob("out/*/monitor/*"))
+
+
+def compiled(tmp_path: Path, raw: dict[str, Any]) -> list[dict[str, Any]]:
+    compile_monitor(Project.parse(raw, where="test"), output=tmp_path / "m.yaml")
+    return list(yaml.safe_load_all((tmp_path / "m.yaml").read_text()))
+
+
+PLAIN: dict[str, Any] = {
+    "name": "shop",
+    "target": "buys",
+    "source": {"uri": "s3://b/shop.csv"},
+    "deployment": {"router": "kserve"},
+    "monitoring": {"state": "s3://b/monitor"},
+}
+
+
+def test_it_is_small_and_has_the_projects_values(tmp_path: Path) -> None:
+    (spec,) = compiled(tmp_path, PLAIN)
+    assert (tmp_path / "m.yaml").stat().st_size < 20_000
+    inputs = spec["root"]["inputDefinitions"]["parameters"]
+    assert {name: one.get("defaultValue") for name, one in inputs.items()} == {
+        "name": "shop",
+        "tracking_uri": "",
+        "deployment": {"router": "kserve"},
+        "monitoring": {"state": "s3://b/monitor"},
+        "notify": {},
+    }
+
+
+def test_claims_are_mounted_and_secrets_given_to_the_step_that_reads_them(tmp_path: Path) -> None:
+    captures = {"kserve": {"captures": {"destination": "pvc://rows/shop"}}}
+    raw = PLAIN | {
+        "deployment": {"router": "kserve", **captures},
+        "monitoring": {"state": "pvc://watch"},
+        "notify": {"cloudevents": "${secret:events/address}"},
+    }
+    _, platform = compiled(tmp_path, raw)
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    (look,) = executors.values()
+    assert {one["constant"]: one["mountPath"] for one in look["pvcMount"]} == {
+        "watch": "/mnt/penstock/watch",
+        "rows": "/mnt/penstock/rows",
+    }
+    assert [one["secretName"] for one in look["secretAsEnv"]] == ["events"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"deployment": {}}, "served on one machine"),
+        ({"monitoring": {}}, "it is not said where its state is kept"),
+        ({"monitoring": {"state": "/srv/monitor"}}, "it is not said where its state is kept"),
+    ],
+)
+def test_what_cannot_be_watched_by_kubeflow_is_refused(
+    tmp_path: Path, change: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        compiled(tmp_path, PLAIN | change)
