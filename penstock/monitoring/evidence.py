@@ -185,8 +185,10 @@ def _explained(
     table: pa.Table, watched: Watched, signals: Signals, spec: MonitoringSpec
 ) -> Attributed | str:
     """Return attributions of some rows of a window, or why there are none; empty: none is due."""
-    if not spec.attribution_rows or watched.known is None or watched.folder is None:
+    if not spec.attribution_rows or watched.known is None:
         return ""
+    if watched.folder is None:
+        return "Attributions are not watched: on a cluster the monitor loads no model."
     explanation = watched.known.explanation
     if explanation is None or STREAM not in signals.streams:
         return why_not(explanation)

@@ -101,9 +101,19 @@ NEVER_THERE = {
         ("penstock.data.profile.counting", "xxhash"),
         ("penstock.data.profile.profiler", "xxhash"),
         ("penstock.data.table.writer", "xxhash"),
+        # No model is loaded there.
+        ("penstock.features.transformers", "pandas"),
         # Its page draws its own SVG.
         ("penstock.reports._svg", "matplotlib"),
-    }
+    },
+    "monitor": {
+        # Attributions are watched where the model is: on a laptop.
+        ("penstock.explanation._attribution", "pandas"),
+        ("penstock.explanation._sample", "pandas"),
+        ("penstock.explanation.later", "pandas"),
+        ("penstock.features.transformers", "pandas"),
+        ("penstock.reports._svg", "matplotlib"),
+    },
 }
 """Modules that no step of an image reaches, though one that it imports names them somewhere."""
 
