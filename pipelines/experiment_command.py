@@ -148,7 +148,7 @@ def _status(options: argparse.Namespace) -> int:
         print("There was no experiment yet. Begin one with: penstock experiment start")
         return 0
     print(headline(found.rollout))
-    print("\n".join(words.lines(found.reading, found.plan)))
+    print("\n".join(words.lines(found.reading, found.plan, guards=found.guards)))
     if found.rollout.outcome is None and not target.driven():
         print("  Nobody watches it now. Go on with it: penstock experiment start")
     print(f"  Page: {found.page}")

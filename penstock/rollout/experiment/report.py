@@ -90,9 +90,9 @@ def _shown(rollout: Rollout, plan: ExperimentPlan, reading: ExperimentReading) -
     return (
         table(["Arm", "Users", "Counted", "Mean"], rows, numeric=(1, 2, 3))
         + table(
-            ["Challenger less champion", "From", "To", "Reading"],
-            [[*ends, Cell(word, tone)]],
-            numeric=(0, 1, 2),
+            ["Reading", "Challenger less champion", "From", "To"],
+            [[Cell(word, tone), *ends]],
+            numeric=(1, 2, 3),
         )
         + paragraph(f"{reading.waiting:,} users wait for the end of their window.")
         + rest

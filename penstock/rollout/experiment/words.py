@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from penstock.records.experiment import ExperimentPlan, ExperimentReading
-from penstock.rollout.words import duration
+from penstock.records.rollout import Finding
+from penstock.rollout.words import duration, rule_title
 
 
 def sentence_of(reading: ExperimentReading, plan: ExperimentPlan) -> str:
@@ -29,8 +32,10 @@ def sentence_of(reading: ExperimentReading, plan: ExperimentPlan) -> str:
     return f"{said} {ending}"
 
 
-def lines(reading: ExperimentReading, plan: ExperimentPlan) -> list[str]:
-    """Return a reading for a terminal."""
+def lines(
+    reading: ExperimentReading, plan: ExperimentPlan, *, guards: Sequence[Finding] = ()
+) -> list[str]:
+    """Return a reading for a terminal, and what the rules on errors, latency and loss find."""
     arms = (("Champion", reading.champion), ("Challenger", reading.challenger))
     found = [
         f"  {name:<11} {arm.users:,} users counted of {arm.exposed:,}; mean {number(arm.mean)}"
@@ -42,7 +47,11 @@ def lines(reading: ExperimentReading, plan: ExperimentPlan) -> list[str]:
         f"({counted / plan.users:.0%}), {reading.waiting:,} wait for the end of their "
         f"{duration(plan.window)}"
     )
-    return [*found, f"  Reading     {reading.sentence}", *notes(reading, plan)]
+    found.append(f"  Reading     {reading.sentence}")
+    if guards:
+        said = "; ".join(f"{rule_title(one)}: {one.verdict}" for one in guards)
+        found.append(f"  Guards      {said}")
+    return [*found, *notes(reading, plan)]
 
 
 def notes(reading: ExperimentReading, plan: ExperimentPlan) -> list[str]:

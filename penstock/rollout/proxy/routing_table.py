@@ -110,8 +110,9 @@ class RoutingTable:
 
     def running(self) -> Experiment | None:
         """Return the experiment whose arms both answer users now; None: there is none."""
-        both = {"stable", "candidate"} <= self.arms.keys()
-        return self.experiment if both and self.weight > 0 else None
+        if self.experiment is None or self.weight == 0:
+            return None
+        return self.experiment if {"stable", "candidate"} <= self.arms.keys() else None
 
     def mirrored(self, arm: Arm) -> bool:
         """Return whether the candidate is to get a copy of a request that `arm` answers."""

@@ -29,6 +29,7 @@ from penstock.registry import audit
 from penstock.registry.evidence import Grounds
 from penstock.registry.register import register
 from penstock.registry.versions import ROLLED_BACK
+from penstock.rollout import control
 from penstock.rollout.experiment import running
 from penstock.rollout.experiment.papers import Place, shown
 from penstock.rollout.experiment.spec import ExperimentSpec
@@ -191,6 +192,8 @@ def test_users_keep_their_versions_over_kills_and_weights_and_the_champion_can_b
     assert shop.visit(USERS) == first
     with pytest.raises(ServiceError, match="experiment with version 2 has not ended"):
         shop.world.release(3)
+    with pytest.raises(InputError, match="is an experiment"):
+        control.resume(shop.target)
     with pytest.raises(InputError, match="an experiment with version 2"):
         running.run(shop.target, place=shop.place, order=lambda: order, wanted=9)
     os.kill(proxy.process.pid, signal.SIGKILL)

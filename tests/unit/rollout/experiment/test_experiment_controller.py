@@ -18,6 +18,7 @@ from penstock.rollout.experiment.controller import ENDING, WEIGHT, ExperimentCon
 from penstock.rollout.experiment.running import canary_of
 from penstock.rollout.router import Release
 from penstock.rollout.spec import CanarySpec
+from penstock.rollout.words import headline
 
 PLAN = ExperimentPlan(
     salt="s", header="x-user-id", weight=20, kpi="value", low=0, high=1, window=1.0,
@@ -109,6 +110,8 @@ def test_the_champion_is_kept_unless_another_is_shown_to_be_better(
     assert rollout.outcome == "rolled_back"
     assert words in rollout.reason
     assert ended_by_reading(rollout)
+    said = "The experiment with version 2 of s ended; version 1 still serves. The champion is kept"
+    assert headline(rollout).startswith(said)
     tried.assert_legal()
 
 
@@ -179,6 +182,7 @@ def test_whoever_interrupts_it_leaves_it_as_it_is(tried: Tried) -> None:
     with pytest.raises(KeyboardInterrupt):
         tried.run()
     assert (tried.router.candidate, tried.router.weight) == (CANDIDATE, 20)
+    assert "in an experiment with 20 % of users" in headline(tried.journal.rollout)
     tried.live(champion=0.1, challenger=0.9)
     tried.asked(ENDING, "stop ben")
     assert tried.run().outcome == "promoted"
