@@ -114,10 +114,11 @@ def choose(
         rows, known, labelled = rows.slice(half), known[half:], labelled[labelled >= half] - half
     if not formers:
         return _none(choice, "there is none")
+    sample = rows.take(_evenly(np.arange(rows.num_rows), _COUNTED))
     try:
-        fit = fit_of(rows, champion.reference, columns=champion.columns, tolerances=tolerances)
+        fit = fit_of(sample, champion.reference, columns=champion.columns, tolerances=tolerances)
         beside = _Beside(champion, fit, spec)
-        looked = [beside.look(one, rows, tolerances) for one in formers]
+        looked = [beside.look(one, sample, tolerances) for one in formers]
         choice = _with(choice, looked)
         if not any(one.former for one in looked):
             return _none(choice, "the rows are not of the kind that any of them learned from")
@@ -132,6 +133,9 @@ def choose(
 
 _ENOUGH = 2
 """Times as many rows and labels as are needed that the newer half of the rows is to have."""
+
+_COUNTED = 20_000
+"""Rows that are counted to say what they fit, at most."""
 
 _NAMED = 5
 """Inputs that are named, at most."""
