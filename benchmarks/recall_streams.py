@@ -24,6 +24,9 @@ SEASON = 91
 """Days over which temperature is averaged to say which half of a year a day belongs to."""
 
 
+RETRAIN_ROWS, RECALL_ROWS = 5000, 500
+"""Defaults of `monitoring.retrain_rows` and `monitoring.recall_rows`."""
+
 RECORDED = 8_000
 """Rows of the rainfall table, 22 of 50 years, in which visibility and wind are recorded alike."""
 
@@ -53,6 +56,8 @@ class Stream:
         parts: What comes then, the first of the same regime.
         window: Rows of an hour; every part has a whole number of them.
         retrain: Labelled rows since a change from which a version is trained.
+        gate: Labelled rows of the half that the gate would judge a recall on; 0: no half is kept
+            for it, for the table has too few rows.
     """
 
     columns: tuple[str, ...]
@@ -60,10 +65,16 @@ class Stream:
     parts: tuple[Part, ...]
     window: int
     retrain: int
+    gate: int
 
 
 def simulated(
-    seed: int, *, parts: int = 8, rows: int = 4000, names: Sequence[str] = "AB"
+    seed: int,
+    *,
+    parts: int = 6,
+    rows: int = 10_000,
+    names: Sequence[str] = "AB",
+    retrain: int = RETRAIN_ROWS,
 ) -> Stream:
     """Return regimes that take turns; inputs lie elsewhere in each, and mean something else.
 
@@ -75,6 +86,7 @@ def simulated(
         parts: How many.
         rows: Of each.
         names: The regimes, in turn.
+        retrain: Labelled rows from which a version is trained; as the monitor's default.
     """
     rng = np.random.default_rng([60, seed])
     size = 8
@@ -89,10 +101,11 @@ def simulated(
 
     return Stream(
         columns=tuple(f"n{k}" for k in range(size)),
-        before=part(names[0], 2000),
+        before=part(names[0], 5000),
         parts=tuple(part(names[at % len(names)], rows) for at in range(parts)),
-        window=200,
-        retrain=1000,
+        window=500,
+        retrain=retrain,
+        gate=RECALL_ROWS,
     )
 
 
@@ -131,7 +144,7 @@ def rainfall(seed: int, *, rows: int = 1000, last: int = RECORDED) -> Stream:
             kept = rng.permutation(places[at * rows : (at + 1) * rows])
             taken.append(Part(name, x[kept], y[kept]))
     first, *rest = taken
-    return Stream(tuple(names), first, tuple(rest), window=50, retrain=500)
+    return Stream(tuple(names), first, tuple(rest), window=50, retrain=500, gate=0)
 
 
 def unpack() -> None:

@@ -3,14 +3,15 @@
 A version that was replaced is not worse for ever: when rows come again that are of the kind that it
 learned from, it may be the best there is, and it needs no training. Two things must be shown:
 
-- it *fits*: the rows lie within the tolerance of its own reference and, where they have left the
-  champion's, nearer to its own than to that;
+- it *fits*: where the rows have left the champion's reference, they lie nearer to its own; where
+  they have not, they lie within the tolerance of its own too;
 - it is *better*: on the same rows the whole interval of its advantage lies above 0. The interval
   allows for how many are compared (Bonferroni), so that of many equal versions none is chosen for
   being lucky.
 
 Where labels are too few, the metrics are estimated without them. That shows nothing of a concept
-that changed alone, so it counts only where the rows have left the champion's reference.
+that changed alone, so it counts only where the rows have left the champion's reference, and lie
+within the tolerance of the other.
 """
 
 from __future__ import annotations
@@ -113,18 +114,19 @@ def choose(
         rows, known, labelled = rows.slice(half), known[half:], labelled[labelled >= half] - half
     if not formers:
         return _none(choice, "there is none")
+    sample = rows.take(_evenly(np.arange(rows.num_rows), _COUNTED))
     try:
-        fit = fit_of(rows, champion.reference, columns=champion.columns, tolerances=tolerances)
+        fit = fit_of(sample, champion.reference, columns=champion.columns, tolerances=tolerances)
         beside = _Beside(champion, fit, spec)
-        looked = [beside.look(one, rows, tolerances) for one in formers]
+        looked = [beside.look(one, sample, tolerances) for one in formers]
         choice = _with(choice, looked)
         if not any(one.former for one in looked):
             return _none(choice, "the rows are not of the kind that any of them learned from")
         window = _window(rows, known, labelled, champion=champion, spec=spec, concept=concept)
     except PenstockError as error:
         return _none(choice, f"nothing can be compared with version {champion.version}. {error}")
-    if window.advantage.method == "estimates" and not beside.left:
-        looked = [one.out(_NO_CONCEPT) if one.former else one for one in looked]
+    if window.advantage.method == "estimates":
+        looked = [beside.without_labels(one) for one in looked]
     scored = [_scored(one, window) for one in looked]
     return _decided(_with(choice, scored), scored, window, confidence=spec.confidence)
 
@@ -132,13 +134,11 @@ def choose(
 _ENOUGH = 2
 """Times as many rows and labels as are needed that the newer half of the rows is to have."""
 
+_COUNTED = 20_000
+"""Rows that are counted to say what they fit, at most."""
+
 _NAMED = 5
 """Inputs that are named, at most."""
-
-_NO_CONCEPT = (
-    "It is not compared: the rows fit the champion too, and without labels nothing shows that they "
-    "mean something else now."
-)
 
 
 @dataclass(frozen=True)
@@ -197,6 +197,21 @@ class _Beside:
             + (f"does not fit: {misfit}" if misfit else f"fits: {self._figures(fit)}"),
         )
         return _Looked(comparison, former=None if misfit else former)
+
+    def without_labels(self, looked: _Looked) -> _Looked:
+        """Return a version that fits only if an estimate can show that it is better."""
+        if looked.former is None:
+            return looked
+        if not self.left:
+            return looked.out(
+                "It is not compared: the rows fit the champion too, and without labels nothing "
+                "shows that they mean something else now."
+            )
+        if (looked.comparison.outside or 0.0) > self.spec.outside:
+            return looked.out(
+                "It is not compared: what its scores mean on such rows is not known without labels."
+            )
+        return looked
 
     def _misfit(self, fit: Fit) -> str:
         """Return why a version does not fit; empty: it does."""

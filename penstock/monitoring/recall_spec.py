@@ -26,8 +26,8 @@ class RecallSpec(Spec):
         default=0.2,
         ge=0,
         lt=1,
-        description="Share of a former champion's inputs that may be beyond their tolerance of its "
-        "own reference; with more, the rows are not of the kind that it learned from",
+        description="Share of a version's inputs that may be beyond the tolerance of its own "
+        "reference; with more, the rows have left what it learned from",
     )
     confidence: float = Field(
         default=0.95,

@@ -35,6 +35,8 @@ HEAVY = ("sklearn", "mlflow", "great_expectations", "kserve", "pandas", "matplot
         "penstock.rollout.release",
         "penstock.monitoring.detector",
         "penstock.monitoring.distances",
+        "penstock.monitoring.former_champions",
+        "penstock.monitoring.recall",
     ],
 )
 def test_a_module_imports_nothing_heavy(module: str) -> None:

@@ -190,6 +190,17 @@ def test_without_labels_a_version_is_not_chosen_where_the_champion_fits(tmp_path
     assert "the rows fit the champion too" in choice.comparisons[0].sentence
 
 
+def test_without_labels_a_version_has_to_know_such_rows(tmp_path: Path) -> None:
+    rows, _ = window("C", 1000, seed=115)
+    lost = former(2, "B", tmp_path, predict=unsure)
+    champion = replace(lost, baseline=half_right(lost.baseline))
+    one = former(1, "A", tmp_path)
+    choice = choose([one], champion=champion, rows=rows, labels=None, spec=SPEC)
+    assert choice.version is None
+    assert choice.comparisons[0].fits
+    assert "what its scores mean on such rows is not known" in choice.comparisons[0].sentence
+
+
 def test_of_many_equal_versions_none_is_chosen_for_being_lucky(tmp_path: Path) -> None:
     """The best of ten looks better by an interval of its own: the one that allows for ten is wider.
 

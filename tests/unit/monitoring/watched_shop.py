@@ -140,7 +140,8 @@ class Shop:
     """The shop, its captures and its monitor, all below a folder."""
 
     folder: Path
-    spec: MonitoringSpec = field(default_factory=MonitoringSpec)
+    # It has no model that could be explained.
+    spec: MonitoringSpec = field(default_factory=lambda: MonitoringSpec(attribution_rows=0))
     notify: NotifySpec = field(default_factory=NotifySpec)
     hours: float = 0.0
     known: Known | None = field(default_factory=known)
