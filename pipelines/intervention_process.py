@@ -142,7 +142,7 @@ def run(
 
     console = Console(file=sys.stdout)
     try:
-        result = _left(found, order) or _begun(found, order, stage, console=console, by=by)
+        result = left_behind(found, order) or _begun(found, order, stage, console=console, by=by)
         write_summary(result)
     finally:
         refresh_index(found)
@@ -193,7 +193,7 @@ def _begun(
     )
 
 
-def _left(found: Located, order: Intervention) -> RunResult | None:
+def left_behind(found: Located, order: Intervention) -> RunResult | None:
     """Return how a run ended whose rollout had begun when it was killed; None: none had.
 
     It is driven on by its journal. Nothing is judged again: the candidate may be the champion now.

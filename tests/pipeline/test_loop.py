@@ -17,7 +17,7 @@ from running_process import until
 from penstock.monitoring.state import MonitorFolder
 from penstock.registry import versions
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("loop")]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("loop")]
 
 NAME = "simulated-transactions"
 
@@ -85,8 +85,9 @@ def test_the_loop_by_one_command(project: Path, shell) -> None:
     (recall,) = (home / "runs").glob("*.recall")
     summary = json.loads((recall / "summary.json").read_text())
     assert summary["outcome"] == "released"
-    assert [step["step"] for step in summary["steps"]][:2] == ["ingest", "fetch_version"]
-    assert "train" not in {step["step"] for step in summary["steps"]}
+    steps = {step["step"] for step in summary["steps"]}
+    assert {"ingest", "fetch_version", "evaluate", "decide", "register", "deploy"} <= steps
+    assert "train" not in steps
     told = (project.parent / "told.jsonl").read_text().splitlines()
     events = [re.search(r'"state":"(\w+)"', line)[1] for line in told]
     assert {"retrained", "recalled"} <= set(events)
