@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+from penstock.errors import PenstockError
 from penstock.pipelines.ui.parts import Row, address, clock, section
 from penstock.pipelines.ui.seen import Seen
+from penstock.records.experiment import Ending, Experiment
 from penstock.reports.page import Cell, Section, Tone
 
 FOLDER = "experiments"
 """Where a project's home has them: a page of each, and a record of those that have ended."""
 
 _HEADERS = ["Started", "Ended", "Versions", "Outcome", "What it showed", "Pages"]
-_TONES: dict[str, Tone] = {"promoted": "good", "harm": "bad"}
+_TONES: dict[Ending, Tone] = {"promoted": "good", "harm": "bad"}
 
 
 def experiments(seen: Seen) -> Section | None:
     """Return the experiments, the newest first; None where there never was one."""
     folder = seen.home / FOLDER
     names = {path.stem for kind in ("json", "html") for path in folder.glob(f"*.{kind}")}
+    names |= {one.identity for one in seen.rollouts.value if one.purpose == "experiment"}
     if not names:
         return None
     rows: list[tuple[str, Row]] = []
@@ -30,8 +30,8 @@ def experiments(seen: Seen) -> Section | None:
     for name in sorted(names):
         try:
             rows.append(_row(folder, name, seen))
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            problems.append(f"The record of experiment {name} cannot be read: {error!r:.200}")
+        except PenstockError as error:
+            problems.append(f"The record of experiment {name} cannot be read: {error}")
     newest = [row for _, row in sorted(rows, key=lambda one: one[0], reverse=True)]
     return section("Experiments", _HEADERS, newest, none="", problems=problems)
 
@@ -45,14 +45,12 @@ def _row(folder: Path, name: str, seen: Seen) -> tuple[str, Row]:
 
 
 def _ended(record: Path) -> Iterator[str | Cell]:
-    found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-    if found["record"] != "penstock/experiment":
-        raise ValueError(f"it is a record {found['record']}")
-    yield clock(datetime.fromisoformat(found["started"]))
-    yield clock(datetime.fromisoformat(found["ended"]))
-    yield f"{found['challenger']} against {found['champion']}"
-    yield Cell(found["outcome"], _TONES.get(found["outcome"], "plain"))
-    yield f"{found['reading']['sentence']} {found['reason']}".strip()
+    found = Experiment.read(record)
+    yield clock(found.started)
+    yield clock(found.ended)
+    yield f"{found.challenger} against {found.champion}"
+    yield Cell(found.outcome, _TONES.get(found.outcome, "plain"))
+    yield " ".join(dict.fromkeys(filter(None, (found.reading.sentence, found.reason))))
 
 
 def _under_way(name: str, seen: Seen) -> Iterator[str | Cell]:
@@ -62,4 +60,4 @@ def _under_way(name: str, seen: Seen) -> Iterator[str | Cell]:
     yield "-"
     yield f"{rollout.candidate} against {rollout.stable}" if rollout else "not known"
     yield Cell("under way", "warn")
-    yield "What it shows so far is on its page, as it was when somebody looked last."
+    yield "What it shows now: penstock experiment status. Its page is as it was then."

@@ -117,7 +117,10 @@ def _over_time(verdicts: Sequence[Verdict]) -> str:
 
 
 def _done(state: MonitorState) -> str:
-    body = heading("What was done in the last 31 days")
+    body = ""
+    if state.intervention is not None:
+        body += heading("Under way") + paragraph(words.under_way(state.intervention))
+    body += heading("What was done in the last 31 days")
     body += actions_table(state.actions) or paragraph("Nothing.")
     if state.totals.undelivered:
         body += paragraph(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import sqlite3
 import subprocess
@@ -20,6 +19,9 @@ from penstock.pipelines.located import Located
 from penstock.pipelines.ui.page import project_page
 from penstock.pipelines.ui.seen import see
 from penstock.processes.identity import ProcessRef
+from penstock.records.experiment import Experiment, ExperimentPlan, ExperimentReading
+from penstock.records.intervention import Intervention
+from penstock.records.monitoring import MonitorState
 from penstock.rollout.backends.local.state import LocalState, ProxyProcess, ServerArm
 
 TITLES = (
@@ -168,6 +170,17 @@ def test_a_server_that_has_died_does_not_serve(project: Located) -> None:
     assert "serves" not in found["Versions"]
 
 
+def test_a_recall_that_is_under_way_is_said(project: Located) -> None:
+    path = project.home / "monitor" / "state.json"
+    begun = datetime(2026, 11, 28, 10, tzinfo=UTC)
+    going = Intervention(
+        identity="i", number=3, version=2, reason="It predicts worse.", since=begun, began=begun,
+        look=3, stage="recall", recall=1, run="r",
+    )  # fmt: skip
+    MonitorState.read(path).model_copy(update={"intervention": going}).write(path)
+    assert "Under way Version 1 is being recalled" in shown(project)["Monitor"]
+
+
 def test_an_alias_that_was_moved_by_hand_is_said(project: Located) -> None:
     from mlflow import MlflowClient
 
@@ -215,12 +228,18 @@ def test_it_is_there_at_once_and_imports_nothing_heavy(whole: Located) -> None:
 def test_experiments_are_shown_where_there_are_any(project: Located) -> None:
     folder = project.home / "experiments"
     folder.mkdir()
-    record = {
-        "record": "penstock/experiment", "schema_version": 1, "started": "2026-11-28T10:00:00Z",
-        "ended": "2026-11-29T10:00:00Z", "challenger": 3, "champion": 2, "outcome": "promoted",
-        "reason": "It was stopped.", "reading": {"sentence": "The challenger is better."},
-    }  # fmt: skip
-    (folder / "3-experiment-1.json").write_text(json.dumps(record))
+    start = datetime(2026, 11, 28, 10, tzinfo=UTC)
+    Experiment(
+        identity="3-experiment-1", service="loans", champion=2, challenger=3, by="ann",
+        started=start, ended=start + 24 * HOUR, outcome="promoted", reason="It was stopped.",
+        plan=ExperimentPlan(
+            salt="s", header="x-user", weight=50, kpi="value", low=0, high=1, window=60, centre=0.5,
+            variance=1, users=100, seconds=3600,
+        ),
+        reading=ExperimentReading(
+            time=start, weight=50, sentence="The challenger is better."
+        ),
+    ).write(folder / "3-experiment-1.json")  # fmt: skip
     (folder / "3-experiment-1.html").write_text("its page")
     (folder / "2-run.html").write_text("one that goes on")
     (folder / "torn.json").write_text("{")
@@ -231,5 +250,7 @@ def test_experiments_are_shown_where_there_are_any(project: Located) -> None:
         r"2026-11-28 .* 2026-11-29 .* 3 against 2 promoted The challenger is better\. "
         r"It was stopped\.", said,
     )  # fmt: skip
-    assert re.search(r" - 2 against 1 under way What it shows so far", said)
+    assert re.search(
+        r" - 2 against 1 under way What it shows now: penstock experiment status", said
+    )
     assert 'href="experiments/3-experiment-1.html"' in html
