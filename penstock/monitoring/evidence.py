@@ -232,6 +232,7 @@ def signals_for(watched: Watched, reference: Reference, spec: MonitoringSpec) ->
             *_attributions(watched, spec),
         ],
         tolerances=spec.tolerances,
+        together=spec.together,
     )
 
 

@@ -157,6 +157,12 @@ class MonitoringSpec(Spec):
         "service: all columns, signals and looks together",
     )
     tolerances: Tolerances = Tolerances()
+    together: float = Field(
+        default=1,
+        ge=1,
+        description="Rows of the training data that are as good as one, as those that each user "
+        "has on average: their sampling error is that of so many rows fewer",
+    )
     gap: float = Field(
         default=0.05,
         gt=0,

@@ -11,6 +11,7 @@ import pytest
 from killing import Fault, endings
 from watched_shop import Shop, scores_of, table
 
+from penstock.monitoring.evidence import signals_for
 from penstock.monitoring.intervening import Interventions
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.notification import NotifySpec
@@ -165,6 +166,29 @@ def test_a_gap_that_needs_labels_is_watched_when_these_come_late(shop: Shop) -> 
         "gap: true positive rate",
         "gap: false positive rate",
     }
+
+
+def test_training_rows_that_belong_together_leave_more_room(shop: Shop) -> None:
+    def room(together: float) -> float:
+        spec = MonitoringSpec.parse({"together": together}, where="monitoring")
+        signals = signals_for(shop.watched(), shop.reference, spec).signals
+        return next(one.high - one.expected for one in signals if one.name == "city: missing")
+
+    assert room(25) - 0.01 > 20 * (room(1) - 0.01)
+
+
+def test_what_an_earlier_release_gathered_begins_anew_and_is_said(shop: Shop) -> None:
+    shop.serve()
+    shop.look()
+    state = shop.state
+    memory = state.progress.detector | {"signals": "sha256:of-an-earlier-release"}
+    streams = {name: one for name, one in memory["streams"].items() if name == "rows"}
+    progress = state.progress.model_copy(update={"detector": memory | {"streams": streams}})
+    shop.monitor.folder.write(state.model_copy(update={"progress": progress}))
+    shop.serve()
+    assert shop.look().kind == "healthy"
+    assert any("began anew" in note for note in shop.state.last.notes)
+    assert set(shop.state.progress.detector["streams"]) > {"rows", "labels", "volume"}
 
 
 def test_labelled_gaps_go_on_over_looks_with_few_labels(shop: Shop) -> None:
