@@ -292,6 +292,8 @@ def _create(options: argparse.Namespace) -> int:
     every = options.every
     if options.monitor and not options.cron:
         every = every or project.monitoring.every
+    if not (options.cron or every):
+        raise UsageError("one of the arguments --cron --every is required")
     plan = Plan(
         cron=cron(options.cron) if options.cron else "",
         every=duration(every) if every else 0,

@@ -86,7 +86,7 @@ def test_every_branch_both_ways(site: ClusterShop) -> None:
         site.serve()
         assert run(folder)[0] == {"monitor"}
 
-        site.serve(shift=1.0)
+        site.serve(missing=0.3)
         tasks, said = run(folder)
         assert tasks == {"monitor", "drifted"}, said
 

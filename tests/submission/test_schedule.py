@@ -194,3 +194,43 @@ def test_a_table_of_this_machine_is_refused(schedule, project_file) -> None:
     done = schedule("create", project_file(source={"uri": "wine.csv"}), "--every", "1d")
     assert done.code == 2
     assert "is on this machine" in done.err
+
+
+WATCHED = {
+    "deployment": {"router": "kserve"},
+    "monitoring": {"state": "s3://bucket/monitor", "every": "30m"},
+}
+
+
+def test_the_monitor_runs_one_look_at_a_time_beside_the_releases(
+    schedule, kfp_server, project_file
+) -> None:
+    assert schedule("create", project_file(**WATCHED), "--every", "7d").code == 0
+    made = schedule(
+        "create", project_file(**WATCHED), "--monitor", "--service-account", "penstock-watcher"
+    )
+    assert made.code == 0, made.err
+    assert "Schedule wine-monitor created: every 1800 s" in made.out
+    found = next(
+        one for one in kfp_server.recurring.values() if one["display_name"] == "wine-monitor"
+    )
+    assert (found["max_concurrency"], found["no_catchup"]) == ("1", True)
+    assert found["service_account"] == "penstock-watcher"
+    assert not found.get("runtime_config", {}).get("parameters")
+    version = kfp_server.versions[found["pipeline_version_reference"]["pipeline_version_id"]]
+    assert version["name"].startswith("wine-monitor-")
+    assert len(kfp_server.pipelines) == len(kfp_server.recurring) == 2
+    again = schedule(
+        "create", project_file(**WATCHED), "--monitor", "--service-account", "penstock-watcher"
+    )
+    assert "Schedule wine-monitor unchanged" in again.out
+
+
+def test_a_monitor_that_cannot_be_is_refused(schedule, kfp_server, project_file) -> None:
+    several = schedule("create", project_file(**WATCHED), "--monitor", "--max-concurrency", "2")
+    assert (several.code, "one monitor at a time" in several.err) == (2, True)
+    here = schedule("create", project_file(), "--monitor")
+    assert (here.code, "served on one machine" in here.err) == (1, True)
+    never = schedule("create", project_file(**WATCHED))
+    assert (never.code, "--cron --every is required" in never.err) == (2, True)
+    assert kfp_server.recurring == {}
