@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
-from monitor_parts import Watch, drift, signal, worth
+from monitor_parts import BEGIN, HOUR, Watch, drift, signal, worth
 
 from penstock.monitoring.page import console_lines, monitor_page
-from penstock.records.monitoring import Looked, Verdict
+from penstock.records.monitoring import AttributionShare, Looked, Verdict, Volume
 
 STORIES: dict[str, list[dict]] = {
     "healthy": [{}],
@@ -86,3 +86,14 @@ def test_the_terminal_says_the_same_in_a_few_lines() -> None:
     assert lines[-1].strip() == verdict.bound
     _, healthy = story(STORIES["healthy"])
     assert len(console_lines(healthy)) == 2
+
+
+def test_how_many_rows_came_what_decisions_are_worth_and_what_answers_rest_on() -> None:
+    seen = Volume(since=BEGIN, until=BEGIN + HOUR, rows=312, learned=BEGIN + 9 * HOUR)
+    value = worth(estimated=0.5).model_copy(update={"metric": "value of 1,000 decisions (EUR)"})
+    shares = (AttributionShare(column="amount", holdout=0.25, window=0.5),)
+    page, _ = story([{"volume": seen, "kpi": value, "attributions": shares}])
+    text = re.sub(r"<[^>]+>", " ", page)
+    assert "312 rows came; how many are usual is not known before 2026-11-01 09:00 UTC." in text
+    assert "value of 1,000 decisions (EUR) is estimated at 0.500" in text
+    assert re.search(r"amount\s+25.0 %\s+50.0 %", text)
