@@ -23,8 +23,8 @@ from penstock.records.explanation import ExplainedRow, Explanation
 if TYPE_CHECKING:
     import pandas as pd
 
-BUDGET = 4e7
-"""Cells, as `cost` counts them, times rows that are taken at once: a third of a second."""
+BUDGET = 2e7
+"""Cells, as `cost` counts them, times rows that are taken at once: a tenth of a second or two."""
 
 
 def later_attributions(

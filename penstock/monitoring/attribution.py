@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -56,8 +57,16 @@ class Attributed:
     shares: tuple[AttributionShare, ...]
 
 
-def attribution_signals(explanation: Explanation | None, *, tolerance: float) -> list[Signal]:
-    """Return the signals, four a column."""
+def attribution_signals(
+    explanation: Explanation | None, *, tolerance: float, without: Collection[str] = ()
+) -> list[Signal]:
+    """Return the signals, four a column.
+
+    Args:
+        explanation: Of the model on its holdout; None: there are none.
+        tolerance: Share of rows by which more may lie beyond a decile.
+        without: Columns that are not watched: a time is always later.
+    """
     if explanation is None or not is_cheap(explanation):
         return []
     made = [
@@ -66,7 +75,8 @@ def attribution_signals(explanation: Explanation | None, *, tolerance: float) ->
         for decile, side in _SIDES
     ]
     # One that can show nothing is left out of all signals; the others say which they are.
-    return [replace(one, place=at) for at, one in enumerate(made)]
+    placed = [replace(one, place=at) for at, one in enumerate(made)]
+    return [one for one in placed if one.column not in without]
 
 
 def is_cheap(explanation: Explanation) -> bool:

@@ -174,11 +174,14 @@ def weigh(
     )
 
 
-def _attributions(watched: Watched, spec: MonitoringSpec) -> list[Signal]:
+def _attributions(watched: Watched, reference: Reference, spec: MonitoringSpec) -> list[Signal]:
     if not spec.attribution_rows or watched.known is None or watched.folder is None:
         return []
-    tolerance = spec.tolerances.attribution
-    return attribution_signals(watched.known.explanation, tolerance=tolerance)
+    return attribution_signals(
+        watched.known.explanation,
+        tolerance=spec.tolerances.attribution,
+        without=[column.name for column in reference.columns if column.type == "datetime"],
+    )
 
 
 def _explained(
@@ -229,7 +232,7 @@ def signals_for(watched: Watched, reference: Reference, spec: MonitoringSpec) ->
             *([worth] if worth else ()),
             *bias.signals(tolerance=spec.gap),
             *volume_signals(spec.volume),
-            *_attributions(watched, spec),
+            *_attributions(watched, reference, spec),
         ],
         tolerances=spec.tolerances,
         together=spec.together,

@@ -172,7 +172,7 @@ class MonitoringSpec(Spec):
     )
     volume: VolumeSpec = VolumeSpec()
     attribution_rows: int = Field(
-        default=200,
+        default=80,
         ge=0,
         le=10_000,
         description="Rows of a look that are explained, to see what answers rest on; 0: none",

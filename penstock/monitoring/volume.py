@@ -3,7 +3,7 @@
 What is usual is the median of the same hour of the same day of the week, where three weeks are
 known; else of the same hour of the day, where three days are; else of all. A period is outside
 where it lies beyond `factor` times that, and beyond what earlier periods did by themselves: one in
-twenty of them on that side, and the most extreme day of all, 1.4 times over. What was outside gives
+twenty of them on that side, and the most extreme day of all, twice over. What was outside gives
 no room, and makes what is usual only after two weeks: an alarm does not end by itself.
 
 As a signal of the detector a period is 1 where it is outside, else 0, and up to a tenth of them are
@@ -52,7 +52,7 @@ _LEAST = 3
 _USUAL = 0.05
 """Share of the earlier periods, on either side, beyond which lies what is unusual."""
 
-_BEYOND = 2**0.5
+_BEYOND = 2.0
 """How far the most extreme earlier day may be surpassed: there is always a new one."""
 
 _DOUBTED = 14 * _DAY

@@ -86,6 +86,11 @@ def test_another_model_is_not_taken(worlds: Any, tmp_path: Path) -> None:
 def test_what_is_drawn_is_not_watched(worlds: Any, tmp_path: Path) -> None:
     world = worlds("binary")
     explanation = explained(world, world.model, tmp_path)
+    made = attribution_signals(explanation, tolerance=0.05, without=["x1"])
+    # What is left out moves no other out of its place.
+    assert [one.place for one in made] == [
+        one.place for one in attribution_signals(explanation, tolerance=0.05) if one.column != "x1"
+    ]
     drawn = explanation.model_copy(update={"exact": False, "method": "Shapley values ..."})
     assert attribution_signals(drawn, tolerance=0.05) == []
     assert "at great cost" in why_not(drawn)

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.monitoring.exporter import exposition, served
 from penstock.monitoring.spec import MonitoringSpec
-from penstock.records.monitoring import MonitorState, Volume
+from penstock.records.monitoring import AttributionShare, MonitorState, Volume
 
 
 def samples(text: str) -> dict[tuple[str, ...], float]:
@@ -79,3 +79,15 @@ def test_how_many_rows_came_and_how_old_the_newest_is() -> None:
     assert found["penstock_monitor_volume_rows",] == 7
     bounds = [found["penstock_monitor_volume_usual_rows", one] for one in ("low", "value", "high")]
     assert bounds == [4, 9, 20]
+
+
+def test_what_decisions_are_worth_and_answers_rest_on() -> None:
+    watch = Watch()
+    shares = (AttributionShare(column="amount", holdout=0.25, window=0.5),)
+    value = worth(estimated=0.9).model_copy(update={"metric": "value of 1,000 decisions (EUR)"})
+    watch.look(performance=worth(estimated=0.9), kpi=value, attributions=shares)
+    found = samples(exposition(watch.state, spec=SPEC))
+    assert found["penstock_monitor_attribution_share", "amount", "window"] == 0.5
+    assert found["penstock_monitor_attribution_share", "amount", "holdout"] == 0.25
+    assert found["penstock_monitor_estimated", "low", "accuracy"] == 0.89
+    assert found["penstock_monitor_estimated", "low", "value of 1,000 decisions (EUR)"] == 0.89

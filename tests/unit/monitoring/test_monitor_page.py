@@ -13,12 +13,14 @@ from penstock.monitoring.page import console_lines, monitor_page
 from penstock.monitoring.spec import GuardianSpec, MonitoringSpec, OperationsSpec
 from penstock.records.monitoring import (
     Action,
+    AttributionShare,
     Guard,
     GuardLimit,
     Harm,
     Looked,
     ServiceFigures,
     Verdict,
+    Volume,
 )
 from penstock.records.rollout import ArmSummary
 
@@ -199,3 +201,14 @@ def test_operations_are_held_against_their_limits() -> None:
     nothing = ServiceFigures(requests=0, client_errors=0, server_errors=0)
     assert "There was no request in the last look." in page_with(operations=nothing)
     assert "no look could read the proxy's counters" in page_with()
+
+
+def test_how_many_rows_came_what_decisions_are_worth_and_what_answers_rest_on() -> None:
+    seen = Volume(since=BEGIN, until=BEGIN + HOUR, rows=312, learned=BEGIN + 9 * HOUR)
+    value = worth(estimated=0.5).model_copy(update={"metric": "value of 1,000 decisions (EUR)"})
+    shares = (AttributionShare(column="amount", holdout=0.25, window=0.5),)
+    page, _ = story([{"volume": seen, "kpi": value, "attributions": shares}])
+    text = re.sub(r"<[^>]+>", " ", page)
+    assert "312 rows came; how many are usual is not known before 2026-11-01 09:00 UTC." in text
+    assert "value of 1,000 decisions (EUR) is estimated at 0.500" in text
+    assert re.search(r"amount\s+25.0 %\s+50.0 %", text)
