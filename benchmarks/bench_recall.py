@@ -223,8 +223,8 @@ class Service:
         )  # fmt: skip
         self.memory = found.state
         self.late = Losses(wrong.astype(np.float64), _seconds(table))
-        if self.since is None and found.drift.alarms and found.drift.since is not None:
-            self.since = found.drift.since.timestamp()
+        if self.since is None and found.drift.alarms and found.drift.changed is not None:
+            self.since = found.drift.changed.timestamp()
         return "" if self.since is None else self._act(self.since)
 
     def _act(self, since: float) -> str:
