@@ -76,6 +76,17 @@ class Detected(Value):
         """Whether it has reached its threshold."""
         return self.log_evidence >= self.threshold
 
+    @property
+    def changed(self) -> datetime | None:
+        """Since when the rows are what they are now: the latest beginning that a signal shows.
+
+        Of the signals that have at least a day's evidence each, which is far more than chance
+        leaves any of them. The one with most evidence may have begun to move long before the rest,
+        by chance or by another change; rows since then would be of two kinds.
+        """
+        shown = [one.since for one in self.signals if one.log_evidence >= 0 and one.since]
+        return max(shown, default=self.since)
+
     def signal(self, name: str) -> SignalFigure | None:
         """Return the figure of a signal, or None where it has no evidence."""
         return next((one for one in self.signals if one.name == name), None)
