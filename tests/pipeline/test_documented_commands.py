@@ -39,6 +39,7 @@ NOT_RUN = {
     r"^penstock approve models:/simulated-transactions/2 ": "for that; likewise",
     r"^penstock run .*gate.approval.wait_hours": "makes its challenger; likewise",
     r"^penstock monitor ": "watches, or needs what serves; tests/pipeline/test_monitor.py",
+    r"^penstock compile --monitor": "needs a project of a cluster; test_monitor_pipeline.py",
     r"^penstock ui ": "serves until it is ended; tests/unit/pipelines/ui/test_ui_server.py",
     r"^penstock trigger ": "goes on until it is ended; tests/unit/triggers/test_trigger_command.py",
     r"^penstock recall |^penstock (example|run) loop": "minutes of serving; test_loop.py",
