@@ -101,12 +101,15 @@ def _require_yaml(output: Path) -> None:
 
 
 def _require_watchable(project: Project) -> None:
+    from penstock.monitoring.cluster_monitor import require_possible
+
     if project.deployment.router == "local":
         raise InputError(
             "its model is served on one machine, where Kubeflow cannot watch it",
             where="deployment.router: local",
             remedy="On this machine: penstock monitor. For a cluster name a router of KServe.",
         )
+    require_possible(project.monitoring)
     state = project.monitoring.state
     if not state or is_local(state):
         raise InputError(

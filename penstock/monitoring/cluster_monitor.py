@@ -66,13 +66,7 @@ class ClusterMonitor:
                 not done on a cluster.
             ServiceError: If no cluster is known here, or the store cannot be reached.
         """
-        # A word that an earlier release does not know is refused where the section is read.
-        if str(self.spec.retrain) == "automatic":
-            raise InputError(
-                "nothing recalls or trains again by itself for a service on a cluster yet",
-                where="monitoring.retrain: automatic",
-                remedy="Set it to suggest: people are notified, and begin it: penstock submit.",
-            )
+        require_possible(self.spec)
         folder = self._store(
             "monitor",
             doing="is watching it",
@@ -195,6 +189,20 @@ class ClusterMonitor:
             )
         address = f"{reached(state, where=_STATE).rstrip('/')}/{self.service}/{name}"
         return Storage(place_at(address), where=redact_address(address), confirm=confirm)
+
+
+def require_possible(spec: MonitoringSpec) -> None:
+    """Return unless the settings ask for what nobody does on a cluster.
+
+    Raises:
+        InputError: If they do, naming the field.
+    """
+    if str(spec.retrain) == "automatic":
+        raise InputError(
+            "nothing recalls or trains again by itself for a service on a cluster yet",
+            where="monitoring.retrain: automatic",
+            remedy="Set it to suggest: people are notified, and begin it: penstock submit.",
+        )
 
 
 def look_once(

@@ -154,6 +154,15 @@ def test_claims_are_mounted_and_secrets_given_to_the_step_that_reads_them(tmp_pa
     assert [one["secretName"] for one in look["secretAsEnv"]] == ["events"]
 
 
+def test_what_nobody_does_on_a_cluster_is_refused_and_not_passed_over(tmp_path: Path) -> None:
+    asked = Project.parse(PLAIN, where="test")
+    monitoring = asked.monitoring.model_copy(update={"retrain": "automatic"})
+    asked = asked.model_copy(update={"monitoring": monitoring})
+    with pytest.raises(InputError, match="nothing recalls or trains again by itself"):
+        compile_monitor(asked, output=tmp_path / "m.yaml")
+    assert not (tmp_path / "m.yaml").exists()
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
