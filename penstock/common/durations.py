@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import Annotated
+
+from pydantic import AfterValidator
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _PART = r"(\d+)([smhd])"
@@ -24,3 +27,12 @@ def seconds_of(text: str) -> int:
     if not seconds:
         raise ValueError(f"{text!r} is no time at all: write at least 1s")
     return seconds
+
+
+def _checked(text: str) -> str:
+    seconds_of(text)
+    return text
+
+
+Duration = Annotated[str, AfterValidator(_checked)]
+"""A setting's text that `seconds_of` reads."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator
 
-from penstock.common.durations import seconds_of
+from penstock.common.durations import Duration, seconds_of
 from penstock.monitoring.recall_spec import RecallSpec
 from penstock.monitoring.tolerances import Tolerances
 from penstock.monitoring.volume_spec import VolumeSpec
@@ -90,7 +90,7 @@ class GuardianSpec(Spec):
         description="automatic: the previous champion serves again, as by `penstock rollback`; "
         "suggest: people are notified; never: nobody looks",
     )
-    every: str = Field(default="1m", description="Time between two readings: 30s, 1m, 5m")
+    every: Duration = Field(default="1m", description="Time between two readings: 30s, 1m, 5m")
     errors: float = Field(
         default=0.02, gt=0, lt=1, description="Share of 5xx answers: how much higher it may be"
     )
@@ -116,12 +116,6 @@ class GuardianSpec(Spec):
         description="Share of healthy months in which a champion is returned, at most",
     )
 
-    @field_validator("every")
-    @classmethod
-    def _is_a_period(cls, text: str) -> str:
-        seconds_of(text)
-        return text
-
     @property
     def seconds(self) -> float:
         """Seconds between two readings."""
@@ -131,7 +125,7 @@ class GuardianSpec(Spec):
 class MonitoringSpec(Spec):
     """How the served model is watched by `penstock monitor`, and what follows."""
 
-    every: str = Field(default="1h", description="Time between two looks: 90s, 15m, 1h, 1d")
+    every: Duration = Field(default="1h", description="Time between two looks: 90s, 15m, 1h, 1d")
     captures: str = Field(
         default="",
         description="Where the captured rows are; empty: where the service on this machine writes "
@@ -219,12 +213,6 @@ class MonitoringSpec(Spec):
     history: int = Field(
         default=1000, ge=10, description="Looks whose records are kept; older ones are deleted"
     )
-
-    @field_validator("every")
-    @classmethod
-    def _is_a_period(cls, text: str) -> str:
-        seconds_of(text)
-        return text
 
     @property
     def seconds(self) -> float:

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from penstock.common.durations import seconds_of
+from penstock.common.durations import Duration, seconds_of
 from penstock.records.spec import Spec
 
 ADDRESS = "127.0.0.1:8093"
@@ -39,11 +39,11 @@ class TriggerSpec(Spec):
         description="Name or pattern of a file that is written last, like _SUCCESS or *.done: it "
         "alone counts, at once; empty: each file counts once its size and time stay the same",
     )
-    every: str = Field(default="10s", description="Time between two looks at what is watched")
-    quiet: str = Field(
+    every: Duration = Field(default="10s", description="Time between two looks at what is watched")
+    quiet: Duration = Field(
         default="60s", description="Time without a new event after which the release starts"
     )
-    wait: str = Field(
+    wait: Duration = Field(
         default="15m", description="Time after the first event after which it starts in any case"
     )
     remember: int = Field(
@@ -55,12 +55,6 @@ class TriggerSpec(Spec):
     submit: bool = Field(
         default=False, description="Whether the release runs on Kubeflow instead of this machine"
     )
-
-    @field_validator("every", "quiet", "wait")
-    @classmethod
-    def _is_a_duration(cls, text: str) -> str:
-        seconds_of(text)
-        return text
 
     @field_validator("listen")
     @classmethod

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from penstock.common.durations import seconds_of
+from penstock.common.durations import Duration, seconds_of
 from penstock.records.spec import Spec
 
 
@@ -43,7 +43,7 @@ class ExperimentSpec(Spec):
         default="skip",
         description="A user of whom no value has come: left out, or 0, as one who buys nothing",
     )
-    window: str = Field(
+    window: Duration = Field(
         default="1d",
         description="Time from a user's first request within which labels and values count: 1h, 7d",
     )
@@ -73,13 +73,7 @@ class ExperimentSpec(Spec):
         default="stopped",
         description="stopped: somebody stops it; decided: it stops once the reading is decided",
     )
-    every: str = Field(default="1m", description="Time between two looks: 10s, 1m")
-
-    @field_validator("window", "every")
-    @classmethod
-    def _is_a_period(cls, text: str) -> str:
-        seconds_of(text)
-        return text
+    every: Duration = Field(default="1m", description="Time between two looks: 10s, 1m")
 
     @model_validator(mode="after")
     def _has_a_range(self) -> ExperimentSpec:
