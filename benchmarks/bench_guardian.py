@@ -25,7 +25,7 @@ from targets import Target, report  # isort: skip
 from penstock.monitoring.detector import BETS
 from penstock.monitoring.guardian import BLOCK, MONTH, after_reading, guard_of
 from penstock.monitoring.spec import GuardianSpec
-from penstock.records.monitoring import Guard
+from penstock.records.guard import Guard
 from penstock.records.rollout import (
     ArmSummary,
     HistogramBuckets,

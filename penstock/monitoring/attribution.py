@@ -22,7 +22,7 @@ from penstock.errors import PenstockError
 from penstock.monitoring.signals import ERRORS, Signal, bounded
 from penstock.monitoring.window import INPUTS, row_times
 from penstock.records.explanation import Explanation, Importance
-from penstock.records.monitoring import AttributionShare
+from penstock.records.figures import AttributionShare
 
 if TYPE_CHECKING:
     import pyarrow as pa

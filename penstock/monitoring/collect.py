@@ -13,9 +13,10 @@ from penstock.errors import InputError, IntegrityError, PenstockError, ServiceEr
 from penstock.monitoring.storage import Storage
 from penstock.records.base import Record
 from penstock.records.explanation import Explanation
+from penstock.records.figures import ServiceFigures
 from penstock.records.model import FILE_NAME as MODEL
 from penstock.records.model import Model
-from penstock.records.monitoring import Known, ServiceFigures
+from penstock.records.monitoring import Known
 from penstock.records.reference import FILE_NAME as REFERENCE
 from penstock.records.reference import Reference
 from penstock.records.rollout import ArmSummary, HistogramBuckets

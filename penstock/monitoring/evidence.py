@@ -28,13 +28,8 @@ from penstock.monitoring.spec import MonitoringSpec
 from penstock.monitoring.volume import volume_signals
 from penstock.monitoring.window import Blocks, Window, measure, measure_values
 from penstock.records.baseline import Baseline
-from penstock.records.monitoring import (
-    AttributionShare,
-    ColumnDistance,
-    Detected,
-    Known,
-    SignalFigure,
-)
+from penstock.records.figures import AttributionShare, ColumnDistance, Detected, SignalFigure
+from penstock.records.monitoring import Known
 from penstock.records.reference import Reference, ReferenceColumn
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from penstock.records.monitoring import Guard, GuardedSignal, GuardLimit, Harm
+from penstock.records.guard import Guard, GuardedSignal, GuardLimit, Harm
 from penstock.records.rollout import ArmSummary, HistogramBuckets, Rollout, total
 
 if TYPE_CHECKING:

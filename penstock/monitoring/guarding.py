@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from penstock.errors import LeaseLostError, PenstockError
 from penstock.monitoring.guardian import after_reading, edges_of, guard_of, unguarded
-from penstock.records.monitoring import Action, Guard, Harm, MonitorState, Notice
+from penstock.records.guard import Guard, Harm
+from penstock.records.monitoring import Action, MonitorState, Notice
 from penstock.records.rollout import ArmSummary, Rollout, total
 
 if TYPE_CHECKING:

@@ -18,16 +18,14 @@ from penstock.monitoring import reasons
 from penstock.monitoring.actions import beginning, suggestion
 from penstock.monitoring.sight import Sight, sight_of
 from penstock.monitoring.spec import MonitoringSpec
+from penstock.records.figures import Detected, Performance, SignalFigure
 from penstock.records.monitoring import (
     PERFORMANCE_KINDS,
     QUALITY,
     Alarm,
     Cause,
-    Detected,
     Looked,
     MonitorState,
-    Performance,
-    SignalFigure,
     Verdict,
     VerdictKind,
 )

@@ -25,7 +25,8 @@ from penstock.monitoring.signals import Signal, bounded
 from penstock.monitoring.window import INPUTS
 from penstock.records.baseline import Baseline
 from penstock.records.estimate import Estimate
-from penstock.records.monitoring import Known, Performance
+from penstock.records.figures import Performance
+from penstock.records.monitoring import Known
 
 if TYPE_CHECKING:
     import pyarrow as pa

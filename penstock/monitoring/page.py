@@ -14,14 +14,8 @@ from penstock.monitoring.page_operations import operations
 from penstock.monitoring.pictures import picture, time_axis
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.records.estimate import Estimate
-from penstock.records.monitoring import (
-    Detected,
-    Looked,
-    MonitorState,
-    SignalFigure,
-    Verdict,
-    VerdictKind,
-)
+from penstock.records.figures import Detected, SignalFigure
+from penstock.records.monitoring import Looked, MonitorState, Verdict, VerdictKind
 from penstock.reports.page import (
     Cell,
     Section,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from penstock.monitoring import words
 from penstock.monitoring.guardian import counts_of
 from penstock.monitoring.spec import GuardianSpec
-from penstock.records.monitoring import Action, Guard, GuardLimit, MonitorState
+from penstock.records.guard import Guard, GuardLimit
+from penstock.records.monitoring import Action, MonitorState
 from penstock.reports.page import (
     Cell,
     Section,

@@ -8,7 +8,8 @@ from penstock.monitoring import words
 from penstock.monitoring.pictures import picture, time_axis
 from penstock.monitoring.reasons import broken_limits
 from penstock.monitoring.spec import OperationsSpec
-from penstock.records.monitoring import Looked, ServiceFigures
+from penstock.records.figures import ServiceFigures
+from penstock.records.monitoring import Looked
 from penstock.reports.page import Cell, Section, paragraph, table, warning
 from penstock.reports.plots import Reference, Series
 from penstock.reports.words import percent

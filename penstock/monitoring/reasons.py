@@ -8,15 +8,8 @@ from dataclasses import dataclass
 from penstock.monitoring import words
 from penstock.monitoring.sight import Sight
 from penstock.monitoring.spec import OperationsSpec
-from penstock.records.monitoring import (
-    Alarm,
-    Cause,
-    Looked,
-    Performance,
-    ServiceFigures,
-    SignalFigure,
-    VerdictKind,
-)
+from penstock.records.figures import Performance, ServiceFigures, SignalFigure
+from penstock.records.monitoring import Alarm, Cause, Looked, VerdictKind
 from penstock.reports.words import percent
 
 _OF_NO_COLUMN = {"score": "the scores", "volume": "the number of rows"}

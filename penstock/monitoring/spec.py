@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from penstock.common.durations import Duration, seconds_of
 from penstock.monitoring.recall_spec import RecallSpec

@@ -30,14 +30,7 @@ from penstock.errors import InputError, IntegrityError, PenstockError, ServiceEr
 from penstock.monitoring.holding import FileHold, Hold
 from penstock.monitoring.storage import Storage
 from penstock.records.base import Record
-from penstock.records.monitoring import (
-    Action,
-    Looked,
-    MonitorState,
-    Notice,
-    Progress,
-    Verdict,
-)
+from penstock.records.monitoring import Action, Looked, MonitorState, Notice, Progress, Verdict
 
 R = TypeVar("R", bound=Record)
 

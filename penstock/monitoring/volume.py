@@ -27,7 +27,7 @@ from penstock.monitoring.signals import Signal, bounded
 from penstock.monitoring.volume_spec import VolumeSpec
 from penstock.monitoring.window import Blocks, Carry
 from penstock.records.base import Value
-from penstock.records.monitoring import Volume
+from penstock.records.figures import Volume
 
 Floats = NDArray[np.float64]
 

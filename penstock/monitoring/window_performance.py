@@ -21,7 +21,8 @@ from penstock.monitoring.spec import MonitoringSpec
 from penstock.monitoring.window import INPUTS
 from penstock.records.baseline import Baseline, GroupColumn
 from penstock.records.estimate import Estimate
-from penstock.records.monitoring import DueLabels, Known, Performance
+from penstock.records.figures import DueLabels, Performance
+from penstock.records.monitoring import Known
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -5,14 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from penstock.records.estimate import Estimate
+from penstock.records.figures import Performance, ServiceFigures, SignalFigure, Volume
 from penstock.records.intervention import Intervention
-from penstock.records.monitoring import (
-    Performance,
-    ServiceFigures,
-    SignalFigure,
-    VerdictKind,
-    Volume,
-)
+from penstock.records.monitoring import VerdictKind
 from penstock.reports.page import Tone
 from penstock.reports.words import figure_text, percent, plain
 

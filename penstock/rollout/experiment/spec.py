@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
-from penstock.common.durations import Duration, seconds_of
+from penstock.common.durations import Duration
 from penstock.records.spec import Spec
 
 

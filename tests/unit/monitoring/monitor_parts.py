@@ -10,14 +10,8 @@ from penstock.monitoring.judge import judge
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.monitoring.state import following
 from penstock.records.estimate import Estimate
-from penstock.records.monitoring import (
-    Detected,
-    Looked,
-    MonitorState,
-    Performance,
-    SignalFigure,
-    Verdict,
-)
+from penstock.records.figures import Detected, Performance, SignalFigure
+from penstock.records.monitoring import Looked, MonitorState, Verdict
 
 BEGIN = datetime(2026, 11, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from penstock.records.monitoring import Detected, SignalFigure
+from penstock.records.figures import Detected, SignalFigure
 
 
 def at(hour: int) -> datetime:

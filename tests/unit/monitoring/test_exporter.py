@@ -10,7 +10,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.monitoring.exporter import exposition, served
 from penstock.monitoring.spec import MonitoringSpec
-from penstock.records.monitoring import AttributionShare, MonitorState, Volume
+from penstock.records.figures import AttributionShare, Volume
+from penstock.records.monitoring import MonitorState
 
 
 def samples(text: str) -> dict[tuple[str, ...], float]:

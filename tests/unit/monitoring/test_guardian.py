@@ -10,7 +10,7 @@ import pytest
 
 from penstock.monitoring.guardian import after_reading, guard_of, unguarded
 from penstock.monitoring.spec import GuardianSpec
-from penstock.records.monitoring import Guard
+from penstock.records.guard import Guard
 from penstock.records.rollout import (
     ArmSummary,
     HistogramBuckets,

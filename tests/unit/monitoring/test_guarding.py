@@ -32,7 +32,8 @@ from penstock.monitoring.look import Monitor
 from penstock.monitoring.spec import GuardianSpec, MonitoringSpec
 from penstock.monitoring.state import MonitorFolder
 from penstock.notification import NotifySpec
-from penstock.records.monitoring import Guard, Harm, MonitorState
+from penstock.records.guard import Guard, Harm
+from penstock.records.monitoring import MonitorState
 from penstock.records.rollout import ReturnOrder
 from penstock.registry import audit, versions
 from penstock.rollout import resume, returning

@@ -9,7 +9,7 @@ from monitor_parts import BEGIN, HOUR, THRESHOLD, Watch, drift, signal, worth
 
 from penstock.monitoring.judge import bound
 from penstock.monitoring.spec import MonitoringSpec
-from penstock.records.monitoring import DueLabels, ServiceFigures, Volume
+from penstock.records.figures import DueLabels, ServiceFigures, Volume
 
 
 def test_rows_without_evidence_are_healthy() -> None:

@@ -11,17 +11,9 @@ from monitor_parts import BEGIN, HOUR, SPEC, Watch, drift, signal, worth
 
 from penstock.monitoring.page import console_lines, monitor_page
 from penstock.monitoring.spec import GuardianSpec, MonitoringSpec, OperationsSpec
-from penstock.records.monitoring import (
-    Action,
-    AttributionShare,
-    Guard,
-    GuardLimit,
-    Harm,
-    Looked,
-    ServiceFigures,
-    Verdict,
-    Volume,
-)
+from penstock.records.figures import AttributionShare, ServiceFigures, Volume
+from penstock.records.guard import Guard, GuardLimit, Harm
+from penstock.records.monitoring import Action, Looked, Verdict
 from penstock.records.rollout import ArmSummary
 
 STORIES: dict[str, list[dict]] = {

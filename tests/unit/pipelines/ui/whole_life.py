@@ -21,15 +21,8 @@ from penstock.records.dataset import Column
 from penstock.records.decision import Decision, RuleResult
 from penstock.records.estimate import Estimate
 from penstock.records.evaluation import Scores
-from penstock.records.monitoring import (
-    Action,
-    Guard,
-    GuardLimit,
-    MonitorState,
-    Totals,
-    Verdict,
-    VerdictKind,
-)
+from penstock.records.guard import Guard, GuardLimit
+from penstock.records.monitoring import Action, MonitorState, Totals, Verdict, VerdictKind
 from penstock.records.release import Registration
 from penstock.records.rollout import ArmSummary, Rollout
 from penstock.registry import approvals, audit, versions
