@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.errors import PenstockError, UsageError
 from penstock.pipelines.located import (
-    add_project_argument,
-    add_settings,
     add_summary_option,
 )
 from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, VERDICTS
+from penstock.pipelines.submission_options import add_endpoint_options, add_submission_options
 
 if TYPE_CHECKING:
     from penstock.pipelines.kubeflow_client import Endpoint, Patience
@@ -30,7 +28,7 @@ def add_remote_commands(commands: _Commands) -> None:
         "terminate", help="end a run on Kubeflow", description=_terminate.__doc__
     )
     terminate.add_argument("run", help="the run's id")
-    _with_endpoint(terminate)
+    add_endpoint_options(terminate)
     terminate.set_defaults(command=_terminate, extra="pipelines")
     _add_schedule(commands)
 
@@ -99,7 +97,7 @@ def _add_schedule(commands: _Commands) -> None:
     create.set_defaults(command=_create, extra="pipelines")
 
     listed = actions.add_parser("list", help="show the schedules", description=_list.__doc__)
-    _with_endpoint(listed)
+    add_endpoint_options(listed)
     listed.set_defaults(command=_list, extra="pipelines")
     for name, words in (
         ("pause", "start no more runs"),
@@ -108,72 +106,8 @@ def _add_schedule(commands: _Commands) -> None:
     ):
         action = actions.add_parser(name, help=words, description=_change.__doc__)
         action.add_argument("schedule", help="its name or id")
-        _with_endpoint(action)
+        add_endpoint_options(action)
         action.set_defaults(command=_change, action=name, extra="pipelines")
-
-
-def add_submission_options(command: argparse.ArgumentParser) -> None:
-    """Let a command say what it hands to Kubeflow, and where Kubeflow is."""
-    add_project_argument(command)
-    add_settings(command)
-    command.add_argument(
-        "-p",
-        "--parameter",
-        action="append",
-        default=[],
-        metavar="NAME=VALUE",
-        help="instead of the project's value; objects and lists as JSON",
-    )
-    command.add_argument("--experiment", default="", help="default: the project's name")
-    command.add_argument("--service-account", default="", help="of the steps' pods")
-    command.add_argument(
-        "--no-cache", action="store_true", help="run every step, even on the same inputs"
-    )
-    _with_endpoint(command)
-
-
-def submission_arguments(options: argparse.Namespace) -> list[str]:
-    """Return what `add_submission_options` read as arguments again, paths made absolute."""
-    given = [str(options.project.absolute())]
-    for name, values in (("--set", options.settings), ("--parameter", options.parameter)):
-        given += [f"{name}={value}" for value in values]
-    for name in ("experiment", "service_account", "host", "namespace"):
-        if value := getattr(options, name):
-            given.append(f"--{name.replace('_', '-')}={value}")
-    for name in ("token_file", "cookie_file", "ca_cert"):
-        if path := getattr(options, name):
-            given.append(f"--{name.replace('_', '-')}={path.absolute()}")
-    given += [
-        f"--{name.replace('_', '-')}" for name in ("no_cache", "insecure") if getattr(options, name)
-    ]
-    return given
-
-
-def _with_endpoint(command: argparse.ArgumentParser) -> None:
-    command.add_argument(
-        "--host",
-        default="",
-        metavar="URL",
-        help="Kubeflow Pipelines; default: KF_PIPELINES_ENDPOINT",
-    )
-    command.add_argument(
-        "--namespace", default="", help="profile namespace, where there are several"
-    )
-    command.add_argument(
-        "--token-file", type=Path, metavar="FILE", help="a bearer token, read for every request"
-    )
-    command.add_argument(
-        "--cookie-file", type=Path, metavar="FILE", help="the Cookie header of a session"
-    )
-    command.add_argument(
-        "--ca-cert", type=Path, metavar="FILE", help="PEM of the authority that signed the server"
-    )
-    command.add_argument(
-        "--insecure",
-        action="store_true",
-        help="do not check the server's certificate: others on the network can read the token and "
-        "change what runs",
-    )
 
 
 def _submit(options: argparse.Namespace) -> int:

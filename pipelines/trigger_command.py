@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from penstock.errors import ServiceError, UsageError
-from penstock.pipelines.kubeflow_commands import add_submission_options, submission_arguments
 from penstock.pipelines.located import Located, locate
 from penstock.pipelines.outcomes import EXIT_CODES
+from penstock.pipelines.submission_options import add_submission_options, submission_arguments
 
 if TYPE_CHECKING:
     import socket
