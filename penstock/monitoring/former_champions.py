@@ -125,7 +125,7 @@ def scoring(
     """
 
     def predict(rows: pa.Table) -> Floats:
-        from penstock.serving.prediction import load_scorer
+        from penstock.serving.loading import load_scorer
 
         try:
             scorer = load_scorer(folder, digest=digest, export=export)

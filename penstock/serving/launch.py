@@ -232,7 +232,7 @@ def _registered(options: argparse.Namespace, folder: Path) -> _Source:
 def _service(source: _Source, options: argparse.Namespace, notes: Mapping[str, Any]) -> Service:
     from penstock import model
     from penstock.records import export
-    from penstock.serving.prediction import load_scorer
+    from penstock.serving.loading import load_scorer
     from penstock.serving.service import Limits, Service
 
     scorer = load_scorer(source.folder, digest=source.digest, export=source.export)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -46,28 +45,6 @@ class Scorer(Protocol):
     def labels_of(self, scores: np.ndarray) -> np.ndarray:
         """Return the labels that scores amount to, (n,)."""
         ...
-
-
-def load_scorer(folder: Path, *, digest: str, export: str) -> Scorer:
-    """Load a version's folder in the form in which it answers users.
-
-    Args:
-        folder: The model folder.
-        digest: Digest that it must have.
-        export: Digest that the ONNX form in it must have; empty: scikit-learn answers.
-
-    Raises:
-        InputError: If a file is absent or unreadable.
-        IntegrityError: If a digest differs, or the model is not one that may be loaded.
-    """
-    if export:
-        from penstock.model import onnx as onnx_model
-
-        return onnx_model.load(folder, expected_digest=digest, export_digest=export)
-    from penstock import model
-    from penstock.serving import sklearn_scorer
-
-    return sklearn_scorer.scorer(model.load(folder, expected_digest=digest))
 
 
 @dataclass(frozen=True)
