@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 from pydantic import Field
 
 from penstock.records.base import Value
 from penstock.records.estimate import Estimate
+
+_SHOWN = math.log(0.1)
+"""Evidence in days, as a logarithm, from which a signal says when something changed."""
 
 
 class SignalFigure(Value):
@@ -62,11 +66,11 @@ class Detected(Value):
     def changed(self) -> datetime | None:
         """Since when the rows are what they are now: the latest beginning that a signal shows.
 
-        Of the signals that have at least a day's evidence each, which is far more than chance
-        leaves any of them. The one with most evidence may have begun to move long before the rest,
-        by chance or by another change; rows since then would be of two kinds.
+        Of the signals that have at least a tenth of a day's evidence each, which is far more than
+        chance leaves any of them. The one with most evidence may have begun to move long before the
+        rest, by chance or by another change; rows since then would be of two kinds.
         """
-        shown = [one.since for one in self.signals if one.log_evidence >= 0 and one.since]
+        shown = [one.since for one in self.signals if one.log_evidence >= _SHOWN and one.since]
         return max(shown, default=self.since)
 
     def signal(self, name: str) -> SignalFigure | None:

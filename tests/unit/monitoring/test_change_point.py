@@ -21,15 +21,15 @@ def figure(name: str, log_evidence: float, since: datetime | None) -> SignalFigu
 def test_the_latest_beginning_counts_of_the_signals_that_show_something() -> None:
     signals = (
         figure("loss", 8.0, at(1)),
-        figure("amount", 2.5, at(9)),
+        figure("amount", -2.2, at(9)),
         figure("visits", 0.5, None),
-        figure("city", -0.1, at(11)),
+        figure("city", -2.4, at(11)),
     )
     found = Detected(log_evidence=8.2, threshold=5.9, signals=signals, since=at(1))
     assert found.changed == at(9)
 
 
 def test_where_none_does_it_is_that_of_all_together() -> None:
-    signals = (figure("amount", -2.0, at(9)),)
+    signals = (figure("amount", -3.0, at(9)),)
     assert Detected(log_evidence=1, threshold=5.9, signals=signals, since=at(3)).changed == at(3)
     assert Detected(log_evidence=1, threshold=5.9).changed is None
