@@ -27,6 +27,7 @@ from penstock.registry import audit
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from penstock.monitoring.concept import Concept
     from penstock.pipelines.run_result import RunResult
     from penstock.rollout.target import Target
 
@@ -111,6 +112,7 @@ def compare(found: Located, order: Intervention) -> Comparison:
         labels=half.labels,
         spec=spec.recall,
         tolerances=spec.tolerances,
+        concept=_concept(found, order.version),
     )
     return facts.model_copy(
         update={
@@ -119,6 +121,17 @@ def compare(found: Located, order: Intervention) -> Comparison:
             "figures": tuple(one.sentence for one in choice.comparisons),
         }
     )
+
+
+def _concept(found: Located, version: int) -> Concept | None:
+    """Return what labels have taught the monitor of a version's estimates; None: nothing."""
+    from penstock.monitoring.concept import Concept
+    from penstock.monitoring.state import MonitorFolder
+
+    state = MonitorFolder(found.home).glance(service=found.project.name)
+    if state.version != version or state.progress.concept is None:
+        return None
+    return Concept.model_validate(state.progress.concept)
 
 
 def run(

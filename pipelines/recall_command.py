@@ -130,13 +130,15 @@ def _moment(text: str) -> datetime:
 
 def _change(found: Located) -> datetime:
     """Return when the change began that the monitor's verdict is about."""
+    from penstock.monitoring.intervention import change_of
     from penstock.monitoring.state import MonitorFolder
 
-    verdict = MonitorFolder(found.home).glance(service=found.project.name).verdict
+    state = MonitorFolder(found.home).glance(service=found.project.name)
+    verdict = state.verdict
     if verdict is None or verdict.kind not in ("drifted", "degraded") or verdict.since is None:
         raise UsageError(
             "the monitor has found no change, so it is not known which rows count",
             where="--since",
             remedy="Name a time with --since.",
         )
-    return verdict.since
+    return change_of(verdict, state.last)

@@ -13,7 +13,7 @@ from typing import Literal
 
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.records.intervention import Comparison, Intervention, RunStatus
-from penstock.records.monitoring import Action, ActionKind, MonitorState, Verdict
+from penstock.records.monitoring import Action, ActionKind, Looked, MonitorState, Verdict
 
 _SALT = b"penstock-recall"
 """Captures are sampled by a hash of the request too: another one, or a half would be empty."""
@@ -30,11 +30,12 @@ def half_of(request: str) -> Literal["choice", "gate"]:
     return "gate" if digest[0] & 1 else "choice"
 
 
-def begun(verdict: Verdict) -> Intervention:
+def begun(verdict: Verdict, looked: Looked) -> Intervention:
     """Return what a verdict begins, as it is written down before it does.
 
     Args:
         verdict: One that `begins` something, so it is of a version.
+        looked: What its look saw.
     """
     assert verdict.version is not None
     return Intervention(
@@ -42,10 +43,24 @@ def begun(verdict: Verdict) -> Intervention:
         number=verdict.number,
         version=verdict.version,
         reason=verdict.headline,
-        since=verdict.since or verdict.time,
+        since=change_of(verdict, looked),
         began=verdict.time,
         look=verdict.number,
     )
+
+
+def change_of(verdict: Verdict, looked: Looked | None) -> datetime:
+    """Return since when the rows are what they are now, for what is chosen or trained on them.
+
+    An alarm may have begun earlier, by a signal that moved first: rows since then would be of two
+    kinds.
+
+    Args:
+        verdict: One that is drifted or degraded.
+        looked: The last look that had rows; None: there was none.
+    """
+    changed = looked.drift.changed if looked is not None and looked.drift else None
+    return changed or verdict.since or verdict.time
 
 
 def over(intervention: Intervention, state: MonitorState) -> str:

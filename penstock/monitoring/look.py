@@ -102,7 +102,7 @@ class Monitor:
         notices = notices_of(verdict, actions, link=self._link)
         state = following(state, looked, verdict, actions=actions, notices=notices)
         if begins:
-            state = state.model_copy(update={"intervention": begun(verdict)})
+            state = state.model_copy(update={"intervention": begun(verdict, looked)})
         self.folder.write(state)
         state, guarded = self._guarded(state)
         state, went_on = self._intervened(state)

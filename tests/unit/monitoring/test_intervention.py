@@ -58,7 +58,8 @@ class Service(Watch):
     def look(self, **seen: Any):
         verdict = super().look(**seen)
         if verdict.begins:
-            self.state = self.state.model_copy(update={"intervention": begun(verdict)})
+            one = begun(verdict, self.state.last)
+            self.state = self.state.model_copy(update={"intervention": one})
         return verdict
 
     def go_on(self) -> list[str]:
@@ -100,6 +101,15 @@ def test_drift_alone_still_suggests_and_a_suggestion_keeps_from_nothing() -> Non
     assert (verdict.begins, verdict.suggests) == (True, "")
     # One at a time.
     assert not service.look(**WORSE).begins
+
+
+def test_rows_count_from_where_the_latest_signal_changed() -> None:
+    early, late = signal(), signal("visits: at most 3", evidence=4.0)
+    late = late.model_copy(update={"since": BEGIN + HOUR})
+    service = Service()
+    verdict = service.look(**WORSE | {"drift": drift(9.0, early, late)})
+    assert verdict.since == BEGIN
+    assert service.state.intervention.since == BEGIN + HOUR
 
 
 def test_a_recall_comes_first() -> None:
