@@ -16,7 +16,9 @@ from penstock.pipelines.located import Located, locate
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Located:
     """A service that has seen everything. Never write into it."""
-    return lived_in(tmp_path_factory.mktemp("whole"), now=datetime.now(UTC))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        return lived_in(tmp_path_factory.mktemp("whole"), now=datetime.now(UTC))
 
 
 @pytest.fixture

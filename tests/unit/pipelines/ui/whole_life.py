@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -52,8 +51,6 @@ def lived_in(folder: Path, *, now: datetime) -> Located:
     ran(project, "2026-11-28T11-00-00", version=2)
     ran(project, "2026-11-28T12-00-00", version=None)
     registered(project)
-    # MLflow's client leaves it set, and it would name the store of every project after this one.
-    os.environ.pop("MLFLOW_TRACKING_URI", None)
     rolled_out(project, 1, stable=None)
     rolled_out(project, 2, stable=1)
     rolled_out(project, 3, stable=2, fails=True)
