@@ -131,3 +131,5 @@ def test_a_run_that_waits_for_people_says_so(project: Path, folder: Path) -> Non
     approve.mkdir()
     (approve / "outcome").write_text("{}")
     assert executor(project).run(RETRAIN).waits == ""
+    # The fixture ends those that have said their number.
+    until(lambda: pids(folder))
