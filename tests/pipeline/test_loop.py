@@ -97,4 +97,5 @@ def test_the_loop_by_one_command(project: Path, shell) -> None:
     assert "Version 2 " in compared.stdout
     assert "in the half that the gate judges on" in compared.stdout
     page = (home / "monitor" / "index.html").read_text()
-    assert "recalled. Recall of version 1" in page
+    assert ">recalled<" in page
+    assert "Recall of version 1" in page
