@@ -36,6 +36,7 @@ from penstock.pipelines.recall_command import add_recall_command
 from penstock.pipelines.registry_commands import add_records_commands
 from penstock.pipelines.service_commands import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
+from penstock.pipelines.standard_output import READER_GONE, reader_is_gone
 from penstock.pipelines.trigger_command import add_trigger_command
 from penstock.pipelines.ui_command import add_ui_command
 from penstock.redaction import guarded
@@ -47,9 +48,16 @@ _TRAFFIC = 10_000
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. It prints no secret that it knows."""
     keep_environment()
-    with guarded(), warnings.catch_warnings():
-        warnings.showwarning = _show_warning
-        return _main(arguments)
+    try:
+        with guarded(), warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = _main(arguments)
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:
+        if not reader_is_gone():
+            raise
+        return READER_GONE
 
 
 def _show_warning(
