@@ -31,12 +31,12 @@ from penstock.pipelines.located import (
     locate,
 )
 from penstock.pipelines.monitor_command import add_monitor_command
-from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, USAGE
+from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, READER_GONE, USAGE
 from penstock.pipelines.recall_command import add_recall_command
 from penstock.pipelines.registry_commands import add_records_commands
 from penstock.pipelines.service_commands import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
-from penstock.pipelines.standard_output import READER_GONE, reader_is_gone
+from penstock.pipelines.standard_output import reader_is_gone
 from penstock.pipelines.trigger_command import add_trigger_command
 from penstock.pipelines.ui_command import add_ui_command
 from penstock.redaction import guarded

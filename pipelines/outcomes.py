@@ -24,6 +24,9 @@ USAGE = 2
 INTERRUPTED = 130
 """Exit code: a person pressed Ctrl-C."""
 
+READER_GONE = 141
+"""Exit code: nobody reads standard output any more; a shell says so of what SIGPIPE has ended."""
+
 VERDICTS: dict[Outcome, str] = {
     "released": "RELEASED",
     "refused": "REFUSED",

@@ -6,14 +6,11 @@ import os
 import select
 import sys
 
-READER_GONE = 141
-"""What a command ends with then: as a shell says of one that SIGPIPE has ended."""
-
 
 def reader_is_gone() -> bool:
     """Return whether nobody reads standard output any more, and write nothing to it from then on.
 
-    Another connection may have been closed instead: that is a fault to be told.
+    Another connection may have been closed instead: that fault is reported as any other.
     """
     poll = select.poll()
     poll.register(sys.stdout, select.POLLERR)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, USAGE
+from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, READER_GONE, USAGE
 
 _RAISED, _REMEDY = "Raised when:", "What to do:"
 
@@ -59,6 +59,7 @@ def errors_page(root: Path, *, note: str) -> str:
         f"| {EXIT_CODES['refused']} | refused by a gate or a person; no error |",
         f"| {EXIT_CODES['rolled_back']} | rolled back by the canary; no error |",
         f"| {INTERRUPTED} | interrupted by Ctrl-C |",
+        f"| {READER_GONE} | nobody reads what it prints any more, as after `head` |",
         "",
         "## The tree",
         "",
