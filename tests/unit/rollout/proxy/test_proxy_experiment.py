@@ -170,10 +170,13 @@ def test_a_challenger_that_is_not_reached_is_answered_for_and_stays_the_users_ar
     proxy, stable, candidate = two
     proxy.arms(stable.port, candidate.port, weight=50, experiment=USERS)
     mine = sorted(_challengers(proxy))[0]
+    until(lambda: len(_events(proxy)) == len(CLIENTS))
     proxy.arms(stable.port, free_port(), weight=50, experiment=USERS)
+    before = len(_events(proxy))
     assert _arm(proxy, mine) == "stable"
-    requests = [event for event in _events(proxy) if event["e"] == "request"]
-    assert [event["arm"] for event in requests[-2:]] == ["candidate", "candidate"]
+    # What came of a request is written down after its answer: both attempts are of the user's arm.
+    until(lambda: len(_events(proxy)) == before + 2)
+    assert [event["arm"] for event in _events(proxy)[before:]] == ["candidate", "candidate"]
 
 
 def test_a_state_without_an_experiment_is_written_as_before() -> None:
