@@ -1,8 +1,8 @@
 """Checks expectations: by exact states in one pass over the rows, the rest by Great Expectations.
 
 Great Expectations is imported only where an expectation needs it: one of a type that is not in
-`penstock.quality.forms`, with a row condition, or about a kind of values that it has its own ways
-with.
+`penstock.quality.forms`, with a row condition that is more than comparisons with values, or about a
+kind of values that it has its own ways with.
 """
 
 from __future__ import annotations
@@ -19,6 +19,12 @@ from penstock.quality.checks.base import Check, Request
 from penstock.quality.checks.plan import plan
 from penstock.quality.forms import are_plain
 from penstock.quality.outcome import Outcome
+from penstock.quality.row_conditions import (
+    UnclearError,
+    has_condition,
+    selection_of,
+    without_condition,
+)
 from penstock.quality.spec import Expectation
 from penstock.quality.states.base import Rows, State
 from penstock.records.dataset import Dataset
@@ -70,8 +76,12 @@ def _planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
     where = f"expectations[{at}]"
     refuse_parameters(given, where)
     refuse_beyond_doubles(given, where)
-    expectation = with_times(given, dataset)
-    return plan(expectation, dataset) if are_plain(expectation, where) else None
+    try:
+        selection = selection_of(given, dataset, where) if has_condition(given) else None
+    except UnclearError:
+        return None
+    expectation = with_times(without_condition(given), dataset)
+    return plan(expectation, dataset, selection) if are_plain(expectation, where) else None
 
 
 def _coded(dataset: Dataset) -> frozenset[str]:

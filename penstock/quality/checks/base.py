@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from penstock.quality.outcome import Outcome, observed_text, sample_texts
+from penstock.quality.selections import Selection
 from penstock.quality.states.base import State
 from penstock.quality.states.kept import Condition, Kept
+from penstock.quality.states.selected import Selected
 
 IGNORE = {
     "both_values_are_missing": "all",
@@ -30,14 +32,17 @@ class Request:
     Args:
         kind: The state's class.
         arguments: What it is made with.
+        where: The rows that it sees; None: all.
     """
 
     kind: Callable[..., State]
     arguments: tuple[Any, ...]
+    where: Selection | None = None
 
     def begin(self) -> State:
         """Return the empty state."""
-        return self.kind(*self.arguments)
+        state = self.kind(*self.arguments)
+        return state if self.where is None else Selected(self.where, state)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,11 @@ class Check:
 
     requests: tuple[Request, ...]
     conclude: Callable[[Sequence[Any]], Outcome]
+
+    def where(self, selection: Selection) -> Check:
+        """Return the check of the rows that a selection keeps."""
+        narrowed = tuple(replace(request, where=selection) for request in self.requests)
+        return replace(self, requests=narrowed)
 
 
 _Shown = Callable[[Any], Any]

@@ -46,11 +46,15 @@ class Rows:
     Args:
         batch: The rows, in the storage types; texts may be a dictionary and indices.
         start: Number of the first of them in the table, from 0.
+
+    Attributes:
+        kept: The rows of it that row conditions select, so that each is applied once.
     """
 
     def __init__(self, batch: pa.RecordBatch, start: int) -> None:
         self.batch = batch
         self.start = start
+        self.kept: dict[Any, Rows] = {}
         self._values: dict[str, pa.Array] = {}
         self._columns: dict[str, pa.Array] = {}
 
@@ -73,13 +77,17 @@ class Rows:
             self._columns[name] = column
         return self._columns[name]
 
+    def exact(self, name: str) -> pa.Array:
+        """Return a column in which minus zero is zero: Arrow looks values up by their bits."""
+        return _without_minus_zero(self.column(name))
+
     def each(self, name: str, ask: Callable[[pa.Array], pa.BooleanArray]) -> pa.BooleanArray:
         """Return an answer for each row of a column, asking each value of a dictionary once."""
         import pyarrow as pa
 
         held = self.batch.column(name)
         if not pa.types.is_dictionary(held.type):
-            return ask(_without_minus_zero(self.column(name)))
+            return ask(self.exact(name))
         return ask(held.dictionary).take(held.indices)
 
     def different(self, name: str) -> pa.Array:

@@ -92,7 +92,7 @@ class RepeatedTexts(OnePass):
     @property
     def everything(self) -> bool:
         """Whether all values are counted: to pick out those of single rows would cost more."""
-        return self.single <= len(self.repeated)
+        return self.single <= len(self.repeated) and self.key.part.of == 1
 
     def update(self, rows: Rows) -> None:
         """Take a batch in."""
