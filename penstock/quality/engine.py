@@ -7,7 +7,7 @@ kind of values that it has its own ways with.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def run(
     checks: dict[int, Check] = {}
     left: dict[int, Expectation] = {}
     for at, given in expectations.items():
-        check = _planned(given, dataset, at)
+        check = planned(given, dataset, at)
         if check is None:
             left[at] = given
         else:
@@ -63,16 +63,32 @@ def run(
 
 def evaluate(folder: Path, dataset: Dataset, checks: Mapping[int, Check]) -> dict[int, Outcome]:
     """Return the outcome of each check of a dataset."""
-    requests = dict.fromkeys(one for check in checks.values() for one in check.requests)
-    with arrow.system_memory():
-        found = _found(folder, _coded(dataset), {request: request.begin() for request in requests})
+    requests = [one for check in checks.values() for one in check.requests]
+    results = found(folder, dataset, requests)
     return {
-        at: check.conclude([found[request] for request in check.requests])
+        at: check.conclude([results[request] for request in check.requests])
         for at, check in checks.items()
     }
 
 
-def _planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
+def found(folder: Path, dataset: Dataset, requests: Iterable[Request]) -> dict[Request, Any]:
+    """Return what the state of each request finds; the same request is made once."""
+    states = {request: request.begin() for request in dict.fromkeys(requests)}
+    with arrow.system_memory():
+        return _found(folder, _coded(dataset), states)
+
+
+def planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
+    """Return how an expectation is checked; None if only Great Expectations can.
+
+    Args:
+        given: The expectation.
+        dataset: The record of the data; the columns that it names are there.
+        at: Its place in the suite, for errors.
+
+    Raises:
+        InputError: If its arguments cannot be meant.
+    """
     where = f"expectations[{at}]"
     refuse_parameters(given, where)
     refuse_beyond_doubles(given, where)

@@ -96,6 +96,6 @@ def selected(rows: Rows, selection: Selection) -> Rows:
     kept = rows.kept.get(selection)
     if kept is None:
         flags = arrow.flags(selection(rows))
-        kept = rows if flags.all() else Rows(rows.batch.filter(arrow.booleans(flags)), rows.start)
+        kept = rows if flags.all() else rows.where(flags)
         rows.kept[selection] = kept
     return kept

@@ -76,7 +76,7 @@ def unique(kwargs: _Kwargs, dataset: Dataset) -> Check:
     """Return the check that no value of a column repeats."""
     key = key_of(kwargs, dataset)
     request = Request(uniqueness, (key, True, dataset.rows))
-    return Check((request,), lambda found: counted(found[0], kwargs))
+    return Check((request,), lambda found: counted(found[0], kwargs), rows=key)
 
 
 def between(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
@@ -186,7 +186,7 @@ def compound(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
     ignore = IGNORE[kwargs.get("ignore_row_if", "all_values_are_missing")]
     key = Key(columns, ignore)
     request = Request(uniqueness, (key, True, dataset.rows))
-    return Check((request,), lambda found: counted(found[0], kwargs))
+    return Check((request,), lambda found: counted(found[0], kwargs), rows=key)
 
 
 def in_order(kwargs: _Kwargs, dataset: Dataset, *, rising: bool) -> Check | None:

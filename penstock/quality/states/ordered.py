@@ -84,11 +84,12 @@ class Ordered(OnePass):
         broken = np.flatnonzero(~self.rule.holds(numbers[:-1], numbers[1:])) + 1
         self.checked += len(numbers)
         self.unexpected += len(broken)
-        seen = [(rows.start + int(row), plain(column[int(row)])) for row in at[broken[:DRAWN]]]
+        numbered = rows.numbers_in_table
+        seen = [(int(numbered[row]), plain(column[int(row)])) for row in at[broken[:DRAWN]]]
         self.drawn = first(self.drawn + seen)
         start = int(at[0])
         shown = plain(column[start])
-        self.runs.append(Run(rows.start, numbers[0], rows.start + start, shown, numbers[-1]))
+        self.runs.append(Run(rows.start, numbers[0], int(numbered[start]), shown, numbers[-1]))
 
     def merge(self, other: Ordered) -> None:
         """Take in what another state saw."""

@@ -74,5 +74,10 @@ class Sliced:
 
 def uniqueness(key: Key, counted: bool, rows: int) -> Sliced:
     """Return what looks for repeats among the keys of so many rows."""
-    sliced = replace(key, part=Slice(0, max(1, -(-rows // _ROWS))))
-    return Sliced(sliced, counted, Repeats(sliced, counted), Uniqueness(0, 0, 0, []))
+    part = sliced(key, rows)
+    return Sliced(part, counted, Repeats(part, counted), Uniqueness(0, 0, 0, []))
+
+
+def sliced(key: Key, rows: int) -> Key:
+    """Return a key of the first of as many slices as so many rows need."""
+    return replace(key, part=Slice(0, max(1, -(-rows // _ROWS))))

@@ -216,8 +216,8 @@ class Expecting:
         return "multicolumn_sum_to_equal", {"column_list": names, "sum_total": total, **kwargs}
 
     def _order(self) -> Any:
-        name = self.chance.choice([*NUMBERS, *TIMES, "id", "big"])
-        kwargs = self._mostly(column=name)
+        # Not "big": in Great Expectations the difference of two whole numbers wraps at 2^63.
+        kwargs = self._mostly(column=self.chance.choice([*NUMBERS, *TIMES, "id"]))
         if self.chance.random() < 0.5:
             kwargs["strictly"] = self.chance.random() < 0.5
         return f"column_values_to_be_{self.chance.choice(['in', 'de'])}creasing", kwargs
