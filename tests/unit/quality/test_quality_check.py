@@ -463,7 +463,7 @@ COMMON = [
         ([], []),
         (COMMON, []),
         (
-            [expect("column_values_to_be_increasing", column="age")],
+            [expect("column_value_z_scores_to_be_less_than", column="age", threshold=3)],
             ["great_expectations", "pandas"],
         ),
     ],
