@@ -16,7 +16,7 @@ from penstock.pipelines.outputs import INDEX, SUMMARY
 from penstock.pipelines.run import NOTIFY
 from penstock.pipelines.run_result import RunResult
 from penstock.pipelines.view import beside_lines, rule_lines
-from penstock.records.dataset import Dataset, Split, sorted_by_risk
+from penstock.records.dataset import Dataset, sorted_by_risk
 from penstock.redaction import redact
 from penstock.rollout.smoke import curl_line
 from penstock.rollout.words import headline, last_findings
@@ -142,9 +142,9 @@ def _assumed(data: Dataset) -> Iterator[str]:
 
 def _parts(result: RunResult) -> Iterator[str]:
     """Yield which rows were taken out of the data, and how the rest was split."""
-    apart, split = result.validation and result.validation.quarantine, result.split
-    if apart is not None:
-        yield _entry("Quarantine", apart.sentence())
+    split = result.split
+    if result.validation is not None and result.validation.quarantine is not None:
+        yield _entry("Quarantine", result.validation.quarantine.sentence())
     if split is None:
         return
     yield _entry("Split", split.line())

@@ -133,7 +133,7 @@ def _reasons(broken: Sequence[Expectation]) -> tuple[str, str, str]:
 
 
 def tells_rows(expectation: Expectation, dataset: Dataset, at: int) -> bool:
-    """Return whether an expectation is about single rows, and which break it can be told.
+    """Return whether an expectation is about single rows, and which rows break it is known.
 
     Args:
         expectation: Its columns are there.
