@@ -279,6 +279,7 @@ class Expecting:
             return f'col("{self.chance.choice(ALL)}").notnull()'
         name, sign, value = self._test()
         simple = name != "b" and str(value).replace(".", "").replace("-", "").isalnum()
+        simple = simple and str(value).isascii()
         return f'col("{name}") {sign} {value!r}' if simple else 'col("i") > 0'
 
     def _query(self) -> str:
