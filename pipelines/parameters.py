@@ -14,6 +14,7 @@ from penstock.project import FILE_DATABASES, Project, resolved_uri
 _SECTIONS = {
     "contract": "contract",
     "validation": "validation",
+    "engine": "engine",
     "split": "split_options",
     "features": "features",
     "training": "training",

@@ -28,6 +28,7 @@ def release(
     contract: dict = {},  # noqa: B006
     expectations: list = [],  # noqa: B006
     validation: dict = {},  # noqa: B006
+    engine: dict = {},  # noqa: B006
     split_options: dict = {},  # noqa: B006
     features: dict = {},  # noqa: B006
     training: dict = {},  # noqa: B006
@@ -55,6 +56,7 @@ def release(
         contract: The columns that must be there: section `contract`.
         expectations: Great Expectations expectations: `{type, kwargs, severity}` each.
         validation: What becomes of data that fail: section `validation`.
+        engine: Which processes read the table: section `engine`.
         split_options: How the holdout is split off: section `split`.
         features: How features are made: section `features`.
         training: Candidates and trials of the search: section `training`.
@@ -76,6 +78,7 @@ def release(
                 contract=contract,
                 expectations=expectations,
                 options=validation,
+                engine=engine,
             ),
             "Validate",
             limit="4Gi",
