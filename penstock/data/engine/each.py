@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
+from penstock.data.engine.spawning import without_main
 from penstock.data.engine.spec import EngineSpec
 from penstock.errors import ServiceError
 
@@ -57,12 +58,12 @@ def opened(spec: EngineSpec) -> Iterator[Each]:
     elif spec.name == "local":
         from penstock.data.engine.processes import processes
 
-        with processes(spec.workers) as each:
+        with without_main(), processes(spec.workers) as each:
             yield each
     else:
         from penstock.data.engine.on_dask import on_dask
 
-        with on_dask(spec.workers) as each:
+        with without_main(), on_dask(spec.workers) as each:
             yield each
 
 

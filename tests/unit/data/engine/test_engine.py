@@ -80,6 +80,46 @@ with opened(EngineSpec(name="dask")):
 """
 
 
+UNGUARDED = """
+import os, sys
+
+sys.path.insert(0, sys.argv[1])
+from engine_work import squares
+from penstock.data.engine import EngineSpec, opened
+
+print("started")
+with opened(EngineSpec(name=sys.argv[2], workers=2)) as each:
+    print(sum(len(share) for share in each(squares, list(range(40)))), flush=True)
+"""
+
+
+@pytest.mark.parametrize("way", ["script", "standard input"])
+@pytest.mark.parametrize("name", ["local", "dask"])
+def test_a_script_without_a_guard_is_not_begun_again(tmp_path: Path, name: str, way: str) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(UNGUARDED)
+    place = str(script) if way == "script" else "-"
+    done = subprocess.run(
+        [sys.executable, place, str(Path(__file__).parents[1]), name],
+        input=UNGUARDED, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.stdout.split() == ["started", "40"], done.stderr
+
+
+def test_dask_listens_on_loopback_alone() -> None:
+    import psutil
+
+    with opened(ENGINES["dask"]) as each:
+        pids = {os.getpid(), *each(process, list(range(40)))}
+        listening = {
+            one.laddr.ip
+            for pid in pids
+            for one in psutil.Process(pid).connections(kind="tcp")
+            if one.status == psutil.CONN_LISTEN
+        }
+    assert listening == {"127.0.0.1"}
+
+
 def test_dask_that_is_not_installed_names_its_extra(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", HIDDEN], capture_output=True, text=True, timeout=60, cwd=tmp_path
