@@ -16,7 +16,6 @@ def validate(
     contract: dict = {},  # noqa: B006
     expectations: list = [],  # noqa: B006
     options: dict = {},  # noqa: B006
-    engine: dict = {},  # noqa: B006
 ) -> bool:
     """Check a dataset against its schema and a Great Expectations suite.
 
@@ -30,8 +29,7 @@ def validate(
         expectations: Great Expectations expectations as `{type, kwargs, severity}` objects.
             Severity block refuses the data; warn shows a warning, info only lists it.
         options: Fields of the project file's `validation` section: whether rows that break checks
-            refuse the data or are quarantined, and how many may be.
-        engine: Fields of the project file's `engine` section: which processes read the dataset.
+            refuse the data or are quarantined, how many may be, and which engine reads the dataset.
         results: Validation record (JSON): each check, counts of unexpected values, samples.
         report: The same for people.
         suite: The expectations that were checked, as a Great Expectations suite (JSON).
@@ -50,7 +48,8 @@ def validate(
     from penstock.quality.spec import Contract, ValidationSpec
     from penstock.quality.suite import from_parameter
 
-    with opened(EngineSpec.parse(engine, where="engine")) as each:
+    spec = ValidationSpec.parse(options, where="validation")
+    with opened(spec.engine or EngineSpec()) as each:
         validation = check(
             Path(dataset.path),
             contract=Contract.parse(contract, where="contract"),
@@ -58,7 +57,7 @@ def validate(
             results=Path(results.path),
             report=Path(report.path),
             suite=Path(suite.path),
-            options=ValidationSpec.parse(options, where="validation"),
+            options=spec,
             valid=Path(valid.path),
             quarantined=Path(quarantined.path),
             each=each,

@@ -28,7 +28,6 @@ def release(
     contract: dict = {},  # noqa: B006
     expectations: list = [],  # noqa: B006
     validation: dict = {},  # noqa: B006
-    engine: dict = {},  # noqa: B006
     split_options: dict = {},  # noqa: B006
     features: dict = {},  # noqa: B006
     training: dict = {},  # noqa: B006
@@ -55,8 +54,7 @@ def release(
         source: How to read the table: section `source` without its uri.
         contract: The columns that must be there: section `contract`.
         expectations: Great Expectations expectations: `{type, kwargs, severity}` each.
-        validation: What becomes of data that fail: section `validation`.
-        engine: Which processes read the table: section `engine`.
+        validation: What becomes of bad rows: section `validation`.
         split_options: How the holdout is split off: section `split`.
         features: How features are made: section `features`.
         training: Candidates and trials of the search: section `training`.
@@ -78,7 +76,6 @@ def release(
                 contract=contract,
                 expectations=expectations,
                 options=validation,
-                engine=engine,
             ),
             "Validate",
             limit="4Gi",
