@@ -82,13 +82,16 @@ class Repeats:
 
     def _compact(self) -> None:
         if self.seen:
-            keys, again = _single(np.concatenate(self.seen))
+            together = np.concatenate(self.seen)
+            # Sorting a copy of it would take a third of the memory at its peak.
+            self.seen = []
+            together.sort()
+            keys, again = _single(together)
             self.seen, self.repeated = [keys], _union(self.repeated, again)
 
 
-def _single(keys: Keys) -> tuple[Keys, Keys]:
-    """Return the different keys in order, and those that are there more than once."""
-    ordered = np.sort(keys)
+def _single(ordered: Keys) -> tuple[Keys, Keys]:
+    """Return the different ones of keys in order, and those that are there more than once."""
     again = ordered[1:] == ordered[:-1]
     if not again.any():
         return ordered, _NONE
@@ -101,4 +104,4 @@ def _union(some: Keys, others: Keys) -> Keys:
     """Return the keys of either, both without repeats, in order."""
     if not len(some) or not len(others):
         return others if not len(some) else some
-    return _single(np.concatenate((some, others)))[0]
+    return _single(np.sort(np.concatenate((some, others))))[0]
