@@ -229,6 +229,8 @@ def _require_tags(version: Version, order: Order) -> None:
 
 def _kept(version: Version, *, tracking_uri: str) -> dict[str, str]:
     """Return the text of the decision and the policy that were kept as evidence."""
+    if not version.run:
+        return {}
     place = folder_of(version.tags.get(versions.DECISION_DIGEST, ""))
     store = tracking.client(tracking_uri)
     texts = {}

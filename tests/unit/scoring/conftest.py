@@ -40,9 +40,9 @@ class Registered:
         """What makes a server answer as it is registered."""
         return ("--export", self.digest) if self.digest else ()
 
-    def order(self, table: Path | str, out: Path | str, **changes: Any) -> Order:
+    def order(self, table: SourceSpec | Path, out: Path | str, **changes: Any) -> Order:
         """What is to be scored by it."""
-        data = SourceSpec(uri=str(table))
+        data = table if isinstance(table, SourceSpec) else SourceSpec(uri=str(table))
         order = Order(
             model="models:/adult@champion", data=data, out=str(out), tracking_uri=self.store
         )

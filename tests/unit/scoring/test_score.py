@@ -59,7 +59,7 @@ def test_the_answers_are_the_servers_to_the_bit(
     rows = rows_of(many_instances)
     version = registered(task, onnx=onnx)
     data = source_of("parquet", rows, tmp_path)
-    scores = score(version.order("", tmp_path / "out", data=data, keep=("id",), part_rows=200))
+    scores = score(version.order(data, tmp_path / "out", keep=("id",), part_rows=200))
     asked = server(task, onnx=onnx)
     answered = asked.predict(*rows).json()
     alone = [asked.predict(row).json() for row in rows[-6:]]
@@ -92,7 +92,7 @@ def test_every_kind_of_source_gives_the_same(
     for which in ("parquet", kind):
         data = source_of(which, rows, tmp_path)
         out = tmp_path / which
-        results.append(score(version.order("", out, data=data, keep=("id",))))
+        results.append(score(version.order(data, out, keep=("id",))))
         assert Scores.read(out / FILE_NAME) == results[-1]
     first, second = results
     assert second.output_content == first.output_content
@@ -103,7 +103,7 @@ def test_its_digests_are_those_of_the_same_rows_ingested(
     registered: Callable[..., Any], many_instances: list[dict[str, Any]], tmp_path: Path
 ) -> None:
     data = source_of("parquet", many_instances, tmp_path)
-    scores = score(registered().order("", tmp_path / "out", data=data, part_rows=123))
+    scores = score(registered().order(data, tmp_path / "out", part_rows=123))
     again = ingest(data.model_copy(update={"exclude": ("id",)}), output=tmp_path / "in")
     rows = ingest(SourceSpec(uri=str(tmp_path / "out" / "rows")), output=tmp_path / "rows")
     assert scores.input_content == again.content
@@ -164,7 +164,7 @@ def test_a_level_that_nobody_saw_is_refused_where_the_server_would(
     levels = [{"column": "job", "values": ["clerk", "nurse", "pilot"]}]
     version = registered(levels=levels)
     data = source_of("parquet", [ROW, ROW | {"job": "diver"}], tmp_path)
-    order = version.order("", tmp_path / "out", data=data, unseen="reject", on_error="quarantine")
+    order = version.order(data, tmp_path / "out", unseen="reject", on_error="quarantine")
     scores = score(order)
     assert (scores.scored, scores.refused[0].examples[0].row) == (1, 2)
     assert '"diver" is not a value' in scores.refused[0].examples[0].reason
@@ -177,7 +177,7 @@ def test_explanations_are_the_servers(
     data = source_of("parquet", rows, tmp_path)
     for task in ("binary", "multiclass"):
         out = tmp_path / task
-        score(registered(task).order("", out, data=data, explain=True))
+        score(registered(task).order(data, out, explain=True))
         table = written(out).to_pydict()
         asked = server(task)
         for at, row in enumerate(rows):
@@ -195,7 +195,7 @@ def test_what_cannot_be_scored_is_said(registered: Callable[..., Any], tmp_path:
         score(version.order(tmp_path / "less.csv", tmp_path / "out"))
     data = source_of("parquet", [ROW], tmp_path)
     with pytest.raises(InputError, match="no column 'nobody'"):
-        score(version.order("", tmp_path / "a", data=data, keep=("nobody",)))
-    score(version.order("", tmp_path / "b", data=data))
+        score(version.order(data, tmp_path / "a", keep=("nobody",)))
+    score(version.order(data, tmp_path / "b"))
     with pytest.raises(InputError, match="whole is there already"):
-        score(version.order("", tmp_path / "b", data=data))
+        score(version.order(data, tmp_path / "b"))
