@@ -55,7 +55,8 @@ from penstock.training import estimators
 from penstock.training.saving import pipeline_of
 
 home, rows = Path(sys.argv[1]), int(sys.argv[2])
-KINDS = {"amount": ("number", "number"), "ratio": ("number", "number"), "age": ("integer", "number"),
+KINDS = {"amount": ("number", "number"), "ratio": ("number", "number"),
+         "age": ("integer", "number"),
          "visits": ("integer", "number"), "member": ("boolean", "boolean"),
          "country": ("string", "category"), "channel": ("string", "category"),
          "moment": ("datetime", "datetime")}
@@ -93,8 +94,8 @@ for family in ("linear", "hist_gradient_boosting"):
     estimator = estimators.build(family, settings, task="binary", seed=0)
     estimator.fit(features, target)
     record = Model(name=family, task="binary", target="target", classes=("no", "yes"),
-        positive="yes", threshold=0.5, columns=columns, metric="roc_auc", score=0.9, parameters={}, seed=0,
-        dataset="xxh3-128:00000000000000000000000000000001", libraries={}, trusted_types=())
+        positive="yes", threshold=0.5, columns=columns, metric="roc_auc", score=0.9, parameters={},
+        seed=0, dataset="xxh3-128:00000000000000000000000000000001", libraries={}, trusted_types=())
     pipeline = pipeline_of(record, transformer, estimator)
     folder = home / family
     import sklearn
