@@ -40,7 +40,7 @@ class Registered:
         """What makes a server answer as it is registered."""
         return ("--export", self.digest) if self.digest else ()
 
-    def order(self, table: SourceSpec | Path, out: Path | str, **changes: Any) -> Order:
+    def order(self, table: SourceSpec | Path, out: Path | str, /, **changes: Any) -> Order:
         """What is to be scored by it."""
         data = table if isinstance(table, SourceSpec) else SourceSpec(uri=str(table))
         order = Order(
