@@ -135,7 +135,7 @@ def _written(target: Target, journal: Journal, place: Place) -> Experiment:
         by=found.by,
         started=rollout.started,
         ended=rollout.last.time,
-        outcome=_outcome(rollout),
+        outcome=outcome_of(rollout),
         reason=rollout.reason,
         reading=found.reading,
         guards=found.guards,
@@ -174,7 +174,7 @@ def _shown(target: Target, journal: Journal, place: Place) -> Shown:
         now = _decided(rollout) or datetime.now(UTC)
         reading = Events(order.experiment, events).reading(now)
     page = place.page(rollout.identity)
-    guards = _guards(rollout, order)
+    guards = guards_found(rollout, order)
     text = render(rollout, order.experiment, reading, guards=guards, by=order.by)
     with writing(page):
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -188,7 +188,8 @@ def _decided(rollout: Rollout) -> datetime | None:
     return ends[0] if ends else None
 
 
-def _guards(rollout: Rollout, order: ExperimentOrder) -> tuple[Finding, ...]:
+def guards_found(rollout: Rollout, order: ExperimentOrder) -> tuple[Finding, ...]:
+    """Return what the rules on errors, latency and loss find where an experiment stands."""
     steps = [each for each in rollout.transitions if each.phase == "step"]
     if not steps or not rollout.intervals:
         return ()
@@ -196,7 +197,8 @@ def _guards(rollout: Rollout, order: ExperimentOrder) -> tuple[Finding, ...]:
     return guards_of(rollout, steps[-1], phase="step", plan=plan, task=task)
 
 
-def _outcome(rollout: Rollout) -> Ending:
+def outcome_of(rollout: Rollout) -> Ending:
+    """Return how an experiment ended."""
     if rollout.outcome == "promoted":
         return "promoted"
     if ended_by_reading(rollout):
