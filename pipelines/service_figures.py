@@ -32,6 +32,9 @@ def _experiment(found: Located) -> list[Metric]:
     from penstock.rollout.target import target_of
 
     project = found.project
+    if project.deployment.router != "local":
+        # A cluster has no experiments; asking for them would ask its API each time.
+        return []
     target = target_of(
         project.deployment,
         service=project.name,
