@@ -217,9 +217,10 @@ def _message(record: Experiment, page: Path) -> Message:
     }
     return Message(
         identity=f"{record.service}-{record.identity}",
-        event="experiment",
+        event=record.outcome.replace(" ", "_"),
         service=record.service,
         text=f"{record.service}: {words[record.outcome]}. {record.reason} Page: {page}",
         time=record.ended,
         data={"outcome": record.outcome, "experiment": record.identity},
+        origin="experiment",
     )
