@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from penstock import tracking
 from penstock.common import progress
 from penstock.errors import PenstockError
 from penstock.notification import Message, NotifySpec, deliver
 from penstock.records.release import Registration
-from penstock.redaction import redact_address
 from penstock.rollout.home import local_home
 
 Tell = Callable[[str], None]
@@ -73,10 +73,12 @@ def teller(
 def _link(name: str, version: int, *, tracking_uri: str) -> str:
     """Return where people see the version: its page in MLflow, or the project's; empty: nowhere."""
     try:
-        uri = redact_address(tracking.resolve_uri(tracking_uri))
+        uri = urlsplit(tracking.resolve_uri(tracking_uri))
     except PenstockError:
         return ""
-    if uri.startswith(("http://", "https://")):
-        return f"{uri.rstrip('/')}/#/models/{name}/versions/{version}"
+    if uri.scheme in ("http", "https"):
+        # Without the user and the password that the address may hold.
+        server = f"{uri.scheme}://{uri.netloc.rpartition('@')[2]}{uri.path.rstrip('/')}"
+        return f"{server}/#/models/{name}/versions/{version}"
     page = local_home() / _PAGE
     return page.resolve().as_uri() if page.is_file() else ""

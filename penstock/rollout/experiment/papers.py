@@ -150,7 +150,7 @@ def _written(target: Target, journal: Journal, place: Place) -> Experiment:
         keep_rollout(rollout, tracking_uri=place.tracking_uri, others=kept)
     except PenstockError as error:
         problems.append(f"the record could not be kept with the version: {error}")
-    problems += deliver(_message(record, found.page), to=place.notify, folder=place.beside)
+    problems += deliver(notice_of(record, found.page), to=place.notify, folder=place.beside)
     for problem in problems:
         progress.say(problem)
     target.store(rollout.identity).leave(_NOTED, record.digest())
@@ -208,10 +208,12 @@ def outcome_of(rollout: Rollout) -> Ending:
     return "harm" if harmed else "broken off"
 
 
-def _message(record: Experiment, page: Path) -> Message:
+def notice_of(record: Experiment, page: Path) -> Message:
+    """Return the message on how an experiment ended."""
     words = {
         "promoted": f"version {record.challenger} won the experiment and is the champion",
-        "kept": f"version {record.champion} stays the champion after an experiment",
+        "kept": f"version {record.champion} stays the champion, for the experiment ended without a "
+        "winner",
         "harm": f"the experiment with version {record.challenger} was ended for harm",
         "broken off": f"the experiment with version {record.challenger} was broken off",
     }

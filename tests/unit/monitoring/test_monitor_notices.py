@@ -81,7 +81,7 @@ def test_what_is_found_is_told_with_its_cause_and_page_in_both_places(tmp_path: 
             assert all(f"Page: {page}" in event["data"]["text"] for event in received.events)
             received.require_same()
             assert received.types[0] == "monitor.drifted"
-            assert "amount: " in received.events[0]["data"]["text"]
+            assert "The data of version 1 changed: " in received.events[0]["data"]["text"]
             assert received.types[-1] == "monitor.blind"
             for place in (received.hooks, received.events, received.server.mails):
                 place.clear()
