@@ -20,7 +20,7 @@ def notify(
         status: The run's final status, which Kubeflow gives to an exit handler.
         name: The project's name.
         options: Fields of the section `notify`: its webhook, or that of PENSTOCK_WEBHOOK, and its
-            file are told.
+            file get the message.
 
     Fails when:
         Never.

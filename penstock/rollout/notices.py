@@ -38,7 +38,7 @@ def teller(
     """Return what notifies people that a release waits for them.
 
     A message that cannot be delivered is said and changes nothing. The same wait has the same
-    identity, however often it is told.
+    identity, however often it is sent.
 
     Args:
         notify: Fields of the section `notify`; a path in it is absolute, or of this folder.

@@ -72,7 +72,7 @@ class Endpoint:
         access: Who may send them.
         types: Those that are taken; empty: every type.
         figures: Returns the figures in Prometheus' text format.
-        refused: Is told how many events, or requests without any, were turned away.
+        refused: Gets how many events, or requests without any, were turned away.
     """
 
     def __init__(
