@@ -12,6 +12,8 @@ from penstock.pipelines.located import Located
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
+    from penstock.rollout.experiment.exporter import Standing
+
 
 def further_figures(found: Located) -> Callable[[], Iterable[Metric]]:
     """Return what reads the figures of a project's experiment and trigger, each time anew.
@@ -27,14 +29,19 @@ def further_figures(found: Located) -> Callable[[], Iterable[Metric]]:
     return read
 
 
-def _experiment(found: Located) -> list[Metric]:
-    from penstock.rollout.experiment.exporter import families, standing
+def experiment_of(found: Located) -> Standing | None:
+    """Return a project's newest experiment, as its controller saw it last; None: it has none.
+
+    Raises:
+        PenstockError: If it cannot be read.
+    """
+    from penstock.rollout.experiment.exporter import standing
     from penstock.rollout.target import target_of
 
     project = found.project
     if project.deployment.router != "local":
         # A cluster has no experiments; asking for them would ask its API each time.
-        return []
+        return None
     target = target_of(
         project.deployment,
         service=project.name,
@@ -42,8 +49,14 @@ def _experiment(found: Located) -> list[Metric]:
         tracking_uri=project.tracking_uri,
         keep_port=True,
     )
-    experiment = standing(target)
-    return list(families(experiment, service=project.name)) if experiment else []
+    return standing(target)
+
+
+def _experiment(found: Located) -> list[Metric]:
+    from penstock.rollout.experiment.exporter import families
+
+    experiment = experiment_of(found)
+    return list(families(experiment, service=found.project.name)) if experiment else []
 
 
 def _trigger(found: Located) -> list[Metric]:
