@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from receivers import receivers
+from rollout_world import World
 
 from penstock.errors import InputError
 from penstock.records.release import Registration
+from penstock.rollout import control
 from penstock.rollout.notices import teller
 
 REGISTRATION = Registration(
@@ -70,3 +72,24 @@ def test_a_lost_message_changes_nothing_and_is_said(
 def test_places_that_are_none_are_refused_before_anything_waits(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="notify"):
         teller({"webhok": "x"}, of="hold", registration=REGISTRATION, run="r", tracking_uri="")
+
+
+@pytest.mark.slow
+def test_a_canary_that_holds_is_told_with_its_cause_and_goes_on(
+    tmp_path: Path, world: World
+) -> None:
+    assert world.release(2).outcome == "promoted"
+    steps = [{"weight": 50, "min_samples": 50, "max_wait": 120, "hold": True}]
+    with receivers(tmp_path) as received:
+        notify = world.teller(received.spec, 3)
+
+        def tell(text: str) -> None:
+            notify(text)
+            control.approve(world.place())
+
+        assert world.release(3, canary={"steps": steps}, tell=tell).outcome == "promoted"
+        received.require_same()
+    (event,) = received.events
+    assert event["type"] == "io.penstock.release.waiting"
+    assert "version 2 has passed every rule at 50 % of the requests" in event["data"]["text"]
+    assert "penstock rollout approve" in event["data"]["text"]
