@@ -85,8 +85,8 @@ class Message:
         identity: The same each time that its delivery is tried.
         event: Of the monitor: drifted, degraded, blind, recovered, suggested, harm, returned,
             recalled, retrained, refused, failed or waiting. Of a trigger: released, refused,
-            rolled_back, failed or waiting. Of a release: waiting. Of an experiment: promoted, kept,
-            harm or broken_off.
+            rolled_back, failed or waiting. Of a release: the same. Of an experiment: promoted,
+            kept, harm or broken_off.
         service: What it is about.
         text: Cause and link, in sentences.
         time: When it was found.
