@@ -50,7 +50,10 @@ class _Speaks(socketserver.StreamRequestHandler):
             return "235 in"
         if word.upper() == "DATA":
             self.say("354 go on")
-            seen.mails.append(b"".join(iter(self.rfile.readline, b".\r\n")).decode())
+            lines = iter(self.rfile.readline, b".\r\n")
+            # A line that begins with a dot comes with one more (section 4.5.2).
+            mail = b"".join(line[1:] if line.startswith(b".") else line for line in lines)
+            seen.mails.append(mail.decode())
         return "221 bye" if word.upper() == "QUIT" else "250 fine"
 
     def say(self, text: str) -> None:
