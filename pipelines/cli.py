@@ -260,6 +260,7 @@ def _run(options: argparse.Namespace) -> int:
 
     from penstock.pipelines.index import refresh_index
     from penstock.pipelines.run import bad_candidate, run_release
+    from penstock.pipelines.run_notice import notify_of
     from penstock.pipelines.summary import summary, write_summary
 
     found = locate(options.project, settings=options.settings)
@@ -281,6 +282,7 @@ def _run(options: argparse.Namespace) -> int:
         # A run that was interrupted is one that did not end.
         refresh_index(found)
     print(summary(result), end="")
+    notify_of(result, found=found, summary=options.summary)
     return EXIT_CODES[result.outcome]
 
 
