@@ -39,7 +39,7 @@ def stopping_rows(problem: Problem, rows: np.ndarray, *, seed: int) -> np.ndarra
     if aside.all():
         # All of them are one time, or one group.
         aside = np.arange(len(rows)) >= len(rows) * (1 - SHARE)
-    return aside if aside.any() else np.arange(len(rows)) == len(rows) - 1
+    return np.asarray(aside if aside.any() else np.arange(len(rows)) == len(rows) - 1)
 
 
 def _order(problem: Problem, seed: int) -> np.ndarray:

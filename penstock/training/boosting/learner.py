@@ -39,7 +39,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a library is told.
+    """What a library gets besides rows.
 
     Args:
         task: What is predicted.

@@ -122,9 +122,9 @@ def test_a_saved_model_needs_no_library_and_says_what_the_library_says(
     import mlflow.pyfunc
 
     target = "amount"
-    train = bench.prepare(
-        make_table(), target=target, columns={"kind": "drop", "y": "drop", "x one": "number"}
-    )
+    table = make_table()
+    table["amount"] = [50 + 10 * np.sin(3 * value) for value in table["noise"]]
+    train = bench.prepare(table, target=target, columns={"kind": "drop", "y": "drop"})
     record = bench.train(
         target=target, trials=3, candidates=(name,), search={name: {"n_estimators": 20}}
     )
@@ -209,7 +209,10 @@ def test_a_library_that_is_missing_is_said_before_anything_is_fitted(
 ) -> None:
     bench.prepare(make_table(), columns=OTHERS)
     module = f"penstock.training.boosting.{name}_trees"
+    import penstock.training.boosting as package
+
     monkeypatch.delitem(sys.modules, module, raising=False)
+    monkeypatch.delattr(package, f"{name}_trees", raising=False)
     monkeypatch.delitem(sys.modules, name, raising=False)
 
     class Hidden:
@@ -280,3 +283,119 @@ def test_a_learner_is_cloned_as_scikit_learn_clones() -> None:
     assert isinstance(copy, Learner)
     assert copy is not learner
     assert copy.get_params() == learner.get_params()
+
+
+@pytest.mark.parametrize("name", [*LIBRARIES, "hist_gradient_boosting"])
+@pytest.mark.parametrize("positive", ["yes", "no"])
+def test_a_prediction_goes_one_way_with_a_constrained_column(
+    bench: Any, name: Any, positive: str
+) -> None:
+    random = np.random.default_rng(5)
+    age, other = random.uniform(0, 10, (2, 300))
+    # Up, then down: without the constraint the trees would follow it.
+    signal = np.where(age < 6, age, 12 - age) + other + random.normal(size=300)
+    bench.prepare(
+        {"age": age.tolist(), "other": other.tolist(), "y": np.where(signal > 8, "yes", "no")}
+    )
+    record = bench.train(
+        trials=2, candidates=(name,), positive=positive, monotonic={"age": "increasing"}, **FEW
+    )
+    assert record.name == name, "the linear baseline keeps no constraint and cannot win"
+    loaded = load(bench.folder / "model")
+    grid = np.linspace(0, 10, 60)
+    for level in (1.0, 5.0, 9.0):
+        frame = loaded.frame({"age": grid.tolist(), "other": [level] * 60})
+        assert (np.diff(loaded.scores(frame)) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("spec", "target", "words"),
+    [
+        ({"candidates": ("random_forest",)}, "y", "random_forest cannot keep monotonic constrai"),
+        ({"candidates": ("linear",)}, "y", "no candidate can keep monotonic constraints"),
+        ({"candidates": ("xgboost",), "trials": 1}, "y", "the first trial is the linear model"),
+        ({"candidates": ("xgboost",)}, "kind", "of more than two classes none can rise with a"),
+        ({"monotonic": {"job": "increasing"}}, "y", "'job' is taken for: category; a constraint"),
+        ({"monotonic": {"jobs": "increasing"}}, "y", "'jobs' is no column of the table"),
+    ],
+)
+def test_constraints_that_cannot_be_kept_are_refused(
+    bench: Any, make_table: Tables, spec: dict[str, Any], target: str, words: str
+) -> None:
+    bench.prepare(
+        make_table(),
+        target=target,
+        columns={n: "drop" for n in ("y", "kind", "amount") if n != target},
+    )
+    given = {"monotonic": {"x one": "increasing"}} | spec
+    with pytest.raises(InputError, match=words):
+        bench.train(target=target, **given)
+    assert bench.left() == set()
+
+
+@pytest.mark.parametrize("name", [*LIBRARIES, "linear", "hist_gradient_boosting", "random_forest"])
+def test_rows_of_weight_0_teach_nothing(bench: Any, name: Any) -> None:
+    """Half of the rows have turned labels and no weight."""
+    random = np.random.default_rng(6)
+    x = random.normal(size=400)
+    turned = np.arange(400) % 2 == 1
+    label = np.where((x > 0) ^ turned, "up", "down")
+    table = {"x": x.tolist(), "y": label.tolist(), "w": np.where(turned, 0.0, 3.0).tolist()}
+    train = bench.prepare(table, columns={"w": "drop"})
+    search: Any = {"search": {name: {"n_estimators": 20}}} if name in LIBRARIES else {}
+    record = bench.train(trials=2, candidates=(name,), weights="w", positive="up", **search)
+    assert "w" not in [column.name for column in record.columns]
+    loaded = load(bench.folder / "model")
+    scores = loaded.scores(loaded.frame(read_table(train)))
+    assert np.corrcoef(scores, x > 0)[0, 1] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("weights", "drop", "words"),
+    [
+        ([1.0, -2.0, None], True, "2 rows have no weight of 0 or more; row 2 of the training part"),
+        ([float("inf"), 1.0, 1.0], True, "row 1 of the training part has inf"),
+        ([0.0, 0.0, 0.0], True, "every weight is 0"),
+        (["a", "b", "c"], True, "'w' holds no numbers"),
+        ([1.0, 2.0, 3.0], False, "'w' is a feature as well"),
+    ],
+)
+def test_weights_that_are_none_are_refused(
+    bench: Any, make_table: Tables, weights: list[Any], drop: bool, words: str
+) -> None:
+    table = make_table()
+    table["w"] = [weights[min(at, 2)] for at in range(240)]
+    if drop:
+        table["w"][3:] = [weights[0] if weights[0] != float("inf") else 1.0] * 237
+    else:
+        table["w"] = np.random.default_rng(0).normal(size=240).tolist()
+    bench.prepare(table, columns={**OTHERS, **({"w": "drop"} if drop else {})})
+    with pytest.raises(InputError, match=words):
+        bench.train(weights="w")
+    assert bench.left() == set()
+
+
+def test_weights_that_leave_a_class_out_or_are_not_there_are_refused(
+    bench: Any, make_table: Tables
+) -> None:
+    table = make_table()
+    table["w"] = [1.0 if label == "bad" else 0.0 for label in table["y"]]
+    bench.prepare(table, columns={**OTHERS, "w": "drop"})
+    with pytest.raises(InputError, match="every row of the class 'good <b>' has the weight 0"):
+        bench.train(weights="w")
+    for name, words in (("v", "the table has no column 'v'"), ("y", "'y' is the target")):
+        with pytest.raises(InputError, match=words):
+            bench.train(weights=name)
+
+
+def test_a_project_takes_the_weights_out_of_the_features() -> None:
+    from penstock.project import Project
+
+    base = {"name": "loans", "target": "paid", "source": {"uri": "x.csv"}}
+    project = Project.parse({**base, "training": {"weights": "w"}}, where="project.yaml")
+    assert project.features.columns == {"w": "drop"}
+    with pytest.raises(InputError, match=r"training\.weights names 'w', which features.columns ta"):
+        Project.parse(
+            {**base, "training": {"weights": "w"}, "features": {"columns": {"w": "number"}}},
+            where="project.yaml",
+        )
