@@ -51,6 +51,8 @@ def _extra(name: str) -> str:
     """Return the extra that brings a library and what a person does with it."""
     if name in _BOOSTING:
         return "boosting"
+    if name in ("dask", "distributed"):
+        return "dask"
     return "pipelines" if name in _COMPOSING else "laptop"
 
 
