@@ -14,7 +14,7 @@ from typing import Any
 
 from penstock.cluster.settings import ClusterSpec, SecretSpec
 from penstock.common.secrets import (
-    MONITOR_ONLY,
+    NO_RELEASE,
     PREFIX,
     READ_IN,
     WEBHOOKS,
@@ -45,6 +45,9 @@ WATCHING: Mapping[str, tuple[str, ...]] = dict.fromkeys(
     ("tracking_uri", "notify", "deployment"), ("monitor",)
 )
 """The same of the monitor's pipeline."""
+
+SCORING: Mapping[str, tuple[str, ...]] = dict.fromkeys(("tracking_uri", "scoring"), ("score",))
+"""The same of the pipeline that scores."""
 
 
 @dataclass(frozen=True)
@@ -191,7 +194,7 @@ def resolve_all(project: Project) -> None:
     for field, text in texts(project):
         if (
             field in READ_IN
-            and field not in MONITOR_ONLY
+            and field not in NO_RELEASE
             and not (field.startswith("deployment.kserve") and project.deployment.router == "local")
         ):
             learn(resolve(text, where=field), whole=field in WEBHOOKS)
@@ -252,6 +255,6 @@ def _references(
 ) -> Iterator[tuple[str, Reference]]:
     for field, text in texts(project):
         read = field in READ_IN and field.partition(".")[0] in steps_of
-        if read and (steps_of is WATCHING or field not in MONITOR_ONLY):
+        if read and (steps_of is not STEPS or field not in NO_RELEASE):
             for reference in references(text):
                 yield field, reference

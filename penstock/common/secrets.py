@@ -28,6 +28,9 @@ from penstock.redaction.forms import REFERENCE, is_secret_name
 READ_IN = (
     "source.uri",
     "source.query",
+    "scoring.source.uri",
+    "scoring.source.query",
+    "scoring.destination",
     "tracking_uri",
     "notify.webhook",
     "notify.cloudevents",
@@ -38,13 +41,16 @@ READ_IN = (
 )
 """The fields of the project file in which references are read."""
 
-MONITOR_ONLY = (
+NO_RELEASE = (
+    "scoring.source.uri",
+    "scoring.source.query",
+    "scoring.destination",
     "notify.cloudevents",
     "notify.email.user",
     "notify.email.password",
     "trigger.token",
 )
-"""Those of them that no step of a run reads: the monitor does, or a trigger."""
+"""Those of them that no step of a release reads: the monitor does, a trigger, or a scoring."""
 
 _NAMED = ("notify.email.password", "trigger.token")
 """Fields that hold a secret and nothing else."""

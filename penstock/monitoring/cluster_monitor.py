@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penstock.captures.claims import reached
 from penstock.captures.places import place_at
 from penstock.common.progress import say
 from penstock.errors import InputError, IntegrityError, PenstockError
-from penstock.monitoring.claims import reached
 from penstock.monitoring.cluster import ClusterService
 from penstock.monitoring.collect import registry_of
 from penstock.monitoring.guarding import Guardian
