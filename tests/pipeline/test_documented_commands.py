@@ -43,7 +43,7 @@ NOT_RUN = {
     r"^penstock ui ": "serves until it is ended; tests/unit/pipelines/ui/test_ui_server.py",
     r"^penstock trigger ": "goes on until it is ended; tests/unit/triggers/test_trigger_command.py",
     r"^penstock recall |^penstock (example|run) loop": "minutes of serving; test_loop.py",
-    r"^penstock (score|bundle) ": "needs a registered version; tests/unit/scoring, tests/unit/bundle",
+    r"^penstock (score|bundle) ": "needs a registered version; tests/unit/scoring, bundle",
     r"^penstock compile --score": "needs a section; tests/unit/scoring/test_scoring_pipeline.py",
     r"^python bundle/scorer.py": "reads until its input ends; tests/unit/bundle",
     r"^penstock captures ": "tests/unit/captures/test_captures_commands.py",

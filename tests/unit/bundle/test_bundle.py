@@ -46,7 +46,7 @@ for line in sys.stdin:
 ODD: list[dict[str, Any]] = [
     dict.fromkeys(ROW),
     ROW | {"job": "a level nobody saw", "hours per-week": -0.0},
-    ROW | {"job": "\ud800", "age": 2**53 + 1, "hours per-week": 1e-300},
+    ROW | {"job": "\u00c4 \u2713 \U0001f600", "age": 2**53 + 1, "hours per-week": 1e-300},
     ROW | {"since": "1969-12-31T23:59:59.999999Z", "member": None},
     ROW | {"since": "2026-01-31 12:00:00.1234567+5", "member": 1, "age": 30.0},
 ]
