@@ -28,6 +28,7 @@ _ORDER = (
     "gate",
     "deployment",
     "monitoring",
+    "scoring",
     "trigger",
     "experiment",
     "notify",

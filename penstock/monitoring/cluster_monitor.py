@@ -197,6 +197,12 @@ def require_possible(spec: MonitoringSpec) -> None:
     Raises:
         InputError: If they do, naming the field.
     """
+    if spec.source == "batch":
+        raise InputError(
+            "batches are watched by penstock monitor where it runs, not by its pipeline yet",
+            where="monitoring.source: batch",
+            remedy="Run penstock monitor where it reaches the captures and the registry.",
+        )
     if str(spec.retrain) == "automatic":
         raise InputError(
             "nothing recalls or trains again by itself for a service on a cluster yet",
