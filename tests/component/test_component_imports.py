@@ -106,6 +106,10 @@ NEVER_THERE = {
         # Its page draws its own SVG.
         ("penstock.reports._svg", "matplotlib"),
     },
+    "score": {
+        # A cluster is asked who somebody is where approvals are given; nobody gives any there.
+        ("penstock.cluster.client", "httpx"),
+    },
     "monitor": {
         # Attributions are watched where the model is: on a laptop.
         ("penstock.explanation._attribution", "pandas"),
