@@ -41,22 +41,14 @@ READ_IN = (
 )
 """The fields of the project file in which references are read."""
 
-NO_RELEASE = (
-    "scoring.source.uri",
-    "scoring.source.query",
-    "scoring.destination",
-    "notify.cloudevents",
-    "notify.email.user",
-    "notify.email.password",
-    "trigger.token",
-)
-"""Those of them that no step of a release reads: the monitor does, a trigger, or a scoring."""
+NO_RELEASE = ("trigger.token", "scoring.source.uri", "scoring.source.query", "scoring.destination")
+"""Those of them that no step of a run or of the monitor reads: a trigger does, or a scoring."""
 
 _NAMED = ("notify.email.password", "trigger.token")
 """Fields that hold a secret and nothing else."""
 
-WEBHOOKS = ("notify.webhook", "notify_webhook")
-"""Fields and parameters whose address is a secret as a whole: whoever knows it may post to it."""
+WEBHOOKS = ("notify.webhook",)
+"""Fields whose address is a secret as a whole: whoever knows it may post to it."""
 
 PREFIX = "PENSTOCK_SECRET_"
 """How the environment variables begin that Penstock itself fills with secrets."""
