@@ -34,6 +34,7 @@ from penstock.records.spec import Spec
 from penstock.registry.spec import CardSpec
 from penstock.rollout.experiment.spec import ExperimentSpec
 from penstock.rollout.spec import DeploymentSpec
+from penstock.scoring.spec import ScoringSpec
 from penstock.training.spec import TrainingSpec
 from penstock.triggers.spec import TriggerSpec
 
@@ -79,6 +80,7 @@ class Project(Spec):
         "in .penstock beside this file",
     )
     monitoring: MonitoringSpec = MonitoringSpec()
+    scoring: ScoringSpec = ScoringSpec()
     trigger: TriggerSpec = TriggerSpec()
     experiment: ExperimentSpec = ExperimentSpec()
     notify: NotifySpec = NotifySpec()

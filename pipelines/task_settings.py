@@ -15,8 +15,8 @@ from typing import Any
 
 from kfp import dsl
 
+from penstock.captures.claims import MOUNT
 from penstock.cluster.settings import ClusterSpec, ResourcesSpec, SecretSpec
-from penstock.monitoring.claims import MOUNT
 
 
 def sized(

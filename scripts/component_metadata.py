@@ -27,7 +27,7 @@ _CATEGORIES = {
     "data_processing": ("ingest", "ingest_artifact", "validate", "split", "engineer_features"),
     "training": ("train",),
     "evaluation": ("fetch_version", "evaluate", "probe_serving", "decide", "explain"),
-    "deployment": ("register", "approve", "deploy", "monitor", "fail", "notify"),
+    "deployment": ("register", "approve", "deploy", "monitor", "score", "fail", "notify"),
 }
 """Categories of their repository."""
 

@@ -32,6 +32,7 @@ IMAGES = {
     "deploy": True,
     "serving": False,
     "monitor": True,
+    "score": True,
     "mlflow": False,
     "boosting": False,
 }

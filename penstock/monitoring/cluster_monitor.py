@@ -14,10 +14,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penstock.captures.claims import reached
 from penstock.captures.places import place_at
 from penstock.common.progress import say
 from penstock.errors import InputError, IntegrityError, PenstockError
-from penstock.monitoring.claims import reached
 from penstock.monitoring.cluster import ClusterService
 from penstock.monitoring.collect import registry_of
 from penstock.monitoring.guarding import Guardian
@@ -197,6 +197,12 @@ def require_possible(spec: MonitoringSpec) -> None:
     Raises:
         InputError: If they do, naming the field.
     """
+    if spec.source == "batch":
+        raise InputError(
+            "batches are watched by penstock monitor where it runs, not by its pipeline yet",
+            where="monitoring.source: batch",
+            remedy="Run penstock monitor where it reaches the captures and the registry.",
+        )
     if str(spec.retrain) == "automatic":
         raise InputError(
             "nothing recalls or trains again by itself for a service on a cluster yet",

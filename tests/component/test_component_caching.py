@@ -12,7 +12,7 @@ from penstock.components.validate import validate
 COMPONENTS = Path(__file__).parents[2] / "components"
 UNCACHED = {
     "ingest", "ingest_artifact", "evaluate", "probe_serving", "register", "approve", "deploy",
-    "monitor", "fail", "fetch_version", "notify",
+    "monitor", "score", "fail", "fetch_version", "notify",
 }  # fmt: skip
 CACHED = {"validate", "split", "engineer_features", "train", "decide", "explain"}
 

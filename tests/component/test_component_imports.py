@@ -111,6 +111,10 @@ NEVER_THERE = {
         ("penstock.training.boosting.lightgbm_trees", "lightgbm"),
         ("penstock.training.boosting.xgboost_trees", "xgboost"),
     },
+    "score": {
+        # A cluster is asked who somebody is where approvals are given; nobody gives any there.
+        ("penstock.cluster.client", "httpx"),
+    },
     "monitor": {
         # As attributions.
         ("penstock.model.boosted", "sklearn"),

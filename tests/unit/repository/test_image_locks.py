@@ -99,6 +99,7 @@ def test_a_lock_without_a_wheel_for_a_platform_is_named(
     [
         ("deploy", ("scikit-learn", "mlflow", "skops", "great-expectations", "kserve")),
         ("monitor", ("scikit-learn", "mlflow", "pandas", "great-expectations", "kserve")),
+        ("score", ("great-expectations", "optuna", "kserve", "kubernetes")),
         ("serving", ("kfp", "great-expectations", "mlflow", "optuna")),
         ("train", ("great-expectations", "duckdb", "kfp-kubernetes")),
         ("data", ("scikit-learn", "mlflow", "kserve")),
