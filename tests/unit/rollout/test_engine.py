@@ -114,7 +114,7 @@ class Memory:
     def mend(self) -> None:
         self._called("mend")
 
-    def promote(self, version: int) -> None:
+    def promote(self, version: int, *, insist: bool = True) -> None:
         self._called("promote")
         if self.stable == version:
             return
