@@ -136,7 +136,7 @@ def set_least(
 
 
 def least_of(found: Manifest) -> int:
-    """Return how few servers KServe is told to leave a version."""
+    """Return how few servers KServe must leave a version."""
     return int(found["spec"]["predictor"].get("minReplicas", 1))
 
 

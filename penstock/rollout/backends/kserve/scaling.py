@@ -1,4 +1,4 @@
-"""How load scales the servers of a version: what KServe is told, and what a rollout asks for.
+"""How load scales the servers of a version: what KServe gets, and what a rollout asks for.
 
 An autoscaler follows the load that it sees, so it comes too late for a share that a rollout moves
 at once, and it shrinks the version that a rollback would need. Both versions therefore get a floor
