@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cluster_emulator import schema
 from kserve_world import Driver, look_often, release, serve
 from needs import shared
+from role_rights import allowed, used
 from running_process import until
 
 from penstock.errors import CapacityError
@@ -16,6 +18,7 @@ from penstock.rollout.router import Routing
 
 pytestmark = pytest.mark.usefixtures("stored", "quick")
 
+DEPLOYER = Path(__file__).parents[5] / "manifests/base/access/deployer.yaml"
 HPA = {"min_replicas": 2, "max_replicas": 20, "target": 80}
 
 
@@ -138,6 +141,7 @@ def test_a_candidate_has_its_servers_before_it_has_its_share(scaled: Driver) -> 
         assert least(scaled, 2) == 2
         assert router.state.stable is not None
         assert router.state.stable.floor == 0
+    assert used(scaled.cluster.calls) <= allowed(DEPLOYER)
 
 
 def test_a_rollback_finds_the_servers_of_the_stable_version_and_gives_them_back(
