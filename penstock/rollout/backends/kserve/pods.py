@@ -115,10 +115,10 @@ def lacking(kube: Kube, namespace: str, arm: ClusterArm) -> str:
     """
     found = kube.get(INFERENCE_SERVICES.path(namespace, arm.name)) or {}
     pods = pods_of(kube, namespace, arm)
-    scheduled = [_condition_of(pod, "PodScheduled") for pod in pods]
-    told = [one for one in scheduled if one.get("status") == "False"]
-    told += found.get("status", {}).get("conditions", [])
-    messages = [*(why for _, why in _waiting(pods)), *(str(one.get("message", "")) for one in told)]
+    conditions = [_condition_of(pod, "PodScheduled") for pod in pods]
+    conditions += found.get("status", {}).get("conditions", [])
+    unmet = [str(one.get("message", "")) for one in conditions if one.get("status") == "False"]
+    messages = [*(why for _, why in _waiting(pods)), *unmet]
     return next(filter(None, messages), f"it has {len(pods)} pods, and no pod says why")
 
 
