@@ -92,6 +92,10 @@ class Backend(ABC, Generic[B]):
         """
         return {}
 
+    def as_large(self, arm: B) -> B:
+        """Return a version with no fewer servers than the stable one has, whose place it takes."""
+        return arm
+
     def without_floors(self) -> Mapping[str, B]:
         """Return the versions, by role, that may be left to their autoscaler again."""
         return {}

@@ -305,6 +305,7 @@ class Service(Generic[A, S]):
         changes["candidate"] = state.stable if self._backend.keeps_beside else None
         if state.retired is None:
             changes["previous"] = None
+            before = self._backend.as_large(before)
             self._store.save(passing=(before,))
         started = self._backend.start(before, timeout=self._ready_timeout)
         if started is before:

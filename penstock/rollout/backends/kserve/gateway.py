@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from penstock.cluster.client import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.common import progress
 from penstock.errors import CapacityError
-from penstock.rollout.backends.kserve import manifests, pods, routes, scaling
+from penstock.rollout.backends.kserve import manifests, routes, scaling
 from penstock.rollout.backends.kserve.backend import KserveBackend
 from penstock.rollout.backends.kserve.inference import (
     least_of,
@@ -70,6 +70,9 @@ class GatewayBackend(KserveBackend):
         wait_until_up(
             self._kube, self._spec.namespace, arm, timeout=timeout, check=self._lease.check
         )
+        if arm.floor:
+            # It is gone back to: that does not wait for a quota.
+            self._wait_for_servers(arm, timeout=timeout, insist=False)
 
     def _is_server(self, name: str) -> bool:
         # The service's own name is that of an InferenceService of the other routers.
@@ -80,8 +83,11 @@ class GatewayBackend(KserveBackend):
         state = self._state
         if state.stable is None or not any(arm.scales for arm in state.arms()):
             return {}
-        ready = len(pods.ready_names(self._kube, self._spec.namespace, state.stable))
-        return scaling.floors(state, ready=ready, percent=percent, mirror=mirror)
+        return scaling.floors(state, ready=self._ready(), percent=percent, mirror=mirror)
+
+    def as_large(self, arm: ClusterArm) -> ClusterArm:
+        """Return a version with no fewer servers than the stable one has, whose place it takes."""
+        return scaling.with_floor(arm, self._ready()) if arm.scales else arm
 
     def without_floors(self) -> Mapping[str, ClusterArm]:
         """Return the versions that may be left to their autoscaler again."""
@@ -93,13 +99,12 @@ class GatewayBackend(KserveBackend):
         # Whoever had no version before has no requests yet that would need them.
         if candidate is None or not candidate.scales or self._state.stable is None:
             return
+        self._wait_for_servers(candidate, timeout=timeout, insist=insist)
+
+    def _wait_for_servers(self, arm: ClusterArm, *, timeout: float, insist: bool) -> None:
         try:
             wait_until_staffed(
-                self._kube,
-                self._spec.namespace,
-                candidate,
-                timeout=timeout,
-                check=self._lease.check,
+                self._kube, self._spec.namespace, arm, timeout=timeout, check=self._lease.check
             )
         except CapacityError as error:
             if insist:
@@ -124,6 +129,11 @@ class GatewayBackend(KserveBackend):
             return True
         found = ((arm, self._kube.get(self._path_of(arm))) for arm in self._scaled())
         return any(there is not None and least_of(there) != arm.least for arm, there in found)
+
+    def _ready(self) -> int:
+        """Return how many servers of the stable version are ready."""
+        stable = self._state.stable
+        return len(self._ready_pods(stable.version)) if stable else 0
 
     def _scaled(self) -> list[ClusterArm]:
         """Return the versions that load scales, between bounds that are set here."""

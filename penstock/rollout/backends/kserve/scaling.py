@@ -91,12 +91,18 @@ def floors(
         "stable": ready,
         "candidate": needed(ready, weight=state.weight, percent=percent, mirror=mirror),
     }
-    raised: dict[str, ClusterArm] = {}
-    for role, arm in state.roles().items():
-        floor = min(wanted.get(role, 0), _most(arm))
-        if arm.scales and floor > arm.least:
-            raised[role] = arm.model_copy(update={"floor": floor})
-    return raised
+    raised = {
+        role: with_floor(arm, wanted[role])
+        for role, arm in state.roles().items()
+        if arm.scales and role in wanted
+    }
+    return {role: arm for role, arm in raised.items() if arm.least > state.roles()[role].least}
+
+
+def with_floor(arm: ClusterArm, servers: int) -> ClusterArm:
+    """Return a version that load scales with so many servers at least, as far as it may have."""
+    most = (arm.autoscaling.max_replicas if arm.autoscaling else None) or 0
+    return arm.model_copy(update={"floor": min(servers, most)})
 
 
 def without_floors(state: ClusterState) -> dict[str, ClusterArm]:
@@ -108,10 +114,6 @@ def without_floors(state: ClusterState) -> dict[str, ClusterArm]:
         for role, arm in state.roles().items()
         if arm.floor
     }
-
-
-def _most(arm: ClusterArm) -> int:
-    return (arm.autoscaling.max_replicas if arm.autoscaling else None) or 0
 
 
 def _behavior(spec: StabilizationSpec) -> dict[str, Any]:

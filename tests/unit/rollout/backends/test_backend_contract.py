@@ -140,7 +140,7 @@ def world(
     with running() as cluster:
         cluster.install_knative()
         if request.param == SCALED:
-            cluster.autoscalers.users = 30
+            cluster.autoscalers.users, cluster.autoscalers.starts_in = 30, 0
             settings = {"autoscaling": {"max_replicas": 10}}
             yield Cluster(Driver(cluster, ROUTERS["kserve-gateway"], settings))
             return

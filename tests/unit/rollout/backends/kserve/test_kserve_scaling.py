@@ -164,6 +164,21 @@ def test_a_rollback_finds_the_servers_of_the_stable_version_and_gives_them_back(
         assert least(scaled, 1) == 2
 
 
+def test_a_version_that_is_brought_up_again_has_the_servers_of_the_one_it_replaces(
+    scaled: Driver,
+) -> None:
+    router = scaled.router()
+    with router.exclusive():
+        serve(router, 1)
+        serve(router, 2)
+        users_need(scaled, 7)
+        router.rollback(2)
+        assert (router.stable, ready(scaled, 1)) == (1, 7)
+        assert scaled.cluster.autoscalers.refused["adult-v1"] == 0
+        router.clean_up()
+        assert least(scaled, 1) == 2
+
+
 def test_no_floor_is_above_the_most(scaled: Driver) -> None:
     router = scaled.router()
     with router.exclusive():
