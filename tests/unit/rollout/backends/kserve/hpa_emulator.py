@@ -113,7 +113,7 @@ class Autoscalers:
 
 def scales(service: dict[str, Any] | None) -> bool:
     """Return whether KServe makes an autoscaler for an InferenceService."""
-    return bool(service) and service["metadata"]["annotations"].get(CLASS) in ("hpa", "keda")
+    return _class(service or {"metadata": {}}) in ("hpa", "keda")
 
 
 def load_of(server: str, rule: dict[str, Any] | None, users: float) -> float:
@@ -134,7 +134,7 @@ def refusal(service: dict[str, Any]) -> str:
     predictor = service["spec"]["predictor"]
     if predictor.get("minReplicas", 1) > predictor.get("maxReplicas", 10**9):
         return "'MinReplicas' cannot be greater than MaxReplicas"
-    if service["metadata"].get("annotations", {}).get(CLASS) == "keda":
+    if _class(service) == "keda":
         return "ScaleMetric is not supported for KEDA" if "scaleMetric" in predictor else ""
     for canary in service["spec"].get("canary", []):
         if {"maxReplicas", "scaleTarget", "scaleMetric", "autoScaling"} & canary[
@@ -142,6 +142,10 @@ def refusal(service: dict[str, Any]) -> str:
         ].keys():
             return "canary must not set autoscaling (canary uses fixed replicas)"
     return ""
+
+
+def _class(service: dict[str, Any]) -> str:
+    return str((service["metadata"].get("annotations") or {}).get(CLASS, ""))
 
 
 def overload() -> web.Response:
