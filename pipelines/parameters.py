@@ -21,7 +21,11 @@ _SECTIONS = {
     "gate": "policy",
     "deployment": "deployment",
     "card": "card",
+    "notify": "notify",
 }
+
+_ON_AN_ENGINE = ("validation",)
+"""Sections of steps that work on an engine: that of the project, if they name none."""
 
 _OF_A_RECALL = (
     "name",
@@ -31,8 +35,7 @@ _OF_A_RECALL = (
     "card",
     "requested_by",
     "tracking_uri",
-    "notify_webhook",
-    "notify_file",
+    "notify",
 )
 
 
@@ -48,7 +51,7 @@ def for_run(project: Project, *, folder: Path, by: str | None = None) -> dict[st
     requested_by = starter() if by is None else by
     parameters = {**_common(project), "uri": uri, "requested_by": requested_by}
     if project.notify.file:
-        parameters["notify_file"] = str((folder / project.notify.file).resolve())
+        parameters["notify"]["file"] = str((folder / project.notify.file).resolve())
     return parameters
 
 
@@ -76,6 +79,8 @@ def for_file(project: Project) -> dict[str, Any]:
     table's, whoever submits the file has to give `uri`.
     """
     parameters = {**_common(project), "uri": project.source.uri}
+    if _is_absolute_path(project.notify.file):
+        del parameters["notify"]["file"]
     return {
         name: value
         for name, value in parameters.items()
@@ -181,9 +186,9 @@ def _common(project: Project) -> dict[str, Any]:
         "source": {key: value for key, value in values["source"].items() if key != "uri"},
         "expectations": values.get("expectations", []),
         "tracking_uri": project.tracking_uri,
-        "notify_webhook": project.notify.webhook,
-        "notify_file": project.notify.file,
     }
     for section, parameter in _SECTIONS.items():
         parameters[parameter] = values.get(section, {})
+        if section in _ON_AN_ENGINE and "engine" in values:
+            parameters[parameter] = {"engine": values["engine"], **parameters[parameter]}
     return parameters
