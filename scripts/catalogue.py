@@ -174,7 +174,12 @@ def _signature(function: ast.FunctionDef) -> Iterator[tuple[str, tuple[str, str]
         yield argument.arg, (kind, f"`{ast.unparse(default)}`" if default is not None else "")
 
 
-_OWN_TABLES = ("penstock.rollout.spec", "penstock.monitoring.spec", "penstock.notification")
+_OWN_TABLES = (
+    "penstock.rollout.spec",
+    "penstock.rollout.autoscaling_spec",
+    "penstock.monitoring.spec",
+    "penstock.notification",
+)
 """Modules of sections whose inner sections have tables of their own."""
 
 
@@ -214,6 +219,7 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
     from penstock.notification import NotifySpec
     from penstock.quality.spec import ContractColumn, Expectation, QuarantineSpec
     from penstock.rollout import spec as rollout
+    from penstock.rollout.autoscaling_spec import AutoscalingSpec, StabilizationSpec
 
     nested: dict[str, list[tuple[str, type[Spec]]]] = {
         "contract": [("contract.columns[]", ContractColumn), ("expectations[]", Expectation)],
@@ -222,6 +228,8 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
         "deployment": [
             ("deployment.captures", CapturesSpec),
             ("deployment.kserve", rollout.KserveSpec),
+            ("deployment.kserve.autoscaling", AutoscalingSpec),
+            ("deployment.kserve.autoscaling.behavior", StabilizationSpec),
             ("deployment.kserve.captures", ShippedCapturesSpec),
             ("deployment.kserve.prometheus", rollout.PrometheusSpec),
             ("deployment.kserve.prometheus.queries", rollout.QueriesSpec),
