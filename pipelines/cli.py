@@ -287,14 +287,14 @@ def _compile(options: argparse.Namespace) -> int:
     from penstock import project
     from penstock.data.sources.addresses import is_local
     from penstock.pipelines.compile import compile_monitor, compile_release
-    from penstock.pipelines.secret_fields import STEPS, WATCHING, unsupplied
+    from penstock.pipelines.secret_fields import STEPS, steps_watching, unsupplied
 
     loaded = project.load(options.project, settings=options.settings)
     output = options.output or Path("monitor.yaml" if options.monitor else "release.yaml")
     build = compile_monitor if options.monitor else compile_release
     build(loaded, output=output, kubernetes_manifest=options.kubernetes_manifest)
     print(f"Wrote {output}.")
-    for line in unsupplied(loaded, steps_of=WATCHING if options.monitor else STEPS):
+    for line in unsupplied(loaded, steps_of=steps_watching(loaded) if options.monitor else STEPS):
         print(f"Its steps will not find a secret unless their image or pod has it: {line}.")
     if options.monitor:
         return 0

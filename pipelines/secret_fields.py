@@ -46,6 +46,18 @@ WATCHING: Mapping[str, tuple[str, ...]] = dict.fromkeys(
 )
 """The same of the monitor's pipeline."""
 
+CLOSED_LOOP: Mapping[str, tuple[str, ...]] = {
+    "tracking_uri": (*STEPS["tracking_uri"], "fetch-version", "monitor", "intervene", "settle"),
+    "notify": ("monitor", "intervene"),
+    "deployment": ("deploy", "monitor", "intervene", "export-rows", "record-refusal", "settle"),
+}
+"""The same where it recalls and trains again by itself."""
+
+
+def steps_watching(project: Project) -> Mapping[str, tuple[str, ...]]:
+    """Return the steps of a project's monitor that read a section's references."""
+    return CLOSED_LOOP if project.monitoring.retrain == "automatic" else WATCHING
+
 
 @dataclass(frozen=True)
 class Clear:
@@ -252,6 +264,6 @@ def _references(
 ) -> Iterator[tuple[str, Reference]]:
     for field, text in texts(project):
         read = field in READ_IN and field.partition(".")[0] in steps_of
-        if read and (steps_of is WATCHING or field not in MONITOR_ONLY):
+        if read and (steps_of is not STEPS or field not in MONITOR_ONLY):
             for reference in references(text):
                 yield field, reference
