@@ -18,6 +18,52 @@ from penstock.pipelines.trained import trained
 from penstock.registry.audit import MONITOR
 
 
+class _Ends:
+    """Ends a run that is not released, once the monitor can read why."""
+
+    def __init__(self, order: Any, watched: dict[str, Any]) -> None:
+        self._order, self._watched = order, watched
+
+    def __call__(self, name: str, *, evidence: Any) -> None:
+        ended = end(name, evidence=evidence)
+        if ENDINGS[name].outcome == "rolled_back":
+            return  # The service's own record says so, and `settle` reads it.
+        recorded = record_refusal(
+            **self._watched,
+            order=self._order,
+            evidence=evidence,
+            reason=f"{ENDINGS[name].sentence}.",
+        )
+        ended.after(network(light(recorded, "Record refusal")))
+
+
+def _exported(order: Any, rows: dict[str, Any]) -> Any:
+    return network(sized(export_rows(order=order, **rows), "Export rows", limit="4Gi"))
+
+
+def _ingested(exported: Any) -> Any:
+    read = network(sized(ingest(uri=exported.outputs["uri"]), "Ingest", limit="2Gi"))
+    return read.outputs["dataset"]
+
+
+def _recalled(exported: Any, released: dict[str, Any], *, name: Any, tracking_uri: Any) -> None:
+    version = exported.outputs["version"]
+    fetched = network(
+        sized(
+            fetch_version(name=name, version=version, tracking_uri=tracking_uri),
+            "Fetch version",
+            limit="2Gi",
+        )
+    )
+    gated(
+        model=fetched.outputs["model"],
+        baselines=fetched.outputs["baselines"],
+        holdout=_ingested(exported),
+        evidence={},
+        **released,
+    )
+
+
 @dsl.pipeline(
     name=NAME,
     description="One look at a served model; where it predicts worse a former champion is "
@@ -109,49 +155,3 @@ def closed_loop(
         # A run that carries something out ends as that does.
         with dsl.If(stage == "nothing", name="nothing is begun"):
             alarms(look)
-
-
-class _Ends:
-    """Ends a run that is not released, once the monitor can read why."""
-
-    def __init__(self, order: Any, watched: dict[str, Any]) -> None:
-        self._order, self._watched = order, watched
-
-    def __call__(self, name: str, *, evidence: Any) -> None:
-        ended = end(name, evidence=evidence)
-        if ENDINGS[name].outcome == "rolled_back":
-            return  # The service's own record says so, and `settle` reads it.
-        recorded = record_refusal(
-            **self._watched,
-            order=self._order,
-            evidence=evidence,
-            reason=f"{ENDINGS[name].sentence}.",
-        )
-        ended.after(network(light(recorded, "Record refusal")))
-
-
-def _exported(order: Any, rows: dict[str, Any]) -> Any:
-    return network(sized(export_rows(order=order, **rows), "Export rows", limit="4Gi"))
-
-
-def _ingested(exported: Any) -> Any:
-    read = network(sized(ingest(uri=exported.outputs["uri"]), "Ingest", limit="2Gi"))
-    return read.outputs["dataset"]
-
-
-def _recalled(exported: Any, released: dict[str, Any], *, name: Any, tracking_uri: Any) -> None:
-    version = exported.outputs["version"]
-    fetched = network(
-        sized(
-            fetch_version(name=name, version=version, tracking_uri=tracking_uri),
-            "Fetch version",
-            limit="2Gi",
-        )
-    )
-    gated(
-        model=fetched.outputs["model"],
-        baselines=fetched.outputs["baselines"],
-        holdout=_ingested(exported),
-        evidence={},
-        **released,
-    )
