@@ -125,7 +125,7 @@ def closed_loop(
         )
         began = network(sized(began, "Recall or retrain", limit="4Gi")).after(look)
         stage, order = began.outputs["Output"], began.outputs["order"]
-        released = {
+        released: dict[str, Any] = {
             "name": name,
             "evaluation": evaluation,
             "policy": policy,

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
     "ingest", "ingest_artifact", "validate", "split", "engineer_features", "train",
     "fetch_version", "evaluate", "probe_serving", "decide", "explain", "register", "approve",
-    "deploy", "monitor", "fail", "notify",
+    "deploy", "monitor", "intervene", "export_rows", "record_refusal", "settle", "fail", "notify",
 )  # fmt: skip
 _NOTE = "<!-- Made by `make catalogue`; edit the docstrings instead. -->"
 

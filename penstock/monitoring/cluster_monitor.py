@@ -263,7 +263,7 @@ def watcher_of(
     notify: Mapping[str, Any],
     tracking_uri: str,
 ) -> ClusterMonitor:
-    """Return what watches a service, as a task of Kubeflow is told of it.
+    """Return what watches a service, from what a task of Kubeflow is given.
 
     Args:
         name: The service.
