@@ -35,24 +35,22 @@ RETRAIN = Intervention(
 )
 
 
-@dataclass
 class Released(Releases):
     """What registry and service would say; theirs is tested with them, in tests/pipeline."""
 
-    service: str = "shop"
-    deployment: None = None  # type: ignore[assignment]
-    tracking_uri: str = ""
-    stands: RunStatus | None = None
-    taken_back: list[str] = field(default_factory=list)
+    def __init__(self) -> None:
+        object.__setattr__(self, "said", {"stands": None, "driven": False})
+
+    def says(self, stands: RunStatus | None, *, driven: bool = False) -> None:
+        self.said.update(stands=stands, driven=driven)
 
     def rollout(self, orders):
-        return self.stands if orders else None
+        return self.said["stands"] if orders else None
 
     def take_back(self, orders):
-        self.taken_back.append(orders[-1].pipeline_run)
-        if self.stands and self.stands.waits != "driven":
-            self.stands = None
-        return self.stands
+        if not self.said["driven"]:
+            self.said["stands"] = None
+        return self.said["stands"]
 
     def waits(self, orders, *, approval):
         return "Version 2 waits." if approval.people else ""
@@ -154,7 +152,7 @@ def test_a_rollout_that_ended_counts_though_its_run_was_killed(
 ) -> None:
     kubeflow.given("a")
     kubeflow.killed("a")
-    kubeflow.releases.stands = RunStatus.model_validate({"state": state, "version": 2})
+    kubeflow.releases.says(RunStatus.model_validate({"state": state, "version": 2}))
     assert kubeflow.given("b") is None
     assert (kubeflow.status().state, kubeflow.status().version) == (state, 2)
 
@@ -164,25 +162,25 @@ def test_a_canary_that_nobody_watches_is_taken_back_before_it_is_begun_again(
 ) -> None:
     kubeflow.given("a")
     kubeflow.killed("a")
-    kubeflow.releases.stands = RunStatus(state="running", version=2, waits="driven")
+    kubeflow.releases.says(RunStatus(state="running", version=2), driven=True)
     assert kubeflow.given("b") is None
-    kubeflow.releases.stands = RunStatus(state="running", version=2)
+    kubeflow.releases.says(RunStatus(state="running", version=2))
     order = kubeflow.given("c")
     assert order is not None
     assert order.start == 2
-    assert kubeflow.releases.taken_back == ["a", "a"]
+    assert kubeflow.releases.rollout([order]) is None
 
 
 def test_the_last_task_says_what_it_came_to_and_removes_the_rows(kubeflow: Kubeflow) -> None:
     order = kubeflow.given("a")
     assert order is not None
     kubeflow.files.keep_rows(order, b"rows of users")
-    kubeflow.releases.stands = RunStatus(state="running", version=2)
+    kubeflow.releases.says(RunStatus(state="running", version=2))
     ended = settle(kubeflow.files, kubeflow.releases, order, failure="a pod was evicted")
     assert ended.state == "running"
     assert kubeflow.status().state == "running"
     assert kubeflow.rows() == []
-    kubeflow.releases.stands = None
+    kubeflow.releases.says(None)
     settle(kubeflow.files, kubeflow.releases, order, failure="a pod was evicted")
     assert kubeflow.status() == RunStatus(state="failed", reason="a pod was evicted")
 
