@@ -1,7 +1,7 @@
 """The closed loop on a cluster: the compiled pipeline, run after run, and no other command.
 
 The cluster is emulated; its model servers, the store (S3), the registry, users' requests and the
-training are real. A run of Kubeflow is kfp.local's, and a Workflow says in the cluster how it stands.
+training are real. A run of Kubeflow is one of kfp.local, of which a Workflow is in the cluster.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ ROWS = 1_500
 
 CANARY = {
     "interval": 0.5,
+    "deadline": 600,
     "shadow": {"min_pairs": 100},
     "steps": [{"weight": 50, "min_samples": 100}],
     "rules": {"latency_ratio": 10**6},
