@@ -23,6 +23,9 @@ from penstock.monitoring.pipeline_runs import goes_on, own_namespace
 from penstock.records.intervention import RunOrder, RunStatus
 from penstock.redaction import redact
 
+_NEWEST = 3
+"""Interventions that the order of a run is looked for in: one is under way at a time."""
+
 Begins = Literal["nothing", "recall", "retrain"]
 """What a run of Kubeflow is to carry out."""
 
@@ -161,7 +164,9 @@ def settle_once(watcher: ClusterMonitor, *, pipeline_run: str, failure: str) -> 
 def _order_of(watcher: ClusterMonitor, pipeline_run: str) -> RunOrder | None:
     """Return the order that a run carries out; a look may have ended its intervention since."""
     files = watcher.run_files()
-    for folder, names in sorted(files.storage.folders().items(), reverse=True):
+    # By the number of the look that began them.
+    newest = sorted(files.storage.folders().items(), reverse=True)[:_NEWEST]
+    for folder, names in newest:
         for name in names:
             if ".order-" in name:
                 order = RunOrder.loads(files.storage.read(folder, name).decode(), where=name)

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster_shop import s3_bucket
+from cluster_shop import allowed, s3_bucket, used
 from compiled_pipeline import without_retries
 from kserve_site import Site, site_in
 from running_process import RunningProcess, until
@@ -32,6 +32,7 @@ from penstock.registry import versions
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("closed-loop")]
 
+DEPLOYER = Path(__file__).parents[2] / "manifests/base/access/deployer.yaml"
 NAME = "simulated-transactions"
 ROWS = 1_500
 """Rows that users send before a look."""
@@ -249,6 +250,8 @@ def test_recall_and_retraining_by_the_pipeline_alone(loop: Loop) -> None:
     assert loop.state.totals.actions["retrained"] == loop.state.totals.actions["recalled"] == 1
     kept = loop.watcher.run_files().storage.folders().values()
     assert not [name for names in kept for name in names if name.endswith(".parquet")]
+    rights = allowed(DEPLOYER) | {("list", "workflows")}
+    assert used(loop.site.cluster.calls) <= rights
 
 
 def test_what_the_gate_refuses_is_read_by_the_next_look(loop: Loop) -> None:
