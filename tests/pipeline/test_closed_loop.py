@@ -7,7 +7,9 @@ training are real. A run of Kubeflow is one of kfp.local, of which a Workflow is
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -150,7 +152,8 @@ class Loop:
         try:
             yield process
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             self._workflow(run, "Succeeded")
 
