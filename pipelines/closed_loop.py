@@ -76,6 +76,7 @@ def closed_loop(
     positive: str = "",
     contract: dict = {},  # noqa: B006
     expectations: list = [],  # noqa: B006
+    validation: dict = {},  # noqa: B006
     split_options: dict = {},  # noqa: B006
     features: dict = {},  # noqa: B006
     training: dict = {},  # noqa: B006
@@ -98,6 +99,7 @@ def closed_loop(
         positive: Two classes: the one that is scored. Empty takes 1, true or else the rarer.
         contract: The columns that must be there: section `contract`.
         expectations: Great Expectations expectations: `{type, kwargs, severity}` each.
+        validation: What becomes of bad rows: section `validation`.
         split_options: How the holdout is split off: section `split`.
         features: How features are made: section `features`.
         training: Candidates and trials of the search: section `training`.
@@ -147,6 +149,7 @@ def closed_loop(
                 positive=positive,
                 contract=contract,
                 expectations=expectations,
+                validation=validation,
                 split_options=split_options,
                 features=features,
                 training=training,

@@ -23,6 +23,7 @@ def release(
     source: dict = {},  # noqa: B006
     contract: dict = {},  # noqa: B006
     expectations: list = [],  # noqa: B006
+    validation: dict = {},  # noqa: B006
     split_options: dict = {},  # noqa: B006
     features: dict = {},  # noqa: B006
     training: dict = {},  # noqa: B006
@@ -49,6 +50,7 @@ def release(
         source: How to read the table: section `source` without its uri.
         contract: The columns that must be there: section `contract`.
         expectations: Great Expectations expectations: `{type, kwargs, severity}` each.
+        validation: What becomes of bad rows: section `validation`.
         split_options: How the holdout is split off: section `split`.
         features: How features are made: section `features`.
         training: Candidates and trials of the search: section `training`.
@@ -72,6 +74,7 @@ def release(
             positive=positive,
             contract=contract,
             expectations=expectations,
+            validation=validation,
             split_options=split_options,
             features=features,
             training=training,

@@ -25,6 +25,7 @@ def trained(
     positive: Any,
     contract: Any,
     expectations: Any,
+    validation: Any,
     split_options: Any,
     features: Any,
     training: Any,
@@ -46,6 +47,7 @@ def trained(
         positive: Two classes: the one that is scored.
         contract: The columns that must be there: section `contract`.
         expectations: Great Expectations expectations.
+        validation: What becomes of bad rows: section `validation`.
         split_options: How the holdout is split off: section `split`.
         features: How features are made: section `features`.
         training: Candidates and trials of the search: section `training`.
@@ -58,13 +60,19 @@ def trained(
         end: What ends a run that is not released.
     """
     checked = sized(
-        validate(dataset=dataset, contract=contract, expectations=expectations),
+        validate(dataset=dataset, contract=contract, expectations=expectations, options=validation),
         "Validate",
         limit="4Gi",
     )
     with dsl.If(checked.outputs["Output"] == True, name="data is valid"):  # noqa: E712
         parts = sized(
-            split(dataset=dataset, target=target, task=task, options=split_options),
+            split(
+                dataset=dataset,
+                valid=checked.outputs["valid"],
+                target=target,
+                task=task,
+                options=split_options,
+            ),
             "Split",
             limit="2Gi",
         )

@@ -36,8 +36,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("close
 
 DEPLOYER = Path(__file__).parents[2] / "manifests/base/access/deployer.yaml"
 NAME = "simulated-transactions"
-ROWS = 1_500
+ROWS = 3_000
 """Rows that users send before a look."""
+
+GATE = {"baseline": {"margin": 0.0}, "champion": {"margin": 0.99}, "classes": {"margin": 0.99}}
+"""Some dozens of frauds are held out: a finer margin cannot be told from nothing."""
 
 CANARY = {
     "interval": 0.5,
@@ -84,12 +87,12 @@ class Loop:
         raw |= {
             "source": {"uri": str(self.home / "example" / "simulated-transactions.csv")},
             "training": {"trials": 1, "folds": 2, "candidates": ["linear"]},
-            "gate": {"baseline": {"margin": 0.0}},
+            "gate": GATE,
             "deployment": {"router": "kserve-gateway", "kserve": kserve, "canary": CANARY},
             "monitoring": {
                 "state": f"{self.store}/state",
                 "retrain": "automatic",
-                "retrain_rows": 2_000,
+                "retrain_rows": 5_000,
                 "cooldown": 0,
                 "actions_per_month": 20,
                 "recall": {"labels": 200},
@@ -259,7 +262,7 @@ def test_recall_and_retraining_by_the_pipeline_alone(loop: Loop) -> None:
 
 def test_what_the_gate_refuses_is_read_by_the_next_look(loop: Loop) -> None:
     floors = [{"metric": "average_precision", "at_least": 0.9999}]
-    loop.changes["gate"] = {"baseline": {"margin": 0.0}, "floors": floors}
+    loop.changes["gate"] = GATE | {"floors": floors}
     version = loop.champion().version
     ran = loop.look_until("refused", drift=1.0)
     assert "record-refusal" in ran
