@@ -6,6 +6,7 @@ from kfp import dsl
 
 from penstock.components.export_rows import export_rows
 from penstock.components.fetch_version import fetch_version
+from penstock.components.hold_out import hold_out
 from penstock.components.ingest import ingest
 from penstock.components.intervene import intervene
 from penstock.components.record_refusal import record_refusal
@@ -55,10 +56,11 @@ def _recalled(exported: Any, released: dict[str, Any], *, name: Any, tracking_ur
             limit="2Gi",
         )
     )
+    held = sized(hold_out(dataset=_ingested(exported)), "Hold out", limit="2Gi")
     gated(
         model=fetched.outputs["model"],
         baselines=fetched.outputs["baselines"],
-        holdout=_ingested(exported),
+        holdout=held.outputs["holdout"],
         evidence={},
         **released,
     )

@@ -24,7 +24,14 @@ VERIFIED = "2026-11-29T00:00:00Z"
 """The day of the last whole run of the tests, images and an emulated cluster included."""
 
 _CATEGORIES = {
-    "data_processing": ("ingest", "ingest_artifact", "validate", "split", "engineer_features"),
+    "data_processing": (
+        "ingest",
+        "ingest_artifact",
+        "validate",
+        "split",
+        "hold_out",
+        "engineer_features",
+    ),
     "training": ("train",),
     "evaluation": ("fetch_version", "evaluate", "probe_serving", "decide", "explain"),
     "deployment": (
