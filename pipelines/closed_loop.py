@@ -109,7 +109,7 @@ def closed_loop(
         policy: The rules of the gate and who must approve: section `gate`.
         deployment: Where and how the model is served and rolled out: section `deployment`.
         monitoring: How it is watched: section `monitoring`.
-        notify: Who is notified of a change: section `notify`.
+        notify: Who is notified of a change, and that it waits for people: section `notify`.
         card: The owner's part of the model card: section `card`.
         tracking_uri: MLflow store. Empty takes MLFLOW_TRACKING_URI of the steps.
     """
@@ -137,6 +137,7 @@ def closed_loop(
             "card": card,
             "requested_by": MONITOR,
             "tracking_uri": tracking_uri,
+            "notify": notify,
             "end": _Ends(order, watched),
         }
         rows = {**watched, "target": target, "split_options": split_options}

@@ -38,6 +38,7 @@ def gated(
     card: Any,
     requested_by: Any,
     tracking_uri: Any,
+    notify: Any,
     evidence: dict[str, Any],
     end: Callable[..., Any] = end,
 ) -> None:
@@ -54,6 +55,7 @@ def gated(
         card: The owner's part of the model card: section `card`.
         requested_by: Who starts the run.
         tracking_uri: The MLflow store.
+        notify: Who is notified that it waits for people: section `notify`.
         evidence: Further inputs of `register`, kept with the version.
         end: What ends a run that is not released.
     """
@@ -118,6 +120,7 @@ def gated(
                     policy=policy,
                     tracking_uri=tracking_uri,
                     pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                    notify=notify,
                 ),
                 "Approve",
                 limit="1Gi",
@@ -136,6 +139,7 @@ def gated(
                         policy=policy,
                         tracking_uri=tracking_uri,
                         pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                        notify=notify,
                     ),
                     "Deploy",
                 )

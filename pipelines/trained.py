@@ -35,6 +35,7 @@ def trained(
     card: Any,
     requested_by: Any,
     tracking_uri: Any,
+    notify: Any,
     end: Callable[..., Any] = end_failed,
 ) -> None:
     """Add the tasks from the validation to the canary to the pipeline that is being made.
@@ -57,6 +58,7 @@ def trained(
         card: The owner's part of the model card: section `card`.
         requested_by: Who starts the run.
         tracking_uri: The MLflow store.
+        notify: Who is notified that it waits for people: section `notify`.
         end: What ends a run that is not released.
     """
     checked = sized(
@@ -117,6 +119,7 @@ def trained(
             card=card,
             requested_by=requested_by,
             tracking_uri=tracking_uri,
+            notify=notify,
             evidence={
                 "validation": checked.outputs["results"],
                 "proof": parts.outputs["proof"],

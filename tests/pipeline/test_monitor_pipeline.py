@@ -163,8 +163,8 @@ def test_where_it_acts_it_has_the_steps_of_a_recall_and_of_a_retraining(tmp_path
     steps = {re.sub(r"-\d+$", "", name) for name in tasks_of(spec)}
     assert {"monitor", "intervene", "settle", "fetch-version", "train", "deploy"} <= steps
     inputs = spec["root"]["inputDefinitions"]["parameters"]
-    # Its rows are those that users sent, and the outcome is the monitor's to tell.
-    assert {"uri", "source", "requested_by", "notify_webhook"}.isdisjoint(inputs)
+    # Its rows are those that users sent.
+    assert {"uri", "source", "requested_by"}.isdisjoint(inputs)
     assert inputs["target"]["defaultValue"] == "buys"
     assert inputs["monitoring"]["defaultValue"]["retrain"] == "automatic"
 
@@ -215,7 +215,7 @@ def test_steps_of_one_kind_get_the_same_settings(tmp_path: Path) -> None:
         "monitor": both, "intervene": both, "export-rows": both,
         "record-refusal": {"watch"}, "settle": {"watch"}, "ingest": {"watch"},
     }  # fmt: skip
-    assert secrets == {"monitor", "intervene"}
+    assert secrets == {"monitor", "intervene", "approve", "deploy"}
 
 
 @pytest.mark.parametrize(
