@@ -265,12 +265,12 @@ def _compile(options: argparse.Namespace) -> int:
     from penstock import project
     from penstock.data.sources.addresses import is_local
     from penstock.pipelines.compile import compile_monitor, compile_release, compile_score
-    from penstock.pipelines.secret_fields import SCORING, STEPS, WATCHING, unsupplied
+    from penstock.pipelines.secret_fields import SCORING, STEPS, steps_watching, unsupplied
 
     loaded = project.load(options.project, settings=options.settings)
     name, build, steps = "release.yaml", compile_release, STEPS
     if options.monitor:
-        name, build, steps = "monitor.yaml", compile_monitor, WATCHING
+        name, build, steps = "monitor.yaml", compile_monitor, steps_watching(loaded)
     elif options.score:
         name, build, steps = "score.yaml", compile_score, SCORING
     output = options.output or Path(name)

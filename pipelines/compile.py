@@ -17,8 +17,8 @@ from penstock.data.sources.addresses import is_local
 from penstock.errors import InputError
 from penstock.pipelines.compiled_yaml import as_yaml, compact
 from penstock.pipelines.local_runner import import_kfp
-from penstock.pipelines.parameters import for_file, for_monitor, for_score
-from penstock.pipelines.secret_fields import SCORING, WATCHING, refuse_clear, with_secrets
+from penstock.pipelines.parameters import for_closed_loop, for_file, for_monitor, for_score
+from penstock.pipelines.secret_fields import SCORING, refuse_clear, steps_watching, with_secrets
 from penstock.project import Project
 
 _DIGITS = 12
@@ -60,6 +60,8 @@ def compile_release(project: Project, *, output: Path, kubernetes_manifest: bool
 def compile_monitor(project: Project, *, output: Path, kubernetes_manifest: bool = False) -> None:
     """Write the monitor's pipeline with the project's values as its defaults.
 
+    Where `monitoring.retrain` is automatic it has the steps of a recall and of a retraining too.
+
     Args:
         project: The project, whose model is served on a cluster.
         output: A .yaml file to write.
@@ -72,16 +74,21 @@ def compile_monitor(project: Project, *, output: Path, kubernetes_manifest: bool
     _require_yaml(output)
     _require_watchable(project)
     refuse_clear(project, where=project.name)
-    cluster = with_secrets(project, steps_of=WATCHING)
-    claims = claims_in(
-        project.monitoring.state,
-        project.monitoring.captures or project.deployment.kserve.captures.destination,
-    )
+    cluster = with_secrets(project, steps_of=steps_watching(project))
     project = project.model_copy(update={"cluster": cluster})
     import_kfp()
+    from penstock.pipelines.closed_loop import closed_loop
     from penstock.pipelines.monitor import watch
 
-    documents = _compiled(watch, project, for_monitor(project), claims={"monitor": claims})
+    state = project.monitoring.state
+    rows = project.monitoring.captures or project.deployment.kserve.captures.destination
+    claims = dict.fromkeys(("monitor", "intervene", "export-rows"), claims_in(state, rows))
+    claims |= dict.fromkeys(("record-refusal", "settle", "ingest"), claims_in(state))
+    if acts_by_itself(project):
+        pipeline, values = closed_loop, for_closed_loop(project)
+    else:
+        pipeline, values = watch, for_monitor(project)
+    documents = _compiled(pipeline, project, values, claims=claims)
     name = monitor_name(project)
     if kubernetes_manifest:
         documents = _manifests(name, *documents)
@@ -138,6 +145,11 @@ def _require_scorable(project: Project) -> None:
             )
 
 
+def acts_by_itself(project: Project) -> bool:
+    """Return whether the monitor's runs recall and train again, and so take its release's steps."""
+    return project.monitoring.retrain == "automatic"
+
+
 def monitor_name(project: Project) -> str:
     """Return the name of the monitor's pipeline in Kubeflow, beside that of the release."""
     return f"{project.name}-monitor"
@@ -151,15 +163,12 @@ def _require_yaml(output: Path) -> None:
 
 
 def _require_watchable(project: Project) -> None:
-    from penstock.monitoring.cluster_monitor import require_possible
-
     if project.deployment.router == "local":
         raise InputError(
             "its model is served on one machine, where Kubeflow cannot watch it",
             where="deployment.router: local",
             remedy="On this machine: penstock monitor. For a cluster name a router of KServe.",
         )
-    require_possible(project.monitoring)
     state = project.monitoring.state
     if not state or is_local(state):
         raise InputError(

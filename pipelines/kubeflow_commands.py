@@ -224,7 +224,7 @@ def _terminate(options: argparse.Namespace) -> int:
 def _create(options: argparse.Namespace) -> int:
     """Run the project on a schedule in Kubeflow; a schedule of the same name is replaced."""
     from penstock.pipelines.kubeflow_client import connect
-    from penstock.pipelines.schedule import Plan, Schedules, is_paused, trigger_words
+    from penstock.pipelines.schedule import Plan, Schedules, is_paused, trigger_words, watching
     from penstock.pipelines.submit import monitor_package, package, score_package
     from penstock.pipelines.timing import cron, duration, timestamp
 
@@ -243,8 +243,8 @@ def _create(options: argparse.Namespace) -> int:
         catch_up=options.catch_up,
     )
     plan.check()
-    if options.monitor and plan.at_once != 1:
-        raise UsageError("a service has one monitor at a time", where="--max-concurrency")
+    if options.monitor:
+        plan = watching(project, plan)
     build = monitor_package if options.monitor else score_package if options.score else package
     made = build(project, parameters=options.parameter)
     endpoint = _endpoint(options, namespace=project.cluster.namespace)

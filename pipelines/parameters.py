@@ -109,6 +109,14 @@ def for_score(project: Project) -> dict[str, Any]:
     }
 
 
+def for_closed_loop(project: Project) -> dict[str, Any]:
+    """Return the same where the monitor acts by itself: what a release takes, but for its table."""
+    of_release = for_file(project)
+    left_out = ("source", "uri", "requested_by")
+    kept = {name: value for name, value in of_release.items() if name not in left_out}
+    return kept | for_monitor(project)
+
+
 def given(texts: Iterable[str], *, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters given as `name=value`, each with the type of the pipeline's input.
 

@@ -2,14 +2,10 @@
 
 from kfp import dsl
 
-from penstock.components.engineer_features import engineer_features
 from penstock.components.ingest import ingest
 from penstock.components.notify import notify as tell_of_the_end
-from penstock.components.split import split
-from penstock.components.train import train
-from penstock.components.validate import validate
-from penstock.pipelines.gated import end, gated
 from penstock.pipelines.task_settings import light, network, sized
+from penstock.pipelines.trained import trained
 
 NAME = "penstock-release"
 
@@ -69,74 +65,23 @@ def release(
     notified = light(tell_of_the_end(name=name, options=notify), "Notify")
     with dsl.ExitHandler(notified, name="release"):
         read = network(sized(ingest(uri=uri, options=source), "Ingest", limit="2Gi"))
-        checked = sized(
-            validate(
-                dataset=read.outputs["dataset"],
-                contract=contract,
-                expectations=expectations,
-                options=validation,
-            ),
-            "Validate",
-            limit="4Gi",
+        trained(
+            dataset=read.outputs["dataset"],
+            name=name,
+            target=target,
+            task=task,
+            positive=positive,
+            contract=contract,
+            expectations=expectations,
+            validation=validation,
+            split_options=split_options,
+            features=features,
+            training=training,
+            evaluation=evaluation,
+            policy=policy,
+            deployment=deployment,
+            card=card,
+            requested_by=requested_by,
+            tracking_uri=tracking_uri,
+            notify=notify,
         )
-        with dsl.If(checked.outputs["Output"] == True, name="data is valid"):  # noqa: E712
-            parts = sized(
-                split(
-                    dataset=read.outputs["dataset"],
-                    valid=checked.outputs["valid"],
-                    target=target,
-                    task=task,
-                    options=split_options,
-                ),
-                "Split",
-                limit="2Gi",
-            )
-            fitted = sized(
-                engineer_features(
-                    train=parts.outputs["train"],
-                    proof=parts.outputs["proof"],
-                    target=target,
-                    options=features,
-                ),
-                "Engineer features",
-                limit="4Gi",
-            )
-            trained = network(
-                sized(
-                    train(
-                        train=parts.outputs["train"],
-                        features=fitted.outputs["features"],
-                        proof=parts.outputs["proof"],
-                        target=target,
-                        task=task,
-                        positive=positive,
-                        experiment=name,
-                        options=training,
-                        policy=policy,
-                        tracking_uri=tracking_uri,
-                    ),
-                    "Train",
-                    limit="8Gi",
-                    memory="2Gi",
-                    cpu="1",
-                )
-            )
-            gated(
-                model=trained.outputs["model"],
-                baselines=trained.outputs["baselines"],
-                holdout=parts.outputs["holdout"],
-                name=name,
-                evaluation=evaluation,
-                policy=policy,
-                deployment=deployment,
-                card=card,
-                requested_by=requested_by,
-                tracking_uri=tracking_uri,
-                notify=notify,
-                evidence={
-                    "validation": checked.outputs["results"],
-                    "proof": parts.outputs["proof"],
-                },
-            )
-        with dsl.If(checked.outputs["Output"] == False, name="data is not valid"):  # noqa: E712
-            end("data-refused", evidence=checked.outputs["results"])

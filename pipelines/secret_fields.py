@@ -48,6 +48,17 @@ WATCHING: Mapping[str, tuple[str, ...]] = dict.fromkeys(
 
 SCORING: Mapping[str, tuple[str, ...]] = dict.fromkeys(("tracking_uri", "scoring"), ("score",))
 """The same of the pipeline that scores."""
+CLOSED_LOOP: Mapping[str, tuple[str, ...]] = {
+    "tracking_uri": (*STEPS["tracking_uri"], "fetch-version", "monitor", "intervene", "settle"),
+    "notify": ("approve", "deploy", "monitor", "intervene"),
+    "deployment": ("deploy", "monitor", "intervene", "export-rows", "record-refusal", "settle"),
+}
+"""The same where it recalls and trains again by itself."""
+
+
+def steps_watching(project: Project) -> Mapping[str, tuple[str, ...]]:
+    """Return the steps of a project's monitor that read a section's references."""
+    return CLOSED_LOOP if project.monitoring.retrain == "automatic" else WATCHING
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from penstock.records.spec import Spec, section_of
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
-    "ingest", "ingest_artifact", "validate", "split", "engineer_features", "train",
+    "ingest", "ingest_artifact", "validate", "split", "hold_out", "engineer_features", "train",
     "fetch_version", "evaluate", "probe_serving", "decide", "explain", "register", "approve",
-    "deploy", "monitor", "score", "fail", "notify",
+    "deploy", "monitor", "intervene", "export_rows", "record_refusal", "settle", "score", "fail",
+    "notify",
 )  # fmt: skip
 _NOTE = "<!-- Made by `make catalogue`; edit the docstrings instead. -->"
 

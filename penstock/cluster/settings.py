@@ -26,7 +26,9 @@ StepName = Literal[
 ]
 """A step's name in Kubeflow; in the order in which a release takes them, then a recall's own."""
 
-TaskName = Literal[StepName, "monitor", "score"]
+TaskName = Literal[
+    StepName, "monitor", "intervene", "export-rows", "hold-out", "record-refusal", "settle", "score"
+]
 """The same with the steps of the monitor's pipeline and of that for batches."""
 
 ObjectName = Annotated[

@@ -119,10 +119,6 @@ NEVER_THERE = {
         # As attributions.
         ("penstock.model.boosted", "sklearn"),
         # Attributions are watched where the model is: on a laptop.
-        ("penstock.explanation._attribution", "pandas"),
-        ("penstock.explanation._sample", "pandas"),
-        ("penstock.explanation.later", "pandas"),
-        ("penstock.features.transformers", "pandas"),
         ("penstock.reports._svg", "matplotlib"),
     },
 }

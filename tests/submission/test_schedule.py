@@ -226,6 +226,18 @@ def test_the_monitor_runs_one_look_at_a_time_beside_the_releases(
     assert "Schedule wine-monitor unchanged" in again.out
 
 
+def test_where_it_acts_a_look_may_run_beside_what_waits_for_people(
+    schedule, kfp_server, project_file
+) -> None:
+    acts = WATCHED | {"monitoring": WATCHED["monitoring"] | {"retrain": "automatic"}}
+    made = schedule("create", project_file(**acts), "--monitor")
+    assert made.code == 0, made.err
+    (found,) = kfp_server.recurring.values()
+    assert (found["max_concurrency"], found["no_catchup"]) == ("2", True)
+    again = schedule("create", project_file(**acts), "--monitor")
+    assert "Schedule wine-monitor unchanged" in again.out
+
+
 def test_a_monitor_that_cannot_be_is_refused(schedule, kfp_server, project_file) -> None:
     several = schedule("create", project_file(**WATCHED), "--monitor", "--max-concurrency", "2")
     assert (several.code, "one monitor at a time" in several.err) == (2, True)

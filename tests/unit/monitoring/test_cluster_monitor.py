@@ -189,9 +189,9 @@ class Hide:
             raise ModuleNotFoundError(f"{name} is not in the image", name=name)
 
 sys.meta_path.insert(0, Hide())
-from penstock.monitoring.cluster_monitor import look_once
-print(look_once("shop", **json.loads(sys.argv[2]), notify={}, tracking_uri="http://127.0.0.1:9",
-                verdict=Path("verdict.json"), report=Path("report.html")))
+from penstock.monitoring.cluster_monitor import look_once, watcher_of
+watcher = watcher_of("shop", **json.loads(sys.argv[2]), notify={}, tracking_uri="http://127.0.0.1:9")
+print(look_once(watcher, verdict=Path("verdict.json"), report=Path("report.html")))
 """
 
 
