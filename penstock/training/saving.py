@@ -128,7 +128,7 @@ _PLAIN: dict[ColumnType, Callable[[Any], Any]] = {
 
 def _levels(transformer: Any, frame: pd.DataFrame, *, rare: bool) -> Iterator[Level]:
     """Yield the values of each text column that is a category, as served rows hold them."""
-    from penstock.features.transformers import MISSING
+    from penstock.features.levels import MISSING
 
     for group, fitted, names in transformer.transformers_:
         if group != "categories":
