@@ -16,7 +16,7 @@ from penstock.data.task import target_column
 from penstock.data.types.storage import arrow_schema
 from penstock.errors import InputError
 from penstock.features.kinds import Choice, check_declared, choose
-from penstock.features.levels import RARE, KeptLevels, level_text
+from penstock.features.levels import MISSING, RARE, KeptLevels, level_text
 from penstock.features.report import render
 from penstock.features.spec import FeaturesSpec
 from penstock.features.statistics import ColumnStatistics, statistics_of
@@ -285,7 +285,9 @@ def _described(
 def _described_levels(known: ColumnStatistics, kept: KeptLevels) -> dict[str, Any]:
     column = known.column.name
     texts = [level_text(level) for level in kept.levels]
-    every = known.distinct + (known.missing > 0)
+    # A text may be the very words that stand for a missing one.
+    counted = {} if known.counted is None else known.counted.levels
+    every = known.distinct + (known.missing > 0 and MISSING not in counted)
     return {
         "levels": sorted(
             (Level(value=text, rows=rows) for text, rows in zip(texts, kept.rows, strict=True)),

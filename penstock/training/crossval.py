@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,12 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.errors import InputError
 from penstock.metrics import Metric
+from penstock.training import estimators
 from penstock.training.estimators import Parameters
 from penstock.training.folds import Fold
 from penstock.training.inputs import Problem
+from penstock.training.preparing import prepare, prepared
 
 if TYPE_CHECKING:
     import numpy as np
+
+LARGE = 20_000_000
+"""Cells of a matrix from which on one is held at a time: 160 MB of doubles."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +133,19 @@ class CrossValidation:
     metric: Metric
     threshold: float = 0.5
     _prepared: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False, compare=False)
+    _matrices: dict[tuple[int, str], tuple[Any, Any]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
+    _making: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a matrix takes so much memory that one is held at a time."""
+        return len(self.problem.y) * self.problem.columns.fitted.width > LARGE
+
+    def forget(self) -> None:
+        """Drop the matrices that are held."""
+        self._matrices.clear()
 
     def evaluate(
         self, estimator: Any, *, number: int, family: str, parameters: Parameters
@@ -151,8 +170,10 @@ class CrossValidation:
 
         started = time.perf_counter()
         rows = self.folds[fold]
-        model, x, x_out = self._model(clone(estimator), fold, family=family)
-        predictions = self._predictions(model.fit(x, rows.y), x_out)
+        x, x_out = self._matrix(estimator, fold, family=family)
+        model = clone(estimator)
+        fitted = (model[-1] if _has_steps(model) else model).fit(x, rows.y)
+        predictions = self._predictions(fitted, x_out)
         given = predictions
         if self.metric.needs == "labels":
             codes = given >= self.threshold if given.ndim == 1 else given.argmax(axis=1)
@@ -176,19 +197,36 @@ class CrossValidation:
             predictions=np.concatenate([score.predictions for score in running.scores]),
         )
 
-    def _model(self, estimator: Any, fold: int, *, family: str) -> tuple[Any, Any, Any]:
-        """Return the model proper, and its features of a fold: to learn from, and held out."""
-        from sklearn.pipeline import Pipeline
+    def _matrix(self, estimator: Any, fold: int, *, family: str) -> tuple[Any, Any]:
+        """Return the features of a fold in the form that a family takes: learned from, held out."""
+        form = estimators.form(family) if _has_steps(estimator) or family != "linear" else "float64"
+        with self._making:
+            if (fold, form) not in self._matrices:
+                held = () if self.is_large else [k for k in self._matrices if k[0] == fold]
+                kept = {key: self._matrices[key] for key in held}
+                self._matrices.clear()
+                self._matrices.update(kept)
+                self._matrices[fold, form] = self._made(estimator, fold, form)
+            return self._matrices[fold, form]
+
+    def _made(self, estimator: Any, fold: int, form: str) -> tuple[Any, Any]:
+        import numpy as np
+        from sklearn.base import clone
 
         rows = self.folds[fold]
-        if not isinstance(estimator, Pipeline):
-            return estimator, rows.x, rows.x_out
+        if form != "scaled":
+            dtype = np.float32 if form == "float32" else np.float64
+            given = (rows.rows, rows.rows_out)
+            x, x_out = (rows.features.matrix(places, dtype=dtype) for places in given)
+            return x, x_out
         # No setting changes the steps before the model, and medians cost far more than the model.
-        # Two threads that both find nothing here fit the same.
-        if (family, fold) not in self._prepared:
-            self._prepared[family, fold] = estimator[:-1].fit(rows.x)
-        steps = self._prepared[family, fold]
-        return estimator[-1], steps.transform(rows.x), steps.transform(rows.x_out)
+        if (form, fold) not in self._prepared:
+            self._prepared[form, fold] = prepare(clone(estimator)[:-1], rows.features, rows.rows)
+        steps = self._prepared[form, fold]
+        return (
+            prepared(steps, rows.features, rows.rows),
+            prepared(steps, rows.features, rows.rows_out),
+        )
 
     def _predictions(self, fitted: Any, x_out: Any) -> np.ndarray:
         import numpy as np
@@ -199,3 +237,9 @@ class CrossValidation:
         if self.problem.positive is None:
             return scores
         return scores[:, self.problem.classes.index(self.problem.positive)]
+
+
+def _has_steps(estimator: Any) -> bool:
+    from sklearn.pipeline import Pipeline
+
+    return isinstance(estimator, Pipeline)

@@ -43,6 +43,13 @@ class KnownRows:
     known: float
     copies: Copies | None
 
+    def of(self, chosen: Places) -> KnownRows:
+        """Return the same, with the copies among some of the rows: `hashes` are still of all."""
+        if self.copies is None:
+            return self
+        copies = Copies(self.copies.units[chosen], self.copies.further[chosen])
+        return replace(self, copies=copies)
+
 
 def known_rows(hashes: TableHashes, repeats: Repeats, chosen: Flags | None = None) -> KnownRows:
     """Return what is known of some rows of a table.
