@@ -33,7 +33,14 @@ class TrainingSample(Value):
 
     rows: int = Field(description="Rows that it learned from")
     of: int = Field(description="Rows of the training part")
-    by_class: bool = Field(description="Whether each class has the share of the sample it has there")
+    by_class: bool = Field(
+        description="Whether each class has the share of the sample it has there"
+    )
+
+    @property
+    def short(self) -> str:
+        """The same in few words."""
+        return f"learned from {self.rows:,} of {self.of:,} rows (training.max_rows)"
 
     @property
     def text(self) -> str:

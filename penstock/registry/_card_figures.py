@@ -8,6 +8,7 @@ from penstock.gate.evaluation import Evaluation
 from penstock.gate.rules import RULES
 from penstock.records.dataset import Dataset, Split
 from penstock.records.explanation import Explanation
+from penstock.records.model import Model
 from penstock.records.operations import Operations
 from penstock.reports.blocks import Block, Grid, Part, Text, figure, notes_of, number
 
@@ -44,9 +45,21 @@ def rules(evaluation: Evaluation | None, operations: Operations | None) -> list[
     return [part for part in parts if part is not None]
 
 
-def data(training: Dataset | None, holdout: Dataset | None, split: Split | None) -> Iterator[Part]:
+def data(
+    model: Model, training: Dataset | None, holdout: Dataset | None, split: Split | None
+) -> Iterator[Part]:
     """Yield what is known of the rows learned from and of those judged on."""
-    yield Part("Training data", list(_dataset(training)))
+    known = list(_dataset(training))
+    if model.sample is not None:
+        known.append(Text(model.sample.text))
+    if training is not None:
+        taken = {column.name for column in model.columns} | {model.target}
+        unused = [column.name for column in training.columns if column.name not in taken]
+        if unused:
+            more = f" and {len(unused) - _SHOWN:,} more" if len(unused) > _SHOWN else ""
+            named = ", ".join(unused[:_SHOWN])
+            known.append(Text(f"Columns that are no feature of the model: {named}{more}."))
+    yield Part("Training data", known)
     blocks = list(_dataset(holdout, columns=False))
     if split is not None:
         by = f" by {split.column}" if split.column else ""

@@ -199,7 +199,9 @@ class CrossValidation:
 
     def _matrix(self, estimator: Any, fold: int, *, family: str) -> tuple[Any, Any]:
         """Return the features of a fold in the form that a family takes: learned from, held out."""
-        form = estimators.form(family) if _has_steps(estimator) or family != "linear" else "float64"
+        form = estimators.form(family)
+        if form == "scaled" and not _has_steps(estimator):
+            form = "float64"
         with self._making:
             if (fold, form) not in self._matrices:
                 held = () if self.is_large else [k for k in self._matrices if k[0] == fold]

@@ -156,7 +156,7 @@ class Features:
         return out
 
     def pieces(self, rows: Rows) -> Iterator[Matrix]:
-        """Yield the features of some rows, so many at a time that memory does not grow with them."""
+        """Yield the features of some rows, so many at a time that memory stays bounded."""
         for start in range(0, len(rows), PIECE):
             yield self.matrix(rows[start : start + PIECE])
 
@@ -324,9 +324,7 @@ def _gatherers(fitted: Any, names: list[str]) -> list[_Values | _Categories | _T
         return [_Categories(name, fitted, at, None) for at, name in enumerate(names)]
     if isinstance(fitted, Pipeline):
         missing = fitted["missing"].level
-        return [
-            _Categories(name, fitted["levels"], at, missing) for at, name in enumerate(names)
-        ]
+        return [_Categories(name, fitted["levels"], at, missing) for at, name in enumerate(names)]
     return [_Values(names)]
 
 

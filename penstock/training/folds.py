@@ -39,7 +39,8 @@ class Fold:
     @property
     def y(self) -> np.ndarray:
         """The target of its training rows, as estimators take it."""
-        return self.problem.y[self.rows]
+        of: np.ndarray = self.problem.y[self.rows]
+        return of
 
     @property
     def x_out(self) -> np.ndarray:
@@ -49,7 +50,8 @@ class Fold:
     @property
     def truth_out(self) -> np.ndarray:
         """The target of the rows held out, as metrics take it."""
-        return self.problem.truth[self.rows_out]
+        of: np.ndarray = self.problem.truth[self.rows_out]
+        return of
 
 
 def make_folds(

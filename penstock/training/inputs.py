@@ -86,9 +86,7 @@ class Problem:
 
     def read(self, places: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
         """Return columns of some of the rows as `penstock.data.table.frames` has them."""
-        return read_rows(
-            self.folder, names, places if self.chosen is None else self.chosen[places]
-        )
+        return read_rows(self.folder, names, places if self.chosen is None else self.chosen[places])
 
     @property
     def repeats(self) -> Copies | None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from penstock import tracking
 from penstock.common import files
@@ -20,15 +21,13 @@ from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
 from penstock.training.lineage import write_lineage
 from penstock.training.plan import Plan, PolicyCheck, plan_of
+from penstock.training.preparing import fit_whole
 from penstock.training.report import Outcome, render, search_notes
-from penstock.training.saving import save_model
+from penstock.training.saving import CarriedRows, save_model
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, best_threshold
 from penstock.training.tracker import Tracker, common_tags
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def train(
@@ -84,7 +83,14 @@ def train(
     from threadpoolctl import threadpool_limits
 
     problem = read_problem(
-        train, features=features, target=target, task=task, positive=positive, split=split
+        train,
+        features=features,
+        target=target,
+        task=task,
+        positive=positive,
+        split=split,
+        max_rows=spec.max_rows,
+        seed=spec.seed,
     )
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
@@ -106,7 +112,7 @@ def train(
             problem,
             outcome.search.best,
             linear=outcome.linear,
-            frame=_other_columns(train, problem),
+            read=partial(problem.read, names=_other_columns(problem)),
         )
         write_lineage(
             model_beside,
@@ -123,16 +129,14 @@ def train(
     say(
         f"{best.family}: {plan.metric.name} {best.mean:.4f} ± {best.deviation:.4f} in "
         f"cross-validation, best of {len(outcome.search.attempts)} setting(s)"
+        + (f"; {problem.sample.short}" if problem.sample is not None else "")
     )
     return outcome.record
 
 
-def _other_columns(train: Path, problem: Problem) -> pd.DataFrame:
-    """Return all columns but the target."""
-    from penstock.data.table.frames import read_frame
-
-    names = [c.name for c in problem.dataset.columns if c.name != problem.target]
-    return read_frame(train, names)
+def _other_columns(problem: Problem) -> list[str]:
+    """Return the names of all columns but the target."""
+    return [c.name for c in problem.dataset.columns if c.name != problem.target]
 
 
 class _Training:
@@ -141,8 +145,6 @@ class _Training:
     def __init__(
         self, problem: Problem, plan: Plan, *, spec: TrainingSpec, tracker: Tracker, run_id: str
     ) -> None:
-        import numpy as np
-
         self._problem = problem
         self._plan = plan
         self._spec = spec
@@ -152,12 +154,13 @@ class _Training:
         folds, self._notes = make_folds(problem, folds=spec.folds, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
         self._validation = CrossValidation(problem, folds, plan.metric, threshold)
-        self._x = np.asarray(problem.transformer.transform(problem.frame), dtype=np.float64)
+        self._carried = carried_rows(problem)
 
     def run(self, *, model: Path, baselines: Path) -> Outcome:
         """Fit and write the baselines, search, fit and write the winner."""
         constant, linear = self._baselines(baselines)
         search = run_search(self._validation, spec=self._spec, first=linear, done=self._log_attempt)
+        self._validation.forget()
         best = search.best
         threshold, reached = self._threshold(best)
         estimator = estimators.build(
@@ -180,7 +183,7 @@ class _Training:
             metric=self._plan.metric,
             folds=len(self._validation.folds),
             rows=len(self._problem.y),
-            features=self._x.shape[1],
+            features=self._problem.columns.fitted.width,
             objective=self._plan.objective,
             reached=reached,
             truth=self._problem.truth[best.rows],
@@ -214,6 +217,8 @@ class _Training:
         linear = self._validation.evaluate(
             linear_model, number=1, family="linear", parameters=defaults
         )
+        # The matrix of a fold need not be held beside that of all rows.
+        self._validation.forget()
         run_id = self._tracker.nested(constant.attempt, name=f"baseline: {name}")
         self._save(
             folder / name,
@@ -269,6 +274,7 @@ class _Training:
             target=problem.target,
             classes=problem.classes,
             class_rows=problem.class_rows,
+            sample=problem.sample,
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
@@ -288,9 +294,11 @@ class _Training:
         return save_model(
             folder,
             transformer=problem.transformer,
-            estimator=estimator.fit(self._x, problem.y),
+            estimator=fit_whole(
+                estimator, problem.columns.fitted, problem.y, form=estimators.form(attempt.family)
+            ),
             record=record,
-            frame=problem.frame,
+            carried=self._carried,
         )
 
     def _parameters(self, record: Model) -> dict[str, Any]:
@@ -309,6 +317,17 @@ class _Training:
         }
 
 
+def carried_rows(problem: Problem) -> CarriedRows:
+    """Return the rows and values that a model may carry of its training part."""
+    places = CarriedRows.places(len(problem.y))
+    names = [column.name for column in problem.inputs]
+    return CarriedRows(
+        first=problem.read(places[0], names),
+        spread=problem.read(places[1], names),
+        texts=problem.columns.texts,
+    )
+
+
 def _repeats(problem: Problem) -> str:
     """Return how many rows of the table repeat, and what was made of them."""
     if problem.split is not None:
@@ -318,4 +337,5 @@ def _repeats(problem: Problem) -> str:
 
 
 def _remarks(problem: Problem) -> tuple[str, ...]:
-    return () if problem.split is None else problem.split.remarks()
+    sample = () if problem.sample is None else (problem.sample.text,)
+    return (*sample, *(() if problem.split is None else problem.split.remarks()))
