@@ -28,7 +28,7 @@ from penstock.gate.policy import Policy
 from penstock.metrics.descriptions import SCALES
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.notification import NotifySpec
-from penstock.quality.spec import Contract, Expectation
+from penstock.quality.spec import Contract, Expectation, ValidationSpec
 from penstock.records.spec import Spec
 from penstock.registry.spec import CardSpec
 from penstock.rollout.experiment.spec import ExperimentSpec
@@ -63,6 +63,7 @@ class Project(Spec):
         description="Great Expectations expectations, or the path of a suite in its own JSON or "
         "YAML",
     )
+    validation: ValidationSpec = ValidationSpec()
     split: SplitSpec = SplitSpec()
     features: FeaturesSpec = FeaturesSpec()
     training: TrainingSpec = TrainingSpec()

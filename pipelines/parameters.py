@@ -13,6 +13,7 @@ from penstock.project import FILE_DATABASES, Project, resolved_uri
 
 _SECTIONS = {
     "contract": "contract",
+    "validation": "validation",
     "split": "split_options",
     "features": "features",
     "training": "training",

@@ -20,6 +20,7 @@ _SHORT = 3
 
 _ORDER = (
     "source",
+    "validation",
     "split",
     "features",
     "training",
@@ -37,6 +38,7 @@ _ORDER = (
 
 _FIRST: Mapping[str, tuple[str, ...]] = {
     "source": ("na_values", "types"),
+    "validation": ("on_fail",),
     "split": ("method", "column", "holdout", "drop_missing_target"),
     "features": ("columns",),
     "training": ("trials", "candidates", "metric", "threshold"),

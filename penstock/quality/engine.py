@@ -1,13 +1,13 @@
 """Checks expectations: by exact states in one pass over the rows, the rest by Great Expectations.
 
 Great Expectations is imported only where an expectation needs it: one of a type that is not in
-`penstock.quality.forms`, with a row condition, or about a kind of values that it has its own ways
-with.
+`penstock.quality.forms`, with a row condition that is more than comparisons with values, or about a
+kind of values that it has its own ways with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,12 @@ from penstock.quality.checks.base import Check, Request
 from penstock.quality.checks.plan import plan
 from penstock.quality.forms import are_plain
 from penstock.quality.outcome import Outcome
+from penstock.quality.row_conditions import (
+    UnclearError,
+    has_condition,
+    selection_of,
+    without_condition,
+)
 from penstock.quality.spec import Expectation
 from penstock.quality.states.base import Rows, State
 from penstock.records.dataset import Dataset
@@ -45,7 +51,7 @@ def run(
     checks: dict[int, Check] = {}
     left: dict[int, Expectation] = {}
     for at, given in expectations.items():
-        check = _planned(given, dataset, at)
+        check = planned(given, dataset, at)
         if check is None:
             left[at] = given
         else:
@@ -57,21 +63,41 @@ def run(
 
 def evaluate(folder: Path, dataset: Dataset, checks: Mapping[int, Check]) -> dict[int, Outcome]:
     """Return the outcome of each check of a dataset."""
-    requests = dict.fromkeys(one for check in checks.values() for one in check.requests)
-    with arrow.system_memory():
-        found = _found(folder, _coded(dataset), {request: request.begin() for request in requests})
+    requests = [one for check in checks.values() for one in check.requests]
+    results = found(folder, dataset, requests)
     return {
-        at: check.conclude([found[request] for request in check.requests])
+        at: check.conclude([results[request] for request in check.requests])
         for at, check in checks.items()
     }
 
 
-def _planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
+def found(folder: Path, dataset: Dataset, requests: Iterable[Request]) -> dict[Request, Any]:
+    """Return what the state of each request finds; the same request is made once."""
+    states = {request: request.begin() for request in dict.fromkeys(requests)}
+    with arrow.system_memory():
+        return _found(folder, _coded(dataset), states)
+
+
+def planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
+    """Return how an expectation is checked; None if only Great Expectations can.
+
+    Args:
+        given: The expectation.
+        dataset: The record of the data; the columns that it names are there.
+        at: Its place in the suite, for errors.
+
+    Raises:
+        InputError: If its arguments cannot be meant.
+    """
     where = f"expectations[{at}]"
     refuse_parameters(given, where)
     refuse_beyond_doubles(given, where)
-    expectation = with_times(given, dataset)
-    return plan(expectation, dataset) if are_plain(expectation, where) else None
+    try:
+        selection = selection_of(given, dataset, where) if has_condition(given) else None
+    except UnclearError:
+        return None
+    expectation = with_times(without_condition(given), dataset)
+    return plan(expectation, dataset, selection) if are_plain(expectation, where) else None
 
 
 def _coded(dataset: Dataset) -> frozenset[str]:

@@ -37,6 +37,29 @@ class Contract(Spec):
     )
 
 
+class QuarantineSpec(Spec):
+    """Which rows may be taken out of the data instead of refusing all of them."""
+
+    max_share: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="Largest share of the rows that may be quarantined; if more break the checks, "
+        "the data are refused",
+    )
+
+
+class ValidationSpec(Spec):
+    """What becomes of data that fail."""
+
+    on_fail: Literal["refuse", "quarantine"] = Field(
+        default="refuse",
+        description="refuse: the data are refused. quarantine: where only checks of single rows "
+        "fail, the rows that break them are written apart, with reasons, and the rest goes on",
+    )
+    quarantine: QuarantineSpec = QuarantineSpec()
+
+
 class Expectation(Spec):
     """One Great Expectations expectation, as its own suites write it."""
 
