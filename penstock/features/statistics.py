@@ -7,7 +7,7 @@ are cut or ordered, and memory does not grow with them.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,9 @@ FEW = 20
 
 COUNTER_ROWS = 100
 """Rows from which a column of whole numbers is recognised as a row number."""
+
+_COLUMNS = 32
+"""Columns that are read at once: memory does not grow with the width of a table."""
 
 _EXACT = 2.0**53
 """Whole numbers up to here are exact in the profile, which holds doubles."""
@@ -93,21 +96,20 @@ def statistics_of(
         spec: What is declared: categories are counted.
     """
     columns = [column for column in dataset.columns if column.name != target]
-    begun: dict[tuple[str, str], State] = {}
-    for column in columns:
-        for name, state in _needed(column, rows=dataset.rows, spec=spec).items():
-            begun[column.name, name] = state
+    needed = {column.name: _needed(column, rows=dataset.rows, spec=spec) for column in columns}
     # Each value of a column of few is looked at once.
     coded = {c.name for c in columns if c.type == "string" and c.profile.distinct <= MAX_EXACT}
-    found = _found(folder, begun, coded)
-    return tuple(
-        ColumnStatistics(
-            column,
-            dataset.rows,
-            **{what: of for (name, what), of in found.items() if name == column.name},
-        )
-        for column in columns
-    )
+    found: dict[str, dict[str, Any]] = {column.name: {} for column in columns}
+    read = [name for name in needed if needed[name]]
+    for at in range(0, len(read), _COLUMNS):
+        states = {
+            (name, what): state
+            for name in read[at : at + _COLUMNS]
+            for what, state in needed[name].items()
+        }
+        for (name, what), result in _found(folder, states, coded).items():
+            found[name][what] = result
+    return tuple(ColumnStatistics(c, dataset.rows, **found[c.name]) for c in columns)
 
 
 def _needed(column: ProfiledColumn, *, rows: int, spec: FeaturesSpec) -> dict[str, State]:
@@ -140,7 +142,7 @@ def _needed(column: ProfiledColumn, *, rows: int, spec: FeaturesSpec) -> dict[st
 
 
 def _found(
-    folder: Path, begun: Mapping[tuple[str, str], State], coded: set[str]
+    folder: Path, begun: Mapping[tuple[str, str], State], coded: Container[str]
 ) -> dict[tuple[str, str], Any]:
     """Return what each state finds, reading the rows as often as one of them needs."""
     states, found = dict(begun), {}
