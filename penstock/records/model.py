@@ -44,7 +44,7 @@ class TrainingSample(Value):
 
     @property
     def text(self) -> str:
-        """What a reader is told."""
+        """Both in a sentence, as the report and the card have it."""
         how = "with the same share of each class" if self.by_class else "drawn at random"
         return (
             f"Learned from a sample of {self.rows:,} of the {self.of:,} rows of the training part, "
