@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 LARGE = 20_000_000
-"""Cells of a matrix from which on one is held at a time: 160 MB of doubles."""
+"""Cells of a matrix from which on one is held at a time, 160 MB of doubles; of all folds together,
+those of one fold."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,11 @@ class CrossValidation:
     @property
     def is_large(self) -> bool:
         """Whether a matrix takes so much memory that one is held at a time."""
-        return len(self.problem.y) * self.problem.columns.fitted.width > LARGE
+        return self._cells > LARGE
+
+    @property
+    def _cells(self) -> int:
+        return len(self.problem.y) * self.problem.columns.fitted.width
 
     def forget(self) -> None:
         """Drop the matrices that are held."""
@@ -204,12 +209,17 @@ class CrossValidation:
             form = "float64"
         with self._making:
             if (fold, form) not in self._matrices:
-                held = () if self.is_large else [k for k in self._matrices if k[0] == fold]
-                kept = {key: self._matrices[key] for key in held}
-                self._matrices.clear()
-                self._matrices.update(kept)
+                self._make_room(fold)
                 self._matrices[fold, form] = self._made(estimator, fold, form)
             return self._matrices[fold, form]
+
+    def _make_room(self, fold: int) -> None:
+        """Drop matrices that are too many to be held beside one more of a fold."""
+        if self._cells * len(self.folds) <= LARGE:
+            return
+        for key in list(self._matrices):
+            if self.is_large or key[0] != fold:
+                del self._matrices[key]
 
     def _made(self, estimator: Any, fold: int, form: str) -> tuple[Any, Any]:
         import numpy as np

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 Rows: TypeAlias = npt.NDArray[np.integer[Any]]
 Matrix: TypeAlias = npt.NDArray[np.floating[Any]]
 
-PIECE = 1 << 17
-"""Rows that are turned into features at once where many are; fewer are one piece."""
+PIECE = 1 << 15
+"""Rows that are turned into features at once."""
 
 
 @dataclass

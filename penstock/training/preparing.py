@@ -1,6 +1,6 @@
 """What a linear model learns before the model: medians, means and deviations, in bounded memory.
 
-Up to `PIECE` rows scikit-learn fits these steps on the matrix as it is. Of more it would hold
+Up to `WHOLE` rows scikit-learn fits these steps on the matrix as it is. Of more it would hold
 several copies: then the imputer is fitted on two rows that have the same medians and the same
 gaps, which is all that it learns, and the scaler piece after piece. Its sums then differ from
 those of one pass in their last digits.
@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from penstock.training.feature_columns import PIECE, Features, Matrix, Rows
+from penstock.training.feature_columns import Features, Matrix, Rows
+
+WHOLE = 1 << 17
+"""Rows up to which these steps get one matrix."""
 
 
 def prepare(steps: Any, features: Features, rows: Rows) -> Any:
@@ -26,7 +29,7 @@ def prepare(steps: Any, features: Features, rows: Rows) -> Any:
     Returns:
         The steps, fitted.
     """
-    if len(rows) <= PIECE:
+    if len(rows) <= WHOLE:
         return steps.fit(features.matrix(rows))
     impute, scale = steps[0], steps[1]
     impute.fit(_same_medians(features, rows))
@@ -37,7 +40,7 @@ def prepare(steps: Any, features: Features, rows: Rows) -> Any:
 
 def prepared(steps: Any, features: Features, rows: Rows) -> Matrix:
     """Return some rows as fitted steps hand them to the model, shape (rows, columns)."""
-    if len(rows) <= PIECE:
+    if len(rows) <= WHOLE:
         return np.asarray(steps.transform(features.matrix(rows)))
     out: Matrix | None = None
     start = 0
@@ -63,7 +66,7 @@ def fit_whole(estimator: Any, features: Features, y: np.ndarray, *, form: str) -
     rows = np.arange(len(y))
     if form == "float32":
         return estimator.fit(features.matrix(rows, dtype=np.float32), y)
-    if form == "float64" or len(rows) <= PIECE:
+    if form == "float64" or len(rows) <= WHOLE:
         return estimator.fit(features.matrix(rows), y)
     steps = prepare(estimator[:-1], features, rows)
     fitted = estimator[-1].fit(prepared(steps, features, rows), y)

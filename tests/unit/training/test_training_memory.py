@@ -70,7 +70,7 @@ def anew(transformer: Any) -> Any:
     return plain
 
 
-@pytest.mark.parametrize("piece", [37, 1 << 17])
+@pytest.mark.parametrize("piece", [37, 1 << 15])
 def test_features_of_any_fold_are_those_of_a_transformer_fitted_on_it(
     fitted: Any, piece: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,8 +127,8 @@ def test_steps_before_a_linear_model_are_the_same_from_pieces(
     model = build("linear", {"C": 1.0}, task="binary", seed=3)
     x = features.matrix(rows)
     plain = clone(model).fit(x, y)
-    for module in (feature_columns, preparing):
-        monkeypatch.setattr(module, "PIECE", 64)
+    monkeypatch.setattr(feature_columns, "PIECE", 64)
+    monkeypatch.setattr(preparing, "WHOLE", 64)
     ours = preparing.fit_whole(clone(model), features, y, form="scaled")
     assert np.array_equal(ours["impute"].statistics_, plain["impute"].statistics_)
     assert np.array_equal(ours["impute"].indicator_.features_, plain["impute"].indicator_.features_)
