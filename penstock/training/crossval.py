@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.errors import InputError
 from penstock.metrics import Metric
 from penstock.training import estimators
 from penstock.training.estimators import Parameters
+from penstock.training.feature_columns import PIECE
 from penstock.training.folds import Fold
 from penstock.training.inputs import Problem
 from penstock.training.preparing import prepare, prepared
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 LARGE = 20_000_000
 """Cells of a matrix from which on one is held at a time, 160 MB of doubles; of all folds together,
 those of one fold."""
+
+Given: TypeAlias = tuple[Any, Callable[[], Iterable[Any]]]
+"""Features of the rows of a fold, and what makes those of the rows held out, by pieces."""
 
 
 @dataclass(frozen=True)
@@ -133,10 +137,8 @@ class CrossValidation:
     folds: Sequence[Fold]
     metric: Metric
     threshold: float = 0.5
-    _prepared: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False, compare=False)
-    _matrices: dict[tuple[int, str], tuple[Any, Any]] = field(
-        default_factory=dict, repr=False, compare=False
-    )
+    _prepared: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
+    _matrices: dict[tuple[int, str], Given] = field(default_factory=dict, repr=False, compare=False)
     _making: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
@@ -175,10 +177,10 @@ class CrossValidation:
 
         started = time.perf_counter()
         rows = self.folds[fold]
-        x, x_out = self._matrix(estimator, fold, family=family)
+        x, held_out = self._given(estimator, fold, family=family)
         model = clone(estimator)
         fitted = (model[-1] if _has_steps(model) else model).fit(x, rows.y)
-        predictions = self._predictions(fitted, x_out)
+        predictions = self._predictions(fitted, held_out)
         given = predictions
         if self.metric.needs == "labels":
             codes = given >= self.threshold if given.ndim == 1 else given.argmax(axis=1)
@@ -202,8 +204,8 @@ class CrossValidation:
             predictions=np.concatenate([score.predictions for score in running.scores]),
         )
 
-    def _matrix(self, estimator: Any, fold: int, *, family: str) -> tuple[Any, Any]:
-        """Return the features of a fold in the form that a family takes: learned from, held out."""
+    def _given(self, estimator: Any, fold: int, *, family: str) -> Given:
+        """Return the features of a fold in the form that a family takes."""
         form = estimators.form(family)
         if form == "scaled" and not _has_steps(estimator):
             form = "float64"
@@ -221,31 +223,35 @@ class CrossValidation:
             if self.is_large or key[0] != fold:
                 del self._matrices[key]
 
-    def _made(self, estimator: Any, fold: int, form: str) -> tuple[Any, Any]:
-        import numpy as np
+    def _made(self, estimator: Any, fold: int, form: str) -> Given:
         from sklearn.base import clone
 
         rows = self.folds[fold]
-        if form != "scaled":
-            dtype = np.float32 if form == "float32" else np.float64
-            given = (rows.rows, rows.rows_out)
-            x, x_out = (rows.features.matrix(places, dtype=dtype) for places in given)
-            return x, x_out
         # No setting changes the steps before the model, and medians cost far more than the model.
-        if (form, fold) not in self._prepared:
-            self._prepared[form, fold] = prepare(clone(estimator)[:-1], rows.features, rows.rows)
-        steps = self._prepared[form, fold]
-        return (
-            prepared(steps, rows.features, rows.rows),
-            prepared(steps, rows.features, rows.rows_out),
-        )
+        if form == "scaled" and fold not in self._prepared:
+            self._prepared[fold] = prepare(clone(estimator)[:-1], rows.features, rows.rows)
 
-    def _predictions(self, fitted: Any, x_out: Any) -> np.ndarray:
+        def made(places: np.ndarray) -> Any:
+            if form == "scaled":
+                return prepared(self._prepared[fold], rows.features, places)
+            return rows.features.matrix(places, dtype=form)
+
+        if self.is_large:
+            # Of many rows those held out are not a matrix, too: each setting makes the pieces.
+            out = rows.rows_out
+            pieces = [out[at : at + PIECE] for at in range(0, len(out), PIECE)]
+            return made(rows.rows), lambda: map(made, pieces)
+        whole = made(rows.rows_out)
+        return made(rows.rows), lambda: [whole]
+
+    def _predictions(self, fitted: Any, held_out: Callable[[], Iterable[Any]]) -> np.ndarray:
         import numpy as np
 
         if self.problem.task == "regression":
-            return np.asarray(fitted.predict(x_out), dtype=np.float64)
-        scores = np.asarray(fitted.predict_proba(x_out), dtype=np.float64)
+            predicted = [np.asarray(fitted.predict(x), dtype=np.float64) for x in held_out()]
+            return np.concatenate(predicted)
+        given = [np.asarray(fitted.predict_proba(x), dtype=np.float64) for x in held_out()]
+        scores = np.concatenate(given)
         if self.problem.positive is None:
             return scores
         return scores[:, self.problem.classes.index(self.problem.positive)]

@@ -12,14 +12,20 @@ import pytest
 from sklearn.base import clone
 
 from penstock.data.table import write_dataset
+from penstock.data.table.frames import read_frame
 from penstock.features.fit import fit_features
 from penstock.features.spec import FeaturesSpec
+from penstock.metrics import METRICS
 from penstock.model import load_trusted
+from penstock.records.dataset import Dataset
 from penstock.records.model import Model
 from penstock.registry.card import model_card
-from penstock.training import estimators, feature_columns, preparing
+from penstock.training import crossval, estimators, feature_columns, preparing
+from penstock.training.crossval import CrossValidation
 from penstock.training.estimators import build, family
 from penstock.training.feature_columns import read_columns
+from penstock.training.folds import make_folds
+from penstock.training.inputs import read_problem
 from penstock.training.sampling import sampled
 
 Tables = Callable[..., dict[str, Any]]
@@ -54,8 +60,6 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Any:
     record = fit_features(
         folder / "train", target="y", spec=spec, output=folder / "features", report=folder / "page"
     )
-    from penstock.data.table.frames import read_frame
-
     frame = read_frame(folder / "train", [column.name for column in record.inputs()])
     return folder / "train", load_trusted(folder / "features" / "features.skops"), record, frame
 
@@ -161,8 +165,6 @@ def test_a_training_on_a_sample_says_so_everywhere(bench: Any, make_table: Table
     assert said in (bench.folder / "model.html").read_text()
     written = Model.read(bench.folder / "model" / "penstock.json")
     assert written.sample == record.sample
-    from penstock.records.dataset import Dataset
-
     training = Dataset.read(bench.folder / "model" / "dataset.json")
     card = model_card(written, digest="d", name="shop", training=training)
     assert said in card.markdown
@@ -173,3 +175,30 @@ def test_a_training_on_all_rows_says_nothing_of_a_sample(bench: Any, make_table:
     bench.prepare(make_table(200))
     assert bench.train(trials=1).sample is None
     assert "sample of" not in (bench.folder / "model.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["linear", "hist_gradient_boosting", "random_forest"])
+def test_many_rows_are_scored_as_few_are(
+    bench: Any, make_table: Tables, monkeypatch: pytest.MonkeyPatch, name: Any
+) -> None:
+    bench.prepare(make_table(), columns={"kind": "drop", "amount": "drop"})
+    given = read_problem(
+        bench.folder / "train",
+        features=bench.folder / "features",
+        target="y",
+        task="auto",
+        positive="",
+        split=None,
+    )
+    folds, _ = make_folds(given, folds=3, seed=20)
+    model = build(name, family(name, task="binary").defaults, task="binary", seed=3)
+    small = CrossValidation(given, folds, METRICS["roc_auc"])
+    expected = [small.score(model, fold, family=name) for fold in range(3)]
+    monkeypatch.setattr(crossval, "LARGE", 0)
+    monkeypatch.setattr(crossval, "PIECE", 50)
+    large = CrossValidation(given, folds, METRICS["roc_auc"])
+    assert large.is_large
+    for fold in (1, 0, 2, 1):
+        found = large.score(model, fold, family=name)
+        assert np.allclose(found.predictions, expected[fold].predictions, rtol=1e-12, atol=0)
+        assert found.value == expected[fold].value
