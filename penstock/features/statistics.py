@@ -70,7 +70,7 @@ class ColumnStatistics:
     @property
     def distinct_text(self) -> str:
         """How many different values it has, in words."""
-        return f"{'about ' * (self.distinct > MAX_EXACT)}{self.distinct:,}"
+        return count_text(self.distinct)
 
     def kept(self, spec: FeaturesSpec) -> KeptLevels:
         """Return which levels a category keeps; missing is a level."""
@@ -82,6 +82,11 @@ class ColumnStatistics:
         return kept_levels(
             counts, rows=self.rows, rare_share=spec.rare_share, max_levels=spec.max_levels
         )
+
+
+def count_text(values: int) -> str:
+    """Return a number of different values in words: beyond 10,000 it is an estimate."""
+    return f"{'about ' * (values > MAX_EXACT)}{values:,}"
 
 
 def statistics_of(
