@@ -29,7 +29,7 @@ def validate(
         expectations: Great Expectations expectations as `{type, kwargs, severity}` objects.
             Severity block refuses the data; warn shows a warning, info only lists it.
         options: Fields of the project file's `validation` section: whether rows that break checks
-            refuse the data or are quarantined, and how many may be.
+            refuse the data or are quarantined, how many may be, and which engine reads the dataset.
         results: Validation record (JSON): each check, counts of unexpected values, samples.
         report: The same for people.
         suite: The expectations that were checked, as a Great Expectations suite (JSON).
@@ -38,25 +38,30 @@ def validate(
             columns and the reasons. A record that says so where there are none.
 
     Fails when:
-        An expectation is not known or names a column that is neither there nor in the contract.
+        An expectation is not known or names a column that is neither there nor in the contract; the
+        engine cannot be started.
     """
     from pathlib import Path
 
+    from penstock.data.engine import EngineSpec, opened
     from penstock.quality.check import validate as check
     from penstock.quality.spec import Contract, ValidationSpec
     from penstock.quality.suite import from_parameter
 
-    validation = check(
-        Path(dataset.path),
-        contract=Contract.parse(contract, where="contract"),
-        expectations=from_parameter(expectations),
-        results=Path(results.path),
-        report=Path(report.path),
-        suite=Path(suite.path),
-        options=ValidationSpec.parse(options, where="validation"),
-        valid=Path(valid.path),
-        quarantined=Path(quarantined.path),
-    )
+    spec = ValidationSpec.parse(options, where="validation")
+    with opened(spec.engine or EngineSpec()) as each:
+        validation = check(
+            Path(dataset.path),
+            contract=Contract.parse(contract, where="contract"),
+            expectations=from_parameter(expectations),
+            results=Path(results.path),
+            report=Path(report.path),
+            suite=Path(suite.path),
+            options=spec,
+            valid=Path(valid.path),
+            quarantined=Path(quarantined.path),
+            each=each,
+        )
     apart = validation.quarantine
     if apart and apart.kept:
         valid.metadata.update(digest=apart.kept, rows=apart.of - apart.rows)

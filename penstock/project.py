@@ -19,6 +19,7 @@ from penstock.common.secrets import (
     texts,
 )
 from penstock.common.yaml_file import read_mapping, read_value
+from penstock.data.engine import EngineSpec
 from penstock.data.sources.addresses import is_local, local_path
 from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError, UsageError
@@ -64,6 +65,7 @@ class Project(Spec):
         "YAML",
     )
     validation: ValidationSpec = ValidationSpec()
+    engine: EngineSpec = EngineSpec()
     split: SplitSpec = SplitSpec()
     features: FeaturesSpec = FeaturesSpec()
     training: TrainingSpec = TrainingSpec()

@@ -23,6 +23,9 @@ _SECTIONS = {
     "card": "card",
 }
 
+_ON_AN_ENGINE = ("validation",)
+"""Sections of steps that work on an engine: that of the project, if they name none."""
+
 _OF_A_RECALL = (
     "name",
     "evaluation",
@@ -186,4 +189,6 @@ def _common(project: Project) -> dict[str, Any]:
     }
     for section, parameter in _SECTIONS.items():
         parameters[parameter] = values.get(section, {})
+        if section in _ON_AN_ENGINE and "engine" in values:
+            parameters[parameter] = {"engine": values["engine"], **parameters[parameter]}
     return parameters

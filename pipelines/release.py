@@ -54,7 +54,7 @@ def release(
         source: How to read the table: section `source` without its uri.
         contract: The columns that must be there: section `contract`.
         expectations: Great Expectations expectations: `{type, kwargs, severity}` each.
-        validation: What becomes of data that fail: section `validation`.
+        validation: What becomes of bad rows: section `validation`.
         split_options: How the holdout is split off: section `split`.
         features: How features are made: section `features`.
         training: Candidates and trials of the search: section `training`.

@@ -9,6 +9,7 @@ from typing import Literal
 
 from penstock.common import files
 from penstock.common.progress import say
+from penstock.data.engine import Each, here
 from penstock.data.table import read_dataset
 from penstock.errors import UsageError, absent_column
 from penstock.quality import engine, wording
@@ -36,6 +37,7 @@ def validate(
     options: ValidationSpec = ValidationSpec(),
     valid: Path | None = None,
     quarantined: Path | None = None,
+    each: Each = here,
 ) -> Validation:
     r"""Check a dataset, write what was found as a record and as a page, and return it.
 
@@ -55,6 +57,7 @@ def validate(
         valid: Where to write the rows that go on, if some are quarantined; else a record that says
             that all do.
         quarantined: Where to write those that are quarantined, with their reasons; else the same.
+        each: The engine that reads the dataset, see `penstock.data.engine`.
 
     Raises:
         UsageError: If rows are to be quarantined and `valid` or `quarantined` is missing.
@@ -91,7 +94,7 @@ def validate(
         )
     dataset = read_dataset(folder)
     schema = _schema_findings(dataset, contract)
-    by_rows = _row_findings(folder, dataset, contract, expectations)
+    by_rows = _row_findings(folder, dataset, contract, expectations, each)
     separated = None
     if options.on_fail == "quarantine" and places is not None and not _refused(schema):
         separated = separate(
@@ -101,7 +104,9 @@ def validate(
             by_rows,
             max_share=options.quarantine.max_share,
             places=places,
-            check=lambda rest: _row_findings(rest, read_dataset(rest), contract, expectations),
+            check=lambda rest: _row_findings(
+                rest, read_dataset(rest), contract, expectations, each
+            ),
         )
     if places is not None and not (separated and separated.quarantine.kept):
         for place in places:
@@ -175,13 +180,17 @@ def _extra(name: str, severity: Severity) -> Finding:
 
 
 def _row_findings(
-    folder: Path, dataset: Dataset, contract: Contract, expectations: Sequence[Expectation]
+    folder: Path,
+    dataset: Dataset,
+    contract: Contract,
+    expectations: Sequence[Expectation],
+    each: Each,
 ) -> list[Finding]:
     lacking = [
         _lacking(expectation, at, dataset, contract) for at, expectation in enumerate(expectations)
     ]
     present = {at: expectations[at] for at, names in enumerate(lacking) if not names}
-    outcomes = engine.run(folder, dataset, present) if present else {}
+    outcomes = engine.run(folder, dataset, present, each=each) if present else {}
     return [
         _finding(expectation, outcomes.get(at) or _unchecked(lacking[at]))
         for at, expectation in enumerate(expectations)

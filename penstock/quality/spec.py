@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from penstock.data.engine.spec import EngineSpec
 from penstock.records.dataset import ColumnType
 from penstock.records.spec import Spec
 
@@ -58,6 +59,9 @@ class ValidationSpec(Spec):
         "fail, the rows that break them are written apart, with reasons, and the rest goes on",
     )
     quarantine: QuarantineSpec = QuarantineSpec()
+    engine: EngineSpec | None = Field(
+        default=None, description="Another engine for this step; null takes the section `engine`"
+    )
 
 
 class Expectation(Spec):

@@ -379,7 +379,7 @@ UNREACHED = {"floors": [{"metric": "roc_auc", "at_least": 1.0}]}
 def test_the_rest_goes_on_where_few_rows_are_quarantined(shell) -> None:
     project = prepare(
         shell, "quarantined", rows=3_000, expectations=[CHEAP], gate=UNREACHED,
-        validation={"on_fail": "quarantine"},
+        validation={"on_fail": "quarantine"}, engine={"name": "dask", "workers": 2},
     )  # fmt: skip
     done = shell("run", str(project))
     assert done.returncode == 3, done.stdout + done.stderr
@@ -400,6 +400,7 @@ def test_more_than_the_share_stops_before_the_split(shell) -> None:
     project = prepare(
         shell, "beyond", rows=3_000, expectations=[CHEAP],
         validation={"on_fail": "quarantine", "quarantine": {"max_share": 0.001}},
+        engine={"workers": 2},
     )  # fmt: skip
     done = shell("run", str(project))
     assert done.returncode == 3, done.stdout + done.stderr
