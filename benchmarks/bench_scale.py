@@ -20,8 +20,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import bench_validate
 import scale_programs as programs
-from bench_validate import RUNS, suite
 from measuring import Cost, measured, versions
 from targets import Target, report
 
@@ -98,14 +98,16 @@ def _size(home: Path, rows: int, steps: list[str]) -> dict[tuple[str, str], Cost
 
 
 def _programs(step: str) -> dict[str, str]:
-    return RUNS if step == "validate" else STEPS[step]
+    return bench_validate.RUNS if step == "validate" else STEPS[step]
 
 
 def _arguments(home: Path, step: str, rows: int) -> list[str]:
     if step != "validate":
         return [str(home)]
     given = home / "suite.json"
-    given.write_text(json.dumps({"name": "bench", "expectations": suite(rows), "meta": {}}))
+    given.write_text(
+        json.dumps({"name": "bench", "expectations": bench_validate.suite(rows), "meta": {}})
+    )
     return [str(home / "whole"), str(given), str(home / "found")]
 
 

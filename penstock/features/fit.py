@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.common import files
 from penstock.common.progress import say
+from penstock.data.engine import Each, here
 from penstock.data.table import read_dataset
 from penstock.data.table.frames import to_frame
 from penstock.data.task import target_column
@@ -35,6 +36,7 @@ def fit_features(
     output: Path,
     report: Path,
     split: Split | None = None,
+    each: Each = here,
 ) -> Features:
     """Fit the transformer on a training part, and write it with its record and report.
 
@@ -48,6 +50,7 @@ def fit_features(
         split: How the holdout was cut off. The column of a group split is left out, and so is that
             of a time split if it is a number; of a time, the parts are left out whose whole cycle
             the training part does not hold, the year always: no later row shares them.
+        each: What maps over the parts of the dataset; the result is the same with every engine.
 
     Returns:
         The record.
@@ -63,7 +66,9 @@ def fit_features(
     if not raw:
         raise InputError("the table has no column but the target", where=str(train))
     check_declared(raw, spec)
-    known = {k.column.name: k for k in statistics_of(train, dataset, target=target, spec=spec)}
+    known = {
+        k.column.name: k for k in statistics_of(train, dataset, target=target, spec=spec, each=each)
+    }
     choices = choose(tuple(known.values()), spec=spec, split=split)
     choices, parts = _with_parts(choices, known, split)
     used = [choice for choice in choices if choice.kind != "drop"]

@@ -7,30 +7,25 @@ are cut or ordered, and memory does not grow with them.
 from __future__ import annotations
 
 import math
-from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from penstock.data import arrow
+from penstock.data.engine import Each, here
 from penstock.data.profile.profiler import MAX_EXACT
-from penstock.data.table import iter_batches
 from penstock.features.column_states import Calendar, CalendarParts, Numbered
 from penstock.features.levels import MISSING, KeptLevels, kept_levels
 from penstock.features.spec import FeaturesSpec
-from penstock.quality.states.base import Rows, State
+from penstock.quality.checks.base import Request
+from penstock.quality.engine import found
 from penstock.quality.states.levels import Counted, LevelBins, LevelCounts
 from penstock.quality.states.words import Words
-from penstock.records.dataset import Dataset, ProfiledColumn
+from penstock.records.dataset import Column, Dataset, ProfiledColumn
 
 FEW = 20
 """Up to this many different values a text column is always a category."""
 
 COUNTER_ROWS = 100
 """Rows from which a column of whole numbers is recognised as a row number."""
-
-_COLUMNS = 32
-"""Columns that are read at once: memory does not grow with the width of a table."""
 
 _EXACT = 2.0**53
 """Whole numbers up to here are exact in the profile, which holds doubles."""
@@ -90,7 +85,7 @@ def count_text(values: int) -> str:
 
 
 def statistics_of(
-    folder: Path, dataset: Dataset, *, target: str, spec: FeaturesSpec
+    folder: Path, dataset: Dataset, *, target: str, spec: FeaturesSpec, each: Each = here
 ) -> tuple[ColumnStatistics, ...]:
     """Return what is known of each column but the target, in order.
 
@@ -99,74 +94,51 @@ def statistics_of(
         dataset: Its record.
         target: The column to predict.
         spec: What is declared: categories are counted.
+        each: What maps over the parts of the dataset.
     """
     columns = [column for column in dataset.columns if column.name != target]
     needed = {column.name: _needed(column, rows=dataset.rows, spec=spec) for column in columns}
-    # Each value of a column of few is looked at once.
-    coded = {c.name for c in columns if c.type == "string" and c.profile.distinct <= MAX_EXACT}
-    found: dict[str, dict[str, Any]] = {column.name: {} for column in columns}
-    read = [name for name in needed if needed[name]]
-    for at in range(0, len(read), _COLUMNS):
-        states = {
-            (name, what): state
-            for name in read[at : at + _COLUMNS]
-            for what, state in needed[name].items()
-        }
-        for (name, what), result in _found(folder, states, coded).items():
-            found[name][what] = result
-    return tuple(ColumnStatistics(c, dataset.rows, **found[c.name]) for c in columns)
+    requests = [request for wanted in needed.values() for request in wanted.values()]
+    results = found(folder, dataset, requests, each=each)
+    return tuple(
+        ColumnStatistics(
+            column,
+            dataset.rows,
+            **{what: results[request] for what, request in needed[column.name].items()},
+        )
+        for column in columns
+    )
 
 
-def _needed(column: ProfiledColumn, *, rows: int, spec: FeaturesSpec) -> dict[str, State]:
+def _needed(column: ProfiledColumn, *, rows: int, spec: FeaturesSpec) -> dict[str, Request]:
     """Return what must be found of a column, by field of `ColumnStatistics`."""
-    declared = spec.columns.get(column.name)
-    few = column.profile.distinct <= MAX_EXACT
+    declared, name = spec.columns.get(column.name), column.name
     if declared == "drop":
         return {}
     if column.type == "datetime":
-        return {"calendar": CalendarParts(column.name)}
+        return {"calendar": Request(CalendarParts, (name,))}
     if column.type == "string" or declared == "category":
-        counts = LevelCounts(column) if few else LevelBins(column, spec.rare_share)
-        states: dict[str, State] = {"counted": counts}
+        bare = Column(name=name, type=column.type)
+        few = column.profile.distinct <= MAX_EXACT
+        counts = (
+            Request(LevelCounts, (bare,)) if few else Request(LevelBins, (bare, spec.rare_share))
+        )
+        wanted = {"counted": counts}
         if column.type == "string" and column.profile.distinct > FEW and declared is None:
-            states["words"] = Words(column.name)
-        return states
-    least, most = column.profile.minimum, column.profile.maximum
-    if (
-        column.type == "integer"
-        and declared is None
-        and rows >= COUNTER_ROWS
-        and not column.profile.nulls
-        and least is not None
-        and most is not None
-        and max(-least, most) < _EXACT
-        and most - least + 1 <= 2 * rows
-    ):
-        return {"numbered": Numbered(column.name, int(least), int(most))}
+            wanted["words"] = Request(Words, (name,))
+        return wanted
+    if declared is None and _may_number_rows(column, rows=rows):
+        profile = column.profile
+        ends = (int(profile.minimum or 0), int(profile.maximum or 0))
+        return {"numbered": Request(Numbered, (name, *ends))}
     return {}
 
 
-def _found(
-    folder: Path, begun: Mapping[tuple[str, str], State], coded: Container[str]
-) -> dict[tuple[str, str], Any]:
-    """Return what each state finds, reading the rows as often as one of them needs."""
-    states, found = dict(begun), {}
-    with arrow.system_memory():
-        while states:
-            names = sorted({name for state in states.values() for name in state.columns})
-            few = [name for name in names if name in coded]
-            start = 0
-            for batch in iter_batches(folder, names, coded=few):
-                rows = Rows(batch, start)
-                for state in states.values():
-                    state.update(rows)
-                start += len(rows)
-            further = {}
-            for key, state in states.items():
-                follow_up = state.follow_up()
-                if follow_up is None:
-                    found[key] = state.finish()
-                else:
-                    further[key] = follow_up
-            states = further
-    return found
+def _may_number_rows(column: ProfiledColumn, *, rows: int) -> bool:
+    """Whether whole numbers lie so close together that they may be row numbers."""
+    least, most = column.profile.minimum, column.profile.maximum
+    if column.type != "integer" or rows < COUNTER_ROWS or column.profile.nulls:
+        return False
+    if least is None or most is None or max(-least, most) >= _EXACT:
+        return False
+    return most - least + 1 <= 2 * rows

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from penstock.data.table import iter_batches, read_dataset, write_dataset
+from penstock.data.engine import Each, here
+from penstock.data.table import read_dataset, write_dataset
 from penstock.data.table import writer as dataset_writer
 from penstock.data.table.frames import to_frame
-from penstock.features import statistics
 from penstock.features.column_states import CalendarParts, Numbered
 from penstock.features.fit import fit_features
 from penstock.features.spec import FeaturesSpec
@@ -61,10 +61,15 @@ def table(rows: int, seed: int) -> pa.Table:
     )
 
 
-def fitted(folder: Path, batches: list[pa.Table]) -> tuple[Features, Any]:
+def fitted(folder: Path, batches: list[pa.Table], each: Each = here) -> tuple[Features, Any]:
     write_dataset(batches, output=folder / "train", source="a test")
     record = fit_features(
-        folder / "train", target="y", spec=SPEC, output=folder / "features", report=folder / "page"
+        folder / "train",
+        target="y",
+        spec=SPEC,
+        output=folder / "features",
+        report=folder / "page",
+        each=each,
     )
     return record, load_trusted(folder / "features" / "features.skops")
 
@@ -78,15 +83,18 @@ def test_features_are_the_same_for_any_cut_and_order(
     first, transformer = fitted(tmp_path_factory.mktemp("whole"), [whole])
     order = data.draw(st.permutations(range(150)))
     mixed = whole.take(order)
-    step, rows_of_a_file, read = (data.draw(st.integers(1, 150)) for _ in range(3))
+    step, rows_of_a_file = data.draw(st.integers(5, 150)), data.draw(st.integers(1, 150))
+    shuffled = random.Random(data.draw(st.integers(0, 99)))
+
+    def each(work: Any, parts: Any) -> Any:
+        for part in shuffled.sample(list(parts), len(parts)):
+            yield work([part])
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(dataset_writer, "PART_ROWS", rows_of_a_file)
         patch.setattr(dataset_writer, "GROUP_ROWS", step)
-        patch.setattr(
-            statistics, "iter_batches", lambda f, n, coded: iter_batches(f, n, read, coded=coded)
-        )
         pieces = [mixed.slice(at, step) for at in range(0, 150, step)]
-        other, again = fitted(tmp_path_factory.mktemp("cut"), pieces)
+        other, again = fitted(tmp_path_factory.mktemp("cut"), pieces, each=each)
     unlike = {"transformer"}  # a zip file holds the time at which it was made
     assert first.model_dump(exclude=unlike) == other.model_dump(exclude=unlike)
     frame = to_frame(whole, first.inputs())
