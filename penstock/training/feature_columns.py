@@ -125,7 +125,7 @@ class Learned:
 
 
 @dataclass(frozen=True)
-class Features:
+class FittedFeatures:
     """Features as a fit on some rows makes them of any rows.
 
     Args:
@@ -181,12 +181,12 @@ class FeatureColumns:
 
     columns: tuple[Numbers | Category | Words, ...]
     rows: int
-    fitted: Features
+    fitted: FittedFeatures
     texts: Mapping[str, frozenset[str]]
 
-    def learn(self, rows: Rows) -> Features:
+    def learn(self, rows: Rows) -> FittedFeatures:
         """Return the features as a transformer makes them that is fitted on some rows."""
-        return Features(tuple(column.learn(rows) for column in self.columns))
+        return FittedFeatures(tuple(column.learn(rows) for column in self.columns))
 
 
 def read_columns(
@@ -222,7 +222,9 @@ def read_columns(
         for one in gathering
         if isinstance(one, _Categories) and one.missing is not None
     }
-    return FeatureColumns(tuple(part.column for part in learned), count, Features(learned), texts)
+    return FeatureColumns(
+        tuple(part.column for part in learned), count, FittedFeatures(learned), texts
+    )
 
 
 class _Values:

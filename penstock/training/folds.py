@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from penstock.errors import InputError
-from penstock.training.feature_columns import Features
+from penstock.training.feature_columns import FittedFeatures
 from penstock.training.inputs import Problem
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Fold:
     """
 
     problem: Problem
-    features: Features
+    features: FittedFeatures
     rows: np.ndarray
     rows_out: np.ndarray
 

@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from penstock.training.feature_columns import Features, Matrix, Rows
+from penstock.training.feature_columns import FittedFeatures, Matrix, Rows
 
 WHOLE = 1 << 17
 """Rows up to which these steps get one matrix."""
 
 
-def prepare(steps: Any, features: Features, rows: Rows) -> Any:
+def prepare(steps: Any, features: FittedFeatures, rows: Rows) -> Any:
     """Fit the steps before a model.
 
     Args:
@@ -38,7 +38,7 @@ def prepare(steps: Any, features: Features, rows: Rows) -> Any:
     return steps
 
 
-def prepared(steps: Any, features: Features, rows: Rows) -> Matrix:
+def prepared(steps: Any, features: FittedFeatures, rows: Rows) -> Matrix:
     """Return some rows as fitted steps hand them to the model, shape (rows, columns)."""
     if len(rows) <= WHOLE:
         return np.asarray(steps.transform(features.matrix(rows)))
@@ -54,7 +54,7 @@ def prepared(steps: Any, features: Features, rows: Rows) -> Matrix:
     return out
 
 
-def fit_whole(estimator: Any, features: Features, y: np.ndarray, *, form: str) -> Any:
+def fit_whole(estimator: Any, features: FittedFeatures, y: np.ndarray, *, form: str) -> Any:
     """Return an estimator fitted on all rows.
 
     Args:
@@ -74,7 +74,7 @@ def fit_whole(estimator: Any, features: Features, y: np.ndarray, *, form: str) -
     return estimator
 
 
-def _same_medians(features: Features, rows: Rows) -> Matrix:
+def _same_medians(features: FittedFeatures, rows: Rows) -> Matrix:
     """Return two rows that have the medians of all, and a gap in the second where there are any."""
     medians, gaps = [], []
     for values in features.columns(rows):
