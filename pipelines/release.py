@@ -4,7 +4,7 @@ from kfp import dsl
 
 from penstock.components.engineer_features import engineer_features
 from penstock.components.ingest import ingest
-from penstock.components.notify import notify
+from penstock.components.notify import notify as tell_of_the_end
 from penstock.components.split import split
 from penstock.components.train import train
 from penstock.components.validate import validate
@@ -37,8 +37,7 @@ def release(
     card: dict = {},  # noqa: B006
     requested_by: str = "",
     tracking_uri: str = "",
-    notify_webhook: str = "",
-    notify_file: str = "",
+    notify: dict = {},  # noqa: B006
 ) -> None:
     """Release a model of a table: served only after a recorded approval.
 
@@ -64,10 +63,9 @@ def release(
         card: The owner's part of the model card: section `card`.
         requested_by: Who starts the run; this person is never the only one to approve it.
         tracking_uri: MLflow store. Empty takes MLFLOW_TRACKING_URI of the steps.
-        notify_webhook: Slack-compatible address that gets the outcome of the run.
-        notify_file: File to which the outcome of the run is appended as JSON.
+        notify: Who is notified that it waits for people, and how it ended: section `notify`.
     """
-    notified = light(notify(name=name, webhook=notify_webhook, file=notify_file), "Notify")
+    notified = light(tell_of_the_end(name=name, options=notify), "Notify")
     with dsl.ExitHandler(notified, name="release"):
         read = network(sized(ingest(uri=uri, options=source), "Ingest", limit="2Gi"))
         checked = sized(
@@ -133,6 +131,7 @@ def release(
                 card=card,
                 requested_by=requested_by,
                 tracking_uri=tracking_uri,
+                notify=notify,
                 evidence={
                     "validation": checked.outputs["results"],
                     "proof": parts.outputs["proof"],

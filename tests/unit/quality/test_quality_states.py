@@ -70,7 +70,7 @@ def pickled(state: State) -> State:
     """Return a copy that could have been sent to another machine."""
     import pickle
 
-    return pickle.loads(pickle.dumps(state))
+    return pickle.loads(pickle.dumps(state, protocol=5))
 
 
 def test_results_do_not_depend_on_how_rows_are_cut_and_merged(tmp_path: Path) -> None:
