@@ -2,6 +2,7 @@
 
 python benchmarks/mixed_table.py csv 1000000 table.csv
 python benchmarks/mixed_table.py dataset 1000000 folder
+python benchmarks/mixed_table.py dataset 1000 folder 5000   # rows 5,000 to 5,999
 """
 
 from __future__ import annotations
@@ -63,14 +64,17 @@ def write_csv(rows: int, path: Path) -> None:
             writer.write_batch(batch(start, min(250_000, rows - start)))
 
 
-def write_dataset(rows: int, path: Path) -> None:
-    """Write the table as a dataset, into a folder."""
+def write_dataset(rows: int, path: Path, first: int = 0) -> None:
+    """Write the table as a dataset, into a folder, from a row on."""
     from penstock.data import table
 
-    batches = (batch(at, min(100_000, rows - at)) for at in range(0, rows, 100_000))
+    batches = (batch(first + at, min(100_000, rows - at)) for at in range(0, rows, 100_000))
     table.write_dataset(batches, output=path, source="bench.parquet")
 
 
 if __name__ == "__main__":
-    write = {"csv": write_csv, "dataset": write_dataset}[sys.argv[1]]
-    write(int(sys.argv[2]), Path(sys.argv[3]))
+    rows, to = int(sys.argv[2]), Path(sys.argv[3])
+    if sys.argv[1] == "csv":
+        write_csv(rows, to)
+    else:
+        write_dataset(rows, to, int(sys.argv[4]) if len(sys.argv) > 4 else 0)

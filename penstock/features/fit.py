@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from penstock.common import files
 from penstock.common.progress import say
-from penstock.data.table import read_dataset, read_table
+from penstock.data.engine import Each, here
+from penstock.data.table import read_dataset
 from penstock.data.table.frames import to_frame
 from penstock.data.task import target_column
+from penstock.data.types.storage import arrow_schema
 from penstock.errors import InputError
-from penstock.features.kinds import Choice, choose
+from penstock.features.kinds import Choice, check_declared, choose
+from penstock.features.levels import MISSING, RARE, KeptLevels, level_text
 from penstock.features.report import render
 from penstock.features.spec import FeaturesSpec
-from penstock.records.dataset import Column, Dataset, Level, Split
+from penstock.features.statistics import ColumnStatistics, statistics_of
+from penstock.records.dataset import Dataset, Level, Split
 from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, FeatureColumn, Features
 
 if TYPE_CHECKING:
-    import numpy as np
     import pandas as pd
 
 
@@ -32,6 +36,7 @@ def fit_features(
     output: Path,
     report: Path,
     split: Split | None = None,
+    each: Each = here,
 ) -> Features:
     """Fit the transformer on a training part, and write it with its record and report.
 
@@ -45,6 +50,7 @@ def fit_features(
         split: How the holdout was cut off. The column of a group split is left out, and so is that
             of a time split if it is a number; of a time, the parts are left out whose whole cycle
             the training part does not hold, the year always: no later row shares them.
+        each: What maps over the parts of the dataset; the result is the same with every engine.
 
     Returns:
         The record.
@@ -56,13 +62,17 @@ def fit_features(
     """
     dataset = read_dataset(train)
     target_column(dataset, target)
-    raw = tuple(Column(name=c.name, type=c.type) for c in dataset.columns if c.name != target)
+    raw = [column for column in dataset.columns if column.name != target]
     if not raw:
         raise InputError("the table has no column but the target", where=str(train))
-    frame = to_frame(read_table(train, [column.name for column in raw]), raw)
-    choices, parts = _with_parts(choose(frame, raw, spec=spec, split=split), frame, split)
+    check_declared(raw, spec)
+    known = {
+        k.column.name: k for k in statistics_of(train, dataset, target=target, spec=spec, each=each)
+    }
+    choices = choose(tuple(known.values()), spec=spec, split=split)
+    choices, parts = _with_parts(choices, known, split)
     used = [choice for choice in choices if choice.kind != "drop"]
-    _refuse_huge(frame, used)
+    _refuse_huge(used, known)
     if not used:
         reasons = "; ".join(f"{c.column.name!r}: {c.reason}" for c in choices)
         raise InputError(
@@ -70,9 +80,14 @@ def fit_features(
             where="features",
             remedy="Declare kinds in features.columns, or bring other columns.",
         )
-    transformer = build(used, parts, spec)
-    transformer.fit(frame[[choice.column.name for choice in used]])
-    record = _write(transformer, choices, dataset=dataset, frame=frame, target=target, to=output)
+    kept = {c.column.name: known[c.column.name].kept(spec) for c in used if c.kind == "category"}
+    transformer = build(used, parts, spec, kept)
+    transformer.fit(_one_row(used))
+    described = _described(transformer, kept, known)
+    record = _write(
+        transformer, choices, dataset=dataset, known=known, described=described, target=target,
+        to=output,
+    )  # fmt: skip
     files.write_text(report, render(record))
     dropped = len(choices) - len(used)
     say(
@@ -82,18 +97,25 @@ def fit_features(
     return record
 
 
-def _refuse_huge(frame: pd.DataFrame, used: Sequence[Choice]) -> None:
+def _one_row(used: Sequence[Choice]) -> pd.DataFrame:
+    """Return a row of the columns' types: what there is to learn of the values was counted."""
+    import pyarrow as pa
+
+    schema = arrow_schema([choice.column for choice in used])
+    row = pa.table([pa.nulls(1, field.type) for field in schema], schema=schema)
+    return to_frame(row, [choice.column for choice in used])
+
+
+def _refuse_huge(used: Sequence[Choice], known: Mapping[str, ColumnStatistics]) -> None:
     """Refuse numbers that no 32-bit float holds, which the trees of a forest take."""
     import numpy as np
 
     largest = float(np.finfo(np.float32).max)
     for choice in used:
-        if choice.kind != "number":
+        profile = known[choice.column.name].column.profile
+        huge = max(profile.minimum or 0.0, profile.maximum or 0.0, key=abs)
+        if choice.kind != "number" or abs(huge) <= largest:
             continue
-        values = frame[choice.column.name].to_numpy()
-        if not (np.abs(values) > largest).any():
-            continue
-        huge = values[int(np.nanargmax(np.abs(values)))]
         raise InputError(
             f"a number is as large as {huge:.3g}: trees compare 32-bit floats, of which the "
             f"largest is {largest:.2g}",
@@ -103,12 +125,23 @@ def _refuse_huge(frame: pd.DataFrame, used: Sequence[Choice]) -> None:
         )
 
 
-def build(used: Sequence[Choice], parts: dict[str, list[str]], spec: FeaturesSpec) -> Any:
+def build(
+    used: Sequence[Choice],
+    parts: dict[str, list[str]],
+    spec: FeaturesSpec,
+    kept: Mapping[str, KeptLevels] | None = None,
+) -> Any:
     """Return the unfitted `ColumnTransformer` over the raw columns, in their order by kind.
 
     Numbers and booleans pass as they are, NaN where missing: trees split on a missing value, and
     the linear models impute and scale in their own step. A category becomes one column a level;
     missing counts as a level, and rare and unseen levels share one.
+
+    Args:
+        used: What the columns are taken for.
+        parts: Parts of the calendar, of each time.
+        spec: What is declared.
+        kept: Levels of each category, counted before; None: they are counted where it is fitted.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.pipeline import Pipeline
@@ -120,16 +153,23 @@ def build(used: Sequence[Choice], parts: dict[str, list[str]], spec: FeaturesSpe
         MissingLevel,
     )
 
-    def encoder() -> CommonLevels:
-        return CommonLevels(rare_share=spec.rare_share, max_levels=spec.max_levels)
-
     groups: dict[str, list[str]] = {}
     for choice in used:
         groups.setdefault(_group(choice), []).append(choice.column.name)
+
+    def encoder(group: str) -> CommonLevels:
+        levels = None if kept is None else [list(kept[name].levels) for name in groups[group]]
+        others = None if kept is None else [kept[name].other_rows > 0 for name in groups[group]]
+        return CommonLevels(
+            rare_share=spec.rare_share, max_levels=spec.max_levels, levels=levels, others=others
+        )
+
     makers: dict[str, Any] = {
         "numbers": lambda: "passthrough",
-        "categories": lambda: Pipeline([("missing", MissingLevel()), ("levels", encoder())]),
-        "codes": encoder,
+        "categories": lambda: Pipeline(
+            [("missing", MissingLevel()), ("levels", encoder("categories"))]
+        ),
+        "codes": lambda: encoder("codes"),
         "times": lambda: DatetimeParts([parts[name] for name in groups["times"]]),
         "texts": lambda: HashedWords(spec.text_buckets),
     }
@@ -147,25 +187,25 @@ def _group(choice: Choice) -> str:
 
 
 def _with_parts(
-    choices: tuple[Choice, ...], frame: pd.DataFrame, split: Split | None
+    choices: tuple[Choice, ...], known: Mapping[str, ColumnStatistics], split: Split | None
 ) -> tuple[tuple[Choice, ...], dict[str, list[str]]]:
     """Return the choices, and for each datetime the calendar parts that vary in it."""
-    import numpy as np
-
-    from penstock.features.transformers import CYCLES, PARTS, datetime_part
+    from penstock.features.transformers import CYCLES, PARTS
 
     result, parts = [], {}
     for choice in choices:
         if choice.kind == "datetime":
             name = choice.column.name
-            known = frame[name].dropna().to_numpy()
+            calendar = known[name].calendar
+            assert calendar is not None
             offered: tuple[str, ...] = PARTS
             if split is not None and split.method == "time" and split.column == name:
                 # A part whose whole cycle was not seen has values in the holdout that are all new.
-                days = (known.max() - known.min()) / np.timedelta64(1, "D")
-                offered = tuple(part for part in PARTS if days >= CYCLES.get(part, np.inf))
+                offered = tuple(
+                    part for part in PARTS if calendar.days >= CYCLES.get(part, math.inf)
+                )
                 choice = replace(choice, reason=_by_time(choice.reason, offered))
-            varying = [part for part in offered if len(set(datetime_part(known, part))) > 1]
+            varying = [part for part in offered if part in calendar.varying]
             if varying:
                 parts[name] = varying
             else:
@@ -189,13 +229,13 @@ def _write(
     choices: tuple[Choice, ...],
     *,
     dataset: Dataset,
-    frame: pd.DataFrame,
+    known: Mapping[str, ColumnStatistics],
+    described: Mapping[str, dict[str, Any]],
     target: str,
     to: Path,
 ) -> Features:
     from skops.io import dump
 
-    described = dict(_described(transformer, frame))
     columns = tuple(
         FeatureColumn(
             name=choice.column.name,
@@ -203,8 +243,8 @@ def _write(
             kind=choice.kind,
             chosen=choice.chosen,
             reason=choice.reason,
-            missing=choice.missing,
-            distinct=choice.distinct,
+            missing=known[choice.column.name].missing,
+            distinct=known[choice.column.name].distinct,
             **described.get(choice.column.name, {}),
         )
         for choice in choices
@@ -214,7 +254,7 @@ def _write(
         record = Features(
             dataset=dataset.content,
             target=target,
-            rows=len(frame),
+            rows=dataset.rows,
             columns=columns,
             outputs=tuple(
                 output
@@ -228,49 +268,38 @@ def _write(
     return record
 
 
-def _described(transformer: Any, frame: pd.DataFrame) -> list[tuple[str, dict[str, Any]]]:
+def _described(
+    transformer: Any, kept: Mapping[str, KeptLevels], known: Mapping[str, ColumnStatistics]
+) -> dict[str, dict[str, Any]]:
     """Return what the fitted transformer makes of each column it takes."""
-    found: list[tuple[str, dict[str, Any]]] = []
+    found: dict[str, dict[str, Any]] = {}
     for group, fitted, names in transformer.transformers_:
         if group in ("categories", "codes"):
-            encoder = fitted["levels"] if group == "categories" else fitted
-            rare = getattr(encoder, "infrequent_categories_", [None] * len(names))
-            for name, levels, few in zip(names, encoder.categories_, rare, strict=True):
-                found.append((name, _described_levels(frame[name], levels, few)))
+            found |= {name: _described_levels(known[name], kept[name]) for name in names}
         elif group == "times":
             pairs = zip(names, fitted.parts, strict=True)
-            found += [(n, {"outputs": tuple(f"{n}: {p}" for p in parts)}) for n, parts in pairs]
+            found |= {n: {"outputs": tuple(f"{n}: {p}" for p in parts)} for n, parts in pairs}
         elif group == "texts":
             buckets = range(fitted.buckets)
-            found += [(n, {"outputs": tuple(f"{n}: word {b}" for b in buckets)}) for n in names]
+            found |= {n: {"outputs": tuple(f"{n}: word {b}" for b in buckets)} for n in names}
         else:
-            found += [(name, {"outputs": (name,)}) for name in names]
+            found |= {name: {"outputs": (name,)} for name in names}
     return found
 
 
-def _described_levels(
-    values: pd.Series, levels: np.ndarray, rare: np.ndarray | None
-) -> dict[str, Any]:
-    from penstock.features.transformers import MISSING, RARE
-
-    def text(level: Any) -> str:
-        if level is None or level != level:
-            return MISSING
-        # -0.0 is 0.
-        return f"{level + 0.0:.15g}" if number else level
-
-    number = values.dtype.kind == "f"
-    rows = {text(level): int(count) for level, count in values.value_counts(dropna=False).items()}
-    shared = set() if rare is None else {text(level) for level in rare}
-    kept = [text(level) for level in levels if text(level) not in shared]
-    few = set(rows) - set(kept)
-    names = [f"{values.name}={level}" for level in kept]
+def _described_levels(known: ColumnStatistics, kept: KeptLevels) -> dict[str, Any]:
+    column = known.column.name
+    texts = [level_text(level) for level in kept.levels]
+    # A text may be the very words that stand for a missing one.
+    counted = {} if known.counted is None else known.counted.levels
+    every = known.distinct + (known.missing > 0 and MISSING not in counted)
     return {
         "levels": sorted(
-            (Level(value=level, rows=rows.get(level, 0)) for level in kept),
+            (Level(value=text, rows=rows) for text, rows in zip(texts, kept.rows, strict=True)),
             key=lambda level: (-level.rows, level.value),
         ),
-        "rare_levels": len(few),
-        "rare_rows": sum(rows.get(level, 0) for level in few),
-        "outputs": (*names, f"{values.name}={RARE}") if shared else tuple(names),
+        # Of very many the number is an estimate, and one is sure.
+        "rare_levels": max(every - len(texts), 1) if kept.other_rows else 0,
+        "rare_rows": kept.other_rows,
+        "outputs": tuple(f"{column}={text}" for text in (*texts, *[RARE] * (kept.other_rows > 0))),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from penstock.features.statistics import count_text
 from penstock.records.features import FeatureColumn, Features
 from penstock.reports.page import Cell, Section, page, table
 
@@ -35,7 +36,7 @@ def render(record: Features) -> str:
                             c.chosen,
                             c.reason,
                             _share(c.missing, record.rows),
-                            f"{c.distinct:,}",
+                            count_text(c.distinct),
                         )
                         for c in dropped
                     ],
@@ -92,7 +93,7 @@ def _levels_section(categories: list[FeatureColumn], *, rows: int) -> Section:
                     Cell(c.name, strong=True),
                     _levels(c, rows),
                     f"{len(c.levels):,}",
-                    f"{c.rare_levels:,}",
+                    count_text(c.rare_levels),
                     _share(c.rare_rows, rows),
                 )
                 for c in categories

@@ -5,7 +5,7 @@ Imported only where a transformer is built or a model is loaded.
 
 from __future__ import annotations
 
-import itertools
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -16,10 +16,8 @@ from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.validation import validate_data
 
 from penstock.data.table.frames import to_frame
+from penstock.features.levels import MISSING, kept_levels, stand_in
 from penstock.records.dataset import Column, Reading
-
-MISSING = "(missing)"
-RARE = "(rare or unseen)"
 
 _DAY = 86_400_000_000
 _HOUR = 3_600_000_000
@@ -112,6 +110,9 @@ class CommonLevels(OneHotEncoder):  # type: ignore[misc]
     Args:
         rare_share: Levels in a smaller share of the rows are rare.
         max_levels: Levels that are kept at most, the commonest.
+        levels: For each column the levels to keep, in ascending order, where rows were counted
+            before; None: `fit` counts the rows that it is given.
+        others: Then for each column whether its rows had other levels too.
 
     Example:
         >>> import numpy as np
@@ -120,12 +121,24 @@ class CommonLevels(OneHotEncoder):  # type: ignore[misc]
         [[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]]
     """
 
-    def __init__(self, rare_share: float = 0.0, max_levels: int = 100) -> None:
+    # Transformers of older releases have none.
+    levels: Sequence[Sequence[Any]] | None = None
+    others: Sequence[bool] | None = None
+
+    def __init__(
+        self,
+        rare_share: float = 0.0,
+        max_levels: int = 100,
+        levels: Sequence[Sequence[Any]] | None = None,
+        others: Sequence[bool] | None = None,
+    ) -> None:
         super().__init__(
             handle_unknown="infrequent_if_exist", min_frequency=_COMMON, sparse_output=False
         )
         self.rare_share = rare_share
         self.max_levels = max_levels
+        self.levels = levels
+        self.others = others
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803
         """Learn the levels of each column.
@@ -135,7 +148,11 @@ class CommonLevels(OneHotEncoder):  # type: ignore[misc]
             y: Not used.
         """
         frame = X if isinstance(X, pd.DataFrame) else pd.DataFrame(np.asarray(X))
-        learned = [self._levels(frame.iloc[:, at]) for at in range(frame.shape[1])]
+        text = [kind.kind == "O" for kind in frame.dtypes]
+        learned = [
+            _rows_of(levels, others=others, text=is_text)
+            for (levels, others), is_text in zip(self._kept(frame), text, strict=True)
+        ]
         height = max(len(levels) for levels in learned)
         columns = {
             # What stands first is a common level, if there is any: it may be there more often.
@@ -146,28 +163,29 @@ class CommonLevels(OneHotEncoder):  # type: ignore[misc]
         super().fit(few if isinstance(X, pd.DataFrame) else few.to_numpy(), y)
         return self
 
-    def _levels(self, values: pd.Series) -> list[Any]:
-        """Return each common level as often as makes it one, and what stands for the others."""
-        counts = values.value_counts(dropna=False, sort=False)
-        rows = counts.to_numpy()
-        common = counts.loc[rows >= self.rare_share * rows.sum()].sort_index()
-        if len(common) > self.max_levels:
-            # Of equally common ones scikit-learn keeps the last.
-            order = np.argsort(common.to_numpy(), kind="stable")
-            common = common.iloc[np.sort(order[-self.max_levels :])]
-        kept = common.index.tolist()
-        levels = [level for level in kept for _ in range(_COMMON)]
-        return levels if len(kept) == len(counts) else [*levels, _stand_in(kept, values)]
+    def _kept(self, frame: pd.DataFrame) -> list[tuple[Sequence[Any], bool]]:
+        """Return the levels to keep of each column, and whether there are others."""
+        if self.levels is not None and self.others is not None:
+            return list(zip(self.levels, self.others, strict=True))
+        return [self._counted(frame.iloc[:, at]) for at in range(frame.shape[1])]
+
+    def _counted(self, values: pd.Series) -> tuple[Sequence[Any], bool]:
+        counts = values.value_counts(dropna=False, sort=False).to_dict()
+        kept = kept_levels(
+            counts, rows=len(values), rare_share=self.rare_share, max_levels=self.max_levels
+        )
+        return kept.levels, kept.other_rows > 0
 
 
 _COMMON = 2
 
 
-def _stand_in(common: list[Any], values: pd.Series) -> Any:
-    """Return a level that is none of the common ones."""
-    if values.dtype == object:
-        return next(text for at in itertools.count() if (text := RARE + "_" * at) not in common)
-    return next(float(at) for at in itertools.count() if at not in common)
+def _rows_of(levels: Sequence[Any], *, others: bool, text: bool) -> list[Any]:
+    """Return each level as often as makes it a common one, and what stands for the others."""
+    rows = [level for level in levels for _ in range(_COMMON)]
+    if not others:
+        return rows
+    return [*rows, stand_in(levels, text=text)]
 
 
 class DatetimeParts(_Stateless):

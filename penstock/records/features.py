@@ -22,11 +22,15 @@ class FeatureColumn(Column):
     chosen: Literal["inferred", "declared"]
     reason: str = Field(description="Why it is taken for this, in words")
     missing: int = Field(description="Rows of the training part where it is missing")
-    distinct: int = Field(description="Different values in the training part")
+    distinct: int = Field(
+        description="Different values in the training part; approximate above 10,000"
+    )
     levels: tuple[Level, ...] = Field(
         default=(), description="Category: levels kept, the commonest first"
     )
-    rare_levels: int = Field(default=0, description="Category: levels treated as one")
+    rare_levels: int = Field(
+        default=0, description="Category: levels treated as one; approximate above 10,000"
+    )
     rare_rows: int = Field(default=0, description="Category: rows that hold one of those")
     outputs: tuple[str, ...] = Field(
         default=(), description="Names of the features it yields, in order"

@@ -28,6 +28,30 @@ class Level(Value):
     )
 
 
+class TrainingSample(Value):
+    """Which rows of a training part a model learned from, where they were not all."""
+
+    rows: int = Field(description="Rows that it learned from")
+    of: int = Field(description="Rows of the training part")
+    by_class: bool = Field(
+        description="Whether each class has the share of the sample it has there"
+    )
+
+    @property
+    def short(self) -> str:
+        """The same in few words."""
+        return f"learned from {self.rows:,} of {self.of:,} rows (training.max_rows)"
+
+    @property
+    def text(self) -> str:
+        """Both in a sentence, as the report and the card have it."""
+        how = "with the same share of each class" if self.by_class else "drawn at random"
+        return (
+            f"Learned from a sample of {self.rows:,} of the {self.of:,} rows of the training part, "
+            f"{how} (training.max_rows)."
+        )
+
+
 class Model(Record):
     """`penstock.json` inside an MLflow model folder.
 
@@ -44,6 +68,11 @@ class Model(Record):
         default=(),
         description="Rows of the training part of each class. Empty: a regression, or an older "
         "release trained it",
+    )
+    sample: TrainingSample | None = Field(
+        default=None,
+        description="The sample that it learned from, where the training part has more rows than "
+        "`training.max_rows`; `class_rows` are those of the sample. None: it learned from all rows",
     )
     positive: Label | None = Field(default=None, description="Binary task: the class scored")
     threshold: float | None = Field(

@@ -8,6 +8,7 @@ from penstock.gate.evaluation import Evaluation
 from penstock.gate.rules import RULES
 from penstock.records.dataset import Dataset, Split
 from penstock.records.explanation import Explanation
+from penstock.records.model import Model
 from penstock.records.operations import Operations
 from penstock.records.quality import Validation
 from penstock.reports.blocks import Block, Grid, Part, Text, figure, notes_of, number
@@ -46,6 +47,7 @@ def rules(evaluation: Evaluation | None, operations: Operations | None) -> list[
 
 
 def data(
+    model: Model,
     training: Dataset | None,
     holdout: Dataset | None,
     split: Split | None,
@@ -54,7 +56,7 @@ def data(
     """Yield what is known of the rows learned from and of those judged on."""
     apart = validation.quarantine if validation else None
     left_out = [Text(f"Of the data, {apart.sentence()}")] if apart else []
-    yield Part("Training data", [*_dataset(training), *left_out])
+    yield Part("Training data", [*_dataset(training), *left_out, *_learned_from(model, training)])
     blocks = list(_dataset(holdout, columns=False))
     if split is not None:
         by = f" by {split.column}" if split.column else ""
@@ -62,6 +64,20 @@ def data(
         blocks.append(Text(f"Held out by the {split.method} method{by}; {both}."))
         blocks += [Text(remark) for remark in split.remarks()]
     yield Part("Evaluation data", blocks)
+
+
+def _learned_from(model: Model, training: Dataset | None) -> Iterator[Block]:
+    """Yield whether rows were left out of the training, and which columns were."""
+    if model.sample is not None:
+        yield Text(model.sample.text)
+    if training is None:
+        return
+    taken = {column.name for column in model.columns} | {model.target}
+    unused = [column.name for column in training.columns if column.name not in taken]
+    if unused:
+        more = f" and {len(unused) - _SHOWN:,} more" if len(unused) > _SHOWN else ""
+        named = ", ".join(unused[:_SHOWN])
+        yield Text(f"Columns that are no feature of the model: {named}{more}.")
 
 
 def _dataset(dataset: Dataset | None, *, columns: bool = True) -> Iterator[Block]:

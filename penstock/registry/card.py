@@ -103,7 +103,7 @@ def model_card(
         Part("Out of scope", [Text(stated.out_of_scope or UNSAID)]),
         figures.metrics(evaluation),
         *figures.rules(evaluation, operations),
-        *figures.data(training, holdout, split, validation),
+        *figures.data(model, training, holdout, split, validation),
         figures.rests_on(explanation),
         _decision(decision),
         _approvals(approvals),

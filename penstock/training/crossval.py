@@ -4,21 +4,32 @@ from __future__ import annotations
 
 import math
 import statistics
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.errors import InputError
 from penstock.metrics import Metric
+from penstock.training import estimators
 from penstock.training.estimators import Parameters
+from penstock.training.feature_columns import PIECE
 from penstock.training.fitting import constrained, fit
 from penstock.training.folds import Fold
 from penstock.training.inputs import Problem
+from penstock.training.preparing import prepare, prepared
 from penstock.training.stopping import stopping_rows
 
 if TYPE_CHECKING:
     import numpy as np
+
+LARGE = 20_000_000
+"""Cells of a matrix from which on one is held at a time, 160 MB of doubles; of all folds together,
+those of one fold."""
+
+Given: TypeAlias = tuple[Any, Callable[[], Iterable[Any]]]
+"""Features of the rows of a fold, and what makes those of the rows held out, by pieces."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +152,22 @@ class CrossValidation:
     metric: Metric
     threshold: float = 0.5
     seed: int = 0
-    _prepared: dict[tuple[str, int], Any] = field(default_factory=dict, repr=False, compare=False)
+    _prepared: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
+    _matrices: dict[tuple[int, str], Given] = field(default_factory=dict, repr=False, compare=False)
+    _making: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @property
+    def is_large(self) -> bool:
+        """Whether a matrix takes so much memory that one is held at a time."""
+        return self._cells > LARGE
+
+    @property
+    def _cells(self) -> int:
+        return len(self.problem.y) * self.problem.columns.fitted.width
+
+    def forget(self) -> None:
+        """Drop the matrices that are held."""
+        self._matrices.clear()
 
     def evaluate(
         self, estimator: Any, *, number: int, family: str, parameters: Parameters
@@ -166,9 +192,10 @@ class CrossValidation:
 
         started = time.perf_counter()
         rows = self.folds[fold]
-        model, x, x_out = self._model(clone(estimator), fold, family=family)
-        fitted, rounds = self._fitted(model, x, rows)
-        predictions = self._predictions(fitted, x_out)
+        x, held_out = self._given(estimator, fold, family=family)
+        model = clone(estimator)
+        fitted, rounds = self._fitted(model[-1] if _has_steps(model) else model, x, rows)
+        predictions = self._predictions(fitted, held_out)
         given = predictions
         if self.metric.needs == "labels":
             codes = given >= self.threshold if given.ndim == 1 else given.argmax(axis=1)
@@ -209,26 +236,60 @@ class CrossValidation:
             model.set_params(rounds=rounds)
         return model.grow(x, fold.y, weights), rounds
 
-    def _model(self, estimator: Any, fold: int, *, family: str) -> tuple[Any, Any, Any]:
-        """Return the model proper, and its features of a fold: to learn from, and held out."""
-        from sklearn.pipeline import Pipeline
+    def _given(self, estimator: Any, fold: int, *, family: str) -> Given:
+        """Return the features of a fold in the form that a family takes."""
+        form = estimators.form(family)
+        if form == "scaled" and not _has_steps(estimator):
+            form = "float64"
+        with self._making:
+            if (fold, form) not in self._matrices:
+                self._make_room(fold)
+                self._matrices[fold, form] = self._made(estimator, fold, form)
+            return self._matrices[fold, form]
+
+    def _make_room(self, fold: int) -> None:
+        """Drop matrices that are too many to be held beside one more of a fold."""
+        if self._cells * len(self.folds) <= LARGE:
+            return
+        for key in list(self._matrices):
+            if self.is_large or key[0] != fold:
+                del self._matrices[key]
+
+    def _made(self, estimator: Any, fold: int, form: str) -> Given:
+        from sklearn.base import clone
 
         rows = self.folds[fold]
-        if not isinstance(estimator, Pipeline):
-            return estimator, rows.x, rows.x_out
         # No setting changes the steps before the model, and medians cost far more than the model.
-        # Two threads that both find nothing here fit the same.
-        if (family, fold) not in self._prepared:
-            self._prepared[family, fold] = estimator[:-1].fit(rows.x)
-        steps = self._prepared[family, fold]
-        return estimator[-1], steps.transform(rows.x), steps.transform(rows.x_out)
+        if form == "scaled" and fold not in self._prepared:
+            self._prepared[fold] = prepare(clone(estimator)[:-1], rows.features, rows.rows)
 
-    def _predictions(self, fitted: Any, x_out: Any) -> np.ndarray:
+        def made(places: np.ndarray) -> Any:
+            if form == "scaled":
+                return prepared(self._prepared[fold], rows.features, places)
+            return rows.features.matrix(places, dtype=form)
+
+        if self.is_large:
+            # Of many rows those held out are not a matrix, too: each setting makes the pieces.
+            out = rows.rows_out
+            pieces = [out[at : at + PIECE] for at in range(0, len(out), PIECE)]
+            return made(rows.rows), lambda: map(made, pieces)
+        whole = made(rows.rows_out)
+        return made(rows.rows), lambda: [whole]
+
+    def _predictions(self, fitted: Any, held_out: Callable[[], Iterable[Any]]) -> np.ndarray:
         import numpy as np
 
         if self.problem.task == "regression":
-            return np.asarray(fitted.predict(x_out), dtype=np.float64)
-        scores = np.asarray(fitted.predict_proba(x_out), dtype=np.float64)
+            predicted = [np.asarray(fitted.predict(x), dtype=np.float64) for x in held_out()]
+            return np.concatenate(predicted)
+        given = [np.asarray(fitted.predict_proba(x), dtype=np.float64) for x in held_out()]
+        scores = np.concatenate(given)
         if self.problem.positive is None:
             return scores
         return scores[:, self.problem.classes.index(self.problem.positive)]
+
+
+def _has_steps(estimator: Any) -> bool:
+    from sklearn.pipeline import Pipeline
+
+    return isinstance(estimator, Pipeline)

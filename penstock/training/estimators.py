@@ -28,6 +28,9 @@ _NODE_BYTES = 64
 ClassWeight = Literal["none", "balanced"]
 Parameters = Mapping[str, bool | int | float | str | None]
 
+Form = Literal["float64", "float32", "scaled"]
+"""How an estimator is given features; scaled: doubles after the steps before the model."""
+
 SIMPLEST_FIRST: tuple[CandidateName, ...] = (
     "linear",
     "hist_gradient_boosting",
@@ -129,6 +132,17 @@ def default_trial(
         f"{name}.{parameter}": spaces.as_proposed(space, known.defaults[parameter])
         for parameter, space in known.space.items()
     }
+
+
+def form(name: str) -> Form:
+    """Return what a family is given: forests round to 32 bits themselves, so they get these.
+
+    Boosting and the linear models compute with doubles: of rounded numbers they would learn other
+    thresholds and weights than serving, which gives them doubles, compares with.
+    """
+    if name in ("random_forest", "extra_trees"):
+        return "float32"
+    return "scaled" if name == "linear" else "float64"
 
 
 def build(

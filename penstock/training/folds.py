@@ -1,4 +1,4 @@
-"""Cross-validation folds that respect how the holdout was cut off, with their features ready."""
+"""Cross-validation folds that respect how the holdout was cut off: lists of rows, no copies."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from penstock.errors import InputError
+from penstock.training.feature_columns import FittedFeatures
 from penstock.training.inputs import Problem
 
 if TYPE_CHECKING:
@@ -16,29 +17,47 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fold:
-    """One fold, with features that were fitted on its own training rows.
+    """One fold: which rows, and the features as a fit on its own training rows makes them.
 
     Args:
-        x: Features of its training rows, float64, shape (rows, features).
-        y: Their target, as estimators take it.
-        x_out: Features of the rows held out of it.
-        truth_out: Their target, as metrics take it.
-        rows: Positions in the training part of the rows that it is fitted on.
-        rows_out: Positions of those held out.
+        problem: The training part.
+        features: Its features.
+        rows: Places of its training rows.
+        rows_out: Places of the rows held out of it.
     """
 
-    x: np.ndarray
-    y: np.ndarray
-    x_out: np.ndarray
-    truth_out: np.ndarray
+    problem: Problem
+    features: FittedFeatures
     rows: np.ndarray
     rows_out: np.ndarray
+
+    @property
+    def x(self) -> np.ndarray:
+        """Features of its training rows, float64, shape (rows, features); made anew."""
+        return self.features.matrix(self.rows)
+
+    @property
+    def y(self) -> np.ndarray:
+        """The target of its training rows, as estimators take it."""
+        of: np.ndarray = self.problem.y[self.rows]
+        return of
+
+    @property
+    def x_out(self) -> np.ndarray:
+        """Features of the rows held out, float64; made anew."""
+        return self.features.matrix(self.rows_out)
+
+    @property
+    def truth_out(self) -> np.ndarray:
+        """The target of the rows held out, as metrics take it."""
+        of: np.ndarray = self.problem.truth[self.rows_out]
+        return of
 
 
 def make_folds(
     problem: Problem, *, folds: int, seed: int
 ) -> tuple[tuple[Fold, ...], tuple[str, ...]]:
-    """Return the folds, features computed once, and what a reader should know of them.
+    """Return the folds, and what a reader should know of them.
 
     Classification folds are stratified. Copies of a row stay in one fold, which is scored on one of
     them, as `penstock.data.split.split` does. After a split by group no group is in two folds;
@@ -190,22 +209,5 @@ def _is_usable(problem: Problem, pair: Indices) -> bool:
 
 
 def _prepare(problem: Problem, pair: Indices) -> Fold:
-    import numpy as np
-    from sklearn.base import clone
-
     rows, rows_out = pair
-    transformer = clone(problem.transformer)
-    x = np.array(transformer.fit_transform(problem.frame.iloc[rows]), dtype=np.float64)
-    x_out = np.array(transformer.transform(problem.frame.iloc[rows_out]), dtype=np.float64)
-    # A feature known in other folds only is constant here, and scikit-learn 1.9's histograms
-    # stumble over a column that is all NaN.
-    empty = np.isnan(x).all(axis=0)
-    x[:, empty] = x_out[:, empty] = 0.0
-    return Fold(
-        x=x,
-        y=problem.y[rows],
-        x_out=x_out,
-        truth_out=problem.truth[rows_out],
-        rows=rows,
-        rows_out=rows_out,
-    )
+    return Fold(problem, problem.columns.learn(rows), rows, rows_out)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 from penstock.common import files
 from penstock.data.profile.counting import MAX_LEVEL
 from penstock.data.table import read_dataset, read_table
-from penstock.data.table.frames import to_frame
+from penstock.data.table.frames import read_rows
 from penstock.data.task import complete_target, resolve_positive, resolve_task
 from penstock.errors import InputError, IntegrityError
 from penstock.metrics import codes, refuse_huge
 from penstock.model import load_trusted
 from penstock.records.dataset import Column, Dataset, Reading, Split
 from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, Features
-from penstock.records.model import Label, Task
+from penstock.records.model import Label, Task, TrainingSample
 from penstock.training import estimators
+from penstock.training.feature_columns import FeatureColumns, read_columns
 from penstock.training.monotonic import directions
 from penstock.training.spec import Direction
 from penstock.training.weights import read_weights
@@ -42,7 +43,8 @@ class Problem:
         dataset: The training part's record.
         features: The record of the fitted features.
         transformer: The fitted transformer itself.
-        frame: Raw rows as the transformer takes them.
+        folder: The training part.
+        columns: Its features.
         y: The target as estimators take it, shape (n,): labels, or float64 for a regression.
         truth: The target as metrics take it: `penstock.metrics.codes`, or float64.
         classes: Every class, sorted, as `predict_proba` orders them; empty for a regression.
@@ -52,6 +54,7 @@ class Problem:
         rows: What is known of the rows.
         weights: How much each counts while models are fitted, mean 1, shape (n,); None: all alike.
         monotonic: 1 or -1 by feature that a prediction may only rise or fall with.
+        chosen: Places of the rows in the part, ascending, where they are a sample; None: all.
     """
 
     task: Task
@@ -59,7 +62,8 @@ class Problem:
     dataset: Dataset
     features: Features
     transformer: Any
-    frame: pd.DataFrame
+    folder: Path
+    columns: FeatureColumns
     y: np.ndarray
     truth: np.ndarray
     classes: tuple[Label, ...]
@@ -69,6 +73,27 @@ class Problem:
     rows: KnownRows
     weights: np.ndarray | None = None
     monotonic: Mapping[int, int] = field(default_factory=dict)
+    chosen: np.ndarray | None = None
+
+    @property
+    def sample(self) -> TrainingSample | None:
+        """What is to be said of the rows, where they are a sample."""
+        if self.chosen is None:
+            return None
+        return TrainingSample(
+            rows=len(self.chosen), of=self.dataset.rows, by_class=self.task != "regression"
+        )
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """Raw rows as the transformer takes them; read anew, for nothing holds them."""
+        import numpy as np
+
+        return self.read(np.arange(len(self.y)), [column.name for column in self.inputs])
+
+    def read(self, places: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
+        """Return columns of some of the rows as `penstock.data.table.frames` has them."""
+        return read_rows(self.folder, names, places if self.chosen is None else self.chosen[places])
 
     @property
     def repeats(self) -> Copies | None:
@@ -119,8 +144,22 @@ def read_problem(
     split: Split | None,
     weights: str = "",
     monotonic: Mapping[str, Direction] | None = None,
+    max_rows: int | None = None,
+    seed: int = 0,
 ) -> Problem:
     """Read and check everything that training needs.
+
+    Args:
+        train: The training part.
+        features: The features fitted on it.
+        target: The column to predict.
+        task: What is predicted, or `auto`.
+        positive: Two classes: the one that is scored; empty: see `resolve_positive`.
+        split: How the holdout was cut off, if known.
+        weights: The column that says how much each row counts; empty: all alike.
+        monotonic: By column, how a prediction may move with it.
+        max_rows: Rows that are learned from at most, see `penstock.training.sampling`; None: all.
+        seed: Seed of that sample.
 
     Raises:
         InputError: If the target is absent, constant, null in some row, infinite or does not fit
@@ -131,18 +170,27 @@ def read_problem(
             are not the ones that the part's record names.
     """
     from penstock.data.split.known_rows import read_known_rows
+    from penstock.training.sampling import sampled
 
     dataset = read_dataset(train)
     resolved = _task(dataset, target=target, task=task, split=split)
+    regression = resolved == "regression"
     record, transformer = _read_features(features, dataset=dataset, target=target)
     _check_split(split, dataset=dataset, features=record)
-    table = read_table(train)
-    frame = to_frame(table, record.inputs())
-    y = _target(table.column(target), dataset, target=target, task=resolved)
+    column = read_table(train, [target]).column(target)
+    y = _target(column, dataset, target=target, task=resolved)
+    split_values = _split_values(train, split)
+    rows = read_known_rows(train, dataset, target=target, regression=regression, split=split)
+    chosen = None
+    if max_rows is not None and len(y) > max_rows:
+        chosen = sampled(y, rows=max_rows, by_class=not regression, seed=seed)
+        y = y[chosen]
+        split_values = None if split_values is None else split_values[chosen]
+        rows = rows.of(chosen)
     classes: tuple[Label, ...] = ()
     scored: Label | None = None
     truth = y
-    if resolved != "regression":
+    if not regression:
         classes = tuple(label.item() for label in _unique(y))
         if resolved == "binary":
             scored = resolve_positive(dataset, target=target, positive=positive)
@@ -153,22 +201,23 @@ def read_problem(
         dataset=dataset,
         features=record,
         transformer=transformer,
-        frame=frame,
+        folder=train,
+        columns=read_columns(train, transformer, record.inputs(), chosen),
         y=y,
         truth=truth,
         classes=classes,
         positive=scored,
         split=split,
-        split_values=_split_values(table, split),
-        rows=read_known_rows(
-            train, dataset, target=target, regression=resolved == "regression", split=split
-        ),
+        split_values=split_values,
+        rows=rows,
+        chosen=chosen,
         weights=read_weights(
-            table,
+            read_table(train, [weights if dataset.column(weights) else target]),
             weights,
             target=target,
             inputs=[column.name for column in record.inputs()],
-            classes=None if resolved == "regression" else y,
+            classes=None if regression else y,
+            chosen=chosen,
         ),
         monotonic=directions(
             monotonic or {}, features=record, task=resolved, classes=classes, positive=scored
@@ -254,12 +303,12 @@ def _check_split(split: Split | None, *, dataset: Dataset, features: Features) -
         )
 
 
-def _split_values(table: pa.Table, split: Split | None) -> np.ndarray | None:
+def _split_values(train: Path, split: Split | None) -> np.ndarray | None:
     import pandas as pd
 
     if split is None or split.method not in ("time", "group"):
         return None
-    values = table.column(split.column).to_pandas()
+    values = read_table(train, [split.column]).column(split.column).to_pandas()
     if values.isna().any():
         raise InputError(
             f"{int(values.isna().sum()):,} rows have no value, so they belong to no fold",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from penstock.records.health import Suspect, TrainingHealth
@@ -18,7 +19,11 @@ MOST_ROWS = 200_000
 
 
 def training_health(
-    problem: Problem, winner: Evaluated, *, linear: Evaluated, frame: pd.DataFrame
+    problem: Problem,
+    winner: Evaluated,
+    *,
+    linear: Evaluated,
+    read: Callable[[np.ndarray], pd.DataFrame],
 ) -> TrainingHealth:
     """Return the estimated label noise, and the parts of the data whose labels look flipped.
 
@@ -27,8 +32,8 @@ def training_health(
         winner: The best setting, scored on the folds.
         linear: The linear model, scored on the same folds. Where most labels of a part were
             flipped, a flexible model learns it; a linear one has the same slopes everywhere.
-        frame: All columns but the target, in the rows of the training part: a part may be one of
-            a column that the model does not take.
+        read: Returns all columns but the target of some rows: a part of the data may be one of a
+            column that the model does not take.
     """
     if problem.task == "regression":
         return TrainingHealth(rows=len(winner.rows))
@@ -40,7 +45,7 @@ def training_health(
     rows = winner.rows[chosen]
     truth = problem.truth[rows]
     probabilities = _matrix(winner.predictions[chosen])
-    parts = subgroups_of(frame.iloc[rows])
+    parts = subgroups_of(read(rows))
     ordering = linear.predictions[chosen] if problem.task == "binary" else None
     suspects, flipped = find_flipped_labels(truth, probabilities, parts, linear=ordering)
     return TrainingHealth(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from penstock.records.model import FILE_NAME, Level, Model, Task
 from penstock.training import environment
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
     from mlflow.models import ModelSignature
 
@@ -32,13 +34,51 @@ _RARE_TEXT = 100_000
 """Characters of all these values together, likewise."""
 
 
+@dataclass(frozen=True)
+class CarriedRows:
+    """What a model may carry of the rows that it learned from.
+
+    Args:
+        first: The first few, MLflow's example.
+        spread: Some evenly spread ones, as the pipeline takes them.
+        texts: The values of each text column that is a category.
+    """
+
+    first: pd.DataFrame
+    spread: pd.DataFrame
+    texts: Mapping[str, Collection[str]]
+
+    @staticmethod
+    def places(rows: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the places, among so many rows, of the first ones and of the spread ones."""
+        import numpy as np
+
+        spread = np.linspace(0, rows - 1, min(BACKGROUND_ROWS, rows)).astype(int)
+        return np.arange(min(EXAMPLE_ROWS, rows)), spread
+
+    @classmethod
+    def of(cls, frame: pd.DataFrame) -> CarriedRows:
+        """Return them of rows that are at hand."""
+        first, spread = cls.places(len(frame))
+        return cls(
+            frame.iloc[first],
+            frame.iloc[spread],
+            {
+                str(name): set(values.dropna())
+                for name, values in frame.items()
+                if values.dtype.kind == "O"
+            },
+        )
+
+
 def save_model(
     folder: Path,
     *,
     transformer: Any,
     estimator: Any,
     record: Model,
-    frame: pd.DataFrame,
+    frame: pd.DataFrame | None = None,
+    carried: CarriedRows | None = None,
     booster: tuple[str, bytes] | None = None,
 ) -> Model:
     """Write a fitted model into a folder that does not exist or is empty.
@@ -49,14 +89,22 @@ def save_model(
         estimator: The fitted estimator, its second.
         record: What is known of the model; `trusted_types` is filled in here, and so is `levels`
             where it is None.
-        frame: Raw rows as the pipeline takes them. If the record says that the model carries rows,
-            the first few become the input example, and some evenly spread ones `background.json`.
+        frame: Raw rows as the pipeline takes them, in place of `carried`.
+        carried: If the record says that the model carries rows, the first few become the input
+            example, and some evenly spread ones `background.json`.
         booster: Of XGBoost and LightGBM, their own file: its name and content. It is put into
             `booster/`, for other servers; nothing here reads it.
 
     Returns:
         The record as it was written, as `penstock.json`.
+
+    Raises:
+        ValueError: If neither `frame` nor `carried` is given.
     """
+    if carried is None:
+        if frame is None:
+            raise ValueError("Give rows: frame or carried.")
+        carried = CarriedRows.of(frame)
     import mlflow.sklearn
     from skops.io import get_untrusted_types
 
@@ -72,16 +120,16 @@ def save_model(
             # Inferring them would import and run the model in another process: 9 seconds.
             pip_requirements=environment.requirements(),
             signature=_signature(record.columns, pipeline, task=record.task),
-            input_example=frame.head(EXAMPLE_ROWS) if record.carries_rows else None,
+            input_example=carried.first if record.carries_rows else None,
         )
     found = get_untrusted_types(file=folder / "model.skops")
     levels = record.levels
     if levels is None:
-        levels = tuple(_levels(transformer, frame, rare=record.carries_rows))
+        levels = tuple(_levels(transformer, carried.texts, rare=record.carries_rows))
     written = record.model_copy(update={"trusted_types": tuple(sorted(found)), "levels": levels})
     written.write(folder / FILE_NAME)
     if record.carries_rows:
-        rows = _background(frame, record.columns)
+        rows = _background(carried.spread, record.columns)
         files.write_text(folder / BACKGROUND_NAME, files.canonical_json(rows) + "\n")
     if booster is not None:
         name, content = booster
@@ -117,12 +165,8 @@ def pipeline_of(record: Model, transformer: Any, estimator: Any) -> Any:
     return Pipeline(list(zip(STEPS, (columns, transformer, estimator), strict=True)))
 
 
-def _background(frame: pd.DataFrame, columns: Sequence[Column]) -> dict[str, list[Any]]:
-    """Return evenly spread rows as JSON values by column, null where missing."""
-    import numpy as np
-
-    places = np.linspace(0, len(frame) - 1, min(BACKGROUND_ROWS, len(frame))).astype(int)
-    spread = frame.iloc[places]
+def _background(spread: pd.DataFrame, columns: Sequence[Column]) -> dict[str, list[Any]]:
+    """Return rows as JSON values by column, null where missing."""
     return {
         column.name: [
             None if missing else _PLAIN[column.type](value)
@@ -141,9 +185,11 @@ _PLAIN: dict[ColumnType, Callable[[Any], Any]] = {
 }
 
 
-def _levels(transformer: Any, frame: pd.DataFrame, *, rare: bool) -> Iterator[Level]:
+def _levels(
+    transformer: Any, texts: Mapping[str, Collection[str]], *, rare: bool
+) -> Iterator[Level]:
     """Yield the values of each text column that is a category, as served rows hold them."""
-    from penstock.features.transformers import MISSING
+    from penstock.features.levels import MISSING
 
     for group, fitted, names in transformer.transformers_:
         if group != "categories":
@@ -152,7 +198,7 @@ def _levels(transformer: Any, frame: pd.DataFrame, *, rare: bool) -> Iterator[Le
         shared = encoder.infrequent_categories_
         for name, levels, few in zip(names, encoder.categories_, shared, strict=True):
             kept = set(levels.tolist()) - {MISSING} - set([] if few is None else few.tolist())
-            every = set(frame[name].dropna())
+            every = set(texts[name])
             few_enough = len(every) <= RARE_LEVELS and sum(map(len, every)) <= _RARE_TEXT
             listed = every if rare and few_enough else kept
             yield Level(column=name, values=tuple(sorted(listed)), complete=every <= listed)

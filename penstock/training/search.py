@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Literal
 from penstock.metrics import Metric
 from penstock.records.model import Task
 from penstock.training import estimators, racing
-from penstock.training.crossval import Attempt, CrossValidation, Evaluated, Running
+from penstock.training.crossval import (
+    Attempt,
+    CrossValidation,
+    Evaluated,
+    FoldScore,
+    Running,
+)
 from penstock.training.monotonic import FAMILIES
 from penstock.training.spec import CandidateName, TrainingSpec
 
@@ -119,7 +125,7 @@ class _Searching:
         self.idle = 0
         self._tried: set[tuple[object, ...]] = set()
         self._validation = validation
-        self._widths = [fold.x.shape[1] for fold in validation.folds]
+        self._widths = [fold.features.width for fold in validation.folds]
         self._metric: Metric = validation.metric
         self._spec = spec
         self._families = families
@@ -153,13 +159,8 @@ class _Searching:
         proposed = [self._propose() for _ in range(size)]
         alive = tried = [pair for pair in proposed if pair is not None]
         for fold in range(len(self._validation.folds)):
-            scores = self._workers.map(
-                lambda pair, fold=fold: self._validation.score(
-                    pair[1].estimator, fold, family=pair[1].family
-                ),
-                alive,
-            )
-            for (trial, running), score in zip(alive, list(scores), strict=True):
+            scores = self._scored([running for _, running in alive], fold)
+            for (trial, running), score in zip(alive, scores, strict=True):
                 trial.report(self._metric.oriented(running.add(score)), fold)
             alive = [pair for pair in alive if self._goes_on(*pair, fold=fold)]
         if racing.improves(
@@ -169,6 +170,26 @@ class _Searching:
         else:
             self.idle += len(tried)
         return len(tried)
+
+    def _scored(self, settings: list[Running], fold: int) -> list[FoldScore]:
+        """Return the score of each setting on a fold.
+
+        Of many rows those that take one form of the features are scored side by side, and the next
+        after them: two forms beside one another would be two matrices.
+        """
+        forms = [estimators.form(one.family) for one in settings]
+        turns = dict.fromkeys(forms) if self._validation.is_large else [None]
+        found: dict[int, FoldScore] = {}
+        for turn in turns:
+            chosen = [at for at, form in enumerate(forms) if turn in (None, form)]
+            scores = self._workers.map(
+                lambda at: self._validation.score(
+                    settings[at].estimator, fold, family=settings[at].family
+                ),
+                chosen,
+            )
+            found |= dict(zip(chosen, scores, strict=True))
+        return [found[at] for at in range(len(settings))]
 
     def _propose(self) -> tuple[Trial, Running] | None:
         """Return a setting that was not tried before; None if there seems to be none."""

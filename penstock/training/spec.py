@@ -138,6 +138,12 @@ class TrainingSpec(Spec):
         "probability) may only be increasing or decreasing with it. The families that keep it: "
         "hist_gradient_boosting, xgboost, lightgbm",
     )
+    max_rows: int = Field(
+        default=1_000_000,
+        ge=1_000,
+        description="Rows of the training part that models learn from at most: of more, a sample "
+        "drawn by `seed` with the same share of each class. The report and the card say so",
+    )
     seed: int = Field(default=20, ge=0)
     carry_rows: bool = Field(
         default=True,

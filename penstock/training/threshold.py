@@ -78,6 +78,8 @@ def gains_of(problem: Problem, value: DecisionValue, *, train: Path) -> Gains:
         InputError: See `penstock.metrics.business_value.values_of`.
     """
     columns = read_arrays(train, value.names(), where=f"gate.cost ({value.text()})")
+    if problem.chosen is not None:
+        columns = {name: values[problem.chosen] for name, values in columns.items()}
     other = next(label for label in problem.classes if label != problem.positive)
 
     def if_all(label: object) -> np.ndarray:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from penstock import tracking
 from penstock.common import files
@@ -15,21 +16,19 @@ from penstock.records.model import Model
 from penstock.training import environment, estimators
 from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
-from penstock.training.fitting import constrained, fit
+from penstock.training.fitting import constrained
 from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
 from penstock.training.lineage import write_lineage
 from penstock.training.plan import Plan, PolicyCheck, plan_of
+from penstock.training.preparing import fit_whole
 from penstock.training.report import Outcome, render, search_notes
-from penstock.training.saving import save_model
+from penstock.training.saving import CarriedRows, save_model
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, best_threshold
 from penstock.training.tracker import Tracker, common_tags
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def train(
@@ -93,6 +92,8 @@ def train(
         split=split,
         weights=spec.weights,
         monotonic=spec.monotonic,
+        max_rows=spec.max_rows,
+        seed=spec.seed,
     )
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
@@ -114,7 +115,7 @@ def train(
             problem,
             outcome.search.best,
             linear=outcome.linear,
-            frame=_other_columns(train, problem),
+            read=partial(problem.read, names=_other_columns(problem)),
         )
         write_lineage(
             model_beside,
@@ -131,16 +132,14 @@ def train(
     say(
         f"{best.family}: {plan.metric.name} {best.mean:.4f} ± {best.deviation:.4f} in "
         f"cross-validation, best of {len(outcome.search.attempts)} setting(s)"
+        + (f"; {problem.sample.short}" if problem.sample is not None else "")
     )
     return outcome.record
 
 
-def _other_columns(train: Path, problem: Problem) -> pd.DataFrame:
-    """Return all columns but the target."""
-    from penstock.data.table.frames import read_frame
-
-    names = [c.name for c in problem.dataset.columns if c.name != problem.target]
-    return read_frame(train, names)
+def _other_columns(problem: Problem) -> list[str]:
+    """Return the names of all columns but the target."""
+    return [c.name for c in problem.dataset.columns if c.name != problem.target]
 
 
 class _Training:
@@ -149,8 +148,6 @@ class _Training:
     def __init__(
         self, problem: Problem, plan: Plan, *, spec: TrainingSpec, tracker: Tracker, run_id: str
     ) -> None:
-        import numpy as np
-
         self._problem = problem
         self._plan = plan
         self._spec = spec
@@ -160,12 +157,13 @@ class _Training:
         folds, self._notes = make_folds(problem, folds=spec.folds, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
         self._validation = CrossValidation(problem, folds, plan.metric, threshold, seed=spec.seed)
-        self._x = np.asarray(problem.transformer.transform(problem.frame), dtype=np.float64)
+        self._carried = carried_rows(problem)
 
     def run(self, *, model: Path, baselines: Path) -> Outcome:
         """Fit and write the baselines, search, fit and write the winner."""
         constant, linear = self._baselines(baselines)
         search = run_search(self._validation, spec=self._spec, first=linear, done=self._log_attempt)
+        self._validation.forget()
         best = search.best
         threshold, reached = self._threshold(best)
         estimator = estimators.build(
@@ -189,7 +187,7 @@ class _Training:
             metric=self._plan.metric,
             folds=len(self._validation.folds),
             rows=len(self._problem.y),
-            features=self._x.shape[1],
+            features=self._problem.columns.fitted.width,
             objective=self._plan.objective,
             reached=reached,
             truth=self._problem.truth[best.rows],
@@ -223,6 +221,8 @@ class _Training:
         linear = self._validation.evaluate(
             linear_model, number=1, family="linear", parameters=defaults
         )
+        # The matrix of a fold need not be held beside that of all rows.
+        self._validation.forget()
         run_id = self._tracker.nested(constant.attempt, name=f"baseline: {name}")
         self._save(
             folder / name,
@@ -271,6 +271,8 @@ class _Training:
         threshold: float | None,
         run_id: str,
     ) -> Model:
+        import numpy as np
+
         from penstock.training.boosting.learner import Learner
 
         problem = self._problem
@@ -280,6 +282,7 @@ class _Training:
             target=problem.target,
             classes=problem.classes,
             class_rows=problem.class_rows,
+            sample=problem.sample,
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
@@ -296,19 +299,22 @@ class _Training:
             mlflow_run=run_id,
             carries_rows=self._spec.carry_rows,
         )
-        estimator = constrained(estimator, problem.monotonic, width=self._x.shape[1])
+        features = problem.columns.fitted
+        estimator = constrained(estimator, problem.monotonic, width=features.width)
         booster = None
         if isinstance(estimator, Learner):
-            grown = estimator.grow(self._x, problem.y, problem.weights)
-            fitted, booster = grown.model(self._x), grown.booster.file()
+            x = features.matrix(np.arange(len(problem.y)))
+            grown = estimator.grow(x, problem.y, problem.weights)
+            fitted, booster = grown.model(x), grown.booster.file()
         else:
-            fitted = fit(estimator, self._x, problem.y, weights=problem.weights)
+            form = estimators.form(attempt.family)
+            fitted = fit_whole(estimator, features, problem.y, form=form, weights=problem.weights)
         return save_model(
             folder,
             transformer=problem.transformer,
             estimator=fitted,
             record=record,
-            frame=problem.frame,
+            carried=self._carried,
             booster=booster,
         )
 
@@ -328,6 +334,17 @@ class _Training:
         }
 
 
+def carried_rows(problem: Problem) -> CarriedRows:
+    """Return the rows and values that a model may carry of its training part."""
+    places = CarriedRows.places(len(problem.y))
+    names = [column.name for column in problem.inputs]
+    return CarriedRows(
+        first=problem.read(places[0], names),
+        spread=problem.read(places[1], names),
+        texts=problem.columns.texts,
+    )
+
+
 def _repeats(problem: Problem) -> str:
     """Return how many rows of the table repeat, and what was made of them."""
     if problem.split is not None:
@@ -337,4 +354,5 @@ def _repeats(problem: Problem) -> str:
 
 
 def _remarks(problem: Problem) -> tuple[str, ...]:
-    return () if problem.split is None else problem.split.remarks()
+    sample = () if problem.sample is None else (problem.sample.text,)
+    return (*sample, *(() if problem.split is None else problem.split.remarks()))

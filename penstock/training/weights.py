@@ -13,7 +13,13 @@ if TYPE_CHECKING:
 
 
 def read_weights(
-    table: pa.Table, name: str, *, target: str, inputs: Sequence[str], classes: np.ndarray | None
+    table: pa.Table,
+    name: str,
+    *,
+    target: str,
+    inputs: Sequence[str],
+    classes: np.ndarray | None,
+    chosen: np.ndarray | None = None,
 ) -> np.ndarray | None:
     """Return the weight of each row, float64 with mean 1, shape (n,); None where there are none.
 
@@ -22,7 +28,8 @@ def read_weights(
         name: The column; empty: every row counts once.
         target: The column to predict.
         inputs: The raw columns that are features.
-        classes: The class of each row; None for a regression.
+        classes: The class of each row that is learned from; None for a regression.
+        chosen: Places of those rows, where they are a sample; None: all.
 
     Raises:
         InputError: If the column is absent, no number, the target or a feature; a weight is
@@ -53,6 +60,7 @@ def read_weights(
             where=f"column {name!r}",
             remedy="Correct the weights in the source: each is a finite number, 0 or more.",
         )
+    values = values if chosen is None else values[chosen]
     _refuse_nothing(values, classes, name)
     return np.asarray(values / values.mean())
 

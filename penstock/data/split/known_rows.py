@@ -9,7 +9,7 @@ cheaper, and no row again. Without such a digest, or where the files have anothe
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ import numpy as np
 from penstock.common import files
 from penstock.data.hashing.digest import Hashes
 from penstock.data.hashing.rows import kept
-from penstock.data.split.repeats import Copies, Flags, Repeats, Setting, find_repeats
+from penstock.data.split.repeats import Copies, Flags, Numbers, Repeats, Setting, find_repeats
 from penstock.data.split.table_hashes import TableHashes, hash_table
 from penstock.records.dataset import Dataset, Split, TrainingRows
 
@@ -42,6 +42,13 @@ class KnownRows:
     complete: bool
     known: float
     copies: Copies | None
+
+    def of(self, chosen: Numbers) -> KnownRows:
+        """Return the same, with the copies among some of the rows: `hashes` are still of all."""
+        if self.copies is None:
+            return self
+        copies = Copies(self.copies.units[chosen], self.copies.further[chosen])
+        return replace(self, copies=copies)
 
 
 def known_rows(hashes: TableHashes, repeats: Repeats, chosen: Flags | None = None) -> KnownRows:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from penstock.common.times import times_of
-from penstock.data.table import read_dataset, read_table
+from penstock.data import arrow
+from penstock.data.table import iter_batches, read_dataset, read_table
 from penstock.data.types.columns import to_array
 from penstock.data.types.value import rules_of
 from penstock.errors import InputError, absent_column
@@ -115,6 +116,35 @@ def read_frame(folder: Path, names: Sequence[str]) -> pd.DataFrame:
     dataset = read_dataset(folder)
     columns = [column for column in dataset.columns if column.name in names]
     return to_frame(read_table(folder, names), columns)
+
+
+def read_rows(folder: Path, names: Sequence[str], places: np.ndarray) -> pd.DataFrame:
+    """Return some rows of a dataset as `to_frame` converts them; no others are held meanwhile.
+
+    Args:
+        folder: The dataset.
+        names: Which columns, in which order.
+        places: Numbers of the rows, from 0, in any order; that of the result.
+
+    Raises:
+        InputError: If a column is not in it.
+    """
+    import numpy as np
+    import pyarrow as pa
+
+    of = {column.name: column for column in read_dataset(folder).columns}
+    order = np.argsort(places, kind="stable")
+    ascending, start = places[order], 0
+    taken: list[pa.RecordBatch] = []
+    for batch in iter_batches(folder, names):
+        first, last = np.searchsorted(ascending, [start, start + len(batch)])
+        if last > first:
+            taken.append(batch.take(arrow.integers(ascending[first:last] - start)))
+        start += len(batch)
+    frame = to_frame(pa.Table.from_batches(taken), [of[name] for name in names])
+    back = np.empty_like(order)
+    back[order] = np.arange(len(order))
+    return frame.iloc[back].reset_index(drop=True)
 
 
 def read_arrays(folder: Path, names: Collection[str], *, where: str) -> dict[str, np.ndarray]:

@@ -6,25 +6,38 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from export_world import COLUMNS, Pair, paired, record, table
 
+from penstock.data.table import write_dataset
 from penstock.data.table.frames import to_frame
+from penstock.data.types.storage import arrow_type
+from penstock.model import load_trusted
+from penstock.records.features import TRANSFORMER_NAME
 from penstock.records.model import Task
 
 
 @pytest.fixture(scope="session")
-def fitted_features() -> Any:
+def fitted_features(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The features of `COLUMNS` as `engineer_features` fits them: rare levels, codes and times."""
-    from penstock.features.fit import _with_parts, build
-    from penstock.features.kinds import choose
+    from penstock.features.fit import fit_features
     from penstock.features.spec import FeaturesSpec
 
-    frame = to_frame(table(1500, seed=1), COLUMNS)
+    folder = tmp_path_factory.mktemp("features")
+    values = table(1500, seed=1)
+    arrays = {
+        column.name: pa.array(values[column.name], from_pandas=True).cast(arrow_type(column.type))
+        for column in COLUMNS
+    }
+    rows = pa.table(arrays | {"y": [0, 1] * 750})
+    write_dataset([rows], output=folder / "train", source="a test")
     spec = FeaturesSpec(columns={"code": "category"}, rare_share=0.05)
-    choices, parts = _with_parts(choose(frame, COLUMNS, spec=spec, split=None), frame, None)
-    assert all(choice.kind != "drop" for choice in choices)
-    return build(choices, parts, spec).fit(frame)
+    record = fit_features(
+        folder / "train", target="y", spec=spec, output=folder / "features", report=folder / "page"
+    )
+    assert all(column.kind != "drop" for column in record.columns)
+    return load_trusted(folder / "features" / TRANSFORMER_NAME)
 
 
 @pytest.fixture(scope="session")

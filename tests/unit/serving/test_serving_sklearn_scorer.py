@@ -86,9 +86,7 @@ def model_of(
 ) -> LoadedModel:
     """A model as training makes it, of these columns."""
     columns = tuple(Column(name=name, type=KINDS[name][0]) for name in names)
-    choices = tuple(
-        Choice(c, KINDS[c.name][1], "declared", "", missing=0, distinct=3) for c in columns
-    )
+    choices = tuple(Choice(c, KINDS[c.name][1], "declared", "") for c in columns)
     rows = training_rows()
     frame = typed_frame(arrays_of(rows, names), columns)
     parts = {"since": ["month", "day", "weekday", "hour"]}

@@ -31,8 +31,12 @@ class Landscape(CrossValidation):
     def __init__(
         self, formula: Formula, *, folds: int = 4, metric: str = "roc_auc", width: int = 100
     ) -> None:
-        fold = SimpleNamespace(rows_out=np.arange(2), x=np.zeros((2, width)))
-        problem: Any = SimpleNamespace(task="binary", most_leaves=None)
+        features = SimpleNamespace(width=width)
+        fold = SimpleNamespace(rows_out=np.arange(2), features=features)
+        columns = SimpleNamespace(fitted=features)
+        problem: Any = SimpleNamespace(
+            task="binary", most_leaves=None, y=np.zeros(2), columns=columns
+        )
         super().__init__(problem, [fold] * folds, METRICS[metric])
         object.__setattr__(self, "formula", formula)
 

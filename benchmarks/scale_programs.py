@@ -1,0 +1,165 @@
+"""The programs of `bench_scale`: each step of ours, and the same work by others.
+
+Each is a process of its own that imports what it needs. The first argument is the folder in which
+earlier steps left what this one takes.
+"""
+
+from __future__ import annotations
+
+_HEAD = """
+import sys
+from pathlib import Path
+home = Path(sys.argv[1])
+"""
+
+SPLIT = (
+    _HEAD
+    + """
+from penstock.data.spec import SplitSpec
+from penstock.data.split import split
+split(home / "whole", SplitSpec(), target="fraud", task="binary",
+      train=home / "train", holdout=home / "holdout")
+"""
+)
+
+SPLIT_PANDAS = (
+    _HEAD
+    + """
+import pandas as pd
+from sklearn.model_selection import train_test_split
+frame = pd.read_parquet(home / "whole")
+train, holdout = train_test_split(frame, test_size=0.2, stratify=frame["fraud"], random_state=0)
+train.to_parquet(home / "plain-train.parquet")
+holdout.to_parquet(home / "plain-holdout.parquet")
+"""
+)
+
+FEATURES = (
+    _HEAD
+    + """
+from penstock.features.fit import fit_features
+from penstock.features.spec import FeaturesSpec
+fit_features(home / "whole", target="fraud", spec=FeaturesSpec(), output=home / "features",
+             report=home / "features.html")
+"""
+)
+
+_USED = """
+NUMBERS = ["age", "visits", "balance_cents", "zip", "amount", "score", "ratio", "latitude",
+           "temperature", "active"]
+LEVELS = ["country", "channel", "segment", "comment", "customer", "merchant"]
+"""
+
+FEATURES_SKLEARN = (
+    _HEAD
+    + _USED
+    + """
+import pandas as pd
+from joblib import dump
+from sklearn.compose import ColumnTransformer
+from sklearn.preprocessing import OneHotEncoder
+frame = pd.read_parquet(home / "whole", columns=NUMBERS + LEVELS)
+encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=0.002,
+                        max_categories=101)
+made = ColumnTransformer([("n", "passthrough", NUMBERS), ("c", encoder, LEVELS)]).fit(frame)
+dump(made, home / "plain-features.joblib")
+"""
+)
+
+FEATURES_POLARS = (
+    _HEAD
+    + _USED
+    + """
+import polars as pl
+rows = pl.scan_parquet(home / "whole" / "*.parquet")
+n = rows.select(pl.len()).collect(engine="streaming").item()
+for name in LEVELS:
+    (rows.group_by(name).len().filter(pl.col("len") >= 0.002 * n)
+     .collect(engine="streaming"))
+rows.select([f(name).alias(f"{name} {f.__name__}") for name in NUMBERS[:-1]
+             for f in (pl.min, pl.max, pl.n_unique)]).collect(engine="streaming")
+"""
+)
+
+FEATURES_DUCKDB = (
+    _HEAD
+    + _USED
+    + """
+import duckdb
+made = duckdb.connect()
+made.execute("SET memory_limit = '2GB'")
+made.execute(f"SET temp_directory = '{home}/duckdb'")
+rows = f"read_parquet('{home}/whole/*.parquet')"
+n = made.execute(f"SELECT count(*) FROM {rows}").fetchone()[0]
+for name in LEVELS:
+    made.execute(f"SELECT {name}, count(*) AS rows FROM {rows} GROUP BY 1 "
+                 f"HAVING rows >= {0.002 * n}").fetchall()
+each = ", ".join(f"min({c}), max({c}), approx_count_distinct({c})" for c in NUMBERS[:-1])
+made.execute(f"SELECT {each} FROM {rows}").fetchall()
+"""
+)
+
+TRAIN = (
+    _HEAD
+    + """
+from penstock.training.spec import TrainingSpec
+from penstock.training.train import train
+train(home / "whole", features=home / "features", target="fraud", task="binary", positive="true",
+      spec=TrainingSpec(trials=2, folds=2), model=home / "model", baselines=home / "baselines",
+      report=home / "training.html", experiment="bench",
+      tracking_uri=f"sqlite:///{home}/mlflow.db")
+"""
+)
+
+TRAIN_SKLEARN = (
+    _HEAD
+    + _USED
+    + """
+import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_limits
+LEVELS = LEVELS[:4]
+frame = pd.read_parquet(home / "whole", columns=NUMBERS + LEVELS + ["fraud"])
+y = frame.pop("fraud").to_numpy()
+encoder = OneHotEncoder(handle_unknown="infrequent_if_exist", min_frequency=0.002,
+                        sparse_output=False)
+x = ColumnTransformer([("n", "passthrough", NUMBERS), ("c", encoder, LEVELS)]).fit_transform(frame)
+x = np.asarray(x, dtype=float)
+folds = StratifiedKFold(2, shuffle=True, random_state=0)
+with threadpool_limits(1):
+    for model in (
+        make_pipeline(SimpleImputer(strategy="median", add_indicator=True), StandardScaler(),
+                      LogisticRegression(max_iter=1000)),
+        HistGradientBoostingClassifier(early_stopping=False, random_state=0),
+    ):
+        cross_val_score(model, x, y, cv=folds, scoring="average_precision")
+        model.fit(x, y)
+"""
+)
+
+EVALUATE = (
+    _HEAD
+    + """
+from penstock.evaluation.evaluate import evaluate
+from penstock.evaluation.spec import EvaluationSpec
+from penstock.gate.policy import Policy
+evaluate(home / "fresh", model=home / "model", baselines=home / "baselines", policy=Policy(),
+         spec=EvaluationSpec(), output=home / "evaluation.json", report=home / "evaluation.html")
+"""
+)
+
+EXPLAIN = (
+    _HEAD
+    + """
+from penstock.explanation.explain import explain
+explain(home / "fresh", model=home / "model", output=home / "explanation.json",
+        report=home / "explanation.html")
+"""
+)
