@@ -107,6 +107,16 @@ def for_closed_loop(project: Project) -> dict[str, Any]:
     return kept | for_monitor(project)
 
 
+def for_score(project: Project) -> dict[str, Any]:
+    """Return the parameters of the scoring pipeline to compile in as defaults."""
+    values = project.model_dump(mode="json", exclude_defaults=True)
+    return {
+        "name": project.name,
+        "tracking_uri": "" if _is_absolute_path(project.tracking_uri) else project.tracking_uri,
+        "scoring": values.get("scoring", {}),
+    }
+
+
 def given(texts: Iterable[str], *, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters given as `name=value`, each with the type of the pipeline's input.
 

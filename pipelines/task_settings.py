@@ -16,8 +16,8 @@ from typing import Any
 
 from kfp import dsl
 
+from penstock.captures.claims import MOUNT
 from penstock.cluster.settings import ClusterSpec, ResourcesSpec, SecretSpec
-from penstock.monitoring.claims import MOUNT
 
 _NUMBER = re.compile(r"-\d+$")
 """What kfp adds to the name of a task that a pipeline has several times."""

@@ -43,6 +43,7 @@ _CATEGORIES = {
         "export_rows",
         "record_refusal",
         "settle",
+        "score",
         "fail",
         "notify",
     ),

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penstock.captures.claims import reached
 from penstock.captures.spec import CLAIM
 from penstock.errors import InputError, IntegrityError, PenstockError
-from penstock.monitoring.claims import reached
 from penstock.monitoring.collect import Reading, Watched, known_version
 from penstock.monitoring.pod_totals import PodTotals
 from penstock.monitoring.storage import Storage

@@ -16,10 +16,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penstock.captures.claims import reached
 from penstock.captures.places import place_at
 from penstock.common.progress import say
 from penstock.errors import InputError, IntegrityError, PenstockError
-from penstock.monitoring.claims import reached
 from penstock.monitoring.cluster import ClusterService
 from penstock.monitoring.cluster_interventions import ClusterExecutor
 from penstock.monitoring.collect import Watched, registry_of
@@ -75,9 +75,11 @@ class ClusterMonitor:
                 else it is left to the task of the run that does.
 
         Raises:
-            InputError: If it is not said where the state is kept.
+            InputError: If it is not said where the state is kept, or a setting asks for what is
+                not done on a cluster.
             ServiceError: If no cluster is known here, or the store cannot be reached.
         """
+        require_possible(self.spec)
         lease = self._watching()
         folder = MonitorStore(
             self._storage("monitor", confirm=lease.confirm), hold=LeaseHold(lease)
@@ -253,6 +255,20 @@ class ClusterMonitor:
             )
         address = f"{reached(state, where=_STATE).rstrip('/')}/{self.service}/{name}"
         return Storage(place_at(address), where=redact_address(address), confirm=confirm)
+
+
+def require_possible(spec: MonitoringSpec) -> None:
+    """Return unless the settings ask for what nobody does on a cluster.
+
+    Raises:
+        InputError: If they do, naming the field.
+    """
+    if spec.source == "batch":
+        raise InputError(
+            "batches are watched by penstock monitor where it runs, not by its pipeline yet",
+            where="monitoring.source: batch",
+            remedy="Run penstock monitor where it reaches the captures and the registry.",
+        )
 
 
 def watcher_of(

@@ -246,3 +246,22 @@ def test_a_monitor_that_cannot_be_is_refused(schedule, kfp_server, project_file)
     never = schedule("create", project_file(**WATCHED))
     assert (never.code, "--cron --every is required" in never.err) == (2, True)
     assert kfp_server.recurring == {}
+
+
+SCORED = {
+    "tracking_uri": "http://mlflow:5000",
+    "scoring": {"source": {"uri": "s3://bucket/today"}, "destination": "s3://bucket/scores"},
+}
+
+
+def test_a_scoring_runs_beside_the_releases(schedule, kfp_server, project_file) -> None:
+    made = schedule("create", project_file(**SCORED), "--score", "--cron", "0 5 * * *")
+    assert made.code == 0, made.err
+    assert "Schedule wine-score created" in made.out
+    (found,) = kfp_server.recurring.values()
+    version = kfp_server.versions[found["pipeline_version_reference"]["pipeline_version_id"]]
+    assert version["name"].startswith("wine-score-")
+    both = schedule("create", project_file(**SCORED), "--score", "--monitor", "--every", "1d")
+    assert both.code == 2
+    nowhere = schedule("create", project_file(), "--score", "--every", "1d")
+    assert (nowhere.code, "says no source" in nowhere.err) == (1, True)

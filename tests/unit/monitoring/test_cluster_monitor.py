@@ -12,9 +12,10 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from cluster_shop import ClusterShop, PodFigures, allowed, cluster_shop, copied, s3_bucket, used
+from cluster_shop import ClusterShop, PodFigures, cluster_shop, copied, s3_bucket
 from killing import Fault, run
 from prometheus_server import small_prometheus
+from role_rights import allowed, used
 
 from penstock.errors import InputError, LeaseLostError, ServiceError
 from penstock.monitoring import claims
