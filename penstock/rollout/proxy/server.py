@@ -14,6 +14,9 @@ from penstock.serving.connection_limits import TOO_MANY, Connections, Connection
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
+STOP_SECONDS = 30.0
+"""Seconds that requests under way may take once the server is told to end."""
+
 _KEPT_SECONDS = 75.0
 
 _log = logging.getLogger("penstock.proxy")
@@ -42,6 +45,20 @@ class Server(web.Server):
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
         return _Handler(self, loop=asyncio.get_running_loop(), **self._options)
+
+
+async def runner_of(handler: Handle, *, connections: int, body_seconds: float) -> web.ServerRunner:
+    """Return what runs a server; once it is told to end, requests have 30 seconds to be answered.
+
+    Args:
+        handler: Answers a request.
+        connections: As of `Server`.
+        body_seconds: As of `Server`.
+    """
+    server = Server(handler, connections=connections, body_seconds=body_seconds)
+    runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
+    await runner.setup()
+    return runner
 
 
 class _Handler(web.RequestHandler):

@@ -15,6 +15,7 @@ from penstock.errors import NotApprovedError
 from penstock.records.experiment import ExperimentPlan, ended_by_reading
 from penstock.records.rollout import Rollout
 from penstock.rollout.experiment.controller import ENDING, WEIGHT, ExperimentController
+from penstock.rollout.experiment.observations import EventFile
 from penstock.rollout.experiment.running import canary_of
 from penstock.rollout.router import Release
 from penstock.rollout.spec import CanarySpec
@@ -43,7 +44,7 @@ class Tried(World):
             prove=lambda address: self.prove(address),
             ready_timeout=1,
             experiment=self.experiment,
-            events=self.folder / "events.jsonl",
+            events=EventFile(self.folder / "events.jsonl"),
         ).run()
 
     def live(self, *, champion: float, challenger: float, users: int = 400) -> None:

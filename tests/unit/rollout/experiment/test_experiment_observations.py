@@ -12,6 +12,7 @@ import pytest
 
 from penstock.records.experiment import ExperimentPlan, ExperimentReading
 from penstock.rollout.experiment.events import Events
+from penstock.rollout.experiment.observations import EventFile
 
 PLAN = ExperimentPlan(
     salt="s", header="x-user-id", weight=50, kpi="value", low=0, high=10, window=100.0,
@@ -43,7 +44,7 @@ class Story:
             stream.write(json.dumps(event) + "\n")
 
     def at(self, t: float) -> ExperimentReading:
-        return Events(self.plan, self.path).reading(datetime.fromtimestamp(t, UTC))
+        return Events(self.plan, EventFile(self.path)).reading(datetime.fromtimestamp(t, UTC))
 
 
 @pytest.fixture
@@ -171,7 +172,7 @@ def test_whoever_reads_at_whatever_moments_reads_the_same(story: Story) -> None:
     lines = story.path.read_bytes()
     whole = story.at(10_000)
     story.path.write_bytes(b"")
-    going = Events(story.plan, story.path)
+    going = Events(story.plan, EventFile(story.path))
     for place in range(0, len(lines), 1003):
         with story.path.open("ab") as stream:
             stream.write(lines[place : place + 1003])
@@ -221,5 +222,5 @@ def test_damaged_lines_are_counted_and_half_a_line_waits(story: Story) -> None:
 
 
 def test_an_experiment_without_events_shows_nothing(tmp_path: Path) -> None:
-    shown = Events(PLAN, tmp_path / "none").reading(datetime.now(UTC))
+    shown = Events(PLAN, EventFile(tmp_path / "none")).reading(datetime.now(UTC))
     assert (shown.verdict, shown.difference) == ("open", None)
