@@ -26,6 +26,9 @@ KINDS: tuple[Kind, ...] = ("predictions", "feedback", "unmatched")
 EVENTS: tuple[Kind, ...] = ("events",)
 """What the proxy of an experiment writes."""
 
+EXPERIMENTS = "experiments"
+"""Folder of a service in a store; below it one for each experiment, and in that for each pod."""
+
 LABELS: tuple[Kind, ...] = ("feedback", "unmatched")
 
 SHIPPED = "shipped"

@@ -92,7 +92,8 @@ class ExperimentReading(Value):
         "had the new one",
     )
     dropped: int = Field(
-        default=0, description="Events that are lost: a spool was full, or a file is damaged or gone"
+        default=0,
+        description="Events that are lost: a spool was full, or a file is damaged or gone",
     )
     silent: int = Field(
         default=0,

@@ -66,7 +66,8 @@ class ShippedEvents:
         self._failed = ""
         self._pods: dict[str, _Pod] = {}
         self._anew = False
-        self._forget()
+        self._waiting: list[_Entry] = []
+        self._given = 0.0
 
     def look(self) -> None:
         """Fetch what has come to the store since the last look.
@@ -141,7 +142,7 @@ class ShippedEvents:
         self._pods = {
             key: _Pod(heard=pod.heard, counts=pod.counts) for key, pod in self._pods.items()
         }
-        self._waiting: list[_Entry] = []
+        self._waiting = []
         self._given = 0.0
 
     def _fetch(self, place: LocalPlace | RemotePlace) -> None:
@@ -192,9 +193,7 @@ class ShippedEvents:
         """Return the pods that have not ended, and of which nothing comes while others tell."""
         since = self.heard - self.patience
         return {
-            key
-            for key, pod in self._pods.items()
-            if not pod.position.ended and pod.heard < since
+            key for key, pod in self._pods.items() if not pod.position.ended and pod.heard < since
         }
 
     def _tell(self, failed: str) -> None:

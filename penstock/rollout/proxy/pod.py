@@ -26,22 +26,16 @@ import uvloop
 from aiohttp import web
 
 from penstock.captures.files import Bounds
-from penstock.captures.spec import GRACE
 from penstock.rollout.proxy.forward import Proxy
+from penstock.rollout.proxy.pod_limits import HEALTH
 from penstock.rollout.proxy.requests import Limits, error
 from penstock.rollout.proxy.routing_table import RoutingTable
-from penstock.rollout.proxy.server import STOP_SECONDS, Handle, runner_of
+from penstock.rollout.proxy.server import Handle, runner_of
 from penstock.rollout.proxy.spool import SpooledEvents
 from penstock.rollout.proxy.upstream import Upstream
 from penstock.serving.connection_limits import raise_file_limit
 from penstock.serving.request_headers import key_of
 from penstock.serving.shipment import Shipment
-
-ENDING = STOP_SECONDS + GRACE + 10
-"""Seconds that a pod may take to end: requests are answered first, then events are shipped."""
-
-HEALTH = "/healthz"
-"""Path on the health port that answers 200 once the table is in effect."""
 
 _BEATS = 4
 """Times in each segment that it is written down what the arms have answered. It says too that the

@@ -10,12 +10,10 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from penstock.rollout.proxy.pod_limits import STOP_SECONDS
 from penstock.serving.connection_limits import TOO_MANY, Connections, ConnectionTimer, refusal
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-STOP_SECONDS = 30.0
-"""Seconds that requests under way may take once the server is told to end."""
 
 _KEPT_SECONDS = 75.0
 

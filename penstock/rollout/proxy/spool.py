@@ -10,12 +10,8 @@ import orjson
 
 from penstock.captures.files import Bounds
 from penstock.captures.ledger import iso
-from penstock.captures.segments import EVENTS, CapturedModel
+from penstock.captures.segments import EVENTS, EXPERIMENTS, CapturedModel
 from penstock.captures.writer import Writer
-
-EXPERIMENTS = "experiments"
-"""Folder of a service in a captures store; below it one for each experiment, and in that for each
-pod."""
 
 
 class SpooledEvents:

@@ -119,14 +119,19 @@ def test_a_change_of_weight_ends_all_windows_and_nobody_counts_in_two_arms(story
     assert shown.champion.exposed + shown.challenger.exposed == 4
 
 
-def test_of_a_request_under_way_at_the_change_the_first_arm_counts(story: Story) -> None:
+def test_what_is_answered_at_the_old_weight_after_the_change_is_of_nobody(story: Story) -> None:
+    """A request that was under way, or one that met a proxy which had not the new weight yet."""
     story.plan = story.plan.model_copy(update={"weight": 10})
-    story.ask(1, "ann", weight=50, challenger=True)
-    late = story.ask(1, "bob", weight=10)
-    story.tell(2, late, 4.0)
+    story.tell(2, story.ask(1, "ann", weight=50, challenger=True), 6.0)
+    for user in ("bob", "cay"):
+        story.tell(2, story.ask(1, user, weight=10), 4.0)
     story.tell(3, story.ask(3, "bob", challenger=True, weight=50), 10.0)
+    story.tell(3, story.ask(3, "cay", weight=50), 2.0)
+    story.ask(4, "bob", weight=10)
     shown = story.at(200)
-    assert (shown.champion.mean, shown.moved) == (4.0, 1)
+    assert (shown.champion.mean, shown.challenger.mean) == (2.0, 8.0)
+    assert (shown.changing, shown.moved, shown.unknown) == (3, 0, 2)
+    assert (shown.champion.exposed, shown.challenger.exposed) == (1, 2)
 
 
 def test_a_cost_is_of_what_was_predicted_and_what_was_true(tmp_path: Path) -> None:
