@@ -1,7 +1,7 @@
 """Write manifests/checks/optional/experiment.yaml, or check it with --check.
 
-It is what `penstock experiment start` makes on a cluster, for `make manifests-check` to hold against
-schemas, policies and manifests/components/experiments.
+It is what `penstock experiment start` makes on a cluster, for `make manifests-check` to hold
+against schemas, policies and manifests/components/experiments.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PATH = ROOT / "manifests/checks/optional/experiment.yaml"
 
 _HEAD = """\
-# Made by scripts/experiment_objects.py. Not for a cluster: an example of what `penstock experiment start` makes there.
+# Made by scripts/experiment_objects.py. Not for a cluster: an example of what
+# `penstock experiment start` makes there.
 """
 
 
@@ -48,7 +49,10 @@ def written() -> list[dict[str, Any]]:
         weight=20,
         assignment=Assignment(experiment=users),
     )
-    captures = ShippedCapturesSpec(destination="s3://bucket/captures", secret="captures-store")
+    captures = ShippedCapturesSpec(
+        destination="s3://bucket/captures",
+        secret="captures-store",  # noqa: S106
+    )
     spec = KserveSpec(captures=captures)
     runtime = {"spec": {"containers": [{"name": "kserve-container", "image": "penstock/serving"}]}}
     return [

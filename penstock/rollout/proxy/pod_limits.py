@@ -5,7 +5,7 @@ from __future__ import annotations
 from penstock.captures.spec import GRACE
 
 STOP_SECONDS = 30.0
-"""Seconds that requests under way may take once the proxy is told to end."""
+"""Seconds that requests under way may take once the proxy is to end."""
 
 ENDING = STOP_SECONDS + GRACE + 10
 """Seconds that a pod may take to end: requests are answered first, then events are shipped."""

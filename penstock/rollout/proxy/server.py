@@ -46,7 +46,7 @@ class Server(web.Server):
 
 
 async def runner_of(handler: Handle, *, connections: int, body_seconds: float) -> web.ServerRunner:
-    """Return what runs a server; once it is told to end, requests have 30 seconds to be answered.
+    """Return what runs a server; once it is to end, requests have 30 seconds to be answered.
 
     Args:
         handler: Answers a request.

@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from deployment_emulator import options
 from kserve_site import Process, Site
 from rollout_world import POLICY, QUICK
 from running_process import RunningProcess, until
@@ -27,6 +28,7 @@ from penstock.records.experiment import Experiment, ExperimentOrder
 from penstock.registry.evidence import Grounds
 from penstock.registry.register import register
 from penstock.registry.versions import ROLLED_BACK
+from penstock.rollout.backends.kserve.proxy_manifests import REPLICAS
 from penstock.rollout.experiment import running
 from penstock.rollout.experiment.papers import Place, Shown, shown
 from penstock.rollout.experiment.spec import ExperimentSpec
@@ -133,8 +135,14 @@ class Trial:
         finally:
             thread.join(240)
 
-    def leads(self) -> bool:
-        return self.state.get("proxy") == "leads" and self.state["weight"] > 0
+    def leads(self, weight: int = 0) -> bool:
+        """Return whether users are led to the proxy, and every pod has the state's weight."""
+        state, deployments = self.state, self.site.cluster.deployments
+        if state.get("proxy") != "leads" or state["weight"] < max(weight, 1):
+            return False
+        pods = deployments.pods[NAME]
+        tables = [json.loads(options(json.loads(one.template))["table"]) for one in pods]
+        return [table["weight"] for table in tables] == [state["weight"]] * REPLICAS
 
     def look(self) -> Shown:
         found = shown(self.target, place=self.place)
@@ -231,9 +239,7 @@ def test_users_keep_their_versions_over_kills_pods_weights_and_a_store_that_is_a
             every=1,
         )
         running.set_weight(trial.target, 50)
-        until(lambda: trial.state["weight"] == 50, seconds=60, every=0.2)
-        # Every pod has the new weight before the controller goes on.
-        until(lambda: trial.look().rollout.intervals[-1].weight == 50, seconds=120, every=1)
+        until(lambda: trial.leads(50), seconds=120, every=0.2)
         later = trial.visit(USERS)
         moved = {user for user in USERS if later[user] != first[user]}
         assert moved
