@@ -86,6 +86,11 @@ class ExperimentController(Controller):
             ),
         )
 
+    def _watch(self, here: Transition, phase: Literal["shadow", "step"]) -> Move:
+        # Whoever ends it does not first bring up what it takes to go on.
+        ended = self._verdict(here, phase) if self._asked() else None
+        return ended or super()._watch(here, phase)
+
     def _pause(self) -> None:
         due = time.monotonic() + self._plan.interval
         while (left := due - time.monotonic()) > 0:

@@ -57,16 +57,31 @@ class ExperimentProxy:
         self._deployment = named(DEPLOYMENTS, "Deployment")
         self._object = named(SERVICES, "Service")
 
-    def put(self, state: ClusterState) -> None:
-        """Write its objects for a state; return when every pod has the state's table.
+    def write(self, state: ClusterState) -> None:
+        """Write its objects for a state; what is there already stays.
 
         Raises:
-            ServiceError: If the pods do not come up in time, or may not be written.
+            ServiceError: If they may not be written.
         """
         for named, manifest in self._wanted(state):
             with self._allowed():
                 named.put(manifest, view=_digest, confirm=self._lease.confirm)
-        self._wait()
+
+    def wait(self) -> None:
+        """Return when every pod has the table that was written.
+
+        Raises:
+            ServiceError: If that does not come about in time.
+        """
+        deadline = time.monotonic() + self._timeout
+        while True:
+            found = self._deployment.get()
+            if found is not None and proxy_manifests.rolled_out(found):
+                return
+            if time.monotonic() > deadline:
+                raise self._late(found)
+            self._lease.check()
+            time.sleep(POLL)
 
     def as_wanted(self, state: ClusterState) -> bool:
         """Return whether its objects are there, and as they were written for this state."""
@@ -111,17 +126,6 @@ class ExperimentProxy:
                 remedy="Have it in the namespace, as manifests/base has it.",
             )
         return found
-
-    def _wait(self) -> None:
-        deadline = time.monotonic() + self._timeout
-        while True:
-            found = self._deployment.get()
-            if found is not None and proxy_manifests.rolled_out(found):
-                return
-            if time.monotonic() > deadline:
-                raise self._late(found)
-            self._lease.check()
-            time.sleep(POLL)
 
     def _late(self, found: Manifest | None) -> ServiceError:
         ready = proxy_manifests.available(found) if found else 0

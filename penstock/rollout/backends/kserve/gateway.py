@@ -11,6 +11,7 @@ import time
 from dataclasses import replace
 
 from penstock.cluster.client import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
+from penstock.common import progress
 from penstock.rollout.backends.kserve import manifests, routes
 from penstock.rollout.backends.kserve.backend import KserveBackend
 from penstock.rollout.backends.kserve.experiment_proxy import ExperimentProxy
@@ -65,6 +66,23 @@ class GatewayBackend(KserveBackend):
     def _is_server(self, name: str) -> bool:
         # The service's own name is that of an InferenceService of the other routers.
         return name != self._service
+
+    def apply(self) -> None:
+        """Wait until the state is in effect; in an experiment, lead users to its proxy."""
+        super().apply()
+        if self._experiments:
+            self._lead()
+
+    def mend(self) -> None:
+        """Write again what somebody else has deleted or altered.
+
+        Nobody waits for the pods: who takes over to end an experiment must not need them.
+        """
+        super().mend()
+        leads = self._experiments and self._state.proxy == "leads"
+        if leads and not self._proxy.as_wanted(self._state):
+            progress.say(f"the experiment's proxy of {self._service} was altered: writing it again")
+            self._proxy.write(self._state)
 
     def sweep(self) -> None:
         """Delete what has no role in the state, and the proxy of an experiment that is over."""
@@ -127,22 +145,20 @@ class GatewayBackend(KserveBackend):
         for arm in self._lasting():
             if self._kube.get(self._path_of(arm)) is None:
                 self._create(arm)
-        if self._experiments:
-            self._lead()
 
     def _lead(self) -> None:
         """Bring the proxy up with the state's table, and only then lead users to it."""
         if not self._state.proxy:
             # First, so that whoever comes after a kill knows that there may be something to remove.
             self.store.save(proxy="begun")
-        self._proxy.put(self._state)
+        self._proxy.write(self._state)
+        self._proxy.wait()
         if self._state.proxy != "leads":
             self.store.save(proxy="leads")
             self.store.wait()
 
     def _missing(self) -> bool:
-        gone = any(self._kube.get(self._path_of(arm)) is None for arm in self._lasting())
-        return gone or (self._experiments and not self._proxy.as_wanted(self._state))
+        return any(self._kube.get(self._path_of(arm)) is None for arm in self._lasting())
 
     def _lasting(self) -> list[ClusterArm]:
         """Return all versions but the candidate: one that is deleted ends its rollout."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from test_engine import CANDIDATE, Killed, World, _fulfils
 
-from penstock.errors import NotApprovedError
+from penstock.errors import NotApprovedError, ServiceError
 from penstock.records.experiment import ExperimentPlan, ended_by_reading
 from penstock.records.rollout import Rollout
 from penstock.rollout.experiment.controller import ENDING, WEIGHT, ExperimentController
@@ -114,6 +114,20 @@ def test_the_champion_is_kept_unless_another_is_shown_to_be_better(
     said = "The experiment with version 2 of s ended; version 1 still serves. The champion is kept"
     assert headline(rollout).startswith(said)
     tried.assert_legal()
+
+
+def test_it_can_be_ended_where_it_cannot_be_gone_on_with(tried: Tried) -> None:
+    tried.live(champion=0.1, challenger=0.1)
+    tried.journal.leave(ENDING, "stop ben")
+
+    def refuse(action: str) -> None:
+        if action == "route":
+            raise ServiceError("the proxy does not come up")
+
+    tried.router.script = refuse
+    rollout = tried.run()
+    assert rollout.outcome == "rolled_back"
+    assert "Stopped by ben." in rollout.reason
 
 
 def test_it_ends_by_itself_once_it_is_decided_where_the_plan_says_so(tried: Tried) -> None:

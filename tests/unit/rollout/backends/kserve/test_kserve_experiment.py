@@ -105,6 +105,27 @@ def test_users_are_led_to_the_proxy_only_once_every_pod_is_up(driver: Driver) ->
     assert driver.ask(20) == {"1": 20}
 
 
+def test_who_ends_it_does_not_wait_for_pods_that_never_come_up(driver: Driver) -> None:
+    router = driver.router(ready_timeout=0.2)
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        begin(router)
+    driver.cluster.deployments.stop()
+    driver.cluster.deployments.held = True
+    another = driver.router(ready_timeout=60)
+    with another.exclusive():
+        health = another.health(2)
+        assert (health.ready, health.reason) == (
+            False,
+            "No pod of the experiment's proxy is ready.",
+        )
+        another.rollback(2)
+        another.clean_up()
+    assert left(driver.cluster) == []
+    assert driver.ask(20) == {"1": 20}
+
+
 @pytest.mark.parametrize("kind", ["deployments", "services"])
 def test_what_somebody_deletes_of_it_is_written_again(driver: Driver, kind: str) -> None:
     router = driver.router()
