@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cluster_emulator import Cluster
+import yaml
+from cluster_emulator import Cluster, Fault
 from kserve_world import Driver, Ending, KilledError, look_often, release, serve
 
 from penstock.captures.spec import ShippedCapturesSpec
@@ -204,8 +206,6 @@ def test_an_experiment_that_is_broken_off_after_a_kill_leaves_nothing(driver: Dr
 
 
 def test_an_account_without_the_rights_is_told_what_has_them(driver: Driver) -> None:
-    from cluster_emulator import Fault
-
     router = driver.router()
     with router.exclusive():
         serve(router, 1)
@@ -218,6 +218,30 @@ def test_an_account_without_the_rights_is_told_what_has_them(driver: Driver) -> 
         router.rollback(2)
         router.clean_up()
     assert left(driver.cluster) == []
+
+
+VERBS = {"POST": "create", "PUT": "update", "DELETE": "delete", "GET": "get"}
+
+
+def test_what_is_asked_of_the_cluster_is_in_the_role_of_the_component(driver: Driver) -> None:
+    access = Path(__file__).parents[5] / "manifests/components/experiments/access.yaml"
+    role = next(one for one in yaml.safe_load_all(access.read_text()) if one["kind"] == "Role")
+    granted = {(rule["resources"][0], verb) for rule in role["rules"] for verb in rule["verbs"]}
+    router = driver.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+        begin(router)
+        router.set_weight(2, 50)
+        router.promote(2)
+        router.clean_up()
+    asked = {
+        (found[1], VERBS[method])
+        for method, path in driver.cluster.calls
+        if (found := re.search(r"/(deployments|services)(?:/|$)", path))
+    }
+    # A Service is the same at every weight: another release writes it anew.
+    assert asked == granted - {("services", "update")}
 
 
 # What is written.
