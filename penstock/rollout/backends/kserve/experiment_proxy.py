@@ -128,12 +128,13 @@ class ExperimentProxy:
         return found
 
     def _late(self, found: Manifest | None) -> ServiceError:
-        ready = proxy_manifests.available(found) if found else 0
+        changed = proxy_manifests.updated(found) if found else 0
         selector = proxy_manifests.selector(self._service)
         why = pods.waiting_reason(self._kube, self._spec.namespace, selector=selector)
         return ServiceError(
-            f"the proxy of the experiment is not up after {self._timeout:g} s: {ready} of "
-            f"{proxy_manifests.REPLICAS} pods are ready" + (f"; {why}" if why else ""),
+            f"the proxy of the experiment is not up after {self._timeout:g} s: "
+            f"{changed} of {proxy_manifests.REPLICAS} pods have its table"
+            + (f"; {why}" if why else ""),
             where=self._deployment.where,
             remedy=f"kubectl -n {self._spec.namespace} describe pods -l {selector}",
         )

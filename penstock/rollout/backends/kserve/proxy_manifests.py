@@ -134,6 +134,11 @@ def rolled_out(found: Manifest) -> bool:
     )
 
 
+def updated(found: Manifest) -> int:
+    """Return how many pods of a Deployment are those of its template, ready or not."""
+    return int((found.get("status") or {}).get("updatedReplicas", 0))
+
+
 def available(found: Manifest) -> int:
     """Return how many pods of a Deployment answer."""
     return int((found.get("status") or {}).get("availableReplicas", 0))

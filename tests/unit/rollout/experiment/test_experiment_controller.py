@@ -214,11 +214,16 @@ def test_killed_before_each_step_it_goes_on_to_the_same_end(
         world = Tried(tmp_path / f"{what}-{at}", canary_of(CanarySpec(), PLAN, every=0.001))
         world.begin(purpose="experiment")
         world.live(champion=0.1, challenger=challenger)
-        world.journal.leave(ENDING, "stop ben")
         left = at
 
-        def count(_: Any) -> None:
+        def stop(action: str, world: Tried = world) -> None:
+            if action == "observe":
+                world.journal.leave(ENDING, "stop ben")
+
+        def count(action: Any) -> None:
             nonlocal left
+            if what == "action":
+                stop(action)
             left -= 1
             if left < 0:
                 raise Killed
@@ -226,12 +231,12 @@ def test_killed_before_each_step_it_goes_on_to_the_same_end(
         if what == "action":
             world.router.script = count
         else:
-            world.disk = count
+            world.disk, world.router.script = count, stop
         try:
             world.run()
             killed = False
         except Killed:
-            world.router.script, world.disk = (lambda _: None), (lambda _: None)
+            world.router.script, world.disk = stop, (lambda _: None)
             rollout = world.run()
             assert rollout.outcome == outcome
         world.assert_legal()

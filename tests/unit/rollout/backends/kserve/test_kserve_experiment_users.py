@@ -220,8 +220,8 @@ def test_users_keep_their_versions_over_kills_pods_weights_and_a_store_that_is_a
         trial.site.release(4)
     # A pod dies, and is started again with what it had not shipped.
     killed = trial.pods()[0]
-    killed.process.kill()
-    until(lambda: all(pod.ready for pod in trial.pods()))
+    killed.process.stop(signal.SIGKILL)
+    until(lambda: all(pod.ready for pod in trial.pods()), seconds=60)
     assert killed.restarts == 1
     assert trial.visit(USERS) == first
     with trial.running(order) as ended:
