@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import random
+import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +13,13 @@ from typing import Any
 
 import pytest
 
+from penstock.captures.counters import read_counts
+from penstock.captures.cursor import Cursor
 from penstock.captures.files import Bounds
 from penstock.captures.places import LocalPlace
+from penstock.captures.reader import read_window
 from penstock.captures.shipping import ship
+from penstock.captures.stores import writers
 from penstock.errors import ServiceError
 from penstock.records.experiment import ExperimentPlan, ExperimentReading
 from penstock.rollout.experiment import shipped
@@ -304,3 +309,22 @@ def test_what_is_no_event_is_counted(site: Site) -> None:
     pod.beat(500)
     pod.end()
     assert site.at(600).damaged == 2
+
+
+def test_who_reads_captured_rows_meets_no_events(site: Site) -> None:
+    pod = site.pod("a")
+    pod.write(asked(10, "ann"))
+    pod.beat(500)
+    pod.end()
+    found = read_window(site.folder / "store" / "s", after=None)
+    assert (found.rows, found.lost, found.cursor) == (0, 0, Cursor())
+    assert writers(LocalPlace(site.folder / "store")) == []
+
+
+def test_the_counts_of_a_server_of_an_earlier_release_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "counts-x.bin"
+    path.write_bytes(struct.pack("<6q", 5, 1, 0, 0, 0, 0))
+    counts = read_counts(path)
+    assert counts is not None
+    assert counts["predictions"] == {"accepted": 5, "dropped": 1}
+    assert counts["events"] == {"accepted": 0, "dropped": 0}
