@@ -182,7 +182,12 @@ class ClusterTarget:
                 where="deployment.kserve.captures.destination",
                 remedy="Name a bucket, for example s3://bucket/captures.",
             )
-        place_at(self._events_at("")).names(".")
+        try:
+            place_at(self._events_at("")).names(".")
+        except OSError as error:
+            raise ServiceError(
+                f"the captures store cannot be read: {error.strerror}", where=destination
+            ) from error
 
     def events(self, identity: str) -> ShippedEvents:
         """Return what the proxies of an experiment have shipped."""

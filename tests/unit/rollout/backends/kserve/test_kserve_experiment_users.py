@@ -144,6 +144,11 @@ class Trial:
         tables = [json.loads(options(json.loads(one.template))["table"]) for one in pods]
         return [table["weight"] for table in tables] == [state["weight"]] * REPLICAS
 
+    def wait(self, ended: list[Any], holds: Callable[[], object]) -> None:
+        """Wait until something holds, while the experiment goes on."""
+        until(lambda: bool(ended) or holds(), seconds=180, every=0.5)
+        assert not ended, ended
+
     def look(self) -> Shown:
         found = shown(self.target, place=self.place)
         assert found is not None
@@ -224,7 +229,9 @@ def test_users_keep_their_versions_over_kills_pods_weights_and_a_store_that_is_a
     until(lambda: all(pod.ready for pod in trial.pods()), seconds=60)
     assert killed.restarts == 1
     assert trial.visit(USERS) == first
+    looks = len(trial.look().rollout.intervals)
     with trial.running(order) as ended:
+        trial.wait(ended, lambda: len(trial.look().rollout.intervals) > looks)
         # What users do while the store is away is shipped when it is there again.
         away = trial.store.rename(trial.store.with_name("away"))
         trial.store.touch()
@@ -233,13 +240,9 @@ def test_users_keep_their_versions_over_kills_pods_weights_and_a_store_that_is_a
         time.sleep(1)
         trial.store.unlink()
         away.rename(trial.store)
-        until(
-            lambda: sum(arm.exposed for arm in both(trial)) == len(USERS) + 20,
-            seconds=60,
-            every=1,
-        )
+        trial.wait(ended, lambda: sum(arm.exposed for arm in both(trial)) == len(USERS) + 20)
         running.set_weight(trial.target, 50)
-        until(lambda: trial.leads(50), seconds=120, every=0.2)
+        trial.wait(ended, lambda: trial.leads(50))
         later = trial.visit(USERS)
         moved = {user for user in USERS if later[user] != first[user]}
         assert moved
