@@ -219,6 +219,9 @@ bench-experiment: setup | build ## False winners and power of experiments read a
 bench-recall: setup | build ## Recall of former champions beside retraining, where regimes come back; 10 minutes, QUICK=1 two
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/bench_recall.py $(if $(QUICK),--quick) --json build/bench-recall.json
 
+bench-score: setup | build ## Batch scoring beside bare ONNX Runtime, scikit-learn and MLflow's pyfunc; 10 minutes
+	$(BIN)/python benchmarks/bench_score.py --json build/bench-score.json
+
 bench-slices: setup | build ## 50 slices of a million rows against pandas, scikit-learn and a bootstrap, and fairlearn
 	$(BIN)/python benchmarks/bench_slices.py --json build/bench-slices.json
 

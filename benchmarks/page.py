@@ -2,7 +2,8 @@
 
     python benchmarks/page.py
 
-Every benchmark of the Makefile is on the page, also one that was not run. A file that is not as
+Every benchmark of the Makefile is on the page, also one that was not run. One that left no file
+here keeps what the page says of it, with its own date and machine. A file that is not as
 `targets.report` writes it ends this with 1, and the page stays as it was.
 """
 
@@ -13,7 +14,8 @@ import json
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,25 @@ a process and its children; memory is resident, of the largest process.
 Part = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What the page says of a benchmark that was run.
+
+    Attributes:
+        row: Its line in the table.
+        section: Its section.
+        date: When it was measured.
+        machine: Where.
+        busy: Whether other work ran beside it.
+    """
+
+    row: str
+    section: str
+    date: date
+    machine: str
+    busy: bool
+
+
 class UnknownFormError(Exception):
     """A file is not what `targets.report` writes."""
 
@@ -67,7 +88,9 @@ def main() -> int:
     if problems:
         print("\n".join([*problems, "Run these benchmarks again, or remove the files."]))
         return 1
-    options.output.write_text("\n".join(_page(parts, known)) + "\n", encoding="utf-8")
+    before = options.output.read_text(encoding="utf-8") if options.output.exists() else ""
+    shown = kept(before, known=known) | {name: _shown(part, known) for name, part in parts.items()}
+    options.output.write_text("\n".join(_page(shown, known)) + "\n", encoding="utf-8")
     return 0
 
 
@@ -108,6 +131,37 @@ def read(path: Path, *, known: Mapping[str, str]) -> Part:
     return part
 
 
+def kept(page: str, *, known: Mapping[str, str]) -> dict[str, Shown]:
+    """Return what a page that this wrote says of each benchmark.
+
+    Args:
+        page: Its text; empty: there is none.
+        known: Names of benchmarks; what it says of others is left out.
+    """
+    sections = {text.partition("\n")[0]: text.rstrip() for text in page.split("\n## ")[1:]}
+    found = {}
+    for name in known:
+        row = re.search(rf"^\| \[{name}\]\(#{name}\) .*$", page, flags=re.M)
+        measured = re.search(
+            r"^Measured on (.+) at commit `.+`, (.+)\.$", sections.get(name, ""), re.M
+        )
+        if row and measured:
+            day = datetime.strptime(measured[1], "%d %B %Y").date()
+            busy = "busy" in row[0].split("|")[3]
+            found[name] = Shown(row[0], f"\n## {sections[name]}", day, measured[2], busy)
+    return found
+
+
+def _shown(part: Part, known: Mapping[str, str]) -> Shown:
+    return Shown(
+        row=_row(part, known[part["name"]]),
+        section="\n".join(_section(part)),
+        date=date.fromisoformat(part["date"]),
+        machine=part["machine"],
+        busy=_is_busy(part),
+    )
+
+
 def _target(of: Mapping[str, Any]) -> Target:
     fields = {name: of.get(name) for name in ("what", "value", "bound", "unit", "side")}
     if None in (fields["what"], fields["bound"], fields["side"]):
@@ -119,31 +173,32 @@ def _target(of: Mapping[str, Any]) -> Target:
     return Target(**fields)  # type: ignore[arg-type]
 
 
-def _page(parts: Mapping[str, Part], known: Mapping[str, str]) -> Iterator[str]:
+def _page(shown: Mapping[str, Shown], known: Mapping[str, str]) -> Iterator[str]:
     yield "# Benchmarks"
     yield f"\n{NOTE}\n"
     yield INTRODUCTION
-    yield from _when(parts)
+    yield from _when(shown)
     yield ""
     yield "| benchmark | targets met | measured | commit |"
     yield "|---|---|---|---|"
     for name, target in known.items():
-        if name not in parts:
-            yield f"| {name} (`make {target}`) | - | not run | - |"
-            continue
-        part = parts[name]
-        met = sum(bool(one["met"]) for one in part["targets"])
-        text = f"{met} of {len(part['targets'])}{' not refuted' * _is_quick(part)}"
-        text = text if met == len(part["targets"]) else f"**{text}**"
-        when = ", ".join([part["date"], *_notes(part)])
-        yield f"| [{name}](#{name}) (`make {target}`) | {text} | {when} | {part['commit']} |"
-    for name in known:
-        if name in parts:
-            yield from _section(parts[name])
+        yield (
+            shown[name].row if name in shown else f"| {name} (`make {target}`) | - | not run | - |"
+        )
+    yield from (shown[name].section for name in known if name in shown)
 
 
-def _when(parts: Mapping[str, Part]) -> Iterator[str]:
-    dates = sorted({part["date"] for part in parts.values()})
+def _row(part: Part, target: str) -> str:
+    name = part["name"]
+    met = sum(bool(one["met"]) for one in part["targets"])
+    text = f"{met} of {len(part['targets'])}{' not refuted' * _is_quick(part)}"
+    text = text if met == len(part["targets"]) else f"**{text}**"
+    when = ", ".join([part["date"], *_notes(part)])
+    return f"| [{name}](#{name}) (`make {target}`) | {text} | {when} | {part['commit']} |"
+
+
+def _when(shown: Mapping[str, Shown]) -> Iterator[str]:
+    dates = sorted({one.date for one in shown.values()})
     if not dates:
         yield "None was run yet."
         return
@@ -151,18 +206,17 @@ def _when(parts: Mapping[str, Part]) -> Iterator[str]:
         yield f"**The parts are from different dates**, {_day(dates[0])} to {_day(dates[-1])}."
     else:
         yield f"All parts are of {_day(dates[0])}."
-    machines = sorted({part["machine"] for part in parts.values()})
+    machines = sorted({one.machine for one in shown.values()})
     if len(machines) > 1:
         yield "**They were measured on different machines**: see each."
     else:
         yield f"Machine: {machines[0]}."
-    if any(_is_busy(part) for part in parts.values()):
+    if any(one.busy for one in shown.values()):
         yield "Where it says *busy*, other work ran beside it: times by the clock say little there,"
         yield "and ratios of CPU are off by some percent."
 
 
-def _day(text: str) -> str:
-    day = date.fromisoformat(text)
+def _day(day: date) -> str:
     return f"{day.day} {day:%B %Y}"
 
 
@@ -185,7 +239,8 @@ def _section(part: Part) -> Iterator[str]:
     yield f"\n## {part['name']}\n"
     yield part["question"]
     yield ""
-    yield f"Measured on {_day(part['date'])} at commit `{part['commit']}`, {part['machine']}."
+    day = _day(date.fromisoformat(part["date"]))
+    yield f"Measured on {day} at commit `{part['commit']}`, {part['machine']}."
     if part["busy"] is not None:
         yield f"Other work used {100 * part['busy']:.0f} % of the machine meanwhile."
     if _is_quick(part):

@@ -14,6 +14,7 @@ def split(
     proof: dsl.Output[dsl.Artifact],
     task: str = "auto",
     options: dict = {},  # noqa: B006
+    valid: dsl.Input[dsl.Dataset] = None,
 ) -> None:
     """Divide a dataset into a training part and a holdout, and prove that they do not overlap.
 
@@ -23,6 +24,7 @@ def split(
         task: binary, multiclass, regression, or auto to infer it from the target.
         options: Fields of the project file's `split` section. These are method, column, holdout,
             seed, repeats, drop_missing_target.
+        valid: What `validate` wrote as the rows that go on. Without it, all rows of the dataset do.
         train: The part to learn from.
         holdout: The part to judge on; no step before `evaluate` reads it.
         proof: Split record (JSON): the task, digests and rows of both parts, how many rows repeat
@@ -38,8 +40,9 @@ def split(
     from penstock.data.split import split as divide
     from penstock.data.table import read_dataset
     from penstock.data.task import resolve_task
+    from penstock.quality.quarantine import what_goes_on
 
-    folder = Path(dataset.path)
+    folder = what_goes_on(Path(dataset.path), Path(valid.path) if valid else None)
     record = divide(
         folder,
         SplitSpec.parse(options, where="split"),

@@ -19,6 +19,7 @@ from penstock.common.secrets import (
     texts,
 )
 from penstock.common.yaml_file import read_mapping, read_value
+from penstock.data.engine import EngineSpec
 from penstock.data.sources.addresses import is_local, local_path
 from penstock.data.spec import SourceSpec, SplitSpec
 from penstock.errors import InputError, UsageError
@@ -28,7 +29,7 @@ from penstock.gate.policy import Policy
 from penstock.metrics.descriptions import SCALES
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.notification import NotifySpec
-from penstock.quality.spec import Contract, Expectation
+from penstock.quality.spec import Contract, Expectation, ValidationSpec
 from penstock.records.spec import Spec
 from penstock.registry.spec import CardSpec
 from penstock.rollout.experiment.spec import ExperimentSpec
@@ -63,6 +64,8 @@ class Project(Spec):
         description="Great Expectations expectations, or the path of a suite in its own JSON or "
         "YAML",
     )
+    validation: ValidationSpec = ValidationSpec()
+    engine: EngineSpec = EngineSpec()
     split: SplitSpec = SplitSpec()
     features: FeaturesSpec = FeaturesSpec()
     training: TrainingSpec = TrainingSpec()

@@ -34,6 +34,7 @@ from penstock.pipelines.monitor_command import add_monitor_command
 from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, READER_GONE, USAGE
 from penstock.pipelines.recall_command import add_recall_command
 from penstock.pipelines.registry_commands import add_records_commands
+from penstock.pipelines.score_command import add_score_command
 from penstock.pipelines.service_commands import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
 from penstock.pipelines.standard_output import reader_is_gone
@@ -119,6 +120,7 @@ def parser() -> argparse.ArgumentParser:
     add_experiment_commands(commands)
     add_recall_command(commands)
     add_captures_commands(commands)
+    add_score_command(commands)
     add_remote_commands(commands)
     add_records_commands(commands)
     return parser

@@ -192,6 +192,7 @@ def monitor_of(
     Raises:
         UsageError: If its service is on a cluster.
     """
+    from penstock.monitoring.batch import watched_batch
     from penstock.monitoring.collect import reading_here, registry_of, watched_here
     from penstock.monitoring.guarding import Guardian
     from penstock.monitoring.intervening import Interventions
@@ -212,6 +213,26 @@ def monitor_of(
             keep_port=True,
         )
 
+    known_of = registry_of(project.name, tracking_uri=lambda: found.registry)
+    require = spec.performance.require_baseline
+    watched = partial(
+        watched_here,
+        found.home,
+        project.name,
+        captures=spec.captures,
+        known_of=known_of,
+        require=require,
+    )
+    if spec.source == "batch":
+        watched = partial(
+            watched_batch,
+            found.home,
+            project.name,
+            captures=_beside(found, spec.captures),
+            known_of=known_of,
+            tracking_uri=lambda: found.registry,
+            require=require,
+        )
     guardian = Guardian(
         spec=spec.guardian,
         deployment=project.deployment,
@@ -227,18 +248,20 @@ def monitor_of(
         notify=project.notify,
         index=f"../{INDEX}",
         beside=found.folder,
-        watched=lambda: watched_here(
-            found.home,
-            project.name,
-            captures=spec.captures,
-            known_of=registry_of(project.name, tracking_uri=lambda: found.registry),
-            require=spec.performance.require_baseline,
-        ),
+        watched=watched,
         refused=lambda: _refused(found),
-        guardian=guardian,
+        # It takes traffic back, of which batches have none.
+        guardian=guardian if spec.source == "served" else None,
         # What was begun is gone on with, whatever the project says by now.
         interventions=Interventions(spec, executor),
     )
+
+
+def _beside(found: Located, captures: str) -> str:
+    """Return where captures are, a relative path beside the project file."""
+    from penstock.data.sources.addresses import is_local, local_path
+
+    return str(found.folder / local_path(captures)) if is_local(captures) else captures
 
 
 def cluster_monitor(found: Located, spec: MonitoringSpec) -> ClusterMonitor:

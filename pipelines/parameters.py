@@ -13,6 +13,7 @@ from penstock.project import FILE_DATABASES, Project, resolved_uri
 
 _SECTIONS = {
     "contract": "contract",
+    "validation": "validation",
     "split": "split_options",
     "features": "features",
     "training": "training",
@@ -21,6 +22,9 @@ _SECTIONS = {
     "deployment": "deployment",
     "card": "card",
 }
+
+_ON_AN_ENGINE = ("validation",)
+"""Sections of steps that work on an engine: that of the project, if they name none."""
 
 _OF_A_RECALL = (
     "name",
@@ -185,4 +189,6 @@ def _common(project: Project) -> dict[str, Any]:
     }
     for section, parameter in _SECTIONS.items():
         parameters[parameter] = values.get(section, {})
+        if section in _ON_AN_ENGINE and "engine" in values:
+            parameters[parameter] = {"engine": values["engine"], **parameters[parameter]}
     return parameters

@@ -20,6 +20,8 @@ _SHORT = 3
 
 _ORDER = (
     "source",
+    "validation",
+    "engine",
     "split",
     "features",
     "training",
@@ -37,6 +39,8 @@ _ORDER = (
 
 _FIRST: Mapping[str, tuple[str, ...]] = {
     "source": ("na_values", "types"),
+    "validation": ("on_fail",),
+    "engine": ("workers",),
     "split": ("method", "column", "holdout", "drop_missing_target"),
     "features": ("columns",),
     "training": ("trials", "candidates", "metric", "threshold"),

@@ -27,6 +27,7 @@ def release(
     source: dict = {},  # noqa: B006
     contract: dict = {},  # noqa: B006
     expectations: list = [],  # noqa: B006
+    validation: dict = {},  # noqa: B006
     split_options: dict = {},  # noqa: B006
     features: dict = {},  # noqa: B006
     training: dict = {},  # noqa: B006
@@ -53,6 +54,7 @@ def release(
         source: How to read the table: section `source` without its uri.
         contract: The columns that must be there: section `contract`.
         expectations: Great Expectations expectations: `{type, kwargs, severity}` each.
+        validation: What becomes of bad rows: section `validation`.
         split_options: How the holdout is split off: section `split`.
         features: How features are made: section `features`.
         training: Candidates and trials of the search: section `training`.
@@ -69,7 +71,12 @@ def release(
     with dsl.ExitHandler(notified, name="release"):
         read = network(sized(ingest(uri=uri, options=source), "Ingest", limit="2Gi"))
         checked = sized(
-            validate(dataset=read.outputs["dataset"], contract=contract, expectations=expectations),
+            validate(
+                dataset=read.outputs["dataset"],
+                contract=contract,
+                expectations=expectations,
+                options=validation,
+            ),
             "Validate",
             limit="4Gi",
         )
@@ -77,6 +84,7 @@ def release(
             parts = sized(
                 split(
                     dataset=read.outputs["dataset"],
+                    valid=checked.outputs["valid"],
                     target=target,
                     task=task,
                     options=split_options,

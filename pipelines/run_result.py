@@ -100,7 +100,7 @@ def result_of(
         log=log,
         home=home,
         tracking_uri=tracking_uri,
-        dataset=_ingested(found),
+        dataset=_went_on(found),
         split=found.record(Split, "split", "proof"),
         validation=validation,
         evaluation=found.record(Evaluation, "evaluate", "evaluation"),
@@ -156,6 +156,10 @@ def _checked(decision: Decision, rollout: Rollout, deployment: Deployment) -> tu
     return "released", f"{decision.reason()} {headline(rollout)}"
 
 
-def _ingested(found: Outputs) -> Dataset | None:
-    folder = found.path("ingest", "dataset")
-    return Dataset.of(folder) if folder is not None and Dataset.record_in(folder) else None
+def _went_on(found: Outputs) -> Dataset | None:
+    """Return the record of the rows that went on: those ingested, without quarantined ones."""
+    for task, output in (("validate", "valid"), ("ingest", "dataset")):
+        folder = found.path(task, output)
+        if folder is not None and Dataset.record_in(folder):
+            return Dataset.of(folder)
+    return None

@@ -9,13 +9,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from penstock.pipelines.outcomes import VERDICTS, Outcome
 from penstock.pipelines.outputs import INDEX, SUMMARY
 from penstock.pipelines.run import NOTIFY
 from penstock.pipelines.run_result import RunResult
 from penstock.pipelines.view import beside_lines, rule_lines
-from penstock.records.dataset import Dataset, Split, sorted_by_risk
+from penstock.records.dataset import Dataset, sorted_by_risk
 from penstock.redaction import redact
 from penstock.rollout.smoke import curl_line
 from penstock.rollout.words import headline, last_findings
@@ -50,6 +51,7 @@ def write_summary(result: RunResult, *, also: Path | None = None) -> None:
                 ]
                 if result.dataset
                 else [],
+                "quarantine": _quarantine(result),
                 "split": result.split.counts() if result.split else None,
                 "decision": result.decision.digest() if result.decision else None,
                 "registered": result.registration.uri if result.registration else None,
@@ -102,8 +104,7 @@ def _lines(result: RunResult) -> Iterator[str]:
         for note in data.notes:
             yield _entry("", note)
         yield from _assumed(data)
-    if result.split is not None:
-        yield from _parts(result.split)
+    yield from _parts(result)
     reused = [time.step.replace("_", " ") for time in result.times if time.how == "reused"]
     if reused:
         yield _entry("Reused", f"{', '.join(reused)} (run every step with --fresh)")
@@ -124,6 +125,11 @@ def _lines(result: RunResult) -> Iterator[str]:
     yield _entry("Log", _near(result.log))
 
 
+def _quarantine(result: RunResult) -> dict[str, Any] | None:
+    apart = result.validation.quarantine if result.validation else None
+    return {**apart.model_dump(), "share": apart.share} if apart else None
+
+
 def _assumed(data: Dataset) -> Iterator[str]:
     """Yield what was assumed of how the table is to be read, where values may be wrong for it."""
     risky = [
@@ -134,7 +140,13 @@ def _assumed(data: Dataset) -> Iterator[str]:
         yield _entry("" if place else "Assumed", text)
 
 
-def _parts(split: Split) -> Iterator[str]:
+def _parts(result: RunResult) -> Iterator[str]:
+    """Yield which rows were taken out of the data, and how the rest was split."""
+    split = result.split
+    if result.validation is not None and result.validation.quarantine is not None:
+        yield _entry("Quarantine", result.validation.quarantine.sentence())
+    if split is None:
+        return
     yield _entry("Split", split.line())
     if split.duplicate_rows:
         yield _entry("", split.repeats_text)

@@ -212,11 +212,12 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
     from penstock.gate.policy import Policy
     from penstock.monitoring.spec import MonitoringSpec
     from penstock.notification import NotifySpec
-    from penstock.quality.spec import ContractColumn, Expectation
+    from penstock.quality.spec import ContractColumn, Expectation, QuarantineSpec
     from penstock.rollout import spec as rollout
 
     nested: dict[str, list[tuple[str, type[Spec]]]] = {
         "contract": [("contract.columns[]", ContractColumn), ("expectations[]", Expectation)],
+        "validation": [("validation.quarantine", QuarantineSpec)],
         "gate": list(_below("gate", Policy)),
         "deployment": [
             ("deployment.captures", CapturesSpec),

@@ -36,7 +36,13 @@ class MissingLibraries:
         """
         del path, target
         if "." not in name and _asks(sys._getframe(1)) == _PACKAGE:
-            raise MissingLibraryError(name, extra="pipelines" if name in _COMPOSING else "laptop")
+            raise MissingLibraryError(name, extra=_extra(name))
+
+
+def _extra(library: str) -> str:
+    if library in ("dask", "distributed"):
+        return "dask"
+    return "pipelines" if library in _COMPOSING else "laptop"
 
 
 def tell_of_missing_libraries() -> None:

@@ -51,7 +51,7 @@ def ingest(source: SourceSpec, *, output: Path, called: str = "") -> Dataset:
         >>> [(column.name, column.type) for column in dataset.columns]
         [('age', 'integer'), ('city', 'string')]
     """
-    with _opened(source, output) as reader:
+    with opened(source, beside=output) as reader:
         dataset = _write(reader(source), source, output, called=called)
     risky = sorted_by_risk(
         assumption for assumption in dataset.assumptions if assumption.risk != "low"
@@ -80,7 +80,7 @@ def survey(source: SourceSpec, *, output: Path) -> tuple[Dataset, SourceSpec]:
         InputError: As `ingest`, where there is no proposal or none helps.
     """
     proposed: list[Assumption] = []
-    with _opened(source, output) as reader:
+    with opened(source, beside=output) as reader:
         while True:
             try:
                 dataset = _write(reader(source), source, output, whole=True)
@@ -118,14 +118,23 @@ def _shown(value: object, before: object) -> str:
 
 
 @contextlib.contextmanager
-def _opened(source: SourceSpec, output: Path) -> Iterator[Callable[[SourceSpec], Reader]]:
-    """Yield what makes a reader of the source's files, or of its query, with any settings."""
+def opened(source: SourceSpec, *, beside: Path) -> Iterator[Callable[[SourceSpec], Reader]]:
+    """Yield what makes a reader of the source's files, or of its query, with any settings.
+
+    Args:
+        source: The source.
+        beside: Remote files are copied into a folder beside it for as long as the block lasts.
+
+    Raises:
+        InputError: If the source is absent, or it is not known how to read it.
+        ServiceError: If a store cannot be reached.
+    """
     if source.query:
         from penstock.data.sql.reader import SqlReader
 
         yield SqlReader
         return
-    with disk_errors(output), local_files(source, beside=output) as files:
+    with disk_errors(beside), local_files(source, beside=beside) as files:
         yield lambda settings: _reader(files, settings)
 
 

@@ -123,6 +123,16 @@ class JsonlReader:
         for file, block, line in self._blocks():
             yield self._parsed(block) or self._built(file, block, line)
 
+    def objects(self) -> Iterator[tuple[str, list[tuple[int, dict[str, Any]]]]]:
+        """Yield the rows as JSON has them: a file, and some of its objects with their lines.
+
+        Raises:
+            Misread: If a file is of another encoding: `adapt`, and begin again.
+            InputError: If a line is no JSON object.
+        """
+        for file, block, line in self._blocks():
+            yield file.name, list(_objects(file, block, line))
+
     def explain(self, mismatch: TypeMismatch) -> InputError:
         """Return the error for a value that does not have its field's declared type."""
         name = mismatch.column

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from penstock.common.durations import Duration, seconds_of
 from penstock.monitoring.recall_spec import RecallSpec
@@ -126,10 +126,15 @@ class MonitoringSpec(Spec):
     """How the served model is watched by `penstock monitor`, and what follows."""
 
     every: Duration = Field(default="1h", description="Time between two looks: 90s, 15m, 1h, 1d")
+    source: Literal["served", "batch"] = Field(
+        default="served",
+        description="served: the rows that servers answered; batch: those that `penstock score "
+        "--capture` scored by the champion, with or without a service",
+    )
     captures: str = Field(
         default="",
         description="Where the captured rows are; empty: where the service on this machine writes "
-        "them",
+        "them. Batches need it: what `--capture` names",
     )
     state: str = Field(
         default="",
@@ -213,6 +218,17 @@ class MonitoringSpec(Spec):
     history: int = Field(
         default=1000, ge=10, description="Looks whose records are kept; older ones are deleted"
     )
+
+    @model_validator(mode="after")
+    def _batches_are_somewhere(self) -> Self:
+        if self.source == "batch" and not self.captures:
+            raise ValueError("source: batch needs captures: the address that --capture was given")
+        if self.source == "batch" and self.retrain == "automatic":
+            raise ValueError(
+                "source: batch suggests a retraining and begins none: no service "
+                "would take its canary"
+            )
+        return self
 
     @property
     def seconds(self) -> float:

@@ -84,13 +84,14 @@ def with_times(expectation: Expectation, dataset: Dataset) -> Expectation:
         return expectation
     kwargs = dict(expectation.kwargs)
     for key in {"min_value", "max_value"} & kwargs.keys():
-        kwargs[key] = _in_utc(kwargs[key])
+        kwargs[key] = in_utc(kwargs[key])
     if isinstance(kwargs.get("value_set"), list):
-        kwargs["value_set"] = [_in_utc(value) for value in kwargs["value_set"]]
+        kwargs["value_set"] = [in_utc(value) for value in kwargs["value_set"]]
     return expectation.model_copy(update={"kwargs": kwargs})
 
 
-def _in_utc(value: Any) -> Any:
+def in_utc(value: Any) -> Any:
+    """Return a text that is a time as a time, UTC where it has no offset; else the value."""
     if not isinstance(value, str):
         return value
     try:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
 
 from penstock.common import files
 from penstock.common.progress import say
+from penstock.data.engine import Each, here
 from penstock.data.table import read_dataset
-from penstock.errors import absent_column
+from penstock.errors import UsageError, absent_column
 from penstock.quality import engine, wording
 from penstock.quality.arguments import named_columns
 from penstock.quality.outcome import Outcome
+from penstock.quality.quarantine import say_unchanged
 from penstock.quality.report import validation_page
-from penstock.quality.spec import Contract, ContractColumn, Expectation
+from penstock.quality.separation import separate
+from penstock.quality.spec import Contract, ContractColumn, Expectation, ValidationSpec
 from penstock.quality.suite import digest_of, save_suite
 from penstock.records.dataset import Dataset
 from penstock.records.quality import Finding, Validation
@@ -31,6 +34,10 @@ def validate(
     results: Path,
     report: Path,
     suite: Path | None = None,
+    options: ValidationSpec = ValidationSpec(),
+    valid: Path | None = None,
+    quarantined: Path | None = None,
+    each: Each = here,
 ) -> Validation:
     r"""Check a dataset, write what was found as a record and as a page, and return it.
 
@@ -46,8 +53,14 @@ def validate(
         results: Where to write `validation.json`.
         report: Where to write the HTML page.
         suite: Where to write the expectations used, as a suite of Great Expectations.
+        options: What becomes of data that fail.
+        valid: Where to write the rows that go on, if some are quarantined; else a record that says
+            that all do.
+        quarantined: Where to write those that are quarantined, with their reasons; else the same.
+        each: The engine that reads the dataset, see `penstock.data.engine`.
 
     Raises:
+        UsageError: If rows are to be quarantined and `valid` or `quarantined` is missing.
         InputError: If there is no readable dataset, or an expectation cannot be meant: an unknown
             type, arguments that it does not take, a column that is neither in the table nor in the
             contract.
@@ -72,17 +85,40 @@ def validate(
         >>> validation.passed
         False
     """
+    places = None if valid is None or quarantined is None else (valid, quarantined)
+    if options.on_fail == "quarantine" and places is None:
+        raise UsageError(
+            "rows are to be quarantined, and there is no place for them",
+            where="validate",
+            remedy="Name `valid` and `quarantined`, or set `validation.on_fail: refuse`.",
+        )
     dataset = read_dataset(folder)
-    findings = (
-        *_schema_findings(dataset, contract),
-        *_row_findings(folder, dataset, contract, expectations),
-    )
+    schema = _schema_findings(dataset, contract)
+    by_rows = _row_findings(folder, dataset, contract, expectations, each)
+    separated = None
+    if options.on_fail == "quarantine" and places is not None and not _refused(schema):
+        separated = separate(
+            folder,
+            dataset,
+            expectations,
+            by_rows,
+            max_share=options.quarantine.max_share,
+            places=places,
+            check=lambda rest: _row_findings(
+                rest, read_dataset(rest), contract, expectations, each
+            ),
+        )
+    if places is not None and not (separated and separated.quarantine.kept):
+        for place in places:
+            say_unchanged(place, dataset)
+    findings = (*schema, *(separated.findings if separated else by_rows))
     validation = Validation(
         dataset=dataset.content,
         suite=digest_of(expectations),
         rows=dataset.rows,
-        passed=all(f.passed or f.severity != "block" for f in findings),
+        passed=not _refused(findings),
         findings=findings,
+        quarantine=separated.quarantine if separated else None,
     )
     page = validation_page(validation, dataset=dataset, expectations=expectations)
     if suite is not None:
@@ -91,6 +127,10 @@ def validate(
     validation.write(results)
     say(validation.reason())
     return validation
+
+
+def _refused(findings: Iterable[Finding]) -> bool:
+    return any(finding.failed and finding.severity == "block" for finding in findings)
 
 
 def _schema_findings(dataset: Dataset, contract: Contract) -> list[Finding]:
@@ -140,13 +180,17 @@ def _extra(name: str, severity: Severity) -> Finding:
 
 
 def _row_findings(
-    folder: Path, dataset: Dataset, contract: Contract, expectations: Sequence[Expectation]
+    folder: Path,
+    dataset: Dataset,
+    contract: Contract,
+    expectations: Sequence[Expectation],
+    each: Each,
 ) -> list[Finding]:
     lacking = [
         _lacking(expectation, at, dataset, contract) for at, expectation in enumerate(expectations)
     ]
     present = {at: expectations[at] for at, names in enumerate(lacking) if not names}
-    outcomes = engine.run(folder, dataset, present) if present else {}
+    outcomes = engine.run(folder, dataset, present, each=each) if present else {}
     return [
         _finding(expectation, outcomes.get(at) or _unchecked(lacking[at]))
         for at, expectation in enumerate(expectations)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from penstock.data import arrow
-from penstock.quality.patterns import matches
+from penstock.quality.patterns import asked, matches
 from penstock.quality.states.base import Rows
 from penstock.quality.values import Interval, Members
 
@@ -117,6 +119,35 @@ class Matching(_OfColumn):
 
 
 @dataclass(frozen=True)
+class Readable(_OfColumn):
+    """A text can be read: as JSON, or as a time that is written in a given way.
+
+    Args:
+        column: A column of texts.
+        form: How a time is written, as in strptime; None: as JSON.
+    """
+
+    form: str | None = None
+
+    def __call__(self, rows: Rows) -> pa.BooleanArray:
+        """Return for each row whether it holds."""
+        return rows.each(self.column, self._of)
+
+    def _of(self, values: pa.Array) -> pa.BooleanArray:
+        return asked(values, self._is_read)
+
+    def _is_read(self, text: str) -> bool:
+        try:
+            if self.form is None:
+                json.loads(text)
+            else:
+                datetime.strptime(text, self.form)
+        except (ValueError, RecursionError):
+            return False
+        return True
+
+
+@dataclass(frozen=True)
 class Constant(_OfColumn):
     """Every value holds, or none does: for what the type of a column decides."""
 
@@ -168,7 +199,7 @@ class Compared:
             if self.greater:
                 compare = pc.greater_equal if self.equal else pc.greater
             holds = arrow.flags(compare(left, right))
-        return _counting((left, right), holds, self.ignore)
+        return counting((left, right), holds, self.ignore)
 
     def _of_numbers(self, left: pa.Array, right: pa.Array) -> npt.NDArray[np.bool_]:
         """Return whether it holds between whole numbers and doubles, rounding neither."""
@@ -211,7 +242,7 @@ class Totalling:
         holds = _equal(_sum(numbers), self.total)
         for array in arrays:
             holds &= arrow.flags(array.is_valid())
-        return _counting(arrays, holds, self.ignore)
+        return counting(arrays, holds, self.ignore)
 
 
 def within(array: pa.Array, interval: Interval) -> pa.BooleanArray:
@@ -251,7 +282,7 @@ def _where(column: pa.Array, holds: pa.BooleanArray) -> pa.BooleanArray:
     return pc.if_else(column.is_valid(), holds, arrow.null(pa.bool_()))
 
 
-def _counting(arrays: Any, holds: npt.NDArray[np.bool_], ignore: str) -> pa.BooleanArray:
+def counting(arrays: Any, holds: npt.NDArray[np.bool_], ignore: str) -> pa.BooleanArray:
     """Return a condition on several columns, null in the rows that do not count."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -1,24 +1,33 @@
 """Checks expectations: by exact states in one pass over the rows, the rest by Great Expectations.
 
 Great Expectations is imported only where an expectation needs it: one of a type that is not in
-`penstock.quality.forms`, with a row condition, or about a kind of values that it has its own ways
-with.
+`penstock.quality.forms`, with a row condition that is more than comparisons with values, or about a
+kind of values that it has its own ways with.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from penstock.data import arrow
-from penstock.data.table import iter_batches
+from penstock.data.engine import Each, here
+from penstock.data.table import Part, iter_parts, parts_of
 from penstock.quality import _gx
 from penstock.quality.arguments import refuse_beyond_doubles, refuse_parameters, with_times
 from penstock.quality.checks.base import Check, Request
 from penstock.quality.checks.plan import plan
 from penstock.quality.forms import are_plain
 from penstock.quality.outcome import Outcome
+from penstock.quality.row_conditions import (
+    UnclearError,
+    has_condition,
+    selection_of,
+    without_condition,
+)
 from penstock.quality.spec import Expectation
 from penstock.quality.states.base import Rows, State
 from penstock.records.dataset import Dataset
@@ -30,7 +39,11 @@ _LEVELS = 8_000
 
 
 def run(
-    folder: Path, dataset: Dataset, expectations: Mapping[int, Expectation]
+    folder: Path,
+    dataset: Dataset,
+    expectations: Mapping[int, Expectation],
+    *,
+    each: Each = here,
 ) -> dict[int, Outcome]:
     """Check expectations and return the outcome of each.
 
@@ -38,6 +51,7 @@ def run(
         folder: The dataset.
         dataset: Its record.
         expectations: By position in the suite, which errors name. Their columns are all there.
+        each: The engine that reads the parts of the dataset. Great Expectations reads them here.
 
     Raises:
         InputError: If an expectation is not known or does not take its arguments.
@@ -45,33 +59,56 @@ def run(
     checks: dict[int, Check] = {}
     left: dict[int, Expectation] = {}
     for at, given in expectations.items():
-        check = _planned(given, dataset, at)
+        check = planned(given, dataset, at)
         if check is None:
             left[at] = given
         else:
             checks[at] = check
     # First, as it refuses what cannot be meant.
     outcomes = _gx.run(folder, dataset, left) if left else {}
-    return outcomes | evaluate(folder, dataset, checks)
+    return outcomes | evaluate(folder, dataset, checks, each=each)
 
 
-def evaluate(folder: Path, dataset: Dataset, checks: Mapping[int, Check]) -> dict[int, Outcome]:
+def evaluate(
+    folder: Path, dataset: Dataset, checks: Mapping[int, Check], *, each: Each = here
+) -> dict[int, Outcome]:
     """Return the outcome of each check of a dataset."""
-    requests = dict.fromkeys(one for check in checks.values() for one in check.requests)
-    with arrow.system_memory():
-        found = _found(folder, _coded(dataset), {request: request.begin() for request in requests})
+    requests = [one for check in checks.values() for one in check.requests]
+    results = found(folder, dataset, requests, each=each)
     return {
-        at: check.conclude([found[request] for request in check.requests])
+        at: check.conclude([results[request] for request in check.requests])
         for at, check in checks.items()
     }
 
 
-def _planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
+def found(
+    folder: Path, dataset: Dataset, requests: Iterable[Request], *, each: Each = here
+) -> dict[Request, Any]:
+    """Return what the state of each request finds; the same request is made once."""
+    states = {request: request.begin() for request in dict.fromkeys(requests)}
+    return _found(folder, _coded(dataset), states, parts_of(folder), each)
+
+
+def planned(given: Expectation, dataset: Dataset, at: int) -> Check | None:
+    """Return how an expectation is checked; None if only Great Expectations can.
+
+    Args:
+        given: The expectation.
+        dataset: The record of the data; the columns that it names are there.
+        at: Its place in the suite, for errors.
+
+    Raises:
+        InputError: If its arguments cannot be meant.
+    """
     where = f"expectations[{at}]"
     refuse_parameters(given, where)
     refuse_beyond_doubles(given, where)
-    expectation = with_times(given, dataset)
-    return plan(expectation, dataset) if are_plain(expectation, where) else None
+    try:
+        selection = selection_of(given, dataset, where) if has_condition(given) else None
+    except UnclearError:
+        return None
+    expectation = with_times(without_condition(given), dataset)
+    return plan(expectation, dataset, selection) if are_plain(expectation, where) else None
 
 
 def _coded(dataset: Dataset) -> frozenset[str]:
@@ -83,44 +120,83 @@ def _coded(dataset: Dataset) -> frozenset[str]:
     )
 
 
-def _found(folder: Path, coded: frozenset[str], states: dict[Request, State]) -> dict[Request, Any]:
+def _found(
+    folder: Path,
+    coded: frozenset[str],
+    states: dict[Request, State],
+    parts: Sequence[Part],
+    each: Each,
+) -> dict[Request, Any]:
     """Return what each state finds, reading the rows as often as one of them needs."""
     found: dict[Request, Any] = {}
     while states:
-        for block in _blocks(states):
-            _read(folder, coded, block)
         further: dict[Request, State] = {}
-        for request, state in states.items():
-            follow_up = state.follow_up()
-            if follow_up is None:
-                found[request] = state.finish()
-            else:
-                further[request] = follow_up
+        for block in _blocks(states):
+            for request, state in _seen(folder, coded, block, parts, each).items():
+                follow_up = state.follow_up()
+                if follow_up is None:
+                    found[request] = state.finish()
+                else:
+                    further[request] = follow_up
         states = further
     return found
 
 
-def _blocks(states: Mapping[Request, State]) -> Iterator[list[State]]:
+def _seen(
+    folder: Path,
+    coded: frozenset[str],
+    block: dict[Request, State],
+    parts: Sequence[Part],
+    each: Each,
+) -> dict[Request, State]:
+    """Return states that have seen all rows."""
+    if not any(state.columns for state in block.values()):
+        return block
+    seen: list[State] = []
+    for states in each(Pass(folder, coded, tuple(block.values())), parts):
+        if seen:
+            for state, other in zip(seen, states, strict=True):
+                state.merge(other)
+        else:
+            seen = list(states)
+    return dict(zip(block, seen, strict=True))
+
+
+@dataclass(frozen=True)
+class Pass:
+    """One pass over parts of a dataset: states take their rows in.
+
+    Args:
+        folder: The dataset.
+        coded: Its text columns with few values.
+        states: As they are before any row.
+    """
+
+    folder: Path
+    coded: frozenset[str]
+    states: tuple[State, ...]
+
+    def __call__(self, parts: Sequence[Part]) -> tuple[State, ...]:
+        """Return the states after the rows of some parts."""
+        states = copy.deepcopy(self.states)
+        columns = sorted({name for state in states for name in state.columns})
+        few = [name for name in columns if name in self.coded]
+        with arrow.system_memory():
+            for batch, start in iter_parts(self.folder, parts, columns, coded=few):
+                rows = Rows(batch, start)
+                for state in states:
+                    state.update(rows)
+        return states
+
+
+def _blocks(states: Mapping[Request, State]) -> Iterator[dict[Request, State]]:
     """Yield states that together read not many columns."""
-    block: list[State] = []
+    block: dict[Request, State] = {}
     names: set[str] = set()
-    for state in sorted(states.values(), key=lambda one: one.columns):
+    for request, state in sorted(states.items(), key=lambda pair: pair[1].columns):
         if block and len(names | set(state.columns)) > _COLUMNS:
             yield block
-            block, names = [], set()
-        block.append(state)
+            block, names = {}, set()
+        block[request] = state
         names |= set(state.columns)
     yield block
-
-
-def _read(folder: Path, coded: frozenset[str], states: list[State]) -> None:
-    columns = sorted({name for state in states for name in state.columns})
-    if not columns:
-        return
-    start = 0
-    few = [name for name in columns if name in coded]
-    for batch in iter_batches(folder, columns, coded=few):
-        rows = Rows(batch, start)
-        for state in states:
-            state.update(rows)
-        start += len(rows)

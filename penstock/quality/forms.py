@@ -81,6 +81,13 @@ def _several(value: Any) -> str:
     return _texts(value) or ("" if len(value) >= 2 else few)
 
 
+def _pairs(value: Any) -> str:
+    paired = isinstance(value, list) and all(
+        isinstance(pair, list | tuple) and len(pair) == 2 for pair in value
+    )
+    return "" if paired else _UNCLEAR
+
+
 def _quantiles(value: Any) -> str:
     if not isinstance(value, Mapping) or set(value) != {"quantiles", "value_ranges"}:
         return _UNCLEAR
@@ -143,7 +150,6 @@ _OF_ANY = frozenset(
     [
         "batch_id",
         "catch_exceptions",
-        "condition_parser",
         "description",
         "expectation_context",
         "id",
@@ -151,7 +157,6 @@ _OF_ANY = frozenset(
         "notes",
         "rendered_content",
         "result_format",
-        "row_condition",
         "severity",
         "user_id",
         "windows",
@@ -222,6 +227,19 @@ FORMS: Mapping[str, Form] = {
     "expect_multicolumn_sum_to_equal": Form(
         {"column_list": _several, "sum_total": _due_number},
         {"ignore_row_if": _IGNORED, **_MOSTLY},
+    ),
+    "expect_column_values_to_be_increasing": _of_values({"strictly": _flag}),
+    "expect_column_values_to_be_decreasing": _of_values({"strictly": _flag}),
+    "expect_column_values_to_match_strftime_format": _of_values(strftime_format=_text),
+    "expect_column_values_to_be_json_parseable": _of_values(),
+    "expect_column_pair_values_to_be_in_set": Form(
+        {**_PAIR, "value_pairs_set": _pairs}, {"ignore_row_if": _PAIR_IGNORED, **_MOSTLY}
+    ),
+    "expect_multicolumn_values_to_be_equal": Form(
+        {"column_list": _several}, {"ignore_row_if": _IGNORED, **_MOSTLY}
+    ),
+    "expect_select_column_values_to_be_unique_within_record": Form(
+        {"column_list": _several}, {"ignore_row_if": _IGNORED, **_MOSTLY}
     ),
     "expect_column_to_exist": _of_column({"column_index": _whole}),
     "expect_table_row_count_to_be_between": Form({}, _COUNTS),

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Callable
 from re import _constants as signs  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING, Any
@@ -91,10 +92,13 @@ def for_re2(pattern: str) -> str | None:
 
 def _by_python(texts: pa.StringArray, pattern: str) -> pa.BooleanArray:
     search = re.compile(pattern).search
+    return asked(texts, lambda text: search(text) is not None)
+
+
+def asked(texts: pa.StringArray, ask: Callable[[str], bool]) -> pa.BooleanArray:
+    """Return what Python says of each text, asked once of each different one; null where null."""
     coded = texts.dictionary_encode()
-    found = np.array(
-        [search(text) is not None for text in coded.dictionary.to_pylist()], dtype=bool
-    )
+    found = np.array([ask(text) for text in coded.dictionary.to_pylist()], dtype=bool)
     return arrow.booleans(found).take(coded.indices)
 
 

@@ -34,16 +34,49 @@ def validation_page(
             ("Rows", f"{validation.rows:,}"),
             ("Columns", f"{len(dataset.columns)}"),
             ("Checks", f"{len(noted)}"),
+            *_quarantined(validation),
             ("Source", dataset.source),
             ("Dataset version", validation.dataset),
             ("Suite", validation.suite),
         ],
         sections=[
             *_broken(noted, validation),
+            *_taken_out(noted, validation),
             _everything(noted),
             _columns(dataset),
         ],
     )
+
+
+def _quarantined(validation: Validation) -> list[tuple[str, str]]:
+    apart = validation.quarantine
+    if apart is None or not apart.kept:
+        return []
+    return [
+        ("Quarantined", f"{apart.rows:,} rows ({apart.share:.3g} of all), {apart.content}"),
+        ("Went on", f"{apart.of - apart.rows:,} rows, {apart.kept}"),
+    ]
+
+
+def _taken_out(noted: Sequence[_Noted], validation: Validation) -> list[Section]:
+    """Return the section on rows that break checks of single rows, if that was looked at."""
+    apart = validation.quarantine
+    if apart is None:
+        return []
+    headers = ["Check", "Column", "Rows quarantined for it", "What was found"]
+    rows: list[list[str | Cell]] = [
+        [
+            Cell(wording.title(finding.check), strong=True),
+            finding.column,
+            f"{finding.quarantined:,}",
+            finding.sentence,
+        ]
+        for finding, _ in noted
+        if finding.quarantined is not None
+    ]
+    lead = f"{apart.sentence()} A row that breaks several checks is counted for each, and once."
+    body = table(headers, rows, numeric=(2,)) if rows else ""
+    return [Section(title="Quarantine", lead=lead, body=body)]
 
 
 def _name(dataset: Dataset) -> str:
@@ -112,8 +145,8 @@ def _everything(noted: Sequence[_Noted]) -> Section:
         )
     return Section(
         title="Everything that was checked",
-        lead="Severity block: data that break the check are refused. warn: that is shown as a "
-        "warning. info: it is only listed.",
+        lead="Severity block: data that break the check are refused, or the rows that do are "
+        "quarantined. warn: that is shown as a warning. info: it is only listed.",
         body=body,
     )
 
@@ -124,6 +157,8 @@ _TONES: dict[str, Tone] = {"block": "bad", "warn": "warn", "info": "plain"}
 def _row(finding: Finding) -> list[str | Cell]:
     if finding.passed:
         result = Cell("holds", tone="good")
+    elif finding.quarantined is not None:
+        result = Cell("quarantined", tone="warn")
     else:
         result = Cell("broken", tone=_TONES[finding.severity])
     return [

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
+from penstock.data.engine.spec import EngineSpec
 from penstock.records.dataset import ColumnType
 from penstock.records.spec import Spec
 
@@ -34,6 +35,32 @@ class Contract(Spec):
         default="warn",
         description="What a column that is not listed means. block: the data are refused; warn: "
         "that is shown as a warning",
+    )
+
+
+class QuarantineSpec(Spec):
+    """Which rows may be taken out of the data instead of refusing all of them."""
+
+    max_share: float = Field(
+        default=0.05,
+        ge=0,
+        lt=1,
+        description="Largest share of the rows that may be quarantined; if more break the checks, "
+        "the data are refused",
+    )
+
+
+class ValidationSpec(Spec):
+    """What becomes of data that fail."""
+
+    on_fail: Literal["refuse", "quarantine"] = Field(
+        default="refuse",
+        description="refuse: the data are refused. quarantine: where only checks of single rows "
+        "fail, the rows that break them are written apart, with reasons, and the rest goes on",
+    )
+    quarantine: QuarantineSpec = QuarantineSpec()
+    engine: EngineSpec | None = Field(
+        default=None, description="Another engine for this step; null takes the section `engine`"
     )
 
 

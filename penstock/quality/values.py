@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,9 @@ from penstock.records.dataset import ColumnType
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+MISSING = 0
+"""The place of a missing value."""
 
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -97,7 +100,7 @@ class Members:
     Args:
         column: The column's name.
         kind: Its type.
-        values: The set, each as Python holds it: see `fits`.
+        values: The set, each as Python holds it: see `fits`. None stands for a missing value.
     """
 
     column: str
@@ -109,9 +112,22 @@ class Members:
         """Whether there is a value that no row of the column could hold."""
         return any(_stored(value, self.kind) is None for value in self.values)
 
+    def places(self) -> list[int | None]:
+        """Return the place of each value in `array`, from 1; None if no row could hold it."""
+        stored = [_stored(value, self.kind) for value in self.values]
+        order = {value: at for at, value in enumerate(_held(stored), 1)}
+        return [
+            MISSING if value is None else order.get(held)
+            for value, held in zip(self.values, stored, strict=True)
+        ]
+
     def array(self) -> pa.Array:
         """Return the different values that the column could hold, in its Arrow type."""
-        return _array(self.kind, tuple(dict.fromkeys(_stored(v, self.kind) for v in self.values)))
+        return _array(self.kind, _held(_stored(value, self.kind) for value in self.values))
+
+
+def _held(stored: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(dict.fromkeys(value for value in stored if value is not None))
 
 
 def fits(value: Any, kind: ColumnType) -> bool:
@@ -123,6 +139,8 @@ def fits(value: Any, kind: ColumnType) -> bool:
 
 def _stored(value: Any, kind: ColumnType) -> Any:
     """Return a value as the column would hold it, None if it cannot."""
+    if value is None:
+        return None
     if kind == "integer":
         whole = isinstance(value, int) or value.is_integer()
         return int(value) if whole and _LEAST <= value <= _MOST else None
@@ -149,7 +167,7 @@ def _is_text(value: str) -> bool:
 def _array(kind: ColumnType, values: tuple[Any, ...]) -> pa.Array:
     import pyarrow as pa
 
-    held = [value for value in values if value is not None]
+    held = list(values)
     if kind == "string":
         return arrow.texts(held)
     if kind == "boolean":

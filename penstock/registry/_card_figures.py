@@ -9,6 +9,7 @@ from penstock.gate.rules import RULES
 from penstock.records.dataset import Dataset, Split
 from penstock.records.explanation import Explanation
 from penstock.records.operations import Operations
+from penstock.records.quality import Validation
 from penstock.reports.blocks import Block, Grid, Part, Text, figure, notes_of, number
 
 _SHOWN = 10
@@ -44,9 +45,16 @@ def rules(evaluation: Evaluation | None, operations: Operations | None) -> list[
     return [part for part in parts if part is not None]
 
 
-def data(training: Dataset | None, holdout: Dataset | None, split: Split | None) -> Iterator[Part]:
+def data(
+    training: Dataset | None,
+    holdout: Dataset | None,
+    split: Split | None,
+    validation: Validation | None,
+) -> Iterator[Part]:
     """Yield what is known of the rows learned from and of those judged on."""
-    yield Part("Training data", list(_dataset(training)))
+    apart = validation.quarantine if validation else None
+    left_out = [Text(f"Of the data, {apart.sentence()}")] if apart else []
+    yield Part("Training data", [*_dataset(training), *left_out])
     blocks = list(_dataset(holdout, columns=False))
     if split is not None:
         by = f" by {split.column}" if split.column else ""

@@ -1,9 +1,10 @@
 """Whether a version may serve: the one check before every change of traffic or of the alias.
 
-There are two cases. A version that is new to users needs all of it at the moment of the change: a
-decision that approves its very files, the policy that the decision was made on, the approvals that
-the policy requires, and the champion that it was compared with. A version that was the champion
-before may serve again on its own record, unless somebody has rejected it since.
+There are two cases for traffic. A version that is new to users needs all of it at the moment of the
+change: a decision that approves its very files, the policy that the decision was made on, the
+approvals that the policy requires, and the champion that it was compared with. A version that was
+the champion before may serve again on its own record, unless somebody has rejected it since. A
+batch is scored by either, and by a version that is approved and has not served yet.
 """
 
 from __future__ import annotations
@@ -115,6 +116,48 @@ def require_return(name: str, version: int, *, tracking_uri: str) -> Version:
     return found
 
 
+def require_scoring(version: Version, *, tracking_uri: str) -> str:
+    """Return why a version may score a batch: it is or was the champion, or it is approved.
+
+    Args:
+        version: The version.
+        tracking_uri: The MLflow store.
+
+    Raises:
+        NotApprovedError: If it was rolled back or rejected, or neither champion nor approved.
+        IntegrityError: If what is registered or kept is not what the audit log says.
+        ServiceError: If the registry does not answer.
+    """
+    tags = _model_tags(version, tracking_uri=tracking_uri)
+    log = audit.read(tags)
+    _require_registered(version, log=log, tracking_uri=tracking_uri)
+    now = checked_champion(version.name, tracking_uri=tracking_uri)
+    if not now.problem and now.version == version:
+        return "champion"
+    if versions.ROLLED_BACK in version.tags:
+        why = version.tags[versions.ROLLED_BACK]
+        raise NotApprovedError(f"the version was rolled back: {why:.200}", where=version.uri)
+    if _was_champion(version, log, tracking_uri=tracking_uri):
+        _require_no_rejection(version, tags, tracking_uri=tracking_uri)
+        return "former champion"
+    kept = _kept(version, tracking_uri=tracking_uri)
+    if "decision.json" not in kept or "policy.json" not in kept:
+        raise NotApprovedError(
+            "no decision that approves the version is kept with it", where=version.uri
+        )
+    decision = Decision.loads(kept["decision.json"], where=f"{version.uri}, decision.json")
+    if decision.digest() != version.tags.get(versions.DECISION_DIGEST, ""):
+        raise IntegrityError(
+            "the decision that is kept is not the one that it was registered with",
+            where=f"{version.uri}, decision.json",
+            remedy="See what is left with: penstock verify.",
+        )
+    decision.require_approval_of(version.model)
+    spec = _approval_spec_of_kept(kept["policy.json"], decided=decision.policy)
+    _require_people(version, tags, spec=spec)
+    return "approved"
+
+
 def record_once(
     version: Version,
     *,
@@ -186,6 +229,8 @@ def _require_tags(version: Version, order: Order) -> None:
 
 def _kept(version: Version, *, tracking_uri: str) -> dict[str, str]:
     """Return the text of the decision and the policy that were kept as evidence."""
+    if not version.run:
+        return {}
     place = folder_of(version.tags.get(versions.DECISION_DIGEST, ""))
     store = tracking.client(tracking_uri)
     texts = {}

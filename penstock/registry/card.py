@@ -21,6 +21,7 @@ from penstock.records.decision import Decision
 from penstock.records.explanation import Explanation
 from penstock.records.model import Model
 from penstock.records.operations import Operations
+from penstock.records.quality import Validation
 from penstock.registry import _card_figures as figures
 from penstock.registry import audit
 from penstock.registry.approvals import read as read_approvals
@@ -54,6 +55,7 @@ def model_card(
     training: Dataset | None = None,
     holdout: Dataset | None = None,
     split: Split | None = None,
+    validation: Validation | None = None,
     evaluation: Evaluation | None = None,
     decision: Decision | None = None,
     explanation: Explanation | None = None,
@@ -71,6 +73,7 @@ def model_card(
         training: Record of the training part.
         holdout: Record of the rows it was judged on.
         split: How the two were divided.
+        validation: What the expectations found in the data.
         evaluation: What was measured on the holdout.
         decision: The gate's decision.
         explanation: Which columns its predictions depend on.
@@ -99,7 +102,7 @@ def model_card(
         Part("Out of scope", [Text(stated.out_of_scope or UNSAID)]),
         figures.metrics(evaluation),
         *figures.rules(evaluation, operations),
-        *figures.data(training, holdout, split),
+        *figures.data(training, holdout, split, validation),
         figures.rests_on(explanation),
         _decision(decision),
         _approvals(approvals),
@@ -148,6 +151,7 @@ def final_card(pack: Path, *, version: Version, model_tags: Mapping[str, str]) -
         training=_record(pack, "train", Dataset),
         holdout=_record(pack, "holdout", Dataset),
         split=_record(pack, "split", Split),
+        validation=_record(pack, "validation", Validation),
         evaluation=_record(pack, "evaluation", Evaluation),
         decision=_record(pack, "decision", Decision),
         explanation=_record(pack, "explanation", Explanation),

@@ -164,6 +164,7 @@ def write_pack(
             training=grounds.train,
             holdout=Dataset.of(holdout) if holdout else None,
             split=grounds.split,
+            validation=grounds.validation,
             evaluation=evaluation,
             decision=decision,
             explanation=grounds.explanation,

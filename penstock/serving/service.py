@@ -10,9 +10,10 @@ import numpy as np
 
 from penstock.records.export import Export
 from penstock.records.model import Model
-from penstock.serving import cloudevents, requests, responses, shapley
+from penstock.serving import cloudevents, requests, responses
 from penstock.serving.columns import Batch, Columns, Intake, UnseenPolicy
 from penstock.serving.csv_body import csv_columns
+from penstock.serving.explaining import Explainer, lacks_background
 from penstock.serving.prediction import Prediction, Scorer, prediction_of, row_scores
 from penstock.serving.request_errors import RequestError, parse_object
 
@@ -161,15 +162,9 @@ class Service:
             RequestError: If the body is not a v1 request of exactly one row, or the model holds
                 nothing to explain against.
         """
-        if not self.background:
-            why = (
-                "train it again with this release of Penstock"
-                if self.record.carries_rows
-                else "it was trained with training.carry_rows: false, so that it carries no rows"
-            )
-            raise RequestError(
-                f"this model holds no background rows to explain against; {why}", status=404
-            )
+        lacking = lacks_background(self.scorer, self.background)
+        if lacking:
+            raise RequestError(lacking, status=404)
         request = parse_object(body)
         values, row = requests.v1_columns(request, intake=self.intake, max_rows=self.limits.rows)
         batch = self.intake.convert(values, row=row)
@@ -177,7 +172,8 @@ class Service:
             raise RequestError(f"one row is explained at a time; the request holds {batch.rows}")
         scores = self.scorer.scores_of(batch.arrays)
         label = self.scorer.labels_of(scores).tolist()[0]
-        found = shapley.explain(self._score_of(label), batch.arrays, self._background())
+        explainer = Explainer(self.scorer, self.background)
+        found = explainer.explain(batch.arrays, label)
         size = sorted(found.contributions.items(), key=lambda item: -abs(item[1]))
         return responses.encode(
             {
@@ -188,7 +184,7 @@ class Service:
                 "prediction": label,
                 "score": found.score,
                 "base": found.base,
-                "unit": self._unit(label),
+                "unit": explainer.unit(label),
                 "method": found.method,
                 "background_rows": found.background,
                 "model_name": self.name,
@@ -261,21 +257,3 @@ class Service:
             return responses.encode_tensors(body, binary=[output.binary for output in outputs])
 
         return form
-
-    def _score_of(self, label: Any) -> shapley.Score:
-        """Return what explains the score of a row that got `label`."""
-        if self.record.task != "multiclass":
-            return self.scorer.scores_of
-        index = self.record.classes.index(label)
-        return lambda columns: self.scorer.scores_of(columns)[:, index]
-
-    def _background(self) -> dict[str, Any]:
-        rows = {name: values[: shapley.BACKGROUND_ROWS] for name, values in self.background.items()}
-        accepting = Intake(self.record.columns, levels={})
-        return accepting.convert(rows, row="background row {}").arrays
-
-    def _unit(self, label: Any) -> str:
-        if self.record.task == "regression":
-            return self.record.target
-        named = self.record.positive if self.record.task == "binary" else label
-        return f"probability that {self.record.target} is {named}"

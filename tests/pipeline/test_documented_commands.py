@@ -43,6 +43,7 @@ NOT_RUN = {
     r"^penstock ui ": "serves until it is ended; tests/unit/pipelines/ui/test_ui_server.py",
     r"^penstock trigger ": "goes on until it is ended; tests/unit/triggers/test_trigger_command.py",
     r"^penstock recall |^penstock (example|run) loop": "minutes of serving; test_loop.py",
+    r"^penstock score ": "needs a registered version; tests/unit/scoring",
     r"^penstock captures ": "tests/unit/captures/test_captures_commands.py",
     r"^penstock status docs/kind-project.yaml": "needs a cluster",
     r"--tracking-uri https://": "needs a server; the same without it is run",

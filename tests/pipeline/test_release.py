@@ -14,6 +14,8 @@ import yaml
 from compiled_pipeline import without_retries
 
 from penstock.gate.evaluation import Evaluation
+from penstock.records.dataset import Split
+from penstock.records.quality import Validation
 from penstock.records.release import Deployment
 from penstock.records.rollout import Rollout
 from penstock.registry.baseline import load_baseline
@@ -365,6 +367,45 @@ def test_refused_data_stop_before_the_split(tmp_path: Path, shell) -> None:
     assert "Traceback" not in done.stdout + done.stderr
     assert tasks_that_ran(project) & {"validate", "split"} == {"validate"}
     assert Path(summary_of(project)["reports"]["validation"]).exists()
+
+
+CHEAP = {
+    "type": "expect_column_values_to_be_between",
+    "kwargs": {"column": "amount", "max_value": 150},
+}
+UNREACHED = {"floors": [{"metric": "roc_auc", "at_least": 1.0}]}
+
+
+def test_the_rest_goes_on_where_few_rows_are_quarantined(shell) -> None:
+    project = prepare(
+        shell, "quarantined", rows=3_000, expectations=[CHEAP], gate=UNREACHED,
+        validation={"on_fail": "quarantine"}, engine={"name": "dask", "workers": 2},
+    )  # fmt: skip
+    done = shell("run", str(project))
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert {"validate", "split", "train", "decide"} <= tasks_that_ran(project)
+    validation = record(project, Validation, "validate", "results")
+    apart = validation.quarantine
+    assert apart is not None
+    assert 0 < apart.rows <= 150
+    split = record(project, Split, "split", "proof")
+    assert split.parent == apart.kept
+    assert sum(split.counts().values()) == 3_000 - apart.rows
+    assert apart.sentence() in done.stdout
+    assert summary_of(project)["data_version"] == apart.kept
+    assert summary_of(project)["quarantine"]["rows"] == apart.rows
+
+
+def test_more_than_the_share_stops_before_the_split(shell) -> None:
+    project = prepare(
+        shell, "beyond", rows=3_000, expectations=[CHEAP],
+        validation={"on_fail": "quarantine", "quarantine": {"max_share": 0.001}},
+        engine={"workers": 2},
+    )  # fmt: skip
+    done = shell("run", str(project))
+    assert done.returncode == 3, done.stdout + done.stderr
+    assert "at most 0.1 % may be quarantined" in done.stdout
+    assert tasks_that_ran(project) & {"validate", "split"} == {"validate"}
 
 
 def test_a_step_that_fails_is_named_and_notified(shell) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import collections
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,6 +35,32 @@ if TYPE_CHECKING:
 
 _FIRST = 1 << 20
 """Bytes from which types are inferred at first."""
+
+
+@dataclass(frozen=True)
+class CsvBlock:
+    """Some rows of a file, in the cells of which nothing has been read yet."""
+
+    _layout: Layout
+    _block: Block
+    _parser: Parser
+
+    def typed(self, plans: Mapping[str, Plan]) -> pa.RecordBatch:
+        """Return the rows, each column as its plan says.
+
+        Raises:
+            TypeMismatch: If a value does not fit.
+            Multiline: If a row goes on over several lines.
+        """
+        return self._parser.typed(self._layout, self._block, plans)
+
+    def texts(self) -> pa.RecordBatch:
+        """Return the cells as texts, stripped, null where missing."""
+        return self._parser.texts(self._layout, self._block)
+
+    def where(self, row: int) -> str:
+        """Return the file and the line at which a row begins; rows are counted from 0."""
+        return f"{self._layout.file.name}: line {line_of_row(self._layout, self._block, row)}"
 
 
 class CsvReader:
@@ -182,6 +208,17 @@ class CsvReader:
             finally:
                 for future in waiting:
                     future.cancel()
+
+    def cells(self) -> Iterator[CsvBlock]:
+        """Yield the rows in blocks that are not converted yet; nothing needs to be inferred.
+
+        Raises:
+            Misread: If a file is not written as its beginning let expect: `adapt`, and begin again.
+            InputError: If a row is ragged, or bytes are not text.
+        """
+        for layout in self._layouts:
+            for block in self._blocks.of(layout):
+                yield CsvBlock(layout, block, self._parser)
 
     def adapt(self, found: Misread) -> None:
         """Read a file in another encoding, or as one with rows of several lines."""

@@ -64,7 +64,7 @@ class PostgreSql:
     def __init__(
         self, url: URL, query: str, *, types: Mapping[str, ColumnType], where: str
     ) -> None:
-        self._address = _conninfo(url)
+        self._address = conninfo(url)
         # COPY puts it in parentheses, where nothing may end it and a comment must be ended.
         self._query = query.strip().rstrip("; \t\r\n") + "\n"
         self._types = types
@@ -211,7 +211,7 @@ def _uuids(array: pa.Array) -> pa.Array:
     return pc.if_else(array.is_valid(), found, arrow.null(pa.string()))
 
 
-def _conninfo(url: URL) -> str:
+def conninfo(url: URL) -> str:
     """Return an address as libpq takes it, of options as SQLAlchemy gives them to psycopg.
 
     Raises:

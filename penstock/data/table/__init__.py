@@ -1,8 +1,11 @@
 """Datasets on disk: Parquet files and a record beside them."""
 
 from penstock.data.table.dataset import (
+    Part,
     iter_batches,
     iter_columns,
+    iter_parts,
+    parts_of,
     read_dataset,
     read_table,
     write_dataset,
@@ -10,8 +13,11 @@ from penstock.data.table.dataset import (
 )
 
 __all__ = [
+    "Part",
     "iter_batches",
     "iter_columns",
+    "iter_parts",
+    "parts_of",
     "read_dataset",
     "read_table",
     "write_dataset",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,12 +17,28 @@ from penstock.records.dataset import Assumption, Column, Dataset, Reading
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     from penstock.data.hashing.digest import RowDigest
     from penstock.data.table.writer import Writer
 
 _ROWS = 65_536
 _COLUMNS = 64
+
+
+@dataclass(frozen=True)
+class Part:
+    """A row group of a file of a dataset.
+
+    Args:
+        file: The file's name.
+        group: Its row group, from 0.
+        start: Number in the dataset of the first of its rows, from 0.
+    """
+
+    file: str
+    group: int
+    start: int
 
 
 def read_dataset(folder: Path) -> Dataset:
@@ -117,6 +135,52 @@ def iter_batches(
     dataset = read_dataset(folder)
     schema = arrow_schema(_select(dataset, columns, folder))
     yield from _batches(folder, dataset, schema, rows, coded)
+
+
+def parts_of(folder: Path) -> list[Part]:
+    """Return the row groups of a dataset's files, in their order.
+
+    Raises:
+        InputError: If there is no readable record.
+        IntegrityError: See `read_dataset`.
+    """
+    import pyarrow.parquet as pq
+
+    parts, start = [], 0
+    for listed in read_dataset(folder).files:
+        metadata = pq.read_metadata(folder / listed.name)
+        for group in range(metadata.num_row_groups):
+            parts.append(Part(listed.name, group, start))
+            start += metadata.row_group(group).num_rows
+    return parts
+
+
+def iter_parts(
+    folder: Path, parts: Sequence[Part], columns: Sequence[str], *, coded: Sequence[str] = ()
+) -> Iterator[tuple[pa.RecordBatch, int]]:
+    """Yield the rows of some parts of a dataset in batches, each with the number of its first row.
+
+    Args:
+        folder: The dataset.
+        parts: Which.
+        columns: Which columns, in which order.
+        coded: See `iter_batches`.
+
+    Raises:
+        InputError: If there is no record, or a column is not in it.
+        IntegrityError: See `read_dataset`.
+    """
+    import pyarrow.parquet as pq
+
+    dataset = read_dataset(folder)
+    schema = _coded(arrow_schema(_select(dataset, columns, folder)), coded)
+    for name, some in itertools.groupby(parts, key=lambda part: part.file):
+        with pq.ParquetFile(folder / name, read_dictionary=list(coded)) as file:
+            for part in some:
+                start = part.start
+                for batch in _read(file, folder / name, schema, _ROWS, [part.group]):
+                    yield batch, start
+                    start += batch.num_rows
 
 
 def iter_columns(folder: Path, columns: Sequence[str]) -> Iterator[tuple[str, pa.ChunkedArray]]:
@@ -233,13 +297,36 @@ def _select(dataset: Dataset, names: Sequence[str] | None, folder: Path) -> list
 def _batches(
     folder: Path, dataset: Dataset, schema: pa.Schema, rows: int, coded: Sequence[str] = ()
 ) -> Iterator[pa.RecordBatch]:
-    import pyarrow as pa
     import pyarrow.parquet as pq
+
+    schema = _coded(schema, coded)
+    for listed in dataset.files:
+        with pq.ParquetFile(folder / listed.name, read_dictionary=list(coded)) as file:
+            yield from _read(file, folder / listed.name, schema, rows, None)
+
+
+def _coded(schema: pa.Schema, coded: Sequence[str]) -> pa.Schema:
+    import pyarrow as pa
 
     for name in coded:
         at = schema.get_field_index(name)
         schema = schema.set(at, pa.field(name, pa.dictionary(pa.int32(), pa.string())))
-    for listed in dataset.files:
-        with pq.ParquetFile(folder / listed.name, read_dictionary=list(coded)) as file:
-            for batch in file.iter_batches(batch_size=rows, columns=schema.names):
-                yield batch.select(schema.names).cast(schema)
+    return schema
+
+
+def _read(
+    file: pq.ParquetFile, name: Path, schema: pa.Schema, rows: int, groups: list[int] | None
+) -> Iterator[pa.RecordBatch]:
+    batches = file.iter_batches(batch_size=rows, row_groups=groups, columns=schema.names)
+    while True:
+        try:
+            batch = next(batches)
+        except StopIteration:
+            return
+        except (OSError, ValueError) as error:  # Arrow's own are both.
+            raise IntegrityError(
+                f"the file cannot be read: {str(error).splitlines()[0]:.200}",
+                where=str(name),
+                remedy="It was damaged after it was written: ingest the data again.",
+            ) from error
+        yield batch.select(schema.names).cast(schema)

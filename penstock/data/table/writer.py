@@ -147,7 +147,9 @@ class Writer:
             columns=columns,
             files=tuple(self._listing()),
             created=datetime.now(UTC),
-            notes=(*facts.pop("notes", ()), *_warnings(columns, sum(self._rows))),
+            notes=tuple(
+                dict.fromkeys([*facts.pop("notes", ()), *_warnings(columns, sum(self._rows))])
+            ),
             sample=self._sample.write(self.folder) if self._sample is not None else None,
             **facts,
         )

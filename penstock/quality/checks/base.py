@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from penstock.quality.outcome import Outcome, observed_text, sample_texts
+from penstock.quality.selections import Selection
 from penstock.quality.states.base import State
 from penstock.quality.states.kept import Condition, Kept
+from penstock.quality.states.selected import Selected
+from penstock.quality.states.unique_key import Key
 
 IGNORE = {
     "both_values_are_missing": "all",
@@ -30,14 +33,17 @@ class Request:
     Args:
         kind: The state's class.
         arguments: What it is made with.
+        where: The rows that it sees; None: all.
     """
 
     kind: Callable[..., State]
     arguments: tuple[Any, ...]
+    where: Selection | None = None
 
     def begin(self) -> State:
         """Return the empty state."""
-        return self.kind(*self.arguments)
+        state = self.kind(*self.arguments)
+        return state if self.where is None else Selected(self.where, state)
 
 
 @dataclass(frozen=True)
@@ -47,10 +53,19 @@ class Check:
     Args:
         requests: The states.
         conclude: Turns what they found, in the same order, into the outcome.
+        rows: What single rows keep to, or are unique by; None: no row alone breaks the check.
+        selection: The rows that it is about; None: all.
     """
 
     requests: tuple[Request, ...]
     conclude: Callable[[Sequence[Any]], Outcome]
+    rows: Condition | Key | None = None
+    selection: Selection | None = None
+
+    def where(self, selection: Selection) -> Check:
+        """Return the check of the rows that a selection keeps."""
+        narrowed = tuple(replace(request, where=selection) for request in self.requests)
+        return replace(self, requests=narrowed, selection=selection)
 
 
 _Shown = Callable[[Any], Any]
@@ -73,7 +88,8 @@ def of_rows(condition: Condition, kwargs: Mapping[str, Any], shown: _Shown = _as
         kwargs: The expectation's.
         shown: What is shown of a broken row.
     """
-    return Check((Request(Kept, (condition,)),), lambda found: counted(found[0], kwargs, shown))
+    request = Request(Kept, (condition,))
+    return Check((request,), lambda found: counted(found[0], kwargs, shown), rows=condition)
 
 
 def counted(found: Any, kwargs: Mapping[str, Any], shown: _Shown = _as_it_is) -> Outcome:

@@ -16,12 +16,15 @@ from penstock.quality.states.extremes import Extremes
 from penstock.quality.states.kept import Kept
 from penstock.quality.states.members import Seen
 from penstock.quality.states.ranks import Histogram, Place
-from penstock.quality.states.repeats import Repeats
+from penstock.quality.states.sliced import uniqueness
 from penstock.quality.states.sums import Moments, Sums
 from penstock.quality.values import time_of
 from penstock.records.dataset import Dataset
 
 _Kwargs = Mapping[str, Any]
+
+_KEPT = 1 << 20
+"""Different texts that are kept to be counted; of more, keys are, one slice at a time."""
 
 _TOLERANCE, _LEAST_TOLERANCE = 1e-4, 1e-8
 """How far a quantile may be beyond a bound: Great Expectations takes `numpy.isclose` for that."""
@@ -108,9 +111,10 @@ def distinct_share(kwargs: _Kwargs, dataset: Dataset) -> Check:
 
 
 def _distinct(kwargs: _Kwargs, dataset: Dataset) -> Request:
-    if column_of(kwargs, dataset).type == "string":
+    column = column_of(kwargs, dataset)
+    if column.type == "string" and column.profile.distinct <= _KEPT:
         return Request(Distinct, (kwargs["column"],))
-    return Request(Repeats, (key_of(kwargs, dataset), False))
+    return Request(uniqueness, (key_of(kwargs, dataset), False, dataset.rows))
 
 
 def present_share(kwargs: _Kwargs, _: Dataset) -> Check:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from penstock.quality.checks.base import Check, bounded, certain
+from penstock.quality.checks.base import Check, Request, bounded, certain
 from penstock.quality.outcome import Outcome, observed_text
+from penstock.quality.states.selected import RowCount
 from penstock.records.dataset import Dataset
 
 _Kwargs = Mapping[str, Any]
@@ -22,13 +23,26 @@ def column_count(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
     return _number(kwargs, len(dataset.columns))
 
 
-def _number(kwargs: _Kwargs, found: int) -> Check | None:
-    if "value" in kwargs:
-        return certain(Outcome(passed=found == kwargs["value"], observed=observed_text(found)))
-    low, high = kwargs.get("min_value"), kwargs.get("max_value")
-    if low is not None and high is not None and low > high:
+def selected_count(kwargs: _Kwargs, _: Dataset) -> Check | None:
+    """Return the check of the number of rows that a row condition selects."""
+    if _crossed(kwargs):
         return None
-    return certain(bounded(found, kwargs))
+    return Check((Request(RowCount, ()),), lambda found: _held(kwargs, found[0]))
+
+
+def _held(kwargs: _Kwargs, found: int) -> Outcome:
+    if "value" in kwargs:
+        return Outcome(passed=found == kwargs["value"], observed=observed_text(found))
+    return bounded(found, kwargs)
+
+
+def _number(kwargs: _Kwargs, found: int) -> Check | None:
+    return None if _crossed(kwargs) else certain(_held(kwargs, found))
+
+
+def _crossed(kwargs: _Kwargs) -> bool:
+    low, high = kwargs.get("min_value"), kwargs.get("max_value")
+    return low is not None and high is not None and bool(low > high)
 
 
 def column_there(kwargs: _Kwargs, dataset: Dataset) -> Check:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from penstock.quality.checks.base import (
@@ -24,12 +25,15 @@ from penstock.quality.conditions import (
     Lengths,
     Matching,
     Missing,
+    Readable,
     Totalling,
 )
 from penstock.quality.outcome import Outcome
-from penstock.quality.states.repeats import Repeats
+from penstock.quality.states.ordered import Ordered, Rule
+from penstock.quality.states.sliced import uniqueness
 from penstock.quality.states.unique_key import Key
 from penstock.quality.values import Interval, Members, fits
+from penstock.quality.within_rows import AllDifferent, AllEqual, PairAmong
 from penstock.records.dataset import Column, Dataset, ProfiledColumn
 
 _Kwargs = Mapping[str, Any]
@@ -71,7 +75,8 @@ def presence(kwargs: _Kwargs, _: Dataset, *, missing: bool) -> Check:
 def unique(kwargs: _Kwargs, dataset: Dataset) -> Check:
     """Return the check that no value of a column repeats."""
     key = key_of(kwargs, dataset)
-    return Check((Request(Repeats, (key,)),), lambda found: counted(found[0], kwargs))
+    request = Request(uniqueness, (key, True, dataset.rows))
+    return Check((request,), lambda found: counted(found[0], kwargs), rows=key)
 
 
 def between(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
@@ -180,4 +185,61 @@ def compound(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
     columns = tuple(_bare(column_of({"column": name}, dataset)) for name in names)
     ignore = IGNORE[kwargs.get("ignore_row_if", "all_values_are_missing")]
     key = Key(columns, ignore)
-    return Check((Request(Repeats, (key,)),), lambda found: counted(found[0], kwargs))
+    request = Request(uniqueness, (key, True, dataset.rows))
+    return Check((request,), lambda found: counted(found[0], kwargs), rows=key)
+
+
+def in_order(kwargs: _Kwargs, dataset: Dataset, *, rising: bool) -> Check | None:
+    """Return the check that numbers or times rise, or fall, from row to row."""
+    if column_of(kwargs, dataset).type in ("string", "boolean"):
+        return None
+    rule = Rule(kwargs["column"], rising, bool(kwargs.get("strictly")))
+    return Check((Request(Ordered, (rule,)),), lambda found: counted(found[0], kwargs))
+
+
+def readable(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
+    """Return the check that texts are JSON, or times that are written in a given way."""
+    if column_of(kwargs, dataset).type != "string":
+        return None
+    form = kwargs.get("strftime_format")
+    if form is not None and not _is_time_format(form):
+        return None
+    return of_rows(Readable(kwargs["column"], form), kwargs)
+
+
+def _is_time_format(form: str) -> bool:
+    """Return whether times that are written in a way can be read in it."""
+    try:
+        datetime.strptime(datetime.now(UTC).strftime(form), form)
+    except ValueError:
+        return False
+    return True
+
+
+def pair_in_set(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
+    """Return the check that the values of two columns are one of some pairs."""
+    sides = []
+    for at, name in enumerate((kwargs["column_A"], kwargs["column_B"])):
+        kind = column_of({"column": name}, dataset).type
+        values = tuple(pair[at] for pair in kwargs["value_pairs_set"])
+        # Great Expectations compares times with texts as they are.
+        if kind == "datetime" or not all(one is None or fits(one, kind) for one in values):
+            return None
+        sides.append(Members(name, kind, values))
+    if sides[0].column == sides[1].column:
+        return None
+    ignore = IGNORE[kwargs.get("ignore_row_if", "both_values_are_missing")]
+    condition = PairAmong(sides[0], sides[1], ignore)
+    return of_rows(condition, kwargs, lambda values: tuple(values.values()))
+
+
+def same_values(kwargs: _Kwargs, dataset: Dataset, *, equal: bool) -> Check | None:
+    """Return the check that several columns of a row are equal, or no two of them are."""
+    names = tuple(kwargs["column_list"])
+    types = {column.type for column in dataset.columns if column.name in names}
+    numbers = equal and types == {"integer", "number"}
+    if len(set(names)) < len(names) or (len(types) > 1 and not numbers):
+        return None
+    ignore = IGNORE[kwargs.get("ignore_row_if", "all_values_are_missing")]
+    condition = AllEqual(names, ignore) if equal else AllDifferent(names, ignore)
+    return of_rows(condition, kwargs)

@@ -8,6 +8,7 @@ from typing import Any
 
 from penstock.quality.checks import of_columns, of_tables, of_values
 from penstock.quality.checks.base import Check
+from penstock.quality.selections import Selection
 from penstock.quality.spec import Expectation
 from penstock.records.dataset import Dataset
 
@@ -31,6 +32,13 @@ _PLANS: Mapping[str, _Plan] = {
     "column_pair_values_a_to_be_greater_than_b": partial(of_values.pair, greater=True),
     "compound_columns_to_be_unique": of_values.compound,
     "multicolumn_sum_to_equal": of_values.total,
+    "column_values_to_be_increasing": partial(of_values.in_order, rising=True),
+    "column_values_to_be_decreasing": partial(of_values.in_order, rising=False),
+    "column_values_to_match_strftime_format": of_values.readable,
+    "column_values_to_be_json_parseable": of_values.readable,
+    "column_pair_values_to_be_in_set": of_values.pair_in_set,
+    "multicolumn_values_to_be_equal": partial(of_values.same_values, equal=True),
+    "select_column_values_to_be_unique_within_record": partial(of_values.same_values, equal=False),
     "column_min_to_be_between": partial(of_columns.extreme, largest=False),
     "column_max_to_be_between": partial(of_columns.extreme, largest=True),
     "column_sum_to_be_between": partial(of_columns.moment, name="sum"),
@@ -56,11 +64,26 @@ _PLANS: Mapping[str, _Plan] = {
 }
 
 
-def plan(expectation: Expectation, dataset: Dataset) -> Check | None:
+_WITHOUT_ROWS = ("column_to_exist", "table_column")
+"""What begins the names of expectations that take no row condition."""
+
+
+def plan(
+    expectation: Expectation, dataset: Dataset, selection: Selection | None = None
+) -> Check | None:
     """Return how an expectation is checked, None if only Great Expectations can.
 
     Args:
         expectation: Its arguments have been found plain, see `penstock.quality.forms`.
         dataset: The record of the data; the columns that the expectation names are there.
+        selection: The rows that it is about; None: all.
     """
-    return _PLANS[expectation.type.removeprefix("expect_")](expectation.kwargs, dataset)
+    name = expectation.type.removeprefix("expect_")
+    if selection is None:
+        return _PLANS[name](expectation.kwargs, dataset)
+    if name.startswith(_WITHOUT_ROWS):
+        return None
+    begin = of_tables.selected_count if name.startswith("table_row_count") else _PLANS[name]
+    check = begin(expectation.kwargs, dataset)
+    # What is certain of a column's type is left to Great Expectations.
+    return check.where(selection) if check is not None and check.requests else None

@@ -45,17 +45,36 @@ class Rows:
 
     Args:
         batch: The rows, in the storage types; texts may be a dictionary and indices.
-        start: Number of the first of them in the table, from 0.
+        start: Number in the table, from 0, of the first row of the part that they are of.
+        places: The place of each in that part; None: they are all of it.
+
+    Attributes:
+        kept: The rows of it that row conditions select, so that each is applied once.
     """
 
-    def __init__(self, batch: pa.RecordBatch, start: int) -> None:
+    def __init__(
+        self, batch: pa.RecordBatch, start: int, places: npt.NDArray[np.int64] | None = None
+    ) -> None:
         self.batch = batch
         self.start = start
+        self._places = places
+        self.kept: dict[Any, Rows] = {}
         self._values: dict[str, pa.Array] = {}
         self._columns: dict[str, pa.Array] = {}
 
     def __len__(self) -> int:
         return int(self.batch.num_rows)
+
+    @property
+    def numbers_in_table(self) -> npt.NDArray[np.int64]:
+        """The number of each row in the table, from 0."""
+        places = np.arange(len(self)) if self._places is None else self._places
+        return np.asarray(places + self.start, dtype=np.int64)
+
+    def where(self, kept: npt.NDArray[np.bool_]) -> Rows:
+        """Return some of the rows."""
+        places = np.flatnonzero(kept) if self._places is None else self._places[kept]
+        return Rows(self.batch.filter(arrow.booleans(kept)), self.start, places)
 
     def column(self, name: str) -> pa.Array:
         """Return a column; what is not a number is null, as when a dataset is written."""
@@ -73,13 +92,17 @@ class Rows:
             self._columns[name] = column
         return self._columns[name]
 
+    def exact(self, name: str) -> pa.Array:
+        """Return a column in which minus zero is zero: Arrow looks values up by their bits."""
+        return _without_minus_zero(self.column(name))
+
     def each(self, name: str, ask: Callable[[pa.Array], pa.BooleanArray]) -> pa.BooleanArray:
         """Return an answer for each row of a column, asking each value of a dictionary once."""
         import pyarrow as pa
 
         held = self.batch.column(name)
         if not pa.types.is_dictionary(held.type):
-            return ask(_without_minus_zero(self.column(name)))
+            return ask(self.exact(name))
         return ask(held.dictionary).take(held.indices)
 
     def different(self, name: str) -> pa.Array:

@@ -91,7 +91,7 @@ def draw(
             {name: plain(array[int(row)]) for name, array in zip(columns, taken, strict=True)}
             for row in at
         ]
-    return first(drawn + [(rows.start + int(row), v) for row, v in zip(at, values, strict=True)])
+    return first(drawn + list(zip(rows.numbers_in_table[at].tolist(), values, strict=True)))
 
 
 def is_drawn(drawn: list[tuple[int, Any]], rows: Rows) -> bool:

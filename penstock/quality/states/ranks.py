@@ -1,7 +1,8 @@
-"""Values of a column by their rank, exact, in two passes and bounded memory.
+"""Values of a column by their rank, exact, in bounded memory.
 
 The first pass counts values by the 16 leading bits of their order: which bin holds a rank is known
-then. The second counts the different values of these bins alone.
+then. The next counts the different values of these bins alone; where the bins hold many values, the
+next 16 bits are counted first.
 """
 
 from __future__ import annotations
@@ -16,8 +17,16 @@ import numpy.typing as npt
 
 from penstock.quality.states.base import OnePass, Rows
 
-_BINS = 1 << 16
+_DIGIT = 16
+"""Bits of the order that one pass counts by."""
+
+_BINS = 1 << _DIGIT
 _PENDING = 1 << 20
+
+_HELD = 1 << 22
+"""Values of the bins of which the different ones are kept."""
+
+_SIGN = np.uint64(1 << 63)
 
 
 @dataclass(frozen=True)
@@ -44,18 +53,44 @@ class Place:
         return (low,) if exact.denominator == 1 else (low, low + 1)
 
 
+@dataclass(frozen=True)
+class Sought:
+    """A rank, and the bin that holds it.
+
+    Args:
+        rank: In the column, from 0.
+        prefix: The leading bits of its value's order that are known: the bin.
+        within: Its rank in the bin.
+    """
+
+    rank: int
+    prefix: int
+    within: int
+
+
 @dataclass
 class Histogram:
-    """The first pass: how many values there are in each bin.
+    """Counts the values of some bins by the next bits of their order.
 
     Args:
         column: A column of numbers or booleans.
         places: The places to return.
+        bits: How many leading bits tell the bins apart; 0: one bin of all values.
+        sought: The ranks in these bins; at first unknown.
+        count: Values of the column, once they are known.
+        counts: By bin, how many values have which next bits.
     """
 
     column: str
     places: tuple[Place, ...]
-    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(_BINS, np.int64))
+    bits: int = 0
+    sought: tuple[Sought, ...] = ()
+    count: int = 0
+    counts: dict[int, npt.NDArray[np.int64]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for prefix in {one.prefix for one in self.sought} or {0}:
+            self.counts.setdefault(prefix, np.zeros(_BINS, np.int64))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -64,60 +99,79 @@ class Histogram:
 
     def update(self, rows: Rows) -> None:
         """Take a batch in."""
-        self.counts += np.bincount(_bins(rows.numbers(self.column)), minlength=_BINS)
+        order = _order(rows.numbers(self.column))
+        for prefix, counts in self.counts.items():
+            inside = order if not self.bits else order[_leading(order, self.bits) == prefix]
+            digits = _leading(inside, self.bits + _DIGIT) & np.uint64(_BINS - 1)
+            counts += np.bincount(digits.astype(np.int64), minlength=_BINS)
 
     def merge(self, other: Histogram) -> None:
         """Take in what another state saw."""
-        self.counts += other.counts
+        for prefix, counts in other.counts.items():
+            self.counts[prefix] += counts
 
-    def follow_up(self) -> Binned:
+    def follow_up(self) -> Histogram | Binned:
         """Return the state that looks into the bins of the ranks."""
-        upto = np.cumsum(self.counts)
-        count = int(upto[-1])
-        ranks = sorted({rank for place in self.places for rank in place.ranks(count)})
-        bins = np.searchsorted(upto, ranks, side="right")
-        below = {int(one): int(upto[one] - self.counts[one]) for one in bins}
-        lookups = [
-            (int(one), rank - below[int(one)], rank) for one, rank in zip(bins, ranks, strict=True)
-        ]
-        return Binned(self.column, self.places, count, tuple(lookups))
+        count = self.count if self.bits else int(self.counts[0].sum())
+        ranks = {rank for place in self.places for rank in place.ranks(count)}
+        before = self.sought if self.bits else [Sought(rank, 0, rank) for rank in sorted(ranks)]
+        sought = tuple(map(self._narrowed, before))
+        bits = self.bits + _DIGIT
+        held = sum(
+            int(self.counts[prefix >> _DIGIT][prefix % _BINS])
+            for prefix in {one.prefix for one in sought}
+        )
+        if held > _HELD and bits < 64:
+            return Histogram(self.column, self.places, bits, sought, count)
+        return Binned(self.column, self.places, count, sought, bits)
 
     def finish(self) -> None:
-        """Return nothing: the second pass knows."""
+        """Return nothing: a later pass knows."""
         return
+
+    def _narrowed(self, one: Sought) -> Sought:
+        """Return in which smaller bin a rank is."""
+        upto = np.cumsum(self.counts[one.prefix])
+        digit = int(np.searchsorted(upto, one.within, side="right"))
+        below = int(upto[digit] - self.counts[one.prefix][digit])
+        return Sought(one.rank, (one.prefix << _DIGIT) + digit, one.within - below)
 
 
 @dataclass
 class Binned(OnePass):
-    """The second pass: the different values of some bins, in order, and how often each is there.
+    """The last pass: the different values of some bins, in order, and how often each is there.
 
     Args:
         column: A column of numbers or booleans.
         places: The places to return.
         count: Values of the column.
-        lookups: Bin, rank in the bin and rank in the column.
+        sought: The ranks and their bins.
+        bits: How many leading bits tell the bins apart.
     """
 
     column: str
     places: tuple[Place, ...]
     count: int
-    lookups: tuple[tuple[int, int, int], ...]
+    sought: tuple[Sought, ...]
+    bits: int
     values: list[npt.NDArray[Any]] = field(default_factory=list)
     counts: list[npt.NDArray[np.int64]] = field(default_factory=list)
 
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that it reads."""
-        return (self.column,) if self.lookups else ()
+        return (self.column,) if self.sought else ()
 
     def update(self, rows: Rows) -> None:
         """Take a batch in."""
-        if not self.lookups:
+        if not self.sought:
             return
         numbers = rows.numbers(self.column)
-        selected = np.zeros(_BINS, dtype=bool)
-        selected[[one for one, _, _ in self.lookups]] = True
-        values, counts = np.unique(numbers[selected[_bins(numbers)]], return_counts=True)
+        leading = _leading(_order(numbers), self.bits)
+        selected = np.zeros(len(numbers), dtype=bool)
+        for prefix in {one.prefix for one in self.sought}:
+            selected |= leading == prefix
+        values, counts = np.unique(numbers[selected], return_counts=True)
         if len(values):
             self._append(values, counts)
 
@@ -129,7 +183,7 @@ class Binned(OnePass):
     def finish(self) -> tuple[float | None, ...]:
         """Return the value of each place, None where the column has no value."""
         self._compact()
-        found = {rank: self._at(one, within) for one, within, rank in self.lookups}
+        found = {one.rank: self._at(one) for one in self.sought}
         return tuple(
             _between([found[rank] for rank in place.ranks(self.count)]) for place in self.places
         )
@@ -147,17 +201,21 @@ class Binned(OnePass):
             np.add.at(sums, inverse, np.concatenate(self.counts))
             self.values, self.counts = [values], [sums]
 
-    def _at(self, one: int, within: int) -> Any:
-        inside = _bins(self.values[0]) == one
+    def _at(self, one: Sought) -> Any:
+        inside = _leading(_order(self.values[0]), self.bits) == one.prefix
         upto = np.cumsum(self.counts[0][inside])
-        return self.values[0][inside][np.searchsorted(upto, within, side="right")].item()
+        return self.values[0][inside][np.searchsorted(upto, one.within, side="right")].item()
 
 
-def _bins(numbers: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
-    """Return the bin of each number: a larger number is never in a lower bin."""
+def _order(numbers: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
+    """Return 64 bits of each number: of a larger number they are never fewer."""
     bits = (numbers.astype(np.float64) + 0.0).view(np.int64)
     ordered = bits ^ ((bits >> 63) & np.int64(0x7FFFFFFFFFFFFFFF))
-    return (ordered >> 48) + (_BINS >> 1)
+    return ordered.view(np.uint64) ^ _SIGN
+
+
+def _leading(order: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.uint64]:
+    return order >> np.uint64(64 - bits)
 
 
 def _between(values: Sequence[Any]) -> Any:

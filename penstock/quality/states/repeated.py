@@ -49,7 +49,7 @@ class RepeatedKeys(OnePass):
         if is_drawn(self.drawn, rows):
             return
         keys, counts = self.key.keys(rows)
-        again = counts & _among(keys, self.repeated)
+        again = counts & among(keys, self.repeated)
         self.drawn = draw(self.drawn, rows, arrow.booleans(~again), self.key.names)
 
     def merge(self, other: RepeatedKeys) -> None:
@@ -92,7 +92,7 @@ class RepeatedTexts(OnePass):
     @property
     def everything(self) -> bool:
         """Whether all values are counted: to pick out those of single rows would cost more."""
-        return self.single <= len(self.repeated)
+        return self.single <= len(self.repeated) and self.key.part.of == 1
 
     def update(self, rows: Rows) -> None:
         """Take a batch in."""
@@ -118,12 +118,11 @@ class RepeatedTexts(OnePass):
 
     def _again(self, rows: Rows) -> npt.NDArray[np.bool_]:
         keys, counts = self.key.keys(rows)
-        return counts & _among(keys, self.repeated)
+        return counts & among(keys, self.repeated)
 
     def _draw(self, rows: Rows, again: npt.NDArray[np.bool_]) -> None:
         drawn = draw([], rows, arrow.booleans(~again), self.key.names)
-        chosen = np.zeros(len(rows), dtype=bool)
-        chosen[[row - rows.start for row, _ in drawn]] = True
+        chosen = np.isin(rows.numbers_in_table, [row for row, _ in drawn])
         texts = self.key.texts(rows, chosen).to_pylist()
         with_texts = [(row, (text, value)) for (row, value), text in zip(drawn, texts, strict=True)]
         self.drawn = first(self.drawn + with_texts)
@@ -158,7 +157,8 @@ class RepeatedTexts(OnePass):
             self.values, self.counts = [coded.dictionary], [sums.astype(np.int64)]
 
 
-def _among(keys: Keys, ordered: Keys) -> npt.NDArray[np.bool_]:
+def among(keys: Keys, ordered: Keys) -> npt.NDArray[np.bool_]:
+    """Return which keys are among some in order, of which there is at least one."""
     at = np.minimum(np.searchsorted(ordered, keys), len(ordered) - 1)
     found: npt.NDArray[np.bool_] = ordered[at] == keys
     return found

@@ -66,6 +66,11 @@ class Repeats:
             return RepeatedKeys(self.key, self.repeated, self.checked, single)
         return RepeatedTexts(self.key, self.repeated, self.checked, single)
 
+    def repeats(self) -> Keys:
+        """Return the keys that are there more than once, in order."""
+        self._compact()
+        return self.repeated
+
     def finish(self) -> Uniqueness:
         """Return what is known without a second pass."""
         return Uniqueness(self.checked, sum(map(len, self.seen)), 0, [])

@@ -20,6 +20,31 @@ Keys: TypeAlias = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True)
+class Slice:
+    """One of so many parts of all 64-bit keys.
+
+    Args:
+        at: Which, from 0.
+        of: How many there are.
+    """
+
+    at: int = 0
+    of: int = 1
+
+    def holds(self, keys: Keys) -> npt.NDArray[np.bool_]:
+        """Return which keys are in it."""
+        if self.of == 1:
+            return np.ones(len(keys), dtype=bool)
+        # Lemire's reduction: keys are hashes, of which every part has as many.
+        parts = (keys >> np.uint64(32)) * np.uint64(self.of) >> np.uint64(32)
+        return np.asarray(parts == self.at, dtype=bool)
+
+    def next(self) -> Slice | None:
+        """Return the slice after it, None if it is the last."""
+        return Slice(self.at + 1, self.of) if self.at + 1 < self.of else None
+
+
+@dataclass(frozen=True)
 class Key:
     """What is to be unique: the values of a column, or rows by several columns.
 
@@ -27,10 +52,12 @@ class Key:
         of: The columns.
         ignore: Which rows do not count: those where `all` or `any` of the values are missing, or
             `none`.
+        part: Of which keys rows count.
     """
 
     of: tuple[Column, ...]
     ignore: str = "any"
+    part: Slice = Slice()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -52,7 +79,8 @@ class Key:
             hashed = CellHasher(Column(name=str(number), type=column.type)).hashes(array)
             np.add(sums, hashed, out=sums)
             absent.append(arrow.flags(array.is_null()))
-        return (sums if self.exact else mix(sums)), self._counts(absent, len(rows))
+        keys = sums if self.exact else mix(sums)
+        return keys, self._counts(absent, len(rows)) & self.part.holds(keys)
 
     def texts(self, rows: Rows, which: npt.NDArray[np.bool_] | None) -> pa.StringArray:
         """Return a text for each row that is the same for the same values only.

@@ -22,7 +22,23 @@ PATTERNS = [
 ]  # fmt: skip
 LARGE = [2**53, 2**53 + 1, 2**60, 2**60 + 1, -(2**62), 2**63 - 1, -(2**63), 7]
 DOUBLES = [0.0, -0.0, 1.5, -2.25, 1e140, -1e-310, 0.1, 0.2, 1e15 + 0.5]
-WORDS = ["", "a", "A", "ab", "é", "日本語", "a\n", "x1", "12", "-3.5", "tab\there", "🙂", "A" * 130]
+WORDS = [
+    "",
+    "2024-02-29",
+    "{}",
+    "a",
+    "A",
+    "ab",
+    "é",
+    "日本語",
+    "a\n",
+    "x1",
+    "12",
+    "-3.5",
+    "tab\there",
+    "🙂",
+    "A" * 130,
+]
 SHARES = [0, 1, 0.5, 0.9, 0.999, 2 / 3, 1 / 3]
 
 
@@ -199,6 +215,105 @@ class Expecting:
         total = sum(self.rows[name][0].as_py() or 0 for name in names)
         return "multicolumn_sum_to_equal", {"column_list": names, "sum_total": total, **kwargs}
 
+    def _order(self) -> Any:
+        # Not "big": in Great Expectations the difference of two whole numbers wraps at 2^63.
+        kwargs = self._mostly(column=self.chance.choice([*NUMBERS, *TIMES, "id"]))
+        if self.chance.random() < 0.5:
+            kwargs["strictly"] = self.chance.random() < 0.5
+        return f"column_values_to_be_{self.chance.choice(['in', 'de'])}creasing", kwargs
+
+    def _readable(self) -> Any:
+        kwargs = self._mostly(column=self.chance.choice(TEXTS))
+        if self.chance.random() < 0.5:
+            return "column_values_to_be_json_parseable", kwargs
+        form = self.chance.choice(["%Y-%m-%d", "%d", "%H:%M"])
+        return "column_values_to_match_strftime_format", {**kwargs, "strftime_format": form}
+
+    def _record(self) -> Any:
+        ignore = ["all_values_are_missing", "any_value_is_missing", "never"]
+        kwargs = self._mostly(ignore_row_if=self.chance.choice(ignore))
+        groups = [["f", "g"], ["s", "u"], ["t", "t2"], ["i", "j", "id"], ["s", "u", "no_text"]]
+        kwargs["column_list"] = self.chance.choice(groups)
+        names = [
+            "multicolumn_values_to_be_equal",
+            "select_column_values_to_be_unique_within_record",
+        ]
+        return self.chance.choice(names), kwargs
+
+    def _pair_in_set(self) -> Any:
+        left, right = self.chance.choice([("i", "j"), ("f", "g"), ("s", "u"), ("s", "no_text")])
+        ignore = ["both_values_are_missing", "either_value_is_missing", "neither"]
+        pairs = [
+            [
+                self.rows[name][self.chance.randrange(len(self.rows))].as_py()
+                for name in (left, right)
+            ]
+            for _ in range(4)
+        ]
+        kwargs = self._mostly(column_A=left, column_B=right, value_pairs_set=pairs)
+        kwargs["ignore_row_if"] = self.chance.choice(ignore)
+        return "column_pair_values_to_be_in_set", kwargs
+
+    def _conditioned(self) -> Any:
+        """An expectation about some of the rows, in one of the ways to write which."""
+        kinds = [kind for kind in KINDS if kind not in ("of_type", "table", "conditioned")]
+        name, kwargs = getattr(self, f"_{self.chance.choice(kinds)}")()
+        if self.chance.random() < 0.15:
+            name, kwargs = "table_row_count_to_be_between", {"min_value": 1, "max_value": 100}
+        way = self.chance.choice(["pandas", "great_expectations", "object"])
+        if way == "object":
+            return name, {**kwargs, "row_condition": self._object(depth=2)}
+        condition = self._query() if way == "pandas" else self._own()
+        return name, {**kwargs, "row_condition": condition, "condition_parser": way}
+
+    def _test(self) -> tuple[str, str, Any]:
+        name = self.chance.choice(["i", "j", "f", "g", "s", "b", "id", "no_number", "no_integer"])
+        signs = ["==", "!="] if name in ("s", "b") else ["==", "!=", "<", "<=", ">", ">="]
+        value = self._value(name)
+        if name not in ("s", "b"):
+            value = self.chance.choice([value, value, 0, 2.5])
+        return name, self.chance.choice(signs), value
+
+    def _own(self) -> str:
+        if self.chance.random() < 0.2:
+            return f'col("{self.chance.choice(ALL)}").notnull()'
+        name, sign, value = self._test()
+        simple = name != "b" and str(value).replace(".", "").replace("-", "").isalnum()
+        simple = simple and str(value).isascii()
+        return f'col("{name}") {sign} {value!r}' if simple else 'col("i") > 0'
+
+    def _query(self) -> str:
+        parts = []
+        for _ in range(self.chance.randint(1, 3)):
+            name, sign, value = self._test()
+            part = f"{name} {sign} {value!r}"
+            if self.chance.random() < 0.2:
+                word = self.chance.choice(["in", "not in"])
+                part = f"{name} {word} [{value!r}, {self._value(name)!r}]"
+            elif self.chance.random() < 0.2:
+                part = f"`{name}`.{self.chance.choice(['isnull', 'notna'])}()"
+            elif sign in ("<", "<="):
+                part = f"-1 {sign} {part}"
+            parts.append(f"({part})" if self.chance.random() < 0.5 else part)
+            if self.chance.random() < 0.3:
+                parts[-1] = self.chance.choice(["not ({})", "~({})"]).format(parts[-1])
+        joined = parts[0]
+        for part in parts[1:]:
+            joined += f" {self.chance.choice(['and', 'or', '&', '|'])} {part}"
+        return joined
+
+    def _object(self, depth: int) -> dict[str, Any]:
+        if depth and self.chance.random() < 0.4:
+            kind = self.chance.choice(["and", "or"] if depth == 2 else ["and"])
+            return {"type": kind, "conditions": [self._object(depth - 1) for _ in range(2)]}
+        name, sign, value = self._test()
+        column = {"name": name}
+        if self.chance.random() < 0.2:
+            return {"type": "nullity", "column": column, "is_null": self.chance.random() < 0.5}
+        if self.chance.random() < 0.2 and name != "b":
+            sign, value = self.chance.choice(["IN", "NOT_IN"]), [value]
+        return {"type": "comparison", "column": column, "operator": sign, "parameter": value}
+
     def _table(self) -> Any:
         names = self.rows.column_names
         return self.chance.choice(
@@ -220,5 +335,6 @@ class Expecting:
 
 KINDS = [
     "presence", "between", "in_set", "pattern", "length", "of_type", "figure", "quantiles",
-    "distinct", "pair", "several", "table",
+    "distinct", "pair", "several", "table", "order", "readable", "record", "pair_in_set",
+    "conditioned", "conditioned", "conditioned",
 ]  # fmt: skip

@@ -463,7 +463,14 @@ COMMON = [
         ([], []),
         (COMMON, []),
         (
-            [expect("column_values_to_be_increasing", column="age")],
+            [
+                expect(
+                    "column_value_z_scores_to_be_less_than",
+                    column="age",
+                    threshold=3,
+                    double_sided=True,
+                )
+            ],
             ["great_expectations", "pandas"],
         ),
     ],

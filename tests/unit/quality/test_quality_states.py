@@ -79,7 +79,7 @@ def test_results_do_not_depend_on_how_rows_are_cut_and_merged(tmp_path: Path) ->
     dataset = write_dataset([rows], output=tmp_path / "data", source="random")
     draw = Expecting(chance, rows)
     for kind in KINDS * 8:
-        check = engine._planned(draw.draw(kind), dataset, 0)
+        check = engine.planned(draw.draw(kind), dataset, 0)
         if check is None:
             continue
         results = {
@@ -87,6 +87,30 @@ def test_results_do_not_depend_on_how_rows_are_cut_and_merged(tmp_path: Path) ->
             for _ in range(3)
         }
         assert results == {engine.evaluate(tmp_path / "data", dataset, {0: check})[0]}
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_what_does_not_fit_into_memory_is_looked_at_in_slices(
+    tmp_path: Path, monkeypatch, seed: int
+) -> None:
+    chance = random.Random(seed)
+    rows = table(chance, 300)
+    dataset = write_dataset([rows], output=tmp_path / "data", source="random")
+    draw = Expecting(chance, rows)
+    kinds = ["presence", "distinct", "several", "quantiles", "figure"]
+    drawn = {at: draw.draw(kind) for at, kind in enumerate(kinds * 12)}
+    planned = {at: engine.planned(one, dataset, at) for at, one in drawn.items()}
+    whole = engine.evaluate(
+        tmp_path / "data", dataset, {a: one for a, one in planned.items() if one}
+    )
+    monkeypatch.setattr("penstock.quality.states.sliced._ROWS", 40)
+    monkeypatch.setattr("penstock.quality.states.ranks._HELD", 3)
+    monkeypatch.setattr("penstock.quality.checks.of_columns._KEPT", 2)
+    for at, one in drawn.items():
+        check = engine.planned(one, dataset, at)
+        if check is not None:
+            cut = [found(request.begin(), rows, chance) for request in check.requests]
+            assert check.conclude(cut) == whole[at], one
 
 
 def test_sums_are_exact() -> None:

@@ -137,6 +137,28 @@ def test_the_page_says_what_was_measured_when_and_what_was_missed(tmp_path: Path
     assert "not run" in text
 
 
+def test_the_page_keeps_what_was_measured_elsewhere(tmp_path: Path) -> None:
+    path = tmp_path / "bench-split.json"
+    run(path, 1.5, code=BENCHMARK)
+    before = json.loads(path.read_text()) | {"date": "2026-01-31", "busy": 0.4}
+    path.write_text(json.dumps(before))
+    assert page(tmp_path).returncode == 0
+    first = (tmp_path / "page.md").read_text()
+    path.unlink()
+
+    assert page(tmp_path).returncode == 0
+    assert (tmp_path / "page.md").read_text() == first
+
+    here = before | {"name": "gate", "date": "2026-02-01", "machine": "another", "busy": 0.0}
+    (tmp_path / "bench-gate.json").write_text(json.dumps(here))
+    assert page(tmp_path).returncode == 0
+    text = (tmp_path / "page.md").read_text()
+    assert "dates**, 31 January 2026 to 1 February 2026." in text
+    assert "on different machines" in text
+    assert "Where it says *busy*" in text
+    assert first[first.index("\n## split") :].strip() in text
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -1,0 +1,88 @@
+"""The one function of the engine, and which adapter it is."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+from penstock.data.engine.spawning import without_main
+from penstock.data.engine.spec import EngineSpec
+from penstock.errors import ServiceError
+
+P = TypeVar("P")
+S = TypeVar("S")
+
+ATTEMPTS = 3
+"""How often a worker may die at the same work before it is given up."""
+
+_SHARES = 4
+"""Pieces of work for each worker: of one that is slow the others take over the rest."""
+
+
+class Each(Protocol):
+    """Does work on parts, and yields what came of them, in no order.
+
+    The work is a value that pickle can hold, and so is what comes of it. It gets some of the parts
+    at a time. It may be begun again on the same parts where a worker died, so it changes nothing
+    outside of itself. What it raises is raised here.
+    """
+
+    def __call__(self, work: Callable[[Sequence[P]], S], parts: Sequence[P]) -> Iterator[S]:
+        """Yield what comes of the work, once for each share of the parts.
+
+        Raises:
+            ServiceError: If workers die at the same parts again and again.
+        """
+
+
+@contextlib.contextmanager
+def opened(spec: EngineSpec) -> Iterator[Each]:
+    """Yield the engine for the time of the block; its workers end with it.
+
+    Args:
+        spec: Which, and how many workers.
+
+    Raises:
+        MissingLibraryError: If it is Dask and that is not installed.
+        ServiceError: If its workers cannot be started.
+
+    Example:
+        >>> with opened(EngineSpec()) as each:
+        ...     list(each(sum, [1, 2, 3]))
+        [6]
+    """
+    if spec.name == "local" and spec.workers == 1:
+        yield here
+    elif spec.name == "local":
+        from penstock.data.engine.processes import processes
+
+        with without_main(), processes(spec.workers) as each:
+            yield each
+    else:
+        from penstock.data.engine.on_dask import on_dask
+
+        with without_main(), on_dask(spec.workers) as each:
+            yield each
+
+
+def here(work: Callable[[Sequence[P]], S], parts: Sequence[P]) -> Iterator[S]:
+    """Do the work in this process, on all parts at once."""
+    yield work(parts)
+
+
+def shares(parts: Sequence[P], workers: int) -> list[Sequence[P]]:
+    """Return the parts in runs of about the same length, a few for each worker."""
+    count = min(len(parts), workers * _SHARES)
+    ends = [len(parts) * at // count for at in range(count + 1)]
+    return [parts[start:end] for start, end in itertools.pairwise(ends)]
+
+
+def given_up(engine: str) -> ServiceError:
+    """Return the error where workers died at the same parts again and again."""
+    return ServiceError(
+        f"a worker died {ATTEMPTS} times at the same part of the table",
+        where=f"engine {engine}",
+        remedy="It may have run out of memory: give the step more, or fewer `engine.workers`.",
+    )

@@ -1,0 +1,74 @@
+"""The engine on processes of Penstock's own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import TypeVar
+
+from penstock.data.engine.each import ATTEMPTS, Each, given_up, shares
+from penstock.errors import ServiceError
+
+P = TypeVar("P")
+S = TypeVar("S")
+
+
+@contextlib.contextmanager
+def processes(workers: int) -> Iterator[Each]:
+    """Yield an engine of so many processes; they end with the block.
+
+    Raises:
+        ServiceError: If they cannot be started.
+    """
+    pools: list[ProcessPoolExecutor] = []
+
+    def each(work: Callable[[Sequence[P]], S], parts: Sequence[P]) -> Iterator[S]:
+        left = list(shares(parts, workers))
+        for _ in range(ATTEMPTS):
+            pool = pools[-1] if pools else _started(workers, pools)
+            given = {_submitted(pool, work, share): share for share in left}
+            left = []
+            for future in as_completed(given):
+                try:
+                    yield future.result()
+                except BrokenProcessPool:
+                    # One that dies takes the work of all others with it.
+                    left.append(given[future])
+            if not left:
+                return
+            pools.remove(pool)
+            pool.shutdown(wait=True, cancel_futures=True)
+        raise given_up("local")
+
+    try:
+        yield each
+    finally:
+        for pool in pools:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _started(workers: int, pools: list[ProcessPoolExecutor]) -> ProcessPoolExecutor:
+    # Not forked: Arrow's threads hold locks that a copy would wait for.
+    pools.append(ProcessPoolExecutor(workers, mp_context=get_context("spawn")))
+    return pools[-1]
+
+
+def _submitted(
+    pool: ProcessPoolExecutor, work: Callable[[Sequence[P]], S], share: Sequence[P]
+) -> Future[S]:
+    try:
+        return pool.submit(work, share)
+    except BrokenProcessPool:
+        # It broke while the work was handed over: as if that had been in it.
+        broken: Future[S] = Future()
+        broken.set_exception(BrokenProcessPool())
+        return broken
+    except OSError as error:
+        raise ServiceError(
+            f"a process cannot be started: {error.strerror}",
+            where="engine local",
+            remedy="Set fewer `engine.workers`.",
+        ) from error

@@ -1,0 +1,206 @@
+"""Where scored rows go: parts that are whole or absent, and what is known of each.
+
+A part is written under its own name, whole, and after it a note with its digest. What has no note,
+or is not what its note says, is no part: it is scored again.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import orjson
+
+from penstock.captures.places import LocalPlace, RemotePlace, digest_of
+from penstock.common.progress import log
+from penstock.errors import InputError, PenstockError
+from penstock.records.dataset import Column
+from penstock.records.scores import FILE_NAME, Plan, ScoredPart, Scores
+from penstock.scoring.refusals import RefusedRow
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROWS, REFUSED, PROGRESS = "rows", "refused", "progress"
+_PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a part holds.
+
+    Attributes:
+        table: The scored rows.
+        refused: The others; `row` is counted from 1 in the whole source.
+    """
+
+    table: pa.Table
+    refused: Sequence[RefusedRow]
+
+
+class Destination(Protocol):
+    """What every kind of destination does."""
+
+    def begun(self) -> Plan | None:
+        """Return what was asked for of a scoring that was begun; None: none was.
+
+        Raises:
+            InputError: If it is whole, or something else is there.
+        """
+
+    def begin(self, plan: Plan) -> None:
+        """Note what is asked for, before the first row is scored."""
+
+    def prepare(self, columns: Sequence[Column]) -> None:
+        """Take the columns that will be written, before the first part is."""
+
+    def parts(self) -> list[ScoredPart]:
+        """Return the parts that are whole, from the first on, without a gap."""
+
+    def write(self, part: ScoredPart, content: Content) -> ScoredPart:
+        """Write a part and then its note, and return the note."""
+
+    def finish(self, scores: Scores) -> None:
+        """Write the record: all of it is there."""
+
+
+class FolderDestination:
+    """A folder of this machine, or one in an object store.
+
+    Below it are `rows/`, `refused/`, `progress/` and, at the end, `scores.json`.
+
+    Args:
+        place: Where.
+        form: parquet or csv.
+        shown: Its address, for people.
+    """
+
+    def __init__(self, place: LocalPlace | RemotePlace, *, form: str, shown: str) -> None:
+        self._place = place
+        self._form = form
+        self._shown = shown
+
+    def begun(self) -> Plan | None:
+        """See `Destination`."""
+        there = self._place.names(".")
+        if FILE_NAME in there:
+            raise InputError(
+                f"a scoring that is whole is there already: {FILE_NAME}",
+                where=self._shown,
+                remedy="Name another destination, or remove this one.",
+            )
+        if _PLAN in self._place.names(PROGRESS):
+            text = self._place.read(PROGRESS, _PLAN).decode()
+            return Plan.loads(text, where=f"{self._shown}/{PROGRESS}/{_PLAN}")
+        foreign = [name for name in there if not name.startswith(".")]
+        if foreign or self._place.names(ROWS) or self._place.names(REFUSED):
+            raise InputError(
+                "the destination already holds files",
+                where=self._shown,
+                remedy="Name a folder that does not exist yet, or empty this one.",
+            )
+        return None
+
+    def begin(self, plan: Plan) -> None:
+        """See `Destination`."""
+        self._place.write(PROGRESS, _PLAN, plan.dumps().encode())
+
+    def prepare(self, columns: Sequence[Column]) -> None:
+        """Do nothing: files have the columns of their rows."""
+
+    def parts(self) -> list[ScoredPart]:
+        """See `Destination`."""
+        found: list[ScoredPart] = []
+        noted = set(self._place.names(PROGRESS))
+        while f"{_stem(len(found))}.json" in noted:
+            part = self._verified(len(found))
+            if part is None:
+                log(f"part {len(found)} is not what its note says, and is scored again")
+                break
+            found.append(part)
+        return found
+
+    def write(self, part: ScoredPart, content: Content) -> ScoredPart:
+        """See `Destination`."""
+        stem = _stem(part.number)
+        files: dict[str, str] = {}
+        if content.table.num_rows:
+            data = _bytes_of(content.table, self._form)
+            name = f"{stem}.{self._form}"
+            self._place.write(ROWS, name, data)
+            files |= {"file": f"{ROWS}/{name}", "file_digest": digest_of(data)}
+        if content.refused:
+            lines = (orjson.dumps(one.line(), default=str) + b"\n" for one in content.refused)
+            data = b"".join(lines)
+            self._place.write(REFUSED, f"{stem}.jsonl", data)
+            files |= {"refused_file": f"{REFUSED}/{stem}.jsonl", "refused_digest": digest_of(data)}
+        noted = part.model_copy(update=files)
+        self._place.write(PROGRESS, f"{stem}.json", noted.dumps().encode())
+        return noted
+
+    def finish(self, scores: Scores) -> None:
+        """See `Destination`."""
+        self._sweep(scores)
+        self._place.write(".", FILE_NAME, scores.dumps().encode())
+
+    def _verified(self, number: int) -> ScoredPart | None:
+        """Return a part whose files are what its note says; None where they are not."""
+        name = f"{_stem(number)}.json"
+        try:
+            part = ScoredPart.loads(self._place.read(PROGRESS, name).decode(), where=name)
+            for file, digest in _files_of(part).items():
+                folder, _, leaf = file.partition("/")
+                if digest_of(self._place.read(folder, leaf)) != digest:
+                    return None
+        except (FileNotFoundError, UnicodeDecodeError, PenstockError):
+            return None
+        return part if part.number == number else None
+
+    def _sweep(self, scores: Scores) -> None:
+        """Remove what a killed process left in the folders that are read."""
+        listed = {file for part in scores.parts for file in _files_of(part)}
+        for folder in (ROWS, REFUSED):
+            for name in self._place.names(folder):
+                if f"{folder}/{name}" not in listed:
+                    self._place.remove(folder, name)
+
+
+def require_same(begun: Plan, asked: Plan, *, where: str) -> None:
+    """Return only if a scoring that goes on was asked for the same.
+
+    Raises:
+        InputError: Naming what is another.
+    """
+    for field in sorted(Plan.model_fields.keys() - {"started", "run", "version"}):
+        before, now = getattr(begun, field), getattr(asked, field)
+        if before != now:
+            raise InputError(
+                f"the scoring that was begun there has another {field}: {before!s:.200}, "
+                f"now {now!s:.200}",
+                where=where,
+                remedy="Ask for the same to go on with it, or name another destination.",
+            )
+
+
+def _stem(number: int) -> str:
+    return f"part-{number:05d}"
+
+
+def _files_of(part: ScoredPart) -> Mapping[str, str]:
+    named = {part.file: part.file_digest, part.refused_file: part.refused_digest}
+    return {file: digest for file, digest in named.items() if file}
+
+
+def _bytes_of(table: pa.Table, form: str) -> bytes:
+    stream = io.BytesIO()
+    if form == "csv":
+        from pyarrow import csv
+
+        csv.write_csv(table, stream)
+    else:
+        import pyarrow.parquet as pq
+
+        pq.write_table(table, stream, compression="snappy")
+    return stream.getvalue()

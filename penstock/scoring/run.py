@@ -1,0 +1,293 @@
+"""One batch scoring from its first row, or from where it stopped, to its record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import penstock
+from penstock.common.progress import say
+from penstock.data.hashing.digest import CellHasher, RowDigest, hash_rows
+from penstock.data.types.storage import to_storage
+from penstock.errors import InputError
+from penstock.records.dataset import Column
+from penstock.records.scores import Plan, ScoredPart, Scores
+from penstock.scoring.answers import PREDICTION, Answered, Answerer
+from penstock.scoring.captured import BatchCapture
+from penstock.scoring.destination import Content, Destination
+from penstock.scoring.refusals import RefusedRow, Tally
+from penstock.scoring.source import Rows, Source
+from penstock.serving.explaining import Explainer, lacks_background
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from penstock.serving.prediction import Scorer
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A version as it answers.
+
+    Attributes:
+        scorer: What computes.
+        levels: Values that training saw, where others are refused.
+        background: Rows that others are explained against.
+    """
+
+    scorer: Scorer
+    levels: Mapping[str, frozenset[str]]
+    background: Mapping[str, list[Any]]
+
+
+class Run:
+    """Scores a source into a destination.
+
+    Args:
+        plan: What was asked for.
+        loaded: The version.
+        source: The rows.
+        destination: Where they go; it has noted the plan.
+        where: Its address, for people.
+
+    Raises:
+        InputError: If rows are to be explained and the version carries none to compare with, or a
+            column that is kept has the name of one that is made.
+    """
+
+    def __init__(
+        self, plan: Plan, loaded: Loaded, source: Source, destination: Destination, *, where: str
+    ) -> None:
+        self._plan, self._source, self._destination = plan, source, destination
+        self._where = where
+        self._record = loaded.scorer.record
+        lacking = lacks_background(loaded.scorer, loaded.background) if plan.explain else ""
+        if lacking:
+            raise InputError(lacking, where="--explain")
+        self._answerer = Answerer(
+            loaded.scorer,
+            keep=plan.keep,
+            levels=loaded.levels,
+            explainer=Explainer(loaded.scorer, loaded.background) if plan.explain else None,
+        )
+        self._capture = BatchCapture(plan, self._record) if plan.capture else None
+        self._columns: tuple[Column, ...] = ()
+        self._done: list[ScoredPart] = []
+        self._parts: list[ScoredPart] = []
+
+    def all(self, *, beside: Path) -> Scores:
+        """Score all rows, write the record last, and return it.
+
+        Args:
+            beside: Files from elsewhere are copied into a folder beside it meanwhile.
+        """
+        with self._source.opened(beside=beside) as blocks:
+            part: _Part | None = None
+            for rows in self._pieces(blocks()):
+                if part is None:
+                    part = self._begin(rows)
+                self._take(rows, part)
+                if part.rows == self._plan.part_rows:
+                    self._close(part)
+                    part = None
+            if part is not None:
+                self._close(part)
+        if not self._parts:
+            raise InputError(
+                "there are no rows",
+                where=self._plan.source,
+                remedy="A source needs at least one row.",
+            )
+        if len(self._done) > len(self._parts):
+            raise self._other_rows(self._done[len(self._parts)])
+        scores = self._scores()
+        if self._capture is not None:
+            self._capture.finish(scores.parts)
+        self._destination.finish(scores)
+        return scores
+
+    def _pieces(self, blocks: Iterator[Rows]) -> Iterator[Rows]:
+        """Yield the rows in pieces that do not cross the end of a part."""
+        at, size = 0, self._plan.part_rows
+        for rows in blocks:
+            start = 0
+            while start < rows.count:
+                count = min(rows.count - start, size - at % size)
+                yield rows.slice(start, count)
+                start += count
+                at += count
+
+    def _begin(self, rows: Rows) -> _Part:
+        """Begin the next part; with the first rows the columns are known, and what is whole."""
+        if not self._columns:
+            self._columns = self._answerer.columns(rows)
+            self._destination.prepare(self._columns)
+            self._done = self._destination.parts()
+            if self._done:
+                say(f"going on behind {len(self._done)} parts that are whole")
+        number = len(self._parts)
+        return _Part(
+            number=number,
+            start=number * self._plan.part_rows,
+            read=_Digest(self._record.columns),
+            written=_Digest(self._columns),
+            known=self._done[number] if number < len(self._done) else None,
+        )
+
+    def _take(self, rows: Rows, part: _Part) -> None:
+        """Score a piece into its part; of one that is whole only the rows are checked."""
+        before = part.start + part.rows
+        again = part.known is not None
+        answered = self._answerer.refused_only(rows) if again else self._answerer.answer(rows)
+        part.rows += rows.count
+        self._refuse(part, answered, before)
+        part.read.add(answered.typed)
+        if again:
+            return
+        part.written.add(answered.table)
+        part.tables.append(answered.table)
+        if self._capture is not None:
+            places = np.arange(before + 1, before + rows.count + 1)
+            places = np.delete(places, [one.row for one in answered.refused])
+            labels = answered.table.column(PREDICTION).to_pylist()
+            self._capture.add(answered, labels=labels, rows=places)
+
+    def _refuse(self, part: _Part, answered: Answered, before: int) -> None:
+        refused = [replace(one, row=before + one.row + 1) for one in answered.refused]
+        if refused and self._plan.on_error == "fail":
+            first = refused[0]
+            column = f", column {first.column!r}" if first.column else ""
+            raise InputError(
+                f"{first.reason}; the server would refuse this row, {first.row:,} of the source",
+                where=f"{first.where}{column}",
+                remedy="Correct it, or set such rows aside with --on-error quarantine.",
+            )
+        part.refused += refused
+        part.tally.add(refused)
+
+    def _close(self, part: _Part) -> None:
+        """Write a part, or check that one that is whole was made of the same rows."""
+        import pyarrow as pa
+
+        known = part.known
+        if known is not None:
+            found = (part.rows, part.read.rows, part.read.sums)
+            if (known.rows, known.scored, known.input_sums) != found:
+                raise self._other_rows(known)
+            self._parts.append(known)
+            return
+        captured = 0
+        if self._capture is not None:
+            before = sum(each.captured for each in self._parts)
+            captured = self._capture.write(part.number, before=before)
+        note = ScoredPart(
+            number=part.number,
+            start=part.start,
+            rows=part.rows,
+            scored=part.read.rows,
+            input_sums=part.read.sums,
+            output_sums=part.written.sums,
+            refused=part.tally.counts(),
+            captured=captured,
+        )
+        content = Content(pa.Table.from_batches(part.tables), part.refused)
+        self._parts.append(self._destination.write(note, content))
+        done = sum(each.rows for each in self._parts)
+        say(f"{done:,} rows read, {sum(each.scored for each in self._parts):,} of them scored")
+
+    def _other_rows(self, part: ScoredPart) -> InputError:
+        return InputError(
+            f"the source holds other rows than when part {part.number} was scored (rows "
+            f"{part.start + 1:,} to {part.start + part.rows:,})",
+            where=self._plan.source,
+            remedy="Score it into another destination. A query needs an ORDER BY to give rows in "
+            "the same order again.",
+        )
+
+    def _scores(self) -> Scores:
+        tally = Tally()
+        for part in self._parts:
+            tally.add_counts(part.refused)
+        plan, parts = self._plan, self._parts
+        columns = tuple(Column(name=c.name, type=c.type) for c in self._record.columns)
+        return Scores(
+            run=plan.run,
+            version=plan.version,
+            source=plan.source,
+            source_notes=self._source.notes,
+            input_columns=columns,
+            input_content=_content(columns, parts, [part.input_sums for part in parts]),
+            rows=sum(part.rows for part in parts),
+            scored=sum(part.scored for part in parts),
+            refused=tally.counts(),
+            on_error=plan.on_error,
+            unseen=plan.unseen,
+            explained=plan.explain,
+            destination=self._where,
+            form=plan.form,
+            output_columns=self._columns,
+            output_content=_content(self._columns, parts, [part.output_sums for part in parts]),
+            parts=tuple(parts),
+            captured=sum(part.captured for part in parts),
+            capture=plan.capture,
+            started=plan.started,
+            finished=datetime.now(UTC),
+            penstock=penstock.__version__,
+        )
+
+
+class _Digest:
+    """The digest of some columns' rows, batch by batch."""
+
+    def __init__(self, columns: tuple[Column, ...]) -> None:
+        self._columns = columns
+        self._hashers = [CellHasher(column) for column in columns]
+        self._digest = RowDigest(columns)
+
+    @property
+    def rows(self) -> int:
+        return self._digest.rows
+
+    @property
+    def sums(self) -> tuple[int, int]:
+        return self._digest.sums
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        if not batch.num_rows:
+            return
+        pairs = zip(self._hashers, self._columns, batch.columns, strict=True)
+        cells = ((hasher, hasher.hashes(to_storage(array, c))) for hasher, c, array in pairs)
+        self._digest.add(hash_rows(cells, rows=batch.num_rows))
+
+
+@dataclass
+class _Part:
+    """The part that is being scored; `known`: its note, where it is whole already."""
+
+    number: int
+    start: int
+    read: _Digest
+    written: _Digest
+    known: ScoredPart | None
+    rows: int = 0
+    tables: list[Any] = field(default_factory=list)
+    refused: list[RefusedRow] = field(default_factory=list)
+    tally: Tally = field(default_factory=Tally)
+
+
+def _content(
+    columns: tuple[Column, ...], parts: list[ScoredPart], sums: list[tuple[int, int]]
+) -> str:
+    """Return the content digest of all parts' rows."""
+    digest = RowDigest(columns)
+    digest.rows = sum(part.scored for part in parts)
+    digest.sums = (
+        sum(first for first, _ in sums) % (1 << 64),
+        sum(second for _, second in sums) % (1 << 64),
+    )
+    return digest.content()

@@ -1,0 +1,183 @@
+"""Score every row of a source by a registered version: streamed, whole or gone on with."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from penstock.captures.places import place_at
+from penstock.common.secrets import shown
+from penstock.data.spec import SourceSpec
+from penstock.errors import InputError
+from penstock.records.scores import OnError, Plan, Scores, ScoringVersion
+from penstock.registry.versions import Version
+from penstock.scoring.destination import Destination, FolderDestination, require_same
+from penstock.scoring.run import Loaded, Run
+from penstock.scoring.source import Source
+from penstock.scoring.sql_destination import SqlDestination, is_database
+from penstock.scoring.version import recorded, resolve
+from penstock.serving.columns import UnseenPolicy
+
+PART_ROWS = 500_000
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be scored, by what, and where to.
+
+    Attributes:
+        model: `models:/NAME@ALIAS` or `models:/NAME/NUMBER`.
+        data: The source, as `ingest` takes it.
+        out: A folder, local or in a store, or a database as a SQLAlchemy URL.
+        form: Of the parts in a folder: parquet or csv.
+        table: Of a database.
+        run: Names this scoring; a database needs it.
+        keep: Columns of the source that stand before the predictions.
+        on_error: Whether a row that the server would refuse ends the scoring, or is set aside.
+        unseen: What becomes of a category's value that training did not see.
+        explain: Whether each row is explained.
+        part_rows: Rows of the source in a part.
+        capture: Address where rows are captured for the monitor; empty: none are.
+        capture_sample: Share of the rows that are.
+        unapproved: Take a version that was named by number although it is not approved.
+        tracking_uri: The MLflow store; empty takes MLFLOW_TRACKING_URI.
+    """
+
+    model: str
+    data: SourceSpec
+    out: str
+    form: str = "parquet"
+    table: str = "scores"
+    run: str = ""
+    keep: tuple[str, ...] = ()
+    on_error: OnError = "fail"
+    unseen: UnseenPolicy = "accept"
+    explain: bool = False
+    part_rows: int = PART_ROWS
+    capture: str = ""
+    capture_sample: float = 1.0
+    unapproved: bool = False
+    tracking_uri: str = ""
+
+
+def score(order: Order) -> Scores:
+    """Score every row of a source.
+
+    Rows stream through: memory does not grow with the source. What is written are parts, each whole
+    or absent; a scoring that was killed goes on behind the last one, if the same is asked for.
+
+    Args:
+        order: What to score.
+
+    Returns:
+        The record, which is written last.
+
+    Raises:
+        InputError: If a row is refused and `on_error` is fail; if source or destination cannot be
+            used, or the source holds other rows than when it was begun.
+        NotApprovedError: If the version may not score.
+        IntegrityError: If its files, or rows that were appended, are not what was recorded.
+        ServiceError: If the registry, a store or a database does not answer.
+    """
+    with _destination(order) as destination:
+        begun = destination.begun()
+        asked = _asked(order, begun)
+        version, admitted = resolve(
+            asked, tracking_uri=order.tracking_uri, unapproved=order.unapproved
+        )
+        with TemporaryDirectory(prefix="penstock-score-") as scratch:
+            loaded = _load(version, Path(scratch) / "model", order)
+            known = recorded(
+                version,
+                asked=order.model,
+                admitted=admitted,
+                runtime=loaded.scorer.runtime,
+                dataset=loaded.scorer.record.dataset_version,
+            )
+            plan = _plan(order, version=begun.version if begun else known)
+            if begun is None:
+                destination.begin(plan)
+            else:
+                require_same(begun, plan, where=shown(order.out, where="--out"))
+                plan = begun
+            source = Source(order.data, loaded.scorer.record, keep=order.keep)
+            run = Run(plan, loaded, source, destination, where=shown(order.out, where="--out"))
+            return run.all(beside=Path(scratch) / "source")
+
+
+@contextlib.contextmanager
+def _destination(order: Order) -> Iterator[Destination]:
+    if not is_database(order.out):
+        shown_out = shown(order.out, where="--out")
+        yield FolderDestination(place_at(order.out), form=order.form, shown=shown_out)
+        return
+    if not order.run:
+        raise InputError(
+            "a database needs the name of the run, under which rows are appended once",
+            where="--run",
+            remedy="Name it, for example by the day: --run 2026-11-29.",
+        )
+    session = SqlDestination(order.out, table=order.table, run=order.run)
+    try:
+        yield session
+    finally:
+        session.close()
+
+
+def _asked(order: Order, begun: Plan | None) -> str:
+    """Return the version's address: of a scoring that goes on, the one that it began with."""
+    if begun is None:
+        return order.model
+    if begun.version.asked != order.model:
+        raise InputError(
+            f"the scoring that was begun there was asked for {begun.version.asked}",
+            where=order.model,
+            remedy="Ask for the same to go on with it, or name another destination.",
+        )
+    return begun.version.uri
+
+
+def _load(version: Version, folder: Path, order: Order) -> Loaded:
+    from penstock import model
+    from penstock.registry import versions
+    from penstock.serving.loading import load_scorer
+
+    versions.fetch(version.uri, tracking_uri=order.tracking_uri, destination=folder)
+    scorer = load_scorer(folder, digest=version.model, export=version.export)
+    levels = scorer.record.levels
+    if order.unseen == "reject" and levels is None:
+        raise InputError(
+            "this model does not hold the values that its categories were trained with",
+            where="--unseen reject",
+            remedy="Train it again with this release of Penstock, or accept unseen values.",
+        )
+    known = {level.column: frozenset(level.values) for level in levels or () if level.complete}
+    return Loaded(
+        scorer=scorer,
+        levels=known if order.unseen == "reject" else {},
+        background=model.background(folder),
+    )
+
+
+def _plan(order: Order, *, version: ScoringVersion) -> Plan:
+    started = datetime.now(UTC)
+    return Plan(
+        run=order.run or f"{started:%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+        version=version,
+        source=shown(order.data.uri, where="--data"),
+        settings=order.data.model_dump(mode="json", exclude={"uri"}, exclude_defaults=True),
+        keep=order.keep,
+        on_error=order.on_error,
+        unseen=order.unseen,
+        explain=order.explain,
+        part_rows=order.part_rows,
+        form="sql" if is_database(order.out) else order.form,
+        capture=order.capture,
+        capture_sample=order.capture_sample,
+        started=started,
+    )

@@ -1,0 +1,230 @@
+"""Scored rows appended to a table of a database: each part in one transaction with its note.
+
+Beside the table TABLE are TABLE_refused, with the rows that were not scored, and two tables of
+notes, penstock_scores and penstock_scored_parts, by the name of the run. So what a transaction that
+was cut short had appended is not there, and a run that goes on appends nothing twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from penstock.common.secrets import resolve, shown
+from penstock.errors import InputError, IntegrityError, PenstockError, ServiceError
+from penstock.records.dataset import Column
+from penstock.records.scores import Plan, ScoredPart, Scores
+from penstock.redaction import redact
+from penstock.scoring.destination import Content
+from penstock.scoring.sql_sessions import TYPES, connect, quoted
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+RUN = "penstock_run"
+"""Column of the table that says which scoring a row is from."""
+
+_RUNS, _PARTS = "penstock_scores", "penstock_scored_parts"
+
+
+def is_database(address: str) -> bool:
+    """Return whether an address is a database that scores can be appended to."""
+    return address.partition("://")[0].partition("+")[0] in TYPES and "://" in address
+
+
+class SqlDestination:
+    """A table of SQLite, DuckDB or PostgreSQL.
+
+    Args:
+        address: A SQLAlchemy URL; references to secrets in it are resolved.
+        table: The table; made if it is not there.
+        run: Names the scoring.
+
+    Raises:
+        InputError: If the address names another database, or no driver is installed.
+        ServiceError: If the database cannot be reached.
+    """
+
+    def __init__(self, address: str, *, table: str, run: str) -> None:
+        self._where = shown(address, where="--out")
+        self._table, self._run = table, run
+        self._columns: tuple[Column, ...] = ()
+        with self._errors():
+            self._session = connect(resolve(address, where="--out"), where=self._where)
+        with self._transaction():
+            self._session.execute(
+                f"CREATE TABLE IF NOT EXISTS {_RUNS} "
+                "(run TEXT PRIMARY KEY, plan TEXT NOT NULL, record TEXT)"
+            )
+            self._session.execute(
+                f"CREATE TABLE IF NOT EXISTS {_PARTS} (run TEXT NOT NULL, part BIGINT NOT NULL, "
+                "note TEXT NOT NULL, PRIMARY KEY (run, part))"
+            )
+
+    def begun(self) -> Plan | None:
+        """See `Destination`."""
+        found = self._rows(f"SELECT plan, record FROM {_RUNS} WHERE run = {{}}", self._run)  # noqa: S608
+        if not found:
+            return None
+        plan, record = found[0]
+        if record:
+            raise InputError(
+                f"the run {self._run!r} is whole there already",
+                where=self._where,
+                remedy="Give the run another name.",
+            )
+        return Plan.loads(plan, where=f"{self._where}: {_RUNS}")
+
+    def begin(self, plan: Plan) -> None:
+        """See `Destination`."""
+        with self._transaction():
+            self._run_statement(
+                f"INSERT INTO {_RUNS} (run, plan) VALUES ({{}}, {{}})",  # noqa: S608
+                self._run,
+                plan.dumps(),
+            )
+
+    def prepare(self, columns: Sequence[Column]) -> None:
+        """See `Destination`."""
+        self._columns = (Column(name=RUN, type="string"), *columns)
+        refused = [Column(name=n, type=t) for n, t in _REFUSED]
+        with self._transaction():
+            for table, made in ((self._table, self._columns), (f"{self._table}_refused", refused)):
+                self._session.execute(self._definition(table, made))
+        there = [str(n) for n in self._session.names(self._table)]
+        names = [column.name for column in self._columns]
+        if sorted(there) != sorted(names):
+            raise InputError(
+                f"the table {self._table!r} has the columns {', '.join(there)}, and the scores "
+                f"have {', '.join(names)}",
+                where=self._where,
+                remedy="Name another table.",
+            )
+
+    def parts(self) -> list[ScoredPart]:
+        """See `Destination`."""
+        query = f"SELECT note FROM {_PARTS} WHERE run = {{}} ORDER BY part"  # noqa: S608
+        found = [
+            ScoredPart.loads(note, where=f"{self._where}: {_PARTS}")
+            for (note,) in self._rows(query, self._run)
+        ]
+        if [part.number for part in found] != list(range(len(found))):
+            raise IntegrityError(f"a note of the run {self._run!r} is gone", where=self._where)
+        expected = sum(part.scored for part in found)
+        if expected:
+            query = f"SELECT count(*) FROM {quoted(self._table)} WHERE {RUN} = {{}}"  # noqa: S608
+            ((rows,),) = self._rows(query, self._run)
+            if rows != expected:
+                raise IntegrityError(
+                    f"the table {self._table!r} holds {rows:,} rows of the run {self._run!r}, and "
+                    f"{expected:,} were appended",
+                    where=self._where,
+                    remedy="Its rows were changed: score again as another run.",
+                )
+        return found
+
+    def write(self, part: ScoredPart, content: Content) -> ScoredPart:
+        """See `Destination`."""
+        with self._transaction():
+            if content.table.num_rows:
+                self._session.append(self._table, self._with_run(content.table))
+            if content.refused:
+                lines = [
+                    (
+                        self._run,
+                        one.row,
+                        one.where,
+                        one.column,
+                        one.reason,
+                        json.dumps(dict(one.values), default=str, ensure_ascii=False),
+                    )
+                    for one in content.refused
+                ]
+                names = [name for name, _ in _REFUSED]
+                self._session.append(f"{self._table}_refused", _table_of(names, lines))
+            self._run_statement(
+                f"INSERT INTO {_PARTS} (run, part, note) VALUES ({{}}, {{}}, {{}})",  # noqa: S608
+                self._run,
+                part.number,
+                part.dumps(),
+            )
+        return part
+
+    def finish(self, scores: Scores) -> None:
+        """See `Destination`."""
+        with self._transaction():
+            self._run_statement(
+                f"UPDATE {_RUNS} SET record = {{}} WHERE run = {{}}",  # noqa: S608
+                scores.dumps(),
+                self._run,
+            )
+
+    def close(self) -> None:
+        """Let the database go."""
+        self._session.close()
+
+    def _with_run(self, table: pa.Table) -> pa.Table:
+        import pyarrow as pa
+
+        return table.add_column(0, RUN, pa.array([self._run] * table.num_rows, pa.string()))
+
+    def _definition(self, table: str, columns: Sequence[Column]) -> str:
+        types = TYPES[self._session.kind]
+        made = ", ".join(f"{quoted(c.name)} {types[c.type]}" for c in columns)
+        return f"CREATE TABLE IF NOT EXISTS {quoted(table)} ({made})"
+
+    def _run_statement(self, statement: str, *values: Any) -> None:
+        self._session.execute(self._marked(statement, len(values)), values)
+
+    def _rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._errors():
+            return self._session.rows(self._marked(query, len(values)), values)
+
+    def _marked(self, statement: str, count: int) -> str:
+        numbered = self._session.kind == "postgresql"
+        return statement.format(*(f"${n + 1}" if numbered else "?" for n in range(count)))
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Do all of a block or nothing."""
+        with self._errors():
+            self._session.begin()
+            try:
+                yield
+                self._session.commit()
+            except BaseException:
+                with contextlib.suppress(Exception):
+                    self._session.rollback()
+                raise
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (PenstockError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # Each driver has exceptions of its own.
+            message = " ".join(str(error).split())
+            raise ServiceError(
+                f"the database does not take the scores: {redact(message):.300}",
+                where=self._where,
+                remedy="Correct what it says, then run the command again: it goes on.",
+            ) from error
+
+
+_REFUSED: tuple[tuple[str, Any], ...] = (
+    (RUN, "string"),
+    ("row", "integer"),
+    ("where", "string"),
+    ("column", "string"),
+    ("reason", "string"),
+    ("values", "string"),
+)
+
+
+def _table_of(names: Sequence[str], lines: Sequence[tuple[Any, ...]]) -> pa.Table:
+    import pyarrow as pa
+
+    return pa.table(dict(zip(names, map(list, zip(*lines, strict=True)), strict=True)))

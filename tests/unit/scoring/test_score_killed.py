@@ -1,0 +1,189 @@
+"""A scoring that is killed at any write goes on behind the parts that are whole."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from needs import missing
+from postgresql_server import PASSWORD, connect, programs, server
+from scored_tables import source_of, written
+from serving_process import ROW
+
+from penstock.captures.places import LocalPlace
+from penstock.captures.reader import read_window
+from penstock.errors import InputError
+from penstock.scoring import sql_sessions
+from penstock.scoring.score import score
+
+ROWS = 5
+
+
+def table() -> list[dict[str, Any]]:
+    """Rows for three parts, the third of which the server refuses."""
+    rows = [ROW | {"age": 20 + at} for at in range(ROWS)]
+    return [*rows[:2], ROW | {"age": 30.5}, *rows[2:]]
+
+
+def killed(action: Callable[[], Any], kind: type, name: str, *, at: int, torn: bool) -> bool:
+    """Do something in a process that is killed at one of the calls of a method.
+
+    Args:
+        action: What to do.
+        kind: The class of the method.
+        name: The method.
+        at: Which of its calls, counted from 0.
+        torn: Half of what is written is there under its own name, as a careless store leaves it.
+
+    Returns:
+        Whether it was killed: it may have ended before.
+    """
+    child = os.fork()
+    if child:
+        return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    original, calls = getattr(kind, name), iter(range(1000))
+
+    def dying(self: Any, *arguments: Any) -> Any:
+        if next(calls) == at:
+            if torn and arguments[0] in ("rows", "refused"):
+                folder, leaf, data = arguments
+                path = self.root / folder / leaf
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(data[: len(data) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(self, *arguments)
+
+    setattr(kind, name, dying)
+    try:
+        action()
+    finally:
+        os._exit(0)
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for part in ("rows", "refused")
+        for path in sorted((folder / part).iterdir())
+    }
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_at_every_write_of_a_folder(
+    torn: bool, registered: Callable[..., Any], tmp_path: Path
+) -> None:
+    options = {"keep": ("id",), "on_error": "quarantine", "part_rows": 2}
+    data = source_of("jsonl", table(), tmp_path)
+    whole = score(registered().order(data, tmp_path / "whole", **options))
+    expected = files_of(tmp_path / "whole")
+    assert (whole.scored, len(whole.parts), len(expected)) == (ROWS, 3, 4)
+    for at in range(100):
+        out, captures = tmp_path / f"out{at}", tmp_path / f"captures{at}"
+        order = registered().order(data, out, capture=str(captures), **options)
+        if not killed(lambda o=order: score(o), LocalPlace, "write", at=at, torn=torn):
+            break
+        scores = score(order)
+        assert files_of(out) == expected
+        assert scores.output_content == whole.output_content
+        assert scores.input_content == whole.input_content
+        found = read_window(captures, after=None)
+        ids = found.table["request_id"].to_pylist()
+        assert sorted(int(one.rpartition("-")[2]) for one in ids) == [1, 2, 4, 5, 6]
+        assert found.lost == 0
+    assert at > 14, "every write was the last one once"
+
+
+def test_a_source_that_has_changed_is_found(registered: Callable[..., Any], tmp_path: Path) -> None:
+    data = source_of("jsonl", table(), tmp_path)
+    options = {"on_error": "quarantine", "part_rows": 2}
+    order = registered().order(data, tmp_path / "out", **options)
+    assert killed(lambda: score(order), LocalPlace, "write", at=6, torn=False)
+    source_of("jsonl", [ROW, *table()[1:]], tmp_path)
+    with pytest.raises(InputError, match=r"other rows than when part 0 was scored \(rows 1 to 2\)"):
+        score(order)
+    source_of("jsonl", table(), tmp_path)
+    with pytest.raises(InputError, match="another part_rows: 2, now 3"):
+        score(registered().order(data, tmp_path / "out", **options | {"part_rows": 3}))
+    assert score(order).scored == ROWS
+
+
+def test_it_goes_on_with_the_version_that_it_began_with(
+    registered: Callable[..., Any], tmp_path: Path
+) -> None:
+    from mlflow import MlflowClient
+
+    version = registered(levels=None)
+    data = source_of("jsonl", table(), tmp_path)
+    order = version.order(data, tmp_path / "out", on_error="quarantine", part_rows=2)
+    assert killed(lambda: score(order), LocalPlace, "write", at=4, torn=False)
+    client = MlflowClient(tracking_uri=version.store, registry_uri=version.store)
+    client.set_registered_model_alias("adult", "champion", "2")
+    client.set_registered_model_alias("adult", "previous", "1")
+    scores = score(order)
+    assert (scores.version.uri, scores.version.asked) == (
+        "models:/adult/1", "models:/adult@champion"
+    )  # fmt: skip
+    assert written(tmp_path / "out").num_rows == ROWS
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+@pytest.mark.parametrize("method", ["execute", "append", "commit"])
+def test_at_every_statement_of_a_database(
+    kind: str, method: str, registered: Callable[..., Any], tmp_path: Path
+) -> None:
+    session = {"sqlite": sql_sessions.Sqlite, "duckdb": sql_sessions.DuckDb}[kind]
+    data = source_of("jsonl", table(), tmp_path)
+    for at in range(100):
+        file = tmp_path / f"{at}.{kind}"
+        order = registered().order(
+            data, f"{kind}:///{file}", run="today", keep=("id",), on_error="quarantine", part_rows=2
+        )
+        if not killed(lambda o=order: score(o), session, method, at=at, torn=False):
+            break
+        assert score(order).scored == ROWS
+        assert in_database(kind, file) == (Counter(f"r{n:04}" for n in (0, 1, 3, 4, 5)), [3])
+    assert at >= 3
+    with pytest.raises(InputError, match="the run 'today' is whole there already"):
+        score(order)
+
+
+def test_postgresql_takes_each_part_once(registered: Callable[..., Any], tmp_path: Path) -> None:
+    folder = programs()
+    if folder is None:
+        missing("PostgreSQL is not here.", remedy="On Debian or Ubuntu: apt install postgresql")
+    data = source_of("jsonl", table(), tmp_path)
+    options = {"keep": ("id", "since"), "on_error": "quarantine", "part_rows": 2}
+    with server(folder) as port:
+        address = f"postgresql://me:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/postgres"
+        order = registered().order(data, address, run="today", table="a scores", **options)
+        assert killed(lambda: score(order), sql_sessions.PostgreSql, "commit", at=4, torn=False)
+        scores = score(order)
+        assert scores.scored == ROWS
+        assert PASSWORD not in scores.dumps()
+        assert "me:***" in scores.destination or "me:" not in scores.destination
+        with connect(port) as connection, connection.cursor() as cursor:
+            cursor.execute('SELECT id, since FROM "a scores" ORDER BY id')
+            found = cursor.fetchall()
+            cursor.execute('SELECT "row", "where" FROM "a scores_refused"')
+            refused = cursor.fetchall()
+    assert [one for one, _ in found] == ["r0000", "r0001", "r0003", "r0004", "r0005"]
+    assert found[0][1].isoformat() == "2026-01-01T00:00:00+00:00"
+    assert refused == [(3, f"{tmp_path}/rows.jsonl: line 3")]
+
+
+def in_database(kind: str, file: Path) -> tuple[Counter[str], list[int]]:
+    """How often each row was appended, and which were set aside."""
+    import duckdb
+
+    connection: Any = sqlite3.connect(file) if kind == "sqlite" else duckdb.connect(str(file))
+    ids = connection.execute("SELECT id FROM scores WHERE penstock_run = 'today'").fetchall()
+    refused = connection.execute('SELECT "row" FROM scores_refused').fetchall()
+    connection.close()
+    return Counter(one for (one,) in ids), [row for (row,) in refused]
