@@ -114,7 +114,7 @@ def test_users_are_led_to_the_proxy_only_once_every_pod_is_up(driver: Driver) ->
 
 
 def test_who_ends_it_does_not_wait_for_pods_that_never_come_up(driver: Driver) -> None:
-    router = driver.router(ready_timeout=0.2)
+    router = driver.router()
     with router.exclusive():
         serve(router, 1)
         router.deploy(release(2), timeout=10)
