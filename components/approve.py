@@ -12,6 +12,7 @@ def approve(
     policy: dict = {},  # noqa: B006
     tracking_uri: str = "",
     pipeline_run: str = "",
+    notify: dict = {},  # noqa: B006
 ) -> bool:
     """Wait until people approve or reject a registered version, or until the deadline.
 
@@ -25,6 +26,7 @@ def approve(
         policy: Fields of the project file's `gate` section; `approval` says who must approve.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
         pipeline_run: Names this run.
+        notify: Fields of the section `notify`: who is notified that it waits.
         outcome: Approval outcome record (JSON): whether, why, and every approval and rejection.
 
     Fails when:
@@ -35,12 +37,21 @@ def approve(
     from penstock.gate.policy import Policy
     from penstock.records.release import Registration
     from penstock.registry.approval_wait import wait
+    from penstock.rollout.notices import teller
 
+    registered = Registration.read(Path(registration.path))
     found = wait(
-        Registration.read(Path(registration.path)),
+        registered,
         spec=Policy.parse(policy, where="gate").approval,
         tracking_uri=tracking_uri,
         run=pipeline_run,
+        tell=teller(
+            notify,
+            of="approval",
+            registration=registered,
+            run=pipeline_run,
+            tracking_uri=tracking_uri,
+        ),
     )
     found.write(Path(outcome.path))
     return found.approved

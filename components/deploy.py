@@ -17,6 +17,7 @@ def deploy(
     policy: dict = {},  # noqa: B006
     tracking_uri: str = "",
     pipeline_run: str = "",
+    notify: dict = {},  # noqa: B006
 ) -> bool:
     """Release a registered version by a canary beside the champion, or roll it back.
 
@@ -36,6 +37,7 @@ def deploy(
             takes what is kept with the version. The approvals that it requires must be given.
         tracking_uri: MLflow store; empty takes MLFLOW_TRACKING_URI.
         pipeline_run: Names this run: the same run continues, another starts again.
+        notify: Fields of the section `notify`: who is notified that a step with `hold: true` waits.
         deployment: Deployment record (JSON): version, address, the version it took over from.
             Absent unless the version was promoted.
         rollout: Rollout record (JSON): every transition with its evidence.
@@ -53,12 +55,14 @@ def deploy(
     from penstock.records.release import Registration
     from penstock.records.rollout import Order
     from penstock.rollout.home import local_home
+    from penstock.rollout.notices import teller
     from penstock.rollout.release import Outputs
     from penstock.rollout.release import deploy as release
 
+    registered = Registration.read(Path(registration.path))
     result = release(
         Order(
-            registration=Registration.read(Path(registration.path)),
+            registration=registered,
             decision=Decision.read(Path(decision.path)),
             deployment=options,
             holdout=holdout.path,
@@ -71,6 +75,13 @@ def deploy(
             deployment=Path(deployment.path),
             rollout=Path(rollout.path),
             report=Path(report.path),
+        ),
+        tell=teller(
+            notify,
+            of="hold",
+            registration=registered,
+            run=pipeline_run,
+            tracking_uri=tracking_uri,
         ),
     )
     return result.outcome == "promoted"

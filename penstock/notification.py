@@ -1,4 +1,4 @@
-"""Notifying people: how a run ended, what the monitor found, what a trigger started; with reasons.
+"""Notifying people: what waits for them, how a run ended, what the monitor found; with reasons.
 
 Nothing is raised where a message is lost: it must not change what it is about. It is said.
 """
@@ -36,7 +36,7 @@ _CLOUDEVENT = "application/cloudevents+json"
 
 
 class EmailSpec(Spec):
-    """Mail about what the monitor finds, by SMTP; nothing is sent while `to` is empty."""
+    """Mail by SMTP of what is sent as CloudEvents; nothing is sent while `to` is empty."""
 
     to: tuple[str, ...] = Field(default=(), description="Addresses that the mail goes to")
     sender: str = Field(default="penstock@localhost", description="Address that it comes from")
@@ -58,7 +58,7 @@ class EmailSpec(Spec):
 
 
 class NotifySpec(Spec):
-    """Who is notified how a run ended, and what the monitor found."""
+    """Who is notified: what waits for people, how a run ended, what the monitor found."""
 
     webhook: str = Field(
         default="",
@@ -71,7 +71,8 @@ class NotifySpec(Spec):
     cloudevents: str = Field(
         default="",
         description="An address that takes CloudEvents in JSON, by reference where it is a secret: "
-        "what the monitor found, one event each",
+        "what the monitor found, what an experiment or a trigger came to, what waits for people; "
+        "one event each",
     )
     email: EmailSpec = EmailSpec()
 
@@ -84,12 +85,13 @@ class Message:
         identity: The same each time that its delivery is tried.
         event: Of the monitor: drifted, degraded, blind, recovered, suggested, harm, returned,
             recalled, retrained, refused, failed or waiting. Of a trigger: released, refused,
-            rolled_back, failed or waiting. Of an experiment: experiment.
+            rolled_back, failed or waiting. Of a release: the same. Of an experiment: promoted,
+            kept, harm or broken_off.
         service: What it is about.
         text: Cause and link, in sentences.
         time: When it was found.
         data: What machines read, JSON-ready.
-        origin: What it comes from: `monitor` or `trigger`.
+        origin: What it comes from: `monitor`, `trigger`, `release` or `experiment`.
     """
 
     identity: str

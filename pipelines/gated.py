@@ -36,6 +36,7 @@ def gated(
     card: Any,
     requested_by: Any,
     tracking_uri: Any,
+    notify: Any,
     evidence: dict[str, Any],
 ) -> None:
     """Add the tasks from the evaluation to the canary to the pipeline that is being made.
@@ -51,6 +52,7 @@ def gated(
         card: The owner's part of the model card: section `card`.
         requested_by: Who starts the run.
         tracking_uri: The MLflow store.
+        notify: Who is notified that it waits for people: section `notify`.
         evidence: Further inputs of `register`, kept with the version.
     """
     measured = network(
@@ -114,6 +116,7 @@ def gated(
                     policy=policy,
                     tracking_uri=tracking_uri,
                     pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                    notify=notify,
                 ),
                 "Approve",
                 limit="1Gi",
@@ -132,6 +135,7 @@ def gated(
                         policy=policy,
                         tracking_uri=tracking_uri,
                         pipeline_run=dsl.PIPELINE_JOB_ID_PLACEHOLDER,
+                        notify=notify,
                     ),
                     "Deploy",
                 )

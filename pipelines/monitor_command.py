@@ -72,7 +72,7 @@ def _monitor(options: argparse.Namespace) -> int:
     else:
         monitor = monitor_of(found, spec, file=options.project, settings=options.settings)
         figures = partial(monitor.folder.glance, service=monitor.service)
-    with monitor.held(), _metrics(figures, spec, options):
+    with monitor.held(), _metrics(figures, spec, options, found):
         if options.guard_only:
             return _only_guard(monitor, found, spec, once=options.once)
         if options.once:
@@ -299,17 +299,24 @@ def _refused(found: Located) -> int:
 
 @contextlib.contextmanager
 def _metrics(
-    read: Callable[[], MonitorState], spec: MonitoringSpec, options: argparse.Namespace
+    read: Callable[[], MonitorState],
+    spec: MonitoringSpec,
+    options: argparse.Namespace,
+    found: Located,
 ) -> Iterator[None]:
     port, host = options.metrics_port, options.metrics_host
     if port is None:
         yield
         return
     from penstock.monitoring.exporter import served
+    from penstock.pipelines.service_figures import further_figures
 
+    further = further_figures(found)
     with contextlib.ExitStack() as stack:
         try:
-            bound = stack.enter_context(served(port, read=read, spec=spec, host=host))
+            bound = stack.enter_context(
+                served(port, read=read, spec=spec, host=host, further=further)
+            )
         except OSError as error:
             raise UsageError(
                 f"port {port} cannot be taken: {error.strerror}",

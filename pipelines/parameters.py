@@ -21,6 +21,7 @@ _SECTIONS = {
     "gate": "policy",
     "deployment": "deployment",
     "card": "card",
+    "notify": "notify",
 }
 
 _ON_AN_ENGINE = ("validation",)
@@ -34,8 +35,7 @@ _OF_A_RECALL = (
     "card",
     "requested_by",
     "tracking_uri",
-    "notify_webhook",
-    "notify_file",
+    "notify",
 )
 
 
@@ -51,7 +51,7 @@ def for_run(project: Project, *, folder: Path, by: str | None = None) -> dict[st
     requested_by = starter() if by is None else by
     parameters = {**_common(project), "uri": uri, "requested_by": requested_by}
     if project.notify.file:
-        parameters["notify_file"] = str((folder / project.notify.file).resolve())
+        parameters["notify"]["file"] = str((folder / project.notify.file).resolve())
     return parameters
 
 
@@ -79,6 +79,8 @@ def for_file(project: Project) -> dict[str, Any]:
     table's, whoever submits the file has to give `uri`.
     """
     parameters = {**_common(project), "uri": project.source.uri}
+    if _is_absolute_path(project.notify.file):
+        del parameters["notify"]["file"]
     return {
         name: value
         for name, value in parameters.items()
@@ -184,8 +186,6 @@ def _common(project: Project) -> dict[str, Any]:
         "source": {key: value for key, value in values["source"].items() if key != "uri"},
         "expectations": values.get("expectations", []),
         "tracking_uri": project.tracking_uri,
-        "notify_webhook": project.notify.webhook,
-        "notify_file": project.notify.file,
     }
     for section, parameter in _SECTIONS.items():
         parameters[parameter] = values.get(section, {})

@@ -4,7 +4,7 @@ from kfp import dsl
 
 from penstock.components.fetch_version import fetch_version
 from penstock.components.ingest import ingest
-from penstock.components.notify import notify
+from penstock.components.notify import notify as tell_of_the_end
 from penstock.pipelines.gated import gated
 from penstock.pipelines.task_settings import light, network, sized
 
@@ -25,8 +25,7 @@ def recall(
     card: dict = {},  # noqa: B006
     requested_by: str = "",
     tracking_uri: str = "",
-    notify_webhook: str = "",
-    notify_file: str = "",
+    notify: dict = {},  # noqa: B006
 ) -> None:
     """Serve a former champion again: judged on labelled rows that it was not chosen on.
 
@@ -43,10 +42,9 @@ def recall(
         card: The owner's part of the model card: section `card`.
         requested_by: Who starts the run; this person is never the only one to approve it.
         tracking_uri: MLflow store. Empty takes MLFLOW_TRACKING_URI of the steps.
-        notify_webhook: Slack-compatible address that gets the outcome of the run.
-        notify_file: File to which the outcome of the run is appended as JSON.
+        notify: Who is notified that it waits for people, and how it ended: section `notify`.
     """
-    notified = light(notify(name=name, webhook=notify_webhook, file=notify_file), "Notify")
+    notified = light(tell_of_the_end(name=name, options=notify), "Notify")
     with dsl.ExitHandler(notified, name="recall"):
         rows = network(sized(ingest(uri=uri), "Ingest", limit="2Gi"))
         fetched = network(
@@ -67,5 +65,6 @@ def recall(
             card=card,
             requested_by=requested_by,
             tracking_uri=tracking_uri,
+            notify=notify,
             evidence={},
         )

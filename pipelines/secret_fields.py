@@ -14,9 +14,9 @@ from typing import Any
 
 from penstock.cluster.settings import ClusterSpec, SecretSpec
 from penstock.common.secrets import (
-    MONITOR_ONLY,
     PREFIX,
     READ_IN,
+    TRIGGER_ONLY,
     WEBHOOKS,
     Reference,
     is_named_secret,
@@ -30,13 +30,13 @@ from penstock.project import Project
 from penstock.redaction import learn
 from penstock.redaction.forms import WEBHOOK, in_text
 
-_READ_IN = (*READ_IN, "uri", "notify_webhook")
-"""With the parameters of the pipeline that are called otherwise than the fields."""
+_READ_IN = (*READ_IN, "uri")
+"""With the parameter of the pipeline that is called otherwise than the field."""
 
 STEPS: Mapping[str, tuple[str, ...]] = {
     "source": ("ingest",),
     "tracking_uri": ("train", "evaluate", "register", "approve", "deploy"),
-    "notify": ("notify",),
+    "notify": ("approve", "deploy", "notify"),
     "deployment": ("deploy",),
 }
 """The steps of a release that read a section's references."""
@@ -191,7 +191,7 @@ def resolve_all(project: Project) -> None:
     for field, text in texts(project):
         if (
             field in READ_IN
-            and field not in MONITOR_ONLY
+            and field not in TRIGGER_ONLY
             and not (field.startswith("deployment.kserve") and project.deployment.router == "local")
         ):
             learn(resolve(text, where=field), whole=field in WEBHOOKS)
@@ -251,7 +251,6 @@ def _references(
     project: Project, *, steps_of: Mapping[str, tuple[str, ...]] = STEPS
 ) -> Iterator[tuple[str, Reference]]:
     for field, text in texts(project):
-        read = field in READ_IN and field.partition(".")[0] in steps_of
-        if read and (steps_of is WATCHING or field not in MONITOR_ONLY):
+        if field in READ_IN and field.partition(".")[0] in steps_of:
             for reference in references(text):
                 yield field, reference

@@ -79,10 +79,11 @@ def _rollback(options: argparse.Namespace) -> int:
 
 def _resume(options: argparse.Namespace) -> int:
     """Continue the rollout of a controller that was killed, to its end."""
+    from penstock.common import progress
     from penstock.rollout.control import resume
 
     _, target = _project(options)
-    rollout = resume(target)
+    rollout = resume(target, tell=progress.say)
     _refresh(options)
     return _ended(rollout)
 

@@ -64,7 +64,16 @@ def _plain(template: str) -> str:
 
 _NAMES = {
     name: name.upper().replace("MODEL_VERSION", "VERSION")
-    for name in ("model", "model_version", "namespace", "pod", "feature", "thread", "service")
+    for name in (
+        "model",
+        "model_version",
+        "namespace",
+        "pod",
+        "feature",
+        "thread",
+        "service",
+        "challenger",
+    )
 }
 
 

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from dashboard_panels import SOURCE, Chart, Figure, Part, States
+from dashboard_panels import MONITOR, SOURCE, Chart, Figure, Part, States
+from dashboard_watched import EXPERIMENT, TRIGGER, WATCHED
 from grafana_foundation_sdk.builders import dashboard as build
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, VariableRefresh
@@ -15,10 +16,9 @@ from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, Variabl
 ROOT = Path(__file__).resolve().parent.parent
 PATH = ROOT / "manifests/components/monitoring/dashboard.json"
 
-# What the variables choose: a model's servers, users' requests to them, and its monitor's figures.
+# What the variables choose: a model's servers, and users' requests to them.
 SERVER = 'namespace=~"$namespace",model="$service"'
 USERS = f'{SERVER},origin="live"'
-MONITOR = 'service="$service"'
 RATE = "[$__rate_interval]"
 VERSION = "namespace, model, model_version"
 SECONDS = f"penstock_request_duration_seconds_bucket{{{USERS},protocol!='explain'}}"
@@ -247,70 +247,23 @@ DATA: tuple[Part, ...] = (
         width=12,
     ),
 )
-WATCHED: tuple[Part, ...] = (
-    Chart(
-        "Evidence of drift",
-        "Logarithms. Where the first reaches the second there is an alarm.",
-        {
-            "evidence": f"max(penstock_monitor_log_evidence{{{MONITOR}}})",
-            "threshold": f"max(penstock_monitor_threshold{{{MONITOR}}})",
-        },
-    ),
-    Chart(
-        "Performance, estimated",
-        "Before labels come, with its interval.",
-        {
-            "{{metric}}: {{bound}}": (
-                f"max by (metric, bound) (penstock_monitor_estimated{{{MONITOR}}})"
-            )
-        },
-    ),
-    Chart(
-        "Performance, with labels",
-        "On the rows whose labels came, with its interval.",
-        {
-            "{{metric}}: {{bound}}": (
-                f"max by (metric, bound) (penstock_monitor_realized{{{MONITOR}}})"
-            )
-        },
-    ),
-    Chart(
-        "Rows of each hour",
-        "Rows that the monitor read, and those that it could not.",
-        {
-            "read": f"sum(increase(penstock_monitor_rows_total{{{MONITOR}}}[1h]))",
-            "lost": f"sum(increase(penstock_monitor_lost_rows_total{{{MONITOR}}}[1h]))",
-        },
-    ),
-    Chart(
-        "What it did",
-        "Actions since it began.",
-        {"{{action}}": f"max by (action) (penstock_monitor_actions_total{{{MONITOR}}})"},
-    ),
-    Chart(
-        "Looks and lost messages",
-        "Looks of each hour, and messages that did not arrive since it began.",
-        {
-            "looks": f"sum(increase(penstock_monitor_looks_total{{{MONITOR}}}[1h]))",
-            "lost messages": (
-                f"max(penstock_monitor_undelivered_notifications_total{{{MONITOR}}})"
-            ),
-        },
-    ),
-)
 ROWS_OF_PANELS: dict[str, tuple[Part, ...]] = {
     "Now": NOW,
     "Service": SERVICE,
     "Canary: both versions beside each other": CANARY,
     "Data, as the servers count it": DATA,
     "Monitor": WATCHED,
+    "Experiment: which version is better for the business": EXPERIMENT,
+    "Trigger: releases that events start": TRIGGER,
 }
 
 
 def page() -> str:
     """Return the dashboard as Grafana imports it."""
     made = build.Dashboard("Penstock").uid("penstock").tags(["penstock"]).readonly()
-    made = made.description("A service, its canary and its monitor. Made by scripts/dashboard.py.")
+    made = made.description(
+        "A service, its canary, monitor, experiment and trigger. Made by scripts/dashboard.py."
+    )
     made = made.time("now-6h", "now").refresh("30s").tooltip(DashboardCursorSync.CROSSHAIR)
     for variable in _variables():
         made = made.with_variable(variable)

@@ -23,6 +23,8 @@ from grafana_foundation_sdk.models.dashboard import (
 
 SOURCE = DataSourceRef(type_val="prometheus", uid="$datasource")
 """The Prometheus that the reader chose."""
+MONITOR = 'service="$service"'
+"""The series that are of the service that the reader chose."""
 HEIGHT = 7
 
 

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock.captures.reader import read_labels, read_window
+from penstock.captures.reader import labels_from, read_labels, read_window
 from penstock.captures.table import INPUTS
 from penstock.common.files import whole_folder
 from penstock.errors import InputError
@@ -73,9 +73,10 @@ def export(
     """
     import pyarrow.parquet as pq
 
-    captured = read_window(source, after=None, version=version)
-    rows = _taken(captured.table, since=since, requests=requests)
-    table = _with_truth(rows, read_labels(source, after=None)[0], target)
+    captured = read_window(source, after=None, since=since, version=version)
+    rows = _taken(captured.table, requests=requests)
+    labels, _ = read_labels(source, after=None, since=labels_from(since))
+    table = _with_truth(rows, labels, target)
     if time and time not in table.column_names:
         table = table.append_column(time, rows["time"])
     known = table.num_rows - table[target].null_count
@@ -92,14 +93,9 @@ def export(
     return Exported(rows=table.num_rows, labelled=known, lost=captured.lost, erased=captured.erased)
 
 
-def _taken(
-    rows: pa.Table, *, since: datetime | None, requests: Callable[[str], bool] | None
-) -> pa.Table:
+def _taken(rows: pa.Table, *, requests: Callable[[str], bool] | None) -> pa.Table:
     import pyarrow as pa
-    import pyarrow.compute as pc
 
-    if since is not None:
-        rows = rows.filter(pc.greater_equal(rows["time"], pa.scalar(since, rows["time"].type)))
     if requests is not None:
         rows = rows.filter(pa.array(map(requests, rows["request_id"].to_pylist()), pa.bool_()))
     return rows

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +24,10 @@ from penstock.captures.taking import Taken, beginning, take
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Captured", "Cursor", "read_labels", "read_window"]
+__all__ = ["Captured", "Cursor", "labels_from", "read_labels", "read_window"]
 
 _PREDICTIONS: tuple[Kind, ...] = ("predictions",)
+_SKEW = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def read_window(
     *,
     after: Cursor | None,
     until: datetime | None = None,
+    since: datetime | None = None,
     version: str | None = None,
 ) -> Captured:
     """Return the rows that users' requests brought since a cursor, in order of time.
@@ -71,6 +73,7 @@ def read_window(
         after: The cursor of the last look; None: from the oldest row that is left. What was removed
             before the first look is not counted as lost.
         until: Rows from this time on are left for the next look; None: take all.
+        since: Rows from before this time are left out, and take no memory; None: take all.
         version: Rows of this version alone. Give the same for one cursor.
 
     Returns:
@@ -89,10 +92,10 @@ def read_window(
         >>> captured.rows, captured.lost, captured.cursor
         (0, 0, Cursor(positions={}))
     """
-    look = _look(source, after, until, kinds=_PREDICTIONS, version=version)
+    look = _look(source, after, until, kinds=_PREDICTIONS, since=since, version=version)
     counted = Counted()
     parts = [
-        users_rows(block, taken.written.model, version=version, counted=counted)
+        _from_then(users_rows(block, taken.written.model, version=version, counted=counted), since)
         for taken in look.taken
         for block in taken.blocks
     ]
@@ -112,7 +115,11 @@ def read_window(
 
 
 def read_labels(
-    source: str | Path, *, after: Cursor | None, until: datetime | None = None
+    source: str | Path,
+    *,
+    after: Cursor | None,
+    until: datetime | None = None,
+    since: datetime | None = None,
 ) -> tuple[pa.Table, Cursor]:
     """Return the labels that came since a cursor, whichever server they reached.
 
@@ -122,6 +129,7 @@ def read_labels(
         source: As for `read_window`.
         after: The cursor of the last look; None: from the oldest label that is left.
         until: Labels from this time on are left for the next look; None: take all.
+        since: Segments whose labels all came before this time are left out; None: take all.
 
     Returns:
         A table with `request_id`, `row` (int64), `time` (when it came; microseconds, UTC) and
@@ -136,7 +144,7 @@ def read_labels(
         >>> labels.column_names
         ['request_id', 'row', 'time', 'label']
     """
-    look = _look(source, after, until, kinds=LABELS, version=None)
+    look = _look(source, after, until, kinds=LABELS, since=since, version=None)
     lines = sorted(
         label_lines([block for taken in look.taken for block in taken.blocks]),
         key=lambda line: (line["time"], line["request_id"], line["row"]),
@@ -146,6 +154,14 @@ def read_labels(
         first.setdefault((line["request_id"], line["row"]), line)
     models = [each.model for each in look.found if each.model]
     return tables.labels_table(list(first.values()), models), look.cursor(after)
+
+
+def labels_from(since: datetime | None) -> datetime | None:
+    """Return from when on the labels of rows since a time are to be read; None: from the oldest.
+
+    A label comes after its row; the clocks of two servers may differ by as much as this allows.
+    """
+    return None if since is None else since - _SKEW
 
 
 @dataclass
@@ -177,11 +193,13 @@ def _look(
     until: datetime | None,
     *,
     kinds: Collection[Kind],
+    since: datetime | None,
     version: str | None,
 ) -> _Look:
     known = after.positions if after else {}
     found = writers(place_at(source), kinds=kinds, seen=lambda key: _from(known.get(key)))
     end = iso(until.astimezone(UTC)) if until else None
+    begin = iso(since.astimezone(UTC)) if since else ""
     wanted = [
         each
         for each in found
@@ -192,5 +210,14 @@ def _look(
         position = known.get(each.key)
         if position is None:
             position = Position() if after else beginning(each)
-        taken.append(take(each, position, end))
+        taken.append(take(each, position, end, since=begin))
     return _Look(found, taken)
+
+
+def _from_then(rows: pa.Table, since: datetime | None) -> pa.Table:
+    if since is None:
+        return rows
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return rows.filter(pc.greater_equal(rows["time"], pa.scalar(since, rows["time"].type)))

@@ -21,12 +21,14 @@ class Taken:
         position: How far it is read now.
         blocks: Whole lines, as they lie there: rows, erased ones, and what a disk has spoiled.
         lost: Rows that are gone, without those that the lines turn out not to hold.
+        since: Segments that are wholly before this time are not kept in `blocks`.
     """
 
     written: Written
     position: Position
     blocks: list[bytes] = field(default_factory=list)
     lost: int = 0
+    since: str = ""
 
 
 def beginning(each: Written) -> Position:
@@ -37,15 +39,16 @@ def beginning(each: Written) -> Position:
     return Position(number=first.number, rows=first.before, lost=first.dropped_before)
 
 
-def take(each: Written, position: Position, end: str | None) -> Taken:
+def take(each: Written, position: Position, end: str | None, *, since: str = "") -> Taken:
     """Take the lines of a writer.
 
     Args:
         each: The writer.
         position: How far it was read.
         end: Lines of this time or later are left; None: take all.
+        since: Segments that are wholly before this time are counted, and their lines not kept.
     """
-    taken = Taken(each, position)
+    taken = Taken(each, position, since=since)
     whole = True
     for part, later in _with_later(each.parts, end):
         if part.number < taken.position.number:
@@ -107,7 +110,7 @@ def _read(part: Part, taken: Taken, later: str, end: str | None) -> bool:
     kept = len(lines) if end is None else _kept(lines, later, end)
     block = b"".join(lines[:kept])
     taken.lost += lost
-    if block:
+    if block and not "" < part.last < taken.since:
         taken.blocks.append(block)
     read = lines_before + kept
     if kept == len(lines) and part.rows is not None:

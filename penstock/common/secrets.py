@@ -38,19 +38,14 @@ READ_IN = (
 )
 """The fields of the project file in which references are read."""
 
-MONITOR_ONLY = (
-    "notify.cloudevents",
-    "notify.email.user",
-    "notify.email.password",
-    "trigger.token",
-)
-"""Those of them that no step of a run reads: the monitor does, or a trigger."""
+TRIGGER_ONLY = ("trigger.token",)
+"""That of them that no step of a run or of the monitor reads."""
 
 _NAMED = ("notify.email.password", "trigger.token")
 """Fields that hold a secret and nothing else."""
 
-WEBHOOKS = ("notify.webhook", "notify_webhook")
-"""Fields and parameters whose address is a secret as a whole: whoever knows it may post to it."""
+WEBHOOKS = ("notify.webhook",)
+"""Fields whose address is a secret as a whole: whoever knows it may post to it."""
 
 PREFIX = "PENSTOCK_SECRET_"
 """How the environment variables begin that Penstock itself fills with secrets."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -249,9 +249,10 @@ def _memory(
 
 
 def _loss_signal(baseline: Baseline, spec: MonitoringSpec) -> Signal:
+    """Return the signal of the loss. Only more of it is a change: less does no harm."""
     name = loss_of(baseline)
     figure, scale = baseline.losses[name], _scale(baseline)
-    return bounded(
+    found = bounded(
         f"loss: {name.replace('_', ' ')}",
         kind="loss",
         expected=figure.mean / scale,
@@ -260,6 +261,7 @@ def _loss_signal(baseline: Baseline, spec: MonitoringSpec) -> Signal:
         rows=baseline.rows,
         stream=LABELS,
     )
+    return replace(found, low=0.0)
 
 
 def _scale(baseline: Baseline) -> float:

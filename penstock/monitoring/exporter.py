@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, get_args
 
+from penstock.monitoring.actions import REFUSALS, refused_in_a_row
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.records.intervention import Stage
 from penstock.records.monitoring import ActionKind, MonitorState, VerdictKind
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from penstock.records.estimate import Estimate
 
 LOOPBACK = "127.0.0.1"
+
+Further = Callable[[], Iterable["Metric"]]
+"""Returns metrics of what else is known of the service."""
+
+
+def _nothing() -> Iterable[Metric]:
+    return ()
 
 
 def exposition(state: MonitorState, *, spec: MonitoringSpec) -> str:
@@ -34,6 +42,7 @@ def served(
     read: Callable[[], MonitorState],
     spec: MonitoringSpec,
     host: str = LOOPBACK,
+    further: Further = _nothing,
 ) -> Iterator[int]:
     """Serve the figures on a port of this machine while the block runs; yield the port.
 
@@ -42,6 +51,7 @@ def served(
         read: Returns the state as it stands.
         spec: How the service is watched.
         host: The address that it listens on; anybody who reaches it can read the figures.
+        further: Returns further metrics, at each reading.
 
     Raises:
         OSError: If the port is in use.
@@ -49,7 +59,7 @@ def served(
     from prometheus_client import CollectorRegistry, start_http_server
 
     registry = CollectorRegistry()
-    registry.register(_Collector(read, spec))
+    registry.register(_Collector(read, spec, further))
     server, thread = start_http_server(port, addr=host, registry=registry)
     try:
         yield int(server.server_port)
@@ -62,9 +72,12 @@ def served(
 class _Collector:
     """The figures of a state; prometheus_client's own metrics would be a second memory of them."""
 
-    def __init__(self, read: Callable[[], MonitorState], spec: MonitoringSpec) -> None:
+    def __init__(
+        self, read: Callable[[], MonitorState], spec: MonitoringSpec, further: Further = _nothing
+    ) -> None:
         self._read = read
         self._spec = spec
+        self._further = further
 
     def describe(self) -> list[Metric]:
         """Return nothing: the figures depend on the state."""
@@ -79,7 +92,9 @@ class _Collector:
         yield from _volume(state)
         yield from _attributions(state)
         yield from _tests(state)
+        yield from _signals(state)
         yield from _performance(state)
+        yield from self._further()
 
 
 def _settings(spec: MonitoringSpec, service: str) -> Iterator[Metric]:
@@ -155,6 +170,47 @@ def _under_way(state: MonitorState) -> Iterator[Metric]:
         there = state.intervention is not None and state.intervention.stage == stage
         stages.add_metric([state.service, stage], float(there))
     yield stages
+    one = state.intervention
+    waits = GaugeMetricFamily(
+        "penstock_monitor_action_waits",
+        "1 for what the recall or retraining under way waits for, else 0",
+        labels=["service", "for"],
+    )
+    labels = one is not None and one.stage == "wait"
+    people = one is not None and one.stage != "wait" and bool(one.waits)
+    waits.add_metric([state.service, "labels"], float(labels))
+    waits.add_metric([state.service, "people"], float(people))
+    yield waits
+    if one is not None:
+        yield _one(
+            GaugeMetricFamily,
+            "penstock_monitor_action_began_timestamp_seconds",
+            "Unix time at which the recall or retraining under way began",
+            state.service,
+            one.began.timestamp(),
+        )
+    yield from _refusals(state)
+
+
+def _refusals(state: MonitorState) -> Iterator[Metric]:
+    """Yield how many runs in a row were refused, and whether it asks for a person because of it."""
+    from prometheus_client.core import GaugeMetricFamily
+
+    here = refused_in_a_row([one for one in state.actions if one.kind != "suggested"])
+    refused = max(here, state.last.refused if state.last else 0)
+    for name, text, value in (
+        (
+            "penstock_monitor_refused_in_a_row",
+            "Runs that were refused one after the other",
+            refused,
+        ),
+        (
+            "penstock_monitor_stopped",
+            "1 if nothing more is suggested or begun until a run is released",
+            float(refused >= REFUSALS),
+        ),
+    ):
+        yield _one(GaugeMetricFamily, name, text, state.service, value)
 
 
 def _volume(state: MonitorState) -> Iterator[Metric]:
@@ -214,6 +270,21 @@ def _tests(state: MonitorState) -> Iterator[Metric]:
         ("penstock_monitor_threshold", "Logarithm at which it is an alarm", found.threshold),
     ):
         yield _one(GaugeMetricFamily, name, text, state.service, value)
+
+
+def _signals(state: MonitorState) -> Iterator[Metric]:
+    from prometheus_client.core import GaugeMetricFamily
+
+    family = GaugeMetricFamily(
+        "penstock_monitor_signal_excess",
+        "How far the signals with most evidence lie from what is expected; 1 is the end of the "
+        "range that is no drift",
+        labels=["service", "kind", "signal"],
+    )
+    found = state.last.drift if state.last else None
+    for one in found.signals if found else ():
+        family.add_metric([state.service, one.kind, one.name], one.excess)
+    yield family
 
 
 def _performance(state: MonitorState) -> Iterator[Metric]:

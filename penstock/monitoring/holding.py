@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import json
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from penstock.common.disk import writing
 from penstock.errors import ServiceError
+from penstock.processes import lock
 
 if TYPE_CHECKING:
     from penstock.rollout.lease import Lease
@@ -41,7 +37,6 @@ class FileHold:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._lock = folder / "lock"
 
     @contextlib.contextmanager
     def held(self, *, now: datetime) -> Iterator[None]:
@@ -50,34 +45,16 @@ class FileHold:
         Raises:
             ServiceError: If another one watches, or the folder cannot be written.
         """
-        with writing(self._lock):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            stream = self._lock.open("a+", encoding="utf-8")
-        with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise self._busy() from None
-            # For the message of a second one alone: a full disk must not keep this one from it.
-            with contextlib.suppress(OSError):
-                holder = {"process": os.getpid(), "host": socket.gethostname()}
-                stream.truncate(0)
-                stream.write(json.dumps({**holder, "since": now.isoformat()}))
-                stream.flush()
-            yield
-
-    def _busy(self) -> ServiceError:
         try:
-            found = json.loads(self._lock.read_text(encoding="utf-8"))
-            who = f"process {found['process']} on {found['host']}"
-            since = f" since {found['since']}"
-        except (OSError, ValueError, KeyError, TypeError):
-            who, since = "another process", ""
-        return ServiceError(
-            f"{who} has been watching it{since}",
-            where=str(self._folder),
-            remedy="One monitor is enough. Read its page, or end that process first.",
-        )
+            with lock.held(self._folder / "lock", now=now):
+                yield
+        except lock.HeldError as error:
+            who, since = error.holder
+            raise ServiceError(
+                f"{who} has been watching it{f' since {since}' if since else ''}",
+                where=str(self._folder),
+                remedy="One monitor is enough. Read its page, or end that process first.",
+            ) from error
 
 
 class LeaseHold:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from penstock.captures.reader import read_labels, read_window
+from penstock.captures.reader import labels_from, read_labels, read_window
 from penstock.monitoring.intervention import half_of
 
 if TYPE_CHECKING:
@@ -71,12 +71,8 @@ def rows_since(source: str | Path, since: datetime) -> LabelledRows:
         InputError: If the address is of no known store, or versions' columns differ in type.
         ServiceError: If a store does not answer.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    table = read_window(source, after=None).table
-    table = table.filter(pc.greater_equal(table["time"], pa.scalar(since, table["time"].type)))
-    labels = read_labels(source, after=None)[0]
+    table = read_window(source, after=None, since=since).table
+    labels, _ = read_labels(source, after=None, since=labels_from(since))
     known = dict(
         zip(
             zip(labels["request_id"].to_pylist(), labels["row"].to_pylist(), strict=True),

@@ -109,7 +109,7 @@ def _changes(verdict: Verdict) -> list[Section]:
         for number, one in enumerate(signals)
     ]
     body = table(
-        ["Column", "What", "Seen (interval)", "Expected", "No drift", "Since"],
+        ["Column", "What", "Seen (interval)", "Expected", "No drift", "Since (UTC)"],
         rows,
     )
     lead = (
@@ -128,7 +128,7 @@ def _change_row(one: SignalFigure, *, first: bool) -> list[str | Cell]:
         words.interval(one),
         words.size(one, one.expected),
         f"{words.size(one, one.least)} to {words.size(one, one.greatest)}",
-        words.moment(one.since) if one.since else "-",
+        words.moment(one.since).removesuffix(" UTC") if one.since else "-",
     ]
 
 

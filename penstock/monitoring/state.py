@@ -95,19 +95,14 @@ class MonitorStore:
                 f"The monitor's state could not be read. It was put aside as {kept}, and the "
                 "monitor went on from the newest window; what it had counted in all began anew."
             ]
-        if state.service != service:
-            raise InputError(
-                f"it watches {state.service!r}, not {service!r}",
-                where=self.storage.where,
-                remedy="Give each project a folder of its own, or move this one away.",
-            )
+        self._require(state, service)
         return state, []
 
     def read_only(self, *, service: str) -> MonitorState:
         """Return the state for who only looks at it; a fresh one where there is none.
 
         Raises:
-            InputError: If it is torn.
+            InputError: If it is torn, or of another service.
             IntegrityError: If it is of another release of Penstock.
             ServiceError: If a store does not answer.
         """
@@ -115,7 +110,18 @@ class MonitorStore:
             text = self._text(".", _STATE)
         except FileNotFoundError:
             return MonitorState(service=service)
-        return MonitorState.loads(text, where=self.storage.address(".", _STATE))
+        state = MonitorState.loads(text, where=self.storage.address(".", _STATE))
+        self._require(state, service)
+        return state
+
+    def _require(self, state: MonitorState, service: str) -> None:
+        if state.service != service:
+            raise InputError(
+                f"it watches {state.service!r}, not {service!r}",
+                where=self.storage.where,
+                remedy="Move one of the two project files to a folder of its own: a folder has one "
+                "monitor.",
+            )
 
     def glance(self, *, service: str) -> MonitorState:
         """Return the same, but a fresh one also where it cannot be read."""

@@ -7,12 +7,16 @@ import fcntl
 import json
 import os
 import socket
+import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TextIO
 
 from penstock.common.disk import writing
+
+_ATTEMPTS, _PAUSE = 5, 0.05
+"""Whoever looks who holds it holds it for an instant: not for this many, so many seconds apart."""
 
 
 class Holder(NamedTuple):
@@ -53,10 +57,8 @@ def held(path: Path, *, now: datetime) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a+", encoding="utf-8")
     with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HeldError(_named(path)) from None
+        if not _taken(stream):
+            raise HeldError(_named(path))
         # For who is refused alone: a full disk must not keep this process from its work.
         with contextlib.suppress(OSError):
             stream.truncate(0)
@@ -64,6 +66,16 @@ def held(path: Path, *, now: datetime) -> Iterator[None]:
             stream.write(json.dumps({**here, "since": now.isoformat(timespec="seconds")}))
             stream.flush()
         yield
+
+
+def _taken(stream: TextIO) -> bool:
+    """Take the lock, past those who only look who holds it."""
+    for _ in range(_ATTEMPTS):
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(_PAUSE)
+    return False
 
 
 def holder_of(path: Path) -> Holder | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Literal
 
 from penstock.common import files
 from penstock.common.progress import say
@@ -17,13 +15,12 @@ from penstock.quality.arguments import named_columns
 from penstock.quality.outcome import Outcome
 from penstock.quality.quarantine import say_unchanged
 from penstock.quality.report import validation_page
-from penstock.quality.separation import separate
-from penstock.quality.spec import Contract, ContractColumn, Expectation, ValidationSpec
+from penstock.quality.schema import schema_findings
+from penstock.quality.separation import Separated, separate
+from penstock.quality.spec import Contract, Expectation, ValidationSpec
 from penstock.quality.suite import digest_of, save_suite
 from penstock.records.dataset import Dataset
 from penstock.records.quality import Finding, Validation
-
-Severity = Literal["block", "warn", "info"]
 
 
 def validate(
@@ -85,17 +82,14 @@ def validate(
         >>> validation.passed
         False
     """
-    places = None if valid is None or quarantined is None else (valid, quarantined)
-    if options.on_fail == "quarantine" and places is None:
-        raise UsageError(
-            "rows are to be quarantined, and there is no place for them",
-            where="validate",
-            remedy="Name `valid` and `quarantined`, or set `validation.on_fail: refuse`.",
-        )
+    places = _places(options, valid, quarantined)
     dataset = read_dataset(folder)
-    schema = _schema_findings(dataset, contract)
-    by_rows = _row_findings(folder, dataset, contract, expectations, each)
-    separated = None
+
+    def checked(rows: Path) -> list[Finding]:
+        return _row_findings(rows, read_dataset(rows), contract, expectations, each)
+
+    schema, by_rows = schema_findings(dataset, contract), checked(folder)
+    separated: Separated | None = None
     if options.on_fail == "quarantine" and places is not None and not _refused(schema):
         separated = separate(
             folder,
@@ -104,12 +98,10 @@ def validate(
             by_rows,
             max_share=options.quarantine.max_share,
             places=places,
-            check=lambda rest: _row_findings(
-                rest, read_dataset(rest), contract, expectations, each
-            ),
+            check=checked,
         )
-    if places is not None and not (separated and separated.quarantine.kept):
-        for place in places:
+    if not (separated and separated.quarantine.kept):
+        for place in places or ():
             say_unchanged(place, dataset)
     findings = (*schema, *(separated.findings if separated else by_rows))
     validation = Validation(
@@ -129,54 +121,27 @@ def validate(
     return validation
 
 
+def _places(
+    options: ValidationSpec, valid: Path | None, quarantined: Path | None
+) -> tuple[Path, Path] | None:
+    """Return where the rows that go on and the others are written, None if nowhere.
+
+    Raises:
+        UsageError: If rows are to be quarantined, and a place is missing.
+    """
+    if valid is not None and quarantined is not None:
+        return valid, quarantined
+    if options.on_fail == "quarantine":
+        raise UsageError(
+            "rows are to be quarantined, and there is no place for them",
+            where="validate",
+            remedy="Name `valid` and `quarantined`, or set `validation.on_fail: refuse`.",
+        )
+    return None
+
+
 def _refused(findings: Iterable[Finding]) -> bool:
     return any(finding.failed and finding.severity == "block" for finding in findings)
-
-
-def _schema_findings(dataset: Dataset, contract: Contract) -> list[Finding]:
-    findings: list[Finding] = []
-    if not contract.columns:
-        return findings
-    due = {column.name: column for column in contract.columns}
-    extra = [column.name for column in dataset.columns if column.name not in due]
-    for column in contract.columns:
-        found = dataset.column(column.name)
-        if found is None:
-            findings.append(_missing(column, extra))
-        elif found.type != column.type and (found.type, column.type) != ("integer", "number"):
-            findings.append(_retyped(column, found.type))
-    if not findings:
-        findings.append(_schema("schema", "", True, _complete(len(due))))
-    if contract.extra != "ignore":
-        findings.extend(_extra(name, contract.extra) for name in extra)
-    return findings
-
-
-def _schema(
-    check: str, column: str, passed: bool, sentence: str, severity: Severity = "block"
-) -> Finding:
-    return Finding(check=check, column=column, severity=severity, passed=passed, sentence=sentence)
-
-
-def _complete(columns: int) -> str:
-    return f"All {columns} columns of the contract are there, each with its type."
-
-
-def _missing(column: ContractColumn, extra: Sequence[str]) -> Finding:
-    close = difflib.get_close_matches(column.name, extra, n=1)
-    hint = f" Is it now called {close[0]!r}?" if close else ""
-    sentence = f"The column {column.name!r} ({column.type}) is missing.{hint}"
-    return _schema("schema_missing", column.name, False, sentence)
-
-
-def _retyped(column: ContractColumn, found: str) -> Finding:
-    sentence = f"The column {column.name!r} holds {found} values; the contract says {column.type}."
-    return _schema("schema_retyped", column.name, False, sentence)
-
-
-def _extra(name: str, severity: Severity) -> Finding:
-    sentence = f"The column {name!r} is not in the contract."
-    return _schema("schema_extra", name, False, sentence, severity)
 
 
 def _row_findings(

@@ -92,7 +92,7 @@ class Among:
         import pyarrow.compute as pc
 
         found = pc.is_in(values, value_set=self.members.array())
-        return _where(values, pc.invert(found) if self.negated else found)
+        return where_present(values, pc.invert(found) if self.negated else found)
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class Constant(_OfColumn):
         return rows.each(self.column, self._of)
 
     def _of(self, values: pa.Array) -> pa.BooleanArray:
-        return _where(values, arrow.booleans(np.full(len(values), self.holds)))
+        return where_present(values, arrow.booleans(np.full(len(values), self.holds)))
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,7 @@ def within(array: pa.Array, interval: Interval) -> pa.BooleanArray:
     if pa.types.is_integer(numbers.type):
         least, most = -(2**63), 2**63 - 1
         if (low or 0) > most or (high or 0) < least:
-            return _where(array, arrow.booleans(np.zeros(len(array), dtype=bool)))
+            return where_present(array, arrow.booleans(np.zeros(len(array), dtype=bool)))
         low = None if low is None or low <= least else low
         high = None if high is None or high >= most else high
     found = None
@@ -263,7 +263,7 @@ def within(array: pa.Array, interval: Interval) -> pa.BooleanArray:
         if bound is not None:
             holds = compare(numbers, arrow.number(bound, numbers.type))
             found = holds if found is None else pc.and_(found, holds)
-    return _where(array, array.is_valid()) if found is None else found
+    return where_present(array, array.is_valid()) if found is None else found
 
 
 def _texts(array: pa.Array) -> pa.StringArray:
@@ -272,7 +272,7 @@ def _texts(array: pa.Array) -> pa.StringArray:
     return array if pa.types.is_string(array.type) else array.cast(pa.string())
 
 
-def _where(column: pa.Array, holds: pa.BooleanArray) -> pa.BooleanArray:
+def where_present(column: pa.Array, holds: pa.BooleanArray) -> pa.BooleanArray:
     """Return a condition, null where the column is."""
     import pyarrow as pa
     import pyarrow.compute as pc

@@ -53,6 +53,14 @@ def _due_number(value: Any) -> str:
     return "" if _is_number(value) else _UNCLEAR
 
 
+def _factor(value: Any) -> str:
+    return "" if _is_number(value) and value >= 0 else _UNCLEAR
+
+
+def _names(value: Any) -> str:
+    return "" if value and not _texts(value) else _UNCLEAR
+
+
 def _flag(value: Any) -> str:
     return "" if isinstance(value, bool) else _UNCLEAR
 
@@ -227,6 +235,16 @@ FORMS: Mapping[str, Form] = {
     "expect_multicolumn_sum_to_equal": Form(
         {"column_list": _several, "sum_total": _due_number},
         {"ignore_row_if": _IGNORED, **_MOSTLY},
+    ),
+    "expect_column_values_to_be_in_type_list": _of_values(type_list=_names),
+    "expect_column_value_z_scores_to_be_less_than": _of_values(
+        threshold=_due_number, double_sided=_flag
+    ),
+    "expect_column_values_to_not_be_outliers": _of_values(
+        {"method": _one_of("iqr", "std"), "multiplier": _factor}
+    ),
+    "expect_column_most_common_value_to_be_in_set": _of_column(
+        {"ties_okay": _flag}, value_set=_list
     ),
     "expect_column_values_to_be_increasing": _of_values({"strictly": _flag}),
     "expect_column_values_to_be_decreasing": _of_values({"strictly": _flag}),

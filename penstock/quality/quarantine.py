@@ -240,6 +240,10 @@ def what_goes_on(dataset: Path, valid: Path | None) -> Path:
 
     Raises:
         IntegrityError: If `valid` is of another dataset, or is none.
+
+    Example:
+        >>> what_goes_on(Path("people"), None)
+        PosixPath('people')
     """
     if valid is None or Dataset.record_in(valid) is not None:
         return dataset if valid is None else valid

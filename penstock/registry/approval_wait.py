@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
@@ -41,6 +42,7 @@ def wait(
     tracking_uri: str,
     run: str,
     pause: float = 10.0,
+    tell: Callable[[str], None] = lambda _: None,
 ) -> ApprovalOutcome:
     """Wait until people have approved or rejected a version, or until the deadline.
 
@@ -52,6 +54,7 @@ def wait(
             library, so that little memory is held while nothing happens.
         run: Names the pipeline run: the same run, started again, keeps its deadline.
         pause: Seconds before the second read; they grow to a minute.
+        tell: Notifies people, once nobody has approved it yet: in sentences.
 
     Raises:
         IntegrityError: If the registry's version is not the registered one.
@@ -62,11 +65,13 @@ def wait(
     registry = tags_of(registration.name, registration.version, tracking_uri=tracking_uri)
     requested = _requested(registry, registration, run=run)
     deadline = requested + timedelta(hours=spec.wait_hours)
-    progress.say(
+    asks = (
         f"waiting until {deadline:%Y-%m-%d %H:%M} UTC for {spec.people} "
         f"{'approval' if spec.people == 1 else 'approvals'}: "
         f"penstock approve {registration.uri} --reason TEXT"
     )
+    progress.say(asks)
+    told = False
     while True:
         judged, given = _read(registry, registration, spec=spec)
         if judged is not None and (judged.approved or judged.rejected):
@@ -76,6 +81,9 @@ def wait(
             why = judged.sentence if judged else "The registry did not respond."
             sentence = f"It was not approved by {deadline:%Y-%m-%d %H:%M} UTC. {why}"
             break
+        if not told:
+            told = True
+            tell(f"version {registration.version} is {asks}")
         left = (deadline - datetime.now(UTC)).total_seconds()
         time.sleep(max(0.0, min(pause, left)))
         pause = min(pause * 1.5, max(pause, _LONGEST))

@@ -90,6 +90,7 @@ def model_card(
         training=training,
         holdout=holdout,
         split=split,
+        validation=validation,
         evaluation=evaluation,
         decision=decision,
         explanation=explanation,
@@ -287,6 +288,7 @@ def _check(
     training: Dataset | None,
     holdout: Dataset | None,
     split: Split | None,
+    validation: Validation | None,
     evaluation: Evaluation | None,
     decision: Decision | None,
     explanation: Explanation | None,
@@ -308,6 +310,9 @@ def _check(
         pairs.append(("the training data", training.content, model.dataset))
     if split is not None:
         pairs.append(("the split's training part", split.train, model.dataset))
+    if validation is not None and validation.quarantine is not None:
+        kept = validation.quarantine.kept
+        pairs.append(("the data without quarantined rows", kept, model.dataset_version))
     if evaluation is not None and holdout is not None:
         pairs.append(("the evaluation data", holdout.content, evaluation.dataset))
     if evaluation is not None and decision is not None:

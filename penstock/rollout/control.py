@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from penstock.common import progress
@@ -54,8 +55,12 @@ def status(target: Target) -> list[ServiceOverview]:
     ]
 
 
-def resume(target: Target) -> Rollout:
+def resume(target: Target, *, tell: Callable[[str], None] = lambda _: None) -> Rollout:
     """Go on with the rollout that a killed controller left.
+
+    Args:
+        target: Where the service lives.
+        tell: Notifies people that a step with `hold: true` waits for them.
 
     Raises:
         InputError: If there is none, or it is an experiment.
@@ -71,7 +76,7 @@ def resume(target: Target) -> Rollout:
         target.router.open()
         # It may have ended while the lease was waited for.
         journal = _unfinished(target)
-        rollout = go_on(target, journal, journal.order)
+        rollout = go_on(target, journal, journal.order, tell=tell)
     progress.say(headline(rollout))
     return rollout
 

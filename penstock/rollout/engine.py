@@ -29,6 +29,7 @@ from penstock.rollout.journal import Journal
 from penstock.rollout.router import Address, Release, Router, Routing
 from penstock.rollout.spec import CanarySpec, StepSpec
 from penstock.rollout.watch import Watch, persistently
+from penstock.rollout.words import duration
 
 _UNREADY_LOOKS = 3
 """Looks in a row at which a server that runs may fail its readiness probe: one may be a busy
@@ -54,6 +55,7 @@ class Controller:
         prove: Checks the candidate's answers at its own address before it gets other requests;
             raises ServiceError where they are not the model's.
         ready_timeout: Seconds the candidate may take to become ready.
+        tell: Notifies people that a step holds for them, in sentences; once.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Controller:
         actions: Actions,
         prove: Callable[[Address], None],
         ready_timeout: float,
+        tell: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._router = router
         self._journal = journal
@@ -76,6 +79,8 @@ class Controller:
         self._actions = actions
         self._prove = prove
         self._ready_timeout = ready_timeout
+        self._tell = tell
+        self._told: set[int] = set()
 
     def run(self) -> Rollout:
         """Go on until the rollout is done, and return its record.
@@ -272,10 +277,29 @@ class Controller:
             if approved is not None:
                 following = 0 if phase == "shadow" else here.step + 1
                 return self._step(following, _passed(findings, held, approved), findings)
+            self._holds(here, seconds=stage.max_wait - waited)
         if waited > stage.max_wait:
             reason = _too_late(findings, "max_wait", stage.max_wait, blind)
             return Move("rollback", reason, 0, 0, findings)
         return None
+
+    def _holds(self, here: Transition, *, seconds: float) -> None:
+        """Notify people that a step waits for one of them; again only after a kill."""
+        name = f"told-{here.step}"
+        if here.step in self._told or self._journal.note(name) is not None:
+            return
+        self._told.add(here.step)
+        self._tell(
+            f"version {self._release.version} has passed every rule at {here.weight} % of the "
+            f"requests and waits for a person, at most {duration(max(0.0, seconds))} more: "
+            "penstock rollout approve, or penstock rollout abort."
+        )
+        try:
+            self._journal.leave(name, "yes")
+        except LeaseLostError:
+            raise
+        except ServiceError as error:
+            progress.say(f"it could not be noted that people were notified: {error}")
 
     def _gone(self) -> Move:
         """Return the way back from a candidate that died while nobody watched."""

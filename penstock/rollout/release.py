@@ -21,6 +21,7 @@ from penstock.registry.champion import checked_champion
 from penstock.registry.evidence import keep_rollout
 from penstock.rollout.fetching import fetch
 from penstock.rollout.journal import Journal, unfinished
+from penstock.rollout.notices import Tell, nobody
 from penstock.rollout.report import render
 from penstock.rollout.resume import REPLAYED_ROWS, go_on, promote, prove, settle
 from penstock.rollout.router import Release
@@ -50,7 +51,7 @@ class Outputs:
     report: Path
 
 
-def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
+def deploy(order: Order, *, home: Path, run: str, outputs: Outputs, tell: Tell = nobody) -> Rollout:
     """Bring a registered version to users, and return how that went.
 
     The first version of a service takes all traffic once it has answered holdout rows as the
@@ -68,6 +69,7 @@ def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
             state, models, journals, logs. A service on a cluster keeps them there.
         run: Names the pipeline run: another run may try the same version again.
         outputs: Where to write the records and the report.
+        tell: Notifies people that a step with `hold: true` waits for them.
 
     Raises:
         NotApprovedError: If the decision does not approve this registration's model, or people
@@ -80,10 +82,12 @@ def deploy(order: Order, *, home: Path, run: str, outputs: Outputs) -> Rollout:
     spec = DeploymentSpec.parse(order.deployment, where="deployment")
     name = order.registration.name
     target = target_of(spec, service=name, home=home, tracking_uri=order.tracking_uri)
-    return release(target, order, run=run, outputs=outputs)
+    return release(target, order, run=run, outputs=outputs, tell=tell)
 
 
-def release(target: Target, order: Order, *, run: str, outputs: Outputs) -> Rollout:
+def release(
+    target: Target, order: Order, *, run: str, outputs: Outputs, tell: Tell = nobody
+) -> Rollout:
     """Do as `deploy` says, at a target."""
     # What an earlier attempt left there must not be taken for the outcome of this one.
     with writing(outputs.deployment):
@@ -98,7 +102,7 @@ def release(target: Target, order: Order, *, run: str, outputs: Outputs) -> Roll
         settle(target, reason=_taken(order), but=identity)
         journal = Journal(target.store(identity))
         try:
-            rollout = _run(target, journal, order, spec=spec)
+            rollout = _run(target, journal, order, spec=spec, tell=tell)
         except BaseException:
             # What ended it is reported; its record shows how far it came.
             with contextlib.suppress(PenstockError):
@@ -124,19 +128,23 @@ def identity_of(order: Order, *, run: str) -> str:
     return f"{registration.version}-{digest.removeprefix('sha256:')[:12]}"
 
 
-def _run(target: Target, journal: Journal, order: Order, *, spec: DeploymentSpec) -> Rollout:
+def _run(
+    target: Target, journal: Journal, order: Order, *, spec: DeploymentSpec, tell: Tell
+) -> Rollout:
     if journal.exists:
         if not journal.rollout.ended:
             target.router.open()
-            return go_on(target, journal, order)
+            return go_on(target, journal, order, tell=tell)
         return journal.rollout
     Admission(order).require()
     if target.router.stable == order.registration.version:
         return _check_again(target, order, spec=spec)
-    return _begin(target, journal, order, spec=spec)
+    return _begin(target, journal, order, spec=spec, tell=tell)
 
 
-def _begin(target: Target, journal: Journal, order: Order, *, spec: DeploymentSpec) -> Rollout:
+def _begin(
+    target: Target, journal: Journal, order: Order, *, spec: DeploymentSpec, tell: Tell
+) -> Rollout:
     target.router.open()
     # What is fetched before the champion is brought up would be cleaned up with it.
     direct = _serve_champion(target, order, spec=spec)
@@ -152,7 +160,7 @@ def _begin(target: Target, journal: Journal, order: Order, *, spec: DeploymentSp
         reason="Approved by the gate and registered.",
         order=order,
     )
-    return go_on(target, journal, order)
+    return go_on(target, journal, order, tell=tell)
 
 
 def _require_no_experiment(target: Target) -> None:

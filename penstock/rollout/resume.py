@@ -33,13 +33,20 @@ REPLAYED_ROWS = sample.ROWS
 """Rows of the holdout that are replayed, and that show which values the target has."""
 
 
-def go_on(target: Target, journal: Journal, order: Order | ReturnOrder | None) -> Rollout:
+def go_on(
+    target: Target,
+    journal: Journal,
+    order: Order | ReturnOrder | None,
+    *,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Rollout:
     """Take a rollout up where its journal stands, and run it to its end.
 
     Args:
         target: Where the service lives; its lease is held by the caller.
         journal: A rollout that has begun.
         order: Its inputs; None: not known any more, and it is rolled back.
+        tell: Notifies people that a step holds for them.
 
     Raises:
         LeaseLostError: If another controller took over.
@@ -66,6 +73,7 @@ def go_on(target: Target, journal: Journal, order: Order | ReturnOrder | None) -
         actions=actions_of(journal, order),
         prove=_prover(target.router, order, release, rows=spec.smoke_rows),
         ready_timeout=spec.ready_timeout,
+        tell=tell,
     )
     with _traffic(target.router, journal, order, folder=release.folder):
         return controller.run()

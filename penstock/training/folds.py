@@ -23,13 +23,15 @@ class Fold:
         y: Their target, as estimators take it.
         x_out: Features of the rows held out of it.
         truth_out: Their target, as metrics take it.
-        rows_out: Their positions in the training part.
+        rows: Positions in the training part of the rows that it is fitted on.
+        rows_out: Positions of those held out.
     """
 
     x: np.ndarray
     y: np.ndarray
     x_out: np.ndarray
     truth_out: np.ndarray
+    rows: np.ndarray
     rows_out: np.ndarray
 
 
@@ -204,5 +206,6 @@ def _prepare(problem: Problem, pair: Indices) -> Fold:
         y=problem.y[rows],
         x_out=x_out,
         truth_out=problem.truth[rows_out],
+        rows=rows,
         rows_out=rows_out,
     )

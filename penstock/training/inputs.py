@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,9 @@ from penstock.records.dataset import Column, Dataset, Reading, Split
 from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, Features
 from penstock.records.model import Label, Task
 from penstock.training import estimators
+from penstock.training.monotonic import directions
+from penstock.training.spec import Direction
+from penstock.training.weights import read_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -46,6 +50,8 @@ class Problem:
         split: How the holdout was cut off, if known.
         split_values: The values of the split's column, if it has one.
         rows: What is known of the rows.
+        weights: How much each counts while models are fitted, mean 1, shape (n,); None: all alike.
+        monotonic: 1 or -1 by feature that a prediction may only rise or fall with.
     """
 
     task: Task
@@ -61,6 +67,8 @@ class Problem:
     split: Split | None
     split_values: np.ndarray | None
     rows: KnownRows
+    weights: np.ndarray | None = None
+    monotonic: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def repeats(self) -> Copies | None:
@@ -102,13 +110,22 @@ class Problem:
 
 
 def read_problem(
-    train: Path, *, features: Path, target: str, task: str, positive: str, split: Split | None
+    train: Path,
+    *,
+    features: Path,
+    target: str,
+    task: str,
+    positive: str,
+    split: Split | None,
+    weights: str = "",
+    monotonic: Mapping[str, Direction] | None = None,
 ) -> Problem:
     """Read and check everything that training needs.
 
     Raises:
         InputError: If the target is absent, constant, null in some row, infinite or does not fit
-            the task, the task is not the split's, or the positive class is not one of its values.
+            the task, the task is not the split's, the positive class is not one of its values, or
+            weights or monotonic constraints do not fit the table.
         IntegrityError: If the features were fitted on other data or for another target, or were
             altered since; if the split is of another dataset or for another target; or if the rows
             are not the ones that the part's record names.
@@ -145,6 +162,16 @@ def read_problem(
         split_values=_split_values(table, split),
         rows=read_known_rows(
             train, dataset, target=target, regression=resolved == "regression", split=split
+        ),
+        weights=read_weights(
+            table,
+            weights,
+            target=target,
+            inputs=[column.name for column in record.inputs()],
+            classes=None if resolved == "regression" else y,
+        ),
+        monotonic=directions(
+            monotonic or {}, features=record, task=resolved, classes=classes, positive=scored
         ),
     )
 

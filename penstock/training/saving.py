@@ -22,6 +22,9 @@ EXAMPLE_ROWS = 3
 BACKGROUND_ROWS = 50
 """Rows that the server sets an explained row against."""
 
+BOOSTER_FOLDER = "booster"
+"""Where the file of XGBoost or LightGBM is. It takes features, which the pipeline makes of rows."""
+
 RARE_LEVELS = 1_000
 """Values of a category up to which those that are no features are listed too."""
 
@@ -30,7 +33,13 @@ _RARE_TEXT = 100_000
 
 
 def save_model(
-    folder: Path, *, transformer: Any, estimator: Any, record: Model, frame: pd.DataFrame
+    folder: Path,
+    *,
+    transformer: Any,
+    estimator: Any,
+    record: Model,
+    frame: pd.DataFrame,
+    booster: tuple[str, bytes] | None = None,
 ) -> Model:
     """Write a fitted model into a folder that does not exist or is empty.
 
@@ -42,6 +51,8 @@ def save_model(
             where it is None.
         frame: Raw rows as the pipeline takes them. If the record says that the model carries rows,
             the first few become the input example, and some evenly spread ones `background.json`.
+        booster: Of XGBoost and LightGBM, their own file: its name and content. It is put into
+            `booster/`, for other servers; nothing here reads it.
 
     Returns:
         The record as it was written, as `penstock.json`.
@@ -72,6 +83,10 @@ def save_model(
     if record.carries_rows:
         rows = _background(frame, record.columns)
         files.write_text(folder / BACKGROUND_NAME, files.canonical_json(rows) + "\n")
+    if booster is not None:
+        name, content = booster
+        (folder / BOOSTER_FOLDER).mkdir()
+        (folder / BOOSTER_FOLDER / name).write_bytes(content)
     return written
 
 

@@ -15,6 +15,7 @@ from penstock.records.model import Model
 from penstock.training import environment, estimators
 from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
+from penstock.training.fitting import constrained, fit
 from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
@@ -84,7 +85,14 @@ def train(
     from threadpoolctl import threadpool_limits
 
     problem = read_problem(
-        train, features=features, target=target, task=task, positive=positive, split=split
+        train,
+        features=features,
+        target=target,
+        task=task,
+        positive=positive,
+        split=split,
+        weights=spec.weights,
+        monotonic=spec.monotonic,
     )
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
@@ -151,7 +159,7 @@ class _Training:
         self._commit = environment.commit()
         folds, self._notes = make_folds(problem, folds=spec.folds, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
-        self._validation = CrossValidation(problem, folds, plan.metric, threshold)
+        self._validation = CrossValidation(problem, folds, plan.metric, threshold, seed=spec.seed)
         self._x = np.asarray(problem.transformer.transform(problem.frame), dtype=np.float64)
 
     def run(self, *, model: Path, baselines: Path) -> Outcome:
@@ -167,6 +175,7 @@ class _Training:
             seed=self._spec.seed,
             class_weight=self._spec.class_weight,
             most_leaves=self._problem.most_leaves,
+            early_stopping=self._spec.early_stopping,
         )
         record = self._save(
             model, estimator, best.attempt, threshold=threshold, run_id=self._run_id
@@ -199,7 +208,7 @@ class _Training:
     def _baselines(self, folder: Path) -> tuple[Evaluated, Evaluated]:
         task = self._problem.task
         name = constant_name(task)
-        defaults = estimators.family("linear", task=task).defaults
+        defaults = estimators.family("linear", task=task, search=self._spec.search).defaults
         linear_model = estimators.build(
             "linear",
             defaults,
@@ -262,6 +271,8 @@ class _Training:
         threshold: float | None,
         run_id: str,
     ) -> Model:
+        from penstock.training.boosting.learner import Learner
+
         problem = self._problem
         record = Model(
             name=attempt.family,
@@ -280,17 +291,25 @@ class _Training:
             table=problem.dataset.version,
             seed=self._spec.seed,
             commit=self._commit,
-            libraries=environment.libraries(),
+            libraries=environment.libraries(attempt.family),
             trusted_types=(),
             mlflow_run=run_id,
             carries_rows=self._spec.carry_rows,
         )
+        estimator = constrained(estimator, problem.monotonic, width=self._x.shape[1])
+        booster = None
+        if isinstance(estimator, Learner):
+            grown = estimator.grow(self._x, problem.y, problem.weights)
+            fitted, booster = grown.model(self._x), grown.booster.file()
+        else:
+            fitted = fit(estimator, self._x, problem.y, weights=problem.weights)
         return save_model(
             folder,
             transformer=problem.transformer,
-            estimator=estimator.fit(self._x, problem.y),
+            estimator=fitted,
             record=record,
             frame=problem.frame,
+            booster=booster,
         )
 
     def _parameters(self, record: Model) -> dict[str, Any]:

@@ -72,6 +72,7 @@ class Endpoint:
         access: Who may send them.
         types: Those that are taken; empty: every type.
         figures: Returns the figures in Prometheus' text format.
+        refused: Gets how many events, or requests without any, were turned away.
     """
 
     def __init__(
@@ -81,8 +82,10 @@ class Endpoint:
         access: Access,
         types: Collection[str],
         figures: Callable[[], str],
+        refused: Callable[[int], None] = lambda _: None,
     ) -> None:
         self._write = take
+        self._refused = refused
         self._access = access
         self._types = frozenset(types)
         self._figures = figures
@@ -114,6 +117,8 @@ class Endpoint:
                     "send events by POST", status=405, headers=[(b"allow", b"GET, HEAD, POST")]
                 )
         except RequestError as error:
+            if scope["method"] == "POST":
+                self._refused(1)
             status, answer = error.status, orjson.dumps({"error": error.message})
             content = [*_JSON, *error.headers]
         except PenstockError as error:
@@ -146,6 +151,8 @@ class Endpoint:
         # What is good is taken, whatever it comes with: a sender that does not try again loses
         # nothing, and one that does sends what is known.
         taken = await asyncio.to_thread(self._write, good) if good else None
+        if bad:
+            self._refused(len(bad))
         answer = {
             "taken": taken.new if taken else 0,
             "known": taken.known if taken else 0,

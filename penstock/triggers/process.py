@@ -98,7 +98,11 @@ def _server(
     from penstock.triggers.endpoint import LIMITS, Access, Endpoint
 
     endpoint = Endpoint(
-        trigger.take, access=Access(token), types=spec.types, figures=trigger.figures
+        trigger.take,
+        access=Access(token),
+        types=spec.types,
+        figures=trigger.figures,
+        refused=trigger.refused,
     )
     host, port = listener.getsockname()[:2]
     return partial(serve, endpoint, LIMITS, host=host, port=port, listener=listener)

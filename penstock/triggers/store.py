@@ -22,6 +22,9 @@ from penstock.triggers.events import Event
 REFUSED: tuple[Outcome, ...] = ("refused", "rolled_back")
 """Outcomes that count as a refusal."""
 
+REFUSED_EVENTS, DEBOUNCED = "events refused", "events debounced"
+"""Counts: requests and events that were turned away; events that joined another in its release."""
+
 _RELEASES = 1_000
 """Releases that are kept."""
 
@@ -133,10 +136,12 @@ class TriggerStore:
             ).fetchall()
             if not kinds:
                 return None
+            events = sum(number for _, number in kinds)
             made = db.execute(
                 "INSERT INTO releases (begun, events, types) VALUES (?, ?, ?)",
-                (now, sum(number for _, number in kinds), _in_words(kinds)),
+                (now, events, _in_words(kinds)),
             )
+            count(db, DEBOUNCED, events - 1)
             number = made.lastrowid or 0
             db.execute("UPDATE events SET release = ? WHERE release IS NULL", (number,))
             db.execute("DELETE FROM releases WHERE number <= ?", (number - _RELEASES,))
@@ -195,6 +200,22 @@ class TriggerStore:
         """Return the release that has not ended."""
         found = self.database.rows(f"{_RELEASE} WHERE ended IS NULL")
         return _release(found[0]) if found else None
+
+    def last_ended(self) -> Release | None:
+        """Return the newest release that has ended."""
+        found = self.database.rows(
+            f"{_RELEASE} WHERE ended IS NOT NULL ORDER BY number DESC LIMIT 1"
+        )
+        return _release(found[0]) if found else None
+
+    def refused(self, number: int) -> None:
+        """Count events that were turned away.
+
+        Raises:
+            ServiceError: If it cannot be written.
+        """
+        with self.database.change() as db:
+            count(db, REFUSED_EVENTS, number)
 
     def recent(self, *, most: int) -> list[Release]:
         """Return the newest releases, the newest first."""

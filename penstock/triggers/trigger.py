@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from penstock.common import files
@@ -59,6 +60,8 @@ class Trigger:
     places: Sequence[WatchedPlace]
     notify: NotifySpec
     beside: Path
+    _refused: int = field(default=0, init=False)
+    _counting: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def take(self, events: Sequence[Event]) -> Taken:
         """Write events down that came in.
@@ -67,6 +70,11 @@ class Trigger:
             ServiceError: If they cannot be written, or too many wait.
         """
         return self.store.take(events, now=time.time())
+
+    def refused(self, number: int) -> None:
+        """Count events that were turned away; the next step writes it down, however many come."""
+        with self._counting:
+            self._refused += number
 
     def figures(self) -> str:
         """Return the figures for Prometheus.
@@ -104,6 +112,7 @@ class Trigger:
             ServiceError: If something cannot be written, or no process be started.
         """
         said = []
+        self._count_refused()
         for release in self.store.to_notify():
             said += self._end(release)
         begun = self.releases.step(now=time.time())
@@ -118,6 +127,14 @@ class Trigger:
             self.store.note_stop()
         self._publish()
         return said
+
+    def _count_refused(self) -> None:
+        number = self._refused
+        if not number:
+            return
+        self.store.refused(number)
+        with self._counting:
+            self._refused -= number
 
     def _stopped_newly(self) -> bool:
         return self.releases.stopped and not self.store.stop_notified

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from penstock.errors import PenstockError
+from penstock.pipelines.service_figures import experiment_of
 from penstock.pipelines.ui.parts import Row, address, clock, section
 from penstock.pipelines.ui.seen import Seen
 from penstock.records.experiment import Ending, Experiment
@@ -60,4 +61,15 @@ def _under_way(name: str, seen: Seen) -> Iterator[str | Cell]:
     yield "-"
     yield f"{rollout.candidate} against {rollout.stable}" if rollout else "not known"
     yield Cell("under way", "warn")
-    yield "What it shows now: penstock experiment status. Its page is as it was then."
+    yield " ".join(_last_look(name, seen))
+
+
+def _last_look(name: str, seen: Seen) -> Iterator[str]:
+    """Yield what its controller saw last, and whether anybody watches it."""
+    found = experiment_of(seen.project)
+    if found is not None and found.rollout.identity == name:
+        if found.reading is not None:
+            yield f"At {clock(found.reading.time)}: {found.reading.sentence}"
+        if not found.driven:
+            yield "Nobody watches it for harm. Go on with it: penstock experiment start."
+    yield "What it shows now: penstock experiment status, which writes its page anew."

@@ -10,6 +10,7 @@ from penstock.pipelines.ui.runs import runs
 from penstock.pipelines.ui.seen import Seen
 from penstock.pipelines.ui.service import section as service
 from penstock.pipelines.ui.service import verdict
+from penstock.pipelines.ui.triggered import triggered
 from penstock.pipelines.ui.versions import (
     section_of_champions,
     section_of_decisions,
@@ -38,6 +39,7 @@ def project_page(seen: Seen, *, live: bool, notice: str = "") -> str:
         section_of_champions(seen),
         canaries(seen),
         experiments(seen),
+        triggered(seen),
         captures(seen),
         section_of_decisions(seen),
         runs(seen),

@@ -106,7 +106,14 @@ NEVER_THERE = {
         # Its page draws its own SVG.
         ("penstock.reports._svg", "matplotlib"),
     },
+    # The image train-boosting has both.
+    "train": {
+        ("penstock.training.boosting.lightgbm_trees", "lightgbm"),
+        ("penstock.training.boosting.xgboost_trees", "xgboost"),
+    },
     "monitor": {
+        # As attributions.
+        ("penstock.model.boosted", "sklearn"),
         # Attributions are watched where the model is: on a laptop.
         ("penstock.explanation._attribution", "pandas"),
         ("penstock.explanation._sample", "pandas"),

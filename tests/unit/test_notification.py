@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import datetime
 import email
 import email.policy
 import http.server
 import ipaddress
 import json
-import socketserver
 import ssl
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from receivers import Mails, mail_server
 from running_process import served
 
 from penstock import notification as notice
@@ -120,62 +116,7 @@ def test_a_message_goes_to_every_place_and_a_lost_one_is_said(
     assert json.loads((tmp_path / "told.jsonl").read_text())["state"] == "drifted"
 
 
-@dataclass
-class _Mails:
-    """What a mail server of the tests was sent."""
-
-    address: tuple[str, int] = ("", 0)
-    mails: list[str] = field(default_factory=list)
-    logins: list[str] = field(default_factory=list)
-
-
-class _Speaks(socketserver.StreamRequestHandler):
-    """SMTP (RFC 5321) that takes anybody's password (RFC 4954)."""
-
-    def handle(self) -> None:
-        self.say("220 here")
-        while line := self.rfile.readline().decode().strip():
-            self.say(self.answer(*line.split()))
-            if line.upper() == "QUIT":
-                return
-
-    def answer(self, word: str, *rest: str) -> str:
-        seen: _Mails = self.server.seen
-        if word.upper() == "EHLO":
-            return "250-here\r\n250 AUTH PLAIN"
-        if word.upper() == "AUTH":
-            seen.logins.append(base64.b64decode(rest[1]).decode())
-            return "235 in"
-        if word.upper() == "DATA":
-            self.say("354 go on")
-            seen.mails.append(b"".join(iter(self.rfile.readline, b".\r\n")).decode())
-        return "221 bye" if word.upper() == "QUIT" else "250 fine"
-
-    def say(self, text: str) -> None:
-        self.wfile.write(f"{text}\r\n".encode())
-
-
-class _MailServer(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    context: ssl.SSLContext | None = None
-
-    def get_request(self):
-        connection, address = super().get_request()
-        if self.context is not None:
-            connection = self.context.wrap_socket(connection, server_side=True)
-        return connection, address
-
-
-@contextlib.contextmanager
-def mail_server(context: ssl.SSLContext | None = None) -> Iterator[_Mails]:
-    with _MailServer(("127.0.0.1", 0), _Speaks) as server:
-        server.context, server.seen = context, _Mails(server.server_address)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield server.seen
-        server.shutdown()
-
-
-def mail_to(server: _Mails, **more: object) -> NotifySpec:
+def mail_to(server: Mails, **more: object) -> NotifySpec:
     host, port = server.address
     return NotifySpec.parse(
         {"email": {"to": ["ann@example.org"], "server": host, "port": port, **more}},

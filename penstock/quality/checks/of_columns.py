@@ -11,6 +11,7 @@ from penstock.quality.checks.base import Check, Request, bounded, comparable
 from penstock.quality.checks.of_values import column_of, key_of, members_of
 from penstock.quality.conditions import Missing
 from penstock.quality.outcome import Outcome, observed_text, sample_texts
+from penstock.quality.states.commonest import Commonest
 from penstock.quality.states.distinct import Distinct
 from penstock.quality.states.extremes import Extremes
 from penstock.quality.states.kept import Kept
@@ -60,7 +61,7 @@ def median(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
     """Return the check of the median."""
     if column_of(kwargs, dataset).type in ("string", "datetime"):
         return None
-    request = Request(Histogram, (kwargs["column"], (Place(Fraction(1, 2), middle=True),)))
+    request = Request(Histogram, (kwargs["column"], (Place(Fraction(1, 2), between=True),)))
     return _figure(kwargs, request, lambda found: None if found[0] is None else float(found[0]))
 
 
@@ -125,6 +126,20 @@ def present_share(kwargs: _Kwargs, _: Dataset) -> Check:
         request,
         lambda found: (found.checked - found.unexpected) / found.checked if found.checked else 0,
     )
+
+
+def commonest(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
+    """Return the check that the value which occurs most often is in a set."""
+    members = members_of(kwargs, dataset)
+    if members is None or column_of(kwargs, dataset).profile.distinct > _KEPT:
+        return None
+
+    def conclude(found: Any) -> Outcome:
+        expected = sum(value in members.values for value in found[0])
+        passed = expected > 0 if kwargs.get("ties_okay") else expected == len(found[0]) == 1
+        return Outcome(passed=passed, observed=observed_text(found[0]))
+
+    return Check((Request(Commonest, (kwargs["column"],)),), conclude)
 
 
 def distinct_set(kwargs: _Kwargs, dataset: Dataset, *, only: bool, every: bool) -> Check | None:

@@ -155,6 +155,24 @@ def of_type(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
     return certain(Outcome(passed=name in names, observed=called))
 
 
+def of_types(kwargs: _Kwargs, dataset: Dataset) -> Check | None:
+    """Return the check that a column is of one of some types.
+
+    Texts, and whole numbers with gaps, are objects to pandas and looked at one by one.
+    """
+    column, given = column_of(kwargs, dataset), set(kwargs["type_list"])
+    if not given <= _TYPE_NAMES or column.type == "datetime":
+        return None
+    if column.type == "string":
+        return of_rows(Constant(column.name, holds="str" in given), kwargs)
+    if column.type == "boolean" and column.profile.nulls:
+        return None
+    called, names = _TYPES[column.type]
+    if column.type == "integer" and column.profile.nulls:
+        return of_rows(Constant(column.name, holds=bool(names & given)), kwargs)
+    return certain(Outcome(passed=bool(names & given), observed=called))
+
+
 def pair(kwargs: _Kwargs, dataset: Dataset, *, greater: bool) -> Check | None:
     """Return the check that values of two columns are equal, or one is greater."""
     names = kwargs["column_A"], kwargs["column_B"]

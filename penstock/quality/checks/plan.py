@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
-from penstock.quality.checks import of_columns, of_tables, of_values
+from penstock.quality.checks import of_columns, of_spread, of_tables, of_values
 from penstock.quality.checks.base import Check
 from penstock.quality.selections import Selection
 from penstock.quality.spec import Expectation
@@ -32,6 +32,10 @@ _PLANS: Mapping[str, _Plan] = {
     "column_pair_values_a_to_be_greater_than_b": partial(of_values.pair, greater=True),
     "compound_columns_to_be_unique": of_values.compound,
     "multicolumn_sum_to_equal": of_values.total,
+    "column_values_to_be_in_type_list": of_values.of_types,
+    "column_value_z_scores_to_be_less_than": of_spread.z_scores,
+    "column_values_to_not_be_outliers": of_spread.outliers,
+    "column_most_common_value_to_be_in_set": of_columns.commonest,
     "column_values_to_be_increasing": partial(of_values.in_order, rising=True),
     "column_values_to_be_decreasing": partial(of_values.in_order, rising=False),
     "column_values_to_match_strftime_format": of_values.readable,

@@ -7,6 +7,7 @@ next 16 bits are counted first.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -35,22 +36,33 @@ class Place:
 
     Args:
         share: The quantile's share of the values, from 0 to 1.
-        middle: Whether it is the mean of both values next to it, as a median is; else the nearer
-            value is taken, of two equally near ones that with the even rank.
+        between: Whether it lies between the values next to it, as far from each as the share says:
+            a median is their mean. Else the nearer value is taken, of two equally near ones that
+            with the even rank.
     """
 
     share: Fraction
-    middle: bool = False
+    between: bool = False
 
     def ranks(self, count: int) -> tuple[int, ...]:
         """Return the ranks of the one or two values, from 0; none without values."""
         if not count:
             return ()
         exact = self.share * (count - 1)
-        if not self.middle:
+        if not self.between:
             return (round(exact),)
         low = exact.numerator // exact.denominator
         return (low,) if exact.denominator == 1 else (low, low + 1)
+
+    def value(self, values: Sequence[Any], count: int) -> Any:
+        """Return the value of the place, unrounded, from those of its ranks; None without."""
+        if len(values) < 2:
+            return values[0] if values else None
+        low, high = values
+        if math.inf in (abs(low), abs(high)):
+            return (low + high) / 2
+        part = self.share * (count - 1) % 1
+        return Fraction(low) + (Fraction(high) - Fraction(low)) * part
 
 
 @dataclass(frozen=True)
@@ -180,12 +192,13 @@ class Binned(OnePass):
         for values, counts in zip(other.values, other.counts, strict=True):
             self._append(values, counts)
 
-    def finish(self) -> tuple[float | None, ...]:
+    def finish(self) -> tuple[float | Fraction | None, ...]:
         """Return the value of each place, None where the column has no value."""
         self._compact()
         found = {one.rank: self._at(one) for one in self.sought}
         return tuple(
-            _between([found[rank] for rank in place.ranks(self.count)]) for place in self.places
+            place.value([found[rank] for rank in place.ranks(self.count)], self.count)
+            for place in self.places
         )
 
     def _append(self, values: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> None:
@@ -216,13 +229,3 @@ def _order(numbers: npt.NDArray[Any]) -> npt.NDArray[np.uint64]:
 
 def _leading(order: npt.NDArray[np.uint64], bits: int) -> npt.NDArray[np.uint64]:
     return order >> np.uint64(64 - bits)
-
-
-def _between(values: Sequence[Any]) -> Any:
-    if not values:
-        return None
-    if len(values) == 1:
-        return values[0]
-    if any(value in (float("inf"), float("-inf")) for value in values):
-        return sum(values) / 2
-    return float((Fraction(values[0]) + Fraction(values[1])) / 2)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
 from penstock.quality.states.base import Rows
 from penstock.quality.states.repeated import RepeatedKeys, RepeatedTexts
@@ -27,14 +28,18 @@ class Repeats:
         key: What is to be unique.
         counted: Whether the rows that repeat are to be counted, and not only the different values.
         checked: Rows that count.
-        seen: The different keys in order; of rows that were taken in lately, any keys.
+        keys: Room for keys, of which the first `filled` are there.
+        filled: The different keys in order, and after them those of rows taken in lately.
+        different: How many different ones there were when they were last put in order.
         repeated: Keys that are there more than once.
     """
 
     key: Key
     counted: bool = True
     checked: int = 0
-    seen: list[Keys] = field(default_factory=list)
+    keys: Keys = field(default_factory=lambda: np.empty(0, np.uint64))
+    filled: int = 0
+    different: int = 0
     repeated: Keys = field(default_factory=lambda: _NONE)
 
     @property
@@ -53,15 +58,14 @@ class Repeats:
         """Take in what another state saw."""
         self.checked += other.checked
         self.repeated = _union(self.repeated, other.repeated)
-        for keys in other.seen:
-            self._append(keys)
+        self._append(other.keys[: other.filled])
 
     def follow_up(self) -> RepeatedKeys | RepeatedTexts | None:
         """Return the state that counts rows with a repeated key; None if there is none to count."""
         self._compact()
         if not len(self.repeated) or (self.key.exact and not self.counted):
             return None
-        single = len(self.seen[0]) - len(self.repeated)
+        single = self.filled - len(self.repeated)
         if self.key.exact:
             return RepeatedKeys(self.key, self.repeated, self.checked, single)
         return RepeatedTexts(self.key, self.repeated, self.checked, single)
@@ -73,32 +77,53 @@ class Repeats:
 
     def finish(self) -> Uniqueness:
         """Return what is known without a second pass."""
-        return Uniqueness(self.checked, sum(map(len, self.seen)), 0, [])
+        self._compact()
+        return Uniqueness(self.checked, self.filled, 0, [])
 
     def _append(self, keys: Keys) -> None:
-        self.seen.append(keys)
-        if sum(map(len, self.seen[1:])) > _PENDING + len(self.seen[0]):
+        end = self.filled + len(keys)
+        if end > len(self.keys):
+            self._make_room(end + _PENDING)
+        self.keys[self.filled : end] = keys
+        self.filled = end
+        if self.filled > 2 * self.different + _PENDING:
             self._compact()
 
+    def _make_room(self, size: int) -> None:
+        if not self.keys.flags.owndata:  # As it came from another process.
+            self.keys = self.keys[: self.filled].copy()
+        # In place: the C library moves large memory without a copy of it.
+        self.keys.resize(size, refcheck=False)
+
     def _compact(self) -> None:
-        if self.seen:
-            keys, again = _single(np.concatenate(self.seen))
-            self.seen, self.repeated = [keys], _union(self.repeated, again)
+        """Put the keys in order and drop those that are there again, in their place."""
+        together = self.keys[: self.filled]
+        together.sort()
+        again = together[1:] == together[:-1]
+        if again.any():
+            self.repeated = _union(self.repeated, _once(together[1:][again]))
+            self.filled = _drop(together, again)
+        self.different = self.filled
 
 
-def _single(keys: Keys) -> tuple[Keys, Keys]:
-    """Return the different keys in order, and those that are there more than once."""
-    ordered = np.sort(keys)
-    again = ordered[1:] == ordered[:-1]
-    if not again.any():
-        return ordered, _NONE
-    repeats = ordered[1:][again]
-    once = np.concatenate(([True], repeats[1:] != repeats[:-1]))
-    return ordered[np.concatenate(([True], ~again))], repeats[once]
+def _once(ordered: Keys) -> Keys:
+    """Return the different ones of keys in order, of which there is at least one."""
+    return ordered[np.concatenate(([True], ordered[1:] != ordered[:-1]))]
+
+
+def _drop(ordered: Keys, again: npt.NDArray[np.bool_]) -> int:
+    """Move keys that are not like the one before them to the front; return how many there are."""
+    end = 1
+    for start in range(1, len(ordered), _PENDING):
+        piece = ordered[start : start + _PENDING]
+        single = piece[~again[start - 1 : start - 1 + len(piece)]]
+        ordered[end : end + len(single)] = single
+        end += len(single)
+    return end
 
 
 def _union(some: Keys, others: Keys) -> Keys:
     """Return the keys of either, both without repeats, in order."""
     if not len(some) or not len(others):
         return others if not len(some) else some
-    return _single(np.concatenate((some, others)))[0]
+    return _once(np.sort(np.concatenate((some, others))))

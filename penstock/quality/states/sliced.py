@@ -15,8 +15,8 @@ from penstock.quality.states.repeated import RepeatedKeys, RepeatedTexts
 from penstock.quality.states.repeats import Repeats
 from penstock.quality.states.unique_key import Key, Slice, Uniqueness
 
-_ROWS = 1 << 23
-"""Most keys of a slice, about: 64 MB, and twice that while they are put in order."""
+_ROWS = 1 << 24
+"""Most keys of a slice, about: 128 MB, and twice that while they are put in order."""
 
 _Inner: TypeAlias = Repeats | RepeatedKeys | RepeatedTexts
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from penstock.common import progress
+from penstock.errors import LeaseLostError, ServiceError
 from penstock.records.experiment import ExperimentPlan, ExperimentReading
 from penstock.records.rollout import Finding, Rollout, Transition
 from penstock.rollout.analysis.judge import abort, judge
@@ -26,9 +27,9 @@ from penstock.rollout.router import ExperimentRouting, Routing
 STOP, KEEP = "stop", "keep"
 """How an experiment is asked to end: the better version stays, or the champion in any case."""
 
-ENDING, WEIGHT, READING = "stop", "weight", "reading"
+ENDING, WEIGHT, READING, LOOK = "stop", "weight", "reading", "look"
 """Notes beside its journal: how it is to end and who asks, the share of users that was asked for,
-and the reading that it ended on."""
+the reading that it ended on, and that of the newest look."""
 
 GUARDS = ("errors", "latency", "labels")
 """Rules of a canary that end an experiment for harm."""
@@ -103,6 +104,7 @@ class ExperimentController(Controller):
         if harm is not None:
             return harm
         reading = self._events.reading(datetime.now(UTC))
+        self._note(reading)
         self._say(reading)
         why = self._over(reading)
         if why:
@@ -148,6 +150,15 @@ class ExperimentController(Controller):
                 return Move("promote", reason, weight=100, findings=findings)
         kept = "The champion is kept, as was asked." if keep else "The champion is kept."
         return Move("rollback", f"{kept} {reading.sentence} {why}", findings=findings)
+
+    def _note(self, reading: ExperimentReading) -> None:
+        """Leave what the look showed for Prometheus; without it the experiment goes on."""
+        try:
+            self._journal.leave(LOOK, reading.model_dump_json())
+        except LeaseLostError:
+            raise
+        except ServiceError as error:
+            progress.say(f"the look could not be noted for Prometheus: {error}")
 
     def _asked(self) -> str:
         return self._journal.note(ENDING) or ""

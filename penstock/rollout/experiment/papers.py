@@ -135,7 +135,7 @@ def _written(target: Target, journal: Journal, place: Place) -> Experiment:
         by=found.by,
         started=rollout.started,
         ended=rollout.last.time,
-        outcome=_outcome(rollout),
+        outcome=outcome_of(rollout),
         reason=rollout.reason,
         reading=found.reading,
         guards=found.guards,
@@ -150,7 +150,7 @@ def _written(target: Target, journal: Journal, place: Place) -> Experiment:
         keep_rollout(rollout, tracking_uri=place.tracking_uri, others=kept)
     except PenstockError as error:
         problems.append(f"the record could not be kept with the version: {error}")
-    problems += deliver(_message(record, found.page), to=place.notify, folder=place.beside)
+    problems += deliver(notice_of(record, found.page), to=place.notify, folder=place.beside)
     for problem in problems:
         progress.say(problem)
     target.store(rollout.identity).leave(_NOTED, record.digest())
@@ -172,7 +172,7 @@ def _shown(target: Target, journal: Journal, place: Place) -> Shown:
         now = _decided(rollout) or datetime.now(UTC)
         reading = Events(order.experiment, target.events(rollout.identity)).reading(now)
     page = place.page(rollout.identity)
-    guards = _guards(rollout, order)
+    guards = guards_found(rollout, order)
     text = render(rollout, order.experiment, reading, guards=guards, by=order.by)
     with writing(page):
         page.parent.mkdir(parents=True, exist_ok=True)
@@ -186,7 +186,8 @@ def _decided(rollout: Rollout) -> datetime | None:
     return ends[0] if ends else None
 
 
-def _guards(rollout: Rollout, order: ExperimentOrder) -> tuple[Finding, ...]:
+def guards_found(rollout: Rollout, order: ExperimentOrder) -> tuple[Finding, ...]:
+    """Return what the rules on errors, latency and loss find where an experiment stands."""
     steps = [each for each in rollout.transitions if each.phase == "step"]
     if not steps or not rollout.intervals:
         return ()
@@ -194,7 +195,8 @@ def _guards(rollout: Rollout, order: ExperimentOrder) -> tuple[Finding, ...]:
     return guards_of(rollout, steps[-1], phase="step", plan=plan, task=task)
 
 
-def _outcome(rollout: Rollout) -> Ending:
+def outcome_of(rollout: Rollout) -> Ending:
+    """Return how an experiment ended."""
     if rollout.outcome == "promoted":
         return "promoted"
     if ended_by_reading(rollout):
@@ -204,18 +206,21 @@ def _outcome(rollout: Rollout) -> Ending:
     return "harm" if harmed else "broken off"
 
 
-def _message(record: Experiment, page: Path) -> Message:
+def notice_of(record: Experiment, page: Path) -> Message:
+    """Return the message on how an experiment ended."""
     words = {
         "promoted": f"version {record.challenger} won the experiment and is the champion",
-        "kept": f"version {record.champion} stays the champion after an experiment",
+        "kept": f"version {record.champion} stays the champion, for the experiment ended without a "
+        "winner",
         "harm": f"the experiment with version {record.challenger} was ended for harm",
         "broken off": f"the experiment with version {record.challenger} was broken off",
     }
     return Message(
         identity=f"{record.service}-{record.identity}",
-        event="experiment",
+        event=record.outcome.replace(" ", "_"),
         service=record.service,
         text=f"{record.service}: {words[record.outcome]}. {record.reason} Page: {page}",
         time=record.ended,
         data={"outcome": record.outcome, "experiment": record.identity},
+        origin="experiment",
     )

@@ -38,12 +38,17 @@ def render(
         verdict=headline(rollout) if rollout.outcome else reading.sentence,
         facts=_facts(rollout, plan, reading, by=by),
         sections=[
-            Section("What it shows", _shown(rollout, plan, reading), reading.sentence),
+            Section("What it shows", _shown(rollout, plan, reading), lead=_lead(rollout, reading)),
             Section("Guards", _guarded(guards), "Harm ends the experiment at once."),
             Section("What happened", _happened(rollout)),
             Section("How it is read", _terms(plan)),
         ],
     )
+
+
+def _lead(rollout: Rollout, reading: ExperimentReading) -> str:
+    """Return the reading in words, where the head of the page does not have it."""
+    return reading.sentence if rollout.outcome else ""
 
 
 def _status(rollout: Rollout) -> tuple[str, Status]:
@@ -66,6 +71,7 @@ def _facts(
         ("Challenger's share", f"{reading.weight} % of users"),
         ("A user's window", duration(plan.window)),
         ("Planned users", f"{plan.users:,}"),
+        ("Goes on for at most", duration(plan.seconds)),
         ("Rollout", rollout.identity),
         ("Date", clock(reading.time)),
     ]

@@ -241,10 +241,12 @@ def test_a_compiled_pipeline_gives_its_steps_the_secrets_that_they_read(tmp_path
         for name, executor in executors.items()
     }
     store = [("mlflow", "pw", "PENSTOCK_SECRET_MLFLOW__PW")]
+    chat = [("chat", "url", "PENSTOCK_SECRET_CHAT__URL")]
     assert {name: keys for name, keys in given.items() if keys} == {
         "ingest": [("loans-db", "password", "PENSTOCK_SECRET_LOANS_DB__PASSWORD")],
-        "notify": [("chat", "url", "PENSTOCK_SECRET_CHAT__URL")],
-        **dict.fromkeys(("train", "evaluate", "register", "approve", "deploy"), store),
+        "notify": chat,
+        **dict.fromkeys(("train", "evaluate", "register"), store),
+        **dict.fromkeys(("approve", "deploy"), chat + store),
     }
 
 

@@ -20,6 +20,7 @@ from penstock.model import digest_of
 from penstock.records.approval import Approval, Identity
 from penstock.records.dataset import Dataset
 from penstock.records.model import Model
+from penstock.records.quality import Quarantine, Validation
 from penstock.registry.card import model_card
 from penstock.registry.evidence import Grounds, fetch_pack
 from penstock.registry.register import register
@@ -139,6 +140,24 @@ def test_records_of_different_things_make_no_card(
     other = records[kind].model_copy(update={field: "sha256:another"})
     with pytest.raises(IntegrityError, match="sha256:another"):
         model_card(**facts(gate_world), **(records | {kind: other}))
+
+
+def quarantined(kept: str) -> Validation:
+    apart = Quarantine(rows=4, of=1000, max_share=0.01, kept=kept, content="rows1:apart")
+    return Validation(
+        dataset="rows1:all", suite="s", rows=1000, passed=True, findings=(), quarantine=apart
+    )
+
+
+def test_quarantined_rows_are_said_beside_the_training_data(
+    gate_world: Any, records: dict[str, Any]
+) -> None:
+    version = facts(gate_world)["model"].dataset_version
+    card = model_card(**facts(gate_world), validation=quarantined(version), **records)
+    parts = {part.splitlines()[0]: part for part in card.markdown.split("\n## ")[1:]}
+    assert "Of the data, 4 of 1,000 rows (0.4 %) were quarantined" in parts["Training data"]
+    with pytest.raises(IntegrityError, match="without quarantined rows is rows1:another"):
+        model_card(**facts(gate_world), validation=quarantined("rows1:another"), **records)
 
 
 def test_the_same_records_make_the_same_card(gate_world: Any, records: dict[str, Any]) -> None:

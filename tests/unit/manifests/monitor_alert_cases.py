@@ -167,5 +167,31 @@ MONITOR_CASES = (
         said(ACTIONS, ONCE, action="suggested"),
         model=SERVICE,
     ),
+    *events("PenstockActionFailed", ACTIONS, action="failed"),
+    Case(
+        "PenstockActionWaits",
+        "it waits for an approval from minute 30 to 400, or for labels",
+        said("action_waits", " ".join(["0"] * 30 + ["1"] * 370 + ["0"] * 40), **{"for": "people"})
+        | said("action_waits", steady(minutes=440), service="fraud", **{"for": "labels"}),
+        fires=[(270, 400)],
+        model=SERVICE,
+        looks=range(440),
+    ),
+    Case(
+        "PenstockActionWaits",
+        "it waits for labels",
+        said("action_waits", steady(minutes=440), **{"for": "labels"})
+        | said("action_waits", steady(0, minutes=440), **{"for": "people"}),
+        model=SERVICE,
+        looks=range(440),
+    ),
+    Case("PenstockMonitorStopped", "nothing is refused", said("stopped", steady(0)), model=SERVICE),
+    Case(
+        "PenstockMonitorStopped",
+        "three are refused, then one is released",
+        said("stopped", " ".join(["0"] * 30 + ["1"] * 60 + ["0"] * 30)),
+        fires=[(35, 90)],
+        model=SERVICE,
+    ),
     *events("PenstockNotificationLost", "undelivered_notifications_total"),
 )

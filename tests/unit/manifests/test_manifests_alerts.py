@@ -12,11 +12,12 @@ from alert_cases import CASES as MODEL_CASES
 from alert_cases import Case
 from monitor_alert_cases import MONITOR_CASES
 from needs import program
+from service_alert_cases import SERVICE_CASES
 
 ROOT = Path(__file__).parents[3]
 RULES = ROOT / "manifests/components/monitoring/rules.yaml"
 SPEC = yaml.safe_load(RULES.read_text())["spec"]
-CASES = (*MODEL_CASES, *MONITOR_CASES)
+CASES = (*MODEL_CASES, *MONITOR_CASES, *SERVICE_CASES)
 
 
 @pytest.fixture(scope="module")

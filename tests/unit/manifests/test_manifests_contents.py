@@ -450,13 +450,17 @@ def alerts() -> list[dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
-    """Each series of a real server and of a monitor, and its labels."""
+    """Each series of a real server, of a monitor's port and of a trigger, and its labels."""
     import numpy as np
+    from experiment_parts import PLAN, READING, rollout
 
     from penstock.monitoring.exporter import exposition
     from penstock.monitoring.spec import MonitoringSpec
     from penstock.records.dataset import Column
     from penstock.records.monitoring import MonitorState
+    from penstock.rollout.experiment import exporter as experiments
+    from penstock.triggers import exporter as triggers
+    from penstock.triggers.store import TriggerStore
 
     record = Model(
         name="m", task="binary", target="t", classes=("a", "b"), positive="b", threshold=0.5,
@@ -475,6 +479,14 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     state = MonitorState(service="m", time=datetime.now(UTC))
     said = metrics.exposition("text/plain")[0].decode() + exposition(state, spec=MonitoringSpec())
     series: dict[str, set[str]] = {}
+    store = TriggerStore(tmp_path_factory.mktemp("trigger") / "trigger.db")
+    ended = experiments.Standing(rollout(outcome="rolled_back"), PLAN, READING, (), driven=False)
+    for family in (
+        *experiments.families(ended, service="m"),
+        *triggers.families(store, service="m", at_work=True),
+    ):
+        for sample in family.samples:
+            series.setdefault(sample.name, set()).update(sample.labels)
     for line in said.splitlines():
         if not line.startswith("#"):
             name, _, labels = line.partition("{")

@@ -74,6 +74,7 @@ class ClusterShop:
         store: Where captures are shipped to and the monitor keeps its state.
         spec: Fields of `monitoring`.
         kserve: Fields of `deployment.kserve`.
+        notify: Who is notified.
     """
 
     shop: Shop
@@ -81,6 +82,7 @@ class ClusterShop:
     store: str
     spec: dict[str, Any] = field(default_factory=dict)
     kserve: dict[str, Any] = field(default_factory=dict)
+    notify: NotifySpec = field(default_factory=lambda: NotifySpec(file="told.jsonl"))
 
     def __post_init__(self) -> None:
         self.kserve = {"captures": {"destination": f"{self.store}/rows"}} | self.kserve
@@ -135,7 +137,7 @@ class ClusterShop:
             spec=MonitoringSpec.parse(
                 {"state": f"{self.store}/state"} | self.spec, where="monitoring"
             ),
-            notify=NotifySpec(file="told.jsonl"),
+            notify=self.notify,
             tracking_uri="http://127.0.0.1:9",
             beside=self.shop.folder,
         )

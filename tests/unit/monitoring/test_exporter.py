@@ -5,13 +5,15 @@ from __future__ import annotations
 import urllib.request
 from datetime import timedelta
 
+import pytest
 from monitor_parts import BEGIN, HOUR, SPEC, THRESHOLD, Watch, drift, signal, worth
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.monitoring.exporter import exposition, served
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.records.figures import AttributionShare, Volume
-from penstock.records.monitoring import MonitorState
+from penstock.records.intervention import Intervention
+from penstock.records.monitoring import Action, ActionKind, MonitorState
 
 
 def samples(text: str) -> dict[tuple[str, ...], float]:
@@ -92,3 +94,51 @@ def test_what_decisions_are_worth_and_answers_rest_on() -> None:
     assert found["penstock_monitor_attribution_share", "amount", "holdout"] == 0.25
     assert found["penstock_monitor_estimated", "low", "accuracy"] == 0.89
     assert found["penstock_monitor_estimated", "low", "value of 1,000 decisions (EUR)"] == 0.89
+
+
+def test_what_is_under_way_waits_and_stopped() -> None:
+    one = Intervention(
+        identity="i", number=1, version=1, reason="It is worse.", since=BEGIN, began=BEGIN, look=1
+    )
+    watch = Watch()
+    watch.look()
+
+    def shown(**changes: object) -> dict[tuple[str, ...], float]:
+        state = watch.state.model_copy(update={"intervention": one.model_copy(update=changes)})
+        return samples(exposition(state, spec=SPEC))
+
+    found = shown(stage="retrain", waits="Ben is to approve it.")
+    assert found["penstock_monitor_action_under_way", "retrain"] == 1
+    assert found["penstock_monitor_action_waits", "people"] == 1
+    assert found["penstock_monitor_action_waits", "labels"] == 0
+    assert found["penstock_monitor_action_began_timestamp_seconds",] == BEGIN.timestamp()
+    assert shown(stage="wait", waits="Labels.")["penstock_monitor_action_waits", "labels"] == 1
+    assert shown(stage="retrain")["penstock_monitor_action_waits", "people"] == 0
+
+
+def test_how_many_runs_in_a_row_were_refused() -> None:
+    watch = Watch()
+    watch.look()
+
+    def stopped(*kinds: ActionKind) -> tuple[float, float]:
+        actions = tuple(Action(kind=kind, time=BEGIN, number=1, reason="") for kind in kinds)
+        state = watch.state.model_copy(update={"actions": actions})
+        found = samples(exposition(state, spec=SPEC))
+        return found["penstock_monitor_refused_in_a_row",], found["penstock_monitor_stopped",]
+
+    assert stopped("refused", "retrained", "refused", "suggested", "refused") == (2, 0)
+    assert stopped("refused", "refused", "refused") == (3, 1)
+    # Runs that people began count too.
+    watch.look(refused=3)
+    assert stopped() == (3, 1)
+
+
+def test_how_far_signals_lie_from_what_is_expected() -> None:
+    watch = Watch()
+    watch.look(drift=drift(1, signal(), signal("gap: selection of A", kind="gap", excess=0.5)))
+    found = samples(exposition(watch.state, spec=SPEC))
+    excess = {key[1:]: value for key, value in found.items() if key[0].endswith("signal_excess")}
+    assert excess == {
+        ("decile", "amount: at most 30"): pytest.approx(3),
+        ("gap", "gap: selection of A"): pytest.approx(0.5),
+    }

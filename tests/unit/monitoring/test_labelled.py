@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from watched_shop import Shop
 
+from penstock.captures.reader import read_window
 from penstock.monitoring.intervention import half_of
 from penstock.monitoring.labelled import rows_since
 
@@ -34,3 +37,25 @@ def test_rows_since_a_change_in_two_halves(shop: Shop) -> None:
     assert {half_of(name) for name in choice.rows["request_id"].to_pylist()} == {"choice"}
     # Whose answers they are not cannot be compared with its scores.
     assert found.to_choose(2).labels == []
+
+
+def test_rows_before_the_change_take_no_memory(shop: Shop) -> None:
+    for _ in range(6):
+        shop.serve(3000)
+        shop.hours += 1
+    change = shop.monitor.now()
+    shop.serve(500)
+
+    def peak(read: Callable[[], object]) -> int:
+        tracemalloc.start()
+        read()
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    every = read_window(shop.captures, after=None)
+    since = read_window(shop.captures, after=None, since=change)
+    assert (every.rows, since.rows, since.lost) == (18_500, 500, 0)
+    assert since.cursor == every.cursor
+    whole = peak(lambda: read_window(shop.captures, after=None))
+    assert peak(lambda: rows_since(shop.captures, change)) < whole / 2

@@ -304,6 +304,17 @@ def test_without_a_baseline_the_data_are_watched(shop: Shop) -> None:
     assert "Nothing is kept of the holdout." in verdict.reasons
 
 
+def test_a_loss_that_becomes_smaller_is_no_alarm(shop: Shop) -> None:
+    shop.serve(labels=True)
+    shop.look()
+    for _ in range(5):
+        shop.serve(labels=True, perfect=True)
+        verdict = shop.look()
+        assert verdict.kind in ("healthy", "watch"), verdict.headline
+        assert verdict.loss is None
+    assert shop.state.labelled_performance.realized.value == 1
+
+
 def test_lost_rows_are_counted(shop: Shop) -> None:
     shop.serve(3000)
     (path,) = shop.captures.glob("predictions-*.jsonl*")

@@ -167,6 +167,7 @@ class Shop:
         turned_for: str = "",
         size: int = 50,
         favoured: str = "",
+        perfect: bool = False,
         **changes: Any,
     ) -> None:
         """Answer rows, spread over the next hour, and have their labels come."""
@@ -174,6 +175,8 @@ class Shop:
         columns = table(rows, seed=100 + self.count, **changes)
         scores = scores_of(columns, favoured=favoured)
         truths = truths_of(scores, seed=200 + self.count, turned=turned)
+        if perfect:
+            truths = ["yes" if one >= 0.5 else "no" for one in scores]
         if turned_for:
             usual = truths_of(scores, seed=200 + self.count)
             pairs = zip(columns["city"], truths, usual, strict=True)

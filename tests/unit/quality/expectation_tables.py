@@ -229,6 +229,34 @@ class Expecting:
         form = self.chance.choice(["%Y-%m-%d", "%d", "%H:%M"])
         return "column_values_to_match_strftime_format", {**kwargs, "strftime_format": form}
 
+    def _spread(self) -> Any:
+        kwargs = self._mostly(column=self.chance.choice(["i", "f", "g", "id", *NUMBERS]))
+        if self.chance.random() < 0.4:
+            kwargs |= {
+                "threshold": self.chance.choice([0.5, 1.1, 2.3, -1]),
+                "double_sided": self.chance.random() < 0.5,
+            }
+            return "column_value_z_scores_to_be_less_than", kwargs
+        if self.chance.random() < 0.8:
+            kwargs["method"] = self.chance.choice(["iqr", "std"])
+        if self.chance.random() < 0.8:
+            kwargs["multiplier"] = self.chance.choice([0, 0.37, 1.13, 2.5])
+        return "column_values_to_not_be_outliers", kwargs
+
+    def _commonest(self) -> Any:
+        # No times: Great Expectations loses their zone, and finds them in no set.
+        name = self.chance.choice(["i", "g", "s", "b", "no_text", "no_number"])
+        kwargs = {"column": name, "value_set": self._set(name, least=1)}
+        if self.chance.random() < 0.6:
+            kwargs["ties_okay"] = self.chance.random() < 0.7
+        return "column_most_common_value_to_be_in_set", kwargs
+
+    def _types(self) -> Any:
+        names = ["int", "int64", "float", "float64", "str", "bool", "object"]
+        kwargs = self._mostly(column=self.chance.choice(ALL))
+        kwargs["type_list"] = self.chance.sample(names, self.chance.randint(1, 3))
+        return "column_values_to_be_in_type_list", kwargs
+
     def _record(self) -> Any:
         ignore = ["all_values_are_missing", "any_value_is_missing", "never"]
         kwargs = self._mostly(ignore_row_if=self.chance.choice(ignore))
@@ -256,7 +284,7 @@ class Expecting:
 
     def _conditioned(self) -> Any:
         """An expectation about some of the rows, in one of the ways to write which."""
-        kinds = [kind for kind in KINDS if kind not in ("of_type", "table", "conditioned")]
+        kinds = [kind for kind in KINDS if kind not in ("of_type", "types", "table", "conditioned")]
         name, kwargs = getattr(self, f"_{self.chance.choice(kinds)}")()
         if self.chance.random() < 0.15:
             name, kwargs = "table_row_count_to_be_between", {"min_value": 1, "max_value": 100}
@@ -336,5 +364,5 @@ class Expecting:
 KINDS = [
     "presence", "between", "in_set", "pattern", "length", "of_type", "figure", "quantiles",
     "distinct", "pair", "several", "table", "order", "readable", "record", "pair_in_set",
-    "conditioned", "conditioned", "conditioned",
+    "conditioned", "conditioned", "conditioned", "spread", "commonest", "types",
 ]  # fmt: skip

@@ -465,10 +465,10 @@ COMMON = [
         (
             [
                 expect(
-                    "column_value_z_scores_to_be_less_than",
-                    column="age",
-                    threshold=3,
-                    double_sided=True,
+                    "column_kl_divergence_to_be_less_than",
+                    column="job",
+                    partition_object={"values": ["x", "y"], "weights": [0.5, 0.5]},
+                    threshold=0.1,
                 )
             ],
             ["great_expectations", "pandas"],

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from running_process import mlflow_server, served
+from running_process import mlflow_server, served, until
 
 from penstock.errors import IntegrityError, UsageError
 from penstock.gate.approval import ApprovalSpec
@@ -47,13 +47,20 @@ def test_where_nobody_is_asked_nobody_is_waited_for(registry: Registry) -> None:
 
 def test_it_ends_with_the_word_of_a_person(asking: Registry, tmp_path: Path) -> None:
     registration, _ = asking.registered()
-    spec = asking.policy.approval
+    spec, told = asking.policy.approval, list[str]()
     with ThreadPoolExecutor(1) as beside:
         waiting = beside.submit(
-            wait, registration, spec=spec, tracking_uri=asking.uri, run="r", pause=0.1
+            wait,
+            registration,
+            spec=spec,
+            tracking_uri=asking.uri,
+            run="r",
+            pause=0.1,
+            tell=told.append,
         )
         time.sleep(0.5)
         assert not waiting.done()
+        until(lambda: bool(told))
         approvals.give(
             registration.uri,
             verdict="approved",
@@ -63,12 +70,19 @@ def test_it_ends_with_the_word_of_a_person(asking: Registry, tmp_path: Path) -> 
         )
         found = waiting.result(60)
     assert (found.approved, found.sentence) == (True, "Approved by alice.")
+    (asked,) = told
+    assert asked.startswith("version 1 is waiting until ")
+    assert "penstock approve models:/adult/1 --reason TEXT" in asked
     assert [word.by for word in found.approvals] == [ALICE]
     approvals.give(
         registration.uri, verdict="rejected", by=ALICE, reason="No.", tracking_uri=asking.uri
     )
-    found = wait(registration, spec=spec, tracking_uri=asking.uri, run="r", pause=0.1)
+    found = wait(
+        registration, spec=spec, tracking_uri=asking.uri, run="r", pause=0.1, tell=told.append
+    )
     assert found.approved is False
+    # What is decided waits for nobody.
+    assert len(told) == 1
     found.write(tmp_path / "outcome.json")
     # What the step that fails a run shows.
     assert reason_of(tmp_path / "outcome.json") == "Rejected by alice: No."

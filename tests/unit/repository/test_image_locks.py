@@ -90,7 +90,7 @@ def test_a_lock_without_a_wheel_for_a_platform_is_named(
     monkeypatch.setenv("UV_FIND_LINKS", str(tmp_path))
     said = check(option="--wheels").splitlines()
     assert re.findall(r"data.txt on (\S+)", "\n".join(said)) == lacking
-    assert len(said) == 6 * len(lacking)
+    assert len(said) == 7 * len(lacking)
     assert all("no wheels with a matching platform tag" in line for line in said)
 
 

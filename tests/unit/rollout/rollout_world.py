@@ -16,6 +16,7 @@ from running_process import RunningProcess, modules_running
 
 from penstock.gate.policy import Policy
 from penstock.model import digest_of
+from penstock.notification import NotifySpec
 from penstock.records.dataset import Dataset
 from penstock.records.decision import Decision, RuleResult
 from penstock.records.release import Deployment, Registration
@@ -25,6 +26,7 @@ from penstock.registry.register import register
 from penstock.rollout import release
 from penstock.rollout.backends.local.services import stop
 from penstock.rollout.backends.local.state import LocalState
+from penstock.rollout.notices import Tell, nobody, teller
 from penstock.rollout.release import Outputs
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.target import Target, target_of
@@ -147,10 +149,24 @@ class World(Home):
         }
         return Order(**(fields | changes))
 
-    def release(self, depth: int, *, run: str = "", **changes: Any) -> Rollout:
+    def release(self, depth: int, *, run: str = "", tell: Tell = nobody, **changes: Any) -> Rollout:
         run = run or f"run-{next(self.runs)}"
         return release.deploy(
-            self.order(depth, **changes), home=self.home, run=run, outputs=self.outputs(str(depth))
+            self.order(depth, **changes),
+            home=self.home,
+            run=run,
+            outputs=self.outputs(str(depth)),
+            tell=tell,
+        )
+
+    def teller(self, notify: NotifySpec, depth: int) -> Tell:
+        """Return what notifies people that a canary of the model of that depth holds."""
+        return teller(
+            notify.model_dump(mode="json"),
+            of="hold",
+            registration=self.registered(depth),
+            run="run",
+            tracking_uri=self.uri,
         )
 
     def deployed(self, depth: int) -> Deployment:

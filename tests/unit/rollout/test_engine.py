@@ -175,6 +175,7 @@ class World:
     champion: int = STABLE
     tags: list[str] = field(default_factory=list)
     prove: Callable[[Address], None] = lambda _: None
+    told: list[str] = field(default_factory=list)
     registry: Callable[[str], None] = lambda _: None
     admission: Callable[[], None] = lambda: None
     disk: Callable[[bytes], None] = lambda _: None
@@ -211,6 +212,7 @@ class World:
             actions=self.actions,
             prove=lambda address: self.prove(address),
             ready_timeout=1,
+            tell=self.told.append,
         ).run()
 
     def run_until_killed(self, dies: Callable[[str], bool], *, by_registry: bool = False) -> None:
@@ -491,7 +493,17 @@ def test_a_step_that_holds_waits_for_a_word(world: World) -> None:
     rollout = world.run()
     assert rollout.outcome == "promoted"
     assert "Approved by ada" in rollout.transitions[-2].reason
+    (told,) = world.told
+    assert told.startswith("version 2 has passed every rule at 10 % of the requests and waits for")
     assert sum(interval.weight == 10 for interval in rollout.intervals) >= 20
+
+
+def test_people_are_not_told_again_of_a_step_that_holds_after_a_kill(world: World) -> None:
+    world.plan = plan(steps=[{"weight": 10, "min_samples": 100, "max_wait": 20, "hold": True}])
+    world.begin()
+    world.run_until_killed(lambda name: name == "health" and bool(world.told))
+    world.run_until_killed(lambda _: len(world.journal.rollout.intervals) > 30)
+    assert len(world.told) == 1
 
 
 def test_a_step_that_nobody_approves_goes_back(world: World) -> None:

@@ -15,8 +15,8 @@ from serving_process import ROW, Server, Start
 from penstock.records.reference import FILE_NAME, Reference
 
 RULES = Path(__file__).parents[3] / "manifests/components/monitoring/rules.yaml"
-MONITOR = "penstock-monitor"
-"""The group of rules that is about what the monitor says."""
+OF_SERVERS = ("penstock-models", "penstock-canary")
+"""The groups of rules that are about what servers say."""
 TARGET = {"namespace", "pod"}
 """Labels that Prometheus' operator adds to what a pod says."""
 
@@ -24,7 +24,7 @@ TARGET = {"namespace", "pod"}
 def expressions() -> str:
     """Return all that alerts ask of a server."""
     groups = yaml.safe_load(RULES.read_text())["spec"]["groups"]
-    rules = [rule for group in groups if group["name"] != MONITOR for rule in group["rules"]]
+    rules = [rule for group in groups if group["name"] in OF_SERVERS for rule in group["rules"]]
     return "\n".join(rule["expr"] for rule in rules)
 
 

@@ -12,18 +12,32 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
-from monitor_parts import SPEC, Watch, drift, signal, worth
+from experiment_parts import PLAN, READING
+from experiment_parts import rollout as experiment_rollout
+from monitor_parts import BEGIN, HOUR, SPEC, Watch, drift, signal, worth
 from needs import program
+from prometheus_client.core import Metric
 from serving_process import ROW, Server, Start
 
 from penstock.monitoring.exporter import served
+from penstock.records.figures import AttributionShare, Volume
+from penstock.records.intervention import Intervention
 from penstock.records.monitoring import MonitorState
+from penstock.records.rollout import Finding, Transition
+from penstock.rollout.experiment import exporter as experiment_exporter
+from penstock.rollout.experiment.exporter import Standing
+from penstock.triggers import exporter as trigger_exporter
+from penstock.triggers.database import count
+from penstock.triggers.endings import Ending, Outcome
+from penstock.triggers.events import Event
+from penstock.triggers.store import TriggerStore
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("serving-prometheus")]
 
@@ -39,6 +53,17 @@ FIRING = {
     ("PenstockChampionReturned", "adult"),
     ("PenstockRetrainRefused", "adult"),
     ("PenstockNotificationLost", "adult"),
+    ("PenstockActionWaits", "adult"),
+    ("PenstockActionFailed", "adult"),
+    ("PenstockExperimentUnwatched", "adult"),
+    ("PenstockExperimentDecided", "adult"),
+    ("PenstockTriggerFailed", "adult"),
+    ("PenstockTriggerGone", "adult"),
+    ("PenstockTriggerRefusesAll", "adult"),
+    ("PenstockExperimentHarm", "worse"),
+    ("PenstockMonitorStopped", "worse"),
+    ("PenstockTriggerStopped", "worse"),
+    ("PenstockExperimentNotTrusted", "unseen"),
     ("PenstockDegraded", "worse"),
     ("PenstockMonitorBlind", "unseen"),
     ("PenstockMonitorStale", "unseen"),
@@ -124,9 +149,20 @@ def watched() -> dict[str, MonitorState]:
     """What monitors of three services have concluded."""
     watch = Watch()
     watch.look(performance=worth(estimated=0.9, realized=0.9))
-    watch.look(drift=drift(9, signal()), performance=worth(estimated=0.9, realized=0.9))
+    watch.look(
+        drift=drift(9, signal(), signal("gap: selection of A", kind="gap", excess=0.5)),
+        performance=worth(estimated=0.9, realized=0.9),
+        until=BEGIN,
+        volume=Volume(since=BEGIN, until=BEGIN + HOUR, rows=7, usual=9, low=4, high=20, by="hour"),
+        attributions=(AttributionShare(column="age", holdout=0.25, window=0.5),),
+    )
+    waits = Intervention(
+        identity="i", number=1, version=1, reason="It is worse.", since=BEGIN, began=BEGIN, look=1,
+        stage="retrain", waits="It waits for people to approve version 2.",
+    )  # fmt: skip
+    watch.state = watch.state.model_copy(update={"intervention": waits})
     worse = Watch()
-    worse.look(drift=drift(9, signal()), performance=worth(realized=0.5))
+    worse.look(drift=drift(9, signal()), performance=worth(realized=0.5), refused=3)
     unseen = Watch()
     unseen.look(rows=0, missing=("no rows came",))
     unseen.look(rows=0, missing=("no rows came",), hours=3)
@@ -139,9 +175,40 @@ def watched() -> dict[str, MonitorState]:
     }
 
 
+def tried() -> dict[str, Standing]:
+    """What experiments of the three services show."""
+    harm = Finding(rule="errors", verdict="fail", value=0.2, bound=0.01, sentence="It failed.")
+    ended = tuple(
+        Transition(sequence=1, time=datetime.now(UTC), phase=phase, weight=0, reason="", findings=f)
+        for phase, f in (("rollback", (harm,)), ("done", ()))
+    )
+    distrusted = READING.model_copy(update={"verdict": "not trusted"})
+    over = experiment_rollout(outcome="rolled_back", transitions=ended)
+    return {
+        "adult": Standing(experiment_rollout(), PLAN, READING, (harm,), driven=False),
+        "worse": Standing(over, PLAN, READING, (harm,), driven=False),
+        "unseen": Standing(experiment_rollout(), PLAN, distrusted, (), driven=True),
+    }
+
+
+def triggers(folder: Path) -> dict[str, TriggerStore]:
+    """What triggers of the three services remember."""
+    found = {name: TriggerStore(folder / f"{name}.db") for name in ("adult", "worse", "unseen")}
+    for _ in range(3):
+        released(found["worse"], "refused")
+    return found
+
+
+def released(store: TriggerStore, outcome: Outcome) -> None:
+    store.take([Event(source="/shop", id=f"{outcome}-{time.time()}", type="sold")], now=time.time())
+    begun = store.begin(now=time.time())
+    assert begun is not None
+    store.end(begun.number, now=time.time(), exit_code=None, ending=Ending(outcome, "So it was."))
+
+
 def acted(state: MonitorState) -> MonitorState:
-    """The state after a champion was returned, a model refused and a message lost."""
-    actions = {**state.totals.actions, "returned": 1, "refused": 1}
+    """The state after a champion was returned, models refused, a run failed, a message lost."""
+    actions = {**state.totals.actions, "returned": 1, "refused": 1, "failed": 1}
     totals = state.totals.model_copy(update={"actions": actions, "undelivered": 1})
     return state.model_copy(update={"totals": totals})
 
@@ -155,12 +222,27 @@ def read(
     kept = ["--capture", str(home / "spool"), "--capture-to", str(home / "store")]
     stable = start(trained, *kept, "--capture-seconds", "1")
     faulty = start(trained, "--version", "4", fault="errors")
-    states = watched()
+    states, experiments, stores = watched(), tried(), triggers(home)
+    released(stores["adult"], "released")
+    stores["adult"].take([Event(source="/shop", id="waits", type="sold")], now=time.time())
+
+    def further(name: str) -> Iterator[Metric]:
+        yield from experiment_exporter.families(experiments[name], service=name)
+        at_work = name != "adult"
+        yield from trigger_exporter.families(stores[name], service=name, at_work=at_work)
+
     over = threading.Event()
     asking = threading.Thread(target=ask, args=(stable, faulty, over))
     with contextlib.ExitStack() as stack:
         ports = [
-            stack.enter_context(served(0, read=lambda name=name: states[name], spec=SPEC))
+            stack.enter_context(
+                served(
+                    0,
+                    read=lambda name=name: states[name],
+                    spec=SPEC,
+                    further=partial(further, name),
+                )
+            )
             for name in states
         ]
         jobs = {
@@ -177,6 +259,9 @@ def read(
         stack.callback(over.set)
         asking.start()
         states["adult"] = acted(states["adult"])
+        stores["adult"].refused(3)
+        with stores["adult"].database.change() as db:
+            count(db, "failed", 1)
         # What is missing is for the test to say.
         with contextlib.suppress(TimeoutError):
             until(lambda: found.alerts() == FIRING)
@@ -217,7 +302,7 @@ def test_each_query_of_the_dashboard_is_answered(read: Prometheus) -> None:
     names = set(read.get("label/__name__/values"))
     chosen = {"$namespace": ".*", "$service": "adult", "$__rate_interval": "1m"}
     now = time.time()
-    assert len(queries()) > 30
+    assert len(queries()) > 60
     for title, query in queries():
         for variable, value in chosen.items():
             query = query.replace(variable, value)

@@ -124,7 +124,22 @@ def test_what_is_not_taken_is_answered_with_a_sentence(
     answer = shared.request(**given)
     assert answer.status_code == status
     assert sentence in answer.text.replace('\\"', '"')
-    assert 'penstock_trigger_waiting_events{service="shop"} 0.0' in shared.get("/metrics").text
+    text = shared.get("/metrics").text
+    assert 'penstock_trigger_waiting_events{service="shop"} 0.0' in text
+    if given["method"] == "POST":
+        none = 'penstock_trigger_events_total{result="refused",service="shop"} 0.0'
+        until(lambda: none not in shared.get("/metrics").text)
+
+
+def test_the_monitors_port_has_the_triggers_figures(folder: Path, start: Start) -> None:
+    start("--watch", "drop", "--quiet", "10m")
+    command = [PENSTOCK, "monitor", "--metrics-port", "0"]
+    with RunningProcess(command, log=folder / "monitor", cwd=folder) as monitor:
+        monitor.wait_until(lambda: "Figures for Prometheus:" in monitor.output())
+        (url,) = re.findall(r"Figures for Prometheus: (\S+)", monitor.output())
+        text = httpx.get(url, trust_env=False, timeout=30).text
+    assert 'penstock_trigger_at_work{service="shop"} 1.0' in text
+    assert 'penstock_monitor_looks_total{service="shop"}' in text
 
 
 @pytest.fixture(scope="module")

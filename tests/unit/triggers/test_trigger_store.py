@@ -11,6 +11,7 @@ from penstock.errors import IntegrityError, ServiceError
 from penstock.processes.identity import this
 from penstock.triggers.endings import Ending, Outcome
 from penstock.triggers.events import Event
+from penstock.triggers.exporter import exposition
 from penstock.triggers.store import Taken, TriggerStore, Waiting
 
 
@@ -55,6 +56,30 @@ def test_one_release_at_a_time_for_all_that_waits(store: TriggerStore) -> None:
     following = store.begin(now=6)
     assert following is not None
     assert (following.number, following.events) == (2, 2)
+
+
+def test_what_prometheus_reads_of_it(store: TriggerStore) -> None:
+    store.take([event(1), event(2), event(3), event(1)], now=10)
+    store.refused(4)
+    release = store.begin(now=20)
+    assert release is not None
+    store.end(release.number, now=30, exit_code=1, ending=Ending("failed", "Out of luck"))
+    store.take([event(4)], now=40)
+    text = exposition(store, service="shop")
+    for line in (
+        'events_total{result="taken",service="shop"} 4.0',
+        'events_total{result="known",service="shop"} 1.0',
+        'events_total{result="refused",service="shop"} 4.0',
+        'events_total{result="debounced",service="shop"} 2.0',
+        'releases_total{outcome="failed",service="shop"} 1.0',
+        'last_release{outcome="failed",service="shop"} 1.0',
+        'last_release{outcome="released",service="shop"} 0.0',
+        'last_release_timestamp_seconds{service="shop"} 30.0',
+        'oldest_waiting_timestamp_seconds{service="shop"} 40.0',
+    ):
+        assert f"penstock_trigger_{line}\n" in text
+    # Whether it is at work is for others to say: it cannot say so of itself once it is gone.
+    assert "at_work" not in text
 
 
 def test_one_process_takes_a_release_up(store: TriggerStore) -> None:

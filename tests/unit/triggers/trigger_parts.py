@@ -27,6 +27,7 @@ class Shop:
     home: Path
     resumable: bool = False
     module: str = "fake_release"
+    notify: NotifySpec = field(default_factory=lambda: NotifySpec(file="notified.jsonl"))
     folder: TriggerFolder = field(init=False)
     trigger: Trigger = field(init=False)
 
@@ -46,7 +47,7 @@ class Shop:
             store=store,
             releases=releases,
             places=(),
-            notify=NotifySpec(file="notified.jsonl"),
+            notify=self.notify,
             beside=self.home,
         )
 

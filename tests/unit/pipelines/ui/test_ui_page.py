@@ -11,6 +11,9 @@ from datetime import UTC, datetime
 from html import unescape
 from pathlib import Path
 
+import pytest
+from experiment_parts import PLAN, READING
+from experiment_parts import rollout as experiment
 from running_process import silent_port
 from whole_life import HOUR, project_in, watched
 
@@ -23,6 +26,10 @@ from penstock.records.experiment import Experiment, ExperimentPlan, ExperimentRe
 from penstock.records.intervention import Intervention
 from penstock.records.monitoring import MonitorState
 from penstock.rollout.backends.local.state import LocalState, ProxyProcess, ServerArm
+from penstock.rollout.experiment.exporter import Standing
+from penstock.triggers.endings import Ending
+from penstock.triggers.events import Event
+from penstock.triggers.store import TriggerStore
 
 TITLES = (
     "Service", "Monitor", "Guardian", "Versions", "Champion", "Canaries", "Captures", "Decisions",
@@ -254,3 +261,37 @@ def test_experiments_are_shown_where_there_are_any(project: Located) -> None:
         r" - 2 against 1 under way What it shows now: penstock experiment status", said
     )
     assert 'href="experiments/3-experiment-1.html"' in html
+
+
+def test_what_a_trigger_started_is_shown_where_there_is_one(project: Located) -> None:
+    store = TriggerStore(project.home / "trigger" / "loans" / "trigger.db")
+    assert "No trigger runs. 0 events wait" in shown(project)["Trigger"]
+    for number, outcome in enumerate(("failed", "refused", "refused", "refused")):
+        store.take([Event(source="/shop", id=str(number), type="sold")], now=1000)
+        release = store.begin(now=1000)
+        assert release is not None
+        store.end(
+            release.number, now=2000, exit_code=3, ending=Ending(outcome, f"It was {outcome}.")
+        )
+    store.take([Event(source="/shop", id="more", type="sold")], now=3000)
+    said = shown(project)["Trigger"]
+    assert "1 events wait" not in said
+    assert "1 event waits for a release, since 1970-01-01" in said
+    assert "3 releases in a row were refused or rolled back, so none is started" in said
+    assert re.search(r"refused 1 event: sold \(1\) It was refused\. .* failed 1 event", said)
+    store.database.path.write_bytes(b"x" * 5000)
+    assert "What the trigger remembers cannot be read" in shown(project)["Trigger"]
+
+
+def test_an_experiment_under_way_has_its_last_look_and_says_if_nobody_watches(
+    project: Located, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project.home / "experiments").mkdir()
+    (project.home / "experiments" / "4-experiment-x.html").write_text("its page")
+    # One that goes on needs servers; what is read of it is what its controller left.
+    reading = READING.model_copy(update={"sentence": "The challenger is better."})
+    found = Standing(experiment(), PLAN, reading, (), driven=False)
+    monkeypatch.setattr("penstock.pipelines.ui.experiments.experiment_of", lambda _: found)
+    said = shown(project)["Experiments"]
+    assert "The challenger is better. Nobody watches it for harm." in said
+    assert "Go on with it: penstock experiment start." in said

@@ -31,6 +31,8 @@ from penstock.registry.register import register
 from penstock.registry.versions import ROLLED_BACK
 from penstock.rollout import control
 from penstock.rollout.experiment import running
+from penstock.rollout.experiment.exporter import Standing
+from penstock.rollout.experiment.exporter import standing as found_standing
 from penstock.rollout.experiment.papers import Place, shown
 from penstock.rollout.experiment.spec import ExperimentSpec
 from penstock.rollout.spec import DeploymentSpec
@@ -55,6 +57,13 @@ home, uri = Path(home), found.tracking_uri
 target = target_of(DeploymentSpec(port=0), service="adult", home=home, tracking_uri=uri)
 run(target, place=Place(home, uri, NotifySpec(), home), order=lambda: found)
 """
+
+
+def standing(target: Target) -> Standing:
+    """The newest experiment, as Prometheus is told of it."""
+    found = found_standing(target)
+    assert found is not None
+    return found
 
 
 class Shop:
@@ -188,6 +197,7 @@ def test_users_keep_their_versions_over_kills_and_weights_and_the_champion_can_b
         process.stop(signal.SIGKILL)
     proxy = shop.world.state().proxy
     assert proxy is not None
+    assert standing(shop.target).driven is False
     # Nobody watches, and users are served as before. A release does not take their versions away.
     assert shop.visit(USERS) == first
     with pytest.raises(ServiceError, match="experiment with version 2 has not ended"):
@@ -198,6 +208,8 @@ def test_users_keep_their_versions_over_kills_and_weights_and_the_champion_can_b
         running.run(shop.target, place=shop.place, order=lambda: order, wanted=9)
     os.kill(proxy.process.pid, signal.SIGKILL)
     with shop.running(order) as ended:
+        until(lambda: standing(shop.target).reading is not None)
+        assert standing(shop.target).driven
         until(lambda: (shop.world.state().proxy or proxy).process.pid != proxy.process.pid)
         assert shop.visit(USERS) == first
         with pytest.raises(InputError, match="can only be given more"):
@@ -219,7 +231,7 @@ def test_users_keep_their_versions_over_kills_and_weights_and_the_champion_can_b
     assert set(shop.visit(USERS).values()) == {1}
     assert ROLLED_BACK not in shop.world.tags(version)
     assert [entry.event for entry in shop.log()][-2:] == ["champion kept", "rollout recorded"]
-    assert "stays the champion" in shop.told()[-1]
+    assert "ended without a winner" in shop.told()[-1]
     assert len(shop.world.processes()) == 2
     with pytest.raises(InputError, match="no experiment"):
         running.stop(shop.target, place=shop.place, by="ben", keep=True)
@@ -262,6 +274,9 @@ def test_harm_ends_it_at_once(shop: Shop) -> None:
     assert shop.world.champion() == 1
     assert ROLLED_BACK in shop.world.tags(2)
     assert "ended for harm" in shop.told()[-1]
+    found = standing(shop.target)
+    assert (found.rollout.identity, found.driven) == (record.identity, False)
+    assert "fail" in {one.verdict for one in found.guards}
 
 
 def test_a_winner_is_promoted_by_the_same_engine(shop: Shop) -> None:
@@ -302,3 +317,4 @@ def test_a_winner_is_promoted_by_the_same_engine(shop: Shop) -> None:
     assert "won the experiment" in shop.told()[-1]
     # Read once more, long after: the same.
     assert look().reading == record.reading
+    assert standing(shop.target).reading == record.reading

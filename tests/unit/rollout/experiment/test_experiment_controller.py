@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from experiment_parts import PLAN
 from test_engine import CANDIDATE, Killed, World, _fulfils
 
 from penstock.errors import NotApprovedError, ServiceError
@@ -20,11 +21,6 @@ from penstock.rollout.experiment.running import canary_of
 from penstock.rollout.router import Release
 from penstock.rollout.spec import CanarySpec
 from penstock.rollout.words import headline
-
-PLAN = ExperimentPlan(
-    salt="s", header="x-user-id", weight=20, kpi="value", low=0, high=1, window=1.0,
-    centre=0.5, variance=10.0, users=500, seconds=1e6,
-)  # fmt: skip
 
 
 @dataclass

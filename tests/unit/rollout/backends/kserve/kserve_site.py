@@ -20,6 +20,7 @@ from running_process import RunningProcess, free_port, listens
 
 from penstock.records.rollout import Rollout
 from penstock.registry.versions import ROLLED_BACK
+from penstock.rollout.notices import Tell, nobody
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.target import Target, history, target_of
 
@@ -70,9 +71,16 @@ class Site:
         self.spec["router"] = router
         self.spec["kserve"] |= {"address": self.cluster.gateway_url}
 
-    def release(self, depth: int, *, canary: dict[str, Any] | None = None, **spec: Any) -> Rollout:
+    def release(
+        self,
+        depth: int,
+        *,
+        canary: dict[str, Any] | None = None,
+        tell: Tell = nobody,
+        **spec: Any,
+    ) -> Rollout:
         changes = {"deadline": 400} | (canary or {})
-        return self.world.release(depth, spec=self.spec | spec, canary=changes)
+        return self.world.release(depth, spec=self.spec | spec, canary=changes, tell=tell)
 
     def good_then_bad(
         self, router: str, *, kept: Callable[[], Any]

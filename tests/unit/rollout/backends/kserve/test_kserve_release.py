@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from kserve_site import Site
+from receivers import receivers
 
 from penstock.errors import InputError, ServiceError
 from penstock.rollout import control
@@ -38,6 +40,22 @@ def test_a_good_candidate_is_promoted_and_a_bad_one_rolled_back(site: Site) -> N
     spec = DeploymentSpec.model_validate(site.spec)
     back = control.roll_back(site.place(), spec=spec, tracking_uri=world.uri, to=one)
     assert (back.candidate, world.champion(), site.ask()) == (one, one, str(one))
+
+
+def test_a_canary_that_holds_notifies_people_once(site: Site, tmp_path: Path) -> None:
+    site.has_served()
+    steps = [{"weight": 50, "min_samples": 50, "max_wait": 120, "hold": True}]
+    with receivers(tmp_path) as received:
+        notify = site.world.teller(received.spec, 4)
+
+        def tell(text: str) -> None:
+            notify(text)
+            control.approve(site.place())
+
+        assert site.release(4, canary={"steps": steps}, tell=tell).outcome == "promoted"
+        received.require_same()
+    assert received.types == ["release.waiting"]
+    assert "waits for a person" in received.events[0]["data"]["text"]
 
 
 @pytest.mark.long

@@ -1,0 +1,84 @@
+"""What people are notified of while a release waits for them: its approval, a canary that holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from penstock import tracking
+from penstock.common import progress
+from penstock.errors import PenstockError
+from penstock.notification import Message, NotifySpec, deliver
+from penstock.records.release import Registration
+from penstock.rollout.home import local_home
+
+Tell = Callable[[str], None]
+"""Notifies people of what it is waited for, in sentences."""
+
+
+def nobody(_: str) -> None:
+    """Notify nobody."""
+
+
+_PAGE = "index.html"
+"""The project's page, in its home."""
+
+
+def teller(
+    notify: Mapping[str, Any],
+    *,
+    of: Literal["approval", "hold"],
+    registration: Registration,
+    run: str,
+    tracking_uri: str,
+) -> Tell:
+    """Return what notifies people that a release waits for them.
+
+    A message that cannot be delivered is said and changes nothing. The same wait has the same
+    identity, however often it is sent.
+
+    Args:
+        notify: Fields of the section `notify`; a path in it is absolute, or of this folder.
+        of: What it waits for.
+        registration: The version.
+        run: Names the pipeline run.
+        tracking_uri: The MLflow store.
+
+    Raises:
+        InputError: If the fields are not the section's.
+    """
+    places = NotifySpec.parse(dict(notify), where="notify")
+    name, version = registration.name, registration.version
+
+    def tell(text: str) -> None:
+        link = _link(name, version, tracking_uri=tracking_uri)
+        message = Message(
+            identity="-".join(filter(None, (name, str(version), run, "waiting", of))),
+            event="waiting",
+            service=name,
+            text=f"{name}: {text}" + (f" Page: {link}" if link else ""),
+            time=datetime.now(UTC),
+            data={"for": of, "version": version, "run": run},
+            origin="release",
+        )
+        for problem in deliver(message, to=places, folder=Path()):
+            progress.say(problem)
+
+    return tell
+
+
+def _link(name: str, version: int, *, tracking_uri: str) -> str:
+    """Return where people see the version: its page in MLflow, or the project's; empty: nowhere."""
+    try:
+        uri = urlsplit(tracking.resolve_uri(tracking_uri))
+    except PenstockError:
+        return ""
+    if uri.scheme in ("http", "https"):
+        # Without the user and the password that the address may hold.
+        server = f"{uri.scheme}://{uri.netloc.rpartition('@')[2]}{uri.path.rstrip('/')}"
+        return f"{server}/#/models/{name}/versions/{version}"
+    page = local_home() / _PAGE
+    return page.resolve().as_uri() if page.is_file() else ""

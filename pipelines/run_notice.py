@@ -1,0 +1,50 @@
+"""What people are notified of when a run that somebody started here has ended: why, and where."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+from penstock.notification import Message, deliver
+from penstock.pipelines.located import Located
+from penstock.pipelines.outputs import INDEX
+from penstock.pipelines.run import NOTIFY
+from penstock.pipelines.run_result import RunResult
+from penstock.triggers.notices import SAID
+
+
+def notify_of(result: RunResult, *, found: Located, summary: Path | None = None) -> None:
+    """Notify people of how a run ended, and print what could not be delivered.
+
+    Its own step has notified the webhook and the file, if the run came so far.
+
+    Args:
+        result: How it ended.
+        found: The project.
+        summary: A file that the ending was written into: whoever asked for it, as a trigger does,
+            notifies people, and nobody is notified here.
+    """
+    if summary is not None:
+        return
+    problems = deliver(
+        _message(result, service=found.project.name),
+        to=found.project.notify,
+        folder=found.folder,
+        posted=any(time.step == NOTIFY for time in result.times),
+    )
+    for problem in problems:
+        print(f"  Note: {problem}")
+
+
+def _message(result: RunResult, *, service: str) -> Message:
+    link = (result.home / INDEX).resolve().as_uri()
+    version = result.registration.version if result.registration else None
+    return Message(
+        identity=f"{service}-{result.folder.name}-{result.outcome}",
+        event=result.outcome,
+        service=service,
+        text=f"{service}: {SAID[result.outcome]}. {result.reason.rstrip('.')}. Page: {link}",
+        time=datetime.now(UTC),
+        data={"run": result.folder.name, "version": version},
+        origin="release",
+    )
