@@ -109,7 +109,6 @@ def _start(options: argparse.Namespace) -> int:
     from penstock.rollout.experiment.running import new_order, run
 
     found = locate(options.project, settings=options.settings)
-    _require_local(found)
     registry = found.registry
     target, place = _service(found)
     project, spec = found.project, found.project.experiment
@@ -189,18 +188,10 @@ def _ended(record: Experiment, found: Located, place: Place) -> int:
     return 0 if record.outcome in ("promoted", "kept") else _ENDED_EARLY
 
 
-def _require_local(found: Located) -> None:
-    from penstock.rollout.experiment.running import elsewhere
-
-    if found.project.deployment.router != "local":
-        raise elsewhere()
-
-
 def _service(found: Located) -> tuple[Target, Place]:
     from penstock.rollout.experiment.papers import Place
     from penstock.rollout.target import target_of
 
-    _require_local(found)
     project = found.project
     if not project.tracking_uri:
         os.environ["MLFLOW_TRACKING_URI"] = found.tracking_uri

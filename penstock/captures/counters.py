@@ -17,15 +17,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from penstock.captures.segments import KINDS, Kind
+from penstock.captures.segments import EVENTS, KINDS, Kind
 
 What = Literal["accepted", "dropped"]
 
 _WHAT: tuple[What, ...] = ("accepted", "dropped")
+_EVERY: tuple[Kind, ...] = (*KINDS, *EVENTS)
 _SLOTS = {
-    (kind, what): 8 * i for i, (kind, what) in enumerate((k, w) for k in KINDS for w in _WHAT)
+    (kind, what): 8 * i for i, (kind, what) in enumerate((k, w) for k in _EVERY for w in _WHAT)
 }
 _SIZE = 8 * len(_SLOTS)
+_LEAST = 8 * len(KINDS) * len(_WHAT)
+"""Bytes of a file of the releases that knew no events."""
+
 _INTEGER = struct.Struct("<q")
 _pack = _INTEGER.pack_into
 
@@ -82,9 +86,10 @@ def read_counts(path: Path) -> Counts | None:
         data = path.read_bytes()
     except OSError:
         return None
-    if len(data) < _SIZE:
+    if len(data) < _LEAST:
         return None
-    counts: Counts = {kind: {} for kind in KINDS}
+    data = data.ljust(_SIZE, b"\0")
+    counts: Counts = {kind: {} for kind in _EVERY}
     for (kind, what), offset in _SLOTS.items():
         counts[kind][what] = _INTEGER.unpack_from(data, offset)[0]
     return counts

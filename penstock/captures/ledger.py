@@ -17,7 +17,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
-from penstock.captures.segments import CapturedModel, Kind, Segment, SegmentId
+from penstock.captures.segments import KINDS, CapturedModel, Kind, Segment, SegmentId
 from penstock.common import files
 
 _PREFIX, _SUFFIX = "ledger-", ".jsonl"
@@ -101,6 +101,7 @@ class WriterLog:
     Attributes:
         model: The model that answered; None: it was not noted.
         sample: Share of the requests that is captured.
+        kinds: What its writer writes.
         opened: Files that were begun.
         closed: Files that were closed.
         removed: Files that were removed, and why: space, age or shipped.
@@ -110,6 +111,7 @@ class WriterLog:
 
     model: CapturedModel | None = None
     sample: float = 1.0
+    kinds: tuple[Kind, ...] = KINDS
     opened: dict[SegmentId, Opened] = field(default_factory=dict)
     closed: dict[SegmentId, Segment] = field(default_factory=dict)
     removed: dict[SegmentId, str] = field(default_factory=dict)
@@ -126,6 +128,7 @@ class WriterLog:
         what = event.get("event")
         if what == "began":
             self.sample = float(event.get("sample", 1.0))
+            self.kinds = tuple(event.get("kinds", KINDS))
             if event.get("model") is not None:
                 self.model = CapturedModel.model_validate(event["model"])
         elif what == "opened":

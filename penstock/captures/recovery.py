@@ -46,12 +46,13 @@ def unwritten(counts: Counts | None, log: WriterLog) -> tuple[dict[Kind, int], d
         counts: Its counts; None: they are lost, and so is what they would have told.
         log: Its ledger, with all of its files closed.
     """
-    nothing: dict[Kind, int] = dict.fromkeys(KINDS, 0)
+    nothing: dict[Kind, int] = dict.fromkeys(log.kinds, 0)
     if counts is None:
         return nothing, dict(nothing)
-    dropped = {kind: counts[kind]["dropped"] for kind in KINDS}
+    dropped = {kind: counts[kind]["dropped"] for kind in log.kinds}
     lost = {
-        kind: max(0, counts[kind]["accepted"] - dropped[kind] - log.written(kind)) for kind in KINDS
+        kind: max(0, counts[kind]["accepted"] - dropped[kind] - log.written(kind))
+        for kind in log.kinds
     }
     return dropped, lost
 

@@ -8,7 +8,7 @@ knows how many it missed, whatever became of the files in between.
 from __future__ import annotations
 
 import re
-from typing import ClassVar, Literal, get_args
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -16,10 +16,18 @@ from penstock.records.base import Record, Value
 from penstock.records.dataset import Column, Reading
 from penstock.records.model import Label, Model, Task
 
-Kind = Literal["predictions", "feedback", "unmatched"]
-"""Rows that were answered; labels of rows that the server remembers; labels of other rows."""
+Kind = Literal["predictions", "feedback", "unmatched", "events"]
+"""Rows that were answered; labels of rows that the server remembers; labels of other rows; and what
+the proxy of an experiment writes down, which is of no model server."""
 
-KINDS: tuple[Kind, ...] = get_args(Kind)
+KINDS: tuple[Kind, ...] = ("predictions", "feedback", "unmatched")
+"""What a model server captures."""
+
+EVENTS: tuple[Kind, ...] = ("events",)
+"""What the proxy of an experiment writes."""
+
+EXPERIMENTS = "experiments"
+"""Folder of a service in a store; below it one for each experiment, and in that for each pod."""
 
 LABELS: tuple[Kind, ...] = ("feedback", "unmatched")
 
@@ -27,7 +35,7 @@ SHIPPED = "shipped"
 """Name of the file in a spool that is touched after each success."""
 
 _NAME = re.compile(
-    r"(?P<kind>predictions|feedback|unmatched)-(?P<writer>\d{8}T\d{12}-\d+(-[0-9a-f]{4})?)"
+    r"(?P<kind>predictions|feedback|unmatched|events)-(?P<writer>\d{8}T\d{12}-\d+(-[0-9a-f]{4})?)"
     r"(-(?P<number>\d{6}))?\.(?P<suffix>jsonl|jsonl\.gz|json)"
 )
 

@@ -12,7 +12,7 @@ from penstock.captures import ledger
 from penstock.captures.files import remove
 from penstock.captures.ledger import WriterLog
 from penstock.captures.places import LocalPlace, RemotePlace, digest_of, packed
-from penstock.captures.segments import KINDS, CapturedModel, Ended, Manifest, Segment
+from penstock.captures.segments import CapturedModel, Ended, Manifest, Segment
 
 
 def folder_of(model: CapturedModel | None, pod: str) -> str:
@@ -89,7 +89,7 @@ def _end(
         writer=writer,
         pod=pod,
         model=log.model,
-        written={kind: log.written(kind) for kind in KINDS},
+        written={kind: log.written(kind) for kind in log.kinds},
         dropped=log.ended["dropped"],
         unwritten=log.ended["unwritten"],
     )

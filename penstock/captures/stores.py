@@ -125,7 +125,8 @@ def _local(
         if writer:
             logs[writer] = _log(place, folder, writer)
     for writer, (log, live) in logs.items():
-        found += [_view(place, folder, writer, log, kind, live) for kind in kinds]
+        mine = [kind for kind in kinds if kind in log.kinds]
+        found += [_view(place, folder, writer, log, kind, live) for kind in mine]
     for name in names:
         named = segment_id_of(name)
         # Of a release that kept no ledger.
@@ -150,8 +151,8 @@ def _log(place: LocalPlace, folder: str, writer: str) -> tuple[WriterLog, _Live]
                 log.closed[segment.id] = segment
             dropped, lost = recovery.unwritten(counts, log)
             log.ended = {"dropped": dropped, "unwritten": lost}
-    live = {kind: counts[kind]["dropped"] for kind in KINDS} if counts else dict.fromkeys(KINDS, 0)
-    return log, live
+    nothing: _Live = dict.fromkeys(log.kinds, 0)
+    return log, {kind: counts[kind]["dropped"] for kind in log.kinds} if counts else nothing
 
 
 _Live = dict[Kind, int]
@@ -289,14 +290,14 @@ def _end(
     of: Callable[[str, Kind], Written],
     seen: Seen,
 ) -> None:
-    each = [of(name.removeprefix("ended-").removesuffix(".json"), kind) for kind in kinds]
-    if all(seen(one.key) == DONE for one in each):
+    writer = name.removeprefix("ended-").removesuffix(".json")
+    if all(seen(f"{kind}:{folder}/{writer}") == DONE for kind in kinds):
         return
     try:
         end = Ended.loads(place.read(folder, name).decode(), where=name)
     except (FileNotFoundError, UnicodeDecodeError, PenstockError):
         return
-    for one in each:
+    for one in [of(writer, kind) for kind in kinds if kind in end.written]:
         one.model = one.model or end.model
         one.rows = max(one.rows, end.written.get(one.kind, 0))
         one.dropped = max(one.dropped, end.dropped.get(one.kind, 0))

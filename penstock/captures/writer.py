@@ -24,6 +24,7 @@ class Writer:
         bounds: How much is kept.
         model: The model whose rows they are; None: not known.
         sample: Share of the requests that is captured.
+        kinds: What it writes.
 
     Attributes:
         counters: Counts of the rows that were accepted, and of those that were dropped.
@@ -33,7 +34,13 @@ class Writer:
     """
 
     def __init__(
-        self, folder: Path, *, bounds: Bounds, model: CapturedModel | None, sample: float = 1.0
+        self,
+        folder: Path,
+        *,
+        bounds: Bounds,
+        model: CapturedModel | None,
+        sample: float = 1.0,
+        kinds: tuple[Kind, ...] = KINDS,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         # Refuses a folder that cannot be written to now rather than at the first request.
@@ -45,7 +52,9 @@ class Writer:
         self._ledger = folder / ledger.ledger_name(name)
         described = None if model is None else model.model_dump(mode="json")
         try:
-            ledger.append(self._ledger, "began", model=described, sample=sample)
+            # Without the kinds of a model server a ledger reads as those of earlier releases do.
+            named = {} if kinds == KINDS else {"kinds": kinds}
+            ledger.append(self._ledger, "began", model=described, sample=sample, **named)
         except OSError:
             self.counters.remove()
             raise
@@ -60,7 +69,7 @@ class Writer:
                 path=self._ledger,
                 spool=spool,
             )
-            for kind in KINDS
+            for kind in kinds
         }
 
     def write(self, kind: Kind, lines: Sequence[Line]) -> int:
@@ -77,8 +86,8 @@ class Writer:
         for files in self._files.values():
             files.close()
         with contextlib.suppress(OSError):
-            dropped = {kind: self.counters.value(kind, "dropped") for kind in KINDS}
-            nothing = dict.fromkeys(KINDS, 0)
+            dropped = {kind: self.counters.value(kind, "dropped") for kind in self._files}
+            nothing = dict.fromkeys(self._files, 0)
             ledger.append(self._ledger, "ended", dropped=dropped, unwritten=nothing)
             self.counters.remove()
 

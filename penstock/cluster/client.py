@@ -67,6 +67,7 @@ class Resource:
 
 CONFIG_MAPS = Resource("v1", "configmaps")
 PODS = Resource("v1", "pods")
+SERVICES = Resource("v1", "services")
 LEASES = Resource("coordination.k8s.io/v1", "leases")
 INFERENCE_SERVICES = Resource("serving.kserve.io/v1beta1", "inferenceservices")
 SERVING_RUNTIMES = Resource("serving.kserve.io/v1alpha1", "servingruntimes")

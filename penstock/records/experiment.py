@@ -86,6 +86,22 @@ class ExperimentReading(Value):
         default=0, description="Requests of users whom a change of weight gave the other arm"
     )
     damaged: int = Field(default=0, description="Lines of the events that could not be read")
+    changing: int = Field(
+        default=0,
+        description="Requests that a proxy of a cluster answered at the former weight while others "
+        "had the new one",
+    )
+    dropped: int = Field(
+        default=0,
+        description="Events that are lost: a spool was full, or a file is damaged or gone",
+    )
+    silent: int = Field(
+        default=0,
+        description="Pods that ended without a word: how much they had not shipped is not known",
+    )
+    known_until: datetime | None = Field(
+        default=None, description="Events are whole up to then; None: up to the reading"
+    )
     imbalance: float = Field(
         default=0.0,
         description="Logarithm of the evidence that the arms do not get the users they should",

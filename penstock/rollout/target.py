@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from penstock.common import progress
+from penstock.errors import ServiceError
 from penstock.rollout.journal import Journal
 from penstock.rollout.router import Router, ServiceStatus
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.store import Store
+
+if TYPE_CHECKING:
+    from penstock.rollout.experiment.events import EventSource
 
 
 class Target(Protocol):
@@ -47,8 +52,25 @@ class Target(Protocol):
         """Return what keeps each rollout that has begun."""
         ...
 
-    def events(self, identity: str) -> Path | None:
-        """Return where the events of an experiment are; None: there can be none here."""
+    def require_experiments(self) -> None:
+        """Return if the service can have an experiment.
+
+        Raises:
+            InputError: If its router or its settings keep it from one.
+            ServiceError: If what keeps the events does not answer.
+        """
+        ...
+
+    def events(self, identity: str) -> EventSource:
+        """Return where the events of an experiment are read from."""
+        ...
+
+    def forget_events(self, identity: str) -> None:
+        """Delete the events of an experiment that do not lie beside its journal.
+
+        Raises:
+            ServiceError: If what keeps them does not answer.
+        """
         ...
 
     def forget_all_but(self, versions: Collection[int]) -> None:
@@ -142,7 +164,17 @@ def prune(target: Target, *, keep: int) -> None:
     ended = [store for store in stores if store.ended]
     gone = ended[: max(0, len(ended) - keep)]
     for store in gone:
-        store.forget()
+        _forget(target, store)
     if gone:
         named = [store.name.partition("-")[0] for store in stores if store not in gone]
         target.forget_all_but({int(name) for name in named if name.isdecimal()})
+
+
+def _forget(target: Target, store: Store) -> None:
+    """Delete a journal, after the events that it alone names; where they stay, it stays too."""
+    try:
+        target.forget_events(store.name)
+    except ServiceError as error:
+        progress.say(f"rollout {store.name} is kept: {error}")
+        return
+    store.forget()

@@ -176,6 +176,12 @@ def test_what_a_step_imports_later_is_in_its_image_too(face: str) -> None:
     assert lacking <= NEVER_THERE.get(image, set())
 
 
+def test_what_the_proxy_of_an_experiment_imports_is_in_the_servers_image() -> None:
+    modules = ("penstock.rollout.proxy.pod", "penstock.captures.ship")
+    done = imports(*modules, image="serving")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_step_reaches_what_it_imports_in_a_function() -> None:
     assert "penstock.rollout.backends.kserve.gateway" in reached_from("deploy")
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 from penstock.common import progress
@@ -21,7 +20,7 @@ from penstock.records.rollout import Finding, Rollout, Transition
 from penstock.rollout.analysis.judge import abort, judge
 from penstock.rollout.ending import Move
 from penstock.rollout.engine import Controller, watched
-from penstock.rollout.experiment.events import Events
+from penstock.rollout.experiment.events import Events, EventSource
 from penstock.rollout.experiment.reading import finding_of
 from penstock.rollout.router import ExperimentRouting, Routing
 
@@ -47,11 +46,11 @@ class ExperimentController(Controller):
 
     Args:
         experiment: Its plan.
-        events: The file that the proxy appends its events to.
+        events: Where its events are.
         **parts: As of `Controller`.
     """
 
-    def __init__(self, *, experiment: ExperimentPlan, events: Path, **parts: Any) -> None:
+    def __init__(self, *, experiment: ExperimentPlan, events: EventSource, **parts: Any) -> None:
         super().__init__(**parts)
         self._experiment = experiment
         self._events = Events(experiment, events)
@@ -87,6 +86,11 @@ class ExperimentController(Controller):
                 labels=plan.kpi == "cost",
             ),
         )
+
+    def _watch(self, here: Transition, phase: Literal["shadow", "step"]) -> Move:
+        # Whoever ends it does not first bring up what it takes to go on.
+        ended = self._verdict(here, phase) if self._asked() else None
+        return ended or super()._watch(here, phase)
 
     def _pause(self) -> None:
         due = time.monotonic() + self._plan.interval

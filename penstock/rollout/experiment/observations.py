@@ -7,7 +7,10 @@ which no arm has a say in: rows of one user, which hang together, are one observ
 any moment is a look at a sequence of independent users.
 
 A change of weight ends all windows that are open, in both arms alike: some users get the other arm
-from then on, and none of what they do there counts.
+from then on, and none of what they do there counts. Where several proxies change one after another,
+it has changed with the first request at the new weight; what a proxy answers at the old weight
+after that is of no user's, and a user whom it met first counts from the next request on, in the arm
+that the new weight gives.
 """
 
 from __future__ import annotations
@@ -49,6 +52,9 @@ class Sums:
     repeated: int = 0
     moved: int = 0
     damaged: int = 0
+    changing: int = 0
+    dropped: int = 0
+    silent: int = 0
 
 
 @dataclass
@@ -122,6 +128,9 @@ class Observations:
         if weight > self.weight:
             self._end_all()
             self.weight = weight
+        elif weight < self.weight:
+            self.sums.changing += 1
+            return
         user = self._open.get(name)
         if user is None:
             if name in self._done:
@@ -212,12 +221,19 @@ class EventFile:
         self._path = path
         self._place = 0
 
-    def read(self, observations: Observations, *, until: float) -> None:
+    def begins_anew(self) -> bool:
+        """Return False: whatever is appended comes after what was read."""
+        return False
+
+    def read(self, observations: Observations, *, until: float) -> float:
         """Give what has come since the last time to the observations.
 
         Args:
             observations: What takes it.
             until: What was written later is left for the next time (Unix time).
+
+        Returns:
+            `until`: who appends does it at once.
 
         Raises:
             ServiceError: If the file is there and cannot be read.
@@ -229,11 +245,12 @@ class EventFile:
             try:
                 event = orjson.loads(line)
                 if float(event["t"]) > until:
-                    return
+                    return until
                 observations.add(event)
             except (LookupError, TypeError, ValueError, AttributeError):
                 observations.sums.damaged += 1
             self._place += len(line) + 1
+        return until
 
     def _lines(self) -> Iterator[bytes]:
         try:

@@ -163,16 +163,14 @@ def _written(target: Target, journal: Journal, place: Place) -> Experiment:
 
 def _shown(target: Target, journal: Journal, place: Place) -> Shown:
     order, rollout = journal.order, journal.rollout
-    events = target.events(rollout.identity)
     assert isinstance(order, ExperimentOrder)
-    assert events is not None
     kept = journal.note(READING) if ended_by_reading(rollout) else None
     if kept is not None:
         reading = ExperimentReading.model_validate_json(kept)
     else:
         # What comes after its end is nobody's any more.
         now = _decided(rollout) or datetime.now(UTC)
-        reading = Events(order.experiment, events).reading(now)
+        reading = Events(order.experiment, target.events(rollout.identity)).reading(now)
     page = place.page(rollout.identity)
     guards = guards_found(rollout, order)
     text = render(rollout, order.experiment, reading, guards=guards, by=order.by)

@@ -57,6 +57,9 @@ def reading_of(
         repeated=sums.repeated,
         moved=sums.moved,
         damaged=sums.damaged,
+        changing=sums.changing,
+        dropped=sums.dropped,
+        silent=sums.silent,
         imbalance=imbalance,
     )
     return reading.model_copy(update={"sentence": sentence_of(reading, plan)})

@@ -50,8 +50,7 @@ def run(
         ServiceError: If somebody drives the service, or it cannot be steered.
         KeyboardInterrupt: The experiment goes on without being watched.
     """
-    if target.events("any") is None:
-        raise elsewhere()
+    target.require_experiments()
     with target.router.exclusive():
         target.router.open()
         left = write_down(target, place)
@@ -89,6 +88,14 @@ def new_order(
         by: Who starts it.
         holdouts: Yields folders that may hold the rows of a holdout.
     """
+    if spec.kpi == "cost" and deployment.router != "local" and deployment.kserve.replicas > 1:
+        raise InputError(
+            "a label is taken by the one server that answered its row, and each version has "
+            f"{deployment.kserve.replicas}",
+            where="experiment.kpi",
+            remedy="Send the KPI with feedback: experiment.kpi: value; or set "
+            "deployment.kserve.replicas to 1.",
+        )
     found = challenger_of(
         target, version=version, deployment={}, tracking_uri=tracking_uri, holdouts=holdouts
     )
@@ -236,13 +243,3 @@ def _nothing_new(target: Target) -> Callable[[], ExperimentOrder]:
         raise InputError("the experiment has ended meanwhile", where=f"service {target.service}")
 
     return refuse
-
-
-def elsewhere() -> InputError:
-    """Return the error of an experiment on a service that no proxy of ours is in front of."""
-    return InputError(
-        "an experiment needs a proxy that knows who sends a request; a cluster's gateway is none",
-        where="deployment.router",
-        remedy="Run it where deployment.router is local; docs/experiments.md says what a cluster "
-        "would need.",
-    )

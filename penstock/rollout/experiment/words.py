@@ -65,8 +65,15 @@ def notes(reading: ExperimentReading, plan: ExperimentPlan) -> list[str]:
         (reading.repeated, "labels or values came again, and count once"),
         (reading.moved, "requests are of users whom a change of weight gave the other arm"),
         (reading.damaged, "lines of its events could not be read"),
+        (reading.changing, "requests met a proxy that had not the new weight yet; none counts"),
+        (reading.dropped, "events are lost: a spool was full, or a file is gone"),
+        (reading.silent, "pods ended without a word: what they had not shipped is lost"),
     )
-    return [f"  Note        {count:,} {what}." for count, what in every if count]
+    found = [f"  Note        {count:,} {what}." for count, what in every if count]
+    if reading.known_until is not None:
+        known = reading.known_until.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+        found.insert(0, f"  Note        Read up to {known}: later events are on their way.")
+    return found
 
 
 def kpi_name(plan: ExperimentPlan) -> str:

@@ -27,7 +27,7 @@ from aiohttp import web
 from penstock.processes import logs
 from penstock.rollout.proxy.forward import Proxy
 from penstock.rollout.proxy.requests import Limits, error
-from penstock.rollout.proxy.server import Handle, Server
+from penstock.rollout.proxy.server import Handle, runner_of
 from penstock.rollout.proxy.upstream import Upstream
 from penstock.serving.connection_limits import raise_file_limit
 from penstock.serving.request_headers import key_of
@@ -110,10 +110,7 @@ async def _serve(options: argparse.Namespace) -> None:
 
 
 async def _runner(handler: Handle, limits: Limits) -> web.ServerRunner:
-    server = Server(handler, connections=limits.connections, body_seconds=limits.seconds)
-    runner = web.ServerRunner(server, shutdown_timeout=30)
-    await runner.setup()
-    return runner
+    return await runner_of(handler, connections=limits.connections, body_seconds=limits.seconds)
 
 
 async def _listen(runner: web.ServerRunner, descriptor: int) -> None:

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
-import orjson
-
+from penstock.rollout.proxy.events import AppendedEvents, EventSink
 from penstock.rollout.proxy.response_parsing import parse
 from penstock.rollout.proxy.stats import Outcome, Stats
 from penstock.serving.request_errors import RequestError, show
 from penstock.serving.request_headers import MAX_ID_LENGTH
-
-_log = logging.getLogger("penstock.proxy")
 
 _APART_SECONDS = 1.0
 """After which requests without a user are written down, as one number."""
@@ -32,6 +27,19 @@ class User:
 
     name: str
     point: float
+
+    @classmethod
+    def of(cls, value: str, *, salt: str) -> User:
+        """Return the user of an id, as every proxy of the experiment has it.
+
+        Example:
+            >>> round(User.of("ann", salt="s").point, 1)
+            81.7
+        """
+        drawn = hashlib.blake2b(
+            f"{salt}:{value}".encode(errors="surrogateescape"), digest_size=16
+        ).digest()
+        return cls(drawn.hex(), int.from_bytes(drawn[:8]) / 2**64 * 100)
 
 
 @dataclass(eq=False)
@@ -46,28 +54,22 @@ class Experiment:
         salt: What ids are hashed with. Another one each time, lest the same users be the first to
             meet every challenger; without it nobody can tell who is behind a hash.
         header: The header that holds the user's id.
-        path: The file that its events are appended to.
+        events: What takes its events.
         labels: Whether predicted labels are written down too: the KPI is a cost.
         apart: What the champion answered to requests without a user.
     """
 
     salt: str
     header: str
-    path: Path
+    events: EventSink
     labels: bool
     apart: Stats = field(default_factory=Stats)
-    _stream: FileIO | None = None
-    _cut: bool = False
     _uncounted: int = 0
 
     def user(self, headers: Mapping[str, str]) -> User | None:
         """Return who sent a request with these headers; None: nobody that is known."""
         value = headers.get(self.header, "").strip()
-        if not value:
-            return None
-        text = f"{self.salt}:{value}".encode(errors="surrogateescape")
-        drawn = hashlib.blake2b(text, digest_size=16).digest()
-        return User(drawn.hex(), int.from_bytes(drawn[:8]) / 2**64 * 100)
+        return User.of(value, salt=self.salt) if value else None
 
     def answered(
         self, user: User | None, request_id: str, outcome: Outcome, *, weight: int
@@ -96,7 +98,7 @@ class Experiment:
         if self.labels and outcome.body and 200 <= outcome.status < 300:
             found = parse(outcome.body, header_length=outcome.header_length)
             event["labels"] = found.labels if found else []
-        self._write(event)
+        self.events.write(event)
 
     def feedback(self, entries: list[Any]) -> int:
         """Write down labels or values that were accepted; return how many."""
@@ -105,43 +107,47 @@ class Experiment:
         taken = [entry for entry in entries if key in entry]
         for entry in taken:
             event = {"e": "feedback", "t": now, "id": entry["request_id"], key: entry[key]}
-            self._write(event | {"row": int(entry.get("row", 0))})
+            self.events.write(event | {"row": int(entry.get("row", 0))})
         return len(taken)
+
+    def flush(self) -> None:
+        """Write down what is counted and not written yet."""
+        if self._uncounted:
+            self._write_apart()
 
     def _write_apart(self) -> None:
         count, self._uncounted = self._uncounted, 0
-        self._write({"e": "apart", "t": time.time(), "n": count})
-
-    def _write(self, event: dict[str, Any]) -> None:
-        """Append a line. One that is not taken is lost: no user waits for a disk."""
-        line = orjson.dumps(event) + b"\n"
-        try:
-            if self._stream is None:
-                # What a process before this one was killed in may be half a line.
-                self._stream, self._cut = FileIO(self.path, "ab"), self.path.stat().st_size > 0
-            if self._cut:
-                line = b"\n" + line
-            self._cut = self._stream.write(line) != len(line)
-        except OSError as error:
-            self._cut = True
-            _log.warning("an event of the experiment was not written: %s", error)
+        if not count:
+            return
+        self.events.write({"e": "apart", "t": time.time(), "n": count})
 
 
-def experiment_of(given: Any, before: Experiment | None) -> Experiment | None:
+def experiment_of(
+    given: Any, before: Experiment | None, *, events: EventSink | None = None
+) -> Experiment | None:
     """Return the experiment that a routing table describes; the one before if it is the same.
+
+    Args:
+        given: Its part of the table.
+        before: The one of the table before.
+        events: What takes its events; None: the file that `given` names.
 
     Raises:
         LookupError, TypeError, ValueError: If a field is missing, or is not what it must be.
     """
     if given is None:
         return None
-    salt, header, path = given["salt"], given["header"], given["path"]
-    for value in (salt, header, path):
-        if not isinstance(value, str) or not value:
-            raise TypeError(f"an experiment's salt, header and path are texts, not {value!r}")
+    salt, header = _text(given["salt"]), _text(given["header"])
     if before is not None and (before.salt, before.header) == (salt, header):
         return before
-    return Experiment(salt, header, Path(path), labels=bool(given["labels"]))
+    sink = events or AppendedEvents(Path(_text(given["path"])))
+    return Experiment(salt, header, sink, labels=bool(given["labels"]))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"an experiment's salt, header and path are texts, not {value!r}")
+    return value
 
 
 def check_value(entry: Mapping[str, Any], where: str) -> None:

@@ -184,7 +184,7 @@ async def _ask(
     headers["content-length"] = str(len(body))
     arm.load.requests += 1
     try:
-        reply: Reply = await upstream.ask(arm.port, "POST", target, headers, body)
+        reply: Reply = await upstream.ask(arm.address, "POST", target, headers, body)
     except (UnreachableError, NoAnswerError) as failure:
         _log.warning("version %s was not given %d labels: %s", arm.version, len(labels), failure)
         return None

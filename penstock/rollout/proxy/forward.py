@@ -123,7 +123,7 @@ class Proxy:
         outcome = Outcome(0, replayed=incoming.replayed)
         try:
             reply = await self.upstream.ask(
-                arm.port,
+                arm.address,
                 incoming.method,
                 incoming.target,
                 incoming.headers,

@@ -72,7 +72,7 @@ class Mirror:
         arm.load.requests += 1
         outcome = Outcome(0, replayed=replayed)
         try:
-            reply = await self._upstream.ask(arm.port, "POST", target, headers, body)
+            reply = await self._upstream.ask(arm.address, "POST", target, headers, body)
             outcome = Outcome.of(reply, replayed=replayed)
             if reply.rest is not None:
                 async for _ in reply.rest:

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from penstock.rollout.proxy.events import EventSink
 from penstock.rollout.proxy.experiment import Experiment, experiment_of
 from penstock.rollout.proxy.stats import Buckets, PairStats, Stats, buckets_of
+from penstock.rollout.proxy.upstream import LOOPBACK, Address
 
 # A draw that spreads load; nothing is kept secret by it.
 _random = random.Random()  # noqa: S311
@@ -35,7 +37,8 @@ class Arm:
         role: `stable`, `candidate` or `retired`.
         version: Its number in the registry.
         identity: Another one each time that the version is brought up.
-        port: Where it answers, on loopback.
+        port: Where it answers.
+        host: On which host; that of this machine itself where none is named.
         stats: What it answered since the counters began.
         load: What it has not answered yet.
     """
@@ -44,8 +47,14 @@ class Arm:
     version: int
     identity: str
     port: int
+    host: str = LOOPBACK
     stats: Stats = field(default_factory=Stats)
     load: Load = field(default_factory=Load)
+
+    @property
+    def address(self) -> Address:
+        """Where it answers."""
+        return self.host, self.port
 
 
 @dataclass(frozen=True)
@@ -119,10 +128,16 @@ class RoutingTable:
         mirroring = self.mirror > 0 and arm.role == "stable" and "candidate" in self.arms
         return mirroring and _random.random() < self.mirror
 
-    def replaced(self, given: Mapping[str, Any]) -> RoutingTable:
+    def replaced(
+        self, given: Mapping[str, Any], *, events: EventSink | None = None
+    ) -> RoutingTable:
         """Return the table that `given` describes; this one and its arms stay as they are.
 
         What stays the same keeps its counters.
+
+        Args:
+            given: The table.
+            events: What takes the events of an experiment; None: the file that the table names.
 
         Raises:
             LookupError, TypeError, ValueError: If a field is missing, or is not what it must be.
@@ -143,7 +158,7 @@ class RoutingTable:
             edges=edges,
             pairs=self.pairs if same else PairStats(),
             epoch=self.epoch if kept else secrets.token_hex(8),
-            experiment=experiment_of(routing.get("experiment"), self.experiment),
+            experiment=experiment_of(routing.get("experiment"), self.experiment, events=events),
         )
 
     def counts(self) -> dict[str, Any]:
@@ -182,6 +197,7 @@ def _arm(fields: Mapping[str, Any], known: Mapping[str, Arm], *, counted: bool) 
         version=_whole(fields["version"], 0, 2**53, what="a version"),
         identity=_text(fields["identity"]),
         port=_whole(fields["port"], 1, 65_535, what="a port"),
+        host=_text(fields.get("host", LOOPBACK)),
     )
     before = known.get(arm.identity)
     if before is not None:

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from aiohttp import web
 
+from penstock.rollout.proxy.pod_limits import STOP_SECONDS
 from penstock.serving.connection_limits import TOO_MANY, Connections, ConnectionTimer, refusal
 
 Handle = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -42,6 +43,20 @@ class Server(web.Server):
     def __call__(self) -> web.RequestHandler:
         """Return the protocol of a new connection."""
         return _Handler(self, loop=asyncio.get_running_loop(), **self._options)
+
+
+async def runner_of(handler: Handle, *, connections: int, body_seconds: float) -> web.ServerRunner:
+    """Return what runs a server; once it is to end, requests have 30 seconds to be answered.
+
+    Args:
+        handler: Answers a request.
+        connections: As of `Server`.
+        body_seconds: As of `Server`.
+    """
+    server = Server(handler, connections=connections, body_seconds=body_seconds)
+    runner = web.ServerRunner(server, shutdown_timeout=STOP_SECONDS)
+    await runner.setup()
+    return runner
 
 
 class _Handler(web.RequestHandler):

@@ -11,6 +11,11 @@ from multidict import CIMultiDict
 
 from penstock.rollout.proxy.upstream_connection import BrokenError, Connection
 
+Address = tuple[str, int]
+"""Host and port."""
+
+LOOPBACK = "127.0.0.1"
+
 _CONNECT_TIMEOUT = 5.0
 
 _IDLE = 30.0
@@ -61,18 +66,18 @@ class Upstream:
     """Connections to the arms, kept between requests."""
 
     def __init__(self) -> None:
-        self._idle: dict[int, list[Connection]] = {}
+        self._idle: dict[Address, list[Connection]] = {}
 
     async def ask(
         self,
-        port: int,
+        address: Address,
         method: str,
         target: str,
         headers: CIMultiDict[str],
         body: bytes | None = None,
         stream: AsyncIterator[bytes] | None = None,
     ) -> Reply:
-        """Send one request to a port of this machine; return the answer.
+        """Send one request to an address; return the answer.
 
         Raises:
             UnreachableError: If no connection came about; nothing was read from `stream` then.
@@ -82,7 +87,7 @@ class Upstream:
         head = _head(method, target, headers, body, chunked=_chunked(headers, stream))
         if stream is not None and _chunked(headers, stream):
             stream = _framed(stream)
-        connection = self._kept(port) or await _connect(port)
+        connection = self._kept(address) or await _connect(address)
         # Only now: whether a connection was there says nothing of the version.
         started = time.perf_counter()
         try:
@@ -95,9 +100,9 @@ class Upstream:
         seconds = connection.received - started
         reply = Reply(connection.status, connection.headers, seconds, connection.whole)
         if reply.body is None:
-            reply.rest = self._rest(port, connection)
+            reply.rest = self._rest(address, connection)
         else:
-            self._keep(port, connection)
+            self._keep(address, connection)
         return reply
 
     def close(self) -> None:
@@ -106,7 +111,7 @@ class Upstream:
             for connection in connections:
                 connection.close()
 
-    async def _rest(self, port: int, connection: Connection) -> AsyncIterator[bytes]:
+    async def _rest(self, address: Address, connection: Connection) -> AsyncIterator[bytes]:
         try:
             async for block in connection.blocks():
                 yield block
@@ -115,10 +120,10 @@ class Upstream:
         except BaseException:
             connection.close()
             raise
-        self._keep(port, connection)
+        self._keep(address, connection)
 
-    def _kept(self, port: int) -> Connection | None:
-        idle = self._idle.get(port, [])
+    def _kept(self, address: Address) -> Connection | None:
+        idle = self._idle.get(address, [])
         while idle:
             connection = idle.pop()
             if not connection.closed and time.perf_counter() - connection.idle_since < _IDLE:
@@ -126,30 +131,30 @@ class Upstream:
             connection.close()
         return None
 
-    def _keep(self, port: int, connection: Connection) -> None:
+    def _keep(self, address: Address, connection: Connection) -> None:
         if connection.reusable and not connection.closed:
             connection.idle_since = time.perf_counter()
             self._forget_old()
-            self._idle.setdefault(port, []).append(connection)
+            self._idle.setdefault(address, []).append(connection)
         else:
             connection.close()
 
     def _forget_old(self) -> None:
-        """Close what was not used for long, lest connections of a burst or to a dead port stay."""
+        """Close what was not used for long: connections of a burst, or to a dead server."""
         now = time.perf_counter()
-        for port, kept in list(self._idle.items()):
+        for address, kept in list(self._idle.items()):
             # The oldest is first, and the newest is taken first.
             while kept and (kept[0].closed or now - kept[0].idle_since >= _IDLE):
                 kept.pop(0).close()
             if not kept:
-                del self._idle[port]
+                del self._idle[address]
 
 
-async def _connect(port: int) -> Connection:
+async def _connect(address: Address) -> Connection:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(_CONNECT_TIMEOUT):
-            _, connection = await loop.create_connection(Connection, "127.0.0.1", port)
+            _, connection = await loop.create_connection(Connection, *address)
     except OSError as error:
         # TimeoutError is one too.
         raise UnreachableError(str(error) or "the connection timed out") from error

@@ -6,9 +6,10 @@ How a version is brought up, and how users' requests are weighed, is a backend's
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from penstock.cluster.client import Kube, Manifest
 from penstock.common import progress
@@ -32,6 +33,9 @@ from penstock.rollout.state import Role
 from penstock.rollout.traffic import predict_url
 from penstock.serving.request_headers import REPLAY, SMOKE, key_of
 
+if TYPE_CHECKING:
+    from penstock.rollout.experiment.shipped import ShippedEvents
+
 KserveService = Service[ClusterArm, ClusterState]
 
 
@@ -48,6 +52,7 @@ class KserveBackend(Backend[ClusterArm]):
         lease: The right to drive it.
         ready_timeout: Seconds that a version which served before may take to come up again.
         users: Counts users' requests during a rollout; None: they are no evidence.
+        events: Returns what the proxies of an experiment have shipped.
     """
 
     # Without a state it is not known whether users are served there: it is left alone.
@@ -66,7 +71,9 @@ class KserveBackend(Backend[ClusterArm]):
         lease: ClusterLease,
         ready_timeout: float,
         users: Users | None = None,
+        events: Callable[[str], ShippedEvents] | None = None,
     ) -> None:
+        self._events = events
         self._kube = kube
         self._service = service
         self._spec = spec

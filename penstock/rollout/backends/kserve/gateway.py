@@ -1,18 +1,22 @@
 """The backend of KServe in Standard mode: two InferenceServices, and our own HTTPRoute before them.
 
 The route is the service: its annotations hold the state, its rules the traffic, and one write
-changes both. It works on every KServe that has Standard mode.
+changes both. It works on every KServe that has Standard mode. For the time of an experiment it
+leads users to the experiment's proxy, which knows who they are.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
+from dataclasses import replace
 
 from penstock.cluster.client import HTTP_ROUTES, INFERENCE_SERVICES, Manifest
 from penstock.common import progress
 from penstock.errors import CapacityError
 from penstock.rollout.backends.kserve import manifests, routes, scaling
 from penstock.rollout.backends.kserve.backend import KserveBackend
+from penstock.rollout.backends.kserve.experiment_proxy import ExperimentProxy
 from penstock.rollout.backends.kserve.inference import (
     least_of,
     put,
@@ -22,8 +26,9 @@ from penstock.rollout.backends.kserve.inference import (
 )
 from penstock.rollout.backends.kserve.route import RouteStore
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
-from penstock.rollout.backends.kserve.state_store import ObjectStore
-from penstock.rollout.router import Release
+from penstock.rollout.backends.kserve.state_store import EFFECT, ObjectStore
+from penstock.rollout.proxy.experiment import User
+from penstock.rollout.router import Health, Observation, Release
 
 
 class GatewayBackend(KserveBackend):
@@ -111,6 +116,80 @@ class GatewayBackend(KserveBackend):
                 raise
             progress.say(f"going on with fewer servers than its requests take: {error}")
 
+    def apply(self) -> None:
+        """Wait until the state is in effect; in an experiment, lead users to its proxy."""
+        super().apply()
+        if self._experiments:
+            self._lead()
+
+    def mend(self) -> None:
+        """Write again what somebody else has deleted or altered.
+
+        Nobody waits for the pods: who takes over to end an experiment must not need them.
+        """
+        super().mend()
+        leads = self._experiments and self._state.proxy == "leads"
+        if leads and not self._proxy.as_wanted(self._state):
+            progress.say(f"the experiment's proxy of {self._service} was altered: writing it again")
+            self._proxy.write(self._state)
+
+    def sweep(self) -> None:
+        """Delete what has no role in the state, and the proxy of an experiment that is over."""
+        super().sweep()
+        if self._state.proxy and not self._experiments:
+            # Nobody may be led to it any more.
+            self.store.wait()
+            self._proxy.remove()
+            self.store.save(proxy="")
+
+    def wait_for_weight(self, version: int, *, percent: int) -> None:
+        """Return once users' requests are shared so; in an experiment, by who the users are."""
+        state, users = self._state, self._state.assignment.experiment
+        if users is None or state.proxy != "leads" or not 0 < percent < 100:
+            super().wait_for_weight(version, percent=percent)
+            return
+        assert state.stable is not None
+        for arm, chosen in ((version, True), (state.stable.version, False)):
+            user = _somebody(users.salt, weight=percent, chosen=chosen)
+            headers = {**self._users(), users.header: user}
+            self._probe.wait_for(arm, headers=headers, timeout=EFFECT)
+
+    def observe(self) -> Observation:
+        """Return what came of requests; in an experiment, what its proxies have counted."""
+        users = self._state.assignment.experiment
+        if users is None or self._events is None:
+            return super().observe()
+        events = self._events(users.identity)
+        events.look()
+        counted = replace(self._measure.observe(), epoch=users.identity, arms=events.counts())
+        return replace(
+            counted, blind=_blind(events.failed, heard=events.heard, most=events.patience)
+        )
+
+    def health(self, arm: ClusterArm) -> Health:
+        """Return how one version's servers are; a candidate is not reached without the proxy."""
+        health = super().health(arm)
+        leads = self._experiments and self._state.proxy == "leads"
+        if leads and health.ready and arm == self._state.candidate and not self._proxy.answers():
+            return replace(health, ready=False, reason="No pod of the experiment's proxy is ready.")
+        return health
+
+    @property
+    def _experiments(self) -> bool:
+        """Whether an experiment assigns users."""
+        state = self._state
+        return bool(state.assignment.experiment and state.stable and state.candidate)
+
+    @property
+    def _proxy(self) -> ExperimentProxy:
+        return ExperimentProxy(
+            self._kube,
+            spec=self._spec,
+            service=self._service,
+            lease=self._lease,
+            timeout=self._ready_timeout,
+        )
+
     def _follow(self) -> None:
         for arm in self._lasting():
             if self._kube.get(self._path_of(arm)) is None:
@@ -123,6 +202,17 @@ class GatewayBackend(KserveBackend):
                 service=self._service,
                 confirm=self._lease.confirm,
             )
+
+    def _lead(self) -> None:
+        """Bring the proxy up with the state's table, and only then lead users to it."""
+        if not self._state.proxy:
+            # First, so that whoever comes after a kill knows that there may be something to remove.
+            self.store.save(proxy="begun")
+        self._proxy.write(self._state)
+        self._proxy.wait()
+        if self._state.proxy != "leads":
+            self.store.save(proxy="leads")
+            self.store.wait()
 
     def _missing(self) -> bool:
         if any(self._kube.get(self._path_of(arm)) is None for arm in self._lasting()):
@@ -162,6 +252,21 @@ class GatewayBackend(KserveBackend):
 
     def _path_of(self, arm: ClusterArm) -> str:
         return INFERENCE_SERVICES.path(self._spec.namespace, arm.name)
+
+
+def _somebody(salt: str, *, weight: int, chosen: bool) -> str:
+    """Return the id of a user who has the challenger, or one who has not."""
+    names = (f"penstock-probe-{number}" for number in range(10_000))
+    return next(name for name in names if (User.of(name, salt=salt).point < weight) == chosen)
+
+
+def _blind(failed: str, *, heard: float, most: float) -> str:
+    if failed:
+        return f"What the experiment's proxies have counted is not read: {failed}"
+    silent = time.time() - heard
+    if heard and silent > most:
+        return f"Nothing has come from the experiment's proxies for {silent:.0f} s."
+    return ""
 
 
 def _model(service: Manifest) -> tuple[object, ...]:

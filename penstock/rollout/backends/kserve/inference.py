@@ -9,9 +9,10 @@ from collections.abc import Callable
 from penstock.cluster.client import INFERENCE_SERVICES, ConflictError, Kube, Manifest
 from penstock.errors import CapacityError, ServiceError
 from penstock.rollout.backends.kserve import pods
+from penstock.rollout.backends.kserve.objects import Named
 from penstock.rollout.backends.kserve.owner import require_ours, selector
 from penstock.rollout.backends.kserve.state import ClusterArm
-from penstock.rollout.backends.kserve.state_store import ATTEMPTS, POLL, contended, over, poll
+from penstock.rollout.backends.kserve.state_store import ATTEMPTS, POLL, contended
 
 
 def wait_until_up(
@@ -77,22 +78,8 @@ def put(
         RefusedError: If the API server or a webhook refuses it.
         ServiceError: If it is somebody else's, another service's, or written all the time.
     """
-    name = manifest["metadata"]["name"]
-    path, where = INFERENCE_SERVICES.path(namespace, name), _where(namespace, name)
-    for _ in range(ATTEMPTS):
-        found = kube.get(path)
-        try:
-            if found is not None:
-                require_ours(found, service=service, where=where)
-                if view(found) == view(manifest):
-                    return found
-            confirm()
-            if found is None:
-                return kube.create(INFERENCE_SERVICES.path(namespace), manifest)
-            return kube.replace(path, over(found, manifest))
-        except ConflictError:
-            continue
-    raise contended(where)
+    named = _named(kube, namespace, manifest["metadata"]["name"], service=service)
+    return named.put(manifest, view=view, confirm=confirm)
 
 
 def set_least(
@@ -187,20 +174,7 @@ def delete(kube: Kube, namespace: str, found: Manifest, *, service: str) -> None
     Raises:
         ServiceError: If it is somebody else's or another service's, or it stays.
     """
-    name = found["metadata"]["name"]
-    path, where = INFERENCE_SERVICES.path(namespace, name), _where(namespace, name)
-    require_ours(found, service=service, where=where)
-    with contextlib.suppress(ConflictError):
-        kube.delete(path, like=found)
-    for _ in poll():
-        there = kube.get(path)
-        if there is None or there["metadata"]["uid"] != found["metadata"]["uid"]:
-            return
-    raise ServiceError(
-        "it is not deleted: a finalizer holds it",
-        where=where,
-        remedy="Look whether KServe's controller runs.",
-    )
+    _named(kube, namespace, found["metadata"]["name"], service=service).delete(like=found)
 
 
 def require_kept(kube: Kube, namespace: str, service: str, *, state_store: str) -> None:
@@ -223,6 +197,17 @@ def require_kept(kube: Kube, namespace: str, service: str, *, state_store: str) 
         f"it serves, but what keeps its state is gone: {state_store}",
         where=where,
         remedy="Restore that object, or delete the InferenceService to begin anew.",
+    )
+
+
+def _named(kube: Kube, namespace: str, name: str, *, service: str) -> Named:
+    return Named(
+        kube=kube,
+        resource=INFERENCE_SERVICES,
+        kind="InferenceService",
+        namespace=namespace,
+        name=name,
+        service=service,
     )
 
 

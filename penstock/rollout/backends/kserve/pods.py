@@ -133,6 +133,12 @@ def log_of(kube: Kube, namespace: str, arm: ClusterArm) -> str:
     return ""
 
 
+def waiting_reason(kube: Kube, namespace: str, *, selector: str) -> str:
+    """Return why a container of some pods waits, in words; empty: none does."""
+    found = kube.items(PODS.path(namespace), labelSelector=selector)
+    return next((why for _, why in _waiting(found)), "")
+
+
 def _hopeless(pods: list[Manifest]) -> str:
     return next((why for reason, why in _waiting(pods) if reason in HOPELESS), "")
 

@@ -75,6 +75,11 @@ def _http_route(
     }
 
 
+def proxy_name(service: str) -> str:
+    """Return the name of an experiment's Deployment and Service, of which a service has one."""
+    return f"{service}-experiment"
+
+
 def arm_value(state: ClusterState, arm: str) -> str:
     """Return the header's value by which a request reaches `stable`, `candidate` or `split`."""
     return f"{state.token}-{arm}"
@@ -110,8 +115,10 @@ def _labels_rule(state: ClusterState, *, copied: bool) -> dict[str, Any]:
     which has the same path: of equals the first is taken.
     """
     rule = _rule(state, _only(state.stable) or _shares(state))
+    if _experiments(state):
+        rule["backendRefs"] = _assigning(state)
     rule["matches"] = [{"path": {"type": "Exact", "value": f"/v1/models/{state.service}:feedback"}}]
-    if copied and state.stable and state.candidate:
+    if copied and state.stable and state.candidate and not _experiments(state):
         rule["filters"] = [_mirror(state.candidate, share=1.0)]
     return rule
 
@@ -125,9 +132,27 @@ def _mirror(arm: ClusterArm, *, share: float) -> dict[str, Any]:
 
 def _users_rule(state: ClusterState) -> dict[str, Any]:
     rule = _rule(state, _shares(state))
+    if _experiments(state):
+        return {**rule, "backendRefs": _assigning(state)}
     if state.candidate and state.assignment.mirror:
         rule["filters"] = [_mirror(state.candidate, share=state.assignment.mirror)]
     return rule
+
+
+def _experiments(state: ClusterState) -> bool:
+    return bool(state.assignment.experiment and state.stable and state.candidate)
+
+
+def _assigning(state: ClusterState) -> list[dict[str, Any]]:
+    """Return what assigns users of an experiment: its proxy, and until it is up the champion.
+
+    The weights of a rule know no users: a user would meet one version now and the other then.
+    """
+    if state.proxy == "leads":
+        name = proxy_name(state.service)
+        return [{"group": "", "kind": "Service", "name": name, "port": _PORT, "weight": 1}]
+    assert state.stable is not None
+    return [{**_backend(state.stable), "weight": 1}]
 
 
 def _shares(state: ClusterState) -> list[tuple[ClusterArm, int]]:

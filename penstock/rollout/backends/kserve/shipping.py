@@ -7,11 +7,11 @@ from typing import Any
 from penstock.captures.spec import CLAIM, GRACE, ShippedCapturesSpec, claim_of
 from penstock.serving.server import STOP_SECONDS
 
-_SPOOL = "/var/spool/penstock"
+SPOOL = "/var/spool/penstock"
 _CLAIM = "/mnt/captures"
-_MEGABYTE = 1 << 20
+MEGABYTE = 1 << 20
 
-_PRE_STOP = 5
+PRE_STOP = 5
 """Seconds by which the ServingRuntime delays the SIGTERM of a pod."""
 
 
@@ -20,11 +20,11 @@ def arguments(spec: ShippedCapturesSpec) -> list[str]:
     if not spec.destination:
         return []
     return [
-        f"--capture={_SPOOL}",
-        f"--capture-to={_address(spec)}",
-        f"--capture-bytes={spec.segment_megabytes * _MEGABYTE}",
+        f"--capture={SPOOL}",
+        f"--capture-to={address(spec)}",
+        f"--capture-bytes={spec.segment_megabytes * MEGABYTE}",
         f"--capture-seconds={spec.segment_seconds:g}",
-        f"--capture-spool-bytes={spec.spool_megabytes * _MEGABYTE}",
+        f"--capture-spool-bytes={spec.spool_megabytes * MEGABYTE}",
         f"--capture-sample={spec.sample:g}",
     ]
 
@@ -33,7 +33,7 @@ def container(spec: ShippedCapturesSpec) -> dict[str, Any]:
     """Return the fields of its container."""
     if not spec.destination:
         return {}
-    mounts = [{"name": "captures", "mountPath": _SPOOL}]
+    mounts = [{"name": "captures", "mountPath": SPOOL}]
     if spec.destination.startswith(CLAIM):
         mounts.append({"name": "captures-store", "mountPath": _CLAIM})
     secret = {"envFrom": [{"secretRef": {"name": spec.secret}}]} if spec.secret else {}
@@ -51,11 +51,12 @@ def pod(spec: ShippedCapturesSpec) -> dict[str, Any]:
         claim, _ = claim_of(spec.destination)
         volumes.append({"name": "captures-store", "persistentVolumeClaim": {"claimName": claim}})
     # Requests are answered first, then what they brought is shipped.
-    seconds = _PRE_STOP + STOP_SECONDS + GRACE + 5
+    seconds = PRE_STOP + STOP_SECONDS + GRACE + 5
     return {"volumes": volumes, "terminationGracePeriodSeconds": round(seconds)}
 
 
-def _address(spec: ShippedCapturesSpec) -> str:
+def address(spec: ShippedCapturesSpec) -> str:
+    """Return the address that its pods ship to."""
     if not spec.destination.startswith(CLAIM):
         return spec.destination
     folder = claim_of(spec.destination)[1]

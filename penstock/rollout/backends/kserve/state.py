@@ -6,7 +6,7 @@ on a version of it that somebody else has changed is refused by the API server.
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
@@ -92,6 +92,17 @@ class ClusterState(ServiceState[ClusterArm]):
     """One service of a cluster."""
 
     token: str = Field(description="What the rollout's own requests name an arm with")
+    proxy: Literal["", "begun", "leads"] = Field(
+        default="",
+        description="The proxy of an experiment. Empty: there is none; begun: parts of it may be "
+        "there; leads: users' requests are led to it, for as long as the experiment goes on",
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A service without an experiment has the record that earlier releases read.
+        fields: dict[str, Any] = write(self)
+        return {key: fields[key] for key in fields if key != "proxy" or fields[key]}
 
     @classmethod
     def parse(cls, raw: object, *, where: str) -> Self:

@@ -9,7 +9,11 @@ import tempfile
 from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from penstock.captures.places import place_at
+from penstock.captures.segments import EXPERIMENTS
+from penstock.captures.spec import CLAIM
 from penstock.cluster import client as kube
 from penstock.common import progress
 from penstock.errors import InputError, ServiceError
@@ -32,6 +36,9 @@ from penstock.rollout.router import Router, ServiceStatus, VersionStatus
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.state import Role
 from penstock.rollout.store import Store
+
+if TYPE_CHECKING:
+    from penstock.rollout.experiment.shipped import ShippedEvents
 
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,38}[a-z0-9])?")
 
@@ -62,6 +69,7 @@ class ClusterTarget:
         self._spec = spec.kserve
         self._service = service
         self._tracking_uri = tracking_uri
+        self._shipped: dict[str, ShippedEvents] = {}
         self._kube = kube.connect(spec.kserve.context)
         self._lease = ClusterLease(
             self._kube,
@@ -104,6 +112,7 @@ class ClusterTarget:
             lease=self._lease,
             ready_timeout=self._deployment.ready_timeout,
             users=_users(self._deployment, self._service),
+            events=self.events,
         )
 
     @cached_property
@@ -151,9 +160,58 @@ class ClusterTarget:
             )
         )
 
-    def events(self, identity: str) -> Path | None:  # noqa: ARG002
-        """Return None: no proxy of ours sees who sends a request."""
-        return None
+    def require_experiments(self) -> None:
+        """Return if users can be led to a proxy, and what it ships can be read from here.
+
+        Raises:
+            InputError: If the router is another one, or no store is named that is reached from
+                here.
+            ServiceError: If the store does not answer.
+        """
+        if self.kind != "kserve-gateway":
+            raise InputError(
+                f"an experiment leads users to a proxy by our HTTPRoute; {self.kind} has none",
+                where="deployment.router",
+                remedy="Take router: kserve-gateway, or local.",
+            )
+        destination = self._spec.captures.destination
+        if not destination or destination.startswith(CLAIM):
+            raise InputError(
+                "an experiment's proxies ship what users did to a store that is read from here, "
+                + ("and none is named" if not destination else "and a claim is not"),
+                where="deployment.kserve.captures.destination",
+                remedy="Name a bucket, for example s3://bucket/captures.",
+            )
+        try:
+            place_at(self._events_at("")).names(".")
+        except OSError as error:
+            raise ServiceError(
+                f"the captures store cannot be read: {error.strerror}", where=destination
+            ) from error
+
+    def events(self, identity: str) -> ShippedEvents:
+        """Return what the proxies of an experiment have shipped."""
+        from penstock.rollout.experiment.shipped import ShippedEvents
+
+        if identity not in self._shipped:
+            seconds = self._spec.captures.segment_seconds
+            address = self._events_at(identity)
+            self._shipped[identity] = ShippedEvents(address, segment_seconds=seconds)
+        return self._shipped[identity]
+
+    def forget_events(self, identity: str) -> None:
+        """Delete what the proxies of an experiment have shipped, where the store is reached."""
+        destination = self._spec.captures.destination
+        if "-experiment-" not in identity or not destination or destination.startswith(CLAIM):
+            return
+        place = place_at(self._events_at(identity))
+        for folder, names in place.folders().items():
+            for name in names:
+                place.remove(folder, name)
+
+    def _events_at(self, identity: str) -> str:
+        root = self._spec.captures.destination.rstrip("/")
+        return f"{root}/{self._service}/{EXPERIMENTS}/{identity}".rstrip("/")
 
     def forget_all_but(self, versions: Collection[int]) -> None:
         """Do nothing: what pods captured and logged goes with them."""

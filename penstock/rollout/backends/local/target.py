@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock.captures.spec import CapturesSpec
 from penstock.rollout.backends.local.backend import local_service
@@ -11,6 +12,9 @@ from penstock.rollout.backends.local.services import running_controller, status
 from penstock.rollout.backends.local.state import ROLLOUTS, ServiceFolder
 from penstock.rollout.router import Router, ServiceStatus
 from penstock.rollout.store import FolderStore, Store
+
+if TYPE_CHECKING:
+    from penstock.rollout.experiment.events import EventSource
 
 
 class LocalTarget:
@@ -78,9 +82,18 @@ class LocalTarget:
         """Return the folders of those that have begun."""
         return list(FolderStore.all_below(self._rollouts, guard=self._router.lease.guarded))
 
-    def events(self, identity: str) -> Path | None:
+    def require_experiments(self) -> None:
+        """Return: every service of this machine has a proxy."""
+
+    def events(self, identity: str) -> EventSource:
         """Return the file that the proxy appends the events of an experiment to."""
-        return self._folder.events(identity)
+        # Needed by whoever reads an experiment, and by nobody who only drives a service.
+        from penstock.rollout.experiment.observations import EventFile
+
+        return EventFile(self._folder.events(identity))
+
+    def forget_events(self, identity: str) -> None:
+        """Do nothing: they lie beside the journal."""
 
     def forget_all_but(self, versions: Collection[int]) -> None:
         """Delete the captures and logs of versions that are neither these nor up."""

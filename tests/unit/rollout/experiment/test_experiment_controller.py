@@ -12,10 +12,11 @@ import pytest
 from experiment_parts import PLAN
 from test_engine import CANDIDATE, Killed, World, _fulfils
 
-from penstock.errors import NotApprovedError
+from penstock.errors import NotApprovedError, ServiceError
 from penstock.records.experiment import ExperimentPlan, ended_by_reading
 from penstock.records.rollout import Rollout
 from penstock.rollout.experiment.controller import ENDING, WEIGHT, ExperimentController
+from penstock.rollout.experiment.observations import EventFile
 from penstock.rollout.experiment.running import canary_of
 from penstock.rollout.router import Release
 from penstock.rollout.spec import CanarySpec
@@ -39,7 +40,7 @@ class Tried(World):
             prove=lambda address: self.prove(address),
             ready_timeout=1,
             experiment=self.experiment,
-            events=self.folder / "events.jsonl",
+            events=EventFile(self.folder / "events.jsonl"),
         ).run()
 
     def live(self, *, champion: float, challenger: float, users: int = 400) -> None:
@@ -109,6 +110,20 @@ def test_the_champion_is_kept_unless_another_is_shown_to_be_better(
     said = "The experiment with version 2 of s ended; version 1 still serves. The champion is kept"
     assert headline(rollout).startswith(said)
     tried.assert_legal()
+
+
+def test_it_can_be_ended_where_it_cannot_be_gone_on_with(tried: Tried) -> None:
+    tried.live(champion=0.1, challenger=0.1)
+    tried.journal.leave(ENDING, "stop ben")
+
+    def refuse(action: str) -> None:
+        if action == "route":
+            raise ServiceError("the proxy does not come up")
+
+    tried.router.script = refuse
+    rollout = tried.run()
+    assert rollout.outcome == "rolled_back"
+    assert "Stopped by ben." in rollout.reason
 
 
 def test_it_ends_by_itself_once_it_is_decided_where_the_plan_says_so(tried: Tried) -> None:
@@ -195,11 +210,16 @@ def test_killed_before_each_step_it_goes_on_to_the_same_end(
         world = Tried(tmp_path / f"{what}-{at}", canary_of(CanarySpec(), PLAN, every=0.001))
         world.begin(purpose="experiment")
         world.live(champion=0.1, challenger=challenger)
-        world.journal.leave(ENDING, "stop ben")
         left = at
 
-        def count(_: Any) -> None:
+        def stop(action: str, world: Tried = world) -> None:
+            if action == "observe":
+                world.journal.leave(ENDING, "stop ben")
+
+        def count(action: Any) -> None:
             nonlocal left
+            if what == "action":
+                stop(action)
             left -= 1
             if left < 0:
                 raise Killed
@@ -207,12 +227,12 @@ def test_killed_before_each_step_it_goes_on_to_the_same_end(
         if what == "action":
             world.router.script = count
         else:
-            world.disk = count
+            world.disk, world.router.script = count, stop
         try:
             world.run()
             killed = False
         except Killed:
-            world.router.script, world.disk = (lambda _: None), (lambda _: None)
+            world.router.script, world.disk = stop, (lambda _: None)
             rollout = world.run()
             assert rollout.outcome == outcome
         world.assert_legal()

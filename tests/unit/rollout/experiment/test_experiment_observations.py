@@ -12,6 +12,7 @@ import pytest
 
 from penstock.records.experiment import ExperimentPlan, ExperimentReading
 from penstock.rollout.experiment.events import Events
+from penstock.rollout.experiment.observations import EventFile
 
 PLAN = ExperimentPlan(
     salt="s", header="x-user-id", weight=50, kpi="value", low=0, high=10, window=100.0,
@@ -43,7 +44,7 @@ class Story:
             stream.write(json.dumps(event) + "\n")
 
     def at(self, t: float) -> ExperimentReading:
-        return Events(self.plan, self.path).reading(datetime.fromtimestamp(t, UTC))
+        return Events(self.plan, EventFile(self.path)).reading(datetime.fromtimestamp(t, UTC))
 
 
 @pytest.fixture
@@ -118,14 +119,19 @@ def test_a_change_of_weight_ends_all_windows_and_nobody_counts_in_two_arms(story
     assert shown.champion.exposed + shown.challenger.exposed == 4
 
 
-def test_of_a_request_under_way_at_the_change_the_first_arm_counts(story: Story) -> None:
+def test_what_is_answered_at_the_old_weight_after_the_change_is_of_nobody(story: Story) -> None:
+    """A request that was under way, or one that met a proxy which had not the new weight yet."""
     story.plan = story.plan.model_copy(update={"weight": 10})
-    story.ask(1, "ann", weight=50, challenger=True)
-    late = story.ask(1, "bob", weight=10)
-    story.tell(2, late, 4.0)
+    story.tell(2, story.ask(1, "ann", weight=50, challenger=True), 6.0)
+    for user in ("bob", "cay"):
+        story.tell(2, story.ask(1, user, weight=10), 4.0)
     story.tell(3, story.ask(3, "bob", challenger=True, weight=50), 10.0)
+    story.tell(3, story.ask(3, "cay", weight=50), 2.0)
+    story.ask(4, "bob", weight=10)
     shown = story.at(200)
-    assert (shown.champion.mean, shown.moved) == (4.0, 1)
+    assert (shown.champion.mean, shown.challenger.mean) == (2.0, 8.0)
+    assert (shown.changing, shown.moved, shown.unknown) == (3, 0, 2)
+    assert (shown.champion.exposed, shown.challenger.exposed) == (1, 2)
 
 
 def test_a_cost_is_of_what_was_predicted_and_what_was_true(tmp_path: Path) -> None:
@@ -171,7 +177,7 @@ def test_whoever_reads_at_whatever_moments_reads_the_same(story: Story) -> None:
     lines = story.path.read_bytes()
     whole = story.at(10_000)
     story.path.write_bytes(b"")
-    going = Events(story.plan, story.path)
+    going = Events(story.plan, EventFile(story.path))
     for place in range(0, len(lines), 1003):
         with story.path.open("ab") as stream:
             stream.write(lines[place : place + 1003])
@@ -221,5 +227,5 @@ def test_damaged_lines_are_counted_and_half_a_line_waits(story: Story) -> None:
 
 
 def test_an_experiment_without_events_shows_nothing(tmp_path: Path) -> None:
-    shown = Events(PLAN, tmp_path / "none").reading(datetime.now(UTC))
+    shown = Events(PLAN, EventFile(tmp_path / "none")).reading(datetime.now(UTC))
     assert (shown.verdict, shown.difference) == ("open", None)

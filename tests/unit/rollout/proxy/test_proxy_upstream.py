@@ -43,7 +43,10 @@ def asked(answer: Answer | bytes, *, times: int = 1, **request: Any) -> list[tup
         given = {"method": "POST", "body": b"{}"} | request
         for _ in range(times):
             reply = await asyncio.wait_for(
-                upstream.ask(port, target="/x", headers=CIMultiDict({"host": "h"}), **given), 10
+                upstream.ask(
+                    ("127.0.0.1", port), target="/x", headers=CIMultiDict({"host": "h"}), **given
+                ),
+                10,
             )
             found.append((reply.status, await _body(reply), connections))
         upstream.close()
@@ -170,7 +173,8 @@ def test_a_connection_that_was_closed_meanwhile_is_not_used() -> None:
         port = server.sockets[0].getsockname()[1]
         upstream, found = Upstream(), []
         for _ in range(3):
-            found.append((await upstream.ask(port, "GET", "/", CIMultiDict({"host": "h"}))).body)
+            address = ("127.0.0.1", port)
+            found.append((await upstream.ask(address, "GET", "/", CIMultiDict({"host": "h"}))).body)
             await asyncio.sleep(0.05)
         server.close()
         return found
@@ -196,7 +200,7 @@ def test_a_port_where_nobody_listens_is_told() -> None:
         port = server.sockets[0].getsockname()[1]
         server.close()
         await server.wait_closed()
-        await Upstream().ask(port, "GET", "/", CIMultiDict({"host": "h"}))
+        await Upstream().ask(("127.0.0.1", port), "GET", "/", CIMultiDict({"host": "h"}))
 
     with pytest.raises(UnreachableError):
         asyncio.run(run())

@@ -27,6 +27,7 @@ import hpa_emulator
 import jsonschema
 import yaml
 from aiohttp import ClientError, ClientSession, web
+from deployment_emulator import Deployments, InProcess
 from hpa_emulator import Autoscalers
 from knative_emulator import Knative, is_knative
 from needs import SHARED
@@ -49,6 +50,7 @@ RUNTIME: dict[str, Any] = {
         "containers": [
             {
                 "name": "kserve-container",
+                "image": "penstock/serving:1",
                 "ports": [{"name": "http", "containerPort": 8080}],
                 "lifecycle": {"preStop": {"sleep": {"seconds": 5}}},
             }
@@ -210,8 +212,12 @@ class Cluster:
     _owners: dict[str, str] = field(default_factory=dict)
     _copies: list[asyncio.Task[Any]] = field(default_factory=list)
     knative: Knative = field(init=False)
+    deployments: Deployments = field(init=False)
 
     def __post_init__(self) -> None:
+        self.deployments = Deployments(
+            lambda _name, _number, template: InProcess.of(template, self.servers)
+        )
         self.knative = Knative(lambda name, template: self.start(name, template), self.servers)
 
     def install_knative(self) -> None:
@@ -364,12 +370,16 @@ class Cluster:
         self._written[key] = time.monotonic()
         if key[0] == "inferenceservices":
             self._reconcile(key[2], stored)
+        if key[0] == "deployments":
+            self.deployments.reconcile(key[2], stored)
         return stored
 
     def _drop(self, key: Key) -> None:
         self.objects.pop(key, None)
         if key[0] == "inferenceservices":
             self._reconcile(key[2], None)
+        if key[0] == "deployments":
+            self.deployments.reconcile(key[2], None)
 
     # What controllers do and say.
 
@@ -430,6 +440,9 @@ class Cluster:
         return is_knative(service) and not self.standard
 
     def _with_status(self, key: Key, found: dict[str, Any]) -> dict[str, Any]:
+        if key[0] == "deployments":
+            self.deployments.reconcile(key[2], found)
+            return {**found, "status": self.deployments.status(key[2], found)}
         if key[0] == "inferenceservices" and self._in_knative(found):
             self._reconcile(key[2], found)
             return {**found, "status": self._knative_status(key[2])}
@@ -475,6 +488,7 @@ class Cluster:
         if time.monotonic() < self._written[key] + self.lag:
             generation -= 1
         known = {f"{name}-predictor" for name in self.servers}
+        known |= {each[2] for each in self.objects if each[0] == "services"}
         named = {
             backend["name"]
             for rule in route["spec"]["rules"]
@@ -555,6 +569,8 @@ class Cluster:
         server = self.servers.get(name)
         if server is not None and self._overloaded(name):
             return hpa_emulator.overload()
+        if self.get("services", chosen["name"]):
+            server = self.deployments.choose(chosen["name"])
         return await _answered(server, request, headers, body)
 
     def _revision(self, host: str) -> Any:
@@ -624,6 +640,7 @@ def running(
     try:
         yield cluster
     finally:
+        cluster.deployments.stop()
         for server in cluster.servers.values():
             server.stop()
         asyncio.run_coroutine_threadsafe(stop(), loop).result(20)

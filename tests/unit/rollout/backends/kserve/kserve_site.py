@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import httpx
 import pytest
 import yaml
 from cluster_emulator import Cluster, RealServer, kubeconfig_of, running
+from deployment_emulator import options
 from rollout_world import World
 from running_process import RunningProcess, free_port, listens
 
@@ -156,6 +158,7 @@ def site_in(world: World) -> Iterator[Site]:
         model = predictor["model"]
         folder = model["storageUri"].replace("pvc://models", str(home))
         port = free_port()
+        shipped = [f"--capture={home / 'spool' / name}"] if _captures(model["args"]) else []
         command = model.get("command", ["python", "-m", "penstock.serving"])
         return Process(
             command=[
@@ -164,6 +167,7 @@ def site_in(world: World) -> Iterator[Site]:
                 "--model",
                 folder,
                 *model["args"],
+                *shipped,
                 "--port",
                 str(port),
             ],
@@ -171,8 +175,27 @@ def site_in(world: World) -> Iterator[Site]:
             log=home / f"{name}.log",
         )
 
+    def proxy(name: str, number: int, template: dict[str, Any]) -> Process:
+        port, spool = free_port(), home / "spool" / f"{name}-{number}"
+        table = json.loads(options(template)["table"])
+        for arm in table["arms"]:
+            # What a cluster's name server and its Services do.
+            server = cluster.servers[arm["host"].removesuffix("-predictor")]
+            assert isinstance(server, Process)
+            arm["host"], arm["port"] = "127.0.0.1", server.port
+        (container,) = template["spec"]["containers"]
+        mine = [f"--table={json.dumps(table)}", f"--spool={spool}", f"--port={port}"]
+        mine += ["--host=127.0.0.1", f"--health-port={free_port()}"]
+        command = [sys.executable, *container["command"][1:], *container["args"], *mine]
+        return Process(command=command, port=port, log=home / f"{name}-{number}.log")
+
     with running(start) as cluster:
+        cluster.deployments.start = proxy
         kubeconfig.write_text(yaml.safe_dump(kubeconfig_of(cluster.url)))
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("KUBECONFIG", str(kubeconfig))
             yield Site(world, cluster)
+
+
+def _captures(arguments: list[str]) -> bool:
+    return any(argument.startswith("--capture=") for argument in arguments)
