@@ -1,0 +1,346 @@
+"""Experiments on an emulated cluster: real registry, model servers and proxies, users and kills."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from deployment_emulator import options
+from kserve_site import Process, Site
+from rollout_world import POLICY, QUICK
+from running_process import RunningProcess, until
+
+import penstock
+from penstock.errors import InputError, ServiceError
+from penstock.gate.policy import Policy
+from penstock.notification import NotifySpec
+from penstock.records.experiment import Experiment, ExperimentOrder
+from penstock.registry.evidence import Grounds
+from penstock.registry.register import register
+from penstock.registry.versions import ROLLED_BACK
+from penstock.rollout.backends.kserve.proxy_manifests import REPLICAS
+from penstock.rollout.experiment import running
+from penstock.rollout.experiment.papers import Place, Shown, shown
+from penstock.rollout.experiment.spec import ExperimentSpec
+from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import Target, prune
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("kserve")]
+
+NAME = "adult-experiment"
+USERS = [f"user-{number}" for number in range(60)]
+SPEC = ExperimentSpec(window="1s", every="1s", effect=0.3, baseline=0.3, weight=20)
+
+CONTROLLER = """
+import json, sys
+from pathlib import Path
+from penstock.notification import NotifySpec
+from penstock.records.experiment import ExperimentOrder
+from penstock.rollout.experiment.papers import Place
+from penstock.rollout.experiment.running import run
+from penstock.rollout.spec import DeploymentSpec
+from penstock.rollout.target import target_of
+order, home, spec = sys.argv[1:]
+found = ExperimentOrder.read(Path(order))
+home, uri = Path(home), found.tracking_uri
+spec = DeploymentSpec.model_validate(json.loads(spec))
+target = target_of(spec, service="adult", home=home, tracking_uri=uri)
+run(target, place=Place(home, uri, NotifySpec(), home), order=lambda: found)
+"""
+
+
+class Trial:
+    """A service on a cluster with a champion, versions to try, and users."""
+
+    def __init__(self, site: Site) -> None:
+        self.site, self.world = site, site.world
+        self.place = Place(site.world.home, site.world.uri, NotifySpec(), site.world.home)
+        self.store = site.world.home / "store"
+        self.ids = iter(range(10**9))
+        self.draw = random.Random(7)
+
+    @property
+    def target(self) -> Target:
+        return self.site.place()
+
+    @property
+    def state(self) -> dict[str, Any]:
+        route = self.site.cluster.get("httproutes", "adult")
+        assert route is not None
+        found: dict[str, Any] = json.loads(route["metadata"]["annotations"]["penstock/state"])
+        return found
+
+    def register(self, depth: int, *, champion: int) -> int:
+        """Register a version that the gate approved, and that nothing has served."""
+        done = register(
+            self.world.models(depth=depth),
+            decision=self.world.decision(
+                depth,
+                champion=f"models:/adult/{champion}",
+                commit="abc123",
+                code=penstock.__version__,
+            ),
+            evaluation=None,
+            name="adult",
+            tracking_uri=self.world.uri,
+            holdout=self.world.holdout,
+            grounds=Grounds(policy=Policy.parse(POLICY, where="gate")),
+        )
+        return done.version
+
+    def order(
+        self, version: int, *, weight: int = 20, rules: dict[str, Any] | None = None, **changes: Any
+    ) -> ExperimentOrder:
+        canary = {"rules": QUICK["rules"] | (rules or {})}
+        deployment = self.site.spec | {"ready_timeout": 90, "canary": canary} | changes
+        target = self.target
+        with target.router.exclusive():
+            return running.new_order(
+                target,
+                version=version,
+                spec=SPEC.model_copy(update={"weight": weight}),
+                deployment=DeploymentSpec.parse(deployment, where=""),
+                cost=None,
+                tracking_uri=self.world.uri,
+                by="ann",
+                holdouts=lambda: iter([self.world.holdout]),
+            )
+
+    @contextmanager
+    def running(self, order: ExperimentOrder) -> Iterator[list[Any]]:
+        """Run an experiment beside the block, and wait for its end after it."""
+        ended: list[Any] = []
+
+        def work() -> None:
+            try:
+                ended.append(running.run(self.target, place=self.place, order=lambda: order))
+            except BaseException as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        try:
+            until(lambda: bool(ended) or self.leads(), seconds=240, every=0.2)
+            yield ended
+        finally:
+            thread.join(240)
+
+    def leads(self, weight: int = 0) -> bool:
+        """Return whether users are led to the proxy, and every pod has the state's weight."""
+        state, deployments = self.state, self.site.cluster.deployments
+        if state.get("proxy") != "leads" or state["weight"] < max(weight, 1):
+            return False
+        pods = deployments.pods[NAME]
+        tables = [json.loads(options(json.loads(one.template))["table"]) for one in pods]
+        return [table["weight"] for table in tables] == [state["weight"]] * REPLICAS
+
+    def wait(self, ended: list[Any], holds: Callable[[], object]) -> None:
+        """Wait until something holds, while the experiment goes on."""
+        until(lambda: bool(ended) or holds(), seconds=180, every=0.5)
+        assert not ended, ended
+
+    def stop(self) -> None:
+        """Ask its controller to end it, which may have done so before the answer."""
+        with contextlib.suppress(InputError):
+            running.stop(self.target, place=self.place, by="ben", keep=False)
+
+    def look(self) -> Shown:
+        found = shown(self.target, place=self.place)
+        assert found is not None
+        return found
+
+    def visit(
+        self, users: Sequence[str], *, worth: Callable[[int], float] | None = None
+    ) -> dict[str, int]:
+        """Each user asks once, and tells what came of it; return the versions that answered."""
+        found = {}
+        with httpx.Client(
+            base_url=self.site.cluster.gateway_url, trust_env=False, timeout=30
+        ) as client:
+            for user in users:
+                request = f"q{next(self.ids)}"
+                answer = client.post(
+                    "/v1/models/adult:predict",
+                    json={"instances": self.world.rows[:1]},
+                    headers={"x-user-id": user, "x-request-id": request},
+                )
+                if answer.status_code != 200:
+                    continue
+                found[user] = int(answer.json()["model_version"])
+                if worth is not None:
+                    value = {"request_id": request, "value": worth(found[user])}
+                    told = client.post("/v1/models/adult:feedback", json={"labels": [value]})
+                    assert told.json() == {"values": 1}, told.text
+        return found
+
+    def pods(self) -> list[Process]:
+        found = [one.pod for one in self.site.cluster.deployments.pods.get(NAME, [])]
+        assert all(isinstance(pod, Process) for pod in found)
+        return found  # type: ignore[return-value]
+
+    def nothing_is_left(self) -> bool:
+        cluster = self.site.cluster
+        objects = [cluster.get(kind, NAME) for kind in ("deployments", "services")]
+        return objects == [None, None] and not self.pods() and "proxy" not in self.state
+
+
+@pytest.fixture(scope="module")
+def trial(site: Site) -> Trial:
+    """Version 1 is the champion and serves; nothing else runs."""
+    captures = {"destination": f"file://{site.world.home}/store", "segment_seconds": 0.5}
+    site.spec["kserve"] |= {"captures": captures}
+    assert site.release(2).outcome == "promoted"
+    return Trial(site)
+
+
+def test_users_keep_their_versions_over_kills_pods_weights_and_a_store_that_is_away(
+    trial: Trial,
+) -> None:
+    version = trial.register(3, champion=1)
+    order = trial.order(version)
+    path = trial.world.home / "order.json"
+    order.write(path)
+    command = [sys.executable, "-c", CONTROLLER, path, trial.world.home]
+    process = RunningProcess(
+        [*command, json.dumps(trial.site.spec)], log=trial.world.home / "controller.log"
+    )
+
+    def equal(_: int) -> float:
+        return float(trial.draw.random() < 0.5)
+
+    try:
+        process.wait_until(trial.leads, seconds=240, every=0.2)
+        first = trial.visit(USERS, worth=equal)
+        assert set(first.values()) == {1, version}
+    finally:
+        process.stop(signal.SIGKILL)
+    # Nobody watches, and users are served as before; a release does not take their versions away.
+    assert trial.visit(USERS) == first
+    with pytest.raises(ServiceError, match=f"experiment with version {version} has not ended"):
+        trial.site.release(4)
+    # A pod dies, and is started again with what it had not shipped.
+    killed = trial.pods()[0]
+    killed.process.stop(signal.SIGKILL)
+    until(lambda: all(pod.ready for pod in trial.pods()), seconds=60)
+    assert killed.restarts == 1
+    assert trial.visit(USERS) == first
+    looks = len(trial.look().rollout.intervals)
+    with trial.running(order) as ended:
+        trial.wait(ended, lambda: len(trial.look().rollout.intervals) > looks)
+        # What users do while the store is away is shipped when it is there again.
+        away = trial.store.rename(trial.store.with_name("away"))
+        trial.store.touch()
+        late = [f"late-{number}" for number in range(20)]
+        assert len(trial.visit(late, worth=equal)) == 20
+        time.sleep(1)
+        trial.store.unlink()
+        away.rename(trial.store)
+        trial.wait(ended, lambda: sum(arm.exposed for arm in both(trial)) == len(USERS) + 20)
+        running.set_weight(trial.target, 50)
+        trial.wait(ended, lambda: trial.leads(50))
+        later = trial.visit(USERS)
+        moved = {user for user in USERS if later[user] != first[user]}
+        assert moved
+        assert {later[user] for user in moved} == {version}
+        assert trial.visit(USERS) == later
+        trial.stop()
+    (record,) = ended
+    assert isinstance(record, Experiment), record
+    assert (record.outcome, record.challenger) == ("kept", version), record.reason
+    assert (record.reading.dropped, record.reading.silent, record.reading.damaged) == (0, 0, 0)
+    assert trial.world.champion() == 1
+    assert ROLLED_BACK not in trial.world.tags(version)
+    assert set(trial.visit(USERS).values()) == {1}
+    assert trial.nothing_is_left()
+    # What it showed is read once more from what was shipped; then it is forgotten with its journal.
+    assert trial.look().reading == record.reading
+    events = trial.store / "adult" / "experiments" / record.identity
+    assert any(events.rglob("events-*.json"))
+    target = trial.target
+    with target.router.exclusive():
+        prune(target, keep=0)
+    assert not any(path.is_file() for path in events.rglob("*"))
+
+
+def both(trial: Trial) -> tuple[Any, Any]:
+    reading = trial.look().reading
+    return reading.champion, reading.challenger
+
+
+def test_a_winner_is_promoted_by_the_same_engine(trial: Trial) -> None:
+    champion = trial.world.champion()
+    assert champion is not None
+    version = trial.register(4, champion=champion)
+
+    def worth(answered: int) -> float:
+        return float(trial.draw.random() < (0.9 if answered == version else 0.1))
+
+    with trial.running(trial.order(version, weight=50)) as ended:
+        turn = 0
+        while trial.look().reading.verdict != "better" and turn < 60 and not ended:
+            trial.visit([f"winner-{turn}-{k}" for k in range(40)], worth=worth)
+            turn += 1
+            time.sleep(0.5)
+        trial.stop()
+    (record,) = ended
+    assert isinstance(record, Experiment), record
+    assert record.outcome == "promoted", record.reason
+    assert trial.world.champion() == version
+    assert set(trial.visit(USERS).values()) == {version}
+    assert trial.nothing_is_left()
+
+
+@pytest.mark.long
+def test_harm_that_the_proxies_count_ends_it(trial: Trial) -> None:
+    champion = trial.world.champion()
+    assert champion is not None
+    version = trial.register(5, champion=champion)
+    order = trial.order(
+        version, weight=50, rules={"error_increase": 0.002}, fault_injection="errors"
+    )
+    with trial.running(order) as ended:
+        for turn in range(60):
+            trial.visit([f"turn-{turn}-{k}" for k in range(100)])
+            if ended:
+                break
+    (record,) = ended
+    assert isinstance(record, Experiment), record
+    assert record.outcome == "harm", record.reason
+    assert "failed" in record.reason
+    assert ROLLED_BACK in trial.world.tags(version)
+    assert trial.nothing_is_left()
+
+
+@pytest.mark.parametrize(
+    ("kserve", "router", "match"),
+    [
+        ({"captures": {}}, "kserve-gateway", "ship what users did to a store.*none is named"),
+        ({"captures": {"destination": "pvc://rows"}}, "kserve-gateway", "and a claim is not"),
+        ({}, "kserve-native", "kserve-native has none"),
+        ({}, "kserve-knative", "kserve-knative has none"),
+    ],
+)
+def test_where_there_can_be_none_it_is_refused(
+    trial: Trial, kserve: dict[str, Any], router: str, match: str
+) -> None:
+    spec = trial.site.spec | {"router": router, "kserve": trial.site.spec["kserve"] | kserve}
+    changed = Trial(Site(trial.world, trial.site.cluster, spec))
+    changed.site.spec = spec
+
+    def another() -> ExperimentOrder:
+        raise AssertionError("nothing is begun")
+
+    with pytest.raises(InputError, match=match):
+        running.run(changed.target, place=trial.place, order=another)
+    assert isinstance(trial.store, Path)
