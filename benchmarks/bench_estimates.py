@@ -30,9 +30,9 @@ import pyarrow.parquet as pq
 from targets import Target, report
 
 from penstock.metrics.score_bins import score_bins, score_edges
-from penstock.monitoring.concept import BOUND, Concept, learn
-from penstock.monitoring.estimates import Estimated, Realized
-from penstock.monitoring.performance import estimate, realized
+from penstock.monitoring.estimates.concept import BOUND, Concept, learn
+from penstock.monitoring.estimates.estimates import Estimated, Realized
+from penstock.monitoring.estimates.performance import estimate, realized
 from penstock.records.baseline import Baseline, ScoreBins
 
 NANNYML = "0.13.1"

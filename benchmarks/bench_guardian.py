@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from targets import Target, report  # isort: skip
 
-from penstock.monitoring.detector import BETS
-from penstock.monitoring.guardian import BLOCK, MONTH, after_reading, guard_of
-from penstock.monitoring.spec import GuardianSpec
+from penstock.monitoring.guardian.harm import BLOCK, MONTH, after_reading, guard_of
+from penstock.monitoring.settings.monitoring import GuardianSpec
+from penstock.monitoring.signals.detector import BETS
 from penstock.records.guard import Guard
 from penstock.records.rollout import (
     ArmSummary,

@@ -25,9 +25,9 @@ from targets import Target, report  # isort: skip
 from monitor_others import Others
 from monitor_streams import NUMBER, TEXT, captured, changed, independent, reference_of, rows_of
 
-from penstock.monitoring.detector import rearm, start, update
-from penstock.monitoring.signals import signals_of
-from penstock.monitoring.window import measure
+from penstock.monitoring.signals.detector import rearm, start, update
+from penstock.monitoring.signals.signals import signals_of
+from penstock.monitoring.signals.window import measure
 
 QUESTION = (
     "How often does the monitor alarm in 3,000 hours of 1,000 stable rows of 20 columns each, how "

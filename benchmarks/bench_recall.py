@@ -40,11 +40,11 @@ from sklearn.preprocessing import StandardScaler
 
 from penstock.metrics.losses import losses_by_name
 from penstock.metrics.score_bins import score_bins, score_edges
-from penstock.monitoring.collect import Watched
 from penstock.monitoring.evidence import Losses, weigh
-from penstock.monitoring.former_champions import served
-from penstock.monitoring.recall import Former, choose
-from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.interventions.former_champions import served
+from penstock.monitoring.interventions.recall import Former, choose
+from penstock.monitoring.settings.monitoring import MonitoringSpec
+from penstock.monitoring.store.collect import Watched
 from penstock.records.baseline import Baseline, LossFigure
 from penstock.records.estimate import Estimate
 from penstock.records.monitoring import Known

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from penstock.monitoring.detector import State
-from penstock.monitoring.signals import Signal, Signals, bounded
-from penstock.monitoring.volume import Memory, count_rows, volume_signals
-from penstock.monitoring.volume_spec import VolumeSpec
-from penstock.monitoring.window import Blocks, Carry, measure_values
+from penstock.monitoring.settings.volume import VolumeSpec
+from penstock.monitoring.signals.detector import State
+from penstock.monitoring.signals.signals import Signal, Signals, bounded
+from penstock.monitoring.signals.volume import Memory, count_rows, volume_signals
+from penstock.monitoring.signals.window import Blocks, Carry, measure_values
 
 Floats = npt.NDArray[np.float64]
 

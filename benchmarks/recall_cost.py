@@ -99,9 +99,9 @@ def _choose(home: Path, elsewhere: Reference) -> None:
     from monitor_streams import captured
 
     from penstock import model
-    from penstock.monitoring.former_champions import scoring, served
-    from penstock.monitoring.recall import Former, choose
-    from penstock.monitoring.recall_spec import RecallSpec
+    from penstock.monitoring.interventions.former_champions import scoring, served
+    from penstock.monitoring.interventions.recall import Former, choose
+    from penstock.monitoring.settings.recall import RecallSpec
     from penstock.records.baseline import Baseline, ScoreBins
     from penstock.records.model import Model
 

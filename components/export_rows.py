@@ -39,8 +39,8 @@ def export_rows(
     from pathlib import Path
 
     from penstock.data.spec import SplitSpec
-    from penstock.monitoring.cluster_monitor import watcher_of
-    from penstock.monitoring.cluster_tasks import export_once
+    from penstock.monitoring.cluster.monitor import watcher_of
+    from penstock.monitoring.cluster.tasks import export_once
     from penstock.records.intervention import RunOrder
 
     split = SplitSpec.parse(split_options, where="split")

@@ -42,8 +42,8 @@ def intervene(
     """
     from pathlib import Path
 
-    from penstock.monitoring.cluster_monitor import watcher_of
-    from penstock.monitoring.cluster_tasks import intervene_once
+    from penstock.monitoring.cluster.monitor import watcher_of
+    from penstock.monitoring.cluster.tasks import intervene_once
 
     watcher = watcher_of(
         name,

@@ -39,7 +39,7 @@ def monitor(
     """
     from pathlib import Path
 
-    from penstock.monitoring.cluster_monitor import look_once, watcher_of
+    from penstock.monitoring.cluster.monitor import look_once, watcher_of
 
     watcher = watcher_of(
         name,

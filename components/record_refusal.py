@@ -29,8 +29,8 @@ def record_refusal(
     """
     from pathlib import Path
 
-    from penstock.monitoring.cluster_monitor import watcher_of
-    from penstock.monitoring.cluster_tasks import record_refusal as record
+    from penstock.monitoring.cluster.monitor import watcher_of
+    from penstock.monitoring.cluster.tasks import record_refusal as record
     from penstock.records.intervention import RunOrder
 
     watcher = watcher_of(

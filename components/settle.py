@@ -31,8 +31,8 @@ def settle(
     Fails when:
         A field of a section is wrong.
     """
-    from penstock.monitoring.cluster_monitor import watcher_of
-    from penstock.monitoring.cluster_tasks import settle_once
+    from penstock.monitoring.cluster.monitor import watcher_of
+    from penstock.monitoring.cluster.tasks import settle_once
 
     watcher = watcher_of(
         name,

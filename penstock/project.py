@@ -27,7 +27,7 @@ from penstock.evaluation.spec import EvaluationSpec
 from penstock.features.spec import FeaturesSpec
 from penstock.gate.policy import Policy
 from penstock.metrics.descriptions import SCALES
-from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.settings.monitoring import MonitoringSpec
 from penstock.notification import NotifySpec
 from penstock.quality.spec import Contract, Expectation, ValidationSpec
 from penstock.records.spec import Spec

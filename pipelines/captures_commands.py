@@ -12,7 +12,7 @@ from penstock.errors import UsageError
 from penstock.pipelines.located import Located, add_project_argument, locate
 
 if TYPE_CHECKING:
-    from penstock.monitoring.answered import Answered
+    from penstock.monitoring.store.answered import Answered
 
 _NAMELESS = "-"
 
@@ -124,7 +124,7 @@ def _erase(options: argparse.Namespace) -> int:
 
 def _erased(options: argparse.Namespace, *, source: str | Path, answered: Answered) -> int:
     from penstock.captures.erasure import Row, erase_request, erase_where
-    from penstock.monitoring.answered import keys_of_rows
+    from penstock.monitoring.store.answered import keys_of_rows
 
     if options.request is not None:
         erased = erase_request(source, options.request)
@@ -159,8 +159,8 @@ def _erased(options: argparse.Namespace, *, source: str | Path, answered: Answer
 @contextlib.contextmanager
 def _kept_by_the_monitor(found: Located) -> Iterator[Answered]:
     """Have the scores that the monitor keeps; on a cluster no look goes on meanwhile."""
-    from penstock.monitoring.answered import Answered
-    from penstock.monitoring.state import MonitorFolder
+    from penstock.monitoring.store.answered import Answered
+    from penstock.monitoring.store.state import MonitorFolder
 
     project = found.project
     if project.deployment.router == "local" or not project.monitoring.state:

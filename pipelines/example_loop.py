@@ -20,8 +20,8 @@ from pathlib import Path
 
 from penstock.errors import PenstockError, ServiceError
 from penstock.examples import traffic
-from penstock.monitoring import words
-from penstock.monitoring.state import MonitorFolder
+from penstock.monitoring.store.state import MonitorFolder
+from penstock.monitoring.verdict import words
 from penstock.pipelines.located import Located, locate
 from penstock.records.monitoring import ActionKind, MonitorState
 

@@ -67,9 +67,9 @@ def compare(found: Located, order: Intervention) -> Comparison:
     Raises:
         PenstockError: If rows, registry or service cannot be read.
     """
-    from penstock.monitoring.collect import registry_of, watched_here
-    from penstock.monitoring.comparing import compared, concept_of
-    from penstock.monitoring.state import MonitorFolder
+    from penstock.monitoring.interventions.comparing import compared, concept_of
+    from penstock.monitoring.store.collect import registry_of, watched_here
+    from penstock.monitoring.store.state import MonitorFolder
 
     service = found.project.name
     return compared(
@@ -121,7 +121,7 @@ def _begun(
     found: Located, order: Intervention, stage: Stage, *, console: Console, by: str | None
 ) -> RunResult:
     from penstock.captures.export import export
-    from penstock.monitoring.intervention import half_of
+    from penstock.monitoring.interventions.intervention import half_of
     from penstock.pipelines.run import run_recall, run_release
 
     project = found.project

@@ -48,7 +48,7 @@ class LocalExecutor:
         self._home = located.home / "monitor" / "interventions"
 
     def compare(self, intervention: Intervention) -> Comparison | None:
-        """See `penstock.monitoring.intervening.Executor`."""
+        """See `penstock.monitoring.interventions.intervening.Executor`."""
         stage = self._stage(intervention, f"compare-{intervention.look}")
         if stage.result.exists():
             return Comparison.read(stage.result)
@@ -59,7 +59,7 @@ class LocalExecutor:
         return None
 
     def run(self, intervention: Intervention) -> RunStatus:
-        """See `penstock.monitoring.intervening.Executor`."""
+        """See `penstock.monitoring.interventions.intervening.Executor`."""
         stage = self._stage(intervention, intervention.run)
         if not stage.result.exists() and not self._goes_on(stage, intervention):
             reason = f"{_ended_without(stage)} Its log: {stage.log}"

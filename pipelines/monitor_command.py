@@ -16,9 +16,9 @@ from penstock.pipelines.located import Located, add_project_argument, add_settin
 from penstock.pipelines.outcomes import MONITOR_CODES
 
 if TYPE_CHECKING:
-    from penstock.monitoring.cluster_monitor import ClusterMonitor
+    from penstock.monitoring.cluster.monitor import ClusterMonitor
     from penstock.monitoring.look import Monitor
-    from penstock.monitoring.spec import MonitoringSpec
+    from penstock.monitoring.settings.monitoring import MonitoringSpec
     from penstock.records.monitoring import MonitorState, Verdict
 
 _RUNS = 20
@@ -134,7 +134,7 @@ def _only_guard(monitor: Monitor, found: Located, spec: MonitoringSpec, *, once:
 
 
 def _page(monitor: Monitor) -> str:
-    from penstock.monitoring.state import MonitorFolder
+    from penstock.monitoring.store.state import MonitorFolder
 
     folder = monitor.folder
     return str(folder.page) if isinstance(folder, MonitorFolder) else folder.link
@@ -149,8 +149,8 @@ def _refresh(found: Located) -> None:
 
 
 def _look(monitor: Monitor, found: Located) -> Verdict:
-    from penstock.monitoring.page import console_lines
-    from penstock.monitoring.words import under_way
+    from penstock.monitoring.page.page import console_lines
+    from penstock.monitoring.verdict.words import under_way
 
     verdict, notes = monitor.look()
     print(f"{verdict.time.astimezone():%Y-%m-%d %H:%M:%S}  look {verdict.number}")
@@ -192,12 +192,12 @@ def monitor_of(
     Raises:
         UsageError: If its service is on a cluster.
     """
-    from penstock.monitoring.batch import watched_batch
-    from penstock.monitoring.collect import reading_here, registry_of, watched_here
-    from penstock.monitoring.guarding import Guardian
-    from penstock.monitoring.intervening import Interventions
+    from penstock.monitoring.guardian.guarding import Guardian
+    from penstock.monitoring.interventions.intervening import Interventions
     from penstock.monitoring.look import Monitor
-    from penstock.monitoring.state import MonitorFolder
+    from penstock.monitoring.store.batch import watched_batch
+    from penstock.monitoring.store.collect import reading_here, registry_of, watched_here
+    from penstock.monitoring.store.state import MonitorFolder
     from penstock.pipelines.interventions import LocalExecutor
     from penstock.pipelines.outputs import INDEX
     from penstock.rollout.target import Target, target_of
@@ -271,7 +271,7 @@ def cluster_monitor(found: Located, spec: MonitoringSpec) -> ClusterMonitor:
         found: The project.
         spec: Its section `monitoring`, as it holds for this time.
     """
-    from penstock.monitoring.cluster_monitor import ClusterMonitor
+    from penstock.monitoring.cluster.monitor import ClusterMonitor
 
     project = found.project
     return ClusterMonitor(

@@ -66,7 +66,7 @@ def _recall(options: argparse.Namespace) -> int:
 
 
 def _run(found: Located, order: Intervention, result: Comparison, *, version: int) -> int:
-    from penstock.monitoring.intervention import after_comparison
+    from penstock.monitoring.interventions.intervention import after_comparison
     from penstock.pipelines.intervention_process import run
     from penstock.pipelines.interventions import Stage
 
@@ -88,8 +88,8 @@ def _run(found: Located, order: Intervention, result: Comparison, *, version: in
 
 def _order(found: Located, *, since: str) -> Intervention:
     """Return a recall that a person asks for, of what serves now."""
-    from penstock.monitoring.collect import reading_here
-    from penstock.monitoring.state import MonitorFolder
+    from penstock.monitoring.store.collect import reading_here
+    from penstock.monitoring.store.state import MonitorFolder
     from penstock.records.intervention import Intervention
 
     name = found.project.name
@@ -130,8 +130,8 @@ def _moment(text: str) -> datetime:
 
 def _change(found: Located) -> datetime:
     """Return when the change began that the monitor's verdict is about."""
-    from penstock.monitoring.intervention import change_of
-    from penstock.monitoring.state import MonitorFolder
+    from penstock.monitoring.interventions.intervention import change_of
+    from penstock.monitoring.store.state import MonitorFolder
 
     state = MonitorFolder(found.home).glance(service=found.project.name)
     verdict = state.verdict

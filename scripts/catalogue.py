@@ -178,7 +178,7 @@ def _signature(function: ast.FunctionDef) -> Iterator[tuple[str, tuple[str, str]
 _OWN_TABLES = (
     "penstock.rollout.spec",
     "penstock.rollout.autoscaling_spec",
-    "penstock.monitoring.spec",
+    "penstock.monitoring.settings.monitoring",
     "penstock.notification",
 )
 """Modules of sections whose inner sections have tables of their own."""
@@ -216,7 +216,7 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
     from penstock.captures.spec import CapturesSpec, ShippedCapturesSpec
     from penstock.cluster.settings import ResourcesSpec, SecretSpec, TolerationSpec
     from penstock.gate.policy import Policy
-    from penstock.monitoring.spec import MonitoringSpec
+    from penstock.monitoring.settings.monitoring import MonitoringSpec
     from penstock.notification import NotifySpec
     from penstock.quality.spec import ContractColumn, Expectation, QuarantineSpec
     from penstock.rollout import spec as rollout

@@ -10,23 +10,23 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from penstock.monitoring import detector
-from penstock.monitoring.attribution import (
+from penstock.monitoring.estimates.performance import loss_of
+from penstock.monitoring.settings.monitoring import MonitoringSpec
+from penstock.monitoring.signals import detector
+from penstock.monitoring.signals.attribution import (
     STREAM,
     Attributed,
     attributed,
     attribution_signals,
     why_not,
 )
-from penstock.monitoring.bias import Bias, GroupRows
-from penstock.monitoring.collect import Watched
-from penstock.monitoring.distances import distances
-from penstock.monitoring.kpi import Kpi
-from penstock.monitoring.performance import loss_of
-from penstock.monitoring.signals import ROWS, Signal, Signals, bounded, signals_of
-from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.volume import volume_signals
-from penstock.monitoring.window import Blocks, Window, measure, measure_values
+from penstock.monitoring.signals.bias import Bias, GroupRows
+from penstock.monitoring.signals.distances import distances
+from penstock.monitoring.signals.kpi import Kpi
+from penstock.monitoring.signals.signals import ROWS, Signal, Signals, bounded, signals_of
+from penstock.monitoring.signals.volume import volume_signals
+from penstock.monitoring.signals.window import Blocks, Window, measure, measure_values
+from penstock.monitoring.store.collect import Watched
 from penstock.records.baseline import Baseline
 from penstock.records.figures import AttributionShare, ColumnDistance, Detected, SignalFigure
 from penstock.records.monitoring import Known

@@ -6,8 +6,8 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, get_args
 
-from penstock.monitoring.actions import REFUSALS, refused_in_a_row
-from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.settings.monitoring import MonitoringSpec
+from penstock.monitoring.verdict.actions import REFUSALS, refused_in_a_row
 from penstock.records.intervention import Stage
 from penstock.records.monitoring import ActionKind, MonitorState, VerdictKind
 

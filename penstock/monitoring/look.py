@@ -9,17 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from penstock.monitoring import exporter
-from penstock.monitoring.actions import BEGUN, actions_of, done_in_words, notices_of
-from penstock.monitoring.answered import Answered
-from penstock.monitoring.collect import Watched
-from penstock.monitoring.guarding import Guardian
-from penstock.monitoring.intervening import Interventions
-from penstock.monitoring.intervention import begun
-from penstock.monitoring.judge import judge
+from penstock.monitoring.guardian.guarding import Guardian
+from penstock.monitoring.interventions.intervening import Interventions
+from penstock.monitoring.interventions.intervention import begun
 from penstock.monitoring.observe import observe
-from penstock.monitoring.page import monitor_page
-from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.state import MonitorStore, following
+from penstock.monitoring.page.page import monitor_page
+from penstock.monitoring.settings.monitoring import MonitoringSpec
+from penstock.monitoring.store.answered import Answered
+from penstock.monitoring.store.collect import Watched
+from penstock.monitoring.store.state import MonitorStore, following
+from penstock.monitoring.verdict.actions import BEGUN, actions_of, done_in_words, notices_of
+from penstock.monitoring.verdict.judge import judge
 from penstock.notification import Message, NotifySpec, deliver
 from penstock.records.monitoring import Looked, MonitorState, Notice, Verdict
 from penstock.reports.page import with_navigation

@@ -7,11 +7,11 @@ from typing import Any
 
 from penstock.captures.reader import Captured, Cursor, read_labels, read_window
 from penstock.errors import PenstockError
-from penstock.monitoring.answered import Answered
-from penstock.monitoring.collect import Watched, figures_since
 from penstock.monitoring.evidence import weigh
-from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.volume import Counted, Memory, count_rows
+from penstock.monitoring.settings.monitoring import MonitoringSpec
+from penstock.monitoring.signals.volume import Counted, Memory, count_rows
+from penstock.monitoring.store.answered import Answered
+from penstock.monitoring.store.collect import Watched, figures_since
 from penstock.monitoring.window_performance import times_of_rows, window_performance
 from penstock.records.monitoring import Looked, MonitorState, Progress, Verdict
 

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from penstock.errors import PenstockError
-from penstock.monitoring.answered import Answered, keys_of
-from penstock.monitoring.bias import Bias, GroupRows
-from penstock.monitoring.concept import Concept, learn
-from penstock.monitoring.estimates import Estimated, NotEstimated, Realized
+from penstock.monitoring.estimates.concept import Concept, learn
+from penstock.monitoring.estimates.estimates import Estimated, NotEstimated, Realized
+from penstock.monitoring.estimates.performance import estimate, loss_of, realized
 from penstock.monitoring.evidence import Losses
-from penstock.monitoring.kpi import Kpi, window_value
-from penstock.monitoring.performance import estimate, loss_of, realized
-from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.window import INPUTS
+from penstock.monitoring.settings.monitoring import MonitoringSpec
+from penstock.monitoring.signals.bias import Bias, GroupRows
+from penstock.monitoring.signals.kpi import Kpi, window_value
+from penstock.monitoring.signals.window import INPUTS
+from penstock.monitoring.store.answered import Answered, keys_of
 from penstock.records.baseline import Baseline, GroupColumn
 from penstock.records.estimate import Estimate
 from penstock.records.figures import DueLabels, Performance

@@ -102,8 +102,9 @@ class Baseline(Record):
     """`baseline.json`: how a model scored the holdout, and how right it was.
 
     Made by the evaluate step; its digest is in the evaluation, so in what was decided on. From it
-    performance is estimated before labels come (`penstock.monitoring.performance`), and the scores,
-    losses and groups of later rows are compared with it. It holds counts and sums, and no rows.
+    performance is estimated before labels come (`penstock.monitoring.estimates.performance`), and
+    the scores, losses and groups of later rows are compared with it. It holds counts and sums,
+    and no rows.
     """
 
     KIND: ClassVar[str] = "baseline"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from penstock.captures.listing import Listed, listed
 from penstock.errors import InputError, PenstockError
-from penstock.monitoring.state import MonitorFolder
+from penstock.monitoring.store.state import MonitorFolder
 from penstock.pipelines.located import Located
 from penstock.pipelines.outputs import PastRun, evaluation_of, past_runs
 from penstock.records.monitoring import MonitorState, Verdict

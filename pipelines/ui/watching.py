@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from penstock.monitoring import words
-from penstock.monitoring.page_guardian import actions_table, guardian
-from penstock.monitoring.state import MonitorFolder
+from penstock.monitoring.page.guardian import actions_table, guardian
+from penstock.monitoring.store.state import MonitorFolder
+from penstock.monitoring.verdict import words
 from penstock.pipelines.ui.parts import Row, address, clock
 from penstock.pipelines.ui.seen import Seen, Watched
 from penstock.records.monitoring import MonitorState, Verdict

@@ -19,14 +19,15 @@ from typing import Any
 
 import pytest
 import yaml
-from cluster_shop import allowed, s3_bucket, used
+from cluster_shop import s3_bucket
 from compiled_pipeline import without_retries
 from kserve_site import Site, site_in
+from role_rights import allowed, used
 from running_process import RunningProcess, until
 
 from penstock.captures.reader import read_labels, read_window
 from penstock.examples import traffic
-from penstock.monitoring.cluster_monitor import ClusterMonitor
+from penstock.monitoring.cluster.monitor import ClusterMonitor
 from penstock.pipelines.compile import compile_monitor, compile_release
 from penstock.project import Project
 from penstock.records.monitoring import MonitorState

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from running_process import until
 
-from penstock.monitoring.state import MonitorFolder
+from penstock.monitoring.store.state import MonitorFolder
 from penstock.registry import versions
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.xdist_group("loop")]

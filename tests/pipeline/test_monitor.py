@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from penstock.examples import traffic
-from penstock.monitoring.state import MonitorFolder
+from penstock.monitoring.store.state import MonitorFolder
 from penstock.records.monitoring import MonitorState
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("monitor")]

@@ -13,8 +13,8 @@ from penstock.captures.reader import read_window
 from penstock.captures.shipping import ship
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
-from penstock.monitoring.answered import Answered, keys_of_rows
-from penstock.monitoring.state import MonitorFolder
+from penstock.monitoring.store.answered import Answered, keys_of_rows
+from penstock.monitoring.store.state import MonitorFolder
 from penstock.pipelines import cli
 
 PROJECT = "{name: shop, target: bought, source: {uri: none.csv}}"

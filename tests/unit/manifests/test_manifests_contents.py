@@ -464,7 +464,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     from experiment_parts import PLAN, READING, rollout
 
     from penstock.monitoring.exporter import exposition
-    from penstock.monitoring.spec import MonitoringSpec
+    from penstock.monitoring.settings.monitoring import MonitoringSpec
     from penstock.records.dataset import Column
     from penstock.records.monitoring import MonitorState
     from penstock.rollout.experiment import exporter as experiments

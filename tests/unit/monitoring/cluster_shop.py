@@ -24,9 +24,9 @@ from watched_shop import BEGIN, COLUMNS, Shop
 
 from penstock.captures.places import place_at
 from penstock.captures.shipping import ship
-from penstock.monitoring.cluster_monitor import ClusterMonitor
+from penstock.monitoring.cluster.monitor import ClusterMonitor
 from penstock.monitoring.look import Monitor
-from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.settings.monitoring import MonitoringSpec
 from penstock.notification import NotifySpec
 from penstock.records.model import Model
 from penstock.records.monitoring import MonitorState, Verdict

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from penstock.monitoring.actions import actions_of
-from penstock.monitoring.judge import judge
-from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.state import following
+from penstock.monitoring.settings.monitoring import MonitoringSpec
+from penstock.monitoring.store.state import following
+from penstock.monitoring.verdict.actions import actions_of
+from penstock.monitoring.verdict.judge import judge
 from penstock.records.estimate import Estimate
 from penstock.records.figures import Detected, Performance, SignalFigure
 from penstock.records.monitoring import Looked, MonitorState, Verdict

@@ -11,7 +11,7 @@ import pyarrow as pa
 from monitored_rows import captured, reference_to
 
 from penstock.metrics.score_bins import score_bins, score_edges
-from penstock.monitoring.recall import Former
+from penstock.monitoring.interventions.recall import Former
 from penstock.records.baseline import Baseline
 
 COLUMNS = ("amount", "visits", "city")

@@ -14,16 +14,16 @@ from penstock import model as models
 from penstock.data.table import read_table
 from penstock.explanation.explain import explain
 from penstock.explanation.later import later_attributions
-from penstock.monitoring import detector
-from penstock.monitoring.attribution import (
+from penstock.monitoring.signals import detector
+from penstock.monitoring.signals.attribution import (
     STREAM,
     Attributed,
     attributed,
     attribution_signals,
     why_not,
 )
-from penstock.monitoring.signals import Signals
-from penstock.monitoring.window import measure_values
+from penstock.monitoring.signals.signals import Signals
+from penstock.monitoring.signals.window import measure_values
 from penstock.records.explanation import Explanation
 
 

@@ -20,7 +20,7 @@ from running_process import until
 from watched_shop import COLUMNS, Shop, known
 
 from penstock.monitoring import look
-from penstock.monitoring.state import MonitorFolder
+from penstock.monitoring.store.state import MonitorFolder
 from penstock.pipelines import cli
 from penstock.records.model import FILE_NAME as MODEL_FILE
 from penstock.records.model import Model
@@ -195,7 +195,9 @@ def test_the_clock_is_set(
 
 
 def test_a_version_without_a_baseline(stranger: Stranger, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("penstock.monitoring.collect.registry_of", lambda *_, **__: lambda _: None)
+    monkeypatch.setattr(
+        "penstock.monitoring.store.collect.registry_of", lambda *_, **__: lambda _: None
+    )
     (stranger.folder / ".penstock/monitor/known-1.json").unlink()
     stranger.shop.serve()
     code, said = stranger.once()

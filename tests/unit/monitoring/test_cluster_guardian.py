@@ -26,10 +26,10 @@ from test_command_endings import ClusterTrial, Trial, cluster_trials, serving_on
 
 from penstock.captures.places import LocalPlace
 from penstock.errors import InputError, LeaseLostError, ServiceError
-from penstock.monitoring.cluster_monitor import ClusterMonitor, drifted, together
-from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.state import MonitorStore
-from penstock.monitoring.storage import Storage
+from penstock.monitoring.cluster.monitor import ClusterMonitor, drifted, together
+from penstock.monitoring.settings.monitoring import MonitoringSpec
+from penstock.monitoring.store.state import MonitorStore
+from penstock.monitoring.store.storage import Storage
 from penstock.notification import NotifySpec
 from penstock.records.monitoring import Alarm, MonitorState, Verdict
 from penstock.records.rollout import ReturnOrder

@@ -14,11 +14,11 @@ from test_intervention import AUTOMATIC, WORSE, Service
 
 from penstock.captures.places import LocalPlace
 from penstock.errors import ServiceError
-from penstock.monitoring import pipeline_runs
-from penstock.monitoring.cluster_interventions import ClusterExecutor, OrderGiver, settle
-from penstock.monitoring.pipeline_runs import Releases, goes_on
-from penstock.monitoring.run_files import RunFiles
-from penstock.monitoring.storage import Storage
+from penstock.monitoring.cluster import pipeline_runs
+from penstock.monitoring.cluster.interventions import ClusterExecutor, OrderGiver, settle
+from penstock.monitoring.cluster.pipeline_runs import Releases, goes_on
+from penstock.monitoring.cluster.run_files import RunFiles
+from penstock.monitoring.store.storage import Storage
 from penstock.records.intervention import Comparison, Intervention, RunOrder, RunStatus
 
 NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)

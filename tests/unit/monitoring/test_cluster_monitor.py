@@ -17,8 +17,8 @@ from killing import Fault, run
 from prometheus_server import small_prometheus
 from role_rights import allowed, used
 
+from penstock.captures import claims
 from penstock.errors import InputError, LeaseLostError, ServiceError
-from penstock.monitoring import claims
 from penstock.records.monitoring import Looked, MonitorState, Verdict
 
 pytestmark = pytest.mark.slow
@@ -189,7 +189,7 @@ class Hide:
             raise ModuleNotFoundError(f"{name} is not in the image", name=name)
 
 sys.meta_path.insert(0, Hide())
-from penstock.monitoring.cluster_monitor import look_once, watcher_of
+from penstock.monitoring.cluster.monitor import look_once, watcher_of
 watcher = watcher_of("shop", **json.loads(sys.argv[2]), notify={}, tracking_uri="http://127.0.0.1:9")
 print(look_once(watcher, verdict=Path("verdict.json"), report=Path("report.html")))
 """

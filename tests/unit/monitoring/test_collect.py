@@ -9,7 +9,7 @@ from monitored_rows import reference_to
 from watched_shop import known, table
 
 from penstock.errors import ServiceError
-from penstock.monitoring.collect import figures_since, watched_here
+from penstock.monitoring.store.collect import figures_since, watched_here
 from penstock.records.monitoring import Known
 from penstock.records.rollout import ArmSummary, HistogramBuckets
 from penstock.rollout.backends.local.state import LocalState, ServerArm

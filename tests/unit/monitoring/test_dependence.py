@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from penstock.monitoring.dependence import FIRST, MOST, Dependence, LevelState, fresh
+from penstock.monitoring.signals.dependence import FIRST, MOST, Dependence, LevelState, fresh
 
 WIDTH = 20
 

@@ -13,10 +13,16 @@ import pytest
 from monitored_rows import HOUR, captured, follow, mixed, reference_to
 
 from penstock.errors import InputError
-from penstock.monitoring.dependence import FIRST
-from penstock.monitoring.detector import BETS, State, rearm, start, update
-from penstock.monitoring.signals import Signal, Signals, bounded, score_reference, signals_of
-from penstock.monitoring.window import Blocks, Carry, Window, measure, measure_values
+from penstock.monitoring.signals.dependence import FIRST
+from penstock.monitoring.signals.detector import BETS, State, rearm, start, update
+from penstock.monitoring.signals.signals import (
+    Signal,
+    Signals,
+    bounded,
+    score_reference,
+    signals_of,
+)
+from penstock.monitoring.signals.window import Blocks, Carry, Window, measure, measure_values
 from penstock.records.reference import Reference
 
 

@@ -11,9 +11,9 @@ from monitored_rows import captured, mixed, reference_to
 from scipy import stats
 from scipy.spatial import distance
 
-from penstock.monitoring.distances import distances
-from penstock.monitoring.signals import signals_of
-from penstock.monitoring.window import measure
+from penstock.monitoring.signals.distances import distances
+from penstock.monitoring.signals.signals import signals_of
+from penstock.monitoring.signals.window import measure
 
 
 def measured(before: dict, now: dict, folder: Path) -> dict:

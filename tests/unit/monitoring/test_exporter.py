@@ -10,7 +10,7 @@ from monitor_parts import BEGIN, HOUR, SPEC, THRESHOLD, Watch, drift, signal, wo
 from prometheus_client.parser import text_string_to_metric_families
 
 from penstock.monitoring.exporter import exposition, served
-from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.settings.monitoring import MonitoringSpec
 from penstock.records.figures import AttributionShare, Volume
 from penstock.records.intervention import Intervention
 from penstock.records.monitoring import Action, ActionKind, MonitorState

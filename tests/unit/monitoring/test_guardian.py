@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from penstock.monitoring.guardian import after_reading, guard_of, unguarded
-from penstock.monitoring.spec import GuardianSpec
+from penstock.monitoring.guardian.harm import after_reading, guard_of, unguarded
+from penstock.monitoring.settings.monitoring import GuardianSpec
 from penstock.records.guard import Guard
 from penstock.records.rollout import (
     ArmSummary,

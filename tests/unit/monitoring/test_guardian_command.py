@@ -17,7 +17,7 @@ import yaml
 from rollout_world import World, world_in
 from router_parts import load_on
 
-from penstock.monitoring.state import MonitorFolder
+from penstock.monitoring.store.state import MonitorFolder
 from penstock.registry import audit
 from penstock.rollout.target import newest
 

@@ -26,11 +26,11 @@ from test_command_endings import (
 )
 
 from penstock.errors import NotApprovedError, ServiceError
-from penstock.monitoring.collect import Watched, reading_here
-from penstock.monitoring.guarding import Guardian
+from penstock.monitoring.guardian.guarding import Guardian
 from penstock.monitoring.look import Monitor
-from penstock.monitoring.spec import GuardianSpec, MonitoringSpec
-from penstock.monitoring.state import MonitorFolder
+from penstock.monitoring.settings.monitoring import GuardianSpec, MonitoringSpec
+from penstock.monitoring.store.collect import Watched, reading_here
+from penstock.monitoring.store.state import MonitorFolder
 from penstock.notification import NotifySpec
 from penstock.records.guard import Guard, Harm
 from penstock.records.monitoring import MonitorState

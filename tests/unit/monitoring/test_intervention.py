@@ -8,9 +8,9 @@ import pytest
 from monitor_parts import BEGIN, HOUR, Watch, drift, signal, worth
 
 from penstock.errors import ServiceError
-from penstock.monitoring.intervening import Interventions
-from penstock.monitoring.intervention import begun, half_of
-from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.interventions.intervening import Interventions
+from penstock.monitoring.interventions.intervention import begun, half_of
+from penstock.monitoring.settings.monitoring import MonitoringSpec
 from penstock.records.intervention import Comparison, RunStatus
 from penstock.records.monitoring import MonitorState
 

@@ -7,8 +7,8 @@ import math
 import pytest
 from monitor_parts import BEGIN, HOUR, THRESHOLD, Watch, drift, signal, worth
 
-from penstock.monitoring.judge import bound
-from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.settings.monitoring import MonitoringSpec
+from penstock.monitoring.verdict.judge import bound
 from penstock.records.figures import DueLabels, ServiceFigures, Volume
 
 

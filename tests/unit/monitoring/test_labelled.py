@@ -11,8 +11,8 @@ import pytest
 from watched_shop import Shop
 
 from penstock.captures.reader import read_window
-from penstock.monitoring.intervention import half_of
-from penstock.monitoring.labelled import rows_since
+from penstock.monitoring.interventions.intervention import half_of
+from penstock.monitoring.interventions.labelled import rows_since
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from killing import Fault, endings
 from watched_shop import Shop, scores_of, table
 
 from penstock.monitoring.evidence import signals_for
-from penstock.monitoring.intervening import Interventions
-from penstock.monitoring.spec import MonitoringSpec
+from penstock.monitoring.interventions.intervening import Interventions
+from penstock.monitoring.settings.monitoring import MonitoringSpec
 from penstock.notification import NotifySpec
 from penstock.records.estimate import Estimate
 from penstock.records.intervention import Intervention

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from monitor_parts import BEGIN, HOUR, SPEC, Watch, drift, signal, worth
 
-from penstock.monitoring.page import console_lines, monitor_page
-from penstock.monitoring.spec import GuardianSpec, MonitoringSpec, OperationsSpec
+from penstock.monitoring.page.page import console_lines, monitor_page
+from penstock.monitoring.settings.monitoring import GuardianSpec, MonitoringSpec, OperationsSpec
 from penstock.records.figures import AttributionShare, ServiceFigures, Volume
 from penstock.records.guard import Guard, GuardLimit, Harm
 from penstock.records.monitoring import Action, Looked, Verdict

@@ -10,9 +10,9 @@ import pytest
 from monitor_parts import BEGIN, HOUR, drift, signal
 
 from penstock.errors import InputError, IntegrityError, ServiceError
-from penstock.monitoring.judge import judge
-from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.state import MonitorFolder, following
+from penstock.monitoring.settings.monitoring import MonitoringSpec
+from penstock.monitoring.store.state import MonitorFolder, following
+from penstock.monitoring.verdict.judge import judge
 from penstock.records.monitoring import Looked, MonitorState, Progress, Verdict
 
 
@@ -54,7 +54,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_a_second_monitor_is_told_who_watches_and_since_when(tmp_path: Path) -> None:
     code = (
         "import sys; from datetime import UTC, datetime; from pathlib import Path;"
-        "from penstock.monitoring.state import MonitorFolder;"
+        "from penstock.monitoring.store.state import MonitorFolder;"
         "folder = MonitorFolder(Path(sys.argv[1]))\n"
         "with folder.held(now=datetime(2026, 11, 1, tzinfo=UTC)):\n"
         "    print('held', flush=True); sys.stdin.read()"

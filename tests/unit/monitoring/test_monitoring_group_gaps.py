@@ -14,7 +14,7 @@ from penstock.data.table import read_table
 from penstock.evaluation.evaluate import evaluate
 from penstock.evaluation.spec import EvaluationSpec
 from penstock.gate.policy import Policy
-from penstock.monitoring.group_gaps import Gap, gaps_of, measure_gaps
+from penstock.monitoring.signals.group_gaps import Gap, gaps_of, measure_gaps
 from penstock.records.baseline import Baseline
 from penstock.records.model import Task
 

@@ -11,10 +11,15 @@ from penstock.errors import InputError
 from penstock.metrics.predictions import Predictions
 from penstock.metrics.score_bins import score_bins, score_edges
 from penstock.metrics.weighted import compute
-from penstock.monitoring.concept import NORMAL, Concept, agreement, learn
-from penstock.monitoring.estimates import Estimated, NotEstimated, Realized
-from penstock.monitoring.expected_metrics import BINARY, MULTICLASS, Unlabelled, UnlabelledClasses
-from penstock.monitoring.performance import estimate, loss_of, predictions_of, realized
+from penstock.monitoring.estimates.concept import NORMAL, Concept, agreement, learn
+from penstock.monitoring.estimates.estimates import Estimated, NotEstimated, Realized
+from penstock.monitoring.estimates.expected_metrics import (
+    BINARY,
+    MULTICLASS,
+    Unlabelled,
+    UnlabelledClasses,
+)
+from penstock.monitoring.estimates.performance import estimate, loss_of, predictions_of, realized
 from penstock.records.baseline import Baseline, ErrorBins, ScoreBins
 
 Rows = tuple[np.ndarray, np.ndarray]

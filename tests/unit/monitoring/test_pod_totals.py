@@ -12,8 +12,8 @@ from prometheus_server import small_prometheus
 
 from penstock.captures.places import LocalPlace
 from penstock.errors import ServiceError
-from penstock.monitoring.pod_totals import PodTotals
-from penstock.monitoring.storage import Storage
+from penstock.monitoring.store.pod_totals import PodTotals
+from penstock.monitoring.store.storage import Storage
 from penstock.records.rollout import ArmSummary
 from penstock.records.service_counters import ServiceCounters
 from penstock.rollout.spec import PrometheusSpec

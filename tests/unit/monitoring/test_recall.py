@@ -14,9 +14,9 @@ from monitored_rows import captured
 from regimes import former, knows, window
 
 from penstock.errors import IntegrityError
-from penstock.monitoring.concept import Concept, MetricConcept
-from penstock.monitoring.recall import Former, Unusable, choose
-from penstock.monitoring.recall_spec import RecallSpec
+from penstock.monitoring.estimates.concept import Concept, MetricConcept
+from penstock.monitoring.interventions.recall import Former, Unusable, choose
+from penstock.monitoring.settings.recall import RecallSpec
 from penstock.records.baseline import Baseline, ScoreBins
 
 SPEC = RecallSpec()

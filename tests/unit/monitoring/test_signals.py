@@ -11,8 +11,8 @@ import pytest
 from monitored_rows import mixed, reference_to
 
 from penstock.errors import InputError
-from penstock.monitoring.signals import bounded, score_reference, signals_of
-from penstock.monitoring.tolerances import Tolerances
+from penstock.monitoring.settings.tolerances import Tolerances
+from penstock.monitoring.signals.signals import bounded, score_reference, signals_of
 from penstock.records.reference import Reference
 
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from penstock.monitoring import detector
-from penstock.monitoring.signals import Signals
-from penstock.monitoring.volume import Counted, Memory, count_rows, volume_signals
-from penstock.monitoring.volume_spec import VolumeSpec
+from penstock.monitoring.settings.volume import VolumeSpec
+from penstock.monitoring.signals import detector
+from penstock.monitoring.signals.signals import Signals
+from penstock.monitoring.signals.volume import Counted, Memory, count_rows, volume_signals
 
 BEGIN = datetime(2026, 6, 1, tzinfo=UTC)
 SPEC = VolumeSpec()

@@ -15,11 +15,11 @@ from monitored_rows import reference_to
 
 from penstock.captures.segments import CapturedModel
 from penstock.captures.writer import Bounds
-from penstock.monitoring.collect import Watched
-from penstock.monitoring.intervening import Interventions
+from penstock.monitoring.interventions.intervening import Interventions
 from penstock.monitoring.look import Monitor
-from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.state import MonitorFolder
+from penstock.monitoring.settings.monitoring import MonitoringSpec
+from penstock.monitoring.store.collect import Watched
+from penstock.monitoring.store.state import MonitorFolder
 from penstock.notification import NotifySpec
 from penstock.records.baseline import (
     Baseline,

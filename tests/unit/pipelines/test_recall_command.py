@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from penstock.monitoring import collect
-from penstock.monitoring.collect import Reading
+from penstock.monitoring.store import collect
+from penstock.monitoring.store.collect import Reading
 from penstock.pipelines import cli
 
 

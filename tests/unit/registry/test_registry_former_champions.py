@@ -17,8 +17,8 @@ from penstock import model
 from penstock.errors import PenstockError
 from penstock.gate.decision import decide
 from penstock.model import digest_of
-from penstock.monitoring.former_champions import former_champions, served
-from penstock.monitoring.recall import Former, Unusable
+from penstock.monitoring.interventions.former_champions import former_champions, served
+from penstock.monitoring.interventions.recall import Former, Unusable
 from penstock.records.approval import Identity
 from penstock.records.baseline import Baseline, LossFigure, ScoreBins
 from penstock.records.reference import Reference

@@ -12,10 +12,10 @@ from scored_tables import source_of, written
 from serving_process import ROW
 
 from penstock.errors import InputError, NotApprovedError
-from penstock.monitoring.batch import watched_batch
 from penstock.monitoring.look import Monitor
-from penstock.monitoring.spec import MonitoringSpec
-from penstock.monitoring.state import MonitorFolder
+from penstock.monitoring.settings.monitoring import MonitoringSpec
+from penstock.monitoring.store.batch import watched_batch
+from penstock.monitoring.store.state import MonitorFolder
 from penstock.notification import NotifySpec
 from penstock.pipelines import cli
 from penstock.records.scores import FILE_NAME, Scores

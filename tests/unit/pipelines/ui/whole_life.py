@@ -12,7 +12,7 @@ from penstock import tracking
 from penstock.captures.files import Bounds
 from penstock.captures.segments import CapturedModel
 from penstock.gate.evaluation import Evaluation
-from penstock.monitoring.state import MonitorFolder
+from penstock.monitoring.store.state import MonitorFolder
 from penstock.pipelines.located import Located, locate
 from penstock.pipelines.outputs import collect_pages
 from penstock.records.approval import Identity

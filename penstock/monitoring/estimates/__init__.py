@@ -1,0 +1,1 @@
+"""Performance of a served model, before and after its labels come."""

@@ -1,0 +1,1 @@
+"""Whether a new champion does harm, and its return."""

@@ -1,0 +1,1 @@
+"""Recalls and retrainings: which, when, and how they stand."""

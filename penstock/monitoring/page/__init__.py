@@ -1,0 +1,1 @@
+"""The monitor's page for people."""

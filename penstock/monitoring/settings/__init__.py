@@ -1,0 +1,1 @@
+"""The project file's section `monitoring`."""

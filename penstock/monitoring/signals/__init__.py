@@ -1,0 +1,1 @@
+"""What is watched: each signal, a window's counts of it, and when it has left its range."""

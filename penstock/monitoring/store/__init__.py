@@ -1,0 +1,1 @@
+"""What a monitor keeps and reads, here or in an object store."""
