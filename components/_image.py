@@ -10,7 +10,7 @@ from typing import Literal
 import penstock
 from penstock.errors import InputError
 
-Image = Literal["data", "train", "deploy", "serving", "monitor"]
+Image = Literal["data", "train", "deploy", "serving", "monitor", "score"]
 
 _PUSHED = Path(__file__).resolve().parent.parent / "images" / "digests.json"
 
@@ -19,7 +19,7 @@ def image(name: Image) -> str:
     """Return the reference of one image of the family; the first of these that there is.
 
     1. `PENSTOCK_IMAGE_<NAME>`: one image's whole reference, for example with a digest.
-    2. `PENSTOCK_IMAGE_PREFIX`: where all five are, for example a private registry; the tag is
+    2. `PENSTOCK_IMAGE_PREFIX`: where all six are, for example a private registry; the tag is
        Penstock's version.
     3. The digest file: `PENSTOCK_IMAGE_DIGESTS`, else images/digests.json of a checkout, which
        `make push` writes. A digest names the very image that was pushed.

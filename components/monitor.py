@@ -39,14 +39,13 @@ def monitor(
     """
     from pathlib import Path
 
-    from penstock.monitoring.cluster_monitor import look_once
+    from penstock.monitoring.cluster_monitor import look_once, watcher_of
 
-    return look_once(
+    watcher = watcher_of(
         name,
         deployment=deployment,
         monitoring=monitoring,
         notify=notify,
         tracking_uri=tracking_uri,
-        verdict=Path(verdict.path),
-        report=Path(report.path),
     )
+    return look_once(watcher, verdict=Path(verdict.path), report=Path(report.path))

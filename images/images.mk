@@ -5,7 +5,7 @@ BUILD_FLAGS      ?=
 PLATFORMS        ?= linux/amd64,linux/arm64
 KIND_CLUSTER     ?= penstock
 MINIKUBE_PROFILE ?= penstock
-IMAGES           := data train deploy serving monitor mlflow
+IMAGES           := data train deploy serving monitor score mlflow
 VERSION          := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 REVISION          = $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
 REFERENCES       := $(IMAGES:%=penstock/%:$(VERSION))

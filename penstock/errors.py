@@ -185,6 +185,18 @@ class ServiceError(PenstockError):
     """
 
 
+class CapacityError(ServiceError):
+    """A version did not get the servers that its share of the requests takes.
+
+    Raised when:
+        A quota, the nodes or an autoscaler do not give them in time. No traffic was moved.
+
+    What to do:
+        The message has the reason of the first server that is missing. Give the namespace room, or
+        lower `deployment.kserve.autoscaling.max_replicas`; then release again.
+    """
+
+
 class LeaseLostError(ServiceError):
     """Another controller has taken over the service; this one must stop acting on it.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -34,6 +34,7 @@ from penstock.records.spec import Spec
 from penstock.registry.spec import CardSpec
 from penstock.rollout.experiment.spec import ExperimentSpec
 from penstock.rollout.spec import DeploymentSpec
+from penstock.scoring.spec import ScoringSpec
 from penstock.training.spec import TrainingSpec
 from penstock.triggers.spec import TriggerSpec
 
@@ -79,6 +80,7 @@ class Project(Spec):
         "in .penstock beside this file",
     )
     monitoring: MonitoringSpec = MonitoringSpec()
+    scoring: ScoringSpec = ScoringSpec()
     trigger: TriggerSpec = TriggerSpec()
     experiment: ExperimentSpec = ExperimentSpec()
     notify: NotifySpec = NotifySpec()
@@ -95,6 +97,23 @@ class Project(Spec):
         except InputError as error:
             raise ValueError(f"{error.where}: {error.what}. {error.remedy}".strip()) from error
         return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_the_weights(cls, raw: Any) -> Any:
+        """Leave the column of weights out of the features, which come before training."""
+        training = raw.get("training") if isinstance(raw, Mapping) else None
+        name = training.get("weights") if isinstance(training, Mapping) else None
+        if not isinstance(name, str) or not name:
+            return raw
+        features = dict(raw.get("features") or {})
+        columns = dict(features.get("columns") or {})
+        if columns.setdefault(name, "drop") != "drop":
+            raise ValueError(
+                f"training.weights names {name!r}, which features.columns takes for "
+                f"{columns[name]}: leave it out there, or say drop"
+            )
+        return {**raw, "features": {**features, "columns": columns}}
 
     @model_validator(mode="before")
     @classmethod

@@ -35,7 +35,7 @@ from penstock.pipelines.monitor_command import add_monitor_command
 from penstock.pipelines.outcomes import EXIT_CODES, INTERRUPTED, READER_GONE, USAGE
 from penstock.pipelines.recall_command import add_recall_command
 from penstock.pipelines.registry_commands import add_records_commands
-from penstock.pipelines.score_command import add_score_command
+from penstock.pipelines.score_command import add_score_commands
 from penstock.pipelines.service_commands import add_service_commands
 from penstock.pipelines.source_options import add_source_options, given_source, given_split
 from penstock.pipelines.standard_output import reader_is_gone
@@ -118,7 +118,7 @@ def parser() -> argparse.ArgumentParser:
     add_experiment_commands(commands)
     add_recall_command(commands)
     add_captures_commands(commands)
-    add_score_command(commands)
+    add_score_commands(commands)
     add_remote_commands(commands)
     add_records_commands(commands)
     return parser
@@ -176,12 +176,21 @@ def _add_compile(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
     add_project_argument(command)
     add_settings(command)
     command.add_argument(
-        "-o", "--output", type=Path, help="default: release.yaml, with --monitor monitor.yaml"
+        "-o",
+        "--output",
+        type=Path,
+        help="default: release.yaml, with --monitor monitor.yaml, with --score score.yaml",
     )
-    command.add_argument(
+    which = command.add_mutually_exclusive_group()
+    which.add_argument(
         "--monitor",
         action="store_true",
         help="write the pipeline that looks at what serves, not the one that releases",
+    )
+    which.add_argument(
+        "--score",
+        action="store_true",
+        help="write the pipeline that scores a batch: section scoring",
     )
     command.add_argument(
         "--kubernetes-manifest",
@@ -252,20 +261,24 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _compile(options: argparse.Namespace) -> int:
-    """Write the release pipeline, or the monitor's, as KFP v2 YAML with the project's values."""
+    """Write the pipeline of a release, of a look or of a scoring as YAML for Kubeflow."""
     from penstock import project
     from penstock.data.sources.addresses import is_local
-    from penstock.pipelines.compile import compile_monitor, compile_release
-    from penstock.pipelines.secret_fields import STEPS, WATCHING, unsupplied
+    from penstock.pipelines.compile import compile_monitor, compile_release, compile_score
+    from penstock.pipelines.secret_fields import SCORING, STEPS, steps_watching, unsupplied
 
     loaded = project.load(options.project, settings=options.settings)
-    output = options.output or Path("monitor.yaml" if options.monitor else "release.yaml")
-    build = compile_monitor if options.monitor else compile_release
+    name, build, steps = "release.yaml", compile_release, STEPS
+    if options.monitor:
+        name, build, steps = "monitor.yaml", compile_monitor, steps_watching(loaded)
+    elif options.score:
+        name, build, steps = "score.yaml", compile_score, SCORING
+    output = options.output or Path(name)
     build(loaded, output=output, kubernetes_manifest=options.kubernetes_manifest)
     print(f"Wrote {output}.")
-    for line in unsupplied(loaded, steps_of=WATCHING if options.monitor else STEPS):
+    for line in unsupplied(loaded, steps_of=steps):
         print(f"Its steps will not find a secret unless their image or pod has it: {line}.")
-    if options.monitor:
+    if build is not compile_release:
         return 0
     if is_local(loaded.source.uri):
         print(

@@ -1,4 +1,4 @@
-"""The release pipeline, and the monitor's, as YAML for Kubeflow."""
+"""The release pipeline, the monitor's and the one that scores, as YAML for Kubeflow."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import yaml
 
 import penstock
+from penstock.captures.claims import claims_in
 from penstock.common import files
 from penstock.data.sources.addresses import is_local
 from penstock.errors import InputError
-from penstock.monitoring.claims import claims_in
 from penstock.pipelines.compiled_yaml import as_yaml, compact
 from penstock.pipelines.local_runner import import_kfp
-from penstock.pipelines.parameters import for_file, for_monitor
-from penstock.pipelines.secret_fields import WATCHING, refuse_clear, with_secrets
+from penstock.pipelines.parameters import for_closed_loop, for_file, for_monitor, for_score
+from penstock.pipelines.secret_fields import SCORING, refuse_clear, steps_watching, with_secrets
 from penstock.project import Project
 
 _DIGITS = 12
@@ -60,6 +60,8 @@ def compile_release(project: Project, *, output: Path, kubernetes_manifest: bool
 def compile_monitor(project: Project, *, output: Path, kubernetes_manifest: bool = False) -> None:
     """Write the monitor's pipeline with the project's values as its defaults.
 
+    Where `monitoring.retrain` is automatic it has the steps of a recall and of a retraining too.
+
     Args:
         project: The project, whose model is served on a cluster.
         output: A .yaml file to write.
@@ -72,20 +74,80 @@ def compile_monitor(project: Project, *, output: Path, kubernetes_manifest: bool
     _require_yaml(output)
     _require_watchable(project)
     refuse_clear(project, where=project.name)
-    cluster = with_secrets(project, steps_of=WATCHING)
-    claims = claims_in(
-        project.monitoring.state,
-        project.monitoring.captures or project.deployment.kserve.captures.destination,
-    )
+    cluster = with_secrets(project, steps_of=steps_watching(project))
     project = project.model_copy(update={"cluster": cluster})
     import_kfp()
+    from penstock.pipelines.closed_loop import closed_loop
     from penstock.pipelines.monitor import watch
 
-    documents = _compiled(watch, project, for_monitor(project), claims={"monitor": claims})
+    state = project.monitoring.state
+    rows = project.monitoring.captures or project.deployment.kserve.captures.destination
+    claims = dict.fromkeys(("monitor", "intervene", "export-rows"), claims_in(state, rows))
+    claims |= dict.fromkeys(("record-refusal", "settle", "ingest"), claims_in(state))
+    if acts_by_itself(project):
+        pipeline, values = closed_loop, for_closed_loop(project)
+    else:
+        pipeline, values = watch, for_monitor(project)
+    documents = _compiled(pipeline, project, values, claims=claims)
     name = monitor_name(project)
     if kubernetes_manifest:
         documents = _manifests(name, *documents)
     _write(output, documents, kind="monitor's", name=project.name)
+
+
+def compile_score(project: Project, *, output: Path, kubernetes_manifest: bool = False) -> None:
+    """Write the pipeline that scores a batch, with the project's values as its defaults.
+
+    Args:
+        project: The project, whose section `scoring` says what is scored and where to.
+        output: A .yaml file to write.
+        kubernetes_manifest: As for `compile_release`.
+
+    Raises:
+        InputError: If `output` does not end in .yaml or .yml, a field holds a secret in clear, or
+            source or destination are not said or of this machine.
+    """
+    _require_yaml(output)
+    _require_scorable(project)
+    refuse_clear(project, where=project.name)
+    spec = project.scoring
+    assert spec.source is not None
+    claims = claims_in(spec.source.uri, spec.destination, spec.capture)
+    cluster = with_secrets(project, steps_of=SCORING)
+    project = project.model_copy(update={"cluster": cluster})
+    import_kfp()
+    from penstock.pipelines.scoring import score_batch
+
+    documents = _compiled(score_batch, project, for_score(project), claims={"score": claims})
+    name = score_name(project)
+    if kubernetes_manifest:
+        documents = _manifests(name, *documents)
+    _write(output, documents, kind="scoring", name=project.name)
+
+
+def score_name(project: Project) -> str:
+    """Return the name of the scoring pipeline in Kubeflow, beside that of the release."""
+    return f"{project.name}-score"
+
+
+def _require_scorable(project: Project) -> None:
+    from penstock.scoring.step import require_places
+
+    spec = project.scoring
+    require_places(spec)
+    assert spec.source is not None
+    for field, address in (("source.uri", spec.source.uri), ("destination", spec.destination)):
+        if is_local(address) or address.startswith(("sqlite", "duckdb")):
+            raise InputError(
+                f"{address!r} is of this machine, and a pod keeps nothing of its own",
+                where=f"scoring.{field}",
+                remedy="Name a store, a claim (pvc://NAME/folder) or a database server.",
+            )
+
+
+def acts_by_itself(project: Project) -> bool:
+    """Return whether the monitor's runs recall and train again, and so take its release's steps."""
+    return project.monitoring.retrain == "automatic"
 
 
 def monitor_name(project: Project) -> str:
@@ -101,15 +163,12 @@ def _require_yaml(output: Path) -> None:
 
 
 def _require_watchable(project: Project) -> None:
-    from penstock.monitoring.cluster_monitor import require_possible
-
     if project.deployment.router == "local":
         raise InputError(
             "its model is served on one machine, where Kubeflow cannot watch it",
             where="deployment.router: local",
             remedy="On this machine: penstock monitor. For a cluster name a router of KServe.",
         )
-    require_possible(project.monitoring)
     state = project.monitoring.state
     if not state or is_local(state):
         raise InputError(
@@ -131,7 +190,7 @@ def version_name(name: str, compiled: str) -> str:
 
     Args:
         name: The pipeline's.
-        compiled: The text that `compile_release` or `compile_monitor` writes.
+        compiled: The text that a function of this module writes.
 
     Returns:
         The pipeline's name and 12 hexadecimal digits: at most 63 characters, valid by RFC 1123.

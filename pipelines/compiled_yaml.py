@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-WIDTH = 200
+WIDTH = 240
 
 _UNBROKEN = 1 << 20
 _Emitter: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from kfp import dsl
@@ -18,10 +19,11 @@ from penstock.pipelines.outcomes import ENDINGS
 from penstock.pipelines.task_settings import light, network, renamed, sized
 
 
-def end(name: str, *, evidence: object) -> None:
-    """End the run as failed, by a task that says how it ended."""
+def end(name: str, *, evidence: object) -> Any:
+    """End the run as failed, by a task that says how it ended; return the task."""
     ending = ENDINGS[name]
-    light(renamed(fail, name)(evidence=evidence, reason=f"{ending.sentence}."), ending.title)
+    ended = renamed(fail, name)(evidence=evidence, reason=f"{ending.sentence}.")
+    return light(ended, ending.title)
 
 
 def gated(
@@ -38,6 +40,7 @@ def gated(
     tracking_uri: Any,
     notify: Any,
     evidence: dict[str, Any],
+    end: Callable[..., Any] = end,
 ) -> None:
     """Add the tasks from the evaluation to the canary to the pipeline that is being made.
 
@@ -54,6 +57,7 @@ def gated(
         tracking_uri: The MLflow store.
         notify: Who is notified that it waits for people: section `notify`.
         evidence: Further inputs of `register`, kept with the version.
+        end: What ends a run that is not released.
     """
     measured = network(
         sized(

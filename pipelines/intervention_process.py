@@ -27,7 +27,6 @@ from penstock.registry import audit
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from penstock.monitoring.concept import Concept
     from penstock.pipelines.run_result import RunResult
     from penstock.rollout.target import Target
 
@@ -69,69 +68,23 @@ def compare(found: Located, order: Intervention) -> Comparison:
         PenstockError: If rows, registry or service cannot be read.
     """
     from penstock.monitoring.collect import registry_of, watched_here
-    from penstock.monitoring.former_champions import former_champions, served
-    from penstock.monitoring.labelled import rows_since
-    from penstock.monitoring.recall import choose
-
-    project, spec = found.project, found.project.monitoring
-    rows = rows_since(source_of(found), order.since)
-    watched = watched_here(
-        found.home,
-        project.name,
-        known_of=registry_of(project.name, tracking_uri=lambda: found.registry),
-    )
-    facts = Comparison(
-        look=order.look,
-        champion=order.version,
-        reason="",
-        labelled=rows.labelled,
-        gate=rows.gate,
-    )
-    if watched.version != order.version:
-        return facts.model_copy(update={"reason": f"Version {watched.version} serves now."})
-    if watched.model is None or watched.reference is None or watched.known is None:
-        why = " ".join(watched.missing)
-        return facts.model_copy(
-            update={"reason": f"Former champions cannot be compared with the champion: {why}"}
-        )
-    half = rows.to_choose(order.version)
-    choice = choose(
-        former_champions(
-            project.name,
-            tracking_uri=found.registry,
-            folder=found.home / "monitor" / "former",
-            most=spec.recall.versions,
-        ),
-        champion=served(
-            order.version,
-            columns=[column.name for column in watched.model.columns],
-            reference=watched.reference,
-            baseline=watched.known.baseline,
-        ),
-        rows=half.rows,
-        labels=half.labels,
-        spec=spec.recall,
-        tolerances=spec.tolerances,
-        concept=_concept(found, order.version),
-    )
-    return facts.model_copy(
-        update={
-            "version": choice.version,
-            "reason": choice.reason,
-            "figures": tuple(one.sentence for one in choice.comparisons),
-        }
-    )
-
-
-def _concept(found: Located, version: int) -> Concept | None:
-    """Return what labels have taught the monitor of a version's estimates; None: nothing."""
-    from penstock.monitoring.concept import Concept
+    from penstock.monitoring.comparing import compared, concept_of
     from penstock.monitoring.state import MonitorFolder
 
-    state = MonitorFolder(found.home).glance(service=found.project.name)
-    if state.version != version or state.progress.concept is None:
-        return None
-    return Concept.model_validate(state.progress.concept)
+    service = found.project.name
+    return compared(
+        order,
+        watched=watched_here(
+            found.home,
+            service,
+            known_of=registry_of(service, tracking_uri=lambda: found.registry),
+        ),
+        source=source_of(found),
+        tracking_uri=found.registry,
+        folder=found.home / "monitor" / "former",
+        spec=found.project.monitoring,
+        concept=concept_of(MonitorFolder(found.home).glance(service=service), order.version),
+    )
 
 
 def run(

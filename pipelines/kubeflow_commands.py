@@ -66,7 +66,7 @@ def _add_submit(commands: _Commands) -> None:
 
 def _add_schedule(commands: _Commands) -> None:
     schedule = commands.add_parser(
-        "schedule", help="run the release pipeline, or the monitor, on a schedule"
+        "schedule", help="run the release, the monitor or a scoring on a schedule"
     )
     actions = schedule.add_subparsers(title="actions", required=True, metavar="ACTION")
     create = actions.add_parser(
@@ -74,7 +74,13 @@ def _add_schedule(commands: _Commands) -> None:
     )
     add_submission_options(create)
     create.add_argument("--name", default="", help="the schedule's name (default: the project's)")
-    create.add_argument(
+    which = create.add_mutually_exclusive_group()
+    which.add_argument(
+        "--score",
+        action="store_true",
+        help="score a batch (score.yaml) instead of releasing: section scoring",
+    )
+    which.add_argument(
         "--monitor",
         action="store_true",
         help="look at what serves (monitor.yaml) instead of releasing; every monitoring.every, "
@@ -218,8 +224,8 @@ def _terminate(options: argparse.Namespace) -> int:
 def _create(options: argparse.Namespace) -> int:
     """Run the project on a schedule in Kubeflow; a schedule of the same name is replaced."""
     from penstock.pipelines.kubeflow_client import connect
-    from penstock.pipelines.schedule import Plan, Schedules, is_paused, trigger_words
-    from penstock.pipelines.submit import monitor_package, package
+    from penstock.pipelines.schedule import Plan, Schedules, is_paused, trigger_words, watching
+    from penstock.pipelines.submit import monitor_package, package, score_package
     from penstock.pipelines.timing import cron, duration, timestamp
 
     project = _project(options)
@@ -237,9 +243,9 @@ def _create(options: argparse.Namespace) -> int:
         catch_up=options.catch_up,
     )
     plan.check()
-    if options.monitor and plan.at_once != 1:
-        raise UsageError("a service has one monitor at a time", where="--max-concurrency")
-    build = monitor_package if options.monitor else package
+    if options.monitor:
+        plan = watching(project, plan)
+    build = monitor_package if options.monitor else score_package if options.score else package
     made = build(project, parameters=options.parameter)
     endpoint = _endpoint(options, namespace=project.cluster.namespace)
     if plan.cron and plan.cron != options.cron:

@@ -1,5 +1,7 @@
 """The monitor's pipeline: one look at a served model, for a recurring run of Kubeflow."""
 
+from typing import Any
+
 from kfp import dsl
 
 from penstock.components.fail import fail
@@ -10,10 +12,24 @@ from penstock.pipelines.task_settings import light, network, renamed, sized
 NAME = "penstock-monitor"
 
 
-def _end(kind: str, *, evidence: object) -> None:
-    """End the run as failed, by a task that says what was found."""
-    title, sentence = ALARMS[kind]
-    light(renamed(fail, kind)(evidence=evidence, reason=f"{sentence}."), title)
+def looked(*, name: Any, deployment: Any, monitoring: Any, notify: Any, tracking_uri: Any) -> Any:
+    """Add the task that looks to the pipeline that is being made, and return it."""
+    task = monitor(
+        name=name,
+        deployment=deployment,
+        monitoring=monitoring,
+        notify=notify,
+        tracking_uri=tracking_uri,
+    )
+    return network(sized(task, "Look", limit="4Gi"))
+
+
+def alarms(look: Any) -> None:
+    """Add the tasks that end a run as failed where people must look: each says what was found."""
+    for kind, (title, sentence) in ALARMS.items():
+        with dsl.If(look.outputs["Output"] == kind, name=kind):
+            failed = renamed(fail, kind)(evidence=look.outputs["verdict"], reason=f"{sentence}.")
+            light(failed, title)
 
 
 @dsl.pipeline(
@@ -37,23 +53,12 @@ def watch(
         notify: Who is notified of a change: section `notify`.
         tracking_uri: MLflow store. Empty takes MLFLOW_TRACKING_URI of the steps.
     """
-    looked = network(
-        sized(
-            monitor(
-                name=name,
-                deployment=deployment,
-                monitoring=monitoring,
-                notify=notify,
-                tracking_uri=tracking_uri,
-            ),
-            "Look",
-            limit="4Gi",
+    alarms(
+        looked(
+            name=name,
+            deployment=deployment,
+            monitoring=monitoring,
+            notify=notify,
+            tracking_uri=tracking_uri,
         )
     )
-    kind, verdict = looked.outputs["Output"], looked.outputs["verdict"]
-    with dsl.If(kind == "drifted", name="drifted"):
-        _end("drifted", evidence=verdict)
-    with dsl.If(kind == "degraded", name="degraded"):
-        _end("degraded", evidence=verdict)
-    with dsl.If(kind == "blind", name="blind"):
-        _end("blind", evidence=verdict)

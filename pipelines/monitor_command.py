@@ -65,7 +65,7 @@ def _monitor(options: argparse.Namespace) -> int:
     """Watch what serves: look at what came, judge it, tell people, until it is interrupted."""
     found = locate(options.project, settings=options.settings)
     spec = _spec(found, every=options.every)
-    if found.project.deployment.router != "local":
+    if found.project.deployment.router != "local" and spec.source == "served":
         on_cluster = cluster_monitor(found, spec)
         monitor = on_cluster.guardian() if options.guard_only else on_cluster.monitor()
         figures = on_cluster.figures()

@@ -99,6 +99,24 @@ def for_monitor(project: Project) -> dict[str, Any]:
     }
 
 
+def for_score(project: Project) -> dict[str, Any]:
+    """Return the parameters of the scoring pipeline to compile in as defaults."""
+    values = project.model_dump(mode="json", exclude_defaults=True)
+    return {
+        "name": project.name,
+        "tracking_uri": "" if _is_absolute_path(project.tracking_uri) else project.tracking_uri,
+        "scoring": values.get("scoring", {}),
+    }
+
+
+def for_closed_loop(project: Project) -> dict[str, Any]:
+    """Return the same where the monitor acts by itself: what a release takes, but for its table."""
+    of_release = for_file(project)
+    left_out = ("source", "uri", "requested_by")
+    kept = {name: value for name, value in of_release.items() if name not in left_out}
+    return kept | for_monitor(project)
+
+
 def given(texts: Iterable[str], *, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """Return parameters given as `name=value`, each with the type of the pipeline's input.
 

@@ -29,6 +29,7 @@ _ORDER = (
     "gate",
     "deployment",
     "monitoring",
+    "scoring",
     "trigger",
     "experiment",
     "notify",

@@ -2,14 +2,10 @@
 
 from kfp import dsl
 
-from penstock.components.engineer_features import engineer_features
 from penstock.components.ingest import ingest
 from penstock.components.notify import notify as tell_of_the_end
-from penstock.components.split import split
-from penstock.components.train import train
-from penstock.components.validate import validate
-from penstock.pipelines.gated import end, gated
 from penstock.pipelines.task_settings import light, network, sized
+from penstock.pipelines.trained import trained
 
 NAME = "penstock-release"
 
@@ -41,101 +37,51 @@ def release(
 ) -> None:
     """Release a model of a table: served only after a recorded approval.
 
-    Every parameter but the first three has a default. An object holds fields of a section of the
-    project file (docs/project-file.md).
+    Every parameter but the first three has a default. An object holds fields of the section of the
+    project file (docs/project-file.md) that has its name: `source` without the `uri`,
+    `split_options` of the section `split`, `policy` of the section `gate`.
 
     Args:
-        name: The project: its registered model, its MLflow experiment and its service.
-        uri: Where the table is: a path, https://, s3://, gs://, abfs:// or a database.
+        name: The project, its model and its service.
+        uri: The table, as a path, a URL or a database.
         target: The column to predict.
-        task: binary, multiclass, regression, or auto to infer it from the target.
-        positive: Two classes: the one that is scored. Empty takes 1, true or else the rarer.
-        source: How to read the table: section `source` without its uri.
-        contract: The columns that must be there: section `contract`.
-        expectations: Great Expectations expectations: `{type, kwargs, severity}` each.
-        validation: What becomes of bad rows: section `validation`.
-        split_options: How the holdout is split off: section `split`.
-        features: How features are made: section `features`.
-        training: Candidates and trials of the search: section `training`.
-        evaluation: How the holdout is measured: section `evaluation`.
-        policy: The rules of the gate and who must approve: section `gate`.
-        deployment: Where and how the model is rolled out: section `deployment`.
-        card: The owner's part of the model card: section `card`.
-        requested_by: Who starts the run; this person is never the only one to approve it.
-        tracking_uri: MLflow store. Empty takes MLFLOW_TRACKING_URI of the steps.
-        notify: Who is notified that it waits for people, and how it ended: section `notify`.
+        task: binary, multiclass, regression or auto.
+        positive: Of two classes the one that is scored.
+        source: How to read the table.
+        contract: The columns that are due.
+        expectations: A list of `{type, kwargs, severity}`.
+        validation: What becomes of bad rows.
+        split_options: How a holdout is split off.
+        features: How features are made.
+        training: What is tried, and how often.
+        evaluation: How the holdout is measured.
+        policy: The rules, and who approves.
+        deployment: How the model is rolled out.
+        card: The owner's part of the model card.
+        requested_by: Who starts the run, and cannot approve it alone.
+        tracking_uri: MLflow store, else MLFLOW_TRACKING_URI.
+        notify: Who is notified of waits and ends.
     """
     notified = light(tell_of_the_end(name=name, options=notify), "Notify")
     with dsl.ExitHandler(notified, name="release"):
         read = network(sized(ingest(uri=uri, options=source), "Ingest", limit="2Gi"))
-        checked = sized(
-            validate(
-                dataset=read.outputs["dataset"],
-                contract=contract,
-                expectations=expectations,
-                options=validation,
-            ),
-            "Validate",
-            limit="4Gi",
+        trained(
+            dataset=read.outputs["dataset"],
+            name=name,
+            target=target,
+            task=task,
+            positive=positive,
+            contract=contract,
+            expectations=expectations,
+            validation=validation,
+            split_options=split_options,
+            features=features,
+            training=training,
+            evaluation=evaluation,
+            policy=policy,
+            deployment=deployment,
+            card=card,
+            requested_by=requested_by,
+            tracking_uri=tracking_uri,
+            notify=notify,
         )
-        with dsl.If(checked.outputs["Output"] == True, name="data is valid"):  # noqa: E712
-            parts = sized(
-                split(
-                    dataset=read.outputs["dataset"],
-                    valid=checked.outputs["valid"],
-                    target=target,
-                    task=task,
-                    options=split_options,
-                ),
-                "Split",
-                limit="2Gi",
-            )
-            fitted = sized(
-                engineer_features(
-                    train=parts.outputs["train"],
-                    proof=parts.outputs["proof"],
-                    target=target,
-                    options=features,
-                ),
-                "Engineer features",
-                limit="4Gi",
-            )
-            trained = network(
-                sized(
-                    train(
-                        train=parts.outputs["train"],
-                        features=fitted.outputs["features"],
-                        proof=parts.outputs["proof"],
-                        target=target,
-                        task=task,
-                        positive=positive,
-                        experiment=name,
-                        options=training,
-                        policy=policy,
-                        tracking_uri=tracking_uri,
-                    ),
-                    "Train",
-                    limit="8Gi",
-                    memory="2Gi",
-                    cpu="1",
-                )
-            )
-            gated(
-                model=trained.outputs["model"],
-                baselines=trained.outputs["baselines"],
-                holdout=parts.outputs["holdout"],
-                name=name,
-                evaluation=evaluation,
-                policy=policy,
-                deployment=deployment,
-                card=card,
-                requested_by=requested_by,
-                tracking_uri=tracking_uri,
-                notify=notify,
-                evidence={
-                    "validation": checked.outputs["results"],
-                    "proof": parts.outputs["proof"],
-                },
-            )
-        with dsl.If(checked.outputs["Output"] == False, name="data is not valid"):  # noqa: E712
-            end("data-refused", evidence=checked.outputs["results"])

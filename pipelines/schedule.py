@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from penstock.errors import InputError, UsageError
-from penstock.pipelines.compile import version_name
+from penstock.pipelines.compile import acts_by_itself, version_name
 from penstock.pipelines.kubeflow_client import Endpoint, readable_errors
 from penstock.pipelines.submit import Package, account_granted
 from penstock.project import Project
@@ -23,6 +23,7 @@ from penstock.project import Project
 _EQUALS = 1
 _PAGE = 100
 _MOST_AT_ONCE = 10
+_LOOK_AND_ACT = 2
 _ACCOUNTS = (None, "", "pipeline-runner", "default-editor")  # what Kubeflow answers for none given
 
 Change = Literal["created", "replaced", "unchanged"]
@@ -57,6 +58,24 @@ class Plan:
             )
         if self.start and self.end and self.end <= self.start:
             raise UsageError(f"the end, {self.end}, is not after the start, {self.start}")
+
+
+def watching(project: Project, plan: Plan) -> Plan:
+    """Return the plan of a monitor: one run at a time, and one more where it acts by itself.
+
+    The run that recalls or trains again may wait for an approval for days, and looks go on; the
+    monitor's lease keeps two looks apart.
+
+    Args:
+        project: The project.
+        plan: As it was asked for.
+
+    Raises:
+        UsageError: If it was asked for more.
+    """
+    if plan.at_once != 1:
+        raise UsageError("a service has one monitor at a time", where="--max-concurrency")
+    return replace(plan, at_once=_LOOK_AND_ACT) if acts_by_itself(project) else plan
 
 
 class Schedules:

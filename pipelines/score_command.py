@@ -1,4 +1,4 @@
-"""The command that scores a table: `penstock score`."""
+"""The commands that score without a server: `penstock score` and `penstock bundle`."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from penstock.records.scores import Scores
 
 
-def add_score_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Add the command to the parser of `penstock`."""
+def add_score_commands(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the commands to the parser of `penstock`."""
+    _add_bundle(commands)
     command = commands.add_parser(
         "score",
         help="score every row of a table by a registered version",
@@ -93,6 +94,36 @@ def add_score_command(commands: argparse._SubParsersAction[argparse.ArgumentPars
     )
     add_store_options(command)
     command.set_defaults(command=_score)
+
+
+def _add_bundle(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    command = commands.add_parser(
+        "bundle",
+        help="write a version as a folder that scores with onnxruntime and numpy alone",
+        description=_bundle.__doc__,
+    )
+    add = command.add_argument
+    add("model", help="models:/NAME@champion, or models:/NAME/NUMBER")
+    add("--out", type=Path, required=True, metavar="FOLDER", help="the folder to make")
+    add(
+        "--unapproved",
+        action="store_true",
+        help="take a version that is named by its number although it was not approved",
+    )
+    add_store_options(command)
+    command.set_defaults(command=_bundle)
+
+
+def _bundle(options: argparse.Namespace) -> int:
+    """Write model.onnx, rules.json and scorer.py, whose answers are the server's."""
+    from penstock.bundle.make import bundle
+
+    tracking_uri, _ = store_of(options)
+    uri = bundle(
+        options.model, output=options.out, tracking_uri=tracking_uri, unapproved=options.unapproved
+    )
+    print(f"{uri} is in {options.out}. Try it: python {options.out}/scorer.py < rows.jsonl")
+    return 0
 
 
 def _score(options: argparse.Namespace) -> int:

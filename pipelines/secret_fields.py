@@ -14,9 +14,9 @@ from typing import Any
 
 from penstock.cluster.settings import ClusterSpec, SecretSpec
 from penstock.common.secrets import (
+    NO_RELEASE,
     PREFIX,
     READ_IN,
-    TRIGGER_ONLY,
     WEBHOOKS,
     Reference,
     is_named_secret,
@@ -45,6 +45,20 @@ WATCHING: Mapping[str, tuple[str, ...]] = dict.fromkeys(
     ("tracking_uri", "notify", "deployment"), ("monitor",)
 )
 """The same of the monitor's pipeline."""
+
+SCORING: Mapping[str, tuple[str, ...]] = dict.fromkeys(("tracking_uri", "scoring"), ("score",))
+"""The same of the pipeline that scores."""
+CLOSED_LOOP: Mapping[str, tuple[str, ...]] = {
+    "tracking_uri": (*STEPS["tracking_uri"], "fetch-version", "monitor", "intervene", "settle"),
+    "notify": ("approve", "deploy", "monitor", "intervene"),
+    "deployment": ("deploy", "monitor", "intervene", "export-rows", "record-refusal", "settle"),
+}
+"""The same where it recalls and trains again by itself."""
+
+
+def steps_watching(project: Project) -> Mapping[str, tuple[str, ...]]:
+    """Return the steps of a project's monitor that read a section's references."""
+    return CLOSED_LOOP if project.monitoring.retrain == "automatic" else WATCHING
 
 
 @dataclass(frozen=True)
@@ -191,7 +205,7 @@ def resolve_all(project: Project) -> None:
     for field, text in texts(project):
         if (
             field in READ_IN
-            and field not in TRIGGER_ONLY
+            and field not in NO_RELEASE
             and not (field.startswith("deployment.kserve") and project.deployment.router == "local")
         ):
             learn(resolve(text, where=field), whole=field in WEBHOOKS)

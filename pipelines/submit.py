@@ -11,7 +11,7 @@ import contextlib
 import json
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,13 @@ from typing import Any
 import yaml
 
 from penstock.errors import PenstockError, ServiceError, UsageError
-from penstock.pipelines.compile import compile_monitor, compile_release, monitor_name
+from penstock.pipelines.compile import (
+    compile_monitor,
+    compile_release,
+    compile_score,
+    monitor_name,
+    score_name,
+)
 from penstock.pipelines.kubeflow_client import Endpoint, readable_errors
 from penstock.pipelines.parameters import given, starter, stays_here
 from penstock.pipelines.secret_fields import refuse_clear
@@ -90,15 +96,26 @@ def monitor_package(project: Project, *, parameters: Iterable[str] = ()) -> Pack
         UsageError: If a parameter is not one of the pipeline's, or the tracking store is on this
             machine and no parameter names another.
     """
+    return _package(project, compile_monitor, parameters, name=monitor_name(project))
+
+
+def score_package(project: Project, *, parameters: Iterable[str] = ()) -> Package:
+    """Compile the scoring of a project, for a schedule; as `monitor_package`."""
+    return _package(project, compile_score, parameters, name=score_name(project))
+
+
+def _package(
+    project: Project, compiled_by: Callable[..., None], parameters: Iterable[str], *, name: str
+) -> Package:
     with tempfile.TemporaryDirectory() as scratch:
-        compiled = Path(scratch) / "monitor.yaml"
-        compile_monitor(project, output=compiled)
+        compiled = Path(scratch) / "pipeline.yaml"
+        compiled_by(project, output=compiled)
         text = compiled.read_text(encoding="utf-8")
     spec = next(yaml.safe_load_all(text))
     arguments = given(parameters, inputs=spec["root"]["inputDefinitions"]["parameters"])
     refuse_clear(arguments, where="--parameter")
     _require_there(project, "tracking_uri", project.tracking_uri, "the MLflow store", arguments)
-    return Package(text=text, spec=spec, arguments=arguments, name=monitor_name(project))
+    return Package(text=text, spec=spec, arguments=arguments, name=name)
 
 
 def _require_there(

@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import copy
 import functools
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from kfp import dsl
 
+from penstock.captures.claims import MOUNT
 from penstock.cluster.settings import ClusterSpec, ResourcesSpec, SecretSpec
-from penstock.monitoring.claims import MOUNT
+
+_NUMBER = re.compile(r"-\d+$")
+"""What kfp adds to the name of a task that a pipeline has several times."""
 
 
 def sized(
@@ -76,7 +80,7 @@ def on_cluster(
         pipeline: A function decorated with `dsl.pipeline`; it is not changed.
         cluster: The settings. Service account, experiment and namespace are a run's own and are
             not compiled in.
-        claims: Volume claims that tasks mount, by the task's name.
+        claims: Volume claims that tasks mount, by the step's name.
     """
     compiled = cluster.model_copy(
         update=dict.fromkeys(("service_account", "experiment", "namespace"), "")
@@ -90,8 +94,9 @@ def on_cluster(
     def placed(*arguments: Any) -> None:
         pipeline.pipeline_func(*arguments)
         for name, task in Pipeline.get_default_pipeline().tasks.items():
-            _place(task, name=name, cluster=compiled)
-            for claim in claims.get(name, ()):
+            step = _NUMBER.sub("", name)
+            _place(task, name=step, cluster=compiled)
+            for claim in claims.get(step, ()):
                 _mount(task, claim)
 
     spec = pipeline.component_spec

@@ -21,9 +21,10 @@ from penstock.records.spec import Spec, section_of
 
 ROOT = Path(__file__).resolve().parent.parent
 ORDER = (
-    "ingest", "ingest_artifact", "validate", "split", "engineer_features", "train",
+    "ingest", "ingest_artifact", "validate", "split", "hold_out", "engineer_features", "train",
     "fetch_version", "evaluate", "probe_serving", "decide", "explain", "register", "approve",
-    "deploy", "monitor", "fail", "notify",
+    "deploy", "monitor", "intervene", "export_rows", "record_refusal", "settle", "score", "fail",
+    "notify",
 )  # fmt: skip
 _NOTE = "<!-- Made by `make catalogue`; edit the docstrings instead. -->"
 
@@ -174,7 +175,12 @@ def _signature(function: ast.FunctionDef) -> Iterator[tuple[str, tuple[str, str]
         yield argument.arg, (kind, f"`{ast.unparse(default)}`" if default is not None else "")
 
 
-_OWN_TABLES = ("penstock.rollout.spec", "penstock.monitoring.spec", "penstock.notification")
+_OWN_TABLES = (
+    "penstock.rollout.spec",
+    "penstock.rollout.autoscaling_spec",
+    "penstock.monitoring.spec",
+    "penstock.notification",
+)
 """Modules of sections whose inner sections have tables of their own."""
 
 
@@ -214,6 +220,7 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
     from penstock.notification import NotifySpec
     from penstock.quality.spec import ContractColumn, Expectation, QuarantineSpec
     from penstock.rollout import spec as rollout
+    from penstock.rollout.autoscaling_spec import AutoscalingSpec, StabilizationSpec
 
     nested: dict[str, list[tuple[str, type[Spec]]]] = {
         "contract": [("contract.columns[]", ContractColumn), ("expectations[]", Expectation)],
@@ -222,6 +229,8 @@ def _sections() -> Iterator[tuple[str, type[Spec]]]:
         "deployment": [
             ("deployment.captures", CapturesSpec),
             ("deployment.kserve", rollout.KserveSpec),
+            ("deployment.kserve.autoscaling", AutoscalingSpec),
+            ("deployment.kserve.autoscaling.behavior", StabilizationSpec),
             ("deployment.kserve.captures", ShippedCapturesSpec),
             ("deployment.kserve.prometheus", rollout.PrometheusSpec),
             ("deployment.kserve.prometheus.queries", rollout.QueriesSpec),

@@ -24,10 +24,29 @@ VERIFIED = "2026-11-29T00:00:00Z"
 """The day of the last whole run of the tests, images and an emulated cluster included."""
 
 _CATEGORIES = {
-    "data_processing": ("ingest", "ingest_artifact", "validate", "split", "engineer_features"),
+    "data_processing": (
+        "ingest",
+        "ingest_artifact",
+        "validate",
+        "split",
+        "hold_out",
+        "engineer_features",
+    ),
     "training": ("train",),
     "evaluation": ("fetch_version", "evaluate", "probe_serving", "decide", "explain"),
-    "deployment": ("register", "approve", "deploy", "monitor", "fail", "notify"),
+    "deployment": (
+        "register",
+        "approve",
+        "deploy",
+        "monitor",
+        "intervene",
+        "export_rows",
+        "record_refusal",
+        "settle",
+        "score",
+        "fail",
+        "notify",
+    ),
 }
 """Categories of their repository."""
 
@@ -63,7 +82,7 @@ def metadata(name: str) -> str:
     services = []
     if "tracking_uri" in arguments:
         services.append(("MLflow", _lower_bound("mlflow")))
-    if name in ("deploy", "monitor"):
+    if name in ("deploy", "monitor", "intervene", "settle"):
         services.append(("KServe", f">={_manifest_version('KSERVE')}"))
     category = next((c for c, names in _CATEGORIES.items() if name in names), "data_processing")
     lines = [

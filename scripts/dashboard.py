@@ -169,6 +169,11 @@ CANARY: tuple[Part, ...] = (
         unit="reqps",
     ),
     Chart(
+        "Servers of each version",
+        "Where load scales them: a candidate has those of a share before it has the share.",
+        {"{{model_version}}": f"count by (model_version) (penstock_model_info{{{SERVER}}})"},
+    ),
+    Chart(
         "Errors and refusals",
         "Share of the requests of each version, whoever sent them. The rollout compares these two.",
         {

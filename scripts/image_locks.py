@@ -32,9 +32,11 @@ IMAGES = {
     "deploy": True,
     "serving": False,
     "monitor": True,
+    "score": True,
     "mlflow": False,
+    "boosting": False,
 }
-"""The images, and whether components run in them."""
+"""The images, and whether components run in them; `boosting` is added to train, in a variant."""
 
 # What executes a component is kfp alone: its dependencies are for compiling and submitting, and
 # their pins would reach every image.

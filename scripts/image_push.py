@@ -16,7 +16,7 @@ from penstock.common import files
 
 ROOT = Path(__file__).resolve().parent.parent
 DIGESTS = ROOT / "images" / "digests.json"
-IMAGES = ("data", "train", "deploy", "serving", "monitor", "mlflow")
+IMAGES = ("data", "train", "deploy", "serving", "monitor", "score", "mlflow")
 
 
 def main() -> int:

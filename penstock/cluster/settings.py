@@ -26,8 +26,10 @@ StepName = Literal[
 ]
 """A step's name in Kubeflow; in the order in which a release takes them, then a recall's own."""
 
-TaskName = Literal[StepName, "monitor"]
-"""The same with the step of the monitor's pipeline."""
+TaskName = Literal[
+    StepName, "monitor", "intervene", "export-rows", "hold-out", "record-refusal", "settle", "score"
+]
+"""The same with the steps of the monitor's pipeline and of that for batches."""
 
 ObjectName = Annotated[
     str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)

@@ -15,6 +15,8 @@ from penstock.errors import MissingLibraryError
 _PACKAGE = __name__.partition(".")[0]
 _COMPOSING = frozenset({"kfp", "kfp_kubernetes", "kfp_server_api", "kubernetes", "rich", "urllib3"})
 
+_BOOSTING = frozenset({"lightgbm", "xgboost"})
+
 # What runs an import statement and `importlib.import_module`, by the names that it has before and
 # after `importlib` is imported. Not `importlib.util`: who calls that checks whether there is one.
 _MACHINERY = frozenset({"_frozen_importlib", "importlib._bootstrap", "importlib"})
@@ -39,16 +41,19 @@ class MissingLibraries:
             raise MissingLibraryError(name, extra=_extra(name))
 
 
-def _extra(library: str) -> str:
-    if library in ("dask", "distributed"):
-        return "dask"
-    return "pipelines" if library in _COMPOSING else "laptop"
-
-
 def tell_of_missing_libraries() -> None:
     """Add the finder behind all others, for every import from now on."""
     if MissingLibraries not in sys.meta_path:
         sys.meta_path.append(MissingLibraries)
+
+
+def _extra(name: str) -> str:
+    """Return the extra that brings a library and what a person does with it."""
+    if name in _BOOSTING:
+        return "boosting"
+    if name in ("dask", "distributed"):
+        return "dask"
+    return "pipelines" if name in _COMPOSING else "laptop"
 
 
 def _asks(frame: FrameType | None) -> str:

@@ -28,6 +28,9 @@ from penstock.redaction.forms import REFERENCE, is_secret_name
 READ_IN = (
     "source.uri",
     "source.query",
+    "scoring.source.uri",
+    "scoring.source.query",
+    "scoring.destination",
     "tracking_uri",
     "notify.webhook",
     "notify.cloudevents",
@@ -38,8 +41,8 @@ READ_IN = (
 )
 """The fields of the project file in which references are read."""
 
-TRIGGER_ONLY = ("trigger.token",)
-"""That of them that no step of a run or of the monitor reads."""
+NO_RELEASE = ("trigger.token", "scoring.source.uri", "scoring.source.query", "scoring.destination")
+"""Those of them that no step of a run or of the monitor reads: a trigger does, or a scoring."""
 
 _NAMED = ("notify.email.password", "trigger.token")
 """Fields that hold a secret and nothing else."""

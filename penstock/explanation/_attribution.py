@@ -35,6 +35,9 @@ BACKGROUND_ROWS = 50
 TOLERANCE = 1e-6
 """Gap, as a share of the outputs' size, up to which contributions count as adding up."""
 
+_SINGLE = 1e-4
+"""The same where the estimator itself adds its trees as float32, each with an error of 6e-8."""
+
 
 @dataclass(frozen=True)
 class Attributions:
@@ -48,6 +51,7 @@ class Attributions:
         unit: What all of this is in.
         method: How it was computed.
         exact: Whether nothing was drawn or approximated.
+        tolerance: Gap, as a share of the outputs' size, up to which they count as adding up.
     """
 
     places: np.ndarray
@@ -57,6 +61,7 @@ class Attributions:
     unit: str
     method: str
     exact: bool
+    tolerance: float = TOLERANCE
 
     @property
     def gap(self) -> float:
@@ -86,7 +91,7 @@ def attribute(sample: Sample, *, keep: np.ndarray, seed: int) -> Attributions:
 
 
 def _adds_up(found: Attributions) -> bool:
-    return found.gap <= TOLERANCE * max(1.0, float(np.abs(found.output).max()))
+    return found.gap <= found.tolerance * max(1.0, float(np.abs(found.output).max()))
 
 
 def _by_structure(sample: Sample, *, keep: np.ndarray, seed: int) -> Attributions | None:
@@ -186,6 +191,7 @@ def _trees(
             "trees are too large for TreeSHAP"
         ),
         exact=exact,
+        tolerance=TOLERANCE if ensemble.adds is np.float64 else _SINGLE,
     )
 
 
@@ -230,6 +236,7 @@ def _oriented(
     base: np.ndarray,
     method: str,
     exact: bool,
+    tolerance: float = TOLERANCE,
 ) -> Attributions:
     """Return attributions beside what the estimator itself gives, both of the side that is meant.
 
@@ -242,6 +249,7 @@ def _oriented(
         base: Of that output, shape (m,).
         method: See `Attributions`.
         exact: See `Attributions`.
+        tolerance: See `Attributions`.
     """
     record = sample.model.record
     margin = hasattr(estimator, "decision_function")
@@ -258,6 +266,7 @@ def _oriented(
         unit=unit,
         method=method,
         exact=exact,
+        tolerance=tolerance,
     )
 
 

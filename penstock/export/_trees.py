@@ -53,6 +53,11 @@ def boosted(trees: Sequence[Tree]) -> list[Addend]:
     return [Addend(tree, tree.value[:, 0], tree.first) for tree in trees]
 
 
+def offsets(offset: np.ndarray) -> list[Addend]:
+    """Return a tree of one leaf for each output: what it begins with, before any other is added."""
+    return [Addend(_leaf(value), np.array([value]), at) for at, value in enumerate(offset)]
+
+
 def averaged(trees: Sequence[Tree], *, output: int) -> list[Addend]:
     """Return the trees of a forest, which add their value of one output."""
     return [Addend(tree, tree.value[:, output], 0) for tree in trees]
@@ -72,8 +77,23 @@ def numbered(trees: Sequence[Tree]) -> tuple[list[Addend], np.ndarray]:
     return addends, np.concatenate([tree.value for tree in trees])
 
 
-def ensemble(graph: Graph, addends: Sequence[Addend], value: str, *, outputs: int) -> str:
-    """Add trees; return the sum of what their leaves add, float64 of shape (n, outputs)."""
+def ensemble(
+    graph: Graph,
+    addends: Sequence[Addend],
+    value: str,
+    *,
+    outputs: int,
+    number: type[np.floating[Any]] = np.float64,
+) -> str:
+    """Add trees; return the sum of what their leaves add, of shape (n, outputs).
+
+    Args:
+        graph: The graph.
+        addends: The trees, in the order in which they are added.
+        value: The features.
+        outputs: How many sums there are.
+        number: The type of the features, the thresholds and the sums.
+    """
     parts = list(_numbered_through(map(_split_root, addends)))
     inner = {
         name: np.concatenate([part[name] for part in parts])
@@ -93,7 +113,7 @@ def ensemble(graph: Graph, addends: Sequence[Addend], value: str, *, outputs: in
         post_transform=_NO_TRANSFORM,
         tree_roots=[int(part["root"]) for part in parts],
         nodes_featureids=inner["feature"].tolist(),
-        nodes_splits=numpy_helper.from_array(inner["threshold"]),
+        nodes_splits=numpy_helper.from_array(inner["threshold"].astype(number)),
         nodes_modes=numpy_helper.from_array(
             np.full(len(inner["feature"]), _LESS_OR_EQUAL, dtype=np.uint8)
         ),
@@ -103,7 +123,20 @@ def ensemble(graph: Graph, addends: Sequence[Addend], value: str, *, outputs: in
         nodes_falsenodeids=sides["false"][0].tolist(),
         nodes_falseleafs=sides["false"][1].astype(int).tolist(),
         leaf_targetids=leaves["target"].tolist(),
-        leaf_weights=numpy_helper.from_array(leaves["value"]),
+        leaf_weights=numpy_helper.from_array(leaves["value"].astype(number)),
+    )
+
+
+def _leaf(value: float) -> Tree:
+    none = np.array([-1])
+    return Tree(
+        left=none,
+        right=none,
+        feature=np.array([0]),
+        threshold=np.zeros(1),
+        missing_left=np.array([False]),
+        cover=np.ones(1),
+        value=np.array([[value]]),
     )
 
 

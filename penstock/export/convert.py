@@ -17,7 +17,8 @@ def convert(pipeline: Any, record: Model) -> tuple[bytes, tuple[Input, ...]]:
     """Return the ONNX form of a fitted pipeline, and where it takes each raw column from.
 
     Its only output, `scores`, is what `penstock.model.LoadedModel.scores` returns. Nothing in it
-    is rounded to float32 but what scikit-learn itself rounds: the features that forests take.
+    is rounded to float32 but what the estimator itself rounds: the features that forests take, and
+    those, the leaves and the sums of XGBoost.
 
     Args:
         pipeline: A fitted pipeline, as `penstock.training.saving` puts it together.
@@ -77,6 +78,21 @@ def _boosting(graph: Graph, fitted: Any, value: str, record: Model) -> str:
     return _probabilities(graph, graph.node("Add", total, baseline), record)
 
 
+def _boosted(graph: Graph, fitted: Any, value: str, record: Model) -> str:
+    import numpy as np
+    from onnx import TensorProto
+
+    from penstock.export._trees import boosted, ensemble, offsets, read
+
+    found = read(fitted)
+    if found.reads is np.float32:
+        value = graph.node("Cast", value, to=TensorProto.FLOAT)
+    # The offset is the first tree: added at the end, it would give other last digits.
+    trees = [*offsets(found.offset), *boosted(found.trees)]
+    total = ensemble(graph, trees, value, outputs=len(found.offset), number=found.adds)
+    return _probabilities(graph, graph.double(total), record)
+
+
 def _probabilities(graph: Graph, raw: str, record: Model) -> str:
     """Return what raw values mean: logit of the second class, logits of all, or the value."""
     import numpy as np
@@ -115,6 +131,8 @@ def _forest(graph: Graph, fitted: Any, value: str, record: Model) -> str:
 
 
 _ESTIMATORS = {
+    "BoostedClassifier": _boosted,
+    "BoostedRegressor": _boosted,
     "LogisticRegression": _linear,
     "Ridge": _linear,
     "HistGradientBoostingClassifier": _boosting,
@@ -124,4 +142,4 @@ _ESTIMATORS = {
     "ExtraTreesClassifier": _forest,
     "ExtraTreesRegressor": _forest,
 }
-"""The families of `penstock.training.estimators`, by scikit-learn's names."""
+"""The families of `penstock.training.estimators`, by the names of their fitted classes."""

@@ -31,6 +31,8 @@ TRUSTED_TYPES = frozenset(
         "penstock.features.transformers.HashedWords",
         "penstock.features.transformers.MissingLevel",
         "penstock.features.transformers.RawColumns",
+        "penstock.model.boosted.BoostedClassifier",
+        "penstock.model.boosted.BoostedRegressor",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.tree._tree.Tree",
     }

@@ -1,7 +1,7 @@
 """The trees of fitted estimators as arrays. Imported only while exporting or explaining.
 
-The one place that knows how scikit-learn keeps its trees: the export writes them as ONNX nodes, the
-explanation walks them for SHAP values.
+The one place that knows how scikit-learn keeps its trees (`boosted` keeps those of other
+libraries): the export writes them as ONNX nodes, the explanation walks them for SHAP values.
 """
 
 from __future__ import annotations
@@ -68,12 +68,14 @@ class Ensemble:
         scale: What each leaf is multiplied by.
         offset: By output.
         reads: The type that the estimator casts a feature to before it compares it.
+        adds: The type in which it adds the leaves of its trees, in their order, to the offset.
     """
 
     trees: Sequence[Tree]
     scale: float
     offset: np.ndarray
     reads: type[np.floating[Any]]
+    adds: type[np.floating[Any]] = np.float64
 
 
 def trees_of(estimator: Any) -> Ensemble | None:
@@ -98,6 +100,10 @@ def trees_of(estimator: Any) -> Ensemble | None:
         RandomForestRegressor,
     )
 
+    from penstock.model.boosted import BoostedTrees
+
+    if isinstance(estimator, BoostedTrees):
+        return estimator.ensemble()
     if isinstance(estimator, HistGradientBoostingClassifier | HistGradientBoostingRegressor):
         return _boosted(estimator)
     forests = (

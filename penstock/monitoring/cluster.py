@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from penstock.captures.claims import reached
 from penstock.captures.spec import CLAIM
 from penstock.errors import InputError, IntegrityError, PenstockError
-from penstock.monitoring.claims import reached
 from penstock.monitoring.collect import Reading, Watched, known_version
 from penstock.monitoring.pod_totals import PodTotals
 from penstock.monitoring.storage import Storage
@@ -85,7 +85,7 @@ class ClusterService:
             known=known_version(self.storage, arm, known_of, missing=missing if require else []),
         )
         try:
-            found = replace(found, captures=self._captures(captures))
+            found = replace(found, captures=self.captures(captures))
         except InputError as error:
             found = replace(found, problem=f"Its rows cannot be watched: {error}")
         if not self.deployment.kserve.prometheus.url:
@@ -120,7 +120,15 @@ class ClusterService:
             service=self.service,
         )
 
-    def _captures(self, given: str) -> str:
+    def captures(self, given: str = "") -> str:
+        """Return where captured rows are.
+
+        Args:
+            given: Where the project says; empty: where its model servers ship them to.
+
+        Raises:
+            InputError: If they are shipped nowhere, or this process does not reach them.
+        """
         if given:
             return reached(given, where="monitoring.captures")
         destination = self.deployment.kserve.captures.destination

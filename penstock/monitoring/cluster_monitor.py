@@ -8,31 +8,40 @@ own, with the right to serve another version. Each holds a lease, and each write
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from penstock.captures.claims import reached
 from penstock.captures.places import place_at
 from penstock.common.progress import say
 from penstock.errors import InputError, IntegrityError, PenstockError
-from penstock.monitoring.claims import reached
 from penstock.monitoring.cluster import ClusterService
-from penstock.monitoring.collect import registry_of
+from penstock.monitoring.cluster_interventions import ClusterExecutor
+from penstock.monitoring.collect import Watched, registry_of
+from penstock.monitoring.comparing import compared, concept_of
 from penstock.monitoring.guarding import Guardian
 from penstock.monitoring.holding import LeaseHold
+from penstock.monitoring.intervening import Interventions
 from penstock.monitoring.look import Monitor
+from penstock.monitoring.pipeline_runs import Releases
+from penstock.monitoring.run_files import RunFiles
 from penstock.monitoring.sight import BLIND_AFTER
 from penstock.monitoring.spec import MonitoringSpec
 from penstock.monitoring.state import PAGE, MonitorStore
-from penstock.monitoring.storage import Storage
+from penstock.monitoring.storage import Storage, nobody_else
 from penstock.notification import NotifySpec
+from penstock.records.intervention import Comparison, Intervention
 from penstock.records.monitoring import MonitorState, VerdictKind
 from penstock.redaction import redact_address
 from penstock.rollout.spec import DeploymentSpec
 
 if TYPE_CHECKING:
+    from penstock.rollout.backends.kserve.lease import ClusterLease
     from penstock.rollout.backends.kserve.target import ClusterTarget
 
 _STATE = "monitoring.state"
@@ -58,34 +67,69 @@ class ClusterMonitor:
     tracking_uri: str
     beside: Path = Path()
 
-    def monitor(self) -> Monitor:
+    def monitor(self, *, compare: bool = False) -> Monitor:
         """Return what looks; a guardian beside it is another process.
 
+        Args:
+            compare: Compare former champions where a look has asked for that, which takes a while;
+                else it is left to the task of the run that does.
+
         Raises:
-            InputError: If it is not said where the state is kept, or a setting asks for what is
-                not done on a cluster.
+            InputError: If it is not said where the state is kept, or batches are to be watched.
             ServiceError: If no cluster is known here, or the store cannot be reached.
         """
-        require_possible(self.spec)
-        folder = self._store(
-            "monitor",
-            doing="is watching it",
-            remedy="One monitor is enough: wait until that look has ended.",
+        if self.spec.source == "batch":
+            raise InputError(
+                "batches are watched by penstock monitor where it runs, not by its pipeline yet",
+                where="monitoring.source: batch",
+                remedy="Run penstock monitor where it reaches the captures and the registry.",
+            )
+        lease = self._watching()
+        folder = MonitorStore(
+            self._storage("monitor", confirm=lease.confirm), hold=LeaseHold(lease)
         )
         service, guarding = self._watched_service(folder), self._reader("guardian")
+        executor = ClusterExecutor(
+            self.run_files(confirm=lease.confirm),
+            releases=self.releases,
+            compare=partial(self._compared, folder, service) if compare else None,
+        )
         return Monitor(
             folder=folder,
             service=self.service,
             spec=self.spec,
             notify=self.notify,
             beside=self.beside,
-            watched=lambda: service.watched(
-                captures=self.spec.captures,
-                known_of=registry_of(self.service, tracking_uri=lambda: self.tracking_uri),
-                require=self.spec.performance.require_baseline,
-            ),
+            watched=lambda: self._watched(service),
+            # What was begun is gone on with, whatever the project says by now.
+            interventions=Interventions(self.spec, executor),
             shown=lambda state: together(state, guarding.glance(service=self.service)),
         )
+
+    def run_files(self, *, confirm: Callable[[], None] = nobody_else) -> RunFiles:
+        """Return what is kept of recalls and retrainings.
+
+        Args:
+            confirm: Called before whatever changes it; by default it is a run's own result.
+
+        Raises:
+            InputError: If it is not said where the state is kept.
+            ServiceError: If the store cannot be reached.
+        """
+        return RunFiles(self._storage("monitor/interventions", confirm=confirm))
+
+    @property
+    def releases(self) -> Releases:
+        """What became of registered versions."""
+        return Releases(self.service, self.deployment, self.tracking_uri)
+
+    def captures(self) -> str:
+        """Return where captured rows are.
+
+        Raises:
+            InputError: If they are shipped nowhere, or this process does not reach them.
+        """
+        return self._watched_service(self._reader("monitor")).captures(self.spec.captures)
 
     def guardian(self) -> Monitor:
         """Return what guards the champion, and looks at nothing else.
@@ -108,10 +152,13 @@ class ClusterMonitor:
                 where="deployment.kserve.prometheus.url",
                 remedy="Name the Prometheus that scrapes them (docs/evidence-from-prometheus.md).",
             )
-        folder = self._store(
+        lease = self.target().lease(
             "guardian",
             doing="is guarding it",
             remedy="One guardian is enough: end that one first, or leave it.",
+        )
+        folder = MonitorStore(
+            self._storage("guardian", confirm=lease.confirm), hold=LeaseHold(lease)
         )
         service = self._watched_service(folder)
         watching = self._reader("monitor")
@@ -169,10 +216,33 @@ class ClusterMonitor:
             target=self.target,
         )
 
-    def _store(self, name: str, *, doing: str, remedy: str) -> MonitorStore:
-        lease = self.target().lease(name, doing=doing, remedy=remedy)
-        storage = self._storage(name, confirm=lease.confirm)
-        return MonitorStore(storage, hold=LeaseHold(lease))
+    def _watching(self) -> ClusterLease:
+        return self.target().lease(
+            "monitor",
+            doing="is watching it",
+            remedy="One monitor is enough: wait until that look has ended.",
+        )
+
+    def _watched(self, service: ClusterService) -> Watched:
+        return service.watched(
+            captures=self.spec.captures,
+            known_of=registry_of(self.service, tracking_uri=lambda: self.tracking_uri),
+            require=self.spec.performance.require_baseline,
+        )
+
+    def _compared(
+        self, folder: MonitorStore, service: ClusterService, order: Intervention
+    ) -> Comparison:
+        with tempfile.TemporaryDirectory() as former:
+            return compared(
+                order,
+                watched=self._watched(service),
+                source=self.captures(),
+                tracking_uri=self.tracking_uri,
+                folder=Path(former),
+                spec=self.spec,
+                concept=concept_of(folder.glance(service=self.service), order.version),
+            )
 
     def _reader(self, name: str) -> MonitorStore:
         """Return the state of the other process, which is not written."""
@@ -191,31 +261,15 @@ class ClusterMonitor:
         return Storage(place_at(address), where=redact_address(address), confirm=confirm)
 
 
-def require_possible(spec: MonitoringSpec) -> None:
-    """Return unless the settings ask for what nobody does on a cluster.
-
-    Raises:
-        InputError: If they do, naming the field.
-    """
-    if str(spec.retrain) == "automatic":
-        raise InputError(
-            "nothing recalls or trains again by itself for a service on a cluster yet",
-            where="monitoring.retrain: automatic",
-            remedy="Set it to suggest: people are notified, and begin it: penstock submit.",
-        )
-
-
-def look_once(
+def watcher_of(
     name: str,
     *,
     deployment: Mapping[str, Any],
     monitoring: Mapping[str, Any],
     notify: Mapping[str, Any],
     tracking_uri: str,
-    verdict: Path,
-    report: Path,
-) -> VerdictKind:
-    """Look once at a service on a cluster, as a task of Kubeflow does; return the verdict's kind.
+) -> ClusterMonitor:
+    """Return what watches a service, from what a task of Kubeflow is given.
 
     Args:
         name: The service.
@@ -223,12 +277,9 @@ def look_once(
         monitoring: Fields of the section `monitoring`.
         notify: Fields of the section `notify`.
         tracking_uri: The MLflow store; empty takes MLFLOW_TRACKING_URI.
-        verdict: Where the verdict is written to.
-        report: Where the page is written to.
 
     Raises:
         InputError: If a field is wrong, or the service is not on a cluster.
-        ServiceError: If another process watches it, or the cluster or a store does not answer.
     """
     spec = DeploymentSpec.parse(dict(deployment), where="deployment")
     if spec.router == "local":
@@ -237,13 +288,28 @@ def look_once(
             where="deployment.router",
             remedy="On this machine: penstock monitor.",
         )
-    monitor = ClusterMonitor(
+    return ClusterMonitor(
         service=name,
         deployment=spec,
         spec=MonitoringSpec.parse(dict(monitoring), where="monitoring"),
         notify=NotifySpec.parse(dict(notify), where="notify"),
         tracking_uri=tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", ""),
-    ).monitor()
+    )
+
+
+def look_once(watcher: ClusterMonitor, *, verdict: Path, report: Path) -> VerdictKind:
+    """Look once at a service on a cluster, as a task of Kubeflow does; return the verdict's kind.
+
+    Args:
+        watcher: What watches it.
+        verdict: Where the verdict is written to.
+        report: Where the page is written to.
+
+    Raises:
+        InputError: If it is not said where the state is kept.
+        ServiceError: If another process watches it, or the cluster or a store does not answer.
+    """
+    monitor = watcher.monitor()
     with monitor.held():
         found, notes = monitor.look()
         page = monitor.folder.storage.read(".", PAGE)

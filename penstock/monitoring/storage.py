@@ -8,8 +8,8 @@ from penstock.captures.places import Place
 from penstock.common.disk import writing
 
 
-def _nobody_else() -> None:
-    """Return: the folder is held by a lock that the system takes back."""
+def nobody_else() -> None:
+    """Return: nobody else writes there, or a lock holds it that the system takes back."""
 
 
 class Storage:
@@ -22,10 +22,10 @@ class Storage:
     """
 
     def __init__(
-        self, place: Place, *, where: str, confirm: Callable[[], None] = _nobody_else
+        self, place: Place, *, where: str, confirm: Callable[[], None] = nobody_else
     ) -> None:
         self._place = place
-        self._confirm = confirm
+        self.confirm = confirm
         self.where = where
 
     def address(self, folder: str, name: str) -> str:
@@ -39,6 +39,14 @@ class Storage:
             ServiceError: If a store does not answer.
         """
         return self._place.names(folder)
+
+    def folders(self) -> dict[str, list[str]]:
+        """Return the names of the files in each folder.
+
+        Raises:
+            ServiceError: If a store does not answer.
+        """
+        return self._place.folders()
 
     def read(self, folder: str, name: str) -> bytes:
         """Return a file.
@@ -56,7 +64,7 @@ class Storage:
             LeaseLostError: If another process watches by now; nothing is written.
             ServiceError: If it cannot be written.
         """
-        self._confirm()
+        self.confirm()
         with writing(self.address(folder, name)):
             self._place.write(folder, name, data)
 
@@ -67,6 +75,6 @@ class Storage:
             LeaseLostError: If another process watches by now; nothing is removed.
             ServiceError: If it cannot be removed.
         """
-        self._confirm()
+        self.confirm()
         with writing(self.address(folder, name)):
             self._place.remove(folder, name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -75,3 +75,18 @@ class RunStatus(Record):
     waits: str = Field(
         default="", description="What it waits for people to do, in a sentence; empty: nothing"
     )
+
+
+class RunOrder(Record):
+    """`<run>.order-<start>.json`: which run of Kubeflow carries a recall or a retraining out."""
+
+    KIND: ClassVar[str] = "monitoring-run-order"
+
+    intervention: Intervention
+    start: int = Field(description="How often it was begun by now, this time included")
+    pipeline_run: str = Field(description="Kubeflow's id of the run that carries it out")
+    namespace: str = Field(description="The namespace of that run's pods")
+    approval: dict[str, Any] = Field(
+        default_factory=dict, description="Who must approve: fields of `gate.approval`"
+    )
+    time: datetime

@@ -10,11 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from penstock.records.base import Record, Value, renamed
 from penstock.records.decision import Decision
 from penstock.records.release import Registration
+from penstock.records.replicas import Replicas, as_one
 
 Phase = Literal["deploy", "shadow", "step", "promote", "rollback", "done"]
 Verdict = Literal["pass", "fail", "inconclusive", "not judged"]
@@ -190,6 +191,16 @@ class Interval(Value):
     blind: str = Field(
         default="", description="Why users' requests could not be counted; empty: they could"
     )
+    replicas: dict[str, Replicas] = Field(
+        default={},
+        description="Servers of `stable` and `candidate`; empty: load does not scale them",
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Where load scales nothing it is the record that earlier releases read.
+        fields: dict[str, Any] = write(self)
+        return {key: fields[key] for key in fields if key != "replicas" or fields[key]}
 
 
 class Finding(Value):
@@ -361,6 +372,7 @@ def merged(intervals: Sequence[Interval]) -> Interval:
         candidate=total(one.candidate for one in intervals),
         pairs=total_pairs(one.pairs for one in intervals),
         blind=next((one.blind for one in intervals if one.blind), ""),
+        replicas=as_one(one.replicas for one in intervals),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
@@ -81,6 +81,34 @@ class Backend(ABC, Generic[B]):
 
         Raises:
             ServiceError: If it is.
+        """
+
+    def floors(self, *, percent: int, mirror: float) -> Mapping[str, B]:  # noqa: ARG002
+        """Return the versions, by role, whose least number of servers must rise for a share.
+
+        Args:
+            percent: Of users' requests, for the candidate.
+            mirror: Share of the stable version's requests that it gets copies of.
+        """
+        return {}
+
+    def as_large(self, arm: B) -> B:
+        """Return a version with no fewer servers than the stable one has, whose place it takes."""
+        return arm
+
+    def without_floors(self) -> Mapping[str, B]:
+        """Return the versions, by role, that may be left to their autoscaler again."""
+        return {}
+
+    def wait_for_servers(self, *, timeout: float, insist: bool) -> None:
+        """Return once the candidate has as many servers as the state says.
+
+        Args:
+            timeout: Seconds for which they are waited for.
+            insist: Whether fewer are too few.
+
+        Raises:
+            CapacityError: If it does not get them in time, and they are insisted on.
         """
 
     @abstractmethod

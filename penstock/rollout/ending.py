@@ -67,7 +67,8 @@ def give_up(
     """
     here = journal.rollout.last
     if here.phase == "promote" and _is_forward(router, journal, version=version, actions=actions):
-        go(journal, promote(router, version, actions=actions), version=version)
+        # It is the champion already, or a return: few servers of it are better than what was.
+        go(journal, promote(router, version, actions=actions, insist=False), version=version)
         return journal.rollout
     if here.phase not in ("rollback", "done"):
         go(journal, Move("rollback", reason), version=version)
@@ -97,13 +98,14 @@ def _is_forward(router: Router, journal: Journal, *, version: int, actions: Acti
     return True
 
 
-def promote(router: Router, version: int, *, actions: Actions) -> Move:
+def promote(router: Router, version: int, *, actions: Actions, insist: bool) -> Move:
     """Give the candidate all traffic, make it the champion, and remove what it took over from.
 
     Raises:
+        CapacityError: If it does not get the servers that it must have; see `Router.promote`.
         RefusedChampionError: If the registry did not take it as its champion; it has the traffic.
     """
-    router.promote(version)
+    router.promote(version, insist=insist)
     try:
         actions.promoted()
     except LeaseLostError:

@@ -12,7 +12,13 @@ from collections.abc import Callable
 from typing import Literal
 
 from penstock.common import progress
-from penstock.errors import LeaseLostError, PenstockError, ServiceError, UnrecordedError
+from penstock.errors import (
+    CapacityError,
+    LeaseLostError,
+    PenstockError,
+    ServiceError,
+    UnrecordedError,
+)
 from penstock.records.model import Task
 from penstock.records.rollout import Finding, Interval, Rollout, Transition
 from penstock.rollout.analysis.judge import abort, judge, verdict_of
@@ -39,6 +45,7 @@ _ATTEMPTS = 5
 _PAUSE = 0.2
 """Seconds before the registry is tried again, doubled each time: 6 s in all."""
 
+_NO_ROOM = "The candidate did not get the servers that its share of the requests takes."
 _FAULT_PASSED = "Every rule passed, but a fault was injected: such a server is never promoted."
 
 
@@ -214,8 +221,11 @@ class Controller:
             step=here.step,
             weight=here.weight,
         )
-        persistently(self._router, lambda: self._router.route(routing))
-        persistently(self._router, lambda: self._router.set_weight(version, here.weight))
+        try:
+            persistently(self._router, lambda: self._router.route(routing))
+            persistently(self._router, lambda: self._router.set_weight(version, here.weight))
+        except CapacityError as error:
+            return Move("rollback", f"{_NO_ROOM} {error}")
         watch.begin()
         unready = 0
         while True:
@@ -314,7 +324,11 @@ class Controller:
         if aborted and not self._actions.is_champion():
             return aborted
         try:
-            return promote(self._router, version, actions=self._actions)
+            # What a return leaves is worse than a good version with few servers.
+            insist = self._journal.rollout.purpose != "return"
+            return promote(self._router, version, actions=self._actions, insist=insist)
+        except CapacityError as error:
+            return Move("rollback", f"{_NO_ROOM} {error}")
         except RefusedChampionError as error:
             if self._stays(error):
                 raise ServiceError(

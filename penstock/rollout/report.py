@@ -68,13 +68,16 @@ def render(record: Rollout) -> str:
 def _measured(record: Rollout, plan: CanarySpec) -> list[Section]:
     if not record.transitions:
         return []
-    from penstock.rollout import report_plots
+    from penstock.rollout import report_plots, report_replicas
     from penstock.rollout.report_points import points_of
     from penstock.rollout.report_scene import scene_of
 
     points = points_of(record, pause=_PAUSE * max(plan.interval, 1.0))
     scene = scene_of(record, plan, points)
-    sections: list[Section | None] = [report_plots.timeline(scene)]
+    sections: list[Section | None] = [
+        report_plots.timeline(scene),
+        report_replicas.section(scene),
+    ]
     if any(point.stable.requests + point.candidate.requests for point in points):
         sections += [
             report_plots.errors(scene),

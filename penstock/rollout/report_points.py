@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+from penstock.records.replicas import Replicas, as_one
 from penstock.records.rollout import (
     ArmSummary,
     Counts,
@@ -43,6 +44,7 @@ class Point:
         candidate: The candidate's summary, likewise.
         pairs: The mirrored requests.
         parted: Whether nothing was measured right before it, or something else.
+        replicas: Servers of `stable` and `candidate`; empty: load does not scale them.
     """
 
     start: float
@@ -54,6 +56,7 @@ class Point:
     candidate: ArmSummary
     pairs: Pairs
     parted: bool
+    replicas: Mapping[str, Replicas]
 
     @property
     def middle(self) -> float:
@@ -206,6 +209,7 @@ def _point(record: Rollout, chunk: Sequence[Interval], *, parted: bool) -> Point
         candidate=total(candidate for _, candidate in sides),
         pairs=total_pairs(interval.pairs for interval in chunk),
         parted=parted,
+        replicas=as_one(interval.replicas for interval in chunk),
     )
 
 
@@ -220,4 +224,5 @@ def _merged(points: Sequence[Point]) -> Point:
         candidate=total(point.candidate for point in points),
         pairs=total_pairs(point.pairs for point in points),
         parted=True,
+        replicas=as_one(point.replicas for point in points),
     )

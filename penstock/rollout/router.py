@@ -87,6 +87,19 @@ class Routing:
 
 
 @dataclass(frozen=True)
+class ServerCount:
+    """How many servers one version has.
+
+    Attributes:
+        ready: Now.
+        ended: That were ready at an earlier look of this controller and are gone; it only grows.
+    """
+
+    ready: int
+    ended: int = 0
+
+
+@dataclass(frozen=True)
 class Observation:
     """A reading of a router's counters, which only ever grow.
 
@@ -97,12 +110,14 @@ class Observation:
         pairs: What stable version and candidate answered to mirrored requests, since this
             candidate was brought up.
         blind: Why users' requests that should be in here are not; empty: they are.
+        servers: By version, where load scales them.
     """
 
     epoch: str
     arms: Mapping[int, ArmSummary]
     pairs: Pairs
     blind: str = ""
+    servers: Mapping[int, ServerCount] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -225,7 +240,13 @@ class Router(Protocol):
         ...
 
     def set_weight(self, version: int, percent: int) -> None:
-        """Give the candidate `percent` of new requests, and the stable version the rest."""
+        """Give the candidate `percent` of new requests, and the stable version the rest.
+
+        Where load scales servers, the candidate has those that its share takes before it gets it.
+
+        Raises:
+            CapacityError: If it does not get them in time; no traffic is moved.
+        """
         ...
 
     def observe(self) -> Observation:
@@ -253,10 +274,17 @@ class Router(Protocol):
         """Start again what has died and should run: proxy, stable version, candidate."""
         ...
 
-    def promote(self, version: int) -> None:
+    def promote(self, version: int, *, insist: bool = True) -> None:
         """Make the candidate the stable version, with all traffic.
 
         The one before stays up without traffic until `clean_up`, so that `rollback` is one action.
+
+        Args:
+            version: The candidate.
+            insist: Whether it must have the servers that all requests take.
+
+        Raises:
+            CapacityError: If it must, and does not get them in time; no traffic is moved.
         """
         ...
 

@@ -131,6 +131,8 @@ class Service(Generic[A, S]):
         """Set mirroring and assignment."""
         if not 0 <= routing.mirror <= 1:
             raise InputError(f"a share of {routing.mirror} to mirror", remedy="Give 0 to 1.")
+        if routing.mirror:
+            self._make_room(percent=self.state.weight, mirror=routing.mirror)
         self._save(assignment=Assignment.of(routing))
 
     def set_weight(self, version: int, percent: int) -> None:
@@ -140,6 +142,7 @@ class Service(Generic[A, S]):
         self._backend.require_weight(percent)
         self._lease.check()
         self._require_candidate(version)
+        self._make_room(percent=percent, mirror=self.state.assignment.mirror)
         self._save(weight=percent)
         self._backend.wait_for_weight(version, percent=percent)
 
@@ -171,12 +174,14 @@ class Service(Generic[A, S]):
         self._lease.check()
         self._backend.mend()
 
-    def promote(self, version: int) -> None:
+    def promote(self, version: int, *, insist: bool = True) -> None:
         """Make the candidate the stable version, with all traffic."""
         self._lease.check()
         if self.candidate is None and self.stable == version:
             self._backend.apply()
         else:
+            self._require_candidate(version)
+            self._make_room(percent=100, mirror=0, insist=insist)
             candidate, state = self._require_candidate(version), self.state
             self._save(
                 stable=candidate,
@@ -211,6 +216,9 @@ class Service(Generic[A, S]):
             self._remove("candidate")
         self._remove("retired")
         self._sweep()
+        alone = self._backend.without_floors()
+        if alone:
+            self._save(**alone)
         if not self.state.roles():
             self._forget()
         self._backend.tidy()
@@ -253,6 +261,13 @@ class Service(Generic[A, S]):
                 self.clean_up()
             raise
 
+    def _make_room(self, *, percent: int, mirror: float, insist: bool = True) -> None:
+        """Return once the candidate has the servers that a share takes, which is not its yet."""
+        raised = self._backend.floors(percent=percent, mirror=mirror)
+        if raised:
+            self._save(**raised)
+        self._backend.wait_for_servers(timeout=self._ready_timeout, insist=insist)
+
     def _save(self, **changes: Any) -> None:
         """Write down what should be, and make it so."""
         self._store.save(**changes)
@@ -290,6 +305,7 @@ class Service(Generic[A, S]):
         changes["candidate"] = state.stable if self._backend.keeps_beside else None
         if state.retired is None:
             changes["previous"] = None
+            before = self._backend.as_large(before)
             self._store.save(passing=(before,))
         started = self._backend.start(before, timeout=self._ready_timeout)
         if started is before:

@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from penstock.captures.spec import CapturesSpec, ShippedCapturesSpec
 from penstock.common.secrets import is_reference
 from penstock.records.spec import Spec
+from penstock.rollout.autoscaling_spec import AutoscalingSpec
 
 Fault = Literal[
     "",
@@ -293,7 +294,13 @@ class KserveSpec(Spec):
         default="penstock-server",
         description="Their service account, which carries the credentials of the object store",
     )
-    replicas: int = Field(default=1, ge=1, description="Model servers of each version, at least")
+    replicas: int = Field(
+        default=1, ge=1, description="Model servers of each version, where `autoscaling` is empty"
+    )
+    autoscaling: AutoscalingSpec | None = Field(
+        default=None,
+        description="Empty: as many as `replicas` says, whatever the load. kserve-gateway only",
+    )
     artifacts: dict[str, str] = Field(
         default={},
         description="Where KServe reads what MLflow names otherwise, by prefix: "
@@ -305,6 +312,14 @@ class KserveSpec(Spec):
     )
     prometheus: PrometheusSpec = PrometheusSpec()
     captures: ShippedCapturesSpec = ShippedCapturesSpec()
+
+    @model_validator(mode="after")
+    def _counted_once(self) -> KserveSpec:
+        if self.autoscaling is not None and self.replicas != 1:
+            raise ValueError(
+                "replicas: autoscaling is given too; say how many with autoscaling.min_replicas"
+            )
+        return self
 
 
 class DeploymentSpec(Spec):

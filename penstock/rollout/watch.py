@@ -7,7 +7,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Literal, TypeVar
 
-from penstock.errors import LeaseLostError, ServiceError
+from penstock.errors import CapacityError, LeaseLostError, ServiceError
+from penstock.records.replicas import Replicas
 from penstock.records.rollout import ArmSummary, Interval, Pairs
 from penstock.rollout.router import Observation, Router
 
@@ -73,11 +74,26 @@ class Watch:
                 **self._marks,
                 **arms,
                 "blind": now.blind,
+                "replicas": self._replicas(now, before),
                 "pairs": now.pairs.minus(before.pairs)
                 if now.pairs.candidate.requests >= before.pairs.candidate.requests
                 else now.pairs,
             }
         )
+
+    def _replicas(self, now: Observation, before: Observation) -> dict[str, Replicas]:
+        """Return the servers of both versions between two readings, as far as both show."""
+        found = {}
+        for role, version in self._versions.items():
+            here = now.servers.get(version)
+            if here is not None:
+                there = before.servers.get(version, here)
+                found[role] = Replicas(
+                    least=min(here.ready, there.ready),
+                    most=max(here.ready, there.ready),
+                    ended=here.ended - there.ended,
+                )
+        return found
 
     def _read(self) -> Observation:
         return persistently(self._router, self._router.observe)
@@ -89,13 +105,14 @@ def persistently(router: Router, action: Callable[[], T]) -> T:
     Raises:
         ServiceError: If it still fails.
         LeaseLostError: At once: the service is another controller's now.
+        CapacityError: At once: it was waited for already.
     """
     for attempt in range(_ATTEMPTS):
         try:
             if attempt:
                 router.mend()
             return action()
-        except LeaseLostError:
+        except (LeaseLostError, CapacityError):
             raise
         except ServiceError:
             if attempt == _ATTEMPTS - 1:

@@ -82,12 +82,12 @@ class ColumnReader:
 
         kind, found = self.column.type, storage_type(given.type)
         try:
-            if found == "string":
-                return self._of_texts(given)
-            if found == kind:
-                stored = to_storage(given, self.column)
-                finite = kind != "number" or _all(pc.is_finite(stored))
-                return stored if finite else None
+            if found in ("string", kind):
+                texts = found == "string"
+                stored = self._of_texts(given) if texts else to_storage(given, self.column)
+                # An infinite number is one that the server refuses.
+                infinite = stored is not None and kind == "number" and not _finite(stored)
+                return None if infinite else stored
             if (found, kind) == ("integer", "number"):
                 return pc.cast(given, pa.float64(), safe=False)
             if (found, kind) == ("number", "integer"):
@@ -205,6 +205,12 @@ def _whole(numbers: pa.Array) -> pa.Array | None:
 
     fits = pc.and_(pc.equal(numbers, pc.trunc(numbers)), pc.less(pc.abs(numbers), _WHOLE))
     return pc.cast(numbers, pa.int64()) if _all(fits) else None
+
+
+def _finite(numbers: pa.Array) -> bool:
+    import pyarrow.compute as pc
+
+    return _all(pc.is_finite(numbers))
 
 
 def _all(flags: pa.Array) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -14,9 +15,11 @@ from penstock.metrics import Metric
 from penstock.training import estimators
 from penstock.training.estimators import Parameters
 from penstock.training.feature_columns import PIECE
+from penstock.training.fitting import constrained, fit
 from penstock.training.folds import Fold
 from penstock.training.inputs import Problem
 from penstock.training.preparing import prepare, prepared
+from penstock.training.stopping import stopping_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,11 +83,19 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class FoldScore:
-    """How a setting did on one fold: the metric, the predictions, the wall time in seconds."""
+    """How a setting did on one fold.
+
+    Args:
+        value: The metric.
+        predictions: Of the rows held out.
+        seconds: Wall time.
+        rounds: Rounds of boosting that the fold found; None where they are no question.
+    """
 
     value: float
     predictions: np.ndarray
     seconds: float
+    rounds: int | None = None
 
 
 class Running:
@@ -110,11 +121,13 @@ class Running:
         return sum(score.value for score in self.scores) / len(self.scores)
 
     def attempt(self, *, complete: bool) -> Attempt:
-        """Return what is known of the setting."""
+        """Return what is known of the setting, with the median of the rounds that folds found."""
+        rounds = [score.rounds for score in self.scores if score.rounds is not None]
+        found = {"n_estimators": int(statistics.median_high(rounds))} if rounds else {}
         return Attempt(
             number=self.number,
             family=self.family,
-            parameters=self.parameters,
+            parameters={**self.parameters, **found},
             scores=tuple(score.value for score in self.scores),
             complete=complete,
             seconds=sum(score.seconds for score in self.scores),
@@ -131,12 +144,14 @@ class CrossValidation:
         metric: The metric.
         threshold: For a metric of predicted classes: the score from which the positive class
             counts as predicted while settings are compared.
+        seed: Of the rows that are set aside for early stopping.
     """
 
     problem: Problem
     folds: Sequence[Fold]
     metric: Metric
     threshold: float = 0.5
+    seed: int = 0
     _prepared: dict[int, Any] = field(default_factory=dict, repr=False, compare=False)
     _matrices: dict[tuple[int, str], Given] = field(default_factory=dict, repr=False, compare=False)
     _making: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
@@ -179,7 +194,7 @@ class CrossValidation:
         rows = self.folds[fold]
         x, held_out = self._given(estimator, fold, family=family)
         model = clone(estimator)
-        fitted = (model[-1] if _has_steps(model) else model).fit(x, rows.y)
+        fitted, rounds = self._fitted(model[-1] if _has_steps(model) else model, x, rows)
         predictions = self._predictions(fitted, held_out)
         given = predictions
         if self.metric.needs == "labels":
@@ -192,7 +207,7 @@ class CrossValidation:
                 where="training.metric",
                 remedy="Choose another metric, or fewer folds.",
             )
-        return FoldScore(value, predictions, time.perf_counter() - started)
+        return FoldScore(value, predictions, time.perf_counter() - started, rounds)
 
     def evaluated(self, running: Running) -> Evaluated:
         """Return a setting that was scored on every fold, with its predictions."""
@@ -203,6 +218,23 @@ class CrossValidation:
             rows=np.concatenate([fold.rows_out for fold in self.folds]),
             predictions=np.concatenate([score.predictions for score in running.scores]),
         )
+
+    def _fitted(self, model: Any, x: np.ndarray, fold: Fold) -> tuple[Any, int | None]:
+        """Return the model fitted on a fold, and the rounds of boosting that it found."""
+        from penstock.training.boosting.learner import Learner
+
+        problem = self.problem
+        weights = None if problem.weights is None else problem.weights[fold.rows]
+        model = constrained(model, problem.monotonic, width=x.shape[1])
+        if not isinstance(model, Learner):
+            return fit(model, x, fold.y, weights=weights), None
+        rounds = None
+        if model.rounds is None:
+            aside = stopping_rows(problem, fold.rows, seed=self.seed)
+            rounds = model.rounds_for(x, fold.y, stopping=aside, weights=weights)
+            # Again on all of the fold's rows: fewer would be held against the family.
+            model.set_params(rounds=rounds)
+        return model.grow(x, fold.y, weights), rounds
 
     def _given(self, estimator: Any, fold: int, *, family: str) -> Given:
         """Return the features of a fold in the form that a family takes."""

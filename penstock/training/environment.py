@@ -30,9 +30,15 @@ def commit(code: Path = Path(__file__)) -> str:
     return _git(git, folder, "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
 
 
-def libraries() -> dict[str, str]:
-    """Return the installed versions of what training uses, by distribution name, with Python's."""
-    installed = {name: _version(name) for name in _TRACKED}
+def libraries(family: str = "") -> dict[str, str]:
+    """Return the installed versions of what training uses, by distribution name, with Python's.
+
+    Args:
+        family: Of a model; its library is among them, where it has one of its own.
+    """
+    own = {"xgboost": "xgboost-cpu", "lightgbm": "lightgbm"}.get(family)
+    names = (*_TRACKED, own) if own else _TRACKED
+    installed = {name: _version(name) for name in names}
     return {"python": platform.python_version(), **installed}
 
 
@@ -53,7 +59,12 @@ def pipeline_run() -> str:
 
 def _version(name: str) -> str:
     # Where only MLflow's client is installed, as in the images: both are released together.
-    return metadata.version("mlflow-skinny" if name == "mlflow" else name)
+    wanted = "mlflow-skinny" if name == "mlflow" else name
+    try:
+        return metadata.version(wanted)
+    except metadata.PackageNotFoundError:
+        # The same library with code for graphics cards.
+        return metadata.version(wanted.removesuffix("-cpu"))
 
 
 def _git(git: str, folder: Path, *arguments: str) -> str:

@@ -7,8 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from penstock.errors import InputError
 from penstock.records.model import Task
-from penstock.training.spec import CandidateName
+from penstock.training import spaces
+from penstock.training.spaces import Number, OneOf, Space, Steps, Whole
+from penstock.training.spec import PARAMETERS, CandidateName, EarlyStoppingSpec, Searched
 
 if TYPE_CHECKING:
     from optuna.trial import Trial
@@ -31,6 +34,8 @@ Form = Literal["float64", "float32", "scaled"]
 SIMPLEST_FIRST: tuple[CandidateName, ...] = (
     "linear",
     "hist_gradient_boosting",
+    "lightgbm",
+    "xgboost",
     "extra_trees",
     "random_forest",
 )
@@ -38,46 +43,11 @@ SIMPLEST_FIRST: tuple[CandidateName, ...] = (
 
 
 @dataclass(frozen=True)
-class Number:
-    """A range that is searched, ends included; `log` draws evenly over the orders of magnitude."""
-
-    low: float
-    high: float
-    log: bool = False
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A range of whole numbers that is searched, ends included."""
-
-    low: int
-    high: int
-    log: bool = True
-
-
-@dataclass(frozen=True)
-class Steps:
-    """Numbers that are searched, in order: nearer ones would score alike."""
-
-    values: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class OneOf:
-    """A set of values that is searched."""
-
-    values: tuple[float | str, ...]
-
-
-Space = Number | Whole | Steps | OneOf
-
-
-@dataclass(frozen=True)
 class Family:
     """What is known of a family for one task.
 
     Args:
-        defaults: The setting of its first trial, by scikit-learn's parameter names.
+        defaults: The setting of its first trial, by its library's parameter names.
         space: What is searched, by the same names.
     """
 
@@ -85,16 +55,48 @@ class Family:
     space: Mapping[str, Space]
 
 
-def family(name: CandidateName, *, task: Task) -> Family:
-    """Return a family's defaults and search space for a task. docs/training.md has them all."""
-    return _FAMILIES[name](task)
+Overrides = Mapping[CandidateName, Mapping[str, Searched]]
 
 
-def suggest(trial: Trial, name: CandidateName, *, task: Task) -> dict[str, Any]:
+def family(name: CandidateName, *, task: Task, search: Overrides | None = None) -> Family:
+    """Return a family's defaults and search space for a task. docs/training.md has them all.
+
+    Args:
+        name: The family.
+        task: What is predicted.
+        search: What a project file searches instead, `training.search`. Its first trial has the
+            default where that is in the range, and what is nearest to it otherwise.
+
+    Raises:
+        InputError: If the family has another parameter for this task.
+    """
+    known = _FAMILIES[name](task)
+    changed = dict((search or {}).get(name, {}))
+    if name == "linear" and changed.keys() - known.space.keys():
+        (other,) = known.space
+        raise InputError(
+            f"a linear model of a {task} task is searched over {other} alone",
+            where="training.search.linear",
+            remedy=f"Give {other}, or nothing.",
+        )
+    space = {
+        **known.space,
+        **{
+            parameter: spaces.declared(searched, whole=PARAMETERS[name][parameter])
+            for parameter, searched in changed.items()
+        },
+    }
+    first = {**dict.fromkeys(space), **known.defaults}
+    return Family({key: spaces.nearest(space[key], value) for key, value in first.items()}, space)
+
+
+def suggest(
+    trial: Trial, name: CandidateName, *, task: Task, search: Overrides | None = None
+) -> dict[str, Any]:
     """Let Optuna choose a setting of a family."""
     return {
-        parameter: _suggest(trial, f"{name}.{parameter}", space)
-        for parameter, space in family(name, task=task).space.items()
+        parameter: spaces.suggest(trial, f"{name}.{parameter}", space)
+        for parameter, space in family(name, task=task, search=search).space.items()
     }
 
 
@@ -121,13 +123,13 @@ def _features(share: object, width: int) -> int:
     return max(1, int(float(str(share)) * width))
 
 
-def default_trial(name: CandidateName, *, task: Task) -> dict[str, Any]:
+def default_trial(
+    name: CandidateName, *, task: Task, search: Overrides | None = None
+) -> dict[str, Any]:
     """Return a family's default setting as Optuna would have to propose it for `suggest`."""
-    known = family(name, task=task)
+    known = family(name, task=task, search=search)
     return {
-        f"{name}.{parameter}": space.values.index(known.defaults[parameter])
-        if isinstance(space, Steps)
-        else known.defaults[parameter]
+        f"{name}.{parameter}": spaces.as_proposed(space, known.defaults[parameter])
         for parameter, space in known.space.items()
     }
 
@@ -151,6 +153,7 @@ def build(
     seed: int,
     class_weight: ClassWeight = "none",
     most_leaves: int | None = None,
+    early_stopping: EarlyStoppingSpec | None = None,
 ) -> Any:
     """Return an unfitted estimator that takes features with NaN where a number is missing.
 
@@ -161,11 +164,32 @@ def build(
         seed: Seeds whatever is drawn at random.
         class_weight: Classification: `balanced` weighs rows by the rarity of their class.
         most_leaves: What `most_leaves` returns for the rows and classes.
+        early_stopping: Of `xgboost` and `lightgbm`, where the setting has no `n_estimators`.
+
+    Raises:
+        MissingLibraryError: If the family's library is not installed.
     """
+    if name in ("xgboost", "lightgbm"):
+        return _learner(
+            name, task, parameters, seed, class_weight, early_stopping or EarlyStoppingSpec()
+        )
     if most_leaves is not None and name in ("random_forest", "extra_trees"):
         parameters = {**parameters, "max_leaf_nodes": most_leaves}
     weight = {} if task == "regression" else {"class_weight": _WEIGHTS[class_weight]}
     return _BUILDERS[name](task, {**parameters, **weight}, seed)
+
+
+def check_installed(names: Sequence[CandidateName]) -> None:
+    """Refuse families whose library is not there, before anything is fitted.
+
+    Raises:
+        MissingLibraryError: If one is not installed.
+    """
+    from penstock.training.boosting.learner import library
+
+    for name in names:
+        if name in ("xgboost", "lightgbm"):
+            library(name)
 
 
 def most_leaves(*, rows: int, classes: int) -> int | None:
@@ -183,16 +207,6 @@ def most_leaves(*, rows: int, classes: int) -> int | None:
 
 
 _WEIGHTS = {"none": None, "balanced": "balanced"}
-
-
-def _suggest(trial: Trial, label: str, space: Space) -> Any:
-    if isinstance(space, OneOf):
-        return trial.suggest_categorical(label, space.values)
-    if isinstance(space, Steps):
-        return space.values[trial.suggest_int(label, 0, len(space.values) - 1)]
-    if isinstance(space, Whole):
-        return trial.suggest_int(label, int(space.low), int(space.high), log=space.log)
-    return trial.suggest_float(label, space.low, space.high, log=space.log)
 
 
 def _linear_family(task: Task) -> Family:
@@ -229,6 +243,46 @@ def _boosting_family(task: Task) -> Family:
     )
 
 
+_XGBOOST = Family(
+    {
+        "learning_rate": 0.1,
+        "max_depth": 6,
+        "min_child_weight": 1.0,
+        "subsample": 0.9,
+        "colsample_bytree": 0.9,
+        "reg_lambda": 1.0,
+    },
+    {
+        "learning_rate": Number(0.03, 0.3, log=True),
+        "max_depth": Whole(2, 9, log=False),
+        "min_child_weight": Number(0.1, 30.0, log=True),
+        "subsample": Number(0.5, 1.0),
+        "colsample_bytree": Number(0.4, 1.0),
+        "reg_lambda": Number(0.01, 30.0, log=True),
+    },
+)
+
+
+_LIGHTGBM = Family(
+    {
+        "learning_rate": 0.1,
+        "num_leaves": 31,
+        "min_child_samples": 20,
+        "subsample": 0.9,
+        "colsample_bytree": 0.9,
+        "reg_lambda": 0.01,
+    },
+    {
+        "learning_rate": Number(0.03, 0.3, log=True),
+        "num_leaves": Whole(6, 96),
+        "min_child_samples": Whole(3, 100),
+        "subsample": Number(0.5, 1.0),
+        "colsample_bytree": Number(0.4, 1.0),
+        "reg_lambda": Number(0.001, 30.0, log=True),
+    },
+)
+
+
 def _forest_family(task: Task) -> Family:
     shares = (0.3, 0.6, 1.0) if task == "regression" else ("sqrt", "log2", 0.2)
     return Family(
@@ -260,18 +314,43 @@ def _boosting(task: Task, parameters: Parameters, seed: int) -> Any:
     return kind(**parameters, early_stopping=False, random_state=seed)
 
 
+def _learner(
+    name: CandidateName,
+    task: Task,
+    parameters: Parameters,
+    seed: int,
+    class_weight: ClassWeight,
+    early_stopping: EarlyStoppingSpec,
+) -> Any:
+    from penstock.training.boosting.learner import Learner, library
+
+    library(name)
+    setting = dict(parameters)
+    rounds = setting.pop("n_estimators", None)
+    return Learner(
+        name,
+        task,
+        setting,
+        rounds=None if rounds is None else int(str(rounds)),
+        most_rounds=early_stopping.most_trees,
+        patience=early_stopping.patience,
+        balanced=class_weight == "balanced",
+        seed=seed,
+    )
+
+
 def _random_forest(task: Task, parameters: Parameters, seed: int) -> Any:
     from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
     kind = RandomForestRegressor if task == "regression" else RandomForestClassifier
-    return kind(**parameters, n_estimators=TREES, random_state=seed)
+    return kind(**{"n_estimators": TREES, **parameters}, random_state=seed)
 
 
 def _extra_trees(task: Task, parameters: Parameters, seed: int) -> Any:
     from sklearn.ensemble import ExtraTreesClassifier, ExtraTreesRegressor
 
     kind = ExtraTreesRegressor if task == "regression" else ExtraTreesClassifier
-    return kind(**parameters, n_estimators=TREES, random_state=seed)
+    return kind(**{"n_estimators": TREES, **parameters}, random_state=seed)
 
 
 _FAMILIES: dict[CandidateName, Callable[[Task], Family]] = {
@@ -279,6 +358,8 @@ _FAMILIES: dict[CandidateName, Callable[[Task], Family]] = {
     "hist_gradient_boosting": _boosting_family,
     "random_forest": _forest_family,
     "extra_trees": _forest_family,
+    "xgboost": lambda _: _XGBOOST,
+    "lightgbm": lambda _: _LIGHTGBM,
 }
 
 _BUILDERS: dict[CandidateName, Callable[[Task, Parameters, int], Any]] = {

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,9 @@ from penstock.records.features import FILE_NAME, TRANSFORMER_NAME, Features
 from penstock.records.model import Label, Task, TrainingSample
 from penstock.training import estimators
 from penstock.training.feature_columns import FeatureColumns, read_columns
+from penstock.training.monotonic import directions
+from penstock.training.spec import Direction
+from penstock.training.weights import read_weights
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +53,8 @@ class Problem:
         split_values: The values of the split's column, if it has one.
         rows: What is known of the rows.
         chosen: Places of the rows in the part, ascending, where they are a sample; None: all.
+        weights: How much each counts while models are fitted, mean 1, shape (n,); None: all alike.
+        monotonic: 1 or -1 by feature that a prediction may only rise or fall with.
     """
 
     task: Task
@@ -87,6 +92,9 @@ class Problem:
     def read(self, places: np.ndarray, names: Sequence[str]) -> pd.DataFrame:
         """Return columns of some of the rows as `penstock.data.table.frames` has them."""
         return read_rows(self.folder, names, places if self.chosen is None else self.chosen[places])
+
+    weights: np.ndarray | None = None
+    monotonic: Mapping[int, int] = field(default_factory=dict)
 
     @property
     def repeats(self) -> Copies | None:
@@ -137,6 +145,8 @@ def read_problem(
     split: Split | None,
     max_rows: int | None = None,
     seed: int = 0,
+    weights: str = "",
+    monotonic: Mapping[str, Direction] | None = None,
 ) -> Problem:
     """Read and check everything that training needs.
 
@@ -149,10 +159,13 @@ def read_problem(
         split: How the holdout was cut off, if known.
         max_rows: Rows that are learned from at most, see `penstock.training.sampling`; None: all.
         seed: Seed of that sample.
+        weights: The column that says how much each row counts; empty: all alike.
+        monotonic: See `training.monotonic`.
 
     Raises:
         InputError: If the target is absent, constant, null in some row, infinite or does not fit
-            the task, the task is not the split's, or the positive class is not one of its values.
+            the task, the task is not the split's, the positive class is not one of its values, or
+            weights or monotonic constraints do not fit the table.
         IntegrityError: If the features were fitted on other data or for another target, or were
             altered since; if the split is of another dataset or for another target; or if the rows
             are not the ones that the part's record names.
@@ -169,7 +182,7 @@ def read_problem(
     y = _target(column, dataset, target=target, task=resolved)
     split_values = _split_values(train, split)
     rows = read_known_rows(train, dataset, target=target, regression=regression, split=split)
-    chosen = None
+    chosen, labels = None, y
     if max_rows is not None and len(y) > max_rows:
         chosen = sampled(y, rows=max_rows, by_class=not regression, seed=seed)
         y = y[chosen]
@@ -183,6 +196,15 @@ def read_problem(
         if resolved == "binary":
             scored = resolve_positive(dataset, target=target, positive=positive)
         truth = codes(y, classes=classes, positive=scored)
+    counted = read_weights(
+        read_table(train, [weights] if dataset.column(weights) else [target]),
+        weights,
+        target=target,
+        inputs=[column.name for column in record.inputs()],
+        classes=None if regression else labels,
+    )
+    if counted is not None and chosen is not None:
+        counted = counted[chosen] / counted[chosen].mean()
     return Problem(
         task=resolved,
         target=target,
@@ -199,6 +221,10 @@ def read_problem(
         split_values=split_values,
         rows=rows,
         chosen=chosen,
+        weights=counted,
+        monotonic=directions(
+            monotonic or {}, features=record, task=resolved, classes=classes, positive=scored
+        ),
     )
 
 

@@ -11,7 +11,9 @@ from penstock.errors import InputError
 from penstock.metrics import Metric, metric_for
 from penstock.metrics.business_value import DecisionValue
 from penstock.records.model import Task
+from penstock.training import estimators
 from penstock.training.inputs import Problem
+from penstock.training.monotonic import check_families
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, Objective, gains_of
 
@@ -77,8 +79,17 @@ def plan_of(
 
     Raises:
         InputError: If the metric, the class weight, the threshold or the policy does not fit the
-            task.
+            task, or a candidate does not keep the monotonic constraints.
+        MissingLibraryError: If the library of a candidate is not installed.
     """
+    estimators.check_installed(spec.candidates)
+    check_families(spec.candidates, spec.monotonic)
+    if spec.monotonic and spec.trials < 2:
+        raise InputError(
+            "the first trial is the linear model, which keeps no monotonic constraint",
+            where="training.trials",
+            remedy="Allow 2 or more.",
+        )
     metric = metric_for(
         _automatic(problem) if spec.metric == "auto" else spec.metric, task=problem.task
     )

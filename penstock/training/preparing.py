@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from penstock.training.feature_columns import FittedFeatures, Matrix, Rows
+from penstock.training.fitting import fit
 
 WHOLE = 1 << 17
 """Rows up to which these steps get one matrix."""
@@ -54,7 +55,14 @@ def prepared(steps: Any, features: FittedFeatures, rows: Rows) -> Matrix:
     return out
 
 
-def fit_whole(estimator: Any, features: FittedFeatures, y: np.ndarray, *, form: str) -> Any:
+def fit_whole(
+    estimator: Any,
+    features: FittedFeatures,
+    y: np.ndarray,
+    *,
+    form: str,
+    weights: np.ndarray | None = None,
+) -> Any:
     """Return an estimator fitted on all rows.
 
     Args:
@@ -62,14 +70,15 @@ def fit_whole(estimator: Any, features: FittedFeatures, y: np.ndarray, *, form: 
         features: As the fitted transformer makes them.
         y: The target of all rows.
         form: What `penstock.training.estimators.form` says.
+        weights: See `penstock.training.fitting.fit`.
     """
     rows = np.arange(len(y))
     if form == "float32":
-        return estimator.fit(features.matrix(rows, dtype=np.float32), y)
+        return fit(estimator, features.matrix(rows, dtype=np.float32), y, weights=weights)
     if form == "float64" or len(rows) <= WHOLE:
-        return estimator.fit(features.matrix(rows), y)
+        return fit(estimator, features.matrix(rows), y, weights=weights)
     steps = prepare(estimator[:-1], features, rows)
-    fitted = estimator[-1].fit(prepared(steps, features, rows), y)
+    fitted = fit(estimator[-1], prepared(steps, features, rows), y, weights=weights)
     estimator.steps = [*steps.steps, (estimator.steps[-1][0], fitted)]
     return estimator
 

@@ -26,6 +26,8 @@ _NAMES = {
     "mean": "Mean",
     "linear": "Linear model",
     "hist_gradient_boosting": "Gradient boosting",
+    "lightgbm": "LightGBM",
+    "xgboost": "XGBoost",
     "extra_trees": "Extra trees",
     "random_forest": "Random forest",
 }

@@ -24,6 +24,9 @@ EXAMPLE_ROWS = 3
 BACKGROUND_ROWS = 50
 """Rows that the server sets an explained row against."""
 
+BOOSTER_FOLDER = "booster"
+"""Where the file of XGBoost or LightGBM is. It takes features, which the pipeline makes of rows."""
+
 RARE_LEVELS = 1_000
 """Values of a category up to which those that are no features are listed too."""
 
@@ -76,6 +79,7 @@ def save_model(
     record: Model,
     frame: pd.DataFrame | None = None,
     carried: CarriedRows | None = None,
+    booster: tuple[str, bytes] | None = None,
 ) -> Model:
     """Write a fitted model into a folder that does not exist or is empty.
 
@@ -88,6 +92,8 @@ def save_model(
         frame: Raw rows as the pipeline takes them, in place of `carried`.
         carried: If the record says that the model carries rows, the first few become the input
             example, and some evenly spread ones `background.json`.
+        booster: Of XGBoost and LightGBM, their own file: its name and content. It is put into
+            `booster/`, for other servers; nothing here reads it.
 
     Returns:
         The record as it was written, as `penstock.json`.
@@ -125,6 +131,10 @@ def save_model(
     if record.carries_rows:
         rows = _background(carried.spread, record.columns)
         files.write_text(folder / BACKGROUND_NAME, files.canonical_json(rows) + "\n")
+    if booster is not None:
+        name, content = booster
+        (folder / BOOSTER_FOLDER).mkdir()
+        (folder / BOOSTER_FOLDER / name).write_bytes(content)
     return written
 
 

@@ -18,6 +18,7 @@ from penstock.training.crossval import (
     FoldScore,
     Running,
 )
+from penstock.training.monotonic import FAMILIES
 from penstock.training.spec import CandidateName, TrainingSpec
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class _Searching:
         self._workers = workers
         self._done = done
         self._samplers = _samplers(families, spec=spec)
-        self._study = _study(families, task=validation.problem.task)
+        self._study = _study(families, task=validation.problem.task, spec=spec)
 
     def replay(self, first: Evaluated) -> None:
         """Tell Optuna of the linear default, which has been scored as a baseline."""
@@ -198,7 +199,9 @@ class _Searching:
             self._study.sampler = sampler
             trial = self._study.ask()
             name = trial.suggest_categorical("family", self._families)
-            parameters = estimators.suggest(trial, name, task=self._validation.problem.task)
+            parameters = estimators.suggest(
+                trial, name, task=self._validation.problem.task, search=self._spec.search
+            )
             setting = (name, *estimators.distinct(parameters, widths=self._widths))
             if setting not in self._tried:
                 self._tried.add(setting)
@@ -215,6 +218,7 @@ class _Searching:
             seed=self._spec.seed,
             class_weight=self._spec.class_weight,
             most_leaves=self._validation.problem.most_leaves,
+            early_stopping=self._spec.early_stopping,
         )
         number = len(self._tried)
         return Running(estimator, number=number, family=name, parameters=parameters)
@@ -222,7 +226,7 @@ class _Searching:
     def _goes_on(self, trial: Trial, running: Running, *, fold: int) -> bool:
         if fold == len(self._validation.folds) - 1:
             evaluated = self._validation.evaluated(running)
-            self.best = min(self.best, evaluated, key=lambda e: _order(e.attempt, self._metric))
+            self.best = min(self.best, evaluated, key=self._rank)
             self._end(trial, evaluated.attempt)
             return False
         attempt = running.attempt(complete=False)
@@ -236,6 +240,12 @@ class _Searching:
             self._end(trial, attempt)
             return False
         return True
+
+    def _rank(self, evaluated: Evaluated) -> tuple[bool, float, int, int]:
+        """Return what the best has the least of. The linear one keeps no constraint."""
+        attempt = evaluated.attempt
+        barred = bool(self._spec.monotonic) and attempt.family not in FAMILIES
+        return barred, *_order(attempt, self._metric)
 
     def _scores(self, attempt: Attempt) -> racing.Scores:
         return [self._metric.oriented(score) for score in attempt.scores]
@@ -260,12 +270,13 @@ def _samplers(families: tuple[CandidateName, ...], *, spec: TrainingSpec) -> lis
     return [tpe] * PROPOSALS + [RandomSampler(seed=spec.seed)] * DRAWS
 
 
-def _study(families: tuple[CandidateName, ...], *, task: Task) -> Study:
+def _study(families: tuple[CandidateName, ...], *, task: Task, spec: TrainingSpec) -> Study:
     import optuna
 
     study = optuna.create_study(direction="maximize")
     for name in families:
-        study.enqueue_trial({"family": name, **estimators.default_trial(name, task=task)})
+        first = estimators.default_trial(name, task=task, search=spec.search)
+        study.enqueue_trial({"family": name, **first})
     return study
 
 

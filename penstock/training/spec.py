@@ -2,13 +2,83 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from penstock.records.spec import Spec
 
-CandidateName = Literal["linear", "hist_gradient_boosting", "random_forest", "extra_trees"]
+CandidateName = Literal[
+    "linear", "hist_gradient_boosting", "random_forest", "extra_trees", "xgboost", "lightgbm"
+]
+
+_FOREST = {"n_estimators": True, "max_depth": True, "max_features": False, "min_samples_leaf": True}
+_SHARES = ("learning_rate", "subsample", "colsample_bytree", "reg_lambda", "reg_alpha")
+
+PARAMETERS: Mapping[CandidateName, Mapping[str, bool]] = {
+    "linear": {"C": False, "alpha": False},
+    "hist_gradient_boosting": {
+        "learning_rate": False,
+        "max_iter": True,
+        "max_leaf_nodes": True,
+        "max_depth": True,
+        "min_samples_leaf": True,
+        "l2_regularization": False,
+        "max_features": False,
+    },
+    "random_forest": _FOREST,
+    "extra_trees": _FOREST,
+    "xgboost": {
+        **dict.fromkeys((*_SHARES, "gamma", "min_child_weight", "max_delta_step"), False),
+        **dict.fromkeys(("n_estimators", "max_depth", "max_leaves", "max_bin"), True),
+    },
+    "lightgbm": {
+        **dict.fromkeys((*_SHARES, "min_split_gain", "min_child_weight", "path_smooth"), False),
+        **dict.fromkeys(
+            ("n_estimators", "num_leaves", "max_depth", "min_child_samples", "max_bin"), True
+        ),
+    },
+}
+"""By family, the parameters that a project file may search, and whether each is a whole number."""
+
+
+Direction = Literal["increasing", "decreasing"]
+
+
+class RangeSpec(Spec):
+    """A range of a parameter, ends included."""
+
+    low: float
+    high: float
+    log: bool = Field(
+        default=False, description="Whether to draw evenly over the orders of magnitude"
+    )
+
+    @model_validator(mode="after")
+    def _holds_numbers(self) -> RangeSpec:
+        if self.low >= self.high:
+            raise ValueError(f"low, {self.low:g}, must lie below high, {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low is {self.low:g}: orders of magnitude need a number above 0")
+        return self
+
+
+Searched = RangeSpec | tuple[bool | float | str, ...] | bool | float | str
+
+
+class EarlyStoppingSpec(Spec):
+    """How many trees `xgboost` and `lightgbm` grow, where `training.search` does not say it."""
+
+    most_trees: int = Field(
+        default=500, ge=1, description="Rounds of boosting at most, in each fold"
+    )
+    patience: int = Field(
+        default=25,
+        ge=1,
+        description="Rounds in a row that do not lower the loss on the rows set aside, after which "
+        "a fold stops",
+    )
 
 
 class TrainingSpec(Spec):
@@ -18,8 +88,16 @@ class TrainingSpec(Spec):
         default=("linear", "hist_gradient_boosting", "random_forest"),
         min_length=1,
         description="Families to search: linear (logistic regression or ridge), "
-        "hist_gradient_boosting, random_forest, extra_trees. The linear one is always tried",
+        "hist_gradient_boosting, random_forest, extra_trees; xgboost and lightgbm, which need the "
+        "extra `boosting`. The linear one is always tried",
     )
+    search: dict[CandidateName, dict[str, Searched]] = Field(
+        default_factory=dict,
+        description="By family and parameter what to search instead of its default space: "
+        "`{low: 3, high: 8}` with `log: true` where orders of magnitude count, a list of values, "
+        "or one value. See docs/training.md",
+    )
+    early_stopping: EarlyStoppingSpec = EarlyStoppingSpec()
     trials: int = Field(
         default=20, ge=1, description="Parameter settings tried at most, all families"
     )
@@ -55,6 +133,17 @@ class TrainingSpec(Spec):
         description="Rows of the training part that models learn from at most: of more, a sample "
         "drawn by `seed` with the same share of each class. The report and the card say so",
     )
+    weights: str = Field(
+        default="",
+        description="Column that says how much each row counts while models are fitted, 0 or more. "
+        "It is no feature, and scores are not weighted",
+    )
+    monotonic: dict[str, Direction] = Field(
+        default_factory=dict,
+        description="By column, whether the prediction (of two classes the positive one's "
+        "probability) may only be increasing or decreasing with it. The families that keep it: "
+        "hist_gradient_boosting, xgboost, lightgbm",
+    )
     seed: int = Field(default=20, ge=0)
     carry_rows: bool = Field(
         default=True,
@@ -62,3 +151,30 @@ class TrainingSpec(Spec):
         "compares with, 3 as MLflow's example, hashes of all, and rare values of categories; and "
         "whether three rows are explained for the registry. See docs/training.md",
     )
+
+    @field_validator("search")
+    @classmethod
+    def _searches_what_there_is(cls, search: Any) -> Any:
+        for family, parameters in search.items():
+            known = PARAMETERS[family]
+            for name, searched in parameters.items():
+                if name not in known:
+                    raise ValueError(
+                        f"{family} has no parameter {name!r} that is searched; it has "
+                        f"{', '.join(sorted(known))}"
+                    )
+                if searched == ():
+                    raise ValueError(f"{family}.{name} has no value")
+                if known[name] and not all(_is_whole(value) for value in _numbers(searched)):
+                    raise ValueError(f"{family}.{name} takes whole numbers, not {searched!r}")
+        return search
+
+
+def _numbers(searched: Searched) -> tuple[Any, ...]:
+    if isinstance(searched, RangeSpec):
+        return searched.low, searched.high
+    return searched if isinstance(searched, tuple) else (searched,)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int | float) and float(value).is_integer()

@@ -16,6 +16,7 @@ from penstock.records.model import Model
 from penstock.training import environment, estimators
 from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
+from penstock.training.fitting import constrained
 from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
@@ -91,6 +92,8 @@ def train(
         split=split,
         max_rows=spec.max_rows,
         seed=spec.seed,
+        weights=spec.weights,
+        monotonic=spec.monotonic,
     )
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
@@ -153,7 +156,7 @@ class _Training:
         self._commit = environment.commit()
         folds, self._notes = make_folds(problem, folds=spec.folds, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
-        self._validation = CrossValidation(problem, folds, plan.metric, threshold)
+        self._validation = CrossValidation(problem, folds, plan.metric, threshold, seed=spec.seed)
         self._carried = carried_rows(problem)
 
     def run(self, *, model: Path, baselines: Path) -> Outcome:
@@ -170,6 +173,7 @@ class _Training:
             seed=self._spec.seed,
             class_weight=self._spec.class_weight,
             most_leaves=self._problem.most_leaves,
+            early_stopping=self._spec.early_stopping,
         )
         record = self._save(
             model, estimator, best.attempt, threshold=threshold, run_id=self._run_id
@@ -202,7 +206,7 @@ class _Training:
     def _baselines(self, folder: Path) -> tuple[Evaluated, Evaluated]:
         task = self._problem.task
         name = constant_name(task)
-        defaults = estimators.family("linear", task=task).defaults
+        defaults = estimators.family("linear", task=task, search=self._spec.search).defaults
         linear_model = estimators.build(
             "linear",
             defaults,
@@ -267,6 +271,10 @@ class _Training:
         threshold: float | None,
         run_id: str,
     ) -> Model:
+        import numpy as np
+
+        from penstock.training.boosting.learner import Learner
+
         problem = self._problem
         record = Model(
             name=attempt.family,
@@ -286,19 +294,33 @@ class _Training:
             table=problem.dataset.version,
             seed=self._spec.seed,
             commit=self._commit,
-            libraries=environment.libraries(),
+            libraries=environment.libraries(attempt.family),
             trusted_types=(),
             mlflow_run=run_id,
             carries_rows=self._spec.carry_rows,
         )
+        features = problem.columns.fitted
+        estimator = constrained(estimator, problem.monotonic, width=features.width)
+        booster = None
+        if isinstance(estimator, Learner):
+            x = features.matrix(np.arange(len(problem.y)))
+            grown = estimator.grow(x, problem.y, problem.weights)
+            fitted, booster = grown.model(x), grown.booster.file()
+        else:
+            fitted = fit_whole(
+                estimator,
+                features,
+                problem.y,
+                form=estimators.form(attempt.family),
+                weights=problem.weights,
+            )
         return save_model(
             folder,
             transformer=problem.transformer,
-            estimator=fit_whole(
-                estimator, problem.columns.fitted, problem.y, form=estimators.form(attempt.family)
-            ),
+            estimator=fitted,
             record=record,
             carried=self._carried,
+            booster=booster,
         )
 
     def _parameters(self, record: Model) -> dict[str, Any]:

@@ -25,7 +25,6 @@ class Users:
     def __init__(self, url: str, *, service: str, row: dict[str, Any]) -> None:
         self._url = f"{url}/v1/models/{service}:predict"
         self._body = {"instances": [row]}
-        self._over = threading.Event()
         self._answers: Counter[str] = Counter()
         self._lock = threading.Lock()
 
@@ -50,24 +49,29 @@ class Users:
         return int(told.removeprefix("200 version "))
 
     @contextlib.contextmanager
-    def asking(self) -> Iterator[None]:
-        """Ask over kept connections and over fresh ones until the block ends."""
-        self._over.clear()
+    def asking(self, *, times: int = 1) -> Iterator[None]:
+        """Ask over kept connections and over fresh ones until the block ends.
+
+        Args:
+            times: By how many times three users at once; blocks may be in one another.
+        """
+        over = threading.Event()
         threads = [
-            threading.Thread(target=self._go_on, args=(kept,)) for kept in (True, True, False)
+            threading.Thread(target=self._go_on, args=(kept, over))
+            for kept in (True, True, False) * times
         ]
         for thread in threads:
             thread.start()
         try:
             yield
         finally:
-            self._over.set()
+            over.set()
             for thread in threads:
                 thread.join()
 
-    def _go_on(self, kept: bool) -> None:
+    def _go_on(self, kept: bool, over: threading.Event) -> None:
         client = httpx.Client(trust_env=False, timeout=30)
-        while not self._over.wait(PAUSE):
+        while not over.wait(PAUSE):
             told = self._ask(client)
             with self._lock:
                 self._answers[told] += 1

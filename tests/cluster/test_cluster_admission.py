@@ -20,6 +20,7 @@ from cluster_site import (
 )
 
 from penstock.cluster.client import Manifest
+from penstock.rollout.autoscaling_spec import AutoscalingSpec, StabilizationSpec
 from penstock.rollout.backends.kserve import manifests, routes
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
 from penstock.rollout.spec import KserveSpec
@@ -177,6 +178,19 @@ def states() -> dict[str, ClusterState]:
     }
 
 
+def scaled() -> dict[str, ClusterArm]:
+    """Return a version for each way in which load scales its servers."""
+    behavior = StabilizationSpec(scale_down_seconds=600)
+    specs = {
+        "cpu": AutoscalingSpec(max_replicas=5),
+        "memory": AutoscalingSpec(max_replicas=5, metric="memory"),
+        "keda": AutoscalingSpec(autoscaler="keda", max_replicas=5, behavior=behavior),
+        "external": AutoscalingSpec(autoscaler="external"),
+        "none": AutoscalingSpec(autoscaler="none", min_replicas=2),
+    }
+    return {kind: arm(1, autoscaling=spec) for kind, spec in specs.items()}
+
+
 def written() -> Iterator[tuple[str, Manifest]]:
     """Yield every manifest that the routers write, by what is going on."""
     gateway = setting("GATEWAY", "penstock")
@@ -190,6 +204,9 @@ def written() -> Iterator[tuple[str, Manifest]]:
         for each in state.roles().values():
             alone = manifests.inference_service(each, service="penstock-test", spec=spec)
             yield f"service-{name}-{each.name}", alone
+    for kind, each in scaled().items():
+        alone = manifests.inference_service(each, service="penstock-test", spec=spec)
+        yield f"service-scaled-{kind}", alone
 
 
 @pytest.mark.parametrize("name", [name for name, _ in written()])

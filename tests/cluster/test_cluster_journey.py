@@ -8,149 +8,24 @@ before, and makes it if it has to.
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
-from typing import Any
 
 import cluster_job
 import pytest
 import yaml
-from cluster_site import NAMESPACE, NEEDS_CLUSTER, Registry, Site, objects, site_in
-from cluster_table import CANARY, write_table
-from cluster_users import Users, only_ok
+from cluster_journey import Journey
+from cluster_site import NAMESPACE, NEEDS_CLUSTER, objects, site_in
+from cluster_table import CANARY
+from cluster_users import only_ok
 from running_process import until
 
-from penstock.records.release import Deployment, Registration
-from penstock.records.rollout import Rollout
+from penstock.records.release import Deployment
 
 pytestmark = [pytest.mark.slow, NEEDS_CLUSTER]
 
-PENSTOCK = Path(sys.executable).parent / "penstock"
-
 HOLDING = CANARY | {"steps": [CANARY["steps"][0] | {"hold": True}, CANARY["steps"][1]]}
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A release that has ended."""
-
-    done: subprocess.CompletedProcess[str]
-    folder: Path
-    answers: Counter[str]
-
-    @property
-    def said(self) -> str:
-        return self.done.stdout + self.done.stderr
-
-    def task(self, name: str) -> Path:
-        return next((self.folder / "kfp").glob(f"*/{name}"))
-
-    @property
-    def rollout(self) -> Rollout:
-        return Rollout.read(self.task("deploy") / "rollout")
-
-    @property
-    def phases(self) -> list[str]:
-        return [move.phase for move in self.rollout.transitions]
-
-    @property
-    def version(self) -> int:
-        return Registration.read(self.task("register") / "registration").version
-
-
-class Journey:
-    """One service, released again and again while its users ask."""
-
-    def __init__(self, site: Site) -> None:
-        self.site = site
-        self.registry = Registry(site.mlflow, site.credentials)
-        self.users = Users(site.address, service=site.name, row=write_table(site.folder / "t.csv"))
-        self.project = site.folder / "project.yaml"
-        plain = {
-            "name": site.name,
-            "target": "bought",
-            "source": {"uri": "t.csv"},
-            "tracking_uri": site.mlflow,
-            # What is tried here is the canary: the holdout is too small for a finer margin.
-            "gate": {"champion": {"margin": 0.99}, "classes": {"margin": 0.99}},
-            "deployment": {
-                "router": "kserve-gateway",
-                "kserve": site.kserve(site.address),
-                "ready_timeout": 300,
-                "canary": CANARY,
-            },
-        }
-        self.project.write_text(yaml.safe_dump(plain))
-
-    @cached_property
-    def first(self) -> Stage:
-        return self._run(training={"trials": 1, "folds": 2, "candidates": ["linear"]})
-
-    @cached_property
-    def better(self) -> Stage:
-        assert self.first.done.returncode == 0, self.first.said
-        trees = {"trials": 3, "folds": 2, "candidates": ["hist_gradient_boosting"]}
-        with self.users.asking():
-            return self._run(training=trees)
-
-    @cached_property
-    def before_the_bad(self) -> tuple[dict[str, Any], list[tuple[str, int]]]:
-        assert self.better.done.returncode == 0, self.better.said
-        return self.stable()
-
-    @cached_property
-    def bad(self) -> Stage:
-        assert self.before_the_bad
-        with self.users.asking():
-            return self._run("--demo", "bad-candidate")
-
-    def stable(self) -> tuple[dict[str, Any], list[tuple[str, int]]]:
-        """Return the second version's identity on the cluster, and its pods with their restarts."""
-        name = f"{self.site.name}-v{self.better.version}"
-        mine = f"penstock/service={self.site.name}"
-        services = objects("inferenceservices", NAMESPACE, mine)
-        service = next(item for item in services if item["metadata"]["name"] == name)
-        restarts = []
-        for pod in objects("pods", NAMESPACE, f"serving.kserve.io/inferenceservice={name}"):
-            times = sum(each["restartCount"] for each in pod["status"]["containerStatuses"])
-            restarts.append((pod["metadata"]["uid"], times))
-        return {"uid": service["metadata"]["uid"], "spec": service["spec"]}, sorted(restarts)
-
-    def penstock(
-        self, *arguments: str, acting: Path | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        """Run the command line as the deployer, or as another account."""
-        kept = {k: v for k, v in os.environ.items() if not k.startswith(("PENST", "MLFLOW"))}
-        acts = {
-            "KUBECONFIG": str(acting or self.site.deployer),
-            # A forwarded port breaks now and then.
-            "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "5",
-        }
-        return subprocess.run(
-            [str(PENSTOCK), *arguments],
-            cwd=self.site.folder,
-            env=kept | acts | self.site.credentials,
-            capture_output=True,
-            text=True,
-            timeout=1_500,
-        )
-
-    def _run(self, *options: str, **changes: Any) -> Stage:
-        self._change(**changes)
-        before = self.users.answers
-        done = self.penstock("run", *options)
-        runs = sorted((self.site.folder / ".penstock" / "runs").iterdir())
-        return Stage(done, runs[-1], self.users.since(before))
-
-    def _change(self, **changes: Any) -> None:
-        self.project.write_text(yaml.safe_dump(yaml.safe_load(self.project.read_text()) | changes))
 
 
 @pytest.fixture(scope="module")

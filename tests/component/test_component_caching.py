@@ -12,9 +12,10 @@ from penstock.components.validate import validate
 COMPONENTS = Path(__file__).parents[2] / "components"
 UNCACHED = {
     "ingest", "ingest_artifact", "evaluate", "probe_serving", "register", "approve", "deploy",
-    "monitor", "fail", "fetch_version", "notify",
+    "monitor", "score", "fail", "fetch_version", "notify", "intervene", "export_rows",
+    "record_refusal", "settle",
 }  # fmt: skip
-CACHED = {"validate", "split", "engineer_features", "train", "decide", "explain"}
+CACHED = {"validate", "split", "hold_out", "engineer_features", "train", "decide", "explain"}
 
 
 def allowed(path: Path) -> dict[str, bool]:

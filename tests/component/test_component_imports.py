@@ -106,12 +106,19 @@ NEVER_THERE = {
         # Its page draws its own SVG.
         ("penstock.reports._svg", "matplotlib"),
     },
+    # The image train-boosting has both.
+    "train": {
+        ("penstock.training.boosting.lightgbm_trees", "lightgbm"),
+        ("penstock.training.boosting.xgboost_trees", "xgboost"),
+    },
+    "score": {
+        # A cluster is asked who somebody is where approvals are given; nobody gives any there.
+        ("penstock.cluster.client", "httpx"),
+    },
     "monitor": {
+        # As attributions.
+        ("penstock.model.boosted", "sklearn"),
         # Attributions are watched where the model is: on a laptop.
-        ("penstock.explanation._attribution", "pandas"),
-        ("penstock.explanation._sample", "pandas"),
-        ("penstock.explanation.later", "pandas"),
-        ("penstock.features.transformers", "pandas"),
         ("penstock.reports._svg", "matplotlib"),
     },
 }

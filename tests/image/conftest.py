@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import docker
 
 ROOT = Path(__file__).parents[2]
-IMAGES: tuple[Image, ...] = ("data", "train", "deploy", "serving", "monitor")
+IMAGES: tuple[Image, ...] = ("data", "train", "deploy", "serving", "monitor", "score")
 
 
 LIBRARY = """

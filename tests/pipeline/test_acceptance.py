@@ -15,7 +15,9 @@ LONG = ("wine", "breast_cancer", "diabetes", "digits")
 """`make test` releases one table; `make test-all` all of them."""
 
 
-def release(shell, table: Path, *, target: str, name: str) -> tuple[Path, dict]:
+def release(
+    shell, table: Path, *, target: str, name: str, settings: tuple[str, ...] = ()
+) -> tuple[Path, dict]:
     """Init and run a table's project and return its folder and the run's summary."""
     folder = shell.folder / name
     folder.mkdir()
@@ -25,7 +27,8 @@ def release(shell, table: Path, *, target: str, name: str) -> tuple[Path, dict]:
     text = project.read_text()
     assert text.count("#port: 8080") == 2  # in its head, as an example
     project.write_text(text.replace("\n  #port: 8080", "\n  port: 0"))
-    done = shell("run", str(project), timeout=900)
+    changed = [word for setting in settings for word in ("--set", setting)]
+    done = shell("run", str(project), *changed, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     run = sorted((folder / ".penstock" / "runs").iterdir())[-1]
     return folder, json.loads((run / "summary.json").read_text())
@@ -70,6 +73,28 @@ def test_wine_quality_is_a_regression(shell, shared_data: Path) -> None:
     )
     assert yaml.safe_load((folder / "project.yaml").read_text())["task"] == "regression"
     assert summary["registered"] == "models:/wine/1"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", ["xgboost", "lightgbm"])
+@pytest.mark.parametrize(
+    ("file", "target"), [("winequality-white", "quality"), ("adult-train", "income")]
+)
+def test_a_boosted_model_is_released_by_the_same_gate(
+    shell, shared_data: Path, file: str, target: str, family: str
+) -> None:
+    from penstock.model import load
+
+    folder, summary = release(
+        shell,
+        shared_data / f"{file}.csv",
+        target=target,
+        name=f"{target}-{family}",
+        settings=(f"training.candidates=[{family}]", "training.trials=3", "training.folds=2"),
+    )
+    assert summary["registered"] == f"models:/{target}-{family}/1"
+    made = sorted((folder / ".penstock" / "runs").rglob("booster"))[0].parent
+    assert load(made).record.name == family
 
 
 @pytest.mark.parametrize(

@@ -154,13 +154,68 @@ def test_claims_are_mounted_and_secrets_given_to_the_step_that_reads_them(tmp_pa
     assert [one["secretName"] for one in look["secretAsEnv"]] == ["events"]
 
 
-def test_what_nobody_does_on_a_cluster_is_refused_and_not_passed_over(tmp_path: Path) -> None:
-    asked = Project.parse(PLAIN, where="test")
-    monitoring = asked.monitoring.model_copy(update={"retrain": "automatic"})
-    asked = asked.model_copy(update={"monitoring": monitoring})
-    with pytest.raises(InputError, match="nothing recalls or trains again by itself"):
-        compile_monitor(asked, output=tmp_path / "m.yaml")
-    assert not (tmp_path / "m.yaml").exists()
+ACTS = PLAIN | {"monitoring": {"state": "s3://b/monitor", "retrain": "automatic"}}
+
+
+def test_where_it_acts_it_has_the_steps_of_a_recall_and_of_a_retraining(tmp_path: Path) -> None:
+    (spec,) = compiled(tmp_path, ACTS)
+    assert (tmp_path / "m.yaml").stat().st_size < 95_000
+    steps = {re.sub(r"-\d+$", "", name) for name in tasks_of(spec)}
+    assert {"monitor", "intervene", "settle", "fetch-version", "train", "deploy"} <= steps
+    inputs = spec["root"]["inputDefinitions"]["parameters"]
+    # Its rows are those that users sent.
+    assert {"uri", "source", "requested_by"}.isdisjoint(inputs)
+    assert inputs["target"]["defaultValue"] == "buys"
+    assert inputs["monitoring"]["defaultValue"]["retrain"] == "automatic"
+
+
+def tasks_of(spec: dict[str, Any]) -> list[str]:
+    parts = (spec["root"], *spec["components"].values())
+    return [name for part in parts for name in part.get("dag", {}).get("tasks", {})]
+
+
+def test_each_ending_that_refuses_is_written_down_before_the_run_ends(tmp_path: Path) -> None:
+    (spec,) = compiled(tmp_path, ACTS)
+    waits = {
+        name: task.get("dependentTasks", [])
+        for part in (spec["root"], *spec["components"].values())
+        for name, task in part.get("dag", {}).get("tasks", {}).items()
+    }
+    for name, before in waits.items():
+        if name.startswith(("gate-refused", "not-approved", "data-refused")):
+            assert [one for one in before if one.startswith("record-refusal")], name
+
+
+def test_steps_of_one_kind_get_the_same_settings(tmp_path: Path) -> None:
+    raw = ACTS | {
+        "deployment": {"router": "kserve", "kserve": {"captures": {"destination": "pvc://rows"}}},
+        "monitoring": {"state": "pvc://watch", "retrain": "automatic"},
+        "notify": {"cloudevents": "${secret:events/address}"},
+        "cluster": {"resources": {"evaluate": {"memory": "9Gi"}}},
+    }
+    spec, platform = compiled(tmp_path, raw)
+    executors = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    claims: dict[str, set[str]] = {}
+    secrets = set()
+    for part in (spec["root"], *spec["components"].values()):
+        for name, task in part.get("dag", {}).get("tasks", {}).items():
+            label = spec["components"][task["componentRef"]["name"]].get("executorLabel", "")
+            given = executors.get(label, {})
+            step = re.sub(r"-\d+$", "", name)
+            claims.setdefault(step, set()).update(
+                one["constant"] for one in given.get("pvcMount", [])
+            )
+            if given.get("secretAsEnv"):
+                secrets.add(step)
+            if step == "evaluate":
+                limit = spec["deploymentSpec"]["executors"][label]["container"]["resources"]
+                assert limit["resourceMemoryLimit"] == "9Gi", name
+    both = {"watch", "rows"}
+    assert {step: found for step, found in claims.items() if found} == {
+        "monitor": both, "intervene": both, "export-rows": both,
+        "record-refusal": {"watch"}, "settle": {"watch"}, "ingest": {"watch"},
+    }  # fmt: skip
+    assert secrets == {"monitor", "intervene", "approve", "deploy"}
 
 
 @pytest.mark.parametrize(

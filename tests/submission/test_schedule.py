@@ -226,6 +226,18 @@ def test_the_monitor_runs_one_look_at_a_time_beside_the_releases(
     assert "Schedule wine-monitor unchanged" in again.out
 
 
+def test_where_it_acts_a_look_may_run_beside_what_waits_for_people(
+    schedule, kfp_server, project_file
+) -> None:
+    acts = WATCHED | {"monitoring": WATCHED["monitoring"] | {"retrain": "automatic"}}
+    made = schedule("create", project_file(**acts), "--monitor")
+    assert made.code == 0, made.err
+    (found,) = kfp_server.recurring.values()
+    assert (found["max_concurrency"], found["no_catchup"]) == ("2", True)
+    again = schedule("create", project_file(**acts), "--monitor")
+    assert "Schedule wine-monitor unchanged" in again.out
+
+
 def test_a_monitor_that_cannot_be_is_refused(schedule, kfp_server, project_file) -> None:
     several = schedule("create", project_file(**WATCHED), "--monitor", "--max-concurrency", "2")
     assert (several.code, "one monitor at a time" in several.err) == (2, True)
@@ -234,3 +246,22 @@ def test_a_monitor_that_cannot_be_is_refused(schedule, kfp_server, project_file)
     never = schedule("create", project_file(**WATCHED))
     assert (never.code, "--cron --every is required" in never.err) == (2, True)
     assert kfp_server.recurring == {}
+
+
+SCORED = {
+    "tracking_uri": "http://mlflow:5000",
+    "scoring": {"source": {"uri": "s3://bucket/today"}, "destination": "s3://bucket/scores"},
+}
+
+
+def test_a_scoring_runs_beside_the_releases(schedule, kfp_server, project_file) -> None:
+    made = schedule("create", project_file(**SCORED), "--score", "--cron", "0 5 * * *")
+    assert made.code == 0, made.err
+    assert "Schedule wine-score created" in made.out
+    (found,) = kfp_server.recurring.values()
+    version = kfp_server.versions[found["pipeline_version_reference"]["pipeline_version_id"]]
+    assert version["name"].startswith("wine-score-")
+    both = schedule("create", project_file(**SCORED), "--score", "--monitor", "--every", "1d")
+    assert both.code == 2
+    nowhere = schedule("create", project_file(), "--score", "--every", "1d")
+    assert (nowhere.code, "says no source" in nowhere.err) == (1, True)

@@ -112,9 +112,9 @@ class TypedColumns:
         if self._integers:
             whole = block[self._integers]
             # NaN is what None became.
-            fits = (whole == np.trunc(whole)) & (np.abs(whole) <= _LARGEST) | np.isnan(whole)
-            if not fits.all():
-                at, row = (int(place) for place in np.argwhere(~fits)[0])
+            fits = (whole == np.trunc(whole)) & (np.abs(whole) < _LARGEST) | np.isnan(whole)
+            for at, row in [] if fits.all() else np.argwhere(~fits).tolist():
+                # As a double 2^63 is the largest integer of 64 bits, or one too many.
                 name = self._numeric[self._integers[at]].name
                 _read(values[name][row], row, self.rules[name])
         nulls = np.isnan(block).sum(axis=1).tolist()

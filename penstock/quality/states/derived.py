@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -134,7 +134,8 @@ class FromMean:
             return Constant(self.column, holds=True)
         reach = self.multiplier * deviation
         if reach <= 0:
-            return Between(self.column, _interval(mean, mean, self.kind))
+            ends = {"min_value": mean, "max_value": mean}
+            return Between(self.column, Interval.of(ends, self.kind))
         return Near(self.column, mean, 1.0, reach)
 
 
@@ -152,16 +153,13 @@ class Fences:
     multiplier: float
     kind: ColumnType
 
-    def __call__(self, found: tuple[float | None, ...]) -> Condition:
-        """Return the condition; without quartiles every value holds."""
-        low, high = found
-        if low is None or high is None:
+    def __call__(self, found: tuple[float | Fraction | None, ...]) -> Condition:
+        """Return the condition, its fences unrounded; without quartiles every value holds."""
+        first, third = found
+        if first is None or third is None:
             return Constant(self.column, holds=True)
-        low, high = float(low), float(high)
-        reach = self.multiplier * (high - low)
-        return Between(self.column, _interval(low - reach, high + reach, self.kind))
-
-
-def _interval(low: float, high: float, kind: ColumnType) -> Interval:
-    ends = {"min_value": low, "max_value": high}
-    return Interval.of({name: end for name, end in ends.items() if math.isfinite(end)}, kind)
+        low, high = Fraction(first), Fraction(third)
+        # 0.1 is meant as a tenth, and not as the double next to it.
+        reach = Fraction(repr(self.multiplier)) * (high - low)
+        ends = {"min_value": low - reach, "max_value": high + reach}
+        return Between(self.column, Interval.of(ends, self.kind))

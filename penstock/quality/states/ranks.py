@@ -55,14 +55,14 @@ class Place:
         return (low,) if exact.denominator == 1 else (low, low + 1)
 
     def value(self, values: Sequence[Any], count: int) -> Any:
-        """Return the value of the place, rounded once, from those of its ranks; None without."""
+        """Return the value of the place, unrounded, from those of its ranks; None without."""
         if len(values) < 2:
             return values[0] if values else None
         low, high = values
         if math.inf in (abs(low), abs(high)):
             return (low + high) / 2
         part = self.share * (count - 1) % 1
-        return float(Fraction(low) + (Fraction(high) - Fraction(low)) * part)
+        return Fraction(low) + (Fraction(high) - Fraction(low)) * part
 
 
 @dataclass(frozen=True)
@@ -192,7 +192,7 @@ class Binned(OnePass):
         for values, counts in zip(other.values, other.counts, strict=True):
             self._append(values, counts)
 
-    def finish(self) -> tuple[float | None, ...]:
+    def finish(self) -> tuple[float | Fraction | None, ...]:
         """Return the value of each place, None where the column has no value."""
         self._compact()
         found = {one.rank: self._at(one) for one in self.sought}

@@ -169,7 +169,7 @@ def _fitted(
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         estimator = estimators.build(family, parameters, task=problem.task, seed=0)
-        estimator.fit(inputs, problem.y)
+        estimator = estimator.fit(inputs, problem.y)
     described = record(
         problem.task, columns=problem.inputs, classes=problem.classes, positive=problem.positive
     ).model_copy(update={"libraries": {"scikit-learn": sklearn.__version__}})
@@ -186,7 +186,13 @@ def _fitted(
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "parameters"),
-    [("hist_gradient_boosting", {}), ("linear", {}), ("random_forest", {"min_samples_leaf": 5})],
+    [
+        ("hist_gradient_boosting", {}),
+        ("linear", {}),
+        ("random_forest", {"min_samples_leaf": 5}),
+        ("xgboost", {"n_estimators": 100}),
+        ("lightgbm", {"n_estimators": 100}),
+    ],
 )
 def test_adult_is_exact_on_its_whole_test_file(
     shared_data: Path, tmp_path: Path, family: str, parameters: dict[str, Any]
@@ -217,7 +223,13 @@ def test_adult_is_exact_on_its_whole_test_file(
 
 
 @pytest.mark.parametrize(
-    ("family", "task"), [("hist_gradient_boosting", "regression"), ("random_forest", "multiclass")]
+    ("family", "task"),
+    [
+        ("hist_gradient_boosting", "regression"),
+        ("random_forest", "multiclass"),
+        ("xgboost", "regression"),
+        ("lightgbm", "multiclass"),
+    ],
 )
 def test_wine_is_exact_on_its_whole_holdout(
     shared_data: Path, tmp_path: Path, family: str, task: Any

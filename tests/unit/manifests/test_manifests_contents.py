@@ -154,6 +154,15 @@ def optional() -> list[dict[str, Any]]:
     return [dict(r) for r in documents(built(MANIFESTS / "checks/optional"))]
 
 
+def test_what_acts_by_itself_sees_besides_whether_runs_go_on(
+    optional: list[dict[str, Any]],
+) -> None:
+    account = ("kubeflow", "penstock-deployer")
+    held, before = rights(optional, account), TABLE[account]
+    seen = {("argoproj.io", "workflows"): {"list"}}
+    assert held == before | {"kubeflow": before["kubeflow"] | seen}
+
+
 def test_the_guardian_has_less_than_who_deploys_and_an_account_of_its_own(
     optional: list[dict[str, Any]],
 ) -> None:

@@ -17,7 +17,6 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 from cluster_emulator import Cluster, kubeconfig_of, running
 from kserve_world import Driver, look_often, release, storage_by_name
 from prometheus_server import Labels, SmallPrometheus
@@ -188,33 +187,6 @@ def copied(source: Path, target: Path) -> None:
     """Bring a folder to what another one is."""
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target)
-
-
-def used(calls: list[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Return what was asked of a cluster's API, as verb and resource of a Role."""
-    found = set()
-    for method, path in calls:
-        parts = path.partition("?")[0].strip("/").split("/")
-        if "namespaces" not in parts or method not in _VERBS:
-            continue  # API discovery, which every account may do.
-        _, kind, *rest = parts[parts.index("namespaces") + 1 :]
-        verb = "list" if method == "GET" and not rest else _VERBS[method]
-        found.add((verb, "/".join([kind, *rest[1:]])))
-    return found
-
-
-_VERBS = {"GET": "get", "POST": "create", "PUT": "update", "DELETE": "delete"}
-
-
-def allowed(role: Path) -> set[tuple[str, str]]:
-    """Return what the Role in a file allows."""
-    (found,) = (one for one in yaml.safe_load_all(role.read_text()) if one["kind"] == "Role")
-    return {
-        (verb, resource)
-        for rule in found["rules"]
-        for resource in rule["resources"]
-        for verb in rule["verbs"]
-    }
 
 
 @dataclass

@@ -17,9 +17,10 @@ from typing import Any
 import httpx
 import pytest
 import yaml
-from cluster_shop import PodFigures, allowed, used
+from cluster_shop import PodFigures
 from killing import Fault, run
 from prometheus_server import small_prometheus
+from role_rights import allowed, used
 from running_process import RunningProcess
 from test_command_endings import ClusterTrial, Trial, cluster_trials, serving_one, template
 

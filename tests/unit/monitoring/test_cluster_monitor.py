@@ -12,9 +12,10 @@ from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
-from cluster_shop import ClusterShop, PodFigures, allowed, cluster_shop, copied, s3_bucket, used
+from cluster_shop import ClusterShop, PodFigures, cluster_shop, copied, s3_bucket
 from killing import Fault, run
 from prometheus_server import small_prometheus
+from role_rights import allowed, used
 
 from penstock.errors import InputError, LeaseLostError, ServiceError
 from penstock.monitoring import claims
@@ -188,9 +189,9 @@ class Hide:
             raise ModuleNotFoundError(f"{name} is not in the image", name=name)
 
 sys.meta_path.insert(0, Hide())
-from penstock.monitoring.cluster_monitor import look_once
-print(look_once("shop", **json.loads(sys.argv[2]), notify={}, tracking_uri="http://127.0.0.1:9",
-                verdict=Path("verdict.json"), report=Path("report.html")))
+from penstock.monitoring.cluster_monitor import look_once, watcher_of
+watcher = watcher_of("shop", **json.loads(sys.argv[2]), notify={}, tracking_uri="http://127.0.0.1:9")
+print(look_once(watcher, verdict=Path("verdict.json"), report=Path("report.html")))
 """
 
 

@@ -240,7 +240,7 @@ class Expecting:
         if self.chance.random() < 0.8:
             kwargs["method"] = self.chance.choice(["iqr", "std"])
         if self.chance.random() < 0.8:
-            kwargs["multiplier"] = self.chance.choice([0, 0.5, 1, 2.5])
+            kwargs["multiplier"] = self.chance.choice([0, 0.37, 1.13, 2.5])
         return "column_values_to_not_be_outliers", kwargs
 
     def _commonest(self) -> Any:

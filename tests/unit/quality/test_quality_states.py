@@ -317,3 +317,15 @@ def test_patterns_find_what_python_finds() -> None:
         said = patterns.matches(pa.array(texts, pa.string()), pattern).to_pylist()
         assert said == [t if t is None else search(t) is not None for t in texts], pattern
     assert translated > 200
+
+
+def test_a_value_exactly_on_a_fence_is_no_outlier(tmp_path: Path) -> None:
+    # Quartiles 0.125 and 0.175: half of their distance beyond them are 0.1 and 0.2.
+    inside, outside = check(
+        tmp_path / "data",
+        {"x": [0.1, 0.2]},
+        expect("column_values_to_not_be_outliers", column="x", method="iqr", multiplier=0.5),
+        expect("column_values_to_not_be_outliers", column="x", method="iqr", multiplier=0.499),
+    )
+    assert (inside.passed, inside.unexpected) == (True, 0)
+    assert outside.unexpected == 2

@@ -19,7 +19,7 @@ import pytest
 import penstock
 
 ROOT = Path(__file__).parents[3]
-NAMES = ("data", "train", "deploy", "serving", "monitor", "mlflow")
+NAMES = ("data", "train", "deploy", "serving", "monitor", "score", "mlflow")
 TAGS = [f"penstock/{name}:{penstock.__version__}" for name in NAMES]
 
 pytestmark = pytest.mark.skipif(

@@ -235,7 +235,7 @@ class RouterEmulator:
     def mend(self) -> None:
         self._apply()
 
-    def promote(self, version: int) -> None:
+    def promote(self, version: int, *, insist: bool = True) -> None:
         state = self._state
         if state.candidate is None and self.stable == version:
             self._apply()

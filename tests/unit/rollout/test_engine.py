@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from penstock.errors import (
+    CapacityError,
     LeaseLostError,
     NotApprovedError,
     PenstockError,
@@ -64,6 +65,7 @@ class Memory:
     blind: str = ""
     calls: list[str] = field(default_factory=list)
     url: str = "http://127.0.0.1:1"
+    insisted: bool | None = None
 
     def exclusive(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
@@ -114,8 +116,9 @@ class Memory:
     def mend(self) -> None:
         self._called("mend")
 
-    def promote(self, version: int) -> None:
+    def promote(self, version: int, *, insist: bool = True) -> None:
         self._called("promote")
+        self.insisted = insist
         if self.stable == version:
             return
         assert version == self.candidate
@@ -317,6 +320,37 @@ def test_nothing_passes_while_users_requests_are_not_seen(world: World) -> None:
     assert rollout.reason.startswith("Nothing was shown within the max_wait of 1 s. Prometheus")
     assert {interval.blind for interval in rollout.intervals} == {"Prometheus does not answer."}
     world.assert_legal()
+
+
+@pytest.mark.parametrize("lacking", ["route", "set_weight", "promote"])
+def test_a_candidate_without_the_servers_for_its_share_goes_back(
+    world: World, lacking: str
+) -> None:
+    tried: list[str] = []
+
+    def lack(name: str) -> None:
+        tried.append(name)
+        if name == lacking:
+            raise CapacityError("1 of 4 servers of version 2 were ready within 1 s: quota")
+
+    world.router.script = lack
+    world.begin()
+    rollout = world.run()
+    assert rollout.outcome == "rolled_back"
+    assert rollout.reason.startswith("The candidate did not get the servers that its share")
+    assert "1 of 4 servers of version 2" in rollout.reason
+    # It was waited for once already: it is not tried again as what may pass is.
+    assert tried.count(lacking) == 1
+    world.assert_legal()
+
+
+@pytest.mark.parametrize(("purpose", "insists"), [("release", True), ("return", False)])
+def test_only_a_return_goes_on_with_fewer_servers(
+    world: World, purpose: str, insists: bool
+) -> None:
+    world.begin(purpose=purpose, direct="It served before.")
+    assert world.run().outcome == "promoted"
+    assert world.router.insisted is insists
 
 
 def test_a_look_without_users_requests_only_delays(world: World) -> None:

@@ -101,7 +101,7 @@ def model_of(
         target, classes = np.digitize(hours, [36, 44]), (0, 1, 2)
     defaults = dict(estimators.family(family, task=task).defaults)
     estimator = estimators.build(family, defaults, task=task, seed=0)
-    estimator.fit(transformer.fit_transform(frame), target)
+    estimator = estimator.fit(transformer.fit_transform(frame), target)
     record = Model(
         name=family, task=task, target="target", classes=classes,
         positive="yes" if task == "binary" else None,
@@ -139,7 +139,7 @@ def test_any_row_has_the_score_that_scikit_learn_gives(
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
-@pytest.mark.parametrize("family", ["linear", "hist_gradient_boosting", "random_forest"])
+@pytest.mark.parametrize("family", ["linear", "hist_gradient_boosting", "random_forest", "xgboost"])
 def test_every_task_and_family(family: str, task: str) -> None:
     assert_same(model_of(("hours", "job", "code"), family=family, task=task), training_rows(30))
 

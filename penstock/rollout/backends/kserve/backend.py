@@ -15,6 +15,7 @@ from penstock.common import progress
 from penstock.records.rollout import HistogramBuckets
 from penstock.rollout.backend import Backend
 from penstock.rollout.backends.kserve import detect, pods, routes
+from penstock.rollout.backends.kserve.attendance import Attendance
 from penstock.rollout.backends.kserve.inference import delete, of_service, require_kept
 from penstock.rollout.backends.kserve.lease import ClusterLease
 from penstock.rollout.backends.kserve.measured import Measured, Steering
@@ -24,7 +25,7 @@ from penstock.rollout.backends.kserve.state_store import EFFECT, ObjectStore
 from penstock.rollout.backends.kserve.storage import storage_uri
 from penstock.rollout.backends.kserve.users import Users
 from penstock.rollout.proxy.stats import buckets_of
-from penstock.rollout.router import Address, Health, Observation, Release
+from penstock.rollout.router import Address, Health, Observation, Release, ServerCount
 from penstock.rollout.service import Service
 from penstock.rollout.spec import KserveSpec
 from penstock.rollout.state import Role
@@ -73,6 +74,7 @@ class KserveBackend(Backend[ClusterArm]):
         self._lease = lease
         self._ready_timeout = ready_timeout
         self._restarts = pods.Restarts()
+        self._attendance = Attendance()
         self._users_counted = users
         self._gateway = ""
         self._opened: tuple[Prober, Measured] | None = None
@@ -265,7 +267,7 @@ class KserveBackend(Backend[ClusterArm]):
 
     def observe(self) -> Observation:
         """Return what came of the requests that were replayed, and of users' where they count."""
-        seen = self._measure.observe()
+        seen = replace(self._measure.observe(), servers=self._servers())
         if self._users_counted is None:
             return seen
         self._users_counted.look(self._ready_pods)
@@ -341,6 +343,13 @@ class KserveBackend(Backend[ClusterArm]):
         self._measure.steer(steering)
         if self._users_counted is not None:
             self._users_counted.steer(steering)
+
+    def _servers(self) -> dict[int, ServerCount]:
+        """Return how many servers each version has, where somebody scales them."""
+        arms = self._state.arms()
+        if not any(arm.autoscaling for arm in arms):
+            return {}
+        return self._attendance.look([arm.version for arm in arms], self._ready_pods)
 
     def _ready_pods(self, version: int) -> frozenset[str]:
         arm = self._state.arm(version)

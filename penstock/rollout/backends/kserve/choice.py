@@ -23,6 +23,12 @@ ROUTERS: dict[str, type[KserveBackend]] = {
 OPEN = "kserve"
 """What `deployment.router` says where it leaves the choice to this module."""
 
+_UNSCALED = {
+    "kserve-native": "KServe refuses every field of autoscaling in spec.canary, so a candidate "
+    "cannot be scaled",
+    "kserve-knative": "Knative scales revisions by its own autoscaler, which is not set from here",
+}
+"""Why a router cannot scale the servers of both versions."""
 _WHERE = "deployment.canary"
 
 
@@ -93,6 +99,13 @@ def require_feasible(spec: DeploymentSpec, kind: str) -> None:
     """
     plan = spec.canary
     _require_evidence(spec, kind)
+    if spec.kserve.autoscaling is not None and kind in _UNSCALED:
+        raise InputError(
+            _UNSCALED[kind],
+            where="deployment.kserve.autoscaling",
+            remedy="Take router: kserve-gateway; or leave it out, and say how many servers each "
+            "version has with deployment.kserve.replicas.",
+        )
     if plan.choice_header and kind in ("kserve-knative", "kserve-native"):
         whose = "KServe's own canary has" if kind == "kserve-native" else "revisions have"
         raise InputError(

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 
 from penstock.cluster.client import INFERENCE_SERVICES, ConflictError, Kube, Manifest
-from penstock.errors import ServiceError
+from penstock.errors import CapacityError, ServiceError
 from penstock.rollout.backends.kserve import pods
 from penstock.rollout.backends.kserve.owner import require_ours, selector
 from penstock.rollout.backends.kserve.state import ClusterArm
@@ -93,6 +93,80 @@ def put(
         except ConflictError:
             continue
     raise contended(where)
+
+
+def set_least(
+    kube: Kube,
+    namespace: str,
+    arm: ClusterArm,
+    *,
+    service: str,
+    confirm: Callable[[], None],
+) -> None:
+    """Set how few servers a version's autoscaler may leave it, and nothing else of it.
+
+    The rest stays as it was brought up, though the project file says something else by now: a
+    change of it would start every server anew. A version that is gone stays so.
+
+    Args:
+        kube: The cluster.
+        namespace: Where it is.
+        arm: The version.
+        service: The service.
+        confirm: As of `put`.
+
+    Raises:
+        LeaseLostError: If another controller holds the lease; nothing is written.
+        ServiceError: If it is somebody else's, another service's, or written all the time.
+    """
+    path, where = INFERENCE_SERVICES.path(namespace, arm.name), _where(namespace, arm.name)
+    for _ in range(ATTEMPTS):
+        found = kube.get(path)
+        if found is None:
+            return
+        require_ours(found, service=service, where=where)
+        if least_of(found) == arm.least:
+            return
+        confirm()
+        predictor = {**found["spec"]["predictor"], "minReplicas": arm.least}
+        with contextlib.suppress(ConflictError):
+            kube.replace(path, {**found, "spec": {**found["spec"], "predictor": predictor}})
+            return
+    raise contended(where)
+
+
+def least_of(found: Manifest) -> int:
+    """Return how few servers KServe must leave a version."""
+    return int(found["spec"]["predictor"].get("minReplicas", 1))
+
+
+def wait_until_staffed(
+    kube: Kube, namespace: str, arm: ClusterArm, *, timeout: float, check: Callable[[], None]
+) -> None:
+    """Return when as many servers of a version are ready as its autoscaler must leave it.
+
+    Args:
+        kube: The cluster.
+        namespace: Where they are.
+        arm: The version.
+        timeout: Seconds.
+        check: Called between two looks; what it raises ends the wait.
+
+    Raises:
+        CapacityError: If they are not ready in time; the message says why.
+    """
+    deadline = time.monotonic() + timeout
+    while (ready := len(pods.ready_names(kube, namespace, arm))) < arm.least:
+        if time.monotonic() > deadline:
+            raise CapacityError(
+                f"{ready} of {arm.least} servers of version {arm.version} were ready within "
+                f"{timeout:g} s: {pods.lacking(kube, namespace, arm)}",
+                where=_where(namespace, arm.name),
+                remedy="Give the namespace more room (quota, nodes), or lower "
+                "deployment.kserve.autoscaling.max_replicas, or raise deployment.ready_timeout.",
+            )
+        check()
+        time.sleep(POLL)
 
 
 def of_service(kube: Kube, namespace: str, service: str) -> list[Manifest]:

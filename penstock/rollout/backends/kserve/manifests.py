@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from penstock.cluster.client import CONFIG_MAPS, INFERENCE_SERVICES, Manifest
-from penstock.rollout.backends.kserve import shipping
+from penstock.rollout.backends.kserve import scaling, shipping
 from penstock.rollout.backends.kserve.owner import MANAGED
 from penstock.rollout.backends.kserve.owner import SERVICE as _SERVICE
 from penstock.rollout.backends.kserve.state import ClusterArm, ClusterState
@@ -35,11 +35,10 @@ def inference_service(arm: ClusterArm, *, service: str, spec: KserveSpec) -> Man
         service=service,
         spec=spec,
         labels=_visible(False),
-        annotations={**_STANDARD, **_identity(arm)},
+        annotations={**_STANDARD, **scaling.scaler(arm), **_identity(arm)},
         body={
             "predictor": {
-                "minReplicas": spec.replicas,
-                "maxReplicas": spec.replicas,
+                **scaling.fields(arm, replicas=spec.replicas),
                 **_predictor(arm, service=service, spec=spec),
             }
         },

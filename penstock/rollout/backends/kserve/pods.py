@@ -107,6 +107,21 @@ def ready_names(kube: Kube, namespace: str, arm: ClusterArm) -> frozenset[str]:
     return frozenset(str(pod["metadata"]["name"]) for pod in found)
 
 
+def lacking(kube: Kube, namespace: str, arm: ClusterArm) -> str:
+    """Return why a version has fewer ready servers than it is to have, in words.
+
+    A pod that no node takes says so itself. One that a quota forbids is never made: KServe tells
+    of it at the InferenceService, in the words of its Deployment.
+    """
+    found = kube.get(INFERENCE_SERVICES.path(namespace, arm.name)) or {}
+    pods = pods_of(kube, namespace, arm)
+    conditions = [_condition_of(pod, "PodScheduled") for pod in pods]
+    conditions += found.get("status", {}).get("conditions", [])
+    unmet = [str(one.get("message", "")) for one in conditions if one.get("status") == "False"]
+    messages = [*(why for _, why in _waiting(pods)), *unmet]
+    return next(filter(None, messages), f"it has {len(pods)} pods, and no pod says why")
+
+
 def log_of(kube: Kube, namespace: str, arm: ClusterArm) -> str:
     """Return the end of a server's log; of the one before, where it was started again."""
     for pod in pods_of(kube, namespace, arm):
@@ -145,8 +160,12 @@ def _reason(
 
 
 def _serves(pod: Manifest) -> bool:
-    ready = condition(pod.get("status", {}).get("conditions", []), "Ready").get("status") == "True"
+    ready = _condition_of(pod, "Ready").get("status") == "True"
     return ready and "deletionTimestamp" not in pod["metadata"]
+
+
+def _condition_of(pod: Manifest, kind: str) -> Manifest:
+    return condition(pod.get("status", {}).get("conditions", []), kind)
 
 
 def _ended(pod: Manifest) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
+from penstock.rollout.autoscaling_spec import AutoscalingSpec
 from penstock.rollout.router import Release
 from penstock.rollout.state import Arm, ServiceState
 from penstock.serving.request_headers import digest_of, key_of
@@ -33,10 +34,40 @@ class ClusterArm(Arm):
         description="By the uid of each of its pods: restarts of its server when it was ready for "
         "the first time",
     )
+    autoscaling: AutoscalingSpec | None = Field(
+        default=None, description="As it was brought up with; None: nothing scales its servers"
+    )
+    floor: int = Field(
+        default=0, description="Servers that it must not fall below while a rollout is under way"
+    )
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # A version that nothing scales has the record that earlier releases read.
+        fields: dict[str, Any] = write(self)
+        added = ("autoscaling", "floor")
+        return {key: fields[key] for key in fields if key not in added or fields[key]}
+
+    @property
+    def scales(self) -> bool:
+        """Whether KServe makes an autoscaler for it, which keeps to `least`."""
+        return self.autoscaling is not None and self.autoscaling.scales
+
+    @property
+    def least(self) -> int:
+        """How few servers its autoscaler may leave it; 0: it has none."""
+        return max(self.autoscaling.min_replicas, self.floor) if self.autoscaling else 0
 
     @classmethod
     def of(
-        cls, release: Release, *, name: str, backend: str, storage: str, token: str = ""
+        cls,
+        release: Release,
+        *,
+        name: str,
+        backend: str,
+        storage: str,
+        token: str = "",
+        autoscaling: AutoscalingSpec | None = None,
     ) -> ClusterArm:
         """Return a release as it is served."""
         return cls(
@@ -49,11 +80,12 @@ class ClusterArm(Arm):
             fault=release.fault,
             storage=storage,
             own_traffic=digest_of(key_of(token)) if token else "",
+            autoscaling=autoscaling,
         )
 
     def at_rest(self) -> Self:
         """Return it without its pods, as it is kept for a way back."""
-        return self.model_copy(update={"baseline": {}})
+        return self.model_copy(update={"baseline": {}, "floor": 0})
 
 
 class ClusterState(ServiceState[ClusterArm]):

@@ -28,6 +28,9 @@ from penstock.rollout.service import Service
 
 AnyService = Service[Any, Any]
 
+SCALED = "kserve-gateway, scaled"
+"""Servers that load scales, with users whom one server does not do."""
+
 
 class World(Protocol):
     """Where a service lives, and its users."""
@@ -123,7 +126,7 @@ class Cluster:
         self.driver.break_start(version, reason="InvalidImageName")
 
 
-@pytest.fixture(params=["local", *sorted(ROUTERS)])
+@pytest.fixture(params=["local", *sorted(ROUTERS), SCALED])
 def world(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[World]:
@@ -136,6 +139,11 @@ def world(
     look_often(monkeypatch)
     with running() as cluster:
         cluster.install_knative()
+        if request.param == SCALED:
+            cluster.autoscalers.users, cluster.autoscalers.starts_in = 30, 0
+            settings = {"autoscaling": {"max_replicas": 10}}
+            yield Cluster(Driver(cluster, ROUTERS["kserve-gateway"], settings))
+            return
         yield Cluster(Driver(cluster, ROUTERS[request.param]))
 
 

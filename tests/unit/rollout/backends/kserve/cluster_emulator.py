@@ -23,9 +23,11 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Protocol
 
+import hpa_emulator
 import jsonschema
 import yaml
 from aiohttp import ClientError, ClientSession, web
+from hpa_emulator import Autoscalers
 from knative_emulator import Knative, is_knative
 from needs import SHARED
 
@@ -198,6 +200,7 @@ class Cluster:
     splits: bool = True
     standard: bool = False
     refusal: str = ""
+    autoscalers: Autoscalers = field(default_factory=Autoscalers)
     url: str = ""
     gateway_url: str = ""
     _version: int = 100
@@ -324,6 +327,9 @@ class Cluster:
             return _status(403, said)
         if key[0] == "inferenceservices" and "name" in body["spec"]["predictor"]["model"]:
             return _status(403, "admission webhook denied the request: 'name' is not allowed")
+        bounds = hpa_emulator.refusal(body) if key[0] == "inferenceservices" else ""
+        if bounds:
+            return _status(403, f"admission webhook denied the request: {bounds}")
         held = sum(len(base64.b64decode(v)) for v in (body.get("binaryData") or {}).values())
         if key[0] == "configmaps" and held > 2**20:
             return _status(422, "ConfigMap is invalid: Too long: must have at most 1048576 bytes")
@@ -384,6 +390,7 @@ class Cluster:
         for gone in mine - predictors.keys():
             del self._owners[gone]
             self.servers.pop(gone).stop()
+            self.autoscalers.forget(gone)
         for new in predictors.keys() - mine:
             self._owners[new] = name
             self.servers[new] = self.start(new, predictors[new])
@@ -434,8 +441,9 @@ class Cluster:
             host = f"{key[2]}-{NAMESPACE}.example.com"
             if _hidden(found):
                 host = f"{key[2]}.{NAMESPACE}.svc.cluster.local"
+            short = self.autoscalers.failure(key[2], found) if hpa_emulator.scales(found) else []
             status = {
-                "conditions": [ready],
+                "conditions": [*short, ready],
                 "url": f"http://{host}",
                 "deploymentMode": "Standard",
             }
@@ -487,20 +495,36 @@ class Cluster:
         }
 
     def _pods(self) -> list[dict[str, Any]]:
-        return [
-            {
-                "metadata": {
-                    "name": f"{name}-pod",
-                    "uid": f"{name}-{id(server)}",
-                    "labels": self.knative.labels.get(name, {"app": f"isvc.{name}-predictor"}),
-                },
-                "status": {
-                    "conditions": [{"type": "Ready", "status": str(server.ready)}],
-                    "containerStatuses": [_container(server)],
-                },
-            }
-            for name, server in self.servers.items()
-        ]
+        return [pod for name in list(self.servers) for pod in self._pods_of(name)]
+
+    def _pods_of(self, name: str) -> Iterator[dict[str, Any]]:
+        server = self.servers[name]
+        labels = self.knative.labels.get(name, {"app": f"isvc.{name}-predictor"})
+        scaled = self._scaled(name)
+        if scaled is None:
+            yield _pod(f"{name}-pod", labels, server, ready=server.ready)
+            return
+        for pod in self.autoscalers.sync(name, scaled, self._load(name)):
+            told = self.autoscalers.scheduled(pod)
+            yield _pod(pod.name, labels, server, ready=server.ready and pod.ready, told=told)
+
+    def _scaled(self, name: str) -> dict[str, Any] | None:
+        """Return the InferenceService of a server, where an autoscaler follows its load."""
+        found = self.get("inferenceservices", self._owners.get(name, ""))
+        return found if hpa_emulator.scales(found) else None
+
+    def _load(self, name: str) -> float:
+        service = self._owners[name].rpartition("-v")[0]
+        rule = self._rule("POST", f"/v1/models/{service}:predict", {})
+        return hpa_emulator.load_of(name, rule, self.autoscalers.users)
+
+    def _overloaded(self, name: str) -> bool:
+        scaled = self._scaled(name)
+        if scaled is None:
+            return False
+        load = self._load(name)
+        self.autoscalers.sync(name, scaled, load)
+        return self.autoscalers.overloaded(name, load)
 
     # The gateway.
 
@@ -527,7 +551,10 @@ class Cluster:
         if not sum(weights):
             return web.Response(status=500)
         (chosen,) = self._chance.choices(backends, weights)
-        server = self.servers.get(chosen["name"].removesuffix("-predictor"))
+        name = chosen["name"].removesuffix("-predictor")
+        server = self.servers.get(name)
+        if server is not None and self._overloaded(name):
+            return hpa_emulator.overload()
         return await _answered(server, request, headers, body)
 
     def _revision(self, host: str) -> Any:
@@ -650,6 +677,23 @@ def _strict(part: Any) -> Any:
     if "properties" in made and not made.get("x-kubernetes-preserve-unknown-fields"):
         made.setdefault("additionalProperties", False)
     return made
+
+
+def _pod(
+    name: str,
+    labels: dict[str, str],
+    server: Server,
+    *,
+    ready: bool,
+    told: list[dict[str, Any]] | None = None,
+) -> dict[str, Any]:
+    return {
+        "metadata": {"name": name, "uid": f"{name}-{id(server)}", "labels": labels},
+        "status": {
+            "conditions": [*(told or []), {"type": "Ready", "status": str(ready)}],
+            "containerStatuses": [_container(server)],
+        },
+    }
 
 
 def _container(server: Server) -> dict[str, Any]:

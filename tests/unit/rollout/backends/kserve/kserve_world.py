@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,7 @@ class Driver:
 
     cluster: Cluster
     kind: type[KserveBackend] = GatewayBackend
+    settings: dict[str, Any] = field(default_factory=dict)
 
     def kube(self, *, patience: float = 5.0) -> Kube:
         return Kube(self.cluster.url, verify=False, patience=patience)
@@ -98,7 +99,8 @@ class Driver:
 
     def spec_of(self) -> dict[str, Any]:
         """Return what a router of this kind must be told of the cluster."""
-        return {"address": self.cluster.gateway_url} if self.kind is KnativeBackend else {}
+        address = {"address": self.cluster.gateway_url} if self.kind is KnativeBackend else {}
+        return address | self.settings
 
     def server(self, version: int) -> Scripted:
         """Return the server of a version; of its newest revision, where it has several."""

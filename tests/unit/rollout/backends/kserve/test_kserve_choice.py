@@ -94,6 +94,22 @@ def test_a_plan_that_only_one_can_follow_decides(cluster: Cluster) -> None:
         place(canary={"traffic": {"source": "live"}})
 
 
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("kserve-native", "refuses every field of autoscaling in spec.canary"),
+        ("kserve-knative", "Knative scales revisions by its own autoscaler"),
+    ],
+)
+def test_only_our_own_route_scales_both_versions(cluster: Cluster, kind: str, why: str) -> None:
+    with pytest.raises(InputError, match=f"{why}.*router: kserve-gateway"):
+        place(router=kind, kserve={"autoscaling": {"max_replicas": 4}})
+    cluster.install_knative()
+    cluster.delete("gateways", "penstock")
+    with pytest.raises(ServiceError, match=r"kserve-knative: deployment\.kserve\.autoscaling"):
+        _ = place(kserve={"autoscaling": {"max_replicas": 4}}).router
+
+
 @pytest.mark.parametrize("kind", sorted(ROUTERS))
 def test_a_service_that_stands_keeps_its_router(cluster: Cluster, kind: str) -> None:
     cluster.install_knative()

@@ -54,6 +54,57 @@ def served(driver: Driver) -> set[str]:
     return {key[2] for key in driver.cluster.objects if key[0] == "inferenceservices"}
 
 
+@pytest.fixture
+def scaled(driver: Driver) -> Driver:
+    """Of versions that load scales, with users whom one server does not do."""
+    driver.settings = {"autoscaling": {"min_replicas": 2, "max_replicas": 20}}
+    driver.cluster.autoscalers.users = 30
+    driver.cluster.autoscalers.starts_in = 0
+    return driver
+
+
+def floors(driver: Driver) -> list[int]:
+    """Return how few servers each version is left."""
+    found = [one for key, one in driver.cluster.objects.items() if key[0] == "inferenceservices"]
+    return [one["spec"]["predictor"]["minReplicas"] for one in found]
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("how", ["before", "after", "refused", "forbidden"])
+def test_whatever_write_is_the_last_of_a_version_that_load_scales(
+    scaled: Driver, how: str, quick: None
+) -> None:
+    go_on_after_each(scaled, STEPS, how=how)
+    assert (scaled.versions(), floors(scaled)) == ({"1"}, [2])
+
+
+@pytest.mark.parametrize("how", ["before", "after"])
+def test_a_floor_is_raised_and_given_back_whoever_dies_at_it(
+    scaled: Driver, how: str, quick: None
+) -> None:
+    router = scaled.router()
+    with router.exclusive():
+        serve(router, 1)
+        router.deploy(release(2), timeout=10)
+    raising: Action = lambda router: router.set_weight(2, 50)  # noqa: E731
+    ends_at_each(scaled, raising, how=how, wanted=[4, 4])
+    ends_at_each(scaled, lambda router: router.promote(2), how=how, wanted=[4, 8])
+    ends_at_each(scaled, lambda router: router.clean_up(), how=how, wanted=[2])
+
+
+def ends_at_each(driver: Driver, action: Action, *, how: str, wanted: list[int]) -> None:
+    """End an action at each of its writes in turn; do it again, and see the floors it leaves."""
+    lives, hit = 0, True
+    while hit:
+        router = driver.router(ready_timeout=10)
+        with contextlib.suppress(KilledError), router.exclusive():
+            ending = Ending(router, left=lives, how=how)
+            action(router)
+        hit, lives = ending.hit, lives + 1
+    assert lives > 1
+    assert floors(driver) == wanted
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("how", ["before", "after", "refused", "forbidden"])
 def test_whatever_write_is_the_last_the_next_controller_goes_on(

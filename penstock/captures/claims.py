@@ -1,4 +1,4 @@
-"""Volume claims of a cluster, as the pods of the monitor reach them."""
+"""Volume claims of a cluster, as the pods of a step reach them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from penstock.captures.spec import CLAIM, claim_of
 from penstock.errors import InputError
 
 MOUNT = Path("/mnt/penstock")
-"""Where the pods of the monitor have claims: a folder by the name of each."""
+"""Where the pods of a step have claims: a folder by the name of each."""
 
 
 def reached(address: str, *, where: str) -> str:

@@ -1,0 +1,59 @@
+"""Component `export_rows`."""
+
+from kfp import dsl
+
+from penstock.components._component import component
+
+
+@component(runs_in="monitor", cached=False)
+def export_rows(
+    order: dsl.Input[dsl.Artifact],
+    name: str,
+    target: str,
+    uri: dsl.OutputPath(str),  # type: ignore[valid-type]
+    version: dsl.OutputPath(int),  # type: ignore[valid-type]
+    deployment: dict = {},  # noqa: B006
+    monitoring: dict = {},  # noqa: B006
+    split_options: dict = {},  # noqa: B006
+) -> None:
+    """Lay the labelled rows since the change beside the monitor's state, for `ingest`.
+
+    For a recall they are the half that the gate judges on: the choice has not seen it. They are
+    no output of the step, and `settle` removes them.
+
+    Args:
+        order: What `intervene` wrote.
+        name: The project: its service.
+        target: The column that gets the true labels.
+        deployment: Fields of the project file's `deployment` section: where its servers ship
+            captured rows to.
+        monitoring: Fields of the `monitoring` section; `state` says where the rows are laid.
+        split_options: Fields of the `split` section: where rows are split by a time that is no
+            input of the model, the time of the answer stands in for it.
+        uri: Where they are.
+        version: The former champion that is recalled; 0: none is.
+
+    Fails when:
+        There are no labelled rows since the change, or a store does not answer.
+    """
+    from pathlib import Path
+
+    from penstock.data.spec import SplitSpec
+    from penstock.monitoring.cluster_monitor import watcher_of
+    from penstock.monitoring.cluster_tasks import export_once
+    from penstock.records.intervention import RunOrder
+
+    split = SplitSpec.parse(split_options, where="split")
+    watcher = watcher_of(
+        name, deployment=deployment, monitoring=monitoring, notify={}, tracking_uri=""
+    )
+    found = export_once(
+        watcher,
+        RunOrder.read(Path(order.path)),
+        target=target,
+        time=split.column if split.method == "time" else "",
+    )
+    Path(uri).parent.mkdir(parents=True, exist_ok=True)
+    Path(uri).write_text(found.uri)
+    Path(version).parent.mkdir(parents=True, exist_ok=True)
+    Path(version).write_text(str(found.version))

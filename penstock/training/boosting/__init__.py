@@ -1,0 +1,1 @@
+"""Families whose trees XGBoost or LightGBM grows."""

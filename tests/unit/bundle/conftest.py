@@ -1,0 +1,3 @@
+"""What the tests of bundles share with those of batch scoring."""
+
+from registered_version import registered as registered
