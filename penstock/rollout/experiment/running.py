@@ -50,6 +50,26 @@ def run(
         ServiceError: If somebody drives the service, or it cannot be steered.
         KeyboardInterrupt: The experiment goes on without being watched.
     """
+    found = _to_its_end(target, place=place, order=order, wanted=wanted)
+    assert found is not None
+    return found
+
+
+def _to_its_end(
+    target: Target,
+    *,
+    place: Place,
+    order: Callable[[], ExperimentOrder] | None = None,
+    wanted: int | None = None,
+) -> Experiment | None:
+    """Return the record of the experiment that was driven to its end; None: there was none.
+
+    Args:
+        target: Where the service lives.
+        place: Where its papers go.
+        order: As for `run`; None: none is begun.
+        wanted: As for `run`.
+    """
     target.require_experiments()
     with target.router.exclusive():
         target.router.open()
@@ -59,6 +79,8 @@ def run(
             return left[-1]
         journal = _unfinished(target, wanted=wanted)
         if journal is None:
+            if order is None:
+                return None
             journal = _begin(target, order())
         go_on(target, journal, journal.order)
         write_down(target, place)
@@ -129,7 +151,8 @@ def stop(target: Target, *, place: Place, by: str, keep: bool) -> Experiment | N
     journal.leave(ENDING, f"{KEEP if keep else STOP} {by}")
     if target.driven():
         return None
-    return run(target, place=place, order=_nothing_new(target))
+    # Its controller may have ended it since the look, and so written the record.
+    return _to_its_end(target, place=place) or record_of(journal, place)
 
 
 def set_weight(target: Target, percent: int) -> None:
@@ -236,10 +259,3 @@ def _required(target: Target) -> Journal:
         where=f"service {target.service}",
         remedy="Begin one with: penstock experiment start.",
     )
-
-
-def _nothing_new(target: Target) -> Callable[[], ExperimentOrder]:
-    def refuse() -> ExperimentOrder:
-        raise InputError("the experiment has ended meanwhile", where=f"service {target.service}")
-
-    return refuse

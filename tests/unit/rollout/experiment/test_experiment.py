@@ -35,6 +35,7 @@ from penstock.rollout.experiment.exporter import Standing
 from penstock.rollout.experiment.exporter import standing as found_standing
 from penstock.rollout.experiment.papers import Place, shown
 from penstock.rollout.experiment.spec import ExperimentSpec
+from penstock.rollout.journal import Journal
 from penstock.rollout.spec import DeploymentSpec
 from penstock.rollout.target import Target
 
@@ -179,7 +180,7 @@ USERS = [f"user-{number}" for number in range(60)]
 
 
 def test_users_keep_their_versions_over_kills_and_weights_and_the_champion_can_be_kept(
-    shop: Shop,
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     version = shop.register(3)
     order = shop.order(None)
@@ -235,6 +236,9 @@ def test_users_keep_their_versions_over_kills_and_weights_and_the_champion_can_b
     assert len(shop.world.processes()) == 2
     with pytest.raises(InputError, match="no experiment"):
         running.stop(shop.target, place=shop.place, by="ben", keep=True)
+    # The controller ends it between the look for it and the note.
+    monkeypatch.setattr(running, "_required", lambda _: Journal(shop.target.store(record.identity)))
+    assert running.stop(shop.target, place=shop.place, by="ben", keep=True) == record
     with pytest.raises(NotApprovedError, match="was not tried"):
         shop.order(None)
     _killed_before_it_was_written_down(shop, record)
