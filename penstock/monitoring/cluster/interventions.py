@@ -158,14 +158,17 @@ def settle(files: RunFiles, releases: Releases, order: RunOrder, *, failure: str
     Raises:
         PenstockError: If registry, service or store do not answer: a later look finds it out.
     """
-    ended = files.result(order)
-    if ended is None:
-        ended = releases.rollout(files.orders(order.intervention)) or RunStatus(
-            state="failed", reason=failure or "A task of its run failed, or its run was ended."
-        )
-        if ended.state != "running":
-            files.end(order, ended)
-    files.remove_rows(order)
+    try:
+        ended = files.result(order)
+        if ended is None:
+            ended = releases.rollout(files.orders(order.intervention)) or RunStatus(
+                state="failed", reason=failure or "A task of its run failed, or its run was ended."
+            )
+            if ended.state != "running":
+                files.end(order, ended)
+    finally:
+        # They are of users: a registry that is away must not keep them.
+        files.remove_rows(order)
     return ended
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from penstock.common.progress import say
 from penstock.errors import PenstockError
+from penstock.gate.approval import ApprovalSpec
 from penstock.monitoring.cluster.interventions import OrderGiver
 from penstock.monitoring.cluster.interventions import settle as settle_order
 from penstock.monitoring.cluster.monitor import ClusterMonitor
@@ -42,9 +43,11 @@ def intervene_once(
         order: Where the order is written to; absent where there is nothing to carry out.
 
     Raises:
+        InputError: If a field of `gate.approval` is wrong: each later look would meet it.
         ServiceError: If another process watches it, or the cluster or a store does not answer, or
             it cannot be known whether an earlier run goes on.
     """
+    ApprovalSpec.parse(approval, where="gate.approval")
     monitor = watcher.monitor(compare=True)
     given: RunOrder | None = None
     with monitor.held():

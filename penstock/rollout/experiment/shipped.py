@@ -63,6 +63,7 @@ class ShippedEvents:
         self.patience = 5 * segment_seconds + 30
         self._place: LocalPlace | RemotePlace | None = None
         self._looked = 0.0
+        self._asked = 0.0
         self._failed = ""
         self._pods: dict[str, _Pod] = {}
         self._anew = False
@@ -79,6 +80,7 @@ class ShippedEvents:
         """
         if self._looked and time.monotonic() - self._looked < _OFTEN:
             return
+        self._asked = self._asked or time.time()
         first = not self._looked
         try:
             self._place = self._place or place_at(self._address)
@@ -106,7 +108,7 @@ class ShippedEvents:
 
     def read(self, observations: Observations, *, until: float) -> float:
         """Give what is known to be whole, in order of time."""
-        known = min(until, self._whole())
+        known = min(until, self._whole(until))
         while self._waiting and self._waiting[0][0] <= known:
             event = heapq.heappop(self._waiting)[-1]
             try:
@@ -131,6 +133,11 @@ class ShippedEvents:
     def heard(self) -> float:
         """When a pod was heard of last (Unix time); 0: none was yet."""
         return max((pod.heard for pod in self._pods.values()), default=0.0)
+
+    @property
+    def quiet_since(self) -> float:
+        """When a pod was heard of last; where none was yet, when it was looked for first."""
+        return self.heard or self._asked
 
     @property
     def failed(self) -> str:
@@ -170,21 +177,23 @@ class ShippedEvents:
             event = orjson.loads(line)
             moment = float(event["t"])
             kind = event["e"]
+            if kind == "counts":
+                arms = dict(event["arms"])
+                pod.counts = arms if moment >= pod.heard else pod.counts
         except (LookupError, TypeError, ValueError):
             pod.lost += 1
             return
-        if kind == "counts":
-            pod.counts = event["arms"] if moment >= pod.heard else pod.counts
         pod.heard = max(pod.heard, moment)
         if kind == "counts":
             return
         due = moment + _SKEW if kind == "feedback" else moment
         heapq.heappush(self._waiting, (due, moment, key, pod.lines, event))
 
-    def _whole(self) -> float:
+    def _whole(self, now: float) -> float:
         """Return up to when every pod has told all that it will ever tell."""
         running = {key for key, pod in self._pods.items() if not pod.position.ended}
-        if not running:
+        # Those that took the place of the ones that ended may have shipped nothing yet.
+        if not running and now - self.heard > self._hold:
             return self.heard
         told = [self._pods[key].heard for key in running - self._silent()]
         return min([self.heard - self._hold, *told])

@@ -14,6 +14,7 @@ from typing import Any
 from penstock.rollout.proxy.events import AppendedEvents, EventSink
 from penstock.rollout.proxy.response_parsing import parse
 from penstock.rollout.proxy.stats import Outcome, Stats
+from penstock.serving.feedback import MAX_ROW
 from penstock.serving.request_errors import RequestError, show
 from penstock.serving.request_headers import MAX_ID_LENGTH
 
@@ -161,5 +162,10 @@ def check_value(entry: Mapping[str, Any], where: str) -> None:
         raise RequestError(f"{where}.value must be a finite number, got {show(value)}")
     if not isinstance(request_id, str) or not 0 < len(request_id) <= MAX_ID_LENGTH:
         raise RequestError(f"{where}.request_id must be the id of a request")
-    if isinstance(row, bool) or not isinstance(row, int | float) or row % 1 or row < 0:
+    if (
+        isinstance(row, bool)
+        or not isinstance(row, int | float)
+        or not 0 <= row < MAX_ROW
+        or row % 1
+    ):
         raise RequestError(f"{where}.row must be a row's index, counted from 0, got {show(row)}")

@@ -13,11 +13,13 @@ from cluster_emulator import Cluster, kubeconfig_of, running
 from test_intervention import AUTOMATIC, WORSE, Service
 
 from penstock.captures.places import LocalPlace
-from penstock.errors import ServiceError
+from penstock.errors import InputError, ServiceError
 from penstock.monitoring.cluster import pipeline_runs
 from penstock.monitoring.cluster.interventions import ClusterExecutor, OrderGiver, settle
+from penstock.monitoring.cluster.monitor import watcher_of
 from penstock.monitoring.cluster.pipeline_runs import Releases, goes_on
 from penstock.monitoring.cluster.run_files import RunFiles
+from penstock.monitoring.cluster.tasks import intervene_once
 from penstock.monitoring.store.storage import Storage
 from penstock.records.intervention import Comparison, Intervention, RunOrder, RunStatus
 
@@ -44,7 +46,12 @@ class Released(Releases):
     def says(self, stands: RunStatus | None, *, driven: bool = False) -> None:
         self.said.update(stands=stands, driven=driven)
 
+    def away(self) -> None:
+        self.said["away"] = True
+
     def rollout(self, orders):
+        if self.said.get("away"):
+            raise ServiceError("the registry does not answer")
         return self.said["stands"] if orders else None
 
     def take_back(self, orders):
@@ -183,6 +190,31 @@ def test_the_last_task_says_what_it_came_to_and_removes_the_rows(kubeflow: Kubef
     kubeflow.releases.says(None)
     settle(kubeflow.files, kubeflow.releases, order, failure="a pod was evicted")
     assert kubeflow.status() == RunStatus(state="failed", reason="a pod was evicted")
+
+
+def test_a_registry_that_is_away_keeps_no_rows(kubeflow: Kubeflow) -> None:
+    order = kubeflow.given("a")
+    assert order is not None
+    kubeflow.files.keep_rows(order, b"rows of users")
+    kubeflow.releases.away()
+    with pytest.raises(ServiceError, match="does not answer"):
+        settle(kubeflow.files, kubeflow.releases, order, failure="")
+    assert kubeflow.rows() == []
+
+
+def test_a_wrong_policy_is_refused_before_anything_begins(tmp_path: Path) -> None:
+    watcher = watcher_of(
+        "shop",
+        deployment={"router": "kserve-gateway"},
+        monitoring={"state": f"file://{tmp_path / 'state'}"},
+        notify={},
+        tracking_uri="",
+    )
+    with pytest.raises(InputError, match=r"gate\.approval"):
+        intervene_once(
+            watcher, approval={"people": "two"}, pipeline_run="a", order=tmp_path / "order"
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_refusal_that_was_written_down_stays(kubeflow: Kubeflow) -> None:

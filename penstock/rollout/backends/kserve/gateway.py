@@ -163,7 +163,7 @@ class GatewayBackend(KserveBackend):
         events.look()
         counted = replace(self._measure.observe(), epoch=users.identity, arms=events.counts())
         return replace(
-            counted, blind=_blind(events.failed, heard=events.heard, most=events.patience)
+            counted, blind=_blind(events.failed, since=events.quiet_since, most=events.patience)
         )
 
     def health(self, arm: ClusterArm) -> Health:
@@ -260,11 +260,11 @@ def _somebody(salt: str, *, weight: int, chosen: bool) -> str:
     return next(name for name in names if (User.of(name, salt=salt).point < weight) == chosen)
 
 
-def _blind(failed: str, *, heard: float, most: float) -> str:
+def _blind(failed: str, *, since: float, most: float) -> str:
     if failed:
         return f"What the experiment's proxies have counted is not read: {failed}"
-    silent = time.time() - heard
-    if heard and silent > most:
+    silent = time.time() - since
+    if silent > most:
         return f"Nothing has come from the experiment's proxies for {silent:.0f} s."
     return ""
 

@@ -127,7 +127,8 @@ def table(state: ClusterState) -> dict[str, Any]:
 def rolled_out(found: Manifest) -> bool:
     """Return whether all pods of a Deployment are those of its template, and ready."""
     status: dict[str, Any] = found.get("status") or {}
-    wanted = found["spec"]["replicas"]
+    # Somebody may have scaled it to nothing, and of no pods all are ready.
+    wanted = max(1, found["spec"]["replicas"])
     return status.get("observedGeneration", 0) >= found["metadata"].get("generation", 0) and all(
         status.get(name, 0) == wanted
         for name in ("replicas", "updatedReplicas", "availableReplicas")

@@ -221,6 +221,36 @@ def test_a_value_may_come_by_a_clock_that_is_slow(site: Site) -> None:
     assert site.at(600).champion.mean == 1.0
 
 
+def test_pods_that_took_the_place_of_those_that_ended_are_waited_for(site: Site) -> None:
+    before, after = site.pod("a"), site.pod("b")
+    request = asked(10, "ann")
+    before.write(request)
+    before.beat(32)
+    before.end()
+    after.write(told(28, request, 1.0))
+    after.beat(50)
+    # Its window ended at 30, and what came of it is in no list yet.
+    reading = site.at(33)
+    assert (reading.champion.users, reading.waiting) == (0, 1)
+    after.ship()
+    assert site.at(60).champion.mean == 1.0
+
+
+def test_nothing_that_ever_came_is_quiet_since_it_was_looked_for(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = site.source()
+    for now in (1000.0, 2000.0):
+        monkeypatch.setattr("time.time", lambda now=now: now)
+        source.look()
+        assert source.quiet_since == 1000.0
+    pod = site.pod("a")
+    pod.beat(1500)
+    pod.ship()
+    source.look()
+    assert source.quiet_since == 1500.0
+
+
 def test_a_pod_that_is_gone_without_a_word_is_not_waited_for(site: Site) -> None:
     one, gone = site.pod("a"), site.pod("b")
     request = asked(10, "ann")
@@ -306,9 +336,11 @@ def test_a_store_that_is_away(
 def test_what_is_no_event_is_counted(site: Site) -> None:
     pod = site.pod("a")
     pod.write({"e": "request", "t": 10.0}, {"e": "what", "t": 11.0})
+    pod.write({"e": "counts", "t": 12.0})
     pod.beat(500)
     pod.end()
-    assert site.at(600).damaged == 2
+    reading = site.at(600)
+    assert (reading.damaged, reading.dropped) == (2, 1)
 
 
 def test_who_reads_captured_rows_meets_no_events(site: Site) -> None:

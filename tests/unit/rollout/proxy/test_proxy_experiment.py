@@ -129,6 +129,17 @@ def test_a_value_that_is_no_number_is_refused_and_nothing_is_written(two: Two, v
     assert not [event for event in _events(proxy) if event["e"] == "feedback"]
 
 
+@pytest.mark.parametrize("row", [-1, 0.5, True, 1e300, 1 << 64])
+def test_a_value_of_no_row_is_refused_and_nothing_is_written(two: Two, row: Any) -> None:
+    proxy, stable, candidate = two
+    proxy.arms(stable.port, candidate.port, weight=50, experiment=USERS)
+    good, bad = {"request_id": "a", "value": 1.0}, {"request_id": "a", "value": 1.0, "row": row}
+    given = proxy.post(FEEDBACK, json={"labels": [good, bad]})
+    assert given.status_code == 400
+    assert "labels[1].row must be a row's index" in given.json()["error"]
+    assert not [event for event in _events(proxy) if event["e"] == "feedback"]
+
+
 def test_without_an_experiment_a_value_is_taken_and_counts_nowhere(two: Two) -> None:
     proxy, stable, _ = two
     proxy.arms(stable.port)

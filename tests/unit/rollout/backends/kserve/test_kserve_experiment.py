@@ -320,6 +320,12 @@ def test_another_weight_is_another_template_and_the_same_one_none(driver: Driver
     assert digests[20] != digests[50]
 
 
+def test_of_no_pods_not_all_are_up() -> None:
+    status = {"observedGeneration": 1, "replicas": 0, "updatedReplicas": 0, "availableReplicas": 0}
+    found = {"metadata": {"generation": 1}, "spec": {"replicas": 0}, "status": status}
+    assert not proxy_manifests.rolled_out(found)
+
+
 def test_the_rules_of_the_route_keep_their_places(driver: Driver) -> None:
     router = driver.router()
     with router.exclusive():
