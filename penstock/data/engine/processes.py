@@ -34,11 +34,13 @@ def processes(workers: int) -> Iterator[Each]:
             given = {_submitted(pool, work, share): share for share in left}
             left = []
             for future in as_completed(given):
+                # A future holds its result: those that were handed on are not kept.
+                share = given.pop(future)
                 try:
                     yield future.result()
                 except BrokenProcessPool:
                     # One that dies takes the work of all others with it.
-                    left.append(given[future])
+                    left.append(share)
             if not left:
                 return
             pools.remove(pool)

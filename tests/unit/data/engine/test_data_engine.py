@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from engine_work import Killed, process, refused, squares
+from engine_work import Killed, array, process, refused, squares
 
 from penstock.data.engine import Each, EngineSpec, opened
 from penstock.errors import InputError, ServiceError
@@ -43,6 +44,13 @@ def test_each_part_is_worked_on_once(engines, name: str, count: int) -> None:
 @pytest.mark.parametrize("name", SEVERAL)
 def test_the_work_is_done_in_other_processes(engines, name: str) -> None:
     assert os.getpid() not in set(engines[name](process, list(range(40))))
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_results_that_were_handed_on_are_not_kept(engines, name: str) -> None:
+    results = engines[name](array, list(range(40)))
+    handed_on = [weakref.ref(next(results)) for _ in range(8)]
+    assert sum(one() is not None for one in handed_on) <= 2
 
 
 @pytest.mark.parametrize("name", ENGINES)
