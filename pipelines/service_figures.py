@@ -30,7 +30,9 @@ def further_figures(found: Located) -> Callable[[], Iterable[Metric]]:
 
 
 def experiment_of(found: Located) -> Standing | None:
-    """Return a project's newest experiment, as its controller saw it last; None: it has none.
+    """Return a project's newest experiment on this machine, as its controller saw it last.
+
+    None where it has none.
 
     Raises:
         PenstockError: If it cannot be read.
@@ -40,7 +42,7 @@ def experiment_of(found: Located) -> Standing | None:
 
     project = found.project
     if project.deployment.router != "local":
-        # A cluster has no experiments; asking for them would ask its API each time.
+        # One on a cluster is not looked for: that would ask the cluster's API at each reading.
         return None
     target = target_of(
         project.deployment,

@@ -70,26 +70,22 @@ def separate(
     ):
         return None
     most = max(findings[at].unexpected or 0 for at in failed)
-    if most > max_share * dataset.rows:
+    counted = Quarantine(rows=most, of=dataset.rows, max_share=max_share)
+    if counted.refused:
         # More than may be, without looking which: memory grows with rows that repeat.
-        return _refused(most, dataset, max_share, findings)
+        return Separated(counted, tuple(findings))
     broken = broken_rows(folder, dataset, failed)
-    if broken.rows > max_share * dataset.rows:
-        return _refused(broken.rows, dataset, max_share, findings)
-    return _written(broken, findings, max_share=max_share, places=places, check=check)
-
-
-def _refused(
-    rows: int, dataset: Dataset, max_share: float, findings: Sequence[Finding]
-) -> Separated:
-    return Separated(Quarantine(rows=rows, of=dataset.rows, max_share=max_share), tuple(findings))
+    counted = counted.model_copy(update={"rows": broken.rows})
+    if counted.refused:
+        return Separated(counted, tuple(findings))
+    return _written(broken, findings, counted=counted, places=places, check=check)
 
 
 def _written(
     broken: BrokenRows,
     findings: Sequence[Finding],
     *,
-    max_share: float,
+    counted: Quarantine,
     places: tuple[Path, Path],
     check: Callable[[Path], Sequence[Finding]],
 ) -> Separated:
@@ -98,7 +94,6 @@ def _written(
         if wrong:
             raise _RestFailsError(wrong)
 
-    counted = Quarantine(rows=broken.rows, of=broken.dataset.rows, max_share=max_share)
     try:
         left, taken = broken.write(valid=places[0], quarantined=places[1], accept=accept)
     except _RestFailsError as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 from penstock.data.engine.each import ATTEMPTS, Each, given_up, shares
@@ -32,11 +34,13 @@ def processes(workers: int) -> Iterator[Each]:
             given = {_submitted(pool, work, share): share for share in left}
             left = []
             for future in as_completed(given):
+                # A future holds its result: those that were handed on are not kept.
+                share = given.pop(future)
                 try:
                     yield future.result()
                 except BrokenProcessPool:
                     # One that dies takes the work of all others with it.
-                    left.append(given[future])
+                    left.append(share)
             if not left:
                 return
             pools.remove(pool)
@@ -52,8 +56,24 @@ def processes(workers: int) -> Iterator[Each]:
 
 def _started(workers: int, pools: list[ProcessPoolExecutor]) -> ProcessPoolExecutor:
     # Not forked: Arrow's threads hold locks that a copy would wait for.
-    pools.append(ProcessPoolExecutor(workers, mp_context=get_context("spawn")))
+    pools.append(
+        ProcessPoolExecutor(
+            workers, mp_context=get_context("spawn"), initializer=_end_with_the_step
+        )
+    )
     return pools[-1]
+
+
+def _end_with_the_step() -> None:
+    """Let this worker end when the step's process does: a step that is killed cannot end it."""
+    threading.Thread(target=_wait_for_its_end, daemon=True).start()
+
+
+def _wait_for_its_end() -> None:
+    step = parent_process()
+    if step is not None:
+        step.join()
+        os._exit(1)
 
 
 def _submitted(

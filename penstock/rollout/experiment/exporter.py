@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, get_args
 
+from penstock.errors import ServiceError
 from penstock.records.experiment import (
     ArmReading,
     Ending,
@@ -50,7 +51,7 @@ def standing(target: Target) -> Standing | None:
     Nothing is worked out anew from its events, so that it may be asked every few seconds.
 
     Raises:
-        ServiceError: If its journal cannot be read.
+        ServiceError: If its journal, or what its controller saw, cannot be read.
     """
     for store in reversed(target.stores()):
         journal = Journal(store)
@@ -59,15 +60,25 @@ def standing(target: Target) -> Standing | None:
         order, rollout = journal.order, journal.rollout
         if not isinstance(order, ExperimentOrder):
             return None
-        text = journal.note(READING) or journal.note(LOOK)
         return Standing(
             rollout=rollout,
             plan=order.experiment,
-            reading=ExperimentReading.model_validate_json(text) if text else None,
+            reading=_noted(journal),
             guards=guards_found(rollout, order),
             driven=rollout.outcome is None and target.driven(),
         )
     return None
+
+
+def _noted(journal: Journal) -> ExperimentReading | None:
+    text = journal.note(READING) or journal.note(LOOK)
+    try:
+        return ExperimentReading.model_validate_json(text) if text else None
+    except ValueError as error:
+        raise ServiceError(
+            "what its controller saw last cannot be read: another release wrote it",
+            where=f"experiment {journal.name}",
+        ) from error
 
 
 def families(found: Standing, *, service: str) -> Iterator[Metric]:

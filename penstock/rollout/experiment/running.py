@@ -24,6 +24,7 @@ from penstock.rollout.resume import go_on
 from penstock.rollout.spec import (
     CanarySpec,
     DeploymentSpec,
+    KserveSpec,
     ShadowSpec,
     StepSpec,
     TrafficSpec,
@@ -87,6 +88,26 @@ def _to_its_end(
     return record_of(journal, place)
 
 
+def _require_one_server(kserve: KserveSpec) -> None:
+    """Refuse versions that have several servers, or get some when load scales them."""
+    scaled = kserve.autoscaling
+    if scaled is None or scaled.autoscaler == "none":
+        count = scaled.min_replicas if scaled else kserve.replicas
+        if count == 1:
+            return
+        has = f"each version has {count}"
+    elif scaled.max_replicas == 1:
+        return
+    else:
+        has = "load scales each version's (deployment.kserve.autoscaling)"
+    raise InputError(
+        f"a label is taken by the one server that answered its row, and {has}",
+        where="experiment.kpi",
+        remedy="Send the KPI with feedback: experiment.kpi: value; or give each version one "
+        "server: deployment.kserve.replicas: 1 and no autoscaling.",
+    )
+
+
 def new_order(
     target: Target,
     *,
@@ -110,14 +131,8 @@ def new_order(
         by: Who starts it.
         holdouts: Yields folders that may hold the rows of a holdout.
     """
-    if spec.kpi == "cost" and deployment.router != "local" and deployment.kserve.replicas > 1:
-        raise InputError(
-            "a label is taken by the one server that answered its row, and each version has "
-            f"{deployment.kserve.replicas}",
-            where="experiment.kpi",
-            remedy="Send the KPI with feedback: experiment.kpi: value; or set "
-            "deployment.kserve.replicas to 1.",
-        )
+    if spec.kpi == "cost" and deployment.router != "local":
+        _require_one_server(deployment.kserve)
     found = challenger_of(
         target, version=version, deployment={}, tracking_uri=tracking_uri, holdouts=holdouts
     )

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from penstock.errors import InputError
 
 
@@ -18,6 +21,10 @@ def squares(parts: Sequence[int]) -> list[tuple[int, int]]:
 
 def refused(parts: Sequence[int]) -> int:
     raise InputError("a part is torn", where=f"part {parts[0]}", remedy="Ingest again.")
+
+
+def array(parts: Sequence[int]) -> npt.NDArray[np.int64]:
+    return np.array(parts, np.int64)
 
 
 def process(parts: Sequence[int]) -> int:

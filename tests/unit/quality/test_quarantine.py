@@ -131,6 +131,13 @@ def quarantine_of(make, tmp_path: Path, *, share: float) -> Validation:
     )  # fmt: skip
 
 
+def test_exactly_the_share_is_quarantined_whatever_its_product_rounds_to(make, quarantine) -> None:
+    # 0.29 * 100 is a little less than 29.
+    found = quarantine(make(age=[-1] * 29 + [30] * 71), ADULT, share=0.29)
+    assert found.passed
+    assert found.reason().endswith("29 of 100 rows (29 %) were quarantined; 71 rows went on.")
+
+
 def test_checks_that_share_no_row_add_up_to_more_than_the_share(make, quarantine) -> None:
     folder = make(age=AGES, label=list("abcdefghij"))
     named = expect("column_values_to_be_in_set", column="label", value_set=list("abcdefghi"))

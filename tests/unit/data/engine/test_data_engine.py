@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
-from engine_work import Killed, process, refused, squares
+from engine_work import Killed, array, process, refused, squares
 
 from penstock.data.engine import Each, EngineSpec, opened
 from penstock.errors import InputError, ServiceError
@@ -42,6 +44,13 @@ def test_each_part_is_worked_on_once(engines, name: str, count: int) -> None:
 @pytest.mark.parametrize("name", SEVERAL)
 def test_the_work_is_done_in_other_processes(engines, name: str) -> None:
     assert os.getpid() not in set(engines[name](process, list(range(40))))
+
+
+@pytest.mark.parametrize("name", SEVERAL)
+def test_results_that_were_handed_on_are_not_kept(engines, name: str) -> None:
+    results = engines[name](array, list(range(40)))
+    handed_on = [weakref.ref(next(results)) for _ in range(8)]
+    assert sum(one() is not None for one in handed_on) <= 2
 
 
 @pytest.mark.parametrize("name", ENGINES)
@@ -106,9 +115,37 @@ def test_a_script_without_a_guard_is_not_begun_again(tmp_path: Path, name: str, 
     assert done.stdout.split() == ["started", "40"], done.stderr
 
 
-def test_dask_listens_on_loopback_alone() -> None:
-    import psutil
+WAITING = """
+import sys, time
 
+sys.path.insert(0, sys.argv[1])
+from engine_work import process
+from penstock.data.engine import EngineSpec, opened
+
+with opened(EngineSpec(name=sys.argv[2], workers=2)) as each:
+    print(*each(process, list(range(40))), flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("name", ["local", "dask"])
+def test_workers_end_with_a_step_that_is_killed(name: str) -> None:
+    step = subprocess.Popen(
+        [sys.executable, "-c", WAITING, str(Path(__file__).parents[1]), name],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    with step:
+        assert step.stdout is not None
+        workers = [psutil.Process(int(pid)) for pid in set(step.stdout.readline().split())]
+        step.kill()
+    assert workers
+    _, alive = psutil.wait_procs(workers, timeout=30)
+    for one in alive:
+        one.kill()
+    assert not alive
+
+
+def test_dask_listens_on_loopback_alone() -> None:
     with opened(ENGINES["dask"]) as each:
         pids = {os.getpid(), *each(process, list(range(40)))}
         listening = {

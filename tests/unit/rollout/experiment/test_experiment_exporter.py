@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 from experiment_parts import BEGIN, PLAN, READING, rollout
 
+from penstock.errors import ServiceError
+from penstock.records.experiment import ExperimentOrder
 from penstock.records.rollout import Finding, Transition
+from penstock.rollout.experiment import exporter
 from penstock.rollout.experiment.exporter import Standing, families
 
 GUARD = Finding(
@@ -62,3 +69,17 @@ def test_how_it_ended() -> None:
     outcomes = {key[3]: value for key, value in found.items() if key[0] == "ended"}
     assert outcomes == {"promoted": 0, "kept": 0, "harm": 1, "broken off": 0}
     assert ("ended", "4", "3", "harm") in found
+
+
+def test_a_look_that_another_release_noted_is_an_error_of_ours(monkeypatch) -> None:
+    journal = SimpleNamespace(
+        exists=True,
+        name="e1",
+        rollout=rollout(),
+        order=ExperimentOrder.model_construct(experiment=PLAN),
+        note=lambda _: '{"of": "a later release"}',
+    )
+    monkeypatch.setattr(exporter, "Journal", lambda _: journal)
+    target: Any = SimpleNamespace(stores=lambda: ["e1"])
+    with pytest.raises(ServiceError, match="another release wrote it"):
+        exporter.standing(target)
