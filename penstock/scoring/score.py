@@ -13,14 +13,14 @@ from tempfile import TemporaryDirectory
 from penstock.captures.places import place_at
 from penstock.common.secrets import shown
 from penstock.data.spec import SourceSpec
-from penstock.errors import InputError
+from penstock.errors import InputError, IntegrityError
 from penstock.records.scores import OnError, Plan, Scores, ScoringVersion
 from penstock.registry.versions import Version
 from penstock.scoring.destination import Destination, FolderDestination, require_same
 from penstock.scoring.run import Loaded, Run
 from penstock.scoring.source import Source
 from penstock.scoring.sql_destination import SqlDestination, is_database
-from penstock.scoring.version import recorded, resolve
+from penstock.scoring.version import UNAPPROVED, recorded, resolve
 from penstock.serving.columns import UnseenPolicy
 
 PART_ROWS = 500_000
@@ -65,7 +65,7 @@ class Order:
     tracking_uri: str = ""
 
 
-def score(order: Order) -> Scores:
+def score(order: Order, *, again: bool = False) -> Scores:
     """Score every row of a source.
 
     Rows stream through: memory does not grow with the source. What is written are parts, each whole
@@ -73,6 +73,8 @@ def score(order: Order) -> Scores:
 
     Args:
         order: What to score.
+        again: The same run may have ended just before its record was handed on: what is whole at
+            the destination under its name is returned, and not refused.
 
     Returns:
         The record, which is written last.
@@ -85,6 +87,9 @@ def score(order: Order) -> Scores:
         ServiceError: If the registry, a store or a database does not answer.
     """
     with _destination(order) as destination:
+        whole = destination.whole() if again and order.run else None
+        if whole is not None and _is_of(whole, order):
+            return whole
         begun = destination.begun()
         asked = _asked(order, begun)
         version, admitted = resolve(
@@ -104,10 +109,17 @@ def score(order: Order) -> Scores:
                 destination.begin(plan)
             else:
                 require_same(begun, plan, where=shown(order.out, where="--out"))
-                plan = begun
+                plan = begun.model_copy(update={"version": _same_files(begun.version, known)})
             source = Source(order.data, loaded.scorer.record, keep=order.keep)
             run = Run(plan, loaded, source, destination, where=shown(order.out, where="--out"))
             return run.all(beside=Path(scratch) / "source")
+
+
+def _is_of(whole: Scores, order: Order) -> bool:
+    """Return whether a record is of this run, which asked for the same."""
+    source = shown(order.data.uri, where="--data")
+    found = (whole.run, whole.version.asked, whole.source, whole.on_error, whole.explained)
+    return found == (order.run, order.model, source, order.on_error, order.explain)
 
 
 @contextlib.contextmanager
@@ -140,6 +152,24 @@ def _asked(order: Order, begun: Plan | None) -> str:
             remedy="Ask for the same to go on with it, or name another destination.",
         )
     return begun.version.uri
+
+
+def _same_files(begun: ScoringVersion, now: ScoringVersion) -> ScoringVersion:
+    """Return the version that a scoring goes on with, admitted as it was, or as it is by a flag.
+
+    Raises:
+        IntegrityError: If what answers under its number is not what answered before.
+    """
+    for field in ("model", "export", "runtime"):
+        before, found = getattr(begun, field), getattr(now, field)
+        if before != found:
+            raise IntegrityError(
+                f"the scoring was begun with {field} {before or 'none'}, and {now.uri} has "
+                f"{found or 'none'} now",
+                where=now.uri,
+                remedy="Score it into another destination.",
+            )
+    return now if now.admitted == UNAPPROVED else begun
 
 
 def _load(version: Version, folder: Path, order: Order) -> Loaded:

@@ -89,7 +89,7 @@ def connect(address: str, *, where: str) -> Session:
             return PostgreSql(conninfo(url))
         except Unreadable as limit:
             raise InputError(str(limit.reason), where=where, remedy="Leave it out.") from limit
-    if not url.database:
+    if not url.database or url.database == ":memory:":
         raise InputError("the address names no file", where=where, remedy=f"Write {kind}:///FILE.")
     return Sqlite(url.database) if kind == "sqlite" else DuckDb(url.database)
 
