@@ -92,9 +92,9 @@ def score(order: Order, *, again: bool = False) -> Scores:
             return whole
         begun = destination.begun()
         asked = _asked(order, begun)
-        version, admitted = resolve(
-            asked, tracking_uri=order.tracking_uri, unapproved=order.unapproved
-        )
+        # An alias is no number, also where a scoring that goes on has resolved it.
+        unapproved = order.unapproved and "@" not in order.model
+        version, admitted = resolve(asked, tracking_uri=order.tracking_uri, unapproved=unapproved)
         with TemporaryDirectory(prefix="penstock-score-") as scratch:
             loaded = _load(version, Path(scratch) / "model", order)
             known = recorded(

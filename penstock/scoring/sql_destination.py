@@ -17,7 +17,7 @@ from penstock.records.dataset import Column
 from penstock.records.scores import Plan, ScoredPart, Scores
 from penstock.redaction import redact
 from penstock.scoring.destination import Content
-from penstock.scoring.sql_sessions import TYPES, connect, quoted
+from penstock.scoring.sql_sessions import TYPES, alters, connect, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,7 +96,7 @@ class SqlDestination:
         with self._transaction():
             for table, made in ((self._table, self._columns), (f"{self._table}_refused", refused)):
                 self._session.execute(self._definition(table, made))
-        there = [str(n) for n in self._session.names(self._table)]
+        there = self._session.columns(self._table)
         names = [column.name for column in self._columns]
         if sorted(there) != sorted(names):
             raise InputError(
@@ -105,6 +105,14 @@ class SqlDestination:
                 where=self._where,
                 remedy="Name another table.",
             )
+        for column in self._columns:
+            if alters(column.type, there[column.name]):
+                raise InputError(
+                    f"the table {self._table!r} holds {column.name!r} as {there[column.name]}, "
+                    f"which would change values of type {column.type}",
+                    where=self._where,
+                    remedy="Name another table.",
+                )
 
     def parts(self) -> list[ScoredPart]:
         """See `Destination`."""

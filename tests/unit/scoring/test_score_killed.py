@@ -7,6 +7,7 @@ import signal
 import sqlite3
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,10 +20,13 @@ from serving_process import ROW
 
 from penstock.captures.places import LocalPlace
 from penstock.captures.reader import read_window
-from penstock.errors import InputError, IntegrityError
+from penstock.errors import InputError, IntegrityError, NotApprovedError
+from penstock.records.dataset import Column
 from penstock.records.scores import Scores
+from penstock.registry import versions
 from penstock.scoring import sql_sessions
 from penstock.scoring.score import score
+from penstock.scoring.sql_destination import SqlDestination
 from penstock.scoring.step import score_once
 
 ROWS = 5
@@ -173,6 +177,10 @@ def test_it_goes_on_with_the_version_that_it_began_with(
     client = MlflowClient(tracking_uri=version.store, registry_uri=version.store)
     client.set_registered_model_alias("adult", "champion", "2")
     client.set_registered_model_alias("adult", "previous", "1")
+    client.set_model_version_tag("adult", "1", versions.ROLLED_BACK, "loss rose")
+    with pytest.raises(NotApprovedError, match="rolled back"):
+        score(replace(order, unapproved=True))
+    client.delete_model_version_tag("adult", "1", versions.ROLLED_BACK)
     scores = score(order)
     assert (scores.version.uri, scores.version.asked) == (
         "models:/adult/1", "models:/adult@champion"
@@ -218,6 +226,22 @@ def test_at_every_statement_of_a_database(
     with pytest.raises(InputError, match="the run 'today' is whole there already"):
         score(order)
     assert score(order, again=True).scored == ROWS
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+def test_a_table_that_would_change_a_value_is_refused(kind: str, tmp_path: Path) -> None:
+    """A code of digits that stays text in one run is 7 and not 007 in a table of integers."""
+    integers, texts = Column(name="id", type="integer"), Column(name="id", type="string")
+    for run, column in (("first", integers), ("second", texts)):
+        place = SqlDestination(f"{kind}:///{tmp_path / 'out'}", table="scores", run=run)
+        try:
+            if column is integers:
+                place.prepare([column])
+                continue
+            with pytest.raises(InputError, match="holds 'id' as BIGINT, which would change"):
+                place.prepare([column])
+        finally:
+            place.close()
 
 
 def test_postgresql_takes_each_part_once(registered: Callable[..., Any], tmp_path: Path) -> None:
