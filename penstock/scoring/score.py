@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from penstock.captures.places import place_at
+from penstock.captures.places import LocalPlace, place_at
 from penstock.common.secrets import shown
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError, IntegrityError
@@ -126,7 +127,10 @@ def _is_of(whole: Scores, order: Order) -> bool:
 def _destination(order: Order) -> Iterator[Destination]:
     if not is_database(order.out):
         shown_out = shown(order.out, where="--out")
-        yield FolderDestination(place_at(order.out), form=order.form, shown=shown_out)
+        place = place_at(order.out)
+        if isinstance(place, LocalPlace):
+            _require_folder(place.root)
+        yield FolderDestination(place, form=order.form, shown=shown_out)
         return
     if not order.run:
         raise InputError(
@@ -139,6 +143,15 @@ def _destination(order: Order) -> Iterator[Destination]:
         yield session
     finally:
         session.close()
+
+
+def _require_folder(path: Path) -> None:
+    """Raise InputError if a file is there, or the folder could not be made or written."""
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return
+    what = "cannot be written" if there.is_dir() else "is a file, and not a folder"
+    raise InputError(f"{there} {what}", where=str(path), remedy="Name another destination.")
 
 
 def _asked(order: Order, begun: Plan | None) -> str:
