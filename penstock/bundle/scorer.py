@@ -46,7 +46,7 @@ class Model:
         names = {column["name"] for column in self.rules["columns"]}
         feeds: dict[str, dict[int, np.ndarray]] = {}
         for at, row in enumerate(rows):
-            if set(row) != names:
+            if not isinstance(row, dict) or set(row) != names:
                 raise ValueError(f"row {at}: the columns must be {sorted(names)}")
         for column in self.rules["columns"]:
             values = [_value(row[column["name"]], column, at) for at, row in enumerate(rows)]
@@ -166,6 +166,10 @@ def _array(values: list[Any], kind: str) -> np.ndarray:
 
 if __name__ == "__main__":
     model = Model(Path(__file__).parent)
-    for line in sys.stdin:
+    for number, line in enumerate(sys.stdin, start=1):
         if line.strip():
-            print(json.dumps(model.predict([json.loads(line)]), ensure_ascii=False), flush=True)  # noqa: T201
+            try:
+                answer = model.predict([json.loads(line)])
+            except ValueError as error:
+                sys.exit(f"line {number}: {error}")
+            print(json.dumps(answer, ensure_ascii=False), flush=True)  # noqa: T201

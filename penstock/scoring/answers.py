@@ -55,7 +55,8 @@ class Answerer:
         explainer: Explains each row; None: none is explained.
 
     Raises:
-        InputError: If a column that is kept has the name of one that is made.
+        InputError: If a column that is kept has the name of one that is made, or two that are made
+            have the same name.
     """
 
     def __init__(
@@ -68,10 +69,19 @@ class Answerer:
     ) -> None:
         self._scorer = scorer
         self._record = scorer.record
-        self._keep = tuple(keep)
+        self._keep = tuple(dict.fromkeys(keep))
         self._levels = dict(levels)
         self._explainer = explainer
-        twice = {column.name for column in self.made} & set(self._keep)
+        names = [column.name for column in self.made]
+        repeated = [name for name in names if names.count(name) > 1]
+        if repeated:
+            raise InputError(
+                f"two columns that are made have the same name: {repeated[0]!r}",
+                where="--explain" if explainer is not None else "",
+                remedy="The model has a column or a class of a name that leads to it: score without"
+                " --explain, or train with that column renamed.",
+            )
+        twice = set(names) & set(self._keep)
         if twice:
             raise InputError(
                 f"a column that is kept has the name of one that is made: {min(twice)!r}",
@@ -90,7 +100,7 @@ class Answerer:
         ]
         if self._explainer is not None:
             names = [BASE, *(f"{CONTRIBUTION}{column.name}" for column in record.columns)]
-            columns += [Column(name=name, type="number") for name in dict.fromkeys(names)]
+            columns += [Column(name=name, type="number") for name in names]
         return tuple(columns)
 
     def columns(self, rows: Rows) -> tuple[Column, ...]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from penstock.data.types.storage import arrow_type, storage_type, to_storage
 from penstock.data.types.texts import Plan, clean_texts
+from penstock.data.types.times import of_the_calendar
 from penstock.data.types.value import Rules, TypeMismatch, expected, rules_of, value_of
 from penstock.errors import InputError
 from penstock.records.dataset import Column, Reading
@@ -87,12 +88,14 @@ class ColumnReader:
                 stored = self._of_texts(given) if texts else to_storage(given, self.column)
                 # An infinite number is one that the server refuses.
                 infinite = stored is not None and kind == "number" and not _finite(stored)
+                if stored is not None and kind == "datetime":
+                    of_the_calendar(stored)
                 return None if infinite else stored
             if (found, kind) == ("integer", "number"):
                 return pc.cast(given, pa.float64(), safe=False)
             if (found, kind) == ("number", "integer"):
                 return _whole(to_storage(given, Column(name=self.column.name, type="number")))
-        except (pa.ArrowInvalid, InputError, TypeMismatch):
+        except (ValueError, InputError, TypeMismatch):  # Arrow's errors are ValueErrors.
             return None
         return None
 
@@ -114,6 +117,9 @@ class ColumnReader:
         """Look at each different value."""
         import pyarrow as pa
 
+        if self.column.type == "datetime" and pa.types.is_timestamp(given.type):
+            # Python holds no time before the year 1 or after the year 9999: as text it is refused.
+            given = given.cast(pa.string())
         encoded = given if pa.types.is_dictionary(given.type) else given.dictionary_encode()
         different = self.of_objects(encoded.dictionary.to_pylist())
         places = encoded.indices

@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-import orjson
-
 from penstock.captures.places import LocalPlace, RemotePlace, digest_of
 from penstock.common.progress import log
 from penstock.errors import InputError, PenstockError
@@ -42,6 +40,9 @@ class Content:
 
 class Destination(Protocol):
     """What every kind of destination does."""
+
+    def whole(self) -> Scores | None:
+        """Return the record of a scoring that is whole; None: none is."""
 
     def begun(self) -> Plan | None:
         """Return what was asked for of a scoring that was begun; None: none was.
@@ -81,6 +82,13 @@ class FolderDestination:
         self._place = place
         self._form = form
         self._shown = shown
+
+    def whole(self) -> Scores | None:
+        """See `Destination`."""
+        if FILE_NAME not in self._place.names("."):
+            return None
+        text = self._place.read(".", FILE_NAME).decode()
+        return Scores.loads(text, where=f"{self._shown}/{FILE_NAME}")
 
     def begun(self) -> Plan | None:
         """See `Destination`."""
@@ -132,8 +140,7 @@ class FolderDestination:
             self._place.write(ROWS, name, data)
             files |= {"file": f"{ROWS}/{name}", "file_digest": digest_of(data)}
         if content.refused:
-            lines = (orjson.dumps(one.line(), default=str) + b"\n" for one in content.refused)
-            data = b"".join(lines)
+            data = b"".join(one.json() + b"\n" for one in content.refused)
             self._place.write(REFUSED, f"{stem}.jsonl", data)
             files |= {"refused_file": f"{REFUSED}/{stem}.jsonl", "refused_digest": digest_of(data)}
         noted = part.model_copy(update=files)

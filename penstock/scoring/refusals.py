@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import orjson
+
 from penstock.records.scores import Refusal, RefusalCount
 
 _EXAMPLES = 3
@@ -29,15 +31,39 @@ class RefusedRow:
     reason: str
     values: Mapping[str, Any]
 
-    def line(self) -> dict[str, Any]:
+    def json(self) -> bytes:
         """Return it as it is written."""
-        return {
+        line = {
             "row": self.row,
             "where": self.where,
             "column": self.column,
             "reason": self.reason,
             "values": dict(self.values),
         }
+        return _dumped(line)
+
+    def values_json(self) -> str:
+        """Return its values alone, as they are written."""
+        return _dumped(dict(self.values)).decode()
+
+
+def _dumped(value: Any) -> bytes:
+    try:
+        return orjson.dumps(value, default=str)
+    except TypeError:
+        # What was refused may be what JSON cannot hold: half a character, 2^70.
+        return orjson.dumps(_writable(value), default=str)
+
+
+def _writable(value: Any) -> Any:
+    """Return a value with as text what no reader of JSON takes."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        return str(value)
+    if isinstance(value, Mapping):
+        return {_writable(str(name)): _writable(inner) for name, inner in value.items()}
+    return [_writable(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 @dataclass

@@ -142,6 +142,7 @@ class Run:
     def _take(self, rows: Rows, part: _Part) -> None:
         """Score a piece into its part; of one that is whole only the rows are checked."""
         before = part.start + part.rows
+        self._require_types(rows, before)
         again = part.known is not None
         answered = self._answerer.refused_only(rows) if again else self._answerer.answer(rows)
         part.rows += rows.count
@@ -156,6 +157,17 @@ class Run:
             places = np.delete(places, [one.row for one in answered.refused])
             labels = answered.table.column(PREDICTION).to_pylist()
             self._capture.add(answered, labels=labels, rows=places)
+
+    def _require_types(self, rows: Rows, before: int) -> None:
+        """Refuse a column that is kept and changes its type: its rows would not fit together."""
+        for first, now in zip(self._columns, self._answerer.columns(rows), strict=True):
+            if now.type != first.type:
+                raise InputError(
+                    f"the column {now.name!r}, which is kept, was {first.type} at first and is "
+                    f"{now.type} from row {before + 1:,} of the source on",
+                    where=self._plan.source,
+                    remedy="Give it one type, in a query by a cast, or do not keep it.",
+                )
 
     def _refuse(self, part: _Part, answered: Answered, before: int) -> None:
         refused = [replace(one, row=before + one.row + 1) for one in answered.refused]

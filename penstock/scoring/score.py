@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,17 +11,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from penstock.captures.places import place_at
+from penstock.captures.places import LocalPlace, place_at
 from penstock.common.secrets import shown
 from penstock.data.spec import SourceSpec
-from penstock.errors import InputError
+from penstock.errors import InputError, IntegrityError
 from penstock.records.scores import OnError, Plan, Scores, ScoringVersion
 from penstock.registry.versions import Version
 from penstock.scoring.destination import Destination, FolderDestination, require_same
 from penstock.scoring.run import Loaded, Run
 from penstock.scoring.source import Source
 from penstock.scoring.sql_destination import SqlDestination, is_database
-from penstock.scoring.version import recorded, resolve
+from penstock.scoring.version import UNAPPROVED, recorded, resolve
 from penstock.serving.columns import UnseenPolicy
 
 PART_ROWS = 500_000
@@ -65,7 +66,7 @@ class Order:
     tracking_uri: str = ""
 
 
-def score(order: Order) -> Scores:
+def score(order: Order, *, again: bool = False) -> Scores:
     """Score every row of a source.
 
     Rows stream through: memory does not grow with the source. What is written are parts, each whole
@@ -73,6 +74,8 @@ def score(order: Order) -> Scores:
 
     Args:
         order: What to score.
+        again: The same run may have ended just before its record was handed on: what is whole at
+            the destination under its name is returned, and not refused.
 
     Returns:
         The record, which is written last.
@@ -85,11 +88,14 @@ def score(order: Order) -> Scores:
         ServiceError: If the registry, a store or a database does not answer.
     """
     with _destination(order) as destination:
+        whole = destination.whole() if again and order.run else None
+        if whole is not None and _is_of(whole, order):
+            return whole
         begun = destination.begun()
         asked = _asked(order, begun)
-        version, admitted = resolve(
-            asked, tracking_uri=order.tracking_uri, unapproved=order.unapproved
-        )
+        # An alias is no number, also where a scoring that goes on has resolved it.
+        unapproved = order.unapproved and "@" not in order.model
+        version, admitted = resolve(asked, tracking_uri=order.tracking_uri, unapproved=unapproved)
         with TemporaryDirectory(prefix="penstock-score-") as scratch:
             loaded = _load(version, Path(scratch) / "model", order)
             known = recorded(
@@ -104,17 +110,27 @@ def score(order: Order) -> Scores:
                 destination.begin(plan)
             else:
                 require_same(begun, plan, where=shown(order.out, where="--out"))
-                plan = begun
+                plan = begun.model_copy(update={"version": _same_files(begun.version, known)})
             source = Source(order.data, loaded.scorer.record, keep=order.keep)
             run = Run(plan, loaded, source, destination, where=shown(order.out, where="--out"))
             return run.all(beside=Path(scratch) / "source")
+
+
+def _is_of(whole: Scores, order: Order) -> bool:
+    """Return whether a record is of this run, which asked for the same."""
+    source = shown(order.data.uri, where="--data")
+    found = (whole.run, whole.version.asked, whole.source, whole.on_error, whole.explained)
+    return found == (order.run, order.model, source, order.on_error, order.explain)
 
 
 @contextlib.contextmanager
 def _destination(order: Order) -> Iterator[Destination]:
     if not is_database(order.out):
         shown_out = shown(order.out, where="--out")
-        yield FolderDestination(place_at(order.out), form=order.form, shown=shown_out)
+        place = place_at(order.out)
+        if isinstance(place, LocalPlace):
+            _require_folder(place.root)
+        yield FolderDestination(place, form=order.form, shown=shown_out)
         return
     if not order.run:
         raise InputError(
@@ -129,6 +145,15 @@ def _destination(order: Order) -> Iterator[Destination]:
         session.close()
 
 
+def _require_folder(path: Path) -> None:
+    """Raise InputError if a file is there, or the folder could not be made or written."""
+    there = next(each for each in (path, *path.absolute().parents) if each.exists())
+    if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+        return
+    what = "cannot be written" if there.is_dir() else "is a file, and not a folder"
+    raise InputError(f"{there} {what}", where=str(path), remedy="Name another destination.")
+
+
 def _asked(order: Order, begun: Plan | None) -> str:
     """Return the version's address: of a scoring that goes on, the one that it began with."""
     if begun is None:
@@ -140,6 +165,24 @@ def _asked(order: Order, begun: Plan | None) -> str:
             remedy="Ask for the same to go on with it, or name another destination.",
         )
     return begun.version.uri
+
+
+def _same_files(begun: ScoringVersion, now: ScoringVersion) -> ScoringVersion:
+    """Return the version that a scoring goes on with, admitted as it was, or as it is by a flag.
+
+    Raises:
+        IntegrityError: If what answers under its number is not what answered before.
+    """
+    for field in ("model", "export", "runtime"):
+        before, found = getattr(begun, field), getattr(now, field)
+        if before != found:
+            raise IntegrityError(
+                f"the scoring was begun with {field} {before or 'none'}, and {now.uri} has "
+                f"{found or 'none'} now",
+                where=now.uri,
+                remedy="Score it into another destination.",
+            )
+    return now if now.admitted == UNAPPROVED else begun
 
 
 def _load(version: Version, folder: Path, order: Order) -> Loaded:

@@ -21,6 +21,7 @@ from penstock.data.sources.reader import Again, Misread, Reader
 from penstock.data.spec import SourceSpec, settings_of
 from penstock.data.types.storage import columns_of, to_storage
 from penstock.data.types.texts import Plan
+from penstock.data.types.times import of_the_calendar
 from penstock.data.types.value import TypeMismatch
 from penstock.errors import InputError, absent_column
 from penstock.records.dataset import Column
@@ -160,17 +161,16 @@ class Source:
     def _csv_rows(
         self, block: CsvBlock, plans: Mapping[str, Plan], columns: Sequence[ColumnReader]
     ) -> Rows:
-        try:
-            batch = block.typed(plans)
-            found = [
-                Typed(to_storage(batch.column(each.column.name), each.column), {})
-                for each in columns
-            ]
-            # An infinite number is one that the server refuses.
-            if not any(_infinite(one.values) for one in found):
-                return self._rows(columns, found, batch, block.where)
-        except TypeMismatch:
-            pass
+        # Arrow's own parser takes " 8" for 8, also where white space counts.
+        if self._settings().strip:
+            with contextlib.suppress(TypeMismatch):
+                batch = block.typed(plans)
+                found = [
+                    Typed(to_storage(batch.column(each.column.name), each.column), {})
+                    for each in columns
+                ]
+                if all(_takes(one.values) for one in found):
+                    return self._rows(columns, found, batch, block.where)
         texts = block.texts()
         found = [each.typed(texts.column(each.column.name)) for each in columns]
         return self._rows(columns, found, texts, block.where)
@@ -249,7 +249,7 @@ class Source:
         names = list(dict.fromkeys([*self._keep, *self._names]))
 
         def given(at: int) -> dict[str, Any]:
-            return {name: batch.column(name)[at].as_py() for name in names}
+            return {name: _python(batch.column(name)[at]) for name in names}
 
         others = {
             name: _stored(batch.column(name), name)
@@ -335,11 +335,27 @@ def _without_zone(block: CsvBlock, columns: Sequence[Column]) -> set[str]:
     return {name for name, found in zoned.items() if not pc.any(found).as_py()}
 
 
-def _infinite(values: pa.Array) -> bool:
+def _takes(values: pa.Array) -> bool:
+    """Return whether a server takes values: no infinite number, no time beyond the calendar."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    return pa.types.is_floating(values.type) and pc.any(pc.is_inf(values)).as_py() is True
+    if pa.types.is_timestamp(values.type):
+        with contextlib.suppress(ValueError):
+            of_the_calendar(values)
+            return True
+        return False
+    return not (pa.types.is_floating(values.type) and pc.any(pc.is_inf(values)).as_py() is True)
+
+
+def _python(value: pa.Scalar) -> Any:
+    """Return a cell as Python has it; as text, where Python has no such time."""
+    import pyarrow as pa
+
+    try:
+        return value.as_py()
+    except (ValueError, OverflowError):
+        return value.cast(pa.string()).as_py()
 
 
 def _stored(values: pa.Array, name: str) -> pa.Array:

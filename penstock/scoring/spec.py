@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from penstock.data.spec import SourceSpec
 from penstock.records.scores import OnError
@@ -53,3 +53,9 @@ class ScoringSpec(Spec):
         default=False,
         description="Take a version that is named by number although it is not approved",
     )
+
+    @field_validator("version", mode="before")
+    @classmethod
+    def _number(cls, given: Any) -> Any:
+        """Take a number as YAML has it."""
+        return str(given) if isinstance(given, int) and not isinstance(given, bool) else given

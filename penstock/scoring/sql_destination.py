@@ -8,7 +8,6 @@ was cut short had appended is not there, and a run that goes on appends nothing 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from penstock.records.dataset import Column
 from penstock.records.scores import Plan, ScoredPart, Scores
 from penstock.redaction import redact
 from penstock.scoring.destination import Content
-from penstock.scoring.sql_sessions import TYPES, connect, quoted
+from penstock.scoring.sql_sessions import TYPES, alters, connect, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -63,12 +62,16 @@ class SqlDestination:
                 "note TEXT NOT NULL, PRIMARY KEY (run, part))"
             )
 
+    def whole(self) -> Scores | None:
+        """See `Destination`."""
+        _, record = self._noted()
+        return Scores.loads(record, where=f"{self._where}: {_RUNS}") if record else None
+
     def begun(self) -> Plan | None:
         """See `Destination`."""
-        found = self._rows(f"SELECT plan, record FROM {_RUNS} WHERE run = {{}}", self._run)  # noqa: S608
-        if not found:
+        plan, record = self._noted()
+        if not plan:
             return None
-        plan, record = found[0]
         if record:
             raise InputError(
                 f"the run {self._run!r} is whole there already",
@@ -93,7 +96,7 @@ class SqlDestination:
         with self._transaction():
             for table, made in ((self._table, self._columns), (f"{self._table}_refused", refused)):
                 self._session.execute(self._definition(table, made))
-        there = [str(n) for n in self._session.names(self._table)]
+        there = self._session.columns(self._table)
         names = [column.name for column in self._columns]
         if sorted(there) != sorted(names):
             raise InputError(
@@ -102,6 +105,14 @@ class SqlDestination:
                 where=self._where,
                 remedy="Name another table.",
             )
+        for column in self._columns:
+            if alters(column.type, there[column.name]):
+                raise InputError(
+                    f"the table {self._table!r} holds {column.name!r} as {there[column.name]}, "
+                    f"which would change values of type {column.type}",
+                    where=self._where,
+                    remedy="Name another table.",
+                )
 
     def parts(self) -> list[ScoredPart]:
         """See `Destination`."""
@@ -138,7 +149,7 @@ class SqlDestination:
                         one.where,
                         one.column,
                         one.reason,
-                        json.dumps(dict(one.values), default=str, ensure_ascii=False),
+                        one.values_json(),
                     )
                     for one in content.refused
                 ]
@@ -164,6 +175,12 @@ class SqlDestination:
     def close(self) -> None:
         """Let the database go."""
         self._session.close()
+
+    def _noted(self) -> tuple[str, str]:
+        """Return the plan and the record of the run, empty where there is none."""
+        query = f"SELECT plan, record FROM {_RUNS} WHERE run = {{}}"  # noqa: S608
+        found = self._rows(query, self._run)
+        return (found[0][0], found[0][1] or "") if found else ("", "")
 
     def _with_run(self, table: pa.Table) -> pa.Table:
         import pyarrow as pa

@@ -59,7 +59,8 @@ def score_once(
             capture_sample=spec.capture_sample,
             unapproved=spec.unapproved,
             tracking_uri=tracking_uri,
-        )
+        ),
+        again=True,
     )
     scores.write(record)
     return scores

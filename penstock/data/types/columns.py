@@ -161,9 +161,10 @@ def _array(array: np.ndarray, rules: Rules) -> np.ndarray:
         unfit = np.isinf(numbers)
         if rules.kind == "integer":
             unfit |= (numbers != np.trunc(numbers)) & ~np.isnan(numbers)
-        if unfit.any():
-            row = int(unfit.argmax())
-            _read(numbers[row], row, rules)
+            unfit |= np.abs(numbers) >= _LARGEST
+        for row in np.flatnonzero(unfit).tolist():
+            # As a double 2^63 is the largest integer of 64 bits, or one too many.
+            _read(array[row], row, rules)
         return numbers
     found = _read_all(array, rules)
     return np.array([np.nan if value is None else value for value in found], dtype=np.float64)

@@ -159,3 +159,14 @@ def test_a_row_without_a_column_is_refused(registered: Callable[..., Any], tmp_p
     bundle("models:/adult/1", output=tmp_path / "out", tracking_uri=registered().store)
     with pytest.raises(ValueError, match="row 0: the columns must be"):
         Scorer(tmp_path / "out").predict([{"age": 1}])
+    good = json.dumps(ROW)
+    for line in ("5", '{"age": 1}', "{", json.dumps(ROW | {"age": "old"})):
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "out/scorer.py")],
+            input=f"{good}\n{line}\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert (done.returncode, len(done.stdout.splitlines())) == (1, 1)
+        assert done.stderr.startswith("line 2: ")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from scored_tables import source_of, written
 from serving_process import ROW, Server
@@ -14,7 +18,11 @@ from serving_process import ROW, Server
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec
 from penstock.errors import InputError
+from penstock.records.dataset import Column
+from penstock.records.model import FILE_NAME as MODEL
+from penstock.records.model import Model
 from penstock.records.scores import FILE_NAME, Scores
+from penstock.scoring.answers import Answerer
 from penstock.scoring.score import score
 
 READING = {"na_values": ["", "NA"], "strip": True, "formats": []}
@@ -186,6 +194,91 @@ def test_explanations_are_the_servers(
             assert table["shap_base"][at] == found["base"]
             for one in found["explanations"]:
                 assert table[f"shap_{one['column']}"][at] == one["contribution"]
+
+
+def test_what_is_explained_has_one_name_each(
+    registered: Callable[..., Any],
+) -> None:
+    """shap_base is what a row is compared with: a column `base` would shift all that follow."""
+    version = registered()
+    record = Model.read(version.folder / MODEL)
+    columns = (Column(name="base", type="number"), *record.columns)
+    # No released model has such a column here, and nothing is computed.
+    scorer: Any = SimpleNamespace(record=record.model_copy(update={"columns": columns}))
+    explainer: Any = object()
+    with pytest.raises(InputError, match="same name: 'shap_base'"):
+        Answerer(scorer, keep=(), explainer=explainer)
+    Answerer(scorer, keep=())
+
+
+def test_a_column_that_is_kept_twice_is_kept_once(
+    registered: Callable[..., Any], tmp_path: Path
+) -> None:
+    data = source_of("parquet", [ROW], tmp_path)
+    score(registered().order(data, tmp_path / "out", keep=("id", "id")))
+    assert written(tmp_path / "out").column_names[:2] == ["id", "prediction"]
+
+
+@pytest.mark.parametrize("out", ["out", "sqlite"])
+def test_a_refused_row_is_written_whatever_it_holds(
+    out: str, registered: Callable[..., Any], tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    rows = [ROW, ROW | {"age": 2**70}, ROW | {"job": "\ud800"}, ROW | {"job": {"a": [2**64]}}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    address = f"sqlite:///{tmp_path}/out.db" if out == "sqlite" else str(tmp_path / out)
+    scores = score(registered().order(path, address, run="r", on_error="quarantine"))
+    assert (scores.scored, scores.refused_rows) == (1, 3)
+    if out == "out":
+        refused = [json.loads(line) for line in (tmp_path / "out/refused/part-00000.jsonl").open()]
+        assert [one["values"]["age"] for one in refused[:2]] == [str(2**70), ROW["age"]]
+        assert refused[1]["values"]["job"] == "\\ud800"
+
+
+def test_a_column_that_is_kept_has_one_type(registered: Callable[..., Any], tmp_path: Path) -> None:
+    """What SQLite holds in a column may be of another type where nobody has looked yet."""
+    spec = source_of("sqlite", [ROW], tmp_path)
+    connection = sqlite3.connect(tmp_path / "rows.db")
+    numbers = ", ".join(['"hours per-week"', "member", "job", "since"])
+    connection.execute("CREATE TABLE many (id, age BIGINT, " + numbers + ")")
+    values = tuple(ROW.values())
+    rows = ((at if at < 69_999 else 0.5, *values) for at in range(70_000))
+    connection.executemany("INSERT INTO many VALUES (?, ?, ?, ?, ?, ?)", rows)
+    connection.commit()
+    connection.close()
+    spec = spec.model_copy(update={"query": "SELECT * FROM many ORDER BY rowid"})
+    with pytest.raises(InputError, match="'id', which is kept, was integer at first and is number"):
+        score(registered().order(spec, tmp_path / "out", keep=("id",)))
+
+
+def test_times_beyond_the_calendar_are_refused(
+    registered: Callable[..., Any], tmp_path: Path
+) -> None:
+    table = source_of("parquet", [ROW, ROW], tmp_path)
+    rows = pq.read_table(table.uri)
+    at = rows.schema.get_field_index("since")
+    far = pa.array([0, 300_000_000_000_000_000], pa.int64()).cast(pa.timestamp("us", "UTC"))
+    pq.write_table(rows.set_column(at, "since", far), table.uri)
+    order = registered().order(
+        table, tmp_path / "out", on_error="quarantine", capture=str(tmp_path / "captures")
+    )
+    scores = score(order)
+    assert (scores.scored, scores.refused[0].column) == (1, "since")
+
+
+def test_white_space_in_csv_counts_where_it_does_for_the_server(
+    registered: Callable[..., Any], server: Callable[..., Server], tmp_path: Path
+) -> None:
+    """Arrow's parser would take " 30" for 30; the server refuses it of a model made of Parquet."""
+    path = tmp_path / "rows.csv"
+    lines = [",".join(ROW), "31,41.5,true,pilot,2026-01-01", '" 30",41.5,true,pilot,2026-01-01']
+    path.write_text("\n".join(lines) + "\n")
+    scores = score(registered().order(path, tmp_path / "out", on_error="quarantine"))
+    assert (scores.scored, scores.refused[0].column) == (1, "age")
+    body = "\n".join([lines[0], lines[2]]) + "\n"
+    headers = {"Content-Type": "text/csv"}
+    answer = server().client.post("/invocations", content=body, headers=headers)
+    assert answer.status_code == 400
 
 
 def test_what_cannot_be_scored_is_said(registered: Callable[..., Any], tmp_path: Path) -> None:

@@ -6,7 +6,8 @@ import os
 import signal
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,9 +20,14 @@ from serving_process import ROW
 
 from penstock.captures.places import LocalPlace
 from penstock.captures.reader import read_window
-from penstock.errors import InputError
+from penstock.errors import InputError, IntegrityError, NotApprovedError
+from penstock.records.dataset import Column
+from penstock.records.scores import Scores
+from penstock.registry import versions
 from penstock.scoring import sql_sessions
 from penstock.scoring.score import score
+from penstock.scoring.sql_destination import SqlDestination
+from penstock.scoring.step import score_once
 
 ROWS = 5
 
@@ -75,20 +81,31 @@ def files_of(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("torn", [False, True])
+@pytest.mark.parametrize(
+    ("torn", "writes"),
+    [
+        # The plan; segment, manifest, rows, refused row and note of the second part; both ends.
+        pytest.param(False, [0, 5, 6, 7, 8, 9, 14, 15], id="one-of-each-kind"),
+        pytest.param(True, [7, 8], id="torn"),
+        pytest.param(False, range(100), id="every", marks=pytest.mark.exhaustive),
+        pytest.param(True, range(100), id="every-torn", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_at_every_write_of_a_folder(
-    torn: bool, registered: Callable[..., Any], tmp_path: Path
+    torn: bool, writes: Sequence[int], registered: Callable[..., Any], tmp_path: Path
 ) -> None:
     options = {"keep": ("id",), "on_error": "quarantine", "part_rows": 2}
     data = source_of("jsonl", table(), tmp_path)
     whole = score(registered().order(data, tmp_path / "whole", **options))
     expected = files_of(tmp_path / "whole")
     assert (whole.scored, len(whole.parts), len(expected)) == (ROWS, 3, 4)
-    for at in range(100):
+    ended = 0
+    for at in writes:
         out, captures = tmp_path / f"out{at}", tmp_path / f"captures{at}"
         order = registered().order(data, out, capture=str(captures), **options)
         if not killed(lambda o=order: score(o), LocalPlace, "write", at=at, torn=torn):
             break
+        ended += 1
         scores = score(order)
         assert files_of(out) == expected
         assert scores.output_content == whole.output_content
@@ -97,7 +114,7 @@ def test_at_every_write_of_a_folder(
         ids = found.table["request_id"].to_pylist()
         assert sorted(int(one.rpartition("-")[2]) for one in ids) == [1, 2, 4, 5, 6]
         assert found.lost == 0
-    assert at > 14, "every write was the last one once"
+    assert ended == min(len(writes), 16), "each of these writes was the last one once"
 
 
 def test_a_source_that_has_changed_is_found(registered: Callable[..., Any], tmp_path: Path) -> None:
@@ -114,6 +131,40 @@ def test_a_source_that_has_changed_is_found(registered: Callable[..., Any], tmp_
     assert score(order).scored == ROWS
 
 
+def test_a_step_that_is_tried_again_when_all_is_whole_hands_on_its_record(
+    registered: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Its pod may be killed between the record at the destination and the step's own output."""
+    data = source_of("jsonl", table()[:2], tmp_path)
+    given = {"source": {"uri": data.uri}, "destination": str(tmp_path / "out")}
+    store = registered().store
+    found = [
+        score_once("adult", scoring=given, tracking_uri=store, run="r", record=tmp_path / name)
+        for name in ("first", "second")
+    ]
+    assert found[0] == found[1] == Scores.read(tmp_path / "second")
+    with pytest.raises(InputError, match="whole is there already"):
+        score_once(
+            "adult", scoring=given | {"version": "1"}, tracking_uri=store, run="r",
+            record=tmp_path / "other",
+        )  # fmt: skip
+    with pytest.raises(InputError, match="names no file"):
+        score(registered().order(data, "sqlite:///:memory:", run="r"))
+
+
+def test_it_goes_on_with_the_files_that_it_began_with(
+    registered: Callable[..., Any], tmp_path: Path
+) -> None:
+    order = registered().order(
+        source_of("jsonl", table(), tmp_path), tmp_path / "out", on_error="quarantine", part_rows=2
+    )
+    assert killed(lambda: score(order), LocalPlace, "write", at=4, torn=False)
+    plan = tmp_path / "out/progress/plan.json"
+    plan.write_text(plan.read_text().replace('"runtime": "onnx"', '"runtime": "sklearn"'))
+    with pytest.raises(IntegrityError, match=r"begun with runtime sklearn, .* has onnx now"):
+        score(order)
+
+
 def test_it_goes_on_with_the_version_that_it_began_with(
     registered: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -126,6 +177,10 @@ def test_it_goes_on_with_the_version_that_it_began_with(
     client = MlflowClient(tracking_uri=version.store, registry_uri=version.store)
     client.set_registered_model_alias("adult", "champion", "2")
     client.set_registered_model_alias("adult", "previous", "1")
+    client.set_model_version_tag("adult", "1", versions.ROLLED_BACK, "loss rose")
+    with pytest.raises(NotApprovedError, match="rolled back"):
+        score(replace(order, unapproved=True))
+    client.delete_model_version_tag("adult", "1", versions.ROLLED_BACK)
     scores = score(order)
     assert (scores.version.uri, scores.version.asked) == (
         "models:/adult/1", "models:/adult@champion"
@@ -133,25 +188,60 @@ def test_it_goes_on_with_the_version_that_it_began_with(
     assert written(tmp_path / "out").num_rows == ROWS
 
 
+STATEMENTS = {"execute": 9, "append": 4, "commit": 7}
+"""How often a scoring in three parts calls each method of a session."""
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
-@pytest.mark.parametrize("method", ["execute", "append", "commit"])
+@pytest.mark.parametrize(
+    ("method", "calls"),
+    [
+        # The plan, and of the second part its refused row, its note and its end; the record.
+        pytest.param("execute", [2, 6], id="execute"),
+        pytest.param("append", [2], id="append"),
+        pytest.param("commit", [4, 6], id="commit"),
+        *(
+            pytest.param(method, range(100), id=f"every-{method}", marks=pytest.mark.exhaustive)
+            for method in STATEMENTS
+        ),
+    ],
+)
 def test_at_every_statement_of_a_database(
-    kind: str, method: str, registered: Callable[..., Any], tmp_path: Path
+    kind: str, method: str, calls: Sequence[int], registered: Callable[..., Any], tmp_path: Path
 ) -> None:
     session = {"sqlite": sql_sessions.Sqlite, "duckdb": sql_sessions.DuckDb}[kind]
     data = source_of("jsonl", table(), tmp_path)
-    for at in range(100):
+    ended = 0
+    for at in calls:
         file = tmp_path / f"{at}.{kind}"
         order = registered().order(
             data, f"{kind}:///{file}", run="today", keep=("id",), on_error="quarantine", part_rows=2
         )
         if not killed(lambda o=order: score(o), session, method, at=at, torn=False):
             break
+        ended += 1
         assert score(order).scored == ROWS
         assert in_database(kind, file) == (Counter(f"r{n:04}" for n in (0, 1, 3, 4, 5)), [3])
-    assert at >= 3
+    assert ended == min(len(calls), STATEMENTS[method])
     with pytest.raises(InputError, match="the run 'today' is whole there already"):
         score(order)
+    assert score(order, again=True).scored == ROWS
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "duckdb"])
+def test_a_table_that_would_change_a_value_is_refused(kind: str, tmp_path: Path) -> None:
+    """A code of digits that stays text in one run is 7 and not 007 in a table of integers."""
+    integers, texts = Column(name="id", type="integer"), Column(name="id", type="string")
+    for run, column in (("first", integers), ("second", texts)):
+        place = SqlDestination(f"{kind}:///{tmp_path / 'out'}", table="scores", run=run)
+        try:
+            if column is integers:
+                place.prepare([column])
+                continue
+            with pytest.raises(InputError, match="holds 'id' as BIGINT, which would change"):
+                place.prepare([column])
+        finally:
+            place.close()
 
 
 def test_postgresql_takes_each_part_once(registered: Callable[..., Any], tmp_path: Path) -> None:

@@ -12,10 +12,13 @@ from typing import Any
 import pytest
 import yaml
 
+from penstock.data.spec import SourceSpec
 from penstock.errors import InputError
 from penstock.pipelines.compile import compile_score
 from penstock.project import Project
 from penstock.records.scores import FILE_NAME, Scores
+from penstock.scoring.score import Order, score
+from penstock.scoring.spec import ScoringSpec
 
 ROW = {"age": 30, "hours per-week": 41.5, "member": True, "job": "pilot", "since": "2026-01-01"}
 _RUN = """
@@ -73,6 +76,23 @@ def test_what_no_pod_could_score_is_refused(
     with pytest.raises(InputError, match=what):
         compile_score(project(**WHOLE | changes), output=tmp_path / "score.yaml")
     assert not (tmp_path / "score.yaml").exists()
+
+
+def test_a_version_may_be_a_number_as_yaml_has_it() -> None:
+    assert ScoringSpec.parse(yaml.safe_load("version: 3"), where="scoring").version == "3"
+
+
+def test_a_file_is_no_destination(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("mine")
+    for out in ("out", "out/below"):
+        order = Order(
+            model="models:/adult@champion",
+            data=SourceSpec(uri="rows.csv"),
+            out=str(tmp_path / out),
+            tracking_uri="http://127.0.0.1:9",
+        )
+        with pytest.raises(InputError, match="out is a file, and not a folder"):
+            score(order)
 
 
 @pytest.mark.slow

@@ -9,18 +9,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
 from penstock.data.ingest import ingest
 from penstock.data.spec import SourceSpec, settings_of
 from penstock.data.table import read_table
+from penstock.data.types.columns import to_array
 from penstock.data.types.numbers import example_format
 from penstock.data.types.texts import from_texts
 from penstock.data.types.times import forms_of, parse_time
-from penstock.data.types.value import Rules, TypeMismatch, value_of
+from penstock.data.types.value import Rules, TypeMismatch, rules_of, value_of
 from penstock.errors import InputError, ReadingError
-from penstock.records.dataset import ColumnType, Dataset, TextFormat
+from penstock.records.dataset import Column, ColumnType, Dataset, TextFormat
 
 Read = Callable[..., tuple[Dataset, dict[str, list[Any]]]]
 
@@ -371,3 +373,13 @@ def test_one_value_means_what_it_means_in_a_column(
             # The profile refuses an infinite number, and NaN is stored as missing.
             whole = None if math.isnan(whole) else ValueError
         assert one == whole, text
+
+
+def test_integers_of_frames_have_64_bits_as_those_of_requests_do() -> None:
+    """A model in MLflow's form refuses what its server refuses."""
+    rules = rules_of([Column(name="n", type="integer")], None)["n"]
+    for fits in (np.array([2**63 - 1, -(2**63)]), np.array([-(2.0**63), np.nan])):
+        assert len(to_array(fits, rules)) == 2
+    for too_large in (np.array([1.0, 2.0**63]), np.array([1, 2**63], dtype=np.uint64)):
+        with pytest.raises(InputError, match="in row 2 is not a whole number"):
+            to_array(too_large, rules)
