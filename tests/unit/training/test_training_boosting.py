@@ -335,6 +335,18 @@ def test_constraints_that_cannot_be_kept_are_refused(
     assert bench.left() == set()
 
 
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_target_that_is_no_32_bit_float_is_refused(
+    bench: Any, make_table: Tables, name: str
+) -> None:
+    table = make_table()
+    table["amount"][7] = 1e39
+    bench.prepare(table, target="amount", columns={"kind": "drop", "y": "drop"})
+    with pytest.raises(InputError, match=f"a value is as large as 1e\\+39: {name} takes 32-bit fl"):
+        bench.train(target="amount", candidates=(name,))
+    assert bench.left() == set()
+
+
 @pytest.mark.parametrize("name", [*LIBRARIES, "linear", "hist_gradient_boosting", "random_forest"])
 def test_rows_of_weight_0_teach_nothing(bench: Any, name: Any) -> None:
     """Half of the rows have turned labels and no weight."""
