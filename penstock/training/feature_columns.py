@@ -246,7 +246,9 @@ class _Values:
         """Yield each feature."""
         for part in self._parts:
             # Where one part is of doubles, all are.
-            yield Learned(Numbers(np.concatenate(part)))
+            numbers = Numbers(np.concatenate(part))
+            # Of a column that few rows know, a sample may have none.
+            yield Learned(numbers, known=not np.isnan(numbers.values).all())
             part.clear()
 
 

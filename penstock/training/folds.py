@@ -77,12 +77,13 @@ def make_folds(
     usable = [pair for pair in indices if _is_usable(problem, pair)]
     if len(usable) < 2:
         raise InputError(
-            f"only {len(usable)} of {len(indices)} cross-validation folds hold every class",
+            f"only {len(usable)} of {len(indices)} cross-validation folds hold {_needed(problem)}",
             where=f"target {problem.target!r}",
             remedy="Bring more rows of the rarest class, or split by another method.",
         )
     if len(usable) < len(indices):
-        notes = (*notes, f"{len(indices) - len(usable)} fold(s) without every class were left out.")
+        left_out = len(indices) - len(usable)
+        notes = (*notes, f"{left_out} fold(s) without {_needed(problem)} were left out.")
     return tuple(_prepare(problem, pair) for pair in usable), notes
 
 
@@ -197,13 +198,23 @@ def _rarest(y: np.ndarray) -> tuple[object, int]:
     return labels[rows.argmin()].item(), int(rows.min())
 
 
+def _needed(problem: Problem) -> str:
+    """Return what a fold needs, in words."""
+    needed = "two rows" if problem.task == "regression" else "every class"
+    return needed if problem.weights is None else f"{needed} with a weight above 0"
+
+
 def _is_usable(problem: Problem, pair: Indices) -> bool:
     import numpy as np
 
+    rows, rows_out = pair
+    if problem.weights is not None:
+        # Rows of weight 0 teach nothing: a class of which a fold has no other is not learned there.
+        rows = rows[problem.weights[rows] > 0]
     if problem.task == "regression":
-        return len(pair[0]) >= 2 and len(pair[1]) >= 2
-    learned = len(np.unique(problem.y[pair[0]]))
-    scored = len(np.unique(problem.y[pair[1]]))
+        return len(rows) >= 2 and len(rows_out) >= 2
+    learned = len(np.unique(problem.y[rows]))
+    scored = len(np.unique(problem.y[rows_out]))
     # Which classes are held out matters for two classes only: most metrics need both.
     return learned == len(problem.classes) and scored >= min(2, len(problem.classes))
 

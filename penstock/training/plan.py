@@ -79,10 +79,11 @@ def plan_of(
 
     Raises:
         InputError: If the metric, the class weight, the threshold or the policy does not fit the
-            task, or a candidate does not keep the monotonic constraints.
+            task, a candidate does not keep the monotonic constraints, or cannot hold the target.
         MissingLibraryError: If the library of a candidate is not installed.
     """
     estimators.check_installed(spec.candidates)
+    _refuse_large_target(problem, spec)
     check_families(spec.candidates, spec.monotonic)
     if spec.monotonic and spec.trials < 2:
         raise InputError(
@@ -123,6 +124,23 @@ def plan_of(
             remedy="Give a number from 0 to 1, or auto.",
         )
     return Plan(metric, None, spec.threshold)
+
+
+def _refuse_large_target(problem: Problem, spec: TrainingSpec) -> None:
+    """Refuse numbers that no 32-bit float holds, as which XGBoost and LightGBM take a target."""
+    import numpy as np
+
+    names = sorted({"xgboost", "lightgbm"} & set(spec.candidates))
+    if problem.task != "regression" or not names:
+        return
+    most, largest = float(np.abs(problem.y).max()), float(np.finfo(np.float32).max)
+    if most > largest:
+        raise InputError(
+            f"a value is as large as {most:.3g}: {' and '.join(names)} takes 32-bit floats, of "
+            f"which the largest is {largest:.2g}",
+            where=f"target {problem.target!r}",
+            remedy="Give it in a larger unit, or name other training.candidates.",
+        )
 
 
 def _automatic(problem: Problem) -> str:

@@ -163,8 +163,10 @@ class _Searching:
             for (trial, running), score in zip(alive, scores, strict=True):
                 trial.report(self._metric.oriented(running.add(score)), fold)
             alive = [pair for pair in alive if self._goes_on(*pair, fold=fold)]
-        if racing.improves(
-            self._scores(self.best.attempt), best=self._scores(self._improved.attempt)
+        # What cannot win is no measure of what can.
+        best, before = self.best.attempt, self._improved.attempt
+        if self._is_barred(before.family) > self._is_barred(best.family) or racing.improves(
+            self._scores(best), best=self._scores(before)
         ):
             self._improved, self.idle = self.best, 0
         else:
@@ -203,7 +205,8 @@ class _Searching:
                 trial, name, task=self._validation.problem.task, search=self._spec.search
             )
             setting = (name, *estimators.distinct(parameters, widths=self._widths))
-            if setting not in self._tried:
+            # What cannot win is tried once, as a baseline.
+            if setting not in self._tried and not (self._tried and self._is_barred(name)):
                 self._tried.add(setting)
                 return trial, self._running(name, parameters)
             # A failed trial is one that Optuna leaves out of account.
@@ -244,8 +247,10 @@ class _Searching:
     def _rank(self, evaluated: Evaluated) -> tuple[bool, float, int, int]:
         """Return what the best has the least of. The linear one keeps no constraint."""
         attempt = evaluated.attempt
-        barred = bool(self._spec.monotonic) and attempt.family not in FAMILIES
-        return barred, *_order(attempt, self._metric)
+        return self._is_barred(attempt.family), *_order(attempt, self._metric)
+
+    def _is_barred(self, family: str) -> bool:
+        return bool(self._spec.monotonic) and family not in FAMILIES
 
     def _scores(self, attempt: Attempt) -> racing.Scores:
         return [self._metric.oriented(score) for score in attempt.scores]
@@ -253,7 +258,10 @@ class _Searching:
     def _end(self, trial: Trial, attempt: Attempt) -> None:
         from optuna.trial import TrialState
 
-        if attempt.complete:
+        if self._is_barred(attempt.family):
+            # Optuna would look where no setting can win.
+            self._study.tell(trial, state=TrialState.FAIL)
+        elif attempt.complete:
             self._study.tell(trial, self._metric.oriented(attempt.mean))
         else:
             self._study.tell(trial, state=TrialState.PRUNED)

@@ -29,17 +29,21 @@ def stopping_rows(problem: Problem, rows: np.ndarray, *, seed: int) -> np.ndarra
         seed: Of the draw, where there is one.
 
     Returns:
-        A mask over `rows`, neither all nor none of them.
+        A mask over `rows`, neither all nor none of those whose weight is above 0: the others have
+        no loss, and teach nothing.
     """
     import numpy as np
 
     order = _order(problem, seed)[rows]
-    cut = np.sort(order)[int(len(order) * (1 - SHARE))]
+    counts = np.full(len(rows), True) if problem.weights is None else problem.weights[rows] > 0
+    total = int(counts.sum())
+    cut = np.sort(order[counts])[int(total * (1 - SHARE))]
     aside = order >= cut
-    if aside.all():
+    if aside[counts].all():
         # All of them are one time, or one group.
-        aside = np.arange(len(rows)) >= len(rows) * (1 - SHARE)
-    return np.asarray(aside if aside.any() else np.arange(len(rows)) == len(rows) - 1)
+        aside = np.cumsum(counts) - 1 >= total * (1 - SHARE)
+    last = np.arange(len(rows)) == np.flatnonzero(counts)[-1]
+    return np.asarray(aside if aside[counts].any() else last)
 
 
 def _order(problem: Problem, seed: int) -> np.ndarray:

@@ -44,11 +44,17 @@ class KnownRows:
     copies: Copies | None
 
     def of(self, chosen: Numbers) -> KnownRows:
-        """Return the same, with the copies among some of the rows: `hashes` are still of all."""
+        """Return the same, with the copies among some of the rows: `hashes` are still of all.
+
+        Where none of a unit's rows is judged, as the one that was is not among them, its first is.
+        """
         if self.copies is None:
             return self
-        copies = Copies(self.copies.units[chosen], self.copies.further[chosen])
-        return replace(self, copies=copies)
+        units, further = self.copies.units[chosen], self.copies.further[chosen]
+        _, first, place = np.unique(units, return_index=True, return_inverse=True)
+        judged = np.bincount(place, weights=~further)
+        further[first[judged == 0]] = False
+        return replace(self, copies=Copies(units, further))
 
 
 def known_rows(hashes: TableHashes, repeats: Repeats, chosen: Flags | None = None) -> KnownRows:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from penstock.errors import InputError, MissingLibraryError
 from penstock.model import load
 from penstock.training.boosting.learner import Learner
 from penstock.training.estimators import build, family
+from penstock.training.folds import make_folds
 from penstock.training.inputs import read_problem
 from penstock.training.spec import TrainingSpec
 from penstock.training.stopping import stopping_rows
@@ -333,6 +335,18 @@ def test_constraints_that_cannot_be_kept_are_refused(
     assert bench.left() == set()
 
 
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_a_target_that_is_no_32_bit_float_is_refused(
+    bench: Any, make_table: Tables, name: str
+) -> None:
+    table = make_table()
+    table["amount"][7] = 1e39
+    bench.prepare(table, target="amount", columns={"kind": "drop", "y": "drop"})
+    with pytest.raises(InputError, match=f"a value is as large as 1e\\+39: {name} takes 32-bit fl"):
+        bench.train(target="amount", candidates=(name,))
+    assert bench.left() == set()
+
+
 @pytest.mark.parametrize("name", [*LIBRARIES, "linear", "hist_gradient_boosting", "random_forest"])
 def test_rows_of_weight_0_teach_nothing(bench: Any, name: Any) -> None:
     """Half of the rows have turned labels and no weight."""
@@ -348,6 +362,46 @@ def test_rows_of_weight_0_teach_nothing(bench: Any, name: Any) -> None:
     loaded = load(bench.folder / "model")
     scores = loaded.scores(loaded.frame(read_table(train)))
     assert np.corrcoef(scores, x > 0)[0, 1] > 0.8
+
+
+def by_time(bench: Any, table: dict[str, Any]) -> Any:
+    """The problem of a table with weights, as if it had been split by the order of its rows."""
+    from dataclasses import replace
+    from types import SimpleNamespace
+
+    train = bench.prepare(table, columns={**OTHERS, "w": "drop"})
+    problem = read_problem(
+        train, features=bench.folder / "features", target="y", task="auto", positive="",
+        split=None, weights="w",
+    )  # fmt: skip
+    split: Any = SimpleNamespace(method="time", column="x one")
+    return replace(problem, split=split, split_values=np.arange(len(problem.y)))
+
+
+@pytest.mark.parametrize("label", ["bad", "good <b>"])
+def test_a_fold_in_which_a_class_has_no_weight_is_left_out(
+    bench: Any, make_table: Tables, label: str
+) -> None:
+    table = make_table()
+    table["w"] = [float(at >= 60 or y != label) for at, y in enumerate(table["y"])]
+    folds, notes = make_folds(by_time(bench, table), folds=3, seed=0)
+    assert [len(fold.rows) for fold in folds] == [120, 180]
+    assert "1 fold(s) without every class with a weight above 0 were left out." in notes
+    table["w"] = [float(at >= 200 or y != label) for at, y in enumerate(table["y"])]
+    shutil.rmtree(bench.folder / "train")
+    shutil.rmtree(bench.folder / "features")
+    with pytest.raises(InputError, match=r"only 0 of 3 .* every class with a weight above 0"):
+        make_folds(by_time(bench, table), folds=3, seed=0)
+
+
+def test_rows_set_aside_to_stop_have_weights_and_leave_some(bench: Any, make_table: Tables) -> None:
+    table = make_table()
+    table["w"] = [float(20 <= at < 70) for at in range(240)]
+    problem = by_time(bench, table)
+    for rows in (np.arange(200), np.arange(69, -1, -1), np.array([1, 20, 30, 150])):
+        aside = stopping_rows(problem, rows, seed=1)
+        known = problem.weights[rows] > 0
+        assert 0 < aside[known].sum() <= max(1, 0.2 * known.sum())
 
 
 @pytest.mark.parametrize(

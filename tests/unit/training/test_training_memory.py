@@ -26,6 +26,7 @@ from penstock.training.estimators import build, family
 from penstock.training.feature_columns import read_columns
 from penstock.training.folds import make_folds
 from penstock.training.inputs import read_problem
+from penstock.training.preparing import fit_whole
 from penstock.training.sampling import sampled
 
 Tables = Callable[..., dict[str, Any]]
@@ -101,12 +102,27 @@ def test_features_of_any_fold_are_those_of_a_transformer_fitted_on_it(
 
 def test_features_of_a_sample_are_those_rows_of_all(fitted: Any) -> None:
     folder, transformer, record, frame = fitted
-    chosen = np.sort(np.random.default_rng(2).choice(ROWS, 90, replace=False))
+    # Row 0 knows what few rows know.
+    drawn = 4 + np.random.default_rng(2).choice(ROWS - 4, 89, replace=False)
+    chosen = np.sort([0, *drawn])
     columns = read_columns(folder, transformer, record.inputs(), chosen)
     found = columns.fitted.matrix(np.arange(90))
     assert np.array_equal(found, transformer.transform(frame)[chosen], equal_nan=True)
     # Whether all values of a category are known is about all rows.
     assert columns.texts["kind"] == set(frame["kind"].dropna())
+
+
+def test_a_column_that_no_row_of_a_sample_knows_is_constant(fitted: Any) -> None:
+    """Histograms of gradient boosting stumble over a column without a number."""
+    folder, transformer, record, _ = fitted
+    chosen = np.arange(4, ROWS)
+    columns = read_columns(folder, transformer, record.inputs(), chosen)
+    rows = np.arange(len(chosen))
+    x = columns.fitted.matrix(rows)
+    assert not np.isnan(x).all(axis=0).any()
+    assert set(x[:, record.outputs.index("rarely")]) == {0.0}
+    model = build("hist_gradient_boosting", {"max_iter": 2}, task="binary", seed=0)
+    fit_whole(model, columns.fitted, rows % 2, form="float64")
 
 
 def test_forests_are_the_same_of_the_32_bits_that_they_take(fitted: Any) -> None:

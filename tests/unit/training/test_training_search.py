@@ -138,6 +138,24 @@ def test_the_search_goes_on_while_settings_improve(metric: str) -> None:
     assert found.best.attempt.number > 36
 
 
+def test_a_model_that_cannot_win_does_not_end_the_search() -> None:
+    """The linear model is better than all others, and keeps no monotonic constraint."""
+    order: dict[str, int] = {}
+    lock = threading.Lock()
+
+    def rising(name: str, parameters: Mapping[str, Any], fold: int) -> float:
+        if name == "linear":
+            return 0.9
+        with lock:
+            place = order.setdefault(f"{sorted(parameters.items(), key=str)}", len(order))
+        return 0.5 + 0.001 * place + 0.0001 * (place * fold % 3)
+
+    settings: Any = {"candidates": ("hist_gradient_boosting",), "monotonic": {"x": "increasing"}}
+    found = search(Landscape(rising), trials=30, patience=4, **settings)
+    assert (found.ended, len(found.attempts)) == ("trials", 30)
+    assert found.best.attempt.family == "hist_gradient_boosting"
+
+
 @pytest.mark.parametrize("trials", [1, 2, 3, 6])
 def test_there_are_never_more_settings_than_trials(trials: int) -> None:
     found = search(Landscape(leaves), trials=trials, patience=50)

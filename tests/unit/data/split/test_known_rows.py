@@ -171,3 +171,17 @@ def test_a_split_is_told_alike_in_every_run(
         holdout=tmp_path / "again-holdout",
     )
     assert other == record
+
+
+def test_of_a_sample_one_row_of_each_unit_is_judged(made: Callable[[pa.Table], Made]) -> None:
+    told = known(*made(copied()))
+    assert told.copies is not None
+    # A sample without the rows that were judged, but for one.
+    chosen = np.flatnonzero(told.copies.further)
+    chosen = np.union1d(chosen, np.flatnonzero(~told.copies.further)[:1])
+    sample = told.of(chosen).copies
+    assert sample is not None
+    judged = sample.units[~sample.further]
+    assert set(judged) == set(sample.units)
+    assert len(judged) == len(set(judged))
+    assert told.copies.further[chosen].sum() == len(chosen) - 1, "what is known of all is as it was"
