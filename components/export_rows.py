@@ -10,16 +10,14 @@ def export_rows(
     order: dsl.Input[dsl.Artifact],
     name: str,
     target: str,
-    uri: dsl.OutputPath(str),  # type: ignore[valid-type]
-    version: dsl.OutputPath(int),  # type: ignore[valid-type]
     deployment: dict = {},  # noqa: B006
     monitoring: dict = {},  # noqa: B006
     split_options: dict = {},  # noqa: B006
-) -> None:
+) -> str:
     """Lay the labelled rows since the change beside the monitor's state, for `ingest`.
 
-    For a recall they are the half that the gate judges on: the choice has not seen it. They are
-    no output of the step, and `settle` removes them.
+    Returns where they are. For a recall they are the half that the gate judges on: the choice has
+    not seen it. They are no output of the step, and `settle` removes them.
 
     Args:
         order: What `intervene` wrote.
@@ -30,8 +28,6 @@ def export_rows(
         monitoring: Fields of the `monitoring` section; `state` says where the rows are laid.
         split_options: Fields of the `split` section: where rows are split by a time that is no
             input of the model, the time of the answer stands in for it.
-        uri: Where they are.
-        version: The former champion that is recalled; 0: none is.
 
     Fails when:
         There are no labelled rows since the change, or a store does not answer.
@@ -47,13 +43,9 @@ def export_rows(
     watcher = watcher_of(
         name, deployment=deployment, monitoring=monitoring, notify={}, tracking_uri=""
     )
-    found = export_once(
+    return export_once(
         watcher,
         RunOrder.read(Path(order.path)),
         target=target,
         time=split.column if split.method == "time" else "",
     )
-    Path(uri).parent.mkdir(parents=True, exist_ok=True)
-    Path(uri).write_text(found.uri)
-    Path(version).parent.mkdir(parents=True, exist_ok=True)
-    Path(version).write_text(str(found.version))

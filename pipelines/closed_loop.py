@@ -43,15 +43,16 @@ def _exported(order: Any, rows: dict[str, Any]) -> Any:
 
 
 def _ingested(exported: Any) -> Any:
-    read = network(sized(ingest(uri=exported.outputs["uri"]), "Ingest", limit="2Gi"))
+    read = network(sized(ingest(uri=exported.output), "Ingest", limit="2Gi"))
     return read.outputs["dataset"]
 
 
-def _recalled(exported: Any, released: dict[str, Any], *, name: Any, tracking_uri: Any) -> None:
-    version = exported.outputs["version"]
+def _recalled(
+    order: Any, exported: Any, released: dict[str, Any], *, name: Any, tracking_uri: Any
+) -> None:
     fetched = network(
         sized(
-            fetch_version(name=name, version=version, tracking_uri=tracking_uri),
+            fetch_version(name=name, order=order, tracking_uri=tracking_uri),
             "Fetch version",
             limit="2Gi",
         )
@@ -143,7 +144,7 @@ def closed_loop(
         rows = {**watched, "target": target, "split_options": split_options}
         with dsl.If(stage == "recall", name="recall"):
             exported = _exported(order, rows)
-            _recalled(exported, released, name=name, tracking_uri=tracking_uri)
+            _recalled(order, exported, released, name=name, tracking_uri=tracking_uri)
         with dsl.If(stage == "retrain", name="retrain"):
             trained(
                 dataset=_ingested(_exported(order, rows)),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -76,21 +75,8 @@ def intervene_once(
     return "recall" if one.stage == "recall" else "retrain"
 
 
-@dataclass(frozen=True)
-class Exported:
-    """The rows that a run is carried out on.
-
-    Attributes:
-        uri: Where they are, for `ingest`.
-        version: The former champion that is recalled; 0: none is.
-    """
-
-    uri: str
-    version: int
-
-
-def export_once(watcher: ClusterMonitor, order: RunOrder, *, target: str, time: str) -> Exported:
-    """Lay the labelled rows of an order beside the monitor's state, and return where they are.
+def export_once(watcher: ClusterMonitor, order: RunOrder, *, target: str, time: str) -> str:
+    """Lay the labelled rows of an order beside the monitor's state; return where, for `ingest`.
 
     Args:
         watcher: What watches the service.
@@ -105,7 +91,7 @@ def export_once(watcher: ClusterMonitor, order: RunOrder, *, target: str, time: 
     from penstock.captures.export import FILE_NAME, export
     from penstock.monitoring.interventions.intervention import half_of
 
-    recall = order.intervention.recall if order.intervention.stage == "recall" else None
+    recalls = order.intervention.stage == "recall"
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch) / "rows"
         found = export(
@@ -114,12 +100,12 @@ def export_once(watcher: ClusterMonitor, order: RunOrder, *, target: str, time: 
             target=target,
             labelled=True,
             since=order.intervention.since,
-            requests=None if recall is None else (lambda request: half_of(request) == "gate"),
+            requests=(lambda request: half_of(request) == "gate") if recalls else None,
             time=time,
         )
         uri = watcher.run_files().keep_rows(order, (folder / FILE_NAME).read_bytes())
     say(f"{found.labelled:,} labelled rows")
-    return Exported(uri=uri, version=recall or 0)
+    return uri
 
 
 def record_refusal(

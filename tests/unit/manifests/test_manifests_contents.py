@@ -154,13 +154,18 @@ def optional() -> list[dict[str, Any]]:
     return [dict(r) for r in documents(built(MANIFESTS / "checks/optional"))]
 
 
-def test_what_acts_by_itself_sees_besides_whether_runs_go_on(
+def test_what_acts_by_itself_and_has_experiments_may_do_besides(
     optional: list[dict[str, Any]],
 ) -> None:
     account = ("kubeflow", "penstock-deployer")
     held, before = rights(optional, account), TABLE[account]
     seen = {("argoproj.io", "workflows"): {"list"}}
-    assert held == before | {"kubeflow": before["kubeflow"] | seen}
+    verbs = {"get", "create", "update", "delete"}
+    proxy = {("apps", "deployments"): verbs, ("", "services"): verbs}
+    assert held == before | {
+        "kubeflow": before["kubeflow"] | seen,
+        "penstock": before["penstock"] | proxy,
+    }
 
 
 def test_the_guardian_has_less_than_who_deploys_and_an_account_of_its_own(

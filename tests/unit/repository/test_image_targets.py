@@ -92,7 +92,9 @@ def test_minikube_is_given_every_image(tools: Tools) -> None:
     done = tools.make("minikube-load", "MINIKUBE_PROFILE=mine")
     assert done.returncode == 0, done.stderr
     assert built(tools.calls()) == TAGS
-    assert tools.calls()[-6:] == [f"minikube --profile mine image load {tag}" for tag in TAGS]
+    assert tools.calls()[-len(TAGS) :] == [
+        f"minikube --profile mine image load {tag}" for tag in TAGS
+    ]
 
 
 def test_an_image_that_minikube_does_not_take_is_not_passed_over(tools: Tools) -> None:
@@ -145,10 +147,10 @@ def test_every_image_is_scanned_and_one_finding_fails(
 ) -> None:
     tools.add(scanner)
     assert tools.make("images-scan").returncode == 0
-    assert tools.calls()[-6:] == [call.format(tag) for tag in TAGS]
+    assert tools.calls()[-len(TAGS) :] == [call.format(tag) for tag in TAGS]
     tools.add(scanner, 'case "$*" in *data*) exit 1 ;; esac')
     assert tools.make("images-scan").returncode != 0
-    assert tools.calls()[-6:] == [call.format(tag) for tag in TAGS]
+    assert tools.calls()[-len(TAGS) :] == [call.format(tag) for tag in TAGS]
 
 
 def test_a_push_writes_the_digests_that_the_registry_gave(tools: Tools, tmp_path: Path) -> None:
@@ -197,4 +199,4 @@ def test_syft_lists_the_whole_image_where_it_is_installed(tools: Tools, tmp_path
     done = tools.run(sys.executable, "scripts/image_sbom.py", *TAGS, "--output", str(output))
     assert done.returncode == 0, done.stderr
     assert sorted(path.stem for path in output.iterdir()) == sorted(NAMES)
-    assert done.stdout.count("2 components (whole image)") == 6
+    assert done.stdout.count("2 components (whole image)") == len(TAGS)

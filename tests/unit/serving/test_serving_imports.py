@@ -16,10 +16,12 @@ from serving_process import ROW, Start
 LOCK = Path(__file__).parents[3] / "images" / "locks" / "serving.txt"
 
 # Loaded by uvicorn, scikit-learn, skops, joblib, scipy and pandas only where they are installed,
-# and attrs by the oldest rich that is allowed.
+# and attrs by the oldest rich that is allowed. skops imports every module of scikit-learn, and so
+# Dask with what it needs.
 OPTIONAL = {
-    "anyio", "attrs", "bottleneck", "charset-normalizer", "iniconfig", "llvmlite", "numba",
-    "numexpr", "pluggy", "psutil", "pyarrow", "pygments", "pytest", "rich", "watchfiles",
+    "anyio", "attrs", "bottleneck", "charset-normalizer", "dask", "importlib-metadata", "iniconfig",
+    "jinja2", "llvmlite", "markupsafe", "numba", "numexpr", "pluggy", "psutil", "pyarrow",
+    "pygments", "pytest", "rich", "tblib", "toolz", "watchfiles", "xxhash", "zipp",
 }  # fmt: skip
 
 LEAN = {

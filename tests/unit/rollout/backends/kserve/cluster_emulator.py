@@ -440,7 +440,8 @@ class Cluster:
         return is_knative(service) and not self.standard
 
     def _with_status(self, key: Key, found: dict[str, Any]) -> dict[str, Any]:
-        if key[0] == "deployments":
+        # KServe's own controller is a Deployment too, and nothing here acts for it.
+        if key[0] == "deployments" and key[1] != "kserve":
             self.deployments.reconcile(key[2], found)
             return {**found, "status": self.deployments.status(key[2], found)}
         if key[0] == "inferenceservices" and self._in_knative(found):
