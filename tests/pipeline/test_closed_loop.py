@@ -98,7 +98,7 @@ class Loop:
                 "cooldown": 0,
                 "actions_per_month": 20,
                 "recall": {"labels": 200},
-                "recall_rows": 300,
+                "recall_rows": 2_500,
             },
             "tracking_uri": "",
         }
