@@ -203,7 +203,7 @@ class _Sizes:
     def _vary(self, *, large: bool) -> bool:
         groups = sum(n for size, n in self._groups.items() if (size > SMALL) == large)
         varied = sum(n for size, n in self._varied.items() if (size > SMALL) == large)
-        return bool(groups) and varied / groups > _VARIED
+        return varies(varied, groups)
 
     def _rows(self, above: int) -> int:
         return sum(size * groups for size, groups in self._groups.items() if size > above)
@@ -233,9 +233,9 @@ def _beyond_chance(sizes: Numbers, left: Numbers, right: Numbers, *, rows: int) 
     return np.asarray((sizes > 1) & (explained < _EXPLAINED * (sizes - 1)) & ~dense)
 
 
-def varies(targets: Numbers) -> bool:
-    """Return whether copies differ in their target so often that each of them counts as a row."""
-    return bool(len(targets)) and bool((targets > 1).mean() > _VARIED)
+def varies(varied: int, groups: int) -> bool:
+    """Return whether so many of some groups differ in their target that they are observations."""
+    return groups > 0 and varied / groups > _VARIED
 
 
 def _same_number(same_features: Numbers, counts: Numbers, same_target: Numbers) -> Flags:

@@ -64,19 +64,16 @@ class Repeats(Copies):
     times: int
     equal: int
 
-    def known(self, rows: Hashes, chosen: Flags | None = None) -> float:
-        """Return the share of fresh rows that would equal one of some rows by chance.
+    def known(self, rows: Hashes) -> float:
+        """Return the share of fresh rows that would equal one of the table by chance.
 
         One less the share of rows that are there once (Good, The population frequencies of
         species, 1953).
 
         Args:
             rows: Hashes of the table's rows.
-            chosen: Which of the rows are meant; None: all.
         """
         copied = self.by_features | self.by_row
-        if chosen is not None:
-            rows, copied = rows[chosen], copied[chosen]
         _, first, counts = np.unique(rows, return_index=True, return_counts=True)
         counts //= self.times
         counts[copied[first] & (not self.observed)] = 1
@@ -125,10 +122,14 @@ def find_repeats(hashes: ComparedRows, *, regression: bool, setting: Setting = "
         counts=counts // times,
     )
     rule = CopyRule(regression=regression, setting=setting, rows=int(rows.counts.sum()))
-    keys = columns_of(rows, regression=regression)
-    frequent = [Frequency.of(key, rows.counts) for key in keys]
-    found = rule.judge(rows, [f.at(w) for f, w in zip(frequent, rule.asked(rows), strict=True)])
+    counted = []
+    for asked, keys in zip(rule.asked(rows), columns_of(rows, regression=regression), strict=True):
+        frequent = Frequency(asked)
+        frequent.count(keys, rows.counts)
+        counted.append(frequent.at(asked))
+    found = rule.judge(rows, counted)
     by_features, by_row = rule.copies(rows, found)
+    targets = targets_of_copies(rows, by_features)
     rank = ranks(place, np.zeros(len(distinct), dtype=np.int64))
     copied = by_features | by_row
     return Repeats(
@@ -142,7 +143,7 @@ def find_repeats(hashes: ComparedRows, *, regression: bool, setting: Setting = "
         further=further(rank, copied[place], times=times),
         by_features=by_features[place],
         by_row=by_row[place],
-        observed=varies(targets_of_copies(rows, by_features)),
+        observed=varies(int((targets > 1).sum()), len(targets)),
         times=times,
         equal=len(place) - len(distinct),
     )
@@ -185,17 +186,26 @@ def times_of(different: int, divisor: int) -> int:
     return divisor if different >= _WHOLE_TABLE else 1
 
 
-@dataclass(frozen=True)
 class Frequency:
-    """How many rows have each of some keys, which rise."""
+    """How many rows have each of some hashes.
 
-    keys: Hashes
-    rows: Numbers
+    Args:
+        asked: The hashes, in any order.
+    """
 
-    @classmethod
-    def of(cls, keys: Hashes, counts: Numbers) -> Frequency:
-        different, place = np.unique(keys, return_inverse=True)
-        return cls(different, np.bincount(place, weights=counts).astype(np.int64))
+    def __init__(self, asked: Hashes) -> None:
+        self.keys = np.unique(asked)
+        self._rows = np.zeros(len(self.keys), dtype=np.int64)
+
+    def count(self, keys: Hashes, counts: Numbers) -> None:
+        """Add rows with some hashes; `counts`: how many have each of these."""
+        if not len(self.keys):
+            return
+        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        known = self.keys[place] == keys
+        found = np.bincount(place[known], weights=counts[known], minlength=len(self.keys))
+        self._rows += found.astype(np.int64)
 
     def at(self, keys: Hashes) -> Numbers:
-        return np.asarray(self.rows[np.searchsorted(self.keys, keys)])
+        """Return how many rows have each of some of the hashes that were asked for."""
+        return np.asarray(self._rows[np.searchsorted(self.keys, keys)])
