@@ -72,7 +72,8 @@ def prove(record: Split, division: Division, *, where: str) -> Split:
     groups = len(np.intersect1d(train.keys, holdout.keys))
     _require(groups == 0, f"{groups:,} values of {record.column!r} are on both sides", where)
     if record.method == "time":
-        newest = None not in (train.newest, holdout.oldest) and train.newest < holdout.oldest
+        before, after = train.newest, holdout.oldest
+        newest = before is not None and after is not None and before < after
         _require(newest, f"older and newer values of {record.column!r} are on both sides", where)
     return record.model_copy(update={"rows_in_both": division.rows_in_both})
 

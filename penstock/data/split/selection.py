@@ -122,6 +122,8 @@ def _keep_highest(highest: Hashes, stratum: Numbers, key: Hashes) -> None:
     """Put different keys among the highest of their strata, each row of which falls."""
     high = key > highest[stratum, -1]
     stratum, key = stratum[high], key[high]
+    if not len(key):
+        return
     order = np.lexsort((~key, stratum))
     stratum, key = stratum[order], key[order]
     changed, first = np.unique(stratum, return_index=True)
@@ -138,7 +140,7 @@ def rising(values: npt.NDArray[Any]) -> Hashes:
         return values.astype(np.int64).view(np.uint64) ^ _SIGN
     # Adding 0.0 turns -0.0 into 0.0.
     bits = np.add(values, 0.0).view(np.uint64)
-    return np.where(bits & _SIGN, ~bits, bits | _SIGN)
+    return np.asarray(np.where(bits & _SIGN, ~bits, bits | _SIGN))
 
 
 def nearest(keys: Callable[[], Iterator[Hashes]], *, share: float) -> int:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from penstock.data.hashing.digest import CellHasher, Hashes, RowDigest, RowHashes, hash_rows
-from penstock.data.split.repeats import ComparedRows, Flags
+from penstock.data.split.copy_rule import Flags
+from penstock.data.split.repeats import ComparedRows
 from penstock.data.split.spilled import part_of
 from penstock.data.table import iter_batches
 from penstock.errors import IntegrityError

@@ -378,6 +378,7 @@ def test_the_proof_finds_a_faulty_draw(
 ) -> None:
     # Likewise: a draw that looks neither at content nor at groups or times.
     bench.write(pa.concat_tables([make(601)] * times))
+
     class Blind:
         def held(self, rows: Piece) -> Any:
             return np.arange(len(rows.hashes)) % 5 == 0
