@@ -29,11 +29,26 @@ def constant_threshold(task: Task) -> float | None:
     return 0.5 if task == "binary" else None
 
 
+def mean_of_all(dataset: Dataset, *, target: str) -> Any:
+    """Return the constant that predicts the mean of a column of a dataset, sample or not.
+
+    None if the record does not have it.
+    """
+    import numpy as np
+
+    column = dataset.column(target)
+    mean = None if column is None else column.profile.mean
+    if mean is None:
+        return None
+    return constant_estimator("regression").fit(np.zeros((1, 1)), np.array([mean]))
+
+
 def rebuild_constant(model: Path, *, output: Path) -> Path | None:
     """Write the baseline that training wrote beside a model, where that folder is not at hand.
 
-    Its prediction is a constant: the shares of the classes in the training part, or the mean of the
-    target. Both stand in the record of the training part that the model folder carries.
+    Its prediction is a constant: the shares of the classes among the rows that were learned from,
+    or the mean of the target in the whole training part. Both stand in the records that the model
+    folder carries.
 
     Args:
         model: The model's folder.

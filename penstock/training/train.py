@@ -14,7 +14,12 @@ from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
 from penstock.records.model import Model
 from penstock.training import environment, estimators
-from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
+from penstock.training.baselines import (
+    constant_estimator,
+    constant_name,
+    constant_threshold,
+    mean_of_all,
+)
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
 from penstock.training.fitting import constrained
 from penstock.training.folds import make_folds
@@ -230,6 +235,9 @@ class _Training:
             constant.attempt,
             threshold=constant_threshold(task),
             run_id=run_id,
+            fitted=mean_of_all(self._problem.dataset, target=self._problem.target)
+            if task == "regression" and self._problem.sample
+            else None,
         )
         run_id = self._tracker.nested(linear.attempt, name="baseline: linear")
         self._save(
@@ -270,7 +278,9 @@ class _Training:
         *,
         threshold: float | None,
         run_id: str,
+        fitted: Any = None,
     ) -> Model:
+        """Write a model's folder; `fitted`: in place of the estimator fitted on the rows."""
         import numpy as np
 
         from penstock.training.boosting.learner import Learner
@@ -302,7 +312,9 @@ class _Training:
         features = problem.columns.fitted
         estimator = constrained(estimator, problem.monotonic, width=features.width)
         booster = None
-        if isinstance(estimator, Learner):
+        if fitted is not None:
+            pass
+        elif isinstance(estimator, Learner):
             x = features.matrix(np.arange(len(problem.y)))
             grown = estimator.grow(x, problem.y, problem.weights)
             fitted, booster = grown.model(x), grown.booster.file()
