@@ -131,9 +131,7 @@ def _submit(options: argparse.Namespace) -> int:
         raise UsageError("--timeout goes with --wait")
     project = _project(options)
     endpoint = _endpoint(options, namespace=project.cluster.namespace)
-    made = package(
-        project, parameters=options.parameter, folder=options.project.absolute().parent
-    )
+    made = package(project, parameters=options.parameter, folder=options.project.absolute().parent)
     patience = _patience(options, endpoint)
 
     def begin() -> tuple[Any, Submission]:

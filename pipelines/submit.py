@@ -13,8 +13,8 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,9 +58,7 @@ class Submission:
     package: Package
 
 
-def package(
-    project: Project, *, parameters: Iterable[str] = (), folder: Path = Path()
-) -> Package:
+def package(project: Project, *, parameters: Iterable[str] = (), folder: Path = Path()) -> Package:
     """Compile the project and check that a cluster can do something with it.
 
     Args:

@@ -97,8 +97,8 @@ def take_code(folder: Path, code: OwnCode, *, allowed: bool) -> None:
     where = str(folder / CODE_FOLDER)
     if not allowed:
         raise IntegrityError(
-            "the model brings code of its project, which would be run, and nothing says which model "
-            "is expected",
+            "the model brings code of its project, which would be run, and nothing says which "
+            "model is expected",
             where=where,
             remedy="Load it by its digest, as the registry has it: load(folder, "
             "expected_digest=...).",
@@ -110,7 +110,8 @@ def take_code(folder: Path, code: OwnCode, *, allowed: bool) -> None:
             f"the code has the digest {sources.digest}, and the one that trained the model "
             f"{code.digest}" + (f" ({', '.join(changed)})" if changed else ""),
             where=where,
-            remedy="A file was changed after the training: fetch the version again, or train again.",
+            remedy="A file was changed after the training: fetch the version again, or train "
+            "again.",
         )
     libraries.require(code.libraries, where=where)
     importing.adopt(sources)

@@ -1,10 +1,11 @@
 """Source files imported under a name that holds their digest.
 
-The package `churn` of code with the digest sha256:ab12... is the module `penstock_own_ab12....churn`.
-So the types in a model's file name the very code that trained it, two versions of one package live
-side by side in a process (the gate compares a candidate with the champion), and no package that is
-installed or lies about under the same name can take its place. The files are held in memory: what was
-digested is what runs, no bytecode is read or left behind, and the folder may be gone later.
+The package `churn` of code with the digest sha256:ab12... is the module
+`penstock_own_ab12....churn`. So the types in a model's file name the very code that trained it, two
+versions of one package live side by side in a process (the gate compares a candidate with the
+champion), and no package that is installed or lies about under the same name can take its place.
+The files are held in memory: what was digested is what runs, no bytecode is read or left behind,
+and the folder may be gone later.
 
 Inside of the files `import churn` means this code: their builtins have an `__import__` that says so
 (https://docs.python.org/3/reference/import.html).

@@ -30,7 +30,7 @@ def code_of(references: Collection[Reference], spec: CodeSpec | None) -> Sources
     folder = Path(given.folder or os.environ.get("PENSTOCK_CODE") or IN_IMAGES)
     if not folder.is_dir():
         raise InputError(
-            f"the folder with the project's own code is not there, which {_named(references)} needs",
+            f"there is no folder with the project's own code, which {_named(references)} needs",
             where=str(folder),
             remedy=f"Copy the package into the image that runs this step, to {IN_IMAGES}: see "
             "docs/own-code.md.",

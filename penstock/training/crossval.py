@@ -7,7 +7,6 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,7 +18,7 @@ from penstock.training.feature_columns import PIECE
 from penstock.training.fitting import constrained, fit
 from penstock.training.folds import Fold
 from penstock.training.inputs import Problem
-from penstock.training.own_estimator import reported
+from penstock.training.own_estimator import reported_of
 from penstock.training.preparing import prepare, prepared
 from penstock.training.stopping import stopping_rows
 
@@ -198,8 +197,7 @@ class CrossValidation:
         model = clone(estimator)
         # The steps before a linear model are fitted once for all settings.
         last = model[-1] if self._form(estimator, family) == "scaled" else model
-        own = reported("training.estimator", f"fold {fold + 1}") if family == "own" else nullcontext()
-        with own:
+        with reported_of(family, f"fitting it on fold {fold + 1}"):
             fitted, rounds = self._fitted(last, x, rows)
             predictions = self._predictions(fitted, held_out)
         given = predictions

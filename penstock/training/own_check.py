@@ -1,8 +1,8 @@
-"""Whether the project's own estimator can be served: tried on some rows before anything is searched.
+"""Whether the project's own estimator can be served: tried on a sample before the search.
 
-A model is served row by row, in other processes, loaded from a file, beside others. So on a sample it
-is fitted twice with one seed, asked for all rows and for single ones, written and read again: the
-answers must be the same.
+A model is served row by row, in other processes, loaded from a file, beside others. So on a sample
+it is fitted twice with one seed, asked for all rows and for single ones, written and read again:
+the answers must be the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ROWS = 200
 """Rows that are tried, of each class as many as there is room for."""
 
 _ALONE = 5
-"""Rows that are asked one by one."""
+"""Rows that it answers one by one."""
 
 _TOLERANCE = 1e-9
 
@@ -76,7 +76,9 @@ def _places(problem: Problem) -> np.ndarray:
     if problem.task != "regression":
         groups = [np.flatnonzero(problem.y == label) for label in np.unique(problem.y)]
     most = max(3, ROWS // len(groups))
-    spread = [group[np.linspace(0, len(group) - 1, min(most, len(group))).astype(int)] for group in groups]
+    spread = [
+        group[np.linspace(0, len(group) - 1, min(most, len(group))).astype(int)] for group in groups
+    ]
     return np.unique(np.concatenate(spread))
 
 
@@ -128,8 +130,8 @@ def _check_alone(
         if not np.allclose(alone, answers[at], rtol=_TOLERANCE, atol=_TOLERANCE):
             _refuse(
                 own,
-                f"asked for one row it answers {alone.tolist()}, and {answers[at].tolist()} for the "
-                "same row beside others",
+                f"asked for one row it answers {alone.tolist()}, and for the same row beside "
+                f"others {answers[at].tolist()}",
                 "Let an answer depend on its row and on what fit has learned alone.",
             )
 

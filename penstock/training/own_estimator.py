@@ -1,4 +1,4 @@
-"""The project's own estimator as a family of the search: the factory's estimator, its seed, its space."""
+"""The project's own estimator as a family of the search: what the factory made, seed and space."""
 
 from __future__ import annotations
 
@@ -54,7 +54,8 @@ class OwnEstimator:
         for name in search:
             if name not in known:
                 raise InputError(
-                    f"{self.reference} has no parameter {name!r}; it has {', '.join(sorted(known))}",
+                    f"{self.reference} has no parameter {name!r}; it has "
+                    f"{', '.join(sorted(known))}",
                     where="training.search.own",
                     remedy="Name one of these, or leave it out.",
                 )
@@ -118,6 +119,11 @@ def own_estimator(spec: TrainingSpec, *, task: Task) -> OwnEstimator | None:
     own = OwnEstimator(spec.estimator, sources, record, made)
     _require_settings(own, spec)
     return own
+
+
+def reported_of(family: str, what: str) -> contextlib.AbstractContextManager[None]:
+    """Return `reported` where a family is the project's own, else nothing."""
+    return reported(FIELD, what) if family == "own" else contextlib.nullcontext()
 
 
 @contextlib.contextmanager

@@ -41,8 +41,8 @@ PARAMETERS: Mapping[CandidateName, Mapping[str, bool]] = {
         ),
     },
 }
-"""By family, the parameters that a project file may search, and whether each is a whole number. Those
-of `own` are known once its code is there."""
+"""By family, the parameters that a project file may search, and whether each is a whole number.
+Those of `own` are known once its code is there."""
 
 
 Direction = Literal["increasing", "decreasing"]
@@ -96,9 +96,9 @@ class TrainingSpec(Spec):
     )
     estimator: ReferenceText = Field(
         default="",
-        description="A function or class of the project's own, `package.module:name`, which returns "
-        "an unfitted scikit-learn estimator; the package lies beside this file. It is the family "
-        "`own`. See docs/own-code.md",
+        description="A function or class of the project's own, `package.module:name`, which "
+        "returns an unfitted scikit-learn estimator; the package lies beside this file. It is the "
+        "family `own`. See docs/own-code.md",
     )
     code: CodeSpec | None = Field(
         default=None, description="Which code that is; filled in when a run is ordered"

@@ -21,7 +21,7 @@ from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
 from penstock.training.lineage import write_lineage
-from penstock.training.own_estimator import OwnEstimator, own_estimator
+from penstock.training.own_estimator import OwnEstimator, own_estimator, reported_of
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
 from penstock.training.report import Outcome, render, search_notes
@@ -328,7 +328,10 @@ class _Training:
             fitted, booster = grown.model(x), grown.booster.file()
         else:
             form = estimators.form(attempt.family)
-            fitted = fit_whole(estimator, features, problem.y, form=form, weights=problem.weights)
+            with reported_of(attempt.family, "fitting it on all rows"):
+                fitted = fit_whole(
+                    estimator, features, problem.y, form=form, weights=problem.weights
+                )
         return save_model(
             folder,
             transformer=problem.transformer,

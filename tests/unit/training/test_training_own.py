@@ -1,4 +1,4 @@
-"""An estimator of the project's own: trained, packed with its code, loaded by its digest, or refused."""
+"""An estimator of the project's own: trained, packed with its code and loaded, or refused."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from penstock.own_code.reference import CodeSpec, Reference
 from penstock.own_code.sources import find
 from penstock.records.model import FILE_NAME, Model
 from penstock.serving.loading import load_scorer
+from penstock.training.own_estimator import own_estimator
+from penstock.training.spec import TrainingSpec
 
 CODE = {
     "churn/__init__.py": "",
@@ -336,7 +338,6 @@ REFUSED = {
         "has no parameter 'depth'; it has random_state, weight",
         {"search": {"own": {"depth": [1, 2]}}},
     ),
-    "weighted": ("make = Base", "takes no sample_weight", {"weights": "b"}),
     "balanced": ("make = Base", "has no such parameter", {"class_weight": "balanced"}),
 }
 
@@ -355,6 +356,12 @@ def test_what_cannot_be_served_is_refused_before_anything_is_written(
     with pytest.raises(InputError, match=message):
         bench.train(estimator="bad:make", code={"folder": str(tmp_path)}, **settings)
     assert not bench.left()
+
+
+def test_weights_need_an_estimator_that_takes_them(code: Path) -> None:
+    spec = TrainingSpec(estimator="churn.models:make", weights="w", code={"folder": str(code)})
+    with pytest.raises(InputError, match="takes no sample_weight in fit"):
+        own_estimator(spec, task="binary")
 
 
 def test_code_elsewhere_is_refused(tmp_path: Path) -> None:
