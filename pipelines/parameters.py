@@ -13,9 +13,6 @@ from penstock.own_code.reference import Reference
 from penstock.own_code.sources import find
 from penstock.project import FILE_DATABASES, Project, resolved_uri
 
-Code = dict[str, str]
-"""Fields of `penstock.own_code.reference.CodeSpec`."""
-
 _SECTIONS = {
     "contract": "contract",
     "validation": "validation",
@@ -209,7 +206,7 @@ def _is_absolute_path(value: str) -> bool:
     return scheme in ("file", "local") or (scheme in FILE_DATABASES and rest.startswith("//"))
 
 
-def _code(project: Project, *, folder: Path, here: bool) -> Code | None:
+def _code(project: Project, *, folder: Path, here: bool) -> Mapping[str, Any] | None:
     """Return which code of the project's own a run is ordered with; None: it has none.
 
     Args:
@@ -217,14 +214,26 @@ def _code(project: Project, *, folder: Path, here: bool) -> Code | None:
         folder: Where the project file is.
         here: Whether the run is on this machine, and finds it there.
     """
-    named = project.training.estimator
+    named = [Reference.of(text) for text in _own(project).values() if text]
     if not named:
         return None
-    digest = find([Reference.of(named)], folder=folder).digest
-    return {"digest": digest, **({"folder": str(folder.resolve())} if here else {})}
+    place = {"folder": str(folder.resolve())} if here else {}
+    return {
+        **place,
+        "packages": sorted({reference.top for reference in named}),
+        "digest": find(named, folder=folder).digest,
+    }
 
 
-def _common(project: Project, code: Code | None) -> dict[str, Any]:
+def _own(project: Project) -> dict[str, str]:
+    """Return what a project names of its own code, by the section that takes it."""
+    return {
+        "features": project.features.transformer,
+        "training": project.training.estimator,
+    }
+
+
+def _common(project: Project, code: Mapping[str, Any] | None) -> dict[str, Any]:
     values = project.model_dump(mode="json", exclude_defaults=True)
     parameters: dict[str, Any] = {
         "name": project.name,
@@ -239,6 +248,7 @@ def _common(project: Project, code: Code | None) -> dict[str, Any]:
         parameters[parameter] = values.get(section, {})
         if section in _ON_AN_ENGINE and "engine" in values:
             parameters[parameter] = {"engine": values["engine"], **parameters[parameter]}
-    if code is not None:
-        parameters["training"] = {**parameters["training"], "code": code}
+    for section, named in _own(project).items():
+        if named:
+            parameters[section] = {**parameters[section], "code": code}
     return parameters

@@ -29,6 +29,7 @@ TRUSTED_TYPES = frozenset(
         "sklearn.model_selection._classification_threshold.FixedThresholdClassifier",
         "penstock.features.transformers.CommonLevels",
         "penstock.features.transformers.DatetimeParts",
+        "penstock.features.transformers.Doubles",
         "penstock.features.transformers.HashedWords",
         "penstock.features.transformers.MissingLevel",
         "penstock.features.transformers.RawColumns",

@@ -35,7 +35,7 @@ def code_of(references: Collection[Reference], spec: CodeSpec | None) -> Sources
             remedy=f"Copy the package into the image that runs this step, to {IN_IMAGES}: see "
             "docs/own-code.md.",
         )
-    sources = find(references, folder=folder)
+    sources = find(references, folder=folder, packages=given.packages)
     if given.digest and sources.digest != given.digest:
         raise IntegrityError(
             f"the project's own code has the digest {sources.digest} here, and had {given.digest} "

@@ -54,6 +54,9 @@ class CodeSpec(Spec):
         description="Folder that holds the package; empty: what PENSTOCK_CODE names, which is "
         "/opt/penstock/code in an image",
     )
+    packages: tuple[str, ...] = Field(
+        default=(), description="All packages that the project names, which the digest covers"
+    )
     digest: str = Field(
         default="", description="Digest that the code must have; empty: it is not compared"
     )

@@ -64,7 +64,9 @@ class Sources:
         return cls({path.relative_to(folder).as_posix(): path.read_bytes() for path in found})
 
 
-def find(references: Collection[Reference], *, folder: Path) -> Sources:
+def find(
+    references: Collection[Reference], *, folder: Path, packages: Collection[str] = ()
+) -> Sources:
     """Return the source files of the packages that references name.
 
     A package is taken with all of its `*.py`; a module that lies in none is taken alone.
@@ -72,14 +74,16 @@ def find(references: Collection[Reference], *, folder: Path) -> Sources:
     Args:
         references: What the project file names.
         folder: The project's folder, which holds the packages.
+        packages: Further packages, that other fields of the project file name.
 
     Raises:
         InputError: If a package is not there, lies outside of the folder, is named like one of
             Python's own, is too large, or a file is no Python.
     """
     found: dict[str, bytes] = {}
-    for reference in references:
-        for path in _paths(reference, folder=folder):
+    tops = {reference.top: str(reference) for reference in references}
+    for top in sorted({*tops, *packages}):
+        for path in _paths(top, folder=folder, named=tops.get(top, top)):
             if not path.resolve().is_relative_to(folder.resolve()):
                 raise InputError(
                     f"it leads out of the project's folder, to {path.resolve()}",
@@ -88,6 +92,7 @@ def find(references: Collection[Reference], *, folder: Path) -> Sources:
                     "there.",
                 )
             found[path.relative_to(folder).as_posix()] = path.read_bytes()
+    for reference in references:
         _require_module(reference, found, folder=folder)
     size = sum(map(len, found.values()))
     if len(found) > MOST_FILES or size > MOST_BYTES:
@@ -102,11 +107,10 @@ def find(references: Collection[Reference], *, folder: Path) -> Sources:
     return Sources(dict(sorted(found.items())))
 
 
-def _paths(reference: Reference, *, folder: Path) -> Iterator[Path]:
-    top = reference.top
+def _paths(top: str, *, folder: Path, named: str) -> Iterator[Path]:
     if top in _RESERVED:
         raise InputError(
-            f"{reference} names a package of {'Penstock' if top == 'penstock' else 'Python'}",
+            f"{named} names a package of {'Penstock' if top == 'penstock' else 'Python'}",
             where=str(folder),
             remedy="Give the package of the project another name.",
         )
@@ -120,7 +124,7 @@ def _paths(reference: Reference, *, folder: Path) -> Iterator[Path]:
         yield module
     else:
         raise InputError(
-            f"{reference} is not there: the folder has neither {top}/ nor {top}.py",
+            f"{named} is not there: the folder has neither {top}/ nor {top}.py",
             where=str(folder),
             remedy="Put the code beside the project file. A class of an installed library is named "
             "by a function of your own that returns it.",

@@ -61,6 +61,9 @@ class OwnCode(Value):
         default_factory=dict, description="Installed libraries that it imports, by distribution"
     )
     estimator: str = Field(default="", description="What `training.estimator` names; empty: none")
+    transformer: str = Field(
+        default="", description="What `features.transformer` names; empty: none"
+    )
 
 
 class Model(Record):

@@ -200,7 +200,8 @@ def _details(model: Model, stated: CardSpec, *, uri: str) -> Part:
 
 
 def _own_code(code: OwnCode) -> str:
-    return f"{code.estimator}, {len(code.files)} files that the model carries"
+    named = ", ".join(text for text in (code.estimator, code.transformer) if text)
+    return f"{named}; the model carries {len(code.files)} files"
 
 
 def _decision(decision: Decision | None) -> Part:

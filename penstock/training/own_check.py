@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from penstock.errors import InputError
 from penstock.model import is_trusted
+from penstock.own_code.making import reported
 from penstock.training.fitting import fit
-from penstock.training.own_estimator import OwnEstimator, reported
+from penstock.training.own_estimator import OwnEstimator
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from penstock.errors import InputError, PenstockError
-from penstock.own_code import importing, libraries
-from penstock.own_code.project_code import code_of
-from penstock.own_code.reference import Reference
-from penstock.own_code.sources import Sources
+from penstock.errors import InputError, IntegrityError
+from penstock.own_code.making import kind, make, reported
 from penstock.records.model import OwnCode, Task
 from penstock.training import spaces
 from penstock.training.spaces import Space
@@ -26,13 +23,11 @@ class OwnEstimator:
 
     Args:
         reference: What the project file names.
-        sources: The code.
         record: What a model says of it.
         made: What the factory returned, unfitted.
     """
 
     reference: str
-    sources: Sources
     record: OwnCode
     made: Any
 
@@ -93,30 +88,37 @@ class OwnEstimator:
             return clone(self.made).set_params(**{**seeds, **weight, **parameters})
 
 
-def own_estimator(spec: TrainingSpec, *, task: Task) -> OwnEstimator | None:
+def own_estimator(
+    spec: TrainingSpec, *, task: Task, features: OwnCode | None = None
+) -> OwnEstimator | None:
     """Return the estimator that a project file names; None if it names none.
+
+    Args:
+        spec: What the project says of the training.
+        task: What is predicted.
+        features: The code that made the features, where that is the project's own: a model carries
+            one code.
 
     Raises:
         InputError: If its code is not there, cannot be imported or imports what is not installed,
             the factory raises, or what it returns is no estimator of scikit-learn's kind for the
             task.
-        IntegrityError: If the code is not the one that the run was ordered with.
+        IntegrityError: If the code is not the one that the run was ordered with, or that made the
+            features.
     """
     if not spec.estimator:
         return None
-    reference = Reference.of(spec.estimator)
-    sources = code_of([reference], spec.code)
-    record = OwnCode(
-        digest=sources.digest,
-        files=tuple(sources.files),
-        libraries=libraries.libraries_of(sources),
-        estimator=spec.estimator,
-    )
-    factory = importing.found(sources, reference)
-    with reported(spec.estimator, "calling it"):
-        made = factory()
-    _require_estimator(made, spec.estimator, task=task)
-    own = OwnEstimator(spec.estimator, sources, record, made)
+    made = make(spec.estimator, spec.code)
+    if features is not None and features.digest != made.code.digest:
+        raise IntegrityError(
+            f"its code has the digest {made.code.digest}, that of features.transformer "
+            f"{features.digest}",
+            where=spec.estimator,
+            remedy="Fit the features again; put both into one package, or give both code.packages.",
+        )
+    _require_estimator(made.made, spec.estimator, task=task)
+    record = made.code.model_copy(update={"estimator": spec.estimator})
+    own = OwnEstimator(spec.estimator, record, made.made)
     _require_settings(own, spec)
     return own
 
@@ -126,46 +128,27 @@ def reported_of(family: str, what: str) -> contextlib.AbstractContextManager[Non
     return reported(FIELD, what) if family == "own" else contextlib.nullcontext()
 
 
-@contextlib.contextmanager
-def reported(reference: str, what: str) -> Iterator[None]:
-    """Turn what the project's own code raises into an error that says where.
-
-    Raises:
-        InputError: If it raises anything but an error of Penstock's.
-    """
-    try:
-        yield
-    except PenstockError:
-        raise
-    except Exception as error:
-        raise InputError(
-            f"{what} raises {type(error).__name__}: {error!s:.300}",
-            where=reference,
-            remedy="Correct the project's code.",
-        ) from error
-
-
 def _require_estimator(made: Any, reference: str, *, task: Task) -> None:
     from sklearn.base import clone, is_classifier, is_regressor
 
     for method in ("fit", "predict", "get_params", "set_params"):
         if isinstance(made, type) or not callable(getattr(made, method, None)):
             raise InputError(
-                f"it returns {_kind(made)}, which has no {method}",
+                f"it returns {kind(made)}, which has no {method}",
                 where=reference,
                 remedy="Return an unfitted estimator: derive it from sklearn.base.BaseEstimator.",
             )
     if task == "regression":
         if not is_regressor(made):
             raise InputError(
-                f"it returns {_kind(made)}, which is no regressor, for a regression",
+                f"it returns {kind(made)}, which is no regressor, for a regression",
                 where=reference,
                 remedy="Derive it from RegressorMixin and BaseEstimator, in this order.",
             )
     elif not is_classifier(made) or not callable(getattr(made, "predict_proba", None)):
         lacks = "is no classifier" if not is_classifier(made) else "has no predict_proba"
         raise InputError(
-            f"it returns {_kind(made)}, which {lacks}, for a {task} task",
+            f"it returns {kind(made)}, which {lacks}, for a {task} task",
             where=reference,
             remedy="Derive it from ClassifierMixin and BaseEstimator, in this order, and give it "
             "predict_proba.",
@@ -174,7 +157,7 @@ def _require_estimator(made: Any, reference: str, *, task: Task) -> None:
         clone(made)
     except Exception as error:
         raise InputError(
-            f"it returns {_kind(made)}, which cannot be cloned: {error!s:.300}",
+            f"it returns {kind(made)}, which cannot be cloned: {error!s:.300}",
             where=reference,
             remedy="Let __init__ keep each argument as it is, under its own name.",
         ) from error
@@ -198,10 +181,6 @@ def _require_settings(own: OwnEstimator, spec: TrainingSpec) -> None:
             remedy="Leave it out, or let fit take sample_weight.",
         )
     own.space(spec.search.get("own", {}))
-
-
-def _kind(made: Any) -> str:
-    return f"the class {made.__name__}" if isinstance(made, type) else f"a {type(made).__name__}"
 
 
 def _is_whole(searched: Searched, *, default: Any) -> bool:

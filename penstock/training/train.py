@@ -12,7 +12,7 @@ from penstock.common import files
 from penstock.common.progress import say
 from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
-from penstock.records.model import Model
+from penstock.records.model import Model, OwnCode
 from penstock.training import environment, estimators, own_check
 from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
@@ -96,7 +96,7 @@ def train(
         max_rows=spec.max_rows,
         seed=spec.seed,
     )
-    own = own_estimator(spec, task=problem.task)
+    own = own_estimator(spec, task=problem.task, features=problem.features.code)
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
     with (
@@ -317,7 +317,7 @@ class _Training:
             trusted_types=(),
             mlflow_run=run_id,
             carries_rows=self._spec.carry_rows,
-            code=self._own.record if self._own is not None and attempt.family == "own" else None,
+            code=self._code(attempt.family),
         )
         features = problem.columns.fitted
         estimator = constrained(estimator, problem.monotonic, width=features.width)
@@ -340,6 +340,15 @@ class _Training:
             carried=self._carried,
             booster=booster,
         )
+
+    def _code(self, family: str) -> OwnCode | None:
+        """Return the project's own code that a model of a family needs."""
+        of_features = self._problem.features.code
+        if self._own is None or family != "own":
+            return of_features
+        if of_features is None:
+            return self._own.record
+        return self._own.record.model_copy(update={"transformer": of_features.transformer})
 
     def _parameters(self, record: Model) -> dict[str, Any]:
         return {

@@ -22,8 +22,11 @@ from penstock.own_code.libraries import libraries_of
 from penstock.own_code.project_code import code_of
 from penstock.own_code.reference import CodeSpec, Reference
 from penstock.own_code.sources import find
+from penstock.records.features import Features
 from penstock.records.model import FILE_NAME, Model
 from penstock.serving.loading import load_scorer
+from penstock.training.folds import make_folds
+from penstock.training.inputs import read_problem
 from penstock.training.own_estimator import own_estimator
 from penstock.training.spec import TrainingSpec
 
@@ -36,6 +39,25 @@ CODE = {
             """Return the log density of each row around each centre."""
             away = (x[:, None, :] - centres[None, :, :]) / widths
             return -(away**2).sum(axis=2) / 2 - np.log(widths).sum(axis=1)
+    ''',
+    "churn/features.py": '''
+        import numpy as np
+        from sklearn.base import BaseEstimator, TransformerMixin
+
+
+        class Polar(TransformerMixin, BaseEstimator):
+            """The distance of each row from the middle of the rows that were seen, and its kind."""
+
+            def fit(self, X, y=None):
+                self.middle_ = X[["a", "b"]].mean().to_numpy()
+                return self
+
+            def transform(self, X):
+                away = X[["a", "b"]].to_numpy() - self.middle_
+                return np.column_stack([np.hypot(*away.T), X["kind"] == "x"])
+
+            def get_feature_names_out(self, names=None):
+                return np.array(["distance", "is x"])
     ''',
     "churn/models.py": '''
         import numpy as np
@@ -398,3 +420,129 @@ def test_an_image_with_other_code_is_refused(
     (image / "churn" / "shapes.py").write_text("")
     with pytest.raises(IntegrityError, match="when the run was ordered"):
         code_of([reference], ordered)
+
+
+def polar(make_bench: Any, folder: Path, code: Path, **settings: Any) -> tuple[Any, Model]:
+    """Train on features of the project's own transformer."""
+    from penstock.features.fit import fit_features
+    from penstock.features.spec import FeaturesSpec
+
+    bench = make_bench(folder)
+    bench.prepare(ring())
+    shutil.rmtree(bench.folder / "features")
+    own = {"transformer": "churn.features:Polar", "code": {"folder": str(code)}}
+    fit_features(
+        bench.folder / "train", target="y", spec=FeaturesSpec(**own),
+        output=bench.folder / "features", report=bench.folder / "features.html",
+    )  # fmt: skip
+    settings = {"candidates": ("linear",), "trials": 1, "code": own["code"]} | settings
+    return bench, bench.train(**settings)
+
+
+def test_a_transformer_of_the_projects_own_is_fitted_in_each_fold_and_served(
+    tmp_path: Path, code: Path, make_bench: Any
+) -> None:
+    _, record = polar(make_bench, tmp_path, code)
+    features = Features.read(tmp_path / "features" / "features.json")
+    assert features.outputs == ("distance", "is x")
+    # What no line parts is parted by the distance alone.
+    assert (record.name, record.score > 0.8) == ("linear", True)
+    assert record.code.transformer == "churn.features:Polar"
+    folder = tmp_path / "model"
+    loaded = load(folder, run_code=True)
+    frame = loaded.frame(background(folder))
+    away = frame[["a", "b"]].to_numpy() - loaded.typed.steps[0][1].transformers_[0][1][0].middle_
+    made = loaded.typed.steps[0][1].transform(frame)
+    assert np.array_equal(made[:, 0], np.hypot(*away.T), equal_nan=True)
+    served = load_scorer(folder, digest=digest_of(folder), export="")
+    columns = {name: np.array(frame[name], dtype=float) for name in ("a", "b")}
+    columns["kind"] = frame["kind"].tolist()
+    assert served.scores_of(columns).tolist() == loaded.scores(frame).tolist()
+    record = export(folder, holdout=tmp_path / "train", output=tmp_path / "onnx")
+    assert "transformer of the project's own code has no ONNX form" in record.reason
+    linear = load(tmp_path / "model-baselines" / "linear", run_code=True)
+    assert linear.record.code == loaded.record.code
+    # Each fold has a middle of its own.
+    problem = read_problem(
+        tmp_path / "train", features=tmp_path / "features", target="y", task="auto", positive="",
+        split=None,
+    )  # fmt: skip
+    middles = {
+        tuple(fold.features.transformer.transformers_[0][1][0].middle_)
+        for fold in make_folds(problem, folds=3, seed=0)[0]
+    }
+    assert len(middles) == 3
+
+
+def test_one_code_of_both_is_packed(tmp_path: Path, code: Path, make_bench: Any) -> None:
+    own = {"estimator": "churn.models:make", "candidates": ("own",), "trials": 2}
+    _, record = polar(make_bench, tmp_path, code, **own)
+    assert record.code is not None
+    other = written(tmp_path / "other", {"elsewhere.py": CODE["churn/models.py"].replace(
+        "from churn.shapes import closeness", "closeness = None").replace(
+        "import churn.shapes", "pass").replace("churn.shapes.closeness", "closeness")})  # fmt: skip
+    spec = TrainingSpec(estimator="elsewhere:make", code={"folder": str(other)})
+    with pytest.raises(IntegrityError, match=r"that of features\.transformer sha256:"):
+        own_estimator(spec, task="binary", features=record.code)
+
+
+TRANSFORMERS = {
+    "no transform": ("class make(BaseEstimator): pass", "which has no fit"),
+    "unseeded": (
+        "class make(Base):\n    def fit(self, X, y=None):\n        COUNT[0] += 1\n"
+        "        self.shift_ = COUNT[0]\n        return self",
+        "fitted twice on the same 200 rows it makes other features",
+    ),
+    "text": (
+        "class make(Base):\n    def transform(self, X):\n        return X[['kind']]",
+        "could not convert string to float",
+    ),
+    "infinite": (
+        "class make(Base):\n    def transform(self, X):\n        return X[['b']] * np.inf",
+        "a feature that is infinite",
+    ),
+    "beside": (
+        "class make(Base):\n    def transform(self, X):\n        return X[['b']] - X['b'].mean()",
+        "of one row than of the same row beside others",
+    ),
+    "lambda": (
+        "class make(Base):\n    def fit(self, X, y=None):\n        self.how_ = lambda x: x\n"
+        "        return super().fit(X)",
+        "skops|types that are not trusted",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+def test_a_transformer_that_cannot_be_served_is_refused(
+    name: str, trained: Any, tmp_path: Path
+) -> None:
+    from penstock.features.fit import fit_features
+    from penstock.features.spec import FeaturesSpec
+
+    text, message = TRANSFORMERS[name]
+    head = """
+        import numpy as np
+        from sklearn.base import BaseEstimator, TransformerMixin
+
+        COUNT = [0]
+
+
+        class Base(TransformerMixin, BaseEstimator):
+            def fit(self, X, y=None):
+                self.shift_ = 0.0
+                return self
+
+            def transform(self, X):
+                return X[["b"]] + self.shift_
+    """
+    (tmp_path / "bad.py").write_text(textwrap.dedent(head) + "\n\n" + text + "\n")
+    with pytest.raises(InputError, match=message):
+        fit_features(
+            trained[0].folder / "train",
+            target="y",
+            spec=FeaturesSpec(transformer="bad:make", code={"folder": str(tmp_path)}),
+            output=tmp_path / "features",
+            report=tmp_path / "features.html",
+        )
+    assert not (tmp_path / "features").exists()
