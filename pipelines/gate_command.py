@@ -52,11 +52,11 @@ def add_gate_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
         "source then count",
     )
     command.add_argument(
-        "--model", required=True, help="models:/NAME/VERSION, models:/NAME@ALIAS or a model folder"
+        "--model", default="", help="models:/NAME/VERSION, models:/NAME@ALIAS or a model folder"
     )
     command.add_argument(
         "--data",
-        required=True,
+        default="",
         help="rows that the model has not seen: a dataset folder, or a table (Parquet, CSV …)",
     )
     command.add_argument(
@@ -83,6 +83,12 @@ def add_gate_command(commands: argparse._SubParsersAction[argparse.ArgumentParse
         help="write what was measured here: evaluation.json and evaluation.html",
     )
     command.add_argument("--name", default="", help="what the pages call the model")
+    command.add_argument(
+        "--against-history",
+        action="store_true",
+        help="judge past decisions by the policy instead, from what was measured then: which would "
+        "be others, and why (exit code 3 if one would, or if that cannot be known)",
+    )
     command.set_defaults(command=_gate)
 
 
@@ -112,6 +118,17 @@ def _gate(options: argparse.Namespace) -> int:
     functions.
     """
     request = _request(options.policy)
+    if options.against_history:
+        from penstock.pipelines.gate_history import judge_history
+
+        return judge_history(options, policy=request.policy, located=request.located)
+    for option, value in (("--model", options.model), ("--data", options.data)):
+        if not value:
+            raise UsageError(
+                "a model and rows that it has not seen are needed",
+                where=option,
+                remedy="Give both, or --against-history to judge past decisions.",
+            )
     if not options.champion and not options.model.startswith(_REGISTERED):
         raise UsageError(
             "a model folder does not name the champion that it would replace",
