@@ -12,7 +12,7 @@ from penstock.common import files
 from penstock.common.progress import say
 from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
-from penstock.records.model import Folds, Model, OwnCode
+from penstock.records.model import Model, OwnCode
 from penstock.training import environment, estimators, own_check
 from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
@@ -303,7 +303,7 @@ class _Training:
             classes=problem.classes,
             class_rows=problem.class_rows,
             sample=problem.sample,
-            folds=self._folds(),
+            folds=self._problem.fold_rule.recorded(len(self._validation.folds)),
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
@@ -341,15 +341,6 @@ class _Training:
             record=record,
             carried=self._carried,
             booster=booster,
-        )
-
-    def _folds(self) -> Folds:
-        rule = self._problem.fold_rule
-        return Folds(
-            number=len(self._validation.folds),
-            kind=rule.kind,
-            column=rule.column,
-            gap=rule.gap_text,
         )
 
     def _code(self, family: str) -> OwnCode | None:
