@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock import model as models
 from penstock.data.task import as_label
 from penstock.records.dataset import FILE_NAME, Dataset
 from penstock.records.model import Model, Task
 from penstock.training.saving import save_model
+
+if TYPE_CHECKING:
+    from penstock.training.inputs import Problem
 
 
 def constant_name(task: Task) -> str:
@@ -29,18 +32,16 @@ def constant_threshold(task: Task) -> float | None:
     return 0.5 if task == "binary" else None
 
 
-def mean_of_all(dataset: Dataset, *, target: str) -> Any:
-    """Return the constant that predicts the mean of a column of a dataset, sample or not.
+def mean_of_all(problem: Problem) -> Any:
+    """Return the constant that predicts the mean of all rows of a training part.
 
-    None if the record does not have it.
+    None where every row is learned from, or there is no mean: the constant is fitted then.
     """
-    import numpy as np
-
-    column = dataset.column(target)
+    column = problem.dataset.column(problem.target)
     mean = None if column is None else column.profile.mean
-    if mean is None:
+    if problem.task != "regression" or problem.sample is None or mean is None:
         return None
-    return constant_estimator("regression").fit(np.zeros((1, 1)), np.array([mean]))
+    return constant_estimator("regression").fit([[0.0]], [mean])
 
 
 def rebuild_constant(model: Path, *, output: Path) -> Path | None:
@@ -62,7 +63,7 @@ def rebuild_constant(model: Path, *, output: Path) -> Path | None:
         InputError: If the folder cannot be read.
         IntegrityError: If the model is not whole or not trusted.
     """
-    loaded = models.load(model)
+    loaded = models.load(model, run_code=True)
     record = loaded.record
     weights = _weights(model, record)
     if weights is None:

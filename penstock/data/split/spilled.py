@@ -17,8 +17,12 @@ import numpy.typing as npt
 
 from penstock.data.hashing.digest import Hashes
 
-SLICE = 1 << 20
+SLICE = 1 << 18
 """Rows of a part, about, and the most that are read of it at a time."""
+
+MOST_PARTS = 96
+"""Files of two kinds are open at a time, of 256 that some systems allow. Beyond 25 million rows a
+part has more of them: a million each at 100 million."""
 
 Numbers: TypeAlias = npt.NDArray[np.int64]
 Records: TypeAlias = npt.NDArray[Any]
@@ -26,7 +30,7 @@ Records: TypeAlias = npt.NDArray[Any]
 
 def parts_for(rows: int) -> int:
     """Return how many parts a table of so many rows has."""
-    return max(1, -(-rows // SLICE))
+    return min(max(1, -(-rows // SLICE)), MOST_PARTS)
 
 
 def part_of(keys: Hashes, parts: int) -> npt.NDArray[np.uint16]:
