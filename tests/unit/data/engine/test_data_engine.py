@@ -6,14 +6,14 @@ import os
 import subprocess
 import sys
 import weakref
-from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from engine_work import Killed, array, process, refused, squares
+from engines import engines as engines
 
-from penstock.data.engine import Each, EngineSpec, opened
+from penstock.data.engine import EngineSpec, opened
 from penstock.errors import InputError, ServiceError
 
 ENGINES = {
@@ -22,16 +22,6 @@ ENGINES = {
     "dask": EngineSpec(name="dask", workers=2),
 }
 SEVERAL = ["processes", "dask"]
-
-
-@pytest.fixture(scope="module")
-def engines() -> Iterator[dict[str, Each]]:
-    with (
-        opened(ENGINES["here"]) as here,
-        opened(ENGINES["processes"]) as processes,
-        opened(ENGINES["dask"]) as dask,
-    ):
-        yield {"here": here, "processes": processes, "dask": dask}
 
 
 @pytest.mark.parametrize("name", ENGINES)
