@@ -24,7 +24,7 @@ _SECTIONS = {
     "notify": "notify",
 }
 
-_ON_AN_ENGINE = ("validation", "features", "scoring")
+_ON_AN_ENGINE = ("validation", "features", "training", "scoring")
 """Sections of steps that work on an engine: that of the project, if they name none."""
 
 _OF_A_RECALL = (

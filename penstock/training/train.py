@@ -10,6 +10,7 @@ from typing import Any
 from penstock import tracking
 from penstock.common import files
 from penstock.common.progress import say
+from penstock.data.engine import Each, here
 from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
 from penstock.records.model import Model
@@ -47,6 +48,7 @@ def train(
     split: Split | None = None,
     value: DecisionValue | None = None,
     check: PolicyCheck | None = None,
+    each: Each = here,
 ) -> Model:
     """Train baselines and the best model that the search finds, tracked in MLflow.
 
@@ -70,6 +72,8 @@ def train(
         value: What decisions are worth, by the gate's policy; it sets the threshold.
         check: What refuses, before anything is fitted, a policy that cannot judge this training:
             `penstock.gate.policy.Policy.check`.
+        each: The engine that scores the settings of the search; the model is the same with every
+            engine.
 
     Returns:
         The model's record.
@@ -78,7 +82,8 @@ def train(
         InputError: If the data, the metric or a setting does not fit the task; nothing is written.
         IntegrityError: If the features were fitted on other data, or the rows are not the ones that
             the training part's record names.
-        ServiceError: If MLflow does not answer; this is found out before the search starts.
+        ServiceError: If MLflow does not answer; this is found out before the search starts. If
+            workers of the engine die again and again.
     """
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
@@ -109,7 +114,7 @@ def train(
         warnings.simplefilter("ignore", ConvergenceWarning)
         tags = common_tags(dataset=problem.dataset, target=target)
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
-        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id)
+        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id, each=each)
         outcome = training.run(model=model_beside, baselines=baselines_beside)
         health = training_health(
             problem,
@@ -146,13 +151,21 @@ class _Training:
     """One training between its parts: what is fitted, on what, and where it is logged."""
 
     def __init__(
-        self, problem: Problem, plan: Plan, *, spec: TrainingSpec, tracker: Tracker, run_id: str
+        self,
+        problem: Problem,
+        plan: Plan,
+        *,
+        spec: TrainingSpec,
+        tracker: Tracker,
+        run_id: str,
+        each: Each,
     ) -> None:
         self._problem = problem
         self._plan = plan
         self._spec = spec
         self._tracker = tracker
         self._run_id = run_id
+        self._each = each
         self._commit = environment.commit()
         folds, self._notes = make_folds(problem, folds=spec.folds, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
@@ -162,7 +175,13 @@ class _Training:
     def run(self, *, model: Path, baselines: Path) -> Outcome:
         """Fit and write the baselines, search, fit and write the winner."""
         constant, linear = self._baselines(baselines)
-        search = run_search(self._validation, spec=self._spec, first=linear, done=self._log_attempt)
+        search = run_search(
+            self._validation,
+            spec=self._spec,
+            first=linear,
+            done=self._log_attempt,
+            each=self._each,
+        )
         self._validation.forget()
         best = search.best
         threshold, reached = self._threshold(best)

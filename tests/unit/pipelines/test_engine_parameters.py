@@ -14,7 +14,7 @@ PLAIN = {"name": "loans", "target": "paid", "source": {"uri": "loans.csv"}}
 DASK = {"name": "dask", "workers": 2}
 
 
-@pytest.mark.parametrize("step", ["validation", "features"])
+@pytest.mark.parametrize("step", ["validation", "features", "training"])
 @pytest.mark.parametrize(
     ("sections", "handed"),
     [

@@ -25,7 +25,7 @@ SEVERAL = ["processes", "dask"]
 
 
 @pytest.mark.parametrize("name", ENGINES)
-@pytest.mark.parametrize("count", [1, 3, 40])
+@pytest.mark.parametrize("count", [0, 1, 3, 40])
 def test_each_part_is_worked_on_once(engines, name: str, count: int) -> None:
     found = [pair for share in engines[name](squares, list(range(count))) for pair in share]
     assert sorted(found) == squares(range(count))
