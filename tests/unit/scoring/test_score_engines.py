@@ -72,7 +72,7 @@ def test_every_engine_writes_the_same_bytes(
     for name in ("here", "processes", "dask"):
         order = version.order(
             data, tmp_path / name, keep=("id",), on_error="quarantine", part_rows=7,
-            explain=True, capture=str(tmp_path / f"captures-{name}"), run="r",
+            explain=not onnx, capture=str(tmp_path / f"captures-{name}"), run="r",
         )  # fmt: skip
         marker = None if name == "here" else tmp_path / f"{name}-killed"
         scores = working_on(name, marker)(order)
