@@ -120,6 +120,10 @@ class Answerer:
         kept = columns_of(rows.kept.schema) if self._keep else ()
         return (*kept, *self.made)
 
+    def answer(self, rows: Rows) -> Answered:
+        """Return what is answered to rows, all of which may be refused."""
+        return self.complete(self.refused_only(rows))
+
     def complete(self, found: Answered) -> Answered:
         """Return rows with their answer; there may be none."""
         made, scores, vectors = self._made(found.typed)
