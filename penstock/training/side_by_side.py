@@ -104,7 +104,7 @@ class _Spread:
         """Return the score of each setting on a fold; there may be none left."""
         if not settings:
             return []
-        forms = [self._validation.form(one.estimator, family=one.family) for one in settings]
+        forms = [self._validation.form(one.estimator, one.family) for one in settings]
         for form, one in dict(zip(forms, settings, strict=True)).items():
             self._store(one, fold, form)
         tasks = [
