@@ -26,7 +26,7 @@ from penstock.training.own_estimator import OwnEstimator, own_estimator, reporte
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
 from penstock.training.report import Outcome, render, search_notes
-from penstock.training.saving import CarriedRows, save_model
+from penstock.training.saving import carried_rows, save_model
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, best_threshold
@@ -126,11 +126,12 @@ def train(
             problem, plan, spec=spec, tracker=tracker, run_id=run_id, each=each, own=own
         )
         outcome = training.run(model=model_beside, baselines=baselines_beside)
+        others = [c.name for c in problem.dataset.columns if c.name != target]
         health = training_health(
             problem,
             outcome.search.best,
             linear=outcome.linear,
-            read=partial(problem.read, names=_other_columns(problem)),
+            read=partial(problem.read, names=others),
         )
         write_lineage(
             model_beside,
@@ -150,11 +151,6 @@ def train(
         + (f"; {problem.sample.short}" if problem.sample is not None else "")
     )
     return outcome.record
-
-
-def _other_columns(problem: Problem) -> list[str]:
-    """Return the names of all columns but the target."""
-    return [c.name for c in problem.dataset.columns if c.name != problem.target]
 
 
 class _Training:
@@ -390,17 +386,6 @@ class _Training:
             **({} if record.threshold is None else {"threshold": record.threshold}),
             **record.parameters,
         }
-
-
-def carried_rows(problem: Problem) -> CarriedRows:
-    """Return the rows and values that a model may carry of its training part."""
-    places = CarriedRows.places(len(problem.y))
-    names = [column.name for column in problem.inputs]
-    return CarriedRows(
-        first=problem.read(places[0], names),
-        spread=problem.read(places[1], names),
-        texts=problem.columns.texts,
-    )
 
 
 def _repeats(problem: Problem) -> str:
