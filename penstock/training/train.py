@@ -13,7 +13,7 @@ from penstock.common.progress import say
 from penstock.data.engine import Each, here
 from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
-from penstock.records.model import Folds, Model, OwnCode
+from penstock.records.model import Model, OwnCode
 from penstock.training import environment, estimators, own_check
 from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
@@ -83,8 +83,7 @@ def train(
         InputError: If the data, the metric or a setting does not fit the task; nothing is written.
         IntegrityError: If the features were fitted on other data, or the rows are not the ones that
             the training part's record names.
-        ServiceError: If MLflow does not answer; this is found out before the search starts. If
-            workers of the engine die again and again.
+        ServiceError: If MLflow does not answer (before the search starts), or workers die.
     """
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
@@ -312,7 +311,7 @@ class _Training:
             classes=problem.classes,
             class_rows=problem.class_rows,
             sample=problem.sample,
-            folds=self._folds(),
+            folds=self._problem.fold_rule.recorded(len(self._validation.folds)),
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
@@ -350,15 +349,6 @@ class _Training:
             record=record,
             carried=self._carried,
             booster=booster,
-        )
-
-    def _folds(self) -> Folds:
-        rule = self._problem.fold_rule
-        return Folds(
-            number=len(self._validation.folds),
-            kind=rule.kind,
-            column=rule.column,
-            gap=rule.gap_text,
         )
 
     def _code(self, family: str) -> OwnCode | None:
