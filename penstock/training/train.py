@@ -15,7 +15,12 @@ from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
 from penstock.records.model import Model, OwnCode
 from penstock.training import environment, estimators, own_check
-from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
+from penstock.training.baselines import (
+    constant_estimator,
+    constant_name,
+    constant_threshold,
+    mean_of_all,
+)
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
 from penstock.training.fitting import constrained
 from penstock.training.folds import make_folds
@@ -232,8 +237,7 @@ class _Training:
         )
 
     def _baselines(self, folder: Path) -> tuple[Evaluated, Evaluated]:
-        task = self._problem.task
-        name = constant_name(task)
+        task, name = self._problem.task, constant_name(self._problem.task)
         defaults = estimators.family("linear", task=task, search=self._spec.search).defaults
         linear_model = estimators.build(
             "linear",
@@ -258,6 +262,7 @@ class _Training:
             constant.attempt,
             threshold=constant_threshold(task),
             run_id=run_id,
+            fitted=mean_of_all(self._problem),
         )
         run_id = self._tracker.nested(linear.attempt, name="baseline: linear")
         self._save(
@@ -298,6 +303,7 @@ class _Training:
         *,
         threshold: float | None,
         run_id: str,
+        fitted: Any = None,
     ) -> Model:
         import numpy as np
 
@@ -336,7 +342,7 @@ class _Training:
             x = features.matrix(np.arange(len(problem.y)))
             grown = estimator.grow(x, problem.y, problem.weights)
             fitted, booster = grown.model(x), grown.booster.file()
-        else:
+        elif fitted is None:
             form = estimators.form(attempt.family)
             with reported_of(attempt.family, "fitting it on all rows"):
                 fitted = fit_whole(
