@@ -56,7 +56,7 @@ def _check_operator(kube: Kube) -> None:
             "Dask's operator is not installed: the cluster knows no resource "
             f"{DASK_CLUSTERS.plural} of {DASK_CLUSTERS.api}",
             where=WHERE,
-            remedy="Install it (docs/engine.md), or set `engine.on: machine`.",
+            remedy="Install it (docs/engine-on-kubernetes.md), or set `engine.on: machine`.",
         )
 
 

@@ -23,6 +23,7 @@ _HTTP_PORT, _WORKER_PORT, _NANNY_PORT = 8787, 8788, 8789
 _RUN = "pipeline/runid"
 _KEPT_VOLUMES = ("configMap", "csi", "persistentVolumeClaim", "secret")
 _IDENTITY = ("fsGroup", "fsGroupChangePolicy", "runAsGroup", "runAsUser", "supplementalGroups")
+_SIZES = ("requests", "limits")
 _OF_KUBEFLOW = ("ARGO_", "KFP_", "METADATA_", "ML_PIPELINE_")
 
 
@@ -127,10 +128,10 @@ def _scheduler(step: Mapping[str, Any], secured: list[dict[str, str]]) -> dict[s
             ),
         ],
         "ports": [_port("tcp-comm", PORT), _port("http-dashboard", _HTTP_PORT)],
-        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 2},
+        **_probes({"httpGet": {"path": "/health", "port": "http-dashboard"}}),
         "resources": {
             "requests": {"cpu": "250m", "memory": "512Mi"},
-            "limits": {"memory": "1Gi"},
+            "limits": {"cpu": "1", "memory": "1Gi"},
         },
         "volumeMounts": [_scratch()],
     }
@@ -161,10 +162,8 @@ def _worker(
             _variable("DASK_DISTRIBUTED__WORKER__MEMORY__SPILL", "False"),
         ],
         "ports": [_port("worker", _WORKER_PORT), _port("nanny", _NANNY_PORT)],
-        "resources": {
-            "requests": {"cpu": spec.cpu, "memory": spec.memory},
-            "limits": {"memory": spec.memory},
-        },
+        **_probes({"tcpSocket": {"port": "nanny"}}),
+        "resources": {name: {"cpu": spec.cpu, "memory": spec.memory} for name in _SIZES},
         "volumeMounts": [*_mounts(pod, step), _scratch()],
     }
     return {**container, **({"envFrom": step["envFrom"]} if step.get("envFrom") else {})}
@@ -185,6 +184,16 @@ def _container(
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
+    }
+
+
+def _probes(probe: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a kubelet asks; ports by name, as the operator's schema takes no numbers here."""
+    asked = {**probe, "timeoutSeconds": 5}
+    return {
+        "startupProbe": {**asked, "periodSeconds": 2, "failureThreshold": 60},
+        "readinessProbe": {**asked, "periodSeconds": 5, "failureThreshold": 2},
+        "livenessProbe": {**asked, "periodSeconds": 20, "failureThreshold": 6},
     }
 
 

@@ -90,7 +90,7 @@ def readable(uri: str) -> str:
             "the dataset lies in Kubeflow's own store, and the step does not know where that is",
             where=uri,
             remedy="Set AWS_ENDPOINT_URL by `cluster.environment`, and the keys by "
-            "`cluster.secrets` (docs/engine.md).",
+            "`cluster.secrets` (docs/engine-on-kubernetes.md).",
         )
     return address.replace("minio://", "s3://", 1)
 

@@ -33,13 +33,13 @@ class EngineSpec(Spec):
     cpu: str = Field(
         default="1",
         pattern=r"^([1-9]\d*m?|\d+\.\d+)$",
-        description="With `on: kubernetes`: cores that a worker's pod requests; never limited",
+        description="With `on: kubernetes`: cores that a worker's pod gets",
     )
     memory: str = Field(
         default="2Gi",
         pattern=r"^[1-9]\d*(Mi|Gi|Ti)$",
-        description="With `on: kubernetes`: memory that a worker's pod requests; one that takes "
-        "more is ended, and its work begun again",
+        description="With `on: kubernetes`: memory that a worker's pod gets; one that takes more "
+        "is ended, and its work begun again",
     )
     starts_within: int = Field(
         default=300,
