@@ -96,7 +96,7 @@ def pods(resources: Sequence[Resource]) -> Iterator[Pod]:
 
 
 def _dask_pods(cluster: Resource) -> Iterator[Pod]:
-    """Yield the pods that Dask's operator makes of a cluster, with the labels that it gives them."""
+    """Yield the pods that Dask's operator makes of a cluster, with the labels it gives them."""
     metadata = cluster["metadata"]
     for part in ("scheduler", "worker"):
         labels = {

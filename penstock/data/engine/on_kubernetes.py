@@ -6,6 +6,7 @@ import contextlib
 import os
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import replace
@@ -29,6 +30,9 @@ S = TypeVar("S")
 
 _BEAT = 60.0
 """Seconds between signs of life: the operator removes a cluster without work."""
+
+_ATTEMPT = 5.0
+"""Seconds that one attempt to reach the scheduler takes at most."""
 
 _SAME = ("dask", "distributed", "msgpack", "cloudpickle", "penstock")
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
@@ -131,25 +135,41 @@ def _quiet(tls: Mapping[str, str]) -> Iterator[None]:
 @contextlib.contextmanager
 def _connected(kube: Kube, pod: Manifest, name: str, spec: EngineSpec) -> Iterator[Any]:
     """Yield a client of the cluster as soon as a worker is there."""
-    import distributed
-
     deadline = time.monotonic() + spec.starts_within
-    client = None
-    while client is None:
-        _check_phase(kube, pod, name)
-        with contextlib.suppress(OSError, TimeoutError):
-            client = distributed.Client(address_of(pod), timeout="5s", set_as_default=False)
-        if client is None and time.monotonic() > deadline:
+
+    def wait(seconds: float) -> None:
+        if time.monotonic() > deadline:
             raise _late(kube, pod, name, spec)
-        time.sleep(0 if client else 1)
+        time.sleep(seconds)
+        _check_phase(kube, pod, name)
+
+    client = _client(pod, deadline)
+    while client is None:
+        wait(1)
+        client = _client(pod, deadline)
     with client:
         while not client.scheduler_info()["workers"]:
-            _check_phase(kube, pod, name)
-            if time.monotonic() > deadline:
-                raise _late(kube, pod, name, spec)
-            time.sleep(0.5)
+            wait(0.5)
         log(f"Dask cluster {name}: {len(client.scheduler_info()['workers'])} workers are there")
         yield client
+
+
+def _client(pod: Manifest, deadline: float) -> Any:
+    """Return a client of the scheduler; None: it does not answer yet."""
+    import distributed
+
+    seconds = min(max(deadline - time.monotonic(), 1), _ATTEMPT)
+    with warnings.catch_warnings():
+        # Of versions the step says itself what differs.
+        warnings.simplefilter("ignore", distributed.versions.VersionMismatchWarning)
+        try:
+            return distributed.Client(address_of(pod), timeout=seconds, set_as_default=False)
+        except (OSError, TimeoutError):
+            return None
+        except ImportError as error:
+            raise _other_versions(
+                f"the scheduler's versions are not this step's: {error}"
+            ) from error
 
 
 def _check_phase(kube: Kube, pod: Manifest, name: str) -> None:
@@ -186,16 +206,18 @@ def _check_versions(client: Any) -> None:
     for who, theirs in (("scheduler", found["scheduler"]), *found["workers"].items()):
         for package in _SAME:
             if theirs["packages"].get(package) not in (mine.get(package), None):
-                raise ServiceError(
-                    f"{package} is {mine[package]} in this step and "
-                    f"{theirs['packages'][package]} in {_kind(who)}",
-                    where=WHERE,
-                    remedy="The image's tag has moved between them: name the image by its digest.",
+                raise _other_versions(
+                    f"{package} is {mine[package]} in this step and {theirs['packages'][package]} "
+                    f"in {'the scheduler' if who == 'scheduler' else 'a worker'}"
                 )
 
 
-def _kind(who: str) -> str:
-    return "the scheduler" if who == "scheduler" else "a worker"
+def _other_versions(what: str) -> ServiceError:
+    return ServiceError(
+        " ".join(what.split()),
+        where=WHERE,
+        remedy="The image's tag has moved between them: name the image by its digest.",
+    )
 
 
 @contextlib.contextmanager

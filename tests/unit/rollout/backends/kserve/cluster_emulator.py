@@ -440,8 +440,9 @@ class Cluster:
         return is_knative(service) and not self.standard
 
     def _with_status(self, key: Key, found: dict[str, Any]) -> dict[str, Any]:
-        # KServe's own controller is a Deployment too, and nothing here acts for it.
-        if key[0] == "deployments" and key[1] != "kserve":
+        # KServe's own controller is a Deployment too, and nothing here acts for it; nor for one
+        # that somebody placed with its status.
+        if key[0] == "deployments" and key[1] != "kserve" and "status" not in found:
             self.deployments.reconcile(key[2], found)
             return {**found, "status": self.deployments.status(key[2], found)}
         if key[0] == "inferenceservices" and self._in_knative(found):
