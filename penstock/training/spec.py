@@ -7,10 +7,11 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from penstock.own_code.reference import CodeSpec, ReferenceText
 from penstock.records.spec import Spec
 
 CandidateName = Literal[
-    "linear", "hist_gradient_boosting", "random_forest", "extra_trees", "xgboost", "lightgbm"
+    "linear", "hist_gradient_boosting", "random_forest", "extra_trees", "xgboost", "lightgbm", "own"
 ]
 
 _FOREST = {"n_estimators": True, "max_depth": True, "max_features": False, "min_samples_leaf": True}
@@ -40,7 +41,8 @@ PARAMETERS: Mapping[CandidateName, Mapping[str, bool]] = {
         ),
     },
 }
-"""By family, the parameters that a project file may search, and whether each is a whole number."""
+"""By family, the parameters that a project file may search, and whether each is a whole number.
+Those of `own` are known once its code is there."""
 
 
 Direction = Literal["increasing", "decreasing"]
@@ -81,6 +83,38 @@ class EarlyStoppingSpec(Spec):
     )
 
 
+class FoldsSpec(Spec):
+    """How the training part is cut for cross-validation. A number alone is `number`."""
+
+    number: int = Field(default=4, ge=2, description="How many folds")
+    kind: Literal["auto", "random", "stratified", "group", "time"] = Field(
+        default="auto",
+        description="auto: as the split was cut; then there are fewer folds where rows do not "
+        "suffice. Each other kind is kept to the letter, or refused: random; stratified, the same "
+        "share of each class; group, no group in two folds; time, each fold is scored on rows "
+        "later than those it was fitted on",
+    )
+    column: str = Field(
+        default="",
+        description="Of group and time: the column; empty takes the split's, where it is of that "
+        "kind",
+    )
+    gap: float = Field(
+        default=0,
+        ge=0,
+        description="Of time: how much earlier than the first row that is scored a row must be to "
+        "be fitted on, in days, or in the column's own unit where that is a number",
+    )
+
+    @model_validator(mode="after")
+    def _fits_the_kind(self) -> FoldsSpec:
+        if self.column and self.kind not in ("group", "time"):
+            raise ValueError(f"folds have a column by group or by time, not with kind {self.kind}")
+        if self.gap and self.kind != "time":
+            raise ValueError(f"folds have a gap with kind time, not {self.kind}")
+        return self
+
+
 class TrainingSpec(Spec):
     """Which models are tried and how hard."""
 
@@ -89,7 +123,17 @@ class TrainingSpec(Spec):
         min_length=1,
         description="Families to search: linear (logistic regression or ridge), "
         "hist_gradient_boosting, random_forest, extra_trees; xgboost and lightgbm, which need the "
-        "extra `boosting`. The linear one is always tried",
+        "extra `boosting`. The linear one is always tried, and so is `own` where there is an "
+        "`estimator`",
+    )
+    estimator: ReferenceText = Field(
+        default="",
+        description="A function or class of the project's own, `package.module:name`, which "
+        "returns an unfitted scikit-learn estimator; the package lies beside this file. It is the "
+        "family `own`. See docs/own-code.md",
+    )
+    code: CodeSpec | None = Field(
+        default=None, description="Which code that is; filled in when a run is ordered"
     )
     search: dict[CandidateName, dict[str, Searched]] = Field(
         default_factory=dict,
@@ -107,7 +151,11 @@ class TrainingSpec(Spec):
         description="The search ends when so many settings in a row did not improve on the best by "
         "more than one standard error; null tries all `trials`",
     )
-    folds: int = Field(default=4, ge=2, description="Cross-validation folds on the training part")
+    folds: FoldsSpec = Field(
+        default=FoldsSpec(),
+        description="Cross-validation folds on the training part: their number, or number, kind "
+        "(auto, random, stratified, group, time), column and gap. See docs/training.md",
+    )
     metric: str = Field(
         default="auto",
         description="What to optimise. auto: roc_auc for two classes, average_precision when the "
@@ -152,10 +200,17 @@ class TrainingSpec(Spec):
         "whether three rows are explained for the registry. See docs/training.md",
     )
 
+    @field_validator("folds", mode="before")
+    @classmethod
+    def _takes_a_number(cls, folds: Any) -> Any:
+        return {"number": folds} if isinstance(folds, int | float | str) else folds
+
     @field_validator("search")
     @classmethod
     def _searches_what_there_is(cls, search: Any) -> Any:
         for family, parameters in search.items():
+            if family == "own":
+                continue
             known = PARAMETERS[family]
             for name, searched in parameters.items():
                 if name not in known:
@@ -168,6 +223,18 @@ class TrainingSpec(Spec):
                 if known[name] and not all(_is_whole(value) for value in _numbers(searched)):
                     raise ValueError(f"{family}.{name} takes whole numbers, not {searched!r}")
         return search
+
+    @model_validator(mode="after")
+    def _names_its_own(self) -> TrainingSpec:
+        if not self.estimator and ("own" in self.candidates or "own" in self.search):
+            raise ValueError("own is the family of training.estimator, which is not given")
+        return self
+
+    @property
+    def families(self) -> tuple[CandidateName, ...]:
+        """Every family that is tried: the linear one always, an own one where there is one."""
+        own: tuple[CandidateName, ...] = ("own",) if self.estimator else ()
+        return tuple(dict.fromkeys(("linear", *self.candidates, *own)))
 
 
 def _numbers(searched: Searched) -> tuple[Any, ...]:

@@ -12,8 +12,8 @@ from penstock.common import files
 from penstock.common.progress import say
 from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
-from penstock.records.model import Model
-from penstock.training import environment, estimators
+from penstock.records.model import Model, OwnCode
+from penstock.training import environment, estimators, own_check
 from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
 from penstock.training.fitting import constrained
@@ -21,6 +21,7 @@ from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
 from penstock.training.lineage import write_lineage
+from penstock.training.own_estimator import OwnEstimator, own_estimator, reported_of
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
 from penstock.training.report import Outcome, render, search_notes
@@ -92,9 +93,11 @@ def train(
         split=split,
         weights=spec.weights,
         monotonic=spec.monotonic,
+        folds=spec.folds,
         max_rows=spec.max_rows,
         seed=spec.seed,
     )
+    own = own_estimator(spec, task=problem.task, features=problem.features.code)
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
     with (
@@ -107,9 +110,11 @@ def train(
     ):
         # A linear model that stopped early is scored as it is, like any other setting.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        if own is not None:
+            own_check.check(own, problem, seed=spec.seed, class_weight=spec.class_weight)
         tags = common_tags(dataset=problem.dataset, target=target)
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
-        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id)
+        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id, own=own)
         outcome = training.run(model=model_beside, baselines=baselines_beside)
         health = training_health(
             problem,
@@ -146,15 +151,23 @@ class _Training:
     """One training between its parts: what is fitted, on what, and where it is logged."""
 
     def __init__(
-        self, problem: Problem, plan: Plan, *, spec: TrainingSpec, tracker: Tracker, run_id: str
+        self,
+        problem: Problem,
+        plan: Plan,
+        *,
+        spec: TrainingSpec,
+        tracker: Tracker,
+        run_id: str,
+        own: OwnEstimator | None,
     ) -> None:
+        self._own = own
         self._problem = problem
         self._plan = plan
         self._spec = spec
         self._tracker = tracker
         self._run_id = run_id
         self._commit = environment.commit()
-        folds, self._notes = make_folds(problem, folds=spec.folds, seed=spec.seed)
+        folds, self._notes = make_folds(problem, folds=spec.folds.number, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
         self._validation = CrossValidation(problem, folds, plan.metric, threshold, seed=spec.seed)
         self._carried = carried_rows(problem)
@@ -162,7 +175,13 @@ class _Training:
     def run(self, *, model: Path, baselines: Path) -> Outcome:
         """Fit and write the baselines, search, fit and write the winner."""
         constant, linear = self._baselines(baselines)
-        search = run_search(self._validation, spec=self._spec, first=linear, done=self._log_attempt)
+        search = run_search(
+            self._validation,
+            spec=self._spec,
+            first=linear,
+            done=self._log_attempt,
+            own=self._own,
+        )
         self._validation.forget()
         best = search.best
         threshold, reached = self._threshold(best)
@@ -174,6 +193,7 @@ class _Training:
             class_weight=self._spec.class_weight,
             most_leaves=self._problem.most_leaves,
             early_stopping=self._spec.early_stopping,
+            own=self._own,
         )
         record = self._save(
             model, estimator, best.attempt, threshold=threshold, run_id=self._run_id
@@ -283,6 +303,7 @@ class _Training:
             classes=problem.classes,
             class_rows=problem.class_rows,
             sample=problem.sample,
+            folds=self._problem.fold_rule.recorded(len(self._validation.folds)),
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
@@ -298,6 +319,7 @@ class _Training:
             trusted_types=(),
             mlflow_run=run_id,
             carries_rows=self._spec.carry_rows,
+            code=self._code(attempt.family),
         )
         features = problem.columns.fitted
         estimator = constrained(estimator, problem.monotonic, width=features.width)
@@ -308,7 +330,10 @@ class _Training:
             fitted, booster = grown.model(x), grown.booster.file()
         else:
             form = estimators.form(attempt.family)
-            fitted = fit_whole(estimator, features, problem.y, form=form, weights=problem.weights)
+            with reported_of(attempt.family, "fitting it on all rows"):
+                fitted = fit_whole(
+                    estimator, features, problem.y, form=form, weights=problem.weights
+                )
         return save_model(
             folder,
             transformer=problem.transformer,
@@ -318,6 +343,15 @@ class _Training:
             booster=booster,
         )
 
+    def _code(self, family: str) -> OwnCode | None:
+        """Return the project's own code that a model of a family needs."""
+        of_features = self._problem.features.code
+        if self._own is None or family != "own":
+            return of_features
+        if of_features is None:
+            return self._own.record
+        return self._own.record.model_copy(update={"transformer": of_features.transformer})
+
     def _parameters(self, record: Model) -> dict[str, Any]:
         return {
             "task": record.task,
@@ -325,9 +359,11 @@ class _Training:
             "metric": record.metric,
             "trials": self._spec.trials,
             "folds": len(self._validation.folds),
+            "fold_kind": self._problem.fold_rule.kind,
             "seed": record.seed,
             "class_weight": self._spec.class_weight,
             "candidates": ", ".join(self._spec.candidates),
+            **({"estimator": self._own.reference} if self._own is not None else {}),
             "family": record.name,
             **({} if record.threshold is None else {"threshold": record.threshold}),
             **record.parameters,
