@@ -26,8 +26,11 @@ _SECTIONS = {
     "notify": "notify",
 }
 
-_ON_AN_ENGINE = ("validation",)
+_ON_AN_ENGINE = ("validation", "features", "training", "scoring")
 """Sections of steps that work on an engine: that of the project, if they name none."""
+
+_IN_PODS = ("validation",)
+"""Those of steps that can leave the work to pods (`engine.on: kubernetes`)."""
 
 _OF_A_RECALL = (
     "name",
@@ -117,7 +120,7 @@ def for_score(project: Project) -> dict[str, Any]:
     return {
         "name": project.name,
         "tracking_uri": "" if _is_absolute_path(project.tracking_uri) else project.tracking_uri,
-        "scoring": values.get("scoring", {}),
+        "scoring": _on_engine("scoring", values),
     }
 
 
@@ -245,10 +248,17 @@ def _common(project: Project, code: Mapping[str, Any] | None) -> dict[str, Any]:
         "tracking_uri": project.tracking_uri,
     }
     for section, parameter in _SECTIONS.items():
-        parameters[parameter] = values.get(section, {})
-        if section in _ON_AN_ENGINE and "engine" in values:
-            parameters[parameter] = {"engine": values["engine"], **parameters[parameter]}
+        parameters[parameter] = _on_engine(section, values)
     for section, named in _own(project).items():
         if named:
             parameters[section] = {**parameters[section], "code": code}
     return parameters
+
+
+def _on_engine(section: str, values: Mapping[str, Any]) -> Any:
+    """Return what a section says, with the project's engine where its step works on one."""
+    given = values.get(section, {})
+    in_pods = values.get("engine", {}).get("on") == "kubernetes"
+    if section in (_IN_PODS if in_pods else _ON_AN_ENGINE) and "engine" in values:
+        return {"engine": values["engine"], **given}
+    return given

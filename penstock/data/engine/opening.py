@@ -13,11 +13,11 @@ from penstock.data.engine.spec import EngineSpec
 
 
 @contextlib.contextmanager
-def opened(spec: EngineSpec, *, addresses: Mapping[Path, str] = {}) -> Iterator[Each]:
+def opened(spec: EngineSpec | None, *, addresses: Mapping[Path, str] = {}) -> Iterator[Each]:
     """Yield the engine for the time of the block; its workers end with it.
 
     Args:
-        spec: Which, and how many workers.
+        spec: Which, and how many workers; None: this process alone.
         addresses: Where the folders of datasets lie for another machine, as Kubeflow has their
             URIs. Parts of any other folder are worked on in this process if workers are elsewhere.
 
@@ -31,7 +31,7 @@ def opened(spec: EngineSpec, *, addresses: Mapping[Path, str] = {}) -> Iterator[
         ...     list(each(sum, [1, 2, 3]))
         [6]
     """
-    if spec.name == "local" and spec.workers == 1:
+    if spec is None or (spec.name == "local" and spec.workers == 1):
         yield here
     elif spec.name == "local":
         from penstock.data.engine.processes import processes
