@@ -60,7 +60,7 @@ def on_kubernetes(spec: EngineSpec, *, addresses: Mapping[Path, str]) -> Iterato
     places = {str(folder): readable(uri) for folder, uri in addresses.items()}
     kube = api_server()
     pod = own_pod(kube)
-    tls = _tls(distributed.Security.temporary())
+    tls = tls_of(distributed.Security.temporary())
     with (
         _quiet(tls),
         made(kube, pod, spec=spec, tls=tls) as name,
@@ -106,7 +106,7 @@ def _placed(part: Any, places: Mapping[str, str]) -> Any:
     return None
 
 
-def _tls(security: Any) -> dict[str, str]:
+def tls_of(security: Any) -> dict[str, str]:
     """Return the settings by which the processes of one cluster know each other, and nobody else.
 
     Key and certificate are made for this cluster and live as long as it does.

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import distributed
+import httpx
 import pytest
 from dask_operator import step_pod
+from running_process import LOOPBACK, RunningProcess, answers, free_port
 
 from penstock.data.engine import EngineSpec
 from penstock.data.engine.dask_cluster import dask_cluster
+from penstock.data.engine.on_kubernetes import tls_of
 from penstock.errors import InputError
 
 SPEC = EngineSpec(name="dask", on="kubernetes", workers=3, cpu="500m", memory="4Gi")
 
 
-def made() -> dict:
+def made(tls: dict[str, str] | None = None) -> dict[str, Any]:
     pod = step_pod("validate-1", environment={"AWS_ENDPOINT_URL": "http://store"})
     pod["metadata"] |= {"namespace": "kubeflow", "uid": "0b1c-22"}
     pod["spec"]["securityContext"] = {"runAsUser": 1234, "fsGroup": 5}
-    return dask_cluster(pod, spec=SPEC, tls={"ca-file": "c", "worker.key": "k"})
+    return dask_cluster(pod, spec=SPEC, tls=tls or {"ca-file": "c"})
 
 
 def test_its_pods_are_like_the_step() -> None:
@@ -73,3 +82,38 @@ def test_workers_read_what_it_reads_and_the_scheduler_does_not() -> None:
 def test_what_cannot_be_meant_is_refused(given: dict[str, str]) -> None:
     with pytest.raises(InputError, match="engine"):
         EngineSpec.parse(given, where="engine")
+
+
+def client(address: str, security: Any = None) -> Any:
+    return distributed.Client(address, timeout=5, security=security, set_as_default=False)
+
+
+def test_a_scheduler_lets_in_who_has_its_key_alone_and_says_how_long_it_was_idle(
+    tmp_path: Path,
+) -> None:
+    mine, other = distributed.Security.temporary(), distributed.Security.temporary()
+    (container,) = made(tls_of(mine))["spec"]["scheduler"]["spec"]["containers"]
+    port, http = free_port(), free_port()
+    told = {"8786": str(port), ":8787": f"{LOOPBACK}:{http}"}
+    words = [told.get(word, word) for word in (*container["command"][1:], *container["args"])]
+    environment = {one["name"]: one["value"] for one in container["env"]}
+    with RunningProcess(
+        [sys.executable, *words, "--host", LOOPBACK],
+        log=tmp_path / "log",
+        env={"PATH": os.environ["PATH"], **environment},
+    ) as scheduler:
+        url = f"http://{LOOPBACK}:{http}"
+        probed = container["readinessProbe"]["httpGet"]["path"]
+        scheduler.wait_until(lambda: answers(f"{url}{probed}"))
+        for address, security in (
+            (f"tls://{LOOPBACK}:{port}", other),
+            (f"tcp://{LOOPBACK}:{port}", None),
+        ):
+            with pytest.raises(OSError, match="TLS certificate does not match|closed"):
+                client(address, security)
+        with client(f"tls://{LOOPBACK}:{port}", mine):
+            pass
+        idle = httpx.get(f"{url}/api/v1/check_idle", trust_env=False).json()
+        assert idle["idle_since"] > 0
+        for path in ("/status", "/json/identity.json", "/info/main/workers.html"):
+            assert not answers(f"{url}{path}")
