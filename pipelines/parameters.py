@@ -29,6 +29,9 @@ _SECTIONS = {
 _ON_AN_ENGINE = ("validation", "features", "training", "scoring")
 """Sections of steps that work on an engine: that of the project, if they name none."""
 
+_IN_PODS = ("validation",)
+"""Those of steps that can leave the work to pods (`engine.on: kubernetes`)."""
+
 _OF_A_RECALL = (
     "name",
     "evaluation",
@@ -255,6 +258,7 @@ def _common(project: Project, code: Mapping[str, Any] | None) -> dict[str, Any]:
 def _on_engine(section: str, values: Mapping[str, Any]) -> Any:
     """Return what a section says, with the project's engine where its step works on one."""
     given = values.get(section, {})
-    if section in _ON_AN_ENGINE and "engine" in values:
+    in_pods = values.get("engine", {}).get("on") == "kubernetes"
+    if section in (_IN_PODS if in_pods else _ON_AN_ENGINE) and "engine" in values:
         return {"engine": values["engine"], **given}
     return given
