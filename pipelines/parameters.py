@@ -30,7 +30,7 @@ _ON_AN_ENGINE = ("validation", "features", "training", "scoring")
 """Sections of steps that work on an engine: that of the project, if they name none."""
 
 _IN_PODS = ("validation",)
-"""Those of steps that can leave the work to pods (`engine.on: kubernetes`)."""
+"""Those of which the work may be done in pods of its own: it needs nothing but the dataset."""
 
 _OF_A_RECALL = (
     "name",
@@ -257,8 +257,9 @@ def _common(project: Project, code: Mapping[str, Any] | None) -> dict[str, Any]:
 
 def _on_engine(section: str, values: Mapping[str, Any]) -> Any:
     """Return what a section says, with the project's engine where its step works on one."""
-    given = values.get(section, {})
-    in_pods = values.get("engine", {}).get("on") == "kubernetes"
-    if section in (_IN_PODS if in_pods else _ON_AN_ENGINE) and "engine" in values:
-        return {"engine": values["engine"], **given}
-    return given
+    given, engine = values.get(section, {}), values.get("engine")
+    if engine is None or section not in _ON_AN_ENGINE:
+        return given
+    if engine.get("on") == "kubernetes" and section not in _IN_PODS:
+        return given
+    return {"engine": engine, **given}
