@@ -214,7 +214,7 @@ def _code(project: Project, *, folder: Path, here: bool) -> Mapping[str, Any] | 
         folder: Where the project file is.
         here: Whether the run is on this machine, and finds it there.
     """
-    named = [Reference.of(text) for text in _own(project).values() if text]
+    named = [Reference.of(text) for texts in _own(project).values() for text in texts if text]
     if not named:
         return None
     place = {"folder": str(folder.resolve())} if here else {}
@@ -225,11 +225,11 @@ def _code(project: Project, *, folder: Path, here: bool) -> Mapping[str, Any] | 
     }
 
 
-def _own(project: Project) -> dict[str, str]:
+def _own(project: Project) -> dict[str, tuple[str, ...]]:
     """Return what a project names of its own code, by the section that takes it."""
     return {
-        "features": project.features.transformer,
-        "training": project.training.estimator,
+        "features": (project.features.transformer,),
+        "training": (project.training.estimator, project.training.own_metric.function),
     }
 
 
@@ -249,6 +249,6 @@ def _common(project: Project, code: Mapping[str, Any] | None) -> dict[str, Any]:
         if section in _ON_AN_ENGINE and "engine" in values:
             parameters[parameter] = {"engine": values["engine"], **parameters[parameter]}
     for section, named in _own(project).items():
-        if named:
+        if any(named):
             parameters[section] = {**parameters[section], "code": code}
     return parameters

@@ -11,6 +11,7 @@ from penstock import tracking
 from penstock.common import files
 from penstock.common.progress import say
 from penstock.metrics.business_value import DecisionValue
+from penstock.model.own_metric import use_metric
 from penstock.records.dataset import Split
 from penstock.records.model import Model, OwnCode
 from penstock.training import environment, estimators, own_check
@@ -21,6 +22,7 @@ from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
 from penstock.training.lineage import write_lineage
+from penstock.training.own_code import own_code
 from penstock.training.own_estimator import OwnEstimator, own_estimator, reported_of
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
@@ -96,7 +98,10 @@ def train(
         max_rows=spec.max_rows,
         seed=spec.seed,
     )
-    own = own_estimator(spec, task=problem.task, features=problem.features.code)
+    code = own_code(problem, spec)
+    if code is not None:
+        use_metric(code)
+    own = own_estimator(spec, task=problem.task)
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
     with (
@@ -113,7 +118,9 @@ def train(
             own_check.check(own, problem, seed=spec.seed, class_weight=spec.class_weight)
         tags = common_tags(dataset=problem.dataset, target=target)
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
-        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id, own=own)
+        training = _Training(
+            problem, plan, spec=spec, tracker=tracker, run_id=run_id, own=own, code=code
+        )
         outcome = training.run(model=model_beside, baselines=baselines_beside)
         health = training_health(
             problem,
@@ -158,8 +165,10 @@ class _Training:
         tracker: Tracker,
         run_id: str,
         own: OwnEstimator | None,
+        code: OwnCode | None,
     ) -> None:
         self._own = own
+        self._own_code = code
         self._problem = problem
         self._plan = plan
         self._spec = spec
@@ -343,12 +352,11 @@ class _Training:
 
     def _code(self, family: str) -> OwnCode | None:
         """Return the project's own code that a model of a family needs."""
-        of_features = self._problem.features.code
-        if self._own is None or family != "own":
-            return of_features
-        if of_features is None:
-            return self._own.record
-        return self._own.record.model_copy(update={"transformer": of_features.transformer})
+        code = self._own_code
+        if code is None:
+            return None
+        needed = code if family == "own" else code.model_copy(update={"estimator": ""})
+        return needed if needed.estimator or needed.transformer or needed.metric else None
 
     def _parameters(self, record: Model) -> dict[str, Any]:
         return {
