@@ -37,6 +37,16 @@ CODE = {
 
             def get_feature_names_out(self, names=None):
                 return np.array(["distance", "is x"])
+
+
+        class Centred(Polar):
+            """Where each row lies from the middle, which a line cannot tell apart."""
+
+            def transform(self, X):
+                return X[["a", "b"]].to_numpy() - self.middle_
+
+            def get_feature_names_out(self, names=None):
+                return np.array(["right", "up"])
     ''',
     "churn/metrics.py": '''
         import numpy as np
