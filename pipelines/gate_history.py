@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from penstock.common import files
 from penstock.errors import PenstockError, UsageError
+from penstock.pipelines.judging import REGISTERED
 from penstock.pipelines.located import FILE, Located, locate, store_of
 from penstock.pipelines.outcomes import EXIT_CODES
 from penstock.pipelines.outputs import POLICY, Outputs
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from penstock.gate.history import PastDecision, WhatIf
     from penstock.gate.policy import Policy
     from penstock.registry.past_decisions import Unread
-
-_REGISTERED = "models:/"
 
 
 def judge_history(options: argparse.Namespace, *, policy: Policy, located: Located | None) -> int:
@@ -55,7 +54,7 @@ def _decisions(
 ) -> tuple[list[PastDecision], list[Unread]]:
     from penstock.registry.past_decisions import of_registry
 
-    name = options.model.removeprefix(_REGISTERED).partition("/")[0].partition("@")[0]
+    name = options.model.removeprefix(REGISTERED).partition("/")[0].partition("@")[0]
     if project is None:
         if not name:
             raise UsageError(

@@ -94,7 +94,7 @@ class LoadedModel:
         return scoring_part(self.pipeline)
 
     def scores(self, frame: pd.DataFrame) -> np.ndarray:
-        """Return what the model says of every row of `frame`, as `frame()` made it.
+        """Return what the model predicts of every row of `frame`, as `frame()` made it.
 
         Binary: the probability of the positive class, shape (n,). Multiclass: probabilities in
         the order of `record.classes`, shape (n, k). Regression: the value, shape (n,).

@@ -13,7 +13,7 @@ from penstock.common.progress import say
 from penstock.metrics.business_value import DecisionValue
 from penstock.model.own_metric import use_metric
 from penstock.records.dataset import Split
-from penstock.records.model import Model, OwnCode
+from penstock.records.model import Folds, Model, OwnCode
 from penstock.training import environment, estimators, own_check
 from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
@@ -95,6 +95,7 @@ def train(
         split=split,
         weights=spec.weights,
         monotonic=spec.monotonic,
+        folds=spec.folds,
         max_rows=spec.max_rows,
         seed=spec.seed,
     )
@@ -175,7 +176,7 @@ class _Training:
         self._tracker = tracker
         self._run_id = run_id
         self._commit = environment.commit()
-        folds, self._notes = make_folds(problem, folds=spec.folds, seed=spec.seed)
+        folds, self._notes = make_folds(problem, folds=spec.folds.number, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
         self._validation = CrossValidation(problem, folds, plan.metric, threshold, seed=spec.seed)
         self._carried = carried_rows(problem)
@@ -311,6 +312,7 @@ class _Training:
             classes=problem.classes,
             class_rows=problem.class_rows,
             sample=problem.sample,
+            folds=self._folds(),
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
@@ -350,6 +352,15 @@ class _Training:
             booster=booster,
         )
 
+    def _folds(self) -> Folds:
+        rule = self._problem.fold_rule
+        return Folds(
+            number=len(self._validation.folds),
+            kind=rule.kind,
+            column=rule.column,
+            gap=rule.gap_text,
+        )
+
     def _code(self, family: str) -> OwnCode | None:
         """Return the project's own code that a model of a family needs."""
         code = self._own_code
@@ -365,6 +376,7 @@ class _Training:
             "metric": record.metric,
             "trials": self._spec.trials,
             "folds": len(self._validation.folds),
+            "fold_kind": self._problem.fold_rule.kind,
             "seed": record.seed,
             "class_weight": self._spec.class_weight,
             "candidates": ", ".join(self._spec.candidates),
