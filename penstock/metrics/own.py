@@ -53,19 +53,16 @@ class OwnFunction:
         Raises:
             InputError: If it raises, is no number, or is another number when asked again.
         """
-        first, second = (self._once(truth, given) for _ in range(2))
+        first, second = (self.once(truth, given) for _ in range(2))
         if first != second and not (first != first and second != second):
             self._refuse(f"it gives {first} and then {second} for the same rows")
         return first
 
     def once(self, truth: np.ndarray, given: np.ndarray) -> float:
-        """Return the metric of resampled rows, of which it was asked before."""
-        return self._once(truth, given)
-
-    def _once(self, truth: np.ndarray, given: np.ndarray) -> float:
+        """Return the metric of rows that need not show again that it is repeatable."""
         try:
             return float(self.function(truth.copy(), given.copy()))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise InputError(
                 f"of {len(truth):,} rows it raises {type(error).__name__}: {error!s:.300}",
                 where=self.reference,

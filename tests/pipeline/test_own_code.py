@@ -13,6 +13,7 @@ import yaml
 from own_project import CODE, ring, written
 
 from penstock import project
+from penstock.bundle.make import bundle
 from penstock.errors import InputError
 from penstock.pipelines.compile import compile_release
 from penstock.pipelines.parameters import for_run
@@ -54,7 +55,7 @@ def released(shell) -> tuple[Path, str]:
     return file, done.stdout
 
 
-def test_it_is_judged_and_served_by_its_own_code(released: tuple[Path, str], shell) -> None:
+def test_it_is_judged_and_served_by_its_own_code(released: tuple[Path, str]) -> None:
     file, text = released
     assert re.search(r"Train +\d+\.\d s  own: cost ", text)
     assert re.search(r"pass +block +baseline: On cost the candidate's advantage over", text)
@@ -64,10 +65,8 @@ def test_it_is_judged_and_served_by_its_own_code(released: tuple[Path, str], she
     answer = json.loads(asked.stdout)
     assert answer["model_version"] == "1"
     store = f"sqlite:///{file.parent / '.penstock' / 'mlflow.db'}"
-    bundle = ("--tracking-uri", store, "--out", str(file.parent / "bundle"))
-    bundled = shell("bundle", "models:/bells@champion", *bundle)
-    assert bundled.returncode != 0
-    assert "the project's own code has no ONNX form" in bundled.stderr
+    with pytest.raises(InputError, match="the project's own code has no ONNX form"):
+        bundle("models:/bells@champion", output=file.parent / "bundle", tracking_uri=store)
     # The card names the code; the version's tag has its digest.
     from mlflow import MlflowClient
 

@@ -198,6 +198,7 @@ HEAD = """
 REFUSED = {
     "syntax": ("def make(:", r"bad\.py, line \d+: not Python"),
     "raises": ("1 / 0", "importing bad raises ZeroDivisionError"),
+    "ends": ("raise SystemExit(0)", "importing bad raises SystemExit"),
     "absent": ("other = 1", "bad has no make"),
     "library": ("import no_such_library", "imports no_such_library, which is not installed here"),
     "factory": ("def make():\n    raise KeyError('k')", "calling it raises KeyError"),
