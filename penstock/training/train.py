@@ -10,10 +10,11 @@ from typing import Any
 from penstock import tracking
 from penstock.common import files
 from penstock.common.progress import say
+from penstock.data.engine import Each, here
 from penstock.metrics.business_value import DecisionValue
 from penstock.model.own_metric import use_metric
 from penstock.records.dataset import Split
-from penstock.records.model import Folds, Model, OwnCode
+from penstock.records.model import Model, OwnCode
 from penstock.training import environment, estimators, own_check
 from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
@@ -27,7 +28,7 @@ from penstock.training.own_estimator import OwnEstimator, own_estimator, reporte
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
 from penstock.training.report import Outcome, render, search_notes
-from penstock.training.saving import CarriedRows, save_model
+from penstock.training.saving import carried_rows, save_model
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, best_threshold
@@ -50,6 +51,7 @@ def train(
     split: Split | None = None,
     value: DecisionValue | None = None,
     check: PolicyCheck | None = None,
+    each: Each = here,
 ) -> Model:
     """Train baselines and the best model that the search finds, tracked in MLflow.
 
@@ -73,6 +75,8 @@ def train(
         value: What decisions are worth, by the gate's policy; it sets the threshold.
         check: What refuses, before anything is fitted, a policy that cannot judge this training:
             `penstock.gate.policy.Policy.check`.
+        each: The engine that scores the settings of the search; the model is the same with every
+            engine.
 
     Returns:
         The model's record.
@@ -81,7 +85,7 @@ def train(
         InputError: If the data, the metric or a setting does not fit the task; nothing is written.
         IntegrityError: If the features were fitted on other data, or the rows are not the ones that
             the training part's record names.
-        ServiceError: If MLflow does not answer; this is found out before the search starts.
+        ServiceError: If MLflow does not answer (before the search starts), or workers die.
     """
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
@@ -102,6 +106,8 @@ def train(
     code = own_code(problem, spec)
     if code is not None:
         use_metric(code)
+        # It is known in this process alone.
+        each = here
     own = own_estimator(spec, task=problem.task)
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
@@ -120,14 +126,22 @@ def train(
         tags = common_tags(dataset=problem.dataset, target=target)
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
         training = _Training(
-            problem, plan, spec=spec, tracker=tracker, run_id=run_id, own=own, code=code
+            problem,
+            plan,
+            spec=spec,
+            tracker=tracker,
+            run_id=run_id,
+            each=each,
+            own=own,
+            code=code,
         )
         outcome = training.run(model=model_beside, baselines=baselines_beside)
+        others = [c.name for c in problem.dataset.columns if c.name != target]
         health = training_health(
             problem,
             outcome.search.best,
             linear=outcome.linear,
-            read=partial(problem.read, names=_other_columns(problem)),
+            read=partial(problem.read, names=others),
         )
         write_lineage(
             model_beside,
@@ -149,11 +163,6 @@ def train(
     return outcome.record
 
 
-def _other_columns(problem: Problem) -> list[str]:
-    """Return the names of all columns but the target."""
-    return [c.name for c in problem.dataset.columns if c.name != problem.target]
-
-
 class _Training:
     """One training between its parts: what is fitted, on what, and where it is logged."""
 
@@ -165,6 +174,7 @@ class _Training:
         spec: TrainingSpec,
         tracker: Tracker,
         run_id: str,
+        each: Each,
         own: OwnEstimator | None,
         code: OwnCode | None,
     ) -> None:
@@ -175,6 +185,7 @@ class _Training:
         self._spec = spec
         self._tracker = tracker
         self._run_id = run_id
+        self._each = each
         self._commit = environment.commit()
         folds, self._notes = make_folds(problem, folds=spec.folds.number, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
@@ -189,6 +200,7 @@ class _Training:
             spec=self._spec,
             first=linear,
             done=self._log_attempt,
+            each=self._each,
             own=self._own,
         )
         self._validation.forget()
@@ -312,7 +324,7 @@ class _Training:
             classes=problem.classes,
             class_rows=problem.class_rows,
             sample=problem.sample,
-            folds=self._folds(),
+            folds=self._problem.fold_rule.recorded(len(self._validation.folds)),
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
@@ -352,15 +364,6 @@ class _Training:
             booster=booster,
         )
 
-    def _folds(self) -> Folds:
-        rule = self._problem.fold_rule
-        return Folds(
-            number=len(self._validation.folds),
-            kind=rule.kind,
-            column=rule.column,
-            gap=rule.gap_text,
-        )
-
     def _code(self, family: str) -> OwnCode | None:
         """Return the project's own code that a model of a family needs."""
         code = self._own_code
@@ -385,17 +388,6 @@ class _Training:
             **({} if record.threshold is None else {"threshold": record.threshold}),
             **record.parameters,
         }
-
-
-def carried_rows(problem: Problem) -> CarriedRows:
-    """Return the rows and values that a model may carry of its training part."""
-    places = CarriedRows.places(len(problem.y))
-    names = [column.name for column in problem.inputs]
-    return CarriedRows(
-        first=problem.read(places[0], names),
-        spread=problem.read(places[1], names),
-        texts=problem.columns.texts,
-    )
 
 
 def _repeats(problem: Problem) -> str:
