@@ -56,6 +56,14 @@ def own_code(problem: Problem, spec: TrainingSpec) -> OwnCode | None:
     )
 
 
+def needed_by(family: str, code: OwnCode | None) -> OwnCode | None:
+    """Return what a model of a family carries: the estimator is the family `own` alone."""
+    if code is None or family == "own":
+        return code
+    others = code.model_copy(update={"estimator": ""})
+    return others if others.transformer or others.metric else None
+
+
 def require_same(features: OwnCode | None, digest: str, *, named: Collection[Reference]) -> None:
     """Return only if the code that made the features is the one that trains: a model carries one.
 

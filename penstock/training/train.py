@@ -23,7 +23,7 @@ from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
 from penstock.training.lineage import write_lineage
-from penstock.training.own_code import own_code
+from penstock.training.own_code import needed_by, own_code
 from penstock.training.own_estimator import OwnEstimator, own_estimator, reported_of
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
@@ -340,7 +340,7 @@ class _Training:
             trusted_types=(),
             mlflow_run=run_id,
             carries_rows=self._spec.carry_rows,
-            code=self._code(attempt.family),
+            code=needed_by(attempt.family, self._own_code),
         )
         features = problem.columns.fitted
         estimator = constrained(estimator, problem.monotonic, width=features.width)
@@ -363,14 +363,6 @@ class _Training:
             carried=self._carried,
             booster=booster,
         )
-
-    def _code(self, family: str) -> OwnCode | None:
-        """Return the project's own code that a model of a family needs."""
-        code = self._own_code
-        if code is None:
-            return None
-        needed = code if family == "own" else code.model_copy(update={"estimator": ""})
-        return needed if needed.estimator or needed.transformer or needed.metric else None
 
     def _parameters(self, record: Model) -> dict[str, Any]:
         return {
