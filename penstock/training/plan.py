@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from penstock.errors import InputError
 from penstock.metrics import Metric, metric_for
 from penstock.metrics.business_value import DecisionValue
+from penstock.own_code.reference import Reference
 from penstock.records.model import Task
 from penstock.training import estimators
 from penstock.training.inputs import Problem
@@ -88,9 +89,7 @@ def plan_of(
             where="training.trials",
             remedy="Allow 2 or more.",
         )
-    metric = metric_for(
-        _automatic(problem) if spec.metric == "auto" else spec.metric, task=problem.task
-    )
+    metric = metric_for(_metric(problem, spec), task=problem.task)
     if check is not None:
         columns = [column.name for column in problem.dataset.columns]
         check(columns=columns, target=problem.target, task=problem.task, metric=metric.name)
@@ -138,6 +137,12 @@ def _refuse_large_target(problem: Problem, spec: TrainingSpec) -> None:
             where=f"target {problem.target!r}",
             remedy="Give it in a larger unit, or name other training.candidates.",
         )
+
+
+def _metric(problem: Problem, spec: TrainingSpec) -> str:
+    if spec.own_metric.function:
+        return Reference.of(spec.own_metric.function).name
+    return _automatic(problem) if spec.metric == "auto" else spec.metric
 
 
 def _automatic(problem: Problem) -> str:

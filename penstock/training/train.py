@@ -10,7 +10,9 @@ from typing import Any
 from penstock import tracking
 from penstock.common import files
 from penstock.common.progress import say
+from penstock.data.engine import Each, here
 from penstock.metrics.business_value import DecisionValue
+from penstock.model.own_metric import use_metric
 from penstock.records.dataset import Split
 from penstock.records.model import Model, OwnCode
 from penstock.training import environment, estimators, own_check
@@ -26,11 +28,12 @@ from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
 from penstock.training.lineage import write_lineage
+from penstock.training.own_code import needed_by, own_code
 from penstock.training.own_estimator import OwnEstimator, own_estimator, reported_of
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
 from penstock.training.report import Outcome, render, search_notes
-from penstock.training.saving import CarriedRows, save_model
+from penstock.training.saving import carried_rows, save_model
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, best_threshold
@@ -53,6 +56,7 @@ def train(
     split: Split | None = None,
     value: DecisionValue | None = None,
     check: PolicyCheck | None = None,
+    each: Each = here,
 ) -> Model:
     """Train baselines and the best model that the search finds, tracked in MLflow.
 
@@ -76,6 +80,8 @@ def train(
         value: What decisions are worth, by the gate's policy; it sets the threshold.
         check: What refuses, before anything is fitted, a policy that cannot judge this training:
             `penstock.gate.policy.Policy.check`.
+        each: The engine that scores the settings of the search; the model is the same with every
+            engine.
 
     Returns:
         The model's record.
@@ -84,7 +90,7 @@ def train(
         InputError: If the data, the metric or a setting does not fit the task; nothing is written.
         IntegrityError: If the features were fitted on other data, or the rows are not the ones that
             the training part's record names.
-        ServiceError: If MLflow does not answer; this is found out before the search starts.
+        ServiceError: If MLflow does not answer (before the search starts), or workers die.
     """
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
@@ -102,7 +108,12 @@ def train(
         max_rows=spec.max_rows,
         seed=spec.seed,
     )
-    own = own_estimator(spec, task=problem.task, features=problem.features.code)
+    code = own_code(problem, spec)
+    if code is not None:
+        use_metric(code)
+        # It is known in this process alone.
+        each = here
+    own = own_estimator(spec, task=problem.task)
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
     with (
@@ -119,13 +130,23 @@ def train(
             own_check.check(own, problem, seed=spec.seed, class_weight=spec.class_weight)
         tags = common_tags(dataset=problem.dataset, target=target)
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
-        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id, own=own)
+        training = _Training(
+            problem,
+            plan,
+            spec=spec,
+            tracker=tracker,
+            run_id=run_id,
+            each=each,
+            own=own,
+            code=code,
+        )
         outcome = training.run(model=model_beside, baselines=baselines_beside)
+        others = [c.name for c in problem.dataset.columns if c.name != target]
         health = training_health(
             problem,
             outcome.search.best,
             linear=outcome.linear,
-            read=partial(problem.read, names=_other_columns(problem)),
+            read=partial(problem.read, names=others),
         )
         write_lineage(
             model_beside,
@@ -147,11 +168,6 @@ def train(
     return outcome.record
 
 
-def _other_columns(problem: Problem) -> list[str]:
-    """Return the names of all columns but the target."""
-    return [c.name for c in problem.dataset.columns if c.name != problem.target]
-
-
 class _Training:
     """One training between its parts: what is fitted, on what, and where it is logged."""
 
@@ -163,14 +179,18 @@ class _Training:
         spec: TrainingSpec,
         tracker: Tracker,
         run_id: str,
+        each: Each,
         own: OwnEstimator | None,
+        code: OwnCode | None,
     ) -> None:
         self._own = own
+        self._own_code = code
         self._problem = problem
         self._plan = plan
         self._spec = spec
         self._tracker = tracker
         self._run_id = run_id
+        self._each = each
         self._commit = environment.commit()
         folds, self._notes = make_folds(problem, folds=spec.folds.number, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
@@ -185,6 +205,7 @@ class _Training:
             spec=self._spec,
             first=linear,
             done=self._log_attempt,
+            each=self._each,
             own=self._own,
         )
         self._validation.forget()
@@ -325,7 +346,7 @@ class _Training:
             trusted_types=(),
             mlflow_run=run_id,
             carries_rows=self._spec.carry_rows,
-            code=self._code(attempt.family),
+            code=needed_by(attempt.family, self._own_code),
         )
         features = problem.columns.fitted
         estimator = constrained(estimator, problem.monotonic, width=features.width)
@@ -349,15 +370,6 @@ class _Training:
             booster=booster,
         )
 
-    def _code(self, family: str) -> OwnCode | None:
-        """Return the project's own code that a model of a family needs."""
-        of_features = self._problem.features.code
-        if self._own is None or family != "own":
-            return of_features
-        if of_features is None:
-            return self._own.record
-        return self._own.record.model_copy(update={"transformer": of_features.transformer})
-
     def _parameters(self, record: Model) -> dict[str, Any]:
         return {
             "task": record.task,
@@ -374,17 +386,6 @@ class _Training:
             **({} if record.threshold is None else {"threshold": record.threshold}),
             **record.parameters,
         }
-
-
-def carried_rows(problem: Problem) -> CarriedRows:
-    """Return the rows and values that a model may carry of its training part."""
-    places = CarriedRows.places(len(problem.y))
-    names = [column.name for column in problem.inputs]
-    return CarriedRows(
-        first=problem.read(places[0], names),
-        spread=problem.read(places[1], names),
-        texts=problem.columns.texts,
-    )
 
 
 def _repeats(problem: Problem) -> str:
