@@ -23,7 +23,7 @@ from penstock.records.monitoring import Looked, MonitorState, Verdict
 
 pytestmark = pytest.mark.slow
 
-WATCHERS = Path(__file__).parents[3] / "manifests/base/access/watcher.yaml"
+WATCHERS = Path(__file__).parents[4] / "manifests/base/access/watcher.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -197,7 +197,7 @@ print(look_once(watcher, verdict=Path("verdict.json"), report=Path("report.html"
 
 def not_in_the_image() -> list[str]:
     """Top-level modules that are installed here and not in the image of the monitor."""
-    lock = (Path(__file__).parents[3] / "images/locks/monitor.txt").read_text()
+    lock = (Path(__file__).parents[4] / "images/locks/monitor.txt").read_text()
     locked = set(re.findall(r"^([a-z0-9-]+)==", lock, flags=re.MULTILINE)) | {"penstock"}
     return [
         module
