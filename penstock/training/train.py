@@ -10,6 +10,7 @@ from typing import Any
 from penstock import tracking
 from penstock.common import files
 from penstock.common.progress import say
+from penstock.data.engine import Each, here
 from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
 from penstock.records.model import Model, OwnCode
@@ -25,7 +26,7 @@ from penstock.training.own_estimator import OwnEstimator, own_estimator, reporte
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
 from penstock.training.report import Outcome, render, search_notes
-from penstock.training.saving import CarriedRows, save_model
+from penstock.training.saving import carried_rows, save_model
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, best_threshold
@@ -48,6 +49,7 @@ def train(
     split: Split | None = None,
     value: DecisionValue | None = None,
     check: PolicyCheck | None = None,
+    each: Each = here,
 ) -> Model:
     """Train baselines and the best model that the search finds, tracked in MLflow.
 
@@ -71,6 +73,8 @@ def train(
         value: What decisions are worth, by the gate's policy; it sets the threshold.
         check: What refuses, before anything is fitted, a policy that cannot judge this training:
             `penstock.gate.policy.Policy.check`.
+        each: The engine that scores the settings of the search; the model is the same with every
+            engine.
 
     Returns:
         The model's record.
@@ -79,7 +83,7 @@ def train(
         InputError: If the data, the metric or a setting does not fit the task; nothing is written.
         IntegrityError: If the features were fitted on other data, or the rows are not the ones that
             the training part's record names.
-        ServiceError: If MLflow does not answer; this is found out before the search starts.
+        ServiceError: If MLflow does not answer (before the search starts), or workers die.
     """
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
@@ -98,6 +102,9 @@ def train(
         seed=spec.seed,
     )
     own = own_estimator(spec, task=problem.task, features=problem.features.code)
+    if own is not None or problem.features.code is not None:
+        # The project's own code is known in this process alone.
+        each = here
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
     with (
@@ -114,13 +121,16 @@ def train(
             own_check.check(own, problem, seed=spec.seed, class_weight=spec.class_weight)
         tags = common_tags(dataset=problem.dataset, target=target)
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
-        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id, own=own)
+        training = _Training(
+            problem, plan, spec=spec, tracker=tracker, run_id=run_id, each=each, own=own
+        )
         outcome = training.run(model=model_beside, baselines=baselines_beside)
+        others = [c.name for c in problem.dataset.columns if c.name != target]
         health = training_health(
             problem,
             outcome.search.best,
             linear=outcome.linear,
-            read=partial(problem.read, names=_other_columns(problem)),
+            read=partial(problem.read, names=others),
         )
         write_lineage(
             model_beside,
@@ -142,11 +152,6 @@ def train(
     return outcome.record
 
 
-def _other_columns(problem: Problem) -> list[str]:
-    """Return the names of all columns but the target."""
-    return [c.name for c in problem.dataset.columns if c.name != problem.target]
-
-
 class _Training:
     """One training between its parts: what is fitted, on what, and where it is logged."""
 
@@ -158,6 +163,7 @@ class _Training:
         spec: TrainingSpec,
         tracker: Tracker,
         run_id: str,
+        each: Each,
         own: OwnEstimator | None,
     ) -> None:
         self._own = own
@@ -166,6 +172,7 @@ class _Training:
         self._spec = spec
         self._tracker = tracker
         self._run_id = run_id
+        self._each = each
         self._commit = environment.commit()
         folds, self._notes = make_folds(problem, folds=spec.folds.number, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
@@ -180,6 +187,7 @@ class _Training:
             spec=self._spec,
             first=linear,
             done=self._log_attempt,
+            each=self._each,
             own=self._own,
         )
         self._validation.forget()
@@ -368,17 +376,6 @@ class _Training:
             **({} if record.threshold is None else {"threshold": record.threshold}),
             **record.parameters,
         }
-
-
-def carried_rows(problem: Problem) -> CarriedRows:
-    """Return the rows and values that a model may carry of its training part."""
-    places = CarriedRows.places(len(problem.y))
-    names = [column.name for column in problem.inputs]
-    return CarriedRows(
-        first=problem.read(places[0], names),
-        spread=problem.read(places[1], names),
-        texts=problem.columns.texts,
-    )
 
 
 def _repeats(problem: Problem) -> str:
