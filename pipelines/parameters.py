@@ -217,7 +217,7 @@ def _code(project: Project, *, folder: Path, here: bool) -> Mapping[str, Any] | 
         folder: Where the project file is.
         here: Whether the run is on this machine, and finds it there.
     """
-    named = [Reference.of(text) for text in _own(project).values() if text]
+    named = [Reference.of(text) for texts in _own(project).values() for text in texts if text]
     if not named:
         return None
     place = {"folder": str(folder.resolve())} if here else {}
@@ -228,11 +228,11 @@ def _code(project: Project, *, folder: Path, here: bool) -> Mapping[str, Any] | 
     }
 
 
-def _own(project: Project) -> dict[str, str]:
+def _own(project: Project) -> dict[str, tuple[str, ...]]:
     """Return what a project names of its own code, by the section that takes it."""
     return {
-        "features": project.features.transformer,
-        "training": project.training.estimator,
+        "features": (project.features.transformer,),
+        "training": (project.training.estimator, project.training.own_metric.function),
     }
 
 
@@ -250,7 +250,7 @@ def _common(project: Project, code: Mapping[str, Any] | None) -> dict[str, Any]:
     for section, parameter in _SECTIONS.items():
         parameters[parameter] = _on_engine(section, values)
     for section, named in _own(project).items():
-        if named:
+        if any(named):
             parameters[section] = {**parameters[section], "code": code}
     return parameters
 
