@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from penstock.metrics import own
+from penstock.metrics import own, own_interval
 from penstock.metrics.arrays import Floats
 from penstock.metrics.intervals import (
     LARGEST_EFFECT,
@@ -88,7 +88,16 @@ def _method(metric: str) -> Method:
     return Method(
         "paired percentile bootstrap",
         "Efron and Tibshirani 1993",
-        lambda one, other, confidence: own.difference(one, other, metric, confidence=confidence),
+        lambda one, other, confidence: (
+            own_interval.difference_interval(
+                metric,
+                one.value - other.value,
+                one.predictions,
+                other.predictions,
+                confidence=confidence,
+            ),
+            None,
+        ),
     )
 
 

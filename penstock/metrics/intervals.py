@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from penstock.metrics import own
+from penstock.metrics import own, own_interval
 from penstock.metrics.arrays import Floats
 from penstock.metrics.influence import f1_correlation, influences
 from penstock.metrics.methods import (
@@ -119,7 +119,9 @@ def _method(metric: str) -> Method:
     return Method(
         "percentile bootstrap",
         "Efron and Tibshirani 1993",
-        lambda of, confidence: own.interval(of, metric, confidence=confidence),
+        lambda of, confidence: own_interval.interval(
+            metric, of.value, of.predictions, confidence=confidence
+        ),
     )
 
 

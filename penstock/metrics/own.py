@@ -1,9 +1,4 @@
-"""A metric of the project's own: put into the tables of metrics of this process, by its name.
-
-Its interval is the percentile bootstrap (`penstock.metrics.bootstrap`): nothing is known of it but
-that it can be computed on rows. Rows are drawn as often for one model as for another, so that the
-difference of two models is theirs on the same draws.
-"""
+"""A metric of the project's own: put into the tables of metrics of this process, by its name."""
 
 from __future__ import annotations
 
@@ -20,14 +15,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from penstock.metrics.arrays import Floats
-    from penstock.metrics.intervals import MetricEstimate, MetricValue
-    from penstock.metrics.methods import Range
     from penstock.metrics.predictions import Predictions
-
-RESAMPLES = 400
-"""Draws of the rows for an interval; each costs a call of the metric for each model."""
-
-SEED = 20
 
 _TASKS: tuple[Task, ...] = ("binary", "multiclass", "regression")
 
@@ -156,43 +144,3 @@ class OwnStatistic:
         drawn = np.repeat(np.arange(len(weights)), weights.astype(np.int64))
         assert isinstance(metric.of, OwnFunction)
         return metric.of.once(of.truth[drawn], given[drawn])
-
-
-def interval(of: MetricValue, name: str, *, confidence: float) -> Range:
-    """Return the percentile interval of one of the project's metrics.
-
-    Raises:
-        InputError: If no draw of the rows defines it.
-    """
-    return _percentile(of.value, _draws(of.predictions, name), name, confidence=confidence)
-
-
-def difference(
-    one: MetricEstimate, other: MetricEstimate, name: str, *, confidence: float
-) -> tuple[Range, None]:
-    """Return the percentile interval of a difference of two models on the same draws."""
-    found = _draws(one.predictions, name) - _draws(other.predictions, name)
-    return _percentile(one.value - other.value, found, name, confidence=confidence), None
-
-
-def _draws(predictions: Predictions, name: str) -> Floats:
-    from penstock.metrics.bootstrap import replicate
-
-    rows = len(predictions.truth)
-    models = {"": [OwnStatistic(predictions)]}
-    return replicate(models, rows=rows, resamples=RESAMPLES, seed=SEED)[""][name]
-
-
-def _percentile(value: float, draws: Floats, name: str, *, confidence: float) -> Range:
-    import numpy as np
-
-    from penstock.metrics.bootstrap import percentile_interval
-
-    if not np.isfinite(draws).any():
-        raise InputError(
-            f"{name} is no number on any of {len(draws)} draws of the holdout's rows",
-            where=DESCRIPTIONS.get(name, name),
-            remedy="Let it return a number where rows are there more than once.",
-        )
-    found = percentile_interval(value, draws, confidence=confidence)
-    return found.low, found.high

@@ -107,6 +107,16 @@ class Problem:
         return self.rows.copies
 
     @property
+    def repeats_text(self) -> str:
+        """How many rows of the table repeat, and what was made of them."""
+        if self.split is not None:
+            return self.split.repeats_text
+        copies = 0 if self.repeats is None else self.repeats.copies
+        return (
+            f"{copies:,} rows are copies of others." if copies else "No row is a copy of another."
+        )
+
+    @property
     def judged(self) -> np.ndarray:
         """Whether each row counts where rows are judged: of copies one does; shape (n,)."""
         import numpy as np

@@ -240,7 +240,7 @@ class _Training:
             predictions=best.predictions,
             gains=self._gains(best),
             unit=self._plan.unit,
-            repeats=_repeats(self._problem),
+            repeats=self._problem.repeats_text,
             notes=(
                 *_remarks(self._problem),
                 *self._notes,
@@ -386,14 +386,6 @@ class _Training:
             **({} if record.threshold is None else {"threshold": record.threshold}),
             **record.parameters,
         }
-
-
-def _repeats(problem: Problem) -> str:
-    """Return how many rows of the table repeat, and what was made of them."""
-    if problem.split is not None:
-        return problem.split.repeats_text
-    copies = 0 if problem.repeats is None else problem.repeats.copies
-    return f"{copies:,} rows are copies of others." if copies else "No row is a copy of another."
 
 
 def _remarks(problem: Problem) -> tuple[str, ...]:

@@ -109,7 +109,7 @@ def test_a_scheduler_lets_in_who_has_its_key_alone_and_says_how_long_it_was_idle
             (f"tls://{LOOPBACK}:{port}", other),
             (f"tcp://{LOOPBACK}:{port}", None),
         ):
-            with pytest.raises(OSError, match="TLS certificate does not match|closed"):
+            with pytest.raises(OSError, match=r"TLS certificate does not match|closed"):
                 client(address, security)
         with client(f"tls://{LOOPBACK}:{port}", mine):
             pass
