@@ -47,3 +47,12 @@ def test_pods_are_for_the_steps_that_can_leave_their_work_to_them() -> None:
     handed = for_run(project, folder=Path(), by="me")
     assert handed["validation"] == {"engine": engine}
     assert handed["features"] == handed["training"] == for_score(project)["scoring"] == {}
+
+
+def test_pods_of_their_own_work_for_the_validation_alone() -> None:
+    engine = {"name": "dask", "on": "kubernetes", "workers": 2}
+    project = Project.parse({**PLAIN, "engine": engine}, where="project.yaml")
+    handed = for_run(project, folder=Path(), by="me")
+    assert handed["validation"] == {"engine": engine}
+    assert "engine" not in handed["features"] | handed["training"]
+    assert "engine" not in for_score(project)["scoring"]

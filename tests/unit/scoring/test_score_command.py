@@ -41,7 +41,8 @@ def test_the_command_says_what_it_did(
     assert cli.main([*command, "--on-error", "quarantine"]) == 1
     assert "another on_error" in capsys.readouterr().err
     command[command.index("--out") + 1] = str(tmp_path / "other")
-    assert cli.main([*command, "--on-error", "quarantine", "--form", "csv"]) == 0
+    way = ["--on-error", "quarantine", "--form", "csv", "--workers", "2"]
+    assert cli.main([*command, *way]) == 0
     said = capsys.readouterr().out
     scores = Scores.read(tmp_path / "other" / FILE_NAME)
     assert "models:/adult/1 (champion, onnx) scored 1 of 2 rows" in said
@@ -49,6 +50,7 @@ def test_the_command_says_what_it_did(
     assert f"refused   1 rows by column 'age', first {table}: line 3" in said
     assert (tmp_path / "other/rows/part-00000.csv").read_text().startswith('"id","prediction"')
     assert cli.main([*command, "--source", "columns=[id]"]) == 2
+    assert cli.main([*command, "--workers", "0"]) == 2
     assert cli.main([*command[:3], str(tmp_path / "absent.csv"), *command[4:]]) == 2
 
 

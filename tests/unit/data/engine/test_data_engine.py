@@ -11,16 +11,12 @@ from pathlib import Path
 import psutil
 import pytest
 from engine_work import Killed, array, process, refused, squares
+from engines import ENGINES
 from engines import engines as engines
 
 from penstock.data.engine import EngineSpec, opened
 from penstock.errors import InputError, ServiceError
 
-ENGINES = {
-    "here": EngineSpec(),
-    "processes": EngineSpec(workers=2),
-    "dask": EngineSpec(name="dask", workers=2),
-}
 SEVERAL = ["processes", "dask"]
 
 
