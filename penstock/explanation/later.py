@@ -17,6 +17,7 @@ from penstock.explanation._columns import origins, summed
 from penstock.explanation._sample import Sample
 from penstock.explanation._tree_shap import cost, saabas, tree_shap
 from penstock.model import LoadedModel
+from penstock.model.calibrated import uncalibrated
 from penstock.model.trees import trees_of
 from penstock.records.explanation import ExplainedRow, Explanation
 
@@ -39,6 +40,7 @@ def later_attributions(
         explanation: Of the model on its holdout.
     """
     features, estimator = (step for _, step in model.typed.steps)
+    estimator = uncalibrated(estimator)
     of = origins(features)
     x = np.asarray(features.transform(frame), dtype=np.float64)
     if of is None or x.shape[1] != len(of):
@@ -59,7 +61,7 @@ def later_attributions(
 def _linear(
     model: LoadedModel, x: np.ndarray, of: np.ndarray, explained: Explanation
 ) -> np.ndarray | str:
-    found = _linear_parts(model.typed.steps[-1][1])
+    found = _linear_parts(uncalibrated(model.typed.steps[-1][1]))
     if found is None:
         return "it is neither linear nor of trees"
     if model.record.task == "multiclass":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from penstock.errors import InputError
 from penstock.records.dataset import Dataset, Split
-from penstock.records.model import FoldKind, Task
+from penstock.records.model import FoldKind, Folds, Task
 from penstock.training.spec import FoldsSpec
 
 if TYPE_CHECKING:
@@ -51,6 +51,10 @@ class FoldRule:
         if chosen is None or self.values is None:
             return self
         return replace(self, values=self.values[chosen])
+
+    def record(self, number: int) -> Folds:
+        """Return what a model's record says of so many folds."""
+        return Folds(number=number, kind=self.kind, column=self.column, gap=self.gap_text)
 
     def early_enough(self, rows: np.ndarray, scored: np.ndarray) -> np.ndarray:
         """Return those of `rows` that the gap leaves before the first of `scored`."""

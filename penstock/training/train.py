@@ -5,14 +5,14 @@ from __future__ import annotations
 import warnings
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from penstock import tracking
 from penstock.common import files
 from penstock.common.progress import say
 from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
-from penstock.records.model import Folds, Model
+from penstock.records.model import Model
 from penstock.training import environment, estimators
 from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
@@ -29,6 +29,9 @@ from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, best_threshold
 from penstock.training.tracker import Tracker, common_tags
+
+if TYPE_CHECKING:
+    from penstock.training.calibrating import Calibrator
 
 
 def train(
@@ -165,7 +168,8 @@ class _Training:
         constant, linear = self._baselines(baselines)
         search = run_search(self._validation, spec=self._spec, first=linear, done=self._log_attempt)
         self._validation.forget()
-        best = search.best
+        calibrator = self._calibrator(search.best)
+        best = search.best if calibrator is None else calibrator.of(search.best)
         threshold, reached = self._threshold(best)
         estimator = estimators.build(
             best.attempt.family,  # type: ignore[arg-type]
@@ -177,7 +181,12 @@ class _Training:
             early_stopping=self._spec.early_stopping,
         )
         record = self._save(
-            model, estimator, best.attempt, threshold=threshold, run_id=self._run_id
+            model,
+            estimator,
+            best.attempt,
+            threshold=threshold,
+            run_id=self._run_id,
+            calibrator=calibrator,
         )
         self._tracker.parent(best.attempt, parameters=self._parameters(record))
         return Outcome(
@@ -246,6 +255,15 @@ class _Training:
         if attempt.complete and attempt.number > 1:
             self._tracker.nested(attempt, name=f"{attempt.number}: {attempt.family}")
 
+    def _calibrator(self, best: Evaluated) -> Calibrator | None:
+        if self._spec.calibration == "none":
+            return None
+        from penstock.training.calibrating import fit_calibrator
+
+        return fit_calibrator(
+            self._validation, best, method=self._spec.calibration, seed=self._spec.seed
+        )
+
     def _threshold(self, evaluated: Evaluated) -> tuple[float | None, float | None]:
         if self._plan.objective is None:
             return self._plan.threshold, None
@@ -271,9 +289,11 @@ class _Training:
         *,
         threshold: float | None,
         run_id: str,
+        calibrator: Calibrator | None = None,
     ) -> Model:
         import numpy as np
 
+        from penstock.model.calibrated import CalibratedClassifier
         from penstock.training.boosting.learner import Learner
 
         problem = self._problem
@@ -284,7 +304,8 @@ class _Training:
             classes=problem.classes,
             class_rows=problem.class_rows,
             sample=problem.sample,
-            folds=self._folds(),
+            folds=problem.fold_rule.record(len(self._validation.folds)),
+            calibration=None if calibrator is None else calibrator.record,
             positive=problem.positive,
             threshold=threshold,
             columns=problem.inputs,
@@ -311,6 +332,8 @@ class _Training:
         else:
             form = estimators.form(attempt.family)
             fitted = fit_whole(estimator, features, problem.y, form=form, weights=problem.weights)
+        if calibrator is not None:
+            fitted = CalibratedClassifier(fitted, list(calibrator.maps), calibrator.positive)
         return save_model(
             folder,
             transformer=problem.transformer,
@@ -318,15 +341,6 @@ class _Training:
             record=record,
             carried=self._carried,
             booster=booster,
-        )
-
-    def _folds(self) -> Folds:
-        rule = self._problem.fold_rule
-        return Folds(
-            number=len(self._validation.folds),
-            kind=rule.kind,
-            column=rule.column,
-            gap=rule.gap_text,
         )
 
     def _parameters(self, record: Model) -> dict[str, Any]:
