@@ -6,7 +6,8 @@ import argparse
 import contextlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TextIO
 
@@ -230,12 +231,10 @@ def _init(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     """Run the whole release pipeline on this machine, and serve the model on loopback."""
-    from rich.console import Console
-
-    from penstock.pipelines.index import refresh_index
-    from penstock.pipelines.run import bad_candidate, run_release
+    from penstock.pipelines.run import bad_candidate
+    from penstock.pipelines.run_here import run_here
     from penstock.pipelines.run_notice import notify_of
-    from penstock.pipelines.summary import summary, write_summary
+    from penstock.pipelines.summary import summary
 
     found = locate(options.project, settings=options.settings)
     for field in found.lent:
@@ -243,18 +242,13 @@ def _run(options: argparse.Namespace) -> int:
             f"Note: {field} holds a secret in clear. The run keeps it out of what it writes; "
             "penstock compile refuses it (docs/secrets.md)."
         )
-    try:
-        result = run_release(
-            bad_candidate(found.project) if options.demo else found.project,
-            folder=found.folder,
-            console=Console(file=sys.stdout),
-            fresh=options.fresh,
-            settings=options.settings,
-        )
-        write_summary(result, also=options.summary)
-    finally:
-        # A run that was interrupted is one that did not end.
-        refresh_index(found)
+    result = run_here(
+        found,
+        project=bad_candidate(found.project) if options.demo else found.project,
+        fresh=options.fresh,
+        settings=options.settings,
+        summary=options.summary,
+    )
     print(summary(result), end="")
     notify_of(result, found=found, summary=options.summary)
     return EXIT_CODES[result.outcome]
@@ -268,9 +262,13 @@ def _compile(options: argparse.Namespace) -> int:
     from penstock.pipelines.secret_fields import SCORING, STEPS, steps_watching, unsupplied
 
     loaded = project.load(options.project, settings=options.settings)
-    name, build, steps = "release.yaml", compile_release, STEPS
+    folder = options.project.absolute().parent
+    release = partial(compile_release, folder=folder)
+    build: Callable[..., None] = release
+    name, steps = "release.yaml", STEPS
     if options.monitor:
-        name, build, steps = "monitor.yaml", compile_monitor, steps_watching(loaded)
+        name, steps = "monitor.yaml", steps_watching(loaded)
+        build = partial(compile_monitor, folder=folder)
     elif options.score:
         name, build, steps = "score.yaml", compile_score, SCORING
     output = options.output or Path(name)
@@ -278,7 +276,7 @@ def _compile(options: argparse.Namespace) -> int:
     print(f"Wrote {output}.")
     for line in unsupplied(loaded, steps_of=steps):
         print(f"Its steps will not find a secret unless their image or pod has it: {line}.")
-    if build is not compile_release:
+    if build is not release:
         return 0
     if is_local(loaded.source.uri):
         print(

@@ -8,12 +8,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock import project
 from penstock.common.secrets import READ_IN
 from penstock.errors import InputError, UsageError
 from penstock.pipelines.secret_fields import clear_secrets, lent
 from penstock.project import Project
+
+if TYPE_CHECKING:
+    from penstock.rollout.target import Target
 
 FILE = Path("project.yaml")
 """The project of the folder that a command is given in."""
@@ -66,6 +70,26 @@ class Located:
             f"no version of {self.project.name} has been registered yet",
             where=str(self._database),
             remedy="Release a first one with: penstock run.",
+        )
+
+    def target(self, *, tracking_uri: str) -> Target:
+        """Return where its service lives; a local one keeps the port that it has.
+
+        Args:
+            tracking_uri: The MLflow store; a cluster reads models where it says.
+
+        Raises:
+            InputError: If the service cannot be what its name and its router say.
+            ServiceError: If it is a cluster's, and none is known here.
+        """
+        from penstock.rollout.target import target_of
+
+        return target_of(
+            self.project.deployment,
+            service=self.project.name,
+            home=self.home,
+            tracking_uri=tracking_uri,
+            keep_port=True,
         )
 
     @property
@@ -162,7 +186,22 @@ def store_of(options: argparse.Namespace) -> tuple[str, Project | None]:
     if options.project is not None or (FILE.is_file() and not options.tracking_uri):
         found = locate(options.project or FILE)
         return options.tracking_uri or found.registry, found.project
-    given = options.tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    return store(options.tracking_uri), None
+
+
+def store(tracking_uri: str) -> str:
+    """Return the MLflow store that registered models are in.
+
+    The first of these that there is: the one given; that of the project in the working directory;
+    MLFLOW_TRACKING_URI.
+
+    Raises:
+        InputError: As `store_of`.
+        UsageError: If no store is known.
+    """
+    if FILE.is_file() and not tracking_uri:
+        return locate(FILE).registry
+    given = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "")
     if not given:
         raise UsageError(
             "no MLflow store is known here",
@@ -170,4 +209,4 @@ def store_of(options: argparse.Namespace) -> tuple[str, Project | None]:
             remedy="Name the project with --project FILE, or the store with --tracking-uri or "
             "MLFLOW_TRACKING_URI.",
         )
-    return given, None
+    return given

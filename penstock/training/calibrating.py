@@ -1,7 +1,8 @@
 """Fit what puts a classifier's probabilities right, on rows that its folds held out.
 
-**sigmoid**: a logistic function of the log-odds (of a forest, of the probability), with Platt's
-targets (Platt, Probabilistic outputs for support vector machines, 1999).
+**sigmoid**: a logistic function of the log-odds (of forests and estimators of a project's own,
+whose probabilities may be 0 or 1, of the probability), with Platt's targets (Platt, Probabilistic
+outputs for support vector machines, 1999).
 
 **isotonic**: centred isotonic regression (Oron and Flournoy, Centered isotonic regression,
 Statistics in Biopharmaceutical Research 2017): the blocks of the pool-adjacent-violators algorithm
@@ -30,6 +31,9 @@ WHERE = "training.calibration"
 
 LEAST_ROWS = 1_000
 """Rows below which isotonic regression learns chance; scikit-learn's guide names that number."""
+
+_OF_MARGINS = ("linear", "hist_gradient_boosting", "xgboost", "lightgbm")
+"""Families whose probabilities are a function of a margin, and never 0 or 1 by counting."""
 
 _BLOCKS = 200
 """Blocks at most: none has fewer than this part of the rows."""
@@ -85,7 +89,7 @@ def fit_calibrator(
             remedy="Use sigmoid, or bring more rows.",
         )
     problem = validation.problem
-    log_odds = best.attempt.family not in ("random_forest", "extra_trees")
+    log_odds = best.attempt.family in _OF_MARGINS
     fit = _fit_of(method, log_odds=log_odds)
     truth = problem.truth[best.rows]
     maps = _maps(truth, best.predictions, fit)

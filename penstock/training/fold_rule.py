@@ -65,6 +65,10 @@ class FoldRule:
         early = self.values[rows] <= self.values[scored].min() - self.gap
         return np.asarray(rows[early])
 
+    def recorded(self, number: int) -> Folds:
+        """Return what a model's record says of so many folds."""
+        return Folds(number=number, kind=self.kind, column=self.column, gap=self.gap_text)
+
 
 def fold_rule(
     spec: FoldsSpec,

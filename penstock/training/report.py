@@ -30,6 +30,7 @@ _NAMES = {
     "xgboost": "XGBoost",
     "extra_trees": "Extra trees",
     "random_forest": "Random forest",
+    "own": "The project's own",
 }
 
 
@@ -111,6 +112,20 @@ def render(outcome: Outcome) -> str:
         ),
         sections=sections,
     )
+
+
+def repeats_text(problem: Problem) -> str:
+    """Return how many rows of the table repeat, and what was made of them."""
+    if problem.split is not None:
+        return problem.split.repeats_text
+    copies = 0 if problem.repeats is None else problem.repeats.copies
+    return f"{copies:,} rows are copies of others." if copies else "No row is a copy of another."
+
+
+def remarks(problem: Problem) -> tuple[str, ...]:
+    """Return what a reader should know of the rows that were learned from."""
+    sample = () if problem.sample is None else (problem.sample.text,)
+    return (*sample, *(() if problem.split is None else problem.split.remarks()))
 
 
 def search_notes(problem: Problem, search: Search, spec: TrainingSpec) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ from penstock.common import files
 from penstock.common.progress import say
 from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
-from penstock.records.model import Model
-from penstock.training import environment, estimators
+from penstock.records.model import Model, OwnCode
+from penstock.training import environment, estimators, own_check
 from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
 from penstock.training.fitting import constrained
@@ -21,9 +21,10 @@ from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
 from penstock.training.lineage import write_lineage
+from penstock.training.own_estimator import OwnEstimator, own_estimator, reported_of
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
-from penstock.training.report import Outcome, render, search_notes
+from penstock.training.report import Outcome, remarks, render, repeats_text, search_notes
 from penstock.training.saving import CarriedRows, save_model
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
@@ -99,6 +100,7 @@ def train(
         max_rows=spec.max_rows,
         seed=spec.seed,
     )
+    own = own_estimator(spec, task=problem.task, features=problem.features.code)
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
     with (
@@ -111,9 +113,11 @@ def train(
     ):
         # A linear model that stopped early is scored as it is, like any other setting.
         warnings.simplefilter("ignore", ConvergenceWarning)
+        if own is not None:
+            own_check.check(own, problem, seed=spec.seed, class_weight=spec.class_weight)
         tags = common_tags(dataset=problem.dataset, target=target)
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
-        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id)
+        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id, own=own)
         outcome = training.run(model=model_beside, baselines=baselines_beside)
         health = training_health(
             problem,
@@ -150,8 +154,16 @@ class _Training:
     """One training between its parts: what is fitted, on what, and where it is logged."""
 
     def __init__(
-        self, problem: Problem, plan: Plan, *, spec: TrainingSpec, tracker: Tracker, run_id: str
+        self,
+        problem: Problem,
+        plan: Plan,
+        *,
+        spec: TrainingSpec,
+        tracker: Tracker,
+        run_id: str,
+        own: OwnEstimator | None,
     ) -> None:
+        self._own = own
         self._problem = problem
         self._plan = plan
         self._spec = spec
@@ -161,12 +173,18 @@ class _Training:
         folds, self._notes = make_folds(problem, folds=spec.folds.number, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
         self._validation = CrossValidation(problem, folds, plan.metric, threshold, seed=spec.seed)
-        self._carried = carried_rows(problem)
+        self._carried = CarriedRows.among(problem)
 
     def run(self, *, model: Path, baselines: Path) -> Outcome:
         """Fit and write the baselines, search, fit and write the winner."""
         constant, linear = self._baselines(baselines)
-        search = run_search(self._validation, spec=self._spec, first=linear, done=self._log_attempt)
+        search = run_search(
+            self._validation,
+            spec=self._spec,
+            first=linear,
+            done=self._log_attempt,
+            own=self._own,
+        )
         self._validation.forget()
         calibrator = self._calibrator(search.best)
         best = search.best if calibrator is None else calibrator.of(search.best)
@@ -179,6 +197,7 @@ class _Training:
             class_weight=self._spec.class_weight,
             most_leaves=self._problem.most_leaves,
             early_stopping=self._spec.early_stopping,
+            own=self._own,
         )
         record = self._save(
             model,
@@ -204,9 +223,9 @@ class _Training:
             predictions=best.predictions,
             gains=self._gains(best),
             unit=self._plan.unit,
-            repeats=_repeats(self._problem),
+            repeats=repeats_text(self._problem),
             notes=(
-                *_remarks(self._problem),
+                *remarks(self._problem),
                 *self._notes,
                 *search_notes(self._problem, search, self._spec),
             ),
@@ -304,7 +323,7 @@ class _Training:
             classes=problem.classes,
             class_rows=problem.class_rows,
             sample=problem.sample,
-            folds=problem.fold_rule.record(len(self._validation.folds)),
+            folds=self._problem.fold_rule.recorded(len(self._validation.folds)),
             calibration=None if calibrator is None else calibrator.record,
             positive=problem.positive,
             threshold=threshold,
@@ -321,6 +340,7 @@ class _Training:
             trusted_types=(),
             mlflow_run=run_id,
             carries_rows=self._spec.carry_rows,
+            code=self._code(attempt.family),
         )
         features = problem.columns.fitted
         estimator = constrained(estimator, problem.monotonic, width=features.width)
@@ -331,7 +351,10 @@ class _Training:
             fitted, booster = grown.model(x), grown.booster.file()
         else:
             form = estimators.form(attempt.family)
-            fitted = fit_whole(estimator, features, problem.y, form=form, weights=problem.weights)
+            with reported_of(attempt.family, "fitting it on all rows"):
+                fitted = fit_whole(
+                    estimator, features, problem.y, form=form, weights=problem.weights
+                )
         if calibrator is not None:
             fitted = CalibratedClassifier(fitted, list(calibrator.maps), calibrator.positive)
         return save_model(
@@ -342,6 +365,15 @@ class _Training:
             carried=self._carried,
             booster=booster,
         )
+
+    def _code(self, family: str) -> OwnCode | None:
+        """Return the project's own code that a model of a family needs."""
+        of_features = self._problem.features.code
+        if self._own is None or family != "own":
+            return of_features
+        if of_features is None:
+            return self._own.record
+        return self._own.record.model_copy(update={"transformer": of_features.transformer})
 
     def _parameters(self, record: Model) -> dict[str, Any]:
         return {
@@ -354,31 +386,8 @@ class _Training:
             "seed": record.seed,
             "class_weight": self._spec.class_weight,
             "candidates": ", ".join(self._spec.candidates),
+            **({"estimator": self._own.reference} if self._own is not None else {}),
             "family": record.name,
             **({} if record.threshold is None else {"threshold": record.threshold}),
             **record.parameters,
         }
-
-
-def carried_rows(problem: Problem) -> CarriedRows:
-    """Return the rows and values that a model may carry of its training part."""
-    places = CarriedRows.places(len(problem.y))
-    names = [column.name for column in problem.inputs]
-    return CarriedRows(
-        first=problem.read(places[0], names),
-        spread=problem.read(places[1], names),
-        texts=problem.columns.texts,
-    )
-
-
-def _repeats(problem: Problem) -> str:
-    """Return how many rows of the table repeat, and what was made of them."""
-    if problem.split is not None:
-        return problem.split.repeats_text
-    copies = 0 if problem.repeats is None else problem.repeats.copies
-    return f"{copies:,} rows are copies of others." if copies else "No row is a copy of another."
-
-
-def _remarks(problem: Problem) -> tuple[str, ...]:
-    sample = () if problem.sample is None else (problem.sample.text,)
-    return (*sample, *(() if problem.split is None else problem.split.remarks()))
