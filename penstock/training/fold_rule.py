@@ -52,10 +52,6 @@ class FoldRule:
             return self
         return replace(self, values=self.values[chosen])
 
-    def record(self, number: int) -> Folds:
-        """Return what a model's record says of so many folds."""
-        return Folds(number=number, kind=self.kind, column=self.column, gap=self.gap_text)
-
     def early_enough(self, rows: np.ndarray, scored: np.ndarray) -> np.ndarray:
         """Return those of `rows` that the gap leaves before the first of `scored`."""
         import numpy as np

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from mlflow.models import ModelSignature
 
+    from penstock.training.inputs import Problem
+
 EXAMPLE_ROWS = 3
 
 BACKGROUND_ROWS = 50
@@ -57,6 +59,17 @@ class CarriedRows:
 
         spread = np.linspace(0, rows - 1, min(BACKGROUND_ROWS, rows)).astype(int)
         return np.arange(min(EXAMPLE_ROWS, rows)), spread
+
+    @classmethod
+    def among(cls, problem: Problem) -> CarriedRows:
+        """Return them of a training part."""
+        first, spread = cls.places(len(problem.y))
+        names = [column.name for column in problem.inputs]
+        return cls(
+            first=problem.read(first, names),
+            spread=problem.read(spread, names),
+            texts=problem.columns.texts,
+        )
 
     @classmethod
     def of(cls, frame: pd.DataFrame) -> CarriedRows:
