@@ -26,7 +26,7 @@ _SECTIONS = {
     "notify": "notify",
 }
 
-_ON_AN_ENGINE = ("validation",)
+_ON_AN_ENGINE = ("validation", "features", "training", "scoring")
 """Sections of steps that work on an engine: that of the project, if they name none."""
 
 _OF_A_RECALL = (
@@ -117,7 +117,7 @@ def for_score(project: Project) -> dict[str, Any]:
     return {
         "name": project.name,
         "tracking_uri": "" if _is_absolute_path(project.tracking_uri) else project.tracking_uri,
-        "scoring": values.get("scoring", {}),
+        "scoring": _on_engine("scoring", values),
     }
 
 
@@ -245,10 +245,16 @@ def _common(project: Project, code: Mapping[str, Any] | None) -> dict[str, Any]:
         "tracking_uri": project.tracking_uri,
     }
     for section, parameter in _SECTIONS.items():
-        parameters[parameter] = values.get(section, {})
-        if section in _ON_AN_ENGINE and "engine" in values:
-            parameters[parameter] = {"engine": values["engine"], **parameters[parameter]}
+        parameters[parameter] = _on_engine(section, values)
     for section, named in _own(project).items():
         if named:
             parameters[section] = {**parameters[section], "code": code}
     return parameters
+
+
+def _on_engine(section: str, values: Mapping[str, Any]) -> Any:
+    """Return what a section says, with the project's engine where its step works on one."""
+    given = values.get(section, {})
+    if section in _ON_AN_ENGINE and "engine" in values:
+        return {"engine": values["engine"], **given}
+    return given

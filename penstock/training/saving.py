@@ -61,17 +61,6 @@ class CarriedRows:
         return np.arange(min(EXAMPLE_ROWS, rows)), spread
 
     @classmethod
-    def among(cls, problem: Problem) -> CarriedRows:
-        """Return them of a training part."""
-        first, spread = cls.places(len(problem.y))
-        names = [column.name for column in problem.inputs]
-        return cls(
-            first=problem.read(first, names),
-            spread=problem.read(spread, names),
-            texts=problem.columns.texts,
-        )
-
-    @classmethod
     def of(cls, frame: pd.DataFrame) -> CarriedRows:
         """Return them of rows that are at hand."""
         first, spread = cls.places(len(frame))
@@ -84,6 +73,17 @@ class CarriedRows:
                 if values.dtype.kind == "O"
             },
         )
+
+
+def carried_rows(problem: Problem) -> CarriedRows:
+    """Return the rows and values that a model may carry of its training part."""
+    places = CarriedRows.places(len(problem.y))
+    names = [column.name for column in problem.inputs]
+    return CarriedRows(
+        first=problem.read(places[0], names),
+        spread=problem.read(places[1], names),
+        texts=problem.columns.texts,
+    )
 
 
 def save_model(

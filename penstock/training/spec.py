@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from penstock.data.engine.spec import EngineSpec
 from penstock.own_code.reference import CodeSpec, ReferenceText
 from penstock.records.spec import Spec
 
@@ -204,6 +205,9 @@ class TrainingSpec(Spec):
         description="Whether the model carries rows of its training part: 50 that `:explain` "
         "compares with, 3 as MLflow's example, hashes of all, and rare values of categories; and "
         "whether three rows are explained for the registry. See docs/training.md",
+    )
+    engine: EngineSpec | None = Field(
+        default=None, description="Another engine for this step; null takes the section `engine`"
     )
 
     @field_validator("folds", mode="before")

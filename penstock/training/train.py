@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from penstock import tracking
 from penstock.common import files
 from penstock.common.progress import say
+from penstock.data.engine import Each, here
 from penstock.metrics.business_value import DecisionValue
 from penstock.records.dataset import Split
 from penstock.records.model import Model, OwnCode
@@ -25,7 +26,7 @@ from penstock.training.own_estimator import OwnEstimator, own_estimator, reporte
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
 from penstock.training.report import Outcome, remarks, render, repeats_text, search_notes
-from penstock.training.saving import CarriedRows, save_model
+from penstock.training.saving import carried_rows, save_model
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 from penstock.training.threshold import Gains, best_threshold
@@ -51,6 +52,7 @@ def train(
     split: Split | None = None,
     value: DecisionValue | None = None,
     check: PolicyCheck | None = None,
+    each: Each = here,
 ) -> Model:
     """Train baselines and the best model that the search finds, tracked in MLflow.
 
@@ -74,6 +76,8 @@ def train(
         value: What decisions are worth, by the gate's policy; it sets the threshold.
         check: What refuses, before anything is fitted, a policy that cannot judge this training:
             `penstock.gate.policy.Policy.check`.
+        each: The engine that scores the settings of the search; the model is the same with every
+            engine.
 
     Returns:
         The model's record.
@@ -82,7 +86,7 @@ def train(
         InputError: If the data, the metric or a setting does not fit the task; nothing is written.
         IntegrityError: If the features were fitted on other data, or the rows are not the ones that
             the training part's record names.
-        ServiceError: If MLflow does not answer; this is found out before the search starts.
+        ServiceError: If MLflow does not answer (before the search starts), or workers die.
     """
     from sklearn.exceptions import ConvergenceWarning
     from threadpoolctl import threadpool_limits
@@ -101,6 +105,9 @@ def train(
         seed=spec.seed,
     )
     own = own_estimator(spec, task=problem.task, features=problem.features.code)
+    if own is not None or problem.features.code is not None:
+        # The project's own code is known in this process alone.
+        each = here
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
     with (
@@ -117,13 +124,16 @@ def train(
             own_check.check(own, problem, seed=spec.seed, class_weight=spec.class_weight)
         tags = common_tags(dataset=problem.dataset, target=target)
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
-        training = _Training(problem, plan, spec=spec, tracker=tracker, run_id=run_id, own=own)
+        training = _Training(
+            problem, plan, spec=spec, tracker=tracker, run_id=run_id, each=each, own=own
+        )
         outcome = training.run(model=model_beside, baselines=baselines_beside)
+        others = [c.name for c in problem.dataset.columns if c.name != target]
         health = training_health(
             problem,
             outcome.search.best,
             linear=outcome.linear,
-            read=partial(problem.read, names=_other_columns(problem)),
+            read=partial(problem.read, names=others),
         )
         write_lineage(
             model_beside,
@@ -145,11 +155,6 @@ def train(
     return outcome.record
 
 
-def _other_columns(problem: Problem) -> list[str]:
-    """Return the names of all columns but the target."""
-    return [c.name for c in problem.dataset.columns if c.name != problem.target]
-
-
 class _Training:
     """One training between its parts: what is fitted, on what, and where it is logged."""
 
@@ -161,6 +166,7 @@ class _Training:
         spec: TrainingSpec,
         tracker: Tracker,
         run_id: str,
+        each: Each,
         own: OwnEstimator | None,
     ) -> None:
         self._own = own
@@ -169,11 +175,12 @@ class _Training:
         self._spec = spec
         self._tracker = tracker
         self._run_id = run_id
+        self._each = each
         self._commit = environment.commit()
         folds, self._notes = make_folds(problem, folds=spec.folds.number, seed=spec.seed)
         threshold = 0.5 if plan.threshold is None else plan.threshold
         self._validation = CrossValidation(problem, folds, plan.metric, threshold, seed=spec.seed)
-        self._carried = CarriedRows.among(problem)
+        self._carried = carried_rows(problem)
 
     def run(self, *, model: Path, baselines: Path) -> Outcome:
         """Fit and write the baselines, search, fit and write the winner."""
@@ -183,6 +190,7 @@ class _Training:
             spec=self._spec,
             first=linear,
             done=self._log_attempt,
+            each=self._each,
             own=self._own,
         )
         self._validation.forget()
@@ -275,13 +283,12 @@ class _Training:
             self._tracker.nested(attempt, name=f"{attempt.number}: {attempt.family}")
 
     def _calibrator(self, best: Evaluated) -> Calibrator | None:
-        if self._spec.calibration == "none":
+        spec = self._spec
+        if spec.calibration == "none":
             return None
         from penstock.training.calibrating import fit_calibrator
 
-        return fit_calibrator(
-            self._validation, best, method=self._spec.calibration, seed=self._spec.seed
-        )
+        return fit_calibrator(self._validation, best, method=spec.calibration, seed=spec.seed)
 
     def _threshold(self, evaluated: Evaluated) -> tuple[float | None, float | None]:
         if self._plan.objective is None:

@@ -11,11 +11,11 @@ from penstock.data.engine.spec import EngineSpec
 
 
 @contextlib.contextmanager
-def opened(spec: EngineSpec) -> Iterator[Each]:
+def opened(spec: EngineSpec | None) -> Iterator[Each]:
     """Yield the engine for the time of the block; its workers end with it.
 
     Args:
-        spec: Which, and how many workers.
+        spec: Which, and how many workers; None: this process alone.
 
     Raises:
         MissingLibraryError: If it is Dask and that is not installed.
@@ -26,7 +26,7 @@ def opened(spec: EngineSpec) -> Iterator[Each]:
         ...     list(each(sum, [1, 2, 3]))
         [6]
     """
-    if spec.name == "local" and spec.workers == 1:
+    if spec is None or (spec.name == "local" and spec.workers == 1):
         yield here
     elif spec.name == "local":
         from penstock.data.engine.processes import processes

@@ -8,6 +8,8 @@ from pydantic import Field
 
 from penstock.records.spec import Spec
 
+MOST_WORKERS = 1024
+
 
 class EngineSpec(Spec):
     """Which processes work on the parts of a table. Results are the same, to the last bit."""
@@ -20,7 +22,7 @@ class EngineSpec(Spec):
     workers: int = Field(
         default=1,
         ge=1,
-        le=1024,
+        le=MOST_WORKERS,
         description="Processes. One of `local` is the step's own; each further one needs memory as "
         "the step does",
     )
