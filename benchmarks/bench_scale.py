@@ -39,6 +39,7 @@ STEPS: dict[str, dict[str, str]] = {
     "split": {"ours": programs.SPLIT, "pandas": programs.SPLIT_PANDAS},
     "features": {
         "ours": programs.FEATURES,
+        **{f"Dask, {workers}": programs.features_on_dask(workers) for workers in (1, 2, 4)},
         "scikit-learn": programs.FEATURES_SKLEARN,
         "polars": programs.FEATURES_POLARS,
         "DuckDB": programs.FEATURES_DUCKDB,
@@ -123,6 +124,8 @@ def _targets(rows: int, taken: dict[tuple[str, str], Cost], stored: float | None
         found.append(Target(f"peak memory of validation {at}", ours["validate"].mb, 0.5 * GB, "MB"))
         if rows == 10_000_000:
             found.append(Target(f"CPU of validation {at}", ours["validate"].cpu, 25.0, "s"))
+    if "split" in ours:
+        found.append(Target(f"peak memory of a split {at}", ours["split"].mb, 0.5 * GB, "MB"))
     if "train" in ours:
         what = "peak memory of training with 2 settings and 2 folds"
         found.append(Target(f"{what} {at}", ours["train"].mb, 1.5 * GB, "MB"))

@@ -49,7 +49,8 @@ def validate(
     from penstock.quality.suite import from_parameter
 
     spec = ValidationSpec.parse(options, where="validation")
-    with opened(spec.engine) as each:
+    places = {Path(dataset.path): dataset.uri}
+    with opened(spec.engine, addresses=places) as each:
         validation = check(
             Path(dataset.path),
             contract=Contract.parse(contract, where="contract"),

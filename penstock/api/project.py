@@ -144,7 +144,12 @@ class Project:
         from penstock.pipelines.compile import compile_release
 
         output = Path(output)
-        compile_release(self.settings, output=output, kubernetes_manifest=kubernetes_manifest)
+        compile_release(
+            self.settings,
+            output=output,
+            kubernetes_manifest=kubernetes_manifest,
+            folder=self.folder,
+        )
         return output
 
     def submit(
@@ -177,7 +182,7 @@ class Project:
         from penstock.pipelines.watch import Watch
 
         endpoint = endpoint or Endpoint(namespace=self.settings.cluster.namespace)
-        made = package(self.settings, parameters=parameters)
+        made = package(self.settings, parameters=parameters, folder=self.folder)
         client = connect(endpoint)
         begun = submit(self.settings, made, client=client, endpoint=endpoint, name=run_name)
         if not wait:

@@ -263,7 +263,8 @@ def _coerced(values: Sequence[Any], kind: ColumnType) -> list[Any]:
 
 def _scores(line: Line, model: CapturedModel) -> list[float] | None:
     if "scores" in line:
-        return line["scores"]  # type: ignore[no-any-return]
+        scores: list[float] = line["scores"]
+        return scores
     score = line["score"]
     if model.task != "binary" or score is None or len(model.classes) != 2:
         return None

@@ -155,4 +155,5 @@ def _plain(value: Any) -> float | int | bool | str | None:
         return value.isoformat()
     if isinstance(value, str):
         return value[:_LONGEST_VALUE]
-    return value  # type: ignore[no-any-return]
+    plain: float | int | bool | None = value
+    return plain

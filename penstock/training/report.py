@@ -114,14 +114,6 @@ def render(outcome: Outcome) -> str:
     )
 
 
-def repeats_text(problem: Problem) -> str:
-    """Return how many rows of the table repeat, and what was made of them."""
-    if problem.split is not None:
-        return problem.split.repeats_text
-    copies = 0 if problem.repeats is None else problem.repeats.copies
-    return f"{copies:,} rows are copies of others." if copies else "No row is a copy of another."
-
-
 def remarks(problem: Problem) -> tuple[str, ...]:
     """Return what a reader should know of the rows that were learned from."""
     sample = () if problem.sample is None else (problem.sample.text,)

@@ -12,20 +12,27 @@ from penstock.common import files
 from penstock.common.progress import say
 from penstock.data.engine import Each, here
 from penstock.metrics.business_value import DecisionValue
+from penstock.model.own_metric import use_metric
 from penstock.records.dataset import Split
 from penstock.records.model import Model, OwnCode
 from penstock.training import environment, estimators, own_check
-from penstock.training.baselines import constant_estimator, constant_name, constant_threshold
+from penstock.training.baselines import (
+    constant_estimator,
+    constant_name,
+    constant_threshold,
+    mean_of_all,
+)
 from penstock.training.crossval import Attempt, CrossValidation, Evaluated
 from penstock.training.fitting import constrained
 from penstock.training.folds import make_folds
 from penstock.training.inputs import Problem, read_problem
 from penstock.training.label_noise import training_health
 from penstock.training.lineage import write_lineage
+from penstock.training.own_code import needed_by, own_code
 from penstock.training.own_estimator import OwnEstimator, own_estimator, reported_of
 from penstock.training.plan import Plan, PolicyCheck, plan_of
 from penstock.training.preparing import fit_whole
-from penstock.training.report import Outcome, remarks, render, repeats_text, search_notes
+from penstock.training.report import Outcome, remarks, render, search_notes
 from penstock.training.saving import carried_rows, save_model
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
@@ -104,10 +111,12 @@ def train(
         max_rows=spec.max_rows,
         seed=spec.seed,
     )
-    own = own_estimator(spec, task=problem.task, features=problem.features.code)
-    if own is not None or problem.features.code is not None:
-        # The project's own code is known in this process alone.
+    code = own_code(problem, spec)
+    if code is not None:
+        use_metric(code)
+        # It is known in this process alone.
         each = here
+    own = own_estimator(spec, task=problem.task)
     plan = plan_of(problem, spec, train=train, value=value, check=check)
     store = tracking.client(tracking_uri)
     with (
@@ -125,7 +134,14 @@ def train(
         tags = common_tags(dataset=problem.dataset, target=target)
         tracker = Tracker(store, run_id, metric=plan.metric, common=tags)
         training = _Training(
-            problem, plan, spec=spec, tracker=tracker, run_id=run_id, each=each, own=own
+            problem,
+            plan,
+            spec=spec,
+            tracker=tracker,
+            run_id=run_id,
+            each=each,
+            own=own,
+            code=code,
         )
         outcome = training.run(model=model_beside, baselines=baselines_beside)
         others = [c.name for c in problem.dataset.columns if c.name != target]
@@ -168,8 +184,10 @@ class _Training:
         run_id: str,
         each: Each,
         own: OwnEstimator | None,
+        code: OwnCode | None,
     ) -> None:
         self._own = own
+        self._own_code = code
         self._problem = problem
         self._plan = plan
         self._spec = spec
@@ -231,7 +249,7 @@ class _Training:
             predictions=best.predictions,
             gains=self._gains(best),
             unit=self._plan.unit,
-            repeats=repeats_text(self._problem),
+            repeats=self._problem.repeats_text,
             notes=(
                 *remarks(self._problem),
                 *self._notes,
@@ -241,8 +259,7 @@ class _Training:
         )
 
     def _baselines(self, folder: Path) -> tuple[Evaluated, Evaluated]:
-        task = self._problem.task
-        name = constant_name(task)
+        task, name = self._problem.task, constant_name(self._problem.task)
         defaults = estimators.family("linear", task=task, search=self._spec.search).defaults
         linear_model = estimators.build(
             "linear",
@@ -267,6 +284,7 @@ class _Training:
             constant.attempt,
             threshold=constant_threshold(task),
             run_id=run_id,
+            fitted=mean_of_all(self._problem),
         )
         run_id = self._tracker.nested(linear.attempt, name="baseline: linear")
         self._save(
@@ -316,6 +334,7 @@ class _Training:
         threshold: float | None,
         run_id: str,
         calibrator: Calibrator | None = None,
+        fitted: Any = None,
     ) -> Model:
         import numpy as np
 
@@ -347,7 +366,7 @@ class _Training:
             trusted_types=(),
             mlflow_run=run_id,
             carries_rows=self._spec.carry_rows,
-            code=self._code(attempt.family),
+            code=needed_by(attempt.family, self._own_code),
         )
         features = problem.columns.fitted
         estimator = constrained(estimator, problem.monotonic, width=features.width)
@@ -356,7 +375,7 @@ class _Training:
             x = features.matrix(np.arange(len(problem.y)))
             grown = estimator.grow(x, problem.y, problem.weights)
             fitted, booster = grown.model(x), grown.booster.file()
-        else:
+        elif fitted is None:
             form = estimators.form(attempt.family)
             with reported_of(attempt.family, "fitting it on all rows"):
                 fitted = fit_whole(
@@ -372,15 +391,6 @@ class _Training:
             carried=self._carried,
             booster=booster,
         )
-
-    def _code(self, family: str) -> OwnCode | None:
-        """Return the project's own code that a model of a family needs."""
-        of_features = self._problem.features.code
-        if self._own is None or family != "own":
-            return of_features
-        if of_features is None:
-            return self._own.record
-        return self._own.record.model_copy(update={"transformer": of_features.transformer})
 
     def _parameters(self, record: Model) -> dict[str, Any]:
         return {

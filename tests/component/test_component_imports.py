@@ -7,26 +7,13 @@ import os
 import re
 import subprocess
 import sys
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
+from image_imports import HIDE, hidden_from
 
 ROOT = Path(__file__).parents[2]
 FACES = sorted(path.stem for path in (ROOT / "components").glob("[a-z]*.py"))
-
-HIDE = """
-import importlib, sys
-
-hidden = set(sys.argv[1].split(","))
-
-class Hide:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in hidden:
-            raise ModuleNotFoundError(f"{name} is not in the image", name=name)
-
-sys.meta_path.insert(0, Hide())
-"""
 
 RUN = (
     HIDE
@@ -60,18 +47,6 @@ def imported_by(face: str) -> list[str]:
     body = next(node for node in tree.body if isinstance(node, ast.FunctionDef))
     modules = [node.module for node in ast.walk(body) if isinstance(node, ast.ImportFrom)]
     return [module for module in modules if module and module.startswith("penstock.")]
-
-
-def hidden_from(image: str) -> list[str]:
-    """Top-level modules that are installed here and not in the image."""
-    lock = (ROOT / "images" / "locks" / f"{image}.txt").read_text()
-    # Penstock and the executor of kfp are in every image besides what the lock holds.
-    locked = set(re.findall(r"^([a-z0-9-]+)==", lock, flags=re.MULTILINE)) | {"penstock", "kfp"}
-    return [
-        module
-        for module, owners in packages_distributions().items()
-        if not locked & {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners}
-    ]
 
 
 def imports(*modules: str, image: str) -> subprocess.CompletedProcess[str]:

@@ -49,10 +49,11 @@ def shares(parts: Sequence[P], workers: int) -> list[Sequence[P]]:
     return [parts[start:end] for start, end in itertools.pairwise(ends)]
 
 
-def given_up(engine: str) -> ServiceError:
+def given_up(engine: str, *, remedy: str = "") -> ServiceError:
     """Return the error where workers died at the same parts again and again."""
     return ServiceError(
         f"a worker died {ATTEMPTS} times at the same part of the table",
         where=f"engine {engine}",
-        remedy="It may have run out of memory: give the step more, or fewer `engine.workers`.",
+        remedy=remedy
+        or "It may have run out of memory: give the step more, or fewer `engine.workers`.",
     )

@@ -1,6 +1,6 @@
 """What tasks of Kubeflow do to recall or train again for a service on a cluster.
 
-A look is in `cluster_monitor`. The task after it (`intervene_once`) gives the order, if something
+A look is in `monitor`. The task after it (`intervene_once`) gives the order, if something
 is to be begun; the others lay out its rows, write a refusal down, and last what came of it.
 """
 

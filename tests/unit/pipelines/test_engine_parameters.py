@@ -39,3 +39,11 @@ def test_what_else_a_step_is_given_stays() -> None:
     project = Project.parse({**PLAIN, **given}, where="project.yaml")
     handed = for_run(project, folder=Path(), by="me")["validation"]
     assert handed == {"engine": {"workers": 2}, "on_fail": "quarantine"}
+
+
+def test_pods_are_for_the_steps_that_can_leave_their_work_to_them() -> None:
+    engine = {**DASK, "on": "kubernetes"}
+    project = Project.parse({**PLAIN, "engine": engine}, where="project.yaml")
+    handed = for_run(project, folder=Path(), by="me")
+    assert handed["validation"] == {"engine": engine}
+    assert handed["features"] == handed["training"] == for_score(project)["scoring"] == {}

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
+from intervened_service import RETRAIN
 from running_process import until
 
 from penstock.errors import ServiceError
@@ -19,18 +19,6 @@ from penstock.pipelines.located import locate
 from penstock.records.intervention import Comparison, Intervention, RunStatus
 from penstock.records.release import Registration
 
-NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
-RETRAIN = Intervention(
-    identity="00000007-version-1",
-    number=7,
-    version=1,
-    reason="It predicts worse.",
-    since=NOW,
-    began=NOW,
-    look=7,
-    stage="retrain",
-    run="2026-11-29T12-00-00.retrain",
-)
 COMPARE = RETRAIN.model_copy(update={"stage": "compare", "run": ""})
 
 

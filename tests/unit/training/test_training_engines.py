@@ -23,7 +23,8 @@ from penstock.training.inputs import read_problem
 from penstock.training.search import run_search
 from penstock.training.spec import TrainingSpec
 
-FAMILIES = ("linear", "hist_gradient_boosting", "random_forest", "xgboost", "lightgbm")
+FEW = ("linear", "hist_gradient_boosting", "random_forest")
+FAMILIES = (*FEW, "extra_trees", "xgboost", "lightgbm")
 
 
 def losing_a_worker(each: Each, marker: Path) -> Each:
@@ -35,7 +36,7 @@ def losing_a_worker(each: Each, marker: Path) -> Each:
     return losing
 
 
-def found(folder: Path, each: Each) -> list[Any]:
+def found(folder: Path, each: Each, families: tuple[str, ...]) -> list[Any]:
     """What a search finds: all settings with their scores, and the best one's predictions."""
     given = read_problem(
         folder / "train", features=folder / "features", target="y", task="auto", positive="",
@@ -43,7 +44,7 @@ def found(folder: Path, each: Each) -> list[Any]:
     )  # fmt: skip
     folds, _ = make_folds(given, folds=2, seed=20)
     validation = CrossValidation(given, folds, METRICS["roc_auc"])
-    settings = TrainingSpec(candidates=FAMILIES, trials=7)
+    settings = TrainingSpec(candidates=families, trials=len(families) + 2)
     defaults = family("linear", task="binary").defaults
     first = validation.evaluate(
         build("linear", defaults, task="binary", seed=settings.seed),
@@ -55,24 +56,30 @@ def found(folder: Path, each: Each) -> list[Any]:
     return [tried, best.attempt.number, best.rows.tobytes(), best.predictions.tobytes()]
 
 
-@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    ("families", "large"),
+    [(FEW, False), pytest.param(FAMILIES, True, marks=pytest.mark.long)],
+    ids=["few", "all-large"],
+)
 def test_every_engine_finds_the_same_when_a_worker_is_killed(
     bench: Any,
     make_table: Callable[..., Any],
     engines: dict[str, Each],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    families: tuple[str, ...],
     large: bool,
 ) -> None:
     bench.prepare(make_table(), columns={"kind": "drop", "amount": "drop"})
     if large:
         # Of many rows one fold is held at a time; so many are no matter of a test.
         monkeypatch.setattr("penstock.training.crossval.LARGE", 1)
-    expected = found(bench.folder, here)
-    assert {one[1] for one in expected[0]} == set(FAMILIES)
-    for name in ("processes", "dask")[: 1 if large else 2]:
+    expected = found(bench.folder, here, families)
+    assert {one[1] for one in expected[0]} == set(families)
+    for name in ("processes", "dask"):
         marker = tmp_path / name
-        assert found(bench.folder, losing_a_worker(engines[name], marker)) == expected, name
+        losing = losing_a_worker(engines[name], marker)
+        assert found(bench.folder, losing, families) == expected, name
         assert marker.exists()
 
 

@@ -249,7 +249,7 @@ def test_the_metric_follows_how_rare_the_rarest_class_is(
     given: Any = SimpleNamespace(
         task="binary" if len(rows) == 2 else "multiclass",
         truth=truth,
-        judged=slice(None),
+        judged_rows=tuple(rows),
         classes=tuple(range(len(rows))),
         split=split,
         fold_rule=FoldRule("stratified"),

@@ -177,13 +177,14 @@ def _function(part: str) -> Callable[..., float]:
 
     if part == "mean_error":
         return _mean_error
-    return {  # type: ignore[no-any-return]
+    metrics: dict[str, Callable[..., float]] = {
         "selection_rate": selection_rate,
         "true_positive_rate": true_positive_rate,
         "false_positive_rate": false_positive_rate,
         "accuracy": accuracy_score,
         "mean_absolute_error": mean_absolute_error,
-    }[part]
+    }
+    return metrics[part]
 
 
 def _mean_error(y_true: NDArray[Any], y_pred: NDArray[Any]) -> float:

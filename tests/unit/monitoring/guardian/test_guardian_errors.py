@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-FOLDER = Path(__file__).parents[3] / "benchmarks"
+FOLDER = Path(__file__).parents[4] / "benchmarks"
 
 
 @pytest.fixture(scope="module")

@@ -39,7 +39,7 @@ from penstock.rollout.target import history
 
 pytestmark = pytest.mark.slow
 
-GUARDIANS = Path(__file__).parents[3] / "manifests/components/guardian/access.yaml"
+GUARDIANS = Path(__file__).parents[4] / "manifests/components/guardian/access.yaml"
 
 # Fixtures.
 __all__ = ["cluster_trials", "template"]

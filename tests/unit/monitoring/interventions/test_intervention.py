@@ -2,83 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from monitor_parts import BEGIN, HOUR, Watch, drift, signal, worth
+from intervened_service import AUTOMATIC, WORSE, Hand, Service
+from monitor_parts import BEGIN, HOUR, drift, signal, worth
 
 from penstock.errors import ServiceError
-from penstock.monitoring.interventions.intervening import Interventions
-from penstock.monitoring.interventions.intervention import begun, half_of
+from penstock.monitoring.interventions.intervention import half_of
 from penstock.monitoring.settings.monitoring import MonitoringSpec
-from penstock.records.intervention import Comparison, RunStatus
+from penstock.records.intervention import RunStatus
 from penstock.records.monitoring import MonitorState
 
-AUTOMATIC = MonitoringSpec(retrain="automatic", retrain_rows=1000, recall_rows=100)
-WORSE = {"drift": drift(9.0, signal()), "performance": worth(realized=0.7)}
 DRIFTED = {"drift": drift(9.0, signal())}
-
-
-class Hand:
-    """An executor of which every answer is given, and which notes what it was asked to begin."""
-
-    def __init__(self) -> None:
-        self.comparison: Comparison | ServiceError | None = None
-        self.status: RunStatus | ServiceError = RunStatus(state="running")
-        self.compared: list[int] = []
-        self.runs: list[tuple[str, int | None]] = []
-
-    def compare(self, intervention):
-        self.compared.append(intervention.look)
-        if isinstance(self.comparison, ServiceError):
-            raise self.comparison
-        return self.comparison
-
-    def run(self, intervention):
-        self.runs.append((intervention.stage, intervention.recall))
-        if isinstance(self.status, ServiceError):
-            raise self.status
-        return self.status
-
-    def found(self, *, version: int | None = None, labelled: int = 5000, gate: int = 2500) -> None:
-        reason = f"Version {version} is better." if version else "No former champion fits."
-        self.comparison = Comparison(
-            look=1, champion=1, version=version, reason=reason, labelled=labelled, gate=gate
-        )
-
-
-class Service(Watch):
-    """A service whose monitor acts; every state that was written is kept."""
-
-    def __init__(self, spec: MonitoringSpec = AUTOMATIC) -> None:
-        super().__init__(spec)
-        self.hand = Hand()
-        self.written: list[MonitorState] = []
-
-    def look(self, **seen: Any):
-        verdict = super().look(**seen)
-        if verdict.begins:
-            one = begun(verdict, self.state.last)
-            self.state = self.state.model_copy(update={"intervention": one})
-        return verdict
-
-    def go_on(self) -> list[str]:
-        self.state, said = Interventions(self.spec, self.hand).step(
-            self.state,
-            now=BEGIN + self.hours * HOUR,
-            write=self.written.append,
-            link="file:///page",
-        )
-        return said
-
-    @property
-    def stage(self) -> str:
-        one = self.state.intervention
-        return one.stage if one else ""
-
-    @property
-    def events(self) -> list[str]:
-        return [notice.event for notice in self.state.outbox]
 
 
 def test_only_degraded_performance_begins_anything() -> None:

@@ -7,35 +7,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 import yaml
+from intervened_service import RETRAIN
 from test_command_endings import Trial, left_in_a_step, serving_one, template, trials
 
 from penstock.pipelines import intervention_process
 from penstock.pipelines.interventions import Stage
 from penstock.pipelines.located import Located, locate
-from penstock.records.intervention import Intervention, RunStatus
+from penstock.records.intervention import RunStatus
 
 pytestmark = pytest.mark.slow
 
 # Fixtures.
 __all__ = ["template", "trials"]
-
-NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
-ORDER = Intervention(
-    identity="00000007-version-1",
-    number=7,
-    version=1,
-    reason="It predicts worse.",
-    since=NOW,
-    began=NOW,
-    look=7,
-    stage="retrain",
-    run="2026-11-29T12-00-00.retrain",
-)
 
 
 def project_of(site: Trial, folder: Path) -> Located:
@@ -55,7 +42,7 @@ def project_of(site: Trial, folder: Path) -> Located:
 
 def left_by(site: Trial, version: int) -> Path:
     """What the run of the order left: the registration of a version."""
-    run = site.home / "runs" / ORDER.run
+    run = site.home / "runs" / RETRAIN.run
     step = run / "kfp" / "one" / "register"
     step.mkdir(parents=True)
     site.template.orders[version].registration.write(step / "registration")
@@ -63,7 +50,7 @@ def left_by(site: Trial, version: int) -> Path:
 
 
 def go_on(found: Located, folder: Path) -> RunStatus:
-    return intervention_process.run(found, ORDER, Stage(folder / "stages", ORDER.run))
+    return intervention_process.run(found, RETRAIN, Stage(folder / "stages", RETRAIN.run))
 
 
 def test_killed_in_its_canary_it_is_driven_on_and_its_end_is_found_again(
@@ -89,4 +76,4 @@ def test_where_its_rollout_had_not_begun_the_run_is_run_again(
     serving_one(site)
     left_by(site, 2)
     found = project_of(site, tmp_path / "project")
-    assert intervention_process.left_behind(found, ORDER) is None
+    assert intervention_process.left_behind(found, RETRAIN) is None

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from cluster_shop import ClusterShop, PodFigures, cluster_shop, copied, s3_bucket
+from image_imports import HIDE, hidden_from
 from killing import Fault, run
 from prometheus_server import small_prometheus
 from role_rights import allowed, used
@@ -23,7 +22,7 @@ from penstock.records.monitoring import Looked, MonitorState, Verdict
 
 pytestmark = pytest.mark.slow
 
-WATCHERS = Path(__file__).parents[3] / "manifests/base/access/watcher.yaml"
+WATCHERS = Path(__file__).parents[4] / "manifests/base/access/watcher.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +166,7 @@ def test_a_look_needs_nothing_that_its_image_has_not(here: ClusterShop) -> None:
         | {"volume": {"newest_within": 1e6}},
     }
     done = subprocess.run(
-        [sys.executable, "-c", _LOOK, ",".join(not_in_the_image()), json.dumps(given)],
+        [sys.executable, "-c", _LOOK, ",".join(hidden_from("monitor")), json.dumps(given)],
         cwd=here.shop.folder,
         capture_output=True,
         text=True,
@@ -177,33 +176,16 @@ def test_a_look_needs_nothing_that_its_image_has_not(here: ClusterShop) -> None:
     assert done.stdout.splitlines()[-1] == "healthy"
 
 
-_LOOK = """
-import json, sys
+_LOOK = (
+    HIDE
+    + """
+import json
 from pathlib import Path
-
-hidden = set(sys.argv[1].split(","))
-
-class Hide:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in hidden:
-            raise ModuleNotFoundError(f"{name} is not in the image", name=name)
-
-sys.meta_path.insert(0, Hide())
 from penstock.monitoring.cluster.monitor import look_once, watcher_of
 watcher = watcher_of("shop", **json.loads(sys.argv[2]), notify={}, tracking_uri="http://127.0.0.1:9")
 print(look_once(watcher, verdict=Path("verdict.json"), report=Path("report.html")))
 """
-
-
-def not_in_the_image() -> list[str]:
-    """Top-level modules that are installed here and not in the image of the monitor."""
-    lock = (Path(__file__).parents[3] / "images/locks/monitor.txt").read_text()
-    locked = set(re.findall(r"^([a-z0-9-]+)==", lock, flags=re.MULTILINE)) | {"penstock"}
-    return [
-        module
-        for module, owners in packages_distributions().items()
-        if not locked & {re.sub(r"[-_.]+", "-", owner).lower() for owner in owners}
-    ]
+)
 
 
 def test_pods_that_fail_requests_make_it_degraded_and_no_figures_make_it_blind(

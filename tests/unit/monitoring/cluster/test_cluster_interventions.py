@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cluster_emulator import Cluster, kubeconfig_of, running
-from test_intervention import AUTOMATIC, WORSE, Service
+from intervened_service import AUTOMATIC, NOW, RETRAIN, WORSE, Service
 
 from penstock.captures.places import LocalPlace
 from penstock.errors import InputError, ServiceError
@@ -22,19 +21,6 @@ from penstock.monitoring.cluster.run_files import RunFiles
 from penstock.monitoring.cluster.tasks import intervene_once
 from penstock.monitoring.store.storage import Storage
 from penstock.records.intervention import Comparison, Intervention, RunOrder, RunStatus
-
-NOW = datetime(2026, 11, 29, 12, tzinfo=UTC)
-RETRAIN = Intervention(
-    identity="00000007-version-1",
-    number=7,
-    version=1,
-    reason="It predicts worse.",
-    since=NOW,
-    began=NOW,
-    look=7,
-    stage="retrain",
-    run="2026-11-29T12-00-00.retrain",
-)
 
 
 class Released(Releases):
